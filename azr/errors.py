@@ -1,0 +1,44 @@
+"""The project's exceptions. Each message says what was wrong, where, and what to do about it.
+
+To add one: derive it from the branch it belongs to (and from the standard class it refines, if any),
+and write the remedy into the message. Anything a user's slip can cause is an ``AzrError``, which the
+command line prints as a sentence, without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class AzrError(Exception):
+    """Base of everything this project raises on purpose."""
+
+
+class ConfigError(AzrError, ValueError):
+    """Configuration that is unknown, contradictory or out of range."""
+
+
+class DataError(AzrError, ValueError):
+    """A data file that is missing, malformed or not what its manifest says."""
+
+
+class SandboxError(AzrError, RuntimeError):
+    """The sandbox cannot confine programs here, or its own machinery failed."""
+
+
+class BudgetError(AzrError, RuntimeError):
+    """The run does not fit the machine (memory or disk)."""
+
+
+class RunError(AzrError, RuntimeError):
+    """A run directory is locked, damaged, or belongs to something else."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint is missing, incomplete, or differs from its manifest."""
+
+
+class TrainingError(AzrError, RuntimeError):
+    """The trainer found that it does not train: weights did not move, engine not in step, too many failures."""
+
+
+class ModelError(AzrError, RuntimeError):
+    """A model folder or hub name cannot be used."""

@@ -1,0 +1,127 @@
+"""Atomic files: what outlives a process is written under a temporary name, fsynced and renamed.
+
+Also append-only JSONL logs, which survive a crash in the middle of a line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from azr.errors import DataError
+
+
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """Replaces ``path`` by ``data`` so that a reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: the disk is full or read-only; the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    fsync_directory(path.parent)
+
+
+def fsync_directory(path: Path) -> None:
+    """Makes a rename inside ``path`` durable; a file system that cannot do this is left alone."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    write_bytes_atomic(path, text.encode("utf-8", "surrogatepass"))
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    write_text_atomic(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=False) + "\n")
+
+
+def write_jsonl_atomic(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    write_text_atomic(path, "".join(json_line(record) for record in records))
+
+
+def json_line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def append_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Appends whole lines in one write and fsyncs. A torn last line of an earlier crash is ended first."""
+    data = "".join(json_line(record) for record in records).encode("utf-8", "surrogatepass")
+    if not data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                data = b"\n" + data
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json(path: Path) -> Any:
+    """Raises:
+    DataError: the file is missing or is no JSON; the message names it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+
+
+def read_jsonl(path: Path, *, strict: bool = False) -> Iterator[dict[str, Any]]:
+    """Yields the records of a JSONL file; a missing file has none.
+
+    A line that is no JSON object (torn by a crash) is skipped, unless ``strict``.
+
+    Raises:
+        DataError: ``strict`` and a line is damaged; the message gives file and line.
+    """
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8", errors="surrogatepass") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError("not an object")
+            except ValueError as error:
+                if strict:
+                    raise DataError(f"{path}, line {number}: {error}") from error
+                continue
+            yield record
+
+
+def file_hash(path: Path) -> str:
+    """blake2b of the content, 32 hex digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

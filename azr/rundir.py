@@ -1,0 +1,94 @@
+"""Names every path inside a run directory (drawn in docs/architecture.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunDir:
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "run.lock"
+
+    @property
+    def incidents(self) -> Path:
+        return self.root / "incidents.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.root / "heartbeat.json"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control"
+
+    @property
+    def pool(self) -> Path:
+        return self.root / "pool"
+
+    @property
+    def pool_tasks(self) -> Path:
+        return self.pool / "tasks.jsonl"
+
+    @property
+    def pool_manifest(self) -> Path:
+        return self.pool / "manifest.json"
+
+    @property
+    def probes(self) -> Path:
+        return self.root / "probes"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def latest_checkpoint(self) -> Path:
+        return self.checkpoints / "latest.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step_{step:08d}"
+
+    def cycle(self, cycle: int) -> Path:
+        return self.root / "cycles" / f"{cycle:03d}"
+
+    def cycle_tasks(self, cycle: int) -> Path:
+        return self.cycle(cycle) / "tasks.jsonl"
+
+    def shard(self, cycle: int) -> Path:
+        return self.cycle(cycle) / "shard.jsonl"
+
+    def request(self, cycle: int) -> Path:
+        return self.cycle(cycle) / "request.json"
+
+    def result(self, cycle: int) -> Path:
+        return self.cycle(cycle) / "result.json"
+
+    def transcripts(self, cycle: int) -> Path:
+        return self.cycle(cycle) / "transcripts.jsonl"
+
+    def attempt(self, cycle: int, attempt: int) -> Path:
+        return self.cycle(cycle) / "attempts" / f"{attempt:03d}"
+
+    def trainer_log(self, cycle: int, attempt: int) -> Path:
+        return self.attempt(cycle, attempt) / "trainer.log"
