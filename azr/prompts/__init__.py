@@ -1,0 +1,159 @@
+"""Prompts: what the proposer and the solver are asked, rendered from template files (spec 2.1 to 2.4).
+
+A *frame* is a folder of jinja2 templates beside this file (or any folder given by path):
+
+* ``frame.json``: ``{"raw": bool, "response_prefix": str, "system": str, "templates": str}``. A ``raw`` frame is one text
+  that a base model continues; otherwise the prompt is chat messages. ``response_prefix`` is the end of a raw prompt that
+  already belongs to the answer (an open think tag). ``system`` is the system message of a chat frame. ``templates`` names
+  another frame whose task templates are used instead of own ones. All but ``raw`` may be left out.
+* ``frame.jinja``: the text around the task; variable ``task_text``. A raw frame's must end with ``response_prefix``.
+* ``propose_<task type>.jinja`` and ``solve_<task type>.jinja`` for abduction, deduction, induction and error.
+  Variables of propose templates: ``task_type`` (str), ``references`` (list of Task), ``composites`` (list of source texts,
+  each defining ``g_0``, ``g_1`` ...), ``options`` (PromptOptions). Variables of solve templates: ``task`` (Task), ``options``.
+
+The answers of all frames use the same tags and fences (``<think>..</think><answer>..</answer>``; blocks labelled ``python``,
+``input``, ``output``, ``message``), so that ``azr.parsing`` reads them all. Shipped: ``paper`` (the R1-style conversation),
+``chat`` (instruct models), ``compact`` (small contexts and vocabularies).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import jinja2
+
+from azr.errors import ConfigError
+from azr.tasks import Prompt, Role, Task, TaskType
+
+BANNED_WORDS = (
+    "logging", "random", "multiprocessing", "pebble", "subprocess", "threading", "datetime", "time", "hashlib", "hmac",
+    "bcrypt", "os.sys", "os.path", "sys.exit", "os.environ", "calendar",
+)  # fmt: skip
+"""The published list of forbidden modules (spec 2.2), shown in propose prompts and enforced on programs."""
+
+BANNED_ERROR_WORDS = ("assert", "raise", "try", "except")
+"""Words an error task must not use: the error is to come from the data (spec 3.2)."""
+
+SHIPPED_FRAMES = ("paper", "chat", "compact")
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptOptions:
+    """What may vary in a prompt beside its references; every field shows in the text."""
+
+    frame: str = "paper"
+    """A shipped frame's name, or the path of a folder that holds one."""
+    num_inputs: int = 10
+    """Inputs asked of an induction proposal."""
+    banned: tuple[str, ...] = BANNED_WORDS
+    banned_error_words: tuple[str, ...] = ()
+    """Further words an error proposal must not use; empty leaves the line out."""
+    forbid_globals: bool = False
+    """Say that variables live inside functions only, because other top-level code is removed (``remove_after_return``)."""
+    forbid_test_input: bool = False
+    """Say that the program must not hold its test input."""
+    timeout_s: float = 10.0
+    max_output_chars: int = 400
+    """Longest output text a task may have; said in the prompt because longer ones are refused."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame's descriptor and its compiled templates."""
+
+    name: str
+    raw: bool
+    response_prefix: str
+    system: str
+    outer: jinja2.Template
+    tasks: dict[tuple[Role, TaskType], jinja2.Template]
+
+    def wrap(self, task_text: str) -> Prompt:
+        text = self.outer.render(task_text=task_text.strip()).rstrip("\n")
+        if self.raw:
+            return Prompt(messages=(("user", text),), raw=True, response_prefix=self.response_prefix)
+        system = (("system", self.system),) if self.system else ()
+        return Prompt(messages=(*system, ("user", text)), raw=False, response_prefix=self.response_prefix)
+
+
+@lru_cache(maxsize=16)
+def load_frame(name: str) -> Frame:
+    """Reads and compiles a frame.
+
+    Raises:
+        ConfigError: there is no such frame, or one of its files is missing or does not compile.
+    """
+    folder = _FOLDER / name if name in SHIPPED_FRAMES else Path(name)
+    try:
+        descriptor = json.loads((folder / "frame.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"selfplay.frame={name!r}: {folder / 'frame.json'} cannot be read ({error}); "
+            f"use one of {SHIPPED_FRAMES} or a folder that holds a frame"
+        ) from error
+    known = {"raw", "response_prefix", "system", "templates"}
+    if unknown := set(descriptor) - known:
+        raise ConfigError(f"{folder / 'frame.json'}: unknown keys {sorted(unknown)}; known are {sorted(known)}")
+    shared = descriptor.get("templates")
+    # "paper/..." inside a template names a shipped frame's file, so that frames can include each other's parts.
+    search = [str(folder), *([str(_FOLDER / shared)] if shared else []), str(_FOLDER)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(search),
+        autoescape=False,  # the text goes to a language model, not into a page
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    try:
+        outer = environment.get_template("frame.jinja")
+        tasks = {(role, kind): environment.get_template(f"{role.value}_{kind.value}.jinja") for role in Role for kind in TaskType}
+    except jinja2.TemplateNotFound as error:
+        raise ConfigError(f"selfplay.frame={name!r}: {folder} has no template {error.name}") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(f"{error.filename}, line {error.lineno}: {error.message}") from error
+    frame = Frame(
+        name=name,
+        raw=bool(descriptor["raw"]),
+        response_prefix=descriptor.get("response_prefix", ""),
+        system=descriptor.get("system", ""),
+        outer=outer,
+        tasks=tasks,
+    )
+    if frame.raw and not frame.wrap("x").text.endswith(frame.response_prefix):
+        raise ConfigError(f"{folder / 'frame.jinja'} must end with the response_prefix {frame.response_prefix!r} that frame.json states")
+    return frame
+
+
+def propose_prompt(task_type: TaskType, references: Sequence[Task], options: PromptOptions, composites: Sequence[str] = ()) -> Prompt:
+    """Asks for a new task (spec 2.2; induction: 2.3).
+
+    Args:
+        references: shown as examples to learn from and differ from; an induction prompt takes exactly one, whose program it uses.
+        composites: sources defining ``g_0``, ``g_1`` ... that the new program must call (spec 5.6); not for induction.
+
+    Raises:
+        ConfigError: the frame cannot be read.
+        ValueError: an induction prompt without exactly one reference.
+    """
+    if task_type is TaskType.INDUCTION and (len(references) != 1 or composites):
+        raise ValueError(f"an induction prompt takes one reference and no composite functions, got {len(references)} and {len(composites)}")
+    frame = load_frame(options.frame)
+    template = frame.tasks[Role.PROPOSE, task_type]
+    text = template.render(task_type=task_type.value, references=list(references), composites=list(composites), options=options)
+    return frame.wrap(text)
+
+
+def solve_prompt(task: Task, options: PromptOptions) -> Prompt:
+    """Asks for the missing part of a task (spec 2.4): an input, the output, the error, or the program.
+
+    Raises:
+        ConfigError: the frame cannot be read.
+    """
+    frame = load_frame(options.frame)
+    return frame.wrap(frame.tasks[Role.SOLVE, task.task_type].render(task=task, options=options))
