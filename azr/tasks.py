@@ -148,7 +148,12 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """The JSONL record: the published field names (spec 1.1, 1.2) plus type, id and lineage."""
-        record: dict[str, Any] = {"schema": SCHEMA_VERSION, "task_id": self.task_id, "task_type": self.task_type.value, "snippet": self.code}
+        record: dict[str, Any] = {
+            "schema": SCHEMA_VERSION,
+            "task_id": self.task_id,
+            "task_type": self.task_type.value,
+            "snippet": self.code,
+        }
         if self.task_type is TaskType.INDUCTION:
             record |= {"inputs": list(self.inputs), "outputs": list(self.outputs), "message": self.message}
         else:

