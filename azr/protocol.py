@@ -1,0 +1,276 @@
+"""What driver and trainer say to each other, all of it through files in the run directory.
+
+The driver writes ``request.json`` and starts the trainer as ``python -m azr.train RUN_DIR``. The trainer finds the request
+by ``current_request``, writes ``heartbeat.json``, appends to ``metrics.jsonl``, looks for the attempt's ``stop`` and
+``checkpoint`` files at every step boundary, publishes checkpoints (``azr.checkpoints``) and leaves ``result.json``.
+``azr.trainer_link`` does the trainer's half. Nothing here imports more than the standard library and ``azr.files``.
+
+Stop and checkpoint requests lie in the attempt's own folder, so that a request never reaches a later attempt. What a user
+asks (``scripts/control.py``) lies in ``control/`` and is read by the driver alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from azr.errors import DataError
+from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
+from azr.rundir import RunDir
+
+STOP_FILE = "stop"
+"""In the attempt's folder: save a checkpoint at the next step boundary and end with outcome ``stopped``."""
+CHECKPOINT_FILE = "checkpoint"
+"""In the attempt's folder: save a checkpoint at the next step boundary, remove this file, go on."""
+STACKS_FILE = "stacks.txt"
+"""In the attempt's folder: Python stacks of a trainer that hung (SIGUSR1)."""
+MARKER_VARIABLE = "AZR_ATTEMPT"
+"""Environment variable that every process of an attempt inherits; how our own descendants are recognised."""
+
+
+class Phase(str, Enum):
+    """What the trainer does right now. ``start`` lasts until the first step begins."""
+
+    START = "start"
+    GENERATE = "generate"
+    EXECUTE = "execute"
+    UPDATE = "update"
+    SYNC = "sync"
+    SAVE = "save"
+    VALIDATE = "validate"
+    IDLE = "idle"
+
+
+class Outcome(str, Enum):
+    FINISHED = "finished"
+    """Trained and saved ``last_step``."""
+    STOPPED = "stopped"
+    """Ended on request, at a step boundary, with a checkpoint of ``step``."""
+    FAILED = "failed"
+    """Found a reason not to go on; ``reason`` says it."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """``cycles/NNN/request.json``: what the driver asks of one attempt.
+
+    Steps count over all cycles. A cycle trains ``first_step .. last_step``; this attempt restores the checkpoint of
+    ``resume_step`` and trains ``resume_step + 1 .. last_step``.
+    """
+
+    cycle: int
+    attempt: int
+    first_step: int
+    last_step: int
+    resume_step: int = 0
+    """Step of the verified checkpoint to restore; 0 = start from the model's own weights."""
+    learning_rate_scale: float = 1.0
+    """Factor on the configured learning rate; below 1 after a rollback."""
+    seed_offset: int = 0
+    """Added to the seed of sampling: differs after a rollback, so that the retry does not walk into the same hole."""
+    deadline_unix_s: float | None = None
+    """When the time budget ends, for display; the driver itself asks for the stop."""
+    driver_pid: int = 0
+    """Parent process; when it is gone the trainer saves and ends. 0 = nobody watches."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """``heartbeat.json``: rewritten at every phase change and every few seconds by a thread."""
+
+    unix_s: float
+    pid: int
+    cycle: int
+    attempt: int
+    step: int
+    """Latest finished step."""
+    phase: Phase
+    phase_since_unix_s: float
+    sequence: int = 0
+    """Grows with each beat, so that liveness does not depend on any clock."""
+
+
+@dataclass(frozen=True)
+class MetricsRecord:
+    """One line of ``metrics.jsonl``: one finished training step."""
+
+    step: int
+    cycle: int
+    attempt: int
+    unix_s: float
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """``cycles/NNN/result.json``: the trainer's last word. An exit without one is a crash."""
+
+    outcome: Outcome
+    step: int
+    """Latest step that is in a published checkpoint."""
+    reason: str
+    cycle: int = 0
+    attempt: int = 0
+    retry: bool = True
+    """False where starting again cannot help (a configuration that does not train); the campaign then fails at once."""
+
+
+def current_request(run: RunDir) -> TrainRequest:
+    """The request of the newest cycle.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    cycles = sorted(path for path in (run.root / "cycles").glob("*/request.json") if path.parent.name.isdigit())
+    if not cycles:
+        raise DataError(f"{run.root} holds no cycles/NNN/request.json; start the run through azr_single_gpu_pipeline.py")
+    return read_request(cycles[-1])
+
+
+def read_request(path: Path) -> TrainRequest:
+    return _from_json(TrainRequest, read_json(path), path)
+
+
+def write_request(run: RunDir, request: TrainRequest) -> None:
+    write_json_atomic(run.request(request.cycle), asdict(request))
+
+
+def read_result(run: RunDir, cycle: int, attempt: int) -> TrainResult | None:
+    """The result of this very attempt; None where it left none (a crash), or only a damaged one."""
+    try:
+        result = _from_json(TrainResult, read_json(run.result(cycle)), run.result(cycle))
+    except DataError:
+        return None
+    return result if (result.cycle, result.attempt) == (cycle, attempt) else None
+
+
+def write_result(run: RunDir, result: TrainResult) -> None:
+    write_json_atomic(run.result(result.cycle), asdict(result))
+
+
+def read_heartbeat(run: RunDir) -> Heartbeat | None:
+    """The latest beat; None before the first, or while the file cannot be read."""
+    try:
+        return _from_json(Heartbeat, read_json(run.heartbeat), run.heartbeat)
+    except (DataError, OSError):
+        return None
+
+
+def write_heartbeat(run: RunDir, heartbeat: Heartbeat) -> None:
+    """Replaces the file without fsync: a beat need not survive a power cut, and there are many.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    temporary = run.heartbeat.with_name(f".heartbeat.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(asdict(heartbeat)) + "\n", encoding="utf-8")
+    os.replace(temporary, run.heartbeat)
+
+
+def append_metrics(run: RunDir, record: MetricsRecord) -> None:
+    append_jsonl(run.metrics, [asdict(record)])
+
+
+def metrics_from_json(record: dict[str, Any]) -> MetricsRecord | None:
+    """None where the line is no metrics record. JSON's NaN and Infinity become float values, for the judges to see."""
+    try:
+        values = {str(name): float(value) for name, value in record["values"].items() if isinstance(value, (int, float))}
+        return MetricsRecord(int(record["step"]), int(record["cycle"]), int(record["attempt"]), float(record["unix_s"]), values)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def read_metrics(run: RunDir) -> list[MetricsRecord]:
+    """One record per step that counts: where a later attempt trained steps again, its records replace the undone ones."""
+    return effective_metrics(record for line in read_jsonl(run.metrics) if (record := metrics_from_json(line)))
+
+
+def effective_metrics(records: Iterable[MetricsRecord]) -> list[MetricsRecord]:
+    """Drops what a restored checkpoint undid: a record at step s removes everything before it at steps >= s."""
+    kept: list[MetricsRecord] = []
+    for record in records:
+        while kept and kept[-1].step >= record.step:
+            kept.pop()
+        kept.append(record)
+    return kept
+
+
+class MetricsTail:
+    """Reads what was appended to ``metrics.jsonl`` since the last look; whole lines only."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+
+    def new_records(self) -> Iterator[MetricsRecord]:
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(0, os.SEEK_END)
+                if file.tell() < self.offset:  # truncated by a repair: start over
+                    self.offset = 0
+                file.seek(self.offset)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        end = data.rfind(b"\n") + 1
+        self.offset += end
+        for line in data[:end].splitlines():
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            record = metrics_from_json(value) if isinstance(value, dict) else None
+            if record is not None:
+                yield record
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the driver asks of a running attempt."""
+
+    stop: bool
+    checkpoint: bool
+    reason: str = ""
+
+
+def ask(run: RunDir, cycle: int, attempt: int, name: str, reason: str) -> None:
+    """Leaves a ``STOP_FILE`` or ``CHECKPOINT_FILE`` for the attempt."""
+    write_json_atomic(run.attempt(cycle, attempt) / name, {"unix_s": time.time(), "reason": reason})
+
+
+def asked(run: RunDir, cycle: int, attempt: int) -> Asked:
+    folder = run.attempt(cycle, attempt)
+    stop, checkpoint = (folder / STOP_FILE).exists(), (folder / CHECKPOINT_FILE).exists()
+    reason = ""
+    if stop or checkpoint:
+        try:
+            reason = str(read_json(folder / (STOP_FILE if stop else CHECKPOINT_FILE)).get("reason", ""))
+        except (DataError, AttributeError, OSError):
+            reason = ""
+    return Asked(stop, checkpoint, reason)
+
+
+_Message = TypeVar("_Message", TrainRequest, TrainResult, Heartbeat)
+
+
+def _from_json(cls: type[_Message], value: Any, path: Path) -> _Message:
+    """Builds a message from a JSON object; unknown keys are left out, so that versions can differ by an added field."""
+    enums = {"phase": Phase, "outcome": Outcome}
+    try:
+        known = {item.name: value[item.name] for item in fields(cls) if item.name in value}
+        for name, kind in enums.items():
+            if name in known:
+                known[name] = kind(known[name])
+        for name, item in known.items():
+            if isinstance(item, float) and not math.isfinite(item):
+                raise ValueError(f"{name} is {item}")
+        return cls(**known)
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is no {cls.__name__}: {error}") from error

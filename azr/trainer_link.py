@@ -1,0 +1,170 @@
+"""The trainer's half of the protocol with the driver (``azr.protocol``).
+
+``TrainerLink`` lives where the training loop runs (which may be a Ray actor); ``DriverWatch`` lives in the process that the
+driver started, and turns the driver's death into an ordinary stop request. Neither imports torch.
+
+    with TrainerLink(RunDir(path)) as link:
+        restore(link.request.resume_step)
+        for step in range(link.request.resume_step + 1, link.request.last_step + 1):
+            link.phase(Phase.GENERATE)
+            ...
+            link.step_done(step, {"reward/solve": 0.4})
+            asked = link.asked()
+            if asked.stop or asked.checkpoint or due(step):
+                link.phase(Phase.SAVE)
+                save to checkpoints/.tmp-step_NNNNNNNN; publish_checkpoint(...)
+                link.saved(step)
+            if asked.stop:
+                link.finish(Outcome.STOPPED, asked.reason); break
+        else:
+            link.finish(Outcome.FINISHED, "trained all steps")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import threading
+import time
+from types import TracebackType
+from typing import IO, Any
+
+from azr.protocol import (
+    CHECKPOINT_FILE,
+    STACKS_FILE,
+    STOP_FILE,
+    Asked,
+    Heartbeat,
+    MetricsRecord,
+    Outcome,
+    Phase,
+    TrainRequest,
+    TrainResult,
+    append_metrics,
+    ask,
+    asked,
+    current_request,
+    write_heartbeat,
+    write_result,
+)
+from azr.rundir import RunDir
+
+BEAT_INTERVAL_S = 5.0
+
+
+class TrainerLink:
+    """Heartbeats, metrics, requests and result of one attempt.
+
+    Raises:
+        DataError: the run directory holds no readable request.
+    """
+
+    def __init__(self, run: RunDir, request: TrainRequest | None = None, *, beat_interval_s: float = BEAT_INTERVAL_S) -> None:
+        self.run = run
+        self.request = request or current_request(run)
+        self.step = self.request.resume_step
+        self.saved_step = self.request.resume_step
+        self._phase, self._phase_since = Phase.START, time.time()
+        self._sequence = 0
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._interval_s = beat_interval_s
+        self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
+        self._stacks: IO[str] | None = None
+
+    def __enter__(self) -> TrainerLink:
+        folder = self.run.attempt(self.request.cycle, self.request.attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._stacks = open(folder / STACKS_FILE, "a", encoding="utf-8")
+        faulthandler.register(signal.SIGUSR1, file=self._stacks, all_threads=True)
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2 * self._interval_s)
+        faulthandler.unregister(signal.SIGUSR1)
+        if self._stacks is not None:
+            self._stacks.close()
+
+    def phase(self, phase: Phase) -> None:
+        """Says what begins now. The first phase after ``start`` ends the start-up deadline."""
+        with self._lock:
+            self._phase, self._phase_since = phase, time.time()
+        self._beat()
+
+    def step_done(self, step: int, values: dict[str, float]) -> None:
+        """Appends the step's line to ``metrics.jsonl`` and reports the step as finished.
+
+        Raises:
+            OSError: the disk is full or read-only; a trainer that cannot report should not go on.
+        """
+        record = MetricsRecord(
+            step, self.request.cycle, self.request.attempt, time.time(), {name: float(value) for name, value in values.items()}
+        )
+        append_metrics(self.run, record)
+        self.step = step
+        self._beat()
+
+    def asked(self) -> Asked:
+        """What the driver wants now; look at it at every step boundary."""
+        return asked(self.run, self.request.cycle, self.request.attempt)
+
+    def saved(self, step: int) -> None:
+        """The checkpoint of ``step`` is published: an open checkpoint request is answered."""
+        self.saved_step = step
+        with contextlib.suppress(FileNotFoundError):
+            (self.run.attempt(self.request.cycle, self.request.attempt) / CHECKPOINT_FILE).unlink()
+
+    def finish(self, outcome: Outcome, reason: str, *, retry: bool = True) -> None:
+        """Leaves ``result.json``. Exit with status 0 after ``finished`` and ``stopped``."""
+        request = self.request
+        write_result(self.run, TrainResult(outcome, self.saved_step, reason, request.cycle, request.attempt, retry))
+
+    def _beat_for_ever(self) -> None:
+        while not self._closing.wait(self._interval_s):
+            self._beat()
+
+    def _beat(self) -> None:
+        with self._lock:
+            self._sequence += 1
+            request = self.request
+            beat = Heartbeat(
+                time.time(), os.getpid(), request.cycle, request.attempt, self.step, self._phase, self._phase_since, self._sequence
+            )
+            # A full disk must not kill the thread: beats go on when there is room, and their absence is seen by the driver.
+            with contextlib.suppress(OSError):
+                write_heartbeat(self.run, beat)
+
+
+class DriverWatch:
+    """In the process that the driver started: asks for a stop when the driver is gone, and ends us if that is not obeyed."""
+
+    def __init__(self, run: RunDir, request: TrainRequest, *, interval_s: float = 2.0, limit_s: float = 900.0) -> None:
+        self._run, self._request = run, request
+        self._interval_s, self._limit_s = interval_s, limit_s
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="driver-watch", daemon=True)
+
+    def __enter__(self) -> DriverWatch:
+        if self._request.driver_pid:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2 * self._interval_s)
+
+    def _watch(self) -> None:
+        while os.getppid() == self._request.driver_pid:
+            if self._closing.wait(self._interval_s):
+                return
+        with contextlib.suppress(OSError):
+            ask(self._run, self._request.cycle, self._request.attempt, STOP_FILE, "the driver is gone")
+        if not self._closing.wait(self._limit_s):
+            os.killpg(os.getpgrp(), signal.SIGKILL)  # our own session: the driver started us as its leader
