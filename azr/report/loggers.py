@@ -1,0 +1,92 @@
+"""Sends each metrics record to TensorBoard files or Weights & Biases, under the names of docs/metrics.md.
+
+``metrics.jsonl`` stays the source of truth. TensorBoard files are written by TensorBoard's own event writer, the part of that
+package that needs neither torch nor tensorflow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from azr.config.report import ReportConfig
+from azr.errors import ConfigError
+
+
+class Logger(Protocol):
+    """Takes the records of one process, in order; steps may go back after a resume."""
+
+    def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoardLogger:
+    """Event files under ``<run>/tensorboard``; open them with ``tensorboard --logdir <run>/tensorboard``."""
+
+    def __init__(self, directory: Path, first_step: int = 0) -> None:
+        self._event_pb2 = importlib.import_module("tensorboard.compat.proto.event_pb2")
+        self._summary_pb2 = importlib.import_module("tensorboard.compat.proto.summary_pb2")
+        writer = importlib.import_module("tensorboard.summary.writer.event_file_writer")
+        directory.mkdir(parents=True, exist_ok=True)
+        self._writer = writer.EventFileWriter(str(directory), flush_secs=30)
+        if first_step > 0:
+            # Tells TensorBoard to drop what an earlier attempt wrote at or after this step.
+            restart = self._event_pb2.Event(step=first_step)
+            restart.session_log.status = self._event_pb2.SessionLog.START
+            self._writer.add_event(restart)
+
+    def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None:
+        scalars = [self._summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._writer.add_event(self._event_pb2.Event(step=step, wall_time=unix_s, summary=self._summary_pb2.Summary(value=scalars)))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandbLogger:
+    """One W&B run per run directory: the id is the directory's name, so a resumed run goes on in the same place."""
+
+    def __init__(self, config: ReportConfig, run_dir: Path, run_config: Mapping[str, Any]) -> None:
+        try:
+            wandb = importlib.import_module("wandb")
+        except ImportError as error:
+            raise ConfigError("report.loggers holds wandb, but the package is not installed: pip install wandb") from error
+        self._run = wandb.init(
+            project=config.wandb_project,
+            name=run_dir.name,
+            id=run_dir.name,
+            resume="allow",
+            dir=str(run_dir),
+            mode=config.wandb_mode,
+            config=dict(run_config),
+        )
+
+    def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None:
+        self._run.log({**values, "unix_s": unix_s}, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def make_loggers(config: ReportConfig, run_dir: Path, *, first_step: int = 0, run_config: Mapping[str, Any] | None = None) -> list[Logger]:
+    """The loggers that the configuration names. Each gets every record; the caller closes them.
+
+    Args:
+        first_step: first step of this attempt; a resume passes it so that undone steps vanish from TensorBoard.
+        run_config: the resolved configuration, shown by Weights & Biases.
+
+    Raises:
+        ConfigError: a logger is unknown or its package is not installed.
+    """
+    loggers: list[Logger] = []
+    for name in config.loggers:
+        if name == "tensorboard":
+            loggers.append(TensorBoardLogger(run_dir / "tensorboard", first_step))
+        elif name == "wandb":
+            loggers.append(WandbLogger(config, run_dir, run_config or {}))
+        else:
+            raise ConfigError(f"report.loggers holds {name!r}; known loggers are tensorboard and wandb")
+    return loggers

@@ -1,0 +1,71 @@
+"""The metric names that the report reads, in one place. docs/metrics.md explains each.
+
+A name that a run did not log is simply absent from its report; a name that is not listed here is still drawn,
+under "All other metrics".
+"""
+
+from __future__ import annotations
+
+from azr.tasks import STREAMS, Role, TaskType
+
+STREAM_NAMES = tuple(stream.name for stream in STREAMS)
+PHASES = ("generate", "execute", "update", "sync", "save", "validate")
+"""Phases of a step in the order they are drawn; what is left of ``time_s/step`` is shown as "other"."""
+
+STEP_SECONDS = "time_s/step"
+TIME_PREFIX = "time_s/"
+
+ACCEPTED = "data/accepted"
+NOVELTY = "data/novelty"
+REJECTED_PREFIX = "data/rejected/"
+
+ENTROPY = "actor/entropy"
+GRADIENT_NORM = "actor/grad_norm"
+LEARNING_RATE = "actor/lr"
+MISMATCH = "actor/rollout_probs_diff_mean"
+
+VRAM = "memory/vram_gib"
+VRAM_PEAK = "memory/vram_peak_gib"
+RSS = "memory/rss_gib"
+HOST = "memory/host_used_gib"
+DISK_FREE = "memory/disk_free_gib"
+POWER = "power_w"
+
+
+def stream_metric(stream: str, what: str) -> str:
+    return f"{stream}/{what}"
+
+
+def reward(stream: str) -> str:
+    return f"{stream}/reward_mean"
+
+
+def accuracy(stream: str) -> str:
+    """Solve streams: share of right answers. Propose streams: mean solver accuracy on the valid proposals."""
+    return f"{stream}/accuracy"
+
+
+def valid(task_type: TaskType) -> str:
+    """Share of proposals that the sandbox verified."""
+    return f"{Role.PROPOSE.value}-{task_type.value}/valid"
+
+
+def format_ok(stream: str) -> str:
+    return f"{stream}/format_ok"
+
+
+def buffer_size(task_type: TaskType) -> str:
+    return f"buffer/{task_type.value}/size"
+
+
+def probe(task_type: TaskType | str) -> str:
+    """Accuracy on the frozen probes, greedy; logged only at evaluation steps."""
+    return f"probe/{task_type.value if isinstance(task_type, TaskType) else task_type}/accuracy"
+
+
+PROBE_ALL = "probe/all/accuracy"
+PROBE_COUNT = "probe/all/count"
+
+
+def seconds(phase: str) -> str:
+    return f"{TIME_PREFIX}{phase}"

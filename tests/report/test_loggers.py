@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from azr.config.report import ReportConfig
+from azr.errors import ConfigError
+from azr.report.loggers import make_loggers
+
+
+def _scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(directory))
+    accumulator.Reload()
+    return {tag: [(event.step, round(event.value, 4)) for event in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
+
+
+def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
+    (logger,) = make_loggers(ReportConfig(), tmp_path)
+    logger.log(1, {"actor/entropy": 0.5, "data/accepted": 3}, 1000.0)
+    logger.log(2, {"actor/entropy": 0.25}, 1001.0)
+    logger.close()
+    assert _scalars(tmp_path / "tensorboard") == {"actor/entropy": [(1, 0.5), (2, 0.25)], "data/accepted": [(1, 3.0)]}
+
+
+def test_a_resume_supersedes_the_undone_steps(tmp_path: Path) -> None:
+    for first_step, values in ((0, {1: 0.1, 2: 0.2, 3: 0.3}), (2, {2: 0.9})):
+        (logger,) = make_loggers(ReportConfig(), tmp_path, first_step=first_step)
+        for step, value in values.items():
+            logger.log(step, {"x": value}, 1000.0 + step)
+        logger.close()
+    assert _scalars(tmp_path / "tensorboard")["x"] == [(1, 0.1), (2, 0.9)]
+
+
+def test_wandb_offline_writes_into_the_run_directory(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    config = ReportConfig(loggers=["wandb"])
+    config.validate()
+    (logger,) = make_loggers(config, tmp_path, run_config={"a": 1})
+    logger.log(1, {"x": 1.0}, 1000.0)
+    logger.close()
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_unknown_logger_is_named() -> None:
+    with pytest.raises(ConfigError, match="tensorbored"):
+        ReportConfig(loggers=["tensorbored"]).validate()
+
+
+def test_the_report_package_imports_no_torch() -> None:
+    code = "import sys, pkgutil, importlib, azr.report as r\n"
+    code += "[importlib.import_module('azr.report.' + m.name) for m in pkgutil.iter_modules(r.__path__)]\n"
+    code += "from azr.config.report import ReportConfig; from azr.report.loggers import make_loggers; import tempfile, pathlib\n"
+    code += "make_loggers(ReportConfig(), pathlib.Path(tempfile.mkdtemp()))\n"
+    code += "print([m for m in ('torch', 'verl', 'vllm', 'ray', 'tensorflow') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert result.stdout.strip() == "[]"
