@@ -2,7 +2,8 @@
 
 A record is ``{"step", "cycle", "attempt", "unix_s", "values": {name: number}}``. When a trainer resumes from a checkpoint
 it goes back to an earlier step; from there on everything that the dead attempt wrote at or after that step no longer
-happened, even steps that the new attempt has not reached yet.
+happened, even steps that the new attempt has not reached yet. Read more leniently than in ``azr.protocol``, because a report
+has to come out of old and damaged runs too.
 """
 
 from __future__ import annotations
@@ -17,17 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from azr.protocol import MetricsRecord
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class MetricsRecord:
-    step: int
-    cycle: int
-    attempt: int
-    unix_s: float
-    values: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,286 @@
+"""Charts as inline SVG text: pure functions, no network, no script needed to read them.
+
+Colours are CSS classes (``c0`` ... ``c7``), so that light and dark come from the page. Each chart carries its points as JSON in
+``data-chart``, which the page's script uses to show values under the pointer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from azr.report.metrics import FloatArray
+from azr.report.series import Curve
+from azr.report.text import number
+
+WIDTH, HEIGHT = 460, 230
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
+MAX_MARKS = 60
+"""Marks of one kind beyond this are thinned out evenly; the incidents table lists all."""
+
+ValueFormat = Callable[[float], str]
+
+
+@dataclass(frozen=True)
+class Line:
+    label: str
+    curve: Curve
+    colour: int
+    """0 to 7: index of the CSS class."""
+    dots: bool = False
+    """Draw the points; for series with few of them."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line at a step: where a cycle began, or something happened."""
+
+    x: float
+    kind: str
+    """CSS class: ``cycle`` or ``incident``."""
+    label: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Linear map from data to picture, with round ticks."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def many(self, values: FloatArray) -> FloatArray:
+        return self.start + (values - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About ``count`` round values (1, 2 or 5 times a power of ten) from ``low`` to ``high``."""
+    span = high - low
+    if not math.isfinite(span) or span <= 0:
+        return [low]
+    raw = span / max(count, 1)
+    magnitude = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def plain_number(value: float) -> str:
+    return number(value, 3)
+
+
+def percent_tick(value: float) -> str:
+    return f"{100 * value:.0f} %" if abs(100 * value - round(100 * value)) < 1e-6 else f"{100 * value:.1f} %"
+
+
+def _range(arrays: Sequence[FloatArray], fixed: tuple[float | None, float | None]) -> tuple[float, float]:
+    values = [array[np.isfinite(array)] for array in arrays]
+    values = [array for array in values if len(array)]
+    low = min((float(array.min()) for array in values), default=0.0)
+    high = max((float(array.max()) for array in values), default=1.0)
+    margin = (high - low) * 0.06 or abs(high) * 0.1 or 0.5
+    low = low - margin if fixed[0] is None else fixed[0]
+    high = high + margin if fixed[1] is None else fixed[1]
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _points(xs: FloatArray, ys: FloatArray) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs.tolist(), ys.tolist()))
+
+
+def _axes(x: Scale, y: Scale, y_format: ValueFormat, x_label: str) -> str:
+    parts = []
+    for value in ticks(y.low, y.high, 4):
+        at = y(value)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{at + 3.5:.1f}" text-anchor="end">{escape(y_format(value))}</text>')
+    for value in ticks(x.low, x.high, 6):
+        if abs(value - round(value)) > 1e-9:
+            continue
+        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>')
+    parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 1}" text-anchor="end">{escape(x_label)}</text>')
+    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
+    return "".join(parts)
+
+
+def thin_marks(marks: Sequence[Mark]) -> list[Mark]:
+    """At most ``MAX_MARKS`` of each kind."""
+    kept: list[Mark] = []
+    for kind in dict.fromkeys(mark.kind for mark in marks):
+        of_kind = [mark for mark in marks if mark.kind == kind]
+        stride = math.ceil(len(of_kind) / MAX_MARKS)
+        kept += of_kind[::stride]
+    return kept
+
+
+def _marks(marks: Sequence[Mark], x: Scale) -> str:
+    parts = []
+    for mark in thin_marks(marks):
+        if x.low <= mark.x <= x.high:
+            at = f"{x(mark.x):.1f}"
+            parts.append(
+                f'<line class="mark {mark.kind}" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"><title>{escape(mark.label)}</title></line>'
+            )
+    return "".join(parts)
+
+
+def _wrap(body: str, title: str, hover: dict[str, object] | None) -> Markup:
+    data = f" data-chart='{escape(json.dumps(hover, separators=(',', ':')))}'" if hover else ""
+    label = escape(title)
+    # Everything in ``body`` is made of numbers and of texts escaped where they were put in.
+    return Markup(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"{data}>{body}</svg>')
+
+
+def _rounded(values: FloatArray) -> list[float | None]:
+    return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values.tolist()]
+
+
+def line_chart(
+    title: str,
+    lines: Sequence[Line],
+    *,
+    marks: Sequence[Mark] = (),
+    y_low: float | None = None,
+    y_high: float | None = None,
+    y_format: ValueFormat = plain_number,
+    x_label: str = "step",
+    x_range: tuple[float, float] | None = None,
+) -> Markup:
+    """Lines with bands. Empty lines are left out; without any line an empty frame is drawn."""
+    lines = [line for line in lines if len(line.curve.x)]
+    low_x, high_x = x_range or _range([line.curve.x for line in lines], (None, None))
+    if x_range is None and lines:
+        low_x, high_x = min(float(line.curve.x.min()) for line in lines), max(float(line.curve.x.max()) for line in lines)
+    if high_x <= low_x:
+        low_x, high_x = low_x - 1, high_x + 1
+    arrays = [part for line in lines for part in (line.curve.y, line.curve.low, line.curve.high) if part is not None]
+    x = Scale(low_x, high_x, LEFT, WIDTH - RIGHT)
+    y = Scale(*_range(arrays, (y_low, y_high)), HEIGHT - BOTTOM, TOP)
+    body = [_axes(x, y, y_format, x_label), _marks(marks, x)]
+    for line in lines:
+        curve = line.curve
+        if curve.low is not None and curve.high is not None:
+            xs = x.many(np.concatenate([curve.x, curve.x[::-1]]))
+            ys = y.many(np.clip(np.concatenate([curve.high, curve.low[::-1]]), y.low, y.high))
+            body.append(f'<polygon class="band c{line.colour}" points="{_points(xs, ys)}"/>')
+    for line in lines:
+        xs, ys = x.many(line.curve.x), y.many(np.clip(line.curve.y, y.low, y.high))
+        body.append(f'<polyline class="line c{line.colour}" points="{_points(xs, ys)}"/>')
+        if line.dots or len(xs) == 1:
+            body += [
+                f'<circle class="dot c{line.colour}" cx="{px:.1f}" cy="{py:.1f}" r="2.6"/>' for px, py in zip(xs.tolist(), ys.tolist())
+            ]
+    hover: dict[str, object] = {
+        "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
+        "range": [low_x, high_x],
+        "percent": y_format is percent_tick,
+        "series": [{"label": line.label, "c": line.colour, "x": _rounded(line.curve.x), "y": _rounded(line.curve.y)} for line in lines],
+    }
+    return _wrap("".join(body), title, hover if lines else None)
+
+
+@dataclass(frozen=True)
+class Layer:
+    label: str
+    values: FloatArray
+    colour: int
+
+
+def stacked_chart(
+    title: str,
+    x_values: FloatArray,
+    layers: Sequence[Layer],
+    *,
+    marks: Sequence[Mark] = (),
+    y_format: ValueFormat = plain_number,
+    y_high: float | None = None,
+    x_label: str = "step",
+) -> Markup:
+    """Stacked areas from 0, first layer at the bottom. ``x_values`` ascending, one value of each layer per x."""
+    if not len(x_values) or not layers:
+        return _wrap("", title, None)
+    total = np.sum([layer.values for layer in layers], axis=0)
+    low_x, high_x = float(x_values[0]), float(x_values[-1])
+    if len(x_values) == 1:
+        x_values = np.array([low_x - 0.5, low_x + 0.5])
+        layers = [Layer(layer.label, np.repeat(layer.values, 2), layer.colour) for layer in layers]
+        total = np.repeat(total, 2)
+        low_x, high_x = float(x_values[0]), float(x_values[-1])
+    x = Scale(low_x, high_x, LEFT, WIDTH - RIGHT)
+    high = y_high if y_high is not None else float(total.max()) * 1.06 or 1.0
+    y = Scale(0.0, high, HEIGHT - BOTTOM, TOP)
+    xs = x.many(x_values)
+    below = np.zeros_like(total)
+    body = []
+    for layer in layers:
+        above = below + layer.values
+        ys = np.clip(np.concatenate([above, below[::-1]]), 0, high)
+        body.append(f'<polygon class="area c{layer.colour}" points="{_points(np.concatenate([xs, xs[::-1]]), y.many(ys))}"/>')
+        below = above
+    hover: dict[str, object] = {
+        "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
+        "range": [low_x, high_x],
+        "percent": y_format is percent_tick,
+        "series": [{"label": layer.label, "c": layer.colour, "x": _rounded(x_values), "y": _rounded(layer.values)} for layer in layers],
+    }
+    return _wrap("".join(body) + _axes(x, y, y_format, x_label) + _marks(marks, x), title, hover)
+
+
+def heat_map(title: str, columns: Sequence[tuple[float, float]], shares: Sequence[Sequence[float]], row_labels: Sequence[str]) -> Markup:
+    """A column per range of steps, a row per class (first at the bottom), darker = larger share of the column.
+
+    Args:
+        columns: (first, last) step of each column.
+        shares: per column, one share per row, 0 to 1; a column without data has only zeros.
+    """
+    if not columns or not row_labels:
+        return _wrap("", title, None)
+    left = LEFT + 40
+    x = Scale(0, len(columns), left, WIDTH - RIGHT)
+    row_height = (HEIGHT - BOTTOM - TOP) / len(row_labels)
+    peak = max((max(column, default=0.0) for column in shares), default=0.0) or 1.0
+    body = []
+    for row, label in enumerate(row_labels):
+        top = HEIGHT - BOTTOM - (row + 1) * row_height
+        body.append(f'<text class="tick" x="{left - 6}" y="{top + row_height / 2 + 3.5:.1f}" text-anchor="end">{escape(label)}</text>')
+        for index, column in enumerate(shares):
+            share = column[row]
+            if share <= 0:
+                continue
+            first, last = columns[index]
+            span = f"step {first:,.0f}" if first == last else f"steps {first:,.0f} to {last:,.0f}"
+            body.append(
+                f'<rect class="cell c0" x="{x(index):.1f}" y="{top:.1f}" width="{x(index + 1) - x(index) - 0.5:.1f}" height="{row_height - 1:.1f}"'
+                f' fill-opacity="{0.08 + 0.92 * share / peak:.2f}"><title>{escape(label)}: {100 * share:.0f} % of {span}</title></rect>'
+            )
+    stride = max(1, math.ceil(len(columns) / 5))
+    for index in range(0, len(columns), stride):
+        body.append(
+            f'<text class="tick" x="{x(index + 0.5):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{columns[index][0]:,.0f}</text>'
+        )
+    body.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 1}" text-anchor="end">step</text>')
+    return _wrap("".join(body), title, None)
+
+
+def spark_svg(values: FloatArray, colour: int, width: int = 120, height: int = 26) -> Markup:
+    """A small line without axes for tables."""
+    keep = np.isfinite(values)
+    xs, ys = np.flatnonzero(keep).astype(np.float64), values[keep]
+    if len(ys) < 2:
+        return Markup("")
+    span = float(ys.max() - ys.min())
+    x = Scale(0, max(len(values) - 1, 1), 1, width - 1)
+    y = Scale(float(ys.min()), float(ys.min()) + (span or 1.0), height - 3, 3)
+    points = _points(x.many(xs), y.many(ys) if span else np.full(len(ys), height / 2))
+    return Markup(
+        f'<svg class="spark" viewBox="0 0 {width} {height}" aria-hidden="true"><polyline class="line c{colour}" points="{points}"/></svg>'
+    )

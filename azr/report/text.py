@@ -1,0 +1,86 @@
+"""Numbers for people: durations, counts, shares, sparklines."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+
+from azr.report.metrics import FloatArray
+
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def duration(seconds: float | None) -> str:
+    """``8 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``; a dash where it is unknown."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return "–"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Significant digits without exponent where that stays readable: ``7,063``, ``0.0123``, ``1.0e-06``."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-3:
+        return f"{value:.1e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of two shares in percentage points, with its sign."""
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:+.1f} points"
+
+
+def when(unix_s: float | None) -> str:
+    """Local date and time, to the minute."""
+    if unix_s is None or not math.isfinite(unix_s) or unix_s <= 0:
+        return "–"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s))
+
+
+def sparkline(values: FloatArray, width: int, low: float | None = None, high: float | None = None) -> str:
+    """The last ``width`` buckets of a series as block characters; blank where nothing was logged.
+
+    All steps are shown once there are more than ``width``: each character is the mean of a bucket.
+    """
+    if not len(values):
+        return " " * width
+    buckets = np.array_split(values, min(width, len(values)))
+    means = np.array([np.mean(bucket[np.isfinite(bucket)]) if np.isfinite(bucket).any() else np.nan for bucket in buckets])
+    finite = means[np.isfinite(means)]
+    if not len(finite):
+        return " " * width
+    low = float(finite.min()) if low is None else low
+    high = float(finite.max()) if high is None else high
+    span = high - low
+    text = ""
+    for mean in means:
+        if not math.isfinite(mean):
+            text += " "
+        else:
+            level = 0.5 if span <= 0 else (mean - low) / span
+            text += SPARKS[int(min(max(level, 0.0), 1.0) * (len(SPARKS) - 1) + 0.5)]
+    return text.ljust(width)
