@@ -1,0 +1,140 @@
+"""A program's canonical form and fingerprint: equal for copies that differ in names, comments and layout only."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+
+from azr.programs.scopes import Scopes
+from azr.programs.source import drop_docstrings, parse
+
+
+def canonical_source(source: str, *, blank_constants: bool = False) -> str:
+    """The program with bound names replaced by v0, v1 ... in order of appearance, without comments, docstrings or annotations.
+
+    Builtins, imported module names (not their aliases) and attributes keep their names, but attributes that the program's
+    own classes define are renamed too. ``blank_constants`` also replaces every number and text by one constant of its type.
+
+    Raises:
+        SourceError: ``source`` is no program (see ``azr.programs.parse``).
+    """
+    tree = parse(source)
+    drop_docstrings(tree)
+    _AnnotationRemover().visit(tree)
+    ast.fix_missing_locations(tree)
+    _expand_imports(tree)
+    _rename_variables(tree)
+    _rename_attributes(tree)
+    if blank_constants:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and node.value is not None and not isinstance(node.value, bool):
+                node.value = type(node.value)() if node.value is not ... else ...
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def fingerprint(source: str, *, blank_constants: bool = False) -> str:
+    """16 hex digits of the canonical form; text that does not parse is hashed as it stands, without blanks at line ends.
+
+    The canonical form is printed source, not a dump of the tree, so the value is the same on all supported Python versions
+    for all but exotic syntax.
+    """
+    try:
+        text = canonical_source(source, blank_constants=blank_constants)
+    except (ValueError, RecursionError):  # SourceError is a ValueError
+        text = "\n".join(line.rstrip() for line in source.strip().splitlines())
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+class _AnnotationRemover(ast.NodeTransformer):
+    """Annotations say nothing to the interpreter, except in a class body, where they are a dataclass's fields."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = [statement if isinstance(statement, ast.AnnAssign) else self.visit(statement) for statement in node.body]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self.generic_visit(node)
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
+def _expand_imports(tree: ast.Module) -> None:
+    """Gives every import an alias of its own, so that ``import math`` and ``import math as m`` become the same."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                if alias.asname is None and alias.name != "*" and "." not in alias.name:
+                    alias.asname = alias.name
+
+
+def _rename_variables(tree: ast.Module) -> None:
+    scopes = Scopes(tree)
+    names: dict[tuple[int, str], str] = {}
+    renamed = []
+    parameters: dict[str, str] = {}
+    for entry in scopes.occurrences:
+        owner = scopes.resolve(entry.scope, entry.name)
+        if owner is None or (isinstance(entry.node, ast.alias) and entry.node.asname is None):
+            continue
+        if owner.kind == "class":
+            continue  # attributes of the class; see _rename_attributes
+        name = names.setdefault((id(owner), entry.name), f"v{len(names)}")
+        renamed.append((entry, name))
+        if entry.attr == "arg":
+            parameters.setdefault(entry.name, name)
+    dotted = {(id(scopes.resolve(entry.scope, entry.name)), entry.name) for entry in scopes.occurrences if _is_dotted_import(entry.node)}
+    for entry, name in renamed:
+        if (id(scopes.resolve(entry.scope, entry.name)), entry.name) not in dotted:  # "import a.b" binds "a": keep it
+            entry.rename(name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in parameters:
+            node.arg = parameters[node.arg]
+
+
+def _is_dotted_import(node: ast.AST) -> bool:
+    return isinstance(node, ast.alias) and node.asname is None
+
+
+def _rename_attributes(tree: ast.Module) -> None:
+    own: dict[str, str] = {}
+
+    def define(name: str) -> None:
+        if not (name.startswith("__") and name.endswith("__")):
+            own.setdefault(name, f"a{len(own)}")
+
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for statement in node.body:
+            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                define(statement.name)
+            for target in ast.walk(statement) if isinstance(statement, (ast.Assign, ast.AnnAssign)) else ():
+                if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store):
+                    define(target.id)
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store):
+                define(inner.attr)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in own:
+            node.attr = own[node.attr]
+        elif isinstance(node, ast.ClassDef):
+            for statement in node.body:
+                if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name in own:
+                    statement.name = own[statement.name]
+                elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                    for target in ast.walk(statement):
+                        if isinstance(target, ast.Name) and target.id in own:
+                            target.id = own[target.id]

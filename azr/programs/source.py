@@ -1,0 +1,123 @@
+"""Reading source safely, and the simple transformations of spec 2.6 (imports; comments, globals and prints removed)."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+
+from azr.errors import AzrError
+
+MAX_SOURCE_CHARS = 20_000
+"""Longest program that is looked at; a response of 8,096 tokens holds about 30,000 characters, thoughts included."""
+MAX_DEPTH = 120
+"""Deepest syntax tree that is looked at: visitors need up to five frames a level, and Python has 1,000."""
+
+
+class SourceError(AzrError, ValueError):
+    """Text that is no program this project looks at; ``reason`` is the code under which it is counted."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def parse(source: str) -> ast.Module:
+    """The syntax tree of a program of acceptable size.
+
+    Raises:
+        SourceError: ``program_too_long``, ``syntax_error`` (also for NUL bytes and lone surrogates) or ``program_too_nested``.
+    """
+    if len(source) > MAX_SOURCE_CHARS:
+        raise SourceError("program_too_long", f"{len(source)} characters, at most {MAX_SOURCE_CHARS}")
+    try:
+        with warnings.catch_warnings():  # a model's "\d" is not our log's business
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise SourceError("syntax_error", str(error)) from error
+    except (RecursionError, MemoryError) as error:
+        raise SourceError("program_too_nested", "the parser gave up") from error
+    if _depth_exceeds(tree, MAX_DEPTH):
+        raise SourceError("program_too_nested", f"deeper than {MAX_DEPTH} levels")
+    return tree
+
+
+def _depth_exceeds(tree: ast.AST, limit: int) -> bool:
+    level: list[ast.AST] = [tree]
+    for _ in range(limit):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return False
+    return True
+
+
+def top_level_functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    """The functions a program offers: methods and nested helpers are its own affair (spec 13, fixes B9)."""
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def collect_imports(tree: ast.AST) -> tuple[str, ...]:
+    """All import statements as one line each, in order of appearance, each once (spec 2.6, step 7)."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    nodes.sort(key=lambda node: (node.lineno, node.col_offset))  # ast.walk goes level by level
+    return tuple(dict.fromkeys(ast.unparse(node) for node in nodes))
+
+
+def strip_comments(tree: ast.Module) -> str:
+    """Source without comments, docstrings and blank lines (spec 2.6, step 8)."""
+    drop_docstrings(tree)
+    return "\n".join(line for line in ast.unparse(tree).splitlines() if line.strip())
+
+
+def drop_docstrings(tree: ast.Module) -> None:
+    """Removes docstrings in place; a body that held nothing else gets ``pass``."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                del node.body[0]
+                if not node.body and not isinstance(node, ast.Module):
+                    node.body.append(ast.Pass())
+
+
+def drop_globals(source: str, tree: ast.Module) -> str:
+    """Keeps imports, functions and classes of the top level, each as it was written (spec 2.6, step 8)."""
+    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    lines = source.split("\n")
+    parts = []
+    for node in tree.body:
+        if isinstance(node, kept):
+            first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+            parts.append("\n".join(lines[first - 1 : node.end_lineno]))
+    result = "\n".join(parts)
+    # Two statements of one line ("import re; x = 1") cannot be cut by lines.
+    if any(not isinstance(node, kept) for node in _parse_or_empty(result).body):
+        result = ast.unparse(ast.Module([node for node in tree.body if isinstance(node, kept)], []))
+    return result
+
+
+def _parse_or_empty(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.Module([ast.Pass()], [])
+
+
+class _PrintRemover(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        call = node.value
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "print":
+            return None
+        return node
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]  # pyright: ignore[reportAttributeAccessIssue]
+        return node
+
+
+def drop_prints(tree: ast.Module) -> str:
+    """Source without print statements; bodies left empty get ``pass`` (spec 2.6, step 8)."""
+    return ast.unparse(ast.fix_missing_locations(_PrintRemover().visit(tree)))
