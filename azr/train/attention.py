@@ -1,0 +1,179 @@
+"""Causal attention inside each of several sequences packed into one row, without flash-attn and without a dense mask.
+
+verl hands the model one row of tokens (batch 1) whose ``position_ids`` restart at 0 with every sequence. transformers' own
+SDPA path turns that into a dense ``T x T`` mask: at 8,192 packed tokens most of the arithmetic is spent on pairs that are
+masked out, and the mask alone is 64 MiB a layer. ``torch.nn.attention.varlen.varlen_attn`` (in torch since 2.10, forward and
+backward, grouped key/value heads as they are) needs only the sequence boundaries. It runs on a GPU in bf16 or fp16;
+everything else (CPU, fp32) goes through SDPA, one sequence at a time, which is the same arithmetic.
+
+``register()`` makes it known to transformers under ``IMPLEMENTATION``; a model takes it by
+``attn_implementation="azr_packed"``. What is not covered: padded batches (a mask that hides tokens is refused, not
+ignored), caches (generation is the engine's work), attention dropout.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from azr.errors import TrainingError
+
+IMPLEMENTATION = "azr_packed"
+FLASH_DTYPES = (torch.bfloat16, torch.float16)
+FLASH_MAX_HEAD_DIM = 256
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Boundaries of the packed sequences."""
+
+    cu_seqlens: torch.Tensor
+    """int32 ``[N + 1]`` on the device of the tokens: 0, end of the first sequence, ..., T."""
+    lengths: tuple[int, ...]
+    """The N lengths, on the host."""
+
+    @property
+    def max_length(self) -> int:
+        return max(self.lengths)
+
+
+def segments_of(position_ids: torch.Tensor) -> Segments:
+    """Boundaries from ``position_ids`` ``[B, T]``: a sequence begins wherever the position is 0 (and at every row).
+
+    Raises:
+        TrainingError: a row does not begin at position 0, so its first tokens would belong to no sequence.
+    """
+    flat = position_ids.reshape(-1)
+    starts = torch.nonzero(flat == 0).flatten()
+    ends = torch.cat([starts[1:], starts.new_tensor([flat.numel()])])
+    host_starts, host_ends = starts.tolist(), ends.tolist()
+    rows = range(0, flat.numel(), position_ids.shape[-1])
+    if not set(rows) <= set(host_starts):
+        raise TrainingError(
+            "packed attention got position_ids that do not begin at 0; it needs whole sequences, packed from their first token"
+        )
+    cu_seqlens = torch.cat([starts, ends[-1:]]).to(torch.int32)
+    return Segments(cu_seqlens, tuple(end - start for start, end in zip(host_starts, host_ends, strict=True)))
+
+
+class _LastForward:
+    """Remembers the boundaries of the tensor seen last: all layers of a forward pass, and its recomputation, share one.
+
+    Finding them asks the GPU (one synchronisation), so it should happen once a forward pass and not once a layer.
+    """
+
+    def __init__(self) -> None:
+        self._tensor: weakref.ref[torch.Tensor] | None = None
+        self._version = -1
+        self._segments: Segments | None = None
+
+    def segments(self, position_ids: torch.Tensor) -> Segments:
+        same = self._tensor is not None and self._tensor() is position_ids and self._version == position_ids._version
+        if not same or self._segments is None:
+            self._segments = segments_of(position_ids)
+            self._tensor, self._version = weakref.ref(position_ids), position_ids._version
+        return self._segments
+
+
+_last_forward = _LastForward()
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,  # [B, H, T, D]
+    key: torch.Tensor,  # [B, H_kv, T, D]
+    value: torch.Tensor,  # [B, H_kv, T, D]
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    position_ids: torch.Tensor | None = None,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """The attention function that transformers calls. Returns ``[B, T, H, D]`` and no weights.
+
+    Raises:
+        TrainingError: a mask, dropout, or a key/value cache was asked for.
+    """
+    if attention_mask is not None:
+        raise TrainingError("packed attention takes no mask; set train.packed_sequences=false to train on padded batches")
+    if dropout:
+        raise TrainingError(f"packed attention has no dropout, but the model asks for attention_dropout={dropout}; set it to 0")
+    batch, heads, tokens, head_dim = query.shape
+    if key.shape[2] != tokens:
+        raise TrainingError("packed attention got a key/value cache; it serves training only, call the model with use_cache=False")
+    if position_ids is None:
+        segments = _one_segment_per_row(batch, tokens, query.device)
+    else:
+        segments = _last_forward.segments(position_ids if position_ids.shape[0] == batch else position_ids.expand(batch, -1))
+    q = query.transpose(1, 2).reshape(batch * tokens, heads, head_dim)
+    k = key.transpose(1, 2).reshape(batch * tokens, key.shape[1], head_dim)
+    v = value.transpose(1, 2).reshape(batch * tokens, value.shape[1], head_dim)
+    if q.is_cuda and q.dtype in FLASH_DTYPES and head_dim <= FLASH_MAX_HEAD_DIM:
+        out = _flash(q, k, v, segments, scaling, sliding_window)
+    else:
+        out = _by_segment(q, k, v, segments, scaling, sliding_window)
+    return out.reshape(batch, tokens, heads, head_dim), None
+
+
+def _flash(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, scaling: float | None, window: int | None
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    left = -1 if window is None else window - 1  # transformers counts the token itself, torch does not
+    longest = segments.max_length
+    out = varlen_attn(q, k, v, segments.cu_seqlens, segments.cu_seqlens, longest, longest, scale=scaling, window_size=(left, 0))
+    assert isinstance(out, torch.Tensor)
+    return out
+
+
+def _by_segment(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, scaling: float | None, window: int | None
+) -> torch.Tensor:
+    """SDPA over one sequence at a time: no pair of different sequences is ever computed."""
+    outputs = []
+    for q_s, k_s, v_s in zip(*(tensor.split(segments.lengths) for tensor in (q, k, v)), strict=True):
+        mask = None
+        if window is not None and window < len(q_s):
+            distance = torch.arange(len(q_s), device=q.device)[:, None] - torch.arange(len(q_s), device=q.device)[None, :]
+            mask = (distance >= 0) & (distance < window)
+        out = F.scaled_dot_product_attention(
+            q_s.transpose(0, 1)[None],  # [1, H, n, D]
+            k_s.transpose(0, 1)[None],
+            v_s.transpose(0, 1)[None],
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scaling,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+        outputs.append(out[0].transpose(0, 1))
+    return torch.cat(outputs)
+
+
+def _one_segment_per_row(batch: int, tokens: int, device: torch.device) -> Segments:
+    return Segments(torch.arange(0, (batch + 1) * tokens, tokens, dtype=torch.int32, device=device), (tokens,) * batch)
+
+
+def _no_mask(*_: Any, attention_mask: torch.Tensor | None = None, **__: Any) -> None:
+    """The mask function: packed attention needs none, and a mask that hides tokens cannot be honoured.
+
+    Raises:
+        TrainingError: the batch is padded.
+    """
+    if attention_mask is not None and not bool(attention_mask.all()):
+        raise TrainingError("packed attention got a padded batch; set train.packed_sequences=false, or pack the sequences")
+
+
+def register() -> str:
+    """Makes the implementation known to transformers (again is harmless); returns its name for ``attn_implementation``."""
+    ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, packed_attention)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _no_mask)
+    return IMPLEMENTATION
