@@ -1,0 +1,239 @@
+"""Section ``selfplay``: the rules of the game (docs/conformance.md maps each to the specification).
+
+``variant`` is one switch over everything in which the published paper and the published code differ; a key that is set
+(not null) overrides it. What differs: ``extremes``, ``advantage``, ``solve_timing``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from azr.errors import ConfigError
+
+VARIANTS = ("code", "paper")
+TASK_TYPES = ("abduction", "deduction", "induction", "error")
+ADVANTAGES = ("token", "sequence", "group")
+SOLVE_TIMINGS = ("next_step", "same_step")
+SELECTIONS = ("max_new", "uniform_total", "half_new", "step")
+ENTRY_POINTS = ("not_first", "not_last", "any_first", "any_last")
+
+_CHOICES = {
+    "variant": VARIANTS,
+    "advantage": ADVANTAGES,
+    "solve_timing": SOLVE_TIMINGS,
+    "solve_selection": SELECTIONS,
+    "reference_weighting": ("uniform", "step"),
+    "learnability": ("one_minus", "inverse"),
+    "induction_reward": ("binary", "accuracy", "if_one"),
+    "program_filter": ("all", "non_one", "non_extremes"),
+    "entry_point": ENTRY_POINTS,
+    "code_location": ("first", "last"),
+}
+
+
+@dataclass(frozen=True)
+class IntrinsicConfig:
+    """Further rewards of the proposer (spec 4.3): each term is min(coefficient x value, its maximum); 0 switches a term off."""
+
+    complexity: float = 0.0
+    """Coefficient of the cognitive complexity of the program / 15 (complexipy)."""
+    complexity_max: float = 0.5
+    """Largest value of the complexity term."""
+    halstead: float = 0.0
+    """Coefficient of the mix of Halstead effort, Halstead volume and cyclomatic complexity (radon), 0 to 1."""
+    halstead_max: float = 0.5
+    """Largest value of the Halstead term."""
+    edit_distance: float = 0.0
+    """Coefficient of the mean distance of the program's syntax tree to those of its references, 0 to 1 (rapidfuzz)."""
+    edit_distance_max: float = 0.5
+    """Largest value of the edit-distance term."""
+    diversity: float = 0.0
+    """Coefficient of how rare the answer is among all tasks so far, 0 to 1 (induction: mean over inputs and outputs)."""
+    diversity_max: float = 0.5
+    """Largest value of the diversity term."""
+    hierarchical_diversity: bool = False
+    """Average the rarity of the value's type and the rarity of the value within its type, instead of counting values alone."""
+    combine: str = "sum"
+    """How terms join the learnability reward: ``sum``, ``multiply``, ``sum_multiply`` (reward + product) or ``multiply_sum``."""
+
+    def validate(self) -> None:
+        known = ("sum", "multiply", "sum_multiply", "multiply_sum")
+        if self.combine not in known:
+            raise ConfigError(f"selfplay.intrinsic.combine is {self.combine!r}; it is one of {', '.join(known)}")
+        for term in ("complexity", "halstead", "edit_distance", "diversity"):
+            if getattr(self, term) < 0 or getattr(self, f"{term}_max") < 0:
+                raise ConfigError(f"selfplay.intrinsic.{term} and {term}_max cannot be negative; 0 switches the term off")
+
+    @property
+    def enabled(self) -> bool:
+        return any((self.complexity, self.halstead, self.edit_distance, self.diversity))
+
+
+@dataclass(frozen=True)
+class SelfPlayConfig:
+    variant: str = "code"
+    """``code`` or ``paper``: which published behaviour fills the keys that are null below."""
+    frame: str = "paper"
+    """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``compact`` (small contexts), or a folder of templates."""
+    task_types: list[str] = field(default_factory=lambda: ["abduction", "deduction", "induction"])
+    """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be added."""
+    train_propose: bool = True
+    """Off: only the solver is trained, and no tasks are proposed (an ablation of the paper)."""
+    solve_only_steps: int = 0
+    """First steps in which only the solver is trained."""
+    batch_size: int = 64
+    """Tasks per stream and step; six streams of 64 are 384 responses."""
+
+    # Prompts
+    references: int = 6
+    """Tasks shown to a proposer as examples; 0 shows none (an ablation of the paper)."""
+    reference_weighting: str = "uniform"
+    """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw collapse)."""
+    num_inputs: int = 10
+    """Inputs of an induction task; half of the pairs are shown to the solver."""
+    banned_modules: Optional[list[str]] = None
+    """Words no program may import, said in the prompt; null is the published list. The sandbox has its own rules beside it."""
+    max_output_chars: int = 400
+    """Longest output text of a task; longer ones are refused (the published code cut them, which made them unsolvable)."""
+
+    # Reading proposals
+    reject_multiple_functions: bool = True
+    """Refuse programs with more than one function at the top level; methods and nested helpers are welcome."""
+    entry_point: str = "not_first"
+    """Which function becomes ``f``: ``not_first`` the first one, ``not_last`` the last one, ``any_first`` / ``any_last`` an existing
+    ``f``, else the first / last one."""
+    code_location: str = "first"
+    """Which code block of a proposal counts: ``first`` or ``last``."""
+    reject_test_input: bool = False
+    """Refuse programs that hold their test input (top-level calls of f, asserts, variables named after inputs)."""
+    strip_comments: bool = False
+    """Remove comments and docstrings from proposals (the authors saw a clear drop)."""
+    strip_globals: bool = False
+    """Keep only imports, functions and classes at the top level of proposals."""
+    strip_prints: bool = False
+    """Remove print statements from proposals."""
+    reject_leaks: bool = True
+    """Refuse proposals whose message holds the program, or whose comments hold the output."""
+    reject_constant_outputs: bool = False
+    """Refuse induction proposals whose outputs are all equal."""
+
+    # Rewards
+    difficulty_samples: int = 8
+    """Solutions sampled per valid proposal to estimate its difficulty."""
+    adaptive_samples: bool = False
+    """Sample in two halves and stop after the first when all of its answers agree (all right or all wrong). Saves generation;
+    biased: tasks of middling difficulty whose first half agrees by chance count as extreme (docs/selfplay.md gives the size)."""
+    learnability: str = "one_minus"
+    """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse`` is 1 - a also at a = 0."""
+    extremes: Optional[float] = None
+    """Proposer's reward when the learnability is 0: -0.5 (code) or 0 (paper); null follows ``variant``."""
+    format_reward: bool = True
+    """Give -1 to responses without the think/answer format; off, the format is not looked at."""
+    induction_reward: str = "binary"
+    """Verdict of an induction answer: ``binary`` all hidden pairs right, ``accuracy`` their share, ``if_one`` at least one."""
+    bool_equals_int: bool = False
+    """Compatibility switch: accept ``True`` where 1 is right."""
+    int_equals_float: bool = True
+    """Accept ``1`` where 1.0 is right, and the other way round."""
+    intrinsic: IntrinsicConfig = field(default_factory=IntrinsicConfig)
+
+    # Buffer and selection
+    program_filter: str = "all"
+    """Valid proposals that enter the buffer: ``all``, ``non_one`` (accuracy below 1), ``non_extremes`` (strictly between 0 and 1)."""
+    buffer_bad_format: bool = True
+    """Buffer valid programs whose response failed the think/answer format, as the published code does; their reward is -1 anyway."""
+    buffer_capacity: int = 16384
+    """Tasks held per task type; beyond it mastered tasks go first, then the oldest."""
+    mastered_visits: int = 2
+    """Fully solved visits in a row after which a task counts as mastered."""
+    solve_selection: str = "max_new"
+    """How solve tasks are drawn: ``max_new``, ``uniform_total``, ``half_new`` or ``step``."""
+    solve_timing: Optional[str] = None
+    """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows ``variant``."""
+
+    # Learning signal
+    advantage: Optional[str] = None
+    """Whitening per stream: ``token`` (weighted by length; code), ``sequence`` (paper) or ``group`` (per task, where a task has several
+    responses); null follows ``variant``."""
+    train_on_samples: bool = False
+    """Train on the difficulty samples too, whitened within their task (the published code throws them away)."""
+
+    # Composite functions
+    composite_start_step: int = 0
+    """First step with composite functions in propose prompts; 0 never."""
+    composite_chance: float = 0.5
+    """Share of propose prompts that ask for composite functions once started."""
+    composite_min: int = 1
+    """Fewest composite functions in a prompt."""
+    composite_max: int = 2
+    """Most composite functions in a prompt (inclusive)."""
+    composite_schedule: bool = False
+    """Raise ``composite_max`` by 1 (up to 3) and the chance by 0.01 (up to 0.8) every 50 steps from step 101 on."""
+
+    # Zero-data start
+    seed_factor: int = 4
+    """Seeding from the identity program stops at batch_size x this many tasks."""
+    seed_rounds: int = 40
+    """Rounds of batch_size proposals after which seeding stops, full or not; a weak model cannot fill it."""
+
+    transcripts_per_stream: int = 3
+    """Responses per stream and step kept as transcripts for people to read."""
+
+    @property
+    def extreme_reward(self) -> float:
+        return self.extremes if self.extremes is not None else {"code": -0.5, "paper": 0.0}[self.variant]
+
+    @property
+    def advantage_mode(self) -> str:
+        return self.advantage or {"code": "token", "paper": "sequence"}[self.variant]
+
+    @property
+    def solves_same_step(self) -> bool:
+        return (self.solve_timing or {"code": "next_step", "paper": "same_step"}[self.variant]) == "same_step"
+
+    def validate(self) -> None:
+        for key, known in _CHOICES.items():
+            value = getattr(self, key)
+            if value is not None and value not in known:
+                raise ConfigError(f"selfplay.{key} is {value!r}; it is one of {', '.join(known)}")
+        if unknown := [name for name in self.task_types if name not in TASK_TYPES]:
+            raise ConfigError(f"selfplay.task_types holds {unknown[0]!r}; known are {', '.join(TASK_TYPES)}")
+        if not self.task_types or len(set(self.task_types)) != len(self.task_types):
+            raise ConfigError(f"selfplay.task_types is {self.task_types}; name at least one, each once")
+        if self.train_propose and "induction" in self.task_types and not {"abduction", "deduction"} & set(self.task_types):
+            raise ConfigError("selfplay.task_types: induction takes its programs from abduction or deduction tasks; add one of them")
+        for key in (
+            "batch_size",
+            "difficulty_samples",
+            "max_output_chars",
+            "mastered_visits",
+            "composite_min",
+            "seed_factor",
+            "seed_rounds",
+        ):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"selfplay.{key} is {getattr(self, key)}; it must be at least 1")
+        for key in ("references", "solve_only_steps", "composite_start_step", "transcripts_per_stream"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"selfplay.{key} is {getattr(self, key)}; it cannot be negative")
+        if self.num_inputs < 2:
+            raise ConfigError(f"selfplay.num_inputs is {self.num_inputs}; an induction task needs at least 2: one shown, one hidden")
+        if self.buffer_capacity < self.batch_size:
+            raise ConfigError(
+                f"selfplay.buffer_capacity is {self.buffer_capacity}; it must hold at least batch_size={self.batch_size} tasks"
+            )
+        if self.composite_max < self.composite_min:
+            raise ConfigError(f"selfplay.composite_max={self.composite_max} is below composite_min={self.composite_min}")
+        if self.composite_start_step and self.references <= self.composite_max:
+            raise ConfigError(
+                f"selfplay.references={self.references} leaves no reference beside {self.composite_max} composite functions; "
+                "raise it above composite_max"
+            )
+        if not 0 <= self.composite_chance <= 1:
+            raise ConfigError(f"selfplay.composite_chance is {self.composite_chance}; it is a share from 0 to 1")
+        if self.advantage_mode == "group" and not self.train_on_samples:
+            raise ConfigError("selfplay.advantage=group needs several responses per task; set selfplay.train_on_samples=true")
+        if self.adaptive_samples and self.difficulty_samples < 2:
+            raise ConfigError("selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2")
+        self.intrinsic.validate()
