@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from azr.errors import ConfigError
 
@@ -92,7 +91,7 @@ class SelfPlayConfig:
     """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw collapse)."""
     num_inputs: int = 10
     """Inputs of an induction task; half of the pairs are shown to the solver."""
-    banned_modules: Optional[list[str]] = None
+    banned_modules: list[str] | None = None
     """Words no program may import, said in the prompt; null is the published list. The sandbox has its own rules beside it."""
     max_output_chars: int = 400
     """Longest output text of a task; longer ones are refused (the published code cut them, which made them unsolvable)."""
@@ -126,7 +125,7 @@ class SelfPlayConfig:
     biased: tasks of middling difficulty whose first half agrees by chance count as extreme (docs/selfplay.md gives the size)."""
     learnability: str = "one_minus"
     """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse`` is 1 - a also at a = 0."""
-    extremes: Optional[float] = None
+    extremes: float | None = None
     """Proposer's reward when the learnability is 0: -0.5 (code) or 0 (paper); null follows ``variant``."""
     format_reward: bool = True
     """Give -1 to responses without the think/answer format; off, the format is not looked at."""
@@ -149,11 +148,11 @@ class SelfPlayConfig:
     """Fully solved visits in a row after which a task counts as mastered."""
     solve_selection: str = "max_new"
     """How solve tasks are drawn: ``max_new``, ``uniform_total``, ``half_new`` or ``step``."""
-    solve_timing: Optional[str] = None
+    solve_timing: str | None = None
     """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows ``variant``."""
 
     # Learning signal
-    advantage: Optional[str] = None
+    advantage: str | None = None
     """Whitening per stream: ``token`` (weighted by length; code), ``sequence`` (paper) or ``group`` (per task, where a task has several
     responses); null follows ``variant``."""
     train_on_samples: bool = False
