@@ -24,10 +24,6 @@ class ReportConfig:
     """Weights & Biases project; read only when ``wandb`` is among the loggers."""
     wandb_mode: str = "offline"
     """``offline`` writes into the run directory, to be sent later with ``wandb sync``; ``online`` sends as it goes; ``disabled``."""
-    transcripts_per_stream: int = 2
-    """Proposals or solutions a step kept per stream in ``transcripts.jsonl`` (prompt, response, verdict). 0 keeps none."""
-    transcripts_max_mib: float = 64.0
-    """Size at which a cycle's ``transcripts.jsonl`` stops growing; 2,000 characters of text are about 0.002 MiB."""
     sample_tasks: int = 3
     """Tasks of each type that the report prints in full."""
     eur_per_kwh: float = 0.30
@@ -46,6 +42,6 @@ class ReportConfig:
             raise ConfigError("report.wandb_project is empty; give the project's name, or take wandb out of report.loggers")
         if not 0.2 <= self.refresh_s <= 60:
             raise ConfigError(f"report.refresh_s is {self.refresh_s}; it is a number of seconds from 0.2 to 60")
-        for key in ("transcripts_per_stream", "transcripts_max_mib", "sample_tasks", "eur_per_kwh"):
+        for key in ("sample_tasks", "eur_per_kwh"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"report.{key} is {getattr(self, key)}; it cannot be negative")

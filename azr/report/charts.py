@@ -94,7 +94,12 @@ def _range(arrays: Sequence[FloatArray], fixed: tuple[float | None, float | None
 
 
 def _points(xs: FloatArray, ys: FloatArray) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs.tolist(), ys.tolist()))
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs.tolist(), ys.tolist(), strict=True))
+
+
+def _dots(xs: FloatArray, ys: FloatArray, colour: int) -> str:
+    points = zip(xs.tolist(), ys.tolist(), strict=True)
+    return "".join(f'<circle class="dot c{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in points)
 
 
 def _axes(x: Scale, y: Scale, y_format: ValueFormat, x_label: str) -> str:
@@ -127,9 +132,8 @@ def _marks(marks: Sequence[Mark], x: Scale) -> str:
     for mark in thin_marks(marks):
         if x.low <= mark.x <= x.high:
             at = f"{x(mark.x):.1f}"
-            parts.append(
-                f'<line class="mark {mark.kind}" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"><title>{escape(mark.label)}</title></line>'
-            )
+            line = f'<line class="mark {mark.kind}" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}">'
+            parts.append(f"{line}<title>{escape(mark.label)}</title></line>")
     return "".join(parts)
 
 
@@ -176,9 +180,7 @@ def line_chart(
         xs, ys = x.many(line.curve.x), y.many(np.clip(line.curve.y, y.low, y.high))
         body.append(f'<polyline class="line c{line.colour}" points="{_points(xs, ys)}"/>')
         if line.dots or len(xs) == 1:
-            body += [
-                f'<circle class="dot c{line.colour}" cx="{px:.1f}" cy="{py:.1f}" r="2.6"/>' for px, py in zip(xs.tolist(), ys.tolist())
-            ]
+            body.append(_dots(xs, ys, line.colour))
     hover: dict[str, object] = {
         "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
         "range": [low_x, high_x],
@@ -258,10 +260,9 @@ def heat_map(title: str, columns: Sequence[tuple[float, float]], shares: Sequenc
                 continue
             first, last = columns[index]
             span = f"step {first:,.0f}" if first == last else f"steps {first:,.0f} to {last:,.0f}"
-            body.append(
-                f'<rect class="cell c0" x="{x(index):.1f}" y="{top:.1f}" width="{x(index + 1) - x(index) - 0.5:.1f}" height="{row_height - 1:.1f}"'
-                f' fill-opacity="{0.08 + 0.92 * share / peak:.2f}"><title>{escape(label)}: {100 * share:.0f} % of {span}</title></rect>'
-            )
+            place = f'x="{x(index):.1f}" y="{top:.1f}" width="{x(index + 1) - x(index) - 0.5:.1f}" height="{row_height - 1:.1f}"'
+            tip = f"<title>{escape(label)}: {100 * share:.0f} % of {span}</title>"
+            body.append(f'<rect class="cell c0" {place} fill-opacity="{0.08 + 0.92 * share / peak:.2f}">{tip}</rect>')
     stride = max(1, math.ceil(len(columns) / 5))
     for index in range(0, len(columns), stride):
         body.append(
@@ -281,6 +282,5 @@ def spark_svg(values: FloatArray, colour: int, width: int = 120, height: int = 2
     x = Scale(0, max(len(values) - 1, 1), 1, width - 1)
     y = Scale(float(ys.min()), float(ys.min()) + (span or 1.0), height - 3, 3)
     points = _points(x.many(xs), y.many(ys) if span else np.full(len(ys), height / 2))
-    return Markup(
-        f'<svg class="spark" viewBox="0 0 {width} {height}" aria-hidden="true"><polyline class="line c{colour}" points="{points}"/></svg>'
-    )
+    line = f'<polyline class="line c{colour}" points="{points}"/>'
+    return Markup(f'<svg class="spark" viewBox="0 0 {width} {height}" aria-hidden="true">{line}</svg>')

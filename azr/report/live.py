@@ -1,0 +1,95 @@
+"""The live view in the terminal; plain lines where there is no terminal.
+
+``LiveView`` reads the run directory alone, so the driver that runs the campaign and ``scripts/watch.py`` in another terminal show
+the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+
+from azr.config.report import ReportConfig
+from azr.report.screen import plain_incident, plain_line, render
+from azr.report.summary import RunSummary, SummaryReader
+
+
+def is_plain(console: Console, config: ReportConfig) -> bool:
+    return not config.live or not console.is_terminal or bool(os.environ.get("NO_COLOR"))
+
+
+class LiveView:
+    """Shows a run while it goes on.
+
+    with LiveView(run_dir, config.report) as view:
+        while ...:
+            view.update()          # cheap: redraws at most every ``refresh_s``
+            view.say("checkpoint of step 40 saved")
+    """
+
+    def __init__(self, root: Path, config: ReportConfig, console: Console | None = None) -> None:
+        """Raises:
+        DataError: ``root`` is no directory.
+        """
+        self._reader = SummaryReader(root)
+        self._config = config
+        self._console = console or Console()
+        self.plain = is_plain(self._console, config)
+        self._live: Live | None = None
+        self._next_s = 0.0
+        self._shown_step: tuple[int, int] | None = None
+        self._shown_incidents = 0
+        self._shown_state = ""
+
+    def __enter__(self) -> LiveView:
+        if not self.plain:
+            self._live = Live(console=self._console, auto_refresh=False, transient=False)
+            self._live.start()
+        self.update(force=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with contextlib.suppress(OSError):
+            self.update(force=True)
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def update(self, *, force: bool = False) -> RunSummary | None:
+        """Reads and shows what is new; returns what it read, or None when it is not yet time."""
+        if not force and time.monotonic() < self._next_s:
+            return None
+        self._next_s = time.monotonic() + self._config.refresh_s
+        summary = self._reader.read()
+        if self._live is not None:
+            self._live.update(render(summary, self._console.width), refresh=True)
+        else:
+            for line in self._new_lines(summary):
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return summary
+
+    def say(self, text: str) -> None:
+        """A line that stays, above the live screen."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _new_lines(self, summary: RunSummary) -> Iterator[str]:
+        state = f"{summary.status.value} {summary.state_name} cycle {summary.cycle}"
+        if state != self._shown_state:
+            self._shown_state = state
+            where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
+            yield f"{summary.name}: {summary.status.value}{where}"
+        for index in range(self._shown_incidents, len(summary.incidents)):
+            yield plain_incident(summary, index)
+        self._shown_incidents = len(summary.incidents)
+        if len(summary.table):
+            here = (int(summary.table.attempts[-1]), summary.step)
+            if here != self._shown_step:
+                self._shown_step = here
+                yield plain_line(summary)

@@ -1,0 +1,233 @@
+"""What the terminal shows of a run: a screen of at most 80 to 100 columns, and its one-line form. Pure: summary in, text out.
+
+Every part keeps its height, so that the screen stands still while numbers change.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from azr.report import names
+from azr.report.summary import PHASE_WORDS, RunSummary, Status
+from azr.report.text import duration, number, percent, points, sparkline, when
+from azr.tasks import CORE_TASK_TYPES, STREAMS
+
+MAX_WIDTH = 100
+INCIDENT_LINES = 3
+TAIL = 10
+"""Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says little."""
+
+MEMORY = (("VRAM", names.VRAM), ("peak", names.VRAM_PEAK), ("RSS", names.RSS), ("host", names.HOST), ("free disk", names.DISK_FREE))
+PHASE_STYLES = {
+    "generate": "blue",
+    "execute": "magenta",
+    "update": "green",
+    "sync": "cyan",
+    "save": "yellow",
+    "validate": "bright_blue",
+    "other": "bright_black",
+}
+STATUS_STYLES = {
+    Status.EMPTY: "bright_black",
+    Status.RUNNING: "green",
+    Status.INTERRUPTED: "yellow",
+    Status.FINISHED: "bold green",
+    Status.FAILED: "bold red",
+}
+
+
+def render(summary: RunSummary, width: int = 80) -> RenderableType:
+    """The whole screen. Model text never appears in it; file texts are shown as plain text, without markup."""
+    inner = min(width, MAX_WIDTH) - 4
+    parts: list[RenderableType] = [_progress(summary, inner), _time_line(summary, inner), Text(), _streams(summary, inner), Text()]
+    parts += [_tasks(summary, inner), _probe(summary, inner), _memory(summary, inner), Text(), *_incidents(summary, inner)]
+    return Panel(Group(*parts), title=_title(summary, inner), title_align="left", width=min(width, MAX_WIDTH), border_style="bright_black")
+
+
+def _line(*pieces: tuple[str, str] | str, width: int) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for piece in pieces:
+        text.append(*((piece,) if isinstance(piece, str) else piece))
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def _title(summary: RunSummary, width: int) -> Text:
+    cycles = f"/{summary.cycles_planned}" if summary.cycles_planned else ""
+    where = f" cycle {summary.cycle}{cycles}" if summary.cycle else ""
+    state = f" {summary.state_name}" if summary.state_name else ""
+    pieces = (
+        ("azr ", "bold"),
+        summary.name,
+        " ·",
+        (f" {'paused' if summary.paused else summary.status.value}", STATUS_STYLES[summary.status]),
+        f"{state}{where} ",
+    )
+    return _line(*pieces, width=width - 4)
+
+
+def _progress(summary: RunSummary, width: int) -> RenderableType:
+    first = summary.request.get("first_step")
+    last = summary.last_step
+    elapsed = duration((summary.ended_unix_s or 0) - summary.started_unix_s) if summary.started_unix_s else "–"
+    if isinstance(first, int) and last is not None and last >= first:
+        done = min(max(summary.step - first + 1, 0), last - first + 1)
+        share = done / (last - first + 1)
+        bar_width = 24
+        full = round(share * bar_width)
+        bar: tuple[tuple[str, str], ...] = (("━" * full, "green"), ("━" * (bar_width - full), "bright_black"))
+        head = f" step {summary.step}/{last} "
+    else:
+        bar, head = (), f"step {summary.step} "
+    pace = f"· {duration(summary.step_seconds)} a step · ETA {duration(summary.eta_s)} · up {elapsed}"
+    return _line(*bar, (head, "bold"), pace, width=width)
+
+
+def _time_line(summary: RunSummary, width: int) -> RenderableType:
+    """What it does now, and a bar of where the time of the last steps went."""
+    shares = summary.phase_shares(TAIL)
+    text = Text(no_wrap=True, overflow="ellipsis")
+    beat = summary.heartbeat
+    if beat is not None and summary.status is Status.RUNNING:
+        text.append(f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold")
+    elif summary.status is Status.EMPTY:
+        text.append("nothing has run here yet", "bright_black")
+    elif beat is not None:
+        text.append(f"last sign of life {when(beat.unix_s)}", "bright_black")
+    text.append("\n")
+    bar_width = 24
+    used = 0
+    for index, item in enumerate(shares):
+        cells = bar_width - used if index == len(shares) - 1 else round(item.share * bar_width)
+        cells = min(max(cells, 0), bar_width - used)
+        used += cells
+        text.append("█" * cells, PHASE_STYLES.get(item.phase, "white"))
+    text.append("░" * (bar_width - used), "bright_black")
+    for item in sorted(shares, key=lambda item: -item.share):
+        label = f" {item.phase} {100 * item.share:.0f}%"
+        if len(text.plain.rsplit("\n", 1)[-1]) + len(label) > width:
+            break
+        text.append(label, PHASE_STYLES.get(item.phase, "white"))
+    return text
+
+
+def _streams(summary: RunSummary, width: int) -> RenderableType:
+    spark_width = max(8, min(24, (width - 46) // 2))
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bright_black")
+    table.add_column("stream", width=18, no_wrap=True)
+    table.add_column("reward", justify="right", width=6, no_wrap=True)
+    table.add_column("", width=spark_width, no_wrap=True)
+    table.add_column("right", justify="right", width=7, no_wrap=True)
+    table.add_column("", width=spark_width, no_wrap=True)
+    table.add_column("format", justify="right", width=6, no_wrap=True)
+    for stream in STREAMS:
+        style = "cyan" if stream.role.value == "propose" else "green"
+        reward, accuracy = names.reward(stream.name), names.accuracy(stream.name)
+        mean = summary.table.tail_mean(reward, TAIL)
+        table.add_row(
+            Text(stream.name, style),
+            "–" if mean is None else f"{mean:+.2f}",
+            Text(sparkline(summary.table.column(reward), spark_width), style),
+            percent(summary.table.tail_mean(accuracy, TAIL), 0),
+            Text(sparkline(summary.table.column(accuracy), spark_width, 0.0, 1.0), style),
+            percent(summary.table.tail_mean(names.format_ok(stream.name), TAIL), 0),
+        )
+    return table
+
+
+def _label(text: str) -> tuple[str, str]:
+    return f"{text:<9}", "bright_black"
+
+
+def _tasks(summary: RunSummary, width: int) -> RenderableType:
+    table = summary.table
+    gained = table.total(names.ACCEPTED)
+    sizes = [table.last(names.buffer_size(task_type)) for task_type in CORE_TASK_TYPES]
+    known = [size for size in sizes if size is not None]
+    rejections = summary.rejections()
+    rejected = sum(count for _, count in rejections)
+    head: list[tuple[str, str] | str] = [_label("tasks"), (f"+{gained:,.0f}", "bold")]
+    last = table.last(names.ACCEPTED)
+    if last is not None:
+        head.append(f" ({number(table.tail_mean(names.ACCEPTED, TAIL))} a step)")
+    if known:
+        head.append(f" · buffer {sum(known):,.0f}")
+    if table.has(names.NOVELTY):
+        head.append(f" · novel {percent(table.tail_mean(names.NOVELTY, TAIL), 0)}")
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejections[:4])
+    tail = _line(_label("rejected"), f"{rejected:,}" + (f": {reasons}" if reasons else ""), width=width)
+    return Group(_line(*head, width=width), tail)
+
+
+def _probe(summary: RunSummary, width: int) -> RenderableType:
+    values = summary.table.column(names.PROBE_ALL)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return _line(_label("probe"), ("not measured yet", "bright_black"), width=width)
+    change = f" ({points(values[-1] - values[0])} since the first of {len(values)}) " if len(values) > 1 else " "
+    pieces: list[tuple[str, str] | str] = [_label("probe"), (percent(float(values[-1])), "bold"), change, (sparkline(values, 16), "yellow")]
+    verdict = summary.state.get("verdict")
+    if isinstance(verdict, str) and verdict:
+        pieces.append((f" {verdict}", "bold"))
+    return _line(*pieces, width=width)
+
+
+def _memory(summary: RunSummary, width: int) -> RenderableType:
+    table = summary.table
+    pieces = []
+    for label, name in MEMORY:
+        value = table.last(name)
+        if value is not None:
+            pieces.append(f"{label} {number(value)} GiB")
+    return _line(_label("memory"), " · ".join(pieces) or "–", width=width)
+
+
+def _incidents(summary: RunSummary, width: int) -> list[RenderableType]:
+    latest = summary.incidents[-INCIDENT_LINES:]
+    lines: list[RenderableType] = []
+    for incident in latest:
+        at = time.strftime("%a %H:%M", time.localtime(incident.unix_s)) if math.isfinite(incident.unix_s) else "–"
+        words = " → ".join(part for part in (incident.cause, incident.action) if part)
+        lines.append(_line((f"{at} ", "bright_black"), (f"{incident.kind} ", "yellow"), words.replace("\n", " "), width=width))
+    if not lines:
+        lines.append(_line(_label("incidents"), ("none", "bright_black"), width=width))
+    lines += [Text()] * (INCIDENT_LINES - len(lines))
+    return lines
+
+
+def plain_line(summary: RunSummary) -> str:
+    """The state in one line, for logs."""
+    last = f"/{summary.last_step}" if summary.last_step is not None else ""
+    parts = [f"cycle {summary.cycle} step {summary.step}{last}"]
+    if summary.step_seconds is not None:
+        parts.append(f"{duration(summary.step_seconds)} a step, ETA {duration(summary.eta_s)}")
+    table = summary.table
+    for role in ("propose", "solve"):
+        rewards = [table.last(names.reward(stream.name)) for stream in STREAMS if stream.role.value == role]
+        known = [value for value in rewards if value is not None]
+        if known:
+            parts.append(f"{role} reward {' '.join(f'{value:+.2f}' for value in known)}")
+    right = [table.last(names.accuracy(stream.name)) for stream in STREAMS if stream.role.value == "solve"]
+    if any(value is not None for value in right):
+        parts.append("right " + " ".join(percent(value, 0).replace(" ", "") for value in right))
+    if table.has(names.ACCEPTED):
+        parts.append(f"+{number(table.last(names.ACCEPTED))} tasks ({table.total(names.ACCEPTED):,.0f})")
+    if table.has(names.PROBE_ALL):
+        parts.append(f"probe {percent(table.last(names.PROBE_ALL))}")
+    for label, name in (("VRAM", names.VRAM), ("RSS", names.RSS)):
+        if table.has(name):
+            parts.append(f"{label} {number(table.last(name))} GiB")
+    return " | ".join(parts)
+
+
+def plain_incident(summary: RunSummary, index: int) -> str:
+    incident = summary.incidents[index]
+    words = " -> ".join(part for part in (incident.cause, incident.action) if part)
+    return f"incident {incident.kind}: {words}".replace("\n", " ")

@@ -1,0 +1,310 @@
+"""What a run directory says about the run, at any stage: empty, going on, crashed, finished, or written by an older version.
+
+Nothing here fails on a missing or damaged file: what cannot be read is absent, and the report says so.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from azr.errors import DataError
+from azr.files import read_json, read_jsonl
+from azr.processes import ProcessId
+from azr.protocol import Heartbeat, Phase, read_heartbeat
+from azr.report import names
+from azr.report.metrics import MetricsReader, MetricsTable
+from azr.rundir import RunDir
+
+FRESH_S = 60.0
+"""A heartbeat younger than this is a sign of life; the trainer beats every few seconds."""
+RATE_WINDOW = 20
+"""Steps over which the current pace is taken."""
+
+
+class Status(str, Enum):
+    EMPTY = "empty"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    """Not finished, and nobody works on it: crashed, killed, or stopped. The same command goes on."""
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One line of ``incidents.jsonl``."""
+
+    unix_s: float
+    kind: str
+    cause: str
+    action: str
+    cycle: int | None = None
+    attempt: int | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class PhaseShare:
+    phase: str
+    seconds: float
+    """Mean seconds a step, over the steps looked at."""
+    share: float
+    """Of the step, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    root: Path
+    status: Status
+    now_unix_s: float
+    table: MetricsTable
+    state: dict[str, Any] = field(default_factory=dict)
+    """``state.json`` as it is; empty if there is none."""
+    heartbeat: Heartbeat | None = None
+    incidents: tuple[Incident, ...] = ()
+    pool: dict[str, Any] = field(default_factory=dict)
+    """``pool/manifest.json`` as it is."""
+    config: dict[str, Any] = field(default_factory=dict)
+    config_text: str = ""
+    request: dict[str, Any] = field(default_factory=dict)
+    """The latest cycle's ``request.json``."""
+    problems: tuple[str, ...] = ()
+    """Files that exist and could not be read, as sentences."""
+
+    @property
+    def name(self) -> str:
+        return self.root.resolve().name
+
+    @property
+    def step(self) -> int:
+        """Latest step that counts; 0 before the first."""
+        return int(self.table.steps[-1]) if len(self.table) else 0
+
+    @property
+    def cycle(self) -> int:
+        for source in (self.state, self.request):
+            if isinstance(source.get("cycle"), int):
+                return source["cycle"]
+        return int(self.table.cycles[-1]) if len(self.table) else 0
+
+    @property
+    def state_name(self) -> str:
+        return str(self.state.get("state", "")).upper()
+
+    @property
+    def sentence(self) -> str:
+        """The campaign's own sentence about what goes on or why it ended; empty for old versions."""
+        return str(self.state.get("sentence", ""))
+
+    @property
+    def paused(self) -> bool:
+        return self.state.get("paused") is True and self.status is Status.RUNNING
+
+    @property
+    def cycles_planned(self) -> int | None:
+        value = lookup(self.config, "campaign.cycles")
+        return value if isinstance(value, int) and value > 0 else None
+
+    @property
+    def last_step(self) -> int | None:
+        """Last step of the cycle that is going on."""
+        value = self.request.get("last_step")
+        return value if isinstance(value, int) else None
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Median of the last steps."""
+        values = self.table.column(names.STEP_SECONDS)
+        values = values[np.isfinite(values)][-RATE_WINDOW:]
+        return float(np.median(values)) if len(values) else None
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the cycle's last step at the present pace; None when unknown or not running."""
+        if self.status is not Status.RUNNING or self.last_step is None or self.step_seconds is None:
+            return None
+        return max(0, self.last_step - self.step) * self.step_seconds
+
+    @property
+    def started_unix_s(self) -> float | None:
+        times = self.table.unix_s[np.isfinite(self.table.unix_s)]
+        if not len(times):
+            return None
+        first = self.table.column(names.STEP_SECONDS)
+        return float(times[0]) - (float(first[0]) if len(first) and math.isfinite(first[0]) else 0.0)
+
+    @property
+    def ended_unix_s(self) -> float | None:
+        times = self.table.unix_s[np.isfinite(self.table.unix_s)]
+        return float(times[-1]) if len(times) else None
+
+    @property
+    def trained_s(self) -> float:
+        """Seconds spent in steps that count (start-ups, merges and pauses left out)."""
+        return self.table.total(names.STEP_SECONDS)
+
+    def phase_shares(self, steps: int | None = None) -> list[PhaseShare]:
+        """Where the time of the last ``steps`` steps went (all if None); phases that took nothing are left out."""
+        count = len(self.table) if steps is None else min(steps, len(self.table))
+        if not count:
+            return []
+
+        def mean(name: str) -> float:
+            values = self.table.column(name)[-count:]
+            return float(np.nansum(values)) / count
+
+        known = {phase: mean(names.seconds(phase)) for phase in names.PHASES}
+        total = max(mean(names.STEP_SECONDS), sum(known.values()))
+        if total <= 0:
+            return []
+        known["other"] = total - sum(known.values())
+        return [PhaseShare(phase, seconds, seconds / total) for phase, seconds in known.items() if seconds / total > 0.001]
+
+    def rejections(self) -> list[tuple[str, int]]:
+        """Rejected proposals by reason over the whole run, most frequent first."""
+        totals = {name: round(self.table.total(name)) for name in self.table.with_prefix(names.REJECTED_PREFIX)}
+        counts = [(name.removeprefix(names.REJECTED_PREFIX), total) for name, total in totals.items() if total]
+        return sorted(counts, key=lambda item: -item[1])
+
+
+def lookup(config: dict[str, Any], key: str) -> Any:
+    """``lookup(config, "campaign.cycles")``; None where any part is missing."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+class SummaryReader:
+    """Reads one run again and again, the metrics incrementally.
+
+    Raises:
+        DataError: ``root`` is no directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise DataError(f"{root} is no directory; give a run directory, such as runs/NAME")
+        self.run = RunDir(root)
+        self._metrics = MetricsReader(self.run.metrics)
+
+    def read(self, now_unix_s: float | None = None) -> RunSummary:
+        now = time.time() if now_unix_s is None else now_unix_s
+        problems: list[str] = []
+        state = _object(self.run.state, problems)
+        heartbeat = read_heartbeat(self.run)
+        config_text = _text(self.run.config)
+        table = self._metrics.poll()
+        return RunSummary(
+            root=self.run.root,
+            status=_status(state, heartbeat, table, now),
+            now_unix_s=now,
+            table=table,
+            state=state,
+            heartbeat=heartbeat,
+            incidents=tuple(incident_from_json(record) for record in read_jsonl(self.run.incidents)),
+            pool=_object(self.run.pool_manifest, problems),
+            config=_yaml(config_text, self.run.config, problems),
+            config_text=config_text,
+            request=_latest_request(self.run, problems),
+            problems=tuple(problems),
+        )
+
+
+def read_summary(root: Path, now_unix_s: float | None = None) -> RunSummary:
+    """Raises:
+    DataError: ``root`` is no directory.
+    """
+    return SummaryReader(root).read(now_unix_s)
+
+
+def _status(state: dict[str, Any], heartbeat: Heartbeat | None, table: MetricsTable, now: float) -> Status:
+    name = str(state.get("state", "")).upper()
+    if name == "DONE":
+        return Status.FINISHED
+    if name == "FAILED":
+        return Status.FAILED
+    if _driver_alive(state) or (heartbeat is not None and now - heartbeat.unix_s < FRESH_S and ProcessId.of(heartbeat.pid) is not None):
+        return Status.RUNNING
+    if not len(table) and not state and heartbeat is None:
+        return Status.EMPTY
+    return Status.INTERRUPTED
+
+
+def _driver_alive(state: dict[str, Any]) -> bool:
+    """True if the driver that the state names still works here; never for a run directory that came from another machine."""
+    try:
+        return ProcessId(**state["driver"]).alive
+    except (KeyError, TypeError):
+        return False
+
+
+def incident_from_json(record: dict[str, Any]) -> Incident:
+    def first(*keys: str) -> str:
+        return next((str(record[key]) for key in keys if record.get(key)), "")
+
+    def integer(key: str) -> int | None:
+        return record[key] if isinstance(record.get(key), int) else None
+
+    unix_s = record.get("unix_s")
+    return Incident(
+        unix_s=float(unix_s) if isinstance(unix_s, (int, float)) else math.nan,
+        kind=first("kind", "verdict", "type") or "incident",
+        cause=first("cause", "reason", "message"),
+        action=first("action"),
+        cycle=integer("cycle"),
+        attempt=integer("attempt"),
+        step=integer("step"),
+    )
+
+
+def _object(path: Path, problems: list[str]) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        value = read_json(path)
+    except (DataError, OSError) as error:
+        problems.append(f"{error}")
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problems.append(f"{path} is no YAML: {error}")
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _latest_request(run: RunDir, problems: list[str]) -> dict[str, Any]:
+    requests = sorted(path for path in (run.root / "cycles").glob("*/request.json") if path.parent.name.isdigit())
+    return _object(requests[-1], problems) if requests else {}
+
+
+PHASE_WORDS = {
+    Phase.START: "starting",
+    Phase.GENERATE: "generating",
+    Phase.EXECUTE: "executing programs",
+    Phase.UPDATE: "updating",
+    Phase.SYNC: "syncing weights",
+    Phase.SAVE: "saving a checkpoint",
+    Phase.VALIDATE: "measuring probes",
+    Phase.IDLE: "between steps",
+}
