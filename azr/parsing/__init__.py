@@ -1,0 +1,38 @@
+"""Reading what a model wrote: think and answer tags, fenced blocks, proposals, solutions (spec 2.5 to 2.8).
+
+Nothing here raises on any text and nothing executes. What cannot be read is a ``Rejection`` whose ``reason`` is one of
+``REASONS`` (counted in the metrics as ``data/rejected/<reason>``).
+"""
+
+from azr.parsing.proposal import ParseRules, parse_proposal, prepare_program
+from azr.parsing.response import Block, Response, fenced_blocks, split_response
+from azr.parsing.solution import parse_solution
+
+REASONS = {
+    "no_answer": "the response has no answer tag, or nothing in it",
+    "no_code_block": "no block labelled python (or without a label)",
+    "no_input_block": "no block labelled input",
+    "empty_input": "the input block holds nothing",
+    "too_few_inputs": "fewer input blocks than an induction task needs",
+    "no_message": "an induction proposal without a message",
+    "program_too_long": "more characters than are looked at",
+    "program_too_nested": "a syntax tree deeper than is looked at",
+    "syntax_error": "the program does not parse",
+    "no_function": "no function at the top level",
+    "multiple_functions": "more than one function at the top level",
+    "name_conflict": "the entry function cannot be renamed to f because f means something else",
+    "test_input_in_code": "the program holds its test input",
+}
+"""Reason codes of this package, with their meanings."""
+
+__all__ = [
+    "REASONS",
+    "Block",
+    "ParseRules",
+    "Response",
+    "fenced_blocks",
+    "parse_proposal",
+    "parse_solution",
+    "prepare_program",
+    "split_response",
+]

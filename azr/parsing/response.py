@@ -1,0 +1,138 @@
+"""A response's think and answer parts, and the fenced blocks in a text (spec 2.5)."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
+_MIDDLE = re.compile(r"</think>\s*<answer>")
+
+_FENCE = "```"
+_LABEL = re.compile(r"`*[ \t]*([A-Za-z_][\w+-]*)?")
+_KNOWN_LABEL = re.compile(r"(?:python\d?|py|input|output|error|message)(?:_\d+)?", re.IGNORECASE)
+_MAX_BLOCKS = 64
+_MAX_CLOSINGS = 8
+"""How many later fences are tried as the end of a block whose content has fences of its own."""
+_MAX_CHECKED_CHARS = 100_000
+"""Characters given to the Python parser in one text, so that a hostile one cannot keep it busy."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response split at its tags."""
+
+    thought: str
+    answer: str
+    """Empty when there is no answer tag."""
+    format_ok: bool
+    """Think tags, then answer tags, from the beginning on; text after them is allowed (spec 2.5)."""
+
+
+def split_response(text: str, prefix: str = "") -> Response:
+    """Splits a response; ``prefix`` is what the prompt already wrote of it (an open think tag).
+
+    The answer is what follows the last ``<answer>``, up to the next ``</answer>`` or the end.
+    """
+    whole = (prefix + text).lstrip()
+    start = whole.rfind(ANSWER_OPEN)
+    answer = "" if start < 0 else whole[start + len(ANSWER_OPEN) :].split(ANSWER_CLOSE, 1)[0]
+    start = whole.rfind(THINK_OPEN)
+    thought = whole if start < 0 else whole[start + len(THINK_OPEN) :].split(THINK_CLOSE, 1)[0]
+    middle = _MIDDLE.search(whole) if whole.startswith(THINK_OPEN) else None
+    format_ok = middle is not None and whole.find(ANSWER_CLOSE, middle.end()) >= 0
+    return Response(thought=thought.strip(), answer=answer.strip("\n"), format_ok=format_ok)
+
+
+@dataclass(frozen=True)
+class Block:
+    label: str
+    """Lower case; empty when the fence has none."""
+    text: str
+    """Content without the line breaks next to the fences."""
+
+    @property
+    def is_code(self) -> bool:
+        return self.label in ("", "python", "python3", "py")
+
+
+def fenced_blocks(text: str) -> list[Block]:
+    """The closed ``` blocks of a text, in order, at most 64.
+
+    A fence inside a string does not end its block: the first closing fence is taken after which the content makes sense for
+    its label (python parses, an input is an argument list), else the first one at the beginning of a line, else the first.
+    A closing fence that is directly followed by a known label opens the next block too (small models save the token).
+    """
+    return list(_Scanner(text).blocks())
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.unchecked_chars = _MAX_CHECKED_CHARS
+
+    def blocks(self) -> Iterator[Block]:
+        position = 0
+        for _ in range(_MAX_BLOCKS):
+            opening = self.text.find(_FENCE, position)
+            if opening < 0:
+                return
+            label, start = self.label(opening + len(_FENCE))
+            closing = self.closing(start, label)
+            if closing is None:
+                return
+            yield Block(label, self.text[start:closing].strip("\n"))
+            after = closing + len(_FENCE)
+            match = _LABEL.match(self.text, after)
+            shared = match is not None and match[1] and match.start(1) == after and _KNOWN_LABEL.fullmatch(match[1])
+            position = closing if shared else after
+
+    def label(self, position: int) -> tuple[str, int]:
+        """The label after an opening fence, and where the content begins."""
+        match = _LABEL.match(self.text, position)
+        assert match is not None  # the pattern matches the empty string
+        word, end = match[1] or "", match.end()
+        line_end = self.text.find("\n", end)
+        rest = self.text[end : line_end if line_end >= 0 else len(self.text)]
+        if not rest.strip() or (_KNOWN_LABEL.fullmatch(word) and rest[0].isspace()):
+            return word.lower(), end
+        return "", end - len(word)  # "```5 + x```": content on the fence's own line, no label
+
+    def closing(self, start: int, label: str) -> int | None:
+        candidates: list[int] = []
+        position = start
+        while len(candidates) < _MAX_CLOSINGS and (position := self.text.find(_FENCE, position)) >= 0:
+            candidates.append(position)
+            position += len(_FENCE)
+        if not candidates:
+            return None
+        for candidate in candidates:
+            if self.makes_sense(self.text[start:candidate], label):
+                return candidate
+        at_line_start = [place for place in candidates if not self.text[self.text.rfind("\n", 0, place) + 1 : place].strip()]
+        return (at_line_start or candidates)[0]
+
+    def makes_sense(self, content: str, label: str) -> bool:
+        kind = label.split("_")[0]
+        if kind in ("", "python", "python3", "py"):
+            source, mode = content.strip("\n"), "exec"
+        elif kind == "input":
+            source, mode = f"f({content}\n)", "eval"
+        elif kind == "output":
+            source, mode = f"({content}\n)", "eval"
+        else:
+            return False  # prose: the line rule decides
+        self.unchecked_chars -= len(source)
+        if not content.strip() or self.unchecked_chars < 0:
+            return False
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ast.parse(source, mode=mode)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+        return True
