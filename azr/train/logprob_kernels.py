@@ -1,0 +1,99 @@
+"""Triton kernels under ``azr.train.logprobs``: statistics of a chunk of logits in one read, its gradient in one read and write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+BLOCK = 4096
+NUM_WARPS = 8
+
+
+@triton.jit
+def _forward_kernel(logits, labels, out, row_stride, out_stride, vocabulary, inverse_temperature, BLOCK_: tl.constexpr):
+    """One row: running maximum m, sum of exp(x - m), and sum of (x - m) exp(x - m); entropy follows without cancellation."""
+    row = tl.program_id(0).to(tl.int64)
+    start_of_row = logits + row * row_stride
+    maximum = -1e30  # finite: it is multiplied by a zero sum in the first round
+    total = 0.0
+    weighted = 0.0
+    for start in range(0, vocabulary, BLOCK_):
+        columns = start + tl.arange(0, BLOCK_)
+        inside = columns < vocabulary
+        x = tl.load(start_of_row + columns, mask=inside, other=-float("inf")).to(tl.float32) * inverse_temperature
+        higher = tl.maximum(maximum, tl.max(x, axis=0))
+        shrink = tl.exp(maximum - higher)
+        e = tl.exp(x - higher)
+        weighted = (weighted + (maximum - higher) * total) * shrink + tl.sum(tl.where(inside, e * (x - higher), 0.0), axis=0)
+        total = total * shrink + tl.sum(e, axis=0)
+        maximum = higher
+    logsumexp = maximum + tl.log(total)
+    label = tl.load(labels + row)
+    chosen = tl.load(start_of_row + label).to(tl.float32) * inverse_temperature
+    tl.store(out + row, logsumexp)
+    tl.store(out + out_stride + row, chosen - logsumexp)
+    tl.store(out + 2 * out_stride + row, tl.log(total) - weighted / total)
+
+
+@triton.jit
+def _backward_kernel(
+    logits, labels, logsumexp, entropy, grad_log_probs, grad_entropy, row_stride, vocabulary, inverse_temperature, BLOCK_: tl.constexpr
+):
+    """One block of one row: the logits are replaced by their gradient."""
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * BLOCK_ + tl.arange(0, BLOCK_)
+    inside = columns < vocabulary
+    place = logits + row * row_stride + columns
+    x = tl.load(place, mask=inside, other=-float("inf")).to(tl.float32) * inverse_temperature
+    log_p = x - tl.load(logsumexp + row)
+    p = tl.exp(log_p)
+    g = tl.load(grad_log_probs + row)
+    h = tl.load(grad_entropy + row)
+    gradient = -p * (g + h * (tl.where(inside, log_p, 0.0) + tl.load(entropy + row)))
+    gradient += tl.where(columns == tl.load(labels + row), g, 0.0)
+    tl.store(place, (gradient * inverse_temperature).to(logits.dtype.element_ty), mask=inside)
+
+
+def forward(logits: torch.Tensor, labels: torch.Tensor, inverse_temperature: float, out: torch.Tensor) -> None:
+    """``logits`` ``[C, V]``, ``labels`` ``[C]`` -> ``out`` float32 ``[3, C]``: log-sum-exp, log-prob, entropy."""
+    assert logits.stride(1) == 1 and out.stride(1) == 1
+    launch: Any = _forward_kernel[(len(logits),)]
+    launch(
+        logits,
+        labels.contiguous(),
+        out,
+        logits.stride(0),
+        out.stride(0),
+        logits.shape[1],
+        inverse_temperature,
+        BLOCK_=BLOCK,
+        num_warps=NUM_WARPS,
+    )
+
+
+def backward(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    inverse_temperature: float,
+    logsumexp: torch.Tensor,
+    entropy: torch.Tensor,
+    grad_log_probs: torch.Tensor,
+    grad_entropy: torch.Tensor,
+) -> torch.Tensor:
+    """Replaces ``logits`` ``[C, V]`` by their gradient and returns them."""
+    assert logits.stride(1) == 1
+    vectors = [vector.contiguous() for vector in (labels, logsumexp, entropy, grad_log_probs, grad_entropy)]
+    launch: Any = _backward_kernel[(len(logits), triton.cdiv(logits.shape[1], BLOCK))]
+    launch(
+        logits,
+        *vectors,
+        logits.stride(0),
+        logits.shape[1],
+        inverse_temperature,
+        BLOCK_=BLOCK,
+        num_warps=NUM_WARPS,
+    )
+    return logits

@@ -1,0 +1,198 @@
+"""Log-probabilities and entropy of given tokens, without ever holding the logits of the whole sequence.
+
+A 151,936-word vocabulary makes logits the largest tensor of training: 8,192 tokens are 2.3 GiB in bf16, and a plain
+implementation holds them in bf16, in fp32 and as a gradient, 11.6 GiB. Here the output head runs over ``chunk_tokens`` tokens
+at a time, in the backward pass again, so that one chunk of logits exists at any moment; of the forward pass two numbers a
+token are kept. Rows that no loss looks at (prompt tokens) are left out altogether by ``rows``.
+
+On a GPU the passes over a chunk are two small Triton kernels (``logprob_kernels``), one read for the statistics and one
+read and write for the gradient; elsewhere they are plain torch operations. Logits are products in the model's own
+precision, as the engine computes them; sums over the vocabulary, and the head's gradient over chunks, are float32.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from azr.errors import ModelError
+
+DEFAULT_CHUNK_TOKENS = 1024
+
+
+def token_logprobs(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    temperature: float = 1.0,
+    chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of each label and entropy of each distribution, both differentiable.
+
+    Args:
+        hidden: last hidden states ``[T, D]``.
+        weight: the output head ``[V, D]``.
+        labels: token ids ``[T]``.
+        temperature: the logits are divided by it.
+        chunk_tokens: rows whose logits exist at once; ``chunk_tokens * V`` elements.
+
+    Returns:
+        ``(log_probs, entropy)``, float32 ``[T]`` each, in nats.
+    """
+    return _TokenLogProbs.apply(hidden, weight, labels, float(temperature), int(chunk_tokens))  # type: ignore[return-value]
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, temperature: float, chunk: int) -> Any:
+        ctx.set_materialize_grads(False)
+        with torch.autocast(hidden.device.type, enabled=False):
+            head = weight.to(hidden.dtype)
+            statistics = torch.empty(3, len(hidden), dtype=torch.float32, device=hidden.device)  # log-sum-exp, log-prob, entropy
+            for rows in _chunks(len(hidden), chunk):
+                logits = hidden[rows] @ head.T  # [C, V]
+                _forward_chunk(logits, labels[rows], 1.0 / temperature, statistics[:, rows])
+                del logits
+        logsumexp, log_probs, entropy = statistics.unbind()
+        ctx.save_for_backward(hidden, weight, labels, logsumexp, entropy)
+        ctx.temperature, ctx.chunk = temperature, chunk
+        return log_probs, entropy.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        grad_log_probs, grad_entropy = gradients
+        hidden, weight, labels, logsumexp, entropy = ctx.saved_tensors
+        if grad_log_probs is None and grad_entropy is None:
+            return None, None, None, None, None
+        zero = torch.zeros_like(logsumexp)
+        grad_log_probs = zero if grad_log_probs is None else grad_log_probs.float().contiguous()
+        grad_entropy = zero if grad_entropy is None else grad_entropy.float().contiguous()
+        with torch.autocast(hidden.device.type, enabled=False):
+            head = weight.to(hidden.dtype)
+            grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+            grad_head = torch.zeros(head.shape, dtype=torch.float32, device=head.device) if ctx.needs_input_grad[1] else None
+            for rows in _chunks(len(hidden), ctx.chunk):
+                logits = hidden[rows] @ head.T
+                state = (logsumexp[rows], entropy[rows], grad_log_probs[rows], grad_entropy[rows])
+                grad_logits = _backward_chunk(logits, labels[rows], 1.0 / ctx.temperature, *state)
+                del logits
+                if grad_hidden is not None:
+                    torch.mm(grad_logits, head, out=grad_hidden[rows])
+                if grad_head is not None:
+                    _add_product(grad_head, grad_logits, hidden[rows])
+                del grad_logits
+        return grad_hidden, None if grad_head is None else grad_head.to(weight.dtype), None, None, None
+
+
+def _chunks(total: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def _forward_chunk(logits: torch.Tensor, labels: torch.Tensor, inverse_temperature: float, out: torch.Tensor) -> None:
+    """Writes log-sum-exp, log-prob and entropy of each row into ``out`` ``[3, C]``."""
+    if logits.is_cuda:
+        from azr.train.logprob_kernels import forward
+
+        forward(logits, labels, inverse_temperature, out)
+        return
+    scaled = logits.float() * inverse_temperature
+    logsumexp = torch.logsumexp(scaled, dim=-1)
+    log_p = scaled - logsumexp[:, None]
+    out[0] = logsumexp
+    out[1] = log_p.gather(1, labels[:, None])[:, 0]
+    out[2] = -(log_p.exp() * log_p).sum(-1)
+
+
+def _backward_chunk(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    inverse_temperature: float,
+    logsumexp: torch.Tensor,
+    entropy: torch.Tensor,
+    grad_log_probs: torch.Tensor,
+    grad_entropy: torch.Tensor,
+) -> torch.Tensor:
+    """Gradient of the logits ``[C, V]``: ``g (onehot - p) - h p (log p + H)``; on a GPU it replaces ``logits``."""
+    if logits.is_cuda:
+        from azr.train.logprob_kernels import backward
+
+        return backward(logits, labels, inverse_temperature, logsumexp, entropy, grad_log_probs, grad_entropy)
+    log_p = logits.float() * inverse_temperature - logsumexp[:, None]
+    p = log_p.exp()
+    gradient = -p * (grad_log_probs[:, None] + grad_entropy[:, None] * (log_p + entropy[:, None]))
+    gradient.scatter_add_(1, labels[:, None], grad_log_probs[:, None])
+    return (gradient * inverse_temperature).to(logits.dtype)
+
+
+def _add_product(total: torch.Tensor, grad_logits: torch.Tensor, hidden: torch.Tensor) -> None:
+    """``total += grad_logits.T @ hidden``, float32 sum of possibly bf16 factors."""
+    if grad_logits.dtype == total.dtype:
+        total.addmm_(grad_logits.T, hidden)
+    elif total.is_cuda:
+        torch.ops.aten.addmm.dtype_out(total, grad_logits.T, hidden, torch.float32, out=total)
+    else:
+        total.add_((grad_logits.T @ hidden).float())
+
+
+@dataclass
+class ChunkedOutput:
+    """What the patched model returns, under the names that verl's engine reads."""
+
+    log_probs: torch.Tensor
+    """``[B, T]``: log-probability of ``shift_labels`` at each position; 0 in rows that were left out."""
+    entropy: torch.Tensor
+    """``[B, T]``."""
+
+
+def install(model: torch.nn.Module, chunk_tokens: int = DEFAULT_CHUNK_TOKENS) -> None:
+    """Gives a transformers causal language model a ``forward`` that returns ``ChunkedOutput`` instead of logits.
+
+    verl's engine calls it so where ``use_fused_kernels`` is on. The method is bound to this instance; the class is untouched.
+
+    Raises:
+        ModelError: the model bends its logits in a way this head does not know.
+    """
+    config: Any = model.config
+    for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+        if getattr(config, name, None) not in (None, 1, 1.0):
+            raise ModelError(f"{config.model_type} uses {name}; set train.chunked_logprobs=false for this model")
+    if getattr(model.get_output_embeddings(), "bias", None) is not None:  # type: ignore[operator]
+        raise ModelError(f"{config.model_type} has a bias in its output head; set train.chunked_logprobs=false for this model")
+    model._azr_chunk_tokens = chunk_tokens  # type: ignore[assignment]
+    model.forward = types.MethodType(_chunked_forward, model)
+
+
+def _chunked_forward(
+    self: Any,
+    input_ids: torch.Tensor | None = None,
+    attention_mask: torch.Tensor | None = None,
+    position_ids: torch.Tensor | None = None,
+    *,
+    shift_labels: torch.Tensor | None = None,
+    rows: torch.Tensor | None = None,
+    temperature: float = 1.0,
+    return_dict: bool | None = None,
+    inputs_embeds: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> ChunkedOutput:
+    """``shift_labels`` ``[B, T]`` are the tokens to score; ``rows`` int64 ``[R]`` are the flat positions that matter (None: all)."""
+    del return_dict  # verl asks for it; there is only one kind of output here
+    outputs = self.base_model(
+        input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, inputs_embeds=inputs_embeds, **kwargs
+    )
+    hidden = outputs.last_hidden_state  # [B, T, D]
+    if shift_labels is None:
+        assert input_ids is not None
+        shift_labels = torch.roll(input_ids, shifts=-1, dims=-1)
+    shape, flat, labels = hidden.shape[:-1], hidden.flatten(0, 1), shift_labels.reshape(-1).long()
+    weight = self.get_output_embeddings().weight
+    if rows is None:
+        log_probs, entropy = token_logprobs(flat, weight, labels, temperature=temperature, chunk_tokens=self._azr_chunk_tokens)
+    else:
+        scored = token_logprobs(flat[rows], weight, labels[rows], temperature=temperature, chunk_tokens=self._azr_chunk_tokens)
+        log_probs, entropy = (torch.zeros(len(flat), device=flat.device).index_copy(0, rows, values) for values in scored)
+    return ChunkedOutput(log_probs.view(shape), entropy.view(shape))
