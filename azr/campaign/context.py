@@ -1,0 +1,101 @@
+"""What all states of a running campaign share: the run, the state on disk, time, messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from azr.campaign.control import Control, read_requests, withdraw_control
+from azr.campaign.incidents import Incident, record_incident
+from azr.campaign.parts import CampaignParts, Progress
+from azr.campaign.signals import StopSignals
+from azr.campaign.state import CampaignState, save_state
+from azr.config.campaign import CampaignConfig
+from azr.rundir import RunDir
+
+MONOTONIC: Callable[[], float] = time.monotonic
+
+
+class Context:
+    """Owns ``state``: the one place that writes it."""
+
+    def __init__(
+        self, run: RunDir, config: Any, parts: CampaignParts, state: CampaignState, signals: StopSignals, progress: Progress
+    ) -> None:
+        self.run, self.config, self.parts, self.state = run, config, parts, state
+        self.campaign: CampaignConfig = config.campaign
+        self.signals = signals
+        self._progress: Progress | None = progress
+        self._ticked_s = MONOTONIC()
+
+    def save(self, **changes: Any) -> None:
+        """Changes the state and makes it durable."""
+        self.tick()
+        self.state = save_state(self.run, replace(self.state, **changes))
+
+    def note(self, **changes: Any) -> None:
+        """Changes the state; it becomes durable with the next ``save``. For what may be lost (measured durations)."""
+        self.state = replace(self.state, **changes)
+
+    def tick(self) -> None:
+        """Counts the time since the last tick as used, by the monotonic clock; a paused campaign uses none."""
+        now_s = MONOTONIC()
+        if not self.state.paused:
+            self.note(active_s=self.state.active_s + now_s - self._ticked_s)
+        self._ticked_s = now_s
+
+    @property
+    def hours(self) -> float:
+        """The time budget; 0 = none."""
+        return self.campaign.hours if self.state.hours is None else self.state.hours
+
+    def budget_left_s(self) -> float:
+        self.tick()
+        return self.hours * 3600 - self.state.active_s if self.hours else float("inf")
+
+    def incident(self, kind: str, cause: str, action: str = "", **details: Any) -> None:
+        state = self.state
+        incident = Incident(kind, cause, action, state.cycle, state.attempt, state.trained_step, details)
+        record_incident(self.run, incident)
+        self.say(f"[{kind}] {incident.sentence}")
+
+    def say(self, text: str) -> None:
+        """Tells the user; a terminal that went away (closed window, broken pipe) is not a reason to stop."""
+        if self._progress is not None:
+            try:
+                self._progress.say(text)
+            except OSError:
+                self._progress = None
+
+    def show(self) -> None:
+        if self._progress is not None:
+            try:
+                self._progress.update()
+            except OSError:
+                self._progress = None
+
+    def take_budget_request(self) -> None:
+        hours = read_requests(self.run).hours
+        if hours is not None:
+            self.save(hours=hours)
+            withdraw_control(self.run, Control.BUDGET)
+            left = "no limit" if not hours else f"{max(0.0, self.budget_left_s()) / 3600:.2f} h of it left"
+            self.incident("budget", f"The time budget was set to {hours:g} h.", f"There is {left}.")
+
+    def stop_asked(self) -> str:
+        """Who asked to stop, or empty."""
+        if self.signals.asked:
+            return self.signals.asked
+        return "scripts/control.py stop" if read_requests(self.run).stop else ""
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps in small pieces; returns True as soon as somebody asks to stop."""
+        end_s = MONOTONIC() + seconds
+        while MONOTONIC() < end_s:
+            if self.stop_asked():
+                return True
+            self.show()
+            time.sleep(min(self.campaign.poll_s, max(0.0, end_s - MONOTONIC())))
+        return bool(self.stop_asked())

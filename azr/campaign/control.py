@@ -1,0 +1,105 @@
+"""What a user asks of a running campaign from another terminal: files under ``control/``, looked at by the driver.
+
+A request is a small file, written whole; so it can be made at any moment, also while no driver runs (a pause or a budget then
+holds for the next start; an old ``stop`` or ``checkpoint`` is dropped there, because starting says the contrary).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import filelock
+
+from azr.errors import DataError, RunError
+from azr.files import read_json, write_json_atomic
+from azr.rundir import RunDir
+
+
+class Control(str, Enum):
+    STOP = "stop"
+    CHECKPOINT = "checkpoint"
+    PAUSE = "pause"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What lies in ``control/`` now."""
+
+    stop: bool = False
+    checkpoint: bool = False
+    pause: bool = False
+    hours: float | None = None
+
+
+def request_control(run: RunDir, control: Control, **values: Any) -> None:
+    write_json_atomic(run.control / control.value, {"unix_s": time.time(), **values})
+
+
+def withdraw_control(run: RunDir, control: Control) -> bool:
+    """True if there was such a request."""
+    try:
+        (run.control / control.value).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_requests(run: RunDir) -> Requests:
+    hours = None
+    if (run.control / Control.BUDGET.value).exists():
+        with contextlib.suppress(DataError, KeyError, TypeError, ValueError, OSError):
+            value = float(read_json(run.control / Control.BUDGET.value)["hours"])
+            hours = value if math.isfinite(value) and value >= 0 else None
+    return Requests(
+        stop=(run.control / Control.STOP.value).exists(),
+        checkpoint=(run.control / Control.CHECKPOINT.value).exists(),
+        pause=(run.control / Control.PAUSE.value).exists(),
+        hours=hours,
+    )
+
+
+def lock_run(run: RunDir) -> filelock.FileLock:
+    """The run's single-writer lock, taken. The kernel lets go of it when its holder dies, so a stale file blocks nobody.
+
+    Raises:
+        RunError: another driver holds it, or the run directory cannot be written.
+    """
+    from azr.checkpoints import explain_os_error
+
+    try:
+        run.root.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(run.lock)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise RunError(
+            f"another driver works on {run.root}{_holder(run)}. Wait for it, or end it with `python scripts/control.py {run.root} stop`"
+        ) from error
+    except OSError as error:
+        raise RunError(f"cannot write to the run directory: {explain_os_error(error, run.root)}") from error
+    return lock
+
+
+def driver_is_running(run: RunDir) -> bool:
+    if not run.lock.exists():
+        return False
+    try:
+        lock_run(run).release()
+    except RunError:
+        return True
+    return False
+
+
+def _holder(run: RunDir) -> str:
+    from azr.campaign.state import read_state_file
+
+    try:
+        driver = read_state_file(run.state).driver
+    except (RunError, FileNotFoundError):
+        return ""
+    return f" (process {driver.pid})" if driver is not None and driver.alive else ""

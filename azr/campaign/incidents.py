@@ -1,0 +1,103 @@
+"""The incident log: what went wrong, why, and what was done about it. Reads like a story (``incidents.jsonl``)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from azr.files import append_jsonl, read_jsonl
+from azr.rundir import RunDir
+
+LOG_TAIL_BYTES = 20_000
+
+_CAUSES: tuple[tuple[str, str], ...] = (
+    (r"No space left on device|Disk quota exceeded|ENOSPC", "the disk is full"),
+    (r"Read-only file system", "the file system is read-only"),
+    (r"File too large", "a file grew over this process's file size limit"),
+    (r"Error in memory profiling", "another program changed the card's memory while the engine measured it (harmless; start again)"),
+    (r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError: CUDA", "the card ran out of memory"),
+    (r"no kernel image is available", "the installed kernels do not support this card"),
+    (r"CUDA error|cudaError|NVRM|Xid", "a CUDA error"),
+    (r"ray\.exceptions\.OutOfMemoryError|OOM killer|Cannot allocate memory|MemoryError", "host memory ran out"),
+    (r"ActorDiedError|RayActorError|WorkerCrashedError", "a Ray worker died"),
+    (r"EngineDeadError|EngineCore .*(failed|died)", "the generation engine died"),
+    (r"ModuleNotFoundError|ImportError", "a Python module cannot be imported"),
+)
+
+
+@dataclass(frozen=True)
+class Incident:
+    kind: str
+    """crash, hang, rollback, recycle, repair, disk, vram, stop, pause ..."""
+    cause: str
+    action: str
+    cycle: int = 0
+    attempt: int = 0
+    step: int = 0
+    """Latest finished step when it happened."""
+    details: dict[str, Any] = field(default_factory=dict)
+    unix_s: float = 0.0
+
+    @property
+    def sentence(self) -> str:
+        where = f"cycle {self.cycle}, attempt {self.attempt}, step {self.step}: " if self.attempt else ""
+        return f"{where}{self.cause} {self.action}".strip()
+
+
+def record_incident(run: RunDir, incident: Incident) -> Incident:
+    """Appends it, durable when it returns. A disk that is full must not end the campaign a second time, so that is let pass."""
+    now = time.time()
+    record = asdict(incident) | {"unix_s": now, "time": datetime.fromtimestamp(now).astimezone().isoformat(timespec="seconds")}
+    with contextlib.suppress(OSError):
+        append_jsonl(run.incidents, [record | {"sentence": incident.sentence}])
+    return incident
+
+
+def read_incidents(run: RunDir) -> Iterator[dict[str, Any]]:
+    return read_jsonl(run.incidents)
+
+
+def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
+    """Why a trainer ended without a result, as far as its exit status and the end of its log tell.
+
+    Args:
+        status: as of ``subprocess.Popen.returncode`` (negative = signal).
+
+    Returns:
+        a sentence, and the last lines of the log.
+    """
+    tail = read_tail(log)
+    text = "\n".join(tail)
+    causes = [cause for pattern, cause in _CAUSES if re.search(pattern, text)]
+    if status < 0:
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            name = f"signal {-status}"
+        how = f"The trainer was killed by {name}"
+        if -status == signal.SIGKILL and not causes:
+            causes = ["somebody killed it, or the kernel did because host memory ran out"]
+    elif status == 0:
+        how = "The trainer ended with status 0 but left no result"
+    else:
+        how = f"The trainer crashed with status {status}"
+    last = next((line.strip() for line in reversed(tail) if re.match(r"^\s*[\w.]*(Error|Exception|Interrupt)\b", line)), "")
+    why = f": {causes[0]}" if causes else ""
+    return f"{how}{why}{f' ({last[:200]})' if last else ''}.", tail[-20:]
+
+
+def read_tail(path: Path, size: int = LOG_TAIL_BYTES) -> list[str]:
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - size))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []

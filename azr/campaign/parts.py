@@ -1,0 +1,81 @@
+"""What the driver is given from outside: data, judges, trainer, progress. Tests give other ones; users cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+from azr.campaign.trainer_process import TRAINER_COMMAND
+from azr.protocol import MetricsRecord
+from azr.rundir import RunDir
+
+
+class Advice(str, Enum):
+    """What a judge wants done."""
+
+    CONTINUE = "continue"
+    END_CYCLE = "end_cycle"
+    """Stagnation: stop with a checkpoint, merge, go on with the next cycle."""
+    ROLLBACK = "rollback"
+    """Collapse, non-finite updates, engine and trainer apart: back to the last good checkpoint."""
+    RECYCLE = "recycle"
+    """A leak: restart the trainer at a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A judge's verdict, as the driver acts on it."""
+
+    advice: Advice
+    verdict: str
+    """Name: learning, plateau, starved, collapsing ..."""
+    sentence: str
+    """With the numbers, so that a person on Monday can disagree."""
+    onset_step: int | None = None
+    """ROLLBACK: first step that is suspect; the checkpoint must be from before it."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of ``supervision.jsonl``: what the driver sees of the machine, every ``campaign.sample_s`` seconds."""
+
+    unix_s: float
+    cycle: int
+    attempt: int
+    step: int
+    trainer_gib: float
+    """Memory of the trainer's process tree, shared pages counted once."""
+    driver_gib: float
+    host_available_gib: float
+    disk_free_gib: float
+    vram_gib: float | None
+    processes: int
+    """Living processes of the attempt."""
+
+
+class Progress(Protocol):
+    """Shows the run; reads the run directory itself (``azr.report.live.LiveView``)."""
+
+    def update(self) -> Any: ...
+
+    def say(self, text: str) -> None: ...
+
+
+DataStep = Callable[[RunDir, int, Any], Any]
+"""``consolidate`` or ``merge``: (run, cycle, config) -> report. Idempotent and atomic."""
+Judge = Callable[[Sequence[MetricsRecord], Sequence[Sample], Any], Judgement]
+"""(records that count, samples of this attempt, config) -> judgement."""
+
+
+@dataclass(frozen=True)
+class CampaignParts:
+    consolidate: DataStep
+    merge: DataStep
+    judges: tuple[Judge, ...]
+    """Asked after each step; the first whose advice is not CONTINUE is followed."""
+    progress: Callable[[RunDir, Any], AbstractContextManager[Progress]]
+    trainer_command: Sequence[str] = TRAINER_COMMAND
+    trainer_env: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,48 @@
+"""Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: at once. SIGTERM and SIGHUP: as Ctrl+C once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class StopSignals:
+    """Catches the signals while it is entered (main thread only).
+
+    Raises:
+        KeyboardInterrupt: from wherever the program is, at the second Ctrl+C; further ones are ignored, so that the clean-up
+            that follows is not cut short.
+    """
+
+    REPEAT_S = 0.3
+    """Two Ctrl+C closer than this are one (a key that bounces, a terminal that sends it to several processes)."""
+
+    def __init__(self) -> None:
+        self.asked = ""
+        """Name of the signal that asked for a stop; empty while there was none."""
+        self._interrupts = 0
+        self._last_s = float("-inf")
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked = self.asked or signal.Signals(number).name
+        if number != signal.SIGINT:
+            return
+        now_s = time.monotonic()
+        if now_s - self._last_s < self.REPEAT_S:
+            return
+        self._last_s = now_s
+        self._interrupts += 1
+        if self._interrupts == 2:
+            raise KeyboardInterrupt

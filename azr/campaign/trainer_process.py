@@ -1,0 +1,150 @@
+"""One attempt's trainer as a process: started in its own session, watched, its stacks dumped, ended with all it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from azr.campaign.vram import used_vram_gib
+from azr.files import write_text_atomic
+from azr.processes import ProcessId, Registry, descendants, end_processes, memory_gib
+from azr.protocol import MARKER_VARIABLE, STACKS_FILE
+from azr.rundir import RunDir
+
+REGISTRY_FILE = "processes.json"
+TRAINER_COMMAND = (sys.executable, "-m", "azr.train")
+STACK_WAIT_S = 2.0
+PY_SPY_TIMEOUT_S = 20.0
+REGISTRY_INTERVAL_S = 2.0
+
+
+def marker(run_id: str, cycle: int, attempt: int) -> str:
+    return f"{run_id}/{cycle}/{attempt}"
+
+
+class TrainerProcess:
+    """Starts ``command RUN_DIR`` and owns everything that comes of it.
+
+    The registry is on disk, with the marker, before the process exists; so whatever a kill -9 of the driver leaves behind
+    is found at the next start.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        cycle: int,
+        attempt: int,
+        run_id: str,
+        *,
+        command: Sequence[str] = TRAINER_COMMAND,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.run, self.cycle, self.attempt = run, cycle, attempt
+        self.folder = run.attempt(cycle, attempt)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log = run.trainer_log(cycle, attempt)
+        self.registry = Registry(self.folder / REGISTRY_FILE)
+        self.registry.marker = marker(run_id, cycle, attempt)
+        self.registry.save()
+        environment = {**os.environ, **(env or {}), MARKER_VARIABLE: self.registry.marker}
+        self.vram_before_gib = used_vram_gib()
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*command, str(run.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        self.pid = self.registry.session = self.process.pid
+        self._registered_s = float("-inf")
+        self.register_processes()
+
+    def poll(self) -> int | None:
+        """Exit status, or None while it runs. The zombie is kept until ``end``: it guards the session's number."""
+        if self.process.returncode is not None:
+            return self.process.returncode
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def register_processes(self) -> None:
+        """Remembers descendants, at most every ``REGISTRY_INTERVAL_S``; written only when there are new ones."""
+        now_s = time.monotonic()
+        if now_s - self._registered_s < REGISTRY_INTERVAL_S:
+            return
+        self._registered_s = now_s
+        own = ProcessId.of(self.pid)
+        if self.registry.add([*([own] if own else []), *descendants(self.pid)]):
+            self.registry.save()
+
+    def memory_gib(self) -> float:
+        own = ProcessId.of(self.pid)
+        return memory_gib([*([own] if own else []), *descendants(self.pid)])
+
+    def dump_stacks(self, pid: int | None) -> Path | None:
+        """Python stacks of the training loop (SIGUSR1 to ``pid``, from the heartbeat) and, where py-spy may look, of all others.
+
+        Returns:
+            the file that holds them, or None when none could be had.
+        """
+        living = self.registry.living()
+        path = self.folder / STACKS_FILE
+        if pid is not None and any(process.pid == pid for process in living) and path.exists():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGUSR1)
+                time.sleep(STACK_WAIT_S)
+        py_spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
+        dumps = []
+        if py_spy is not None:
+            deadline_s = time.monotonic() + PY_SPY_TIMEOUT_S
+            for process in living:
+                if time.monotonic() > deadline_s:
+                    break
+                with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+                    command = [py_spy, "dump", "--pid", str(process.pid)]
+                    dump = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+                    if dump.returncode == 0:
+                        dumps.append(dump.stdout)
+        if dumps:
+            with contextlib.suppress(OSError):
+                write_text_atomic(self.folder / "stacks-all.txt", "\n".join(dumps))
+        return path if path.exists() and path.stat().st_size else (self.folder / "stacks-all.txt" if dumps else None)
+
+    def end(self, *, grace_s: float) -> list[ProcessId]:
+        """Ends the trainer and every descendant; returns what could not be ended (normally nothing)."""
+        left = end_processes(self.registry, grace_s=grace_s)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)
+        with contextlib.suppress(OSError):
+            self.registry.save()
+        return left
+
+
+def end_leftovers(
+    run: RunDir, cycle: int, attempt: int, run_id: str, *, grace_s: float, wait_s: float = 0.0
+) -> tuple[int, list[ProcessId]]:
+    """After a driver died: ends what its trainer left running.
+
+    Args:
+        wait_s: first wait this long for it to end by itself (it saw that its driver is gone, and saves).
+
+    Returns:
+        how many processes were found alive at first, and what still lives.
+    """
+    registry = Registry.load(run.attempt(cycle, attempt) / REGISTRY_FILE)
+    registry.marker = registry.marker or marker(run_id, cycle, attempt)
+    found = registry.living()
+    deadline_s = time.monotonic() + wait_s
+    while registry.living() and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return len(found), end_processes(registry, grace_s=grace_s) if found else []

@@ -1,0 +1,206 @@
+"""Processes of one attempt: found, remembered, ended. Only ever our own.
+
+A trainer brings a tree: Ray's daemons, its workers, the engine's core, sandbox children. Some start their own session, some
+outlive their parent and hang on to the GPU. Each is recognised by at least one of
+* being a descendant of the trainer while that lives (and remembered, with its start time, in the attempt's registry);
+* the attempt's session id;
+* the environment variable that every process of the attempt inherits (unless it rewrote its own title over it).
+
+A process id alone is never trusted: it is paired with the kernel's start tick, which no change of the clock alters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from azr.errors import DataError
+from azr.files import read_json, write_json_atomic
+from azr.protocol import MARKER_VARIABLE
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process, unmistakably: its number and the tick of its start since boot."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+    name: str = ""
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId | None:
+        """None when there is no such process, or it is a zombie."""
+        name, state, ticks = _read_stat(pid)
+        return None if state in ("", "Z", "X") else cls(pid, ticks, boot_id(), name)
+
+    @property
+    def alive(self) -> bool:
+        now = ProcessId.of(self.pid)
+        return now is not None and (now.start_ticks, now.boot_id) == (self.start_ticks, self.boot_id)
+
+
+def start_ticks(pid: int) -> int:
+    """Clock ticks from boot to the start of a process, zombies included; -1 when there is none."""
+    return _read_stat(pid)[2]
+
+
+def _read_stat(pid: int) -> tuple[str, str, int]:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "", "", -1
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    columns = rest.split()
+    return name, columns[0], int(columns[19])
+
+
+@functools.cache
+def boot_id() -> str:
+    """Changes with every boot; empty where the kernel does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def descendants(pid: int) -> list[ProcessId]:
+    """All living children, grandchildren ... of a process, without itself."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return [found for child in children if (found := ProcessId.of(child.pid))]
+
+
+def processes_of_session(session: int) -> list[ProcessId]:
+    """Living processes whose session id is ``session``."""
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getsid(pid) == session and (process := ProcessId.of(pid)):
+                found.append(process)
+    return found
+
+
+def processes_with_marker(value: str) -> list[ProcessId]:
+    """Living processes of this user that inherited ``AZR_ATTEMPT=value``; the calling process is left out."""
+    wanted = f"{MARKER_VARIABLE}={value}".encode()
+    found = []
+    for pid in psutil.pids():
+        if pid == os.getpid():
+            continue
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in environment.split(b"\0") and (process := ProcessId.of(pid)):
+            found.append(process)
+    return found
+
+
+class Registry:
+    """``processes.json`` of an attempt: everything it was ever seen to start, for the start after a crash."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[tuple[int, int], ProcessId] = {}
+        self.session = 0
+        self.marker = ""
+
+    @classmethod
+    def load(cls, path: Path) -> Registry:
+        """An empty one where the file is missing or damaged; the marker then still finds most processes."""
+        registry = cls(path)
+        with contextlib.suppress(DataError, KeyError, TypeError, OSError):
+            record = read_json(path)
+            registry.session, registry.marker = int(record["session"]), str(record["marker"])
+            registry.add(ProcessId(**entry) for entry in record["processes"])
+        return registry
+
+    def add(self, processes: Iterable[ProcessId]) -> bool:
+        """True if one of them was new."""
+        before = len(self._known)
+        self._known.update({(process.pid, process.start_ticks): process for process in processes})
+        return len(self._known) > before
+
+    def save(self) -> None:
+        """Forgets the dead and writes the file."""
+        leader = self._leader
+        self._known = {key: process for key, process in self._known.items() if process.alive or process == leader}
+        entries = [vars(process) for process in self._known.values()]
+        write_json_atomic(self.path, {"session": self.session, "marker": self.marker, "processes": entries})
+
+    @property
+    def _leader(self) -> ProcessId | None:
+        return next((process for process in self._known.values() if process.pid == self.session), None)
+
+    def _session_is_ours(self) -> bool:
+        """While its leader exists (as a zombie, too) a session id cannot belong to anybody else."""
+        leader = self._leader
+        return leader is not None and leader.boot_id == boot_id() and start_ticks(leader.pid) == leader.start_ticks
+
+    def living(self) -> list[ProcessId]:
+        """Everything of the attempt that lives now: remembered, its descendants, its session's, and by marker."""
+        found = {process for process in self._known.values() if process.alive}
+        for process in list(found):
+            found.update(descendants(process.pid))
+        if self._session_is_ours():
+            found.update(processes_of_session(self.session))
+        if self.marker:
+            found.update(processes_with_marker(self.marker))
+        found = {process for process in found if process.pid != os.getpid()}
+        self.add(found)
+        return sorted(found, key=lambda process: process.pid)
+
+
+def end_processes(registry: Registry, *, grace_s: float, limit_s: float = 30.0) -> list[ProcessId]:
+    """SIGTERM, ``grace_s`` seconds, then SIGKILL until nothing of the attempt is left.
+
+    Returns:
+        what still lives after ``limit_s`` more seconds (a process stuck in the kernel); normally empty.
+    """
+    living = registry.living()
+    if grace_s > 0:
+        _signal_all(living, signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while living and time.monotonic() < deadline:
+            time.sleep(0.05)
+            living = [process for process in living if process.alive]
+    deadline = time.monotonic() + limit_s
+    while (living := registry.living()) and time.monotonic() < deadline:
+        _signal_all(living, signal.SIGKILL)
+        time.sleep(0.05)
+    return living
+
+
+def _signal_all(processes: Iterable[ProcessId], number: int) -> None:
+    for process in processes:
+        if process.alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, number)
+
+
+def memory_gib(processes: Iterable[ProcessId]) -> float:
+    """Memory of processes, shared pages counted once (PSS); resident size where the kernel does not tell."""
+    total = 0
+    for process in processes:
+        try:
+            for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+                    break
+        except OSError:
+            with contextlib.suppress(psutil.Error):
+                total += psutil.Process(process.pid).memory_info().rss
+    return total / GIB
