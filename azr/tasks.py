@@ -124,12 +124,12 @@ class Task:
     @property
     def given_pairs(self) -> tuple[tuple[str, str], ...]:
         """The first half of the pairs, which an induction solver sees (spec 2.4)."""
-        return tuple(zip(self.inputs, self.outputs))[: len(self.inputs) // 2]
+        return tuple(zip(self.inputs, self.outputs, strict=True))[: len(self.inputs) // 2]
 
     @property
     def hidden_pairs(self) -> tuple[tuple[str, str], ...]:
         """The second half, on which an induction answer is judged."""
-        return tuple(zip(self.inputs, self.outputs))[len(self.inputs) // 2 :]
+        return tuple(zip(self.inputs, self.outputs, strict=True))[len(self.inputs) // 2 :]
 
     @property
     def program(self) -> str:

@@ -1,5 +1,134 @@
 """Typed configuration: one dataclass per section, one file per section, no heavy imports.
 
-``configs/*.yaml`` fill these; ``azr.config.load`` reads, validates and returns a ``Config``.
-The string after a field is its documentation (``docs/configuration.md`` is generated from it).
+``azr.config.load`` composes ``configs/*.yaml`` and the command line with Hydra; ``from_container`` turns plain values into a
+validated ``Config``. The string after a field is its documentation (``docs/configuration.md`` is generated from it).
 """
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from azr.config.budget import BudgetConfig
+from azr.config.campaign import CampaignConfig
+from azr.config.data import DataConfig
+from azr.config.monitor import MonitorConfig
+from azr.config.report import ReportConfig
+from azr.config.sandbox import SandboxConfig
+from azr.config.selfplay import SelfPlayConfig
+from azr.config.train import ModelConfig, RolloutConfig, TrainConfig
+from azr.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run is configured by."""
+
+    recipe: str = ""
+    """Settings for a class of hardware (configs/recipe); empty picks one from what the machine has."""
+    name: str = "default"
+    """Name of the run: its directory under ``runs_dir``. The same name goes on where it stopped."""
+    runs_dir: str = "runs"
+    """Folder of all runs, relative to the working directory."""
+    seed: int = 1
+    """One seed for sampling, buffers and order."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    selfplay: SelfPlayConfig = field(default_factory=SelfPlayConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    campaign: CampaignConfig = field(default_factory=CampaignConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+    def validate(self) -> None:
+        """Each section by itself, then what contradicts across sections.
+
+        Raises:
+            ConfigError: names key, value and what is right.
+        """
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ConfigError(f"name is {self.name!r}; it becomes a folder name, so no slash and no leading dot")
+        for item in fields(self):
+            section = getattr(self, item.name)
+            if is_dataclass(section):
+                section.validate()  # type: ignore[attr-defined]
+        if self.model.lora_rank and self.train.optimizer == "adamw_8bit":
+            raise ConfigError("model.lora_rank is set and train.optimizer is adamw_8bit; adapters are small, use train.optimizer=adamw")
+        if self.rollout.tensor_parallel > self.train.n_gpus_per_node:
+            raise ConfigError(
+                f"rollout.tensor_parallel is {self.rollout.tensor_parallel} but train.n_gpus_per_node is {self.train.n_gpus_per_node}; "
+                "an engine cannot span more GPUs than a machine has"
+            )
+
+
+def default_container() -> dict[str, Any]:
+    """All keys with their defaults, as plain values."""
+    return to_container(Config())
+
+
+def to_container(config: Config) -> dict[str, Any]:
+    return _plain(asdict(config))
+
+
+def from_container(values: Mapping[str, Any]) -> Config:
+    """Builds and validates a ``Config`` from plain values; keys that are left out take their defaults.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest known one), a value of the wrong type, or a contradiction.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    refuse_unknown_keys(values, default_container())
+    try:
+        config = TypeAdapter(Config).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+    config.validate()
+    return config
+
+
+def refuse_unknown_keys(values: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> None:
+    """Raises:
+    ConfigError: a key of ``values`` is not in ``known``; names the nearest one that is.
+    """
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(unknown_key_message(f"{prefix}{key}"))
+        if isinstance(value, Mapping) and isinstance(known[key], Mapping):
+            refuse_unknown_keys(value, known[key], f"{prefix}{key}.")
+
+
+def unknown_key_message(key: str) -> str:
+    names = _leaf_keys(default_container())
+    nearest = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    if not nearest:  # the right name in the wrong section
+        last = key.rpartition(".")[2]
+        by_last = {name.rpartition(".")[2]: name for name in names}
+        nearest = [by_last[match] for match in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
+    hint = f"the nearest key is {nearest[0]}" if nearest else "docs/configuration.md lists all keys"
+    return f"there is no configuration key {key}; {hint}"
+
+
+def _leaf_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names = []
+    for key, value in values.items():
+        names += _leaf_keys(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else [f"{prefix}{key}"]
+    return names
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

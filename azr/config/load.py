@@ -1,0 +1,143 @@
+"""Composes configs/*.yaml and command-line overrides with Hydra, without Hydra's tracebacks.
+
+``load(["recipe=0_5b_16gb", "train.learning_rate=2e-6"])`` returns the typed ``Config``. Without a ``recipe`` one is chosen from
+what the machine has, and the choice comes with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from azr.config import Config, default_container, from_container, to_container, unknown_key_message
+from azr.errors import ConfigError, DataError
+from azr.files import write_text_atomic
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
+
+HELP = """\
+Absolute Zero self-play on one GPU: consolidate data -> train -> watch -> merge -> next cycle.
+
+    python azr_single_gpu_pipeline.py [key=value ...]     start a run, or go on with it
+    python azr_single_gpu_pipeline.py --cfg job [...]     print the resolved configuration and stop
+    python azr_single_gpu_pipeline.py --help
+
+The same command goes on where it stopped. Ctrl+C once: checkpoint at the next step, then a clean end. Twice: at once.
+
+Often used:
+    recipe=NAME                   hardware class ({recipes}); left out: chosen for this machine
+    name=NAME                     run directory runs/NAME (default: {name})
+    model.path=FOLDER_OR_HUB_NAME
+    campaign.hours=48 campaign.cycles=5 campaign.steps_per_cycle=100
+    selfplay=paper                the paper's rules where paper and published code differ (default: code)
+    data.seeds=identity           zero-data start from the identity function alone
+    data.extra_files=[my.jsonl]   your own tasks
+
+All keys: docs/configuration.md, or --cfg job. Watch from another terminal: python scripts/watch.py runs/NAME
+"""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    config: Config
+    recipe_reason: str
+    """Why this recipe: a sentence for the user."""
+
+
+def load(overrides: Sequence[str]) -> Loaded:
+    """
+    Raises:
+        ConfigError: an override or a YAML file is wrong; the message names the key and the nearest right one.
+    """
+    chosen = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
+    if chosen and chosen[-1] not in recipe_names():
+        raise ConfigError(f"recipe={chosen[-1]} is unknown; there is {', '.join(recipe_names())}")
+    reason = f"recipe {chosen[-1]}: asked for" if chosen else ""
+    items = list(overrides)
+    if not chosen:
+        from azr.hardware import choose_recipe, detect
+
+        name, why = choose_recipe(detect())
+        reason = f"recipe {name}: {why}"
+        items.append(f"recipe={name}")
+    return Loaded(from_container(compose_container(items)), reason)
+
+
+def compose_container(overrides: Sequence[str]) -> dict[str, object]:
+    """Plain values of all keys: defaults, then ``configs/pipeline.yaml`` and its groups, then overrides.
+
+    Raises:
+        ConfigError: Hydra refuses the overrides or a file.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    ConfigStore.instance().store(name="defaults", node=default_container(), provider="azr")
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base=None):
+            composed = compose("pipeline", overrides=list(overrides))
+        values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_plain_message(str(error), overrides)) from None
+    assert isinstance(values, dict)
+    recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
+    values["recipe"] = recipe[-1] if recipe else ""
+    return {str(key): value for key, value in values.items()}
+
+
+def _plain_message(text: str, overrides: Sequence[str]) -> str:
+    """Hydra's message in our words, where it is one of the usual slips."""
+    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' (?:is )?not in", text)
+    if unknown:
+        return unknown_key_message(unknown.group(1).lstrip("+"))
+    group = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    if group:
+        known = sorted(path.stem for path in (CONFIG_DIR / group.group(1)).glob("*.yaml"))
+        return f"{group.group(1)}={group.group(2)} is unknown; there is {', '.join(known) or 'none'}"
+    group = re.search(r"In '[^']*': Could not find '([^']+)'", text)
+    for item in overrides:
+        if "=" not in item:
+            return f"{item!r} is no override; write key=value (the part after = may be quoted for the shell)"
+    return " ".join(text.split("\n")[0].split())
+
+
+def help_text() -> str:
+    return HELP.format(recipes=", ".join(recipe_names()), name=Config().name)
+
+
+def recipe_names() -> list[str]:
+    return sorted(path.stem for path in (CONFIG_DIR / "recipe").glob("*.yaml"))
+
+
+def to_yaml(config: Config) -> str:
+    import yaml
+
+    return yaml.safe_dump(to_container(config), sort_keys=False, allow_unicode=True)
+
+
+def write_config(path: Path, config: Config) -> None:
+    write_text_atomic(path, to_yaml(config))
+
+
+def read_config(path: Path) -> Config:
+    """Reads the configuration that a run was started with.
+
+    Raises:
+        DataError: no such file. ConfigError: it holds unknown or wrong values.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; is this a run directory?") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} is no configuration")
+    return from_container(values)

@@ -1,0 +1,114 @@
+"""``python -m azr.train RUN_DIR``: one attempt at a cycle, as ``cycles/NNN/request.json`` asks. Started by the driver.
+
+Exit status 0: finished or stopped as asked. 1: failed; ``result.json`` says why.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from azr.config.load import read_config
+from azr.errors import AzrError, ConfigError, ModelError
+from azr.hardware import detect
+from azr.protocol import Outcome, TrainResult, current_request, write_result
+from azr.rundir import RunDir
+from azr.trainer_link import DriverWatch
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def set_environment(device: str, cpu_kv_cache_gib: float) -> None:
+    """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt."""
+    paths = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl_plugin"
+    defaults = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_DISABLE_IMPORT_WARNING": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_memory_monitor_refresh_ms": "0",  # the driver watches memory; Ray would kill a worker without a word
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
+        "HYDRA_FULL_ERROR": "1",
+    }
+    if device == "cpu":
+        os.environ["VERL_PLATFORM"] = "cpu"
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        defaults |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m azr.train RUN_DIR   (the driver starts this: python azr_single_gpu_pipeline.py)", file=sys.stderr)
+        return 2
+    run = RunDir(Path(arguments[0]).resolve())
+    try:
+        config = read_config(run.config)
+        request = current_request(run)
+    except AzrError as error:
+        print(f"azr.train: {error}", file=sys.stderr)
+        return 2
+    device = "cuda" if detect().gpus else "cpu"
+    set_environment(device, config.rollout.cpu_kv_cache_gib)
+
+    import ray
+    from verl.utils.config import validate_config
+
+    from azr.train.model_source import local_model_folder
+    from azr.train.verl_config import build_verl_config
+
+    def failed(reason: str, *, retry: bool) -> int:
+        print(f"azr.train: {reason}", file=sys.stderr)
+        write_result(run, TrainResult(Outcome.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry))
+        return 1
+
+    with DriverWatch(run, request):
+        try:
+            verl_config = build_verl_config(config, local_model_folder(config.model.path), run.root, device)
+            validate_config(verl_config, use_reference_policy=False, use_critic=False)
+        except (ModelError, ConfigError) as error:
+            return failed(str(error), retry=False)
+        except (AssertionError, ValueError) as error:  # verl's own checks
+            traceback.print_exc()
+            return failed(f"verl refuses this configuration: {error}", retry=False)
+        try:
+            finished = _train_on_ray(verl_config, run.root)
+        except ray.exceptions.RayError as error:
+            traceback.print_exc()
+            return failed(f"a process of the trainer died or raised: {str(error).splitlines()[-1]}", retry=True)
+        finally:
+            ray.shutdown()
+    return 0 if finished else 1
+
+
+def _train_on_ray(verl_config: DictConfig, run_root: Path) -> bool:
+    """Starts (or joins) a Ray cluster and runs the attempt in it; what verl's ``run_ppo`` does, with the runner's answer kept."""
+    import ray
+    from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
+
+    from azr.train.runner import SelfPlayRunner
+
+    settings = OmegaConf.to_container(verl_config.ray_kwargs.ray_init, resolve=True)
+    assert isinstance(settings, dict)
+    runtime_env: Any = get_ppo_ray_runtime_env(verl_config)
+    runtime_env.setdefault("env_vars", {})["TRANSFER_QUEUE_ENABLE"] = "1"
+    if not settings.get("address"):
+        settings["address"] = "local"  # never join somebody else's cluster by accident
+    settings.pop("runtime_env", None)
+    ray.init(**{str(key): value for key, value in settings.items()}, runtime_env=OmegaConf.to_container(OmegaConf.create(runtime_env)))
+    return bool(ray.get(SelfPlayRunner.remote().run.remote(verl_config, str(run_root))))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""verl's agent-loop worker and manager, with two differences: every output keeps its own reward, and our loops are known.
+
+``AgentLoopWorkerTQ`` is a Ray actor class and cannot be subclassed; its plain class is in ``__ray_metadata__``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+import torch
+import transfer_queue as tq
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
+from verl.utils.tensordict_utils import list_of_dict_to_tensordict
+
+from azr.train import agent_loops as _agent_loops  # noqa: F401  (importing it registers our loops with verl)
+
+_PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class
+
+
+class SelfPlayAgentLoopWorker(_PlainWorker):
+    async def _agent_loop_postprocess(self, output: list[AgentLoopOutput], validate: bool, **kwargs: Any) -> None:
+        """Puts a row's trajectories into TransferQueue.
+
+        verl's own copies the last output's reward onto the others, which would pay a proposal and its difficulty samples
+        alike; and it lets the prompt's columns overwrite the outputs' fields.
+        """
+        keys, rows, tags = [], [], []
+        for index, item in enumerate(output):
+            prompts = torch.tensor(item.prompt_ids, dtype=torch.int64)  # [prompt]
+            responses = torch.tensor(item.response_ids, dtype=torch.int64)  # [response]
+            input_ids = torch.cat([prompts, responses])  # [prompt + response]
+            row = {**kwargs, **item.as_dict()}
+            row["loss_mask"] = row["response_mask"]
+            row["input_ids"] = input_ids
+            row["position_ids"] = torch.arange(input_ids.numel(), dtype=torch.int64)
+            row["multi_modal_inputs"] = {}
+            keys.append(f"{kwargs['uid']}_{kwargs['session_id']}_{index}")
+            rows.append(row)
+            tags.append(
+                {
+                    "status": "success",
+                    "prompt_len": prompts.numel(),
+                    "response_len": responses.numel(),
+                    "seq_len": input_ids.numel(),
+                    "global_steps": kwargs["global_steps"],
+                    "min_global_steps": item.extra_fields["min_global_steps"],
+                    "max_global_steps": item.extra_fields["max_global_steps"],
+                }
+            )
+        await tq.async_kv_batch_put(
+            keys=keys, fields=list_of_dict_to_tensordict(rows), tags=tags, partition_id="val" if validate else "train"
+        )
+
+
+class SelfPlayAgentLoopManager(AgentLoopManagerTQ):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.agent_loop_workers_class = ray.remote(SelfPlayAgentLoopWorker)

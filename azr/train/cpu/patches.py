@@ -1,0 +1,53 @@
+"""Repairs for which verl 0.9.1 and vLLM 0.24.0 have no hook, needed only on a machine without a GPU.
+
+Each says its reason; ``tests/train/test_patches.py`` fails when the code under a patch changes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+
+
+def keep_plain_linear_weights() -> None:
+    """Makes vLLM's CPU build keep ordinary linear weights, so that they can be updated.
+
+    After loading, it replaces them by packed copies (oneDNN or AMX kernels); a later weight update then fails with
+    ``'Parameter' object has no attribute 'weight_loader'``. Only the process that holds the model imports these
+    layers, so this does nothing elsewhere.
+    """
+    import vllm.model_executor.layers.utils as layer_utils
+
+    def dispatch(layer: torch.nn.Module, remove_weight: bool) -> None:
+        layer.cpu_linear = torch.nn.functional.linear
+
+    layer_utils.dispatch_cpu_unquantized_gemm = dispatch
+
+
+def receive_weights_as_copies() -> None:
+    """Makes verl's weight receiver hand out copies of what lies in shared memory.
+
+    On a GPU the receiver copies from the segment to the card. On a CPU its ``.to(device)`` is a view, and closing the
+    segment while a tensor still views it raises ``BufferError``.
+    """
+    from verl.workers.rollout.vllm_rollout import bucketed_weight_transfer as transfer
+
+    receiver: Any = transfer.BucketedWeightReceiver
+    original = receiver.receive_weights
+
+    def receive_weights(self: Any, on_bucket_received: Any) -> Any:
+        def on_copies(weights: list[tuple[str, torch.Tensor]], is_last: bool) -> Any:
+            return on_bucket_received([(name, tensor.clone()) for name, tensor in weights], is_last)
+
+        return original(self, on_copies)
+
+    receiver.receive_weights = receive_weights
+
+
+def apply() -> None:
+    """Applies what this process needs. verl imports its plugins after vLLM in the engine's worker process, before it elsewhere."""
+    if "vllm" in sys.modules:
+        keep_plain_linear_weights()
+        receive_weights_as_copies()

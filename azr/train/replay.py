@@ -1,0 +1,59 @@
+"""verl's replay buffer with a deadline, a count of failures, and a shorter poll.
+
+The published one polls every 2 s for ever, and drops the row of a failed agent loop without a word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+
+from azr.errors import TrainingError
+
+POLL_INTERVAL_S = 0.1
+
+
+class DeadlineReplayBuffer(ReplayBuffer):
+    """Waits for a batch's agent loops until ``deadline_s`` has passed."""
+
+    def __init__(self, *, deadline_s: float, **kwargs: Any) -> None:
+        super().__init__(poll_interval=POLL_INTERVAL_S, **kwargs)
+        self._deadline_s = deadline_s
+        self._started_s = 0.0
+        self.failed_rows = 0
+        """Rows of the latest batch whose agent loop raised."""
+        self.on_poll: Callable[[int, int], None] | None = None
+        """Called at each poll with (rows done, rows asked for)."""
+        self._asked = 0
+
+    def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
+        """Raises:
+        TrainingError: the batch is not complete at the deadline, or every agent loop failed.
+        """
+        self._started_s, self._asked = time.monotonic(), batch_size
+        try:
+            return super().sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
+        except RuntimeError as error:
+            if isinstance(error, TrainingError):
+                raise
+            raise TrainingError(f"no agent loop of step {global_steps} came back with a response: {error}") from error
+
+    def _select_prompt_uids(self, partition_id: str, sampleable_keys: set[str], batch_size: int) -> Any:
+        selected, partition, steps = super()._select_prompt_uids(partition_id, sampleable_keys, batch_size)
+        self.failed_rows = len(self.failure_keys[partition_id] & set(selected))
+        return selected, partition, steps
+
+    def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
+        done = len(self.finished_keys[partition_id]) + len(self.failure_keys[partition_id])
+        waited_s = time.monotonic() - self._started_s
+        if waited_s > self._deadline_s:
+            raise TrainingError(
+                f"{self._asked - done} of {self._asked} responses are still missing after {waited_s:.0f} s; the engine hangs, or it is "
+                "slower than rollout.generation_timeout_s allows"
+            )
+        if self.on_poll is not None:
+            self.on_poll(done, self._asked)
+        return super()._wait_for_next_poll(partition_id, last_debug_time)

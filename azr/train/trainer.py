@@ -1,0 +1,422 @@
+"""The self-play trainer: verl's synchronous PPO trainer with our prompts, our advantages and our checkpoints.
+
+One step (spec 6.1): plan the rows of all streams from the task buffer -> agent loops generate, execute and reward them ->
+TRR++ advantages -> exactly one optimizer step on the whole batch -> weights to the engine -> accepted tasks into buffer and
+shard. verl's own loop (``fit``) is not used: it iterates a data loader and validates on files, which self-play has not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+import transfer_queue as tq
+from omegaconf import DictConfig, open_dict
+from tensordict import TensorDict
+from verl.trainer.ppo.utils import Role
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils import tensordict_utils as tu
+from verl.utils.metric import reduce_metrics
+from verl.utils.py_functional import rename_dict
+
+from azr.checkpoints import latest_verified_checkpoint, publish_checkpoint, staging_dir
+from azr.errors import CheckpointError, TrainingError
+from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
+from azr.protocol import Outcome, Phase
+from azr.selfplay.advantage import task_relative_advantages
+from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
+from azr.selfplay.game import SelfPlay
+from azr.selfplay.metrics import step_metrics
+from azr.selfplay.rows import PromptRow
+from azr.tasks import Role as PlayRole
+from azr.tasks import Task
+from azr.train import worker as policy_worker
+from azr.train.agent_loops import PROPOSE_LOOP, SOLVE_LOOP
+from azr.train.probes import probe_metrics, probe_rows
+from azr.train.replay import DeadlineReplayBuffer
+from azr.train.tokens import prompt_token_ids
+from azr.train.verl_config import config_from_verl
+from azr.trainer_link import TrainerLink
+
+logger = logging.getLogger(__name__)
+
+ENGINE_CHECK_TOKENS = 16
+STATE_FILE = "trainer_state.json"
+
+
+class SelfPlayTrainer(PPOTrainerSync):
+    def __init__(self, verl_config: DictConfig, link: TrainerLink) -> None:
+        self.azr = config_from_verl(verl_config)
+        self.run = link.run
+        self.link = link
+        self.selfplay = SelfPlay(self.azr.selfplay, seed=self.azr.seed + link.request.seed_offset)
+        self._times_s: dict[str, float] = defaultdict(float)
+        self._updates_seen = 0
+        super().__init__(verl_config)
+
+    # ---------------------------------------------------------------- set-up: what verl builds, and with what
+
+    def _build_replay_buffer(self) -> DeadlineReplayBuffer:
+        sampler = self.config.trainer.v1.sampler
+        return DeadlineReplayBuffer(
+            deadline_s=self.azr.rollout.generation_timeout_s,
+            trainer_mode=self.trainer_mode,
+            trainer_config=self.config.trainer.v1.get(self.trainer_mode, {}),
+            max_off_policy_threshold=sampler.max_off_policy_threshold,
+            max_off_policy_strategy=sampler.max_off_policy_strategy,
+            sampler_kwargs=sampler.sampler_kwargs,
+        )
+
+    def _init_dataloader(self) -> None:
+        """No data loader: the rows of a step come from the task buffer. The scheduler only wants a horizon."""
+        self.total_training_steps = self.link.request.last_step
+        with open_dict(self.config):
+            self.config.actor_rollout_ref.actor.optim.total_training_steps = self.total_training_steps
+
+    def _init_resource_pool_mgr(self) -> None:
+        super()._init_resource_pool_mgr()
+        self.role_worker_mapping[Role.ActorRollout] = ray.remote(policy_worker.PolicyWorker)
+
+    def _load_checkpoint(self) -> None:
+        """Restores model, optimizer, scheduler, RNG, buffer and counters of the requested step, or starts the buffer fresh.
+
+        Raises:
+            CheckpointError: the requested checkpoint is not there, or what was restored differs from what was saved.
+        """
+        request = self.link.request
+        self.global_steps = request.resume_step
+        if not request.resume_step:
+            self.selfplay.start([Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))])
+        else:
+            checkpoint = latest_verified_checkpoint(self.run, at_most_step=request.resume_step)
+            if checkpoint is None or checkpoint.step != request.resume_step:
+                raise CheckpointError(f"{self.run.checkpoint(request.resume_step)} was to be resumed, but it is missing or damaged")
+            self.actor_rollout_wg.load_checkpoint(local_path=str(checkpoint.path / "actor"), del_local_after_load=False)
+            self.selfplay.load(checkpoint.path / "selfplay")
+            state = read_json(checkpoint.path / STATE_FILE)
+            if self.selfplay.content_hash() != state["buffer_hash"]:
+                raise CheckpointError(f"{checkpoint.path}: the restored buffer differs from the saved one; resume from an earlier step")
+            self._updates_seen = int(state["optimizer_steps"])
+            if request.first_step == request.resume_step + 1:  # a new cycle: what was merged since joins the buffer
+                self.selfplay.extend([Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))])
+        if request.learning_rate_scale != 1.0:
+            self.actor_rollout_wg.scale_learning_rate(request.learning_rate_scale)
+
+    # ---------------------------------------------------------------- the loop
+
+    def train(self, agent_loop_manager: Any) -> None:
+        """Trains ``resume_step + 1 .. last_step`` and leaves a checkpoint and a result.
+
+        Raises:
+            TrainingError: the run does not train (weights do not move, engine does not follow, too many failed rows).
+        """
+        self.agent_loop_manager = agent_loop_manager
+        request = self.link.request
+        first = request.resume_step + 1
+        if self.azr.train.probe_every_steps and request.resume_step == 0:
+            self.link.phase(Phase.VALIDATE)
+            initial = self._evaluate_probes()
+            self.link.step_done(0, initial)
+        for step in range(first, request.last_step + 1):
+            self.global_steps = step
+            values = self._train_step(check_learning=step == first)
+            asked = self.link.asked()
+            last = step == request.last_step
+            if self.azr.train.probe_every_steps and (last or step % self.azr.train.probe_every_steps == 0):
+                with self._timed("validate", Phase.VALIDATE):
+                    values |= self._evaluate_probes()
+            if last or asked.stop or asked.checkpoint or step % self.azr.train.save_every_steps == 0:
+                with self._timed("save", Phase.SAVE):
+                    self._publish(step)
+                self.link.saved(step)
+            values |= {f"time_s/{name}": seconds for name, seconds in self._times_s.items()}
+            self.link.step_done(step, values)
+            if asked.stop:
+                self.link.finish(Outcome.STOPPED, asked.reason or "stop was asked for")
+                return
+        self.link.finish(Outcome.FINISHED, f"trained steps {first} to {request.last_step}")
+
+    def _train_step(self, *, check_learning: bool) -> dict[str, float]:
+        self._times_s = defaultdict(float)
+        started_s = time.monotonic()
+        metrics: dict[str, Any] = {}
+        memory: dict[str, float] = {}
+
+        with self._timed("plan", Phase.GENERATE):
+            rows = self.selfplay.plan_step(self.global_steps, self._count_tokens)
+        with self._timed("generate", Phase.GENERATE):
+            answers_before = self._engine_check_answers() if check_learning else None
+            batch = self._roll_out(rows, partition="train")
+            memory |= self._memory("rollout")
+            self.checkpoint_manager.sleep_replicas()
+        memory |= self._memory("asleep")
+
+        batch.extra_info["temperature"] = 1.0
+        batch = self._balance_batch(batch, metrics=metrics)
+        with self._timed("old_log_prob", Phase.UPDATE):
+            batch = self._compute_old_log_prob(batch, metrics=metrics)
+        outcomes, data = self._compute_stream_advantages(batch)
+        with self._timed("update", Phase.UPDATE):
+            if check_learning:
+                self.actor_rollout_wg.remember_weights()
+            metrics |= self._update_policy(batch)
+            if check_learning:
+                self._require_moved_weights(data["advantage_magnitude"])
+        memory |= self._memory("update", reset_peak=True)
+        with self._timed("sync", Phase.SYNC):
+            self.checkpoint_manager.update_weights(self.global_steps)
+        if answers_before is not None:
+            self._require_changed_engine(answers_before)
+
+        accepted = self._accept(outcomes, rows)
+        tq.kv_clear(keys=batch.keys, partition_id=batch.partition_id)
+        self._times_s["step"] = time.monotonic() - started_s
+        values = step_metrics(outcomes) | self.selfplay.metrics() | data["metrics"] | _flat(metrics) | memory
+        values["data/accepted"] = float(len(accepted))
+        values["train/failed_rows"] = float(self.replay_buffer.failed_rows)
+        values["train/optimizer_steps"] = float(self._updates_seen)
+        self._require_matching_engine(values)
+        return values
+
+    # ---------------------------------------------------------------- rollout
+
+    def _roll_out(self, rows: list[PromptRow], *, partition: str) -> Any:
+        """Submits rows to the agent loops and waits for their trajectories.
+
+        Raises:
+            TrainingError: the deadline passed, or more than ``train.max_failed_rollouts`` of the rows failed.
+        """
+        n = len(rows)
+        validate = partition == "val"
+        columns: dict[str, Any] = {
+            "uid": _objects([f"s{self.global_steps}{partition}r{index}" for index in range(n)]),
+            "index": np.arange(n),
+            "raw_prompt": _objects([[{"role": role, "content": text} for role, text in row.prompt.messages] for row in rows]),
+            "row": _objects([json.dumps(row.to_json()) for row in rows]),
+            "agent_name": _objects([PROPOSE_LOOP if row.stream.role is PlayRole.PROPOSE else SOLVE_LOOP for row in rows]),
+            "__rollout_n__": np.ones(n, dtype=np.int64),
+        }
+        batch = tu.get_tensordict(columns)
+        tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
+        if validate:
+            tu.assign_non_tensor_data(batch, "validate", True)
+        tags = [{"is_prompt": True, "status": "pending", "global_steps": self.global_steps} for _ in rows]
+        tq.kv_batch_put(keys=list(columns["uid"]), partition_id=partition, tags=tags)
+        self.agent_loop_manager.generate_sequences(batch)
+        result, _ = self.replay_buffer.sample(global_steps=self.global_steps, partition_id=partition, batch_size=n)
+        failed = self.replay_buffer.failed_rows
+        if failed > self.azr.train.max_failed_rollouts * n:
+            raise TrainingError(
+                f"{failed} of {n} agent loops failed in step {self.global_steps}, more than train.max_failed_rollouts="
+                f"{self.azr.train.max_failed_rollouts:.0%} allows; their errors stand above in this log"
+            )
+        return result
+
+    def _evaluate_probes(self) -> dict[str, float]:
+        """Greedy accuracy on the frozen probe tasks; the same tasks every time."""
+        train, limit = self.azr.train, self.azr.rollout.max_prompt_tokens
+        rows = probe_rows(self.run.probes, train.probe_tasks, self.azr.selfplay, self._count_tokens, limit)
+        if not rows:
+            return {}
+        batch = self._roll_out(rows, partition="val")
+        outcomes = [outcome_from_json(json.loads(fields["outcome"])) for fields in self._extra_fields(batch)]
+        tq.kv_clear(keys=batch.keys, partition_id=batch.partition_id)
+        return probe_metrics([outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)])
+
+    def _count_tokens(self, prompt: Any) -> int:
+        return len(prompt_token_ids(self.tokenizer, prompt))
+
+    def _extra_fields(self, batch: Any) -> list[dict[str, Any]]:
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        return [getattr(item, "data", item) for item in data["extra_fields"].tolist()]
+
+    # ---------------------------------------------------------------- advantages and update
+
+    def _get_required_batch_multiple(self, dp_size: int) -> int:
+        """Only the data-parallel size: the mini-batch is the actual batch, whatever its number of rows."""
+        return dp_size
+
+    def _compute_stream_advantages(self, batch: Any) -> tuple[list[ProposeOutcome | SolveOutcome], dict[str, Any]]:
+        """TRR++ inside each stream (spec 6.3), written back for the update. Padding rows get zeros and enter no statistic."""
+        fields = tq.kv_batch_get(
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields", "response_mask", "rm_scores"]
+        )
+        extra = [getattr(item, "data", item) for item in fields["extra_fields"].tolist()]
+        real = np.array([not tag.get("is_padding", False) for tag in batch.tags])
+        lengths = np.array([int(mask.sum()) for mask in fields["response_mask"].unbind()])
+        rewards = np.array([float(scores.sum()) for scores in fields["rm_scores"].unbind()])
+        streams = np.array([item["stream"] for item in extra])
+        groups = np.array([item["group"] for item in extra])
+        advantages = np.zeros(len(extra))
+        advantages[real] = task_relative_advantages(
+            rewards[real], lengths[real], streams[real], mode=self.azr.selfplay.advantage_mode, group_ids=groups[real]
+        )
+        per_token = [
+            torch.full((mask.numel(),), float(value), dtype=torch.float32) * mask.float()  # [response]
+            for value, mask in zip(advantages, fields["response_mask"].unbind(), strict=True)
+        ]
+        nested = torch.nested.as_nested_tensor(per_token, layout=torch.jagged)  # [rows, (response)]
+        columns = TensorDict({"advantages": nested, "returns": nested.clone()}, batch_size=len(extra))
+        tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=columns)
+
+        outcomes: list[ProposeOutcome | SolveOutcome] = []
+        first_outputs = [key.endswith("_0") for key in batch.keys]  # difficulty samples are inside their proposal's outcome
+        for item, is_real, is_first in zip(extra, real, first_outputs, strict=True):
+            if is_real and is_first:
+                outcomes.append(outcome_from_json(json.loads(item["outcome"])))
+        metrics = {
+            "train/rows": float(real.sum()),
+            "train/response_tokens": float(lengths[real].sum()),
+            "train/nonzero_advantages": float((advantages[real] != 0).mean()),
+        }
+        return outcomes, {"metrics": metrics, "advantage_magnitude": float(np.abs(advantages).max(initial=0.0))}
+
+    def _update_policy(self, batch: Any) -> dict[str, Any]:
+        """One optimizer step over all rows."""
+        actor = self.config.actor_rollout_ref.actor
+        rows = len(batch)
+        batch.extra_info.update(
+            {
+                "calculate_entropy": True,
+                "distillation_use_topk": False,
+                "distillation_only": False,
+                "global_batch_size": rows,
+                "mini_batch_size": rows,
+                "epochs": 1,
+                "seed": actor.data_loader_seed,
+                "dataloader_kwargs": {"shuffle": False},
+                "temperature": 1.0,
+            }
+        )
+        output: Any = self.actor_rollout_wg.update_actor(batch)
+        output = output.get() if hasattr(output, "get") and not isinstance(output, TensorDict) else output
+        metrics = reduce_metrics(rename_dict(output["metrics"], "actor/"))
+        self._updates_seen += 1
+        return metrics
+
+    # ---------------------------------------------------------------- does it learn, does the engine follow
+
+    def _require_moved_weights(self, advantage_magnitude: float) -> None:
+        moved = self.actor_rollout_wg.weights_moved()[0]
+        logger.info("first update: %.2f %% of the sampled weights moved, at most by %.3g", 100 * moved["share"], moved["largest"])
+        if moved["share"] == 0 and (advantage_magnitude > 0 or self.azr.train.entropy_coefficient > 0):
+            raise TrainingError(
+                "the first update moved no weight: the learning rate vanishes in the weights' precision. Use "
+                "train.master_dtype=float32, or train.optimizer=adamw_8bit with its stochastic rounding, or a higher rate"
+            )
+
+    def _engine_check_answers(self) -> list[float]:
+        """Log-probs of a short greedy answer by the engine: changes as soon as its weights do."""
+        client = self.get_llm_client()
+        prompt_ids = self.tokenizer.encode("def f(x):\n    return x", add_special_tokens=False)
+        params = {"temperature": 0.0, "top_p": 1.0, "top_k": -1, "logprobs": True, "max_tokens": ENGINE_CHECK_TOKENS, "ignore_eos": True}
+
+        async def ask() -> Any:
+            request = client.generate(request_id="engine-check", prompt_ids=list(prompt_ids), sampling_params=params)
+            return await asyncio.wait_for(request, timeout=self.azr.rollout.generation_timeout_s)
+
+        answer = asyncio.run(ask())
+        return [float(token) for token in answer.token_ids] + [float(value) for value in answer.log_probs or []]
+
+    def _require_changed_engine(self, before: list[float]) -> None:
+        if self._engine_check_answers() == before:
+            raise TrainingError(
+                "the engine answers exactly as before the first update: weights do not reach it. On WSL2 CUDA IPC may not work; "
+                "run scripts/doctor.py"
+            )
+
+    def _require_matching_engine(self, values: dict[str, float]) -> None:
+        mismatch = values.get("train/logprob_mismatch")
+        if mismatch is not None and mismatch > self.azr.train.max_logprob_mismatch:
+            raise TrainingError(
+                f"engine and trainer disagree: token probabilities differ by {mismatch:.4f} on average, above "
+                f"train.max_logprob_mismatch={self.azr.train.max_logprob_mismatch}; the engine does not run the trained weights"
+            )
+
+    # ---------------------------------------------------------------- what is kept
+
+    def _accept(self, outcomes: list[ProposeOutcome | SolveOutcome], rows: list[PromptRow]) -> list[Task]:
+        request = self.link.request
+        accepted = self.selfplay.accept(self.global_steps, outcomes)
+        marked = [
+            task.with_lineage(
+                source="selfplay",
+                run=self.run.root.name,
+                cycle=request.cycle,
+                attempt=request.attempt,
+                step=self.global_steps,
+                model=f"{self.azr.model.path}@{self.global_steps - 1}",
+            )
+            for task in accepted
+        ]
+        append_jsonl(self.run.shard(request.cycle), [task.to_json() for task in marked])
+        return marked
+
+    def _publish(self, step: int) -> None:
+        staging = staging_dir(self.run, step)
+        self.actor_rollout_wg.save_checkpoint(str(staging / "actor"), None, step, max_ckpt_to_keep=None)
+        self.selfplay.save(staging / "selfplay")
+        state = {
+            "step": step,
+            "cycle": self.link.request.cycle,
+            "attempt": self.link.request.attempt,
+            "optimizer_steps": self._updates_seen,
+            "buffer_hash": self.selfplay.content_hash(),
+            "model": self.azr.model.path,
+        }
+        write_json_atomic(staging / STATE_FILE, state)
+        publish_checkpoint(self.run, step, staging, info=state)
+
+    def _memory(self, phase: str, reset_peak: bool = False) -> dict[str, float]:
+        report = self.actor_rollout_wg.device_memory(reset_peak)[0]
+        values = {f"memory/{phase}_trainer_peak_gib": report["peak"]}
+        if self.config.trainer.device != "cpu":
+            values[f"memory/{phase}_device_used_gib"] = report["total"] - report["free"]
+        return values
+
+    @contextmanager
+    def _timed(self, name: str, phase: Phase) -> Iterator[None]:
+        self.link.phase(phase)
+        started_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._times_s[name] += time.monotonic() - started_s
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    """A one-dimensional object array, also where the values are lists of equal length."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+_RENAMED = {
+    "actor/grad_norm": "train/grad_norm",
+    "actor/pg_loss": "train/pg_loss",
+    "actor/entropy": "train/entropy",
+    "actor/lr": "train/learning_rate",
+    "actor/ppo_kl": "train/ppo_kl",
+    "actor/pg_clipfrac": "train/clip_fraction",
+    "actor/mfu": "train/mfu",
+    "training/rollout_probs_diff_mean": "train/logprob_mismatch",
+    "training/rollout_probs_diff_max": "train/logprob_mismatch_max",
+}
+
+
+def _flat(metrics: dict[str, Any]) -> dict[str, float]:
+    """verl's metrics under the names of docs/metrics.md; what is not in the table is left out."""
+    values = {}
+    for theirs, ours in _RENAMED.items():
+        if theirs in metrics:
+            values[ours] = float(np.mean(metrics[theirs]))
+    return values

@@ -1,0 +1,80 @@
+"""The Ray worker that holds the policy: verl's actor and rollout worker, plus the checks that training trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from verl.single_controller.base.decorator import Dispatch, register
+from verl.utils.device import get_device_name, get_torch_device
+from verl.utils.distributed import initialize_global_process_group_ray
+from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
+
+from azr.train import engine as _engine  # noqa: F401  (importing it registers our engine)
+
+
+class PolicyTrainingWorker(TrainingWorker):
+    """verl's training worker; on a CPU the process group is made here, because verl's backend text names the CPU twice."""
+
+    def __init__(self, config: Any) -> None:
+        if get_device_name() == "cpu":
+            initialize_global_process_group_ray(backend="cpu:gloo")
+        super().__init__(config)
+
+
+class PolicyWorker(ActorRolloutRefWorker):
+    actor_worker_cls = PolicyTrainingWorker
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def remember_weights(self) -> None:
+        """Keeps a sample of the weights, to compare with after the next update."""
+        self._remembered = self._policy.sampled_weights()
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def weights_moved(self) -> dict[str, float]:
+        """How the sampled weights differ from the remembered ones.
+
+        Returns:
+            ``share``: share of sampled values that changed, 0 to 1; ``largest``: largest absolute change.
+        """
+        change = (self._policy.sampled_weights() - self._remembered).abs()
+        return {"share": (change > 0).double().mean().item(), "largest": change.max().item()}
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def nudge_weights(self, scale: float, seed: int) -> None:
+        """Adds noise to every trained parameter; for tests that watch the engine follow the trainer."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in self._policy.module.parameters():
+                if parameter.requires_grad:
+                    noise = torch.randn(parameter.shape, generator=generator) * scale
+                    parameter.add_(noise.to(parameter.device, parameter.dtype))
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def scale_learning_rate(self, factor: float) -> None:
+        """Multiplies the learning rate of optimizer and scheduler (a rollback lowers it)."""
+        trainer: Any = self._policy
+        for group in trainer.optimizer.param_groups:
+            group["lr"] *= factor
+        trainer.lr_scheduler.base_lrs = [rate * factor for rate in trainer.lr_scheduler.base_lrs]
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def device_memory(self, reset_peak: bool = False) -> dict[str, float]:
+        """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak``, and the device's ``free`` and ``total``."""
+        device: Any = get_torch_device()
+        free, total = device.mem_get_info()
+        report = {
+            "allocated": device.memory_allocated() / 2**30,
+            "reserved": device.memory_reserved() / 2**30,
+            "peak": device.max_memory_reserved() / 2**30,
+            "free": free / 2**30,
+            "total": total / 2**30,
+        }
+        if reset_peak:
+            device.reset_peak_memory_stats()
+        return report
+
+    @property
+    def _policy(self) -> Any:
+        assert self.actor is not None, "init_model has not run"
+        return self.actor.engine
