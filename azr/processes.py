@@ -94,7 +94,11 @@ def processes_of_session(session: int) -> list[ProcessId]:
 
 
 def processes_with_marker(value: str) -> list[ProcessId]:
-    """Living processes of this user that inherited ``AZR_ATTEMPT=value``; the calling process is left out."""
+    """Living processes of this user that inherited ``AZR_ATTEMPT=value``; the calling process is left out.
+
+    Args:
+        value: a whole marker, or one that ends in ``/`` for everything that begins with it.
+    """
     wanted = f"{MARKER_VARIABLE}={value}".encode()
     found = []
     for pid in psutil.pids():
@@ -104,7 +108,8 @@ def processes_with_marker(value: str) -> list[ProcessId]:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        if wanted in environment.split(b"\0") and (process := ProcessId.of(pid)):
+        ours = any(entry == wanted or (value.endswith("/") and entry.startswith(wanted)) for entry in environment.split(b"\0"))
+        if ours and (process := ProcessId.of(pid)):
             found.append(process)
     return found
 

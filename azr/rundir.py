@@ -27,6 +27,10 @@ class RunDir:
         return self.root / "incidents.jsonl"
 
     @property
+    def supervision(self) -> Path:
+        return self.root / "supervision.jsonl"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.jsonl"
 

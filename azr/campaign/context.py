@@ -12,6 +12,7 @@ from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.parts import CampaignParts, Progress
 from azr.campaign.signals import StopSignals
 from azr.campaign.state import CampaignState, save_state
+from azr.config import Config
 from azr.config.campaign import CampaignConfig
 from azr.rundir import RunDir
 
@@ -22,7 +23,7 @@ class Context:
     """Owns ``state``: the one place that writes it."""
 
     def __init__(
-        self, run: RunDir, config: Any, parts: CampaignParts, state: CampaignState, signals: StopSignals, progress: Progress
+        self, run: RunDir, config: Config, parts: CampaignParts, state: CampaignState, signals: StopSignals, progress: Progress
     ) -> None:
         self.run, self.config, self.parts, self.state = run, config, parts, state
         self.campaign: CampaignConfig = config.campaign
@@ -59,7 +60,7 @@ class Context:
         state = self.state
         incident = Incident(kind, cause, action, state.cycle, state.attempt, state.trained_step, details)
         record_incident(self.run, incident)
-        self.say(f"[{kind}] {incident.sentence}")
+        self.show()
 
     def say(self, text: str) -> None:
         """Tells the user; a terminal that went away (closed window, broken pipe) is not a reason to stop."""

@@ -15,9 +15,14 @@ from typing import Any
 
 import filelock
 
+from azr.campaign.state import read_state_file
+from azr.checkpoints import explain_os_error
 from azr.errors import DataError, RunError
 from azr.files import read_json, write_json_atomic
+from azr.processes import ProcessId
 from azr.rundir import RunDir
+
+LOCK_WAIT_S = 10.0
 
 
 class Control(str, Enum):
@@ -70,12 +75,11 @@ def lock_run(run: RunDir) -> filelock.FileLock:
     Raises:
         RunError: another driver holds it, or the run directory cannot be written.
     """
-    from azr.checkpoints import explain_os_error
-
     try:
         run.root.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(run.lock)
-        lock.acquire(timeout=0)
+        # A driver that was killed may leave a child that holds the lock for the moment until it sees that it is alone.
+        lock.acquire(timeout=LOCK_WAIT_S if _recorded_driver_is_dead(run) else 0)
     except filelock.Timeout as error:
         raise RunError(
             f"another driver works on {run.root}{_holder(run)}. Wait for it, or end it with `python scripts/control.py {run.root} stop`"
@@ -95,11 +99,18 @@ def driver_is_running(run: RunDir) -> bool:
     return False
 
 
-def _holder(run: RunDir) -> str:
-    from azr.campaign.state import read_state_file
-
+def _recorded_driver(run: RunDir) -> ProcessId | None:
     try:
-        driver = read_state_file(run.state).driver
+        return read_state_file(run.state).driver
     except (RunError, FileNotFoundError):
-        return ""
+        return None
+
+
+def _recorded_driver_is_dead(run: RunDir) -> bool:
+    driver = _recorded_driver(run)
+    return driver is not None and not driver.alive
+
+
+def _holder(run: RunDir) -> str:
+    driver = _recorded_driver(run)
     return f" (process {driver.pid})" if driver is not None and driver.alive else ""

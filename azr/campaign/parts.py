@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from azr.campaign.trainer_process import TRAINER_COMMAND
+from azr.config import Config
 from azr.protocol import MetricsRecord
 from azr.rundir import RunDir
 
@@ -64,9 +65,9 @@ class Progress(Protocol):
     def say(self, text: str) -> None: ...
 
 
-DataStep = Callable[[RunDir, int, Any], Any]
+DataStep = Callable[[RunDir, int, Config], Any]
 """``consolidate`` or ``merge``: (run, cycle, config) -> report. Idempotent and atomic."""
-Judge = Callable[[Sequence[MetricsRecord], Sequence[Sample], Any], Judgement]
+Judge = Callable[[Sequence[MetricsRecord], Sequence[Sample], Config], Judgement]
 """(records that count, samples of this attempt, config) -> judgement."""
 
 
@@ -76,6 +77,6 @@ class CampaignParts:
     merge: DataStep
     judges: tuple[Judge, ...]
     """Asked after each step; the first whose advice is not CONTINUE is followed."""
-    progress: Callable[[RunDir, Any], AbstractContextManager[Progress]]
+    progress: Callable[[RunDir, Config], AbstractContextManager[Progress]]
     trainer_command: Sequence[str] = TRAINER_COMMAND
     trainer_env: Mapping[str, str] = field(default_factory=dict)

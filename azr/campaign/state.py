@@ -178,15 +178,16 @@ def rebuild_state(run: RunDir) -> CampaignState:
             first_step=request.first_step,
             last_step=request.last_step,
             step=step,
-            attempt=max(request.attempt, *_attempts(run, request.cycle), 0),
+            attempt=max(request.attempt, latest_attempt(run, request.cycle)),
             learning_rate_scale=request.learning_rate_scale,
         )
     cycles = [int(path.name) for path in (run.root / "cycles").glob("*") if path.name.isdigit()]
     return CampaignState(sentence="Rebuilt from the cycles' folders.", cycle=max([1, *cycles]), step=step)
 
 
-def _attempts(run: RunDir, cycle: int) -> list[int]:
-    return [0, *(int(path.name) for path in (run.cycle(cycle) / "attempts").glob("*") if path.name.isdigit())]
+def latest_attempt(run: RunDir, cycle: int) -> int:
+    """The highest attempt number that has a folder; 0 = none."""
+    return max((int(path.name) for path in (run.cycle(cycle) / "attempts").glob("*") if path.name.isdigit()), default=0)
 
 
 def _to_json(state: CampaignState) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def end_leftovers(
         how many processes were found alive at first, and what still lives.
     """
     registry = Registry.load(run.attempt(cycle, attempt) / REGISTRY_FILE)
-    registry.marker = registry.marker or marker(run_id, cycle, attempt)
+    registry.marker = f"{(registry.marker or run_id).split('/')[0]}/"  # any attempt of this run: only one may live at a time
     found = registry.living()
     deadline_s = time.monotonic() + wait_s
     while registry.living() and time.monotonic() < deadline_s:

@@ -1,0 +1,324 @@
+"""The campaign: CONSOLIDATE -> TRAIN (watched) -> MERGE -> next cycle, until done; each state's work may be repeated.
+
+``run_campaign`` is the one entry. Read ``_STEPS`` and the function of each state to see the whole loop.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from azr.campaign.context import Context
+from azr.campaign.control import Control, lock_run, read_requests
+from azr.campaign.default_parts import default_parts
+from azr.campaign.parts import CampaignParts
+from azr.campaign.recovery import close_campaign, open_campaign
+from azr.campaign.rollback import roll_back
+from azr.campaign.signals import StopSignals
+from azr.campaign.state import CampaignState, State, latest_attempt
+from azr.campaign.supervise import AttemptEnd, EndKind, StopReason, request_for, supervise
+from azr.campaign.trainer_process import end_leftovers
+from azr.checkpoints import explain_os_error, latest_verified_checkpoint, list_checkpoints, prune_checkpoints, require_disk_space
+from azr.config import Config
+from azr.errors import AzrError, BudgetError
+from azr.processes import ProcessId
+from azr.protocol import write_request
+from azr.rundir import RunDir
+
+EXIT_DONE = 0
+"""Done, or stopped cleanly on request."""
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+"""The second Ctrl+C."""
+
+
+class CycleEnd(str, Enum):
+    """Why TRAIN of a cycle ended."""
+
+    FINISHED = "finished"
+    STAGNATION = "stagnation"
+    BUDGET = "budget"
+    FAILED = "failed"
+
+
+class _Stopped(Exception):
+    """A clean end was asked for; the state on disk says where to go on."""
+
+
+class _Failed(Exception):
+    """The campaign cannot go on; the message says why and what to do."""
+
+
+def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | None = None) -> int:
+    """Runs the campaign in ``run_dir``, from its beginning or from wherever it was.
+
+    Args:
+        config: its ``campaign`` section is read here, the rest by the parts.
+        parts: what tests put in place of data, judges, trainer and progress.
+
+    Returns:
+        0 when it is done or was stopped on request (the same command goes on), 1 when it failed, 130 after a second Ctrl+C.
+
+    Raises:
+        RunError: another driver works on the run, or the directory cannot be written.
+    """
+    parts = parts or default_parts()
+    run = RunDir(Path(run_dir).absolute())
+    with ExitStack() as stack:
+        stack.callback(lock_run(run).release)
+        signals = stack.enter_context(StopSignals())
+        try:
+            state, _ = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
+            progress = stack.enter_context(parts.progress(run, config))
+            return _run(Context(run, config, parts, state, signals, progress))
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+        except OSError as error:
+            print(f"The campaign stopped: {explain_os_error(error, run.root)}.", file=sys.stderr)
+            return EXIT_FAILED
+
+
+def _run(ctx: Context) -> int:
+    """Steps through the states until an end; every end is written into the state."""
+    try:
+        _leave_final_state(ctx)
+        while ctx.state.state not in (State.DONE, State.FAILED):
+            if ctx.stop_asked():
+                raise _Stopped(f"Stopped by {ctx.stop_asked()}.")
+            ctx.take_budget_request()
+            _wait_while_paused(ctx)
+            _STEPS[ctx.state.state](ctx)
+            ctx.show()
+    except _Stopped as stop:
+        _drop_stop_request(ctx)
+        ctx.incident("stop", str(stop), "Start the same command again to go on.")
+        _close(ctx, sentence=f"{stop} In {ctx.state.state.value} of cycle {ctx.state.cycle}, step {ctx.state.step} is saved.")
+        return EXIT_DONE
+    except (_Failed, AzrError) as error:
+        ctx.incident("failed", str(error), "The campaign stops. Start the same command again to try once more.")
+        _close(ctx, state=State.FAILED, failed_in=ctx.state.state, ending="", sentence=str(error))
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        # It may have struck while a trainer was being ended; nothing more can interrupt this.
+        end_leftovers(ctx.run, ctx.state.cycle, ctx.state.attempt, ctx.state.run_id, grace_s=0.0)
+        ctx.incident("stop", "Ctrl+C twice: ended at once.", f"Step {ctx.state.step} is saved; start the same command again to go on.")
+        _close(ctx, sentence=f"Interrupted; step {ctx.state.step} is saved.", attempt_open=False)
+        return EXIT_INTERRUPTED
+    _close(ctx)
+    ctx.say(ctx.state.sentence)
+    return EXIT_DONE if ctx.state.state is State.DONE else EXIT_FAILED
+
+
+def _close(ctx: Context, **changes: Any) -> None:
+    if changes:
+        ctx.save(**changes)
+    ctx.state = close_campaign(ctx.run, ctx.state)
+    ctx.show()
+
+
+def _leave_final_state(ctx: Context) -> None:
+    """DONE goes on when the configuration now asks for more; FAILED tries again, with fresh budgets."""
+    state = ctx.state
+    if state.state is State.DONE and not reason_to_end(ctx):
+        ctx.incident("extended", "The campaign was done; the configuration now asks for more.", f"Cycle {state.cycle + 1} begins.")
+        _begin_cycle(ctx)
+    elif state.state is State.FAILED:
+        back = state.failed_in or State.TRAIN
+        ctx.incident(
+            "retry", f"The campaign had failed: {state.sentence}", f"Started again by the user, in {back.value}, with fresh budgets."
+        )
+        ctx.save(state=back, failed_in=None, ending="", ending_failed=False, restarts=0, restarts_in_row=0, rollbacks=0)
+        if back is State.MERGE and state.cycle_end == CycleEnd.FAILED.value:
+            _begin_cycle(ctx)
+
+
+def reason_to_end(ctx: Context) -> str:
+    """Why no further cycle follows the one that was merged; empty when one does."""
+    state, config = ctx.state, ctx.campaign
+    if ctx.budget_left_s() <= 0:
+        return f"The time budget of {ctx.hours:g} h is used up. Raise campaign.hours to go on."
+    if state.cycle >= config.cycles:
+        return f"All {config.cycles} cycles are done. Raise campaign.cycles to go on."
+    if config.max_flat_cycles and state.flat_cycles >= config.max_flat_cycles:
+        flat = f"{state.flat_cycles} cycles in a row ended in stagnation: this model learns no more here."
+        return f"{flat} Raise campaign.max_flat_cycles to go on."
+    return ""
+
+
+def _consolidate(ctx: Context) -> None:
+    ctx.save(sentence=f"Consolidating the data of cycle {ctx.state.cycle}.")
+    ctx.parts.consolidate(ctx.run, ctx.state.cycle, ctx.config)
+    first = ctx.state.step + 1
+    ctx.save(
+        state=State.TRAIN,
+        first_step=first,
+        last_step=first + ctx.campaign.steps_per_cycle - 1,
+        attempt=0,
+        attempt_open=False,
+        cycle_end="",
+        sentence=f"Cycle {ctx.state.cycle} trains steps {first} to {first + ctx.campaign.steps_per_cycle - 1}.",
+    )
+
+
+def _train(ctx: Context) -> None:
+    """Attempts until the cycle's last step is saved, or something ends the cycle."""
+    checkpoint = latest_verified_checkpoint(ctx.run)
+    resume_step = checkpoint.step if checkpoint else 0
+    if resume_step >= ctx.state.last_step:
+        return _end_cycle(ctx, CycleEnd.FINISHED, f"Cycle {ctx.state.cycle} trained all its steps.")
+    if ctx.budget_left_s() <= 0:
+        return _end_cycle(ctx, CycleEnd.BUDGET, f"The time budget of {ctx.hours:g} h is used up.")
+    _make_room(ctx)
+    ctx.save(
+        attempt=max(ctx.state.attempt, latest_attempt(ctx.run, ctx.state.cycle)) + 1,
+        attempt_open=True,
+        step=resume_step,
+        trained_step=resume_step,
+        sentence=f"Starting the trainer for cycle {ctx.state.cycle} from step {resume_step}.",
+    )
+    request = request_for(ctx, resume_step)
+    write_request(ctx.run, request)
+    end = supervise(ctx, request)
+    saved = list_checkpoints(ctx.run)
+    ctx.save(attempt_open=False, step=saved[-1].step if saved else 0)
+    _after_attempt(ctx, end, progressed=ctx.state.step > resume_step)
+
+
+def _make_room(ctx: Context) -> None:
+    """Raises:
+    BudgetError: the next checkpoints do not fit, even when only one old one is kept.
+    """
+    config = ctx.campaign
+    try:
+        _require_space(ctx, config.keep_last)
+    except BudgetError:
+        prune_checkpoints(ctx.run, keep_last=1, protected=[] if ctx.state.best_step is None else [ctx.state.best_step])
+        _require_space(ctx, 1)
+
+
+def _require_space(ctx: Context, keep_last: int) -> None:
+    config = ctx.campaign
+    require_disk_space(ctx.run, keep_last=keep_last, margin_gib=config.disk_margin_gib, expected_gib=config.expected_checkpoint_gib)
+
+
+def _after_attempt(ctx: Context, end: AttemptEnd, *, progressed: bool) -> None:
+    if progressed:
+        ctx.note(restarts_in_row=0)
+    if end.kind is EndKind.HOPELESS:
+        raise _Failed(end.sentence)
+    if end.kind is EndKind.UNHEALTHY and end.judgement is not None:
+        if not roll_back(ctx, end.judgement):
+            _end_cycle(ctx, CycleEnd.FAILED, end.sentence)
+    elif end.kind is EndKind.CRASHED:
+        _restart_later(ctx, end.sentence)
+    elif end.kind is EndKind.STOPPED:
+        _after_stop(ctx, end)
+    # FINISHED: the next look at the checkpoints ends the cycle.
+
+
+def _after_stop(ctx: Context, end: AttemptEnd) -> None:
+    if end.stop is StopReason.USER:
+        raise _Stopped(end.sentence)
+    if end.stop is StopReason.DISK:
+        raise _Failed(end.sentence)
+    if end.stop is StopReason.BUDGET:
+        _end_cycle(ctx, CycleEnd.BUDGET, end.sentence)
+    elif end.stop is StopReason.STAGNATION:
+        _end_cycle(ctx, CycleEnd.STAGNATION, end.sentence)
+    elif end.stop is StopReason.RECYCLE:
+        ctx.incident("recycle", end.sentence, f"The trainer starts anew from step {ctx.state.step}.")
+
+
+def _restart_later(ctx: Context, sentence: str) -> None:
+    """Counts an unplanned end; waits before the next start, or gives up."""
+    state, config = ctx.state, ctx.campaign
+    in_row, total = state.restarts_in_row + 1, state.restarts + 1
+    if in_row > config.max_restarts_without_progress or total > config.max_restarts:
+        which = f"{in_row} times in a row without a new checkpoint" if in_row > config.max_restarts_without_progress else f"{total} times"
+        ctx.save(restarts_in_row=in_row, restarts=total)
+        raise _Failed(f"The trainer ended unexpectedly {which}. The last time: {sentence}")
+    wait_s = min(config.backoff_max_s, config.backoff_s * 2 ** (in_row - 1))
+    ctx.incident("crash", sentence, f"Starting again from step {state.step} in {wait_s:.0f} s (restart {total} of {config.max_restarts}).")
+    ctx.save(restarts_in_row=in_row, restarts=total, sentence=f"Waiting {wait_s:.0f} s before the trainer starts again.")
+    ctx.wait(wait_s)
+
+
+def _end_cycle(ctx: Context, end: CycleEnd, sentence: str) -> None:
+    state = ctx.state
+    flat = state.flat_cycles + 1 if end is CycleEnd.STAGNATION else 0 if end is CycleEnd.FINISHED else state.flat_cycles
+    ctx.save(
+        state=State.MERGE,
+        cycle_end=end.value,
+        flat_cycles=flat,
+        ending=sentence if end is CycleEnd.FAILED else "",
+        ending_failed=end is CycleEnd.FAILED,
+        restarts_in_row=0,
+        sentence=sentence,
+    )
+
+
+def _merge(ctx: Context) -> None:
+    ctx.save(sentence=f"Merging the tasks of cycle {ctx.state.cycle} into the pool.")
+    ctx.parts.merge(ctx.run, ctx.state.cycle, ctx.config)
+    state = ctx.state
+    if state.ending_failed:
+        ctx.save(state=State.FAILED, failed_in=State.MERGE, sentence=state.ending)
+        return
+    reason = reason_to_end(ctx)
+    if reason:
+        ctx.save(state=State.DONE, sentence=reason)
+    else:
+        _begin_cycle(ctx)
+
+
+def _begin_cycle(ctx: Context) -> None:
+    state = ctx.state
+    ctx.save(
+        state=State.CONSOLIDATE,
+        cycle=state.cycle + 1,
+        attempt=0,
+        attempt_open=False,
+        cycle_end="",
+        sentence=f"Cycle {state.cycle + 1} begins.",
+    )
+
+
+def _wait_while_paused(ctx: Context) -> None:
+    if not read_requests(ctx.run).pause:
+        if ctx.state.paused:
+            ctx.save(paused=False)
+        return
+    ctx.save(paused=True, sentence=f"Paused after step {ctx.state.step}; `python scripts/control.py {ctx.run.root} resume` goes on.")
+    ctx.incident("pause", f"Paused after step {ctx.state.step}: no trainer runs, the card is free.", "Waiting for resume.")
+    while read_requests(ctx.run).pause:
+        if ctx.wait(ctx.campaign.poll_s):
+            raise _Stopped(f"Stopped by {ctx.stop_asked()} while paused.")
+        ctx.take_budget_request()
+    ctx.tick()
+    ctx.save(paused=False, sentence="Resumed.")
+    ctx.incident("resume", "Resumed.", f"Going on from step {ctx.state.step}.")
+
+
+def _drop_stop_request(ctx: Context) -> None:
+    (ctx.run.control / Control.STOP.value).unlink(missing_ok=True)
+
+
+_STEPS = {State.CONSOLIDATE: _consolidate, State.TRAIN: _train, State.MERGE: _merge}
+
+
+def describe(state: CampaignState, now_unix_s: float | None = None) -> str:
+    """The state in a few lines, for ``scripts/control.py RUN status``."""
+    age_s = max(0.0, (time.time() if now_unix_s is None else now_unix_s) - state.updated_unix_s)
+    lines = [
+        f"{state.state.value}, cycle {state.cycle}, step {state.trained_step} trained, step {state.step} saved",
+        state.sentence,
+        f"{state.active_s / 3600:.2f} h used, {state.restarts} restarts, {state.rollbacks} rollbacks; written {age_s:.0f} s ago",
+    ]
+    if state.driver is None and state.state not in (State.DONE, State.FAILED):
+        lines.append("no driver works on it; the same command goes on")
+    return "\n".join(lines)

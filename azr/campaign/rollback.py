@@ -1,0 +1,41 @@
+"""Back to the last good checkpoint after a collapse: which one, at what rate, and how often."""
+
+from __future__ import annotations
+
+from azr.campaign.context import Context
+from azr.campaign.parts import Judgement
+from azr.checkpoints import latest_verified_checkpoint, reject_checkpoints_after
+
+
+def roll_back(ctx: Context, judgement: Judgement) -> bool:
+    """Takes every suspect checkpoint out of use and lowers the rate.
+
+    The order makes it safe to be killed anywhere: the state names the target first, and the next start finishes the work.
+
+    Returns:
+        False when the budget of rollbacks is used up; the suspect checkpoints are out of use then, too, so that what
+        remains is the last good model.
+    """
+    state = ctx.state
+    onset = judgement.onset_step if judgement.onset_step is not None else state.trained_step
+    good = latest_verified_checkpoint(ctx.run, at_most_step=max(0, onset - 1))
+    target = good.step if good else 0
+    retry = state.rollbacks < ctx.campaign.max_rollbacks
+    scale = state.learning_rate_scale * (ctx.campaign.rollback_rate_factor if retry else 1.0)
+    ctx.save(
+        rollback_to=target,
+        rollbacks=state.rollbacks + 1,
+        learning_rate_scale=scale,
+        sentence=f"Rolling back to step {target}: {judgement.sentence}",
+    )
+    rejected = reject_checkpoints_after(ctx.run, target)
+    ctx.save(rollback_to=None, step=target, trained_step=target)
+    where = f"the checkpoint of step {target}" if target else "the model's own weights"
+    out = f" {len(rejected)} later checkpoints are out of use." if rejected else ""
+    if retry:
+        ctx.incident("rollback", judgement.sentence, f"Going on from {where} at {scale:g} of the learning rate.{out}")
+    else:
+        ctx.incident(
+            "rollback", judgement.sentence, f"It is the rollback number {state.rollbacks + 1}, so the campaign stops at {where}.{out}"
+        )
+    return retry

@@ -1,0 +1,365 @@
+"""TRAIN and WATCH: one attempt of the trainer, from its start until nothing of it is left.
+
+``supervise`` returns why the attempt ended; what follows from that (restart, roll back, end the cycle) is the driver's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+
+import psutil
+
+from azr.campaign.context import MONOTONIC, Context
+from azr.campaign.control import Control, read_requests, withdraw_control
+from azr.campaign.deadlines import Deadlines, learnt_limits
+from azr.campaign.incidents import explain_exit, read_tail
+from azr.campaign.parts import Advice, Judgement, Sample
+from azr.campaign.trainer_process import TrainerProcess
+from azr.campaign.vram import used_vram_gib, wait_for_vram
+from azr.checkpoints import free_gib, list_checkpoints, prune_checkpoints, require_disk_space
+from azr.errors import BudgetError
+from azr.files import append_jsonl
+from azr.processes import GIB, ProcessId, memory_gib
+from azr.protocol import (
+    CHECKPOINT_FILE,
+    STOP_FILE,
+    MetricsRecord,
+    MetricsTail,
+    Outcome,
+    TrainRequest,
+    ask,
+    effective_metrics,
+    read_heartbeat,
+    read_metrics,
+    read_result,
+)
+
+STEPS_AFTER_STOP = 3
+"""A trainer that finishes this many steps after it was asked to stop does not listen."""
+KEPT_SAMPLES = 2000
+
+
+class StopReason(IntEnum):
+    """Why the driver asked a trainer to stop; of several the smallest decides."""
+
+    USER = 0
+    DISK = 1
+    BUDGET = 2
+    STAGNATION = 3
+    PAUSE = 4
+    RECYCLE = 5
+
+
+class EndKind(IntEnum):
+    FINISHED = 0
+    """Trained and saved the cycle's last step."""
+    STOPPED = 1
+    """Ended as asked; ``stop`` says why it was asked."""
+    CRASHED = 2
+    """Ended without being asked, or hung and was ended."""
+    UNHEALTHY = 3
+    """Ended by us without saving, because its steps are not to be kept."""
+    HOPELESS = 4
+    """Says itself that starting again cannot help."""
+
+
+@dataclass(frozen=True)
+class AttemptEnd:
+    kind: EndKind
+    sentence: str
+    stop: StopReason | None = None
+    judgement: Judgement | None = None
+
+
+def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
+    """Starts the trainer for ``request``, watches it, and leaves nothing of it behind, whatever happens.
+
+    Raises:
+        KeyboardInterrupt: the second Ctrl+C; the trainer has been ended at once.
+        OSError: the disk is full or read-only; the trainer has been ended.
+    """
+    trainer = TrainerProcess(
+        ctx.run,
+        request.cycle,
+        request.attempt,
+        ctx.state.run_id,
+        command=ctx.parts.trainer_command,
+        env=ctx.parts.trainer_env,
+    )
+    grace_s = 0.0
+    try:
+        end = _Watch(ctx, request, trainer).until_end()
+        grace_s = ctx.campaign.term_grace_s if end.kind is not EndKind.UNHEALTHY else 0.0
+        return end
+    finally:
+        left = trainer.end(grace_s=grace_s)
+        if left:
+            ctx.incident("leftover", f"{len(left)} processes of the trainer could not be ended: {left}.", "Going on without them.")
+        problem = wait_for_vram(trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s)
+        if problem:
+            ctx.incident("vram", problem, "The next start is tried anyway.")
+
+
+class _Watch:
+    def __init__(self, ctx: Context, request: TrainRequest, trainer: TrainerProcess) -> None:
+        self.ctx, self.request, self.trainer = ctx, request, trainer
+        self.config = ctx.campaign
+        self.tail = MetricsTail(ctx.run.metrics, ctx.run.metrics.stat().st_size if ctx.run.metrics.exists() else 0)
+        self.records: list[MetricsRecord] = read_metrics(ctx.run)
+        self.samples: list[Sample] = []
+        self.deadlines = Deadlines(
+            learnt_limits(self.config, ctx.state.durations_s),
+            MONOTONIC(),
+            first_step_limit_s=self.config.first_step_timeout_s,
+            poll_s=self.config.poll_s,
+        )
+        self.stops: dict[StopReason, str] = {}
+        self.stop_step = 0
+        self.judgement: Judgement | None = None
+        self.verdict = ""
+        self.wrong_start = ""
+        self.loop_pid: int | None = None
+        self.sampled_s = float("-inf")
+        self.checkpoint_mtime_ns = _mtime_ns(ctx)
+
+    def until_end(self) -> AttemptEnd:
+        while True:
+            status = self.trainer.poll()  # first, so that what it left behind is read below
+            now_s = MONOTONIC()
+            beat = read_heartbeat(self.ctx.run)
+            if beat is not None and (beat.cycle, beat.attempt) == (self.request.cycle, self.request.attempt):
+                self.loop_pid = beat.pid
+                self.deadlines.observe(beat, now_s)
+            else:
+                self.deadlines.observe(None, now_s)
+            self._take_durations()
+            self._take_records()
+            self._take_checkpoints()
+            if status is not None:
+                return self._exited(status)
+            end = self._judged() or self._overdue(now_s)
+            if end is not None:
+                return end
+            self._look_at_requests()
+            self.trainer.register_processes()
+            if now_s - self.sampled_s >= self.config.sample_s:
+                self.sampled_s = now_s
+                self._sample()
+            self.ctx.show()
+            time.sleep(self.config.poll_s)
+
+    # What the trainer reports
+
+    def _take_durations(self) -> None:
+        for kind, seconds in self.deadlines.take_measured():
+            self.ctx.note(durations_s=self.ctx.state.with_duration(kind, seconds).durations_s)
+            self.deadlines.limits = learnt_limits(self.config, self.ctx.state.durations_s)
+
+    def _take_records(self) -> None:
+        new = [item for item in self.tail.new_records() if (item.cycle, item.attempt) == (self.request.cycle, self.request.attempt)]
+        for record in new:
+            expected = max(self.ctx.state.trained_step, self.request.resume_step) + 1
+            if record.step != expected and not self.wrong_start:
+                self.wrong_start = f"The trainer reported step {record.step} where step {expected} was due."
+            self.records = effective_metrics([*self.records, record])
+            self.ctx.note(trained_step=record.step)
+            self._judge()
+        if new:
+            self.ctx.save(sentence=f"Training cycle {self.request.cycle}: step {new[-1].step} of {self.request.last_step}.")
+
+    def _judge(self) -> None:
+        for judge in self.ctx.parts.judges:
+            judgement = judge(self.records, self.samples, self.ctx.config)
+            if judgement.advice is Advice.CONTINUE:
+                continue
+            if judgement.verdict != self.verdict:
+                self.verdict = judgement.verdict
+                self.ctx.incident(judgement.verdict, judgement.sentence, _ACTIONS[judgement.advice])
+            if judgement.advice is Advice.ROLLBACK:
+                self.judgement = judgement
+            elif judgement.advice is Advice.END_CYCLE:
+                self.judgement = self.judgement or judgement
+                self._stop(StopReason.STAGNATION, judgement.sentence)
+            else:
+                self._stop(StopReason.RECYCLE, judgement.sentence)
+            return
+
+    def _take_checkpoints(self) -> None:
+        """A checkpoint was published: note it, score it, delete what retention does not keep."""
+        mtime_ns = _mtime_ns(self.ctx)
+        if mtime_ns == self.checkpoint_mtime_ns:
+            return
+        self.checkpoint_mtime_ns = mtime_ns
+        checkpoints = list_checkpoints(self.ctx.run)
+        if not checkpoints:
+            return
+        best_step, best_score = best_checkpoint((item.step for item in checkpoints), self.records, self.config.best_metric)
+        self.ctx.save(step=checkpoints[-1].step, best_step=best_step, best_score=best_score)
+        self._prune(self.config.keep_last)
+
+    def _prune(self, keep_last: int) -> None:
+        protected = {self.request.resume_step} if self.loop_pid is None else set()  # not yet restored
+        if self.ctx.state.best_step is not None:
+            protected.add(self.ctx.state.best_step)
+        prune_checkpoints(self.ctx.run, keep_last=keep_last, keep_every=self.config.keep_every, protected=protected)
+
+    # What ends an attempt
+
+    def _judged(self) -> AttemptEnd | None:
+        if self.wrong_start:
+            return AttemptEnd(EndKind.CRASHED, f"{self.wrong_start} Resuming did not restore what the checkpoint holds.")
+        if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
+            return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
+        return None
+
+    def _overdue(self, now_s: float) -> AttemptEnd | None:
+        sentence = self.deadlines.overdue(now_s)
+        if not sentence and self.stops and self.ctx.state.trained_step >= self.stop_step + STEPS_AFTER_STOP:
+            sentence = f"The trainer went on for {STEPS_AFTER_STOP} steps after it was asked to stop."
+        if not sentence:
+            return None
+        stacks = self.trainer.dump_stacks(self.loop_pid)
+        where = [line.strip() for line in read_tail(stacks) if line.strip().startswith("File ")][:3] if stacks else []
+        shown = f" Its stacks are in {stacks.relative_to(self.ctx.run.root)}" if stacks else " Its stacks could not be had"
+        sentence = f"{sentence}{shown}{': ' + '; '.join(where) if where else ''}."
+        if self.stops:  # it was to end anyway; it did so without the last checkpoint
+            return AttemptEnd(EndKind.STOPPED, f"{sentence} Ended without a last checkpoint.", min(self.stops))
+        return AttemptEnd(EndKind.CRASHED, sentence)
+
+    def _exited(self, status: int) -> AttemptEnd:
+        result = read_result(self.ctx.run, self.request.cycle, self.request.attempt)
+        if result is None or (result.outcome is not Outcome.FAILED and status != 0):
+            cause, _ = explain_exit(status, self.trainer.log)
+            log = self.trainer.log.relative_to(self.ctx.run.root)
+            return AttemptEnd(EndKind.CRASHED, f"{cause} Its log is {log}.")
+        if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
+            return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
+        if self.wrong_start:
+            return AttemptEnd(EndKind.CRASHED, self.wrong_start)
+        if result.outcome is Outcome.FAILED:
+            return AttemptEnd(EndKind.CRASHED if result.retry else EndKind.HOPELESS, f"The trainer gave up: {result.reason}")
+        saved = [item.step for item in list_checkpoints(self.ctx.run)][-1:]
+        if result.outcome is Outcome.FINISHED:
+            if saved != [self.request.last_step]:
+                found = f"step {saved[0]}" if saved else "none"
+                return AttemptEnd(
+                    EndKind.CRASHED, f"The trainer says it finished step {self.request.last_step}, but the newest checkpoint is {found}."
+                )
+            return AttemptEnd(EndKind.FINISHED, result.reason)
+        if not self.stops:
+            return AttemptEnd(EndKind.CRASHED, f"The trainer stopped without being asked: {result.reason}")
+        stop = min(self.stops)
+        return AttemptEnd(EndKind.STOPPED, self.stops[stop], stop, self.judgement)
+
+    # What the driver asks
+
+    def _stop(self, reason: StopReason, sentence: str) -> None:
+        if reason in self.stops:
+            return
+        if not self.stops:
+            ask(self.ctx.run, self.request.cycle, self.request.attempt, STOP_FILE, sentence)
+            self.stop_step = self.ctx.state.trained_step
+        self.stops[reason] = sentence
+
+    def _look_at_requests(self) -> None:
+        ctx = self.ctx
+        who = ctx.stop_asked()
+        if who and StopReason.USER not in self.stops:
+            ctx.say(f"Stop asked ({who}): saving at the next step boundary. Ctrl+C again ends at once, without saving.")
+            self._stop(StopReason.USER, f"Stopped by {who}.")
+        ctx.take_budget_request()
+        requests = read_requests(ctx.run)
+        if requests.pause:
+            self._stop(StopReason.PAUSE, "Paused by scripts/control.py.")
+        if requests.checkpoint:
+            ask(ctx.run, self.request.cycle, self.request.attempt, CHECKPOINT_FILE, "asked by the user")
+            withdraw_control(ctx.run, Control.CHECKPOINT)
+            ctx.incident("checkpoint", "A checkpoint was asked for.", "It is saved at the next step boundary.")
+        if ctx.budget_left_s() <= 0:
+            self._stop(StopReason.BUDGET, f"The time budget of {ctx.hours:g} h is used up.")
+        done_here = ctx.state.trained_step - self.request.resume_step
+        if (
+            self.config.recycle_every_steps
+            and done_here >= self.config.recycle_every_steps
+            and ctx.state.trained_step < self.request.last_step
+        ):
+            self._stop(StopReason.RECYCLE, f"Planned restart after {done_here} steps.")
+
+    def _sample(self) -> None:
+        ctx, state = self.ctx, self.ctx.state
+        own = ProcessId.of(os.getpid())
+        sample = Sample(
+            unix_s=time.time(),
+            cycle=state.cycle,
+            attempt=state.attempt,
+            step=state.trained_step,
+            trainer_gib=round(self.trainer.memory_gib(), 3),
+            driver_gib=round(memory_gib([own] if own else []), 3),
+            host_available_gib=round(psutil.virtual_memory().available / GIB, 3),
+            disk_free_gib=round(free_gib(ctx.run.root), 3),
+            vram_gib=used_vram_gib(),
+            processes=len(self.trainer.registry.living()),
+        )
+        self.samples = [*self.samples, sample][-KEPT_SAMPLES:]
+        append_jsonl(ctx.run.supervision, [asdict(sample)])
+        ctx.save()
+        try:
+            require_disk_space(ctx.run, keep_last=1, margin_gib=self.config.disk_margin_gib)
+        except BudgetError:
+            self._prune(1)
+            try:
+                require_disk_space(ctx.run, keep_last=1, margin_gib=self.config.disk_margin_gib)
+            except BudgetError as error:
+                self._stop(StopReason.DISK, str(error))
+
+
+_ACTIONS = {
+    Advice.END_CYCLE: "The cycle ends at the next step boundary.",
+    Advice.ROLLBACK: "The trainer is ended without saving.",
+    Advice.RECYCLE: "The trainer is restarted at the next checkpoint.",
+}
+
+
+def best_checkpoint(steps: Iterable[int], records: list[MetricsRecord], metric: str) -> tuple[int | None, float | None]:
+    """The checkpoint with the highest score, the latest of equals; (None, None) where none was scored.
+
+    A checkpoint's score is the latest value of ``metric`` at or before its step, and after the checkpoint before it.
+    """
+    best: tuple[int | None, float | None] = (None, None)
+    if not metric:
+        return best
+    before = 0
+    for step in sorted(steps):
+        scores = [item.values[metric] for item in records if before < item.step <= step and metric in item.values]
+        before = step
+        if scores and scores[-1] == scores[-1] and (best[1] is None or scores[-1] >= best[1]):
+            best = (step, scores[-1])
+    return best
+
+
+def request_for(ctx: Context, resume_step: int) -> TrainRequest:
+    """The request of the state's current attempt."""
+    state = ctx.state
+    left_s = ctx.budget_left_s()
+    return TrainRequest(
+        cycle=state.cycle,
+        attempt=state.attempt,
+        first_step=state.first_step,
+        last_step=state.last_step,
+        resume_step=resume_step,
+        learning_rate_scale=state.learning_rate_scale,
+        seed_offset=state.rollbacks,
+        deadline_unix_s=None if left_s == float("inf") else time.time() + left_s,
+        driver_pid=os.getpid(),
+    )
+
+
+def _mtime_ns(ctx: Context) -> int:
+    try:
+        return ctx.run.latest_checkpoint.stat().st_mtime_ns
+    except OSError:
+        return 0
