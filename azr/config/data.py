@@ -1,0 +1,81 @@
+"""Section ``data``: where tasks come from, what is kept of them, and which files must never leak into training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from azr.errors import ConfigError
+
+
+class Reexecute(str, Enum):
+    """Which tasks are run again in the sandbox before they enter the pool."""
+
+    NEVER = "never"
+    ONCE = "once"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    seeds: str = "shipped"
+    """First tasks: ``shipped`` (data/seeds), ``identity`` (zero-data start from the identity function alone), ``none``, or a path."""
+    extra_files: list[str] = field(default_factory=list)
+    """Your own tasks: JSONL or parquet files, folders of them, or folders written by Hugging Face ``datasets.save_to_disk``."""
+    other_runs: list[str] = field(default_factory=list)
+    """Run directories whose tasks (pool and shards) join this run's."""
+    probe_files: list[str] = field(default_factory=lambda: ["shipped"])
+    """Frozen tasks for the probes, copied read-only into the run at its start, never trained on. ``shipped`` is data/probes."""
+    evaluation_files: list[str] = field(default_factory=list)
+    """Further files (JSONL, JSON, parquet, datasets folders) that no task may resemble. Their hashes are checked around each cycle."""
+    reexecute: Reexecute = Reexecute.ONCE
+    """``once``: each task before it enters the pool, and the verdict is remembered; ``always``: at each consolidation; ``never``."""
+    trust_shipped_seeds: bool = True
+    """Skip re-execution of shipped seeds whose file hash is the one in data/seeds/manifest.json: saves the first start a minute."""
+    max_code_chars: int = 8000
+    """Longest program; a longer one is rejected as ``too_large``."""
+    max_value_chars: int = 4000
+    """Longest single input, output or message text; a longer one is rejected as ``too_large``."""
+    near_duplicates: bool = True
+    """Drop edited copies: candidates by MinHash/LSH over canonical code, verified by token edit similarity."""
+    near_similarity: float = 0.9
+    """Token edit similarity (0 to 1, of alpha-renamed code) from which two programs are one; lower drops more."""
+    near_min_tokens: int = 40
+    """Programs of fewer tokens are compared exactly and after renaming only: in short ones a single token is a new idea."""
+    behavioural_duplicates: bool = False
+    """Drop programs that give the same outputs as a kept one on shared probe inputs; costs about 10 executions a program."""
+    contamination_similarity: float = 0.6
+    """Token edit similarity to an evaluation item from which a task counts as leaked; lower rejects more."""
+    max_inputs_per_program: int = 8
+    """Tasks of one type kept for one (renamed-equal) program with different inputs; 0 = no limit."""
+    max_per_shape: int = 64
+    """Tasks of one type kept whose programs differ in names and constants only; 0 = no limit."""
+    max_tasks: int = 65536
+    """Size of the pool; above it the least useful tasks leave it (mastered, then old ones), shipped and user seeds last."""
+    backups_kept: int = 3
+    """Former versions of the pool kept under pool/backups."""
+    workers: int = 0
+    """Processes that fingerprint programs; 0 = one a core, and none at all for a small pool."""
+
+    def validate(self) -> None:
+        """Raises:
+        ConfigError: a value is out of range; the message names key, value and what is right.
+        """
+        if not self.seeds:
+            raise ConfigError("data.seeds is empty; it is shipped, identity, none, or a path")
+        for key in ("near_similarity", "contamination_similarity"):
+            if not 0.3 <= getattr(self, key) <= 1:
+                raise ConfigError(f"data.{key} is {getattr(self, key)}; it is a similarity from 0.3 to 1")
+        if self.contamination_similarity > self.near_similarity:
+            raise ConfigError(
+                f"data.contamination_similarity is {self.contamination_similarity}, above data.near_similarity {self.near_similarity}; "
+                "leaks are judged more strictly than duplicates, so it must be lower"
+            )
+        for key in ("max_code_chars", "max_value_chars", "near_min_tokens", "max_tasks"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"data.{key} is {getattr(self, key)}; it must be at least 1")
+        for key in ("max_inputs_per_program", "max_per_shape", "backups_kept", "workers"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"data.{key} is {getattr(self, key)}; it cannot be negative")
+        if self.seeds == "none" and not self.extra_files and not self.other_runs:
+            raise ConfigError("data.seeds is none and there are no data.extra_files or data.other_runs; a run needs tasks to start from")

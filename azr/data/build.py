@@ -1,0 +1,174 @@
+"""The pool from its sources, in one pass: schema, leaks, re-execution, duplicates, caps. Reads files, writes none.
+
+Every task of every source is in the result exactly once, as kept or as dropped with a reason. Kept tasks come in an order
+that depends on them alone, so the order of sources and rows does not matter.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from azr.config.data import DataConfig
+from azr.config.sandbox import SandboxConfig
+from azr.data.contamination import LeakIndex, evaluation_items
+from azr.data.duplicates import Dropped, better_first, difficulty_band, drop_duplicates
+from azr.data.fingerprints import fingerprint_all
+from azr.data.manifest import SourceEntry
+from azr.data.reasons import Reason
+from azr.data.reexecute import VerdictStore, reexecute, verdict_key
+from azr.data.schema import Refused, tasks_of
+from azr.data.sources import Row, Source
+from azr.tasks import Task, TaskType
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    source: str
+    row: Row
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class PoolBuild:
+    kept: list[Task]
+    """In pool order: by cycle, step, then id."""
+    dropped: list[Dropped]
+    refused: list[RefusedRow]
+    entries: list[SourceEntry]
+
+    @property
+    def dropped_counts(self) -> dict[str, int]:
+        return dict(sorted(Counter(item.reason.value for item in self.dropped).items()))
+
+    @property
+    def refused_counts(self) -> dict[str, int]:
+        return dict(sorted(Counter(item.reason.value for item in self.refused).items()))
+
+
+def build_pool(
+    sources: Sequence[Source],
+    config: DataConfig,
+    sandbox: SandboxConfig,
+    *,
+    evaluation: Sequence[Path],
+    verdicts: VerdictStore,
+) -> PoolBuild:
+    """Raises:
+    DataError: a source cannot be read.
+    SandboxError: programs cannot be confined on this machine.
+    """
+    tasks, refused, entries, trusted = _read(sources, config)
+    everything = len(tasks)
+    with _bar("fingerprints", everything) as bar:
+        prints = fingerprint_all((task.program for task in tasks), workers=config.workers, progress=bar.update)
+    dropped: list[Dropped] = []
+    tasks, dropped_now = _drop_unparsed(tasks, prints)
+    dropped += dropped_now
+    tasks, dropped_now = _drop_leaks(tasks, prints, config, evaluation)
+    dropped += dropped_now
+    with _bar("re-execution") as bar:
+        tasks, dropped_now = reexecute(
+            tasks, config.reexecute, verdicts, sandbox, trusted=trusted, progress=functools.partial(_advance, bar)
+        )
+    dropped += dropped_now
+    with _bar("duplicates", len(tasks)) as bar:
+        tasks, dropped_now = drop_duplicates(tasks, prints, config, bar.update)
+    dropped += dropped_now
+    tasks, dropped_now = cap_pool(tasks, config.max_tasks)
+    dropped += dropped_now
+    if len(tasks) + len(dropped) != everything:
+        raise AssertionError(f"{everything} tasks came in, {len(tasks)} were kept and {len(dropped)} dropped")
+    return PoolBuild(sorted(tasks, key=_pool_order), sorted(dropped, key=lambda item: better_first(item.task)), refused, entries)
+
+
+def _read(sources: Sequence[Source], config: DataConfig) -> tuple[list[Task], list[RefusedRow], list[SourceEntry], frozenset[str]]:
+    tasks: list[Task] = []
+    refused: list[RefusedRow] = []
+    entries: list[SourceEntry] = []
+    trusted: set[str] = set()
+    for source in sources:
+        rows, first, reasons = 0, len(tasks), Counter[str]()
+        for row in source.rows():
+            rows += 1
+            outcome = _row_tasks(row, source, config)
+            if isinstance(outcome, Refused):
+                reasons[outcome.reason.value] += 1
+                refused.append(RefusedRow(source.name, row, outcome.reason, outcome.detail))
+            else:
+                tasks += outcome
+        if source.trusted:
+            trusted |= {verdict_key(task) for task in tasks[first:]}
+        entries.append(SourceEntry(source.name, source.kind.value, source.hash(), rows, len(tasks) - first, dict(sorted(reasons.items()))))
+    return tasks, refused, entries, frozenset(trusted)
+
+
+def _row_tasks(row: Row, source: Source, config: DataConfig) -> list[Task] | Refused:
+    if row.record is None:
+        return Refused(Reason.UNREADABLE, "no JSON object (a line torn by a crash, or another format)")
+    return tasks_of(row.record, origin=source.origin, max_code_chars=config.max_code_chars, max_value_chars=config.max_value_chars)
+
+
+def _drop_unparsed(tasks: list[Task], prints: dict) -> tuple[list[Task], list[Dropped]]:
+    kept = [task for task in tasks if prints[task.program].parsed]
+    dropped = [Dropped(task, Reason.NOT_PYTHON, detail="does not parse") for task in tasks if not prints[task.program].parsed]
+    return kept, dropped
+
+
+def _drop_leaks(tasks: list[Task], prints: dict, config: DataConfig, evaluation: Sequence[Path]) -> tuple[list[Task], list[Dropped]]:
+    items = evaluation_items(evaluation)
+    if not items or not tasks:
+        return tasks, []
+    index = LeakIndex(items, config.contamination_similarity, workers=config.workers)
+    programs = list(dict.fromkeys(task.program for task in tasks))
+    with _bar("evaluation leaks", len(programs)) as bar:
+        leaks = dict(zip(programs, index.leaks([prints[program] for program in programs], bar.update), strict=True))
+    kept = [task for task in tasks if not leaks[task.program]]
+    dropped = [Dropped(task, Reason.LEAKED, detail=leaks[task.program]) for task in tasks if leaks[task.program]]
+    return kept, dropped
+
+
+def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dropped]]:
+    """Evicts down to ``max_tasks``, never "the newest" (spec, bug B4).
+
+    Each type has an equal share, and what one does not fill goes to the others. Within a type seeds and user tasks stay
+    longest, then tasks the solver sometimes fails, then recent ones.
+    """
+    if len(tasks) <= max_tasks:
+        return list(tasks), []
+    by_type = {task_type: sorted((t for t in tasks if t.task_type is task_type), key=_useful_first) for task_type in TaskType}
+    quotas: dict[TaskType, int] = {}
+    left, waiting = max_tasks, sorted((task_type for task_type in TaskType if by_type[task_type]), key=lambda kind: len(by_type[kind]))
+    while waiting:
+        task_type = waiting.pop(0)
+        quotas[task_type] = min(len(by_type[task_type]), left // (len(waiting) + 1))
+        left -= quotas[task_type]
+    kept = [task for task_type, quota in quotas.items() for task in by_type[task_type][:quota]]
+    dropped = [Dropped(task, Reason.POOL_CAP) for task_type, quota in quotas.items() for task in by_type[task_type][quota:]]
+    return kept, dropped
+
+
+def _useful_first(task: Task) -> tuple[object, ...]:
+    lineage = task.lineage
+    return (lineage.source not in ("seed", "user"), -difficulty_band(lineage.accuracy), -lineage.cycle, -lineage.step, task.task_id)
+
+
+def _pool_order(task: Task) -> tuple[object, ...]:
+    return (task.lineage.cycle, task.lineage.step, task.task_type.value, task.task_id)
+
+
+def _bar(what: str, total: int | None = None) -> tqdm:
+    """A progress bar on a terminal, nothing elsewhere."""
+    return tqdm(desc=f"  {what}", total=total, unit="task", leave=False, disable=None, file=sys.stderr, delay=0.5)
+
+
+def _advance(bar: tqdm, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done)

@@ -1,0 +1,152 @@
+"""Which of many similar tasks stay: of each group of copies the better one (docs/data.md, "Duplicates").
+
+Tasks are looked at from the best to the worst, so whatever a task is found to copy is at least as good as it is. Groups are
+formed around kept tasks only; a copy of a copy counts for nothing, so there are no chains from one program to a very
+different one. The result depends on the set of tasks, not on their order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from datasketch import MinHashLSH
+from rapidfuzz.distance import Indel
+
+from azr.config.data import DataConfig
+from azr.data.fingerprints import PERMUTATIONS, Fingerprint
+from azr.data.reasons import Reason
+from azr.sandbox.values import canonical, parse_arguments
+from azr.tasks import Task, TaskType
+
+LSH_BANDS_ROWS = (25, 5)
+"""A pair of 5-gram Jaccard similarity 0.5 / 0.6 / 0.7 becomes a candidate with probability 0.55 / 0.87 / 0.99."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A task that stays out, why, and the id of the better copy where there is one."""
+
+    task: Task
+    reason: Reason
+    copy_of: str = ""
+    detail: str = ""
+
+
+def difficulty_band(accuracy: float | None) -> int:
+    """2: solved sometimes; 1: never measured (seeds); 0: solved always or never, so nothing to learn from it."""
+    if accuracy is None:
+        return 1
+    return 2 if 0 < accuracy < 1 else 0
+
+
+def better_first(task: Task) -> tuple[object, ...]:
+    """Sort key: of two copies the one with the smaller key is kept. Mid difficulty, then recent, then seeds; a total order."""
+    lineage = task.lineage
+    rest = (task.outputs, task.imports, task.thought, task.composite_functions, task.original_code, repr(lineage))
+    return (-difficulty_band(lineage.accuracy), -lineage.cycle, -lineage.step, lineage.source != "seed", task.task_id, rest)
+
+
+def input_key(text: str) -> str:
+    """An argument list without differences of spelling; the text itself where it is no list of literals."""
+    try:
+        positional, keywords = parse_arguments(text)
+        return canonical((positional, keywords))
+    except ValueError:  # ValueReadError and ValueWriteError are ValueErrors
+        return " ".join(text.split())
+
+
+def drop_duplicates(
+    tasks: Iterable[Task],
+    fingerprints: dict[str, Fingerprint],
+    config: DataConfig,
+    progress: Callable[[int], object] | None = None,
+) -> tuple[list[Task], list[Dropped]]:
+    """Splits ``tasks`` into those that stay and those that copy them or exceed a cap per cluster.
+
+    Args:
+        fingerprints: by ``task.program``, for every task.
+        progress: called with the number of tasks just looked at.
+
+    Returns:
+        (kept from best to worst, dropped); together they are ``tasks``.
+    """
+    groups = {task_type: _Group(config) for task_type in TaskType}
+    kept: list[Task] = []
+    dropped: list[Dropped] = []
+    report = progress or (lambda count: None)
+    for task in sorted(tasks, key=better_first):
+        verdict = groups[task.task_type].offer(task, fingerprints[task.program])
+        if verdict is None:
+            kept.append(task)
+        else:
+            dropped.append(verdict)
+        report(1)
+    return kept, dropped
+
+
+class _Group:
+    """The kept tasks of one type, indexed by every form a copy can be recognised by."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self._config = config
+        self._exact: dict[tuple[object, ...], str] = {}
+        self._renamed: dict[tuple[object, ...], str] = {}
+        self._programs: Counter[str] = Counter()
+        self._shapes: Counter[str] = Counter()
+        self._near: dict[str, str] = {}
+        """canonical of a dropped program -> task id of what it resembles"""
+        self._leaders: list[tuple[str, str]] = []
+        """(token string, task id) of each kept program"""
+        self._lsh = MinHashLSH(num_perm=PERMUTATIONS, params=LSH_BANDS_ROWS)
+
+    def offer(self, task: Task, print_: Fingerprint) -> Dropped | None:
+        """Takes the task in, or says why not."""
+        inputs = tuple(sorted(input_key(text) for text in task.inputs))
+        exact = (print_.text, inputs, task.message)
+        renamed = (print_.canonical, inputs)
+        if exact in self._exact:
+            return Dropped(task, Reason.EXACT, self._exact[exact])
+        if renamed in self._renamed:
+            return Dropped(task, Reason.RENAMED, self._renamed[renamed])
+        known = print_.canonical in self._programs
+        if known:
+            cap = self._config.max_inputs_per_program
+            if cap and self._programs[print_.canonical] >= cap:
+                return Dropped(task, Reason.PROGRAM_CAP)
+        else:
+            original = self._near_original(print_)
+            if original:
+                return Dropped(task, Reason.NEAR, original)
+            cap = self._config.max_per_shape
+            if cap and self._shapes[print_.shape] >= cap:
+                return Dropped(task, Reason.SHAPE_CAP)
+            self._shapes[print_.shape] += 1
+            self._lead(task, print_)
+        self._exact[exact] = self._renamed[renamed] = task.task_id
+        self._programs[print_.canonical] += 1
+        return None
+
+    def _near_original(self, print_: Fingerprint) -> str:
+        if not self._comparable(print_):
+            return ""
+        if print_.canonical not in self._near:
+            self._near[print_.canonical] = self._find_near(print_)
+        return self._near[print_.canonical]
+
+    def _find_near(self, print_: Fingerprint) -> str:
+        candidates: Sequence[int] = sorted(self._lsh.query(print_.minhash()))  # type: ignore[arg-type]
+        for index in candidates:
+            tokens, task_id = self._leaders[index]
+            if Indel.normalized_similarity(print_.tokens, tokens, score_cutoff=self._config.near_similarity) > 0:
+                return task_id
+        return ""
+
+    def _lead(self, task: Task, print_: Fingerprint) -> None:
+        if self._comparable(print_):
+            self._lsh.insert(len(self._leaders), print_.minhash())  # type: ignore[arg-type]
+            self._leaders.append((print_.tokens, task.task_id))
+
+    def _comparable(self, print_: Fingerprint) -> bool:
+        return self._config.near_duplicates and print_.parsed and len(print_.tokens) >= self._config.near_min_tokens

@@ -1,0 +1,170 @@
+"""What a program looks like once names, comments and layout are taken away, in the forms the duplicate search needs.
+
+========== ============================================================ ===========================
+form       what it is                                                    equal for
+========== ============================================================ ===========================
+text       hash of the source without trailing blanks and empty lines    verbatim copies
+canonical  hash of alpha-renamed source without comments, docstrings     renamed copies
+shape      canonical, numbers and texts blanked                          copies with other constants
+tokens     one character per token, all own names the same character    (compared by edit distance)
+signature  MinHash of the token 5-grams                                 (compared by LSH)
+========== ============================================================ ===========================
+
+Programs are parsed, never executed (``azr.programs``).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from datasketch import LeanMinHash, MinHash
+from numpy.typing import NDArray
+
+from azr.programs import canonical_source
+
+GRAM_TOKENS = 5
+PERMUTATIONS = 128
+SCHEME = "affine32"
+"""Hash family of datasketch 2; signatures of another one cannot be compared."""
+PARALLEL_FROM = 3000
+"""Programs from which starting worker processes (about 1 s) pays."""
+_CHUNK = 250
+
+_TOKEN = re.compile(
+    r"""(?:[rRbBuUfF]{0,2})(?:'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"|'(?:\\.|[^\\'])*'|"(?:\\.|[^\\"])*")"""
+    r"""|[^\W\d]\w*|\d[\w.]*|\*\*=?|//=?|<<=?|>>=?|->|:=|[-+*/%&|^=<>!@]=|\.\.\.|[^\s\w]|\n[ ]*""",
+    re.VERBOSE | re.DOTALL,
+)
+_OWN_NAME = re.compile(r"[va]\d+\Z")
+_CONSTANT = re.compile(r"""(?:[rRbBuUfF]{0,2}['"]|\d)""")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    text: str
+    canonical: str
+    shape: str
+    tokens: str
+    """One character per token; every name the program itself binds is the same character, indentation is a token."""
+    signature: NDArray[np.uint32]
+    """MinHash values, [PERMUTATIONS]."""
+    parsed: bool
+    """False where the text is no program: then canonical and shape are hashes of the text itself."""
+
+    def minhash(self) -> LeanMinHash:
+        return LeanMinHash(seed=1, hashvalues=self.signature, scheme=SCHEME)
+
+
+def text_hash(source: str) -> str:
+    lines = (line.rstrip() for line in source.splitlines())
+    return short_hash("\n".join(line for line in lines if line))
+
+
+def short_hash(text: str) -> str:
+    """16 hex digits of blake2b."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def tokens_of(canonical: str) -> tuple[str, str]:
+    """Token string and shape text of a canonical source.
+
+    A token becomes the character of its checksum; two different tokens share one in about 1 of 50,000 pairs.
+    """
+    characters, shape = [], []
+    for token in _TOKEN.findall(canonical):
+        character, blanked = _character(token)
+        characters.append(character)
+        shape.append(blanked)
+    return "".join(characters), " ".join(shape)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _character(token: str) -> tuple[str, str]:
+    blanked = token
+    if _CONSTANT.match(token):
+        blanked = "0" if token[0].isdigit() else "''"
+    code = zlib.crc32(b"v" if _OWN_NAME.match(token) else token.encode("utf-8", "surrogatepass"))
+    return chr(0x100 + code % 0xD600), blanked  # below the surrogates
+
+
+def gram_hashes(tokens: str) -> NDArray[np.uint64]:
+    """Distinct hashes (below 2**32) of all runs of ``GRAM_TOKENS`` tokens, sorted; one hash for a shorter program."""
+    codes = np.frombuffer(tokens.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
+    width = min(GRAM_TOKENS, len(codes))
+    if width == 0:
+        return np.zeros(0, np.uint64)
+    value = np.zeros(len(codes) - width + 1, np.uint64)
+    for offset in range(width):
+        value = value * np.uint64(0x9E3779B97F4A7C15) + codes[offset : len(codes) - width + 1 + offset]
+    value ^= value >> np.uint64(29)
+    return np.unique(value * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(32))
+
+
+def make_fingerprint(source: str) -> Fingerprint:
+    try:
+        canonical, parsed = canonical_source(source), True
+    except (ValueError, RecursionError):
+        canonical, parsed = source, False
+    tokens, shape = tokens_of(canonical)
+    sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme=SCHEME, permutations=_permutations())
+    sketch.update_batch(gram_hashes(tokens).tolist())
+    return Fingerprint(text_hash(source), short_hash(canonical), short_hash(shape), tokens, sketch.digest(), parsed)
+
+
+@functools.lru_cache(maxsize=1)
+def _permutations() -> NDArray[np.uint32]:
+    return np.asarray(MinHash(num_perm=PERMUTATIONS, scheme=SCHEME).permutations)
+
+
+def fingerprint_all(sources: Iterable[str], *, workers: int = 0, progress: Callable[[int], object] | None = None) -> dict[str, Fingerprint]:
+    """Fingerprints by source text; many programs are spread over processes that end with this call or with our process.
+
+    Args:
+        workers: processes; 0 = one a core.
+        progress: called with the number of programs just finished.
+    """
+    distinct = list(dict.fromkeys(sources))
+    report = progress or (lambda count: None)
+    workers = workers or os.cpu_count() or 1
+    chunks = [distinct[start : start + _CHUNK] for start in range(0, len(distinct), _CHUNK)]
+    result: dict[str, Fingerprint] = {}
+
+    def take(chunk: Sequence[str], prints: Sequence[Fingerprint]) -> None:
+        result.update(zip(chunk, prints, strict=True))
+        report(len(chunk))
+
+    if workers == 1 or len(distinct) < PARALLEL_FROM:
+        for chunk in chunks:
+            take(chunk, _make_many(chunk))
+        return result
+    # spawn: our own process may hold threads and locks that a fork would copy
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)) as pool:
+        for chunk, prints in zip(chunks, pool.map(_make_many, chunks), strict=True):
+            take(chunk, prints)
+    return result
+
+
+def _make_many(sources: Sequence[str]) -> list[Fingerprint]:
+    return [make_fingerprint(source) for source in sources]
+
+
+def _end_with_parent(parent: int) -> None:
+    """A killed parent cannot end its workers: each watches for itself."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

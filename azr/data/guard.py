@@ -1,0 +1,126 @@
+"""Evaluation files stay what they were: probes are copied read-only into the run, and every hash is checked around each cycle."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from azr.config.data import DataConfig
+from azr.data.sources import SHIPPED_PROBES, configured_files, data_files
+from azr.errors import DataError
+from azr.files import file_hash, fsync_directory, read_json, write_bytes_atomic, write_json_atomic
+from azr.rundir import RunDir
+
+HASHES_FILE = "hashes.json"
+"""In the run's probes folder: ``{"probes": {file name: hash}, "evaluation": {path: hash}}``."""
+
+
+def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
+    """Copies the configured probe files into the run, read-only, once; later calls check that they are still the same.
+
+    Idempotent; after a crash in the middle it starts over. The run's copies are what is evaluated, so a changed or vanished
+    original does not matter to a run that goes on.
+
+    Returns:
+        The run's probe files in name order.
+
+    Raises:
+        DataError: a configured file is missing or two have the same name, or a copy was changed.
+    """
+    if _hashes_path(run).exists():
+        check_evaluation_files(run, config)
+        return probe_files(run)
+    names = {}
+    for file in _configured_probes(config):
+        if file.name in names:
+            raise DataError(f"data.probe_files holds two files called {file.name} ({names[file.name]} and {file}); rename one of them")
+        names[file.name] = file
+    hashes = {}
+    for name, file in sorted(names.items()):
+        copy = run.probes / name
+        write_bytes_atomic(copy, file.read_bytes())
+        os.chmod(copy, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+        hashes[name] = file_hash(copy)
+    write_json_atomic(
+        _hashes_path(run), {"probes": hashes, "evaluation": {str(file): file_hash(file) for file in _evaluation_files(config)}}
+    )
+    fsync_directory(run.probes)
+    return probe_files(run)
+
+
+def probe_files(run: RunDir) -> list[Path]:
+    """The run's frozen probe files.
+
+    Raises:
+        DataError: the folder's hash file is damaged.
+    """
+    return [run.probes / name for name in sorted(_hashes(run)["probes"])]
+
+
+def protected_files(run: RunDir, config: DataConfig) -> list[Path]:
+    """Every file that no training task may resemble: the run's probes and data.evaluation_files."""
+    return [*probe_files(run), *_evaluation_files(config)]
+
+
+def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
+    """Compares every probe and evaluation file with the hash recorded when the run first saw it.
+
+    An evaluation file that was added to the configuration later is recorded now.
+
+    Raises:
+        DataError: a file was changed or is gone; the message names it and says what to do.
+    """
+    recorded = _hashes(run)
+    for name, expected in recorded["probes"].items():
+        _check(run.probes / name, expected, "copy the original back, or start a new run: figures before and after cannot be compared")
+    known: dict[str, str] = recorded["evaluation"]
+    added = {}
+    for file in _evaluation_files(config):
+        expected = known.get(str(file))
+        if expected is None:
+            added[str(file)] = file_hash(file)
+        else:
+            _check(file, expected, "put the original back; nothing may write into evaluation files")
+    if added:
+        write_json_atomic(_hashes_path(run), {"probes": recorded["probes"], "evaluation": known | added})
+
+
+def _check(file: Path, expected: str, remedy: str) -> None:
+    if not file.is_file():
+        raise DataError(f"evaluation file {file} is gone; {remedy}")
+    found = file_hash(file)
+    if found != expected:
+        raise DataError(f"evaluation file {file} was changed (hash {found}, recorded {expected}); {remedy}")
+
+
+def _configured_probes(config: DataConfig) -> list[Path]:
+    shipped = [str(SHIPPED_PROBES)] if "shipped" in config.probe_files and data_files(SHIPPED_PROBES) else []
+    return _files([*shipped, *(name for name in config.probe_files if name != "shipped")], "data.probe_files")
+
+
+def _evaluation_files(config: DataConfig) -> list[Path]:
+    return _files(config.evaluation_files, "data.evaluation_files")
+
+
+def _files(names: Iterable[str], key: str) -> list[Path]:
+    files, missing = configured_files(names, key)
+    if missing:
+        raise DataError("; ".join(missing) + "; correct the path, or take it out of the configuration")
+    return files
+
+
+def _hashes_path(run: RunDir) -> Path:
+    return run.probes / HASHES_FILE
+
+
+def _hashes(run: RunDir) -> dict[str, dict[str, str]]:
+    path = _hashes_path(run)
+    if not path.exists():
+        return {"probes": {}, "evaluation": {}}
+    value: Any = read_json(path)
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), dict) for key in ("probes", "evaluation")):
+        raise DataError(f"{path} is damaged; delete it to record the probe files anew")
+    return value

@@ -1,0 +1,117 @@
+"""The pool's manifest: what is in it, made from what, and what was left out for which reason.
+
+It holds no times, machine names or absolute paths: the same inputs under the same policy give the same bytes, and so the
+same ``hash``. It is written last; a pool whose files do not match it is the trace of a crash and is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from azr.config.data import DataConfig
+from azr.data.fingerprints import short_hash
+from azr.errors import DataError
+from azr.files import file_hash, json_line, read_json, read_jsonl, write_json_atomic
+from azr.rundir import RunDir
+from azr.tasks import Task
+
+MANIFEST_VERSION = 1
+_POLICY_LEFT_OUT = ("extra_files", "other_runs", "probe_files", "evaluation_files", "seeds", "workers", "backups_kept")
+"""Configuration that says where to look or how fast, not what to keep."""
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    name: str
+    kind: str
+    hash: str
+    rows: int
+    tasks: int
+    """Tasks its rows hold (a published seed row holds two); rows without a task are counted in ``refused_rows``."""
+    refused_rows: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    version: int
+    schema: int
+    cycle: int
+    through_shard: int
+    """Latest cycle whose shard is in the pool."""
+    python: str
+    """``3.11``: gold outputs and canonical forms belong to one minor version."""
+    policy: str
+    """Hash of the settings that decide what is kept."""
+    sources: list[SourceEntry]
+    tasks: int
+    by_type: dict[str, int]
+    by_source: dict[str, int]
+    """Lineage source -> tasks."""
+    dropped: dict[str, int]
+    """Reason -> tasks that are in a source but not in the pool; with ``tasks`` they add up to all tasks of the sources."""
+    tasks_hash: str
+    rejected_hash: str
+    evaluation: dict[str, str]
+    """File name -> hash of what the pool was compared with."""
+    hash: str = ""
+
+    def sealed(self) -> Manifest:
+        body = {key: value for key, value in asdict(self).items() if key != "hash"}
+        return Manifest(**{**self.__dict__, "hash": short_hash(json.dumps(body, sort_keys=True, ensure_ascii=False))})
+
+
+def policy_hash(config: DataConfig) -> str:
+    return short_hash(json.dumps({key: value for key, value in asdict(config).items() if key not in _POLICY_LEFT_OUT}, sort_keys=True))
+
+
+def python_minor() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def count_by_type(tasks: Iterable[Task]) -> dict[str, int]:
+    return dict(sorted(Counter(task.task_type.value for task in tasks).items()))
+
+
+def count_by_source(tasks: Iterable[Task]) -> dict[str, int]:
+    return dict(sorted(Counter(task.lineage.source for task in tasks).items()))
+
+
+def tasks_text(tasks: Iterable[Task]) -> str:
+    return "".join(json_line(task.to_json()) for task in tasks)
+
+
+def write_manifest(run: RunDir, manifest: Manifest) -> None:
+    write_json_atomic(run.pool_manifest, asdict(manifest))
+
+
+def read_manifest(run: RunDir) -> Manifest:
+    """Raises:
+    DataError: there is none, or it is damaged.
+    """
+    value = read_json(run.pool_manifest)
+    try:
+        known: dict[str, Any] = {item.name: value[item.name] for item in fields(Manifest)}
+        known["sources"] = [SourceEntry(**entry) for entry in known["sources"]]
+        manifest = Manifest(**known)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{run.pool_manifest} is no pool manifest: {error}; the next consolidation makes it anew") from error
+    if manifest.sealed().hash != manifest.hash:
+        raise DataError(f"{run.pool_manifest} was changed by hand or damaged; the next consolidation makes it anew")
+    return manifest
+
+
+def load_pool(run: RunDir) -> list[Task]:
+    """The verified tasks of the pool.
+
+    Raises:
+        DataError: the pool does not match its manifest.
+    """
+    manifest = read_manifest(run)
+    if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) != manifest.tasks_hash:
+        raise DataError(f"{run.pool_tasks} does not match its manifest; run the same command again, consolidation makes it anew")
+    return [Task.from_json(record) for record in read_jsonl(run.pool_tasks, strict=True)]

@@ -1,0 +1,94 @@
+"""Replaces the pool on disk: backup, tasks, rejected rows, and last the manifest that makes them valid."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from azr.config.data import DataConfig
+from azr.data.build import PoolBuild
+from azr.data.guard import protected_files
+from azr.data.manifest import (
+    MANIFEST_VERSION,
+    Manifest,
+    count_by_source,
+    count_by_type,
+    policy_hash,
+    python_minor,
+    read_manifest,
+    tasks_text,
+    write_manifest,
+)
+from azr.errors import DataError
+from azr.files import file_hash, fsync_directory, write_jsonl_atomic, write_text_atomic
+from azr.rundir import RunDir
+from azr.tasks import SCHEMA_VERSION
+
+BACKUPS = "backups"
+REJECTED_FILE = "rejected.jsonl"
+"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its reason and the copy that is."""
+
+
+def publish_pool(run: RunDir, cycle: int, through_shard: int, build: PoolBuild, config: DataConfig) -> Manifest:
+    """Writes the pool of ``build``; killed anywhere inside, the next call finishes the work."""
+    back_up_pool(run, config.backups_kept, keep_current=tasks_text(build.kept))
+    write_text_atomic(run.pool_tasks, tasks_text(build.kept))
+    rejected = write_rejected(run, build)
+    manifest = Manifest(
+        version=MANIFEST_VERSION,
+        schema=SCHEMA_VERSION,
+        cycle=cycle,
+        through_shard=through_shard,
+        python=python_minor(),
+        policy=policy_hash(config),
+        sources=build.entries,
+        tasks=len(build.kept),
+        by_type=count_by_type(build.kept),
+        by_source=count_by_source(build.kept),
+        dropped=build.dropped_counts,
+        tasks_hash=file_hash(run.pool_tasks),
+        rejected_hash=file_hash(rejected),
+        evaluation={file.name: file_hash(file) for file in protected_files(run, config)},
+    ).sealed()
+    write_manifest(run, manifest)
+    return manifest
+
+
+def write_rejected(run: RunDir, build: PoolBuild) -> Path:
+    """Writes what is not in the pool, with the reasons, beside it."""
+    records: list[dict[str, Any]] = []
+    for item in build.refused:
+        content = item.row.record if item.row.record is not None else item.row.text
+        where = {"source": item.source, "line": item.row.line}
+        records.append({"reason": item.reason.value, "detail": item.detail, **where, "record": content})
+    for left in build.dropped:
+        records.append({"reason": left.reason.value, "detail": left.detail, "copy_of": left.copy_of, "record": left.task.to_json()})
+    path = run.pool / REJECTED_FILE
+    write_jsonl_atomic(path, records)
+    return path
+
+
+def back_up_pool(run: RunDir, kept: int, keep_current: str = "") -> None:
+    """Puts the valid pool aside as ``pool/backups/CYCLE_HASH/`` unless it is what is about to be written; prunes old ones."""
+    folder = run.pool / BACKUPS
+    try:
+        manifest = read_manifest(run)
+    except DataError:
+        return  # none yet, or half replaced: nothing worth keeping
+    if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) != manifest.tasks_hash:
+        return
+    if kept and run.pool_tasks.read_text(encoding="utf-8", errors="surrogatepass") != keep_current:
+        target = folder / f"{manifest.cycle:03d}_{manifest.through_shard:03d}_{manifest.hash}"
+        if not target.exists():
+            temporary = folder / f".{target.name}.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            for file in (run.pool_tasks, run.pool_manifest):
+                write_text_atomic(temporary / file.name, file.read_text(encoding="utf-8", errors="surrogatepass"))
+            temporary.rename(target)
+            fsync_directory(folder)
+    backups = sorted(path for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
+    complete = [path for path in backups if not path.name.startswith(".")]
+    for path in complete[: max(len(complete) - kept, 0)]:
+        shutil.rmtree(path)

@@ -1,0 +1,157 @@
+"""Runs tasks again before they enter the pool: same output, twice the same, within the limits (docs/data.md, "Re-execution").
+
+Verdicts are remembered in ``pool/verdicts.jsonl`` by content and Python version, so a task runs once in a run's life; the file
+is a cache and may be deleted. Time-outs are tried a second time, alone on the machine as far as we can, and are not remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from azr.config.data import Reexecute
+from azr.config.sandbox import SandboxConfig
+from azr.data.duplicates import Dropped
+from azr.data.fingerprints import short_hash
+from azr.data.manifest import python_minor
+from azr.data.reasons import Reason
+from azr.files import append_jsonl, read_jsonl
+from azr.sandbox.job import Job, JobResult, Status
+from azr.tasks import Task, TaskType
+
+VERDICTS_FILE = "verdicts.jsonl"
+_BATCH = 256
+"""Verdicts written at a time; what a crash loses is run again."""
+NO_ERROR = "NoError"
+"""Output of an error task whose program raises nothing (spec 1.3)."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    reason: Reason | None
+    """None: verified."""
+    detail: str = ""
+
+
+class VerdictStore:
+    """What earlier consolidations found, on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._verdicts: dict[str, Verdict] = {}
+        known = {reason.value for reason in Reason}
+        for record in read_jsonl(path):
+            key, reason = record.get("key"), record.get("reason")
+            if isinstance(key, str) and (reason is None or reason in known):
+                self._verdicts[key] = Verdict(Reason(reason) if reason else None, str(record.get("detail", "")))
+
+    def get(self, key: str) -> Verdict | None:
+        return self._verdicts.get(key)
+
+    def add(self, verdicts: dict[str, Verdict]) -> None:
+        self._verdicts.update(verdicts)
+        records = [
+            {"key": key, "reason": verdict.reason.value if verdict.reason else None, "detail": verdict.detail}
+            for key, verdict in verdicts.items()
+        ]
+        append_jsonl(self.path, records)
+
+
+def verdict_key(task: Task) -> str:
+    """Content that the verdict depends on: type, program, inputs, outputs, Python's minor version."""
+    kind = "error" if task.task_type is TaskType.ERROR else "value"
+    return short_hash(repr((python_minor(), kind, task.program, task.inputs, task.outputs)))
+
+
+def reexecute(
+    tasks: Iterable[Task],
+    mode: Reexecute,
+    store: VerdictStore,
+    sandbox: SandboxConfig,
+    *,
+    trusted: frozenset[str] = frozenset(),
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[list[Task], list[Dropped]]:
+    """Splits ``tasks`` into verified ones and those that do not hold up, in their order.
+
+    Args:
+        trusted: verdict keys that ``once`` need not run (from files whose hash is known).
+        progress: called with (programs just executed, programs to execute).
+
+    Raises:
+        SandboxError: programs cannot be confined on this machine.
+    """
+    tasks = list(tasks)
+    if mode is Reexecute.NEVER:
+        return tasks, []
+    keys = [verdict_key(task) for task in tasks]
+    if mode is Reexecute.ALWAYS:
+        trusted = frozenset()
+    todo = {key: task for key, task in zip(keys, tasks, strict=True) if key not in trusted}
+    if mode is Reexecute.ONCE:
+        todo = {key: task for key, task in todo.items() if store.get(key) is None}
+    fresh = _run(todo, store, sandbox, progress) if todo else {}
+    kept: list[Task] = []
+    dropped: list[Dropped] = []
+    for key, task in zip(keys, tasks, strict=True):
+        verdict = fresh.get(key) or store.get(key)
+        if key in trusted or verdict is None or verdict.reason is None:
+            kept.append(task)
+        else:
+            dropped.append(Dropped(task, verdict.reason, detail=verdict.detail))
+    return kept, dropped
+
+
+def _run(
+    todo: dict[str, Task], store: VerdictStore, config: SandboxConfig, progress: Callable[[int, int], object] | None
+) -> dict[str, Verdict]:
+    from azr.sandbox import Sandbox
+
+    keys, tasks = list(todo), list(todo.values())
+    found: dict[str, Verdict] = {}
+    with Sandbox(config) as sandbox:
+        late: list[int] = []
+        unsaved: dict[str, Verdict] = {}
+        for index, result in sandbox.run_many([_job(task) for task in tasks]):
+            verdict = judge(tasks[index], result)
+            if verdict.reason is Reason.TIMEOUT:
+                late.append(index)
+                continue
+            found[keys[index]] = unsaved[keys[index]] = verdict
+            if len(unsaved) >= _BATCH:
+                store.add(unsaved)
+                unsaved = {}
+            if progress:
+                progress(1, len(tasks))
+        store.add(unsaved)
+        for index in late:
+            for _, result in sandbox.run_many([_job(tasks[index])]):
+                found[keys[index]] = judge(tasks[index], result)
+            if progress:
+                progress(1, len(tasks))
+    return found
+
+
+def _job(task: Task) -> Job:
+    return Job(code=task.program, inputs=task.inputs, verify=True, verify_errors=task.task_type is TaskType.ERROR)
+
+
+def judge(task: Task, result: JobResult) -> Verdict:
+    """What an execution says about a task that claims ``task.outputs``."""
+    for call, claimed in zip(result.calls, task.outputs, strict=False):
+        if task.task_type is TaskType.ERROR and call.status in (Status.OK, Status.ERROR):
+            found = NO_ERROR if call.status is Status.OK else call.exception or ""
+            if found != claimed:
+                return Verdict(Reason.OUTPUT, f"raises {found}, the record says {claimed[:80]}")
+        elif call.status is Status.TIMEOUT:
+            return Verdict(Reason.TIMEOUT, call.reason)
+        elif call.status is Status.NONDETERMINISTIC:
+            return Verdict(Reason.FLAKY, call.reason)
+        elif call.status is not Status.OK or call.value is None:
+            return Verdict(Reason.FAILED, f"{call.status.value}: {call.reason}"[:200])
+        elif call.value != claimed:
+            return Verdict(Reason.OUTPUT, f"gives {call.value[:80]}, the record says {claimed[:80]}")
+    if len(result.calls) < len(task.outputs):
+        return Verdict(Reason.FAILED, result.reason or "the sandbox answered fewer calls than it was asked")
+    return Verdict(None)
