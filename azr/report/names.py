@@ -9,23 +9,28 @@ from __future__ import annotations
 from azr.tasks import STREAMS, Role, TaskType
 
 STREAM_NAMES = tuple(stream.name for stream in STREAMS)
-PHASES = ("generate", "execute", "update", "sync", "save", "validate")
-"""Phases of a step in the order they are drawn; what is left of ``time_s/step`` is shown as "other"."""
+PHASES = ("plan", "generate", "execute", "old_log_prob", "update", "sync")
+"""Phases inside a step in the order they are drawn; what is left of ``time_s/step`` is shown as "other"."""
+PHASES_BETWEEN = ("save", "validate")
+"""Phases between two steps; not part of ``time_s/step``."""
 
 STEP_SECONDS = "time_s/step"
 TIME_PREFIX = "time_s/"
+MEMORY_PREFIX = "memory/"
 
 ACCEPTED = "data/accepted"
 NOVELTY = "data/novelty"
 REJECTED_PREFIX = "data/rejected/"
 
-ENTROPY = "actor/entropy"
-GRADIENT_NORM = "actor/grad_norm"
-LEARNING_RATE = "actor/lr"
-MISMATCH = "actor/rollout_probs_diff_mean"
+ENTROPY = "train/entropy"
+GRADIENT_NORM = "train/grad_norm"
+LEARNING_RATE = "train/learning_rate"
+MISMATCH = "train/logprob_mismatch"
+MISMATCH_RED_LINE = 0.01
+"""Mean difference of token probabilities between engine and trainer above which the two do not run the same weights."""
 
-VRAM = "memory/vram_gib"
-VRAM_PEAK = "memory/vram_peak_gib"
+VRAM_SUFFIX = "_device_used_gib"
+"""``memory/<phase>_device_used_gib``: memory of the card in use at the end of the phase, by everybody."""
 RSS = "memory/rss_gib"
 HOST = "memory/host_used_gib"
 DISK_FREE = "memory/disk_free_gib"
@@ -69,3 +74,7 @@ PROBE_COUNT = "probe/all/count"
 
 def seconds(phase: str) -> str:
     return f"{TIME_PREFIX}{phase}"
+
+
+def probe_count(task_type: TaskType) -> str:
+    return f"probe/{task_type.value}/count"

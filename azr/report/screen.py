@@ -24,10 +24,12 @@ INCIDENT_LINES = 3
 TAIL = 10
 """Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says little."""
 
-MEMORY = (("VRAM", names.VRAM), ("peak", names.VRAM_PEAK), ("RSS", names.RSS), ("host", names.HOST), ("free disk", names.DISK_FREE))
+MEMORY = (("RSS", names.RSS), ("host", names.HOST), ("free disk", names.DISK_FREE))
 PHASE_STYLES = {
+    "plan": "bright_magenta",
     "generate": "blue",
     "execute": "magenta",
+    "old_log_prob": "bright_green",
     "update": "green",
     "sync": "cyan",
     "save": "yellow",
@@ -181,7 +183,8 @@ def _probe(summary: RunSummary, width: int) -> RenderableType:
 
 def _memory(summary: RunSummary, width: int) -> RenderableType:
     table = summary.table
-    pieces = []
+    vram = summary.vram_gib()
+    pieces = [f"VRAM {number(vram)} GiB"] if vram is not None else []
     for label, name in MEMORY:
         value = table.last(name)
         if value is not None:
@@ -221,9 +224,10 @@ def plain_line(summary: RunSummary) -> str:
         parts.append(f"+{number(table.last(names.ACCEPTED))} tasks ({table.total(names.ACCEPTED):,.0f})")
     if table.has(names.PROBE_ALL):
         parts.append(f"probe {percent(table.last(names.PROBE_ALL))}")
-    for label, name in (("VRAM", names.VRAM), ("RSS", names.RSS)):
-        if table.has(name):
-            parts.append(f"{label} {number(table.last(name))} GiB")
+    if (vram := summary.vram_gib()) is not None:
+        parts.append(f"VRAM {number(vram)} GiB")
+    if table.has(names.RSS):
+        parts.append(f"RSS {number(table.last(names.RSS))} GiB")
     return " | ".join(parts)
 
 

@@ -161,12 +161,17 @@ class RunSummary:
             values = self.table.column(name)[-count:]
             return float(np.nansum(values)) / count
 
-        known = {phase: mean(names.seconds(phase)) for phase in names.PHASES}
-        total = max(mean(names.STEP_SECONDS), sum(known.values()))
-        if total <= 0:
-            return []
-        known["other"] = total - sum(known.values())
-        return [PhaseShare(phase, seconds, seconds / total) for phase, seconds in known.items() if seconds / total > 0.001]
+        inside = {phase: mean(names.seconds(phase)) for phase in names.PHASES}
+        between = {phase: mean(names.seconds(phase)) for phase in names.PHASES_BETWEEN}
+        other = max(0.0, mean(names.STEP_SECONDS) - sum(inside.values()))
+        known = inside | {"other": other} | between
+        total = sum(known.values())
+        return [PhaseShare(phase, seconds, seconds / total) for phase, seconds in known.items() if seconds > 0.001 * total]
+
+    def vram_gib(self) -> float | None:
+        """Largest memory of the card in use in the latest step, over the phases; None without a GPU."""
+        values = [self.table.last(name) for name in self.table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)]
+        return max((value for value in values if value is not None), default=None)
 
     def rejections(self) -> list[tuple[str, int]]:
         """Rejected proposals by reason over the whole run, most frequent first."""

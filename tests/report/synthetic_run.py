@@ -64,7 +64,9 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
     values[names.ENTROPY] = 0.8 - 0.25 * learn + rng.gauss(0, 0.02)
     values[names.GRADIENT_NORM] = abs(0.4 + rng.gauss(0, 0.1)) * (5 if rng.random() < 0.01 else 1)
     values[names.MISMATCH] = abs(0.002 + rng.gauss(0, 0.0004))
-    values[names.VRAM_PEAK] = 12.4 + rng.gauss(0, 0.05)
+    values["memory/rollout_device_used_gib"] = 12.4 + rng.gauss(0, 0.05)
+    values["memory/asleep_device_used_gib"] = 5.1 + rng.gauss(0, 0.05)
+    values["memory/update_device_used_gib"] = 11.2 + rng.gauss(0, 0.2)
     values[names.RSS] = 6.0 + 0.004 * step + rng.gauss(0, 0.02)
     values[names.DISK_FREE] = 180 - 0.05 * step
     for extra in range(20):

@@ -1,0 +1,128 @@
+"""Two or more runs on one page: key numbers side by side, curves over each other, configuration where it differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from azr.report import names
+from azr.report.charts import Line, line_chart, percent_tick, plain_number
+from azr.report.metrics import MetricsTable
+from azr.report.pages import render_page
+from azr.report.panels import LegendItem, Panel, probe_curve, smoothed
+from azr.report.summary import RunSummary
+from azr.report.tasks import TaskStats
+from azr.report.text import duration, number, percent, points
+from azr.report.verdict import probe_change
+from azr.tasks import CORE_TASK_TYPES, STREAMS
+
+MAX_RUNS = 8
+
+
+def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> str:
+    """At most ``MAX_RUNS`` runs get a colour of their own; more repeat colours."""
+    labels = unique_names(summaries)
+    tables = [(label, summary.table, index % MAX_RUNS) for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))]
+    learning = [_probe_panel(tables, "all", names.PROBE_ALL, names.PROBE_COUNT)]
+    learning += [_probe_panel(tables, t.value, names.probe(t), names.probe_count(t)) for t in CORE_TASK_TYPES]
+    streams = [_panel(tables, f"{s.name}: right", names.accuracy(s.name), share=True) for s in STREAMS]
+    tasks = [_panel(tables, f"{t.value}: valid proposals", names.valid(t), share=True) for t in CORE_TASK_TYPES]
+    tasks += [_panel(tables, "Tasks accepted a step", names.ACCEPTED), _panel(tables, "Novelty", names.NOVELTY, share=True)]
+    cost = [_panel(tables, "Seconds a step", names.STEP_SECONDS), _panel(tables, "Entropy", names.ENTROPY)]
+    cost += [_panel(tables, "Gradient norm", names.GRADIENT_NORM), _panel(tables, "Engine against trainer", names.MISMATCH)]
+    sections = [("Probes", learning), ("Streams", streams), ("Tasks", tasks), ("Cost and health", cost)]
+    page = {
+        "names": labels,
+        "headline": _headline(labels, summaries),
+        "runs": [
+            {"name": label, "status": summary.status.value, "colour": index % MAX_RUNS}
+            for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
+        ],
+        "rows": _rows(summaries, stats),
+        "sections": [(title, known) for title, items in sections if (known := [panel for panel in items if panel is not None])],
+        "differences": config_differences(summaries),
+        "written": time.strftime("%Y-%m-%d %H:%M"),
+    }
+    return render_page("comparison.html.j2", "azr: runs compared", "charts.js", page=page)
+
+
+def unique_names(summaries: Sequence[RunSummary]) -> list[str]:
+    """Directory names, with the parent's where two are equal."""
+    plain = [summary.name for summary in summaries]
+    return [
+        name if plain.count(name) == 1 else f"{summary.root.resolve().parent.name}/{name}"
+        for name, summary in zip(plain, summaries, strict=True)
+    ]
+
+
+def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
+    changes = [(label, probe_change(summary)) for label, summary in zip(labels, summaries, strict=True)]
+    known = [(label, change) for label, change in changes if change is not None]
+    if len(known) < 2:
+        return "Fewer than two of these runs measured their probes twice, so their learning cannot be compared."
+    parts = ", ".join(f"{label} {points(change.change)} (to {percent(change.last)})" for label, change in known)
+    return f"Change on the frozen probes: {parts}."
+
+
+def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[tuple[str, list[str]]]:
+    def row(label: str, values: Sequence[str]) -> tuple[str, list[str]]:
+        return label, list(values)
+
+    changes = [probe_change(summary) for summary in summaries]
+    intervals = [f"{100 * c.interval[0]:+.1f} to {100 * c.interval[1]:+.1f}" if c and c.interval else "–" for c in changes]
+    rates = [number(stat.count / max(len(s.table), 1)) for s, stat in zip(summaries, stats, strict=True)]
+    return [
+        row("Steps", [f"{summary.step:,}" for summary in summaries]),
+        row("Time in steps", [duration(summary.trained_s) for summary in summaries]),
+        row("Seconds a step, lately", [duration(summary.step_seconds) for summary in summaries]),
+        row("Probe accuracy, first", [percent(c.first) if c else "–" for c in changes]),
+        row("Probe accuracy, latest", [percent(c.last) if c else "–" for c in changes]),
+        row("Change", [points(c.change) if c else "–" for c in changes]),
+        row("95 % interval of the change, points", intervals),
+        row("Tasks accepted", [f"{stat.count:,}" for stat in stats]),
+        row("Tasks accepted a step", rates),
+        row("Incidents", [f"{len(summary.incidents):,}" for summary in summaries]),
+    ]
+
+
+def _probe_panel(tables: Sequence[tuple[str, MetricsTable, int]], label: str, name: str, count: str) -> Panel | None:
+    known = [item for item in tables if item[1].has(name)]
+    if not known:
+        return None
+    lines = [Line(run, probe_curve(table, name, count), colour, dots=True) for run, table, colour in known]
+    svg = line_chart(f"Probe accuracy: {label}", lines, y_format=percent_tick)
+    legend = tuple(LegendItem(line.label, line.colour, percent(float(line.curve.y[-1]))) for line in lines)
+    return Panel(f"Probe accuracy: {label}", "Frozen tasks with 95 % intervals.", svg, legend)
+
+
+def _panel(tables: Sequence[tuple[str, MetricsTable, int]], title: str, name: str, *, share: bool = False) -> Panel | None:
+    known = [item for item in tables if item[1].has(name)]
+    if not known:
+        return None
+    lines = [Line(run, smoothed(table, name), colour) for run, table, colour in known]
+    svg = line_chart(title, lines, y_low=0.0 if share else None, y_format=percent_tick if share else plain_number)
+    ends = [float(line.curve.y[-1]) if len(line.curve.y) else np.nan for line in lines]
+    legend = tuple(
+        LegendItem(line.label, line.colour, percent(end) if share else number(end)) for line, end in zip(lines, ends, strict=True)
+    )
+    return Panel(title, "", svg, legend)
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """``{"a": {"b": 1}}`` to ``{"a.b": "1"}``."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: str(value)}
+    return flat
+
+
+def config_differences(summaries: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
+    """Keys whose value is not the same in all runs; a dash where a run does not have the key."""
+    flats = [flatten(summary.config) for summary in summaries]
+    keys = sorted({key for flat in flats for key in flat})
+    rows = [(key, [flat.get(key, "–") for flat in flats]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]

@@ -1,0 +1,220 @@
+"""Writes the report: one self-contained HTML file a run, or one that compares several. No network, no external script."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from azr.config.report import ReportConfig
+from azr.errors import DataError
+from azr.files import write_text_atomic
+from azr.report import names
+from azr.report.charts import spark_svg
+from azr.report.comparison import render_comparison
+from azr.report.pages import render_page
+from azr.report.panels import PHASE_COLOURS, health_panels, learning_panels, marks_of, resource_panels, task_panels
+from azr.report.samples import sample_cards
+from azr.report.summary import Incident, RunSummary, Status, lookup, read_summary
+from azr.report.tasks import TaskStats, read_task_stats
+from azr.report.text import duration, number, percent, points, when
+from azr.report.transcripts import PAGE_NAME, read_transcripts, write_transcript_page
+from azr.report.verdict import judge, probe_change
+from azr.rundir import RunDir
+from azr.tasks import STREAMS
+
+TAIL = 20
+MAX_INCIDENTS = 200
+MAX_CONFIG_CHARS = 60_000
+
+
+def write_report(root: Path, config: ReportConfig | None = None, output: Path | None = None) -> Path:
+    """Writes ``report.html`` (and ``transcripts.html`` if there are transcripts) into the run directory, atomically.
+
+    Raises:
+        DataError: ``root`` is no directory.
+        OSError: the disk is full or read-only.
+    """
+    config = config or ReportConfig()
+    summary = read_summary(root)
+    stats = read_task_stats(root, config.sample_tasks)
+    path = output or RunDir(root).report
+    link = PAGE_NAME if write_transcript_page(root, path.parent / PAGE_NAME) else ""
+    write_text_atomic(path, render_report(summary, stats, config, link))
+    return path
+
+
+def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, transcripts: str = "") -> str:
+    """Args:
+    transcripts: relative link to the transcript page; empty if there is none.
+    """
+    table, marks = summary.table, marks_of(summary)
+    sections = {
+        "learning": learning_panels(summary, marks) if len(table) else [],
+        "tasks": task_panels(summary, stats, marks) if len(table) else [],
+        "samples": sample_cards(stats, read_transcripts(summary.root)),
+        "resources": resource_panels(summary, marks) if len(table) else [],
+        "health": health_panels(summary, marks) if len(table) else [],
+    }
+    rejections = summary.rejections()
+    started = summary.status is not Status.EMPTY
+    versions = _versions(summary)
+    anchors = [
+        ("verdict", "Verdict", True),
+        ("learning", "Learning", sections["learning"]),
+        ("tasks", "Tasks", sections["tasks"] or rejections),
+        ("samples", "Samples", sections["samples"]),
+        ("resources", "Time and memory", sections["resources"]),
+        ("health", "Health", sections["health"]),
+        ("incidents", "Incidents", started),
+        ("configuration", "Configuration", summary.config_text or versions),
+    ]
+    total = sum(count for _, count in rejections) or 1
+    page = {
+        "name": summary.name,
+        "status": summary.status.value,
+        "subtitle": _subtitle(summary),
+        "sentence": summary.sentence,
+        "verdict": judge(summary, stats),
+        "nav": [(anchor, label) for anchor, label, shown in anchors if shown],
+        "facts": _facts(summary, stats, config),
+        "problems": summary.problems,
+        "streams": _stream_rows(summary) if len(table) else [],
+        "tail": TAIL,
+        "rejections": [_bar(reason, index % 8, count / total, f"{count:,}") for index, (reason, count) in enumerate(rejections[:12])],
+        "transcripts": transcripts,
+        "time_bars": [
+            _bar(item.phase, PHASE_COLOURS[item.phase], item.share, f"{percent(item.share, 0)} · {duration(item.seconds)} a step")
+            for item in summary.phase_shares()
+        ],
+        "started": started,
+        "incidents": [_incident(item) for item in summary.incidents[-MAX_INCIDENTS:]],
+        "incidents_left_out": max(0, len(summary.incidents) - MAX_INCIDENTS),
+        "others": _other_rows(summary),
+        "config_text": summary.config_text[:MAX_CONFIG_CHARS],
+        "versions": versions,
+        "written": time.strftime("%Y-%m-%d %H:%M"),
+        **sections,
+    }
+    return render_page("report.html.j2", f"{summary.name} · azr report", "charts.js", page=page)
+
+
+def _bar(label: str, colour: int, share: float, value: str) -> dict[str, Any]:
+    return {"label": label, "colour": colour, "share": share, "value": value}
+
+
+def _incident(item: Incident) -> dict[str, str]:
+    where = _where(item.cycle, item.step)
+    return {"when": when(item.unix_s), "kind": item.kind, "where": where, "cause": item.cause, "action": item.action}
+
+
+def _where(cycle: int | None, step: int | None) -> str:
+    return " ".join(part for part in (f"cycle {cycle}" if cycle else "", f"step {step}" if step else "") if part)
+
+
+def _subtitle(summary: RunSummary) -> str:
+    parts = []
+    if summary.cycle:
+        parts.append(f"cycle {summary.cycle}" + (f" of {summary.cycles_planned}" if summary.cycles_planned else ""))
+    if summary.step:
+        parts.append(f"step {summary.step:,}")
+    model = lookup(summary.config, "model.path")
+    if isinstance(model, str):
+        parts.append(model)
+    if summary.started_unix_s:
+        parts.append(f"{when(summary.started_unix_s)} to {when(summary.ended_unix_s)}")
+    return " · ".join(parts)
+
+
+def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[dict[str, str]]:
+    table = summary.table
+    if not len(table):
+        return []
+    wall = (summary.ended_unix_s or 0) - (summary.started_unix_s or 0) if summary.started_unix_s else None
+    facts = [
+        _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} a step lately"),
+        _fact("Time", duration(wall), f"{duration(summary.trained_s)} of it in steps"),
+    ]
+    change = probe_change(summary)
+    if change:
+        facts.append(_fact("Probe accuracy", percent(change.last), f"{points(change.change)} since step {change.first_step}"))
+    elif table.has(names.PROBE_ALL):
+        facts.append(_fact("Probe accuracy", percent(table.last(names.PROBE_ALL)), "measured once"))
+    gained = stats.count or round(table.total(names.ACCEPTED))
+    growth = f"{stats.seeds:,} → {stats.seeds + gained:,}" if stats.seeds else f"+{gained:,}"
+    facts.append(_fact("Tasks", growth, f"{number(gained / len(table))} accepted a step"))
+    vram = summary.vram_gib()
+    if vram is not None:
+        peaks = [np.nanmax(table.column(name)) for name in table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)]
+        facts.append(_fact("Memory of the card", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB"))
+    if table.has(names.POWER):
+        watts = np.nan_to_num(table.column(names.POWER))
+        kwh = float((watts * np.nan_to_num(table.column(names.STEP_SECONDS))).sum()) / 3.6e6
+        euro = f"{number(kwh * config.eur_per_kwh)} € at {config.eur_per_kwh} €/kWh"
+        facts.append(_fact("Energy of the card", f"{number(kwh)} kWh", euro))
+    facts.append(_fact("Incidents", f"{len(summary.incidents):,}", f"{table.undone} steps trained again" if table.undone else ""))
+    return facts
+
+
+def _fact(label: str, value: str, note: str) -> dict[str, str]:
+    return {"label": label, "value": value, "note": note}
+
+
+def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
+    table, rows = summary.table, []
+    for index, stream in enumerate(STREAMS):
+        reward, accuracy, form = names.reward(stream.name), names.accuracy(stream.name), names.format_ok(stream.name)
+        if not (table.has(reward) or table.has(accuracy)):
+            continue
+        right, formed, mean = table.tail_mean(accuracy, TAIL), table.tail_mean(form, TAIL), table.tail_mean(reward, TAIL)
+        given = right / formed if stream.role.value == "solve" and right is not None and formed else None
+        rows.append(
+            {
+                "name": stream.name,
+                "reward": "–" if mean is None else f"{mean:+.2f}",
+                "reward_spark": _spark(table.column(reward), index // 2),
+                "accuracy": percent(right),
+                "accuracy_spark": _spark(table.column(accuracy), index // 2),
+                "format": percent(formed),
+                "given_format": percent(min(given, 1.0)) if given is not None else "–",
+            }
+        )
+    return rows
+
+
+def _spark(values: np.ndarray, colour: int) -> Markup:
+    buckets = [part for part in np.array_split(values, min(60, max(len(values), 1))) if len(part)]
+    return spark_svg(np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in buckets]), colour)
+
+
+def _other_rows(summary: RunSummary) -> list[dict[str, Any]]:
+    rows = []
+    for name in sorted(summary.table.columns):
+        values = summary.table.columns[name]
+        known = values[np.isfinite(values)]
+        if not len(known):
+            continue
+        numbers = {"first": known[0], "last": known[-1], "low": known.min(), "high": known.max()}
+        rows.append({"name": name, "spark": _spark(values, 0), **{key: number(float(value)) for key, value in numbers.items()}})
+    return rows
+
+
+def _versions(summary: RunSummary) -> list[tuple[str, str]]:
+    versions = lookup(summary.state, "versions") or lookup(summary.config, "versions")
+    return [(str(name), str(value)) for name, value in versions.items()] if isinstance(versions, dict) else []
+
+
+def write_comparison(roots: Sequence[Path], output: Path) -> Path:
+    """One page over two or more runs.
+
+    Raises:
+        DataError: a root is no directory, or fewer than two were given.
+    """
+    if len(roots) < 2:
+        raise DataError("a comparison needs at least two run directories")
+    write_text_atomic(output, render_comparison([read_summary(root) for root in roots], [read_task_stats(root, 0) for root in roots]))
+    return output

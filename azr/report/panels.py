@@ -1,0 +1,291 @@
+"""The report's panels: which series go into which chart, with which words. Pure; one function a section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from azr.report import names
+from azr.report.charts import Layer, Line, Mark, heat_map, line_chart, percent_tick, plain_number, stacked_chart
+from azr.report.metrics import FloatArray, MetricsTable
+from azr.report.series import Curve, bucket_means, envelope, finite, smooth, wilson, window_for
+from azr.report.summary import RunSummary
+from azr.report.tasks import BINS, TaskStats, difficulty_shares
+from azr.report.text import number, percent
+from azr.tasks import CORE_TASK_TYPES, STREAMS, Role
+
+BUCKETS = 240
+PHASE_COLOURS = {"plan": 7, "generate": 0, "execute": 1, "old_log_prob": 6, "update": 2, "sync": 3, "other": 4, "save": 5, "validate": 7}
+
+
+@dataclass(frozen=True)
+class LegendItem:
+    label: str
+    colour: int
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    title: str
+    why: str
+    """What the chart shows and how to read it, in a sentence or two."""
+    svg: Markup
+    legend: tuple[LegendItem, ...] = ()
+
+
+def marks_of(summary: RunSummary) -> list[Mark]:
+    """Where cycles began, and where something happened."""
+    table = summary.table
+    starts = np.flatnonzero(np.diff(table.cycles)) + 1
+    marks = [Mark(float(table.steps[index]), "cycle", f"cycle {table.cycles[index]} begins") for index in starts.tolist()]
+    return marks + [Mark(float(item.step), "incident", f"{item.kind}: {item.cause}") for item in summary.incidents if item.step is not None]
+
+
+def probe_curve(table: MetricsTable, name: str, count_name: str) -> Curve:
+    """Measured scores with their Wilson intervals; no band where the number of items was not logged."""
+    x, y = finite(table.steps.astype(np.float64), table.column(name))
+    counts = table.column(count_name)[np.isfinite(table.column(name))]
+    if len(x) > BUCKETS:
+        index = np.unique(np.linspace(0, len(x) - 1, BUCKETS).astype(int))
+        x, y, counts = x[index], y[index], counts[index]
+    if not np.isfinite(counts).any():
+        return Curve(x, y)
+    bounds = np.array([wilson(share, count) for share, count in zip(y.tolist(), counts.tolist(), strict=True)])
+    return Curve(x, y, bounds[:, 0], bounds[:, 1])
+
+
+def smoothed(table: MetricsTable, name: str) -> Curve:
+    values = table.column(name)
+    return smooth(table.steps.astype(np.float64), values, window_for(int(np.isfinite(values).sum())), BUCKETS)
+
+
+def lines_panel(
+    title: str, why: str, table: MetricsTable, series: Sequence[tuple[str, str, int]], marks: Sequence[Mark], *, share: bool = False
+) -> Panel | None:
+    """Smoothed lines with bands of several metrics.
+
+    Args:
+        series: (label, metric name, colour).
+        share: the values are shares from 0 to 1.
+    """
+    known = [(label, name, colour) for label, name, colour in series if table.has(name)]
+    if not known:
+        return None
+    lines = [Line(label, smoothed(table, name), colour) for label, name, colour in known]
+    top = max((float(np.nanmax(line.curve.y)) for line in lines if len(line.curve.y)), default=0.0)
+    svg = line_chart(
+        title,
+        lines,
+        marks=marks,
+        y_low=0.0 if share else None,
+        y_high=(1.0 if top > 0.6 else None) if share else None,
+        y_format=percent_tick if share else plain_number,
+    )
+    return Panel(title, why, svg, tuple(_legend(line, share) for line in lines))
+
+
+def _legend(line: Line, share: bool) -> LegendItem:
+    last = float(line.curve.y[-1]) if len(line.curve.y) else None
+    return LegendItem(line.label, line.colour, percent(last) if share else number(last))
+
+
+def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
+    table = summary.table
+    panels: list[Panel | None] = [_probe_panel(table, marks)]
+    solve = [stream for stream in STREAMS if stream.role is Role.SOLVE]
+    propose = [stream for stream in STREAMS if stream.role is Role.PROPOSE]
+    panels.append(
+        lines_panel(
+            "Solver: right answers in training",
+            "Share of right answers on self-made tasks. Flat is normal: the tasks get harder with the solver.",
+            table,
+            [(stream.task_type.value, names.accuracy(stream.name), index) for index, stream in enumerate(solve)],
+            marks,
+            share=True,
+        )
+    )
+    panels.append(
+        lines_panel(
+            "Proposer: valid proposals",
+            "Share of proposals that parse, run, repeat and pass every check.",
+            table,
+            [(task_type.value, names.valid(task_type), index) for index, task_type in enumerate(CORE_TASK_TYPES)],
+            marks,
+            share=True,
+        )
+    )
+    panels.append(
+        lines_panel(
+            "Answers in the asked format",
+            "Mean over the streams of each role. Early gains in accuracy often come from here, not from reasoning.",
+            _with_format_means(table),
+            [("proposals", "format/propose", 1), ("solutions", "format/solve", 2)],
+            marks,
+            share=True,
+        )
+    )
+    for role, streams in (("Proposer", propose), ("Solver", solve)):
+        why = "1 − accuracy for tasks of middling difficulty, −0.5 at the extremes, −1 for invalid." if role == "Proposer" else ""
+        panels.append(
+            lines_panel(
+                f"{role}: reward",
+                why or "1 right, −0.5 wrong, −1 without the format (published rewards).",
+                table,
+                [(stream.task_type.value, names.reward(stream.name), index) for index, stream in enumerate(streams)],
+                marks,
+            )
+        )
+    return [panel for panel in panels if panel is not None]
+
+
+def _with_format_means(table: MetricsTable) -> MetricsTable:
+    columns: dict[str, FloatArray] = {}
+    for role in Role:
+        logged = [table.column(names.format_ok(stream.name)) for stream in STREAMS if stream.role is role]
+        stacked = np.stack(logged)
+        known = np.isfinite(stacked)
+        counts = known.sum(axis=0)
+        columns[f"format/{role.value}"] = np.where(counts > 0, np.where(known, stacked, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+    return MetricsTable(table.steps, table.cycles, table.attempts, table.unix_s, columns)
+
+
+def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
+    series = [("all", names.PROBE_ALL, names.PROBE_COUNT, 3)]
+    series += [(t.value, names.probe(t), names.probe_count(t), index) for index, t in enumerate(CORE_TASK_TYPES)]
+    known = [item for item in series if table.has(item[1])]
+    if not known:
+        return None
+    lines = [Line(label, probe_curve(table, name, count), colour, dots=True) for label, name, count, colour in known]
+    if len(lines) > 1:  # one band tells the size of the error; four would cover each other
+        lines = [
+            Line(line.label, Curve(line.curve.x, line.curve.y) if line.label != "all" else line.curve, line.colour, True) for line in lines
+        ]
+    counts = table.last(names.PROBE_COUNT)
+    items = f"{counts:,.0f} frozen tasks" if counts else "frozen tasks"
+    svg = line_chart("Probe accuracy", lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))
+    why = f"Greedy answers to {items}, never trained on, the same every time. Band: 95 % interval of “all”."
+    return Panel("Probe accuracy", why, svg, tuple(_legend(line, True) for line in lines))
+
+
+def _step_range(table: MetricsTable) -> tuple[float, float]:
+    return float(table.steps[0]), float(max(table.steps[-1], table.steps[0] + 1))
+
+
+def task_panels(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) -> list[Panel]:
+    table = summary.table
+    panels: list[Panel | None] = []
+    columns, shares = difficulty_shares(stats)
+    if columns:
+        svg = heat_map("Difficulty of accepted tasks", columns, shares, [label for label, _, _ in BINS])
+        why = "How many of the solver's samples got an accepted task right, when it was proposed. Darker: more of that time's tasks."
+        panels.append(Panel("Difficulty of accepted tasks", why, svg))
+    panels.append(_growth_panel(table, marks))
+    panels.append(
+        lines_panel(
+            "Novelty",
+            "Share of valid proposals that are no copy, renamed copy or near copy of a task already there.",
+            table,
+            [("novel", names.NOVELTY, 2)],
+            marks,
+            share=True,
+        )
+    )
+    panels.append(_rejection_panel(summary, marks))
+    return [panel for panel in panels if panel is not None]
+
+
+def _growth_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
+    if not table.has(names.ACCEPTED):
+        return None
+    gained = np.cumsum(np.nan_to_num(table.column(names.ACCEPTED)))
+    x = table.steps.astype(np.float64)
+    curve = envelope(x, gained, BUCKETS)
+    lines = [Line("accepted in all", Curve(curve.x, curve.y), 0)]
+    for index, task_type in enumerate(CORE_TASK_TYPES):
+        name = names.buffer_size(task_type)
+        if table.has(name):
+            size = envelope(x, table.column(name), BUCKETS)
+            lines.append(Line(f"{task_type.value} buffer", Curve(size.x, size.y), index + 1))
+    svg = line_chart("Data growth", lines, marks=marks, y_low=0.0)
+    return Panel("Data growth", "Tasks accepted so far, and tasks held in the buffers.", svg, tuple(_legend(line, False) for line in lines))
+
+
+def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None:
+    reasons = [reason for reason, _ in summary.rejections()]
+    if not reasons:
+        return None
+    table, shown = summary.table, reasons[:6]
+    x, layers = bucket_means(
+        table.steps.astype(np.float64), [table.column(names.REJECTED_PREFIX + reason) for reason in reasons], BUCKETS // 2
+    )
+    drawn = [Layer(reason, layer, index) for index, (reason, layer) in enumerate(zip(shown, layers, strict=False))]
+    if len(reasons) > len(shown):
+        drawn.append(Layer("other", np.sum(layers[len(shown) :], axis=0), 7))
+    svg = stacked_chart("Rejections a step", x, drawn, marks=marks)
+    legend = tuple(LegendItem(layer.label, layer.colour) for layer in drawn)
+    return Panel("Rejections a step", "Proposals turned down, by reason.", svg, legend)
+
+
+def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
+    table = summary.table
+    panels: list[Panel | None] = [_time_panel(table, marks)]
+    card = [name for name in table.with_prefix(names.MEMORY_PREFIX) if table.has(name) and name.endswith(names.VRAM_SUFFIX)]
+    host = [name for name in table.with_prefix(names.MEMORY_PREFIX) if table.has(name) and name not in card and name != names.DISK_FREE]
+    for title, why, members in (
+        ("Memory of the card", "GiB in use on the card at the end of each phase, by everybody.", card),
+        (
+            "Memory of trainer and host",
+            "GiB. A line that climbs over hours is a leak; the trainer is restarted before it hurts.",
+            host,
+        ),
+    ):
+        series = [(name.removeprefix(names.MEMORY_PREFIX).removesuffix("_gib"), name, index % 8) for index, name in enumerate(members)]
+        panels.append(lines_panel(title, why, table, series, marks))
+    return [panel for panel in panels if panel is not None]
+
+
+def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
+    if not table.has(names.STEP_SECONDS):
+        return None
+    x = table.steps.astype(np.float64)
+    inside = {phase: np.nan_to_num(table.column(names.seconds(phase))) for phase in names.PHASES}
+    between = {phase: np.nan_to_num(table.column(names.seconds(phase))) for phase in names.PHASES_BETWEEN}
+    step = np.nan_to_num(table.column(names.STEP_SECONDS))
+    other = np.maximum(step - np.sum(list(inside.values()), axis=0), 0.0)
+    layers = {phase: values for phase, values in (inside | {"other": other} | between).items() if values.sum() > 0.002 * step.sum()}
+    reduced_x, reduced = bucket_means(x, list(layers.values()), BUCKETS // 2)
+    drawn = [Layer(phase, values, PHASE_COLOURS[phase]) for phase, values in zip(layers, reduced, strict=True)]
+    svg = stacked_chart("Seconds a step", reduced_x, drawn, marks=marks)
+    legend = tuple(LegendItem(layer.label, layer.colour) for layer in drawn)
+    why = "By phase. Programs run while the engine generates, so “execute” counts only what generation had to wait for, where it is logged."
+    return Panel("Seconds a step", why, svg, legend)
+
+
+def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
+    table = summary.table
+    wanted = (
+        ("Entropy", "Mean over tokens, nats. A fall towards 0 is a collapse; a climb is noise taking over.", names.ENTROPY, 0),
+        ("Gradient norm", "Before clipping. Spikes that repeat, or no number at all, end in a rollback.", names.GRADIENT_NORM, 1),
+        (
+            "Engine against trainer",
+            f"Mean difference of token probabilities. Healthy below 0.005; above {names.MISMATCH_RED_LINE} the engine runs other weights.",
+            names.MISMATCH,
+            5,
+        ),
+        ("Learning rate", "Falls after a rollback.", names.LEARNING_RATE, 6),
+    )
+    panels = [_raw_panel(title, why, table, name, colour, marks) for title, why, name, colour in wanted]
+    return [panel for panel in panels if panel is not None]
+
+
+def _raw_panel(title: str, why: str, table: MetricsTable, name: str, colour: int, marks: Sequence[Mark]) -> Panel | None:
+    """One metric as it is; long series as bucket means with their extremes as the band, so that no spike is hidden."""
+    if not table.has(name):
+        return None
+    curve = envelope(table.steps.astype(np.float64), table.column(name), BUCKETS)
+    svg = line_chart(title, [Line(title, curve, colour)], marks=marks)
+    return Panel(title, why, svg, (LegendItem("latest", colour, number(table.last(name))),))

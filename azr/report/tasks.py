@@ -1,0 +1,108 @@
+"""What the accepted tasks of a run look like: counts, difficulty over time, samples to read. From the cycles' shards."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from azr.errors import DataError
+from azr.files import read_jsonl
+from azr.report.metrics import FloatArray, IntArray
+from azr.rundir import RunDir
+from azr.tasks import Task
+
+MAX_HEAT_COLUMNS = 48
+BINS = (
+    ("none", 0.0, 0.0),
+    ("1–25 %", 0.0, 0.25),
+    ("26–50 %", 0.25, 0.5),
+    ("51–75 %", 0.5, 0.75),
+    ("76–99 %", 0.75, 0.9999),
+    ("all", 0.9999, 1.0),
+)
+"""Classes of solver accuracy on a task: label, above, up to. The first is exactly 0."""
+
+
+@dataclass(frozen=True)
+class TaskStats:
+    """Accepted tasks in the order they were accepted; arrays have one entry a task."""
+
+    steps: IntArray
+    accuracies: FloatArray
+    """Share of difficulty samples that solved the task; NaN where it was not measured."""
+    by_type: dict[str, int]
+    seeds: int
+    """Tasks the run began with, if the first cycle's task file is there."""
+    samples: dict[str, tuple[Task, ...]] = field(default_factory=dict)
+    """Latest tasks of each type, newest first, of middling difficulty where there are any."""
+
+    @property
+    def count(self) -> int:
+        return len(self.steps)
+
+
+def read_task_stats(root: Path, samples: int) -> TaskStats:
+    """Reads all shards once. Damaged records are left out."""
+    run = RunDir(root)
+    steps: list[int] = []
+    accuracies: list[float] = []
+    by_type: Counter[str] = Counter()
+    middling: dict[str, deque[dict[str, Any]]] = {}
+    extreme: dict[str, deque[dict[str, Any]]] = {}
+    for path in sorted((root / "cycles").glob("*/shard.jsonl")):
+        for record in read_jsonl(path):
+            lineage = record.get("lineage")
+            lineage = lineage if isinstance(lineage, dict) else {}
+            accuracy, step = lineage.get("accuracy"), lineage.get("step")
+            value = float(accuracy) if isinstance(accuracy, (int, float)) else float("nan")
+            task_type = record.get("task_type")
+            if not isinstance(task_type, str):
+                continue
+            steps.append(step if isinstance(step, int) else 0)
+            accuracies.append(value)
+            by_type[task_type] += 1
+            kept = middling if 0 < value < 1 else extreme
+            kept.setdefault(task_type, deque(maxlen=max(samples, 1))).append(record)
+    chosen = {name: [*reversed(middling.get(name, ())), *reversed(extreme.get(name, ()))][:samples] for name in sorted(by_type)}
+    return TaskStats(
+        steps=np.array(steps, dtype=np.int64),
+        accuracies=np.array(accuracies, dtype=np.float64),
+        by_type=dict(by_type),
+        seeds=sum(1 for _ in read_jsonl(run.cycle_tasks(1))),
+        samples={name: tuple(task for record in records if (task := _task(record)) is not None) for name, records in chosen.items()},
+    )
+
+
+def _task(record: dict[str, Any]) -> Task | None:
+    try:
+        return Task.from_json(record)
+    except DataError:
+        return None
+
+
+def difficulty_shares(stats: TaskStats) -> tuple[list[tuple[float, float]], list[list[float]]]:
+    """Columns of steps, and per column the share of its tasks in each class of ``BINS``; unmeasured tasks are left out."""
+    known = np.isfinite(stats.accuracies)
+    steps, accuracies = stats.steps[known], stats.accuracies[known]
+    if not len(steps):
+        return [], []
+    first, last = int(steps.min()), int(steps.max())
+    edges = np.unique(np.linspace(first, last + 1, min(MAX_HEAT_COLUMNS, last - first + 1) + 1).astype(int))
+    columns, shares = [], []
+    for left, right in itertools.pairwise(edges.tolist()):
+        inside = accuracies[(steps >= left) & (steps < right)]
+        columns.append((float(left), float(right - 1)))
+        shares.append([_share(inside, low, high) for _, low, high in BINS])
+    return columns, shares
+
+
+def _share(values: FloatArray, low: float, high: float) -> float:
+    if not len(values):
+        return 0.0
+    chosen = values <= 0 if high == 0 else (values > low) & (values <= high)
+    return float(chosen.mean())

@@ -1,0 +1,190 @@
+"""The report's first words: did it learn, on what evidence, and what to do next. Pure; every sentence carries its numbers.
+
+Self-play reward is not evidence: the proposer is paid for tasks that the solver sometimes fails, so its training accuracy stays near
+a set-point while both get better. Only the frozen probes can say that a model learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from azr.report import names
+from azr.report.series import difference_interval
+from azr.report.summary import RunSummary, Status
+from azr.report.tasks import TaskStats
+from azr.report.text import duration, number, percent, points
+from azr.tasks import CORE_TASK_TYPES, STREAMS, Role
+
+LOW_VALID = 0.2
+HIGH_EXTREMES = 0.8
+LOW_NOVELTY = 0.1
+HIGH_EXECUTE = 0.35
+TAIL = 20
+
+
+class Tone(str, Enum):
+    GOOD = "good"
+    NEUTRAL = "neutral"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class ProbeChange:
+    """First and latest score on the frozen probes."""
+
+    first: float
+    last: float
+    first_step: int
+    last_step: int
+    count: float | None
+    """Items measured each time, if it was logged."""
+    interval: tuple[float, float] | None
+    """95 % interval of the change, as of two independent samples."""
+
+    @property
+    def change(self) -> float:
+        return self.last - self.first
+
+
+@dataclass(frozen=True)
+class Verdict:
+    headline: str
+    tone: Tone
+    evidence: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+def probe_change(summary: RunSummary, name: str = names.PROBE_ALL, count_name: str = names.PROBE_COUNT) -> ProbeChange | None:
+    """None with fewer than two measurements."""
+    values = summary.table.column(name)
+    measured = np.flatnonzero(np.isfinite(values))
+    if len(measured) < 2:
+        return None
+    first, last = float(values[measured[0]]), float(values[measured[-1]])
+    count = summary.table.last(count_name)
+    interval = difference_interval(first, last, count) if count else None
+    steps = summary.table.steps
+    return ProbeChange(first, last, int(steps[measured[0]]), int(steps[measured[-1]]), count, interval)
+
+
+def judge(summary: RunSummary, stats: TaskStats) -> Verdict:
+    headline, tone = _headline(summary)
+    return Verdict(headline, tone, tuple(_evidence(summary, stats)), tuple(_advice(summary, stats)))
+
+
+def _headline(summary: RunSummary) -> tuple[str, Tone]:
+    if summary.status is Status.EMPTY:
+        return "Nothing has run here yet.", Tone.NEUTRAL
+    if summary.status is Status.FAILED:
+        return f"The run failed. {summary.sentence}".strip(), Tone.BAD
+    if not len(summary.table):
+        return "No training step has finished yet, so there is nothing to judge.", Tone.NEUTRAL
+    change = probe_change(summary)
+    if change is None:
+        return "Not known yet: the frozen probes were measured fewer than two times, and self-play reward cannot tell.", Tone.NEUTRAL
+    numbers = f"from {percent(change.first)} to {percent(change.last)} on the frozen probes"
+    if change.interval is None:
+        return f"Probe accuracy went {numbers}; without the number of items its error is not known.", Tone.NEUTRAL
+    low, high = change.interval
+    band = f"{points(change.change)}, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    if low > 0:
+        return f"It learned: {numbers} ({band}).", Tone.GOOD
+    if high < 0:
+        return f"It got worse: {numbers} ({band}).", Tone.BAD
+    return f"No clear change: {numbers} ({band}).", Tone.NEUTRAL
+
+
+def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
+    table = summary.table
+    lines = []
+    for task_type in CORE_TASK_TYPES:
+        change = probe_change(summary, names.probe(task_type), names.probe_count(task_type))
+        if change is not None:
+            interval = f", 95 % interval {100 * change.interval[0]:+.1f} to {100 * change.interval[1]:+.1f}" if change.interval else ""
+            lines.append(
+                f"{task_type.value.capitalize()} probes: {percent(change.first)} at step {change.first_step} → {percent(change.last)} "
+                f"at step {change.last_step} ({points(change.change)}{interval})."
+            )
+    formats = _format_change(summary)
+    if formats:
+        lines.append(formats)
+    if stats.count:
+        grown = f" beside {stats.seeds:,} it began with" if stats.seeds else ""
+        types = ", ".join(f"{count:,} {name}" for name, count in sorted(stats.by_type.items()))
+        lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).")
+    if summary.trained_s:
+        lines.append(
+            f"{len(table):,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately."
+        )
+    if table.undone:
+        lines.append(f"{table.undone} steps were undone by a crash or a rollback and trained again.")
+    return lines
+
+
+def _format_change(summary: RunSummary) -> str:
+    """Whether answers became right, or only readable: both are told."""
+    table = summary.table
+    if len(table) < 2 * TAIL:
+        return ""
+    shares = [
+        table.column(names.format_ok(stream.name))
+        for stream in STREAMS
+        if stream.role is Role.SOLVE and table.has(names.format_ok(stream.name))
+    ]
+    if not shares:
+        return ""
+    mean = np.nanmean(np.stack(shares), axis=0)
+    first, last = float(np.nanmean(mean[:TAIL])), float(np.nanmean(mean[-TAIL:]))
+    change = f"{percent(first)} in the first {TAIL} steps, {percent(last)} in the last"
+    return f"Solutions in the asked format: {change}. A gain from format alone is no gain in reasoning."
+
+
+def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
+    table = summary.table
+    lines = []
+    if summary.status is Status.EMPTY:
+        return ["Start a run: python azr_single_gpu_pipeline.py"]
+    if summary.status is Status.INTERRUPTED:
+        lines.append("Nobody is working on this run. Start the same command again; it goes on from the last checkpoint.")
+    if summary.status is Status.FAILED:
+        lines.append(
+            "Read the last incident and the end of its trainer.log, then start the same command again; it goes on where it failed."
+        )
+    if len(table) and not table.has(names.PROBE_ALL):
+        lines.append("No probe score was logged. Without frozen probes nobody can say whether the model learned.")
+    for task_type in CORE_TASK_TYPES:
+        valid = table.tail_mean(names.valid(task_type), TAIL)
+        if valid is not None and valid < LOW_VALID:
+            lines.append(
+                f"Only {percent(valid, 0)} of the {task_type.value} proposals are valid lately. Look at the rejection reasons; a larger or "
+                "instruction-tuned model, or the frame that fits it (selfplay.frame), helps most."
+            )
+    novelty = table.tail_mean(names.NOVELTY, TAIL)
+    if novelty is not None and novelty < LOW_NOVELTY:
+        remedy = "Add seeds (data.extra_files) or more references (selfplay.references)."
+        lines.append(f"Only {percent(novelty, 0)} of the valid proposals are new. {remedy}")
+    known = stats.accuracies[np.isfinite(stats.accuracies)][-500:]
+    if len(known) >= 50:
+        extremes = float(((known <= 0) | (known >= 1)).mean())
+        if extremes > HIGH_EXTREMES:
+            lines.append(
+                f"{percent(extremes, 0)} of the latest tasks are solved always or never, so most proposals teach nothing about difficulty."
+            )
+    mismatch = table.tail_mean(names.MISMATCH, TAIL)
+    if mismatch is not None and mismatch > names.MISMATCH_RED_LINE:
+        size = f"{number(mismatch)} on token probabilities (red line {names.MISMATCH_RED_LINE})"
+        lines.append(f"Engine and trainer disagree by {size}; see docs/troubleshooting.md.")
+    shares = {item.phase: item.share for item in summary.phase_shares()}
+    if shares.get("execute", 0) > HIGH_EXECUTE:
+        lines.append(
+            f"{percent(shares['execute'], 0)} of the time goes into running programs: more sandbox workers (sandbox.workers) would help."
+        )
+    if summary.status is Status.FINISHED and len(table):
+        lines.append(
+            f"Take the model home: python scripts/export.py {summary.root} — and measure it: python scripts/evaluate.py {summary.root}"
+        )
+        lines.append("To go on from here, raise campaign.cycles and start the same command again.")
+    return lines
