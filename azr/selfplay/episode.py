@@ -1,0 +1,375 @@
+"""One row of a step, played: prompt -> response -> parse -> sandbox -> reward. The model is a callable, so recorded answers replay.
+
+Nothing here knows verl, Ray or vLLM; ``azr.train`` wraps these coroutines in agent loops, and tests run them on transcripts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from azr.config.selfplay import SelfPlayConfig
+from azr.parsing import Response, parse_proposal, parse_solution, split_response
+from azr.prompts import solve_prompt
+from azr.selfplay.grading import Verdict, grade
+from azr.selfplay.intrinsic import program_terms
+from azr.selfplay.options import parse_rules, prompt_options
+from azr.selfplay.rewards import learnability, propose_reward, solve_reward
+from azr.selfplay.rows import PromptRow
+from azr.selfplay.validation import Runner, validate
+from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
+
+TRANSCRIPT_CHARS = 6000
+"""Longest response text that travels back to the trainer for people to read."""
+
+REFLECTION_WORDS = (
+    "wait",
+    "however",
+    "verify",
+    "check again",
+    "let me re",
+    "actually",
+    "hold on",
+    "on second thought",
+    "double-check",
+    "mistake",
+)
+"""Their share of responses is the published reflection metric (spec 10), with a shorter list."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled response."""
+
+    text: str
+    """The response alone, without the prompt and without special tokens."""
+    n_tokens: int
+    finished: bool
+    """False: cut at the response limit."""
+    handle: object = None
+    """Whatever the caller needs to train on it (token ids, log-probs)."""
+
+
+Generate = Callable[[Prompt, int], Awaitable[list[Completion]]]
+"""``await generate(prompt, n)``: n independent samples at temperature 1."""
+Fits = Callable[[Prompt], bool]
+"""Whether a prompt is within the length limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What both roles report. ``completion`` stays in the process that generated it; the rest travels (``to_json``)."""
+
+    stream: Stream
+    row_id: str
+    prompt: Prompt
+    completion: Completion
+    reward: float
+    format_ok: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+    """``generate`` and ``execute``: wall seconds this row waited for each."""
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the response (its kept part) holds a word of reflection."""
+        lower = self.completion.text.lower()
+        return any(word in lower for word in REFLECTION_WORDS)
+
+    def _json(self) -> dict[str, Any]:
+        text = self.completion.text
+        return {
+            "stream": self.stream.name,
+            "row_id": self.row_id,
+            "reward": self.reward,
+            "format_ok": self.format_ok,
+            "seconds": self.seconds,
+            "n_tokens": self.completion.n_tokens,
+            "finished": self.completion.finished,
+            "response": text
+            if len(text) <= TRANSCRIPT_CHARS
+            else text[: TRANSCRIPT_CHARS // 2] + "\n...\n" + text[-TRANSCRIPT_CHARS // 2 :],
+        }
+
+
+def _shortened(text: str) -> str:
+    half = TRANSCRIPT_CHARS // 2
+    return text if len(text) <= TRANSCRIPT_CHARS else f"{text[:half]}\n...\n{text[-half:]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolveOutcome(Outcome):
+    task_id: str
+    solution: str
+    score: float
+    """Verdict, 0 to 1, before the format is looked at."""
+    reason: str
+    """Why: one of ``azr.selfplay.grading.GRADE_REASONS`` or of ``azr.parsing.REASONS``."""
+    sample: bool = False
+    """One of a proposal's difficulty samples, not a row of the solve stream."""
+
+    def to_json(self) -> dict[str, Any]:
+        return self._json() | {
+            "task_id": self.task_id,
+            "solution": self.solution[:TRANSCRIPT_CHARS],
+            "score": self.score,
+            "reason": self.reason,
+            "sample": self.sample,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposeOutcome(Outcome):
+    task: Task | None
+    """The verified task, ready for the buffer (its lineage holds accuracy and parents); None when rejected."""
+    rejection: Rejection | None
+    accuracy: float | None
+    """Share of the difficulty samples that solved it; None when invalid or not estimated."""
+    learnability: float | None
+    terms: dict[str, float] = field(default_factory=dict)
+    """Enabled intrinsic terms, scaled and capped."""
+    samples: tuple[SolveOutcome, ...] = ()
+    solved: SolveOutcome | None = None
+    """Same-step solving: the solution that fills this row's place in the solve stream."""
+    wanted_samples: int = 0
+    """Difficulty samples the configuration asks for; adaptive sampling may have stopped before."""
+
+    @property
+    def valid(self) -> bool:
+        """The program was verified, whatever its format and its fate in the buffer."""
+        return self.task is not None or (self.rejection is not None and self.rejection.reason in ("solve_prompt_too_long", "filtered"))
+
+    def to_json(self) -> dict[str, Any]:
+        return self._json() | {
+            "task": self.task.to_json() if self.task else None,
+            "rejection": [self.rejection.reason, self.rejection.detail] if self.rejection else None,
+            "accuracy": self.accuracy,
+            "learnability": self.learnability,
+            "terms": self.terms,
+            "samples": [sample.to_json() | {"response": ""} for sample in self.samples],
+            "solved": self.solved.to_json() if self.solved else None,
+            "wanted_samples": self.wanted_samples,
+        }
+
+
+def outcome_from_json(record: dict[str, Any]) -> ProposeOutcome | SolveOutcome:
+    """The outcome as the trainer needs it: completions come back without their handle, prompts empty."""
+    stream = Stream.from_name(record["stream"])
+    common: dict[str, Any] = {
+        "stream": stream,
+        "row_id": record["row_id"],
+        "prompt": Prompt((("user", ""),), raw=True),
+        "completion": Completion(record["response"], record["n_tokens"], record["finished"]),
+        "reward": record["reward"],
+        "format_ok": record["format_ok"],
+        "seconds": record["seconds"],
+    }
+    if stream.role is Role.SOLVE:
+        own = {key: record[key] for key in ("task_id", "solution", "score", "reason", "sample")}
+        return SolveOutcome(**common, **own)
+    solved = outcome_from_json(record["solved"]) if record["solved"] else None
+    samples = [outcome_from_json(sample) for sample in record["samples"]]
+    return ProposeOutcome(
+        **common,
+        task=Task.from_json(record["task"]) if record["task"] else None,
+        rejection=Rejection(*record["rejection"]) if record["rejection"] else None,
+        accuracy=record["accuracy"],
+        learnability=record["learnability"],
+        terms=record["terms"],
+        samples=tuple(sample for sample in samples if isinstance(sample, SolveOutcome)),
+        solved=solved if isinstance(solved, SolveOutcome) else None,
+        wanted_samples=record["wanted_samples"],
+    )
+
+
+def trained_outcomes(outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig) -> list[ProposeOutcome | SolveOutcome]:
+    """The responses of a row that the optimizer learns from: the row's own last, before it its same-step solution and samples."""
+    if isinstance(outcome, SolveOutcome):
+        return [outcome]
+    before: list[ProposeOutcome | SolveOutcome] = list(outcome.samples) if config.train_on_samples else []
+    if outcome.solved is not None and not any(sample is outcome.solved for sample in before):
+        before.append(outcome.solved)
+    return [*before, outcome]
+
+
+class Stopwatch:
+    """Adds up the wall seconds a row waits for the engine and for the sandbox."""
+
+    def __init__(self) -> None:
+        self.seconds = {"generate": 0.0, "execute": 0.0}
+
+    async def measure(self, what: str, work: Awaitable[Any]) -> Any:
+        start = time.monotonic()
+        try:
+            return await work
+        finally:
+            self.seconds[what] += time.monotonic() - start
+
+
+async def play(row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits) -> ProposeOutcome | SolveOutcome:
+    """Plays a row of either role."""
+    if row.stream.role is Role.SOLVE:
+        return await play_solve(row, generate, sandbox, config)
+    return await play_propose(row, generate, sandbox, config, fits)
+
+
+async def play_solve(row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig) -> SolveOutcome:
+    """One solution of a task, graded. Without the think/answer format it is not executed (spec 4.4).
+
+    Raises:
+        SandboxError: the sandbox itself failed.
+    """
+    if row.task is None:
+        raise ValueError(f"row {row.row_id} of {row.stream.name} has no task to solve")
+    watch = Stopwatch()
+    [completion] = await watch.measure("generate", generate(row.prompt, 1))
+    outcome = await _judge(row.task, row.prompt, completion, row.row_id, sandbox, config, watch, skip_bad_format=config.format_reward)
+    return replace(outcome, seconds=watch.seconds)
+
+
+async def play_propose(row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits) -> ProposeOutcome:
+    """One proposal: read, verified, its difficulty estimated by n solutions, rewarded (spec 4.1, 4.2).
+
+    With ``row.fallback`` (same-step solving) the outcome also holds one solution for the solve stream: of the new task (the first
+    difficulty sample, which is an ordinary sample of its prompt) or, if there is none, of the fallback's task.
+
+    Raises:
+        SandboxError: the sandbox itself failed.
+    """
+    watch = Stopwatch()
+    [completion] = await watch.measure("generate", generate(row.prompt, 1))
+    response = split_response(completion.text, row.prompt.response_prefix)
+    format_ok = response.format_ok or not config.format_reward
+    task = await _read_and_validate(row, response, sandbox, config, watch)
+    rejection = task if isinstance(task, Rejection) else None
+    accuracy: float | None = None
+    samples: tuple[SolveOutcome, ...] = ()
+    if isinstance(task, Task):
+        prompt = solve_prompt(task, prompt_options(config))
+        if not fits(prompt):
+            rejection, accuracy = Rejection("solve_prompt_too_long"), 0.0
+        elif row.estimate and (format_ok or config.program_filter != "all"):
+            # Without the format the reward is -1 whatever the difficulty: no samples are spent on it.
+            samples = await _estimate(task, prompt, row.row_id, generate, sandbox, config, watch)
+            accuracy = sum(sample.score for sample in samples) / len(samples)
+        if rejection is None and _filtered(config, format_ok, accuracy):
+            rejection = Rejection("filtered")
+    accepted: Task | None = None
+    terms: dict[str, float] = {}
+    reward_accuracy: float | None = None
+    if isinstance(task, Task):
+        reward_accuracy = accuracy or 0.0
+        if format_ok:
+            terms = program_terms(task, row.references, config.intrinsic)
+        if rejection is None:
+            parents = tuple(reference.task_id for reference in row.references)
+            accepted = task.with_lineage(source="selfplay", accuracy=accuracy, parents=parents)
+    return ProposeOutcome(
+        stream=row.stream,
+        row_id=row.row_id,
+        prompt=row.prompt,
+        completion=completion,
+        reward=propose_reward(format_ok, reward_accuracy, config, terms),
+        format_ok=response.format_ok,
+        seconds=watch.seconds,
+        task=accepted,
+        rejection=rejection,
+        accuracy=accuracy,
+        learnability=None if accuracy is None else learnability(accuracy, config.learnability),
+        terms=terms,
+        samples=samples,
+        solved=await _same_step_solution(row, samples if accepted else (), generate, sandbox, config),
+        wanted_samples=config.difficulty_samples if samples else 0,
+    )
+
+
+async def _read_and_validate(
+    row: PromptRow, response: Response, sandbox: Runner, config: SelfPlayConfig, watch: Stopwatch
+) -> Task | Rejection:
+    task_type = row.stream.task_type
+    program = row.references[0] if task_type is TaskType.INDUCTION else None
+    # Seeding reads the whole response, tags or not (spec 2.6).
+    answer = response.answer if row.estimate or response.answer else f"{response.thought}\n{response.answer}"
+    proposal = parse_proposal(task_type, answer, parse_rules(config), thought=response.thought, program=program)
+    if isinstance(proposal, Rejection):
+        return proposal
+    return await watch.measure("execute", validate(proposal, sandbox, config, row.composites))
+
+
+def _filtered(config: SelfPlayConfig, format_ok: bool, accuracy: float | None) -> bool:
+    if not format_ok and not config.buffer_bad_format:
+        return True
+    if accuracy is None or config.program_filter == "all":
+        return False
+    return accuracy >= 1 or (config.program_filter == "non_extremes" and accuracy <= 0)
+
+
+async def _estimate(
+    task: Task, prompt: Prompt, row_id: str, generate: Generate, sandbox: Runner, config: SelfPlayConfig, watch: Stopwatch
+) -> tuple[SolveOutcome, ...]:
+    """The difficulty samples. The format is not demanded of them (spec 4.1); equal answers are executed once."""
+    total = config.difficulty_samples
+    first = (total + 1) // 2 if config.adaptive_samples else total
+    verdicts: dict[str, asyncio.Future[Verdict]] = {}
+    samples: list[SolveOutcome] = []
+    for count in (first, total - first):
+        if not count or (samples and {sample.score for sample in samples} in ({0.0}, {1.0})):
+            break  # nothing left, or (adaptive) the first half agrees
+        completions = await watch.measure("generate", generate(prompt, count))
+        judged = [_judge(task, prompt, each, row_id, sandbox, config, None, verdicts=verdicts) for each in completions]
+        samples += await watch.measure("execute", asyncio.gather(*judged))
+    return tuple(replace(sample, sample=True) for sample in samples)
+
+
+async def _judge(
+    task: Task,
+    prompt: Prompt,
+    completion: Completion,
+    row_id: str,
+    sandbox: Runner,
+    config: SelfPlayConfig,
+    watch: Stopwatch | None,
+    *,
+    skip_bad_format: bool = False,
+    verdicts: dict[str, asyncio.Future[Verdict]] | None = None,
+) -> SolveOutcome:
+    response = split_response(completion.text, prompt.response_prefix)
+    solution = parse_solution(task.task_type, response.answer)
+    text = solution if isinstance(solution, str) else ""
+    if isinstance(solution, Rejection):
+        verdict = Verdict(0.0, solution.reason)
+    elif skip_bad_format and not response.format_ok:
+        verdict = Verdict(0.0, "bad_format")
+    elif verdicts is not None:
+        if text not in verdicts:
+            verdicts[text] = asyncio.ensure_future(grade(task, text, sandbox, config))
+        verdict = await verdicts[text]
+    else:
+        work = grade(task, text, sandbox, config)
+        verdict = await (watch.measure("execute", work) if watch else work)
+    # A program without a code block is malformed too (spec 2.8).
+    format_ok = response.format_ok and not (isinstance(solution, Rejection) and task.task_type is TaskType.INDUCTION)
+    return SolveOutcome(
+        stream=Stream(Role.SOLVE, task.task_type),
+        row_id=row_id,
+        prompt=prompt,
+        completion=completion,
+        reward=solve_reward(format_ok, verdict.score, config),
+        format_ok=format_ok,
+        task_id=task.task_id,
+        solution=text,
+        score=verdict.score,
+        reason=verdict.reason,
+    )
+
+
+async def _same_step_solution(
+    row: PromptRow, samples: tuple[SolveOutcome, ...], generate: Generate, sandbox: Runner, config: SelfPlayConfig
+) -> SolveOutcome | None:
+    if row.fallback is None:
+        return None
+    if samples:
+        return samples[0]
+    return await play_solve(row.fallback, generate, sandbox, config)

@@ -1,0 +1,365 @@
+"""The game, as the trainer process owns it: buffers, the rows of each step, and what their outcomes change.
+
+A step is ``plan_step`` -> the rows are played elsewhere (``azr.selfplay.episode``) -> ``accept``. Every draw comes from a
+generator seeded by (seed, step), so a restored buffer alone continues the same stream: there is no hidden random state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import CheckpointError, ConfigError, DataError
+from azr.files import json_line, read_json, read_jsonl, write_json_atomic, write_text_atomic
+from azr.prompts import propose_prompt, solve_prompt
+from azr.selfplay.buffer import TaskBuffer
+from azr.selfplay.composite import choose_composites
+from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
+from azr.selfplay.intrinsic import capped
+from azr.selfplay.metrics import step_metrics
+from azr.selfplay.options import prompt_options
+from azr.selfplay.rewards import propose_reward
+from azr.selfplay.rows import PromptRow
+from azr.selfplay.seeding import identity_task
+from azr.selfplay.selection import choose_solve_tasks, draw_references
+from azr.selfplay.type_counts import TypeCounts
+from azr.tasks import Prompt, Role, Stream, Task, TaskType
+
+STATE_FILE = "selfplay.json"
+_PROMPT_TRIES = 8
+"""Draws of references per prompt before fewer are shown."""
+SHARED_SOURCES = ("seed", "identity", "seeding", "user")
+"""Sources whose single-pair tasks serve abduction and deduction alike (spec 5.3)."""
+
+
+class SelfPlay:
+    """Single owner of all self-play state; not thread-safe."""
+
+    def __init__(self, config: SelfPlayConfig, seed: int) -> None:
+        config.validate()
+        self.config = config
+        self.seed = seed
+        self.task_types = tuple(TaskType(name) for name in config.task_types)
+        self.buffers = {kind: TaskBuffer(config.buffer_capacity, config.mastered_visits) for kind in TaskType}
+        self.types = TypeCounts()
+        self.totals: Counter[str] = Counter()
+        """Over the whole run: accepted, duplicate, duplicate_renamed."""
+        self._options = prompt_options(config)
+        self._metrics: dict[str, float] = {}
+        self._plan_metrics: dict[str, float] = {}
+
+    # -- tasks in -------------------------------------------------------------------------------------------------
+
+    def start(self, tasks: Sequence[Task], first_step: int = 1) -> int:
+        """Takes the pool's tasks as if they came in the step before ``first_step``; returns how many are new.
+
+        A task already held is passed over, so this also tops up a restored buffer. A buffer left empty gets the identity task.
+        """
+        added = sum(not self.add_seed(task, first_step - 1) for task in tasks)
+        for kind in self.task_types:
+            if not len(self.buffers[kind]):
+                self._add(identity_task(kind), first_step - 1)
+        return added
+
+    def add_seed(self, task: Task, step: int = 0) -> str:
+        """Adds a task from outside the game; those of shared sources enter abduction and deduction both.
+
+        Returns '' when at least one buffer took it, else the reason.
+        """
+        kinds = [task.task_type]
+        if task.lineage.source in SHARED_SOURCES and task.task_type in (TaskType.ABDUCTION, TaskType.DEDUCTION):
+            kinds = [TaskType.ABDUCTION, TaskType.DEDUCTION]
+        reasons = [self._add(_as_type(task, kind), step) for kind in kinds if kind in self.task_types or kind is task.task_type]
+        return "" if "" in reasons else reasons[0]
+
+    def _add(self, task: Task, step: int) -> str:
+        reason = self.buffers[task.task_type].add(task, step)
+        if not reason:
+            kind = "error" if task.task_type is TaskType.ERROR else "output"
+            for text in task.inputs:
+                self.types.add("input", text)
+            for text in task.outputs:
+                self.types.add(kind, text)
+        return reason
+
+    # -- a step's rows --------------------------------------------------------------------------------------------
+
+    def plan_step(self, step: int, fits: Fits) -> list[PromptRow]:
+        """The rows of a step: batch_size for each stream, each task type proposing, then solving (spec 6.1).
+
+        With same-step solving, solve rows come inside the propose rows (``fallback``): a row whose proposal is accepted solves
+        that, and otherwise the fallback, so each solve stream still gets batch_size responses.
+
+        Args:
+            fits: whether a prompt is within the length limit; what is not is redrawn and counted.
+
+        Raises:
+            ConfigError: not even a prompt without references, or the identity task, fits.
+        """
+        rng = np.random.default_rng([self.seed, 1, step])
+        self._plan_metrics = {"plan/dropped_propose_prompts": 0.0, "plan/dropped_solve_prompts": 0.0, "plan/repeated_solve_rows": 0.0}
+        proposes = self.config.train_propose and step > self.config.solve_only_steps
+        rows: list[PromptRow] = []
+        for kind in self.task_types:
+            solve_rows = self._plan_solve(kind, step, rng, fits)
+            if not proposes:
+                rows += solve_rows
+            elif self.config.solves_same_step:
+                rows += self._plan_propose(kind, step, rng, fits, solve_rows)
+            else:
+                rows += [*self._plan_propose(kind, step, rng, fits, None), *solve_rows]
+        return rows
+
+    def _plan_propose(
+        self, kind: TaskType, step: int, rng: np.random.Generator, fits: Fits, fallbacks: Sequence[PromptRow] | None
+    ) -> list[PromptRow]:
+        stream = Stream(Role.PROPOSE, kind)
+        rows = []
+        for index in range(self.config.batch_size):
+            composites: tuple[str, ...] = ()
+            if kind is TaskType.INDUCTION:
+                references, prompt = self.induction_prompt(rng, fits)
+            else:
+                references, prompt = self.program_prompt(kind, rng, fits)
+                composites = choose_composites(references, self.config, step, rng)
+                if composites and fits(with_composites := propose_prompt(kind, references, self._options, composites)):
+                    prompt = with_composites
+                else:
+                    composites = ()
+            rows.append(
+                PromptRow(
+                    stream=stream,
+                    prompt=prompt,
+                    row_id=_row_id(step, stream, index),
+                    references=tuple(references),
+                    composites=composites,
+                    fallback=fallbacks[index] if fallbacks else None,
+                )
+            )
+        return rows
+
+    def program_prompt(self, kind: TaskType, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
+        """References and prompt of a new program; too long ones are redrawn, then shown fewer references."""
+        for count in range(self.config.references, -1, -1):
+            for _ in range(_PROMPT_TRIES if count else 1):
+                references = draw_references(self.buffers[kind], count, self.config.reference_weighting, rng)
+                prompt = propose_prompt(kind, references, self._options)
+                if fits(prompt):
+                    return references, prompt
+                self._count_plan("plan/dropped_propose_prompts")
+        raise ConfigError(
+            f"rollout.max_prompt_tokens is too small for selfplay.frame={self.config.frame}: "
+            f"the {kind.value} propose prompt does not fit even without references"
+        )
+
+    def induction_prompt(self, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
+        """One program, uniformly from the abduction and deduction buffers together (spec 2.3), and its prompt."""
+        sources = [self.buffers[TaskType.ABDUCTION], self.buffers[TaskType.DEDUCTION]]
+        total = sum(len(source) for source in sources)
+        for attempt in range(_PROMPT_TRIES * 4 + 1):
+            if total and attempt < _PROMPT_TRIES * 4:
+                source = sources[0] if rng.integers(total) < len(sources[0]) else sources[1]
+                references = [record.task for record in source.draw(1, rng)]
+            else:
+                references = [identity_task(TaskType.DEDUCTION)]
+            prompt = propose_prompt(TaskType.INDUCTION, references, self._options)
+            if fits(prompt):
+                return references, prompt
+            self._count_plan("plan/dropped_propose_prompts")
+        raise ConfigError(
+            f"rollout.max_prompt_tokens is too small for selfplay.frame={self.config.frame}: no induction propose prompt fits"
+        )
+
+    def _plan_solve(self, kind: TaskType, step: int, rng: np.random.Generator, fits: Fits) -> list[PromptRow]:
+        stream = Stream(Role.SOLVE, kind)
+        prompts: dict[str, Prompt] = {}
+
+        def task_fits(task: Task) -> bool:
+            if task.task_id not in prompts:
+                prompt = solve_prompt(task, self._options)
+                if not fits(prompt):
+                    return False
+                prompts[task.task_id] = prompt
+            return True
+
+        selection = choose_solve_tasks(self.buffers[kind], self.config.batch_size, self.config.solve_selection, step, rng, task_fits)
+        self._count_plan("plan/dropped_solve_prompts", selection.dropped)
+        self._count_plan("plan/repeated_solve_rows", selection.repeated)
+        tasks = selection.tasks
+        if not tasks:
+            identity = identity_task(kind)
+            if not task_fits(identity):
+                raise ConfigError(
+                    f"rollout.max_prompt_tokens is too small for selfplay.frame={self.config.frame}: "
+                    f"not even the identity {kind.value} task fits"
+                )
+            tasks = [identity] * self.config.batch_size
+        return [
+            PromptRow(stream=stream, prompt=prompts[task.task_id], row_id=_row_id(step, stream, index), task=task)
+            for index, task in enumerate(tasks)
+        ]
+
+    def _count_plan(self, name: str, count: int = 1) -> None:
+        self._plan_metrics[name] = self._plan_metrics.get(name, 0.0) + count
+
+    # -- a step's outcomes ----------------------------------------------------------------------------------------
+
+    def final_reward(self, outcome: ProposeOutcome | SolveOutcome) -> float:
+        """The reward that is trained on: the outcome's own, unless the diversity term is on, which needs the counts held here.
+
+        Call it before ``accept`` counts the step's new values.
+        """
+        terms = self._terms(outcome) if isinstance(outcome, ProposeOutcome) else None
+        if not terms or not isinstance(outcome, ProposeOutcome):
+            return outcome.reward
+        return propose_reward(outcome.format_ok, outcome.accuracy or 0.0, self.config, terms)
+
+    def _terms(self, outcome: ProposeOutcome) -> dict[str, float]:
+        intrinsic = self.config.intrinsic
+        if not intrinsic.diversity or outcome.task is None:
+            return {}
+        task, hierarchical = outcome.task, intrinsic.hierarchical_diversity
+        kinds = {TaskType.ABDUCTION: ["input"], TaskType.DEDUCTION: ["output"], TaskType.ERROR: ["error"]}
+        texts = {"input": task.inputs, "output": task.outputs, "error": task.outputs}
+        rarities = [
+            self.types.rarity(kind, text, hierarchical=hierarchical)
+            for kind in kinds.get(task.task_type, ["input", "output"])
+            for text in texts[kind]
+        ]
+        value = sum(rarities) / len(rarities)
+        return {**outcome.terms, "diversity": capped(value, intrinsic.diversity, intrinsic.diversity_max)}
+
+    def accept(self, step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome], lineage: Mapping[str, Any] | None = None) -> list[Task]:
+        """Takes a step's outcomes: new tasks into the buffers, statistics of solved ones; sets ``metrics()``.
+
+        The result does not depend on the order of ``outcomes``.
+
+        Args:
+            lineage: further fields for the new tasks' lineage: run, cycle, attempt, model.
+
+        Returns:
+            The newly accepted tasks, without duplicates: what the trainer appends to the cycle's shard.
+        """
+        ordered = sorted(outcomes, key=lambda outcome: outcome.row_id)
+        rewards = {outcome.row_id: self.final_reward(outcome) for outcome in ordered if isinstance(outcome, ProposeOutcome)}
+        found = step_metrics(ordered, rewards)
+        self._record_uses(step, ordered)
+        accepted: list[Task] = []
+        refused: Counter[str] = Counter()
+        for outcome in ordered:
+            if not isinstance(outcome, ProposeOutcome):
+                continue
+            if outcome.rejection is not None:
+                refused[outcome.rejection.reason] += 1
+            if outcome.task is None:
+                continue
+            task = outcome.task.with_lineage(step=step, **(lineage or {}))
+            if reason := self._add(task, step):
+                refused[reason] += 1
+                self.totals[reason] += 1
+                continue
+            accepted.append(task)
+            self.totals["accepted"] += 1
+            if outcome.samples and outcome.accuracy is not None:
+                self.buffers[task.task_type].record_use(task.task_id, outcome.accuracy, len(outcome.samples), step)
+        found["data/accepted"] = len(accepted)
+        valid = found.get("data/valid", 0.0)
+        if valid:
+            found["data/novelty"] = len(accepted) / valid
+        found["data/duplicates"] = refused["duplicate"] + refused["duplicate_renamed"]
+        found |= {f"data/rejected/{reason}": float(count) for reason, count in refused.items()}
+        for kind in TaskType:
+            count = sum(task.task_type is kind for task in accepted)
+            if kind in self.task_types:
+                found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = count
+        self._metrics = found
+        return accepted
+
+    def _record_uses(self, step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> None:
+        scores: dict[tuple[TaskType, str], list[float]] = {}
+        for outcome in outcomes:
+            solved = outcome if isinstance(outcome, SolveOutcome) else outcome.solved
+            if solved is not None and not solved.sample:
+                scores.setdefault((solved.stream.task_type, solved.task_id), []).append(solved.score)
+        for (kind, task_id), values in scores.items():
+            self.buffers[kind].record_use(task_id, sum(values) / len(values), len(values), step)
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the last accepted step, of the plan, and of the buffers (docs/metrics.md)."""
+        found = {**self._metrics, **self._plan_metrics, **self.types.metrics()}
+        for kind in self.task_types:
+            buffer = self.buffers[kind]
+            found[f"buffer/{kind.value}/size"] = float(len(buffer))
+            found[f"buffer/{kind.value}/mastered"] = float(buffer.mastered_count)
+            found[f"buffer/{kind.value}/evicted_mastered"] = float(buffer.evicted_mastered)
+            found[f"buffer/{kind.value}/evicted_old"] = float(buffer.evicted_old)
+        found["data/accepted_total"] = float(self.totals["accepted"])
+        return found
+
+    # -- saving ---------------------------------------------------------------------------------------------------
+
+    def save(self, directory: Path) -> str:
+        """Writes buffers as JSONL and the rest as JSON, each atomically, the state file last; returns the content hash."""
+        hashes: dict[str, str] = {}
+        for kind, buffer in self.buffers.items():
+            text = "".join(json_line(record) for record in buffer.to_json())
+            write_text_atomic(directory / f"{kind.value}.jsonl", text)
+            hashes[kind.value] = _hash(text)
+        state = {
+            "schema": 1,
+            "seed": self.seed,
+            "totals": dict(self.totals),
+            "evicted": {kind.value: [buffer.evicted_mastered, buffer.evicted_old] for kind, buffer in self.buffers.items()},
+            "types": self.types.to_json(),
+            "hashes": hashes,
+        }
+        content = _hash(json.dumps(state, sort_keys=True))
+        write_json_atomic(directory / STATE_FILE, {**state, "content_hash": content})
+        return content
+
+    def load(self, directory: Path) -> str:
+        """Restores what ``save`` wrote; returns its content hash.
+
+        Raises:
+            CheckpointError: a file is missing, or differs from what was saved.
+            ConfigError: it was saved with another seed.
+        """
+        try:
+            state = read_json(directory / STATE_FILE)
+            content = state.pop("content_hash")
+            if _hash(json.dumps(state, sort_keys=True)) != content:
+                raise CheckpointError(f"{directory / STATE_FILE} is damaged: it does not match its own hash; use an earlier checkpoint")
+            if state["seed"] != self.seed:
+                raise ConfigError(f"{directory} was saved with seed {state['seed']}, this run has seed {self.seed}; set the same seed")
+            for kind, buffer in self.buffers.items():
+                path = directory / f"{kind.value}.jsonl"
+                text = path.read_bytes().decode("utf-8", "surrogatepass")
+                if _hash(text) != state["hashes"][kind.value]:
+                    raise CheckpointError(f"{path} is damaged: its content does not match {STATE_FILE}; use an earlier checkpoint")
+                buffer.restore(read_jsonl(path, strict=True))
+                buffer.evicted_mastered, buffer.evicted_old = state["evicted"][kind.value]
+        except (DataError, KeyError, OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{directory} holds no complete self-play state: {error}; use an earlier checkpoint") from error
+        self.totals = Counter(state["totals"])
+        self.types = TypeCounts.from_json(state["types"])
+        return content
+
+
+def _as_type(task: Task, kind: TaskType) -> Task:
+    return task if task.task_type is kind else replace(task, task_type=kind)
+
+
+def _row_id(step: int, stream: Stream, index: int) -> str:
+    return f"{step:07d}-{stream.name}-{index:05d}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,0 +1,90 @@
+"""Optional further rewards of the proposer (spec 4.3). Each is computed only when its coefficient is above 0."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from azr.config.selfplay import IntrinsicConfig
+from azr.programs import SourceError, parse
+from azr.tasks import Task
+
+
+def program_terms(task: Task, references: Sequence[Task], config: IntrinsicConfig) -> dict[str, float]:
+    """The enabled terms that depend on the program and its references alone, scaled and capped.
+
+    Measured on the uncomposed source, as published. The diversity term needs the counts of all tasks so far and is added by
+    ``SelfPlay.final_reward``.
+    """
+    code = task.original_code or task.code
+    terms: dict[str, float] = {}
+    if config.complexity:
+        terms["complexity"] = capped(cognitive_complexity(code) / 15, config.complexity, config.complexity_max)
+    if config.halstead:
+        terms["halstead"] = capped(halstead(code), config.halstead, config.halstead_max)
+    if config.edit_distance:
+        distance = edit_distance(code, [reference.original_code or reference.code for reference in references])
+        terms["edit_distance"] = capped(distance, config.edit_distance, config.edit_distance_max)
+    return terms
+
+
+def capped(value: float, coefficient: float, maximum: float) -> float:
+    return min(coefficient * value, maximum)
+
+
+def cognitive_complexity(code: str) -> float:
+    """Cognitive complexity by complexipy; 0 when it cannot be measured."""
+    import complexipy  # here: only runs that pay for it load it
+
+    try:
+        return float(complexipy.code_complexity(code).complexity)
+    except Exception:  # noqa: BLE001 - the library raises its own panics on odd syntax; the term is then 0, as published
+        return 0.0
+
+
+def halstead(code: str) -> float:
+    """0.5 effort/10,000 + 0.3 cyclomatic/10 + 0.2 volume/500, each at most its weight (radon); 0 when it cannot be measured."""
+    from radon.complexity import cc_visit
+    from radon.metrics import h_visit
+
+    try:
+        total = h_visit(code).total
+        cyclomatic = max((block.complexity for block in cc_visit(code)), default=0)
+    except (SyntaxError, ValueError, RecursionError, AttributeError, ZeroDivisionError, TypeError):
+        return 0.0
+    return round(0.5 * min(total.effort / 10_000, 1) + 0.3 * min(cyclomatic / 10, 1) + 0.2 * min(total.volume / 500, 1), 3)
+
+
+def edit_distance(code: str, references: Sequence[str]) -> float:
+    """Mean normalised Indel distance (rapidfuzz) of the programs' syntax trees, as sequences of node types and leaves; 0 to 1.
+
+    The published term diffed pretty-printed JSON of the trees by characters, at 30 to 90 ms a pair; this takes well under 1 ms
+    and ranks programs alike (difflib's ratio is an Indel similarity too).
+    """
+    from rapidfuzz.distance import Indel
+
+    own = _tree_tokens(code)
+    if own is None or not references:
+        return 0.0
+    distances = [Indel.normalized_distance(own, other) if (other := _tree_tokens(source)) else 0.0 for source in references]
+    return sum(distances) / len(distances)
+
+
+def _tree_tokens(code: str) -> list[str] | None:
+    try:
+        tree = parse(code)
+    except SourceError:
+        return None
+    tokens: list[str] = []
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        tokens.append(type(node).__name__)
+        if isinstance(node, ast.Name):
+            tokens.append(node.id)
+        elif isinstance(node, ast.Constant):
+            tokens.append(repr(node.value))
+        elif isinstance(node, ast.Attribute):
+            tokens.append(node.attr)
+        stack.extend(reversed([child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]))
+    return tokens

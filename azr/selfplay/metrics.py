@@ -1,0 +1,112 @@
+"""What a step's outcomes say, as numbers with one documented name each (docs/metrics.md; spec 10 with its gaps filled)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from azr.selfplay.episode import Outcome, ProposeOutcome, SolveOutcome
+from azr.tasks import Stream
+
+
+def mean(values: Iterable[float]) -> float | None:
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def step_metrics(outcomes: Sequence[ProposeOutcome | SolveOutcome], rewards: dict[str, float]) -> dict[str, float]:
+    """Metrics of one step's rows. What cannot be said (no valid proposal, so no accuracy) is left out.
+
+    Args:
+        rewards: final reward by row id, where it differs from the outcome's.
+    """
+    proposals = [outcome for outcome in outcomes if isinstance(outcome, ProposeOutcome)]
+    solutions = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
+    solutions += [outcome.solved for outcome in proposals if outcome.solved is not None]
+    found: dict[str, float | None] = {}
+    for stream in sorted({outcome.stream for outcome in (*proposals, *solutions)}):
+        own_proposals = [outcome for outcome in proposals if outcome.stream == stream]
+        own_solutions = [outcome for outcome in solutions if outcome.stream == stream]
+        found |= _common(stream, [*own_proposals, *own_solutions], rewards)
+        found |= _propose(stream, own_proposals) if own_proposals else _solve(stream, own_solutions)
+    found |= _data(proposals)
+    found |= _sandbox([*proposals, *solutions])
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _common(stream: Stream, outcomes: Sequence[Outcome], rewards: dict[str, float]) -> dict[str, float | None]:
+    paid = [rewards.get(outcome.row_id, outcome.reward) if isinstance(outcome, ProposeOutcome) else outcome.reward for outcome in outcomes]
+    lengths = [outcome.completion.n_tokens for outcome in outcomes]
+    records = [outcome.completion for outcome in outcomes]
+    return {
+        f"{stream.name}/count": len(outcomes),
+        f"{stream.name}/reward_mean": mean(paid),
+        f"{stream.name}/reward_min": min(paid),
+        f"{stream.name}/reward_max": max(paid),
+        f"{stream.name}/format_ok": mean(outcome.format_ok for outcome in outcomes),
+        f"{stream.name}/response_tokens_mean": mean(lengths),
+        f"{stream.name}/response_tokens_max": max(lengths),
+        f"{stream.name}/response_cut": mean(not record.finished for record in records),
+        f"{stream.name}/reflects": mean(outcome.reflects for outcome in outcomes),
+    }
+
+
+def _propose(stream: Stream, outcomes: Sequence[ProposeOutcome]) -> dict[str, float | None]:
+    estimated = [outcome for outcome in outcomes if outcome.samples]
+    found: dict[str, float | None] = {
+        f"{stream.name}/valid": mean(outcome.valid for outcome in outcomes),
+        f"{stream.name}/accuracy": mean(outcome.accuracy for outcome in estimated if outcome.accuracy is not None),
+        f"{stream.name}/learnability": mean(outcome.learnability for outcome in estimated if outcome.learnability is not None),
+        f"{stream.name}/all_solved": mean(outcome.accuracy == 1 for outcome in estimated),
+        f"{stream.name}/none_solved": mean(outcome.accuracy == 0 for outcome in estimated),
+        f"{stream.name}/program_lines": mean(len(outcome.task.code.splitlines()) for outcome in outcomes if outcome.task),
+    }
+    for term in sorted({term for outcome in outcomes for term in outcome.terms}):
+        found[f"{stream.name}/{term}"] = mean(outcome.terms[term] for outcome in outcomes if term in outcome.terms)
+    for reason, count in Counter(outcome.rejection.reason for outcome in outcomes if outcome.rejection).items():
+        found[f"{stream.name}/rejected/{reason}"] = count
+    return found
+
+
+def _solve(stream: Stream, outcomes: Sequence[SolveOutcome]) -> dict[str, float | None]:
+    right = [outcome for outcome in outcomes if outcome.score >= 1]
+    found: dict[str, float | None] = {
+        f"{stream.name}/accuracy": mean(outcome.score for outcome in outcomes),
+        f"{stream.name}/right_tokens_mean": mean(outcome.completion.n_tokens for outcome in right),
+        f"{stream.name}/wrong_tokens_mean": mean(outcome.completion.n_tokens for outcome in outcomes if outcome.score < 1),
+        f"{stream.name}/distinct_tasks": len({outcome.task_id for outcome in outcomes}),
+    }
+    for reason, count in Counter(outcome.reason for outcome in outcomes).items():
+        found[f"{stream.name}/verdict/{reason}"] = count
+    return found
+
+
+def _data(proposals: Sequence[ProposeOutcome]) -> dict[str, float | None]:
+    """Counts over all propose streams; ``data/accepted`` and duplicates are added by the buffer's owner."""
+    samples = sum(len(outcome.samples) for outcome in proposals)
+    estimated = [outcome for outcome in proposals if outcome.samples]
+    return {
+        "data/proposed": len(proposals),
+        "data/valid": sum(outcome.valid for outcome in proposals),
+        "data/all_solved": mean(outcome.accuracy == 1 for outcome in estimated),
+        "data/none_solved": mean(outcome.accuracy == 0 for outcome in estimated),
+        "samples/count": samples,
+        "samples/saved": sum(outcome.wanted_samples for outcome in proposals) - samples,
+        "samples/accuracy": mean(sample.score for outcome in proposals for sample in outcome.samples),
+        "samples/format_ok": mean(sample.format_ok for outcome in proposals for sample in outcome.samples),
+    }
+
+
+def _sandbox(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float | None]:
+    waits = [outcome.seconds["execute"] for outcome in outcomes if outcome.seconds.get("execute")]
+    judged = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
+    judged += [sample for outcome in outcomes if isinstance(outcome, ProposeOutcome) for sample in outcome.samples]
+    timeouts = sum(outcome.reason == "timeout" for outcome in judged)
+    for outcome in outcomes:
+        if isinstance(outcome, ProposeOutcome) and outcome.rejection is not None:
+            timeouts += outcome.rejection.reason == "timeout"
+    return {
+        "sandbox/wait_s_mean": mean(waits),
+        "sandbox/wait_s_max": max(waits, default=None),
+        "sandbox/timeouts": timeouts,
+    }

@@ -1,0 +1,62 @@
+"""What both roles are paid (spec 4.2 to 4.4, Appendix C). Pure numbers in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from azr.config.selfplay import SelfPlayConfig
+
+INVALID = -1.0
+"""Unparsable, invalid, unsafe, or without the think/answer format."""
+WRONG = -0.5
+"""A well-formed solution that is not right."""
+
+
+def learnability(accuracy: float, conversion: str = "one_minus") -> float:
+    """How much a task is worth that the solver solves with this accuracy: hard but solvable is best (spec 4.2).
+
+    ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout.
+    """
+    return 0.0 if accuracy <= 0 and conversion == "one_minus" else 1.0 - accuracy
+
+
+def propose_reward(format_ok: bool, accuracy: float | None, config: SelfPlayConfig, terms: Mapping[str, float] | None = None) -> float:
+    """The proposer's reward.
+
+    Args:
+        format_ok: the response has the think/answer format (ignored with ``format_reward`` off).
+        accuracy: share of the difficulty samples that solved the task; None when the proposal is invalid.
+        terms: enabled intrinsic terms, already scaled and capped (``azr.selfplay.intrinsic``).
+    """
+    if accuracy is None or (config.format_reward and not format_ok):
+        return INVALID
+    value = learnability(accuracy, config.learnability)
+    if value == 0:
+        return config.extreme_reward
+    return combine(value, list((terms or {}).values()), config.intrinsic.combine)
+
+
+def combine(value: float, terms: list[float], how: str) -> float:
+    """Joins the learnability reward with the intrinsic terms (spec 4.3); without terms it is returned as it is."""
+    if not terms:
+        return value
+    return {
+        "sum": value + sum(terms),
+        "multiply": value * prod(terms),
+        "sum_multiply": value + prod(terms),
+        "multiply_sum": value * sum(terms),
+    }[how]
+
+
+def solve_reward(format_ok: bool, score: float, config: SelfPlayConfig) -> float:
+    """The solver's reward: the verdict if it is above 0, else -0.5; -1 without the format (spec 4.4)."""
+    if config.format_reward and not format_ok:
+        return INVALID
+    return score if score > 0 else WRONG
+
+
+def induction_score(right: list[bool], how: str) -> float:
+    """Verdict over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least one."""
+    share = sum(right) / len(right)
+    return {"binary": float(share == 1), "accuracy": share, "if_one": float(share > 0)}[how]

@@ -1,0 +1,54 @@
+"""A row of a step: one prompt of one stream. It travels to the worker that plays it as JSON text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from azr.tasks import Prompt, Stream, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptRow:
+    stream: Stream
+    prompt: Prompt
+    row_id: str
+    """Unique in the run, sortable into the order of planning, without underscores (verl splits its keys there)."""
+    task: Task | None = None
+    """What a solve row solves."""
+    references: tuple[Task, ...] = ()
+    """What a propose prompt showed; an induction prompt's only one is the program it is about."""
+    composites: tuple[str, ...] = ()
+    """Sources of g_0, g_1 ... that the proposal must call."""
+    estimate: bool = True
+    """Off while seeding: proposals are verified only, and the whole response is read."""
+    fallback: PromptRow | None = None
+    """Same-step solving: the solve row that is played when the proposal yields no task."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stream": self.stream.name,
+            "row_id": self.row_id,
+            "messages": [list(message) for message in self.prompt.messages],
+            "raw": self.prompt.raw,
+            "response_prefix": self.prompt.response_prefix,
+            "task": self.task.to_json() if self.task else None,
+            "references": [reference.to_json() for reference in self.references],
+            "composites": list(self.composites),
+            "estimate": self.estimate,
+            "fallback": self.fallback.to_json() if self.fallback else None,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> PromptRow:
+        messages = tuple((role, content) for role, content in record["messages"])
+        return cls(
+            stream=Stream.from_name(record["stream"]),
+            prompt=Prompt(messages, record["raw"], record["response_prefix"]),
+            row_id=record["row_id"],
+            task=Task.from_json(record["task"]) if record["task"] else None,
+            references=tuple(Task.from_json(reference) for reference in record["references"]),
+            composites=tuple(record["composites"]),
+            estimate=record["estimate"],
+            fallback=cls.from_json(record["fallback"]) if record["fallback"] else None,
+        )

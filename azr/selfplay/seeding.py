@@ -1,0 +1,118 @@
+"""The zero-data start: the model writes its own seeds, beginning with the identity program (spec 5.2). No gradient here.
+
+The caller plays the planned rows with whatever generates; a model too weak to fill the target ends the phase by its budget,
+with a report that says why.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from azr.config.selfplay import SelfPlayConfig
+from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
+from azr.selfplay.rows import PromptRow
+from azr.tasks import Lineage, Role, Stream, Task, TaskType
+
+if TYPE_CHECKING:
+    from azr.selfplay.game import SelfPlay
+
+IDENTITY_CODE = "def f(x):\n    return x"
+_IDENTITY_INPUTS = ("'Hello world'", "1", "dict(a=1, b=2)", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0]]'", "1001101100010001")
+_IDENTITY_OUTPUTS = (
+    "'Hello world'", "1", "{'a': 1, 'b': 2}", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0]]'", "1001101100010001",
+)  # fmt: skip
+
+
+def identity_task(task_type: TaskType) -> Task:
+    """The one human-made triplet of Absolute Zero: a function that returns its argument (spec 1.1, 1.2)."""
+    if task_type is TaskType.INDUCTION:
+        return Task(
+            task_type=task_type,
+            code=IDENTITY_CODE,
+            inputs=_IDENTITY_INPUTS,
+            outputs=_IDENTITY_OUTPUTS,
+            message="Write a function that returns whatever you input",
+            lineage=Lineage(source="identity"),
+        )
+    output = "NoError" if task_type is TaskType.ERROR else "'Hello world'"
+    return Task(task_type=task_type, code=IDENTITY_CODE, inputs=("'Hello world'",), outputs=(output,), lineage=Lineage(source="identity"))
+
+
+class Seeding:
+    """Rounds of proposals from the buffers as they grow: programs first, then induction tasks over them.
+
+    Programs that abduction or deduction proposals yield enter both buffers, as seeds do.
+    """
+
+    def __init__(self, game: SelfPlay) -> None:
+        self._game = game
+        self._config: SelfPlayConfig = game.config
+        self.target = self._config.batch_size * self._config.seed_factor
+        self.round = 0
+        self.tried = 0
+        self.reasons: Counter[str] = Counter()
+        game.start([])
+
+    @property
+    def done(self) -> bool:
+        return not self._wanted() or self.round >= self._config.seed_rounds
+
+    @property
+    def report(self) -> str:
+        """One line for people: what was reached, and what proposals failed by."""
+        sizes = ", ".join(f"{kind.value} {len(self._game.buffers[kind])}/{self.target}" for kind in self._game.task_types)
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.reasons.most_common(5))
+        end = "target reached" if not self._wanted() else f"stopped after its budget of {self._config.seed_rounds} rounds"
+        if self._wanted() and self.done:
+            end += "; the model is too weak to fill the buffers: start from shipped seeds, or raise selfplay.seed_rounds"
+        return f"seeding: {sizes} from {self.tried} proposals in {self.round} rounds; {end}. Refused: {reasons or 'none'}"
+
+    def _wanted(self) -> list[TaskType]:
+        """Task types whose buffers are not full; induction waits for programs to write about."""
+        short = [kind for kind in self._game.task_types if len(self._game.buffers[kind]) < self.target]
+        programs = [kind for kind in short if kind is not TaskType.INDUCTION]
+        return programs or short
+
+    def plan_round(self, fits: Fits) -> list[PromptRow]:
+        """The next round's rows (batch_size per task type), to be played with estimate off. Empty when done."""
+        if self.done:
+            return []
+        self.round += 1
+        rng = np.random.default_rng([self._game.seed, 2, self.round])
+        rows: list[PromptRow] = []
+        for kind in self._wanted():
+            for index in range(self._config.batch_size):
+                rows.append(self._row(kind, index, rng, fits))
+        return rows
+
+    def _row(self, kind: TaskType, index: int, rng: np.random.Generator, fits: Fits) -> PromptRow:
+        stream = Stream(Role.PROPOSE, kind)
+        row_id = f"seed{self.round:05d}-{stream.name}-{index:05d}"
+        if kind is TaskType.INDUCTION:
+            references, prompt = self._game.induction_prompt(rng, fits)
+        else:
+            references, prompt = self._game.program_prompt(kind, rng, fits)
+        return PromptRow(stream=stream, prompt=prompt, row_id=row_id, references=tuple(references), estimate=False)
+
+    def accept_round(self, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> list[Task]:
+        """Takes verified proposals into the buffers, up to the target; returns the new ones."""
+        added: list[Task] = []
+        for outcome in sorted(outcomes, key=lambda each: each.row_id):
+            if not isinstance(outcome, ProposeOutcome):
+                continue
+            self.tried += 1
+            if outcome.task is None:
+                self.reasons[outcome.rejection.reason if outcome.rejection else "unknown"] += 1
+                continue
+            task = outcome.task.with_lineage(source="seeding")
+            if len(self._game.buffers[task.task_type]) >= self.target:
+                continue
+            if reason := self._game.add_seed(task):
+                self.reasons[reason] += 1
+            else:
+                added.append(task)
+        return added

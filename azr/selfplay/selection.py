@@ -1,0 +1,66 @@
+"""Which tasks are shown, and which are solved (spec 2.2, 2.3, 5.5). One generator of random numbers drives all draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from azr.selfplay.buffer import Record, TaskBuffer
+from azr.tasks import Task
+
+_TRIES_PER_ROW = 8
+"""Further uniform draws per missing row before rows are repeated: a bound instead of the published endless loop (B7)."""
+
+
+@dataclass
+class Selection:
+    """Chosen tasks, and how many draws the length limit dropped."""
+
+    tasks: list[Task] = field(default_factory=list)
+    dropped: int = 0
+    repeated: int = 0
+    """Rows filled by repeating chosen tasks, because too few fit."""
+
+
+def draw_references(buffer: TaskBuffer, count: int, weighting: str, rng: np.random.Generator) -> list[Task]:
+    """Up to ``count`` tasks without replacement, uniformly or by recency (spec 2.2)."""
+    records = buffer.draw(count, rng) if weighting == "uniform" else buffer.draw_recent(count, rng, replace=False)
+    return [record.task for record in records]
+
+
+def choose_solve_tasks(
+    buffer: TaskBuffer, count: int, strategy: str, step: int, rng: np.random.Generator, fits: Callable[[Task], bool]
+) -> Selection:
+    """``count`` tasks to solve at ``step`` whose prompts fit; empty only if no drawn task fits at all.
+
+    ``max_new``: the previous step's additions (at step 1: all seeds), up to ``count``, then uniform draws from the whole buffer.
+    ``half_new``: the same with at most half of the rows new. ``uniform_total``: uniform. ``step``: by recency, with replacement.
+    """
+    selection = Selection()
+    if not len(buffer):
+        return selection
+    for record in _candidates(buffer, count, strategy, step, rng):
+        if len(selection.tasks) == count:
+            break
+        if fits(record.task):
+            selection.tasks.append(record.task)
+        else:
+            selection.dropped += 1
+    selection.repeated = count - len(selection.tasks) if selection.tasks else 0
+    if selection.repeated:
+        selection.tasks += [selection.tasks[int(place)] for place in rng.integers(len(selection.tasks), size=selection.repeated)]
+    return selection
+
+
+def _candidates(buffer: TaskBuffer, count: int, strategy: str, step: int, rng: np.random.Generator) -> Iterator[Record]:
+    if strategy == "step":
+        yield from buffer.draw_recent(count * _TRIES_PER_ROW, rng, replace=True)
+        return
+    if strategy in ("max_new", "half_new"):
+        new = buffer.inserted_since(step - 1)
+        most = count if strategy == "max_new" else count // 2
+        yield from (new[place] for place in rng.permutation(len(new))[:most])
+    for _ in range(_TRIES_PER_ROW):  # fresh draws from the whole buffer; may repeat what was drawn before, as published
+        yield from buffer.draw(count, rng)

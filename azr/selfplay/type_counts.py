@@ -1,0 +1,70 @@
+"""How often values of each type occurred among inputs, outputs and errors (spec 1.8, 4.3); bounded (fixes B18)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from azr.sandbox.values import ValueReadError, parse
+
+MAX_VALUES = 20_000
+"""Distinct values remembered per kind; beyond it the ones seen once go, oldest first."""
+
+
+def type_of(text: str) -> str:
+    """Type name of a literal text; a bare comma list is a tuple; what is no literal counts as str (spec 1.8)."""
+    try:
+        return type(parse(text)).__name__
+    except ValueReadError:
+        return "str"
+
+
+class TypeCounts:
+    """kind -> type -> value -> count."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, dict[str, int]]] = {}
+
+    def add(self, kind: str, text: str) -> None:
+        values = self._counts.setdefault(kind, {}).setdefault(type_of(text), {})
+        key = _key(text)
+        values[key] = values.get(key, 0) + 1
+        if len(values) > MAX_VALUES:
+            once = [value for value, count in values.items() if count == 1]
+            for value in once[: MAX_VALUES // 10] or list(values)[: MAX_VALUES // 10]:
+                del values[value]
+
+    def rarity(self, kind: str, text: str, *, hierarchical: bool) -> float:
+        """1 for what was never seen, towards 0 for what is everywhere (the diversity term)."""
+        types = self._counts.get(kind, {})
+        name = type_of(text)
+        within = types.get(name, {})
+        count = within.get(_key(text), 0)
+        total = sum(sum(values.values()) for values in types.values())
+        own_total = sum(within.values())
+        if not total:
+            return 1.0
+        if not hierarchical:
+            return 1.0 - count / total
+        return 0.5 * (1.0 - own_total / total) + 0.5 * (1.0 - (count / own_total if own_total else 0.0))
+
+    def metrics(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for kind, types in self._counts.items():
+            found[f"types/{kind}/distinct_types"] = float(len(types))
+            found[f"types/{kind}/distinct_values"] = float(sum(len(values) for values in types.values()))
+            found[f"types/{kind}/count"] = float(sum(sum(values.values()) for values in types.values()))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        return self._counts
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> TypeCounts:
+        counts = cls()
+        counts._counts = {kind: {name: dict(values) for name, values in types.items()} for kind, types in record.items()}
+        return counts
+
+
+def _key(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()

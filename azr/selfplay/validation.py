@@ -1,0 +1,205 @@
+"""From a proposal to a verified task: rules on the source, then execution in the sandbox (spec 3.2 to 3.4, 3.6, 13).
+
+A task is accepted when its program runs without an error, its result has a canonical text of acceptable size, and repeated
+runs in processes with different hash seeds agree. Everything else is a ``Rejection`` with one of ``REASONS``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Protocol
+
+from azr.config.selfplay import SelfPlayConfig
+from azr.parsing.proposal import comments
+from azr.programs import SourceError, parse
+from azr.prompts import BANNED_ERROR_WORDS
+from azr.sandbox.job import CallResult, Job, JobResult, Status
+from azr.sandbox.values import ValueReadError, parse_arguments
+from azr.selfplay.composite import composite_fault
+from azr.selfplay.options import banned_words
+from azr.tasks import Proposal, Rejection, Task, TaskType
+
+REASONS = {
+    "banned_import": "the program imports a banned module",
+    "banned_word": "an error task uses assert, raise, try or except",
+    "prompt_markup": "program, input, output or message holds fences, think or answer tags, or chat tokens, which would break prompts",
+    "leaked_program": "the message of an induction task holds the program",
+    "leaked_output": "a comment or docstring of the program holds the output",
+    "input_not_literal": "an input is no list of literal arguments",
+    "exception": "the program raised",
+    "forbidden_import": "the program imports a module that the sandbox does not have",
+    "timeout": "the program ran into its time limit",
+    "killed": "the program's process died or flooded its output",
+    "blocked": "the program tried what the confinement forbids",
+    "nondeterministic": "repeated runs did not agree",
+    "output_not_literal": "the result has no canonical text (generator, object, too deep, too large)",
+    "output_too_long": "the result's text is longer than a task may show",
+    "constant_outputs": "all outputs of an induction proposal are equal",
+    "composite": "a composite function is not called as demanded, or defined again",
+    "solve_prompt_too_long": "the task's solve prompt does not fit the context",
+    "duplicate": "the buffer holds the same task",
+    "duplicate_renamed": "the buffer holds the same task with other variable names",
+    "filtered": "the program filter excludes tasks of this accuracy, or of responses without the format",
+}
+"""Reason codes of validation and buffering, with their meanings (those of parsing: ``azr.parsing.REASONS``)."""
+
+_MARKUP = re.compile(r"```|</?(?:think|answer)>|<\|[^|<>\n]{1,40}\|>", re.IGNORECASE)
+_MIN_LEAK_CHARS = 6
+"""Shorter outputs stand in comments by chance."""
+NO_ERROR = "NoError"
+ERROR_NAME = re.compile(r"[A-Za-z_]\w{0,79}")
+
+_STATUS_REASONS = {
+    Status.ERROR: "exception",
+    Status.TIMEOUT: "timeout",
+    Status.KILLED: "killed",
+    Status.BLOCKED: "blocked",
+    Status.NONDETERMINISTIC: "nondeterministic",
+    Status.REFUSED: "output_not_literal",
+}
+
+
+class Runner(Protocol):
+    """What self-play needs of a sandbox (``azr.sandbox.Sandbox``)."""
+
+    async def run(self, job: Job) -> JobResult: ...
+
+
+async def validate(proposal: Proposal, sandbox: Runner, config: SelfPlayConfig, composites: tuple[str, ...] = ()) -> Task | Rejection:
+    """Verifies a proposal by execution.
+
+    Args:
+        composites: sources of ``g_0``, ``g_1`` ... which the program was told to call (spec 3.6).
+
+    Raises:
+        SandboxError: the sandbox itself failed; says nothing about the proposal.
+    """
+    try:
+        tree = parse(proposal.code)
+    except SourceError as error:
+        return Rejection(error.reason, error.detail)
+    if fault := _source_fault(proposal, tree, config):
+        return fault
+    code, imports, original = proposal.code, proposal.imports, ""
+    if composites:
+        if detail := composite_fault(tree, len(composites)):
+            return Rejection("composite", detail)
+        code, original = "\n".join([*composites, proposal.code]), proposal.code
+    task = Task(
+        task_type=proposal.task_type,
+        code=code,
+        inputs=proposal.inputs,
+        outputs=("",) * len(proposal.inputs),
+        imports=imports,
+        message=proposal.message,
+        thought=proposal.thought,
+        composite_functions=composites,
+        original_code=original,
+    )
+    result = await sandbox.run(Job(code=task.program, inputs=task.inputs, verify_errors=task.task_type is TaskType.ERROR))
+    outputs = []
+    for call in result.calls:
+        output = _error_label(call) if task.task_type is TaskType.ERROR else _output(call)
+        if isinstance(output, Rejection):
+            return output
+        outputs.append(output)
+    if len(outputs) != len(task.inputs):
+        return Rejection("killed", result.reason)
+    if fault := _output_fault(task, tuple(outputs), config):
+        return fault
+    return Task(
+        task_type=task.task_type,
+        code=task.code,
+        inputs=task.inputs,
+        outputs=tuple(outputs),
+        imports=imports,
+        message=task.message,
+        thought=task.thought,
+        composite_functions=composites,
+        original_code=original,
+    )
+
+
+def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) -> Rejection | None:
+    """Everything that can be said without running the program."""
+    if proposal.task_type is not TaskType.INDUCTION and (name := banned_import(tree, banned_words(config))):
+        return Rejection("banned_import", name)
+    if proposal.task_type is TaskType.ERROR and any(isinstance(node, (ast.Assert, ast.Raise, ast.Try)) for node in ast.walk(tree)):
+        return Rejection("banned_word", ", ".join(BANNED_ERROR_WORDS))
+    for text in (proposal.code, *proposal.inputs, proposal.message):
+        if found := _MARKUP.search(text):
+            return Rejection("prompt_markup", found[0])
+    for text in proposal.inputs:
+        try:
+            parse_arguments(text)
+        except ValueReadError as error:
+            return Rejection("input_not_literal", str(error)[:200])
+    if proposal.task_type is TaskType.INDUCTION and config.reject_leaks and _message_leaks(proposal.message, proposal.code):
+        return Rejection("leaked_program")
+    return None
+
+
+def banned_import(tree: ast.AST, banned: tuple[str, ...]) -> str:
+    """The first imported module that a banned entry names (``os.path`` bans ``os.path`` and what is inside it); '' for none."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            for word in banned:
+                if f".{word}." in f".{name}.":
+                    return name
+    return ""
+
+
+def _message_leaks(message: str, code: str) -> bool:
+    """Whether the message holds the program: a definition of f, or most of the program's lines."""
+    if re.search(r"\bdef\s+f\s*\(|\bf\s*=\s*lambda\b", message):
+        return True
+    lines = [line for raw in code.splitlines() if len(line := "".join(raw.split())) >= 8]
+    squeezed = "".join(message.split())
+    return bool(lines) and sum(line in squeezed for line in lines) * 2 > len(lines)
+
+
+def _output(call: CallResult) -> str | Rejection:
+    if call.status is Status.OK and call.value is not None:
+        return call.value
+    if call.status is Status.ERROR and call.exception in ("ModuleNotFoundError", "ImportError"):
+        return Rejection("forbidden_import", call.reason[:200])
+    return Rejection(_STATUS_REASONS.get(call.status, "killed"), f"{call.exception or ''} {call.reason}".strip()[:200])
+
+
+def _error_label(call: CallResult) -> str | Rejection:
+    """The answer of an error task (spec 3.4); a time-out is no error the solver could deduce, so it is refused."""
+    if call.status is Status.ERROR and call.exception and ERROR_NAME.fullmatch(call.exception):
+        return _output(call) if call.exception in ("ModuleNotFoundError", "ImportError", "SyntaxError") else call.exception
+    output = _output(call)
+    return output if isinstance(output, Rejection) else NO_ERROR
+
+
+def _output_fault(task: Task, outputs: tuple[str, ...], config: SelfPlayConfig) -> Rejection | None:
+    for output in outputs:
+        if len(output) > config.max_output_chars:
+            return Rejection("output_too_long", f"{len(output)} characters, at most {config.max_output_chars}")
+        if found := _MARKUP.search(output):
+            return Rejection("prompt_markup", found[0])
+    if task.task_type is TaskType.INDUCTION:
+        if config.reject_constant_outputs and len(set(outputs)) == 1:
+            return Rejection("constant_outputs", outputs[0][:200])
+    elif config.reject_leaks and _comment_leaks(task.code, outputs[0]):
+        return Rejection("leaked_output", outputs[0][:200])
+    return None
+
+
+def _comment_leaks(code: str, output: str) -> bool:
+    if len(output) < _MIN_LEAK_CHARS:
+        return False
+    wanted = "".join(output.split())
+    texts = list(comments(code))
+    for node in ast.walk(parse(code)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            texts.append(node.value.value)
+    return any(wanted in "".join(text.split()) for text in texts)
