@@ -113,6 +113,10 @@ class TrainConfig:
     """Pack sequences without padding (variable-length attention on a GPU)."""
     chunked_logprobs: bool = True
     """Compute log-probs and entropy in chunks of tokens, so that logits of the whole vocabulary are never held at once."""
+    logprob_chunk_tokens: int = 1024
+    """Tokens whose logits exist at once: 1,024 tokens of a 151,936-word vocabulary are 0.29 GiB."""
+    liger_kernels: bool = False
+    """Fused normalisation, rotation and gated activation (liger-kernel) in the trainer. Needs a GPU."""
     recompute_logprobs: bool = True
     """Run the trainer's own forward pass for the old log-probs. Off: the engine's log-probs are trusted (and their error measured)."""
     optimizer_offload: bool = False
@@ -147,7 +151,7 @@ class TrainConfig:
             )
         if self.learning_rate <= 0 or self.grad_clip <= 0:
             raise ConfigError(f"train.learning_rate={self.learning_rate} and train.grad_clip={self.grad_clip} must be above 0")
-        for key in ("micro_batch_tokens", "save_every_steps", "n_gpus_per_node", "n_nodes"):
+        for key in ("micro_batch_tokens", "logprob_chunk_tokens", "save_every_steps", "n_gpus_per_node", "n_nodes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it must be at least 1")
         for key in ("warmup_steps", "weight_decay", "entropy_coefficient", "probe_every_steps", "probe_tasks"):

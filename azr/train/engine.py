@@ -14,15 +14,15 @@ from torch.distributed.fsdp.api import FullStateDictConfig, StateDictType
 from verl.utils.device import get_device_name
 from verl.utils.fsdp_utils import get_fsdp_wrap_policy
 from verl.workers.engine.base import EngineRegistry
-from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from azr.errors import TrainingError
+from azr.train.packed import PackedEngine
 
 SAMPLED_VALUES_PER_PARAMETER = 512
 
 
-class SelfPlayEngine(FSDPEngineWithLMHead):
-    """verl's FSDP engine with the promised sharding asserted, and a view of the weights for the learning checks."""
+class SelfPlayEngine(PackedEngine):
+    """The packed engine with the promised sharding asserted, and a view of the weights for the learning checks."""
 
     def _build_fsdp_module(self, module: torch.nn.Module) -> torch.nn.Module:
         if get_device_name() == "cpu":
