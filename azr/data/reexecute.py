@@ -17,7 +17,7 @@ from azr.data.fingerprints import short_hash
 from azr.data.manifest import python_minor
 from azr.data.reasons import Reason
 from azr.files import append_jsonl, read_jsonl
-from azr.sandbox.job import Job, JobResult, Status
+from azr.sandbox import Job, JobResult, Sandbox, Status
 from azr.tasks import Task, TaskType
 
 VERDICTS_FILE = "verdicts.jsonl"
@@ -106,8 +106,6 @@ def reexecute(
 def _run(
     todo: dict[str, Task], store: VerdictStore, config: SandboxConfig, progress: Callable[[int, int], object] | None
 ) -> dict[str, Verdict]:
-    from azr.sandbox import Sandbox
-
     keys, tasks = list(todo), list(todo.values())
     found: dict[str, Verdict] = {}
     with Sandbox(config) as sandbox:
