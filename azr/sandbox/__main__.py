@@ -1,0 +1,11 @@
+"""``python -m azr.sandbox``: what this kernel gives to the confinement of programs. Exit status 1 when it is not enough."""
+
+from __future__ import annotations
+
+import sys
+
+from azr.sandbox.probe import probe
+
+report = probe()
+print("\n".join(report.lines()))
+sys.exit(0 if report.confined else 1)

@@ -1,0 +1,215 @@
+"""Inside a program's own process: build its namespace, run it, call its entry, report values as text.
+
+Runs after all confinement is in place. Nothing here is a security boundary: a program can reach and change
+everything in this process, and so lie about its own values. What it cannot do is leave the process.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from azr.sandbox import frames
+from azr.sandbox.frames import CallFrame, pack_call
+from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, parse_arguments, type_name
+
+MAX_REASON = 300
+PROGRAM_NAME = "program"
+"""``__name__`` of a program's namespace."""
+
+
+class ClockError(RuntimeError):
+    """A deterministic program asked for the date or the time."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A job as the zygote got it."""
+
+    job_id: int
+    code: str
+    inputs: tuple[str, ...]
+    entry: str
+    evaluate: bool
+    repeats: int
+    """Calls with every input: 2 when verified, else 1."""
+    reverse: bool
+    """Inputs in reversed order, so that state carried from one to the next shows."""
+    may_batch: bool
+    screen: bool
+    """The zygote screens it (else the trainer says in ``may_batch`` what the screen said before)."""
+    cpu_s: float
+    wall_s: float
+    memory_mib: int
+    output_kib: int
+    value_chars: int
+
+
+class _Sink:
+    """Where prints go: nowhere."""
+
+    encoding = "utf-8"
+    errors = "strict"
+    closed = False
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+class _EmptyInput(_Sink):
+    def read(self, size: int = -1) -> str:
+        return ""
+
+    readline = read
+
+    def readlines(self) -> list[str]:
+        return []
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+
+def namespace(modules: dict[str, ModuleType]) -> dict[str, Any]:
+    """Fresh globals for a program; ``modules`` are what it may import."""
+    own_builtins = dict(vars(builtins))
+    own_builtins["__import__"] = importer(modules)
+    return {
+        "__name__": PROGRAM_NAME,
+        "__builtins__": own_builtins,
+        "__doc__": None,
+        "__package__": None,
+        "__spec__": None,
+        "__loader__": None,
+    }
+
+
+def importer(modules: dict[str, ModuleType]) -> Callable[..., ModuleType]:
+    """An ``__import__`` that knows only ``modules``. It makes results reproducible; the kernel makes them harmless."""
+
+    def guarded_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
+        if level:
+            raise ImportError("attempted relative import with no known parent package")
+        module = modules.get(name)
+        if module is None:
+            raise ModuleNotFoundError(f"No module named {name!r} (or it is not available to programs here)", name=name)
+        return module if fromlist or "." not in name else modules[name.partition(".")[0]]
+
+    return guarded_import
+
+
+def execute(program: Program, index: int, modules: dict[str, ModuleType], send: Callable[[bytes], object]) -> None:
+    """Runs one program and sends a frame per call (and one more per repeated call)."""
+    recursion_limit = sys.getrecursionlimit()
+    start = time.process_time()
+    try:
+        entry: Any = None
+        failure: tuple[int, str, str] | None = None
+        try:
+            scope = namespace(modules)
+            # __main__ must resolve for dataclasses, enums and typing.get_type_hints, which look their module up by name
+            module = ModuleType(PROGRAM_NAME)
+            module.__dict__.update(scope)
+            scope = module.__dict__
+            sys.modules[PROGRAM_NAME] = module
+            exec(compile(program.code, "<program>", "exec", dont_inherit=True), scope)
+            if program.entry:
+                entry = scope.get(program.entry)
+                if entry is None:
+                    failure = (frames.ERROR, "NameError", f"the program defines no {program.entry[:80]!r}")
+        except BaseException as error:  # noqa: BLE001 - whatever a program raises is its result
+            failure = outcome_of(error)
+        if not program.entry:
+            outcome, exception, reason = failure or (frames.OK, "", "")
+            send(pack_call(CallFrame(index, 0, outcome, 0, time.process_time() - start, "", exception, reason)))
+            return
+        order = range(len(program.inputs))
+        for call in reversed(order) if program.reverse else order:
+            first: tuple[int, str, str, str] | None = None
+            for repeat in range(program.repeats):
+                value = ""
+                if failure:
+                    outcome, exception, reason = failure
+                else:
+                    value, outcome, exception, reason = call_once(entry, program.inputs[call], program.value_chars)
+                sys.setrecursionlimit(recursion_limit)
+                if first is None:
+                    first = (outcome, value, exception, reason)
+                elif (outcome, value, exception) != first[:3]:
+                    outcome, reason = frames.NONDETERMINISTIC, disagreement(first, (outcome, value, exception, reason))
+                else:
+                    outcome = frames.OK
+                if repeat:
+                    value = exception = ""
+                now = time.process_time()
+                send(pack_call(CallFrame(index, call, outcome, min(repeat, 1), now - start, value, exception, reason)))
+                start = now
+    finally:
+        sys.setrecursionlimit(recursion_limit)
+        sys.modules.pop(PROGRAM_NAME, None)
+
+
+def disagreement(first: tuple[int, str, str, str], second: tuple[int, str, str, str]) -> str:
+    """A sentence naming what two calls with the same input gave."""
+    return f"two calls with the same input gave {(first[1] or first[2])[:100]} and {(second[1] or second[2])[:100]}"
+
+
+def call_once(entry: Any, arguments: str, value_chars: int) -> tuple[str, int, str, str]:
+    """(value text, outcome, exception name, reason) of one call; arguments are parsed anew, so that none is shared."""
+    try:
+        positional, keywords = parse_arguments(arguments)
+    except ValueReadError as error:
+        return "", frames.REFUSED, "", f"the input is no list of literals: {error}"
+    try:
+        value = entry(*positional, **keywords)
+    except BaseException as error:  # noqa: BLE001 - whatever a program raises is its result
+        return ("", *outcome_of(error))
+    try:
+        return canonical(value, value_chars), frames.OK, "", ""
+    except ValueWriteError as error:
+        return "", frames.REFUSED, "", f"the value is refused: {error}"
+    except (RecursionError, MemoryError, ValueError, RuntimeError) as error:
+        return "", frames.REFUSED, "", f"the value cannot be written: {type(error).__name__}"
+
+
+def outcome_of(error: BaseException) -> tuple[int, str, str]:
+    """(outcome, exception class, message), calling nothing that the program wrote."""
+    kind = type(error)
+    name = type_name(kind)
+    message = ""
+    try:
+        arguments = BaseException.args.__get__(error)  # type: ignore[attr-defined]
+        for argument in arguments[:2]:
+            if type(argument) is str:
+                message = argument[:MAX_REASON]
+                break
+    except (AttributeError, TypeError):
+        message = ""
+    if kind is ClockError:
+        return frames.NONDETERMINISTIC, name, message
+    if isinstance(error, PermissionError) and kind is PermissionError and type(error.errno) is int:
+        return frames.BLOCKED, name, f"a system call was refused: {os.strerror(error.errno)}"
+    return frames.ERROR, name, message
+
+
+def quiet_streams() -> None:
+    """Replaces the standard streams; what programs print is thrown away."""
+    sink = _Sink()
+    sys.stdout = sys.__stdout__ = sink  # type: ignore[assignment]
+    sys.stderr = sys.__stderr__ = sink  # type: ignore[assignment]
+    sys.stdin = sys.__stdin__ = _EmptyInput()  # type: ignore[assignment]

@@ -1,0 +1,117 @@
+"""From what a program's process sent and how it ended to call results. All of it is the program's word, so all is checked."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+
+from azr.sandbox import frames
+from azr.sandbox.frames import CallFrame, FrameError, take_frames, unpack_call
+from azr.sandbox.job import CallResult, Status
+from azr.sandbox.program import Program
+from azr.sandbox.values import ValueReadError, read
+from azr.sandbox.worker import Report
+from azr.sandbox.zygote import CPU_LIMIT, FLOOD, WALL_LIMIT
+
+_STATUS = {
+    frames.OK: Status.OK,
+    frames.ERROR: Status.ERROR,
+    frames.BLOCKED: Status.BLOCKED,
+    frames.NONDETERMINISTIC: Status.NONDETERMINISTIC,
+    frames.REFUSED: Status.REFUSED,
+}
+
+
+def call_results(report: Report, programs: list[Program]) -> list[tuple[CallResult, ...]]:
+    """Results per program of one process, one per input in the inputs' order.
+
+    Calls that did not end have the status that the process's end gives them: the first such call in the order
+    of execution for its own sake, the later ones because they were not run (``not run`` opens their reason).
+    """
+    seen: dict[tuple[int, int, int], CallFrame] = {}
+    damage = ""
+    buffer = bytearray(report.data)
+    try:
+        for body in take_frames(buffer):
+            frame = unpack_call(body)
+            seen.setdefault((frame.program, frame.call, frame.repeat), frame)
+    except FrameError as error:
+        damage = f"its process sent a damaged result: {error}"
+    if buffer and not damage:
+        damage = "its process sent a damaged result: bytes left over" if report.verdict == 0 and not report.signal else ""
+    ending = CallResult(Status.KILLED, reason=damage) if damage else _ending(report, programs[0])
+    results = []
+    for index, program in enumerate(programs):
+        calls = len(program.inputs) if program.entry else 1
+        order = list(range(calls))
+        if program.reverse:
+            order.reverse()
+        found: dict[int, CallResult] = {}
+        for call in order:
+            result = None if damage else _one(seen, index, call, program)
+            if result is None:
+                found[call] = ending
+                ending = ending if ending.reason.startswith("not run") else replace(ending, reason=f"not run: {ending.reason}", cpu_s=0.0)
+            else:
+                found[call] = replace(result, wall_s=report.wall_s / calls / len(programs))
+        results.append(tuple(found[call] for call in range(calls)))
+    return results
+
+
+def _one(seen: dict[tuple[int, int, int], CallFrame], index: int, call: int, program: Program) -> CallResult | None:
+    """The result of one call, or None when it did not end."""
+    first = seen.get((index, call, 0))
+    if first is None:
+        return None
+    cpu_s = first.cpu_s
+    if program.repeats > 1 and program.entry:
+        again = seen.get((index, call, 1))
+        if again is None:
+            return None
+        cpu_s += again.cpu_s
+        if again.outcome == frames.NONDETERMINISTIC:
+            return CallResult(Status.NONDETERMINISTIC, exception=first.exception[:80] or None, reason=again.reason[:400], cpu_s=cpu_s)
+    status = _STATUS[first.outcome]
+    exception, reason = first.exception[:80] or None, first.reason[:400]
+    if status is not Status.OK:
+        return CallResult(status, exception=exception, reason=reason, cpu_s=cpu_s)
+    if not program.entry:
+        return CallResult(Status.OK, cpu_s=cpu_s)
+    try:
+        read(first.value, program.value_chars)
+    except ValueReadError as error:
+        return CallResult(Status.REFUSED, reason=f"the value's text is refused: {error}", cpu_s=cpu_s)
+    return CallResult(Status.OK, value=first.value, cpu_s=cpu_s)
+
+
+def _ending(report: Report, program: Program) -> CallResult:
+    """What the end of the process means for a call that was running."""
+    cpu_s, wall_s = report.cpu_s, report.wall_s
+    if report.verdict == CPU_LIMIT:
+        return CallResult(Status.TIMEOUT, reason=f"more than {program.cpu_s:g} s of CPU time", cpu_s=cpu_s, wall_s=wall_s)
+    if report.verdict == WALL_LIMIT:
+        return CallResult(Status.TIMEOUT, reason=f"more than {program.wall_s:g} s of wall-clock time", cpu_s=cpu_s, wall_s=wall_s)
+    if report.verdict == FLOOD:
+        return CallResult(Status.KILLED, reason=f"more than {program.output_kib} KiB of results", cpu_s=cpu_s, wall_s=wall_s)
+    if report.signal == signal.SIGSYS:
+        return CallResult(Status.BLOCKED, reason="a forbidden system call (file, network, process or signal)", cpu_s=cpu_s, wall_s=wall_s)
+    if report.signal == signal.SIGKILL:
+        return CallResult(Status.KILLED, reason="killed by the kernel, most likely for want of memory", cpu_s=cpu_s, wall_s=wall_s)
+    if report.signal:
+        try:
+            name = signal.Signals(report.signal).name
+        except ValueError:
+            name = str(report.signal)
+        return CallResult(Status.KILLED, reason=f"its process crashed ({name})", cpu_s=cpu_s, wall_s=wall_s)
+    return CallResult(Status.KILLED, reason="its process ended without a result", cpu_s=cpu_s, wall_s=wall_s)
+
+
+def disagreement(left: CallResult, right: CallResult) -> str:
+    """'' when two runs of a call agree, else a sentence."""
+    if (left.status, left.value, left.exception) == (right.status, right.value, right.exception):
+        return ""
+
+    def shown(call: CallResult) -> str:
+        return (call.value or call.exception or call.status.value)[:100]
+
+    return f"processes with different hash seeds gave {shown(left)} and {shown(right)}"

@@ -1,0 +1,208 @@
+"""The trainer's handle on one zygote: starts it, speaks with it, ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.config.sandbox import SandboxConfig
+from azr.errors import SandboxError
+from azr.sandbox import frames
+from azr.sandbox.program import Program
+from azr.sandbox.zygote import RESULT_HEADER, pack_program
+
+START_LIMIT_S = 60.0
+
+# Imports azr.sandbox's confined half without running azr/sandbox/__init__.py, which is the trainer's half.
+_BOOT = (
+    "import sys, types; sys.path[:] = [p for p in sys.path if p]\n"
+    "for name, path in (('azr', {azr!r}), ('azr.sandbox', {sandbox!r})):\n"
+    "    sys.modules[name] = types.ModuleType(name); sys.modules[name].__path__ = [path]\n"
+    "from azr.sandbox.zygote import main; main()"
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a zygote tells of one ended child; ``data`` is as the child wrote it."""
+
+    job_ids: tuple[int, ...]
+    flags: bytes
+    verdict: int
+    signal: int
+    cpu_s: float
+    wall_s: float
+    memory_kib: int
+    data: bytes
+
+
+class Worker:
+    """One zygote. Not thread-safe: the pool's thread owns it (and its end ends the zygote)."""
+
+    def __init__(self, config: SandboxConfig, seed: int, slots: int) -> None:
+        self.config = config
+        self.seed = seed
+        self.slots = slots
+        self.outgoing = bytearray()
+        self.incoming = bytearray()
+        self.hello: dict[str, Any] = {}
+        self.started_s = time.monotonic()
+        package = Path(__file__).resolve().parent
+        interpreter = config.python or sys.executable
+        options = {"slots": slots, "nice": config.nice, "root_uid": config.root_uid, "parent": 0 if config.bubblewrap else os.getpid()}
+        boot = _BOOT.format(azr=str(package.parent), sandbox=str(package))
+        # not -I or -E: they make Python ignore PYTHONHASHSEED. -S keeps site-packages out, -s and the path filter the rest.
+        command = [interpreter, "-s", "-S", "-B", "-c", boot, json.dumps(options)]
+        if config.bubblewrap:
+            command = bubblewrap_command(config.bubblewrap, interpreter, package.parent) + command
+        environment = {"PYTHONHASHSEED": str(seed), "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxError(f"the sandbox cannot start {command[0]}: {error}") from error
+        assert self.process.stdin and self.process.stdout and self.process.stderr
+        self.commands = self.process.stdin.fileno()
+        self.results = self.process.stdout.fileno()
+        os.set_blocking(self.commands, False)
+        os.set_blocking(self.results, False)
+
+    def wait_ready(self) -> None:
+        """Waits for the zygote's report on its confinement.
+
+        Raises:
+            SandboxError: it did not start, or a probe was not stopped and not accepted by name.
+        """
+        deadline = self.started_s + START_LIMIT_S
+        bodies: list[bytes] = []
+        while not bodies:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                self.kill()
+                raise SandboxError(f"a sandbox process was not ready after {START_LIMIT_S:.0f} s; the machine may be overloaded")
+            if not select.select([self.results], [], [], left_s)[0]:
+                continue
+            data = os.read(self.results, 1 << 16)
+            if not data:
+                raise SandboxError(f"a sandbox process ended at its start: {self._last_words()}")
+            self.incoming += data
+            bodies = frames.take_frames(self.incoming)
+        self.hello = json.loads(frames.unpack(bodies[0])[0])
+        self._check_probes()
+        assert self.process.stderr
+        self.process.stderr.close()
+
+    def _check_probes(self) -> None:
+        open_doors = {name: said for name, said in self.hello["probes"].items() if not stopped(said)}
+        refused = [name for name in open_doors if name not in self.config.accept_unstopped]
+        if self.hello["uid"] == 0:
+            refused.append("root")
+        if refused:
+            self.kill()
+            raise SandboxError(
+                f"this kernel does not confine programs: {', '.join(refused)} not stopped"
+                f" (layers in force: {', '.join(self.hello['layers']) or 'none'}). Run where seccomp is available (in a"
+                " container: under another seccomp profile), or accept weaker confinement by name: sandbox.accept_unstopped=["
+                + ",".join(open_doors)
+                + "]"
+            )
+
+    def _last_words(self) -> str:
+        self.kill()
+        assert self.process.stderr
+        text = self.process.stderr.read(1 << 16).decode(errors="replace").strip()
+        self.process.stderr.close()
+        return text.splitlines()[-1] if text else f"exit status {self.process.returncode}"
+
+    def send(self, programs: list[Program]) -> None:
+        """Queues one group of programs and writes as much as the pipe takes."""
+        self.outgoing += frames.pack(*map(pack_program, programs))
+        self.flush()
+
+    def flush(self) -> None:
+        """Raises:
+        BrokenPipeError: the zygote is gone.
+        """
+        while self.outgoing:
+            try:
+                sent = os.write(self.commands, self.outgoing)
+            except BlockingIOError:
+                return
+            del self.outgoing[:sent]
+
+    def receive(self) -> list[Report] | None:
+        """Reports that have arrived; None when the zygote is gone."""
+        reports: list[Report] = []
+        while True:
+            try:
+                data = os.read(self.results, 1 << 20)
+            except BlockingIOError:
+                return reports
+            except OSError:
+                return None
+            if not data:
+                return reports or None
+            self.incoming += data
+            reports += [read_report(body) for body in frames.take_frames(self.incoming)]
+
+    def kill(self) -> None:
+        """Ends the zygote and with it (by the kernel's parent-death signal) every program it runs."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait(timeout=30)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def stopped(said: str) -> bool:
+    """Whether a probe's outcome means that the kernel stopped it."""
+    return bool(said) and said != "done" and not said.startswith("not tried")
+
+
+def read_report(body: bytes) -> Report:
+    """Raises:
+    FrameError: the zygote sent nonsense.
+    """
+    fields = frames.unpack(body)
+    if len(fields) != 4 or len(fields[0]) != RESULT_HEADER.size:
+        raise frames.FrameError("not a report")
+    header, ids, flags, data = fields
+    verdict, number, count, cpu_s, wall_s, memory_kib = RESULT_HEADER.unpack(header)
+    job_ids = tuple(int.from_bytes(ids[8 * index : 8 * index + 8], "little") for index in range(count))
+    return Report(job_ids, flags, verdict, number, cpu_s, wall_s, memory_kib, data)
+
+
+def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str]:
+    """The command that starts a zygote in a mount tree of Python and this package alone.
+
+    Raises:
+        SandboxError: there is no such binary.
+    """
+    path = shutil.which(binary)
+    if path is None:
+        raise SandboxError(f"sandbox.bubblewrap names {binary!r}, which is not installed (apt install bubblewrap); or leave it empty")
+    command = [path, "--unshare-all", "--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    roots = {"/usr", "/lib", "/lib64", "/bin", sys.prefix, sys.base_prefix, str(package), str(Path(interpreter).resolve().parent.parent)}
+    for root in sorted(roots):
+        if Path(root).exists():
+            command += ["--ro-bind", root, root]
+    return [*command, "--"]
