@@ -367,10 +367,6 @@ class Dispatcher:
             reverse=bool(ticket.runs),
             may_batch=not ticket.alone and ticket.harmless is not False,
             screen=ticket.harmless is None and ticket.attempts == 0 and not evaluate and bool(job.entry),
-            and ticket.attempts == 0
-            and not evaluate
-            and bool(job.entry)
-            and (job.verify or not ticket.alone),
             cpu_s=limits.cpu_s,
             wall_s=limits.wall_s,
             memory_mib=limits.memory_mib,
@@ -465,9 +461,7 @@ class Dispatcher:
             poll.unregister(descriptor)
         worker.kill()
         if len(self.deaths) > MAX_DEATHS:
-            raise SandboxError(
-                f"sandbox processes died {MAX_DEATHS} times within a minute; dmesg may hold the reason"
-            )
+            raise SandboxError(f"sandbox processes died {MAX_DEATHS} times within a minute; dmesg may hold the reason")
         self.workers.remove(worker)
         del self.outstanding[id(worker)], self.heard_s[id(worker)]
         fresh_one = Worker(self.config, worker.seed, worker.slots)

@@ -35,15 +35,6 @@ class ValueWriteError(ValueError):
 # The program under test shares a process with the writer and may have replaced builtins.
 _type, _repr, _len, _sorted, _str, _int = type, repr, len, sorted, str, int
 _type_name = type.__dict__["__name__"].__get__
-    type,
-    repr,
-    len,
-    sorted,
-    str,
-    int,
-    isinstance,
-    type.__dict__["__name__"].__get__,
-)
 
 
 # --------------------------------------------------------------------------------------------------- writing

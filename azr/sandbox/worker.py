@@ -117,11 +117,9 @@ class Worker:
         if refused:
             self.kill()
             raise SandboxError(
-                f"this kernel does not confine programs: {', '.join(refused)} not stopped"
-                f" (layers in force: {', '.join(self.hello['layers']) or 'none'}). Run where seccomp is available (in a"
-                " container: under another seccomp profile), or accept weaker confinement by name: sandbox.accept_unstopped=["
-                + ",".join(open_doors)
-                + "]"
+                f"this kernel does not confine programs: {', '.join(refused)} not stopped (layers in force: "
+                f"{', '.join(self.hello['layers']) or 'none'}). Run where seccomp is available (in a container: under another seccomp"
+                f" profile), or accept weaker confinement by name: sandbox.accept_unstopped=[{','.join(open_doors)}]"
             )
 
     def _last_words(self) -> str:
