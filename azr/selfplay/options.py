@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import ParseRules
 from azr.prompts import BANNED_ERROR_WORDS, BANNED_WORDS, PromptOptions
@@ -11,7 +12,7 @@ def banned_words(config: SelfPlayConfig) -> tuple[str, ...]:
     return BANNED_WORDS if config.banned_modules is None else tuple(config.banned_modules)
 
 
-def prompt_options(config: SelfPlayConfig, timeout_s: float = 10.0) -> PromptOptions:
+def prompt_options(config: SelfPlayConfig, timeout_s: float = Limits().cpu_s) -> PromptOptions:
     return PromptOptions(
         frame=config.frame,
         num_inputs=config.num_inputs,

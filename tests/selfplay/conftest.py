@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+from selfplay_helpers import Script
+
+from azr.config.sandbox import SandboxConfig
+from azr.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    with Sandbox(SandboxConfig(workers=2)) as pool:
+        yield pool
+
+
+@pytest.fixture
+def anything_fits():
+    return lambda prompt: True
+
+
+@pytest.fixture
+def script():
+    return Script
