@@ -103,12 +103,12 @@ def read_jsonl(path: Path, *, strict: bool = False) -> Iterator[dict[str, Any]]:
     """
     if not path.exists():
         return
-    with open(path, encoding="utf-8", errors="surrogatepass") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode("utf-8", "surrogatepass"))
                 if not isinstance(record, dict):
                     raise ValueError("not an object")
             except ValueError as error:

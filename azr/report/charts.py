@@ -34,6 +34,7 @@ class Line:
     """0 to 7: index of the CSS class."""
     dots: bool = False
     """Draw the points; for series with few of them."""
+    bold: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def line_chart(
             body.append(f'<polygon class="band c{line.colour}" points="{_points(xs, ys)}"/>')
     for line in lines:
         xs, ys = x.many(line.curve.x), y.many(np.clip(line.curve.y, y.low, y.high))
-        body.append(f'<polyline class="line c{line.colour}" points="{_points(xs, ys)}"/>')
+        body.append(f'<polyline class="line c{line.colour}{" bold" if line.bold else ""}" points="{_points(xs, ys)}"/>')
         if line.dots or len(xs) == 1:
             body.append(_dots(xs, ys, line.colour))
     hover: dict[str, object] = {

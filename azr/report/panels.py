@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
@@ -154,16 +154,15 @@ def _with_format_means(table: MetricsTable) -> MetricsTable:
 
 
 def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
-    series = [("all", names.PROBE_ALL, names.PROBE_COUNT, 3)]
-    series += [(t.value, names.probe(t), names.probe_count(t), index) for index, t in enumerate(CORE_TASK_TYPES)]
+    series = [(t.value, names.probe(t), names.probe_count(t), index) for index, t in enumerate(CORE_TASK_TYPES)]
+    series.append(("all", names.PROBE_ALL, names.PROBE_COUNT, 3))
     known = [item for item in series if table.has(item[1])]
     if not known:
         return None
     lines = [Line(label, probe_curve(table, name, count), colour, dots=True) for label, name, count, colour in known]
     if len(lines) > 1:  # one band tells the size of the error; four would cover each other
-        lines = [
-            Line(line.label, Curve(line.curve.x, line.curve.y) if line.label != "all" else line.curve, line.colour, True) for line in lines
-        ]
+        bare = [Line(line.label, Curve(line.curve.x, line.curve.y), line.colour) for line in lines]
+        lines = [replace(line, bold=True) if line.label == "all" else plain for line, plain in zip(lines, bare, strict=True)]
     counts = table.last(names.PROBE_COUNT)
     items = f"{counts:,.0f} frozen tasks" if counts else "frozen tasks"
     svg = line_chart("Probe accuracy", lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))

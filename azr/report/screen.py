@@ -16,7 +16,7 @@ from rich.text import Text
 
 from azr.report import names
 from azr.report.summary import PHASE_WORDS, RunSummary, Status
-from azr.report.text import duration, number, percent, points, sparkline, when
+from azr.report.text import duration, number, one_line, percent, points, sparkline, when
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_WIDTH = 100
@@ -56,7 +56,8 @@ def render(summary: RunSummary, width: int = 80) -> RenderableType:
 def _line(*pieces: tuple[str, str] | str, width: int) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     for piece in pieces:
-        text.append(*((piece,) if isinstance(piece, str) else piece))
+        words, style = (piece, "") if isinstance(piece, str) else piece
+        text.append(one_line(words), style)
     text.truncate(width, overflow="ellipsis")
     return text
 
@@ -198,7 +199,7 @@ def _incidents(summary: RunSummary, width: int) -> list[RenderableType]:
     for incident in latest:
         at = time.strftime("%a %H:%M", time.localtime(incident.unix_s)) if math.isfinite(incident.unix_s) else "–"
         words = " → ".join(part for part in (incident.cause, incident.action) if part)
-        lines.append(_line((f"{at} ", "bright_black"), (f"{incident.kind} ", "yellow"), words.replace("\n", " "), width=width))
+        lines.append(_line((f"{at} ", "bright_black"), (f"{incident.kind} ", "yellow"), words, width=width))
     if not lines:
         lines.append(_line(_label("incidents"), ("none", "bright_black"), width=width))
     lines += [Text()] * (INCIDENT_LINES - len(lines))
@@ -219,7 +220,7 @@ def plain_line(summary: RunSummary) -> str:
             parts.append(f"{role} reward {' '.join(f'{value:+.2f}' for value in known)}")
     right = [table.last(names.accuracy(stream.name)) for stream in STREAMS if stream.role.value == "solve"]
     if any(value is not None for value in right):
-        parts.append("right " + " ".join(percent(value, 0).replace(" ", "") for value in right))
+        parts.append("right " + " ".join(percent(value, 0).replace("\u00a0", "") for value in right))
     if table.has(names.ACCEPTED):
         parts.append(f"+{number(table.last(names.ACCEPTED))} tasks ({table.total(names.ACCEPTED):,.0f})")
     if table.has(names.PROBE_ALL):
@@ -234,4 +235,4 @@ def plain_line(summary: RunSummary) -> str:
 def plain_incident(summary: RunSummary, index: int) -> str:
     incident = summary.incidents[index]
     words = " -> ".join(part for part in (incident.cause, incident.action) if part)
-    return f"incident {incident.kind}: {words}".replace("\n", " ")
+    return one_line(f"incident {incident.kind}: {words}")

@@ -46,7 +46,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f} %"
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u00a0%"  # no line break before the sign
 
 
 def points(value: float | None) -> str:
@@ -84,3 +84,8 @@ def sparkline(values: FloatArray, width: int, low: float | None = None, high: fl
             level = 0.5 if span <= 0 else (mean - low) / span
             text += SPARKS[int(min(max(level, 0.0), 1.0) * (len(SPARKS) - 1) + 0.5)]
     return text.ljust(width)
+
+
+def one_line(text: str) -> str:
+    """A text from a file as it may go to a terminal: no control characters (they could move the cursor), one line."""
+    return "".join(character if character.isprintable() else " " for character in text)

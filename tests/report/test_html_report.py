@@ -1,0 +1,212 @@
+# ruff: noqa: E501
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from synthetic_run import HOSTILE, write_synthetic_run
+
+from azr.config.report import ReportConfig
+from azr.files import write_json_atomic
+from azr.report import names
+from azr.report.comparison import config_differences
+from azr.report.html import write_comparison, write_report
+from azr.report.summary import read_summary
+from azr.report.tasks import BINS, difficulty_shares, read_task_stats
+from azr.report.transcripts import MAX_SHOWN, Transcript, cut, spread
+from azr.report.verdict import judge
+from azr.rundir import RunDir
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class _Outline(HTMLParser):
+    """Checks that tags nest, and collects scripts and whatever would be fetched."""
+
+    VOID = frozenset({"meta", "link", "br", "input", "img"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.scripts = 0
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "script":
+            self.scripts += 1
+        for name, value in attrs:
+            if name in ("src", "srcset", "data", "action") or (tag == "link" and name == "href"):
+                self.fetched.append(value or "")
+            assert not name.startswith("on"), f"event handler {name}"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        return
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+
+def _outline(page: str) -> _Outline:
+    outline = _Outline()
+    outline.feed(page)
+    assert not outline.open
+    return outline
+
+
+def test_the_page_is_well_formed_and_fetches_nothing(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=90)
+    for path in (write_report(run.root), run.root / "transcripts.html"):
+        outline = _outline(path.read_text(encoding="utf-8"))
+        assert outline.scripts == 1
+        assert all(address.startswith("data:") for address in outline.fetched)
+
+
+def test_model_text_is_escaped_everywhere(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=12)
+    shard = json.loads(run.shard(1).read_text().splitlines()[-1])
+    shard["snippet"] = f"def f(x):\n    return '{HOSTILE}'"
+    shard["lineage"]["accuracy"] = 0.5
+    run.shard(1).write_text(run.shard(1).read_text() + json.dumps(shard) + "\n")
+    run.transcripts(1).write_text(
+        json.dumps({"stream": HOSTILE, "verdict": HOSTILE, "reason": HOSTILE, "prompt": HOSTILE, "response": HOSTILE, "step": 1}) + "\n"
+    )
+    run.incidents.write_text(json.dumps({"kind": HOSTILE, "cause": HOSTILE, "action": HOSTILE, "step": 3, "unix_s": 5}) + "\n")
+    run.config.write_text(f"model:\n  path: {json.dumps(HOSTILE)}\n")
+    metrics = {
+        "step": 13,
+        "cycle": 1,
+        "attempt": 1,
+        "unix_s": 1.0,
+        "values": {f"data/rejected/{HOSTILE}": 3, HOSTILE: 1, f"memory/{HOSTILE}": 1},
+    }
+    with open(run.metrics, "a", encoding="utf-8") as file:
+        file.write(json.dumps(metrics) + "\n")
+    write_json_atomic(run.state, {"state": "TRAIN", "sentence": HOSTILE, "cycle": 1})
+    for path in (write_report(run.root), run.root / "transcripts.html"):
+        page = path.read_text(encoding="utf-8")
+        assert HOSTILE not in page and 'onerror="document' not in page
+        assert _outline(page).scripts == 1
+        assert "&lt;/script&gt;" in page
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7])
+def test_young_and_empty_runs_have_a_report(tmp_path: Path, steps: int) -> None:
+    root = tmp_path / "run"
+    if steps:
+        write_synthetic_run(root, steps=steps, finished=False)
+    else:
+        root.mkdir()
+    page = write_report(root).read_text(encoding="utf-8")
+    _outline(page)
+    assert ("Nothing has run here yet" in page) == (steps == 0)
+    assert "nan" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", page, flags=re.DOTALL).lower().replace("finance", "")
+
+
+def test_a_crashed_run_with_damaged_files_has_a_report_that_says_so(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=30, finished=False)
+    run.state.write_bytes(b'{"state": "TR')
+    run.config.write_text("a: [1")
+    with open(run.metrics, "ab") as file:
+        file.write(b'{"step": 31, "val')
+    with open(run.shard(1), "ab") as file:
+        file.write(b'{"task_type": "abduction"}\n{"task_type": 5}\n\xff\xfe\n')
+    page = write_report(run.root).read_text(encoding="utf-8")
+    assert "interrupted" in page and "could not be read" in page and "Start the same command again" in page
+
+
+def test_an_older_version_has_a_report(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.metrics.write_text("".join(json.dumps({"step": step, "loss": 1.0 / step}) + "\n" for step in range(1, 30)))
+    write_json_atomic(run.state, {"phase": "training", "n": 3})
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "<code>loss</code>" in page and "interrupted" in page
+
+
+def test_20000_steps_in_20_seconds_and_15_mib(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=20_000, steps_per_cycle=1000, tasks_per_step=1)
+    started = time.process_time()
+    path = write_report(run.root)
+    assert path.stat().st_size < 15 * 2**20
+    assert time.process_time() - started < 20, "processor seconds, so that a busy machine does not fail it"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "count", "expected"),
+    [(0.3, 0.45, 600, "It learned"), (0.3, 0.31, 600, "No clear change"), (0.45, 0.3, 600, "It got worse"), (0.3, 0.45, None, "not known")],
+)
+def test_the_headline_follows_the_interval(tmp_path: Path, first: float, last: float, count: int | None, expected: str) -> None:
+    run = RunDir(tmp_path)
+    lines = []
+    for step, score in ((1, first), (2, None), (3, last)):
+        values = {names.STEP_SECONDS: 1.0} | ({names.PROBE_ALL: score} if score is not None else {})
+        values |= {names.PROBE_COUNT: count} if count and score is not None else {}
+        lines.append(json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values}) + "\n")
+    run.metrics.write_text("".join(lines))
+    verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
+    assert expected in verdict.headline
+
+
+def test_a_rising_reward_alone_is_no_learning(tmp_path: Path) -> None:
+    lines = [
+        {"step": s, "cycle": 1, "attempt": 1, "unix_s": 1.0 * s, "values": {"solve-deduction/reward_mean": s / 100}} for s in range(1, 90)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
+    assert "Not known" in verdict.headline and any("probe" in line for line in verdict.advice)
+
+
+def test_difficulty_shares_add_up(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=100)
+    stats = read_task_stats(run.root, 2)
+    columns, shares = difficulty_shares(stats)
+    assert columns[0][0] == 1 and columns[-1][1] == 100 and len(columns) <= 48
+    assert all(len(column) == len(BINS) and sum(column) == pytest.approx(1.0) for column in shares)
+    assert stats.count == 300 == sum(stats.by_type.values())
+    assert all(len(tasks) == 2 for tasks in stats.samples.values())
+
+
+def test_two_runs_on_one_page(tmp_path: Path) -> None:
+    for index in range(2):
+        run = write_synthetic_run(tmp_path / f"run{index}", steps=60, seed=index)
+    with open(run.config, "a", encoding="utf-8") as file:
+        file.write("extra: 1\n")
+    page = write_comparison([tmp_path / "run0", tmp_path / "run1"], tmp_path / "c.html").read_text(encoding="utf-8")
+    _outline(page)
+    assert "run0" in page and "run1" in page
+    summaries = [read_summary(tmp_path / f"run{index}") for index in range(2)]
+    assert config_differences(summaries) == [("extra", ["–", "1"]), ("seed", ["0", "1"])]
+
+
+def test_long_transcripts_are_cut_and_many_are_spread() -> None:
+    assert cut("a" * 10, 10) == "a" * 10
+    assert "80 characters left out" in cut("a" * 100, 20)
+    many = [Transcript(step, 1, "solve-deduction", "right", "", 1.0, "", "", "") for step in range(5000)]
+    shown = spread(many, MAX_SHOWN)
+    assert len(shown) == MAX_SHOWN and shown[-1] is many[-1] and len({item.step for item in shown}) == MAX_SHOWN
+
+
+def test_sample_tasks_setting_is_obeyed(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=30)
+    page = write_report(run.root, ReportConfig(sample_tasks=1)).read_text(encoding="utf-8")
+    assert page.count("<article") == 3
+
+
+def test_the_command(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=10)
+    command = [sys.executable, str(ROOT / "scripts" / "report.py")]
+    done = subprocess.run([*command, str(run.root)], capture_output=True, text=True, timeout=60, check=True)
+    assert "report.html" in done.stdout and run.report.exists()
+    both = subprocess.run(
+        [*command, str(run.root), str(run.root), "--output", str(tmp_path / "c.html")], capture_output=True, timeout=60, check=True
+    )
+    assert both.returncode == 0 and (tmp_path / "c.html").exists()
+    wrong = subprocess.run([*command, str(tmp_path / "x")], capture_output=True, text=True, timeout=60, check=False)
+    assert wrong.returncode == 2 and "is no directory" in wrong.stderr and "Traceback" not in wrong.stderr

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from synthetic_run import write_synthetic_run
+
+from azr.config.report import ReportConfig
+from azr.errors import DataError
+from azr.files import write_json_atomic
+from azr.processes import ProcessId
+from azr.report.live import LiveView
+from azr.report.screen import render
+from azr.report.summary import Status, read_summary
+from azr.rundir import RunDir
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _screen(root: Path, width: int = 80) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, record=True)
+    console.print(render(read_summary(root), width))
+    return console.export_text().rstrip("\n").split("\n")
+
+
+def _heartbeat(run: RunDir, age_s: float, pid: int) -> None:
+    beat = {
+        "unix_s": time.time() - age_s,
+        "pid": pid,
+        "cycle": 1,
+        "attempt": 1,
+        "step": 3,
+        "phase": "execute",
+        "phase_since_unix_s": time.time() - age_s - 4,
+    }
+    write_json_atomic(run.heartbeat, beat)
+
+
+def test_the_screen_is_80_columns_and_keeps_its_height(tmp_path: Path) -> None:
+    heights = set()
+    for name, steps in (("empty", 0), ("young", 1), ("old", 90)):
+        root = tmp_path / name
+        if steps:
+            write_synthetic_run(root, steps=steps, finished=False)
+        else:
+            root.mkdir()
+        lines = _screen(root)
+        assert {len(line) for line in lines} == {80}
+        heights.add(len(lines))
+    assert len(heights) == 1
+
+
+def test_the_screen_shows_what_matters(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run", steps=90)
+    text = "\n".join(_screen(tmp_path / "run"))
+    for word in (
+        "finished",
+        "step 90/120",
+        "generate",
+        "update",
+        "propose-abduction",
+        "solve-induction",
+        "tasks",
+        "rejected",
+        "probe",
+        "RSS",
+        "crash",
+    ):
+        assert word in text, word
+
+
+def test_texts_from_files_are_no_markup(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=5)
+    run.incidents.write_text(json.dumps({"unix_s": 1.0, "kind": "[bold]x[/bold]", "cause": "[/] \x1b[31m", "action": "a\nb"}) + "\n")
+    lines = _screen(tmp_path / "run")
+    assert any("[bold]x[/bold]" in line for line in lines)
+    assert not any("\x1b[31m" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("state", "age_s", "alive", "expected"),
+    [
+        ("TRAIN", 1, True, Status.RUNNING),
+        ("TRAIN", 1, False, Status.INTERRUPTED),
+        ("TRAIN", 4000, True, Status.INTERRUPTED),
+        ("DONE", 4000, False, Status.FINISHED),
+        ("FAILED", 4000, False, Status.FAILED),
+    ],
+)
+def test_status(tmp_path: Path, state: str, age_s: float, alive: bool, expected: Status) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=5)
+    write_json_atomic(run.state, {"state": state, "cycle": 1, "driver": None})
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    _heartbeat(run, age_s, os.getpid() if alive else child.pid)
+    assert read_summary(run.root).status is expected
+
+
+def test_a_living_driver_means_running_even_without_a_heartbeat(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=5)
+    me = ProcessId.of(os.getpid())
+    assert me is not None
+    driver = {"pid": me.pid, "start_ticks": me.start_ticks, "boot_id": me.boot_id, "name": me.name}
+    write_json_atomic(run.state, {"state": "CONSOLIDATE", "cycle": 1, "driver": driver})
+    assert read_summary(run.root).status is Status.RUNNING
+    write_json_atomic(run.state, {"state": "CONSOLIDATE", "cycle": 1, "driver": driver | {"boot_id": "another machine"}})
+    assert read_summary(run.root).status is Status.INTERRUPTED
+
+
+def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=3, undone=False, finished=False)
+    out = io.StringIO()
+    with LiveView(run.root, ReportConfig(refresh_s=0.2), Console(file=out, width=80)) as view:
+        assert view.plain
+        view.update(force=True)
+        with open(run.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": 4, "cycle": 1, "attempt": 1, "unix_s": 9.0, "values": {"data/accepted": 2}}) + "\n")
+        view.update(force=True)
+        view.say("a [word]")
+    lines = out.getvalue().splitlines()
+    assert sum("step 3/60" in line for line in lines) == 1
+    assert sum("step 4/60" in line for line in lines) == 1
+    assert "a [word]" in lines
+    assert "\x1b" not in out.getvalue()
+
+
+def test_no_color_gives_plain_lines_in_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    (tmp_path / "run").mkdir()
+    assert not LiveView(tmp_path / "run", ReportConfig(), console).plain
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert LiveView(tmp_path / "run", ReportConfig(), console).plain
+
+
+def test_a_terminal_gets_a_screen_that_is_redrawn_in_place(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=3)
+    out = io.StringIO()
+    with LiveView(run.root, ReportConfig(), Console(file=out, force_terminal=True, width=80, height=50, color_system="standard")) as view:
+        view.update(force=True)
+    assert re.search(r"\x1b\[\d*A", out.getvalue()), "the cursor goes up before a redraw"
+
+
+def test_watch_ends_with_the_run_and_names_a_missing_directory(tmp_path: Path) -> None:
+    write_synthetic_run(tmp_path / "run", steps=3, finished=True)
+    watch = [sys.executable, str(ROOT / "scripts" / "watch.py")]
+    done = subprocess.run([*watch, str(tmp_path / "run")], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "finished" in done.stdout
+    missing = subprocess.run([*watch, str(tmp_path / "nothing")], capture_output=True, text=True, timeout=60, check=False)
+    assert missing.returncode == 2 and "is no directory" in missing.stderr and "Traceback" not in missing.stderr
+    with pytest.raises(DataError):
+        read_summary(tmp_path / "nothing")
