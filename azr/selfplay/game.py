@@ -43,10 +43,12 @@ SHARED_SOURCES = ("seed", "identity", "seeding", "user")
 class SelfPlay:
     """Single owner of all self-play state; not thread-safe."""
 
-    def __init__(self, config: SelfPlayConfig, seed: int) -> None:
+    def __init__(self, config: SelfPlayConfig, seed: int, seed_offset: int = 0) -> None:
         config.validate()
         self.config = config
         self.seed = seed
+        self.seed_offset = seed_offset
+        """Shifts what is drawn, without being part of the saved state: a retry after a rollback takes another path."""
         self.task_types = tuple(TaskType(name) for name in config.task_types)
         self.buffers = {kind: TaskBuffer(config.buffer_capacity, config.mastered_visits) for kind in TaskType}
         self.types = TypeCounts()
@@ -104,7 +106,7 @@ class SelfPlay:
         Raises:
             ConfigError: not even a prompt without references, or the identity task, fits.
         """
-        rng = np.random.default_rng([self.seed, 1, step])
+        rng = np.random.default_rng([self.seed + self.seed_offset, 1, step])
         self._plan_metrics = {"plan/dropped_propose_prompts": 0.0, "plan/dropped_solve_prompts": 0.0, "plan/repeated_solve_rows": 0.0}
         proposes = self.config.train_propose and step > self.config.solve_only_steps
         rows: list[PromptRow] = []
@@ -270,16 +272,15 @@ class SelfPlay:
             self.totals["accepted"] += 1
             if outcome.samples and outcome.accuracy is not None:
                 self.buffers[task.task_type].record_use(task.task_id, outcome.accuracy, len(outcome.samples), step)
-        found["data/accepted"] = len(accepted)
+        found["data/accepted"] = float(len(accepted))
         valid = found.get("data/valid", 0.0)
         if valid:
             found["data/novelty"] = len(accepted) / valid
-        found["data/duplicates"] = refused["duplicate"] + refused["duplicate_renamed"]
+        found["data/duplicates"] = float(refused["duplicate"] + refused["duplicate_renamed"])
         found |= {f"data/rejected/{reason}": float(count) for reason, count in refused.items()}
         for kind in TaskType:
-            count = sum(task.task_type is kind for task in accepted)
             if kind in self.task_types:
-                found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = count
+                found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(sum(task.task_type is kind for task in accepted))
         self._metrics = found
         return accepted
 

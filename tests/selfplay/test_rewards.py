@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import pytest
+
+from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
+from azr.errors import ConfigError
+from azr.selfplay.rewards import induction_score, learnability, propose_reward, solve_reward
+
+CODE, PAPER = SelfPlayConfig(), SelfPlayConfig(variant="paper")
+
+
+def test_learnability():
+    assert [learnability(share / 8) for share in (0, 1, 4, 8)] == [0, 0.875, 0.5, 0]
+    assert learnability(0.0, "inverse") == 1
+
+
+def test_proposer_reward_set_of_eight_samples():
+    rewards = {propose_reward(True, share / 8, CODE) for share in range(9)} | {
+        propose_reward(False, 0.5, CODE),
+        propose_reward(True, None, CODE),
+    }
+    assert rewards == {-1.0, -0.5, *(share / 8 for share in range(1, 8))}
+    assert propose_reward(True, 0.0, PAPER) == propose_reward(True, 1.0, PAPER) == 0
+    assert propose_reward(True, 0.0, replace(PAPER, extremes=-0.25)) == -0.25
+    assert propose_reward(True, 0.0, replace(CODE, learnability="inverse")) == 1
+
+
+def test_format_reward_can_be_off():
+    assert propose_reward(False, 0.5, replace(CODE, format_reward=False)) == 0.5
+    assert solve_reward(False, 1.0, replace(CODE, format_reward=False)) == 1
+    assert solve_reward(False, 1.0, CODE) == -1
+
+
+def test_solver_reward():
+    assert [solve_reward(True, score, CODE) for score in (0, 0.4, 1)] == [-0.5, 0.4, 1]
+
+
+@pytest.mark.parametrize(("how", "expected"), [("binary", [0, 0, 1]), ("accuracy", [0, 0.5, 1]), ("if_one", [0, 1, 1])])
+def test_induction_score(how, expected):
+    assert [induction_score(right, how) for right in ([False, False], [True, False], [True, True])] == expected
+
+
+@pytest.mark.parametrize(("how", "expected"), [("sum", 1.0), ("multiply", 0.03), ("sum_multiply", 0.56), ("multiply_sum", 0.25)])
+def test_intrinsic_combinations(how, expected):
+    config = replace(CODE, intrinsic=IntrinsicConfig(combine=how))
+    assert propose_reward(True, 0.5, config, {"complexity": 0.2, "halstead": 0.3}) == pytest.approx(expected)
+
+
+def test_variant_switches_everything_and_keys_override():
+    assert (CODE.extreme_reward, CODE.advantage_mode, CODE.solves_same_step) == (-0.5, "token", False)
+    assert (PAPER.extreme_reward, PAPER.advantage_mode, PAPER.solves_same_step) == (0.0, "sequence", True)
+    assert replace(PAPER, solve_timing="next_step", advantage="token").solves_same_step is False
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"variant": "papre"},
+        {"task_types": ["induction"]},
+        {"task_types": ["abduction", "abduction"]},
+        {"batch_size": 0},
+        {"num_inputs": 1},
+        {"advantage": "group"},
+        {"composite_start_step": 1, "references": 2},
+        {"buffer_capacity": 3},
+        {"intrinsic": IntrinsicConfig(combine="average")},
+        {"intrinsic": IntrinsicConfig(complexity=-1)},
+    ],
+)
+def test_contradictions_are_refused_by_name(changes):
+    with pytest.raises(ConfigError) as error:
+        replace(CODE, **changes).validate()
+    assert "selfplay." in str(error.value)
