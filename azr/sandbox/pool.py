@@ -399,10 +399,9 @@ class Dispatcher:
             different = next((text for text in map(disagreement, ticket.runs[0], calls) if text), "")
         if ticket.shared and (failed or different):
             # whatever is odd about a shared run is judged again in a process of its own
-            ticket.runs.clear()
-            ticket.seeds.clear()
-            ticket.shared, ticket.alone = False, True
-            self.fresh.append(ticket)
+            if not calls[0].reason.startswith("not run") or not calls[-1].reason.startswith("not run"):
+                ticket.alone = True
+            self.again(ticket)
             return
         if different:
             self.deliver(ticket, tuple(map(merge, ticket.runs[0], calls)))
@@ -414,6 +413,13 @@ class Dispatcher:
             self.backlog[target].append(ticket)
             return
         self.finish(ticket, calls if len(ticket.runs) == 1 else ticket.runs[0])
+
+    def again(self, ticket: _Ticket) -> None:
+        """Forgets the runs of a job and starts anew."""
+        ticket.runs.clear()
+        ticket.seeds.clear()
+        ticket.shared = False
+        self.fresh.append(ticket)
 
     def needed(self, ticket: _Ticket, failed: bool) -> int:
         """How many hash seeds must have run it, given what is known."""
@@ -432,10 +438,8 @@ class Dispatcher:
             first = next(index for index, call in enumerate(calls) if call.reason.startswith("not run"))
             ticket.done += calls[:first]
             ticket.offset += first
-            ticket.runs.clear()
-            ticket.seeds.clear()
-            ticket.alone, ticket.shared = True, False
-            self.fresh.append(ticket)
+            ticket.alone = True
+            self.again(ticket)
             return
         self.deliver(ticket, ticket.done + calls)
 
@@ -477,10 +481,7 @@ class Dispatcher:
                 call = CallResult(Status.KILLED, reason=f"the sandbox's own process died or hung {MAX_ATTEMPTS} times while it ran this")
                 self.deliver(ticket, ticket.done + tuple([call] * max(1, len(ticket.job.inputs) - ticket.offset)))
             else:
-                ticket.runs.clear()
-                ticket.seeds.clear()
-                ticket.shared = False
-                self.fresh.append(ticket)
+                self.again(ticket)
 
 
 def merge(left: CallResult, right: CallResult) -> CallResult:

@@ -20,9 +20,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, NoReturn
 
-from azr.sandbox import confine, frames, policy, program, screen
+from azr.sandbox import confine, fingerprint, frames, policy, program, screen
 from azr.sandbox.program import Program
 
 JOB_HEADER = struct.Struct("<QBBBBBdd III")
@@ -35,6 +36,8 @@ QUIET_S = 0.02
 """A new child's pipe is only watched for its end this long: most programs end sooner, and cost one wake-up."""
 WALL_STRETCH = 4
 """A program past its wall limit that still gets CPU time may go on up to this multiple."""
+TOGETHER_CPU_S = 0.25
+"""CPU limit of programs that share a process: one that needs more is run again in its own, under its own limit."""
 PROGRESS_WINDOW_S = 1.0
 PROGRESS_SHARE = 0.05
 _COMMANDS, _RESULTS = 3, 4
@@ -82,6 +85,7 @@ class Zygote:
         self.slots: int = options["slots"]
         self.modules, self.evaluate_modules = policy.load_modules()
         self.clock_slots = policy.stop_clock()
+        self.fingerprint: fingerprint.Fingerprint | None = None
         self.filters: tuple[confine.Filter, confine.Filter] | None = None
         self.pending: deque[tuple[list[Program], list[int]]] = deque()
         self.children: dict[int, Child] = {}
@@ -144,7 +148,7 @@ class Zygote:
     def warm_up(self) -> None:
         for code, arguments in WARM_UP:
             warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, 2.0, 6.0, 1024, 256, 65536)
-            screen.harmless(code)
+            screen.examine(code)
             program.execute(warm, 0, self.modules, len)
 
     # ---------------------------------------------------------------------------------------------- serving
@@ -202,8 +206,8 @@ class Zygote:
         for item in programs:
             found = 0
             if item.screen:
-                found = screen.examine(item.code, item.entry)
-            if item.may_batch and (not item.screen or found & screen.HARMLESS):
+                found = screen.examine(item.code)
+            if item.may_batch and self.fingerprint and (not item.screen or found & screen.HARMLESS):
                 together.append(item)
                 flags.append(found | screen.HARMLESS)
             else:
@@ -241,11 +245,22 @@ class Zygote:
                 os._exit(1)
             send = writer(pipe)
             modules = self.evaluate_modules if evaluate else self.modules
-            for index, item in enumerate(programs):
-                program.execute(item, index, modules, send)
+            if len(programs) == 1:
+                program.execute(programs[0], 0, modules, send)
+            else:
+                self._run_together(programs, modules, send)
             code = 0
         finally:
             os._exit(code)
+
+    def _run_together(self, programs: list[Program], modules: dict[str, ModuleType], send: Callable[[bytes], object]) -> None:
+        """Ends at the first program that changed the process: it and those after it are then run again."""
+        for index, item in enumerate(programs):
+            said: list[bytes] = []
+            program.execute(item, index, modules, said.append)
+            if self.fingerprint is None or self.fingerprint.changed():
+                return
+            send(b"".join(said))
 
     def _read(self, child: Child) -> None:
         while True:
@@ -289,8 +304,9 @@ class Zygote:
         if child.pipe not in self.children:
             return
         limits = child.programs[0]
+        alone = len(child.programs) == 1
         cpu_s = self._cpu_s(child)
-        cpu_left_s = limits.cpu_s - (cpu_s - child.call_cpu_s)
+        cpu_left_s = (limits.cpu_s if alone else min(TOGETHER_CPU_S, limits.cpu_s)) - (cpu_s - child.call_cpu_s)
         wall_s = now - child.call_started_s
         if cpu_left_s <= 0:
             self._finish(child, CPU_LIMIT)
@@ -457,6 +473,8 @@ def main() -> NoReturn:
     zygote.warm_up()
     layers = zygote.confine()
     options["layers"] = layers
+    if fingerprint.works():
+        zygote.fingerprint = fingerprint.Fingerprint(zygote.modules)
     hello = {
         "layers": layers,
         "probes": zygote.run_probes(),
