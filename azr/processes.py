@@ -185,7 +185,7 @@ def end_processes(registry: Registry, *, grace_s: float, limit_s: float = 30.0) 
     deadline = time.monotonic() + limit_s
     while (living := registry.living()) and time.monotonic() < deadline:
         _signal_all(living, signal.SIGKILL)
-        time.sleep(0.05)
+        time.sleep(0.02)
     return living
 
 

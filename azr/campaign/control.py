@@ -22,7 +22,7 @@ from azr.files import read_json, write_json_atomic
 from azr.processes import ProcessId
 from azr.rundir import RunDir
 
-LOCK_WAIT_S = 10.0
+LOCK_WAIT_S = 5.0
 
 
 class Control(str, Enum):

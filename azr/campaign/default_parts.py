@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
-from typing import Any
 
-from azr.campaign.parts import CampaignParts, Progress
+from azr.campaign.parts import CampaignParts, Progress, Report
 from azr.campaign.progress import BarProgress
+from azr.config import Config
 from azr.rundir import RunDir
 
 
@@ -15,16 +15,16 @@ def default_parts() -> CampaignParts:
     return CampaignParts(consolidate=_consolidate, merge=_merge, judges=(), progress=_progress)
 
 
-def _consolidate(run: RunDir, cycle: int, config: Config) -> Any:
+def _consolidate(run: RunDir, cycle: int, config: Config) -> Report:
     from azr.data import consolidate
 
-    return consolidate(run, cycle, config)
+    return consolidate(run, cycle, config.data, config.sandbox)
 
 
-def _merge(run: RunDir, cycle: int, config: Config) -> Any:
+def _merge(run: RunDir, cycle: int, config: Config) -> Report:
     from azr.data import merge
 
-    return merge(run, cycle, config)
+    return merge(run, cycle, config.data, config.sandbox)
 
 
 def _progress(run: RunDir, config: Config) -> AbstractContextManager[Progress]:

@@ -18,7 +18,7 @@ from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
 from azr.campaign.parts import CampaignParts
 from azr.campaign.recovery import close_campaign, open_campaign
-from azr.campaign.rollback import roll_back
+from azr.campaign.rollback import discard_after, roll_back
 from azr.campaign.signals import StopSignals
 from azr.campaign.state import CampaignState, State, latest_attempt
 from azr.campaign.supervise import AttemptEnd, EndKind, StopReason, request_for, supervise
@@ -86,6 +86,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
 def _run(ctx: Context) -> int:
     """Steps through the states until an end; every end is written into the state."""
     try:
+        ctx.take_budget_request()
         _leave_final_state(ctx)
         while ctx.state.state not in (State.DONE, State.FAILED):
             if ctx.stop_asked():
@@ -152,7 +153,8 @@ def reason_to_end(ctx: Context) -> str:
 
 def _consolidate(ctx: Context) -> None:
     ctx.save(sentence=f"Consolidating the data of cycle {ctx.state.cycle}.")
-    ctx.parts.consolidate(ctx.run, ctx.state.cycle, ctx.config)
+    report = ctx.parts.consolidate(ctx.run, ctx.state.cycle, ctx.config)
+    ctx.say(f"Cycle {ctx.state.cycle} starts from {report.sentence}.")
     first = ctx.state.step + 1
     ctx.save(
         state=State.TRAIN,
@@ -186,7 +188,7 @@ def _train(ctx: Context) -> None:
     end = supervise(ctx, request)
     saved = list_checkpoints(ctx.run)
     ctx.save(attempt_open=False, step=saved[-1].step if saved else 0)
-    _after_attempt(ctx, end, progressed=ctx.state.step > resume_step)
+    _after_attempt(ctx, end, resume_step)
 
 
 def _make_room(ctx: Context) -> None:
@@ -206,19 +208,23 @@ def _require_space(ctx: Context, keep_last: int) -> None:
     require_disk_space(ctx.run, keep_last=keep_last, margin_gib=config.disk_margin_gib, expected_gib=config.expected_checkpoint_gib)
 
 
-def _after_attempt(ctx: Context, end: AttemptEnd, *, progressed: bool) -> None:
-    if progressed:
+def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
+    if ctx.state.step > resume_step and end.trusted:
         ctx.note(restarts_in_row=0)
     if end.kind is EndKind.HOPELESS:
         raise _Failed(end.sentence)
     if end.kind is EndKind.UNHEALTHY and end.judgement is not None:
         if not roll_back(ctx, end.judgement):
             _end_cycle(ctx, CycleEnd.FAILED, end.sentence)
+    elif end.kind is EndKind.FINISHED and end.judgement is not None:
+        _end_cycle(ctx, CycleEnd.STAGNATION, end.judgement.sentence)  # its last steps came before the request to stop
     elif end.kind is EndKind.CRASHED:
+        if not end.trusted:
+            discard_after(ctx, resume_step)
         _restart_later(ctx, end.sentence)
     elif end.kind is EndKind.STOPPED:
         _after_stop(ctx, end)
-    # FINISHED: the next look at the checkpoints ends the cycle.
+    # FINISHED otherwise: the next look at the checkpoints ends the cycle.
 
 
 def _after_stop(ctx: Context, end: AttemptEnd) -> None:
@@ -264,7 +270,8 @@ def _end_cycle(ctx: Context, end: CycleEnd, sentence: str) -> None:
 
 def _merge(ctx: Context) -> None:
     ctx.save(sentence=f"Merging the tasks of cycle {ctx.state.cycle} into the pool.")
-    ctx.parts.merge(ctx.run, ctx.state.cycle, ctx.config)
+    report = ctx.parts.merge(ctx.run, ctx.state.cycle, ctx.config)
+    ctx.say(f"{report.sentence}.")
     state = ctx.state
     if state.ending_failed:
         ctx.save(state=State.FAILED, failed_in=State.MERGE, sentence=state.ending)

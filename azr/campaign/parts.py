@@ -65,7 +65,14 @@ class Progress(Protocol):
     def say(self, text: str) -> None: ...
 
 
-DataStep = Callable[[RunDir, int, Config], Any]
+class Report(Protocol):
+    """What a data step did, in a sentence with its counts."""
+
+    @property
+    def sentence(self) -> str: ...
+
+
+DataStep = Callable[[RunDir, int, Config], Report]
 """``consolidate`` or ``merge``: (run, cycle, config) -> report. Idempotent and atomic."""
 Judge = Callable[[Sequence[MetricsRecord], Sequence[Sample], Config], Judgement]
 """(records that count, samples of this attempt, config) -> judgement."""

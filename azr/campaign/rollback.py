@@ -28,14 +28,26 @@ def roll_back(ctx: Context, judgement: Judgement) -> bool:
         learning_rate_scale=scale,
         sentence=f"Rolling back to step {target}: {judgement.sentence}",
     )
-    rejected = reject_checkpoints_after(ctx.run, target)
-    ctx.save(rollback_to=None, step=target, trained_step=target)
+    rejected = _take_out(ctx, target)
     where = f"the checkpoint of step {target}" if target else "the model's own weights"
     out = f" {len(rejected)} later checkpoints are out of use." if rejected else ""
-    if retry:
-        ctx.incident("rollback", judgement.sentence, f"Going on from {where} at {scale:g} of the learning rate.{out}")
-    else:
-        ctx.incident(
-            "rollback", judgement.sentence, f"It is the rollback number {state.rollbacks + 1}, so the campaign stops at {where}.{out}"
-        )
+    action = f"Going on from {where} at {scale:g} of the learning rate.{out}"
+    if not retry:
+        action = f"The budget of {ctx.campaign.max_rollbacks} rollbacks is used up: the campaign stops at {where}.{out}"
+    ctx.incident("rollback", judgement.sentence, action)
     return retry
+
+
+def discard_after(ctx: Context, step: int) -> None:
+    """Takes out of use what an attempt saved that did not restore what it should have."""
+    ctx.save(rollback_to=step)
+    rejected = _take_out(ctx, step)
+    if rejected:
+        shown = ", ".join(str(number) for number in sorted(rejected))
+        ctx.incident("discard", f"The checkpoints of steps {shown} come from an attempt that cannot be trusted.", "They are out of use.")
+
+
+def _take_out(ctx: Context, step: int) -> list[int]:
+    rejected = reject_checkpoints_after(ctx.run, step)
+    ctx.save(rollback_to=None, step=step, trained_step=step)
+    return rejected

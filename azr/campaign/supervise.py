@@ -73,6 +73,8 @@ class AttemptEnd:
     sentence: str
     stop: StopReason | None = None
     judgement: Judgement | None = None
+    trusted: bool = True
+    """False: what it saved is not to be used, because it did not begin where it should have."""
 
 
 def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
@@ -211,7 +213,7 @@ class _Watch:
 
     def _judged(self) -> AttemptEnd | None:
         if self.wrong_start:
-            return AttemptEnd(EndKind.CRASHED, f"{self.wrong_start} Resuming did not restore what the checkpoint holds.")
+            return AttemptEnd(EndKind.CRASHED, f"{self.wrong_start} Resuming did not restore what the checkpoint holds.", trusted=False)
         if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         return None
@@ -239,7 +241,7 @@ class _Watch:
         if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         if self.wrong_start:
-            return AttemptEnd(EndKind.CRASHED, self.wrong_start)
+            return AttemptEnd(EndKind.CRASHED, self.wrong_start, trusted=False)
         if result.outcome is Outcome.FAILED:
             return AttemptEnd(EndKind.CRASHED if result.retry else EndKind.HOPELESS, f"The trainer gave up: {result.reason}")
         saved = [item.step for item in list_checkpoints(self.ctx.run)][-1:]
@@ -249,7 +251,7 @@ class _Watch:
                 return AttemptEnd(
                     EndKind.CRASHED, f"The trainer says it finished step {self.request.last_step}, but the newest checkpoint is {found}."
                 )
-            return AttemptEnd(EndKind.FINISHED, result.reason)
+            return AttemptEnd(EndKind.FINISHED, result.reason, judgement=self.judgement)
         if not self.stops:
             return AttemptEnd(EndKind.CRASHED, f"The trainer stopped without being asked: {result.reason}")
         stop = min(self.stops)

@@ -101,8 +101,11 @@ class TrainerProcess:
         path = self.folder / STACKS_FILE
         if pid is not None and any(process.pid == pid for process in living) and path.exists():
             with contextlib.suppress(ProcessLookupError, PermissionError):
+                size = path.stat().st_size
                 os.kill(pid, signal.SIGUSR1)
-                time.sleep(STACK_WAIT_S)
+                deadline_s = time.monotonic() + STACK_WAIT_S
+                while path.stat().st_size == size and time.monotonic() < deadline_s:
+                    time.sleep(0.05)
         py_spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
         dumps = []
         if py_spy is not None:
@@ -146,5 +149,5 @@ def end_leftovers(
     found = registry.living()
     deadline_s = time.monotonic() + wait_s
     while registry.living() and time.monotonic() < deadline_s:
-        time.sleep(0.1)
+        time.sleep(0.02)
     return len(found), end_processes(registry, grace_s=grace_s) if found else []

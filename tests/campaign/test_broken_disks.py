@@ -1,0 +1,196 @@
+"""Full disk, read-only file system, truncated and bit-flipped files, torn lines, jumping clocks: each with a clear message."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from fake_campaign import Driver, command_trainer, fast_config, wait_for
+
+from azr.campaign.incidents import read_incidents
+from azr.campaign.state import State, read_state_file
+from azr.checkpoints import list_checkpoints
+from azr.processes import processes_with_marker
+from azr.protocol import read_metrics
+from azr.rundir import RunDir
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    command_trainer(run)
+    return run
+
+
+def text_of_log(run: RunDir) -> str:
+    return (run.root / "driver.log").read_text()
+
+
+def stopped_midway(run: RunDir, steps: int = 4) -> None:
+    """A campaign whose driver was killed after ``steps`` steps, with two checkpoints on disk."""
+    command_trainer(run, step_s=0.05)
+    driver = Driver(run, fast_config(steps_per_cycle=8))
+    wait_for(lambda: len(list_checkpoints(run)) >= 2 and len(read_metrics(run)) >= steps)
+    driver.kill()
+    state = read_state_file(run.state)
+    wait_for(lambda: not processes_with_marker(f"{state.run_id}/"))
+    command_trainer(run)
+
+
+def failing_from(number: int, code: int):
+    """In the driver's process: every file system change from the n-th on fails, as on a disk that filled up."""
+
+    def break_it() -> None:
+        done = 0
+        for name in ("fsync", "replace", "link"):
+            real = getattr(os, name)
+
+            def broken(*args, real=real, **kwargs):
+                nonlocal done
+                done += 1
+                if done >= number:
+                    raise OSError(code, os.strerror(code))
+                return real(*args, **kwargs)
+
+            setattr(os, name, broken)
+
+    return break_it
+
+
+@pytest.mark.parametrize("number", [1, 4, 9, 14, 20, 26, 33, 41])
+def test_a_disk_that_fills_up_stops_the_driver_with_a_sentence_and_nothing_is_lost(run: RunDir, number: int) -> None:
+    broken = Driver(run, fast_config(), before=failing_from(number, errno.ENOSPC))
+    assert broken.wait() == 1
+    assert "is full" in text_of_log(run) and "Free some space" in text_of_log(run) and "Traceback" not in text_of_log(run)
+    with contextlib.suppress(FileNotFoundError):
+        assert not processes_with_marker(f"{read_state_file(run.state).run_id}/"), "its trainer was ended"
+    assert Driver(run, fast_config()).wait() == 0
+    assert read_state_file(run.state).state is State.DONE and [record.step for record in read_metrics(run)] == list(range(1, 9))
+
+
+def test_too_little_disk_is_said_before_anything_starts(run: RunDir) -> None:
+    assert Driver(run, fast_config(disk_margin_gib=1e6)).wait() == 1
+    state = read_state_file(run.state)
+    assert state.state is State.FAILED and "GiB free, but" in state.sentence and "campaign.keep_last" in state.sentence
+    assert not (run.cycle(1) / "attempts").exists()
+    assert Driver(run, fast_config()).wait() == 0
+
+
+def test_disk_that_runs_low_during_training_stops_with_a_checkpoint(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    command_trainer(run, step_s=0.05)
+
+    def shrink() -> None:
+        import shutil
+
+        import azr.checkpoints
+
+        real, began = shutil.disk_usage, time.monotonic()
+
+        def usage(path):
+            total, used, free = real(path)
+            return type(real(path))(total, used, free if time.monotonic() - began < 1.0 else 1000)
+
+        azr.checkpoints.shutil.disk_usage = usage
+
+    assert Driver(run, fast_config(steps_per_cycle=1000, sample_s=0.05), before=shrink).wait() == 1
+    state = read_state_file(run.state)
+    assert state.state is State.FAILED and "0.00 GiB free" in state.sentence
+    assert state.step == state.trained_step > 0, "saved before it stopped"
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_read_only_file_system_is_named(run: RunDir, code: int) -> None:
+    assert Driver(run, fast_config(), before=failing_from(1, code)).wait() == 1
+    log = text_of_log(run)
+    assert ("read-only" if code == errno.EROFS else "no permission") in log and "Traceback" not in log
+
+
+def test_a_bit_flipped_checkpoint_is_set_aside_and_the_one_before_is_used(run: RunDir) -> None:
+    stopped_midway(run)
+    older, newest = list_checkpoints(run)[-2:]
+    weights = newest.path / "model" / "weights.bin"
+    data = bytearray(weights.read_bytes())
+    data[500] ^= 1
+    weights.write_bytes(data)
+    assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
+    repairs = " ".join(item["cause"] for item in read_incidents(run))
+    assert f"Set {newest.path.name} aside as damaged" in repairs and "another content than its manifest says" in repairs
+    assert f"Steps {older.step + 1} to" in repairs
+    assert [record.step for record in read_metrics(run)] == list(range(1, 17))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model/weights.bin", "buffer.json"])
+def test_a_truncated_checkpoint_is_set_aside(run: RunDir, name: str) -> None:
+    stopped_midway(run)
+    newest = list_checkpoints(run)[-1]
+    with open(newest.path / name, "r+b") as file:
+        file.truncate(7)
+    assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
+    assert any(f"Set {newest.path.name} aside" in item["cause"] for item in read_incidents(run))
+    assert [record.step for record in read_metrics(run)] == list(range(1, 17))
+
+
+def test_all_checkpoints_damaged_begins_again_and_says_so(run: RunDir) -> None:
+    stopped_midway(run)
+    for checkpoint in list_checkpoints(run):
+        (checkpoint.path / "buffer.json").unlink()
+    assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
+    repairs = [item["cause"] for item in read_incidents(run) if item["kind"] == "repair"]
+    assert sum("aside as damaged" in cause for cause in repairs) >= 2 and any("Steps 1 to" in cause for cause in repairs)
+    assert [record.step for record in read_metrics(run)] == list(range(1, 17))
+
+
+@pytest.mark.parametrize("name", ["latest.json", "heartbeat.json", "request.json", "result.json", "processes.json"])
+def test_small_damaged_files_are_no_obstacle(run: RunDir, name: str) -> None:
+    stopped_midway(run)
+    found = list(run.root.rglob(name))
+    assert found
+    for path in found:
+        path.write_bytes(b'{"step": 1')
+    assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
+    assert [record.step for record in read_metrics(run)] == list(range(1, 17))
+
+
+def test_torn_lines_in_logs_are_dropped(run: RunDir) -> None:
+    stopped_midway(run)
+    for path in (run.metrics, run.incidents, run.shard(1), run.supervision):
+        with open(path, "ab") as file:
+            file.write(b'{"step": 99, "cy')
+    assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
+    assert [record.step for record in read_metrics(run)] == list(range(1, 17))
+
+
+def test_clocks_that_jump_end_nothing(run: RunDir) -> None:
+    """The driver's wall clock jumps by days in both directions, while the trainer's does not."""
+    command_trainer(run, step_s=0.05)
+
+    def jump() -> None:
+        real, calls = time.time, 0
+
+        def jumping() -> float:
+            nonlocal calls
+            calls += 1
+            return real() + (-1) ** calls * 86400 * calls
+
+        time.time = jumping
+
+    assert Driver(run, fast_config(heartbeat_timeout_s=2, first_step_timeout_s=5, min_timeout_s=5), before=jump).wait() == 0
+    assert not [item for item in read_incidents(run) if item["kind"] == "crash"]
+    assert read_state_file(run.state).active_s < 60
+
+
+def test_a_driver_that_was_stopped_for_a_while_does_not_blame_the_trainer(run: RunDir) -> None:
+    """SIGSTOP and SIGCONT, as a suspended laptop or a starved container: the gap is taken off the deadlines (unit: test_deadlines)."""
+    command_trainer(run, step_s=0.1)
+    driver = Driver(run, fast_config(heartbeat_timeout_s=1.0, steps_per_cycle=20, cycles=1))
+    wait_for(lambda: len(read_metrics(run)) >= 1)
+    driver.signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    driver.signal(signal.SIGCONT)
+    assert driver.wait() == 0
+    assert not [item for item in read_incidents(run) if item["kind"] == "crash"]

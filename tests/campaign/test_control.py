@@ -1,0 +1,187 @@
+"""Signals and scripts/control.py on a running campaign: stop, checkpoint, pause, resume, budget; two drivers; a stale lock."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_campaign import ROOT, Driver, command_trainer, fast_config, wait_for
+
+from azr.campaign.control import Control, lock_run, read_requests, request_control
+from azr.campaign.incidents import read_incidents
+from azr.campaign.state import State, read_state_file
+from azr.checkpoints import list_checkpoints
+from azr.processes import processes_with_marker
+from azr.protocol import Phase, read_heartbeat, read_metrics
+from azr.rundir import RunDir
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    command_trainer(run, step_s=0.05, save_every=100)
+    return run
+
+
+def start(run: RunDir, *, steps: int = 2, **config) -> Driver:
+    """A driver with at least ``steps`` steps trained."""
+    driver = Driver(run, fast_config(**({"steps_per_cycle": 400, "cycles": 1} | config)))
+    wait_for(lambda: len(read_metrics(run)) >= steps)
+    return driver
+
+
+def assert_nothing_left(run: RunDir) -> None:
+    assert not processes_with_marker(f"{read_state_file(run.state).run_id}/")
+
+
+def control(run: RunDir, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "control.py"), str(run.root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_saves_and_ends_and_the_same_command_goes_on(run: RunDir, number: int) -> None:
+    driver = start(run)
+    driver.signal(number)
+    assert driver.wait() == 0
+    state = read_state_file(run.state)
+    assert state.state is State.TRAIN and state.driver is None and state.step == state.trained_step >= 2
+    assert list_checkpoints(run)[-1].step == state.step
+    assert_nothing_left(run)
+    again = start(run, steps=state.step + 2)
+    assert [record.step for record in read_metrics(run)][: state.step + 2] == list(range(1, state.step + 3))
+    again.signal(number)
+    assert again.wait() == 0
+
+
+def test_ctrl_c_twice_ends_at_once_without_a_trace(run: RunDir) -> None:
+    command_trainer(run, step_s=5.0)
+    driver = Driver(run, fast_config())
+    wait_for(lambda: (beat := read_heartbeat(run)) is not None and beat.phase is Phase.GENERATE)
+    driver.signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert driver.poll() is None, "the first waits for the step"
+    driver.signal(signal.SIGINT)
+    began = time.monotonic()
+    assert driver.wait() == 130
+    assert time.monotonic() - began < 4.5, "it did not wait for the step"
+    assert read_state_file(run.state).driver is None
+    assert_nothing_left(run)
+
+
+def test_sigterm_during_a_save_ends_cleanly(run: RunDir) -> None:
+    command_trainer(run, step_s=0.01, save_every=2, save_s=0.4)
+    driver = Driver(run, fast_config(steps_per_cycle=400))
+    wait_for(lambda: (beat := read_heartbeat(run)) is not None and beat.phase is Phase.SAVE)
+    driver.signal(signal.SIGTERM)
+    assert driver.wait() == 0
+    assert read_state_file(run.state).step >= 2
+    assert not list(run.checkpoints.glob(".tmp-*"))
+
+
+def test_sigterm_to_the_trainer_during_a_save_costs_only_that_save(run: RunDir) -> None:
+    command_trainer(run, step_s=0.01, save_every=2, save_s=0.3)
+    driver = Driver(run, fast_config())
+    wait_for(lambda: (beat := read_heartbeat(run)) is not None and beat.phase is Phase.SAVE and beat.step == 4)
+    import os
+
+    beat = read_heartbeat(run)
+    assert beat is not None
+    os.kill(beat.pid, signal.SIGTERM)
+    assert driver.wait() == 0
+    crash = [item for item in read_incidents(run) if item["kind"] == "crash"]
+    assert len(crash) == 1 and "SIGTERM" in crash[0]["cause"] and "from step 2" in crash[0]["action"]
+    assert [record.step for record in read_metrics(run)] == list(range(1, 9))
+
+
+def test_control_script(run: RunDir) -> None:
+    missing = control(RunDir(run.root / "nowhere"), "stop")
+    assert missing.returncode == 1 and "no state.json" in missing.stderr and "Traceback" not in missing.stderr
+    driver = start(run)
+    assert control(run, "checkpoint").returncode == 0
+    wait_for(lambda: bool(list_checkpoints(run)))
+    assert control(run, "pause").returncode == 0
+    wait_for(lambda: read_state_file(run.state).paused)
+    assert_nothing_left(run)
+    paused_at, used = read_state_file(run.state).step, read_state_file(run.state).active_s
+    time.sleep(0.5)
+    assert "TRAIN" in control(run, "status").stdout
+    assert control(run, "resume").returncode == 0
+    wait_for(lambda: len(read_metrics(run)) >= paused_at + 2)
+    assert read_state_file(run.state).active_s < used + 10
+    assert control(run, "stop").returncode == 0
+    assert driver.wait() == 0
+    kinds = [item["kind"] for item in read_incidents(run)]
+    assert kinds == ["checkpoint", "pause", "resume", "stop"]
+    late = control(run, "stop")
+    assert late.returncode == 1 and "nothing to stop" in late.stderr
+    assert not read_requests(run).stop
+
+
+def test_stop_while_paused_and_a_pause_that_outlives_the_driver(run: RunDir) -> None:
+    driver = start(run)
+    request_control(run, Control.PAUSE)
+    wait_for(lambda: read_state_file(run.state).paused)
+    driver.kill()
+    again = Driver(run, fast_config(steps_per_cycle=400))
+    wait_for(lambda: (driver := read_state_file(run.state).driver) is not None and driver.pid == again.pid)
+    steps = len(read_metrics(run))
+    time.sleep(0.5)
+    assert len(read_metrics(run)) == steps, "a pause holds over a restart"
+    request_control(run, Control.STOP)
+    assert again.wait() == 0
+    assert "while paused" in read_state_file(run.state).sentence
+
+
+def test_time_budget_ends_the_campaign_and_more_time_continues_it(run: RunDir) -> None:
+    driver = start(run)
+    request_control(run, Control.BUDGET, hours=read_state_file(run.state).active_s / 3600)
+    assert driver.wait() == 0
+    state = read_state_file(run.state)
+    assert state.state is State.DONE and "time budget" in state.sentence and state.cycle_end == "budget"
+    assert run.pool_tasks.exists(), "the cycle was merged"
+    request_control(run, Control.BUDGET, hours=1)
+    again = Driver(run, fast_config(steps_per_cycle=3, cycles=2))
+    assert again.wait() == 0
+    after = read_state_file(run.state)
+    assert after.cycle == 2 and after.step == state.step + 3 and after.hours == 1
+
+
+def test_a_second_driver_is_turned_away_with_the_first_ones_number(run: RunDir) -> None:
+    driver = start(run)
+    second = Driver(run, fast_config())
+    assert second.wait() == 71
+    log = (run.root / "driver.log").read_text()
+    assert f"another driver works on {run.root} (process {driver.pid})" in log and "scripts/control.py" in log
+    driver.signal(signal.SIGTERM)
+    assert driver.wait() == 0, "the first was not disturbed"
+
+
+def test_a_stale_lock_file_blocks_nobody(run: RunDir) -> None:
+    driver = start(run)
+    driver.kill()
+    run.lock.touch()
+    lock_run(run).release()
+    again = start(run, steps=len(read_metrics(run)) + 2)
+    again.signal(signal.SIGTERM)
+    assert again.wait() == 0
+
+
+def test_a_terminal_that_goes_away_does_not_end_the_campaign(run: RunDir) -> None:
+    from contextlib import nullcontext
+
+    from fake_campaign import fake_parts
+
+    class Gone:
+        def update(self) -> None:
+            raise OSError(5, "Input/output error")
+
+        def say(self, text: str) -> None:
+            raise BrokenPipeError
+
+    command_trainer(run)
+    assert Driver(run, fast_config(), fake_parts(progress=lambda run, config: nullcontext(Gone()))).wait() == 0

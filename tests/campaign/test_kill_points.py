@@ -1,0 +1,151 @@
+"""kill -9 at random points of the driver, the trainer, or both: nothing lost, nothing twice, no orphan.
+
+Two kinds of points: the n-th change of the file system (exact, before or after the call), and a moment in time. After each kill
+the same command is started again, until the run is done; then everything on disk is checked against everything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fake_campaign import Driver, command_trainer, fast_config
+from fake_trainer import shard_ids
+
+from azr.campaign.incidents import read_incidents
+from azr.campaign.state import State, load_state, read_state_file
+from azr.checkpoints import checkpoint_problems, list_checkpoints
+from azr.errors import RunError
+from azr.files import read_json, read_jsonl
+from azr.processes import processes_with_marker
+from azr.protocol import read_metrics
+from azr.rundir import RunDir
+
+CYCLES, STEPS = 3, 4
+CONFIG = fast_config(cycles=CYCLES, steps_per_cycle=STEPS, max_restarts=1000, max_restarts_without_progress=100, sample_s=0.5)
+KILL_POINTS = 210
+RUNS = 6
+
+
+def state_now(run: RunDir) -> str:
+    with contextlib.suppress(RunError, FileNotFoundError):
+        return read_state_file(run.state).state.value
+    return "START"
+
+
+def kill_everything(run: RunDir, driver: Driver) -> None:
+    """A power cut: driver, trainer and all they started at once."""
+    state, _ = load_state(run)
+    driver.kill()
+    for process in processes_with_marker(f"{state.run_id}/") if state else []:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def one_kill(run: RunDir, dice: random.Random) -> str | None:
+    """Starts the driver, kills something at a random point. Returns the state it struck in; None when the run got done instead."""
+    kind = dice.choices(["driver change", "trainer change", "driver moment", "power cut"], [50, 25, 15, 10])[0]
+    if kind == "trainer change":
+        (run.root / "kill-trainer-at").write_text(str(dice.randint(1, 60)))
+        driver = Driver(run, CONFIG)
+        while (run.root / "kill-trainer-at").exists() and driver.poll() is None:
+            time.sleep(0.005)
+        time.sleep(dice.uniform(0, 0.25))  # the trainer dies on its way; the driver carries on, then dies, too
+        struck = state_now(run)
+        driver.kill()
+    elif kind == "driver change":
+        driver = Driver(run, CONFIG, die_at=dice.randint(1, 120))
+        driver.wait()
+        struck = state_now(run)
+    else:
+        driver = Driver(run, CONFIG)
+        time.sleep(dice.uniform(0, 0.4))
+        struck = state_now(run)
+        if kind == "power cut":
+            kill_everything(run, driver)
+        else:
+            driver.kill()
+    (run.root / "kill-trainer-at").unlink(missing_ok=True)
+    return struck if driver.status == -signal.SIGKILL else None
+
+
+def check_everything(run: RunDir) -> None:
+    state = read_state_file(run.state)
+    assert state.state is State.DONE and state.driver is None and not state.attempt_open
+    last = CYCLES * STEPS
+    assert state.step == last
+
+    # Every step counts once, in order, in the cycle it belongs to.
+    records = read_metrics(run)
+    assert [record.step for record in records] == list(range(1, last + 1))
+    assert [record.cycle for record in records] == [(step - 1) // STEPS + 1 for step in range(1, last + 1)]
+
+    # The newest checkpoint is whole, and its buffer holds each step's tasks once, from the attempt that counts.
+    newest = list_checkpoints(run)[-1]
+    assert newest.step == last and not checkpoint_problems(newest.path)
+    assert read_json(newest.path / "buffer.json") == [
+        task for record in records for task in (f"s{record.step}.0", f"s{record.step}.a{record.attempt}")
+    ]
+
+    # Shards keep what every attempt accepted; all of it is in the pool, nothing twice, nothing from nowhere.
+    pool = Counter(record["task_id"] for record in read_jsonl(run.pool_tasks, strict=True))
+    accepted = {task for cycle in range(1, CYCLES + 1) for task in shard_ids(run, cycle)}
+    assert set(pool) == accepted and set(pool.values()) == {1}
+    for cycle in range(1, CYCLES + 1):
+        for record in read_jsonl(run.shard(cycle)):
+            assert record["lineage"]["cycle"] == cycle and record["lineage"]["attempt"] >= 1
+
+    # Nothing is left: no process, no half-written file.
+    assert not processes_with_marker(f"{state.run_id}/")
+    debris = [path for path in run.root.rglob(".*") if path.name.startswith((".tmp-", ".trash-")) or path.suffix == ".tmp"]
+    assert not debris, debris
+
+
+def test_kill_minus_nine_at_random_points(tmp_path: Path) -> None:
+    struck: Counter[str] = Counter()
+    finished = 0
+    number = 0
+    while sum(struck.values()) < KILL_POINTS:
+        number += 1
+        run = RunDir(tmp_path / f"run{number}")
+        command_trainer(run, step_s=0.002)
+        dice = random.Random(1000 + number)
+        kills = 0
+        while kills < KILL_POINTS // RUNS:
+            state = one_kill(run, dice)
+            if state is None:
+                break
+            struck[state] += 1
+            kills += 1
+        assert Driver(run, CONFIG).wait() == 0, (run.root / "driver.log").read_text()[-3000:]
+        check_everything(run)
+        repairs = [incident for incident in read_incidents(run) if incident["kind"] == "repair"]
+        assert repairs or not kills
+        finished += 1
+    assert struck["START"] and min(struck["CONSOLIDATE"], struck["TRAIN"], struck["MERGE"]) >= 5, struck
+    print(f"{sum(struck.values())} kills in {finished} runs: {dict(struck)}")
+
+
+@pytest.mark.parametrize("torn", ["state.json", "state.previous.json", "both"])
+def test_damaged_state_is_replaced_and_nothing_is_lost(tmp_path: Path, torn: str) -> None:
+    run = RunDir(tmp_path / "run")
+    command_trainer(run, step_s=0.01)
+    driver = Driver(run, CONFIG)
+    while "TRAIN" not in state_now(run) or not list_checkpoints(run):
+        time.sleep(0.005)
+    driver.kill()
+    for name in ["state.json", "state.previous.json"] if torn == "both" else [torn]:
+        data = bytearray((run.root / name).read_bytes())
+        data[len(data) // 2] ^= 4
+        (run.root / name).write_bytes(data if torn == "state.json" else data[: len(data) // 2])
+    assert Driver(run, CONFIG).wait() == 0, (run.root / "driver.log").read_text()
+    state = read_state_file(run.state)
+    assert state.state is State.DONE and state.step == CYCLES * STEPS
+    if torn != "state.previous.json":
+        assert any("checksum" in item["cause"] or "damaged" in item["cause"] for item in read_incidents(run))

@@ -1,0 +1,200 @@
+"""Each way a trainer can go wrong, on command, under the real driver: found, explained, survived or ended cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_campaign import Driver, command_trainer, fast_config, wait_for
+
+from azr.campaign.incidents import read_incidents
+from azr.campaign.state import CampaignState, State, read_state_file
+from azr.checkpoints import list_checkpoints
+from azr.files import read_json
+from azr.processes import processes_with_marker
+from azr.protocol import read_heartbeat, read_metrics
+from azr.rundir import RunDir
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "run")
+
+
+def finish(run: RunDir, *, status: int = 0, faults: Any = (), config: Any = None, step_s: float = 0.01) -> CampaignState:
+    command_trainer(run, faults=list(faults), step_s=step_s)
+    assert Driver(run, fast_config(**(config or {}))).wait() == status, (run.root / "driver.log").read_text()
+    state = read_state_file(run.state)
+    assert state.driver is None
+    assert not processes_with_marker(f"{state.run_id}/")
+    return state
+
+
+def incidents(run: RunDir, kind: str) -> list[dict[str, Any]]:
+    return [item for item in read_incidents(run) if item["kind"] == kind]
+
+
+def assert_all_steps(run: RunDir, last: int = 8) -> None:
+    assert [record.step for record in read_metrics(run)] == list(range(1, last + 1))
+    assert list_checkpoints(run)[-1].step == last
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("crash", "a Ray worker died"),
+        ("kill", "killed by SIGKILL"),
+        ("exit_zero", "status 0 but left no result"),
+        ("half_checkpoint", "killed by SIGKILL"),
+        ("orphan_crash", "killed by SIGKILL"),
+    ],
+)
+def test_a_trainer_that_dies_is_started_again_from_its_last_checkpoint(run: RunDir, kind: str, cause: str) -> None:
+    state = finish(run, faults=[{"kind": kind, "cycle": 1, "attempt": 1, "step": 4 if kind in ("half_checkpoint", "exit_zero") else 3}])
+    assert state.state is State.DONE
+    crash = incidents(run, "crash")
+    assert len(crash) == 1 and cause in crash[0]["cause"], crash
+    assert "Starting again from step" in crash[0]["action"]
+    assert_all_steps(run)
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_ignoring_sigterm", "freeze", "hang_in_save"])
+def test_a_hanging_trainer_is_found_its_stacks_kept_and_it_is_ended(run: RunDir, kind: str) -> None:
+    limits = {"heartbeat_timeout_s": 1.0 if kind == "freeze" else 20, "first_step_timeout_s": 1.5, "min_timeout_s": 1.5}
+    state = finish(run, faults=[{"kind": kind, "cycle": 1, "attempt": 1, "step": 4}], config=limits)
+    assert state.state is State.DONE
+    crash = incidents(run, "crash")
+    assert len(crash) == 1
+    assert ("no sign of life" if kind == "freeze" else "Saving took" if kind == "hang_in_save" else "Step 4 took") in crash[0]["cause"]
+    if kind != "freeze":
+        assert "stacks.txt" in crash[0]["cause"] and "fake_trainer.py" in (run.attempt(1, 1) / "stacks.txt").read_text()
+    assert_all_steps(run)
+
+
+def test_a_trainer_that_never_starts_fails_the_campaign_after_its_budget(run: RunDir) -> None:
+    config = {"max_restarts_without_progress": 2}
+    state = finish(run, status=1, faults=[{"kind": "crash", "step": 0}], config=config)
+    assert state.state is State.FAILED and "3 times in a row" in state.sentence and "card ran out of memory" in state.sentence
+    assert len(incidents(run, "crash")) == 2 and len(incidents(run, "failed")) == 1
+    finish(run)  # repaired: the same command goes on
+    assert "with fresh budgets" in incidents(run, "retry")[0]["action"]
+    assert_all_steps(run)
+
+
+def test_a_trainer_that_hangs_at_its_start(run: RunDir) -> None:
+    finish(run, faults=[{"kind": "hang", "cycle": 1, "attempt": 1, "step": 0}], config={"start_timeout_s": 1.0})
+    assert "did not begin its first step" in incidents(run, "crash")[0]["cause"]
+
+
+def test_what_starting_again_cannot_help_fails_at_once(run: RunDir) -> None:
+    state = finish(run, status=1, faults=[{"kind": "hopeless", "step": 0}])
+    assert state.state is State.FAILED and "model.path does not exist" in state.sentence and not incidents(run, "crash")
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "cause"), [("finish_at_once", 0, "newest checkpoint is none"), ("skip_steps", 3, "reported step 6")]
+)
+def test_success_is_checked_not_believed(run: RunDir, kind: str, step: int, cause: str) -> None:
+    finish(run, faults=[{"kind": kind, "cycle": 1, "attempt": 1, "step": step}])
+    assert cause in incidents(run, "crash")[0]["cause"]
+    assert_all_steps(run)
+
+
+def test_an_orphan_that_outlives_a_clean_trainer_is_ended(run: RunDir) -> None:
+    finish(run, faults=[{"kind": "orphan", "cycle": 1, "attempt": 1, "step": 2}])  # checked by finish()
+    assert_all_steps(run)
+
+
+def test_non_finite_update_rolls_back_once_at_a_lower_rate(run: RunDir) -> None:
+    state = finish(run, faults=[{"kind": "nan", "cycle": 2, "attempt": 1, "step": 7}])
+    assert state.rollbacks == 1 and state.learning_rate_scale == 0.5
+    action = incidents(run, "rollback")[0]["action"]
+    assert "checkpoint of step 6 at 0.5 of the learning rate" in action
+    records = read_metrics(run)
+    assert [record.values["rate"] for record in records] == [1.0] * 6 + [0.5] * 2
+    assert_all_steps(run)
+
+
+def test_the_second_rollback_ends_the_campaign_at_the_last_good_checkpoint(run: RunDir) -> None:
+    state = finish(run, status=1, faults=[{"kind": "nan", "cycle": 1, "step": 3}])
+    assert state.state is State.FAILED and state.step == 2
+    assert [checkpoint.step for checkpoint in list_checkpoints(run)] == [2]
+    assert "used up" in incidents(run, "rollback")[1]["action"]
+    assert {record["task_id"] for record in _pool(run)} >= {"s1.0", "s2.0", "s3.a1", "s3.a2"}, "what was generated is merged all the same"
+
+
+def test_a_leak_recycles_the_trainer_at_a_checkpoint(run: RunDir) -> None:
+    state = finish(run, faults=[{"kind": "leak", "cycle": 1, "attempt": 1, "step": 1}])
+    assert state.restarts == 0, "a planned restart is not counted"
+    assert len(incidents(run, "recycle")) == 1
+    assert_all_steps(run)
+
+
+def test_planned_recycling_every_n_steps(run: RunDir) -> None:
+    finish(run, config={"recycle_every_steps": 2, "steps_per_cycle": 8, "cycles": 1})
+    assert len(incidents(run, "recycle")) >= 2
+    assert_all_steps(run)
+
+
+def test_stagnation_ends_the_cycle_and_two_flat_cycles_the_campaign(run: RunDir) -> None:
+    faults = [{"kind": "stagnate", "step": step} for step in (2, 5, 6, 7, 8)]
+    state = finish(run, faults=faults, config={"cycles": 5}, step_s=0.1)
+    assert state.state is State.DONE and state.flat_cycles == 2 and state.cycle == 2
+    assert "stagnation" in state.sentence
+    assert Driver(run, fast_config(cycles=5)).wait() == 0
+    assert read_state_file(run.state).cycle == 2, "done stays done until the configuration asks for more"
+
+
+def test_a_trainer_that_does_not_listen_is_ended(run: RunDir) -> None:
+    command_trainer(run, ignore_stop=True, step_s=0.02, save_every=100)
+    driver = Driver(run, fast_config(steps_per_cycle=500))
+    wait_for(lambda: len(read_metrics(run)) >= 2)
+    driver.signal(signal.SIGTERM)
+    assert driver.wait() == 0
+    state = read_state_file(run.state)
+    assert "went on for 3 steps after it was asked to stop" in state.sentence
+    assert not processes_with_marker(f"{state.run_id}/")
+
+
+def test_disk_full_in_the_trainer_is_named_and_survived(run: RunDir) -> None:
+    finish(run, faults=[{"kind": "disk_full", "cycle": 1, "attempt": 1, "step": 4}])
+    assert "file size limit" in incidents(run, "crash")[0]["cause"]
+    assert_all_steps(run)
+
+
+def test_orphaned_trainer_saves_and_ends_when_its_driver_is_killed(run: RunDir) -> None:
+    command_trainer(run, step_s=0.05, save_every=100)
+    config = fast_config(steps_per_cycle=100)
+    driver = Driver(run, config)
+    wait_for(lambda: len(read_metrics(run)) >= 3)
+    driver.kill()
+    beat = read_heartbeat(run)
+    assert beat is not None
+    state = read_state_file(run.state)
+    wait_for(lambda: not processes_with_marker(f"{state.run_id}/"))
+    saved = list_checkpoints(run)[-1].step
+    assert saved >= 3 and read_json(run.result(1))["reason"] == "the driver is gone"
+    driver = Driver(run, config)
+    wait_for(lambda: len(read_metrics(run)) >= saved + 2)
+    driver.signal(signal.SIGTERM)
+    assert driver.wait() == 0
+    assert [record.step for record in read_metrics(run)][saved - 1 : saved + 2] == [saved, saved + 1, saved + 2]
+
+
+def test_processes_of_others_are_left_alone(run: RunDir) -> None:
+    bystander = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
+    try:
+        finish(run, faults=[{"kind": "kill", "cycle": 1, "attempt": 1, "step": 3}])
+        assert os.waitpid(bystander, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(bystander, signal.SIGKILL)
+        os.waitpid(bystander, 0)
+
+
+def _pool(run: RunDir) -> list[dict[str, Any]]:
+    from azr.files import read_jsonl
+
+    return list(read_jsonl(run.pool_tasks))
