@@ -98,8 +98,10 @@ class _Scanner:
         word, end = match[1] or "", match.end()
         line_end = self.text.find("\n", end)
         rest = self.text[end : line_end if line_end >= 0 else len(self.text)]
-        if not rest.strip() or (_KNOWN_LABEL.fullmatch(word) and rest[0].isspace()):
-            return word.lower(), end
+        if not rest.strip():
+            return word.lower(), end + len(rest)
+        if _KNOWN_LABEL.fullmatch(word) and rest[0].isspace():
+            return word.lower(), end + len(rest) - len(rest.lstrip())  # "```input 5```"
         return "", end - len(word)  # "```5 + x```": content on the fence's own line, no label
 
     def closing(self, start: int, label: str) -> int | None:

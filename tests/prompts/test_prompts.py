@@ -1,0 +1,133 @@
+"""What a prompt asks for, the parser reads: round trips through every shipped frame."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from azr.errors import ConfigError
+from azr.parsing import ParseRules, fenced_blocks, parse_proposal, parse_solution, split_response
+from azr.prompts import BANNED_WORDS, SHIPPED_FRAMES, PromptOptions, load_frame, propose_prompt, solve_prompt
+from azr.tasks import Prompt, Proposal, Task, TaskType
+
+PROGRAM = "def f(text: str, n):\n    return text[::-1] * n"
+PAIR = Task(task_type=TaskType.DEDUCTION, code=PROGRAM, inputs=("'ab', 2",), outputs=("'baba'",))
+INDUCTION = Task(
+    task_type=TaskType.INDUCTION,
+    code=PROGRAM,
+    inputs=("'ab', 1", "'b', 2", "'hidden', 1", "'last', 1"),
+    outputs=("'ba'", "'bb'", "'neddih'", "'tsal'"),
+    message="turn it round",
+)
+TASKS = {
+    TaskType.ABDUCTION: PAIR.__class__(task_type=TaskType.ABDUCTION, code=PROGRAM, inputs=PAIR.inputs, outputs=PAIR.outputs),
+    TaskType.DEDUCTION: PAIR,
+    TaskType.ERROR: PAIR.__class__(task_type=TaskType.ERROR, code=PROGRAM, inputs=PAIR.inputs, outputs=("NoError",)),
+    TaskType.INDUCTION: INDUCTION,
+}
+
+
+def respond(prompt: Prompt, answer: str) -> str:
+    """What a model would say to this prompt, given what the prompt already wrote of it."""
+    whole = f"<think> well </think> <answer>{answer}</answer>"
+    assert whole.startswith(prompt.response_prefix)
+    if prompt.raw:
+        assert prompt.text.endswith(prompt.response_prefix) and len(prompt.messages) == 1
+    return whole[len(prompt.response_prefix) :]
+
+
+@pytest.mark.parametrize("frame", SHIPPED_FRAMES)
+@pytest.mark.parametrize("task_type", [TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.ERROR])
+def test_proposals_round_trip(frame, task_type):
+    prompt = propose_prompt(task_type, [TASKS[task_type]] * 2, PromptOptions(frame=frame))
+    text = respond(prompt, "```python\ndef f(x):\n    return x\n```\n```input\n[1]\n```")
+    response = split_response(text, prompt.response_prefix)
+    assert response.format_ok and response.thought == "well"
+    found = parse_proposal(task_type, response.answer, ParseRules())
+    assert isinstance(found, Proposal) and (found.code, found.inputs) == ("def f(x):\n    return x", ("[1]",))
+
+
+@pytest.mark.parametrize("frame", SHIPPED_FRAMES)
+def test_induction_proposals_round_trip(frame):
+    prompt = propose_prompt(TaskType.INDUCTION, [PAIR], PromptOptions(frame=frame, num_inputs=4))
+    assert PROGRAM in prompt.text and "4" in prompt.text
+    text = respond(prompt, "".join(f"```input\n'a', {number}\n```\n" for number in range(4)) + "```message\nrepeat\n```")
+    found = parse_proposal(TaskType.INDUCTION, split_response(text, prompt.response_prefix).answer, ParseRules(num_inputs=4), program=PAIR)
+    assert isinstance(found, Proposal) and len(found.inputs) == 4 and found.message == "repeat"
+
+
+@pytest.mark.parametrize("frame", SHIPPED_FRAMES)
+@pytest.mark.parametrize(
+    ("task_type", "label", "answer"),
+    [
+        (TaskType.ABDUCTION, "input", "'ab', 2"),
+        (TaskType.DEDUCTION, "output", "'baba'"),
+        (TaskType.ERROR, "output", "NoError"),
+        (TaskType.INDUCTION, "python", PROGRAM),
+    ],
+)
+def test_solutions_round_trip(frame, task_type, label, answer):
+    task = TASKS[task_type]
+    prompt = solve_prompt(task, PromptOptions(frame=frame))
+    text = respond(prompt, f"```{label}\n{answer}\n```")
+    response = split_response(text, prompt.response_prefix)
+    assert response.format_ok and parse_solution(task_type, response.answer) == answer
+
+
+@pytest.mark.parametrize("frame", SHIPPED_FRAMES)
+def test_solve_prompts_do_not_hold_the_answer(frame):
+    options = PromptOptions(frame=frame)
+    secret = Task(task_type=TaskType.ABDUCTION, code="def f(x):\n    return x + 1", inputs=("77311",), outputs=("77312",))
+    assert "77311" not in solve_prompt(secret, options).text and "77312" in solve_prompt(secret, options).text
+    shown = Task(task_type=TaskType.DEDUCTION, code="def f(x):\n    return x + 1", inputs=("77311",), outputs=("77312",))
+    assert "77312" not in solve_prompt(shown, options).text and "77311" in solve_prompt(shown, options).text
+    error = Task(task_type=TaskType.ERROR, code="def f(x):\n    return 1 // x", inputs=("77311 - 77311",), outputs=("ZeroDivisionError",))
+    assert "ZeroDivisionError" not in solve_prompt(error, options).text
+    text = solve_prompt(INDUCTION, options).text
+    assert "'ab', 1" in text and "turn it round" in text
+    assert "hidden" not in text.replace("hidden outputs", "") and "tsal" not in text and PROGRAM not in text
+
+
+@pytest.mark.parametrize("frame", ["paper", "chat"])
+def test_propose_prompts_show_references_rules_and_banned_words(frame):
+    references = [PAIR, Task(task_type=TaskType.DEDUCTION, code="def f(q):\n    return q", inputs=("3",), outputs=("3",))]
+    text = propose_prompt(TaskType.DEDUCTION, references, PromptOptions(frame=frame)).text
+    assert all(word in text for word in BANNED_WORDS)
+    assert [f"<snippet_{number}>" in text for number in range(3)] == [True, True, False]
+    shown = fenced_blocks(text[text.index("<snippet_0>") :])
+    assert [block.label for block in shown] == ["python", "input", "output"] * 2 and shown[0].text == PROGRAM
+    assert "top level are removed" not in text and "does not contain the test input" not in text
+    strict = propose_prompt(TaskType.DEDUCTION, references, PromptOptions(frame=frame, forbid_globals=True, forbid_test_input=True)).text
+    assert "top level are removed" in strict and "does not contain the test input" in strict
+    assert propose_prompt(TaskType.ABDUCTION, [], PromptOptions(frame=frame)).text.count("find an input that leads to") == 1
+
+
+def test_composites_are_named_and_shown():
+    text = propose_prompt(TaskType.ABDUCTION, [PAIR], PromptOptions(), ["def g_0(x):\n    return x", "def g_1(x):\n    return -x"]).text
+    assert "`g_0`, `g_1`" in text and "def g_1(x):\n    return -x" in text
+    with pytest.raises(ValueError):
+        propose_prompt(TaskType.INDUCTION, [PAIR], PromptOptions(), ["def g_0(x): pass"])
+
+
+def test_chat_frame_is_messages_and_paper_frame_is_one_text():
+    chat = solve_prompt(PAIR, PromptOptions(frame="chat"))
+    assert [role for role, _ in chat.messages] == ["system", "user"] and not chat.raw and chat.response_prefix == ""
+    paper = solve_prompt(PAIR, PromptOptions(frame="paper"))
+    assert paper.raw and paper.text.endswith("Assistant: <think>")
+
+
+def test_own_frames_are_read_and_checked(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_frame(str(tmp_path))
+    (tmp_path / "frame.json").write_text(json.dumps({"raw": True, "response_prefix": "<think>", "templates": "paper"}))
+    (tmp_path / "frame.jinja").write_text("Q: {{ task_text }}\nA: <think>\n")
+    prompt = solve_prompt(PAIR, PromptOptions(frame=str(tmp_path)))
+    assert prompt.text.startswith("Q: ## Task") and prompt.text.endswith("A: <think>")
+    load_frame.cache_clear()
+    (tmp_path / "frame.jinja").write_text("Q: {{ task_text }}")
+    with pytest.raises(ConfigError, match="response_prefix"):
+        load_frame(str(tmp_path))
+    (tmp_path / "frame.json").write_text(json.dumps({"raw": True, "prefix": "x"}))
+    with pytest.raises(ConfigError, match="unknown keys"):
+        load_frame(str(tmp_path))
