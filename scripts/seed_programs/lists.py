@@ -57,7 +57,7 @@ def f(left, right):
 """,
     ),
     program(
-        "Sum of each window of the given size, computed by letting one element in and one out; the position of the best window comes along.",
+        "Sum of each window of the given size, letting one element in and one out; the position of the best window comes along.",
         r"""
 def f(numbers, size):
     if size > len(numbers):

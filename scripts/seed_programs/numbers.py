@@ -310,7 +310,8 @@ def f(number):
         "Spell a number below a million in words.",
         r"""
 def f(n):
-    ones = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+    ones = "zero one two three four five six seven eight nine ten eleven twelve"
+    ones += " thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
     tens = "twenty thirty forty fifty sixty seventy eighty ninety"
     ones, tens = ones.split(), tens.split()
     if n < 20:
