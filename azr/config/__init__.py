@@ -58,8 +58,6 @@ class Config:
             section = getattr(self, item.name)
             if is_dataclass(section):
                 section.validate()  # type: ignore[attr-defined]
-        if self.model.lora_rank and self.train.optimizer == "adamw_8bit":
-            raise ConfigError("model.lora_rank is set and train.optimizer is adamw_8bit; adapters are small, use train.optimizer=adamw")
         if self.rollout.tensor_parallel > self.train.n_gpus_per_node:
             raise ConfigError(
                 f"rollout.tensor_parallel is {self.rollout.tensor_parallel} but train.n_gpus_per_node is {self.train.n_gpus_per_node}; "

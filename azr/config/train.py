@@ -107,6 +107,8 @@ class TrainConfig:
     """``adamw`` (fp32 states), or ``adamw_8bit`` (8-bit states, stochastic rounding for bfloat16 weights)."""
     micro_batch_tokens: int = 16384
     """Tokens in one forward and backward pass; the update accumulates gradients over as many passes as the batch needs."""
+    mini_batch_sequences: int = 0
+    """Sequences in one optimizer step; 0 takes the whole batch in one step, as the published code does."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about a third more time."""
     packed_sequences: bool = True
@@ -154,7 +156,7 @@ class TrainConfig:
         for key in ("micro_batch_tokens", "logprob_chunk_tokens", "save_every_steps", "n_gpus_per_node", "n_nodes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it must be at least 1")
-        for key in ("warmup_steps", "weight_decay", "entropy_coefficient", "probe_every_steps", "probe_tasks"):
+        for key in ("mini_batch_sequences", "warmup_steps", "weight_decay", "entropy_coefficient", "probe_every_steps", "probe_tasks"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it cannot be negative")
         if self.n_nodes > 1 and not self.ray_address:

@@ -1,0 +1,65 @@
+"""Does a run fit this machine? Predicted from the configuration and the model's config.json, before anything loads.
+
+    verdict = judge(config, detect(), shape_of(config.model.path))
+    require_fit(config, detect(), runs_dir)        # what the driver calls: raises BudgetError with the cheapest way out
+
+``scripts/preflight.py`` prints the tables. No torch here, and well under a second.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from azr.budget.advice import Change, Proposal, Shortage, Verdict, judge, propose
+from azr.budget.estimate import Estimate, Part, Phase, estimate
+from azr.budget.shape import ModelShape, shape_from_config, shape_of
+from azr.config import Config
+from azr.errors import BudgetError
+from azr.hardware import Machine
+
+__all__ = [
+    "Change", "Estimate", "ModelShape", "Part", "Phase", "Proposal", "Shortage", "Verdict",
+    "estimate", "free_disk_gib", "judge", "propose", "refusal", "require_fit", "shape_from_config", "shape_of",
+]  # fmt: skip
+
+
+def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Verdict | None:
+    """Refuses a run that cannot fit, unless ``budget.override`` names what is short.
+
+    Returns:
+        The verdict; None when the model's size is not known yet (a hub model that was never downloaded).
+
+    Raises:
+        BudgetError: it does not fit; the message names the phase, by how much, and the cheapest change that fits.
+        ModelError: the model's config.json cannot be read.
+    """
+    shape = shape_of(config.model.path)
+    if shape is None:
+        return None
+    verdict = judge(config, machine, shape, free_disk_gib(runs_dir))
+    blocking = [shortage for shortage in verdict.shortages if shortage.resource not in config.budget.override]
+    if blocking:
+        raise BudgetError(refusal(verdict, blocking))
+    return verdict
+
+
+def refusal(verdict: Verdict, shortages: list[Shortage]) -> str:
+    """The sentences that a user reads when a run is refused."""
+    lines = ["this run does not fit this machine."]
+    lines += [f"  {shortage}" for shortage in shortages]
+    if verdict.advice is not None:
+        lines.append(f"  the cheapest change that fits: {' '.join(verdict.advice.settings)}   ({verdict.advice.cost})")
+    else:
+        lines.append("  no single setting makes it fit; a smaller recipe would: python scripts/preflight.py --propose")
+    names = sorted({shortage.resource for shortage in shortages})
+    lines.append(f"  to start all the same: budget.override=[{','.join(names)}]")
+    return "\n".join(lines)
+
+
+def free_disk_gib(folder: Path) -> float:
+    """Free space for ``folder``, which need not exist yet."""
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free / 2**30

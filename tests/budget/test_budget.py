@@ -1,0 +1,196 @@
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from azr.budget import judge, propose, require_fit, shape_from_config, shape_of
+from azr.config import Config, from_container
+from azr.config.load import compose_container, recipe_names
+from azr.errors import BudgetError, ModelError
+from azr.hardware import Gpu, Machine
+
+ROOT = Path(__file__).resolve().parents[2]
+CARD_16 = Machine((Gpu("card", 15.92, 15.4, (12, 0)),), cpu_cores=16, ram_gib=31.0, ram_available_gib=28.0)
+CARD_8 = replace(CARD_16, gpus=(Gpu("card", 8.0, 7.6, (8, 9)),))
+TWO_80 = replace(CARD_16, gpus=(Gpu("card", 79.6, 79.0, (9, 0)),) * 2, ram_gib=128.0)
+
+
+def recipe(name, *overrides):
+    return from_container(compose_container([f"recipe={name}", *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("Qwen/Qwen2.5-0.5B", 0.494), ("Qwen/Qwen2.5-Coder-1.5B", 1.544), ("Qwen/Qwen2.5-Coder-3B", 3.086), ("Qwen/Qwen2.5-7B", 7.616)],
+)
+def test_published_parameter_counts(name, billions):
+    shape = shape_of(name)
+    assert shape is not None
+    assert shape.parameters / 1e9 == pytest.approx(billions, abs=0.001)
+
+
+def test_parameter_count_is_that_of_the_real_model(tmp_path):
+    torch = pytest.importorskip("torch")
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+    sizes = {"vocab_size": 999, "hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 3, "num_attention_heads": 6}
+    for model_class, config in [
+        (Qwen2ForCausalLM, Qwen2Config(**sizes, num_key_value_heads=2, tie_word_embeddings=True)),
+        (LlamaForCausalLM, LlamaConfig(**sizes, num_key_value_heads=3, tie_word_embeddings=False)),
+    ]:
+        with torch.device("meta"):
+            model = model_class(config)
+        config.save_pretrained(tmp_path)
+        shape = shape_of(str(tmp_path))
+        assert shape is not None
+        assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_lora_parameters_are_those_of_field_notes():
+    shape = shape_of("Qwen/Qwen2.5-3B")
+    assert shape is not None
+    assert shape.lora_parameters(32) / 1e6 == pytest.approx(59.9, abs=0.1)
+    assert shape.kv_bytes_per_token() == 36 * 1024
+
+
+@pytest.mark.parametrize("name", ["0_5b_16gb", "1_5b_16gb", "3b_lora_16gb"])
+def test_recipes_fit_their_card_within_15_gib(name):
+    config = recipe(name)
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    verdict = judge(config, CARD_16, shape, 100.0)
+    assert verdict.fits, verdict.shortages
+    assert verdict.estimate.gpu_peak.gib <= 15.0
+    assert verdict.estimate.phase("engine asleep").gib <= 1.2
+    assert verdict.estimate.ram.gib <= (12.0 if name == "0_5b_16gb" else 24.0)
+
+
+def test_small_and_large_recipes_fit_theirs():
+    for name, machine in (("0_5b_8gb", CARD_8), ("paper_multi_gpu", TWO_80)):
+        config = recipe(name)
+        shape = shape_of(config.model.path)
+        assert shape is not None
+        assert judge(config, machine, shape, 500.0).fits, name
+
+
+def test_stock_settings_do_not_fit_and_say_where():
+    config = recipe("published_single_gpu")
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    verdict = judge(config, CARD_16, shape, 100.0)
+    assert "update" in {shortage.phase for shortage in verdict.shortages}
+    assert verdict.estimate.phase("update").gib == pytest.approx(21, rel=0.1)  # measured: 21 GB
+
+
+def test_advice_is_cheap_and_true():
+    """What is advised fits when it is done, and nothing dear is advised where something cheap is enough."""
+    cases = [
+        (recipe("published_single_gpu"), CARD_16, "train.chunked_logprobs=true"),
+        (recipe("0_5b_16gb", "train.micro_batch_tokens=64000"), CARD_16, "train.micro_batch_tokens=32000"),
+        (recipe("0_5b_16gb"), CARD_8, "train.optimizer=adamw_8bit"),
+    ]
+    for config, machine, expected in cases:
+        shape = shape_of(config.model.path)
+        assert shape is not None
+        verdict = judge(config, machine, shape, 100.0)
+        assert verdict.advice is not None
+        assert expected in verdict.advice.settings
+        name = config.recipe
+        overrides = [*verdict.advice.settings, *(["train.micro_batch_tokens=32000"] if "32000" in expected else [])]
+        fixed = recipe(name, *dict.fromkeys(overrides))
+        assert judge(fixed, machine, shape, 100.0).fits
+
+
+@pytest.mark.parametrize(("missing", "resource"), [({"ram_gib": 6.0}, "ram"), ({}, "disk")])
+def test_host_memory_and_disk_count(missing, resource):
+    config = recipe("0_5b_16gb")
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    verdict = judge(config, replace(CARD_16, **missing), shape, 100.0 if resource == "ram" else 5.0)
+    assert [shortage.resource for shortage in verdict.shortages] == [resource]
+
+
+def test_driver_refuses_and_can_be_overridden(tmp_path):
+    config = recipe("0_5b_16gb")
+    machine = replace(CARD_8, ram_gib=64.0)
+    with pytest.raises(BudgetError) as refused:
+        require_fit(config, machine, tmp_path)
+    message = str(refused.value)
+    assert "phase update" in message and "cheapest change" in message and "budget.override=[gpu" in message
+    allowed = recipe("0_5b_16gb", "budget.override=[gpu,disk]")
+    verdict = require_fit(allowed, machine, tmp_path)
+    assert verdict is not None and not verdict.fits
+
+
+def test_unknown_model_is_not_judged(tmp_path):
+    assert require_fit(recipe("0_5b_16gb", "model.path=someone/unheard-of"), CARD_16, tmp_path) is None
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 8}))
+    with pytest.raises(ModelError, match="Llama- and Qwen-like"):
+        shape_of(str(tmp_path))
+
+
+def test_largest_recipe_of_a_machine():
+    recipes = {name: recipe(name) for name in recipe_names()}
+    names = [item.recipe for item in propose(CARD_16, recipes, 100.0) if item.verdict.fits]
+    assert names[:3] == ["3b_lora_16gb", "1_5b_16gb", "0_5b_16gb"]
+    assert [item.recipe for item in propose(CARD_8, recipes, 100.0) if item.verdict.fits] == ["0_5b_8gb"]
+    assert propose(TWO_80, recipes, 500.0)[0].recipe == "paper_multi_gpu"
+
+
+def test_more_of_anything_never_needs_less():
+    base = recipe("1_5b_16gb")
+    shape = shape_of(base.model.path)
+    assert shape is not None
+    peak = judge(base, CARD_16, shape).estimate.phase("update").gib
+    for override in ("train.micro_batch_tokens=16384", "train.logprob_chunk_tokens=4096", "train.gradient_checkpointing=false",
+                     "train.chunked_logprobs=false", "train.packed_sequences=false"):  # fmt: skip
+        more = recipe("1_5b_16gb", override)
+        assert judge(more, CARD_16, shape).estimate.phase("update").gib >= peak, override
+
+
+def test_two_cards_share_the_states():
+    one, two = recipe("paper_multi_gpu", "train.n_gpus_per_node=1"), recipe("paper_multi_gpu")
+    shape = shape_of(two.model.path)
+    assert shape is not None
+
+    def states(config):
+        parts = {part.name: part.gib for part in judge(config, TWO_80, shape).estimate.phase("update").parts}
+        return parts["weights"] + parts["gradients"] + parts["optimizer states"]
+
+    assert states(two) == pytest.approx(states(one) / 2)
+
+
+def test_machine_without_a_gpu_counts_host_memory():
+    shape = shape_from_config(
+        {
+            "model_type": "qwen2",
+            "hidden_size": 192,
+            "intermediate_size": 512,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 6,
+            "vocab_size": 1024,
+        }
+    )
+    verdict = judge(Config(), Machine((), 2, 16.0, 15.0), shape, 50.0)
+    assert verdict.fits and not verdict.estimate.gpu
+    assert not judge(Config(), Machine((), 2, 4.0, 3.0), shape, 50.0).fits
+
+
+def test_command_needs_no_torch(tmp_path):
+    """The tables come without torch, ray, verl or vllm being imported."""
+    code = (
+        "import sys, runpy; sys.argv=['preflight.py','recipe=0_5b_16gb','--gpu','15.92','--ram','31']\n"
+        "try: runpy.run_path('scripts/preflight.py', run_name='__main__')\n"
+        "except SystemExit as end: status = end.code\n"
+        "assert not {'torch','ray','verl','vllm','transformers'} & set(sys.modules), 'heavy import'\n"
+        "sys.exit(status)"
+    )
+    started = time.perf_counter()
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "update" in answer.stdout and "fits." in answer.stdout
+    print(f"{time.perf_counter() - started:.2f} s")
