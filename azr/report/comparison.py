@@ -26,8 +26,8 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
     """At most ``MAX_RUNS`` runs get a colour of their own; more repeat colours."""
     labels = unique_names(summaries)
     tables = [(label, summary.table, index % MAX_RUNS) for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))]
-    learning = [_probe_panel(tables, "all", names.PROBE_ALL, names.PROBE_COUNT)]
-    learning += [_probe_panel(tables, t.value, names.probe(t), names.probe_count(t)) for t in CORE_TASK_TYPES]
+    learning = [_probe_panel(tables, "all", names.PROBE_ALL)]
+    learning += [_probe_panel(tables, t.value, names.probe(t)) for t in CORE_TASK_TYPES]
     streams = [_panel(tables, f"{s.name}: right", names.accuracy(s.name), share=True) for s in STREAMS]
     tasks = [_panel(tables, f"{t.value}: valid proposals", names.valid(t), share=True) for t in CORE_TASK_TYPES]
     tasks += [_panel(tables, "Tasks accepted a step", names.ACCEPTED), _panel(tables, "Novelty", names.NOVELTY, share=True)]
@@ -88,14 +88,14 @@ def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[t
     ]
 
 
-def _probe_panel(tables: Sequence[tuple[str, MetricsTable, int]], label: str, name: str, count: str) -> Panel | None:
+def _probe_panel(tables: Sequence[tuple[str, MetricsTable, int]], label: str, name: str) -> Panel | None:
     known = [item for item in tables if item[1].has(name)]
     if not known:
         return None
-    lines = [Line(run, probe_curve(table, name, count), colour, dots=True) for run, table, colour in known]
+    lines = [Line(run, probe_curve(table, name, band=name == names.PROBE_ALL), colour, dots=True) for run, table, colour in known]
     svg = line_chart(f"Probe accuracy: {label}", lines, y_format=percent_tick)
     legend = tuple(LegendItem(line.label, line.colour, percent(float(line.curve.y[-1]))) for line in lines)
-    return Panel(f"Probe accuracy: {label}", "Frozen tasks with 95 % intervals.", svg, legend)
+    return Panel(f"Probe accuracy: {label}", "Greedy answers to the frozen tasks.", svg, legend)
 
 
 def _panel(tables: Sequence[tuple[str, MetricsTable, int]], title: str, name: str, *, share: bool = False) -> Panel | None:

@@ -20,7 +20,8 @@ MEMORY_PREFIX = "memory/"
 
 ACCEPTED = "data/accepted"
 NOVELTY = "data/novelty"
-REJECTED_PREFIX = "data/rejected/"
+ALL_SOLVED = "data/all_solved"
+NONE_SOLVED = "data/none_solved"
 
 ENTROPY = "train/entropy"
 GRADIENT_NORM = "train/grad_norm"
@@ -31,9 +32,8 @@ MISMATCH_RED_LINE = 0.01
 
 VRAM_SUFFIX = "_device_used_gib"
 """``memory/<phase>_device_used_gib``: memory of the card in use at the end of the phase, by everybody."""
-RSS = "memory/rss_gib"
-HOST = "memory/host_used_gib"
-DISK_FREE = "memory/disk_free_gib"
+TRAINER_PEAK_SUFFIX = "_trainer_peak_gib"
+"""``memory/<phase>_trainer_peak_gib``: the trainer's own largest allocation in the phase."""
 POWER = "power_w"
 
 
@@ -69,12 +69,20 @@ def probe(task_type: TaskType | str) -> str:
 
 
 PROBE_ALL = "probe/all/accuracy"
-PROBE_COUNT = "probe/all/count"
+PROBE_COUNT = "probe/tasks"
+"""Frozen tasks answered at each evaluation, all types together."""
 
 
 def seconds(phase: str) -> str:
     return f"{TIME_PREFIX}{phase}"
 
 
-def probe_count(task_type: TaskType) -> str:
-    return f"probe/{task_type.value}/count"
+def probe_format(kind: str) -> str:
+    """Share of probe answers in the asked format; ``kind`` is a task type or ``all``."""
+    return f"probe/{kind}/format_ok"
+
+
+def rejection_reason(name: str) -> str | None:
+    """The reason that a metric counts (``propose-deduction/rejected/no_code``, ``data/rejected/duplicate``); None for other metrics."""
+    _, found, reason = name.partition("/rejected/")
+    return reason if found else None

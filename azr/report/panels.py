@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
@@ -13,8 +13,10 @@ from azr.report.charts import Layer, Line, Mark, heat_map, line_chart, percent_t
 from azr.report.metrics import FloatArray, MetricsTable
 from azr.report.series import Curve, bucket_means, envelope, finite, smooth, wilson, window_for
 from azr.report.summary import RunSummary
+from azr.report.supervision import read_samples
 from azr.report.tasks import BINS, TaskStats, difficulty_shares
 from azr.report.text import number, percent
+from azr.rundir import RunDir
 from azr.tasks import CORE_TASK_TYPES, STREAMS, Role
 
 BUCKETS = 240
@@ -45,14 +47,14 @@ def marks_of(summary: RunSummary) -> list[Mark]:
     return marks + [Mark(float(item.step), "incident", f"{item.kind}: {item.cause}") for item in summary.incidents if item.step is not None]
 
 
-def probe_curve(table: MetricsTable, name: str, count_name: str) -> Curve:
-    """Measured scores with their Wilson intervals; no band where the number of items was not logged."""
+def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
+    """Measured scores, with Wilson intervals where that is asked for and the number of items was logged."""
     x, y = finite(table.steps.astype(np.float64), table.column(name))
-    counts = table.column(count_name)[np.isfinite(table.column(name))]
+    counts = table.column(names.PROBE_COUNT)[np.isfinite(table.column(name))]
     if len(x) > BUCKETS:
         index = np.unique(np.linspace(0, len(x) - 1, BUCKETS).astype(int))
         x, y, counts = x[index], y[index], counts[index]
-    if not np.isfinite(counts).any():
+    if not band or not np.isfinite(counts).any():
         return Curve(x, y)
     bounds = np.array([wilson(share, count) for share, count in zip(y.tolist(), counts.tolist(), strict=True)])
     return Curve(x, y, bounds[:, 0], bounds[:, 1])
@@ -95,7 +97,7 @@ def _legend(line: Line, share: bool) -> LegendItem:
 
 def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
-    panels: list[Panel | None] = [_probe_panel(table, marks)]
+    panels: list[Panel | None] = [_probe_panel(table, marks), _probe_format_panel(table, marks)]
     solve = [stream for stream in STREAMS if stream.role is Role.SOLVE]
     propose = [stream for stream in STREAMS if stream.role is Role.PROPOSE]
     panels.append(
@@ -154,20 +156,31 @@ def _with_format_means(table: MetricsTable) -> MetricsTable:
 
 
 def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
-    series = [(t.value, names.probe(t), names.probe_count(t), index) for index, t in enumerate(CORE_TASK_TYPES)]
-    series.append(("all", names.PROBE_ALL, names.PROBE_COUNT, 3))
-    known = [item for item in series if table.has(item[1])]
-    if not known:
+    series = [(task_type.value, names.probe(task_type), index) for index, task_type in enumerate(CORE_TASK_TYPES)]
+    lines = [Line(label, probe_curve(table, name, band=False), colour) for label, name, colour in series if table.has(name)]
+    if table.has(names.PROBE_ALL):
+        lines.append(Line("all", probe_curve(table, names.PROBE_ALL, band=True), 3, dots=True, bold=True))
+    if not lines:
         return None
-    lines = [Line(label, probe_curve(table, name, count), colour, dots=True) for label, name, count, colour in known]
-    if len(lines) > 1:  # one band tells the size of the error; four would cover each other
-        bare = [Line(line.label, Curve(line.curve.x, line.curve.y), line.colour) for line in lines]
-        lines = [replace(line, bold=True) if line.label == "all" else plain for line, plain in zip(lines, bare, strict=True)]
     counts = table.last(names.PROBE_COUNT)
     items = f"{counts:,.0f} frozen tasks" if counts else "frozen tasks"
     svg = line_chart("Probe accuracy", lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))
     why = f"Greedy answers to {items}, never trained on, the same every time. Band: 95 % interval of “all”."
     return Panel("Probe accuracy", why, svg, tuple(_legend(line, True) for line in lines))
+
+
+def _probe_format_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
+    form_name = names.probe_format("all")
+    if not table.has(form_name) or not table.has(names.PROBE_ALL):
+        return None
+    x = table.steps.astype(np.float64)
+    form, score = table.column(form_name), table.column(names.PROBE_ALL)
+    given = np.where(form > 0, score / np.where(form > 0, form, 1.0), np.nan)
+    parts = (("in the asked format", form, 1), ("right, given the format", given, 2))
+    lines = [Line(label, Curve(*finite(x, values)), colour, dots=True) for label, values, colour in parts]
+    svg = line_chart("Format and reasoning", lines, marks=marks, y_low=0.0, y_high=1.0, y_format=percent_tick, x_range=_step_range(table))
+    why = "The same probe answers, taken apart: a model that merely learns to keep the format moves the first line only."
+    return Panel("Format and reasoning", why, svg, tuple(_legend(line, True) for line in lines))
 
 
 def _step_range(table: MetricsTable) -> tuple[float, float]:
@@ -183,6 +196,16 @@ def task_panels(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) ->
         why = "How many of the solver's samples got an accepted task right, when it was proposed. Darker: more of that time's tasks."
         panels.append(Panel("Difficulty of accepted tasks", why, svg))
     panels.append(_growth_panel(table, marks))
+    panels.append(
+        lines_panel(
+            "Too easy, too hard",
+            "Share of measured proposals that all samples solved, or none: they earn no learnability.",
+            table,
+            [("all solved", names.ALL_SOLVED, 2), ("none solved", names.NONE_SOLVED, 5)],
+            marks,
+            share=True,
+        )
+    )
     panels.append(
         lines_panel(
             "Novelty",
@@ -218,9 +241,8 @@ def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None
     if not reasons:
         return None
     table, shown = summary.table, reasons[:6]
-    x, layers = bucket_means(
-        table.steps.astype(np.float64), [table.column(names.REJECTED_PREFIX + reason) for reason in reasons], BUCKETS // 2
-    )
+    columns = summary.rejection_columns()
+    x, layers = bucket_means(table.steps.astype(np.float64), [columns[reason] for reason in reasons], BUCKETS // 2)
     drawn = [Layer(reason, layer, index) for index, (reason, layer) in enumerate(zip(shown, layers, strict=False))]
     if len(reasons) > len(shown):
         drawn.append(Layer("other", np.sum(layers[len(shown) :], axis=0), 7))
@@ -232,19 +254,42 @@ def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None
 def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
     panels: list[Panel | None] = [_time_panel(table, marks)]
-    card = [name for name in table.with_prefix(names.MEMORY_PREFIX) if table.has(name) and name.endswith(names.VRAM_SUFFIX)]
-    host = [name for name in table.with_prefix(names.MEMORY_PREFIX) if table.has(name) and name not in card and name != names.DISK_FREE]
-    for title, why, members in (
-        ("Memory of the card", "GiB in use on the card at the end of each phase, by everybody.", card),
-        (
-            "Memory of trainer and host",
-            "GiB. A line that climbs over hours is a leak; the trainer is restarted before it hurts.",
-            host,
-        ),
+    for title, why, suffix in (
+        ("Memory of the card by phase", "GiB in use on the card, by everybody.", names.VRAM_SUFFIX),
+        ("Memory of the trainer by phase", "GiB, the trainer's own peak, engine left out.", names.TRAINER_PEAK_SUFFIX),
     ):
-        series = [(name.removeprefix(names.MEMORY_PREFIX).removesuffix("_gib"), name, index % 8) for index, name in enumerate(members)]
+        members = [name for name in table.with_prefix(names.MEMORY_PREFIX) if table.has(name) and name.endswith(suffix)]
+        series = [(name.removeprefix(names.MEMORY_PREFIX).removesuffix(suffix), name, index % 8) for index, name in enumerate(members)]
         panels.append(lines_panel(title, why, table, series, marks))
+    panels += _machine_panels(summary)
     return [panel for panel in panels if panel is not None]
+
+
+def _machine_panels(summary: RunSummary) -> list[Panel]:
+    """Memory and disk over hours, as the driver saw them."""
+    columns = read_samples(RunDir(summary.root).supervision)
+    if not len(columns["unix_s"]):
+        return []
+    hours = (columns["unix_s"] - columns["unix_s"][0]) / 3600
+    wanted = (
+        (
+            "Memory over time",
+            "GiB. A trainer that climbs for hours leaks; it is restarted at a checkpoint before that hurts.",
+            (("trainer", "trainer_gib", 0), ("available on the machine", "host_available_gib", 2), ("card", "vram_gib", 1)),
+        ),
+        ("Free disk over time", "GiB left where the run directory lies.", (("free", "disk_free_gib", 4),)),
+    )
+    panels = []
+    for title, why, series in wanted:
+        lines = [
+            Line(label, envelope(hours, columns[name], BUCKETS), colour)
+            for label, name, colour in series
+            if np.isfinite(columns[name]).any()
+        ]
+        if lines:
+            svg = line_chart(title, lines, y_low=0.0, x_label="hours")
+            panels.append(Panel(title, why, svg, tuple(_legend(line, False) for line in lines)))
+    return panels
 
 
 def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:

@@ -17,6 +17,7 @@ from rich.text import Text
 from azr.report import names
 from azr.report.summary import PHASE_WORDS, RunSummary, Status
 from azr.report.text import duration, number, one_line, percent, points, sparkline, when
+from azr.report.verdict import probe_change
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_WIDTH = 100
@@ -24,7 +25,6 @@ INCIDENT_LINES = 3
 TAIL = 10
 """Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says little."""
 
-MEMORY = (("RSS", names.RSS), ("host", names.HOST), ("free disk", names.DISK_FREE))
 PHASE_STYLES = {
     "plan": "bright_magenta",
     "generate": "blue",
@@ -176,21 +176,27 @@ def _probe(summary: RunSummary, width: int) -> RenderableType:
         return _line(_label("probe"), ("not measured yet", "bright_black"), width=width)
     change = f" ({points(values[-1] - values[0])} since the first of {len(values)}) " if len(values) > 1 else " "
     pieces: list[tuple[str, str] | str] = [_label("probe"), (percent(float(values[-1])), "bold"), change, (sparkline(values, 16), "yellow")]
-    verdict = summary.state.get("verdict")
-    if isinstance(verdict, str) and verdict:
-        pieces.append((f" {verdict}", "bold"))
+    if (change := probe_change(summary)) is not None:
+        pieces.append((f" {change.word}", "bold"))
     return _line(*pieces, width=width)
 
 
-def _memory(summary: RunSummary, width: int) -> RenderableType:
-    table = summary.table
+def memory_words(summary: RunSummary) -> list[str]:
+    """What is known of memory and disk, most wanted first."""
+    machine, words = summary.machine, []
     vram = summary.vram_gib()
-    pieces = [f"VRAM {number(vram)} GiB"] if vram is not None else []
-    for label, name in MEMORY:
-        value = table.last(name)
-        if value is not None:
-            pieces.append(f"{label} {number(value)} GiB")
-    return _line(_label("memory"), " · ".join(pieces) or "–", width=width)
+    if vram is None and machine is not None and math.isfinite(machine.vram_gib):
+        vram = machine.vram_gib
+    if vram is not None:
+        words.append(f"VRAM {number(vram)} GiB")
+    if machine is not None:
+        known = (("RAM", machine.trainer_gib), ("free RAM", machine.host_available_gib), ("free disk", machine.disk_free_gib))
+        words += [f"{label} {number(value)} GiB" for label, value in known if math.isfinite(value)]
+    return words
+
+
+def _memory(summary: RunSummary, width: int) -> RenderableType:
+    return _line(_label("memory"), " · ".join(memory_words(summary)) or "–", width=width)
 
 
 def _incidents(summary: RunSummary, width: int) -> list[RenderableType]:
@@ -225,10 +231,7 @@ def plain_line(summary: RunSummary) -> str:
         parts.append(f"+{number(table.last(names.ACCEPTED))} tasks ({table.total(names.ACCEPTED):,.0f})")
     if table.has(names.PROBE_ALL):
         parts.append(f"probe {percent(table.last(names.PROBE_ALL))}")
-    if (vram := summary.vram_gib()) is not None:
-        parts.append(f"VRAM {number(vram)} GiB")
-    if table.has(names.RSS):
-        parts.append(f"RSS {number(table.last(names.RSS))} GiB")
+    parts += memory_words(summary)[:2]
     return " | ".join(parts)
 
 

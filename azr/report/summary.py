@@ -20,7 +20,8 @@ from azr.files import read_json, read_jsonl
 from azr.processes import ProcessId
 from azr.protocol import Heartbeat, Phase, read_heartbeat
 from azr.report import names
-from azr.report.metrics import MetricsReader, MetricsTable
+from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
+from azr.report.supervision import MachineSample, last_sample
 from azr.rundir import RunDir
 
 FRESH_S = 60.0
@@ -76,6 +77,8 @@ class RunSummary:
     config_text: str = ""
     request: dict[str, Any] = field(default_factory=dict)
     """The latest cycle's ``request.json``."""
+    machine: MachineSample | None = None
+    """Latest look of the driver at memory and disk."""
     problems: tuple[str, ...] = ()
     """Files that exist and could not be read, as sentences."""
 
@@ -173,10 +176,19 @@ class RunSummary:
         values = [self.table.last(name) for name in self.table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)]
         return max((value for value in values if value is not None), default=None)
 
+    def rejection_columns(self) -> dict[str, FloatArray]:
+        """Rejected proposals per step by reason, summed over the streams."""
+        columns: dict[str, FloatArray] = {}
+        for name, values in self.table.columns.items():
+            reason = names.rejection_reason(name)
+            if reason is not None:
+                columns[reason] = columns.get(reason, 0.0) + np.nan_to_num(values)
+        return columns
+
     def rejections(self) -> list[tuple[str, int]]:
         """Rejected proposals by reason over the whole run, most frequent first."""
-        totals = {name: round(self.table.total(name)) for name in self.table.with_prefix(names.REJECTED_PREFIX)}
-        counts = [(name.removeprefix(names.REJECTED_PREFIX), total) for name, total in totals.items() if total]
+        counts = [(reason, round(float(np.nansum(values)))) for reason, values in self.rejection_columns().items()]
+        counts = [item for item in counts if item[1]]
         return sorted(counts, key=lambda item: -item[1])
 
 
@@ -220,6 +232,7 @@ class SummaryReader:
             config=_yaml(config_text, self.run.config, problems),
             config_text=config_text,
             request=_latest_request(self.run, problems),
+            machine=last_sample(self.run.supervision),
             problems=tuple(problems),
         )
 

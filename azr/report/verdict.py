@@ -16,7 +16,7 @@ from azr.report.series import difference_interval
 from azr.report.summary import RunSummary, Status
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, number, percent, points
-from azr.tasks import CORE_TASK_TYPES, STREAMS, Role
+from azr.tasks import CORE_TASK_TYPES
 
 LOW_VALID = 0.2
 HIGH_EXTREMES = 0.8
@@ -48,6 +48,13 @@ class ProbeChange:
     def change(self) -> float:
         return self.last - self.first
 
+    @property
+    def word(self) -> str:
+        """``learning``, ``worse`` or ``no clear change``: where 0 lies to the interval; empty without an interval."""
+        if self.interval is None:
+            return ""
+        return "learning" if self.interval[0] > 0 else "worse" if self.interval[1] < 0 else "no clear change"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -57,14 +64,14 @@ class Verdict:
     advice: tuple[str, ...]
 
 
-def probe_change(summary: RunSummary, name: str = names.PROBE_ALL, count_name: str = names.PROBE_COUNT) -> ProbeChange | None:
-    """None with fewer than two measurements."""
+def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChange | None:
+    """None with fewer than two measurements. An interval is given for the score over all types only, whose number of items is known."""
     values = summary.table.column(name)
     measured = np.flatnonzero(np.isfinite(values))
     if len(measured) < 2:
         return None
     first, last = float(values[measured[0]]), float(values[measured[-1]])
-    count = summary.table.last(count_name)
+    count = summary.table.last(names.PROBE_COUNT) if name == names.PROBE_ALL else None
     interval = difference_interval(first, last, count) if count else None
     steps = summary.table.steps
     return ProbeChange(first, last, int(steps[measured[0]]), int(steps[measured[-1]]), count, interval)
@@ -101,12 +108,11 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
     lines = []
     for task_type in CORE_TASK_TYPES:
-        change = probe_change(summary, names.probe(task_type), names.probe_count(task_type))
+        change = probe_change(summary, names.probe(task_type))
         if change is not None:
-            interval = f", 95 % interval {100 * change.interval[0]:+.1f} to {100 * change.interval[1]:+.1f}" if change.interval else ""
             lines.append(
                 f"{task_type.value.capitalize()} probes: {percent(change.first)} at step {change.first_step} → {percent(change.last)} "
-                f"at step {change.last_step} ({points(change.change)}{interval})."
+                f"at step {change.last_step} ({points(change.change)})."
             )
     formats = _format_change(summary)
     if formats:
@@ -127,19 +133,14 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
 def _format_change(summary: RunSummary) -> str:
     """Whether answers became right, or only readable: both are told."""
     table = summary.table
-    if len(table) < 2 * TAIL:
+    score, form = table.column(names.PROBE_ALL), table.column(names.probe_format("all"))
+    measured = np.flatnonzero(np.isfinite(score) & np.isfinite(form) & (form > 0))
+    if len(measured) < 2:
         return ""
-    shares = [
-        table.column(names.format_ok(stream.name))
-        for stream in STREAMS
-        if stream.role is Role.SOLVE and table.has(names.format_ok(stream.name))
-    ]
-    if not shares:
-        return ""
-    mean = np.nanmean(np.stack(shares), axis=0)
-    first, last = float(np.nanmean(mean[:TAIL])), float(np.nanmean(mean[-TAIL:]))
-    change = f"{percent(first)} in the first {TAIL} steps, {percent(last)} in the last"
-    return f"Solutions in the asked format: {change}. A gain from format alone is no gain in reasoning."
+    first, last = measured[0], measured[-1]
+    formats = f"{percent(float(form[first]))} → {percent(float(form[last]))} of the probe answers were in the asked format"
+    given = f"{percent(float(score[first] / form[first]))} → {percent(float(score[last] / form[last]))} of those in the format were right"
+    return f"{formats}; {given}. Only the second is a gain in reasoning."
 
 
 def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:

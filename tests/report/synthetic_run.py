@@ -53,7 +53,7 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
     values[names.ACCEPTED] = accepted
     values[names.NOVELTY] = max(0.3, 0.97 - 0.3 * progress + rng.gauss(0, 0.03))
     for reason, rate in (("no_code_block", 0.3), ("syntax_error", 0.2), ("duplicate", 0.15 + 0.3 * progress), ("nondeterministic", 0.05)):
-        values[names.REJECTED_PREFIX + reason] = sum(rng.random() < rate for _ in range(batch))
+        values[f"propose-deduction/rejected/{reason}"] = sum(rng.random() < rate for _ in range(batch))
     for task_type in CORE_TASK_TYPES:
         values[names.buffer_size(task_type)] = 256 + step * batch * 0.7
     if step % 20 == 0 or step == 1:
@@ -61,14 +61,13 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
             values[names.probe(task_type)] = round(200 * (0.3 + 0.16 * learn - 0.03 * index + rng.gauss(0, 0.012))) / 200
         values[names.PROBE_ALL] = sum(values[names.probe(task_type)] for task_type in CORE_TASK_TYPES) / 3
         values[names.PROBE_COUNT] = 600
+        values[names.probe_format("all")] = min(1.0, 0.8 + 0.18 * learn)
     values[names.ENTROPY] = 0.8 - 0.25 * learn + rng.gauss(0, 0.02)
     values[names.GRADIENT_NORM] = abs(0.4 + rng.gauss(0, 0.1)) * (5 if rng.random() < 0.01 else 1)
     values[names.MISMATCH] = abs(0.002 + rng.gauss(0, 0.0004))
     values["memory/rollout_device_used_gib"] = 12.4 + rng.gauss(0, 0.05)
     values["memory/asleep_device_used_gib"] = 5.1 + rng.gauss(0, 0.05)
     values["memory/update_device_used_gib"] = 11.2 + rng.gauss(0, 0.2)
-    values[names.RSS] = 6.0 + 0.004 * step + rng.gauss(0, 0.02)
-    values[names.DISK_FREE] = 180 - 0.05 * step
     for extra in range(20):
         values[f"synthetic/extra_{extra:02d}"] = rng.gauss(extra, 1)
     return {"step": step, "cycle": cycle, "attempt": 1, "unix_s": unix_s, "values": {k: round(v, 6) for k, v in values.items()}}
@@ -157,6 +156,25 @@ def write_synthetic_run(
                 transcripts.append(transcript(rng, synthetic_task(rng, stream.task_type, step, cycle), stream.name, step, cycle))
         write_jsonl_atomic(run.shard(cycle), shard)
         write_jsonl_atomic(run.transcripts(cycle), transcripts)
+    samples = range(0, int(unix_s - START), 60)
+    write_jsonl_atomic(
+        run.supervision,
+        (
+            {
+                "unix_s": START + s,
+                "cycle": 1,
+                "attempt": 1,
+                "step": 1,
+                "trainer_gib": 6 + s / 9000,
+                "driver_gib": 0.2,
+                "host_available_gib": 20 - s / 9000,
+                "disk_free_gib": 180.0,
+                "vram_gib": 12.4,
+                "processes": 20,
+            }
+            for s in samples
+        ),
+    )
     incidents = [
         {
             "unix_s": START + 900,
