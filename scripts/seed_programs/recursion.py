@@ -518,7 +518,7 @@ def f(n):
 """,
     ),
     program(
-        "A robot in a grid walks right and down only; walls are in its way. How many routes, and through how many cells can it pass at all?",
+        "A robot in a grid walks right and down only; walls are in its way. How many routes, and how many cells can it reach?",
         r"""
 def f(height, width, walls):
     walls = {tuple(wall) for wall in walls}
