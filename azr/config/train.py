@@ -65,6 +65,10 @@ class RolloutConfig:
     """A step whose responses are not complete after this long is an error, not a wait."""
     agent_workers: int = 1
     """Processes that run agent loops; each has its own sandbox pool."""
+    fixed_prompt_tokens: int = 600
+    """Mean prompt length where ``fixed_response_tokens`` is set."""
+    fixed_response_tokens: int = 0
+    """Benchmarks only: responses of this mean length whatever the model writes, nothing executed, rewards drawn. 0: ordinary play."""
 
     def validate(self) -> None:
         if self.dtype not in DTYPES:
@@ -75,6 +79,11 @@ class RolloutConfig:
         for key in (*positive, "tensor_parallel", "generation_timeout_s", "agent_workers"):
             if getattr(self, key) <= 0:
                 raise ConfigError(f"rollout.{key} is {getattr(self, key)}; it must be above 0")
+        if self.fixed_response_tokens < 0 or self.fixed_prompt_tokens < 1:
+            raise ConfigError("rollout.fixed_response_tokens cannot be negative, and rollout.fixed_prompt_tokens must be at least 1")
+        too_long = 1.5 * self.fixed_response_tokens > self.max_response_tokens or 1.5 * self.fixed_prompt_tokens > self.max_prompt_tokens
+        if self.fixed_response_tokens and too_long:
+            raise ConfigError("rollout.fixed_*_tokens are means; 1.5 times each must fit max_prompt_tokens and max_response_tokens")
         if self.max_batched_tokens < 64:
             raise ConfigError(f"rollout.max_batched_tokens is {self.max_batched_tokens}; below 64 no prompt gets through")
         if not self.enforce_eager and not self.cuda_graph_sizes:
