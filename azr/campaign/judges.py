@@ -1,0 +1,297 @@
+"""The two judges. *Health* looks at process and optimiser, *learning* at probes and data; each answers with one judgement.
+
+Pure functions of the records that count (undone steps are gone from them), so a judge has no memory: patience, hysteresis and
+cooldown are read off the records, and after a crash or rollback the same records give the same verdict.
+
+======================= ============================================================== ===============
+verdict                 evidence                                                       advice
+======================= ============================================================== ===============
+diverged                non-finite updates                                             roll back
+collapsing              entropy below its floor, or cut or malformed responses rising  roll back
+mismatch                engine and trainer do not run the same model                   roll back
+regressing              probes far below their best level                              roll back
+leaking, slowing        host memory or time per token grows                            recycle
+starved                 hardly any new tasks, or none that could be learnt from        end the cycle
+plateau                 probes flat, by the test of ``azr.campaign.stagnation``        end the cycle
+learning, undecided     none of these                                                  continue
+======================= ============================================================== ===============
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from azr.campaign.parts import Advice, Judgement, Sample
+from azr.campaign.stagnation import PlateauRule, State, fall, fit_trend, plateau, smooth
+from azr.config import Config
+from azr.config.monitor import MonitorConfig
+from azr.protocol import MetricsRecord
+from azr.tasks import STREAMS
+
+LEAK_SAMPLES = 20
+"""Memory samples that a leak is judged on."""
+HEALTH_HALF_LIFE = 2.0
+"""Steps; smoothing of health series, short because a collapse is fast."""
+EARLY_STEPS = 20
+"""Steps at the start of an attempt whose speed later ones are compared with (after the first two, which warm up)."""
+
+
+def judge_health(records: Sequence[MetricsRecord], samples: Sequence[Sample], config: Config) -> Judgement:
+    """Process and optimiser, as of the last record."""
+    rules = config.monitor
+    if not rules.enabled or not records:
+        return Judgement(Advice.CONTINUE, "healthy", "Health is not watched." if not rules.enabled else "No step yet.")
+    for check in (_diverged, _entropy, _cut, _format, _mismatch):
+        verdict = check(records, rules)
+        if verdict is not None:
+            return verdict
+    for verdict in (_leaking(records, samples, rules), _slowing(records, rules)):
+        if verdict is not None:
+            return verdict
+    return Judgement(Advice.CONTINUE, "healthy", "Updates finite, entropy, format and memory as they were.")
+
+
+def judge_learning(records: Sequence[MetricsRecord], samples: Sequence[Sample], config: Config) -> Judgement:
+    """Probes and data, as of the last record."""
+    rules = config.monitor
+    if not rules.enabled or not records:
+        return Judgement(Advice.CONTINUE, "undecided", "Learning is not watched." if not rules.enabled else "No step yet.")
+    return _starved(records, rules) or _probes(records, rules)
+
+
+JUDGES = (judge_health, judge_learning)
+"""In the order they are asked."""
+
+
+# ---------------------------------------------------------------------------------------------------- learning
+
+
+def _starved(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    current = [record for record in records[-rules.starved_steps :] if record.cycle == records[-1].cycle]
+    if len(current) < rules.starved_steps:
+        return None
+    for what, of, bad, limit in (
+        ("of the valid proposals were new", _novelty, lambda value: value < rules.min_novelty, f"below {rules.min_novelty:.0%}"),
+        (
+            "of the new tasks were solved always or never",
+            _zero_variance,
+            lambda value: value > rules.max_zero_variance,
+            f"above {rules.max_zero_variance:.0%}",
+        ),
+    ):
+        values = [of(record) for record in current]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values) and all(bad(value) for value in known):
+            sentence = f"{np.mean(known):.0%} {what} in each of the last {len(known)} steps ({limit}): the data are exhausted."
+            return Judgement(Advice.END_CYCLE, "starved", sentence)
+    return None
+
+
+def _novelty(record: MetricsRecord) -> float | None:
+    """Share of valid proposals that were new; 0 where none was valid."""
+    if record.values.get("data/valid") == 0:
+        return 0.0
+    return record.values.get("data/novelty")
+
+
+def _zero_variance(record: MetricsRecord) -> float | None:
+    shares = [record.values[name] for name in ("data/all_solved", "data/none_solved") if name in record.values]
+    return sum(shares) if shares else None
+
+
+def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement:
+    evaluated = [record for record in records if math.isfinite(record.values.get(rules.probe_metric, math.nan))]
+    steps = [float(record.step) for record in evaluated]
+    values = [record.values[rules.probe_metric] for record in evaluated]
+    if not evaluated or evaluated[-1] is not records[-1]:  # nothing new since the last time
+        return Judgement(Advice.CONTINUE, "undecided", "No probe evaluation at this step.")
+    lost = fall(values, rules.regression_delta) if rules.regression_delta else None
+    if lost is not None:
+        onset = evaluated[lost.onset].step
+        sentence = (
+            f"{rules.probe_metric} fell from {lost.best:.3f} to {lost.now:.3f} (limit {rules.regression_delta}), from step {onset} on."
+        )
+        return Judgement(Advice.ROLLBACK, "regressing", sentence, onset)
+    found = plateau(steps, values, plateau_rule(rules))
+    if found is None:
+        needed = rules.warmup_evaluations + rules.window_evaluations
+        return Judgement(Advice.CONTINUE, "undecided", f"{len(values)} of the {needed} probe evaluations that a first verdict needs.")
+    numbers = f"{rules.probe_metric}: {found.window.sentence}, min_delta {rules.min_delta}"
+    last = records[-1]
+    rested = sum((record.cycle, record.attempt) == (last.cycle, last.attempt) for record in evaluated)
+    if found.stopped and rested >= rules.cooldown_evaluations:
+        sentence = f"No gain that matters: {numbers}, in {found.flat_windows} windows."
+        return Judgement(Advice.END_CYCLE, "plateau", sentence)
+    if found.stopped:
+        return Judgement(
+            Advice.CONTINUE, "flat", f"Flat, but {rested} of {rules.cooldown_evaluations} evaluations after a start: {numbers}."
+        )
+    if found.window.state is State.RISING:
+        return Judgement(Advice.CONTINUE, "learning", f"Rising: {numbers}.")
+    return Judgement(Advice.CONTINUE, "undecided", f"{found.window.state.value.capitalize()}: {numbers}.")
+
+
+def _regression_limit(record: MetricsRecord, rules: MonitorConfig) -> float:
+    """The configured fall, but at least four standard errors of one evaluation: with few probe tasks chance alone falls far."""
+    tasks = record.values.get("probe/tasks", 0.0)
+    return max(rules.regression_delta, 4 * math.sqrt(0.25 / tasks)) if tasks > 0 else rules.regression_delta
+
+
+def plateau_rule(rules: MonitorConfig) -> PlateauRule:
+    return PlateauRule(
+        warmup=rules.warmup_evaluations,
+        window=rules.window_evaluations,
+        min_delta=rules.min_delta,
+        confidence=rules.confidence,
+        patience=rules.patience_evaluations,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ health
+
+
+def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    recent = records[-rules.nonfinite_window :]
+    names = ("train/grad_norm", "train/pg_loss")
+    bad = [record.step for record in recent if any(not math.isfinite(record.values.get(name, 0.0)) for name in names)]
+    if len(bad) < rules.nonfinite_limit:
+        return None
+    sentence = f"{len(bad)} of the last {len(recent)} updates were not finite (limit {rules.nonfinite_limit}), the first at step {bad[0]}."
+    return Judgement(Advice.ROLLBACK, "diverged", sentence, bad[0])
+
+
+def _entropy(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    return _collapse(
+        records,
+        rules,
+        of=lambda record: record.values.get("train/entropy"),
+        bad=lambda level, best: level < rules.entropy_floor,
+        verdict="collapsing",
+        describe=lambda level, best: f"Token entropy {level:.4f} is below the floor {rules.entropy_floor}",
+    )
+
+
+def _cut(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    return _collapse(
+        records,
+        rules,
+        of=lambda record: _stream_mean(record, "response_cut"),
+        bad=lambda level, best: level > rules.max_cut_share and level > best + rules.collapse_rise,
+        verdict="collapsing",
+        describe=lambda level, best: (
+            f"{level:.0%} of the responses are cut at their token limit (limit {rules.max_cut_share:.0%}, once {best:.0%})"
+        ),
+    )
+
+
+def _format(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    def errors(record: MetricsRecord) -> float | None:
+        right = _stream_mean(record, "format_ok")
+        return None if right is None else 1 - right
+
+    return _collapse(
+        records,
+        rules,
+        of=errors,
+        bad=lambda level, best: level > rules.max_format_errors and level > best + rules.collapse_rise,
+        verdict="collapsing",
+        describe=lambda level, best: f"{level:.0%} of the responses lack the format (limit {rules.max_format_errors:.0%}, once {best:.0%})",
+    )
+
+
+def _mismatch(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    return _collapse(
+        records,
+        rules,
+        of=lambda record: record.values.get("train/logprob_mismatch"),
+        bad=lambda level, best: level > rules.max_logprob_mismatch,
+        verdict="mismatch",
+        describe=lambda level, best: f"Engine and trainer differ by {level:.4f} in token probability (limit {rules.max_logprob_mismatch})",
+    )
+
+
+def _collapse(
+    records: Sequence[MetricsRecord],
+    rules: MonitorConfig,
+    *,
+    of: Callable[[MetricsRecord], float | None],
+    bad: Callable[[float, float], bool],
+    verdict: str,
+    describe: Callable[[float, float], str],
+) -> Judgement | None:
+    """A smoothed series that was bad for ``health_steps`` steps in a row, the last one included.
+
+    Args:
+        bad: of (smoothed level, lowest smoothed level up to there).
+    """
+    known = [(record.step, value) for record in records if (value := of(record)) is not None and math.isfinite(value)]
+    if len(known) < rules.health_steps or known[-1][0] != records[-1].step:
+        return None
+    levels = smooth([value for _, value in known], HEALTH_HALF_LIFE)
+    lowest = np.minimum.accumulate(levels)
+    verdicts = [bad(float(level), float(best)) for level, best in zip(levels, lowest, strict=True)]
+    if not all(verdicts[-rules.health_steps :]):
+        return None
+    onset = len(verdicts)
+    while onset and verdicts[onset - 1]:
+        onset -= 1
+    sentence = f"{describe(float(levels[-1]), float(lowest[-1]))}, since step {known[onset][0]}."
+    # smoothing sees it late: what was learnt in the steps just before is suspect as well
+    return Judgement(Advice.ROLLBACK, verdict, sentence, known[max(onset - rules.health_steps, 0)][0])
+
+
+def _stream_mean(record: MetricsRecord, what: str) -> float | None:
+    values = [record.values[name] for stream in STREAMS if (name := f"{stream.name}/{what}") in record.values]
+    return float(np.mean(values)) if values else None
+
+
+def _attempt(records: Sequence[MetricsRecord]) -> list[MetricsRecord]:
+    last = records[-1]
+    return [record for record in records if (record.cycle, record.attempt) == (last.cycle, last.attempt)]
+
+
+def _leaking(records: Sequence[MetricsRecord], samples: Sequence[Sample], rules: MonitorConfig) -> Judgement | None:
+    """Memory of the trainer's process tree, extrapolated by its slope's lower limit, against what the host has left."""
+    last = records[-1]
+    own = [item for item in samples if (item.cycle, item.attempt) == (last.cycle, last.attempt) and item.step > 0]
+    if len(own) < LEAK_SAMPLES or len(_attempt(records)) < rules.recycle_min_steps:
+        return None
+    recent = own[-2 * LEAK_SAMPLES :]
+    growth = float(np.median([item.trainer_gib for item in own[-5:]]) - np.median([item.trainer_gib for item in own[:5]]))
+    trend = fit_trend([item.unix_s - recent[0].unix_s for item in recent], [item.trainer_gib for item in recent])
+    left_gib = recent[-1].host_available_gib - trend.low * rules.leak_horizon_s
+    if growth < rules.leak_min_growth_gib or trend.low <= 0 or left_gib >= rules.leak_margin_gib:
+        return None
+    sentence = (
+        f"The trainer's memory grows by {trend.slope * 3600:.2f} GiB an hour (at least {trend.low * 3600:.2f}), {growth:.1f} GiB so far; "
+        f"{recent[-1].host_available_gib:.1f} GiB are left, in {rules.leak_horizon_s / 60:.0f} min fewer than {rules.leak_margin_gib:.1f}."
+    )
+    return Judgement(Advice.RECYCLE, "leaking", sentence)
+
+
+def _slowing(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    """Seconds per response token: a step may well take longer because responses grow."""
+    own = _attempt(records)
+    if not rules.slow_factor or len(own) < max(rules.recycle_min_steps, 2 * EARLY_STEPS + 2):
+        return None
+    speeds = [speed for record in own[2:] if (speed := _seconds_per_token(record)) is not None]
+    if len(speeds) < 2 * EARLY_STEPS:
+        return None
+    early, late = float(np.median(speeds[:EARLY_STEPS])), float(np.median(speeds[-EARLY_STEPS:]))
+    trend = fit_trend(range(len(speeds)), speeds) if late > rules.slow_factor * early else None
+    if trend is None or trend.low <= 0:
+        return None
+    sentence = f"A step takes {late / early:.1f} times as long per token as at the start of this attempt (limit {rules.slow_factor})."
+    return Judgement(Advice.RECYCLE, "slowing", sentence)
+
+
+def _seconds_per_token(record: MetricsRecord) -> float | None:
+    seconds = record.values.get("time_s/step")
+    counts = [
+        record.values.get(f"{stream.name}/count", 0.0) * record.values.get(f"{stream.name}/response_tokens_mean", 0.0) for stream in STREAMS
+    ]
+    tokens = sum(counts)
+    return seconds / tokens if seconds and tokens else None

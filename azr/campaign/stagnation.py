@@ -1,0 +1,250 @@
+"""Is a noisy series still rising? Smoothing, an autocorrelation-corrected trend test, and a decision with patience.
+
+Pure functions of numbers; docs/stagnation.md derives them and ``scripts/bench_stagnation.py`` measures how often they err.
+
+A plateau is not "no significant trend": that also describes too little data. It is declared when the data *exclude* a gain
+that matters, that is when the upper confidence limit of the gain over a window is below ``min_delta`` (an equivalence test).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+FloatArray = NDArray[np.float64]
+MAX_AUTOCORRELATION = 0.95
+
+
+def rolling_median(values: ArrayLike, width: int = 5) -> FloatArray:
+    """Median of the last ``width`` values at each point (fewer at the start), [n] -> [n]."""
+    series = np.asarray(values, dtype=np.float64)
+    return np.array([np.median(series[max(0, index + 1 - width) : index + 1]) for index in range(len(series))])
+
+
+def ema(values: ArrayLike, half_life: float) -> FloatArray:
+    """Exponential moving average whose weights halve every ``half_life`` points, without bias to the start, [n] -> [n]."""
+    series = np.asarray(values, dtype=np.float64)
+    keep = 0.5 ** (1 / half_life)
+    result = np.empty_like(series)
+    total = weight = 0.0
+    for index, value in enumerate(series):
+        total, weight = keep * total + value, keep * weight + 1
+        result[index] = total / weight
+    return result
+
+
+def smooth(values: ArrayLike, half_life: float, width: int = 5) -> FloatArray:
+    """Rolling median against outliers, then EMA against noise: for levels that are shown or compared with a limit."""
+    return ema(rolling_median(values, width), half_life)
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Theil-Sen slope with confidence limits, and the Mann-Kendall test, both corrected for autocorrelation."""
+
+    n: int
+    slope: float
+    """Per unit of x."""
+    low: float
+    high: float
+    p: float
+    """Two-sided p-value of "no trend"."""
+    autocorrelation: float
+    """Lag-1 autocorrelation of the residuals, corrected for its bias, 0 to 0.95."""
+    inflation: float
+    """Factor on the variance of Mann-Kendall's S, at least 1."""
+
+
+def fit_trend(x: ArrayLike, y: ArrayLike, confidence: float = 0.9) -> Trend:
+    """
+    Args:
+        x: positions, ascending, [n].
+        y: values, [n], n >= 5.
+        confidence: of the two-sided interval [low, high]; each limit alone has (1 + confidence) / 2.
+
+    Mann-Kendall's S has variance V0 = (n (n-1) (2n+5) - ties) / 18 for independent values. Hamed and Rao (1998) multiply it by
+    1 + 2 / (n (n-1) (n-2)) sum_i (n-i) (n-i-1) (n-i-2) rho_i. We take rho_i = phi^i with phi from the residuals, because at
+    n = 40 single autocorrelations are too noisy to sum. The limits of the Theil-Sen slope come from the same corrected variance.
+    """
+    positions, values = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    n = len(values)
+    if n < 5:
+        raise ValueError(f"a trend needs at least 5 values, not {n}")
+    above = _pairs(n)
+    rises = values[None, :] - values[:, None]
+    slope = float(np.median(rises[above] / (positions[None, :] - positions[:, None])[above]))
+    residuals = values - slope * positions
+    phi = residual_autocorrelation(residuals - np.median(residuals))
+    inflation = variance_inflation(n, phi)
+    score = float(np.sign(rises[above]).sum())
+    _, ties = np.unique(values, return_counts=True)
+    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18 * inflation
+    z = (score - np.sign(score)) / np.sqrt(variance) if variance > 0 else 0.0
+    # a wider interval of independent values is the corrected interval of correlated ones
+    wider = _quantile((1 + confidence) / 2) * np.sqrt(inflation)
+    slope, _, low, high = np.array(stats.theilslopes(values, positions, alpha=1 - _tails(wider)), dtype=np.float64)
+    return Trend(n, float(slope), float(low), float(high), _tails(abs(z)), phi, inflation)
+
+
+@functools.lru_cache(maxsize=64)
+def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices (i, j) of all pairs i < j."""
+    return np.triu_indices(n, 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _quantile(probability: float) -> float:
+    return float(stats.norm.ppf(probability))
+
+
+def _tails(z: float) -> float:
+    """Probability that a standard normal value is farther from 0 than z."""
+    return math.erfc(z / math.sqrt(2))
+
+
+def residual_autocorrelation(residuals: FloatArray) -> float:
+    """Lag-1 autocorrelation phi, at least 0. After a line is taken out, E[r1] is about phi - (2 + 4 phi) / n; that is undone."""
+    n = len(residuals)
+    centred = residuals - residuals.mean()
+    power = float(centred @ centred)
+    if power <= 1e-12 * n or n < 6:  # constant: nothing to correct
+        return 0.0
+    r1 = float(centred[1:] @ centred[:-1]) / power
+    return float(np.clip((r1 * n + 2) / (n - 4), 0.0, MAX_AUTOCORRELATION))
+
+
+def variance_inflation(n: int, phi: float) -> float:
+    lag = np.arange(1, n - 2)
+    return float(1 + 2 / (n * (n - 1) * (n - 2)) * ((n - lag) * (n - lag - 1) * (n - lag - 2) * phi**lag).sum())
+
+
+class State(str, Enum):
+    """What a window of a series says."""
+
+    RISING = "rising"
+    """Significantly up."""
+    FLAT = "flat"
+    """A gain of ``min_delta`` over the window is excluded."""
+    UNSURE = "unsure"
+    """Neither: not enough data for the noise."""
+
+
+@dataclass(frozen=True)
+class PlateauRule:
+    """When a series of evaluations has stopped rising. Lengths are numbers of evaluations."""
+
+    warmup: int = 5
+    """Evaluations at the start that no window includes."""
+    window: int = 30
+    min_delta: float = 0.05
+    """Least gain over a window that counts as learning, in units of the series."""
+    confidence: float = 0.9
+    """Of each one-sided limit."""
+    patience: int = 6
+    """Flat windows that make a plateau, without a rising one in between."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One look at the last ``rule.window`` evaluations."""
+
+    state: State
+    gain: float
+    """Theil-Sen slope times window: rise over the window."""
+    low: float
+    high: float
+    """Confidence limits of ``gain``."""
+    trend: Trend
+
+    @property
+    def sentence(self) -> str:
+        trend = self.trend
+        return (
+            f"gain {self.gain:+.4f} over {trend.n} evaluations, limits [{self.low:+.4f}, {self.high:+.4f}], "
+            f"Mann-Kendall p {trend.p:.3f}, autocorrelation {trend.autocorrelation:.2f}"
+        )
+
+
+def look(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Window | None:
+    """The last window; None while there are fewer than warm-up + window evaluations, so a window never holds the warm-up."""
+    if len(y) < rule.warmup + rule.window:
+        return None
+    positions, values = np.asarray(x[-rule.window :], dtype=np.float64), y[-rule.window :]
+    trend = fit_trend(positions, values, confidence=2 * rule.confidence - 1)
+    span = float(positions[-1] - positions[0]) * rule.window / (rule.window - 1)
+    gain, low, high = trend.slope * span, trend.low * span, trend.high * span
+    if high < rule.min_delta:
+        state = State.FLAT
+    elif low > 0 and trend.p < 2 * (1 - rule.confidence):
+        state = State.RISING
+    else:
+        state = State.UNSURE
+    return Window(state, gain, low, high, trend)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The state with patience applied."""
+
+    stopped: bool
+    flat_windows: int
+    """Flat windows since the last rising one, counted up to ``rule.patience``."""
+    window: Window
+
+
+def plateau(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Plateau | None:
+    """Whether the series has stopped rising as of its last evaluation; None while nothing can be said.
+
+    Hysteresis: windows that are neither flat nor rising do not end a spell of flat ones, only a rising one does; and the
+    plateau is declared at a flat window only.
+    """
+    last = look(x, y, rule)
+    if last is None:
+        return None
+    flat, window = 0, last
+    for back in range(rule.window):
+        if back:
+            found = look(x[: len(x) - back], y[: len(y) - back], rule)
+            if found is None:
+                break
+            window = found
+        if window.state is State.RISING:
+            break
+        flat += window.state is State.FLAT
+        if flat >= rule.patience:
+            break
+    return Plateau(last.state is State.FLAT and flat >= rule.patience, flat, last)
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A series that lost what it had."""
+
+    best: float
+    now: float
+    onset: int
+    """Index of the first evaluation that belongs to the fall."""
+
+
+def fall(y: Sequence[float], drop: float, width: int = 3) -> Fall | None:
+    """A fall of more than ``drop`` below the best level so far; None if there is none.
+
+    Levels are medians of ``width`` evaluations, so a single bad one is no fall.
+    """
+    if len(y) < 2 * width:
+        return None
+    levels = rolling_median(y, width)[width - 1 :]
+    best, now = float(levels.max()), float(levels[-1])
+    if now >= best - drop:
+        return None
+    onset = len(y)
+    while onset and y[onset - 1] < best - drop / 2:
+        onset -= 1
+    return Fall(best, now, min(onset, len(y) - 1))
