@@ -31,6 +31,10 @@ class RunDir:
         return self.root / "supervision.jsonl"
 
     @property
+    def verdicts(self) -> Path:
+        return self.root / "verdicts.jsonl"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.jsonl"
 

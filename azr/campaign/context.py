@@ -28,6 +28,8 @@ class Context:
         self.run, self.config, self.parts, self.state = run, config, parts, state
         self.campaign: CampaignConfig = config.campaign
         self.signals = signals
+        self.verdicts: dict[int, str] = {}
+        """Latest verdict of each judge; a verdict is written down when it changes."""
         self._progress: Progress | None = progress
         self._ticked_s = MONOTONIC()
 

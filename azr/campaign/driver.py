@@ -218,10 +218,10 @@ def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
             _end_cycle(ctx, CycleEnd.FAILED, end.sentence)
     elif end.kind is EndKind.FINISHED and end.judgement is not None:
         _end_cycle(ctx, CycleEnd.STAGNATION, end.judgement.sentence)  # its last steps came before the request to stop
-    elif end.kind is EndKind.CRASHED:
+    elif end.kind in (EndKind.CRASHED, EndKind.HUNG):
         if not end.trusted:
             discard_after(ctx, resume_step)
-        _restart_later(ctx, end.sentence)
+        _restart_later(ctx, "hang" if end.kind is EndKind.HUNG else "crash", end.sentence)
     elif end.kind is EndKind.STOPPED:
         _after_stop(ctx, end)
     # FINISHED otherwise: the next look at the checkpoints ends the cycle.
@@ -240,7 +240,7 @@ def _after_stop(ctx: Context, end: AttemptEnd) -> None:
         ctx.incident("recycle", end.sentence, f"The trainer starts anew from step {ctx.state.step}.")
 
 
-def _restart_later(ctx: Context, sentence: str) -> None:
+def _restart_later(ctx: Context, kind: str, sentence: str) -> None:
     """Counts an unplanned end; waits before the next start, or gives up."""
     state, config = ctx.state, ctx.campaign
     in_row, total = state.restarts_in_row + 1, state.restarts + 1
@@ -249,7 +249,7 @@ def _restart_later(ctx: Context, sentence: str) -> None:
         ctx.save(restarts_in_row=in_row, restarts=total)
         raise _Failed(f"The trainer ended unexpectedly {which}. The last time: {sentence}")
     wait_s = min(config.backoff_max_s, config.backoff_s * 2 ** (in_row - 1))
-    ctx.incident("crash", sentence, f"Starting again from step {state.step} in {wait_s:.0f} s (restart {total} of {config.max_restarts}).")
+    ctx.incident(kind, sentence, f"Starting again from step {state.step} in {wait_s:.0f} s (restart {total} of {config.max_restarts}).")
     ctx.save(restarts_in_row=in_row, restarts=total, sentence=f"Waiting {wait_s:.0f} s before the trainer starts again.")
     ctx.wait(wait_s)
 

@@ -101,3 +101,21 @@ def read_tail(path: Path, size: int = LOG_TAIL_BYTES) -> list[str]:
             return file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return []
+
+
+def where_it_hangs(stacks: list[str], frames: int = 3) -> list[str]:
+    """Innermost frames of the thread that trains, from what faulthandler (or py-spy) wrote: ``fake.py:12 in step``.
+
+    faulthandler begins the thread that took the signal (the main thread) with "Current thread"; without one the last block is
+    the main thread's.
+    """
+    starts = [index for index, line in enumerate(stacks) if re.match(r"(Current thread|Thread) ", line)]
+    current = [index for index in starts if stacks[index].startswith("Current thread")]
+    begin = (current or starts or [0])[-1]
+    found = []
+    for line in stacks[begin + 1 :]:
+        match = re.match(r'\s+File "(.+)", line (\d+) in (.+)', line)
+        if match is None or len(found) == frames:
+            break
+        found.append(f"{Path(match[1]).name}:{match[2]} in {match[3]}")
+    return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from types import TracebackType
 
 from tqdm import tqdm
 
-from azr.campaign.incidents import read_incidents
+from azr.campaign.incidents import read_incidents, read_tail
 from azr.campaign.state import CampaignState, State, read_state_file
 from azr.errors import RunError
 from azr.protocol import MetricsRecord, MetricsTail
@@ -61,12 +62,20 @@ class BarProgress:
             self._bar = tqdm(total=total, initial=initial, desc=f"cycle {state.cycle}", unit="step")
         for record in self._tail.new_records():
             self._gained += record.values.get(names.ACCEPTED, 0.0)
-            self._bar.set_postfix_str(postfix(record, self._gained), refresh=False)
+            self._bar.set_postfix_str(postfix(record, self._gained, self._memory_gib()), refresh=False)
         self._bar.n = max(0, state.trained_step - state.first_step + 1)
         self._bar.refresh()
 
+    def _memory_gib(self) -> float | None:
+        """Memory of the trainer: of the card where there is one, else of the host; as sampled last."""
+        try:
+            sample = json.loads(read_tail(self._run.supervision, 1000)[-1])
+            return sample["trainer_gib"] if sample["vram_gib"] is None else sample["vram_gib"]
+        except (IndexError, ValueError, KeyError, TypeError):
+            return None
 
-def postfix(record: MetricsRecord, gained: float) -> str:
+
+def postfix(record: MetricsRecord, gained: float, memory_gib: float | None) -> str:
     """``reward 0.31 acc 0.42 +57 tasks 9.1 GiB``; what the step did not log is left out."""
 
     def mean(found: list[float]) -> float | None:
@@ -81,8 +90,6 @@ def postfix(record: MetricsRecord, gained: float) -> str:
             shown.append(f"{label} {value:.2f}")
     if gained:
         shown.append(f"+{gained:.0f} tasks")
-    vram = [value for name, value in values.items() if name.startswith(names.MEMORY_PREFIX) and name.endswith(names.VRAM_SUFFIX)]
-    memory = max(vram) if vram else values.get(names.RSS)
-    if memory is not None:
-        shown.append(f"{memory:.1f} GiB")
+    if memory_gib is not None:
+        shown.append(f"{memory_gib:.1f} GiB")
     return " ".join(shown)

@@ -17,6 +17,7 @@ from azr.campaign.trainer_process import end_leftovers
 from azr.checkpoints import list_checkpoints, reject_checkpoints_after, repair_checkpoints
 from azr.config.campaign import CampaignConfig
 from azr.processes import ProcessId, boot_id
+from azr.protocol import read_metrics
 from azr.rundir import RunDir
 
 
@@ -47,8 +48,10 @@ def open_campaign(run: RunDir, config: CampaignConfig, driver: ProcessId | None)
     repairs += repair_checkpoints(run)
     checkpoints = list_checkpoints(run)
     step = checkpoints[-1].step if checkpoints else 0
-    if state.attempt_open and state.state is State.TRAIN and state.trained_step > step:
-        repairs.append(f"Steps {step + 1} to {state.trained_step} were trained but not saved; they are trained again.")
+    if state.attempt_open and state.state is State.TRAIN:
+        trained = max([state.trained_step, *(record.step for record in read_metrics(run)[-1:])])
+        if trained > step:
+            repairs.append(f"Steps {step + 1} to {trained} were trained but not saved; they are trained again.")
     for control in (Control.STOP, Control.CHECKPOINT):
         withdraw_control(run, control)
     state = replace(state, step=step, driver=driver, attempt_open=False, rollback_to=None)

@@ -16,7 +16,7 @@ import psutil
 from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
-from azr.campaign.incidents import explain_exit, read_tail
+from azr.campaign.incidents import explain_exit, read_tail, where_it_hangs
 from azr.campaign.parts import Advice, Judgement, Sample
 from azr.campaign.trainer_process import TrainerProcess
 from azr.campaign.vram import used_vram_gib, wait_for_vram
@@ -60,10 +60,12 @@ class EndKind(IntEnum):
     STOPPED = 1
     """Ended as asked; ``stop`` says why it was asked."""
     CRASHED = 2
-    """Ended without being asked, or hung and was ended."""
-    UNHEALTHY = 3
+    """Ended without being asked."""
+    HUNG = 3
+    """Made no progress and was ended."""
+    UNHEALTHY = 4
     """Ended by us without saving, because its steps are not to be kept."""
-    HOPELESS = 4
+    HOPELESS = 5
     """Says itself that starting again cannot help."""
 
 
@@ -122,7 +124,6 @@ class _Watch:
         self.stops: dict[StopReason, str] = {}
         self.stop_step = 0
         self.judgement: Judgement | None = None
-        self.verdict = ""
         self.wrong_start = ""
         self.loop_pid: int | None = None
         self.sampled_s = float("-inf")
@@ -174,12 +175,15 @@ class _Watch:
             self.ctx.save(sentence=f"Training cycle {self.request.cycle}: step {new[-1].step} of {self.request.last_step}.")
 
     def _judge(self) -> None:
-        for judge in self.ctx.parts.judges:
+        for index, judge in enumerate(self.ctx.parts.judges):
             judgement = judge(self.records, self.samples, self.ctx.config)
+            changed = judgement.verdict != self.ctx.verdicts.get(index)
+            self.ctx.verdicts[index] = judgement.verdict
+            if changed:
+                self._write_verdict(judgement)
             if judgement.advice is Advice.CONTINUE:
                 continue
-            if judgement.verdict != self.verdict:
-                self.verdict = judgement.verdict
+            if changed:
                 self.ctx.incident(judgement.verdict, judgement.sentence, _ACTIONS[judgement.advice])
             if judgement.advice is Advice.ROLLBACK:
                 self.judgement = judgement
@@ -189,6 +193,11 @@ class _Watch:
             else:
                 self._stop(StopReason.RECYCLE, judgement.sentence)
             return
+
+    def _write_verdict(self, judgement: Judgement) -> None:
+        last = self.records[-1]
+        record = {"unix_s": time.time(), "cycle": last.cycle, "attempt": last.attempt, "step": last.step, "verdict": judgement.verdict}
+        append_jsonl(self.ctx.run.verdicts, [record | {"advice": judgement.advice.value, "sentence": judgement.sentence}])
 
     def _take_checkpoints(self) -> None:
         """A checkpoint was published: note it, score it, delete what retention does not keep."""
@@ -225,12 +234,12 @@ class _Watch:
         if not sentence:
             return None
         stacks = self.trainer.dump_stacks(self.loop_pid)
-        where = [line.strip() for line in read_tail(stacks) if line.strip().startswith("File ")][:3] if stacks else []
+        where = where_it_hangs(read_tail(stacks)) if stacks else []
         shown = f" Its stacks are in {stacks.relative_to(self.ctx.run.root)}" if stacks else " Its stacks could not be had"
         sentence = f"{sentence}{shown}{': ' + '; '.join(where) if where else ''}."
         if self.stops:  # it was to end anyway; it did so without the last checkpoint
             return AttemptEnd(EndKind.STOPPED, f"{sentence} Ended without a last checkpoint.", min(self.stops))
-        return AttemptEnd(EndKind.CRASHED, sentence)
+        return AttemptEnd(EndKind.HUNG, sentence)
 
     def _exited(self, status: int) -> AttemptEnd:
         result = read_result(self.ctx.run, self.request.cycle, self.request.attempt)

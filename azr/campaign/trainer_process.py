@@ -66,7 +66,11 @@ class TrainerProcess:
             )
         self.pid = self.registry.session = self.process.pid
         self._registered_s = float("-inf")
-        self.register_processes()
+        try:
+            self.register_processes()
+        except BaseException:  # the disk is full, or Ctrl+C: nobody else will own the process
+            self.end(grace_s=0.0)
+            raise
 
     def poll(self) -> int | None:
         """Exit status, or None while it runs. The zombie is kept until ``end``: it guards the session's number."""

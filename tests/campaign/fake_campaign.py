@@ -15,12 +15,14 @@ import fake_trainer
 
 from azr.campaign.driver import run_campaign
 from azr.campaign.parts import Advice, CampaignParts, Judgement
+from azr.campaign.vram import used_vram_gib
 from azr.config import Config
 from azr.config.campaign import CampaignConfig
 from azr.files import append_jsonl, read_jsonl, write_json_atomic, write_jsonl_atomic
 from azr.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
+used_vram_gib()  # imported once here, not again in each forked driver
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Driver:
                 log = os.open(run.root / "driver.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
                 os.dup2(log, 1)
                 os.dup2(log, 2)
-                sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)
+                sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
                 if before is not None:
                     before()
                 if die_at:

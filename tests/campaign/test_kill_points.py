@@ -29,7 +29,7 @@ from azr.rundir import RunDir
 
 CYCLES, STEPS = 3, 4
 CONFIG = fast_config(cycles=CYCLES, steps_per_cycle=STEPS, max_restarts=1000, max_restarts_without_progress=100, sample_s=0.5)
-KILL_POINTS = 210
+KILL_POINTS = 201
 RUNS = 6
 
 

@@ -66,11 +66,11 @@ def test_a_hanging_trainer_is_found_its_stacks_kept_and_it_is_ended(run: RunDir,
     limits = {"heartbeat_timeout_s": 1.0 if kind == "freeze" else 20, "first_step_timeout_s": 1.5, "min_timeout_s": 1.5}
     state = finish(run, faults=[{"kind": kind, "cycle": 1, "attempt": 1, "step": 4}], config=limits)
     assert state.state is State.DONE
-    crash = incidents(run, "crash")
+    crash = incidents(run, "hang")
     assert len(crash) == 1
     assert ("no sign of life" if kind == "freeze" else "Saving took" if kind == "hang_in_save" else "Step 4 took") in crash[0]["cause"]
     if kind != "freeze":
-        assert "stacks.txt" in crash[0]["cause"] and "fake_trainer.py" in (run.attempt(1, 1) / "stacks.txt").read_text()
+        assert f"in {'save' if kind == 'hang_in_save' else 'step'}" in crash[0]["cause"].partition("stacks.txt: fake_trainer.py:")[2], crash
     assert_all_steps(run)
 
 
@@ -86,7 +86,7 @@ def test_a_trainer_that_never_starts_fails_the_campaign_after_its_budget(run: Ru
 
 def test_a_trainer_that_hangs_at_its_start(run: RunDir) -> None:
     finish(run, faults=[{"kind": "hang", "cycle": 1, "attempt": 1, "step": 0}], config={"start_timeout_s": 1.0})
-    assert "did not begin its first step" in incidents(run, "crash")[0]["cause"]
+    assert "did not begin its first step" in incidents(run, "hang")[0]["cause"]
 
 
 def test_what_starting_again_cannot_help_fails_at_once(run: RunDir) -> None:
