@@ -920,7 +920,7 @@ def f(events):
 """,
     ),
     program(
-        "Cards are played on piles: a card must be smaller than the top of its pile; otherwise a new pile begins. In the end all are merged.",
+        "Cards are played on piles: a card must be smaller than the top of its pile; otherwise a new one begins. In the end all are merged.",
         r"""
 from bisect import bisect_left
 
