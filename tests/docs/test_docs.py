@@ -1,0 +1,97 @@
+"""What the documentation says exists: links, scripts, flags, keys, and the generated reference."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from azr.config.load import load
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def _commands() -> list[tuple[str, list[str]]]:
+    """(page, words) of every command in an indented or fenced block, or between backquotes, that starts one of our scripts."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+        lines += [line.strip() for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, flags=re.DOTALL) for line in block.splitlines()]
+        lines += re.findall(r"`((?:python|bash) [^`\n]+)`", text)
+        for line in lines:
+            if re.match(r"(python|bash) \S+\.(py|sh)\b", line):
+                found.append((page.name, shlex.split(line, comments=True)))
+    return found
+
+
+COMMANDS = _commands()
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(COMMANDS) > 30
+    assert {"azr_single_gpu_pipeline.py", "scripts/report.py", "scripts/watch.py"} <= {words[1] for _, words in COMMANDS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://", "#")):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("script", sorted({words[1] for _, words in COMMANDS}))
+def test_scripts_exist(script: str) -> None:
+    assert (ROOT / script).exists()
+
+
+@cache
+def _help(script: str) -> str:
+    return subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+_FLAGS = sorted(
+    {(words[1], word.partition("=")[0]) for _, words in COMMANDS if words[0] == "python" for word in words if word.startswith("--")}
+)
+
+
+@pytest.mark.parametrize(("script", "flag"), _FLAGS)
+def test_flags_exist(script: str, flag: str) -> None:
+    if (script, flag) != ("azr_single_gpu_pipeline.py", "--cfg"):
+        assert flag in _help(script)
+
+
+_OVERRIDES = sorted(
+    {
+        tuple(word for word in words[2:] if "=" in word and "..." not in word and not word.startswith("--"))
+        for _, words in COMMANDS
+        if words[1] in ("azr_single_gpu_pipeline.py", "scripts/run.sh", "scripts/preflight.py")
+    }
+)
+
+
+@pytest.mark.parametrize("overrides", _OVERRIDES, ids=lambda item: " ".join(item) or "defaults")
+def test_overrides_are_accepted(overrides: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    load(list(overrides))
+
+
+def test_keys_in_tables_and_text_exist() -> None:
+    known = set(re.findall(r"^\| `([\w.]+)` \|", (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    sections = "|".join(sorted({key.partition(".")[0] for key in known if "." in key}))
+    for page in PAGES:
+        for key in re.findall(rf"`((?:{sections})\.[a-z_0-9.]+)(?:=[^`]*)?`", page.read_text(encoding="utf-8")):
+            if not key.endswith((".py", ".md", ".")):
+                assert key in known, f"{page.name} names the key {key}"
+
+
+def test_the_configuration_reference_is_current() -> None:
+    command = [sys.executable, "scripts/make_config_reference.py", "--check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
