@@ -39,7 +39,6 @@ def set_environment(device: str, cpu_kv_cache_gib: float) -> None:
     }
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
         defaults |= {
             "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -63,6 +62,7 @@ def main(arguments: list[str]) -> int:
     set_environment(device, config.rollout.cpu_kv_cache_gib)
 
     import ray
+    from ray.exceptions import RayError
     from verl.utils.config import validate_config
 
     from azr.train.model_source import local_model_folder
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
             return failed(f"verl refuses this configuration: {error}", retry=False)
         try:
             finished = _train_on_ray(verl_config, run.root)
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             traceback.print_exc()
             return failed(f"a process of the trainer died or raised: {str(error).splitlines()[-1]}", retry=True)
         finally:

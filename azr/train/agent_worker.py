@@ -16,7 +16,7 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from azr.train import agent_loops as _agent_loops  # noqa: F401  (importing it registers our loops with verl)
 
-_PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class
+_PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class  # type: ignore[attr-defined]
 
 
 class SelfPlayAgentLoopWorker(_PlainWorker):

@@ -1,7 +1,7 @@
-"""The FSDP training engine: NO_SHARD on one device, FULL_SHARD on several, on a GPU and on a CPU.
+"""The FSDP training engine on GPUs: NO_SHARD on one, FULL_SHARD on several.
 
-Registered with verl's ``EngineRegistry`` for the keys that verl leaves free (``cpu``, and ``cuda`` with vendor ``nvidia``,
-which is looked up before the plain ``cuda`` entry). Importing this module registers it.
+Registered with verl's ``EngineRegistry`` under a key that verl leaves free: ``cuda`` with vendor ``nvidia``, which is looked up
+before the plain ``cuda`` entry. Importing this module registers it. The CPU's engine is in ``azr/train/cpu/engine.py``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
-from torch.distributed.fsdp.api import FullStateDictConfig, StateDictType
-from verl.utils.device import get_device_name
-from verl.utils.fsdp_utils import get_fsdp_wrap_policy
+from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import TrainingError
@@ -25,32 +22,12 @@ class SelfPlayEngine(PackedEngine):
     """The packed engine with the promised sharding asserted, and a view of the weights for the learning checks."""
 
     def _build_fsdp_module(self, module: torch.nn.Module) -> torch.nn.Module:
-        if get_device_name() == "cpu":
-            wrapped = self._wrap_on_cpu(module)
-        else:
-            wrapped = super()._build_fsdp_module(module)
+        wrapped = self._wrap(module)
         _assert_sharding(wrapped, torch.distributed.get_world_size())
         return wrapped
 
-    def _wrap_on_cpu(self, module: torch.nn.Module) -> torch.nn.Module:
-        """FSDP1 on a CPU: parameters stay where they are, no broadcast (one process), everything in float32."""
-        precision = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
-        self._autocast_dtype = torch.float32
-        self.scaler = None
-        wrapped = FullyShardedDataParallel(
-            module,
-            auto_wrap_policy=get_fsdp_wrap_policy(module=module, config=self.engine_config.wrap_policy, is_lora=self._is_lora),
-            device_id=torch.device("cpu"),
-            sharding_strategy=ShardingStrategy.NO_SHARD,
-            mixed_precision=precision,
-            sync_module_states=False,
-            device_mesh=self.device_mesh,
-            use_orig_params=self.engine_config.use_orig_params,
-        )
-        FullyShardedDataParallel.set_state_dict_type(
-            wrapped, state_dict_type=StateDictType.FULL_STATE_DICT, state_dict_config=FullStateDictConfig()
-        )
-        return wrapped
+    def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
+        return super()._build_fsdp_module(module)
 
     @torch.no_grad()
     def sampled_weights(self) -> torch.Tensor:
@@ -78,5 +55,4 @@ def _assert_sharding(module: torch.nn.Module, world_size: int) -> None:
         )
 
 
-EngineRegistry.register(model_type="language_model", backend="fsdp", device="cpu")(SelfPlayEngine)
 EngineRegistry.register(model_type="language_model", backend="fsdp", device="cuda", vendor="nvidia")(SelfPlayEngine)

@@ -9,14 +9,12 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.files import read_jsonl
 from azr.prompts import solve_prompt
 from azr.selfplay.episode import SolveOutcome
-from azr.selfplay.game import prompt_options
+from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, Task
 
 
-def probe_rows(
-    folder: Path, limit: int, config: SelfPlayConfig, count_tokens: Callable[[Prompt], int], max_prompt_tokens: int
-) -> list[PromptRow]:
+def probe_rows(folder: Path, limit: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]) -> list[PromptRow]:
     """Solve rows of the first ``limit`` probe tasks whose prompts fit, taken evenly from the files and in file order.
 
     The choice depends on the files alone, so that every evaluation of a run answers the same tasks.
@@ -34,9 +32,9 @@ def probe_rows(
             if task.task_type.value not in config.task_types:
                 continue
             prompt = solve_prompt(task, prompt_options(config))
-            if count_tokens(prompt) > max_prompt_tokens:
+            if not fits(prompt):
                 continue
-            rows.append(PromptRow(Stream(Role.SOLVE, task.task_type), prompt, task=task, references=(), row_id=f"probe{len(rows)}"))
+            rows.append(PromptRow(stream=Stream(Role.SOLVE, task.task_type), prompt=prompt, task=task, row_id=f"probe{len(rows)}"))
             taken += 1
     return rows
 
@@ -48,6 +46,6 @@ def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
     for kind in [*kinds, "all"]:
         chosen = [outcome for outcome in outcomes if kind in ("all", outcome.stream.task_type.value)]
         if chosen:
-            values[f"probe/{kind}/accuracy"] = sum(outcome.correct for outcome in chosen) / len(chosen)
+            values[f"probe/{kind}/accuracy"] = sum(outcome.score for outcome in chosen) / len(chosen)
             values[f"probe/{kind}/format_ok"] = sum(outcome.format_ok for outcome in chosen) / len(chosen)
     return values

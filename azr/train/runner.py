@@ -39,7 +39,7 @@ class SelfPlayRunner:
         with TrainerLink(RunDir(Path(run_root))) as link:
             tq.init(verl_config.transfer_queue)
             try:
-                trainer = SelfPlayTrainer(verl_config, link)
+                trainer = SelfPlayTrainer(verl_config, link)  # pyright: ignore[reportAbstractUsage]  (the decorator hides the base)
                 trainer.init()
                 manager: Any = SelfPlayAgentLoopManager.create(
                     config=verl_config,

@@ -35,12 +35,10 @@ from azr.protocol import Outcome, Phase
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.game import SelfPlay
-from azr.selfplay.metrics import step_metrics
 from azr.selfplay.rows import PromptRow
-from azr.tasks import Role as PlayRole
-from azr.tasks import Task
+from azr.tasks import Prompt, Task
 from azr.train import worker as policy_worker
-from azr.train.agent_loops import PROPOSE_LOOP, SOLVE_LOOP
+from azr.train.agent_loops import SELF_PLAY_LOOP
 from azr.train.probes import probe_metrics, probe_rows
 from azr.train.replay import DeadlineReplayBuffer
 from azr.train.tokens import prompt_token_ids
@@ -54,13 +52,15 @@ STATE_FILE = "trainer_state.json"
 
 
 class SelfPlayTrainer(PPOTrainerSync):
+    replay_buffer: DeadlineReplayBuffer  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(self, verl_config: DictConfig, link: TrainerLink) -> None:
         self.azr = config_from_verl(verl_config)
         self.run = link.run
         self.link = link
-        self.selfplay = SelfPlay(self.azr.selfplay, seed=self.azr.seed + link.request.seed_offset)
+        self.selfplay = SelfPlay(self.azr.selfplay, self.azr.seed, link.request.seed_offset)
         self._times_s: dict[str, float] = defaultdict(float)
-        self._updates_seen = 0
+        self._optimizer_steps = 0
         super().__init__(verl_config)
 
     # ---------------------------------------------------------------- set-up: what verl builds, and with what
@@ -94,20 +94,19 @@ class SelfPlayTrainer(PPOTrainerSync):
         """
         request = self.link.request
         self.global_steps = request.resume_step
-        if not request.resume_step:
-            self.selfplay.start([Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))])
-        else:
+        if request.resume_step:
             checkpoint = latest_verified_checkpoint(self.run, at_most_step=request.resume_step)
             if checkpoint is None or checkpoint.step != request.resume_step:
                 raise CheckpointError(f"{self.run.checkpoint(request.resume_step)} was to be resumed, but it is missing or damaged")
             self.actor_rollout_wg.load_checkpoint(local_path=str(checkpoint.path / "actor"), del_local_after_load=False)
-            self.selfplay.load(checkpoint.path / "selfplay")
+            buffer_hash = self.selfplay.load(checkpoint.path / "selfplay")
             state = read_json(checkpoint.path / STATE_FILE)
-            if self.selfplay.content_hash() != state["buffer_hash"]:
+            if buffer_hash != state["buffer_hash"]:
                 raise CheckpointError(f"{checkpoint.path}: the restored buffer differs from the saved one; resume from an earlier step")
-            self._updates_seen = int(state["optimizer_steps"])
-            if request.first_step == request.resume_step + 1:  # a new cycle: what was merged since joins the buffer
-                self.selfplay.extend([Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))])
+            self._optimizer_steps = int(state["optimizer_steps"])
+        if request.first_step == request.resume_step + 1:  # a cycle begins: what consolidation brought joins the buffer
+            tasks = [Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))]
+            logger.info("%d new tasks from %s", self.selfplay.start(tasks, request.first_step), self.run.cycle_tasks(request.cycle))
         if request.learning_rate_scale != 1.0:
             self.actor_rollout_wg.scale_learning_rate(request.learning_rate_scale)
 
@@ -152,12 +151,12 @@ class SelfPlayTrainer(PPOTrainerSync):
         memory: dict[str, float] = {}
 
         with self._timed("plan", Phase.GENERATE):
-            rows = self.selfplay.plan_step(self.global_steps, self._count_tokens)
+            rows = self.selfplay.plan_step(self.global_steps, self._fits)
         with self._timed("generate", Phase.GENERATE):
             answers_before = self._engine_check_answers() if check_learning else None
             batch = self._roll_out(rows, partition="train")
             memory |= self._memory("rollout")
-            self.checkpoint_manager.sleep_replicas()
+            self.checkpoint_manager.sleep_replicas()  # pyright: ignore[reportUnusedCoroutine]  (verl awaits it itself)
         memory |= self._memory("asleep")
 
         batch.extra_info["temperature"] = 1.0
@@ -173,17 +172,16 @@ class SelfPlayTrainer(PPOTrainerSync):
                 self._require_moved_weights(data["advantage_magnitude"])
         memory |= self._memory("update", reset_peak=True)
         with self._timed("sync", Phase.SYNC):
-            self.checkpoint_manager.update_weights(self.global_steps)
+            self.checkpoint_manager.update_weights(self.global_steps)  # pyright: ignore[reportUnusedCoroutine]
         if answers_before is not None:
             self._require_changed_engine(answers_before)
 
-        accepted = self._accept(outcomes, rows)
-        tq.kv_clear(keys=batch.keys, partition_id=batch.partition_id)
+        self._accept(outcomes)
+        tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
         self._times_s["step"] = time.monotonic() - started_s
-        values = step_metrics(outcomes) | self.selfplay.metrics() | data["metrics"] | _flat(metrics) | memory
-        values["data/accepted"] = float(len(accepted))
+        values = self.selfplay.metrics() | data["metrics"] | _flat(metrics) | memory
         values["train/failed_rows"] = float(self.replay_buffer.failed_rows)
-        values["train/optimizer_steps"] = float(self._updates_seen)
+        values["train/optimizer_steps"] = float(self._optimizer_steps)
         self._require_matching_engine(values)
         return values
 
@@ -202,7 +200,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             "index": np.arange(n),
             "raw_prompt": _objects([[{"role": role, "content": text} for role, text in row.prompt.messages] for row in rows]),
             "row": _objects([json.dumps(row.to_json()) for row in rows]),
-            "agent_name": _objects([PROPOSE_LOOP if row.stream.role is PlayRole.PROPOSE else SOLVE_LOOP for row in rows]),
+            "agent_name": _objects([SELF_PLAY_LOOP] * n),
             "__rollout_n__": np.ones(n, dtype=np.int64),
         }
         batch = tu.get_tensordict(columns)
@@ -223,21 +221,17 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def _evaluate_probes(self) -> dict[str, float]:
         """Greedy accuracy on the frozen probe tasks; the same tasks every time."""
-        train, limit = self.azr.train, self.azr.rollout.max_prompt_tokens
-        rows = probe_rows(self.run.probes, train.probe_tasks, self.azr.selfplay, self._count_tokens, limit)
+        rows = probe_rows(self.run.probes, self.azr.train.probe_tasks, self.azr.selfplay, self._fits)
         if not rows:
             return {}
         batch = self._roll_out(rows, partition="val")
-        outcomes = [outcome_from_json(json.loads(fields["outcome"])) for fields in self._extra_fields(batch)]
-        tq.kv_clear(keys=batch.keys, partition_id=batch.partition_id)
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        outcomes = [outcome_from_json(json.loads(fields["outcome"])) for fields in _dicts(data["extra_fields"])]
+        tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
         return probe_metrics([outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)])
 
-    def _count_tokens(self, prompt: Any) -> int:
-        return len(prompt_token_ids(self.tokenizer, prompt))
-
-    def _extra_fields(self, batch: Any) -> list[dict[str, Any]]:
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
-        return [getattr(item, "data", item) for item in data["extra_fields"].tolist()]
+    def _fits(self, prompt: Prompt) -> bool:
+        return len(prompt_token_ids(self.tokenizer, prompt)) <= self.azr.rollout.max_prompt_tokens
 
     # ---------------------------------------------------------------- advantages and update
 
@@ -250,16 +244,19 @@ class SelfPlayTrainer(PPOTrainerSync):
         fields = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields", "response_mask", "rm_scores"]
         )
-        extra = [getattr(item, "data", item) for item in fields["extra_fields"].tolist()]
+        extra = _dicts(fields["extra_fields"])
         real = np.array([not tag.get("is_padding", False) for tag in batch.tags])
         lengths = np.array([int(mask.sum()) for mask in fields["response_mask"].unbind()])
         rewards = np.array([float(scores.sum()) for scores in fields["rm_scores"].unbind()])
-        streams = np.array([item["stream"] for item in extra])
-        groups = np.array([item["group"] for item in extra])
-        advantages = np.zeros(len(extra))
-        advantages[real] = task_relative_advantages(
-            rewards[real], lengths[real], streams[real], mode=self.azr.selfplay.advantage_mode, group_ids=groups[real]
-        )
+        outcomes: list[ProposeOutcome | SolveOutcome] = []
+        for row, item in enumerate(extra):
+            if real[row] and item["outcome"]:  # difficulty samples are inside their proposal's outcome
+                outcomes.append(outcome_from_json(json.loads(item["outcome"])))
+                rewards[row] = self.selfplay.final_reward(outcomes[-1])
+        streams = [item["stream"] for item in extra]
+        groups = [item["group"] or None for item in extra]
+        lengths[~real] = 0  # a row of length 0 takes no part
+        advantages = task_relative_advantages(rewards, lengths, streams, self.azr.selfplay.advantage_mode, groups)
         per_token = [
             torch.full((mask.numel(),), float(value), dtype=torch.float32) * mask.float()  # [response]
             for value, mask in zip(advantages, fields["response_mask"].unbind(), strict=True)
@@ -268,11 +265,6 @@ class SelfPlayTrainer(PPOTrainerSync):
         columns = TensorDict({"advantages": nested, "returns": nested.clone()}, batch_size=len(extra))
         tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=columns)
 
-        outcomes: list[ProposeOutcome | SolveOutcome] = []
-        first_outputs = [key.endswith("_0") for key in batch.keys]  # difficulty samples are inside their proposal's outcome
-        for item, is_real, is_first in zip(extra, real, first_outputs, strict=True):
-            if is_real and is_first:
-                outcomes.append(outcome_from_json(json.loads(item["outcome"])))
         metrics = {
             "train/rows": float(real.sum()),
             "train/response_tokens": float(lengths[real].sum()),
@@ -281,9 +273,9 @@ class SelfPlayTrainer(PPOTrainerSync):
         return outcomes, {"metrics": metrics, "advantage_magnitude": float(np.abs(advantages).max(initial=0.0))}
 
     def _update_policy(self, batch: Any) -> dict[str, Any]:
-        """One optimizer step over all rows."""
+        """One optimizer step over all rows, or one for each ``train.mini_batch_sequences`` of them."""
         actor = self.config.actor_rollout_ref.actor
-        rows = len(batch)
+        rows = self.azr.train.mini_batch_sequences or len(batch)
         batch.extra_info.update(
             {
                 "calculate_entropy": True,
@@ -300,7 +292,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         output: Any = self.actor_rollout_wg.update_actor(batch)
         output = output.get() if hasattr(output, "get") and not isinstance(output, TensorDict) else output
         metrics = reduce_metrics(rename_dict(output["metrics"], "actor/"))
-        self._updates_seen += 1
+        self._optimizer_steps += len(batch) // rows
         return metrics
 
     # ---------------------------------------------------------------- does it learn, does the engine follow
@@ -344,33 +336,27 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     # ---------------------------------------------------------------- what is kept
 
-    def _accept(self, outcomes: list[ProposeOutcome | SolveOutcome], rows: list[PromptRow]) -> list[Task]:
+    def _accept(self, outcomes: list[ProposeOutcome | SolveOutcome]) -> None:
+        """Accepted proposals into the buffer and, append-only, into the cycle's shard."""
         request = self.link.request
-        accepted = self.selfplay.accept(self.global_steps, outcomes)
-        marked = [
-            task.with_lineage(
-                source="selfplay",
-                run=self.run.root.name,
-                cycle=request.cycle,
-                attempt=request.attempt,
-                step=self.global_steps,
-                model=f"{self.azr.model.path}@{self.global_steps - 1}",
-            )
-            for task in accepted
-        ]
-        append_jsonl(self.run.shard(request.cycle), [task.to_json() for task in marked])
-        return marked
+        lineage = {
+            "run": self.run.root.name,
+            "cycle": request.cycle,
+            "attempt": request.attempt,
+            "model": f"{self.azr.model.path}@{self.global_steps - 1}",
+        }
+        accepted = self.selfplay.accept(self.global_steps, outcomes, lineage)
+        append_jsonl(self.run.shard(request.cycle), [task.to_json() for task in accepted])
 
     def _publish(self, step: int) -> None:
         staging = staging_dir(self.run, step)
         self.actor_rollout_wg.save_checkpoint(str(staging / "actor"), None, step, max_ckpt_to_keep=None)
-        self.selfplay.save(staging / "selfplay")
         state = {
             "step": step,
             "cycle": self.link.request.cycle,
             "attempt": self.link.request.attempt,
-            "optimizer_steps": self._updates_seen,
-            "buffer_hash": self.selfplay.content_hash(),
+            "optimizer_steps": self._optimizer_steps,
+            "buffer_hash": self.selfplay.save(staging / "selfplay"),
             "model": self.azr.model.path,
         }
         write_json_atomic(staging / STATE_FILE, state)
@@ -398,6 +384,11 @@ def _objects(values: list[Any]) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
+
+
+def _dicts(column: Any) -> list[dict[str, Any]]:
+    """A non-tensor column of TransferQueue as plain dictionaries."""
+    return [getattr(item, "data", item) for item in list(column)]
 
 
 _RENAMED = {

@@ -13,6 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from azr.config import Config, to_container
+from azr.train.attention import IMPLEMENTATION as PACKED_ATTENTION
+from azr.train.optimizers import verl_optimizer
 
 RAY_LOGICAL_CPUS = 32
 """TransferQueue's storage unit, the agent workers and the runner each hold one; with too few Ray waits for ever."""
@@ -42,8 +44,9 @@ def build_verl_config(config: Config, model_folder: Path, run_dir: Path, device:
 
 
 def rows_per_step(config: Config) -> int:
-    """Prompts of one step: a propose and a solve stream for each trained task type."""
-    return config.selfplay.batch_size * len(config.selfplay.trained_streams)
+    """Prompts of one full step: a propose and a solve stream for each task type."""
+    roles = 2 if config.selfplay.train_propose else 1
+    return config.selfplay.batch_size * roles * len(config.selfplay.task_types)
 
 
 def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) -> dict[str, Any]:
@@ -79,11 +82,20 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{actor}.optim.weight_decay": train.weight_decay,
         f"{actor}.optim.clip_grad": train.grad_clip,
         f"{actor}.optim.lr_scheduler_type": "constant",
+        **{f"{actor}.optim.{key}": value for key, value in verl_optimizer(train.optimizer, on_gpu=on_gpu).items()},
         f"{actor}.strategy": "fsdp",
         f"{actor}.fsdp_config.strategy": "fsdp",
         f"{actor}.fsdp_config.use_torch_compile": False,
         f"{actor}.fsdp_config.model_dtype": "fp32" if train.master_dtype == "float32" else "bf16",
         f"{actor}.fsdp_config.dtype": train.compute_dtype if on_gpu else "float32",
+        # gradients of float32 weights add up in float32 over the micro-batches (verl's default adds them in bfloat16);
+        # those of bfloat16 weights are never copied to float32, which would cost as much as the output head
+        f"{actor}.fsdp_config.use_no_sync_for_gradient_accumulation": False,
+        f"{actor}.fsdp_config.mixed_precision": {
+            "param_dtype": "bf16" if train.compute_dtype == "bfloat16" else "fp32",
+            "reduce_dtype": "fp32" if train.master_dtype == "float32" else "bf16",
+            "buffer_dtype": "fp32",
+        },
         f"{actor}.fsdp_config.param_offload": train.param_offload,
         f"{actor}.fsdp_config.optimizer_offload": train.optimizer_offload,
         f"{actor}.checkpoint.save_contents": ["model", "optimizer", "extra"],
@@ -91,11 +103,13 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{ref}.path": str(model_folder),
         f"{ref}.trust_remote_code": model.trust_remote_code,
         f"{ref}.enable_gradient_checkpointing": train.gradient_checkpointing,
-        f"{ref}.use_remove_padding": train.packed_sequences and on_gpu,
-        f"{ref}.use_fused_kernels": False,
+        f"{ref}.use_remove_padding": train.packed_sequences,
+        f"{ref}.use_fused_kernels": train.chunked_logprobs,  # azr.train.packed gives the model the forward that this asks for
+        f"{ref}.fused_kernel_options": {"impl_backend": None, "chunk_tokens": train.logprob_chunk_tokens},
+        f"{ref}.use_liger": train.liger_kernels and on_gpu,
         f"{ref}.lora_rank": model.lora_rank,
         f"{ref}.lora_alpha": model.lora_alpha,
-        f"{ref}.override_config.attn_implementation": "sdpa",
+        f"{ref}.override_config.attn_implementation": PACKED_ATTENTION if train.packed_sequences else "sdpa",
         # the engine
         f"{engine}.name": "vllm",
         f"{engine}.mode": "async",

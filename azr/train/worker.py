@@ -10,7 +10,13 @@ from verl.utils.device import get_device_name, get_torch_device
 from verl.utils.distributed import initialize_global_process_group_ray
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
-from azr.train import engine as _engine  # noqa: F401  (importing it registers our engine)
+if get_device_name() == "cpu":
+    from azr.train.cpu import engine as _engine
+else:
+    from azr.train import engine as _engine  # noqa: F401
+
+
+ONE_TO_ALL: Any = Dispatch.ONE_TO_ALL  # type: ignore[attr-defined]  (verl adds the members at run time)
 
 
 class PolicyTrainingWorker(TrainingWorker):
@@ -25,12 +31,12 @@ class PolicyTrainingWorker(TrainingWorker):
 class PolicyWorker(ActorRolloutRefWorker):
     actor_worker_cls = PolicyTrainingWorker
 
-    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    @register(dispatch_mode=ONE_TO_ALL)
     def remember_weights(self) -> None:
         """Keeps a sample of the weights, to compare with after the next update."""
         self._remembered = self._policy.sampled_weights()
 
-    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    @register(dispatch_mode=ONE_TO_ALL)
     def weights_moved(self) -> dict[str, float]:
         """How the sampled weights differ from the remembered ones.
 
@@ -40,7 +46,7 @@ class PolicyWorker(ActorRolloutRefWorker):
         change = (self._policy.sampled_weights() - self._remembered).abs()
         return {"share": (change > 0).double().mean().item(), "largest": change.max().item()}
 
-    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    @register(dispatch_mode=ONE_TO_ALL)
     def nudge_weights(self, scale: float, seed: int) -> None:
         """Adds noise to every trained parameter; for tests that watch the engine follow the trainer."""
         generator = torch.Generator().manual_seed(seed)
@@ -50,7 +56,7 @@ class PolicyWorker(ActorRolloutRefWorker):
                     noise = torch.randn(parameter.shape, generator=generator) * scale
                     parameter.add_(noise.to(parameter.device, parameter.dtype))
 
-    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    @register(dispatch_mode=ONE_TO_ALL)
     def scale_learning_rate(self, factor: float) -> None:
         """Multiplies the learning rate of optimizer and scheduler (a rollback lowers it)."""
         trainer: Any = self._policy
@@ -58,7 +64,7 @@ class PolicyWorker(ActorRolloutRefWorker):
             group["lr"] *= factor
         trainer.lr_scheduler.base_lrs = [rate * factor for rate in trainer.lr_scheduler.base_lrs]
 
-    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    @register(dispatch_mode=ONE_TO_ALL)
     def device_memory(self, reset_peak: bool = False) -> dict[str, float]:
         """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak``, and the device's ``free`` and ``total``."""
         device: Any = get_torch_device()

@@ -20,7 +20,7 @@ def keep_plain_linear_weights() -> None:
     """
     import vllm.model_executor.layers.utils as layer_utils
 
-    def dispatch(layer: torch.nn.Module, remove_weight: bool) -> None:
+    def dispatch(layer: Any, remove_weight: bool) -> None:
         layer.cpu_linear = torch.nn.functional.linear
 
     layer_utils.dispatch_cpu_unquantized_gemm = dispatch

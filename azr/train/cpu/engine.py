@@ -1,0 +1,60 @@
+"""The training engine on a CPU: FSDP1 NO_SHARD in float32, and nothing to move between devices.
+
+verl's engine loads and unloads a device around every phase and builds device names such as ``cuda:0`` on the way; on a CPU
+the weights simply stay where they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
+from torch.distributed.fsdp.api import FullStateDictConfig, StateDictType
+from verl.utils.fsdp_utils import get_fsdp_wrap_policy
+from verl.utils.model import convert_weight_keys
+from verl.workers.engine.base import EngineRegistry
+
+from azr.errors import ConfigError
+from azr.train.engine import SelfPlayEngine
+
+
+class CpuSelfPlayEngine(SelfPlayEngine):
+    def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
+        """No broadcast (one process) and no parameter initialisation on a device."""
+        if self._is_lora:
+            raise ConfigError("model.lora_rank is set, but LoRA is not supported without a GPU; set model.lora_rank=0")
+        self._autocast_dtype = torch.float32
+        self.scaler = None
+        wrapped = FullyShardedDataParallel(
+            module,
+            auto_wrap_policy=get_fsdp_wrap_policy(module=module, config=self.engine_config.wrap_policy, is_lora=False),
+            device_id=torch.device("cpu"),
+            sharding_strategy=ShardingStrategy.NO_SHARD,
+            mixed_precision=MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32),
+            sync_module_states=False,
+            device_mesh=self.device_mesh,
+            use_orig_params=self.engine_config.use_orig_params,
+        )
+        FullyShardedDataParallel.set_state_dict_type(
+            wrapped, state_dict_type=StateDictType.FULL_STATE_DICT, state_dict_config=FullStateDictConfig()
+        )
+        return wrapped
+
+    def to(self, device: str, model: bool = True, optimizer: bool = True, grad: bool = True) -> None: ...
+
+    def get_per_tensor_param(self, **_: Any) -> tuple[Any, None]:
+        """Names and tensors of all weights, for the engine; no adapter configuration."""
+        weights = self.module.state_dict()
+        return convert_weight_keys(weights, getattr(self.module, "_fsdp_wrapped_module", self.module)).items(), None
+
+    def save_checkpoint(self, local_path: str, hdfs_path: Any = None, global_step: int = 0, max_ckpt_to_keep: Any = None, **_: Any) -> None:
+        self.checkpoint_manager.save_checkpoint(
+            local_path=local_path, hdfs_path=hdfs_path, global_step=global_step, max_ckpt_to_keep=max_ckpt_to_keep
+        )
+
+    def load_checkpoint(self, local_path: str, hdfs_path: Any = None, del_local_after_load: Any = False, **_: Any) -> None:
+        self.checkpoint_manager.load_checkpoint(local_path=local_path, hdfs_path=hdfs_path, del_local_after_load=bool(del_local_after_load))
+
+
+EngineRegistry.register(model_type="language_model", backend="fsdp", device="cpu")(CpuSelfPlayEngine)
