@@ -12,10 +12,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 1024},
     "0.5b": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14, "vocab_size": 151936},
     "1.5b": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12, "vocab_size": 151936},
@@ -53,7 +54,6 @@ def make_random_model(size: str, folder: Path, seed: int = 0) -> int:
         tie_word_embeddings=True,
         max_position_embeddings=32768,
         rms_norm_eps=1e-6,
-        rope_theta=1e6,
         bos_token_id=end,
         eos_token_id=end,
         pad_token_id=end,

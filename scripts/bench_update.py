@@ -1,0 +1,233 @@
+"""The update phase alone: packed sequences through FSDP NO_SHARD as the trainer wraps it, gradients accumulated, one optimizer step.
+
+    python scripts/bench_update.py --size 0.5b --ways stock ours ours+liger [--tokens 262144] [--json FILE]
+
+``stock`` is what verl does without flash-attn: SDPA with a dense mask over each packed row, whole logits, torch's AdamW.
+``ours`` is azr.train: packed attention, chunked head over response rows only, the recipe's optimizer. Equal tokens, equal
+sequences (600 + 300 tokens on average). MFU = 6 x parameters x tokens / time / measured matmul peak. Weights are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gc
+import json
+import os
+import platform
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+import torch.distributed as dist
+from make_random_model import SIZES
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+
+GIB = 2**30
+STOCK_TOKENS_AT_ONCE = 8192
+
+
+def lengths(total_tokens: int, prompt: int, response: int, seed: int = 0) -> list[tuple[int, int]]:
+    """(prompt, response) lengths, half to one and a half of their means, until the tokens are used up."""
+    draw, pairs, used = random.Random(seed), [], 0
+    while used < total_tokens:
+        pair = (draw.randint(prompt // 2, prompt + prompt // 2), draw.randint(response // 2, response + response // 2))
+        pairs.append(pair)
+        used += sum(pair)
+    return pairs
+
+
+def packed(pairs: list[tuple[int, int]], at_once: int, vocabulary: int, device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
+    """Rows of at most ``at_once`` tokens: ids, positions, labels, scored places."""
+    group: list[tuple[int, int]] = []
+    for index, pair in enumerate(pairs):
+        group.append(pair)
+        following = sum(pairs[index + 1]) if index + 1 < len(pairs) else at_once + 1
+        if sum(map(sum, group)) + following > at_once:
+            total = sum(map(sum, group))
+            ids = torch.randint(0, min(vocabulary, 150_000), (1, total), device=device)
+            positions = torch.cat([torch.arange(p + r) for p, r in group])[None].to(device)
+            rows, start = [], 0
+            for p, r in group:
+                rows.append(torch.arange(start + p - 1, start + p + r - 1))
+                start += p + r
+            yield {"ids": ids, "positions": positions, "labels": torch.roll(ids, -1, 1), "rows": torch.cat(rows).to(device)}
+            group = []
+
+
+def build(size: str, way: str, master: torch.dtype, chunk: int, device: torch.device) -> Any:
+    from transformers import AutoModelForCausalLM, Qwen2Config
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+    from azr.train import attention, logprobs
+
+    config = Qwen2Config(**SIZES[size], num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=32768)
+    config._attn_implementation = "sdpa" if way == "stock" else attention.register()
+    with device:
+        model = AutoModelForCausalLM.from_config(config, dtype=master)
+    if "liger" in way:
+        from liger_kernel.transformers.monkey_patch import _apply_liger_kernel_to_instance
+
+        _apply_liger_kernel_to_instance(model=model, fused_linear_cross_entropy=False, swiglu=True)
+    if way != "stock":
+        logprobs.install(model, chunk)
+    if "compile" in way:
+        for layer in model.model.layers:
+            layer.forward = torch.compile(layer.forward, dynamic=True)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    reduce = torch.float32 if master == torch.float32 else torch.bfloat16
+    return FullyShardedDataParallel(
+        model,
+        auto_wrap_policy=functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={Qwen2DecoderLayer}),
+        device_id=device if device.type == "cpu" else torch.cuda.current_device(),
+        sharding_strategy=ShardingStrategy.NO_SHARD,
+        mixed_precision=MixedPrecision(param_dtype=torch.bfloat16, reduce_dtype=reduce, buffer_dtype=torch.float32),
+        use_orig_params=False,
+    )
+
+
+def score(model: Any, row: dict[str, torch.Tensor], way: str) -> torch.Tensor:
+    """The loss of one packed row: a policy-gradient-like sum over response tokens with an entropy bonus."""
+    if way == "stock":
+        import verl.utils.torch_functional as functional
+
+        logits = model(input_ids=row["ids"], position_ids=row["positions"], attention_mask=None, use_cache=False).logits[0]
+        entropy = functional.entropy_from_logits(logits)
+        log_probs = functional.logprobs_from_logits(logits=logits, labels=row["labels"][0], inplace_backward=False)
+        return -(log_probs[row["rows"]].mean() + 0.001 * entropy[row["rows"]].mean())
+    output = model(
+        input_ids=row["ids"], position_ids=row["positions"], attention_mask=None, use_cache=False,
+        shift_labels=row["labels"], rows=row["rows"], temperature=1.0,
+    )  # fmt: skip
+    return -(output.log_probs[0, row["rows"]].mean() + 0.001 * output.entropy[0, row["rows"]].mean())
+
+
+def train_step(model: Any, optimizer: torch.optim.Optimizer, rows: list[dict[str, torch.Tensor]], way: str, device: torch.device) -> float:
+    """Gradients of all rows, clipped, one optimizer step; returns the gradient norm."""
+    for row in rows:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            loss = score(model, row, way) / len(rows)
+        loss.backward()
+    norm = model.clip_grad_norm_(1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(norm)
+
+
+def measure(size: str, way: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    from azr.train.optimizers import AdamW8bit
+
+    ours_8bit = way != "stock" and options.optimizer == "adamw_8bit"
+    master = torch.bfloat16 if ours_8bit else torch.float32
+    model = build(size, way, master, options.chunk, device)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if ours_8bit:
+        optimizer: torch.optim.Optimizer = AdamW8bit(model.parameters(), lr=1e-6)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=(way != "stock" and device.type == "cuda") or None)
+    at_once = STOCK_TOKENS_AT_ONCE if way == "stock" else options.at_once
+    pairs = lengths(options.tokens, options.prompt, options.response)
+    rows = list(packed(pairs, at_once, SIZES[size]["vocab_size"], device))
+    tokens = sum(row["ids"].numel() for row in rows)
+
+    train_step(model, optimizer, rows[:2], way, device)  # warm-up: kernels, optimizer states
+    synchronize(device)
+    reset_peak(device)
+    started = time.perf_counter()
+    norm = train_step(model, optimizer, rows, way, device)
+    synchronize(device)
+    seconds = time.perf_counter() - started
+    result = {
+        "size": size, "way": way, "parameters": parameters, "tokens": tokens, "sequences": len(pairs),
+        "at_once": at_once, "optimizer": "adamw_8bit" if ours_8bit else "adamw", "seconds": round(seconds, 3),
+        "tokens_per_s": round(tokens / seconds), "mfu": round(6 * parameters * tokens / seconds / (options.peak_tflops * 1e12), 4),
+        "peak_gib": round(peak_gib(device), 2), "reserved_gib": round(reserved_gib(device), 2), "grad_norm": round(norm, 5),
+    }  # fmt: skip
+    del model, optimizer, rows
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return result
+
+
+def matmul_peak_tflops(device: torch.device) -> float:
+    """bf16 product of 8,192 x 8,192 matrices, the mean of ten after three."""
+    if device.type != "cuda":
+        return 0.1
+    a, b = (torch.randn(8192, 8192, device=device, dtype=torch.bfloat16) for _ in range(2))
+    for _ in range(3):
+        torch.mm(a, b)
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in range(10):
+        torch.mm(a, b)
+    synchronize(device)
+    return 10 * 2 * 8192**3 / (time.perf_counter() - started) / 1e12
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_gib(device: torch.device) -> float:
+    return torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
+
+
+def reserved_gib(device: torch.device) -> float:
+    return torch.cuda.max_memory_reserved() / GIB if device.type == "cuda" else 0.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=sorted(SIZES), default="0.5b")
+    parser.add_argument("--ways", nargs="+", default=["stock", "ours"], help="stock, ours, ours+liger, ours+compile")
+    parser.add_argument("--optimizer", choices=["adamw", "adamw_8bit"], default="adamw", help="of ours")
+    parser.add_argument("--tokens", type=int, default=131072, help="tokens of the timed step")
+    parser.add_argument("--at-once", type=int, default=16384, help="tokens in one forward pass of ours")
+    parser.add_argument("--chunk", type=int, default=1024)
+    parser.add_argument("--prompt", type=int, default=600)
+    parser.add_argument("--response", type=int, default=300)
+    parser.add_argument("--peak-tflops", type=float, default=0.0, help="0: measure it")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(random.randrange(20000, 60000)))
+    dist.init_process_group("nccl" if on_gpu else "gloo", rank=0, world_size=1)
+    options.peak_tflops = options.peak_tflops or matmul_peak_tflops(device)
+    machine = torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu"
+    print(f"{machine}; matmul peak {options.peak_tflops:.0f} TFLOP/s (bf16); torch {torch.__version__}")
+    results = []
+    for way in options.ways:
+        try:
+            results.append(measure(options.size, way, options, device))
+        except (torch.OutOfMemoryError, ImportError, RuntimeError) as error:
+            results.append({"size": options.size, "way": way, "failed": f"{type(error).__name__}: {str(error)[:300]}"})
+            gc.collect()
+        print(json.dumps(results[-1]), flush=True)
+    first, last = results[0], results[-1]
+    if len(results) > 1 and "failed" not in first and "failed" not in last:
+        print(f"{last['way']} is {last['tokens_per_s'] / first['tokens_per_s']:.2f} times as fast as {first['way']}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({"machine": machine, "peak_tflops": options.peak_tflops, "results": results}, indent=1) + "\n")
+    dist.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
