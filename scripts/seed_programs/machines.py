@@ -286,11 +286,11 @@ from collections import deque
 def f(events, patience):
     landing, starting = deque(), deque()
     used = []
-    for time, event in enumerate(events):
+    for minute, event in enumerate(events):
         if event:
             queue = landing if event.isupper() else starting
-            queue.append((event, time))
-        if starting and (not landing or time - starting[0][1] >= patience):
+            queue.append((event, minute))
+        if starting and (not landing or minute - starting[0][1] >= patience):
             used.append(starting.popleft()[0])
         elif landing:
             used.append(landing.popleft()[0])
@@ -920,7 +920,7 @@ def f(events):
 """,
     ),
     program(
-        "Cards are played on piles: a card must be smaller than the top of its pile; otherwise a new one begins. In the end all are merged.",
+        "Cards are played on piles: a card has to be smaller than the top one; otherwise it begins a new pile. In the end all are merged.",
         r"""
 from bisect import bisect_left
 

@@ -761,36 +761,4 @@ def f(loan, percent, rate):
 43210, 9, 4321
 """,
     ),
-    program(
-        "Perfect shuffles: how often must the deck be riffled until it is in order again?",
-        r"""
-def f(cards, outer):
-    deck = list(range(cards))
-    start = list(deck)
-    shuffles = 0
-    fixed = 0
-    while shuffles == 0 or deck != start:
-        half = (len(deck) + outer) // 2
-        top, bottom = deck[:half], deck[half:]
-        first, second = (top, bottom) if len(top) >= len(bottom) and outer else (bottom, top)
-        mixed = [None] * cards
-        mixed[::2], mixed[1::2] = (first, second) if len(first) >= len(second) else (second, first)
-        deck = mixed
-        shuffles += 1
-        fixed += sum(a == b for a, b in zip(deck, start))
-    return shuffles, fixed
-""",
-        r"""
-8, 1
-8, 0
-2, 0
-10, 1
-7, 1
-52, 1
-6, 0
-13, 0
-16, 1
-1, 1
-""",
-    ),
 ]

@@ -736,31 +736,6 @@ def f(words):
 """,
     ),
     program(
-        "Spaces tell how far to the right; the function undoes the shape of a text drawn as a staircase.",
-        r"""
-def f(text, step):
-    lines = [" " * (step * i % 7) + letter for i, letter in enumerate(text)]
-    height = max((len(line) for line in lines), default=0)
-    columns = []
-    for column in range(height):
-        picked = "".join(line[column] for line in lines if len(line) > column)
-        columns.append(picked.replace(" ", ""))
-    return "".join(columns)
-""",
-        r"""
-"staircase", 2
-"abcdefg", 1
-"abcdefg", 3
-"", 4
-"hello world", 5
-"x", 6
-"0123456789", 4
-"level up", 7
-"python", 10
-"sphinx of black quartz", 2
-""",
-    ),
-    program(
         "Count how many different arrangements of the letters there are, and name the one that comes right after in the dictionary.",
         r"""
 from math import factorial

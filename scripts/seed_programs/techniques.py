@@ -286,14 +286,14 @@ def f(trains):
         events.append((departure, -1))
     standing, most, when = 0, 0, None
     profile = []
-    for time, change in sorted(events):
+    for minute, change in sorted(events):
         standing += change
-        if profile and profile[-1][0] == time:
-            profile[-1] = (time, standing)
+        if profile and profile[-1][0] == minute:
+            profile[-1] = (minute, standing)
         else:
-            profile.append((time, standing))
+            profile.append((minute, standing))
         if standing > most:
-            most, when = standing, time
+            most, when = standing, minute
     return most, when, profile
 """,
         r"""
@@ -948,7 +948,7 @@ def f(numbers):
 """,
     ),
     program(
-        "Votes, rations, inheritance: a total in whole pieces is shared in proportion, and the pieces left over go to the largest remainders.",
+        "A total in whole pieces is shared in proportion, and the pieces left over go to the largest remainders.",
         r"""
 def f(total, weights):
     whole = sum(weights.values())
