@@ -29,6 +29,7 @@ from azr.tasks import STREAMS
 
 TAIL = 20
 MAX_INCIDENTS = 200
+MAX_VERDICTS = 60
 MAX_CONFIG_CHARS = 60_000
 
 
@@ -93,6 +94,10 @@ def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, t
         ],
         "started": started,
         "incidents": [_incident(item) for item in summary.incidents[-MAX_INCIDENTS:]],
+        "verdicts": [
+            {"when": when(item.unix_s), "step": item.step, "verdict": item.verdict, "sentence": item.sentence}
+            for item in summary.verdicts[-MAX_VERDICTS:]
+        ],
         "incidents_left_out": max(0, len(summary.incidents) - MAX_INCIDENTS),
         "others": _other_rows(summary),
         "config_text": summary.config_text[:MAX_CONFIG_CHARS],

@@ -176,8 +176,11 @@ def _probe(summary: RunSummary, width: int) -> RenderableType:
         return _line(_label("probe"), ("not measured yet", "bright_black"), width=width)
     change = f" ({points(values[-1] - values[0])} since the first of {len(values)}) " if len(values) > 1 else " "
     pieces: list[tuple[str, str] | str] = [_label("probe"), (percent(float(values[-1])), "bold"), change, (sparkline(values, 16), "yellow")]
-    if (change := probe_change(summary)) is not None:
-        pieces.append((f" {change.word}", "bold"))
+    judged = summary.learning_verdict
+    if judged is not None:
+        pieces.append((f" {judged.verdict} (step {judged.step})", "bold"))
+    elif (measured := probe_change(summary)) is not None:
+        pieces.append((f" {measured.word}", "bold"))
     return _line(*pieces, width=width)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -52,6 +53,20 @@ class Incident:
     step: int | None = None
 
 
+LEARNING_VERDICTS = frozenset({"learning", "plateau", "flat", "starved", "regressing"})
+"""What the judge of learning can say beside "undecided"; all other verdicts are about health."""
+
+
+@dataclass(frozen=True)
+class JudgeVerdict:
+    """One line of ``verdicts.jsonl``: a judge changed its mind."""
+
+    unix_s: float
+    step: int
+    verdict: str
+    sentence: str
+
+
 @dataclass(frozen=True)
 class PhaseShare:
     phase: str
@@ -71,6 +86,8 @@ class RunSummary:
     """``state.json`` as it is; empty if there is none."""
     heartbeat: Heartbeat | None = None
     incidents: tuple[Incident, ...] = ()
+    verdicts: tuple[JudgeVerdict, ...] = ()
+    """Without "undecided" and "healthy", which say nothing."""
     pool: dict[str, Any] = field(default_factory=dict)
     """``pool/manifest.json`` as it is."""
     config: dict[str, Any] = field(default_factory=dict)
@@ -101,6 +118,11 @@ class RunSummary:
     @property
     def state_name(self) -> str:
         return str(self.state.get("state", "")).upper()
+
+    @property
+    def learning_verdict(self) -> JudgeVerdict | None:
+        """The campaign's latest judgement about learning; None before there was one."""
+        return next((item for item in reversed(self.verdicts) if item.verdict in LEARNING_VERDICTS), None)
 
     @property
     def sentence(self) -> str:
@@ -228,6 +250,7 @@ class SummaryReader:
             state=state,
             heartbeat=heartbeat,
             incidents=tuple(incident_from_json(record) for record in read_jsonl(self.run.incidents)),
+            verdicts=tuple(_verdicts(self.run)),
             pool=_object(self.run.pool_manifest, problems),
             config=_yaml(config_text, self.run.config, problems),
             config_text=config_text,
@@ -282,6 +305,14 @@ def incident_from_json(record: dict[str, Any]) -> Incident:
         attempt=integer("attempt"),
         step=integer("step"),
     )
+
+
+def _verdicts(run: RunDir) -> Iterator[JudgeVerdict]:
+    for record in read_jsonl(run.verdicts):
+        verdict, step, unix_s = record.get("verdict"), record.get("step"), record.get("unix_s")
+        if isinstance(verdict, str) and verdict not in ("undecided", "healthy"):
+            when = float(unix_s) if isinstance(unix_s, (int, float)) else math.nan
+            yield JudgeVerdict(when, step if isinstance(step, int) else 0, verdict, str(record.get("sentence", "")))
 
 
 def _object(path: Path, problems: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Transcripts: samples of what the model proposed and answered, as a page that can be filtered.
 
-``cycles/NNN/transcripts.jsonl`` holds one response a line: step, stream, prompt, response, verdict, reason, reward, task.
+``cycles/NNN/transcripts.jsonl`` holds one response a line, as ``azr.selfplay.transcripts`` writes it.
 """
 
 from __future__ import annotations
@@ -42,41 +42,60 @@ class Transcript:
         return self.stream.partition("-")[2]
 
 
-def transcript_from_json(record: dict[str, Any]) -> Transcript | None:
-    """None where the record names no stream."""
+def transcript_from_json(record: dict[str, Any], cycle: int = 0) -> Transcript | None:
+    """Reads what ``azr.selfplay.transcripts`` writes; None where the record names no stream.
+
+    Args:
+        cycle: of the file it stands in.
+    """
     stream = record.get("stream")
     if not isinstance(stream, str):
         return None
-    task = record.get("task")
-    task_id = record.get("task_id") or (task.get("task_id") if isinstance(task, dict) else "")
-    reward = record.get("reward")
-
-    def integer(key: str) -> int:
-        value = record.get(key)
-        return value if isinstance(value, int) else 0
-
-    def text(key: str) -> str:
-        value = record.get(key)
-        return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-
+    row_id, reward, step = _text(record, "row_id"), record.get("reward"), record.get("step")
+    probe = row_id.startswith("probe")
+    verdict, reason = _verdict(record, stream.startswith("propose"))
     return Transcript(
-        step=integer("step"),
-        cycle=integer("cycle"),
+        step=step if isinstance(step, int) else 0,
+        cycle=cycle,
         stream=stream,
-        verdict=text("verdict"),
-        reason=text("reason"),
+        verdict=verdict,
+        reason=reason,
         reward=float(reward) if isinstance(reward, (int, float)) else None,
-        prompt=text("prompt"),
-        response=text("response"),
-        task_id=str(task_id or ""),
-        probe=record.get("probe") is True,
+        prompt=_text(record, "prompt"),
+        response=_text(record, "response"),
+        task_id=_text(record, "task_id") or (row_id if probe else ""),
+        probe=probe,
     )
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record.get(key)
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _verdict(record: dict[str, Any], propose: bool) -> tuple[str, str]:
+    """``valid`` or ``rejected`` with the reason; ``right``, ``partly right`` or ``wrong`` with the reason."""
+    reason = _text(record, "rejection" if propose else "reason")
+    if propose:
+        verdict = "rejected" if reason else "valid"
+    else:
+        score = record.get("score")
+        if not isinstance(score, (int, float)):
+            verdict = ""
+        else:
+            verdict = "right" if score >= 1 else "partly right" if score > 0 else "wrong"
+    if record.get("format_ok") is False and not reason:
+        reason = "format"
+    return verdict, "" if reason == verdict else reason
 
 
 def read_transcripts(root: Path) -> list[Transcript]:
     """All transcripts of a run, in order; damaged lines are left out."""
-    records = (record for path in sorted((root / "cycles").glob("*/transcripts.jsonl")) for record in read_jsonl(path))
-    return [transcript for record in records if (transcript := transcript_from_json(record)) is not None]
+    found = []
+    for path in sorted((root / "cycles").glob("*/transcripts.jsonl")):
+        cycle = int(path.parent.name) if path.parent.name.isdigit() else 0
+        found += [item for record in read_jsonl(path) if (item := transcript_from_json(record, cycle)) is not None]
+    return found
 
 
 def cut(text: str, limit: int = MAX_CHARS) -> str:

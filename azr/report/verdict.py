@@ -114,6 +114,9 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
                 f"{task_type.value.capitalize()} probes: {percent(change.first)} at step {change.first_step} → {percent(change.last)} "
                 f"at step {change.last_step} ({points(change.change)})."
             )
+    judged = summary.learning_verdict
+    if judged is not None:
+        lines.append(f"The campaign's judge at step {judged.step}: {judged.verdict}. {judged.sentence}")
     formats = _format_change(summary)
     if formats:
         lines.append(formats)

@@ -98,21 +98,51 @@ def synthetic_task(rng: random.Random, task_type: TaskType, step: int, cycle: in
 
 
 def transcript(rng: random.Random, task: Task, stream: str, step: int, cycle: int) -> dict[str, Any]:
-    right = rng.random() < 0.5
-    propose = stream.startswith("propose")
-    reason = "" if right else rng.choice(["no_code_block", "syntax_error", "duplicate"] if propose else ["wrong_answer", "bad_format"])
-    return {
+    """As ``azr.selfplay.transcripts`` writes them."""
+    right, propose = rng.random() < 0.5, stream.startswith("propose")
+    record: dict[str, Any] = {
         "step": step,
-        "cycle": cycle,
-        "attempt": 1,
         "stream": stream,
+        "row_id": f"s{step}r{rng.randrange(99)}",
         "prompt": f"Task for {stream}:\n{task.code}",
         "response": f"<think>synthetic thought {HOSTILE if rng.random() < 0.2 else ''}</think>\n<answer>\n```output\n{task.outputs[0]}\n```\n</answer>",
-        "verdict": ("accepted" if right else "rejected") if propose else ("right" if right else "wrong"),
-        "reason": reason,
-        "reward": (0.5 if right else -1.0) if propose else (1.0 if right else -0.5),
-        "task": task.to_json(),
+        "n_tokens": 40,
+        "format_ok": True,
     }
+    if propose:
+        rejection = None if right else rng.choice(["no_code_block", "syntax_error", "duplicate"])
+        return record | {
+            "reward": 0.5 if right else -1.0,
+            "accuracy": 0.5 if right else None,
+            "rejection": rejection,
+            "task_id": task.task_id,
+            "samples": [],
+        }
+    return record | {
+        "reward": 1.0 if right else -0.5,
+        "score": float(right),
+        "reason": "right" if right else "wrong_value",
+        "solution": task.outputs[0],
+    }
+
+
+def probe_transcripts(steps: int) -> list[dict[str, Any]]:
+    """The same frozen task, answered wrongly early and rightly late."""
+    common = {
+        "stream": "solve-deduction",
+        "row_id": "probe0",
+        "prompt": "What does f('ab') return?\n\ndef f(s):\n    return s[::-1]",
+        "format_ok": True,
+    }
+    early = common | {"step": 1, "response": "<think>?</think><answer>'ab'</answer>", "reward": -0.5, "score": 0.0, "reason": "wrong_value"}
+    late = common | {
+        "step": steps,
+        "response": "<think>reverse</think><answer>'ba'</answer>",
+        "reward": 1.0,
+        "score": 1.0,
+        "reason": "right",
+    }
+    return [early, late]
 
 
 def write_synthetic_run(
@@ -155,6 +185,8 @@ def write_synthetic_run(
                 stream = rng.choice(STREAMS)
                 transcripts.append(transcript(rng, synthetic_task(rng, stream.task_type, step, cycle), stream.name, step, cycle))
         write_jsonl_atomic(run.shard(cycle), shard)
+        if cycle == 1 and steps > 1:
+            transcripts += probe_transcripts(steps)
         write_jsonl_atomic(run.transcripts(cycle), transcripts)
     samples = range(0, int(unix_s - START), 60)
     write_jsonl_atomic(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -18,7 +19,7 @@ from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
-from azr.report.transcripts import MAX_SHOWN, Transcript, cut, spread
+from azr.report.transcripts import MAX_SHOWN, Transcript, cut, read_transcripts, spread
 from azr.report.verdict import judge
 from azr.rundir import RunDir
 
@@ -75,7 +76,7 @@ def test_model_text_is_escaped_everywhere(tmp_path: Path) -> None:
     shard["lineage"]["accuracy"] = 0.5
     run.shard(1).write_text(run.shard(1).read_text() + json.dumps(shard) + "\n")
     run.transcripts(1).write_text(
-        json.dumps({"stream": HOSTILE, "verdict": HOSTILE, "reason": HOSTILE, "prompt": HOSTILE, "response": HOSTILE, "step": 1}) + "\n"
+        json.dumps({"stream": HOSTILE, "rejection": HOSTILE, "reason": HOSTILE, "prompt": HOSTILE, "response": HOSTILE, "step": 1}) + "\n"
     )
     run.incidents.write_text(json.dumps({"kind": HOSTILE, "cause": HOSTILE, "action": HOSTILE, "step": 3, "unix_s": 5}) + "\n")
     run.config.write_text(f"model:\n  path: {json.dumps(HOSTILE)}\n")
@@ -172,6 +173,26 @@ def test_difficulty_shares_add_up(tmp_path: Path) -> None:
     assert all(len(tasks) == 2 for tasks in stats.samples.values())
 
 
+def test_transcripts_are_read_as_self_play_writes_them(tmp_path: Path) -> None:
+    from azr.selfplay import transcripts as writer
+
+    assert {"step", "stream", "row_id", "prompt", "response"} <= set(re.findall(r'"(\w+)":', inspect.getsource(writer)))
+    run = RunDir(tmp_path)
+    records = [
+        {"step": 3, "stream": "propose-induction", "row_id": "s3", "reward": 0.5, "format_ok": True, "rejection": None, "task_id": "t"},
+        {"step": 3, "stream": "propose-induction", "row_id": "s4", "reward": -1, "format_ok": False, "rejection": "no_code"},
+        {"step": 4, "stream": "solve-induction", "row_id": "s5", "reward": 0.4, "format_ok": True, "score": 0.4, "reason": "partly"},
+        {"step": 4, "stream": "solve-deduction", "row_id": "probe3", "reward": -1, "format_ok": False, "score": 0.0, "reason": ""},
+        {"step": 4},
+    ]
+    run.cycle(2).mkdir(parents=True)
+    run.transcripts(2).write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = read_transcripts(tmp_path)
+    expected = [("valid", ""), ("rejected", "no_code"), ("partly right", "partly"), ("wrong", "format")]
+    assert [(item.verdict, item.reason) for item in found] == expected
+    assert [item.probe for item in found] == [False, False, False, True] and {item.cycle for item in found} == {2}
+
+
 def test_two_runs_on_one_page(tmp_path: Path) -> None:
     for index in range(2):
         run = write_synthetic_run(tmp_path / f"run{index}", steps=60, seed=index)
@@ -195,7 +216,8 @@ def test_long_transcripts_are_cut_and_many_are_spread() -> None:
 def test_sample_tasks_setting_is_obeyed(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=30)
     page = write_report(run.root, ReportConfig(sample_tasks=1)).read_text(encoding="utf-8")
-    assert page.count("<article") == 3
+    assert page.count("<article") == 3 + 1, "one of each type, and the probe that was answered twice"
+    assert "Answer at step 1: wrong" in page and "Answer at step 30: right" in page
 
 
 def test_the_command(tmp_path: Path) -> None:
