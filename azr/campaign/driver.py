@@ -25,6 +25,7 @@ from azr.campaign.supervise import AttemptEnd, EndKind, StopReason, request_for,
 from azr.campaign.trainer_process import end_leftovers
 from azr.checkpoints import explain_os_error, latest_verified_checkpoint, list_checkpoints, prune_checkpoints, require_disk_space
 from azr.config import Config
+from azr.config.load import write_config
 from azr.errors import AzrError, BudgetError
 from azr.processes import ProcessId
 from azr.protocol import write_request
@@ -74,6 +75,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         signals = stack.enter_context(StopSignals())
         try:
             state, _ = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
+            write_config(run.config, config)
             progress = stack.enter_context(parts.progress(run, config))
             return _run(Context(run, config, parts, state, signals, progress))
         except KeyboardInterrupt:
@@ -108,18 +110,26 @@ def _run(ctx: Context) -> int:
         # It may have struck while a trainer was being ended; nothing more can interrupt this.
         end_leftovers(ctx.run, ctx.state.cycle, ctx.state.attempt, ctx.state.run_id, grace_s=0.0)
         ctx.incident("stop", "Ctrl+C twice: ended at once.", f"Step {ctx.state.step} is saved; start the same command again to go on.")
-        _close(ctx, sentence=f"Interrupted; step {ctx.state.step} is saved.", attempt_open=False)
+        _close(ctx, report=False, sentence=f"Interrupted; step {ctx.state.step} is saved.", attempt_open=False)
         return EXIT_INTERRUPTED
     _close(ctx)
     ctx.say(ctx.state.sentence)
     return EXIT_DONE if ctx.state.state is State.DONE else EXIT_FAILED
 
 
-def _close(ctx: Context, **changes: Any) -> None:
+def _close(ctx: Context, *, report: bool = True, **changes: Any) -> None:
     if changes:
         ctx.save(**changes)
     ctx.state = close_campaign(ctx.run, ctx.state)
+    if report:
+        _write_report(ctx)
     ctx.show()
+
+
+def _write_report(ctx: Context) -> None:
+    problem = ctx.parts.report(ctx.run, ctx.config)
+    if problem:
+        ctx.incident("report", problem, "The campaign is not touched by that.")
 
 
 def _leave_final_state(ctx: Context) -> None:
@@ -280,6 +290,7 @@ def _merge(ctx: Context) -> None:
     if reason:
         ctx.save(state=State.DONE, sentence=reason)
     else:
+        _write_report(ctx)
         _begin_cycle(ctx)
 
 

@@ -57,6 +57,14 @@ class Sample:
     """Living processes of the attempt."""
 
 
+class Logger(Protocol):
+    """Takes metrics beside ``metrics.jsonl`` (``azr.report.loggers``: TensorBoard, Weights & Biases)."""
+
+    def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Progress(Protocol):
     """Shows the run; reads the run directory itself (``azr.report.live.LiveView``)."""
 
@@ -85,5 +93,9 @@ class CampaignParts:
     judges: tuple[Judge, ...]
     """Asked after each step; the first whose advice is not CONTINUE is followed."""
     progress: Callable[[RunDir, Config], AbstractContextManager[Progress]]
+    loggers: Callable[[RunDir, Config, int], Sequence[Logger]]
+    """(run, config, first step of the attempt); asked for at the start of each attempt."""
+    report: Callable[[RunDir, Config], str]
+    """Writes the report page after a cycle and at the end; returns a sentence about what went wrong, or nothing."""
     trainer_command: Sequence[str] = TRAINER_COMMAND
     trainer_env: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 
@@ -17,10 +17,11 @@ from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
 from azr.campaign.incidents import explain_exit, read_tail, where_it_hangs
-from azr.campaign.parts import Advice, Judgement, Sample
+from azr.campaign.parts import Advice, Judgement, Logger, Sample
 from azr.campaign.trainer_process import TrainerProcess
 from azr.campaign.vram import used_vram_gib, wait_for_vram
 from azr.checkpoints import free_gib, list_checkpoints, prune_checkpoints, require_disk_space
+from azr.config.load import write_config
 from azr.errors import BudgetError
 from azr.files import append_jsonl
 from azr.processes import GIB, ProcessId, memory_gib
@@ -95,12 +96,17 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
         env=ctx.parts.trainer_env,
     )
     grace_s = 0.0
+    loggers: Sequence[Logger] = ()
     try:
-        end = _Watch(ctx, request, trainer).until_end()
+        write_config(ctx.run.attempt(request.cycle, request.attempt) / "config.yaml", ctx.config)
+        loggers = ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
+        end = _Watch(ctx, request, trainer, loggers).until_end()
         grace_s = ctx.campaign.term_grace_s if end.kind is not EndKind.UNHEALTHY else 0.0
         return end
     finally:
         left = trainer.end(grace_s=grace_s)
+        for logger in loggers:
+            logger.close()
         if left:
             ctx.incident("leftover", f"{len(left)} processes of the trainer could not be ended: {left}.", "Going on without them.")
         problem = wait_for_vram(trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s)
@@ -109,8 +115,9 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
 
 
 class _Watch:
-    def __init__(self, ctx: Context, request: TrainRequest, trainer: TrainerProcess) -> None:
+    def __init__(self, ctx: Context, request: TrainRequest, trainer: TrainerProcess, loggers: Sequence[Logger]) -> None:
         self.ctx, self.request, self.trainer = ctx, request, trainer
+        self.loggers = list(loggers)
         self.config = ctx.campaign
         self.tail = MetricsTail(ctx.run.metrics, ctx.run.metrics.stat().st_size if ctx.run.metrics.exists() else 0)
         self.records: list[MetricsRecord] = read_metrics(ctx.run)
@@ -165,14 +172,25 @@ class _Watch:
     def _take_records(self) -> None:
         new = [item for item in self.tail.new_records() if (item.cycle, item.attempt) == (self.request.cycle, self.request.attempt)]
         for record in new:
-            expected = max(self.ctx.state.trained_step, self.request.resume_step) + 1
-            if record.step != expected and not self.wrong_start:
-                self.wrong_start = f"The trainer reported step {record.step} where step {expected} was due."
+            done = max(self.ctx.state.trained_step, self.request.resume_step)
+            # Step 0 is what probes say before any training.
+            if record.step != done + 1 and record.step != 0 and not self.wrong_start:
+                self.wrong_start = f"The trainer reported step {record.step} where step {done + 1} was due."
             self.records = effective_metrics([*self.records, record])
             self.ctx.note(trained_step=record.step)
+            self._log(record)
             self._judge()
         if new:
             self.ctx.save(sentence=f"Training cycle {self.request.cycle}: step {new[-1].step} of {self.request.last_step}.")
+
+    def _log(self, record: MetricsRecord) -> None:
+        """A logger that fails is left out from then on: metrics.jsonl has everything."""
+        for logger in list(self.loggers):
+            try:
+                logger.log(record.step, record.values, record.unix_s)
+            except (OSError, RuntimeError, ValueError) as error:
+                self.loggers.remove(logger)
+                self.ctx.incident("logger", f"{type(logger).__name__} failed: {error}.", "It is left out; metrics.jsonl has everything.")
 
     def _judge(self) -> None:
         for index, judge in enumerate(self.ctx.parts.judges):

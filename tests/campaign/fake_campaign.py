@@ -17,12 +17,13 @@ from azr.campaign.driver import run_campaign
 from azr.campaign.parts import Advice, CampaignParts, Judgement
 from azr.campaign.vram import used_vram_gib
 from azr.config import Config
+from azr.config import load as config_load
 from azr.config.campaign import CampaignConfig
 from azr.files import append_jsonl, read_jsonl, write_json_atomic, write_jsonl_atomic
 from azr.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
-used_vram_gib()  # imported once here, not again in each forked driver
+used_vram_gib(), config_load.to_yaml(Config())  # imported once here, not again in each forked driver
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def fake_parts(**changes) -> CampaignParts:
         merge=merge,
         judges=(judge,),
         progress=lambda run, config: nullcontext(Quiet()),
+        loggers=lambda run, config, first_step: (),
+        report=lambda run, config: "",
         trainer_command=(sys.executable, "-S", str(Path(__file__).with_name("fake_trainer.py"))),
         trainer_env={"PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))])},
     )
