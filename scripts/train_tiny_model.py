@@ -29,8 +29,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM  # noqa: E402
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM  # noqa: E402
 
+from azr.errors import ModelError  # noqa: E402
 from azr.files import write_jsonl_atomic  # noqa: E402
 from azr.tasks import TaskType  # noqa: E402
 from tiny.dialogues import Habits, draw_dialogue, draw_tasks  # noqa: E402
@@ -153,14 +154,24 @@ def train(model: Qwen2ForCausalLM, data: tuple[np.ndarray, ...], args: argparse.
 
 
 def save_model(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """A bf16 copy of the model with its tokenizer, in a form that current and older transformers load."""
+    """A bf16 copy of the model with its tokenizer, in a form that ``AutoTokenizer`` loads as it was trained.
+
+    Told a ``tokenizer_class`` in tokenizer_config.json, transformers 5 takes Qwen2Tokenizer for every qwen2 model, which brings
+    its own pre-tokenizer; named in config.json instead, the class in tokenizer.json is kept.
+    """
     copy = Qwen2ForCausalLM(model.config)
     copy.load_state_dict(model.state_dict())
+    copy.config.tokenizer_class = "PreTrainedTokenizerFast"
     copy.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    settings = {key: value for key, value in json.loads(path.read_text()).items() if key != "tokenizer_class"}
     path.write_text(json.dumps(settings, indent=2) + "\n")
+    loaded = AutoTokenizer.from_pretrained(folder)
+    sample = "\n    return x[::-1]\n```\n</think>"
+    if loaded(sample).input_ids != tokenizer(sample).input_ids:
+        raise ModelError(f"{folder}: AutoTokenizer loads another tokenizer ({type(loaded).__name__}) than was trained; check tokenizer_config.json")
 
 
 def write_tasks(data: Path) -> None:
