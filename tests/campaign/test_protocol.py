@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from fake_campaign import wait_for
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from azr.errors import DataError
+from azr.protocol import (
+    CHECKPOINT_FILE,
+    MARKER_VARIABLE,
+    STOP_FILE,
+    Heartbeat,
+    MetricsRecord,
+    MetricsTail,
+    Outcome,
+    Phase,
+    TrainRequest,
+    TrainResult,
+    append_metrics,
+    ask,
+    current_request,
+    effective_metrics,
+    read_heartbeat,
+    read_metrics,
+    read_request,
+    read_result,
+    write_heartbeat,
+    write_request,
+    write_result,
+)
+from azr.rundir import RunDir
+from azr.trainer_link import DriverWatch, TrainerLink
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path)
+
+
+def test_messages_survive_the_disk(run: RunDir) -> None:
+    request = TrainRequest(2, 3, 11, 20, 14, 0.5, 1, 1e9, 77)
+    write_request(run, request)
+    assert read_request(run.request(2)) == request == current_request(run)
+    beat = Heartbeat(1.5, 7, 2, 3, 14, Phase.UPDATE, 1.0, 9)
+    write_heartbeat(run, beat)
+    assert read_heartbeat(run) == beat
+    result = TrainResult(Outcome.STOPPED, 15, "asked", 2, 3)
+    write_result(run, result)
+    assert read_result(run, 2, 3) == result and read_result(run, 2, 4) is None, "a result of another attempt is none"
+
+
+def test_added_fields_are_ignored_and_damage_is_named(run: RunDir) -> None:
+    write_request(run, TrainRequest(1, 1, 1, 4))
+    path = run.request(1)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"new_in_a_later_version": 1}))
+    assert read_request(path).last_step == 4
+    path.write_text('{"cycle": 1')
+    with pytest.raises(DataError, match=str(path)):
+        current_request(run)
+    path.write_text('{"cycle": 1}')
+    with pytest.raises(DataError, match="is no TrainRequest"):
+        current_request(run)
+
+
+def test_a_slow_trainer_of_an_ended_attempt_does_not_take_the_next_ones_request(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_request(run, TrainRequest(1, 2, 1, 4))
+    monkeypatch.setenv(MARKER_VARIABLE, "run/1/1")
+    with pytest.raises(DataError, match="started for attempt 1/1"):
+        current_request(run)
+    monkeypatch.setenv(MARKER_VARIABLE, "run/1/2")
+    assert current_request(run).attempt == 2
+
+
+def test_without_a_request_the_message_says_what_to_start(run: RunDir) -> None:
+    with pytest.raises(DataError, match="azr_single_gpu_pipeline"):
+        current_request(run)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6)), max_size=8))
+@settings(deadline=None, max_examples=200)
+def test_effective_metrics_are_those_of_the_attempts_that_count(attempts: list[tuple[int, int]]) -> None:
+    """Attempts (resume step, steps trained): a model that simply overwrites."""
+    records, expected = [], {}
+    reached = 0
+    for number, (resume, count) in enumerate(attempts, 1):
+        resume = min(resume, reached)
+        expected = {step: attempt for step, attempt in expected.items() if step <= resume}
+        for step in range(resume + 1, resume + count + 1):
+            records.append(MetricsRecord(step, 1, number, 0.0))
+            expected[step] = number
+        reached = resume + count
+    assert {record.step: record.attempt for record in effective_metrics(records)} == expected
+    assert [record.step for record in effective_metrics(records)] == sorted(expected)
+
+
+def test_tail_reads_whole_lines_once_and_survives_torn_ones(run: RunDir) -> None:
+    tail = MetricsTail(run.metrics)
+    assert list(tail.new_records()) == []
+    append_metrics(run, MetricsRecord(1, 1, 1, 5.0, {"a": math.nan}))
+    first = list(tail.new_records())
+    assert [record.step for record in first] == [1] and math.isnan(first[0].values["a"])
+    with open(run.metrics, "ab") as file:
+        file.write(b'{"step": 2, "cyc')
+    assert list(tail.new_records()) == []
+    append_metrics(run, MetricsRecord(2, 1, 2, 5.0))
+    assert [(record.step, record.attempt) for record in tail.new_records()] == [(2, 2)]
+    assert [record.step for record in read_metrics(run)] == [1, 2]
+
+
+def test_link_reports_and_listens(run: RunDir) -> None:
+    write_request(run, TrainRequest(1, 1, 1, 4, resume_step=2))
+    with TrainerLink(run, beat_interval_s=0.02) as link:
+        first = read_heartbeat(run)
+        assert first is not None and (first.phase, first.step, first.pid) == (Phase.START, 2, os.getpid())
+        wait_for(lambda: (beat := read_heartbeat(run)) is not None and beat.sequence > first.sequence + 2)
+        link.phase(Phase.UPDATE)
+        link.step_done(3, {"reward": 0.5})
+        beat = read_heartbeat(run)
+        assert beat is not None and (beat.phase, beat.step) == (Phase.UPDATE, 3)
+        assert not link.asked().stop and not link.asked().checkpoint
+        ask(run, 1, 1, CHECKPOINT_FILE, "please")
+        assert link.asked().checkpoint and link.asked().reason == "please"
+        link.saved(3)
+        assert not link.asked().checkpoint, "an answered request is gone"
+        ask(run, 1, 1, STOP_FILE, "enough")
+        assert link.asked().stop and link.asked().reason == "enough"
+        os.kill(os.getpid(), signal.SIGUSR1)
+        link.finish(Outcome.STOPPED, "enough")
+    assert "test_link_reports_and_listens" in (run.attempt(1, 1) / "stacks.txt").read_text()
+    assert read_result(run, 1, 1) == TrainResult(Outcome.STOPPED, 3, "enough", 1, 1)
+    last = read_heartbeat(run)
+    link.phase(Phase.IDLE)  # beats end with the link's thread; a late phase change is harmless
+    assert last is not None
+
+
+def test_driver_watch_asks_for_a_stop_when_the_parent_is_another(run: RunDir) -> None:
+    with DriverWatch(run, TrainRequest(1, 1, 1, 4, driver_pid=os.getppid()), interval_s=0.01):
+        pass
+    assert not (run.attempt(1, 1) / STOP_FILE).exists()
+    with DriverWatch(run, TrainRequest(1, 1, 1, 4, driver_pid=2**22 + 1), interval_s=0.01):
+        wait_for((run.attempt(1, 1) / STOP_FILE).exists)
