@@ -25,7 +25,7 @@ class DataConfig:
     other_runs: list[str] = field(default_factory=list)
     """Run directories whose tasks (pool and shards) join this run's."""
     probe_files: list[str] = field(default_factory=lambda: ["shipped"])
-    """Frozen tasks for the probes, copied read-only into the run at its start, never trained on. ``shipped`` is data/probes."""
+    """Frozen probe tasks, copied read-only into the run at its start, never trained on. ``shipped`` is data/probes/general.jsonl."""
     evaluation_files: list[str] = field(default_factory=list)
     """Further files (JSONL, JSON, parquet, datasets folders) that no task may resemble. Their hashes are checked around each cycle."""
     reexecute: Reexecute = Reexecute.ONCE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config.data import DataConfig
-from azr.data.sources import SHIPPED_PROBES, configured_files, data_files
+from azr.data.sources import SHIPPED_PROBES, configured_files
 from azr.errors import DataError
 from azr.files import file_hash, fsync_directory, read_json, write_bytes_atomic, write_json_atomic
 from azr.rundir import RunDir
@@ -97,7 +97,7 @@ def _check(file: Path, expected: str, remedy: str) -> None:
 
 
 def _configured_probes(config: DataConfig) -> list[Path]:
-    shipped = [str(SHIPPED_PROBES)] if "shipped" in config.probe_files and data_files(SHIPPED_PROBES) else []
+    shipped = [str(SHIPPED_PROBES)] if "shipped" in config.probe_files and SHIPPED_PROBES.exists() else []
     return _files([*shipped, *(name for name in config.probe_files if name != "shipped")], "data.probe_files")
 
 

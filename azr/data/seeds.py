@@ -13,6 +13,9 @@ from azr.files import file_hash, read_json
 IDENTITY_FILE = Path(__file__).with_name("identity.jsonl")
 """The identity function as an input/output record and as an induction record (spec 1.1, 1.2)."""
 
+SHIPPED_FILES = ("seed_io.jsonl", "seed_induction.jsonl")
+"""What ``shipped`` means; data/seeds also holds seeds for the bundled tiny model."""
+
 
 def seed_sources(config: DataConfig) -> Iterator[Source]:
     """Raises:
@@ -23,12 +26,11 @@ def seed_sources(config: DataConfig) -> Iterator[Source]:
     if config.seeds == "identity":
         yield Source(Kind.SEED, "identity.jsonl", IDENTITY_FILE, origin="seed", trusted=True)
         return
-    folder = SHIPPED_SEEDS if config.seeds == "shipped" else resolve(config.seeds)
-    files = data_files(folder) if folder.exists() else []
-    if not files:
-        raise DataError(
-            f"data.seeds is {config.seeds!r}, but {folder} holds no seed file; use shipped, identity, none, or a file or folder"
-        )
+    shipped = config.seeds == "shipped"
+    folder = SHIPPED_SEEDS if shipped else resolve(config.seeds)
+    files = [folder / name for name in SHIPPED_FILES] if shipped else data_files(folder) if folder.exists() else []
+    if not files or not all(file.is_file() for file in files):
+        raise DataError(f"data.seeds is {config.seeds!r}, but {folder} lacks its seed files; use shipped, identity, none, or a path")
     hashes = shipped_hashes() if config.trust_shipped_seeds else {}
     for file in files:
         yield Source(Kind.SEED, file.name, file, origin="seed", trusted=hashes.get(file.name) == file_hash(file))

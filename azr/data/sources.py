@@ -22,7 +22,7 @@ from azr.rundir import RunDir
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED_SEEDS = PROJECT / "data" / "seeds"
-SHIPPED_PROBES = PROJECT / "data" / "probes"
+SHIPPED_PROBES = PROJECT / "data" / "probes" / "general.jsonl"
 DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
 _NOT_DATA = ("dataset_info.json", "state.json", "dataset_dict.json", "manifest.json")
 _BATCH_ROWS = 1024
