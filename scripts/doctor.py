@@ -1,0 +1,60 @@
+"""Is this machine fit for a run? Looks at card, driver, packages, memory, disk, limits and sandbox; each finding comes with its fix.
+
+    python scripts/doctor.py [key=value ...] [--quick] [--json]
+
+Exit status 0: no problem found. 1: something would stop a run. 2: the configuration cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from azr.config.load import load
+from azr.doctor import Finding, Level, examine
+from azr.errors import AzrError
+from azr.hardware import detect
+
+MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING ", Level.PROBLEM: "PROBLEM "}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="as for azr_single_gpu_pipeline.py; the recipe is chosen when none is named")
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out torch, CUDA IPC and the sandbox (a second instead of half a minute)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
+    options = parser.parse_args()
+    try:
+        machine = detect()
+        config = load(options.overrides).config
+    except AzrError as error:
+        print(f"doctor: {error}", file=sys.stderr)
+        return 2
+    if not options.json:
+        wsl = ", WSL2" if machine.is_wsl else ""
+        print(f"{machine.name}; {machine.cpu_cores} cores, {machine.ram_gib:.0f} GiB host memory, {machine.os_name}{wsl}\n")
+    findings = []
+    for finding in examine(machine, config, Path(config.runs_dir), quick=options.quick):
+        findings.append(finding)
+        print(json.dumps(asdict(finding)) if options.json else line(finding), flush=True)
+    problems = [finding for finding in findings if finding.level is Level.PROBLEM]
+    warnings = [finding for finding in findings if finding.level is Level.WARNING]
+    if not options.json:
+        print(f"\n{len(problems)} problems, {len(warnings)} warnings" if problems or warnings else "\nthis machine is fit.")
+    return 1 if problems else 0
+
+
+def line(finding: Finding) -> str:
+    text = f"{MARKS[finding.level]}{finding.subject}: {finding.seen}"
+    return f"{text}\n          fix: {finding.fix}" if finding.fix else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

