@@ -38,6 +38,7 @@ from azr.protocol import (
     read_metrics,
     read_result,
 )
+from azr.report.versions import write_versions
 
 STEPS_AFTER_STOP = 3
 """A trainer that finishes this many steps after it was asked to stop does not listen."""
@@ -99,6 +100,7 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
     loggers: Sequence[Logger] = ()
     try:
         write_config(ctx.run.attempt(request.cycle, request.attempt) / "config.yaml", ctx.config)
+        write_versions(ctx.run.attempt(request.cycle, request.attempt))
         loggers = ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
         end = _Watch(ctx, request, trainer, loggers).until_end()
         grace_s = ctx.campaign.term_grace_s if end.kind is not EndKind.UNHEALTHY else 0.0
@@ -381,7 +383,7 @@ def request_for(ctx: Context, resume_step: int) -> TrainRequest:
         last_step=state.last_step,
         resume_step=resume_step,
         learning_rate_scale=state.learning_rate_scale,
-        seed_offset=state.rollbacks,
+        seed_offset=state.seed_offset,
         deadline_unix_s=None if left_s == float("inf") else time.time() + left_s,
         driver_pid=os.getpid(),
     )

@@ -24,6 +24,7 @@ from azr.report.tasks import TaskStats, read_task_stats
 from azr.report.text import duration, number, percent, points, when
 from azr.report.transcripts import PAGE_NAME, read_transcripts, write_transcript_page
 from azr.report.verdict import judge, probe_change
+from azr.report.versions import read_versions
 from azr.rundir import RunDir
 from azr.tasks import STREAMS
 
@@ -63,7 +64,7 @@ def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, t
     }
     rejections = summary.rejections()
     started = summary.status is not Status.EMPTY
-    versions = _versions(summary)
+    versions = list(read_versions(summary.root).items())
     anchors = [
         ("verdict", "Verdict", True),
         ("learning", "Learning", sections["learning"]),
@@ -206,11 +207,6 @@ def _other_rows(summary: RunSummary) -> list[dict[str, Any]]:
         numbers = {"first": known[0], "last": known[-1], "low": known.min(), "high": known.max()}
         rows.append({"name": name, "spark": _spark(values, 0), **{key: number(float(value)) for key, value in numbers.items()}})
     return rows
-
-
-def _versions(summary: RunSummary) -> list[tuple[str, str]]:
-    versions = lookup(summary.state, "versions") or lookup(summary.config, "versions")
-    return [(str(name), str(value)) for name, value in versions.items()] if isinstance(versions, dict) else []
 
 
 def write_comparison(roots: Sequence[Path], output: Path) -> Path:

