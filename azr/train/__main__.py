@@ -18,6 +18,7 @@ from azr.errors import AzrError, ConfigError, ModelError
 from azr.hardware import detect
 from azr.protocol import Outcome, TrainResult, current_request, write_result
 from azr.rundir import RunDir
+from azr.train.ipc_check import choose_weight_path
 from azr.trainer_link import DriverWatch
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ def set_environment(device: str, cpu_kv_cache_gib: float) -> None:
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_DISABLE_IMPORT_WARNING": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # Ray lowers its workers by 15, below the sandbox and everything else on a desktop
         "RAY_memory_monitor_refresh_ms": "0",  # the driver watches memory; Ray would kill a worker without a word
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
@@ -58,8 +60,11 @@ def main(arguments: list[str]) -> int:
     except AzrError as error:
         print(f"azr.train: {error}", file=sys.stderr)
         return 2
-    device = "cuda" if detect().gpus else "cpu"
+    machine = detect()
+    device = "cuda" if machine.gpus else "cpu"
     set_environment(device, config.rollout.cpu_kv_cache_gib)
+    if device == "cuda":
+        choose_weight_path(machine.is_wsl)
 
     import ray
     from ray.exceptions import RayError

@@ -2,16 +2,42 @@
 
     python -m azr.train.ipc_check        exit status 0: works. 1: does not. 2: no GPU
 
-verl sends weights from trainer to engine this way.
+verl sends weights from trainer to engine this way, and takes for granted that it works.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import queue
+import subprocess
 import sys
 from typing import Any
 
 ANSWER_TIMEOUT_S = 60.0
+CHECK_TIMEOUT_S = 180.0
+SHARED_MEMORY_PLATFORM = "nvidia_shm"
+
+logger = logging.getLogger(__name__)
+
+
+def choose_weight_path(is_wsl: bool) -> None:
+    """Sets ``VERL_PLATFORM`` so that weights go through shared memory where CUDA IPC may not work (WSL2) and does not.
+
+    The check starts two processes on the card and takes some seconds; elsewhere than on WSL2 it is left to the doctor.
+    """
+    if not is_wsl or os.environ.get("VERL_PLATFORM"):
+        return
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-m", "azr.train.ipc_check"], capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False
+        )
+        works, said = answer.returncode == 0, (answer.stdout + answer.stderr).strip()[-200:]
+    except subprocess.TimeoutExpired:
+        works, said = False, f"no answer within {CHECK_TIMEOUT_S:g} s"
+    if not works:
+        logger.warning("%s; weights go to the engine through shared memory", said)
+        os.environ["VERL_PLATFORM"] = SHARED_MEMORY_PLATFORM
 
 
 def _reader(tensors: Any, answers: Any) -> None:

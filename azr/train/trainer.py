@@ -163,7 +163,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         batch = self._balance_batch(batch, metrics=metrics)
         with self._timed("old_log_prob", Phase.UPDATE):
             batch = self._compute_old_log_prob(batch, metrics=metrics)
-        outcomes, data = self._compute_stream_advantages(batch)
+        batch, outcomes, data = self._compute_stream_advantages(batch)
         with self._timed("update", Phase.UPDATE):
             if check_learning:
                 self.actor_rollout_wg.remember_weights()
@@ -239,7 +239,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         """Only the data-parallel size: the mini-batch is the actual batch, whatever its number of rows."""
         return dp_size
 
-    def _compute_stream_advantages(self, batch: Any) -> tuple[list[ProposeOutcome | SolveOutcome], dict[str, Any]]:
+    def _compute_stream_advantages(self, batch: Any) -> tuple[Any, list[ProposeOutcome | SolveOutcome], dict[str, Any]]:
         """TRR++ inside each stream (spec 6.3), written back for the update. Padding rows get zeros and enter no statistic."""
         fields = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields", "response_mask", "rm_scores"]
@@ -263,14 +263,14 @@ class SelfPlayTrainer(PPOTrainerSync):
         ]
         nested = torch.nested.as_nested_tensor(per_token, layout=torch.jagged)  # [rows, (response)]
         columns = TensorDict({"advantages": nested, "returns": nested.clone()}, batch_size=len(extra))
-        tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=columns)
+        batch = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=columns)
 
         metrics = {
             "train/rows": float(real.sum()),
             "train/response_tokens": float(lengths[real].sum()),
             "train/nonzero_advantages": float((advantages[real] != 0).mean()),
         }
-        return outcomes, {"metrics": metrics, "advantage_magnitude": float(np.abs(advantages).max(initial=0.0))}
+        return batch, outcomes, {"metrics": metrics, "advantage_magnitude": float(np.abs(advantages).max(initial=0.0))}
 
     def _update_policy(self, batch: Any) -> dict[str, Any]:
         """One optimizer step over all rows, or one for each ``train.mini_batch_sequences`` of them."""

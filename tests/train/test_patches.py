@@ -1,0 +1,41 @@
+"""The code under our patches is what they were written for (verl 0.9.1, vLLM 0.24.0): a change there must be seen here."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+
+import pytest
+
+pytest.importorskip("verl")
+
+
+def test_pinned_versions() -> None:
+    assert version("verl") == "0.9.1"
+    assert version("vllm").startswith("0.24.0")
+
+
+def test_the_receiver_hands_out_views_of_its_shared_memory() -> None:
+    from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver
+
+    receive = inspect.getsource(BucketedWeightReceiver.receive_weights)
+    assert "on_bucket_received(weights, is_last)" in receive
+    assert "tensor = tensor.to(self.device)" in receive, "no view of the segment any more: is receive_weights_as_copies still needed?"
+
+
+def test_agent_worker_is_a_ray_actor_class_around_a_plain_one() -> None:
+    from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
+
+    plain = AgentLoopWorkerTQ.__ray_metadata__.modified_class
+    assert inspect.isclass(plain)
+    parameters = list(inspect.signature(plain._agent_loop_postprocess).parameters)
+    assert parameters == ["self", "output", "validate", "kwargs"]
+
+
+def test_sync_trainer_has_the_methods_that_ours_replaces() -> None:
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+    for name in ("_build_replay_buffer", "_init_dataloader", "_init_resource_pool_mgr", "_load_checkpoint", "_get_required_batch_multiple"):
+        assert callable(getattr(PPOTrainer, name)), name
+    assert "self._load_checkpoint()" in inspect.getsource(PPOTrainer._setup)
+    assert "self._get_required_batch_multiple(dp_size)" in inspect.getsource(PPOTrainer._balance_batch)

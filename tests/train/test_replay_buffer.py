@@ -1,0 +1,70 @@
+"""The replay buffer's deadline and its count of failures, against verl's real class with a stand-in for the queue server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from azr.errors import TrainingError
+
+pytest.importorskip("verl")
+
+
+class Queue:
+    """The three calls that the buffer makes to TransferQueue."""
+
+    def __init__(self, tags: dict[str, dict[str, Any]]) -> None:
+        self.tags = tags
+
+    def kv_list(self, *_: Any) -> dict[str, dict[str, dict[str, Any]]]:
+        return {"train": self.tags}
+
+    def kv_clear(self, keys: list[str], partition_id: str) -> None:
+        for key in keys:
+            self.tags.pop(key, None)
+
+
+def prompt(status: str) -> dict[str, Any]:
+    return {"is_prompt": True, "status": status, "global_steps": 1}
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    from verl.trainer.ppo.v1 import replay_buffer as module
+
+    from azr.train.replay import DeadlineReplayBuffer
+
+    def build(tags: dict[str, dict[str, Any]], deadline_s: float) -> DeadlineReplayBuffer:
+        monkeypatch.setattr(module, "tq", Queue(tags))
+        return DeadlineReplayBuffer(
+            deadline_s=deadline_s,
+            trainer_mode="sync",
+            trainer_config={},
+            max_off_policy_threshold=1,
+            max_off_policy_strategy="drop",
+            sampler_kwargs={},
+        )
+
+    return build
+
+
+def test_a_complete_batch_is_returned_and_failures_are_counted(make: Callable[..., Any]) -> None:
+    tags = {"a": prompt("finished"), "b": prompt("failure"), "a_0_0": {"seq_len": 3}}
+    buffer = make(tags, deadline_s=5.0)
+    batch, _ = buffer.sample(global_steps=1, partition_id="train", batch_size=2)
+    assert batch.keys == ["a_0_0"]
+    assert buffer.failed_rows == 1
+
+
+def test_a_row_that_never_comes_ends_the_wait_with_a_message(make: Callable[..., Any]) -> None:
+    buffer = make({"a": prompt("finished"), "b": prompt("running"), "a_0_0": {}}, deadline_s=0.2)
+    with pytest.raises(TrainingError, match=r"1 of 2 responses are still missing"):
+        buffer.sample(global_steps=1, partition_id="train", batch_size=2)
+
+
+def test_a_batch_of_failures_only_is_an_error(make: Callable[..., Any]) -> None:
+    buffer = make({"a": prompt("failure"), "b": prompt("failure")}, deadline_s=5.0)
+    with pytest.raises(TrainingError, match="no agent loop of step 1"):
+        buffer.sample(global_steps=1, partition_id="train", batch_size=2)
