@@ -122,7 +122,7 @@ class SelfPlayConfig:
     """Solutions sampled per valid proposal to estimate its difficulty."""
     adaptive_samples: bool = False
     """Sample in two halves and stop after the first when all of its answers agree (all right or all wrong). Saves generation;
-    biased: tasks of middling difficulty whose first half agrees by chance count as extreme (docs/selfplay.md gives the size)."""
+    biased: tasks of middling difficulty whose first half agrees by chance count as extreme (docs/conformance.md gives the size)."""
     learnability: str = "one_minus"
     """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse`` is 1 - a also at a = 0."""
     extremes: float | None = None
@@ -156,7 +156,7 @@ class SelfPlayConfig:
     """Whitening per stream: ``token`` (weighted by length; code), ``sequence`` (paper) or ``group`` (per task, where a task has several
     responses); null follows ``variant``."""
     train_on_samples: bool = False
-    """Train on the difficulty samples too, whitened within their task (the published code throws them away)."""
+    """Train on the difficulty samples too, as further responses of the solve streams (the published code throws them away)."""
 
     # Composite functions
     composite_start_step: int = 0
