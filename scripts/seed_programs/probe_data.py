@@ -198,7 +198,7 @@ def f(students, count):
         "medium",
     ),
     program(
-        "Steps on a number line leave colours behind: later ones paint over earlier ones. Which colours can be seen, and how much of each?",
+        "Strokes on a wall: later ones paint over earlier ones. Which colours can be seen, and how much of each?",
         r"""
 def f(strokes):
     wall = {}
@@ -390,7 +390,7 @@ def f(numbers, limit):
         "medium",
     ),
     program(
-        "A rota: workers take shifts in turns, but nobody works twice in a row, absent ones are skipped, and everybody's turns are counted.",
+        "A rota: workers take shifts in turns, nobody works twice in a row, and absent ones are skipped.",
         r"""
 def f(workers, days):
     plan, counts = [], {worker: 0 for worker in workers}
@@ -488,7 +488,7 @@ def f(lots, bidders):
         "hard",
     ),
     program(
-        "Shelves of books: each new book goes to the fullest shelf that still has room; books are given back by name, and empty shelves vanish.",
+        "Each new book goes to the fullest shelf that still has room; books are given back by name, and empty shelves vanish.",
         r"""
 def f(width, events):
     shelves = []

@@ -278,7 +278,7 @@ def f(text):
         "medium",
     ),
     program(
-        "A crossword check: where do the two words cross, so that they share a letter? The crossing nearest to both beginnings wins.",
+        "Where do the two words of a crossword share a letter? The crossing nearest to both beginnings wins.",
         r"""
 def f(across, down):
     best = None
@@ -424,7 +424,7 @@ def f(text):
         "medium",
     ),
     program(
-        "A text editor with a clipboard. Commands: digits move the cursor, x cuts so many letters, p pastes, u turns the clipboard to capitals.",
+        "A text editor with a clipboard: numbers before a command say how far or how many; u turns the clipboard to capitals.",
         r"""
 def f(text, commands):
     cursor, clipboard = 0, ""
@@ -462,7 +462,7 @@ def f(text, commands):
         "hard",
     ),
     program(
-        "Groups of brackets carry numbers in front of them: the text is unpacked from the inside, and a star stands for what came before it.",
+        "Brackets carry numbers in front of them: the text is unpacked from the inside; a star doubles what came before it.",
         r"""
 def f(text):
     stack = [("", 1)]
@@ -605,7 +605,7 @@ def f(words):
         "hard",
     ),
     program(
-        "A text is justified: the spaces between words are stretched so that each line has the full width, extra ones on the left, the last line is not stretched.",
+        "The gaps between words are stretched so that each line has the full width; the last line is left alone.",
         r"""
 def f(text, width):
     lines, line = [], []
