@@ -85,24 +85,17 @@ class _EmptyInput(_Sink):
         return iter(())
 
 
-def namespace(modules: dict[str, ModuleType]) -> dict[str, Any]:
-    """Fresh globals for a program; ``modules`` are what it may import."""
-    own_builtins = dict(vars(builtins))
-    own_builtins["__import__"] = importer(modules)
-    return {
-        "__name__": PROGRAM_NAME,
-        "__builtins__": own_builtins,
-        "__doc__": None,
-        "__package__": None,
-        "__spec__": None,
-        "__loader__": None,
-    }
+def guard_imports(modules: dict[str, ModuleType]) -> None:
+    """From here on programs can import ``modules`` only. It makes results reproducible; the kernel makes them harmless.
 
-
-def importer(modules: dict[str, ModuleType]) -> Callable[..., ModuleType]:
-    """An ``__import__`` that knows only ``modules``. It makes results reproducible; the kernel makes them harmless."""
+    The standard library's own imports, at a function's first call, go on as before. One set of builtins serves all:
+    copying it for every program would touch a hundred pages of the forked process.
+    """
+    original = builtins.__import__
 
     def guarded_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
+        if type(globals) is not dict or globals.get("__name__") != PROGRAM_NAME:
+            return original(name, globals, locals, fromlist, level)
         if level:
             raise ImportError("attempted relative import with no known parent package")
         module = modules.get(name)
@@ -110,10 +103,10 @@ def importer(modules: dict[str, ModuleType]) -> Callable[..., ModuleType]:
             raise ModuleNotFoundError(f"No module named {name!r} (or it is not available to programs here)", name=name)
         return module if fromlist or "." not in name else modules[name.partition(".")[0]]
 
-    return guarded_import
+    builtins.__import__ = guarded_import
 
 
-def execute(program: Program, index: int, modules: dict[str, ModuleType], send: Callable[[bytes], object]) -> None:
+def execute(program: Program, index: int, send: Callable[[bytes], object]) -> None:
     """Runs one program and sends a frame per call (and one more per repeated call)."""
     recursion_limit = sys.getrecursionlimit()
     start = time.process_time()
@@ -121,12 +114,10 @@ def execute(program: Program, index: int, modules: dict[str, ModuleType], send: 
         entry: Any = None
         failure: tuple[int, str, str] | None = None
         try:
-            scope = namespace(modules)
-            # __main__ must resolve for dataclasses, enums and typing.get_type_hints, which look their module up by name
-            module = ModuleType(PROGRAM_NAME)
-            module.__dict__.update(scope)
+            # a module, because dataclasses, enums and typing look the module of a class up by its name
+            module = sys.modules[PROGRAM_NAME] = ModuleType(PROGRAM_NAME)
             scope = module.__dict__
-            sys.modules[PROGRAM_NAME] = module
+            scope["__builtins__"] = builtins.__dict__
             exec(compile(program.code, "<program>", "exec", dont_inherit=True), scope)
             if program.entry:
                 entry = scope.get(program.entry)

@@ -127,6 +127,10 @@ def _is_view(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("keys", "items")
 
 
+def _is_store_on(node: ast.Attribute, receiver: str | None) -> bool:
+    return isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == receiver
+
+
 class _Screen:
     def __init__(self, nodes: list[ast.AST]) -> None:
         self.nodes = nodes
@@ -201,8 +205,7 @@ class _Screen:
                 self.own.add(statement.name)
                 receiver = statement.args.args[0].arg if statement.args.args else None
                 for inner in ast.walk(statement):
-                    stored = isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store)
-                    if stored and isinstance(inner.value, ast.Name) and inner.value.id == receiver:
+                    if isinstance(inner, ast.Attribute) and _is_store_on(inner, receiver):
                         self.own.add(inner.attr)
             elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 self.own.add(statement.target.id)

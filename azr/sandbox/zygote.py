@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, NoReturn
 
 from azr.sandbox import confine, fingerprint, frames, policy, program, screen
@@ -84,6 +83,7 @@ class Zygote:
         self.options = options
         self.slots: int = options["slots"]
         self.modules, self.evaluate_modules = policy.load_modules()
+        program.guard_imports(self.modules)
         self.clock_slots = policy.stop_clock()
         self.fingerprint: fingerprint.Fingerprint | None = None
         self.filters: tuple[confine.Filter, confine.Filter] | None = None
@@ -149,7 +149,7 @@ class Zygote:
         for code, arguments in WARM_UP:
             warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, 2.0, 6.0, 1024, 256, 65536)
             screen.examine(code)
-            program.execute(warm, 0, self.modules, len)
+            program.execute(warm, 0, len)
 
     # ---------------------------------------------------------------------------------------------- serving
 
@@ -241,23 +241,23 @@ class Zygote:
                 confine.die_with_parent()
             if evaluate:
                 policy.start_clock(self.clock_slots)
+                self.modules.update(self.evaluate_modules)
             if self.filters is not None and not self.filters[evaluate].install():
                 os._exit(1)
             send = writer(pipe)
-            modules = self.evaluate_modules if evaluate else self.modules
             if len(programs) == 1:
-                program.execute(programs[0], 0, modules, send)
+                program.execute(programs[0], 0, send)
             else:
-                self._run_together(programs, modules, send)
+                self._run_together(programs, send)
             code = 0
         finally:
             os._exit(code)
 
-    def _run_together(self, programs: list[Program], modules: dict[str, ModuleType], send: Callable[[bytes], object]) -> None:
+    def _run_together(self, programs: list[Program], send: Callable[[bytes], object]) -> None:
         """Ends at the first program that changed the process: it and those after it are then run again."""
         for index, item in enumerate(programs):
             said: list[bytes] = []
-            program.execute(item, index, modules, said.append)
+            program.execute(item, index, said.append)
             if self.fingerprint is None or self.fingerprint.changed():
                 return
             send(b"".join(said))
