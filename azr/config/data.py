@@ -42,8 +42,8 @@ class DataConfig:
     """Token edit similarity (0 to 1, of alpha-renamed code) from which two programs are one; lower drops more."""
     near_min_tokens: int = 40
     """Programs of fewer tokens are compared exactly and after renaming only: in short ones a single token is a new idea."""
-    behavioural_duplicates: bool = False
-    """Drop programs that give the same outputs as a kept one on shared probe inputs; costs about 10 executions a program."""
+    behavioural_duplicates: bool = True
+    """Drop programs that give the same outputs as a kept one on shared probe inputs; 16 executions a program, once."""
     contamination_similarity: float = 0.6
     """Token edit similarity to an evaluation item from which a task counts as leaked; lower rejects more."""
     max_inputs_per_program: int = 8

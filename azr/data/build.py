@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from azr.config.data import DataConfig
 from azr.config.sandbox import SandboxConfig
+from azr.data.behaviour import BehaviourStore, drop_behavioural, sandbox_outputs
 from azr.data.contamination import LeakIndex, evaluation_items
 from azr.data.duplicates import Dropped, better_first, difficulty_band, drop_duplicates
 from azr.data.fingerprints import fingerprint_all
@@ -60,6 +61,7 @@ def build_pool(
     *,
     evaluation: Sequence[Path],
     verdicts: VerdictStore,
+    behaviour: BehaviourStore,
 ) -> PoolBuild:
     """Raises:
     DataError: a source cannot be read.
@@ -82,6 +84,11 @@ def build_pool(
     with _bar("duplicates", len(tasks)) as bar:
         tasks, dropped_now = drop_duplicates(tasks, prints, config, bar.update)
     dropped += dropped_now
+    if config.behavioural_duplicates:
+        with _bar("behaviour") as bar:
+            advance = functools.partial(_advance, bar)
+            tasks, dropped_now = drop_behavioural(tasks, prints, behaviour, sandbox_outputs(sandbox), advance)
+        dropped += dropped_now
     tasks, dropped_now = cap_pool(tasks, config.max_tasks)
     dropped += dropped_now
     if len(tasks) + len(dropped) != everything:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
+from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.guard import check_evaluation_files, prepare_probes, protected_files
 from azr.data.manifest import tasks_text
@@ -162,8 +163,14 @@ def merge(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | 
 
 
 def _build(run: RunDir, sources: Sequence[Source], config: DataConfig, sandbox: SandboxConfig | None) -> PoolBuild:
-    verdicts = VerdictStore(run.pool / VERDICTS_FILE)
-    return build_pool(sources, config, sandbox or SandboxConfig(), evaluation=protected_files(run, config), verdicts=verdicts)
+    return build_pool(
+        sources,
+        config,
+        sandbox or SandboxConfig(),
+        evaluation=protected_files(run, config),
+        verdicts=VerdictStore(run.pool / VERDICTS_FILE),
+        behaviour=BehaviourStore(run.pool / BEHAVIOUR_FILE),
+    )
 
 
 def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[Source], list[str]]:

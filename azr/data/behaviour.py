@@ -1,0 +1,191 @@
+"""Programs that look different and compute the same: equal outputs on shared probe inputs (docs/data.md, "Behaviour").
+
+Each signature (the types of a task's arguments, as ``int, list[str]``) has one fixed bank of argument lists, drawn from a random
+generator that the signature's text seeds. So all programs of a signature get the same inputs, in every run and on every
+machine, and what was found once stays valid. Programs run in the sandbox only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from azr.config.sandbox import SandboxConfig
+from azr.data.duplicates import Dropped, better_first
+from azr.data.fingerprints import Fingerprint, short_hash
+from azr.data.manifest import python_minor
+from azr.data.reasons import Reason
+from azr.files import append_jsonl, read_jsonl
+from azr.sandbox import Job, JobResult, Sandbox, Status
+from azr.sandbox.values import canonical, parse_arguments
+from azr.tasks import Task, TaskType
+
+BEHAVIOUR_FILE = "behaviour.jsonl"
+"""``pool/behaviour.jsonl``: a cache of what programs gave; may be deleted."""
+BANK_SIZE = 16
+MIN_VALUES = 8
+"""Inputs of the bank on which a program must return a value ..."""
+MIN_DISTINCT = 4
+"""... and different values among them, before equal outputs mean anything: two predicates agree by chance."""
+_BATCH = 256
+_WORDS = ("", "a", "abc", "hello world", "Racecar", "aabbb", "x1y2", "The quick brown fox", "level", "zZ-9", "banana", "12345")
+_INTEGERS = (0, 1, 2, 3, 4, 5, 7, 8, 10, 12, 15, 20, -1, -3, -8, 31)
+_FLOATS = (0.0, 0.5, 1.0, 2.5, -1.25, 3.0, 10.75, -4.0)
+
+Outputs = Callable[[Sequence[tuple[str, tuple[str, ...]]]], Iterator[tuple[int, tuple[str, ...]]]]
+"""Runs (program, inputs) pairs; yields (index, one text an input: the value, ``!`` and an exception's name, or empty: unknown)."""
+
+
+def describe(value: Any) -> str:
+    """Type of a value with the types inside, as ``dict[str, list[int]]``; a mixed or empty container's are ``any``."""
+    if isinstance(value, (list, set, frozenset)):
+        return f"{type(value).__name__}[{_one({describe(item) for item in value})}]"
+    if isinstance(value, tuple):
+        return f"tuple[{', '.join(describe(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"dict[{_one({describe(key) for key in value})}, {_one({describe(item) for item in value.values()})}]"
+    return type(value).__name__
+
+
+def _one(kinds: set[str]) -> str:
+    return kinds.pop() if len(kinds) == 1 else "any"
+
+
+def signature(task: Task) -> tuple[str, list[Any]] | None:
+    """Text and example arguments of a task's first input; None for keyword arguments or what is no literal."""
+    try:
+        positional, keywords = parse_arguments(task.inputs[0])
+    except ValueError:
+        return None
+    return None if keywords or not positional else (", ".join(describe(value) for value in positional), positional)
+
+
+def bank(text: str, example: Sequence[Any]) -> tuple[str, ...]:
+    """The argument lists of a signature. ``example`` gives the shape; its values do not matter where the text is precise."""
+    rng = Random(text)
+    lists = (", ".join(canonical(_draw(value, rng)) for value in example) for _ in range(BANK_SIZE))
+    return tuple(lists)
+
+
+def _draw(like: Any, rng: Random) -> Any:
+    """A random value of the same type, small enough that no honest program takes long."""
+    if isinstance(like, bool):
+        return rng.random() < 0.5
+    if isinstance(like, int):
+        return rng.choice(_INTEGERS)
+    if isinstance(like, float):
+        return rng.choice(_FLOATS)
+    if isinstance(like, str):
+        return rng.choice(_WORDS)
+    if isinstance(like, tuple):
+        return tuple(_draw(item, rng) for item in like)
+    if isinstance(like, (list, set, frozenset)):
+        item = _least(like)
+        drawn = [_draw(item, rng) for _ in range(rng.randrange(7))]
+        return drawn if isinstance(like, list) else type(like)(drawn)
+    if isinstance(like, dict):
+        key = _least(like)
+        value = _least(like.values())
+        return {_draw(key, rng): _draw(value, rng) for _ in range(rng.randrange(5))}
+    return like
+
+
+def _least(values: Iterable[Any]) -> Any:
+    """An element that depends on the container's content alone; sets have no first one. An empty container holds integers."""
+    return min(values, key=canonical, default=0)
+
+
+class BehaviourStore:
+    """Hash of a program's outputs by (Python version, program, signature); empty where they say nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, str] = {}
+        for record in read_jsonl(path):
+            if isinstance(record.get("key"), str) and isinstance(record.get("outputs"), str):
+                self._known[record["key"]] = record["outputs"]
+
+    def get(self, key: str) -> str | None:
+        return self._known.get(key)
+
+    def add(self, found: dict[str, str]) -> None:
+        self._known.update(found)
+        append_jsonl(self.path, [{"key": key, "outputs": outputs} for key, outputs in found.items()])
+
+
+def drop_behavioural(
+    tasks: Iterable[Task],
+    prints: dict[str, Fingerprint],
+    store: BehaviourStore,
+    outputs: Outputs,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[list[Task], list[Dropped]]:
+    """Of the tasks of one type whose programs give equal outputs, those of the best program stay.
+
+    Args:
+        outputs: executes; ``sandbox_outputs`` in a run.
+    """
+    ordered = sorted(tasks, key=better_first)
+    keys: list[str] = []
+    todo: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for task in ordered:
+        found = signature(task) if task.task_type is not TaskType.ERROR else None
+        key = short_hash(repr((python_minor(), prints[task.program].canonical, found[0]))) if found else ""
+        keys.append(key)
+        if found and store.get(key) is None and key not in todo:
+            todo[key] = (task.program, bank(*found))
+    _fill(store, todo, outputs, progress)
+    kept: list[Task] = []
+    dropped: list[Dropped] = []
+    leaders: dict[tuple[TaskType, str], Task] = {}
+    for task, key in zip(ordered, keys, strict=True):
+        same = store.get(key) if key else ""
+        leader = leaders.setdefault((task.task_type, same), task) if same else task
+        if prints[leader.program].canonical == prints[task.program].canonical:
+            kept.append(task)
+        else:
+            dropped.append(Dropped(task, Reason.BEHAVIOUR, leader.task_id))
+    return kept, dropped
+
+
+def _fill(
+    store: BehaviourStore, todo: dict[str, tuple[str, tuple[str, ...]]], outputs: Outputs, progress: Callable[[int, int], object] | None
+) -> None:
+    keys, unsaved = list(todo), dict[str, str]()
+    for index, texts in outputs(list(todo.values())) if todo else ():
+        unsaved[keys[index]] = _summary(todo[keys[index]][1], texts)
+        if len(unsaved) >= _BATCH:
+            store.add(unsaved)
+            unsaved = {}
+        if progress:
+            progress(1, len(todo))
+    store.add(unsaved)
+
+
+def _summary(inputs: Sequence[str], texts: Sequence[str]) -> str:
+    """Hash of the outputs, with the inputs they belong to; empty where too few values came back or too few differ."""
+    values = [text for text in texts if text and not text.startswith("!")]
+    if "" in texts or len(texts) < len(inputs) or len(values) < MIN_VALUES or len(set(values)) < MIN_DISTINCT:
+        return ""
+    return short_hash(repr((tuple(inputs), tuple(texts))))
+
+
+def sandbox_outputs(config: SandboxConfig) -> Outputs:
+    def run(pairs: Sequence[tuple[str, tuple[str, ...]]]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        with Sandbox(config) as sandbox:
+            for index, result in sandbox.run_many([Job(code=code, inputs=inputs, verify=False) for code, inputs in pairs]):
+                yield index, _texts(result)
+
+    return run
+
+
+def _texts(result: JobResult) -> tuple[str, ...]:
+    shown = []
+    for call in result.calls:
+        if call.status is Status.OK and call.value:
+            shown.append(call.value)
+        else:
+            shown.append(f"!{call.exception}" if call.status is Status.ERROR else "")
+    return tuple(shown)
