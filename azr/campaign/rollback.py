@@ -26,6 +26,7 @@ def roll_back(ctx: Context, judgement: Judgement) -> bool:
         rollback_to=target,
         rollbacks=state.rollbacks + 1,
         learning_rate_scale=scale,
+        seed_offset=state.seed_offset + 1,
         sentence=f"Rolling back to step {target}: {judgement.sentence}",
     )
     rejected = _take_out(ctx, target)

@@ -73,6 +73,8 @@ class CampaignState:
     rollback_to: int | None = None
     """A rollback is under way: checkpoints above this step are being taken out of use."""
     learning_rate_scale: float = 1.0
+    seed_offset: int = 0
+    """Grows with each rollback and never shrinks, so that no retry draws the samples of the one before."""
     flat_cycles: int = 0
     hours: float | None = None
     """Time budget given through ``scripts/control.py``; None = the configuration's."""

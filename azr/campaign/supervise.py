@@ -88,6 +88,19 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
         KeyboardInterrupt: the second Ctrl+C; the trainer has been ended at once.
         OSError: the disk is full or read-only; the trainer has been ended.
     """
+    folder = ctx.run.attempt(request.cycle, request.attempt)
+    write_config(folder / "config.yaml", ctx.config)
+    write_versions(folder)
+    loggers = ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
+    try:
+        watch = _Watch(ctx, request, loggers)
+        return _run_attempt(ctx, request, watch)
+    finally:
+        for logger in loggers:
+            logger.close()
+
+
+def _run_attempt(ctx: Context, request: TrainRequest, watch: _Watch) -> AttemptEnd:
     trainer = TrainerProcess(
         ctx.run,
         request.cycle,
@@ -97,18 +110,12 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
         env=ctx.parts.trainer_env,
     )
     grace_s = 0.0
-    loggers: Sequence[Logger] = ()
     try:
-        write_config(ctx.run.attempt(request.cycle, request.attempt) / "config.yaml", ctx.config)
-        write_versions(ctx.run.attempt(request.cycle, request.attempt))
-        loggers = ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
-        end = _Watch(ctx, request, trainer, loggers).until_end()
+        end = watch.until_end(trainer)
         grace_s = ctx.campaign.term_grace_s if end.kind is not EndKind.UNHEALTHY else 0.0
         return end
     finally:
         left = trainer.end(grace_s=grace_s)
-        for logger in loggers:
-            logger.close()
         if left:
             ctx.incident("leftover", f"{len(left)} processes of the trainer could not be ended: {left}.", "Going on without them.")
         problem = wait_for_vram(trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s)
@@ -117,8 +124,12 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
 
 
 class _Watch:
-    def __init__(self, ctx: Context, request: TrainRequest, trainer: TrainerProcess, loggers: Sequence[Logger]) -> None:
-        self.ctx, self.request, self.trainer = ctx, request, trainer
+    """Begins to look before the trainer is started, so that nothing it writes is missed."""
+
+    trainer: TrainerProcess
+
+    def __init__(self, ctx: Context, request: TrainRequest, loggers: Sequence[Logger]) -> None:
+        self.ctx, self.request = ctx, request
         self.loggers = list(loggers)
         self.config = ctx.campaign
         self.tail = MetricsTail(ctx.run.metrics, ctx.run.metrics.stat().st_size if ctx.run.metrics.exists() else 0)
@@ -138,7 +149,8 @@ class _Watch:
         self.sampled_s = float("-inf")
         self.checkpoint_mtime_ns = _mtime_ns(ctx)
 
-    def until_end(self) -> AttemptEnd:
+    def until_end(self, trainer: TrainerProcess) -> AttemptEnd:
+        self.trainer = trainer
         while True:
             status = self.trainer.poll()  # first, so that what it left behind is read below
             now_s = MONOTONIC()
