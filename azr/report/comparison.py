@@ -73,7 +73,7 @@ def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[t
 
     changes = [probe_change(summary) for summary in summaries]
     intervals = [f"{100 * c.interval[0]:+.1f} to {100 * c.interval[1]:+.1f}" if c and c.interval else "–" for c in changes]
-    rates = [number(stat.count / max(len(s.table), 1)) for s, stat in zip(summaries, stats, strict=True)]
+    rates = [number(stat.count / max(s.table.trained, 1)) for s, stat in zip(summaries, stats, strict=True)]
     return [
         row("Steps", [f"{summary.step:,}" for summary in summaries]),
         row("Time in steps", [duration(summary.trained_s) for summary in summaries]),

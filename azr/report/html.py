@@ -138,7 +138,7 @@ def _subtitle(summary: RunSummary) -> str:
 
 def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[dict[str, str]]:
     table = summary.table
-    if not len(table):
+    if not table.trained:
         return []
     wall = (summary.ended_unix_s or 0) - (summary.started_unix_s or 0) if summary.started_unix_s else None
     facts = [
@@ -152,7 +152,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
         facts.append(_fact("Probe accuracy", percent(table.last(names.PROBE_ALL)), "measured once"))
     gained = stats.count or round(table.total(names.ACCEPTED))
     growth = f"{stats.seeds:,} → {stats.seeds + gained:,}" if stats.seeds else f"+{gained:,}"
-    facts.append(_fact("Tasks", growth, f"{number(gained / len(table))} accepted a step"))
+    facts.append(_fact("Tasks", growth, f"{number(gained / max(table.trained, 1))} accepted a step"))
     vram = summary.vram_gib()
     if vram is not None:
         peaks = [np.nanmax(table.column(name)) for name in table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)]

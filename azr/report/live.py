@@ -88,7 +88,7 @@ class LiveView:
         for index in range(self._shown_incidents, len(summary.incidents)):
             yield plain_incident(summary, index)
         self._shown_incidents = len(summary.incidents)
-        if len(summary.table):
+        if summary.table.trained:
             here = (int(summary.table.attempts[-1]), summary.step)
             if here != self._shown_step:
                 self._shown_step = here

@@ -39,6 +39,11 @@ class MetricsTable:
     def __len__(self) -> int:
         return len(self.steps)
 
+    @property
+    def trained(self) -> int:
+        """Training steps; a record of step 0 holds what was measured before the first one."""
+        return int((self.steps > 0).sum())
+
     def column(self, name: str) -> FloatArray:
         """The column, or all NaN if the run never logged it."""
         values = self.columns.get(name)

@@ -295,10 +295,11 @@ def _machine_panels(summary: RunSummary) -> list[Panel]:
 def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     if not table.has(names.STEP_SECONDS):
         return None
-    x = table.steps.astype(np.float64)
-    inside = {phase: np.nan_to_num(table.column(names.seconds(phase))) for phase in names.PHASES}
-    between = {phase: np.nan_to_num(table.column(names.seconds(phase))) for phase in names.PHASES_BETWEEN}
-    step = np.nan_to_num(table.column(names.STEP_SECONDS))
+    real = table.steps > 0
+    x = table.steps[real].astype(np.float64)
+    inside = {phase: np.nan_to_num(table.column(names.seconds(phase))[real]) for phase in names.PHASES}
+    between = {phase: np.nan_to_num(table.column(names.seconds(phase))[real]) for phase in names.PHASES_BETWEEN}
+    step = np.nan_to_num(table.column(names.STEP_SECONDS)[real])
     other = np.maximum(step - np.sum(list(inside.values()), axis=0), 0.0)
     layers = {phase: values for phase, values in (inside | {"other": other} | between).items() if values.sum() > 0.002 * step.sum()}
     reduced_x, reduced = bucket_means(x, list(layers.values()), BUCKETS // 2)

@@ -178,7 +178,7 @@ class RunSummary:
 
     def phase_shares(self, steps: int | None = None) -> list[PhaseShare]:
         """Where the time of the last ``steps`` steps went (all if None); phases that took nothing are left out."""
-        count = len(self.table) if steps is None else min(steps, len(self.table))
+        count = self.table.trained if steps is None else min(steps, self.table.trained)
         if not count:
             return []
 

@@ -87,7 +87,7 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
         return "Nothing has run here yet.", Tone.NEUTRAL
     if summary.status is Status.FAILED:
         return f"The run failed. {summary.sentence}".strip(), Tone.BAD
-    if not len(summary.table):
+    if not summary.table.trained:
         return "No training step has finished yet, so there is nothing to judge.", Tone.NEUTRAL
     change = probe_change(summary)
     if change is None:
@@ -126,7 +126,7 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).")
     if summary.trained_s:
         lines.append(
-            f"{len(table):,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately."
+            f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately."
         )
     if table.undone:
         lines.append(f"{table.undone} steps were undone by a crash or a rollback and trained again.")
@@ -186,7 +186,7 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(
             f"{percent(shares['execute'], 0)} of the time goes into running programs: more sandbox workers (sandbox.workers) would help."
         )
-    if summary.status is Status.FINISHED and len(table):
+    if summary.status is Status.FINISHED and table.trained:
         lines.append(
             f"Take the model home: python scripts/export.py {summary.root} — and measure it: python scripts/evaluate.py {summary.root}"
         )

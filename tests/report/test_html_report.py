@@ -166,6 +166,24 @@ def test_a_rising_reward_alone_is_no_learning(tmp_path: Path) -> None:
     assert "Not known" in verdict.headline and any("probe" in line for line in verdict.advice)
 
 
+def test_what_was_measured_before_the_first_step_is_no_step(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    zero = {"step": 0, "cycle": 1, "attempt": 1, "unix_s": 5.0, "values": {names.PROBE_ALL: 0.25, names.PROBE_COUNT: 100}}
+    run.metrics.write_text(json.dumps(zero) + "\n")
+    assert "No training step has finished yet" in write_report(tmp_path).read_text(encoding="utf-8")
+    one = {
+        "step": 1,
+        "cycle": 1,
+        "attempt": 1,
+        "unix_s": 9.0,
+        "values": {names.STEP_SECONDS: 4.0, "time_s/generate": 3.0, names.ACCEPTED: 2},
+    }
+    run.metrics.write_text(json.dumps(zero) + "\n" + json.dumps(one) + "\n")
+    summary = read_summary(tmp_path)
+    assert [(item.phase, item.seconds) for item in summary.phase_shares()] == [("generate", 3.0), ("other", 1.0)]
+    assert "2 accepted a step" in write_report(tmp_path).read_text(encoding="utf-8")
+
+
 def test_difficulty_shares_add_up(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=100)
     stats = read_task_stats(run.root, 2)
