@@ -7,7 +7,7 @@ Records leave by mastery first (solved throughout in their last visits), then by
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -110,13 +110,16 @@ class TaskBuffer:
         return None if slot is None else self._slots[slot]
 
     def add(self, task: Task, step: int) -> str:
-        """Adds a task; '' if it is in now, else why not: ``duplicate`` or ``duplicate_renamed``."""
+        """Adds a task; '' if it is in now, else why not: ``duplicate`` or ``duplicate_renamed``.
+
+        The thought is left out: nothing reads it here, and it may be ten times as long as the task.
+        """
         if task.task_id in self._index:
             return "duplicate"
         key = renamed_key(task)
         if key in self._keys:
             return "duplicate_renamed"
-        self._insert(Record(task, step, key=key))
+        self._insert(Record(replace(task, thought=""), step, key=key))
         while len(self._index) > self.capacity:
             self._evict()
         return ""

@@ -22,6 +22,8 @@ from azr.selfplay.rows import PromptRow
 from azr.selfplay.validation import Runner, validate
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
+MAX_THOUGHT_CHARS = 4000
+"""Longest thought kept with an accepted task."""
 TRANSCRIPT_CHARS = 6000
 """Longest response text that travels back to the trainer for people to read."""
 
@@ -292,7 +294,7 @@ async def _read_and_validate(
     program = row.references[0] if task_type is TaskType.INDUCTION else None
     # Seeding reads the whole response, tags or not (spec 2.6).
     answer = response.answer if row.estimate or response.answer else f"{response.thought}\n{response.answer}"
-    proposal = parse_proposal(task_type, answer, parse_rules(config), thought=response.thought, program=program)
+    proposal = parse_proposal(task_type, answer, parse_rules(config), thought=response.thought[:MAX_THOUGHT_CHARS], program=program)
     if isinstance(proposal, Rejection):
         return proposal
     return await watch.measure("execute", validate(proposal, sandbox, config, row.composites))

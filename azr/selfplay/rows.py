@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from azr.tasks import Prompt, Stream, Task
@@ -32,8 +32,8 @@ class PromptRow:
             "messages": [list(message) for message in self.prompt.messages],
             "raw": self.prompt.raw,
             "response_prefix": self.prompt.response_prefix,
-            "task": self.task.to_json() if self.task else None,
-            "references": [reference.to_json() for reference in self.references],
+            "task": _travelling(self.task) if self.task else None,
+            "references": [_travelling(reference) for reference in self.references],
             "composites": list(self.composites),
             "estimate": self.estimate,
             "fallback": self.fallback.to_json() if self.fallback else None,
@@ -52,3 +52,8 @@ class PromptRow:
             estimate=record["estimate"],
             fallback=cls.from_json(record["fallback"]) if record["fallback"] else None,
         )
+
+
+def _travelling(task: Task) -> dict[str, Any]:
+    """A task without its thought, which no prompt shows."""
+    return replace(task, thought="").to_json()

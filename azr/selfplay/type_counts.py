@@ -24,24 +24,27 @@ class TypeCounts:
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, dict[str, int]]] = {}
+        self._totals: dict[str, dict[str, int]] = {}
+        """Sums of the above, kept up to date: kind -> type -> count."""
 
     def add(self, kind: str, text: str) -> None:
-        values = self._counts.setdefault(kind, {}).setdefault(type_of(text), {})
+        name = type_of(text)
+        values = self._counts.setdefault(kind, {}).setdefault(name, {})
+        totals = self._totals.setdefault(kind, {})
         key = _key(text)
         values[key] = values.get(key, 0) + 1
+        totals[name] = totals.get(name, 0) + 1
         if len(values) > MAX_VALUES:
             once = [value for value, count in values.items() if count == 1]
             for value in once[: MAX_VALUES // 10] or list(values)[: MAX_VALUES // 10]:
-                del values[value]
+                totals[name] -= values.pop(value)
 
     def rarity(self, kind: str, text: str, *, hierarchical: bool) -> float:
         """1 for what was never seen, towards 0 for what is everywhere (the diversity term)."""
-        types = self._counts.get(kind, {})
         name = type_of(text)
-        within = types.get(name, {})
-        count = within.get(_key(text), 0)
-        total = sum(sum(values.values()) for values in types.values())
-        own_total = sum(within.values())
+        count = self._counts.get(kind, {}).get(name, {}).get(_key(text), 0)
+        totals = self._totals.get(kind, {})
+        total, own_total = sum(totals.values()), totals.get(name, 0)
         if not total:
             return 1.0
         if not hierarchical:
@@ -53,7 +56,7 @@ class TypeCounts:
         for kind, types in self._counts.items():
             found[f"types/{kind}/distinct_types"] = float(len(types))
             found[f"types/{kind}/distinct_values"] = float(sum(len(values) for values in types.values()))
-            found[f"types/{kind}/count"] = float(sum(sum(values.values()) for values in types.values()))
+            found[f"types/{kind}/count"] = float(sum(self._totals[kind].values()))
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +66,7 @@ class TypeCounts:
     def from_json(cls, record: dict[str, Any]) -> TypeCounts:
         counts = cls()
         counts._counts = {kind: {name: dict(values) for name, values in types.items()} for kind, types in record.items()}
+        counts._totals = {kind: {name: sum(values.values()) for name, values in types.items()} for kind, types in counts._counts.items()}
         return counts
 
 

@@ -166,6 +166,19 @@ async def test_metrics_say_what_happened(sandbox):
     assert all(isinstance(value, float) for value in numbers.values())
 
 
+async def test_transcripts_are_a_few_rows_of_each_stream_with_their_prompts(sandbox):
+    game = new_game(replace(SMALL, transcripts_per_stream=2))
+    rows = game.plan_step(1, fits)
+    model = Model()
+    outcomes = [await play(row, model, sandbox, game.config, fits) for row in rows]
+    kept = game.transcripts(1, outcomes)
+    assert Counter(record["stream"] for record in kept) == {stream.name: 2 for stream in STREAMS}
+    for record in kept:
+        assert record["prompt"] == next(row.prompt.text for row in rows if row.row_id == record["row_id"])
+        assert record["response"] and "reward" in json.loads(json.dumps(record))
+    assert kept == game.transcripts(1, outcomes[::-1])
+
+
 async def test_same_step_solving_fills_both_streams(sandbox):
     game = new_game(replace(SMALL, variant="paper"))
     rows = game.plan_step(1, fits)
