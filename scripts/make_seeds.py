@@ -123,7 +123,7 @@ def io_record(item: Verified) -> dict[str, Any]:
         "original_snippet": code,
         "input": item.program.inputs[0],
         "output": item.outputs[0],
-        "imports": collect_imports(parse(code)),
+        "imports": list(collect_imports(parse(code))),
         "composite_functions": [],
     }
 
@@ -135,29 +135,33 @@ def induction_record(item: Verified) -> dict[str, Any]:
         "inputs": list(item.program.inputs),
         "outputs": list(item.outputs),
         "message": item.program.message,
-        "imports": collect_imports(parse(item.program.code)),
+        "imports": list(collect_imports(parse(item.program.code))),
     }
 
 
 def probe_tasks(item: Verified) -> list[Task]:
-    """Two abduction, two deduction tasks and one of induction, so that no pair is asked for twice in the same direction."""
+    """Two abduction and two deduction tasks on four different inputs, and one of induction.
+
+    The four are those of middling size: neither the empty list, which anybody gets right, nor the most tedious case.
+    """
     code, pairs = item.program.code, list(zip(item.program.inputs, item.outputs, strict=True))
-    common = Task(
+    induction = Task(
         task_type=TaskType.INDUCTION,
         code=code,
         inputs=item.program.inputs,
         outputs=item.outputs,
-        imports=tuple(collect_imports(parse(code))),
+        imports=collect_imports(parse(code)),
         message=item.program.message,
         lineage=Lineage(source="probe"),
     )
-    chosen = [
-        (TaskType.ABDUCTION, pairs[0]),
-        (TaskType.DEDUCTION, pairs[1]),
-        (TaskType.ABDUCTION, pairs[2]),
-        (TaskType.DEDUCTION, pairs[3]),
+    by_size = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
+    first = (len(by_size) - 4) // 2
+    kinds = (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.DEDUCTION, TaskType.ABDUCTION)
+    single = [
+        replace(induction, task_type=kind, inputs=(given,), outputs=(gold,), message="")
+        for kind, (given, gold) in zip(kinds, by_size[first : first + 4], strict=True)
     ]
-    return [replace(common, task_type=kind, inputs=(given,), outputs=(gold,), message="") for kind, (given, gold) in chosen] + [common]
+    return [*single, induction]
 
 
 def probe_records(items: Sequence[Verified]) -> list[dict[str, Any]]:
