@@ -41,7 +41,7 @@ def open_campaign(run: RunDir, config: CampaignConfig, driver: ProcessId | None)
         state = replace(state, run_id=uuid.uuid4().hex[:12])
     if state.driver is not None:
         repairs.append(_explain_end_of(state.driver, state.updated_unix_s))
-    if state.driver is not None or state.attempt_open:
+    if latest_attempt(run, state.cycle):  # also after a clean end: the state may be older than what happened
         repairs += _end_trainer_of_old_attempt(run, state, config)
     repairs += _remove_temporaries(run)
     repairs += _finish_rollback(run, state)
