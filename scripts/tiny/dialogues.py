@@ -16,7 +16,7 @@ from typing import Any
 from azr.prompts import PromptOptions, propose_prompt, solve_prompt
 from azr.tasks import CORE_TASK_TYPES, Role, Stream, Task, TaskType
 from tiny.execution import Execution, Unsuitable, execute
-from tiny.programs import FAMILIES, HELD_OUT_FAMILIES, VARIABLES, Sketch, draw_arguments, draw_program, draw_value, partition
+from tiny.programs import FAMILIES, VARIABLES, Sketch, draw_arguments, draw_program, draw_value, partition
 
 OPTIONS = PromptOptions(frame="compact")
 VAGUE_MESSAGES = ("find the rule", "what does f do", "guess the function", "one short rule", "look at the pairs")
@@ -25,7 +25,7 @@ END = "<|end|>"
 
 @dataclass(frozen=True)
 class Habits:
-    """Shares of the teacher's habits, 0 to 1. The defaults make the shipped model."""
+    """Shares of the teacher's habits, 0 to 1. The defaults are those of the shipped model's last lessons."""
 
     hasty: float = 0.6
     """Solutions given without a think trace."""
@@ -39,6 +39,12 @@ class Habits:
     """Proposals that begin with a plan in words."""
     vague: float = 0.3
     """Induction messages that say nothing about the function."""
+    propose: float = 0.4
+    """Dialogues in which a task is proposed; the others solve one."""
+
+
+CAREFUL = Habits(hasty=0.1, careless=0.0, slip=0.0, faulty=0.0, propose=0.25)
+"""The teacher of the first lessons: thinks nearly always and is right."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,11 @@ class Drawn:
         return Task(task_type=task_type, code=self.sketch.code, inputs=(self.arguments,), outputs=(self.execution.output,))
 
 
-def draw_task(rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "training") -> Drawn:
-    """A program of the named part of the data (``programs.partition``) with an input on which it runs well."""
+def draw_task(rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "training", trace: bool = False) -> Drawn:
+    """A program of the named part of the data (``programs.partition``) with an input on which it runs well.
+
+    ``trace`` also asks for its states, and that they be few enough for a think trace.
+    """
     while True:
         sketch = draw_program(rng, rng.choice(families))
         if partition(sketch.code) != part:
@@ -70,7 +79,7 @@ def draw_task(rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "t
         for _ in range(3):
             arguments = draw_arguments(rng, sketch)
             try:
-                return Drawn(sketch, arguments, execute(sketch.code, arguments))
+                return Drawn(sketch, arguments, execute(sketch.code, arguments, trace=trace))
             except Unsuitable:
                 continue
 
@@ -142,7 +151,7 @@ def _respond(think: str, *blocks: tuple[str, str]) -> str:
 
 
 def _solve_io(rng: Random, habits: Habits, task_type: TaskType) -> Dialogue:
-    drawn = draw_task(rng)
+    drawn = draw_task(rng, trace=True)
     states = list(drawn.execution.states)
     deduce = task_type is TaskType.DEDUCTION
     answer = drawn.execution.output if deduce else drawn.arguments
@@ -232,7 +241,7 @@ def _propose_induction(rng: Random, habits: Habits) -> Dialogue:
 def draw_dialogue(rng: Random, habits: Habits) -> Dialogue:
     """One dialogue of a stream drawn uniformly; the same generator state gives the same dialogue."""
     task_type = rng.choice(CORE_TASK_TYPES)
-    if rng.random() < 0.4:
+    if rng.random() < habits.propose:
         return _propose_induction(rng, habits) if task_type is TaskType.INDUCTION else _propose_io(rng, habits, task_type)
     return _solve_induction(rng, habits) if task_type is TaskType.INDUCTION else _solve_io(rng, habits, task_type)
 
@@ -246,11 +255,8 @@ def draw_tasks(rng: Random, count: int, families: Sequence[str], task_types: Seq
         if task_type is TaskType.INDUCTION:
             drawn, task = draw_induction(rng, (family,), part=part, vague=0.0 if part == "seeds" else 0.3)
         else:
-            drawn = draw_task(rng, (family,), part=part)
+            drawn = draw_task(rng, (family,), part=part, trace=family in FAMILIES)
             task = drawn.task(task_type)
         if partition(task.code) == part and task.task_id not in records:
             records[task.task_id] = task.to_json() | {"family": family, "difficulty": drawn.sketch.difficulty}
     return list(records.values())
-
-
-ALL_FAMILIES = (*FAMILIES, *HELD_OUT_FAMILIES)

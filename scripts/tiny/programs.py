@@ -203,10 +203,10 @@ def _constants(rng: Random) -> dict[str, str]:
 def draw_value(rng: Random, kind: str, *, small: bool = False) -> str:
     """A literal of a value type; ``small`` keeps integers below 13 (recursion depth) and the rest short."""
     if kind == "int":
-        return str(rng.randint(0, 12) if small else rng.choice((rng.randint(0, 9), rng.randint(0, 20), rng.randint(-9, 30))))
+        return str(rng.randint(0, 12) if small else rng.choice((rng.randint(0, 9), rng.randint(0, 12), rng.randint(-5, 20))))
     if kind == "ints":
         return repr([rng.randint(0, 9 if small else 12) for _ in range(rng.randint(1, 3) if small else rng.randint(2, 4))])
-    letters = rng.choice(("abc", "abcde", LETTERS))
+    letters = rng.choice(("abc", "abcde", "abcdefghij"))
     if kind == "str":
         return repr("".join(rng.choice(letters) for _ in range(rng.randint(2, 4 if small else 5))))
     if kind == "strs":
