@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from verl.utils import tensordict_utils as tu
+from verl.utils.metric import AggregationType, Metric
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from azr.train import attention, logprobs
@@ -42,6 +43,42 @@ class PackedEngine(Base):
             if rows is not None:
                 inputs["rows"] = rows
         return inputs, output_args
+
+    def forward_step(self, micro_batch: Any, loss_function: Any, forward_only: bool) -> tuple[torch.Tensor, dict[str, Any]]:
+        """verl's step; the update also reports how far the engine's token probabilities are from the trainer's own.
+
+        verl measures that only where it recomputes the old log-probs in a pass of its own.
+        """
+        loss, output = super().forward_step(micro_batch, loss_function, forward_only)
+        if not forward_only and "log_probs" in output["model_output"]:
+            output["metrics"] |= rollout_difference(output["model_output"]["log_probs"], micro_batch)
+        return loss, output
+
+
+def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, Metric]:
+    """|p_trainer - p_engine| of the response tokens: mean over the whole batch (summed over micro-batches) and largest.
+
+    Args:
+        log_probs: nested ``[rows, (prompt + response)]``, as the model returned them.
+        micro_batch: with the engine's log-probs under ``rollout_log_probs``, or ``old_log_probs`` where those are the engine's.
+    """
+    keys = set(micro_batch.keys())
+    name = "rollout_log_probs" if "rollout_log_probs" in keys else "old_log_probs"
+    rows = scored_rows(micro_batch)
+    if name not in keys or rows is None or not micro_batch[name].is_nested:
+        return {}
+    with torch.no_grad():
+        engine = micro_batch[name].values().to(log_probs.device).float()
+        difference = (log_probs.values()[rows.to(log_probs.device)].float().exp() - engine.exp()).abs()
+        if "loss_mask" in keys and micro_batch["loss_mask"].is_nested and micro_batch["loss_mask"].values().numel() == difference.numel():
+            difference = difference * micro_batch["loss_mask"].values().to(difference.device)
+        share = float(tu.get_non_tensor_data(micro_batch, "dp_size", 1)) / float(
+            tu.get_non_tensor_data(micro_batch, "batch_num_tokens", difference.numel())
+        )
+        return {
+            "rollout_probs_diff_mean": Metric(aggregation=AggregationType.SUM, value=difference.sum() * share),
+            "rollout_probs_diff_max": Metric(aggregation=AggregationType.MAX, value=difference.max()),
+        }
 
 
 def scored_rows(micro_batch: Any) -> torch.Tensor | None:

@@ -399,7 +399,9 @@ _RENAMED = {
     "actor/ppo_kl": "train/ppo_kl",
     "actor/pg_clipfrac": "train/clip_fraction",
     "actor/mfu": "train/mfu",
-    "training/rollout_probs_diff_mean": "train/logprob_mismatch",
+    "actor/rollout_probs_diff_mean": "train/logprob_mismatch",  # from the update's own forward pass (azr.train.packed)
+    "actor/rollout_probs_diff_max": "train/logprob_mismatch_max",
+    "training/rollout_probs_diff_mean": "train/logprob_mismatch",  # from the old-log-prob pass, where there is one
     "training/rollout_probs_diff_max": "train/logprob_mismatch_max",
 }
 

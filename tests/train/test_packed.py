@@ -9,7 +9,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from verl.utils import tensordict_utils as tu
 
 from azr.train import attention, logprobs
-from azr.train.packed import PackedEngine, scored_rows
+from azr.train.packed import PackedEngine, rollout_difference, scored_rows
 
 PROMPTS, RESPONSES = (5, 9, 2), (4, 1, 7)
 
@@ -95,3 +95,21 @@ def test_scored_rows_are_the_places_before_response_tokens():
 
 def test_batches_without_lengths_are_scored_everywhere():
     assert scored_rows({"input_ids": nested((3, 4), 0)}) is None
+
+
+def test_engine_difference_is_that_of_response_tokens():
+    """Two micro-batches of one batch add up to the mean over all response tokens that count."""
+    log_probs = torch.nested.as_nested_tensor([-torch.rand(p + r) for p, r in zip(PROMPTS, RESPONSES, strict=True)], layout=torch.jagged)
+    own = responses_of(log_probs)
+    engine_side = (own + 0.1 * torch.randn(len(own))).clamp(max=0)
+    batch = micro_batch(batch_num_tokens=2 * (sum(RESPONSES) - 1), dp_size=1)
+    mask = torch.ones(len(own))
+    mask[-1] = 0
+    split = list(RESPONSES)
+    batch["old_log_probs"] = torch.nested.as_nested_tensor(list(engine_side.split(split)), layout=torch.jagged)
+    batch["loss_mask"] = torch.nested.as_nested_tensor(list(mask.split(split)), layout=torch.jagged)
+    found = rollout_difference(log_probs, batch)
+    expected = (own.exp() - engine_side.exp()).abs()[:-1]
+    assert 2 * found["rollout_probs_diff_mean"].aggregate() == pytest.approx(expected.mean().item(), rel=1e-5)
+    assert found["rollout_probs_diff_max"].aggregate() == pytest.approx(expected.max().item(), rel=1e-5)
+    assert rollout_difference(log_probs, micro_batch()) == {}
