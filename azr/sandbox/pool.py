@@ -170,6 +170,20 @@ class Sandbox:
     def workers(self) -> int:
         return len(self._plan)
 
+    @property
+    def layers(self) -> list[str]:
+        """Names of the kernel's layers in force."""
+        return list(self._workers[0].hello["layers"])
+
+    @property
+    def python(self) -> str:
+        """Version of the interpreter that runs programs; verified outputs hold for its minor version."""
+        return str(self._workers[0].hello["python"])
+
+    def process_ids(self) -> list[int]:
+        """Processes that the pool started; programs run below them."""
+        return [worker.process.pid for worker in self._workers]
+
     # ------------------------------------------------------------------------------------------ the pool's thread
 
     def _wake(self) -> None:

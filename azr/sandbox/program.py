@@ -94,7 +94,8 @@ def guard_imports(modules: dict[str, ModuleType]) -> None:
     original = builtins.__import__
 
     def guarded_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
-        if type(globals) is not dict or globals.get("__name__") != PROGRAM_NAME:
+        # a list as fromlist is how C code imports for its own needs (datetime.strptime does)
+        if type(fromlist) is list or (globals or sys._getframe(1).f_globals).get("__name__") != PROGRAM_NAME:
             return original(name, globals, locals, fromlist, level)
         if level:
             raise ImportError("attempted relative import with no known parent package")

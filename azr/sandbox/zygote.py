@@ -38,7 +38,8 @@ WALL_STRETCH = 4
 TOGETHER_CPU_S = 0.25
 """CPU limit of programs that share a process: one that needs more is run again in its own, under its own limit."""
 PROGRESS_WINDOW_S = 1.0
-PROGRESS_SHARE = 0.05
+PROGRESS_SHARE = 0.01
+"""CPU seconds per second below which a program counts as asleep."""
 _COMMANDS, _RESULTS = 3, 4
 
 WARM_UP = (
@@ -163,24 +164,30 @@ class Zygote:
             if bool(self.outgoing) != writing:
                 writing = bool(self.outgoing)
                 self.poll.register(_RESULTS, select.POLLOUT if writing else 0)
-            for descriptor, events in self.poll.poll(self._timeout_ms()):
-                if descriptor == _COMMANDS:
-                    self._read_commands()
-                elif descriptor == _RESULTS:
-                    if events & (select.POLLERR | select.POLLHUP):
-                        os._exit(0)
-                    self._write()
-                else:
-                    child = self.children.get(descriptor)
-                    if child is not None:
-                        self._read(child)
-            now = time.monotonic()
-            for child in [child for child in self.children.values() if child.deadline_s <= now]:
-                self._look_at(child, now)
+            self._handle_events()
+            self._handle_deadlines()
             while self.pending and len(self.children) < self.slots:
                 self._start(*self.pending.popleft())
             if self.outgoing:
                 self._write()
+
+    # What these know of other programs is gone from the stack when the next one is forked.
+
+    def _handle_events(self) -> None:
+        for descriptor, events in self.poll.poll(self._timeout_ms()):
+            if descriptor == _COMMANDS:
+                self._read_commands()
+            elif descriptor == _RESULTS:
+                if events & (select.POLLERR | select.POLLHUP):
+                    os._exit(0)
+                self._write()
+            elif descriptor in self.children:
+                self._read(self.children[descriptor])
+
+    def _handle_deadlines(self) -> None:
+        now = time.monotonic()
+        for child in [child for child in self.children.values() if child.deadline_s <= now]:
+            self._look_at(child, now)
 
     def _timeout_ms(self) -> int | None:
         if not self.children:
@@ -232,6 +239,8 @@ class Zygote:
         """In the child: last confinement, then the programs, then the end. Never returns."""
         code = 1
         try:
+            for others in (self.pending, self.children, self.incoming, self.outgoing):
+                others.clear()
             os.closerange(3, pipe)
             os.closerange(pipe + 1, 128)
             cpu_s = sum(item.cpu_s * item.repeats * max(1, len(item.inputs)) for item in programs)
@@ -312,18 +321,17 @@ class Zygote:
             self._finish(child, CPU_LIMIT)
             return
         wall_left_s = limits.wall_s - wall_s
-        if wall_left_s <= 0:
+        window_s = now - child.look_s
+        if wall_left_s <= 0 and window_s >= PROGRESS_WINDOW_S:
             # starved, not asleep: a busy machine must not make an honest program time out
-            window_s = now - child.look_s
-            progressing = window_s <= 0 or (cpu_s - child.look_cpu_s) / window_s >= PROGRESS_SHARE
+            progressing = (cpu_s - child.look_cpu_s) / window_s >= PROGRESS_SHARE
             if not progressing or wall_s > WALL_STRETCH * limits.wall_s:
                 self._finish(child, WALL_LIMIT)
                 return
-            wall_left_s = PROGRESS_WINDOW_S
-        child.look_cpu_s, child.look_s = cpu_s, now
-        child.deadline_s = now + max(
-            0.002, min(cpu_left_s, wall_left_s, max(PROGRESS_WINDOW_S, limits.wall_s - wall_s - PROGRESS_WINDOW_S))
-        )
+        if window_s >= PROGRESS_WINDOW_S:
+            child.look_cpu_s, child.look_s, window_s = cpu_s, now, 0.0
+        wait_s = min(cpu_left_s, PROGRESS_WINDOW_S - window_s if wall_left_s <= PROGRESS_WINDOW_S else wall_left_s - PROGRESS_WINDOW_S)
+        child.deadline_s = now + max(0.002, wait_s)
 
     def _finish(self, child: Child, verdict: int) -> None:
         """Ends and reaps the child and queues its report."""

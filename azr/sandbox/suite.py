@@ -1,0 +1,259 @@
+"""Runs a file of hostile and honest programs through the sandbox and looks for what they may have done outside it.
+
+Around the programs stand a folder that must not change, listeners that must hear nothing, a secret that must not
+appear, and the process table. All programs run through one sandbox in a shuffled order, honest ones among them, so that a
+program that spoils its neighbours shows in their values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import socket
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from azr.config.sandbox import Limits, SandboxConfig
+from azr.errors import DataError
+from azr.sandbox.job import Job, JobResult, Status
+from azr.sandbox.pool import Sandbox
+
+SECRET_VARIABLE = "AZR_SUITE_SECRET"
+HONEST = "honest"
+SUITE_LIMITS = Limits(cpu_s=0.6, wall_s=2.5, memory_mib=512)
+_STATUSES = {status.value for status in Status}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One program of a suite."""
+
+    name: str
+    category: str
+    code: str
+    inputs: tuple[str, ...]
+    expected: frozenset[str]
+    values: tuple[str, ...] = ()
+    wall_s: float | None = None
+
+
+@dataclass
+class Outcome:
+    """What a run of a suite found; ``bad`` is empty when the sandbox held."""
+
+    entries: int
+    runs: int
+    seconds: float
+    python: str
+    layers: list[str]
+    bad: list[str] = field(default_factory=list)
+    """One sentence per wrong verdict, wrong value or trace outside the sandbox."""
+    statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(category, status) -> programs."""
+
+
+def load(path: Path) -> list[Entry]:
+    """Reads a suite: YAML (a mapping with ``programs``, and ``reach``), or JSON, or JSONL, with the same fields.
+
+    Raises:
+        DataError: not readable, or an entry lacks name, code, inputs or expected.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".jsonl":
+            document: Any = [json.loads(line) for line in text.splitlines() if line.strip()]
+        elif path.suffix == ".json":
+            document = json.loads(text)
+        else:
+            document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read as a suite: {error}") from error
+    reach = ""
+    if isinstance(document, dict):
+        reach, document = str(document.get("reach", "")), document.get("programs")
+    if not isinstance(document, list):
+        raise DataError(f"{path} holds no list of programs")
+    return [_entry(record, number, reach, path) for number, record in enumerate(document, 1)]
+
+
+def _entry(record: Any, number: int, reach: str, path: Path) -> Entry:
+    try:
+        expected = record["expected"]
+        expected = frozenset([expected] if isinstance(expected, str) else expected)
+        if not expected or expected - _STATUSES:
+            raise DataError(f"{path}, program {number}: expected is {sorted(expected)}; it may hold {', '.join(sorted(_STATUSES))}")
+        inputs = record["inputs"]
+        return Entry(
+            name=str(record["name"]),
+            category=str(record.get("category", "unnamed")),
+            code=record["code"].replace("@REACH@", reach),
+            inputs=tuple([inputs] if isinstance(inputs, str) else inputs),
+            expected=expected,
+            values=tuple(record.get("values", ())),
+            wall_s=record.get("wall_s"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}, program {number}: needs name, code, inputs and expected ({error})") from error
+
+
+class Surroundings:
+    """The things outside the sandbox that programs are tempted with."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="azr-suite-")))
+        root.chmod(0o755)
+        self.secret = "SUITE-SECRET-" + secrets.token_hex(8)
+        self.canary = root / "canary"
+        self.canary.mkdir()
+        (self.canary / "file").write_text("as it was")
+        (self.canary / "secret").write_text(self.secret)
+        for path in (self.canary / "file", self.canary / "secret"):
+            path.chmod(0o666)
+        self.canary.chmod(0o777)
+        self.before = self._canary_state()
+        self.tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        self.tcp.bind(("127.0.0.1", 0))
+        self.port = self.tcp.getsockname()[1]
+        self.udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self.udp.bind(("127.0.0.1", self.port))
+        self.unix = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        self.socket_path = root / "socket"
+        self.unix.bind(str(self.socket_path))
+        self.socket_path.chmod(0o777)
+        for listener in (self.tcp, self.unix):
+            listener.listen(64)
+        for listener in (self.tcp, self.udp, self.unix):
+            listener.setblocking(False)
+
+    def fill(self, text: str) -> str:
+        """Puts the surroundings' addresses into a program."""
+        for name, value in (
+            ("CANARY", self.canary),
+            ("SOCKET", self.socket_path),
+            ("PORT", self.port),
+            ("OWNER", os.getpid()),
+            ("SECRET", self.secret),
+        ):
+            text = text.replace(f"@{name}@", str(value))
+        return text
+
+    def _canary_state(self) -> list[tuple[str, int, int, int, int, str]]:
+        state = []
+        for path in sorted([self.canary, *self.canary.rglob("*")]):
+            about = path.lstat()
+            content = path.read_text(errors="replace") if path.is_file() else ""
+            state.append((str(path), about.st_mode, about.st_uid, about.st_nlink, about.st_mtime_ns, content))
+        return state
+
+    def traces(self) -> list[str]:
+        """What programs left or sent out here."""
+        found = []
+        if self._canary_state() != self.before:
+            found.append(f"the canary folder changed: {[item[0] for item in self._canary_state()]}")
+        for name, listener in (("TCP", self.tcp), ("Unix", self.unix)):
+            try:
+                listener.accept()[0].close()
+                found.append(f"a {name} connection arrived")
+            except BlockingIOError:
+                continue
+        try:
+            found.append(f"a UDP packet arrived: {self.udp.recv(100)!r}")
+        except BlockingIOError:
+            return found
+        return found
+
+
+@contextmanager
+def _secret_in_environment(secret: str) -> Iterator[None]:
+    os.environ[SECRET_VARIABLE] = secret
+    try:
+        yield
+    finally:
+        del os.environ[SECRET_VARIABLE]
+
+
+def run(entries: list[Entry], config: SandboxConfig | None = None, *, seed: int = 0, one_by_one: bool = False) -> Outcome:
+    """Runs all programs, then the honest ones once more, and checks verdicts, values and surroundings.
+
+    ``one_by_one`` runs every program by itself and checks the surroundings after each: slow, but it names the culprit.
+    """
+    config = replace(config or SandboxConfig(), limits=SUITE_LIMITS)
+    order = random.Random(seed)
+    first = list(entries)
+    order.shuffle(first)
+    honest = [entry for entry in entries if entry.category == HONEST]
+    plan = first + order.sample(honest, len(honest))
+    start = time.monotonic()
+    with ExitStack() as stack:
+        around = Surroundings(stack)
+        stack.enter_context(_secret_in_environment(around.secret))
+        sandbox = stack.enter_context(Sandbox(config))
+        outcome = Outcome(len(entries), len(plan), 0.0, sandbox.python, sandbox.layers)
+        jobs = [_job(entry, around) for entry in plan]
+        finished = _one_by_one(sandbox, jobs) if one_by_one else sandbox.run_many(jobs)
+        for index, result in finished:
+            entry = plan[index]
+            outcome.bad += [f"{entry.name}: {complaint}" for complaint in judge(entry, result, around.secret)]
+            outcome.statuses[entry.category, result.status.value] += 1
+            if one_by_one:
+                outcome.bad += [f"{entry.name}: {trace}" for trace in around.traces()]
+        outcome.bad += around.traces()
+        outcome.bad += [f"a process is left: {line}" for line in leftovers(sandbox)]
+        restarts = sandbox.stats().restarts
+        if restarts:
+            outcome.bad.append(f"{restarts} of the sandbox's own processes died")
+        sandbox.close()
+        children = psutil.Process().children(recursive=True)
+        outcome.bad += [f"a process outlived the sandbox: {child}" for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    outcome.seconds = time.monotonic() - start
+    return outcome
+
+
+def _one_by_one(sandbox: Sandbox, jobs: list[Job]) -> Iterator[tuple[int, JobResult]]:
+    for index, job in enumerate(jobs):
+        yield index, sandbox.submit(job).result()
+
+
+def _job(entry: Entry, around: Surroundings) -> Job:
+    limits = None if entry.wall_s is None else replace(SUITE_LIMITS, wall_s=entry.wall_s)
+    return Job(around.fill(entry.code), tuple(map(around.fill, entry.inputs)), limits=limits)
+
+
+def judge(entry: Entry, result: JobResult, secret: str) -> list[str]:
+    """What is wrong with a result; '' pieces none."""
+    complaints = []
+    if result.status.value not in entry.expected:
+        shown = [call.value or call.exception or call.status.value for call in result.calls]
+        complaints.append(
+            f"{result.status.value} ({result.reason[:120]}) {str(shown)[:200]}; expected {' or '.join(sorted(entry.expected))}"
+        )
+    elif result.ok and entry.values and result.values != entry.values:
+        complaints.append(f"gave {str(result.values)[:200]}; expected {str(entry.values)[:200]}")
+    if secret in repr(result):
+        complaints.append("the secret is in its result")
+    return complaints
+
+
+def leftovers(sandbox: Sandbox) -> list[str]:
+    """Processes below the zygotes that should be gone when no job runs."""
+    roots = set(sandbox.process_ids())
+    left = []
+    for pid in roots:
+        try:
+            below = psutil.Process(pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            continue
+        # with namespaces, the zygote proper is the first process in its own
+        left += [str(child) for child in below if child.ppid() not in (pid, *roots) or len(below) > 1]
+    return left
