@@ -199,7 +199,10 @@ class SelfPlay:
                 prompts[task.task_id] = prompt
             return True
 
-        selection = choose_solve_tasks(self.buffers[kind], self.config.batch_size, self.config.solve_selection, step, rng, task_fits)
+        strategy = self.config.solve_selection
+        if self.config.solves_same_step and strategy in ("max_new", "half_new"):
+            strategy = "uniform_total"  # the new tasks are this step's own; these rows only fill up
+        selection = choose_solve_tasks(self.buffers[kind], self.config.batch_size, strategy, step, rng, task_fits)
         self._count_plan("plan/dropped_solve_prompts", selection.dropped)
         self._count_plan("plan/repeated_solve_rows", selection.repeated)
         tasks = selection.tasks

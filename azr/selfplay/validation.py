@@ -45,6 +45,8 @@ REASONS = {
 """Reason codes of validation and buffering, with their meanings (those of parsing: ``azr.parsing.REASONS``)."""
 
 _MARKUP = re.compile(r"```|</?(?:think|answer)>|<\|[^|<>\n]{1,40}\|>", re.IGNORECASE)
+_RAISING = ("Assert", "Raise", "Try", "TryStar")
+"""Statements no error task may hold; by name, because Python 3.10 has no ``except*``."""
 _MIN_LEAK_CHARS = 6
 """Shorter outputs stand in comments by chance."""
 NO_ERROR = "NoError"
@@ -125,7 +127,7 @@ def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) 
     """Everything that can be said without running the program."""
     if proposal.task_type is not TaskType.INDUCTION and (name := banned_import(tree, banned_words(config))):
         return Rejection("banned_import", name)
-    if proposal.task_type is TaskType.ERROR and any(isinstance(node, (ast.Assert, ast.Raise, ast.Try)) for node in ast.walk(tree)):
+    if proposal.task_type is TaskType.ERROR and any(type(node).__name__ in _RAISING for node in ast.walk(tree)):
         return Rejection("banned_word", ", ".join(BANNED_ERROR_WORDS))
     for text in (proposal.code, *proposal.inputs, proposal.message):
         if found := _MARKUP.search(text):
