@@ -26,8 +26,11 @@ class ReportConfig:
     """``offline`` writes into the run directory, to be sent later with ``wandb sync``; ``online`` sends as it goes; ``disabled``."""
     sample_tasks: int = 3
     """Tasks of each type that the report prints in full."""
+    machine_watts: float = 0.0
+    """Power draw of the whole machine while it trains, in watts, measured at the plug; the report multiplies it by the hours. 0 = no
+    cost is shown."""
     eur_per_kwh: float = 0.30
-    """Price of electricity in the report's cost line; counted only where the card's power draw was logged."""
+    """Price of electricity in that line of the report."""
 
     def validate(self) -> None:
         """Raises:
@@ -42,6 +45,6 @@ class ReportConfig:
             raise ConfigError("report.wandb_project is empty; give the project's name, or take wandb out of report.loggers")
         if not 0.2 <= self.refresh_s <= 60:
             raise ConfigError(f"report.refresh_s is {self.refresh_s}; it is a number of seconds from 0.2 to 60")
-        for key in ("sample_tasks", "eur_per_kwh"):
+        for key in ("sample_tasks", "machine_watts", "eur_per_kwh"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"report.{key} is {getattr(self, key)}; it cannot be negative")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from azr.config.report import ReportConfig
-from azr.errors import DataError
+from azr.errors import ConfigError, DataError
 from azr.files import write_text_atomic
 from azr.report import names
 from azr.report.charts import spark_svg
@@ -37,17 +38,34 @@ MAX_CONFIG_CHARS = 60_000
 def write_report(root: Path, config: ReportConfig | None = None, output: Path | None = None) -> Path:
     """Writes ``report.html`` (and ``transcripts.html`` if there are transcripts) into the run directory, atomically.
 
+    Args:
+        config: the run's own where it is None.
+
     Raises:
         DataError: ``root`` is no directory.
         OSError: the disk is full or read-only.
     """
-    config = config or ReportConfig()
     summary = read_summary(root)
+    config = config or report_config(summary)
     stats = read_task_stats(root, config.sample_tasks)
     path = output or RunDir(root).report
     link = PAGE_NAME if write_transcript_page(root, path.parent / PAGE_NAME) else ""
     write_text_atomic(path, render_report(summary, stats, config, link))
     return path
+
+
+def report_config(summary: RunSummary) -> ReportConfig:
+    """The run's own ``report`` section; defaults where it has none, or an older version wrote what is not understood now."""
+    section = summary.config.get("report")
+    if not isinstance(section, dict):
+        return ReportConfig()
+    known = {field.name for field in fields(ReportConfig)}
+    try:
+        config = ReportConfig(**{str(name): value for name, value in section.items() if name in known})
+        config.validate()
+    except (ConfigError, TypeError):
+        return ReportConfig()
+    return config
 
 
 def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, transcripts: str = "") -> str:
@@ -157,11 +175,10 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
     if vram is not None:
         peaks = [np.nanmax(table.column(name)) for name in table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)]
         facts.append(_fact("Memory of the card", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB"))
-    if table.has(names.POWER):
-        watts = np.nan_to_num(table.column(names.POWER))
-        kwh = float((watts * np.nan_to_num(table.column(names.STEP_SECONDS))).sum()) / 3.6e6
-        euro = f"{number(kwh * config.eur_per_kwh)} € at {config.eur_per_kwh} €/kWh"
-        facts.append(_fact("Energy of the card", f"{number(kwh)} kWh", euro))
+    if config.machine_watts and summary.trained_s:
+        kwh = config.machine_watts * summary.trained_s / 3.6e6
+        euro = f"{number(kwh * config.eur_per_kwh)} € at {config.eur_per_kwh} €/kWh, steps only, {config.machine_watts:.0f} W as configured"
+        facts.append(_fact("Energy", f"{number(kwh)} kWh", euro))
     facts.append(_fact("Incidents", f"{len(summary.incidents):,}", f"{table.undone} steps trained again" if table.undone else ""))
     return facts
 

@@ -6,11 +6,11 @@ under "All other metrics".
 
 from __future__ import annotations
 
-from azr.tasks import STREAMS, Role, TaskType
+from azr.tasks import Role, TaskType
 
-STREAM_NAMES = tuple(stream.name for stream in STREAMS)
-PHASES = ("plan", "generate", "execute", "old_log_prob", "update", "sync")
-"""Phases inside a step in the order they are drawn; what is left of ``time_s/step`` is shown as "other"."""
+PHASES = ("plan", "generate", "old_log_prob", "update", "sync")
+"""Phases inside a step in the order they are drawn; programs run while the engine generates. What is left of ``time_s/step`` is shown
+as "other"."""
 PHASES_BETWEEN = ("save", "validate")
 """Phases between two steps; not part of ``time_s/step``."""
 
@@ -20,6 +20,8 @@ MEMORY_PREFIX = "memory/"
 
 ACCEPTED = "data/accepted"
 NOVELTY = "data/novelty"
+REJECTED_PREFIX = "data/rejected/"
+"""Rejected proposals of all propose streams by reason, duplicates included."""
 ALL_SOLVED = "data/all_solved"
 NONE_SOLVED = "data/none_solved"
 
@@ -34,11 +36,7 @@ VRAM_SUFFIX = "_device_used_gib"
 """``memory/<phase>_device_used_gib``: memory of the card in use at the end of the phase, by everybody."""
 TRAINER_PEAK_SUFFIX = "_trainer_peak_gib"
 """``memory/<phase>_trainer_peak_gib``: the trainer's own largest allocation in the phase."""
-POWER = "power_w"
-
-
-def stream_metric(stream: str, what: str) -> str:
-    return f"{stream}/{what}"
+SANDBOX_WAIT = "sandbox/wait_s_mean"
 
 
 def reward(stream: str) -> str:
@@ -80,9 +78,3 @@ def seconds(phase: str) -> str:
 def probe_format(kind: str) -> str:
     """Share of probe answers in the asked format; ``kind`` is a task type or ``all``."""
     return f"probe/{kind}/format_ok"
-
-
-def rejection_reason(name: str) -> str | None:
-    """The reason that a metric counts (``propose-deduction/rejected/no_code``, ``data/rejected/duplicate``); None for other metrics."""
-    _, found, reason = name.partition("/rejected/")
-    return reason if found else None

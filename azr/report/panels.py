@@ -20,7 +20,7 @@ from azr.rundir import RunDir
 from azr.tasks import CORE_TASK_TYPES, STREAMS, Role
 
 BUCKETS = 240
-PHASE_COLOURS = {"plan": 7, "generate": 0, "execute": 1, "old_log_prob": 6, "update": 2, "sync": 3, "other": 4, "save": 5, "validate": 7}
+PHASE_COLOURS = {"plan": 7, "generate": 0, "old_log_prob": 6, "update": 2, "sync": 3, "other": 4, "save": 5, "validate": 7}
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     drawn = [Layer(phase, values, PHASE_COLOURS[phase]) for phase, values in zip(layers, reduced, strict=True)]
     svg = stacked_chart("Seconds a step", reduced_x, drawn, marks=marks)
     legend = tuple(LegendItem(layer.label, layer.colour) for layer in drawn)
-    why = "By phase. Programs run while the engine generates, so “execute” counts only what generation had to wait for, where it is logged."
+    why = "By phase. Programs run in the sandbox while the engine generates, so their time is inside “generate”."
     return Panel("Seconds a step", why, svg, legend)
 
 

@@ -26,9 +26,8 @@ TAIL = 10
 """Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says little."""
 
 PHASE_STYLES = {
-    "plan": "bright_magenta",
+    "plan": "magenta",
     "generate": "blue",
-    "execute": "magenta",
     "old_log_prob": "bright_green",
     "update": "green",
     "sync": "cyan",

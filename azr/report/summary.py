@@ -199,13 +199,9 @@ class RunSummary:
         return max((value for value in values if value is not None), default=None)
 
     def rejection_columns(self) -> dict[str, FloatArray]:
-        """Rejected proposals per step by reason, summed over the streams."""
-        columns: dict[str, FloatArray] = {}
-        for name, values in self.table.columns.items():
-            reason = names.rejection_reason(name)
-            if reason is not None:
-                columns[reason] = columns.get(reason, 0.0) + np.nan_to_num(values)
-        return columns
+        """Rejected proposals per step by reason, all streams together."""
+        logged = self.table.with_prefix(names.REJECTED_PREFIX)
+        return {name.removeprefix(names.REJECTED_PREFIX): np.nan_to_num(self.table.columns[name]) for name in logged}
 
     def rejections(self) -> list[tuple[str, int]]:
         """Rejected proposals by reason over the whole run, most frequent first."""

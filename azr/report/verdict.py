@@ -21,7 +21,8 @@ from azr.tasks import CORE_TASK_TYPES
 LOW_VALID = 0.2
 HIGH_EXTREMES = 0.8
 LOW_NOVELTY = 0.1
-HIGH_EXECUTE = 0.35
+HIGH_WAIT = 0.35
+"""Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
 
 
@@ -181,10 +182,11 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     if mismatch is not None and mismatch > names.MISMATCH_RED_LINE:
         size = f"{number(mismatch)} on token probabilities (red line {names.MISMATCH_RED_LINE})"
         lines.append(f"Engine and trainer disagree by {size}; see docs/troubleshooting.md.")
-    shares = {item.phase: item.share for item in summary.phase_shares()}
-    if shares.get("execute", 0) > HIGH_EXECUTE:
+    wait, generate = table.tail_mean(names.SANDBOX_WAIT, TAIL), table.tail_mean(names.seconds("generate"), TAIL)
+    if wait is not None and generate and wait > HIGH_WAIT * generate:
         lines.append(
-            f"{percent(shares['execute'], 0)} of the time goes into running programs: more sandbox workers (sandbox.workers) would help."
+            f"A response waits {duration(wait)} for its programs, of {duration(generate)} of generation: more sandbox processes "
+            "(sandbox.workers) would help, if there are cores."
         )
     if summary.status is Status.FINISHED and table.trained:
         lines.append(

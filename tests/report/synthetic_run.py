@@ -44,7 +44,7 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
             values[names.accuracy(stream.name)] = right
             values[names.reward(stream.name)] = 1.5 * right - 0.5
         values[names.format_ok(stream.name)] = min(1.0, 0.8 + 0.18 * learn + rng.gauss(0, 0.01))
-    phases = {"generate": 7.5, "execute": 2.0, "update": 4.0 + progress, "sync": 0.6, "save": 3.0 if step % 10 == 0 else 0.0}
+    phases = {"generate": 9.5, "plan": 0.1, "update": 4.0 + progress, "sync": 0.6, "save": 3.0 if step % 10 == 0 else 0.0}
     phases["validate"] = 6.0 if step % 20 == 0 or step == 1 else 0.0
     for phase, seconds in phases.items():
         values[names.seconds(phase)] = max(0.0, seconds * rng.uniform(0.9, 1.15))
@@ -53,7 +53,7 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
     values[names.ACCEPTED] = accepted
     values[names.NOVELTY] = max(0.3, 0.97 - 0.3 * progress + rng.gauss(0, 0.03))
     for reason, rate in (("no_code_block", 0.3), ("syntax_error", 0.2), ("duplicate", 0.15 + 0.3 * progress), ("nondeterministic", 0.05)):
-        values[f"propose-deduction/rejected/{reason}"] = sum(rng.random() < rate for _ in range(batch))
+        values[f"data/rejected/{reason}"] = sum(rng.random() < rate for _ in range(batch))
     for task_type in CORE_TASK_TYPES:
         values[names.buffer_size(task_type)] = 256 + step * batch * 0.7
     if step % 20 == 0 or step == 1:
@@ -62,6 +62,7 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
         values[names.PROBE_ALL] = sum(values[names.probe(task_type)] for task_type in CORE_TASK_TYPES) / 3
         values[names.PROBE_COUNT] = 600
         values[names.probe_format("all")] = min(1.0, 0.8 + 0.18 * learn)
+    values[names.SANDBOX_WAIT] = 1.2
     values[names.ENTROPY] = 0.8 - 0.25 * learn + rng.gauss(0, 0.02)
     values[names.GRADIENT_NORM] = abs(0.4 + rng.gauss(0, 0.1)) * (5 if rng.random() < 0.01 else 1)
     values[names.MISMATCH] = abs(0.002 + rng.gauss(0, 0.0004))

@@ -21,6 +21,7 @@ from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
+from azr.report.text import number
 from azr.report.transcripts import MAX_SHOWN, Transcript, cut, read_transcripts, spread
 from azr.report.verdict import judge
 from azr.report.versions import write_versions
@@ -249,6 +250,16 @@ def test_sample_tasks_setting_is_obeyed(tmp_path: Path) -> None:
     page = write_report(run.root, ReportConfig(sample_tasks=1)).read_text(encoding="utf-8")
     assert page.count("<article") == 3 + 1, "one of each type, and the probe that was answered twice"
     assert "Answer at step 1: wrong" in page and "Answer at step 30: right" in page
+
+
+def test_the_cost_is_shown_where_the_power_was_configured(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=10)
+    assert "kWh" not in write_report(run.root).read_text(encoding="utf-8")
+    with open(run.config, "a", encoding="utf-8") as file:
+        file.write("report:\n  machine_watts: 450\n  eur_per_kwh: 0.5\n  from_the_future: 1\n")
+    seconds = read_summary(run.root).trained_s
+    page = write_report(run.root).read_text(encoding="utf-8")
+    assert f"{number(450 * seconds / 3.6e6)} kWh" in page and "450 W as configured" in page
 
 
 def test_the_command(tmp_path: Path) -> None:
