@@ -3,6 +3,7 @@
     python scripts/preflight.py [key=value ...]                 the run that these settings would start
     python scripts/preflight.py recipe=1_5b_16gb --gpu 16       on a card of 16 GiB that is not in this machine
     python scripts/preflight.py --propose [--gpu 24]            which recipes fit, the largest model first
+    python scripts/preflight.py --speed                         what an RTX 5080 should do per recipe (a model, not a measurement)
 
 Exit status 0: fits. 1: does not, and the cheapest change that would is printed. 2: the question cannot be answered.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from azr.budget import Proposal, Verdict, free_disk_gib, judge, propose, refusal, shape_of
+from azr.budget.speed import RTX_5080, Card, step_time
 from azr.config import from_container
 from azr.config.load import compose_container, load, recipe_names
 from azr.errors import AzrError
@@ -31,10 +33,15 @@ def main() -> int:
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="with --gpu: how many of them (1)")
     parser.add_argument("--ram", type=float, metavar="GIB", help="plan for this much host memory")
     parser.add_argument("--propose", action="store_true", help="judge every recipe, the largest model first")
+    parser.add_argument("--speed", action="store_true", help="expected seconds per step on a card, by recipe")
+    parser.add_argument("--bandwidth", type=float, default=RTX_5080.bandwidth_gb_s, metavar="GB/S", help="with --speed: of the card (960)")
+    parser.add_argument("--tflops", type=float, default=RTX_5080.bf16_tflops, help="with --speed: dense bf16 of the card (112)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
     try:
         machine = _machine(options)
+        if options.speed:
+            return _speed(options)
         if options.propose:
             return _propose(machine, options)
         return _preflight(machine, options)
@@ -87,6 +94,25 @@ def _propose(machine: Machine, options: argparse.Namespace) -> int:
     if not options.json:
         print(f"\nthe largest that fits: recipe={fitting[0]}" if fitting else "\nnone of them fits this machine.")
     return 0 if fitting else 1
+
+
+def _speed(options: argparse.Namespace) -> int:
+    own = (options.bandwidth, options.tflops) != (RTX_5080.bandwidth_gb_s, RTX_5080.bf16_tflops)
+    memory_gib = options.gpu or RTX_5080.memory_gib
+    card = Card("this card" if own or options.gpu else RTX_5080.name, memory_gib, options.bandwidth, options.tflops)
+    print(
+        f"{card.name}: {card.memory_gib:g} GiB, {card.bandwidth_gb_s:g} GB/s, {card.bf16_tflops:g} TFLOP/s bf16 (a model: azr/budget/speed.py)"
+    )
+    print(f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}")
+    for name in recipe_names():
+        config = from_container(compose_container([f"recipe={name}", *options.overrides]))
+        shape = shape_of(config.model.path)
+        if shape is None or config.train.n_gpus_per_node > 1 or name in ("cpu_tiny", "published_single_gpu"):
+            continue
+        time = step_time(config, shape, card)
+        numbers = f"{time.total_s:7.0f} {time.generate_s:9.0f} {time.train_s:7.0f} {time.other_s:6.0f} {time.concurrent_sequences:8d}"
+        print(f"{name:16} {numbers} {time.steps_in(48):14,d}")
+    return 0
 
 
 def _line(item: Proposal) -> str:

@@ -194,3 +194,19 @@ def test_command_needs_no_torch(tmp_path):
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "update" in answer.stdout and "fits." in answer.stdout
     print(f"{time.perf_counter() - started:.2f} s")
+
+
+def test_speed_model_by_hand():
+    """0.5B on a 5080, worked out by hand: 345,600 tokens trained, 1,920 sequences of 300 tokens generated."""
+    from azr.budget.speed import RTX_5080, Assumptions, step_time
+
+    config = recipe("0_5b_16gb")
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    time_of = step_time(config, shape, RTX_5080)
+    assert time_of.concurrent_sequences == 256
+    assert time_of.train_s == pytest.approx(6 * 0.494e9 * 345_600 / (0.22 * 112e12), rel=0.01)
+    step_bytes = 2 * 0.494e9 + 256 * 750 * 12 * 1024
+    prefill_s = 2 * 0.494e9 * (384 + 192) * 600 / (0.6 * 112e12)
+    assert time_of.generate_s == pytest.approx(2250 * step_bytes / 960e9 / 0.5 + prefill_s, rel=0.01)
+    assert step_time(config, shape, RTX_5080, Assumptions(valid_share=0.2)).generate_s < 0.5 * time_of.generate_s
