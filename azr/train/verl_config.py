@@ -16,7 +16,7 @@ from azr.config import Config, to_container
 from azr.train.attention import IMPLEMENTATION as PACKED_ATTENTION
 from azr.train.optimizers import verl_optimizer
 
-RAY_LOGICAL_CPUS = 32
+RAY_LOGICAL_CPUS = 16
 """TransferQueue's storage unit, the agent workers and the runner each hold one; with too few Ray waits for ever."""
 
 
