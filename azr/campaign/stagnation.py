@@ -20,6 +20,8 @@ from scipy import stats
 
 FloatArray = NDArray[np.float64]
 MAX_AUTOCORRELATION = 0.95
+FALL_WIDTH = 3
+"""Evaluations whose median is a level."""
 
 
 def rolling_median(values: ArrayLike, width: int = 5) -> FloatArray:
@@ -233,7 +235,7 @@ class Fall:
     """Index of the first evaluation that belongs to the fall."""
 
 
-def fall(y: Sequence[float], drop: float, width: int = 3) -> Fall | None:
+def fall(y: Sequence[float], drop: float, width: int = FALL_WIDTH) -> Fall | None:
     """A fall of more than ``drop`` below the best level so far; None if there is none.
 
     Levels are medians of ``width`` evaluations, so a single bad one is no fall.

@@ -7,7 +7,8 @@ machine, and what was found once stays valid. Programs run in the sandbox only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +30,11 @@ MIN_VALUES = 8
 """Inputs of the bank on which a program must return a value ..."""
 MIN_DISTINCT = 4
 """... and different values among them, before equal outputs mean anything: two predicates agree by chance."""
+OWN_PAIRS = 10
+"""Inputs of a program's own tasks that another one is tried on."""
+COMPARED = 4
+"""Better programs of equal bank outputs that one is compared with."""
+SAME = "same"
 _BATCH = 256
 _WORDS = ("", "a", "abc", "hello world", "Racecar", "aabbb", "x1y2", "The quick brown fox", "level", "zZ-9", "banana", "12345")
 _INTEGERS = (0, 1, 2, 3, 4, 5, 7, 8, 10, 12, 15, 20, -1, -3, -8, 31)
@@ -98,7 +104,7 @@ def _least(values: Iterable[Any]) -> Any:
 
 
 class BehaviourStore:
-    """Hash of a program's outputs by (Python version, program, signature); empty where they say nothing."""
+    """What executions said: hash of a program's bank outputs (empty where they say nothing), or whether two programs are the same."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,47 +121,129 @@ class BehaviourStore:
         append_jsonl(self.path, [{"key": key, "outputs": outputs} for key, outputs in found.items()])
 
 
+@dataclass(frozen=True)
+class _Program:
+    """What is known of a program through its tasks."""
+
+    code: str
+    canonical: str
+    signature: str
+    bank: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    """Its tasks' inputs and outputs, at most ``OWN_PAIRS``."""
+
+
 def drop_behavioural(
     tasks: Iterable[Task],
     prints: dict[str, Fingerprint],
     store: BehaviourStore,
     outputs: Outputs,
+    *,
+    settled: Collection[str] = (),
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[list[Task], list[Dropped]]:
-    """Of the tasks of one type whose programs give equal outputs, those of the best program stay.
+    """Of the tasks of one type whose programs compute the same, those of the best program stay.
+
+    Two programs compute the same when they agree on the bank of their signature, and each gives, on the inputs of the other's
+    tasks, the outputs that those tasks record: random text rarely holds the markup that a parser treats specially, but the
+    parser's own tasks do.
 
     Args:
         outputs: executes; ``sandbox_outputs`` in a run.
+        settled: ids of tasks that were compared with each other before; signatures with no other tasks are passed over.
     """
     ordered = sorted(tasks, key=better_first)
-    keys: list[str] = []
-    todo: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for task in ordered:
-        found = signature(task) if task.task_type is not TaskType.ERROR else None
-        key = short_hash(repr((python_minor(), prints[task.program].canonical, found[0]))) if found else ""
-        keys.append(key)
-        if found and store.get(key) is None and key not in todo:
-            todo[key] = (task.program, bank(*found))
-    _fill(store, todo, outputs, progress)
+    programs = _programs(ordered, prints)
+    moving = {programs[task.task_id].signature for task in ordered if task.task_id in programs and task.task_id not in settled}
+    active = {program.canonical: program for program in programs.values() if program.signature in moving}
+    behaviour = _bank_outputs(active, store, outputs, progress)
+    groups: dict[str, list[_Program]] = {}
+    for canonical_, program in active.items():
+        if behaviour[canonical_]:
+            groups.setdefault(behaviour[canonical_], []).append(program)
+    same = _confirmed(groups.values(), store, outputs, progress)
     kept: list[Task] = []
     dropped: list[Dropped] = []
-    leaders: dict[tuple[TaskType, str], Task] = {}
-    for task, key in zip(ordered, keys, strict=True):
-        same = store.get(key) if key else ""
-        leader = leaders.setdefault((task.task_type, same), task) if same else task
-        if prints[leader.program].canonical == prints[task.program].canonical:
+    leaders: dict[TaskType, dict[str, Task]] = {task_type: {} for task_type in TaskType}
+    for task in ordered:
+        program = programs.get(task.task_id)
+        own = leaders[task.task_type]
+        if program is None:
             kept.append(task)
+            continue
+        better = next((own[other] for other in same.get(program.canonical, ()) if other in own), None)
+        if better is not None and program.canonical not in own:
+            dropped.append(Dropped(task, Reason.BEHAVIOUR, better.task_id))
         else:
-            dropped.append(Dropped(task, Reason.BEHAVIOUR, leader.task_id))
+            own.setdefault(program.canonical, task)
+            kept.append(task)
     return kept, dropped
 
 
+def _programs(ordered: Sequence[Task], prints: dict[str, Fingerprint]) -> dict[str, _Program]:
+    """Task id -> program, for tasks that can be compared; tasks of renamed-equal programs share one."""
+    first: dict[tuple[str, str], _Program] = {}
+    pairs: dict[tuple[str, str], dict[str, str]] = {}
+    where: dict[str, tuple[str, str]] = {}
+    for task in ordered:
+        found = signature(task) if task.task_type is not TaskType.ERROR else None
+        if found is None:
+            continue
+        text, example = found
+        key = (prints[task.program].canonical, text)
+        if key not in first:
+            first[key] = _Program(task.program, short_hash(repr((python_minor(), *key))), text, bank(text, example), ())
+            pairs[key] = {}
+        pairs[key].update(zip(task.inputs, task.outputs, strict=True))
+        where[task.task_id] = key
+    full = {key: replace(program, pairs=tuple(sorted(pairs[key].items())[:OWN_PAIRS])) for key, program in first.items()}
+    return {task_id: full[key] for task_id, key in where.items()}
+
+
+def _bank_outputs(
+    active: dict[str, _Program], store: BehaviourStore, outputs: Outputs, progress: Callable[[int, int], object] | None
+) -> dict[str, str]:
+    todo = {key: (program.code, program.bank) for key, program in active.items() if store.get(key) is None}
+    _fill(store, todo, lambda key, texts: _summary(active[key].bank, texts), outputs, progress)
+    return {key: store.get(key) or "" for key in active}
+
+
+def _confirmed(
+    groups: Iterable[list[_Program]], store: BehaviourStore, outputs: Outputs, progress: Callable[[int, int], object] | None
+) -> dict[str, list[str]]:
+    """Program -> better programs that compute the same on each other's inputs too. Each is compared with the best few of its group."""
+    todo: dict[str, tuple[str, tuple[str, ...]]] = {}
+    expected: dict[str, tuple[str, ...]] = {}
+    wanted: list[tuple[str, str, tuple[str, str]]] = []
+    for group in groups:
+        for index, program in enumerate(group):
+            for better in group[: min(index, COMPARED)]:
+                keys = []
+                for runs, gives in ((program, better), (better, program)):
+                    key = short_hash(repr((runs.canonical, gives.canonical, gives.pairs)))
+                    expected[key] = tuple(output for _, output in gives.pairs)
+                    if store.get(key) is None:
+                        todo[key] = (runs.code, tuple(text for text, _ in gives.pairs))
+                    keys.append(key)
+                wanted.append((program.canonical, better.canonical, (keys[0], keys[1])))
+    _fill(store, todo, lambda key, texts: SAME if tuple(texts) == expected[key] else "", outputs, progress)
+    same: dict[str, list[str]] = {}
+    for worse, better, pair in wanted:
+        if all(store.get(key) == SAME for key in pair):
+            same.setdefault(worse, []).append(better)
+    return same
+
+
 def _fill(
-    store: BehaviourStore, todo: dict[str, tuple[str, tuple[str, ...]]], outputs: Outputs, progress: Callable[[int, int], object] | None
+    store: BehaviourStore,
+    todo: dict[str, tuple[str, tuple[str, ...]]],
+    summary: Callable[[str, tuple[str, ...]], str],
+    outputs: Outputs,
+    progress: Callable[[int, int], object] | None,
 ) -> None:
     keys, unsaved = list(todo), dict[str, str]()
     for index, texts in outputs(list(todo.values())) if todo else ():
-        unsaved[keys[index]] = _summary(todo[keys[index]][1], texts)
+        unsaved[keys[index]] = summary(keys[index], texts)
         if len(unsaved) >= _BATCH:
             store.add(unsaved)
             unsaved = {}

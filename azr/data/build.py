@@ -69,6 +69,7 @@ def build_pool(
     """
     tasks, refused, entries, trusted = _read(sources, config)
     everything = len(tasks)
+    settled = {task.task_id for task in tasks if verdict_key(task) in trusted}
     with _bar("fingerprints", everything) as bar:
         prints = fingerprint_all((task.program for task in tasks), workers=config.workers, progress=bar.update)
     dropped: list[Dropped] = []
@@ -87,7 +88,7 @@ def build_pool(
     if config.behavioural_duplicates:
         with _bar("behaviour") as bar:
             advance = functools.partial(_advance, bar)
-            tasks, dropped_now = drop_behavioural(tasks, prints, behaviour, sandbox_outputs(sandbox), advance)
+            tasks, dropped_now = drop_behavioural(tasks, prints, behaviour, sandbox_outputs(sandbox), settled=settled, progress=advance)
         dropped += dropped_now
     tasks, dropped_now = cap_pool(tasks, config.max_tasks)
     dropped += dropped_now

@@ -16,6 +16,7 @@ Programs are parsed, never executed (``azr.programs``).
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import os
 import re
@@ -149,7 +150,7 @@ def fingerprint_all(sources: Iterable[str], *, workers: int = 0, progress: Calla
             take(chunk, _make_many(chunk))
         return result
     # spawn: our own process may hold threads and locks that a fork would copy
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)) as pool:
         for chunk, prints in zip(chunks, pool.map(_make_many, chunks), strict=True):
             take(chunk, prints)
     return result
@@ -159,8 +160,8 @@ def _make_many(sources: Sequence[str]) -> list[Fingerprint]:
     return [make_fingerprint(source) for source in sources]
 
 
-def _end_with_parent(parent: int) -> None:
-    """A killed parent cannot end its workers: each watches for itself."""
+def _start_worker(parent: int) -> None:
+    """A killed parent cannot end its workers, so each watches for itself."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -168,3 +169,4 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    gc.set_threshold(50_000)  # syntax trees are many small objects; the default looks through them all the time
