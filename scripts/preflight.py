@@ -100,9 +100,8 @@ def _speed(options: argparse.Namespace) -> int:
     own = (options.bandwidth, options.tflops) != (RTX_5080.bandwidth_gb_s, RTX_5080.bf16_tflops)
     memory_gib = options.gpu or RTX_5080.memory_gib
     card = Card("this card" if own or options.gpu else RTX_5080.name, memory_gib, options.bandwidth, options.tflops)
-    print(
-        f"{card.name}: {card.memory_gib:g} GiB, {card.bandwidth_gb_s:g} GB/s, {card.bf16_tflops:g} TFLOP/s bf16 (a model: azr/budget/speed.py)"
-    )
+    peaks = f"{card.memory_gib:g} GiB, {card.bandwidth_gb_s:g} GB/s, {card.bf16_tflops:g} TFLOP/s bf16"
+    print(f"{card.name}: {peaks}. A model, not a measurement: azr/budget/speed.py")
     print(f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}")
     for name in recipe_names():
         config = from_container(compose_container([f"recipe={name}", *options.overrides]))

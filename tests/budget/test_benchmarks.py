@@ -1,0 +1,131 @@
+"""The parts of the benchmarks that need no trainer: work, figures, comparison."""
+
+import argparse
+import asyncio
+import importlib.util
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from azr.config import Config
+from azr.hardware import Gpu, Machine
+from azr.selfplay.episode import Completion, ProposeOutcome
+from azr.selfplay.rows import PromptRow
+from azr.tasks import Prompt, Role, Stream, TaskType
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+bench_step = script("bench_step")
+
+
+def options(**changes):
+    values = {
+        "override": [],
+        "model": None,
+        "real": False,
+        "prompt": 600,
+        "response": 300,
+        "fraction": 0.25,
+        "leave_gib": 16.0,
+        "peak_tflops": 790.0,
+    }
+    return argparse.Namespace(**{**values, **changes})
+
+
+CARD_80 = Machine((Gpu("H100", 80.0, 79.0, (9, 0)),), cpu_cores=16, ram_gib=128.0, ram_available_gib=120.0)
+
+
+def test_share_of_a_large_card_is_that_of_the_small_one():
+    config = bench_step.configuration("0_5b_16gb", options(), CARD_80)
+    assert config.rollout.gpu_memory_share == pytest.approx(0.45 * 16 / 80)
+    assert config.selfplay.batch_size == 16
+    assert config.rollout.fixed_response_tokens == 300
+
+
+def test_tasks_fill_every_stream():
+    tasks = bench_step.synthetic_tasks(5)
+    kinds = [task.task_type for task in tasks]
+    assert all(kinds.count(kind) == 5 for kind in (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION))
+    assert len({task.task_id for task in tasks}) == 15
+
+
+class NoWatch:
+    def __init__(self):
+        self.gpu_gib = {"update": 11.5, "generate": 13.0}
+        self.ram_gib = 11.0
+
+
+def test_figures_by_hand():
+    config = bench_step.configuration("0_5b_16gb", options(), CARD_80)
+    step = {
+        "time_s/step": 10.0, "time_s/generate": 4.0, "time_s/update": 5.0, "time_s/sync": 1.0, "train/rows": 96.0,
+        "train/response_tokens": 28_800.0, "train/optimizer_steps": 3.0,
+        "train/logprob_mismatch": 0.002, "memory/update_trainer_peak_gib": 9.9,
+    }  # fmt: skip
+    warm_up = {**step, "time_s/step": 99.0, "time_s/generate": 90.0}
+    figures = bench_step.summarise(config, [warm_up, step, step], NoWatch(), options(), CARD_80)
+    assert figures["step_s"] == 10.0 and figures["optimizer_steps"] == 3.0
+    tokens = 28_800 + 96 * 600
+    assert figures["update_tokens_per_s"] == pytest.approx(tokens / 5.0, abs=1)
+    assert figures["generated_tokens_per_s"] == pytest.approx((28_800 + 16 * 3 * 8 * 300) / 4.0, abs=1)
+    assert figures["mfu"] == pytest.approx(6 * 0.494e9 * tokens / 5.0 / 790e12, rel=0.01)
+    assert figures["predicted_gib"]["rollout"] == pytest.approx(13.4, abs=0.3)
+    text = bench_step.table([{"recipe": "0_5b_16gb", **figures}, {"recipe": "other", "failed": "no card"}])
+    assert "GPU peak in update" in text and "other failed: no card" in text
+
+
+def test_regressions_are_ratios_on_the_same_machine():
+    result = {"recipe": "a", "step_s": 10.0, "update_tokens_per_s": 100, "generated_tokens_per_s": 100}
+    baseline = {"machine": "H100", "results": [result]}
+
+    def against(**changes):
+        return bench_step.regressions({"machine": "H100", "results": [{**result, **changes}]}, baseline, 0.15)
+
+    assert not against(step_s=11.0)
+    assert len(against(step_s=12.0)) == 1
+    assert len(against(update_tokens_per_s=80, generated_tokens_per_s=50)) == 2
+    assert not against(update_tokens_per_s=200)
+    assert not bench_step.regressions({"machine": "other", "results": [{**result, "step_s": 99.0}]}, baseline, 0.15)
+
+
+@pytest.mark.parametrize("role", [Role.PROPOSE, Role.SOLVE])
+def test_rows_of_fixed_lengths(role):
+    from azr.train.fixed_lengths import fitted, length_around, play_fixed_lengths
+
+    config = replace(Config(), rollout=replace(Config().rollout, fixed_prompt_tokens=60, fixed_response_tokens=30))
+    row = PromptRow(stream=Stream(role, TaskType.DEDUCTION), prompt=Prompt((("user", "x"),), raw=True), row_id="r7")
+    asked = []
+
+    async def generate(prompt, params):
+        asked.append((tuple(prompt), params["max_tokens"], params["ignore_eos"]))
+        return Completion("", params["max_tokens"], True)
+
+    outcome = asyncio.run(play_fixed_lengths(row, config, list(range(25)), {"temperature": 1.0}, generate))
+    assert all(30 <= len(prompt) <= 90 and 15 <= length <= 45 and forced for prompt, length, forced in asked)
+    if role is Role.PROPOSE:
+        assert isinstance(outcome, ProposeOutcome) and outcome.task is None
+        assert len(asked) == 1 + config.selfplay.difficulty_samples
+        assert len({prompt for prompt, _, _ in asked[1:]}) == 1  # the samples share their prompt
+    else:
+        assert len(asked) == 1
+    asked_first = list(asked)
+    asked.clear()
+    asyncio.run(play_fixed_lengths(row, config, list(range(25)), {"temperature": 1.0}, generate))
+    assert asked == asked_first  # the same work every time
+    assert fitted([1, 2, 3], 7) == [1, 2, 3, 1, 2, 3, 1]
+    draw = random.Random(0)
+    mean = sum(length_around(300, draw) for _ in range(4000)) / 4000
+    assert mean == pytest.approx(300, rel=0.02)
