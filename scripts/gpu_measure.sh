@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# GPU measurements in order of importance, each with a time limit, logs and JSON into one folder.
+# GPU measurements in order of importance, each with a time limit; OUT gets logs/ and the same as measurements.tar.gz.
 #   scripts/gpu_measure.sh OUT [SECTION ...]          sections: tests update step engine large lora soak two (default: tests update step)
 # Needs torch, vLLM and verl importable by $PYTHON (python3). A section that fails does not stop the next one.
 set -uo pipefail
@@ -7,8 +7,8 @@ out=${1:?usage: scripts/gpu_measure.sh OUT [SECTION ...]}; shift
 sections=("$@"); [ ${#sections[@]} -gt 0 ] || sections=(tests update step)
 python=${PYTHON:-python3}
 cd "$(dirname "$0")/.."
-mkdir -p "$out"; out=$(cd "$out" && pwd)
-models=${MODELS:-${TMPDIR:-/tmp}/azr-models}
+mkdir -p "$out/logs"; final=$(cd "$out" && pwd); out=$final/logs
+models=${MODELS:-${TMPDIR:-/tmp}/azr-models}; runs=${RUNS:-${TMPDIR:-/tmp}/azr-gpu-runs}  # run directories hold checkpoints of gigabytes
 leave=${LEAVE_GIB:-16}; fraction=${FRACTION:-0.25}
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
@@ -18,6 +18,12 @@ run() { # run SECONDS NAME COMMAND...
   timeout -k 10 "$limit" "$@" >"$out/$name.log" 2>&1
   local status=$?
   echo "== $name: status $status after $((SECONDS - started)) s"; tail -n "${TAIL:-25}" "$out/$name.log" | cut -c1-400
+}
+collect() { # logs and figures of the runs so far, as one archive
+  for log in "$runs"/*/*/cycles/*/attempts/*/trainer.log "$runs"/*/*/metrics.jsonl; do
+    [ -f "$log" ] && { name=${log#"$runs"/}; tail -c 400000 "$log" >"$out/${name//\//_}"; }
+  done
+  tar czf "$final/measurements.tar.gz" -C "$final" logs
 }
 model() { [ -f "$models/$1/config.json" ] || "$python" scripts/make_random_model.py "$1" "$models/$1" >>"$out/models.log" 2>&1; echo "$models/$1"; }
 
@@ -33,20 +39,20 @@ for section in "${sections[@]}"; do
       run 150 update_0_5b_compile "$python" scripts/bench_update.py --size 0.5b --ways ours ours+compile ours+liger --json "$out/update_0_5b_compile.json"
       run 150 update_1_5b_compile "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways ours ours+compile --json "$out/update_1_5b_compile.json" ;;
     step)   # whole steps of the driver's trainer: ours under the hold, then the published settings (without it where they do not fit)
-      run 200 step_ours "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 180 --keep "$out/runs_ours" --json "$out/step_0_5b_16gb.json"
-      run 260 step_published "$python" scripts/bench_step.py published_single_gpu --model "$(model 0.5b)" --fraction "$fraction" --steps 2 --timeout-s 240 --keep "$out/runs_published" --json "$out/step_published.json" ;;
+      run 200 step_ours "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 180 --keep "$runs/ours" --json "$out/step_0_5b_16gb.json"
+      run 260 step_published "$python" scripts/bench_step.py published_single_gpu --model "$(model 0.5b)" --fraction "$fraction" --steps 2 --timeout-s 240 --keep "$runs/published" --json "$out/step_published.json" ;;
     engine) # generation alone, same prompts and lengths
       run 120 engine_0_5b "$python" scripts/bench_engine.py 0_5b_16gb --model "$(model 0.5b)" --card-gib "$leave" --fraction "$fraction" --json "$out/engine_0_5b.json" ;;
     large)
-      run 240 step_1_5b "$python" scripts/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 220 --keep "$out/runs_1_5b" --json "$out/step_1_5b_16gb.json" ;;
+      run 240 step_1_5b "$python" scripts/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 220 --keep "$runs/1_5b" --json "$out/step_1_5b_16gb.json" ;;
     lora)
-      run 280 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 2 --timeout-s 260 --keep "$out/runs_3b" --json "$out/step_3b_lora_16gb.json" ;;
+      run 280 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 2 --timeout-s 260 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
     soak)   # 100 sleep/wake cycles with training between: many tiny steps
-      run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.05 --response 40 --prompt 200 --steps 100 --timeout-s 540 --keep "$out/runs_soak" --json "$out/soak.json" ;;
+      run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.05 --response 40 --prompt 200 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
     two)    # the same steps on two cards (FULL_SHARD)
-      run 280 step_two "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --fraction "$fraction" --steps 3 --override train.n_gpus_per_node=2 --timeout-s 260 --keep "$out/runs_two" --json "$out/step_two.json" ;;
+      run 280 step_two "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --fraction "$fraction" --steps 3 --override train.n_gpus_per_node=2 --timeout-s 260 --keep "$runs/two" --json "$out/step_two.json" ;;
     *) echo "unknown section $section" >&2 ;;
   esac
+  collect
 done
-# run directories hold checkpoints of gigabytes: keep only what people read
-find "$out" -path '*/checkpoints' -prune -exec rm -rf {} +
+rm -rf "$runs"
