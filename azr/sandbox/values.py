@@ -249,9 +249,10 @@ class _Reader:
 
     def signed(self) -> tuple[str, Any]:
         negative = False
-        while (sign := self.peek()) in ("+", "-"):
-            negative ^= sign == "-"
+        if (sign := self.peek()) in ("+", "-"):
+            negative = sign == "-"
             self.position += 1
+            self.peek()
         text, value = self.unsigned()
         if not negative:
             return text, value

@@ -1,0 +1,219 @@
+"""The public face of the sandbox: verdicts, asynchrony, misfortune, and what is left when its owner is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from azr.config.sandbox import Limits, SandboxConfig
+from azr.errors import ConfigError, SandboxError
+from azr.sandbox import Job, Profile, Sandbox, Status, probe
+from azr.sandbox.worker import Worker
+
+ROOT = Path(__file__).resolve().parents[2]
+ADD = "def f(a, b):\n    return a + b"
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(SandboxConfig(limits=Limits(cpu_s=0.5, wall_s=2.0, memory_mib=512))) as made:
+        yield made
+
+
+def run(sandbox: Sandbox, code: str, *inputs: str, **fields):
+    return sandbox.submit(Job(code, inputs or ("1",), **fields)).result(timeout=120)
+
+
+def test_values_and_order_of_many_inputs(sandbox):
+    result = run(sandbox, ADD, "1, 2", "'a', 'b'", "a=[1],\n b=[2]")
+    assert result.ok and result.values == ("3", "'ab'", "[1, 2]")
+
+
+def test_await_from_several_event_loops(sandbox):
+    async def many():
+        results = await asyncio.gather(*[sandbox.run(Job(ADD, (f"{i}, {i}",))) for i in range(40)])
+        return [result.calls[0].value for result in results]
+
+    for _ in range(2):
+        assert asyncio.run(many()) == [str(2 * i) for i in range(40)]
+
+
+def test_run_many_yields_every_job_once(sandbox):
+    jobs = (Job(ADD, (f"{i}, 1",), verify=i % 2 == 0) for i in range(300))
+    found = dict(sandbox.run_many(jobs))
+    assert {index: result.values[0] for index, result in found.items()} == {i: str(i + 1) for i in range(300)}
+
+
+def test_first_failure_is_the_status_of_the_job(sandbox):
+    result = run(sandbox, "def f(x):\n    return 1 // x", "1", "0")
+    assert result.status is Status.ERROR and result.calls[0].ok and result.calls[1].exception == "ZeroDivisionError"
+
+
+def test_every_input_gets_its_own_verdict_when_asked(sandbox):
+    code = "def f(x):\n    while x == 1:\n        pass\n    return x"
+    inputs = ("0", "1", "2", "1", "3")
+    given_up = run(sandbox, code, *inputs, verify=False)
+    assert [call.status.value for call in given_up.calls] == ["ok", "timeout", "timeout", "timeout", "timeout"]
+    whole = run(sandbox, code, *inputs, verify=False, every_input=True)
+    assert [call.status.value for call in whole.calls] == ["ok", "timeout", "ok", "timeout", "ok"]
+    assert whole.values == ("0", None, "2", None, "3")
+
+
+def test_exceptions_are_verified_only_when_asked(sandbox):
+    code = "def f(x):\n    raise (KeyError if hash('a') % 64 < 32 else ValueError)"
+    assert run(sandbox, code).status is Status.ERROR
+    mixed = "def f(x):\n    raise [KeyError, ValueError, TypeError, OSError][list({'ab', 'cd', 'ef', 'gh'}).index('ab')]"
+    assert run(sandbox, mixed, verify_errors=True).status is Status.NONDETERMINISTIC
+    assert run(sandbox, "def f(x):\n    return x.y", verify_errors=True).calls[0].exception == "AttributeError"
+
+
+def test_without_verification_one_run_is_enough(sandbox):
+    counter = "n = [0]\ndef f(x):\n    n[0] += 1\n    return n[0]"
+    assert run(sandbox, counter, verify=False).values == ("1",)
+    assert run(sandbox, counter).status is Status.NONDETERMINISTIC
+
+
+def test_evaluate_profile_runs_test_scripts(sandbox):
+    script = (
+        "import hashlib, random\n"
+        "def f(x):\n    return hashlib.md5(x).hexdigest()\n"
+        "def check(g):\n    assert g(b'a')[:2] == '{}'\n"
+        "check(f)\n"
+    )
+    good = sandbox.submit(Job(script.format("0c"), entry="", profile=Profile.EVALUATE)).result(timeout=60)
+    bad = sandbox.submit(Job(script.format("00"), entry="", profile=Profile.EVALUATE)).result(timeout=60)
+    assert good.ok and good.values == (None,)
+    assert bad.status is Status.ERROR and bad.calls[0].exception == "AssertionError"
+    clock = "import datetime, random\ndef f(x):\n    return datetime.datetime.now().year > 2000 and random.random() < 1"
+    assert run(sandbox, clock, profile=Profile.EVALUATE).values == ("True",)
+    assert run(sandbox, "def f(x):\n    open('/etc/passwd')", profile=Profile.EVALUATE).status is Status.BLOCKED
+
+
+def test_limits_of_a_job(sandbox):
+    assert run(sandbox, "def f(x):\n    return [0] * 20_000_000 and 1", limits=Limits(memory_mib=128)).calls[0].exception == "MemoryError"
+    assert run(sandbox, "def f(x):\n    return 'a' * 100", limits=Limits(value_chars=50)).status is Status.REFUSED
+    start = time.monotonic()
+    assert run(sandbox, "def f(x):\n    while True: pass", limits=Limits(cpu_s=0.1, wall_s=5)).status is Status.TIMEOUT
+    assert time.monotonic() - start < 60
+
+
+def test_jobs_that_make_no_sense_are_refused(sandbox):
+    assert sandbox.submit(Job("x" * 300_000, ("1",))).result(timeout=60).status is Status.REFUSED
+    assert sandbox.submit(Job(ADD, ())).result(timeout=60).status is Status.REFUSED
+
+
+def test_an_abandoned_wait_does_no_harm(sandbox):
+    async def impatient():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(sandbox.run(Job("def f(x):\n    while True: pass", ("1",))), 0.05)
+
+    asyncio.run(impatient())
+    assert run(sandbox, ADD, "1, 2").ok
+
+
+def test_a_dead_zygote_is_replaced_and_no_job_is_lost():
+    with Sandbox(SandboxConfig(batch_programs=4)) as sandbox:
+        futures = [sandbox.submit(Job(ADD, (f"{i}, 1",))) for i in range(120)]
+        os.kill(sandbox.process_ids()[0], signal.SIGKILL)
+        assert [future.result(timeout=120).values[0] for future in futures] == [str(i + 1) for i in range(120)]
+        assert sandbox.submit(Job(ADD, ("1, 1",))).result(timeout=60).ok
+        assert sandbox.stats().restarts == 1 and sandbox.stats().queued == 0
+
+
+def test_stats_count(sandbox):
+    before = sandbox.stats()
+    run(sandbox, ADD, "1, 2")
+    run(sandbox, "import collections\ndef f(x):\n    collections._sys.modules['os'].fork()")
+    after = sandbox.stats()
+    assert after.jobs == before.jobs + 2 and after.blocked == before.blocked + 1
+    assert 0 < after.latency_p50_s <= after.latency_p99_s
+
+
+def test_close_ends_everything_and_waiting_jobs_fail():
+    sandbox = Sandbox(SandboxConfig())
+    processes = [psutil.Process(pid) for pid in sandbox.process_ids()]
+    processes += [child for process in processes for child in process.children(recursive=True)]
+    future = sandbox.submit(Job("def f(x):\n    while True: pass", ("1",)))
+    sandbox.close()
+    with pytest.raises(SandboxError):
+        future.result(timeout=10)
+    with pytest.raises(SandboxError):
+        sandbox.submit(Job(ADD, ("1, 2",)))
+    sandbox.close()
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive
+
+
+def test_killing_the_owner_leaves_no_process():
+    owner = (
+        "import sys, time\n"
+        "from azr.sandbox import *\n"
+        "if __name__ == '__main__':\n"
+        "    sandbox = Sandbox(SandboxConfig(batch_programs=4))\n"
+        "    hang = 'def f(x):\\n    while True: pass'\n"
+        "    jobs = [sandbox.submit(Job(hang if i % 3 else 'def f(x):\\n    return x', ('1',))) for i in range(60)]\n"
+        "    print(*sandbox.process_ids(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", owner], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    zygotes = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not any(len(zygote.children(recursive=True)) > 1 for zygote in zygotes):
+        time.sleep(0.05)
+    below = [child for zygote in zygotes for child in zygote.children(recursive=True)]
+    assert zygotes and any(len(zygote.children(recursive=True)) > 1 for zygote in zygotes)
+    process.kill()
+    process.wait(timeout=10)
+    process.stdout.close()
+    _, alive = psutil.wait_procs(zygotes + below, timeout=2)
+    assert not alive
+
+
+def test_a_sandbox_belongs_to_one_process(sandbox):
+    with pytest.raises(SandboxError, match="SandboxConfig"):
+        pickle.dumps(sandbox)
+
+
+def test_fails_closed_when_a_probe_is_not_stopped():
+    worker = Worker(SandboxConfig(), 1, 1)
+    try:
+        worker.wait_ready()
+        assert set(worker.hello["probes"]) == {"read", "write", "connect", "fork", "kill"}
+        for said in ("done", "", "not tried: ImportError"):
+            worker.hello["probes"]["connect"] = said
+            with pytest.raises(SandboxError, match=r"connect not stopped.*accept_unstopped=\[connect\]"):
+                worker._check_probes()
+    finally:
+        worker.kill()
+
+
+def test_accepting_by_name_and_other_configuration_errors():
+    assert probe().confined
+    with pytest.raises(SandboxError, match="no-such-python"):
+        Sandbox(SandboxConfig(python="/no-such-python"))
+    with pytest.raises(SandboxError, match="bubblewrap"):
+        Sandbox(SandboxConfig(bubblewrap="/no-such-bwrap"))
+    for config, key in (
+        (SandboxConfig(workers=3), "workers"),
+        (SandboxConfig(accept_unstopped=["everything"]), "accept_unstopped"),
+        (SandboxConfig(limits=Limits(cpu_s=5, wall_s=1)), "wall_s"),
+        (SandboxConfig(root_uid=0), "root_uid"),
+    ):
+        with pytest.raises(ConfigError, match=key):
+            config.validate()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_is_given_up():
+    report = probe()
+    assert "dropped_root" in report.layers and report.uid != 0

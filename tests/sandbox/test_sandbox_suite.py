@@ -1,0 +1,53 @@
+"""The project's own hostile and honest programs, and the format that others extend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from azr.errors import DataError
+from azr.sandbox import suite
+
+SUITE = Path(__file__).with_name("suite.yaml")
+
+
+def test_the_suite_holds():
+    entries = suite.load(SUITE)
+    honest = [entry for entry in entries if entry.category == suite.HONEST]
+    assert len(honest) >= 60 and len(entries) - len(honest) >= 150
+    assert all(entry.values and entry.expected == {"ok"} for entry in honest)
+    outcome = suite.run(entries)
+    assert outcome.bad == []
+
+
+def test_the_harness_notices():
+    """A wrong verdict, a wrong value and a change of the surroundings are all found."""
+    wrong = [
+        suite.Entry("verdict", "honest", "def f(x):\n    return x", ("1",), frozenset({"blocked"})),
+        suite.Entry("value", "honest", "def f(x):\n    return x", ("1",), frozenset({"ok"}), ("2",)),
+        suite.Entry("secret", "result", "def f(x):\n    return '@SECRET@'", ("1",), frozenset({"ok"})),
+    ]
+    bad = suite.run(wrong).bad
+    assert len(bad) == 5  # the two honest ones run twice
+    assert any("expected blocked" in line for line in bad) and any("expected ('2',)" in line for line in bad)
+    assert any("the secret is in its result" in line for line in bad)
+    with suite.ExitStack() as stack:
+        around = suite.Surroundings(stack)
+        (around.canary / "new").write_text("x")
+        around.socket_path.with_name("client")
+        with suite.socket.create_connection(("127.0.0.1", around.port)):
+            assert len(around.traces()) == 2
+
+
+def test_other_formats_and_mistakes_in_them(tmp_path):
+    record = {"name": "n", "code": "def f(x):\n    return x", "inputs": ["1"], "expected": "ok"}
+    lines, whole = tmp_path / "a.jsonl", tmp_path / "b.json"
+    lines.write_text(json.dumps(record) + "\n")
+    whole.write_text(json.dumps([record]))
+    assert suite.load(lines) == suite.load(whole)
+    for broken in ([{**record, "expected": "fine"}], [{"name": "n"}], "text", {"programs": 3}):
+        whole.write_text(json.dumps(broken))
+        with pytest.raises(DataError, match=r"b\.json"):
+            suite.load(whole)
