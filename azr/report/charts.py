@@ -18,8 +18,8 @@ from azr.report.metrics import FloatArray
 from azr.report.series import Curve
 from azr.report.text import number
 
-WIDTH, HEIGHT = 460, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
+WIDTH, HEIGHT = 460, 236
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34
 MAX_MARKS = 60
 """Marks of one kind beyond this are thinned out evenly; the incidents table lists all."""
 
@@ -113,7 +113,7 @@ def _axes(x: Scale, y: Scale, y_format: ValueFormat, x_label: str) -> str:
         if abs(value - round(value)) > 1e-9:
             continue
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>')
-    parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 1}" text-anchor="end">{escape(x_label)}</text>')
+    parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{escape(x_label)}</text>')
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
     return "".join(parts)
 
@@ -269,7 +269,7 @@ def heat_map(title: str, columns: Sequence[tuple[float, float]], shares: Sequenc
         body.append(
             f'<text class="tick" x="{x(index + 0.5):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{columns[index][0]:,.0f}</text>'
         )
-    body.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 1}" text-anchor="end">step</text>')
+    body.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">step</text>')
     return _wrap("".join(body), title, None)
 
 

@@ -173,7 +173,7 @@ def _probe(summary: RunSummary, width: int) -> RenderableType:
     values = values[np.isfinite(values)]
     if not len(values):
         return _line(_label("probe"), ("not measured yet", "bright_black"), width=width)
-    change = f" ({points(values[-1] - values[0])} since the first of {len(values)}) " if len(values) > 1 else " "
+    change = f" ({points(values[-1] - values[0])} in {len(values)} measurements) " if len(values) > 1 else " "
     pieces: list[tuple[str, str] | str] = [_label("probe"), (percent(float(values[-1])), "bold"), change, (sparkline(values, 16), "yellow")]
     judged = summary.learning_verdict
     if judged is not None:
@@ -192,8 +192,11 @@ def memory_words(summary: RunSummary) -> list[str]:
     if vram is not None:
         words.append(f"VRAM {number(vram)} GiB")
     if machine is not None:
-        known = (("RAM", machine.trainer_gib), ("free RAM", machine.host_available_gib), ("free disk", machine.disk_free_gib))
-        words += [f"{label} {number(value)} GiB" for label, value in known if math.isfinite(value)]
+        free = f" ({number(machine.host_available_gib)} free)" if math.isfinite(machine.host_available_gib) else ""
+        if math.isfinite(machine.trainer_gib):
+            words.append(f"RAM {number(machine.trainer_gib)} GiB{free}")
+        if math.isfinite(machine.disk_free_gib):
+            words.append(f"disk {number(machine.disk_free_gib)} GiB free")
     return words
 
 

@@ -51,11 +51,11 @@ def smooth(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) -> Cur
     """Centred rolling mean of ``window`` values with a 95 % band for that mean, reduced to ``buckets`` points.
 
     The band is 1.96 standard errors from the spread inside the window; it treats steps as independent, so it is a little
-    narrow where they are not. At the ends the window is cut, and the band widens.
+    narrow where they are not. At the ends the window is cut, and the band widens. A series of fewer than two windows stays as it is.
     """
     x, y = finite(x, y)
     count = len(y)
-    if count < 3 or window < 2:
+    if count < 2 * window or window < 2:
         return Curve(x, y)
     half = window // 2
     sums, squares = np.concatenate([[0.0], np.cumsum(y)]), np.concatenate([[0.0], np.cumsum(y * y)])

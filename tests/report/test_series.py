@@ -47,8 +47,9 @@ def test_smoothing_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_smoothing_leaves_out_missing_values() -> None:
     y = np.array([1.0, np.nan, 1.0, np.inf, 1.0, 1.0])
-    curve = smooth(np.arange(6.0), y, 3)
-    assert curve.x.tolist() == [0, 2, 4, 5] and np.allclose(curve.y, 1.0)
+    curve = smooth(np.arange(6.0), y, 2)
+    assert curve.x.tolist() == [0, 2, 4, 5] and np.allclose(curve.y, 1.0) and curve.low is not None
+    assert smooth(np.arange(3.0), np.array([1.0, 5.0, 2.0]), 5).y.tolist() == [1, 5, 2], "too short to smooth"
 
 
 def test_bucket_means_keep_the_total() -> None:
