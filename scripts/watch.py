@@ -30,9 +30,8 @@ def main() -> int:
         config.validate()
         if arguments.once:
             summary, console = read_summary(arguments.run), Console()
-            console.print(
-                plain_line(summary) if is_plain(console, config) else render(summary, console.width), markup=False, highlight=False
-            )
+            shown = plain_line(summary) if is_plain(console, config) else render(summary, console.width)
+            console.print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
             return 0
         with LiveView(arguments.run, config) as view, contextlib.suppress(KeyboardInterrupt):
             while True:
