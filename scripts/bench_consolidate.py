@@ -46,7 +46,44 @@ TAILS = (
     "total + len(text)",
 )
 NAMES = ("items", "text", "n", "total", "table", "stack", "out", "word", "best", "seen", "last", "x", "i", "ch", "key", "left", "right")
-STATEMENTS = [r"", r"items = [x {op} {c} for x in items]", r"items = [x for x in items if x % {c} != {d}]", r"items = sorted(items, key=lambda x: (x % {c}, x))", r"items = items[{d}:] + items[:{d}]", r"items.append(total {op} {c})", r"items = [left {op} right for left, right in zip(items, items[{d}:])]", r"items = list(dict.fromkeys(x // {c} for x in items))", r"items.insert({d}, len(text) {op} {c})", r"total = total {op} {c}", r"total += sum(x for x in items if x {cmp} {c})", r"total = (total * {c} + {d}) % {big}", r"total ^= len(text) << {d}", r"total = max(items, default={c}) {op} total", r"total -= text.count({letter})", r"total += sum(table.values()) {op} {c}", r"text = text.replace({letter}, {letter2})", r"text = text[::{step}] + str(total % {c})", r"text = text.upper() if total % {c} {cmp} {d} else text.lower()", r"text = text.strip({letter}) + {letter2} * (total % {c})", r"text = {letter}.join(reversed(text.split({letter2})))", r'text = "".join(chr((ord(ch) - 97 + {c}) % 26 + 97) if ch.islower() else ch for ch in text)', r"table = {{key: value {op} {c} for key, value in table.items() if value {cmp} {big}}}", r"table[len(text) % {c}] = total", r"for ch in text:\n    table[ch] = table.get(ch, {d}) + {c}", r"for i, x in enumerate(items):\n    if (x + i) % {c} == {d}:\n        total += x * {c}\n    else:\n        total -= i", r"for x in items:\n    key = x % {c}\n    table[key] = table.get(key, {d}) + x", r"stack = []\nfor x in items:\n    while stack and stack[-1] {cmp} x:\n        stack.pop()\n    stack.append(x {op} {c})\nitems = stack", r"while abs(total) > {big}:\n    total = total // {c} - {d}", r'out = []\nfor i in range(len(text)):\n    out.append(text[i].swapcase() if i % {c} == {d} else text[i])\ntext = "".join(out)', r"last = {d}\nfor x in items:\n    if x {cmp} last:\n        total += x - last\n    last = x", r"seen = set()\nbest = 0\nfor ch in text:\n    if ch in seen:\n        best += {c}\n    seen.add(ch)\ntotal += best", r'word = ""\nfor ch in text:\n    if ch == {letter}:\n        total += len(word) {op} {c}\n        word = ""\n    else:\n        word += ch', r"if len(items) {cmp} {c}:\n    items = items + [total % {big}]\nelse:\n    text = text + {letter}", r"if text.startswith({letter}):\n    total *= {c}", r"try:\n    total += int(text[{d}:{c}])\nexcept ValueError:\n    total -= {c}", r"left, right = 0, len(items) - 1\nwhile left < right:\n    total += {c} * (items[left] {cmp} items[right])\n    left, right = left + 1, right - 1", r""][1:-1]
+STATEMENTS = (
+    r"items = [x {op} {c} for x in items]",
+    r"items = [x for x in items if x % {c} != {d}]",
+    r"items = sorted(items, key=lambda x: (x % {c}, x))",
+    r"items = items[{d}:] + items[:{d}]",
+    r"items.append(total {op} {c})",
+    r"items = [left {op} right for left, right in zip(items, items[{d}:])]",
+    r"items = list(dict.fromkeys(x // {c} for x in items))",
+    r"items.insert({d}, len(text) {op} {c})",
+    r"total = total {op} {c}",
+    r"total += sum(x for x in items if x {cmp} {c})",
+    r"total = (total * {c} + {d}) % {big}",
+    r"total ^= len(text) << {d}",
+    r"total = max(items, default={c}) {op} total",
+    r"total -= text.count({letter})",
+    r"total += sum(table.values()) {op} {c}",
+    r"text = text.replace({letter}, {letter2})",
+    r"text = text[::{step}] + str(total % {c})",
+    r"text = text.upper() if total % {c} {cmp} {d} else text.lower()",
+    r"text = text.strip({letter}) + {letter2} * (total % {c})",
+    r"text = {letter}.join(reversed(text.split({letter2})))",
+    r'text = "".join(chr((ord(ch) - 97 + {c}) % 26 + 97) if ch.islower() else ch for ch in text)',
+    r"table = {{key: value {op} {c} for key, value in table.items() if value {cmp} {big}}}",
+    r"table[len(text) % {c}] = total",
+    r"for ch in text:\n    table[ch] = table.get(ch, {d}) + {c}",
+    r"for i, x in enumerate(items):\n    if (x + i) % {c} == {d}:\n        total += x * {c}\n    else:\n        total -= i",
+    r"for x in items:\n    key = x % {c}\n    table[key] = table.get(key, {d}) + x",
+    r"stack = []\nfor x in items:\n    while stack and stack[-1] {cmp} x:\n        stack.pop()\n    stack.append(x {op} {c})\nitems = stack",  # noqa: E501
+    r"while abs(total) > {big}:\n    total = total // {c} - {d}",
+    r'out = []\nfor i in range(len(text)):\n    out.append(text[i].swapcase() if i % {c} == {d} else text[i])\ntext = "".join(out)',
+    r"last = {d}\nfor x in items:\n    if x {cmp} last:\n        total += x - last\n    last = x",
+    r"seen = set()\nbest = 0\nfor ch in text:\n    if ch in seen:\n        best += {c}\n    seen.add(ch)\ntotal += best",
+    r'word = ""\nfor ch in text:\n    if ch == {letter}:\n        total += len(word) {op} {c}\n        word = ""\n    else:\n        word += ch',  # noqa: E501
+    r"if len(items) {cmp} {c}:\n    items = items + [total % {big}]\nelse:\n    text = text + {letter}",
+    r"if text.startswith({letter}):\n    total *= {c}",
+    r"try:\n    total += int(text[{d}:{c}])\nexcept ValueError:\n    total -= {c}",
+    r"left, right = 0, len(items) - 1\nwhile left < right:\n    total += {c} * (items[left] {cmp} items[right])\n    left, right = left + 1, right - 1",  # noqa: E501
+)
 LETTERS = tuple("abcdeimnorst ")
 
 

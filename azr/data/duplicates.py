@@ -45,7 +45,8 @@ def better_first(task: Task) -> tuple[object, ...]:
     """Sort key: of two copies the one with the smaller key is kept. Mid difficulty, then recent, then seeds; a total order."""
     lineage = task.lineage
     rest = (task.outputs, task.imports, task.thought, task.composite_functions, task.original_code, repr(lineage))
-    return (-difficulty_band(lineage.accuracy), -lineage.cycle, -lineage.step, lineage.source != "seed", task.task_id, rest)
+    newest = (-lineage.cycle, -lineage.step, -lineage.attempt)
+    return (-difficulty_band(lineage.accuracy), *newest, lineage.source != "seed", task.task_id, rest)
 
 
 def input_key(text: str) -> str:

@@ -1,0 +1,273 @@
+"""CONSOLIDATE and MERGE: counts, replay, backups, what a crash or a damaged file leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from data_helpers import LONG, files_of, numbered, quiet, task, write_tasks
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from azr.config.data import Reexecute
+from azr.config.sandbox import SandboxConfig
+from azr.data import check_evaluation_files, consolidate, load_pool, merge, prepare_probes, read_manifest
+from azr.data.behaviour import BehaviourStore
+from azr.data.build import build_pool, cap_pool
+from azr.data.reexecute import VerdictStore
+from azr.data.sources import Kind, Source
+from azr.errors import DataError
+from azr.files import read_json, read_jsonl
+from azr.rundir import RunDir
+from azr.tasks import TaskType
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "run")
+
+
+def test_a_cycle_grows_the_pool_and_says_by_how_much(run: RunDir) -> None:
+    report = consolidate(run, 1, quiet())
+    assert report.by_type == {"abduction": 1, "deduction": 1, "induction": 1}
+    shard = [numbered(index, source="selfplay", cycle=1, step=index, attempt=1) for index in range(5)]
+    again = numbered(3, source="selfplay", cycle=1, step=3, attempt=2)  # a later attempt found it again
+    write_tasks(run.shard(1), [*shard, again], tail='{"snippet": "def f')
+    merged = merge(run, 1, quiet())
+    assert (merged.before, merged.shard, merged.added, merged.after) == (3, 6, 5, 8)
+    assert merged.growth == pytest.approx(8 / 3)
+    assert merged.dropped == {"duplicate_exact": 1}
+    assert merged.refused_rows == {"unreadable": 1}
+    assert {item.lineage.attempt for item in load_pool(run) if item.lineage.source == "selfplay"} == {1, 2}
+    assert [record["task_id"] for record in read_jsonl(run.pool_tasks)] == [item.task_id for item in load_pool(run)]
+
+
+def test_every_row_is_kept_or_rejected_with_a_reason(run: RunDir, tmp_path: Path) -> None:
+    rows = [
+        numbered(1),
+        {"snippet": "def f(x): return x", "inputs": ["1"], "outputs": ["1", "2"]},
+        {"snippet": "def f(x): return x", "input": 5, "output": "5"},
+        {"snippet": "def g(x): return x", "input": "5", "output": "5"},
+        {"snippet": "def f(x):\n return (", "input": "5", "output": "5", "task_type": "deduction"},
+        {"snippet": "def f(x): return x" + "#" * 9000, "input": "5", "output": "5"},
+        {"snippet": "def f(x): return object()", "input": "5", "output": "<object object at 0x7f>"},
+        {"snippet": "def f(x): return x", "input": "5", "output": "5", "lineage": {"accuracy": "high"}},
+        {"snippet": "def f(x): return x", "input": "5", "output": "5", "lineage": {"unknown": 1}},
+    ]
+    mine = write_tasks(tmp_path / "mine.jsonl", rows, tail="[1, 2]\n")
+    report = consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
+    assert report.tasks == 1
+    assert report.refused_rows == {"not_python": 1, "schema": 5, "too_large": 1, "unreadable": 1}
+    assert report.dropped == {"not_python": 1}
+    rejected = list(read_jsonl(run.pool / "rejected.jsonl"))
+    assert sorted(item["line"] for item in rejected if "line" in item) == [2, 3, 4, 6, 7, 8, 9, 10]
+    assert all(item["reason"] and item["detail"] for item in rejected)
+
+
+def test_published_seed_rows_become_two_tasks_and_keep_their_lineage(run: RunDir, tmp_path: Path) -> None:
+    mine = write_tasks(tmp_path / "mine.jsonl", [{"snippet": "def f(x):\n    return [x]", "input": "1", "output": "[1,]", "imports": []}])
+    consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
+    pool = load_pool(run)
+    assert {item.task_type for item in pool} == {TaskType.ABDUCTION, TaskType.DEDUCTION}
+    assert {(item.output, item.lineage.source) for item in pool} == {("[1]", "user")}
+
+
+def test_same_inputs_give_the_same_bytes(run: RunDir, tmp_path: Path) -> None:
+    mine = write_tasks(tmp_path / "mine.jsonl", [numbered(index) for index in range(20)] + [numbered(3)])
+    config = quiet(extra_files=[str(mine)])
+    first = consolidate(run, 1, config)
+    files = files_of(run)
+    assert consolidate(run, 1, config).manifest_hash == first.manifest_hash
+    assert files_of(run) == files
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_the_pool_depends_on_the_set_of_tasks_only(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    numbers = data.draw(st.lists(st.integers(0, 8), min_size=1, max_size=12))
+    variants = [
+        lambda number: numbered(number, accuracy=0.5, cycle=1, step=number),
+        lambda number: numbered(number),
+        lambda number: task(f"def f(value):\n    # times\n    return value * {number} + {number % 7}", str(number), "0"),
+        lambda number: task(LONG.replace("% 3", f"% {number + 3}"), f"[1, {number}], 2", "0", cycle=2),
+    ]
+    tasks = [variants[data.draw(st.integers(0, 3))](number) for number in numbers]
+    folder = tmp_path_factory.mktemp("property")
+    config = quiet()
+
+    def build(order: list, name: str) -> list[str]:
+        source = Source(Kind.USER, name, write_tasks(folder / f"{name}.jsonl", order))
+        stores = {"verdicts": VerdictStore(folder / "v"), "behaviour": BehaviourStore(folder / "b")}
+        result = build_pool([source], config, SandboxConfig(), evaluation=[], **stores)
+        assert len(result.kept) + len(result.dropped) == len(order)
+        return [json.dumps(item.to_json()) for item in result.kept]
+
+    kept = build(tasks, "one")
+    assert build(data.draw(st.permutations(tasks)), "two") == kept
+    doubled = [json.loads(line) for line in kept]
+    assert build([*tasks, *doubled], "three") == kept, "consolidating a pool into itself changes nothing"
+
+
+def test_the_next_cycle_starts_from_what_was_merged_even_if_the_pool_is_lost(run: RunDir, tmp_path: Path) -> None:
+    mine = write_tasks(tmp_path / "mine.jsonl", [numbered(index) for index in range(4)])
+    config = quiet(extra_files=[str(mine)])
+    consolidate(run, 1, config)
+    write_tasks(run.shard(1), [numbered(index, source="selfplay", cycle=1, step=1) for index in range(10, 14)])
+    merge(run, 1, config)
+    expected = run.pool_tasks.read_bytes()
+    run.pool_tasks.write_bytes(b"garbage")
+    mine.unlink()  # the user's disk is gone; its tasks are in the run
+    report = consolidate(run, 2, config)
+    assert report.missing
+    assert run.pool_tasks.read_bytes() == expected == run.cycle_tasks(2).read_bytes()
+
+
+def test_missing_files_stop_the_first_cycle(run: RunDir) -> None:
+    with pytest.raises(DataError, match=r"data\.extra_files: .*nowhere\.jsonl does not exist"):
+        consolidate(run, 1, quiet(extra_files=["nowhere.jsonl"]))
+    with pytest.raises(DataError, match="cycle 1 must be consolidated"):
+        merge(run, 1, quiet())
+
+
+def test_no_task_left_is_an_error_that_says_why(run: RunDir, tmp_path: Path) -> None:
+    mine = write_tasks(tmp_path / "mine.jsonl", [{"snippet": "def f(x): return x", "input": "1"}])
+    with pytest.raises(DataError, match="1 schema"):
+        consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
+    assert len(list(read_jsonl(run.pool / "rejected.jsonl"))) == 1
+
+
+def test_a_pool_that_does_not_match_its_manifest_is_not_loaded(run: RunDir) -> None:
+    consolidate(run, 1, quiet())
+    run.pool_tasks.write_bytes(run.pool_tasks.read_bytes()[:-10])
+    with pytest.raises(DataError, match="does not match its manifest"):
+        load_pool(run)
+    manifest = read_json(run.pool_manifest)
+    run.pool_manifest.write_text(json.dumps(manifest | {"tasks": 99}))
+    with pytest.raises(DataError, match="changed by hand or damaged"):
+        read_manifest(run)
+
+
+def test_backups_are_kept_by_policy(run: RunDir) -> None:
+    config = quiet(backups_kept=2)
+    for cycle in range(1, 6):
+        consolidate(run, cycle, config)
+        write_tasks(run.shard(cycle), [numbered(cycle, source="selfplay", cycle=cycle, step=cycle)])
+        merge(run, cycle, config)
+    backups = sorted((run.pool / "backups").iterdir())
+    assert len(backups) == 2
+    assert all((folder / "tasks.jsonl").is_file() and (folder / "manifest.json").is_file() for folder in backups)
+    assert [len(list(read_jsonl(folder / "tasks.jsonl"))) for folder in backups] == [6, 7]
+
+
+def test_caps_keep_the_useful_ones_of_each_type() -> None:
+    seeds = [numbered(index) for index in range(5)]
+    mastered = [numbered(index, source="selfplay", cycle=2, accuracy=1.0) for index in range(10, 20)]
+    useful = [numbered(index, source="selfplay", cycle=1, accuracy=0.5) for index in range(30, 40)]
+    kept, dropped = cap_pool([*mastered, *useful, *seeds], 12)
+    assert {item.task_id for item in kept} >= {item.task_id for item in seeds}
+    assert all(item.lineage.accuracy != 1.0 for item in kept)
+    assert len(kept) == 12 and len(dropped) == 13
+
+
+def test_probes_are_frozen_and_their_tasks_stay_out(run: RunDir, tmp_path: Path) -> None:
+    probe = task(LONG, "[3, 4], 1", "(0, 1)")
+    probes = write_tasks(tmp_path / "probes.jsonl", [probe])
+    renamed = LONG.replace("total", "amount").replace("seen", "table")
+    mine = write_tasks(tmp_path / "mine.jsonl", [numbered(1), task(renamed, "[9], 9", "(0, 0)"), probe])
+    config = quiet(seeds="none", extra_files=[str(mine)], probe_files=[str(probes)])
+    report = consolidate(run, 1, config)
+    assert report.dropped == {"leaked_evaluation": 2}
+    copy = run.probes / "probes.jsonl"
+    assert copy.read_bytes() == probes.read_bytes()
+    assert copy.stat().st_mode & 0o222 == 0
+    probes.unlink()  # a run that goes on has its own copy
+    assert consolidate(run, 1, config).manifest_hash == report.manifest_hash
+    copy.chmod(0o644)
+    copy.write_text(copy.read_text() + "\n")
+    with pytest.raises(DataError, match=r"probes\.jsonl was changed"):
+        merge(run, 1, config)
+
+
+def test_evaluation_files_are_checked_around_each_cycle(run: RunDir, tmp_path: Path) -> None:
+    items = write_tasks(tmp_path / "heldout.jsonl", [{"question": "?", "solution": {"text": f"```python\n{LONG}```"}}])
+    config = quiet(evaluation_files=[str(items)])
+    prepare_probes(run, config)
+    check_evaluation_files(run, config)
+    items.write_text(items.read_text() + "{}\n")
+    with pytest.raises(DataError, match=r"heldout\.jsonl was changed .* nothing may write into evaluation files"):
+        consolidate(run, 1, config)
+
+
+def test_other_runs_join_under_their_name(run: RunDir, tmp_path: Path) -> None:
+    other = RunDir(tmp_path / "friday")
+    write_tasks(other.shard(1), [numbered(index, source="selfplay", cycle=1, step=7) for index in range(3)])
+    consolidate(run, 1, quiet(other_runs=[str(other.root)]))
+    assert {item.lineage.source for item in load_pool(run)} == {"seed", "friday"}
+    with pytest.raises(DataError, match="this very run"):
+        consolidate(run, 1, quiet(other_runs=[str(run.root)]))
+
+
+def test_reexecution_finds_wrong_flaky_and_failing_tasks(run: RunDir, tmp_path: Path) -> None:
+    rows = [
+        task("def f(x):\n    return x + 1", "1", "2"),
+        task("def f(x):\n    return x + 2", "1", "4"),
+        task("def f(x):\n    return list({'a', 'b', 'c', str(x)})", "1", "['a']"),
+        task("def f(x):\n    return x / 0", "1", "0"),
+    ]
+    mine = write_tasks(tmp_path / "mine.jsonl", rows)
+    config = quiet(extra_files=[str(mine)], reexecute=Reexecute.ONCE)
+    report = consolidate(run, 1, config)
+    assert report.dropped == {"execution_failed": 1, "nondeterministic": 1, "output_mismatch": 1}
+    verdicts = run.pool / "verdicts.jsonl"
+    known = verdicts.read_bytes()
+    assert consolidate(run, 1, config).manifest_hash == report.manifest_hash
+    assert verdicts.read_bytes() == known, "remembered, not executed again"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from data_helpers import quiet
+from azr.data import consolidate, merge
+from azr.rundir import RunDir
+run, config = RunDir(Path({run!r})), quiet(extra_files=[{mine!r}])
+print("ready", flush=True)
+consolidate(run, 1, config)
+merge(run, 1, config)
+"""
+
+
+def test_killed_at_any_time_and_started_again_gives_the_same_files(tmp_path: Path) -> None:
+    mine = write_tasks(tmp_path / "mine.jsonl", [numbered(index) for index in range(150)])
+    shard = [numbered(index, source="selfplay", cycle=1, step=1) for index in range(100, 250)]
+
+    def prepare(name: str) -> RunDir:
+        run = RunDir(tmp_path / name)
+        write_tasks(run.shard(1), shard, tail='{"torn')
+        return run
+
+    whole = prepare("whole")
+    config = quiet(extra_files=[str(mine)])
+    consolidate(whole, 1, config)
+    merge(whole, 1, config)
+    expected = files_of(whole)
+    tests = str(Path(__file__).parent)
+    for index, delay_s in enumerate((0.0, 0.05, 0.12, 0.2, 0.3, 0.45)):
+        run = prepare(f"killed{index}")
+        script = KILLED.format(tests=tests, run=str(run.root), mine=str(mine))
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(delay_s)
+            os.kill(process.pid, signal.SIGKILL)
+        consolidate(run, 1, config)
+        merge(run, 1, config)
+        leftovers = {name for name in files_of(run) if name.endswith(".tmp")}
+        assert {name: content for name, content in files_of(run).items() if name not in leftovers} == expected
