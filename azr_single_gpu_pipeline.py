@@ -27,8 +27,11 @@ def main(arguments: list[str]) -> int:
             print(to_yaml(loaded.config), end="")
             return 0
         print(loaded.recipe_reason)
+        from azr.budget import require_fit
         from azr.campaign.driver import run_campaign
+        from azr.hardware import detect
 
+        require_fit(loaded.config, detect(), Path(loaded.config.runs_dir))
         return run_campaign(loaded.config, Path(loaded.config.runs_dir) / loaded.config.name)
     except AzrError as error:
         print(f"error: {error}", file=sys.stderr)
