@@ -108,12 +108,11 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
     values = [record.values[rules.probe_metric] for record in evaluated]
     if not evaluated or evaluated[-1] is not records[-1]:  # nothing new since the last time
         return Judgement(Advice.CONTINUE, "undecided", "No probe evaluation at this step.")
-    lost = fall(values, rules.regression_delta) if rules.regression_delta else None
+    limit = _regression_limit(records[-1], rules)
+    lost = fall(values, limit) if rules.regression_delta else None
     if lost is not None:
         onset = evaluated[lost.onset].step
-        sentence = (
-            f"{rules.probe_metric} fell from {lost.best:.3f} to {lost.now:.3f} (limit {rules.regression_delta}), from step {onset} on."
-        )
+        sentence = f"{rules.probe_metric} fell from {lost.best:.3f} to {lost.now:.3f} (limit {limit:.3f}), from step {onset} on."
         return Judgement(Advice.ROLLBACK, "regressing", sentence, onset)
     found = plateau(steps, values, plateau_rule(rules))
     if found is None:
@@ -164,13 +163,21 @@ def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgeme
 
 
 def _entropy(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    """On a logarithmic scale: entropy falls by orders of magnitude, and an average of 0.4 and 0.0001 says nothing."""
+    if not rules.entropy_floor:
+        return None
+
+    def log_entropy(record: MetricsRecord) -> float | None:
+        entropy = record.values.get("train/entropy")
+        return None if entropy is None or not math.isfinite(entropy) else math.log(max(entropy, 1e-9))
+
     return _collapse(
         records,
         rules,
-        of=lambda record: record.values.get("train/entropy"),
-        bad=lambda level, best: level < rules.entropy_floor,
+        of=log_entropy,
+        bad=lambda level, best: level < math.log(rules.entropy_floor),
         verdict="collapsing",
-        describe=lambda level, best: f"Token entropy {level:.4f} is below the floor {rules.entropy_floor}",
+        describe=lambda level, best: f"Token entropy {math.exp(level):.2g} is below the floor {rules.entropy_floor}",
     )
 
 

@@ -44,7 +44,7 @@ class MonitorConfig:
     nonfinite_window: int = 10
     """Steps in which ``nonfinite_limit`` is counted."""
     entropy_floor: float = 0.005
-    """Token entropy (nats) below which sampling has collapsed: all samples of a task become the same."""
+    """Token entropy (nats) below which sampling has collapsed: all samples of a task become the same; 0 = not watched."""
     max_cut_share: float = 0.5
     """Share of responses cut at their token limit from which, if it also rose by ``collapse_rise``, the model has collapsed."""
     max_format_errors: float = 0.6

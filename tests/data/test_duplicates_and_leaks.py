@@ -1,0 +1,149 @@
+"""Which copies are found, which of them stays, and what counts as a leak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from data_helpers import LONG, numbered, quiet, task, write_tasks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rapidfuzz.distance import Indel
+
+from azr.config.sandbox import SandboxConfig
+from azr.data.behaviour import BehaviourStore, bank, describe, drop_behavioural, sandbox_outputs, signature
+from azr.data.contamination import EvaluationItem, LeakIndex, evaluation_items
+from azr.data.duplicates import drop_duplicates
+from azr.data.fingerprints import fingerprint_all, gram_hashes, make_fingerprint, tokens_of
+from azr.sandbox.values import parse_arguments
+from azr.tasks import Task, TaskType
+
+RENAMED = LONG.replace("total", "amount").replace("seen", "table").replace("    amount = n\n", "    # start\n    amount = n\n")
+EDITED = LONG.replace("item * index", "item + index")
+OTHER = """def f(items, n):
+    stack = []
+    for item in reversed(items):
+        while stack and stack[-1] < item:
+            stack.pop()
+        stack.append(item - n)
+    text = "".join(str(value) for value in stack)
+    return text.replace("1", "one").split("0")
+"""
+
+
+def split(tasks: list[Task], **changes: object) -> tuple[list[Task], list[tuple[str, str]]]:
+    prints = fingerprint_all(item.program for item in tasks)
+    kept, dropped = drop_duplicates(tasks, prints, quiet(**changes))
+    return kept, [(item.reason.value, item.copy_of) for item in dropped]
+
+
+@pytest.mark.parametrize(
+    ("code", "argument", "reason"),
+    [
+        (LONG + "\n", "[1,2],  3", "duplicate_exact"),
+        (RENAMED, "[1, 2], 3", "duplicate_renamed"),
+        (EDITED, "[4], 4", "duplicate_near"),
+    ],
+)
+def test_copies_are_found_and_named(code: str, argument: str, reason: str) -> None:
+    first, copy = task(LONG, "[1, 2], 3", accuracy=0.5), task(code, argument)
+    kept, dropped = split([copy, first, task(OTHER, "[1, 2], 3")])
+    assert first in kept and len(kept) == 2
+    assert dropped == [(reason, first.task_id)]
+
+
+def test_the_better_copy_stays() -> None:
+    mastered = task(LONG, "[1], 1", accuracy=1.0, cycle=3, step=9)
+    middle = task(RENAMED, "[1], 1", accuracy=0.5, cycle=1, step=1)
+    newer = task(EDITED, "[1], 1", accuracy=0.25, cycle=2, step=5)
+    kept, dropped = split([mastered, middle, newer])
+    assert kept == [newer]
+    assert {copy_of for _, copy_of in dropped} == {newer.task_id}
+
+
+def test_short_programs_are_not_called_near_copies() -> None:
+    kept, dropped = split([numbered(index) for index in range(10)])
+    assert len(kept) == 10 and not dropped
+
+
+def test_caps_per_program_and_per_shape() -> None:
+    inputs = [task(LONG, f"[{index}], 1") for index in range(5)]
+    assert [reason for reason, _ in split(inputs, max_inputs_per_program=3)[1]] == ["program_cap"] * 2
+    constants = [task(f"def f(x):\n    return x * {index}", "1") for index in range(5)]
+    assert [reason for reason, _ in split(constants, max_per_shape=4)[1]] == ["shape_cap"]
+    assert not split(inputs + constants, max_inputs_per_program=0, max_per_shape=0)[1]
+
+
+def test_other_task_types_are_no_copies() -> None:
+    both = [task(LONG, "[1], 1"), replace(task(LONG, "[1], 1"), task_type=TaskType.ABDUCTION)]
+    assert len(split(both)[0]) == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_has_a_fingerprint(source: str) -> None:
+    prints = make_fingerprint(source)
+    assert prints.signature.shape == (128,)
+    assert make_fingerprint(source).canonical == prints.canonical
+
+
+def test_tokens_hide_own_names_and_keep_everything_else() -> None:
+    left, shape = tokens_of('v1 = v2 + 10\nv1.append("it\'s")')
+    right, same_shape = tokens_of("v7 = v7 + 11\nv1.append('x')")
+    assert len(left) == len(right) == 12
+    assert Indel.distance(left, right) == 4 and shape.replace("v1", "v7").count("0") == same_shape.count("0")
+    assert len(gram_hashes(left)) == 8 and len(gram_hashes(left[:3])) == 1 and len(gram_hashes("")) == 0
+
+
+@pytest.mark.parametrize("code", [LONG, RENAMED, EDITED, LONG.replace("def f", "def helper") + "\n\n" + OTHER])
+def test_leaks_are_found_verbatim_renamed_edited_and_embedded(code: str) -> None:
+    index = LeakIndex([EvaluationItem("eval.jsonl:7", LONG)], 0.6)
+    assert index.leaks([make_fingerprint(code), make_fingerprint(OTHER)]) == ["eval.jsonl:7", ""]
+
+
+def test_programs_are_found_whatever_the_columns_are_called(tmp_path: Path) -> None:
+    rows = [
+        {"question": "Sort it.", "answer": f"Like this:\n```python\n{OTHER}```\n"},
+        {"prompt": "def f(items, n):\n    '''Doc.'''\n", "canonical_solution": "    return sorted(items)[:n]\n", "test": "assert True"},
+        {"nested": {"list": [LONG, "no program"]}},
+    ]
+    items = evaluation_items([write_tasks(tmp_path / "mixed.jsonl", rows)])
+    assert [item.name for item in items] == ["mixed.jsonl:1", "mixed.jsonl:2", "mixed.jsonl:3"]
+    assert items[1].source.endswith("sorted(items)[:n]\n")
+
+
+def test_signatures_and_banks() -> None:
+    found = signature(task(argument="[1, 2], 'a', {'k': (1, 2.5)}"))
+    assert found is not None and found[0] == "list[int], str, dict[str, tuple[int, float]]"
+    assert describe([]) == "list[any]" and describe([1, "a"]) == "list[any]"
+    assert signature(task(argument="x=1")) is None and signature(task(argument="open('x')")) is None
+    inputs = bank(*found)
+    assert inputs == bank(*found) and len(set(inputs)) > 10
+    for text in inputs:
+        positional, _ = parse_arguments(text)
+        assert [type(value).__name__ for value in positional] == ["list", "str", "dict"]
+
+
+def test_same_behaviour_in_other_code_is_found_and_remembered(tmp_path: Path) -> None:
+    loop = task(
+        "def f(s, n):\n    out = ''\n    for ch in s:\n        out = ch + out\n    return out * (n % 3) + s", "'abc', 2", "'cbacbaabc'"
+    )
+    slices = task("def f(s, n):\n    return s[::-1] * (n % 3) + s", "'abcd', 1", "'dcbaabcd'", accuracy=0.5)
+    markup = task("def f(s, n):\n    return (s[::-1] * (n % 3) + s).replace('<b>', '')", "'<b>', 0", "''", accuracy=0.4)
+    predicate = [task(f"def f(s):\n    return {text}", "'a'", "False") for text in ("len(s) > 90", "s.count('q') > 9")]
+    tasks = [loop, slices, markup, *predicate]
+    prints = fingerprint_all(item.program for item in tasks)
+    outputs = sandbox_outputs(SandboxConfig())
+    kept, dropped = drop_behavioural(tasks, prints, BehaviourStore(tmp_path / "b.jsonl"), outputs)
+    assert [(item.task, item.copy_of) for item in dropped] == [(loop, slices.task_id)]
+    assert markup in kept, "it differs on its own input, which no random text holds"
+    assert all(item in kept for item in predicate), "predicates agree by chance"
+
+    def never(pairs: object) -> object:
+        raise AssertionError(f"executed again: {pairs}")
+
+    again, _ = drop_behavioural(tasks, prints, BehaviourStore(tmp_path / "b.jsonl"), never)  # type: ignore[arg-type]
+    assert again == kept
+    settled, _ = drop_behavioural(tasks, prints, BehaviourStore(tmp_path / "new"), never, settled={item.task_id for item in tasks})  # type: ignore[arg-type]
+    assert len(settled) == len(tasks)
