@@ -59,6 +59,7 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
         overrides.append(f"model.path={Path(options.model).resolve()}")
     if not options.real:
         overrides += [f"rollout.fixed_prompt_tokens={options.prompt}", f"rollout.fixed_response_tokens={options.response}"]
+        overrides += ["selfplay.frame=compact", "selfplay.references=1"]  # short: a random model's tokenizer knows bytes only
     config = load(overrides).config
     batch = max(1, round(config.selfplay.batch_size * options.fraction))
     mini = min(config.train.mini_batch_sequences, 6 * batch)

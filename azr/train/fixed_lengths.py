@@ -1,8 +1,8 @@
 """Rows of fixed lengths, for benchmarks: what is generated and trained is known beforehand, whatever the model can do.
 
 A row keeps its place in the step (a propose row is followed by its difficulty samples, which share one prompt), but its
-prompt is cut or repeated to the wanted length, responses end at theirs and nowhere else, nothing is executed, and rewards are
-drawn from the row's name. Lengths vary evenly by half around their mean, by row, so that packing has work to do.
+prompt is tokens of that length drawn from its own, responses end at theirs and nowhere else, nothing is executed, and
+rewards are drawn from the row's name. Lengths vary evenly by half around their mean, by row, so that packing has work to do.
 """
 
 from __future__ import annotations
@@ -25,12 +25,6 @@ def length_around(mean: int, draw: random.Random) -> int:
     return max(1, draw.randint(mean - mean // 2, mean + mean // 2))
 
 
-def fitted(token_ids: list[int], length: int) -> list[int]:
-    """The first ``length`` tokens, repeated where there are fewer."""
-    times = -(-length // max(1, len(token_ids)))
-    return (list(token_ids) * times)[:length]
-
-
 async def play_fixed_lengths(
     row: PromptRow, config: Config, prompt_ids: list[int], sampling_params: dict[str, Any], generate_one: GenerateOne
 ) -> ProposeOutcome | SolveOutcome:
@@ -43,8 +37,8 @@ async def play_fixed_lengths(
         return list(await asyncio.gather(*(generate_one(prompt, params) for params in each)))
 
     def prompt() -> list[int]:
-        shift = draw.randrange(max(1, len(prompt_ids)))  # prompts differ early, as tasks do
-        return fitted(prompt_ids[shift:] + prompt_ids[:shift], length_around(config.rollout.fixed_prompt_tokens, draw))
+        """Tokens of the row's own prompt in random order: no two rows share a beginning, so the prefix cache helps only samples."""
+        return draw.choices(prompt_ids, k=length_around(config.rollout.fixed_prompt_tokens, draw))
 
     [completion] = await respond(prompt(), 1)
     reward = draw.choice((-1.0, 0.0, 1.0))

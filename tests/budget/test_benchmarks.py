@@ -103,7 +103,7 @@ def test_regressions_are_ratios_on_the_same_machine():
 
 @pytest.mark.parametrize("role", [Role.PROPOSE, Role.SOLVE])
 def test_rows_of_fixed_lengths(role):
-    from azr.train.fixed_lengths import fitted, length_around, play_fixed_lengths
+    from azr.train.fixed_lengths import length_around, play_fixed_lengths
 
     config = replace(Config(), rollout=replace(Config().rollout, fixed_prompt_tokens=60, fixed_response_tokens=30))
     row = PromptRow(stream=Stream(role, TaskType.DEDUCTION), prompt=Prompt((("user", "x"),), raw=True), row_id="r7")
@@ -125,7 +125,6 @@ def test_rows_of_fixed_lengths(role):
     asked.clear()
     asyncio.run(play_fixed_lengths(row, config, list(range(25)), {"temperature": 1.0}, generate))
     assert asked == asked_first  # the same work every time
-    assert fitted([1, 2, 3], 7) == [1, 2, 3, 1, 2, 3, 1]
     draw = random.Random(0)
     mean = sum(length_around(300, draw) for _ in range(4000)) / 4000
     assert mean == pytest.approx(300, rel=0.02)
