@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import shutil
@@ -20,6 +21,8 @@ from azr.errors import SandboxError
 from azr.sandbox import frames
 from azr.sandbox.program import Program
 from azr.sandbox.zygote import RESULT_HEADER, pack_program
+
+_log = logging.getLogger(__name__)
 
 START_LIMIT_S = 60.0
 
@@ -158,7 +161,12 @@ class Worker:
             if not data:
                 return reports or None
             self.incoming += data
-            reports += [read_report(body) for body in frames.take_frames(self.incoming)]
+            for body in frames.take_frames(self.incoming):
+                fields = frames.unpack(body)
+                if len(fields) == 1:
+                    _log.error("a sandbox process failed:\n%s", fields[0].decode(errors="replace"))
+                    return None
+                reports.append(read_report(fields))
 
     def kill(self) -> None:
         """Ends the zygote and with it (by the kernel's parent-death signal) every program it runs."""
@@ -176,11 +184,10 @@ def stopped(said: str) -> bool:
     return bool(said) and said != "done" and not said.startswith("not tried")
 
 
-def read_report(body: bytes) -> Report:
+def read_report(fields: list[bytes]) -> Report:
     """Raises:
     FrameError: the zygote sent nonsense.
     """
-    fields = frames.unpack(body)
     if len(fields) != 4 or len(fields[0]) != RESULT_HEADER.size:
         raise frames.FrameError("not a report")
     header, ids, flags, data = fields

@@ -17,15 +17,18 @@ import signal
 import struct
 import sys
 import time
+import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any, NoReturn
 
 from azr.sandbox import confine, fingerprint, frames, policy, program, screen
 from azr.sandbox.program import Program
 
-JOB_HEADER = struct.Struct("<QBBBBBdd III")
+JOB_HEADER = struct.Struct("<QBBBBBBddIII")
 RESULT_HEADER = struct.Struct("<BBIddQ")
 
 ENDED, CPU_LIMIT, WALL_LIMIT, FLOOD = range(4)
@@ -56,6 +59,17 @@ WARM_UP = (
 )
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A program about to run, with what the zygote found out about it."""
+
+    program: Program
+    flags: int
+    """The screen's bits; 0 when it was not asked."""
+    code: CodeType | None
+    """Compiled here, where no page has to be copied for it; None: its own process compiles it, and meets the error."""
+
+
 @dataclass
 class Child:
     """A running program (or batch of harmless ones) and what it sent so far."""
@@ -63,7 +77,7 @@ class Child:
     pid: int
     pipe: int
     programs: list[Program]
-    flags: list[int]
+    flags: bytes
     clock: int
     started_s: float
     deadline_s: float
@@ -83,12 +97,14 @@ class Zygote:
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
         self.slots: int = options["slots"]
+        self.uid = 0
+        """User that programs run as, as seen outside the namespaces."""
         self.modules, self.evaluate_modules = policy.load_modules()
         program.guard_imports(self.modules)
         self.clock_slots = policy.stop_clock()
         self.fingerprint: fingerprint.Fingerprint | None = None
         self.filters: tuple[confine.Filter, confine.Filter] | None = None
-        self.pending: deque[tuple[list[Program], list[int]]] = deque()
+        self.pending: deque[list[Ready]] = deque()
         self.children: dict[int, Child] = {}
         self.poll = select.poll()
         self.outgoing = bytearray()
@@ -107,6 +123,7 @@ class Zygote:
         dropped = confine.drop_root(options["root_uid"])
         if dropped:
             layers.append("dropped_root")
+        self.uid = os.getuid()
         os.chdir("/")
         if confine.new_namespaces():
             layers.append("namespaces")
@@ -148,9 +165,9 @@ class Zygote:
 
     def warm_up(self) -> None:
         for code, arguments in WARM_UP:
-            warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, 2.0, 6.0, 1024, 256, 65536)
+            warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, True, 2.0, 6.0, 1024, 256, 65536)
             screen.examine(code)
-            program.execute(warm, 0, len)
+            program.execute(warm, 0, len, compile_here(warm))
 
     # ---------------------------------------------------------------------------------------------- serving
 
@@ -167,7 +184,7 @@ class Zygote:
             self._handle_events()
             self._handle_deadlines()
             while self.pending and len(self.children) < self.slots:
-                self._start(*self.pending.popleft())
+                self._start(self.pending.popleft())
             if self.outgoing:
                 self._write()
 
@@ -208,34 +225,32 @@ class Zygote:
 
     def _accept(self, programs: list[Program]) -> None:
         """Splits a group: what the screen finds harmless shares a process, everything else gets its own."""
-        together: list[Program] = []
-        flags: list[int] = []
+        together: list[Ready] = []
         for item in programs:
-            found = 0
-            if item.screen:
-                found = screen.examine(item.code)
-            if item.may_batch and self.fingerprint and (not item.screen or found & screen.HARMLESS):
-                together.append(item)
-                flags.append(found | screen.HARMLESS)
+            flags = screen.examine(item.code) if item.screen else 0
+            if item.may_batch and self.fingerprint and (not item.screen or flags & screen.HARMLESS):
+                together.append(Ready(item, flags | screen.HARMLESS, compile_here(item)))
             else:
-                self.pending.append(([item], [found]))
+                self.pending.append([Ready(item, flags, compile_here(item))])
         if together:
-            self.pending.append((together, flags))
+            self.pending.append(together)
 
-    def _start(self, programs: list[Program], flags: list[int]) -> None:
+    def _start(self, group: list[Ready]) -> None:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._be_child(programs, writing)
+            self._be_child(group, writing)
         os.close(writing)
         os.set_blocking(reading, False)
         now = time.monotonic()
-        child = Child(pid, reading, programs, flags, (~pid) << 3 | 2, now, now + QUIET_S)
+        child = Child(
+            pid, reading, [item.program for item in group], bytes([item.flags for item in group]), (~pid) << 3 | 2, now, now + QUIET_S
+        )
         child.call_started_s = child.look_s = now
         self.children[reading] = child
         self.poll.register(reading, 0)
 
-    def _be_child(self, programs: list[Program], pipe: int) -> NoReturn:
+    def _be_child(self, group: list[Ready], pipe: int) -> NoReturn:
         """In the child: last confinement, then the programs, then the end. Never returns."""
         code = 1
         try:
@@ -243,8 +258,9 @@ class Zygote:
                 others.clear()
             os.closerange(3, pipe)
             os.closerange(pipe + 1, 128)
-            cpu_s = sum(item.cpu_s * item.repeats * max(1, len(item.inputs)) for item in programs)
-            confine.limit_program(cpu_s, max(item.memory_mib for item in programs))
+            programs = [item.program for item in group]
+            cpu_s = sum([item.cpu_s * item.repeats * max(1, len(item.inputs)) for item in programs])
+            confine.limit_program(cpu_s, max([item.memory_mib for item in programs]))
             evaluate = programs[0].evaluate
             if "namespaces" not in self.options["layers"]:
                 confine.die_with_parent()
@@ -254,19 +270,19 @@ class Zygote:
             if self.filters is not None and not self.filters[evaluate].install():
                 os._exit(1)
             send = writer(pipe)
-            if len(programs) == 1:
-                program.execute(programs[0], 0, send)
+            if len(group) == 1:
+                program.execute(programs[0], 0, send, group[0].code)
             else:
-                self._run_together(programs, send)
+                self._run_together(group, send)
             code = 0
         finally:
             os._exit(code)
 
-    def _run_together(self, programs: list[Program], send: Callable[[bytes], object]) -> None:
+    def _run_together(self, group: list[Ready], send: Callable[[bytes], object]) -> None:
         """Ends at the first program that changed the process: it and those after it are then run again."""
-        for index, item in enumerate(programs):
+        for index, item in enumerate(group):
             said: list[bytes] = []
-            program.execute(item, index, said.append)
+            program.execute(item.program, index, said.append, item.code)
             if self.fingerprint is None or self.fingerprint.changed():
                 return
             send(b"".join(said))
@@ -347,7 +363,7 @@ class Zygote:
         cpu_s = usage.ru_utime + usage.ru_stime
         header = RESULT_HEADER.pack(verdict, number, len(child.programs), cpu_s, time.monotonic() - child.started_s, usage.ru_maxrss)
         ids = b"".join(item.job_id.to_bytes(8, "little") for item in child.programs)
-        self.outgoing += frames.pack(header, ids, bytes(child.flags), bytes(child.data))
+        self.outgoing += frames.pack(header, ids, child.flags, bytes(child.data))
 
     def _drain(self, child: Child) -> None:
         if len(child.data) < 1 << 24:
@@ -414,6 +430,16 @@ PROBES: dict[str, Callable[[], object]] = {
 }
 
 
+def compile_here(item: Program) -> CodeType | None:
+    """Compiling in every forked process anew would touch a hundred pages there. Short programs only."""
+    if len(item.code) > screen.MAX_CHARS or not item.compile_in_zygote:
+        return None
+    try:
+        return program.compiled(item.code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        return None
+
+
 def writer(pipe: int) -> Callable[[bytes], None]:
     def send(data: bytes) -> None:
         view = memoryview(data)
@@ -428,7 +454,7 @@ def read_program(data: bytes) -> Program:
     FrameError, struct.error: the trainer and the zygote are of different versions.
     """
     header, entry, code, *inputs = frames.unpack(data)
-    job_id, evaluate, repeats, reverse, may_batch, screened, cpu_s, wall_s, memory, output, chars = JOB_HEADER.unpack(header)
+    job_id, evaluate, repeats, reverse, may_batch, screened, compiles, cpu_s, wall_s, memory, output, chars = JOB_HEADER.unpack(header)
     texts = tuple(frames.decode(item) for item in inputs)
     return Program(
         job_id,
@@ -440,6 +466,7 @@ def read_program(data: bytes) -> Program:
         bool(reverse),
         bool(may_batch),
         bool(screened),
+        bool(compiles),
         cpu_s,
         wall_s,
         memory,
@@ -457,6 +484,7 @@ def pack_program(item: Program) -> bytes:
         item.reverse,
         item.may_batch,
         item.screen,
+        item.compile_in_zygote,
         item.cpu_s,
         item.wall_s,
         item.memory_mib,
@@ -476,6 +504,7 @@ def main() -> NoReturn:
         os.dup2(null, descriptor)
     if null > _RESULTS:
         os.close(null)
+    warnings.simplefilter("ignore")
     zygote = Zygote(options)
     program.quiet_streams()
     zygote.warm_up()
@@ -488,10 +517,15 @@ def main() -> NoReturn:
         "probes": zygote.run_probes(),
         "python": sys.version.split()[0],
         "hash": hash("azr"),
-        "uid": os.getuid(),
+        "uid": zygote.uid,
     }
     os.write(_RESULTS, frames.pack(json.dumps(hello).encode()))
     del sys.argv[1:]
     gc.collect()
     gc.freeze()
-    zygote.serve()
+    try:
+        zygote.serve()
+    except Exception:  # noqa: BLE001 - the trainer is told why before the zygote ends
+        os.set_blocking(_RESULTS, True)
+        os.write(_RESULTS, frames.pack(traceback.format_exc()[-4000:].encode()))
+        os._exit(1)
