@@ -108,7 +108,9 @@ def command_trainer(run: RunDir, **commands) -> None:
 class Driver:
     """``run_campaign`` in a forked child, as if started from a shell of its own."""
 
-    def __init__(self, run: RunDir, config: Config, parts: CampaignParts | None = None, *, die_at: int = 0, before=None) -> None:
+    def __init__(
+        self, run: RunDir, config: Config, parts: CampaignParts | None = None, *, die_at: int = 0, renames_only=False, before=None
+    ) -> None:
         sys.stdout.flush()
         self.run = run
         self.pid = os.fork()
@@ -124,7 +126,7 @@ class Driver:
                 if before is not None:
                     before()
                 if die_at:
-                    fake_trainer.die_at_change(die_at)
+                    fake_trainer.die_at_change(die_at, renames_only=renames_only)
                 status = run_campaign(config, run.root, parts or fake_parts())
             except BaseException:  # noqa: BLE001 - a forked child must not fall back into pytest
                 import traceback

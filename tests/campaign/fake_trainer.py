@@ -27,8 +27,12 @@ from azr.trainer_link import DriverWatch, TrainerLink
 CHANGES = ("replace", "fsync", "link", "unlink", "mkdir", "rmdir")
 
 
-def die_at_change(number: int) -> None:
-    """SIGKILL at the n-th change of the file system by this process: odd n before it, even n after it."""
+def die_at_change(number: int, *, renames_only: bool = False) -> None:
+    """SIGKILL at the n-th change of the file system by this process: odd n before it, even n after it.
+
+    Args:
+        renames_only: count renames alone and die after the n-th; each is a state that the next start may find.
+    """
     done = 0
 
     def wrap(name: str) -> None:
@@ -37,7 +41,7 @@ def die_at_change(number: int) -> None:
         def counted(*args, **kwargs):
             nonlocal done
             done += 1
-            if done == number and number % 2:
+            if done == number and number % 2 and not renames_only:
                 os.kill(os.getpid(), signal.SIGKILL)
             try:
                 return real(*args, **kwargs)
@@ -47,7 +51,7 @@ def die_at_change(number: int) -> None:
 
         setattr(os, name, counted)
 
-    for name in CHANGES:
+    for name in ("replace",) if renames_only else CHANGES:
         wrap(name)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -29,8 +30,9 @@ from azr.rundir import RunDir
 
 CYCLES, STEPS = 3, 4
 CONFIG = fast_config(cycles=CYCLES, steps_per_cycle=STEPS, max_restarts=1000, max_restarts_without_progress=100, sample_s=0.5)
-KILL_POINTS = 201
+KILL_POINTS = 160
 RUNS = 6
+SHORT = fast_config(cycles=2, steps_per_cycle=1, sample_s=100)
 
 
 def state_now(run: RunDir) -> str:
@@ -75,16 +77,16 @@ def one_kill(run: RunDir, dice: random.Random) -> str | None:
     return struck if driver.status == -signal.SIGKILL else None
 
 
-def check_everything(run: RunDir) -> None:
+def check_everything(run: RunDir, cycles: int = CYCLES, steps: int = STEPS) -> None:
     state = read_state_file(run.state)
     assert state.state is State.DONE and state.driver is None and not state.attempt_open
-    last = CYCLES * STEPS
+    last = cycles * steps
     assert state.step == last
 
     # Every step counts once, in order, in the cycle it belongs to.
     records = read_metrics(run)
     assert [record.step for record in records] == list(range(1, last + 1))
-    assert [record.cycle for record in records] == [(step - 1) // STEPS + 1 for step in range(1, last + 1)]
+    assert [record.cycle for record in records] == [(step - 1) // steps + 1 for step in range(1, last + 1)]
 
     # The newest checkpoint is whole, and its buffer holds each step's tasks once, from the attempt that counts.
     newest = list_checkpoints(run)[-1]
@@ -95,9 +97,9 @@ def check_everything(run: RunDir) -> None:
 
     # Shards keep what every attempt accepted; all of it is in the pool, nothing twice, nothing from nowhere.
     pool = Counter(record["task_id"] for record in read_jsonl(run.pool_tasks, strict=True))
-    accepted = {task for cycle in range(1, CYCLES + 1) for task in shard_ids(run, cycle)}
+    accepted = {task for cycle in range(1, cycles + 1) for task in shard_ids(run, cycle)}
     assert set(pool) == accepted and set(pool.values()) == {1}
-    for cycle in range(1, CYCLES + 1):
+    for cycle in range(1, cycles + 1):
         for record in read_jsonl(run.shard(cycle)):
             assert record["lineage"]["cycle"] == cycle and record["lineage"]["attempt"] >= 1
 
@@ -128,8 +130,24 @@ def test_kill_minus_nine_at_random_points(tmp_path: Path) -> None:
         repairs = [incident for incident in read_incidents(run) if incident["kind"] == "repair"]
         assert repairs or not kills
         finished += 1
-    assert struck["START"] and min(struck["CONSOLIDATE"], struck["TRAIN"], struck["MERGE"]) >= 5, struck
+    assert struck["START"] and min(struck["CONSOLIDATE"], struck["TRAIN"], struck["MERGE"]) >= 3, struck
     print(f"{sum(struck.values())} kills in {finished} runs: {dict(struck)}")
+
+
+def test_kill_minus_nine_after_every_rename_of_the_driver(tmp_path: Path) -> None:
+    """From the first rename to the last of a short campaign, each in a run of its own: every state that can be on disk."""
+    struck: Counter[str] = Counter()
+    for number in range(1, 1000):
+        run = RunDir(tmp_path / f"run{number}")
+        command_trainer(run, step_s=0)
+        if Driver(run, SHORT, die_at=number, renames_only=True).wait() != -signal.SIGKILL:
+            break
+        struck[state_now(run)] += 1
+        assert Driver(run, SHORT).wait() == 0, (number, (run.root / "driver.log").read_text()[-3000:])
+        check_everything(run, 2, 1)
+        shutil.rmtree(run.root)
+    assert sum(struck.values()) >= 40 and min(struck[name] for name in ("CONSOLIDATE", "TRAIN", "MERGE", "DONE")) >= 2, struck
+    print(f"{sum(struck.values())} kills: {dict(struck)}")
 
 
 @pytest.mark.parametrize("torn", ["state.json", "state.previous.json", "both"])

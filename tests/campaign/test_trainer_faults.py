@@ -184,6 +184,18 @@ def test_orphaned_trainer_saves_and_ends_when_its_driver_is_killed(run: RunDir) 
     assert [record.step for record in read_metrics(run)][saved - 1 : saved + 2] == [saved, saved + 1, saved + 2]
 
 
+def test_a_hung_trainer_whose_driver_was_killed_is_ended_by_the_next_start(run: RunDir) -> None:
+    command_trainer(run, faults=[{"kind": "hang_ignoring_sigterm", "cycle": 1, "attempt": 1, "step": 3}])
+    driver = Driver(run, fast_config(orphan_grace_s=0.2))
+    wait_for(lambda: len(read_metrics(run)) == 2)
+    driver.kill()
+    orphans = processes_with_marker(f"{read_state_file(run.state).run_id}/")
+    assert Driver(run, fast_config(orphan_grace_s=0.2)).wait() == 0
+    assert orphans and not any(process.alive for process in orphans)
+    assert any("had left 1 processes running" in item["cause"] for item in incidents(run, "repair"))
+    assert_all_steps(run)
+
+
 def test_processes_of_others_are_left_alone(run: RunDir) -> None:
     bystander = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
     try:
