@@ -21,14 +21,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+import psutil
+
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.files import read_jsonl
 from azr.sandbox import Sandbox
 from azr.selfplay.advantage import task_relative_advantages
+from azr.selfplay.buffer import TaskBuffer
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, outcome_from_json, play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
+from azr.selfplay.selection import choose_solve_tasks, draw_references
 from azr.tasks import Prompt, Role, Task, TaskType
 
 SEEDS = Path(__file__).resolve().parent.parent / "data" / "seeds"
@@ -164,6 +169,26 @@ def measure(config: SelfPlayConfig, sandbox: Sandbox, buffer_size: int, hangs: i
     return seconds
 
 
+def measure_large_buffer(size: int) -> str:
+    """Memory and draws of one buffer, without the sandbox."""
+    tasks = [task for task in filler(size) if task.task_type is not TaskType.INDUCTION]
+    before = psutil.Process().memory_info().rss
+    buffer = TaskBuffer(size)
+    start = time.perf_counter()
+    for number, task in enumerate(tasks):
+        buffer.add(task, number // 64)
+    added_us = (time.perf_counter() - start) / size * 1e6
+    memory_mib = (psutil.Process().memory_info().rss - before) / 2**20
+    rng = np.random.default_rng(0)
+    start = time.perf_counter()
+    for _ in range(100):
+        choose_solve_tasks(buffer, 64, "max_new", size // 64, rng, lambda task: True)
+        draw_references(buffer, 6, "uniform", rng)
+    drawn_ms = (time.perf_counter() - start) / 100 * 1e3
+    costs = f"adding one {added_us:.0f} us, a stream's draws {drawn_ms:.2f} ms"
+    return f"{len(buffer)} tasks in one buffer: {memory_mib:.0f} MiB beside the tasks, {costs}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64, help="tasks per stream")
@@ -187,6 +212,7 @@ def main() -> None:
     if arguments.hangs:
         added = (hanging["parse and validate proposals"] - plain["parse and validate proposals"]) / arguments.hangs
         print(f"each hanging proposal adds {added:.2f} s")
+    print(measure_large_buffer(100_000))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from selfplay_helpers import Script
 
-from azr.config.sandbox import SandboxConfig
+from azr.config.sandbox import Limits, SandboxConfig
 from azr.sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")
 def sandbox():
-    with Sandbox(SandboxConfig(workers=2)) as pool:
+    with Sandbox(SandboxConfig(workers=2, limits=Limits(cpu_s=0.5, wall_s=3))) as pool:
         yield pool
 
 

@@ -73,6 +73,6 @@ def test_token_weighted_mean_zero_and_unit_variance(batch):
             assert (tokens == 0).all()
         else:
             assert abs(tokens.mean()) < 1e-6
-            assert tokens.std(ddof=1) == pytest.approx(1, abs=1e-5)
+            assert tokens.std(ddof=1) == pytest.approx(1, abs=1e-4)  # epsilon under the root
             order = np.argsort(rewards[mask], kind="stable")
             assert (np.diff(advantages[mask][order]) >= 0).all()
