@@ -200,6 +200,7 @@ def run(entries: list[Entry], config: SandboxConfig | None = None, *, seed: int 
         stack.enter_context(_secret_in_environment(around.secret))
         sandbox = stack.enter_context(Sandbox(config))
         outcome = Outcome(len(entries), len(plan), 0.0, sandbox.python, sandbox.layers)
+        own = below(sandbox)
         jobs = [_job(entry, around) for entry in plan]
         finished = _one_by_one(sandbox, jobs) if one_by_one else sandbox.run_many(jobs)
         for index, result in finished:
@@ -209,7 +210,7 @@ def run(entries: list[Entry], config: SandboxConfig | None = None, *, seed: int 
             if one_by_one:
                 outcome.bad += [f"{entry.name}: {trace}" for trace in around.traces()]
         outcome.bad += around.traces()
-        outcome.bad += [f"a process is left: {line}" for line in leftovers(sandbox)]
+        outcome.bad += [f"a process is left: {process}" for process in below(sandbox) - own]
         restarts = sandbox.stats().restarts
         if restarts:
             outcome.bad.append(f"{restarts} of the sandbox's own processes died")
@@ -245,15 +246,6 @@ def judge(entry: Entry, result: JobResult, secret: str) -> list[str]:
     return complaints
 
 
-def leftovers(sandbox: Sandbox) -> list[str]:
-    """Processes below the zygotes that should be gone when no job runs."""
-    roots = set(sandbox.process_ids())
-    left = []
-    for pid in roots:
-        try:
-            below = psutil.Process(pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            continue
-        # with namespaces, the zygote proper is the first process in its own
-        left += [str(child) for child in below if child.ppid() not in (pid, *roots) or len(below) > 1]
-    return left
+def below(sandbox: Sandbox) -> set[psutil.Process]:
+    """Every process below the pool: right after its start, its own; later, programs too."""
+    return {child for pid in sandbox.process_ids() if psutil.pid_exists(pid) for child in psutil.Process(pid).children(recursive=True)}

@@ -69,15 +69,21 @@ class Worker:
         if config.bubblewrap:
             command = bubblewrap_command(config.bubblewrap, interpreter, package.parent) + command
         environment = {"PYTHONHASHSEED": str(seed), "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1"}
+        # bubblewrap's own user namespace knows one user only, so root is given up before it, not inside
+        user = config.root_uid if config.bubblewrap and os.geteuid() == 0 else None
+        pipe = subprocess.PIPE
         try:
             self.process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
                 env=environment,
                 cwd="/",
                 start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
         except OSError as error:
             raise SandboxError(f"the sandbox cannot start {command[0]}: {error}") from error
@@ -206,7 +212,8 @@ def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str
     if path is None:
         raise SandboxError(f"sandbox.bubblewrap names {binary!r}, which is not installed (apt install bubblewrap); or leave it empty")
     command = [path, "--unshare-all", "--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    roots = {"/usr", "/lib", "/lib64", "/bin", sys.prefix, sys.base_prefix, str(package), str(Path(interpreter).resolve().parent.parent)}
+    python = {sys.prefix, sys.base_prefix} if interpreter == sys.executable else {str(Path(interpreter).resolve().parent.parent)}
+    roots = {"/usr", "/lib", "/lib64", "/bin", str(package), *python}
     for root in sorted(roots):
         if Path(root).exists():
             command += ["--ro-bind", root, root]
