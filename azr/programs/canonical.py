@@ -19,17 +19,23 @@ def canonical_source(source: str, *, blank_constants: bool = False) -> str:
         SourceError: ``source`` is no program (see ``azr.programs.parse``).
     """
     tree = parse(source)
-    drop_docstrings(tree)
-    _AnnotationRemover().visit(tree)
-    ast.fix_missing_locations(tree)
-    _expand_imports(tree)
-    _rename_variables(tree)
-    _rename_attributes(tree)
+    # tens of thousands of programs pass here in a consolidation: one walk says which of the others are needed
+    nodes = list(ast.walk(tree))
+    kinds = {type(node) for node in nodes}
+    if any(_has_docstring(node) for node in nodes):
+        drop_docstrings(tree)
+    if ast.AnnAssign in kinds or any(getattr(node, "annotation", None) or getattr(node, "returns", None) for node in nodes):
+        _AnnotationRemover().visit(tree)
+    if ast.Import in kinds or ast.ImportFrom in kinds:
+        _expand_imports(tree)
+    _rename_variables(tree, keywords=ast.keyword in kinds)
+    if ast.ClassDef in kinds:
+        _rename_attributes(tree)
     if blank_constants:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and node.value is not None and not isinstance(node.value, bool):
                 node.value = type(node.value)() if node.value is not ... else ...
-    return ast.unparse(ast.fix_missing_locations(tree))
+    return ast.unparse(tree)
 
 
 def fingerprint(source: str, *, blank_constants: bool = False) -> str:
@@ -80,7 +86,13 @@ def _expand_imports(tree: ast.Module) -> None:
                     alias.asname = alias.name
 
 
-def _rename_variables(tree: ast.Module) -> None:
+def _has_docstring(node: ast.AST) -> bool:
+    body = getattr(node, "body", None)
+    first = body[0] if isinstance(body, list) and body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+def _rename_variables(tree: ast.Module, *, keywords: bool) -> None:
     scopes = Scopes(tree)
     names: dict[tuple[int, str], str] = {}
     renamed = []
@@ -97,9 +109,9 @@ def _rename_variables(tree: ast.Module) -> None:
             parameters.setdefault(entry.name, name)
     dotted = {(id(scopes.resolve(entry.scope, entry.name)), entry.name) for entry in scopes.occurrences if _is_dotted_import(entry.node)}
     for entry, name in renamed:
-        if (id(scopes.resolve(entry.scope, entry.name)), entry.name) not in dotted:  # "import a.b" binds "a": keep it
+        if not dotted or (id(scopes.resolve(entry.scope, entry.name)), entry.name) not in dotted:  # "import a.b" binds "a": keep it
             entry.rename(name)
-    for node in ast.walk(tree):
+    for node in ast.walk(tree) if keywords else ():
         if isinstance(node, ast.keyword) and node.arg in parameters:
             node.arg = parameters[node.arg]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_HOLDS_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -134,8 +135,8 @@ class Scopes:
                 scope.declared_global.update(node.names)
             elif isinstance(node, ast.Nonlocal):
                 scope.declared_nonlocal.update(node.names)
-            elif not isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-                stack.extend(ast.iter_child_nodes(node))
+            elif not isinstance(node, (*_FUNCTIONS, ast.ClassDef)):  # expressions hold no statements: not looked into
+                stack.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, _HOLDS_STATEMENTS))
 
     def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope) -> None:
         arguments = node.args
