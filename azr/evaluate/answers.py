@@ -1,0 +1,122 @@
+"""Answers on disk: every completion is kept as soon as it exists, so that an evaluation goes on where it was interrupted.
+
+A folder holds the answers of one model to one suite under one set of settings (``request.json``). Answers of other settings are
+never mixed in. Verdicts are not cached: they are computed anew from the answers each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from azr.errors import DataError, RunError
+from azr.evaluate.suites import Item
+from azr.files import read_json, read_jsonl, write_json_atomic
+
+
+@dataclass(frozen=True)
+class Answer:
+    item_id: str
+    sample: int
+    completion: str
+    """The response without the prompt and without special tokens."""
+    n_tokens: int = 0
+    finished: bool = True
+    """False: cut at the response limit."""
+    prompt_too_long: bool = False
+    """The prompt did not fit, so the item was not asked; it counts as wrong."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class AnswerStore:
+    """``answers.jsonl`` of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "answers.jsonl"
+        self.request_path = folder / "request.json"
+
+    @contextlib.contextmanager
+    def opened(self, request: dict[str, Any], *, restart: bool = False) -> Iterator[None]:
+        """Claims the folder for answers to ``request`` (plain JSON values).
+
+        Raises:
+            RunError: another evaluation writes here, or the answers here belong to other settings.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                self._claim(request, restart)
+                yield
+        except Timeout as error:
+            raise RunError(f"{self.folder}: another evaluation writes there; wait for it, or give another --out") from error
+
+    def _claim(self, request: dict[str, Any], restart: bool) -> None:
+        if restart:
+            self.path.unlink(missing_ok=True)
+            self.request_path.unlink(missing_ok=True)
+        if self.path.exists() and self.request_path.exists():
+            before = read_json(self.request_path)
+            different = sorted(key for key in {*before, *request} if before.get(key) != request.get(key))
+            if different:
+                key = different[0]
+                raise RunError(
+                    f"{self.folder} holds answers under other settings ({key} was {before.get(key)!r}, is {request.get(key)!r}); "
+                    "give another --out, or --restart to throw them away"
+                )
+        write_json_atomic(self.request_path, request)
+
+    def read(self) -> dict[tuple[str, int], Answer]:
+        """All answers so far; a torn last line is dropped."""
+        answers = {}
+        for record in read_jsonl(self.path):
+            with contextlib.suppress(TypeError):  # a line of another format: asked again
+                answer = Answer(**record)
+                answers[answer.item_id, answer.sample] = answer
+        return answers
+
+
+def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False) -> dict[tuple[str, int], Answer]:
+    """Answers from a JSONL file: ``id`` (or ``task_id``) and ``completion``; several lines of an id are its samples, in order.
+
+    Args:
+        partial: items without an answer are left out by the caller instead of being an error.
+
+    Raises:
+        DataError: no such file, a malformed record, an unknown id, or an item without an answer.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; --answers wants a JSONL file with id and completion")
+    known = {item.item_id for item in items}
+    answers: dict[tuple[str, int], Answer] = {}
+    counts: dict[str, int] = {}
+    for number, record in enumerate(read_jsonl(path, strict=True), 1):
+        item_id, text = str(record.get("id", record.get("task_id", ""))), record.get("completion")
+        if not isinstance(text, str):
+            raise DataError(f"{path}, record {number}: field 'completion' is missing or no text")
+        if item_id not in known:
+            raise DataError(f"{path}, record {number}: the suite has no item {item_id!r} (fields id or task_id)")
+        sample = counts.get(item_id, 0)
+        counts[item_id] = sample + 1
+        answers[item_id, sample] = Answer(item_id, sample, text)
+    missing = [item.item_id for item in items if item.item_id not in counts]
+    if missing and (not partial or not counts):
+        raise DataError(
+            f"{path} has no answer to {len(missing)} of {len(items)} items, the first is {missing[0]!r}; --partial judges the rest"
+        )
+    return answers
+
+
+def samples_of(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
+    """Answers by item, samples in order."""
+    grouped: dict[str, list[Answer]] = {}
+    for answer in sorted(answers, key=lambda each: (each.item_id, each.sample)):
+        grouped.setdefault(answer.item_id, []).append(answer)
+    return grouped

@@ -1,0 +1,229 @@
+"""Answers from vLLM, in a process of its own: when it ends, the card is free again for the next model.
+
+    python -m azr.evaluate.engine JOB.json     (started by ``generate``)
+
+Every finished chunk is appended to ``answers.jsonl``; a crash or Ctrl+C loses one chunk. Sampling is seeded by item and sample,
+so that an evaluation that goes on draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.errors import ModelError
+from azr.evaluate.answers import Answer, AnswerStore
+from azr.evaluate.suites import Item
+from azr.files import append_jsonl, read_json, write_json_atomic
+from azr.tasks import Prompt
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+CHUNK_ANSWERS = 256
+STALL_S = 1800.0
+"""Without a new answer for this long the engine counts as hung; its start on a slow disk takes minutes."""
+END_GRACE_S = 15.0
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine is built and how it samples."""
+
+    samples: int = 1
+    temperature: float = 0.0
+    """0: greedy."""
+    top_p: float = 1.0
+    seed: int = 0
+    max_prompt_tokens: int = 2048
+    max_response_tokens: int = 1024
+    dtype: str = "bfloat16"
+    trust_remote_code: bool = False
+    tensor_parallel: int = 1
+    gpu_memory_share: float = 0.85
+    cpu_kv_cache_gib: float = 1.0
+    max_sequences: int = 256
+
+    def sampling(self) -> dict[str, Any]:
+        """What decides the answers; the rest only decides how fast they come."""
+        names = ("samples", "temperature", "top_p", "seed", "max_prompt_tokens", "max_response_tokens", "dtype")
+        return {name: getattr(self, name) for name in names}
+
+
+def generate(folder: Path, items: Sequence[Item], options: EngineOptions, store: AnswerStore) -> None:
+    """Fills ``store`` with the answers that it lacks. Returns when all are there.
+
+    Raises:
+        ModelError: the engine failed or hung; the answers so far are kept.
+    """
+    have = store.read()
+    wanted = [(item, sample) for item in items for sample in range(options.samples) if (item.item_id, sample) not in have]
+    if not wanted:
+        return
+    job = {
+        "model": str(folder),
+        "answers": str(store.path.resolve()),
+        "options": asdict(options),
+        "already": len(items) * options.samples - len(wanted),
+        "questions": [
+            {
+                "id": item.item_id,
+                "sample": sample,
+                "messages": [list(message) for message in item.prompt.messages],
+                "raw": item.prompt.raw,
+                "response_prefix": item.prompt.response_prefix,
+                "stop": list(item.stop),
+            }
+            for item, sample in wanted
+        ],
+    }
+    path = store.folder / "engine.json"
+    write_json_atomic(path, job)
+    try:
+        status = _run_child(path.resolve(), store.path)
+    finally:
+        path.unlink(missing_ok=True)
+    missing = len(wanted) - sum((item.item_id, sample) in store.read() for item, sample in wanted)
+    if status != 0 or missing:
+        raise ModelError(
+            f"the engine ended with status {status} and {missing} of {len(wanted)} answers missing; its own messages stand above. "
+            "The answers so far are kept: the same command goes on. Out of memory: lower --gpu-memory-share or --max-sequences"
+        )
+
+
+def _run_child(job: Path, answers: Path) -> int:
+    """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes wrong here."""
+    environment = dict(os.environ)
+    paths = [str(PROJECT_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    process = subprocess.Popen([sys.executable, "-m", "azr.evaluate.engine", str(job)], env=environment, start_new_session=True)
+    try:
+        grown_s, size = time.monotonic(), -1
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(timeout=2)
+            now = answers.stat().st_size if answers.exists() else 0
+            if now != size:
+                grown_s, size = time.monotonic(), now
+            if time.monotonic() - grown_s > STALL_S:
+                raise ModelError(f"the engine gave no answer for {STALL_S / 60:.0f} minutes; it was ended. The answers so far are kept")
+    finally:
+        _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends the engine's process group: SIGTERM, a grace, SIGKILL. The engine core is a grandchild in the same group."""
+    for number, wait_s in ((signal.SIGTERM, END_GRACE_S), (signal.SIGKILL, END_GRACE_S)):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            break
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=wait_s)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=END_GRACE_S)
+
+
+def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
+    """What vLLM reads from the environment; what the user set stays."""
+    defaults = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    }
+    if not on_gpu:
+        defaults |= {"VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def sample_seed(seed: int, item_id: str, sample: int) -> int:
+    """31-bit seed of one answer, whatever else is asked beside it."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{item_id}/{sample}".encode(), digest_size=4).digest(), "big") >> 1
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m azr.evaluate.engine JOB.json   (scripts/evaluate.py starts this)", file=sys.stderr)
+        return 2
+    from azr.hardware import detect
+
+    job = read_json(Path(arguments[0]))
+    options = EngineOptions(**job["options"])
+    on_gpu = bool(detect().gpus)
+    set_environment(on_gpu, options.cpu_kv_cache_gib)
+    _answer(job, options, on_gpu)
+    return 0
+
+
+def _answer(job: dict[str, Any], options: EngineOptions, on_gpu: bool) -> None:
+    from tqdm import tqdm
+    from transformers import AutoTokenizer
+    from vllm import LLM, SamplingParams
+
+    from azr.train.tokens import prompt_token_ids
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(job["model"], trust_remote_code=options.trust_remote_code)
+    answers = Path(job["answers"])
+    asked: list[tuple[dict[str, Any], list[int]]] = []
+    too_long = []
+    for question in job["questions"]:
+        messages = tuple((role, content) for role, content in question["messages"])
+        ids = prompt_token_ids(tokenizer, Prompt(messages, question["raw"], question["response_prefix"]))
+        if len(ids) > options.max_prompt_tokens:
+            too_long.append(Answer(question["id"], question["sample"], "", len(ids), True, prompt_too_long=True).to_json())
+        else:
+            asked.append((question, ids))
+    append_jsonl(answers, too_long)
+    total = job["already"] + len(job["questions"])
+    with tqdm(total=total, initial=total - len(asked), desc="answer", unit="answer") as bar:
+        if not asked:
+            return
+        settings: dict[str, Any] = {
+            "model": job["model"],
+            "dtype": options.dtype,
+            "max_model_len": options.max_prompt_tokens + options.max_response_tokens,
+            "max_num_seqs": options.max_sequences,
+            "tensor_parallel_size": options.tensor_parallel,
+            "trust_remote_code": options.trust_remote_code,
+            "enable_prefix_caching": True,
+            "seed": options.seed,
+        }
+        settings |= {"gpu_memory_utilization": options.gpu_memory_share} if on_gpu else {"enforce_eager": True}
+        engine = LLM(**settings)
+        for start in range(0, len(asked), CHUNK_ANSWERS):
+            chunk = asked[start : start + CHUNK_ANSWERS]
+            prompts: Any = [{"prompt_token_ids": ids} for _, ids in chunk]
+            params = [
+                SamplingParams(
+                    temperature=options.temperature,
+                    top_p=options.top_p,
+                    max_tokens=options.max_response_tokens,
+                    seed=sample_seed(options.seed, question["id"], question["sample"]) if options.temperature else None,
+                    stop=question["stop"] or None,
+                )
+                for question, _ in chunk
+            ]
+            outputs = engine.generate(prompts, params, use_tqdm=False)
+            records = []
+            for (question, _), output in zip(chunk, outputs, strict=True):
+                best = output.outputs[0]
+                # stops cut the text inside a token; without them the text is decoded as the trainer decodes it
+                text = best.text if question["stop"] else tokenizer.decode(list(best.token_ids), skip_special_tokens=True)
+                finished = best.finish_reason != "length"
+                records.append(Answer(question["id"], question["sample"], text, len(best.token_ids), finished).to_json())
+            append_jsonl(answers, records)
+            bar.update(len(chunk))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,203 @@
+"""One evaluation: models x suites -> answers -> verdicts -> results on disk and a table."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import ModelError
+from azr.evaluate import engine, models
+from azr.evaluate.answers import Answer, AnswerStore, recorded_answers
+from azr.evaluate.engine import EngineOptions
+from azr.evaluate.models import ModelSource
+from azr.evaluate.scoring import Scores, compare_scores, comparison_sentence, judge_all, score, table
+from azr.evaluate.suites import Item, Suite, build_suite, evenly, fingerprint, sandbox_config
+from azr.files import write_json_atomic, write_jsonl_atomic
+from azr.sandbox import Sandbox
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line of scripts/evaluate.py says. None and 0 mean: as the model's run has it."""
+
+    suites: Sequence[str]
+    out: Path | None = None
+    answers: Path | None = None
+    """Recorded completions instead of a model's."""
+    partial: bool = False
+    limit: int = 0
+    """At most this many items of each suite, evenly spaced; 0 takes all."""
+    frame: str | None = None
+    style: str = "answer"
+    samples: int = 1
+    ks: Sequence[int] = (1,)
+    temperature: float | None = None
+    """None: greedy for one sample, 1.0 for several."""
+    top_p: float = 1.0
+    seed: int = 0
+    max_prompt_tokens: int | None = None
+    max_response_tokens: int | None = None
+    dtype: str | None = None
+    tensor_parallel: int = 1
+    gpu_memory_share: float = 0.85
+    cpu_kv_cache_gib: float = 1.0
+    max_sequences: int = 256
+    trust_remote_code: bool = False
+    restart: bool = False
+    progress: bool = True
+
+
+def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Evaluates each model on each suite; two models are also compared in pairs.
+
+    Returns:
+        what was written to ``result.json`` of the output folder.
+
+    Raises:
+        AzrError: a model, suite or file is not usable; the engine or the sandbox failed.
+    """
+    if options.answers is not None:
+        return _report([_judge_recorded(spec, options, say) for spec in options.suites], options.out or Path("evaluations"), say)
+    sources = [models.resolve(spec) for spec in specs]
+    out = options.out or _default_out(sources)
+    results: list[Scores] = []
+    for source in sources:
+        with _folder_of(source, out, say) as folder:
+            for spec in options.suites:
+                results.append(answer_and_judge(source, folder, spec, out, options, say))
+    return _report(results, out, say)
+
+
+def answer_and_judge(source: ModelSource, folder: Path, spec: str, out: Path, options: Options, say: Callable[[str], None]) -> Scores:
+    """One model on one suite, from the answers that are there already and new ones."""
+    config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
+    suite = build_suite(spec, config, style=options.style, probes=_probes_of(source))
+    return answer_items(source, folder, suite, evenly(suite.items, options.limit), out, options, say)
+
+
+def answer_items(
+    source: ModelSource, folder: Path, suite: Suite, items: Sequence[Item], out: Path, options: Options, say: Callable[[str], None]
+) -> Scores:
+    for sentence in suite.left_out:
+        say(f"{suite.name}: left out {sentence}")
+    how = engine_options(source, options)
+    store = AnswerStore(out / models.slug(source.label) / suite.name)
+    request = {"model": source.identity, "suite": fingerprint(suite), "format": FORMAT, **how.sampling()}
+    request["samples"] = 0  # more samples of the same items extend what is there
+    with store.opened(request, restart=options.restart):
+        engine.generate(folder, items, how, store)
+        found = store.read()
+        answers = [found[item.item_id, sample] for item in items for sample in range(how.samples)]
+        _require_asked(answers, how, config_frame=options.frame)
+        with Sandbox(sandbox_config(source.sandbox)) as sandbox:
+            judged = judge_all(suite, items, answers, sandbox, progress=options.progress)
+        scores = score(suite, source.label, items, judged, options.ks)
+        write_jsonl_atomic(store.folder / "verdicts.jsonl", (each.to_json() for each in judged))
+        write_json_atomic(store.folder / "result.json", {"settings": asdict(how), **scores.to_json()})
+    return scores
+
+
+def engine_options(source: ModelSource, options: Options) -> EngineOptions:
+    temperature = options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)
+    if options.samples > 1 and not temperature:
+        raise ModelError(
+            f"--samples {options.samples} with temperature 0 gives the same answer {options.samples} times; raise --temperature"
+        )
+    return EngineOptions(
+        samples=options.samples,
+        temperature=temperature,
+        top_p=options.top_p,
+        seed=options.seed,
+        max_prompt_tokens=options.max_prompt_tokens or source.max_prompt_tokens,
+        max_response_tokens=options.max_response_tokens or source.max_response_tokens,
+        dtype=options.dtype or source.dtype,
+        trust_remote_code=options.trust_remote_code or source.trust_remote_code,
+        tensor_parallel=options.tensor_parallel,
+        gpu_memory_share=options.gpu_memory_share,
+        cpu_kv_cache_gib=options.cpu_kv_cache_gib,
+        max_sequences=options.max_sequences,
+    )
+
+
+def _require_asked(answers: Sequence[Answer], how: EngineOptions, config_frame: str | None) -> None:
+    """Raises:
+    ModelError: no prompt fitted the context, so the score would say nothing.
+    """
+    if answers and all(answer.prompt_too_long for answer in answers):
+        shortest = min(answer.n_tokens for answer in answers)
+        raise ModelError(
+            f"no prompt fits the limit of {how.max_prompt_tokens} tokens (the shortest has {shortest}); "
+            f"raise --max-prompt-tokens, or take the frame that the model was trained with (--frame compact for the bundled tiny model"
+            + (f"; now {config_frame})" if config_frame else ")")
+        )
+
+
+def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> Scores:
+    assert options.answers is not None
+    config = SelfPlayConfig(frame=options.frame) if options.frame else SelfPlayConfig()
+    # recorded HumanEval answers are samples in the reference harness's format: continuations of the problem's text
+    suite = build_suite(spec, config, style=options.style)
+    items = evenly(suite.items, options.limit)
+    for sentence in suite.left_out:
+        say(f"{suite.name}: left out {sentence}")
+    answers = recorded_answers(options.answers, items, partial=options.partial)
+    with Sandbox(sandbox_config()) as sandbox:
+        judged = judge_all(suite, items, answers.values(), sandbox, progress=options.progress)
+    scores = score(suite, options.answers.stem, items, judged, options.ks)
+    folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / suite.name
+    write_jsonl_atomic(folder / "verdicts.jsonl", (each.to_json() for each in judged))
+    write_json_atomic(folder / "result.json", {"settings": {"recorded": str(options.answers)}, **scores.to_json()})
+    return scores
+
+
+def _report(results: Sequence[Scores], out: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    say("")
+    say(table(results))
+    record: dict[str, Any] = {"format": FORMAT, "results": [scores.to_json() for scores in results], "comparisons": []}
+    by_suite: dict[str, list[Scores]] = {}
+    for scores in results:
+        by_suite.setdefault(scores.suite, []).append(scores)
+    for first, *others in by_suite.values():
+        for second in others:
+            comparison = compare_scores(first, second)
+            say("")
+            say(comparison_sentence(first, second, comparison))
+            record["comparisons"].append({"suite": first.suite, "first": first.model, "second": second.model, **asdict(comparison)})
+    write_json_atomic(out / "result.json", record)
+    say(f"\nwrote {out / 'result.json'}; answers and verdicts of each item lie beside it")
+    return record
+
+
+def _default_out(sources: Sequence[ModelSource]) -> Path:
+    run = sources[0].run
+    return run.root / "evaluations" if run else Path("evaluations")
+
+
+def _probes_of(source: ModelSource) -> Path | None:
+    return source.run.probes if source.run and source.run.probes.is_dir() else None
+
+
+@contextlib.contextmanager
+def _folder_of(source: ModelSource, out: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """The model as a Hugging Face folder; a checkpoint is merged into one beside the results, which is removed afterwards."""
+    if source.folder is not None:
+        yield source.folder
+        return
+    from azr.evaluate.weights import write_model_folder
+
+    assert source.checkpoint is not None
+    target = out / f".model-{models.slug(source.label)}-{source.identity}"
+    shutil.rmtree(target, ignore_errors=True)
+    say(f"{source.label}: merging the checkpoint into a model folder")
+    write_model_folder(source.checkpoint, target, trust_remote_code=source.trust_remote_code)
+    try:
+        yield target
+    finally:
+        shutil.rmtree(target, ignore_errors=True)

@@ -1,0 +1,216 @@
+"""Which model is meant: a run (latest, best, a step), a checkpoint, a Hugging Face folder, or a hub name.
+
+================ ==========================================================================
+RUN              its newest sound checkpoint (``RUN@latest``)
+RUN@best         the checkpoint with the best probe score
+RUN@12           the checkpoint of step 12
+RUN@0            the model that the run started from, asked as the run asks
+RUN/checkpoints/step_00000012
+FOLDER, HUB/NAME as ``model.path`` in the configuration
+================ ==========================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from azr.campaign.state import load_state
+from azr.campaign.supervise import best_checkpoint
+from azr.checkpoints import MANIFEST, Checkpoint, checkpoint_problems, latest_verified_checkpoint, list_checkpoints, read_checkpoint
+from azr.config import Config
+from azr.config.load import read_config
+from azr.config.sandbox import SandboxConfig
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import CheckpointError, DataError, ModelError, RunError
+from azr.files import file_hash, read_json
+from azr.protocol import read_metrics
+from azr.rundir import RunDir
+from azr.train.model_source import local_model_folder
+
+EXPORT_RECORD = "azr.json"
+"""In an exported folder: how the model was trained to be asked, and what it scored."""
+DEFAULT_RESPONSE_TOKENS = 1024
+DEFAULT_PROMPT_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model found on disk, and how it wants to be asked."""
+
+    label: str
+    """For people, and the folder that its results lie in."""
+    identity: str
+    """Hash of weights, configuration and tokenizer: answers belong to one identity."""
+    folder: Path | None
+    """Hugging Face folder; None for a checkpoint, which has to be merged first."""
+    checkpoint: Checkpoint | None = None
+    run: RunDir | None = None
+    selfplay: SelfPlayConfig = field(default_factory=SelfPlayConfig)
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    max_prompt_tokens: int = DEFAULT_PROMPT_TOKENS
+    max_response_tokens: int = DEFAULT_RESPONSE_TOKENS
+    dtype: str = "bfloat16"
+    trust_remote_code: bool = False
+
+
+def resolve(spec: str) -> ModelSource:
+    """
+    Raises:
+        RunError: the run has no such checkpoint.
+        CheckpointError: the checkpoint is damaged.
+        ModelError: neither run, checkpoint, folder nor hub name.
+    """
+    path_text, _, which = spec.partition("@")
+    path = Path(path_text).expanduser()
+    if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
+        run = RunDir(path.resolve())
+        return _base_of(run) if which == "0" else of_checkpoint(find_checkpoint(run, which or "latest"), run)
+    if which:
+        raise RunError(f"{spec}: {path} is no run directory, so @{which} has no meaning; give the folder alone")
+    if (path / MANIFEST).is_file() and (path / "actor").is_dir():
+        path = path.resolve()
+        run = RunDir(path.parent.parent) if path.parent.name == "checkpoints" else None
+        return of_checkpoint(read_checkpoint(path), run)
+    return of_folder(local_model_folder(path_text), label=path_text)
+
+
+def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
+    """The checkpoint that ``latest``, ``best`` or a step number names; every byte of it is verified.
+
+    Raises:
+        RunError: there is none, or ``which`` is nonsense.
+        CheckpointError: it is damaged.
+    """
+    found = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(run)}
+    if not found:
+        raise RunError(f"{run.root} has no checkpoint yet; a run saves its first after train.save_every_steps steps")
+    if which == "latest":
+        newest = latest_verified_checkpoint(run)
+        if newest is None:
+            raise CheckpointError(f"no checkpoint of {run.root} matches its manifest; all {len(found)} are damaged")
+        return newest
+    if which == "best":
+        step = _best_step(run, found)
+    elif which.isdigit():
+        step = int(which)
+    else:
+        raise RunError(f"{which!r} names no checkpoint; give a step number, best or latest")
+    if step not in found:
+        raise RunError(f"{run.root} has no checkpoint of step {step}; there is {', '.join(map(str, sorted(found)))}")
+    problems = checkpoint_problems(found[step].path)
+    if problems:
+        raise CheckpointError(f"{found[step].path} is damaged: {problems[0]}; choose another step")
+    return found[step]
+
+
+def probe_scores(run: RunDir, step: int) -> dict[str, float]:
+    """The probe metrics that the trainer recorded at ``step``; empty where it did not evaluate then."""
+    for record in read_metrics(run):
+        if record.step == step:
+            return {name: value for name, value in record.values.items() if name.startswith("probe/")}
+    return {}
+
+
+def of_checkpoint(checkpoint: Checkpoint, run: RunDir | None) -> ModelSource:
+    """A checkpoint, asked as its run asks.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    problems = checkpoint_problems(checkpoint.path, hashes=False)
+    if problems:
+        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}")
+    manifest = read_json(checkpoint.path / MANIFEST)
+    weights = {name: entry["blake2b"] for name, entry in manifest["files"].items() if name.startswith("actor/")}
+    name = run.root.name if run else checkpoint.path.parent.name
+    source = ModelSource(f"{name}@{checkpoint.step}", _digest(weights), folder=None, checkpoint=checkpoint, run=run)
+    return _configured(source, read_config(run.config)) if run and run.config.is_file() else source
+
+
+def of_folder(folder: Path, label: str = "") -> ModelSource:
+    """A Hugging Face folder; one that we exported says itself how to ask it."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")]
+    if not any(path.suffix in (".safetensors", ".bin") for path in files):
+        raise ModelError(f"{folder} holds no weights (*.safetensors); it is no complete model folder")
+    identity = _digest({path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD})
+    source = ModelSource(label or folder.name, identity, folder=folder)
+    source = _within_context(source, folder)
+    if (folder / EXPORT_RECORD).is_file():
+        source = _as_exported(source, read_json(folder / EXPORT_RECORD), folder)
+    return source
+
+
+def ask_record(config: Config) -> dict[str, Any]:
+    """How a run's model is asked, for ``azr.json``."""
+    return {
+        "frame": config.selfplay.frame,
+        "max_prompt_tokens": config.rollout.max_prompt_tokens,
+        "max_response_tokens": config.rollout.max_response_tokens,
+        "engine_dtype": config.rollout.dtype,
+    }
+
+
+def slug(text: str) -> str:
+    """A label as a folder name."""
+    return re.sub(r"[^\w@.+-]+", "-", text.strip("/.~")).strip("-") or "model"
+
+
+def _best_step(run: RunDir, found: dict[int, Checkpoint]) -> int:
+    metric = read_config(run.config).campaign.best_metric if run.config.is_file() else Config().campaign.best_metric
+    step, _ = best_checkpoint(found, read_metrics(run), metric)
+    if step is None:
+        state, _ = load_state(run)  # the campaign's own choice, where the metrics are gone
+        step = state.best_step if state else None
+    if step is None:
+        raise RunError(f"{run.root}: no checkpoint has a score of {metric}, so none is best; give a step, or latest")
+    return step
+
+
+def _base_of(run: RunDir) -> ModelSource:
+    config = read_config(run.config)
+    source = of_folder(local_model_folder(config.model.path), label=f"{run.root.name}@0")
+    return _configured(replace(source, run=run), config)
+
+
+def _configured(source: ModelSource, config: Config) -> ModelSource:
+    return replace(
+        source,
+        selfplay=config.selfplay,
+        sandbox=config.sandbox,
+        max_prompt_tokens=config.rollout.max_prompt_tokens,
+        max_response_tokens=config.rollout.max_response_tokens,
+        dtype=config.rollout.dtype,
+        trust_remote_code=config.model.trust_remote_code,
+    )
+
+
+def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> ModelSource:
+    try:
+        ask = record["ask"]
+        return replace(
+            source,
+            selfplay=replace(source.selfplay, frame=str(ask["frame"])),
+            max_prompt_tokens=int(ask["max_prompt_tokens"]),
+            max_response_tokens=int(ask["max_response_tokens"]),
+            dtype=str(ask["engine_dtype"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder / EXPORT_RECORD} is damaged ({error!r}); export the model again, or remove that file") from error
+
+
+def _within_context(source: ModelSource, folder: Path) -> ModelSource:
+    """Prompt and response limits of a model whose context is smaller than the defaults."""
+    context = read_json(folder / "config.json").get("max_position_embeddings")
+    if not isinstance(context, int) or context >= source.max_prompt_tokens + source.max_response_tokens:
+        return source
+    response = max(1, min(source.max_response_tokens, context // 4))
+    return replace(source, max_prompt_tokens=context - response, max_response_tokens=response)
+
+
+def _digest(values: dict[str, str]) -> str:
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=8).hexdigest()

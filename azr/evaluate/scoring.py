@@ -1,0 +1,173 @@
+"""From answers to scores: judged in the sandbox, added up, compared, printed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from azr.evaluate.answers import Answer, samples_of
+from azr.evaluate.statistics import Comparison, Estimate, compare, pass_at_k, share_or_mean
+from azr.evaluate.suites import Item, Suite, Verdict
+from azr.sandbox import Sandbox
+
+TOO_LONG = Verdict(0.0, "prompt_too_long", False, "")
+IN_FLIGHT = 64
+"""Answers judged at once; the sandbox queues what it cannot run yet."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One answer with its verdict."""
+
+    answer: Answer
+    verdict: Verdict
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.answer.item_id, "sample": self.answer.sample, **asdict(self.verdict)}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model scored on a suite."""
+
+    suite: str
+    model: str
+    samples: int
+    """Answers per item."""
+    estimates: dict[str, Estimate]
+    """``pass@1`` ...; for one answer an item pass@1 is the accuracy. By kind as ``pass@1/<kind>`` where there are several kinds."""
+    reasons: dict[str, int]
+    """Answers by verdict."""
+    format_ok: float
+    cut: float
+    """Share of answers cut at the response limit."""
+    mean_tokens: float
+    item_scores: dict[str, float]
+    """Mean score of each item's answers: what a paired comparison takes."""
+    left_out: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge_all(suite: Suite, items: Sequence[Item], answers: Iterable[Answer], sandbox: Sandbox, *, progress: bool = True) -> list[Judged]:
+    """Judges every answer; equal answers to an item are judged once.
+
+    Raises:
+        SandboxError: the sandbox itself failed.
+    """
+    return asyncio.run(_judge_all(suite, items, list(answers), sandbox, progress))
+
+
+async def _judge_all(suite: Suite, items: Sequence[Item], answers: list[Answer], sandbox: Sandbox, progress: bool) -> list[Judged]:
+    by_id = {item.item_id: item for item in items}
+    wanted = [answer for answer in answers if answer.item_id in by_id]
+    slots = asyncio.Semaphore(IN_FLIGHT)
+    verdicts: dict[tuple[str, str], asyncio.Task[Verdict]] = {}
+
+    async def judge(item: Item, text: str) -> Verdict:
+        async with slots:
+            return await suite.judge(item, text, sandbox)
+
+    async def one(answer: Answer) -> Judged:
+        if answer.prompt_too_long:
+            return Judged(answer, TOO_LONG)
+        key = answer.item_id, answer.completion
+        if key not in verdicts:
+            verdicts[key] = asyncio.ensure_future(judge(by_id[answer.item_id], answer.completion))
+        return Judged(answer, await verdicts[key])
+
+    judged = []
+    with tqdm(total=len(wanted), desc=f"judge {suite.name}", unit="answer", disable=None if progress else True) as bar:
+        for work in asyncio.as_completed([one(answer) for answer in wanted]):
+            judged.append(await work)
+            bar.update()
+    return sorted(judged, key=lambda each: (each.answer.item_id, each.answer.sample))
+
+
+def score(suite: Suite, model: str, items: Sequence[Item], judged: Sequence[Judged], ks: Sequence[int] = (1,)) -> Scores:
+    """Adds up. ``ks`` beyond the number of answers per item are left out.
+
+    Items without an answer are no part of the score.
+    """
+    grouped = {item_id: [] for item_id in samples_of(each.answer for each in judged)}
+    for each in judged:
+        grouped[each.answer.item_id].append(each.verdict.score)
+    samples = min(map(len, grouped.values()))
+    kinds: dict[str, list[str]] = {}
+    for item in items:
+        if item.item_id in grouped:
+            kinds.setdefault(item.kind, []).append(item.item_id)
+    estimates = {}
+    for k in sorted({k for k in (1, *ks) if k <= samples}):
+        per_item = {item_id: _pass_at_k(scores, k) for item_id, scores in grouped.items()}
+        estimates[f"pass@{k}"] = share_or_mean(list(per_item.values()))
+        if len(kinds) > 1:
+            for kind, ids in sorted(kinds.items()):
+                estimates[f"pass@{k}/{kind}"] = share_or_mean([per_item[item_id] for item_id in ids])
+    answers = [each.answer for each in judged]
+    return Scores(
+        suite=suite.name,
+        model=model,
+        samples=samples,
+        estimates=estimates,
+        reasons=dict(Counter(each.verdict.reason for each in judged).most_common()),
+        format_ok=sum(each.verdict.format_ok for each in judged) / len(judged),
+        cut=sum(not answer.finished for answer in answers) / len(answers),
+        mean_tokens=sum(answer.n_tokens for answer in answers) / len(answers),
+        item_scores={item_id: sum(scores) / len(scores) for item_id, scores in grouped.items()},
+        left_out=list(suite.left_out),
+    )
+
+
+def compare_scores(first: Scores, second: Scores) -> Comparison:
+    """Paired, on the items that both answered.
+
+    Raises:
+        ValueError: they share no item.
+    """
+    shared = [item_id for item_id in first.item_scores if item_id in second.item_scores]
+    return compare([first.item_scores[item_id] for item_id in shared], [second.item_scores[item_id] for item_id in shared])
+
+
+def _pass_at_k(scores: list[float], k: int) -> float:
+    """Partial scores (induction graded by accuracy) are averaged at k = 1 and count as right only when whole above."""
+    if k == 1:
+        return sum(scores) / len(scores)
+    return pass_at_k(len(scores), sum(value >= 1 for value in scores), k)
+
+
+def table(results: Sequence[Scores]) -> str:
+    """A plain table: a line for each model, suite and measure."""
+    rows = [("suite", "model", "measure", "score", "95 % interval", "n", "format", "cut")]
+    for result in results:
+        for name, estimate in result.estimates.items():
+            interval = f"{estimate.low:.1%} to {estimate.high:.1%}"
+            whole = "/" not in name
+            share = (f"{result.format_ok:.0%}", f"{result.cut:.0%}") if whole else ("", "")
+            rows.append((result.suite, result.model, name, f"{estimate.value:.1%}", interval, str(estimate.n), *share))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    right = {3, 5, 6, 7}
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def comparison_sentence(first: Scores, second: Scores, comparison: Comparison) -> str:
+    """The paired comparison in words."""
+    clear = "a clear difference" if comparison.p_value < 0.05 else "no clear difference"
+    return (
+        f"{first.suite}: {second.model} minus {first.model} = {comparison.difference:+.1%} "
+        f"(95 % interval {comparison.low:+.1%} to {comparison.high:+.1%}) on {comparison.n} shared items; only {first.model} right: "
+        f"{comparison.only_first}, only {second.model} right: {comparison.only_second}; {comparison.test} p = {comparison.p_value:.3g}: {clear}."
+    )

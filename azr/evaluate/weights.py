@@ -1,0 +1,214 @@
+"""From a checkpoint of the trainer to an ordinary Hugging Face folder: shards joined, LoRA merged, weights in one type.
+
+``torch.load`` unpickles, so a file is opened only after its hash matched our manifest, and with ``weights_only``, which admits
+tensors and nothing that runs. Shards of several ranks hold DTensors, which ``weights_only`` refuses: those go through verl's own
+merger, after the same check of hashes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from azr.checkpoints import Checkpoint, checkpoint_problems
+from azr.errors import CheckpointError, ModelError
+from azr.files import read_json
+from azr.train.model_source import local_model_folder
+
+DTYPES = ("bfloat16", "float16", "float32")
+_TRAINER_ONLY = ("attn_implementation", "_attn_implementation")
+"""What the trainer writes into config.json for itself; plain transformers would look for our attention function."""
+_LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
+_PEFT_PREFIX = "base_model.model."
+
+
+def write_model_folder(checkpoint: Checkpoint, target: Path, *, dtype: str = "bfloat16", trust_remote_code: bool = False) -> None:
+    """Writes config, tokenizer and safetensors of a checkpoint; ``target`` appears whole or not at all.
+
+    What was written is loaded again by plain transformers and compared with the checkpoint, tensor by tensor.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or of a layout that cannot be read.
+        ModelError: ``target`` exists, or what was written differs from the checkpoint.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"weights can be written as {', '.join(DTYPES)}, not as {dtype}")
+    if target.exists():
+        raise ModelError(f"{target} exists; give another folder, or remove it")
+    problems = checkpoint_problems(checkpoint.path)
+    if problems:
+        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
+    actor = checkpoint.path / "actor"
+    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        state = merged_state_dict(checkpoint, dtype=dtype, trust_remote_code=trust_remote_code)
+        config = _plain_config(actor / "huggingface", dtype, trust_remote_code)
+        _save(state, config, actor / "huggingface", staging, dtype, trust_remote_code)
+        _compare(state, staging, dtype, trust_remote_code)
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def merged_state_dict(checkpoint: Checkpoint, *, dtype: str, trust_remote_code: bool = False) -> dict[str, Any]:
+    """Plain names and tensors of ``dtype``; hashes must have been checked before.
+
+    Raises:
+        CheckpointError: files are missing, or hold something else than tensors.
+    """
+    import torch
+
+    actor = checkpoint.path / "actor"
+    ranks = _world_size(actor)
+    state = _single_rank(actor) if ranks == 1 else _several_ranks(actor, ranks, trust_remote_code)
+    if any(".lora_" in name for name in state):
+        state = _merge_lora(state, checkpoint, trust_remote_code)
+    kind = getattr(torch, dtype)
+    return {name: tensor.to(kind) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def _world_size(actor: Path) -> int:
+    try:
+        return int(read_json(actor / "fsdp_config.json")["world_size"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{actor / 'fsdp_config.json'} does not say how many ranks saved: {error!r}") from error
+
+
+def _single_rank(actor: Path) -> dict[str, Any]:
+    import pickle
+
+    import torch
+
+    path = actor / "model_world_size_1_rank_0.pt"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}") from error
+    strange = [name for name, tensor in state.items() if type(tensor) is not torch.Tensor]
+    if strange:
+        raise CheckpointError(f"{path}: {strange[0]} is a {type(state[strange[0]]).__name__}, not a plain tensor")
+    return dict(state)
+
+
+def _several_ranks(actor: Path, ranks: int, trust_remote_code: bool) -> dict[str, Any]:
+    """Joins the shards of several ranks through verl's merger (which keeps bfloat16)."""
+    from verl.model_merger.base_model_merger import ModelMergerConfig
+    from verl.model_merger.fsdp_model_merger import FSDPModelMerger
+
+    settings = ModelMergerConfig(
+        operation="merge",
+        backend="fsdp",
+        local_dir=str(actor),
+        hf_model_config_path=str(actor / "huggingface"),
+        trust_remote_code=trust_remote_code,
+    )
+    merger = FSDPModelMerger(settings)
+    try:
+        mesh, names = merger._extract_device_mesh_info(merger._load_rank_zero_state_dict(ranks), ranks)
+        shards, shape = merger._calculate_shard_configuration(mesh, names)
+        return merger._load_and_merge_state_dicts(ranks, shards, shape, names)
+    except (AssertionError, ValueError, NotImplementedError, OSError) as error:
+        raise CheckpointError(f"{actor}: verl cannot join the shards of {ranks} ranks: {error}") from error
+
+
+def _merge_lora(state: dict[str, Any], checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
+    """W + (alpha / r) B A for every adapted weight, in float32, one at a time (what peft's ``merge_and_unload`` computes,
+    without a second copy of the model in memory).
+
+    Raises:
+        CheckpointError: the adapters are of a kind, or have names, that cannot be merged.
+    """
+    actor = checkpoint.path / "actor"
+    try:
+        alpha = float(read_json(actor / "lora_train_meta.json")["lora_alpha"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{actor / 'lora_train_meta.json'} does not say lora_alpha: {error!r}") from error
+    plain: dict[str, Any] = {}
+    adapters: dict[str, dict[str, Any]] = {}
+    for name, tensor in state.items():
+        name = name.removeprefix(_PEFT_PREFIX)
+        found = _LORA_NAME.fullmatch(name)
+        if found:
+            adapters.setdefault(found["module"], {})[found["half"]] = tensor
+        elif ".lora_" in name:
+            raise CheckpointError(f"{actor}: {name} belongs to an adapter of another kind than plain LoRA; it cannot be merged")
+        else:
+            plain[name.replace(".base_layer.", ".")] = tensor
+    if not plain:  # adapters were saved alone: the base is where the run took it from
+        plain = _base_state(checkpoint, trust_remote_code)
+    for module, halves in adapters.items():
+        weight = f"{module}.weight"
+        if set(halves) != {"A", "B"} or weight not in plain:
+            raise CheckpointError(f"{actor}: the adapter of {module} is incomplete, or the model has no such weight")
+        scale = alpha / halves["A"].shape[0]
+        plain[weight] = plain[weight].float() + scale * (halves["B"].float() @ halves["A"].float())  # [out, in]
+    return plain
+
+
+def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
+    from transformers import AutoModelForCausalLM
+
+    folder = local_model_folder(str(checkpoint.info.get("model", "")))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=trust_remote_code)
+    return dict(model.state_dict())
+
+
+def _plain_config(folder: Path, dtype: str, trust_remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    raw = read_json(folder / "config.json")
+    for key in _TRAINER_ONLY:
+        raw.pop(key, None)
+    raw["dtype"] = dtype
+    raw.pop("torch_dtype", None)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    return type(config).from_dict(raw)
+
+
+def _save(state: dict[str, Any], config: Any, source: Path, staging: Path, dtype: str, trust_remote_code: bool) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code)
+    missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+    tied = {"lm_head.weight"} if getattr(config, "tie_word_embeddings", False) else set()
+    wrong = [*(set(missing) - tied), *unexpected]
+    if wrong:
+        raise CheckpointError(f"the checkpoint does not fit its config.json: {wrong[0]} is missing or unexpected")
+    model.tie_weights()
+    if (source / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(source)
+    model.save_pretrained(staging)
+    AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code).save_pretrained(staging)
+    for extra in (*source.glob("*.py"), *source.glob("*.jinja")):  # remote code, chat template
+        if not (staging / extra.name).exists():
+            shutil.copyfile(extra, staging / extra.name)
+
+
+def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code: bool) -> None:
+    """Loads the folder as any user would, and compares every tensor.
+
+    Raises:
+        ModelError: it does not load whole, or a tensor differs.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, output_loading_info=True
+    )
+    wrong = [*report.get("missing_keys", ()), *report.get("unexpected_keys", ()), *report.get("mismatched_keys", ())]
+    if wrong:
+        raise ModelError(f"the exported folder does not load whole: {wrong[0]} is missing, unexpected or of another shape")
+    loaded = model.state_dict()
+    for name, tensor in state.items():
+        if name in loaded and not torch.equal(loaded[name], tensor):
+            raise ModelError(f"the exported weight {name} differs from the checkpoint's; nothing was exported")
+    if not set(state) & set(loaded):
+        raise ModelError("no exported weight has the checkpoint's name; nothing could be compared, so nothing was exported")

@@ -1,0 +1,93 @@
+"""Scores models on fixed suites: python scripts/evaluate.py MODEL [MODEL ...] --suite probes [--suite humaneval ...]
+
+MODEL   RUN (its newest checkpoint), RUN@best, RUN@12 (step), RUN@0 (the model it started from), a checkpoint's folder, a Hugging
+        Face folder, or a hub name. Several models are compared with the first, item by item.
+SUITE   probes[=PATH], cruxeval-i=FILE.jsonl, cruxeval-o=FILE.jsonl, humaneval
+
+    python scripts/evaluate.py runs/default@0 runs/default@best --suite probes
+    python scripts/evaluate.py Qwen/Qwen2.5-Coder-0.5B --suite humaneval --style completion
+    python scripts/evaluate.py --answers samples.jsonl --suite humaneval     recorded answers, no model
+
+Greedy by default; --samples 10 --k 1,5,10 samples at temperature 1. The same command goes on where it was interrupted.
+What the figures mean: docs/evaluate.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from azr.errors import AzrError
+from azr.evaluate.evaluation import Options, evaluate
+
+
+def _ks(text: str) -> list[int]:
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,5,10") from error
+    if any(value < 1 for value in values):
+        raise argparse.ArgumentTypeError("k starts at 1")
+    return values
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("--suite", action="append", required=True, dest="suites", metavar="SUITE", help="may be given several times")
+    parser.add_argument("--out", type=Path, help="folder of answers and results (default: RUN/evaluations, or evaluations here)")
+    parser.add_argument("--limit", type=_positive, default=0, metavar="N", help="only N items of each suite, evenly spaced")
+    parser.add_argument("--restart", action="store_true", help="throw away answers given under other settings")
+    asking = parser.add_argument_group("how models are asked (default: as their run asked them)")
+    asking.add_argument("--frame", help="prompt frame: paper, chat, compact, or a folder that holds one")
+    asking.add_argument("--style", choices=("answer", "completion"), help="HumanEval: inside the frame, or as plain continuation")
+    asking.add_argument("--samples", type=_positive, default=1, metavar="N", help="answers per item")
+    asking.add_argument("--k", type=_ks, default=[1], dest="ks", metavar="K,K", help="pass@k to report, for example 1,5,10")
+    asking.add_argument("--temperature", type=float, help="default: 0 (greedy) for one answer, 1 for several")
+    asking.add_argument("--top-p", type=float, default=1.0)
+    asking.add_argument("--seed", type=int, default=0)
+    asking.add_argument("--max-prompt-tokens", type=_positive)
+    asking.add_argument("--max-response-tokens", type=_positive)
+    engine = parser.add_argument_group("engine")
+    engine.add_argument("--dtype", choices=("bfloat16", "float16", "float32"))
+    engine.add_argument("--gpu-memory-share", type=float, default=0.85, help="share of the card that vLLM may take")
+    engine.add_argument("--max-sequences", type=_positive, default=256, help="answers decoded at once")
+    engine.add_argument("--tensor-parallel", type=_positive, default=1, help="GPUs that share the model")
+    engine.add_argument("--cpu-kv-cache-gib", type=float, default=1.0, help="KV cache on a machine without a GPU")
+    engine.add_argument("--trust-remote-code", action="store_true")
+    recorded = parser.add_argument_group("recorded answers")
+    recorded.add_argument("--answers", type=Path, metavar="FILE", help="JSONL with id (or task_id) and completion, instead of models")
+    recorded.add_argument("--partial", action="store_true", help="judge the items that have an answer, and only those")
+    return parser
+
+
+def main() -> int:
+    parser = _parser()
+    arguments = vars(parser.parse_args())
+    models: list[str] = arguments.pop("models")
+    if bool(models) == bool(arguments["answers"]):
+        parser.error("give models, or --answers FILE (not both)")
+    # recorded HumanEval answers are continuations, as the reference harness has them
+    arguments["style"] = arguments["style"] or ("completion" if arguments["answers"] else "answer")
+    try:
+        evaluate(models, Options(**arguments))
+    except (AzrError, OSError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nevaluate: interrupted; the answers so far are kept, the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
