@@ -62,10 +62,6 @@ def judge_learning(records: Sequence[MetricsRecord], samples: Sequence[Sample], 
     return _starved(records, rules) or _probes(records, rules)
 
 
-JUDGES = (judge_health, judge_learning)
-"""In the order they are asked."""
-
-
 # ---------------------------------------------------------------------------------------------------- learning
 
 

@@ -97,8 +97,7 @@ def _check(file: Path, expected: str, remedy: str) -> None:
 
 
 def _configured_probes(config: DataConfig) -> list[Path]:
-    shipped = [str(SHIPPED_PROBES)] if "shipped" in config.probe_files and SHIPPED_PROBES.exists() else []
-    return _files([*shipped, *(name for name in config.probe_files if name != "shipped")], "data.probe_files")
+    return _files((str(SHIPPED_PROBES) if name == "shipped" else name for name in config.probe_files), "data.probe_files")
 
 
 def _evaluation_files(config: DataConfig) -> list[Path]:
