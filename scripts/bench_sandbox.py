@@ -59,8 +59,7 @@ import gc
 from azr.sandbox import program, zygote
 warm = zygote.Zygote({{"slots": 1}})
 warm.warm_up()
-item = program.Program(0, {code!r}, ("[4, 2, 3, 2, 1]",), "f", False, 2, False, False, False, True, 2.0, 6.0, 1024, 256, 65536)
-code = program.compiled(item.code)
+item = program.Program(0, {code!r}, ("[4, 2, 3, 2, 1]",), "f", False, 2, False, False, False, 2.0, 6.0, 1024, 256, 65536)
 gc.collect(); gc.freeze()
 start = time.monotonic(); count = 0
 while time.monotonic() - start < {seconds}:
@@ -68,7 +67,7 @@ while time.monotonic() - start < {seconds}:
     pid = os.fork()
     if pid == 0:
         if {work}:
-            program.execute(item, 0, lambda data: os.write(writing, data), code)
+            program.execute(item, 0, lambda data: os.write(writing, data))
         os._exit(0)
     os.close(writing)
     if {work}:

@@ -381,7 +381,6 @@ class Dispatcher:
             reverse=bool(ticket.runs),
             may_batch=not ticket.alone and ticket.harmless is not False,
             screen=ticket.harmless is None and ticket.attempts == 0 and not evaluate and bool(job.entry),
-            compile_in_zygote=ticket.attempts == 0,
             cpu_s=limits.cpu_s,
             wall_s=limits.wall_s,
             memory_mib=limits.memory_mib,

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from azr.sandbox import frames
@@ -45,8 +45,6 @@ class Program:
     may_batch: bool
     screen: bool
     """The zygote screens it (else the trainer says in ``may_batch`` what the screen said before)."""
-    compile_in_zygote: bool
-    """No zygote has died with it so far, so that the zygote may compile it."""
     cpu_s: float
     wall_s: float
     memory_mib: int
@@ -109,15 +107,8 @@ def guard_imports(modules: dict[str, ModuleType]) -> None:
     builtins.__import__ = guarded_import
 
 
-def compiled(code: str) -> CodeType:
-    """Raises:
-    SyntaxError, ValueError, RecursionError, MemoryError: it cannot be compiled.
-    """
-    return compile(code, "<program>", "exec", dont_inherit=True)
-
-
-def execute(program: Program, index: int, send: Callable[[bytes], object], code: CodeType | None = None) -> None:
-    """Runs one program and sends a frame per call (and one more per repeated call); ``code`` if it is compiled already."""
+def execute(program: Program, index: int, send: Callable[[bytes], object]) -> None:
+    """Runs one program and sends a frame per call (and one more per repeated call)."""
     recursion_limit = sys.getrecursionlimit()
     start = time.process_time()
     try:
@@ -128,7 +119,7 @@ def execute(program: Program, index: int, send: Callable[[bytes], object], code:
             module = sys.modules[PROGRAM_NAME] = ModuleType(PROGRAM_NAME)
             scope = module.__dict__
             scope["__builtins__"] = builtins.__dict__
-            exec(code or compiled(program.code), scope)
+            exec(compile(program.code, "<program>", "exec", dont_inherit=True), scope)
             if program.entry:
                 entry = scope.get(program.entry)
                 if entry is None:

@@ -22,13 +22,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import CodeType
 from typing import Any, NoReturn
 
 from azr.sandbox import confine, fingerprint, frames, policy, program, screen
 from azr.sandbox.program import Program
 
-JOB_HEADER = struct.Struct("<QBBBBBBddIII")
+JOB_HEADER = struct.Struct("<QBBBBBddIII")
 RESULT_HEADER = struct.Struct("<BBIddQ")
 
 ENDED, CPU_LIMIT, WALL_LIMIT, FLOOD = range(4)
@@ -66,8 +65,6 @@ class Ready:
     program: Program
     flags: int
     """The screen's bits; 0 when it was not asked."""
-    code: CodeType | None
-    """Compiled here, where no page has to be copied for it; None: its own process compiles it, and meets the error."""
 
 
 @dataclass
@@ -165,9 +162,9 @@ class Zygote:
 
     def warm_up(self) -> None:
         for code, arguments in WARM_UP:
-            warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, True, 2.0, 6.0, 1024, 256, 65536)
+            warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, 2.0, 6.0, 1024, 256, 65536)
             screen.examine(code)
-            program.execute(warm, 0, len, compile_here(warm))
+            program.execute(warm, 0, len)
 
     # ---------------------------------------------------------------------------------------------- serving
 
@@ -229,9 +226,9 @@ class Zygote:
         for item in programs:
             flags = screen.examine(item.code) if item.screen else 0
             if item.may_batch and self.fingerprint and (not item.screen or flags & screen.HARMLESS):
-                together.append(Ready(item, flags | screen.HARMLESS, compile_here(item)))
+                together.append(Ready(item, flags | screen.HARMLESS))
             else:
-                self.pending.append([Ready(item, flags, compile_here(item))])
+                self.pending.append([Ready(item, flags)])
         if together:
             self.pending.append(together)
 
@@ -271,7 +268,7 @@ class Zygote:
                 os._exit(1)
             send = writer(pipe)
             if len(group) == 1:
-                program.execute(programs[0], 0, send, group[0].code)
+                program.execute(programs[0], 0, send)
             else:
                 self._run_together(group, send)
             code = 0
@@ -282,7 +279,7 @@ class Zygote:
         """Ends at the first program that changed the process: it and those after it are then run again."""
         for index, item in enumerate(group):
             said: list[bytes] = []
-            program.execute(item.program, index, said.append, item.code)
+            program.execute(item.program, index, said.append)
             if self.fingerprint is None or self.fingerprint.changed():
                 return
             send(b"".join(said))
@@ -430,16 +427,6 @@ PROBES: dict[str, Callable[[], object]] = {
 }
 
 
-def compile_here(item: Program) -> CodeType | None:
-    """Compiling in every forked process anew would touch a hundred pages there. Short programs only."""
-    if len(item.code) > screen.MAX_CHARS or not item.compile_in_zygote:
-        return None
-    try:
-        return program.compiled(item.code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
-        return None
-
-
 def writer(pipe: int) -> Callable[[bytes], None]:
     def send(data: bytes) -> None:
         view = memoryview(data)
@@ -454,7 +441,7 @@ def read_program(data: bytes) -> Program:
     FrameError, struct.error: the trainer and the zygote are of different versions.
     """
     header, entry, code, *inputs = frames.unpack(data)
-    job_id, evaluate, repeats, reverse, may_batch, screened, compiles, cpu_s, wall_s, memory, output, chars = JOB_HEADER.unpack(header)
+    job_id, evaluate, repeats, reverse, may_batch, screened, cpu_s, wall_s, memory, output, chars = JOB_HEADER.unpack(header)
     texts = tuple(frames.decode(item) for item in inputs)
     return Program(
         job_id,
@@ -466,7 +453,6 @@ def read_program(data: bytes) -> Program:
         bool(reverse),
         bool(may_batch),
         bool(screened),
-        bool(compiles),
         cpu_s,
         wall_s,
         memory,
@@ -484,7 +470,6 @@ def pack_program(item: Program) -> bytes:
         item.reverse,
         item.may_batch,
         item.screen,
-        item.compile_in_zygote,
         item.cpu_s,
         item.wall_s,
         item.memory_mib,

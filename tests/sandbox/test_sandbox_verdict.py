@@ -17,7 +17,7 @@ from azr.sandbox.zygote import CPU_LIMIT, ENDED, FLOOD, WALL_LIMIT, pack_program
 
 
 def program(inputs=("1", "2"), repeats=2, reverse=False) -> Program:
-    return Program(7, "def f(x): return x", inputs, "f", False, repeats, reverse, True, True, True, 2.0, 6.0, 1024, 256, 65536)
+    return Program(7, "def f(x): return x", inputs, "f", False, repeats, reverse, True, True, 2.0, 6.0, 1024, 256, 65536)
 
 
 def report(data: bytes, verdict=ENDED, number=0) -> Report:
@@ -83,5 +83,5 @@ def test_random_bytes_never_raise(raw):
 @settings(deadline=None, max_examples=100)
 @given(st.text(st.characters(exclude_categories=())), st.lists(st.text(st.characters(exclude_categories=())), max_size=3))
 def test_programs_reach_the_zygote_unchanged(code, inputs):
-    item = Program(2**40, code, tuple(inputs), "g", True, 1, True, False, True, False, 0.5, 1.5, 64, 8, 99)
+    item = Program(2**40, code, tuple(inputs), "g", True, 1, True, False, True, 0.5, 1.5, 64, 8, 99)
     assert read_program(pack_program(item)) == item
