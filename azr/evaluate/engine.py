@@ -139,6 +139,7 @@ def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
         "VLLM_LOGGING_LEVEL": "WARNING",
         "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # this process is the engine's own already
     }
     if not on_gpu:
         defaults |= {"VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}

@@ -107,9 +107,7 @@ def answer_items(
 def engine_options(source: ModelSource, options: Options) -> EngineOptions:
     temperature = options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)
     if options.samples > 1 and not temperature:
-        raise ModelError(
-            f"--samples {options.samples} with temperature 0 gives the same answer {options.samples} times; raise --temperature"
-        )
+        raise ModelError(f"--samples {options.samples} at temperature 0 would give {options.samples} equal answers; raise --temperature")
     return EngineOptions(
         samples=options.samples,
         temperature=temperature,

@@ -144,21 +144,16 @@ def _pass_at_k(scores: list[float], k: int) -> float:
 
 def table(results: Sequence[Scores]) -> str:
     """A plain table: a line for each model, suite and measure."""
-    rows = [("suite", "model", "measure", "score", "95 % interval", "n", "format", "cut")]
+    rows = [["suite", "model", "measure", "score", "95 % interval", "n", "format", "cut"]]
     for result in results:
         for name, estimate in result.estimates.items():
             interval = f"{estimate.low:.1%} to {estimate.high:.1%}"
-            whole = "/" not in name
-            share = (f"{result.format_ok:.0%}", f"{result.cut:.0%}") if whole else ("", "")
-            rows.append((result.suite, result.model, name, f"{estimate.value:.1%}", interval, str(estimate.n), *share))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    right = {3, 5, 6, 7}
+            shares = [f"{result.format_ok:.0%}", f"{result.cut:.0%}"] if "/" not in name else ["", ""]
+            rows.append([result.suite, result.model, name, f"{estimate.value:.1%}", interval, str(estimate.n), *shares])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = [text.ljust(widths[column]) if column in (0, 1, 2, 4) else text.rjust(widths[column]) for column, text in enumerate(row)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
@@ -167,7 +162,7 @@ def comparison_sentence(first: Scores, second: Scores, comparison: Comparison) -
     """The paired comparison in words."""
     clear = "a clear difference" if comparison.p_value < 0.05 else "no clear difference"
     return (
-        f"{first.suite}: {second.model} minus {first.model} = {comparison.difference:+.1%} "
-        f"(95 % interval {comparison.low:+.1%} to {comparison.high:+.1%}) on {comparison.n} shared items; only {first.model} right: "
-        f"{comparison.only_first}, only {second.model} right: {comparison.only_second}; {comparison.test} p = {comparison.p_value:.3g}: {clear}."
+        f"{first.suite}: {second.model} minus {first.model} = {comparison.difference:+.1%} (95 % interval {comparison.low:+.1%} to "
+        f"{comparison.high:+.1%}) on {comparison.n} shared items; better on {comparison.only_second}, worse on {comparison.only_first}; "
+        f"{comparison.test} p = {comparison.p_value:.3g}: {clear}."
     )

@@ -200,9 +200,10 @@ def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model, report = AutoModelForCausalLM.from_pretrained(
+    answer: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, output_loading_info=True
     )
+    model, report = answer
     wrong = [*report.get("missing_keys", ()), *report.get("unexpected_keys", ()), *report.get("mismatched_keys", ())]
     if wrong:
         raise ModelError(f"the exported folder does not load whole: {wrong[0]} is missing, unexpected or of another shape")

@@ -1,0 +1,174 @@
+"""A run's model as an ordinary Hugging Face folder: merged weights, tokenizer, model card, and a probe score measured anew.
+
+The folder appears under its name only when all checks have passed: every tensor equals the checkpoint's, plain transformers loads
+it, and the probe tasks of training, answered again by the exported model, give the score that the trainer recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.checkpoints import Checkpoint
+from azr.config import Config
+from azr.config.load import read_config
+from azr.errors import ConfigError, ModelError
+from azr.evaluate.card import model_card
+from azr.evaluate.evaluation import Options, answer_items
+from azr.evaluate.gguf import convert, find_converter
+from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_folder, probe_scores
+from azr.evaluate.scoring import Scores
+from azr.evaluate.suites import Item
+from azr.evaluate.tasks_suite import TaskSuite
+from azr.evaluate.weights import write_model_folder
+from azr.files import write_json_atomic, write_text_atomic
+from azr.protocol import read_metrics
+from azr.rundir import RunDir
+from azr.selfplay.rows import PromptRow
+from azr.tasks import Prompt
+
+PROBE_METRIC = "probe/all/accuracy"
+TOLERANCE = 0.03
+"""Difference of two greedy probe scores that is put down to arithmetic: batches and rounding flip near ties in a few answers."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    step: str = "best"
+    dtype: str = "bfloat16"
+    check: bool = True
+    tolerance: float = TOLERANCE
+    gguf: str | None = None
+    """Outtype of a GGUF file to write beside the weights (``bf16``, ``f16``, ``q8_0`` ...); None writes none."""
+    llama_cpp: Path | None = None
+    gpu_memory_share: float = 0.85
+
+
+def export_model(run: RunDir, target: Path, options: ExportOptions, say: Callable[[str], None] = print) -> Path:
+    """Exports a checkpoint of ``run`` to ``target``, which must not exist.
+
+    Raises:
+        RunError: the run has no such checkpoint.
+        CheckpointError: it is damaged.
+        ModelError: the folder exists, or the exported model differs from the checkpoint in weights or probe score.
+        ConfigError: a GGUF file was asked for and there is no converter.
+    """
+    if target.exists():
+        raise ModelError(f"{target} exists; give another --out, or remove it")
+    converter = find_converter(options.llama_cpp) if options.gguf else None  # before the long work
+    config = read_config(run.config)
+    checkpoint = find_checkpoint(run, options.step)
+    say(f"{run.root.name}, step {checkpoint.step}: merging weights to {options.dtype}")
+    unchecked = target.with_name(f"{target.name}.unchecked")
+    shutil.rmtree(unchecked, ignore_errors=True)
+    write_model_folder(checkpoint, unchecked, dtype=options.dtype, trust_remote_code=config.model.trust_remote_code)
+    record: dict[str, Any] = {
+        "format": 1,
+        "run": run.root.name,
+        "step": checkpoint.step,
+        "cycle": checkpoint.info.get("cycle"),
+        "base_model": config.model.path,
+        "weights": options.dtype,
+        "ask": ask_record(config),
+        "recorded": probe_scores(run, checkpoint.step),
+    }
+    write_json_atomic(unchecked / EXPORT_RECORD, record)
+    say("weights equal the checkpoint's, and plain transformers loads them")
+    if options.check:
+        record["measured"] = check_probes(run, config, checkpoint, unchecked, options, say)
+        write_json_atomic(unchecked / EXPORT_RECORD, record)
+    records = read_metrics(run)
+    write_text_atomic(unchecked / "README.md", model_card(record, config, records, target.name))
+    if converter is not None and options.gguf:
+        file = convert(converter, unchecked, unchecked / f"{target.name}-{options.gguf}.gguf", options.gguf)
+        say(f"wrote {file.name} ({file.stat().st_size / 2**20:.0f} MiB)")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(unchecked, target)
+    say(f"wrote {target}")
+    return target
+
+
+def check_probes(
+    run: RunDir, config: Config, checkpoint: Checkpoint, folder: Path, options: ExportOptions, say: Callable[[str], None]
+) -> dict[str, float]:
+    """Asks the exported model the probe tasks of training.
+
+    Returns:
+        ``accuracy`` and ``tasks`` as measured now.
+
+    Raises:
+        ModelError: the trainer recorded another score at this step.
+    """
+    suite = training_probes(run, config, folder)
+    if suite is None:
+        say("the run has no probe tasks, so no score could be measured again")
+        return {}
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        asked = Options(suites=(), gpu_memory_share=options.gpu_memory_share, tensor_parallel=config.rollout.tensor_parallel)
+        scores = answer_items(of_folder(folder), folder, suite, suite.items, Path(scratch), asked, say)
+    return compare_with_record(scores, probe_scores(run, checkpoint.step), checkpoint.step, folder, options.tolerance, say)
+
+
+def compare_with_record(
+    scores: Scores, recorded: dict[str, float], step: int, folder: Path, tolerance: float, say: Callable[[str], None]
+) -> dict[str, float]:
+    """Whether the score measured now is the one that the trainer recorded.
+
+    Raises:
+        ModelError: it is not, by more than ``tolerance`` and more than one task.
+    """
+    now = scores.estimates["pass@1"]
+    measured = {"accuracy": now.value, "tasks": float(now.n)}
+    before = recorded.get(PROBE_METRIC)
+    if before is None or recorded.get("probe/tasks") != now.n:
+        why = "recorded none" if before is None else f"recorded one on {recorded.get('probe/tasks', 0):.0f} tasks"
+        say(f"probe score {now.value:.1%} on {now.n} tasks; the trainer {why} at step {step}, so there is nothing to compare it with")
+        return measured
+    difference = abs(now.value - before)
+    if difference > max(tolerance, 1.01 / now.n):
+        raise ModelError(
+            f"the exported model scores {now.value:.1%} on the run's {now.n} probe tasks, the checkpoint scored {before:.1%}; more than "
+            f"{tolerance:.0%} apart, so this is not the same model. It is left in {folder} for inspection. If the weights' type is "
+            f"the reason (the run's engine used another one), try --dtype float32, or --tolerance"
+        )
+    say(f"probe score {now.value:.1%} on {now.n} tasks; the trainer recorded {before:.1%} at step {step}: they agree")
+    return measured
+
+
+def training_probes(run: RunDir, config: Config, folder: Path) -> TaskSuite | None:
+    """The probe tasks that the trainer asked, chosen by its own code; None where it asked none."""
+    from transformers import AutoTokenizer
+
+    from azr.train.probes import probe_rows
+    from azr.train.tokens import prompt_token_ids
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.model.trust_remote_code)
+
+    def fits(prompt: Prompt) -> bool:
+        return len(prompt_token_ids(tokenizer, prompt)) <= config.rollout.max_prompt_tokens
+
+    rows: Sequence[PromptRow] = []
+    if any(run.probes.glob("*.jsonl")) and config.train.probe_tasks:
+        rows = probe_rows(run.probes, config.train.probe_tasks, config.selfplay, fits)
+    if not rows:
+        return None
+    tasks = {row.row_id: row.task for row in rows if row.task is not None}
+    items = [Item(row.row_id, row.stream.task_type.value, row.prompt) for row in rows]
+    return TaskSuite("probes", tasks, config.selfplay, items)
+
+
+def parse_gguf_type(text: str) -> str:
+    """Raises:
+    ConfigError: not an outtype of llama.cpp's converter.
+    """
+    known = ("f32", "f16", "bf16", "q8_0", "auto")
+    if text not in known:
+        raise ConfigError(
+            f"GGUF type {text!r} is unknown; there is {', '.join(known)}. Smaller types: llama.cpp's llama-quantize, afterwards"
+        )
+    return text
