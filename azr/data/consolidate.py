@@ -22,13 +22,12 @@ from azr.config.sandbox import SandboxConfig
 from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.guard import check_evaluation_files, prepare_probes, protected_files
-from azr.data.manifest import tasks_text
 from azr.data.pool import REJECTED_FILE, publish_pool, write_rejected
 from azr.data.reexecute import VERDICTS_FILE, VerdictStore
 from azr.data.seeds import seed_sources
 from azr.data.sources import Kind, Source, configured_files, other_run_sources
 from azr.errors import DataError
-from azr.files import file_hash, read_json, read_jsonl, write_json_atomic, write_text_atomic
+from azr.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
 from azr.rundir import RunDir
 
 CONSOLIDATION_FILE = "consolidation.json"
@@ -110,7 +109,7 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
             f"reasons are in {run.pool / REJECTED_FILE}; check data.seeds and data.extra_files"
         )
     manifest = publish_pool(run, cycle, cycle - 1, build, config)
-    write_text_atomic(run.cycle_tasks(cycle), tasks_text(build.kept))
+    write_bytes_atomic(run.cycle_tasks(cycle), run.pool_tasks.read_bytes())
     report = ConsolidationReport(
         cycle=cycle,
         tasks=manifest.tasks,

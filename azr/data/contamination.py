@@ -98,9 +98,9 @@ class LeakIndex:
         columns, ends = [], [0]
         for gram in grams:
             at = np.searchsorted(self._vocabulary, gram)
-            at = at[at < len(self._vocabulary)]
-            if len(self._vocabulary):
-                at = at[np.isin(self._vocabulary[at], gram)]
+            inside = at < len(self._vocabulary)
+            at, gram = at[inside], gram[inside]
+            at = at[self._vocabulary[at] == gram]
             columns.append(at)
             ends.append(ends[-1] + len(at))
         flat = np.concatenate(columns) if columns else np.zeros(0, np.int64)

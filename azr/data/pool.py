@@ -32,8 +32,9 @@ REJECTED_FILE = "rejected.jsonl"
 
 def publish_pool(run: RunDir, cycle: int, through_shard: int, build: PoolBuild, config: DataConfig) -> Manifest:
     """Writes the pool of ``build``; killed anywhere inside, the next call finishes the work."""
-    back_up_pool(run, config.backups_kept, keep_current=tasks_text(build.kept))
-    write_text_atomic(run.pool_tasks, tasks_text(build.kept))
+    text = tasks_text(build.kept)
+    back_up_pool(run, config.backups_kept, keep_current=text)
+    write_text_atomic(run.pool_tasks, text)
     rejected = write_rejected(run, build)
     manifest = Manifest(
         version=MANIFEST_VERSION,
