@@ -34,6 +34,7 @@ MAX_DEATHS = 20
 DEATHS_WINDOW_S = 60.0
 SILENCE_S = 60.0
 """Grace of a zygote beyond the limits of what it runs, before it counts as hung."""
+SCREENED_KEPT = 4096
 SLUGGISH_S = 0.3
 
 _log = logging.getLogger(__name__)
@@ -251,6 +252,8 @@ class Dispatcher:
         self.heard_s: dict[int, float] = {id(worker): time.monotonic() for worker in workers}
         self.deaths: deque[float] = deque()
         self.next_id = 0
+        self.screened: dict[str, int] = {}
+        """What the screen said of a program: the same one comes back with answer after answer."""
         self.seeds = sorted(self.backlog)
 
     def loop(self) -> None:
@@ -313,6 +316,11 @@ class Dispatcher:
             self.deliver(ticket, tuple([call] * max(1, len(job.inputs))))
         else:
             ticket.alone = self.config.batch_programs == 1 or job.profile is Profile.EVALUATE or not job.entry
+            flags = self.screened.get(job.code)
+            if flags is not None:
+                self.know(ticket, flags)
+            elif len(self.screened) >= SCREENED_KEPT:
+                self.screened.clear()
             self.fresh.append(ticket)
 
     # ------------------------------------------------------------------------------------------------- sending
@@ -400,9 +408,13 @@ class Dispatcher:
         shared = len(known) > 1
         for (ticket, program, _, _), flags, calls in zip(known, report.flags, results, strict=True):
             if program.screen:
-                ticket.harmless = bool(flags & HARMLESS)
-                ticket.order_sensitive = bool(flags & ORDER_SENSITIVE)
+                self.screened[program.code] = flags
+                self.know(ticket, flags)
             self.advance(ticket, worker.seed, calls, shared)
+
+    def know(self, ticket: _Ticket, flags: int) -> None:
+        ticket.harmless = bool(flags & HARMLESS)
+        ticket.order_sensitive = bool(flags & ORDER_SENSITIVE)
 
     def advance(self, ticket: _Ticket, seed: int, calls: tuple[CallResult, ...], shared: bool) -> None:
         """Decides what one run of a job means: another run, or the end."""
