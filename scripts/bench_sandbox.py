@@ -94,8 +94,11 @@ def jobs_of(count: int, inputs: int = 1) -> list[Job]:
 def rate(sandbox: Sandbox, jobs: list[Job]) -> tuple[float, int]:
     """(jobs a second, jobs that were not ok)."""
     start = time.monotonic()
-    wrong = sum(not result.ok for _, result in sandbox.run_many(jobs))
-    return len(jobs) / (time.monotonic() - start), wrong
+    reasons = [f"{result.status.value}: {result.reason}" for _, result in sandbox.run_many(jobs) if not result.ok]
+    seconds = time.monotonic() - start
+    for reason in reasons[:5]:
+        print(f"  misjudged: {reason}")
+    return len(jobs) / seconds, len(reasons)
 
 
 def cpu_s(sandbox: Sandbox) -> float:

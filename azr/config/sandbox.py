@@ -18,8 +18,8 @@ class Limits:
     """CPU seconds of one call, the program's own top level included in the first. The primary limit: it does not
     depend on how busy the machine is. The published executor allows 10 s of wall clock."""
     wall_s: float = 6.0
-    """Wall-clock seconds of one call, for programs that sleep. One that still gets CPU time is given up to four times
-    as long, so that a busy machine turns no honest program into a timeout."""
+    """Wall-clock seconds of one call, for programs that sleep. One that still gets CPU time is given up to four times as
+    long, so that a busy machine turns no honest program into a timeout."""
     memory_mib: int = 1024
     """Address space of the program's process; beyond it CPython raises MemoryError."""
     output_kib: int = 256

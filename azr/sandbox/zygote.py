@@ -40,6 +40,8 @@ WALL_STRETCH = 4
 TOGETHER_CPU_S = 0.25
 """CPU limit of programs that share a process: one that needs more is run again in its own, under its own limit."""
 PROGRESS_WINDOW_S = 1.0
+ASLEEP_WINDOWS = 2
+"""A program past its wall limit is killed once it was asleep for so many windows in a row."""
 PROGRESS_SHARE = 0.01
 """CPU seconds per second below which a program counts as asleep."""
 _COMMANDS, _RESULTS = 3, 4
@@ -86,6 +88,8 @@ class Child:
     call_cpu_s: float = 0.0
     """CPU clock when the current call began (as far as seen)."""
     call_started_s: float = 0.0
+    asleep_windows: int = 0
+    """Consecutive windows in which it used next to no CPU time."""
     look_cpu_s: float = 0.0
     look_s: float = 0.0
 
@@ -334,17 +338,18 @@ class Zygote:
             self._finish(child, CPU_LIMIT)
             return
         wall_left_s = limits.wall_s - wall_s
-        window_s = now - child.look_s
-        if wall_left_s <= 0 and window_s >= PROGRESS_WINDOW_S:
-            # starved, not asleep: a busy machine must not make an honest program time out
-            progressing = (cpu_s - child.look_cpu_s) / window_s >= PROGRESS_SHARE
-            if not progressing or wall_s > WALL_STRETCH * limits.wall_s:
-                self._finish(child, WALL_LIMIT)
-                return
-        if window_s >= PROGRESS_WINDOW_S:
-            child.look_cpu_s, child.look_s, window_s = cpu_s, now, 0.0
-        wait_s = min(cpu_left_s, PROGRESS_WINDOW_S - window_s if wall_left_s <= PROGRESS_WINDOW_S else wall_left_s - PROGRESS_WINDOW_S)
-        child.deadline_s = now + max(0.002, wait_s)
+        if now - child.look_s >= PROGRESS_WINDOW_S:
+            # asleep or only starved? A busy machine must not make an honest program time out. A look that comes late
+            # itself says nothing about the program.
+            if now - child.deadline_s < PROGRESS_WINDOW_S / 2:
+                asleep = (cpu_s - child.look_cpu_s) / (now - child.look_s) < PROGRESS_SHARE
+                child.asleep_windows = child.asleep_windows + 1 if asleep else 0
+            child.look_cpu_s, child.look_s = cpu_s, now
+        if wall_left_s <= 0 and (child.asleep_windows >= ASLEEP_WINDOWS or wall_s > WALL_STRETCH * limits.wall_s):
+            self._finish(child, WALL_LIMIT)
+            return
+        wait_s = min(cpu_left_s, child.look_s + PROGRESS_WINDOW_S - now)
+        child.deadline_s = now + max(0.002, min(wait_s, wall_left_s) if wall_left_s > 0 else wait_s)
 
     def _finish(self, child: Child, verdict: int) -> None:
         """Ends and reaps the child and queues its report."""
