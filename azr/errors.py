@@ -40,5 +40,9 @@ class TrainingError(AzrError, RuntimeError):
     """The trainer found that it does not train: weights did not move, engine not in step, too many failures."""
 
 
+class EngineError(AzrError, RuntimeError):
+    """The rollout engine does not answer, or not with the trained weights; a restart may help."""
+
+
 class ModelError(AzrError, RuntimeError):
     """A model folder or hub name cannot be used."""

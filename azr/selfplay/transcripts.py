@@ -23,10 +23,23 @@ def summary(outcome: ProposeOutcome | SolveOutcome) -> dict[str, Any]:
     return found
 
 
+def transcript(step: int, outcome: ProposeOutcome | SolveOutcome, prompt: str) -> dict[str, Any]:
+    """One row for people: prompt, response and verdict."""
+    return {
+        "step": step,
+        "stream": outcome.stream.name,
+        "row_id": outcome.row_id,
+        "prompt": prompt,
+        "response": outcome.completion.text,
+        "n_tokens": outcome.completion.n_tokens,
+        **summary(outcome),
+    }
+
+
 def transcripts(
     step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome], prompts: dict[str, str], per_stream: int, seed: int
 ) -> list[dict[str, Any]]:
-    """A few rows of each stream with prompt, response and verdict, drawn by (seed, step); the best of each stream is always there.
+    """A few rows of each stream, drawn by (seed, step); the best of each stream is always there.
 
     Args:
         prompts: prompt text by row id.
@@ -37,17 +50,5 @@ def transcripts(
         own = sorted((outcome for outcome in outcomes if outcome.stream == stream), key=lambda outcome: outcome.row_id)
         best = max(range(len(own)), key=lambda place: own[place].reward)
         others = [int(place) for place in rng.permutation(len(own)) if place != best]
-        for place in [best, *others][:per_stream]:
-            outcome = own[place]
-            kept.append(
-                {
-                    "step": step,
-                    "stream": stream.name,
-                    "row_id": outcome.row_id,
-                    "prompt": prompts.get(outcome.row_id, ""),
-                    "response": outcome.completion.text,
-                    "n_tokens": outcome.completion.n_tokens,
-                    **summary(outcome),
-                }
-            )
+        kept += [transcript(step, own[place], prompts.get(own[place].row_id, "")) for place in [best, *others][:per_stream]]
     return kept

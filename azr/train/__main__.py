@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from azr.config.load import read_config
 from azr.errors import AzrError, ConfigError, ModelError
 from azr.hardware import detect
+from azr.prompts import load_frame
 from azr.protocol import Outcome, TrainResult, current_request, write_result
 from azr.rundir import RunDir
 from azr.train.ipc_check import choose_weight_path
@@ -81,7 +82,9 @@ def main(arguments: list[str]) -> int:
 
     with DriverWatch(run, request):
         try:
-            verl_config = build_verl_config(config, local_model_folder(config.model.path), run.root, device)
+            verl_config = build_verl_config(
+                config, local_model_folder(config.model.path, load_frame(config.selfplay.frame).raw), run.root, device
+            )
             validate_config(verl_config, use_reference_policy=False, use_critic=False)
         except (ModelError, ConfigError) as error:
             return failed(str(error), retry=False)

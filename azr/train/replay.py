@@ -11,7 +11,7 @@ from typing import Any
 
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-from azr.errors import TrainingError
+from azr.errors import EngineError
 
 POLL_INTERVAL_S = 0.1
 
@@ -31,15 +31,15 @@ class DeadlineReplayBuffer(ReplayBuffer):
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
         """Raises:
-        TrainingError: the batch is not complete at the deadline, or every agent loop failed.
+        EngineError: the batch is not complete at the deadline, or every agent loop failed.
         """
         self._started_s, self._asked = time.monotonic(), batch_size
         try:
             return super().sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
         except RuntimeError as error:
-            if isinstance(error, TrainingError):
+            if isinstance(error, EngineError):
                 raise
-            raise TrainingError(f"no agent loop of step {global_steps} came back with a response: {error}") from error
+            raise EngineError(f"no agent loop of step {global_steps} came back with a response: {error}") from error
 
     def _select_prompt_uids(self, partition_id: str, sampleable_keys: set[str], batch_size: int) -> Any:
         selected, partition, steps = super()._select_prompt_uids(partition_id, sampleable_keys, batch_size)
@@ -50,7 +50,7 @@ class DeadlineReplayBuffer(ReplayBuffer):
         done = len(self.finished_keys[partition_id]) + len(self.failure_keys[partition_id])
         waited_s = time.monotonic() - self._started_s
         if waited_s > self._deadline_s:
-            raise TrainingError(
+            raise EngineError(
                 f"{self._asked - done} of {self._asked} responses are still missing after {waited_s:.0f} s; the engine hangs, or it is "
                 "slower than rollout.generation_timeout_s allows"
             )

@@ -29,13 +29,14 @@ from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 
 from azr.checkpoints import latest_verified_checkpoint, publish_checkpoint, staging_dir
-from azr.errors import CheckpointError, TrainingError
+from azr.errors import CheckpointError, EngineError, TrainingError
 from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
 from azr.protocol import Outcome, Phase
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
+from azr.selfplay.transcripts import transcript, transcripts
 from azr.tasks import Prompt, Task
 from azr.train import worker as policy_worker
 from azr.train.agent_loops import SELF_PLAY_LOOP
@@ -60,7 +61,6 @@ class SelfPlayTrainer(PPOTrainerSync):
         self.link = link
         self.selfplay = SelfPlay(self.azr.selfplay, self.azr.seed, link.request.seed_offset)
         self._times_s: dict[str, float] = defaultdict(float)
-        self._optimizer_steps = 0
         super().__init__(verl_config)
 
     # ---------------------------------------------------------------- set-up: what verl builds, and with what
@@ -103,10 +103,11 @@ class SelfPlayTrainer(PPOTrainerSync):
             state = read_json(checkpoint.path / STATE_FILE)
             if buffer_hash != state["buffer_hash"]:
                 raise CheckpointError(f"{checkpoint.path}: the restored buffer differs from the saved one; resume from an earlier step")
-            self._optimizer_steps = int(state["optimizer_steps"])
-        if request.first_step == request.resume_step + 1:  # a cycle begins: what consolidation brought joins the buffer
-            tasks = [Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))]
-            logger.info("%d new tasks from %s", self.selfplay.start(tasks, request.first_step), self.run.cycle_tasks(request.cycle))
+            if state["optimizer_steps"] != self.actor_rollout_wg.optimizer_steps()[0]:
+                raise CheckpointError(f"{checkpoint.path}: the optimizer's state is not the saved one; resume from an earlier step")
+        # What consolidation brought joins the buffer; tasks that are already there are passed over.
+        tasks = [Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))]
+        logger.info("%d new tasks from %s", self.selfplay.start(tasks, request.first_step), self.run.cycle_tasks(request.cycle))
         if request.learning_rate_scale != 1.0:
             self.actor_rollout_wg.scale_learning_rate(request.learning_rate_scale)
 
@@ -127,18 +128,21 @@ class SelfPlayTrainer(PPOTrainerSync):
             self.link.step_done(0, initial)
         for step in range(first, request.last_step + 1):
             self.global_steps = step
+            saving_s = self._times_s.get("save", 0.0)
             values = self._train_step(check_learning=step == first)
             asked = self.link.asked()
             last = step == request.last_step
             if self.azr.train.probe_every_steps and (last or step % self.azr.train.probe_every_steps == 0):
                 with self._timed("validate", Phase.VALIDATE):
                     values |= self._evaluate_probes()
+            values |= {f"time_s/{name}": seconds for name, seconds in self._times_s.items()}
+            if saving_s:
+                values["time_s/save"] = saving_s  # of the step before: a step's metrics are written before it is saved
+            self.link.step_done(step, values)
             if last or asked.stop or asked.checkpoint or step % self.azr.train.save_every_steps == 0:
                 with self._timed("save", Phase.SAVE):
                     self._publish(step)
                 self.link.saved(step)
-            values |= {f"time_s/{name}": seconds for name, seconds in self._times_s.items()}
-            self.link.step_done(step, values)
             if asked.stop:
                 self.link.finish(Outcome.STOPPED, asked.reason or "stop was asked for")
                 return
@@ -177,11 +181,12 @@ class SelfPlayTrainer(PPOTrainerSync):
             self._require_changed_engine(answers_before)
 
         self._accept(outcomes)
+        self._keep_transcripts(outcomes, rows)
         tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
         self._times_s["step"] = time.monotonic() - started_s
         values = self.selfplay.metrics() | data["metrics"] | _flat(metrics) | memory
         values["train/failed_rows"] = float(self.replay_buffer.failed_rows)
-        values["train/optimizer_steps"] = float(self._optimizer_steps)
+        values["train/optimizer_steps"] = float(self.actor_rollout_wg.optimizer_steps()[0])
         self._require_matching_engine(values)
         return values
 
@@ -228,7 +233,9 @@ class SelfPlayTrainer(PPOTrainerSync):
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
         outcomes = [outcome_from_json(json.loads(fields["outcome"])) for fields in _dicts(data["extra_fields"])]
         tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
-        return probe_metrics([outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)])
+        solved = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
+        self._keep_probe_answers(solved, rows)
+        return probe_metrics(solved)
 
     def _fits(self, prompt: Prompt) -> bool:
         return len(prompt_token_ids(self.tokenizer, prompt)) <= self.azr.rollout.max_prompt_tokens
@@ -292,7 +299,6 @@ class SelfPlayTrainer(PPOTrainerSync):
         output: Any = self.actor_rollout_wg.update_actor(batch)
         output = output.get() if hasattr(output, "get") and not isinstance(output, TensorDict) else output
         metrics = reduce_metrics(rename_dict(output["metrics"], "actor/"))
-        self._optimizer_steps += len(batch) // rows
         return metrics
 
     # ---------------------------------------------------------------- does it learn, does the engine follow
@@ -329,7 +335,7 @@ class SelfPlayTrainer(PPOTrainerSync):
     def _require_matching_engine(self, values: dict[str, float]) -> None:
         mismatch = values.get("train/logprob_mismatch")
         if mismatch is not None and mismatch > self.azr.train.max_logprob_mismatch:
-            raise TrainingError(
+            raise EngineError(
                 f"engine and trainer disagree: token probabilities differ by {mismatch:.4f} on average, above "
                 f"train.max_logprob_mismatch={self.azr.train.max_logprob_mismatch}; the engine does not run the trained weights"
             )
@@ -348,6 +354,22 @@ class SelfPlayTrainer(PPOTrainerSync):
         accepted = self.selfplay.accept(self.global_steps, outcomes, lineage)
         append_jsonl(self.run.shard(request.cycle), [task.to_json() for task in accepted])
 
+    def _keep_transcripts(self, outcomes: list[ProposeOutcome | SolveOutcome], rows: list[PromptRow]) -> None:
+        """A few responses of each stream, for people to read."""
+        prompts = {row.row_id: row.prompt.text for row in rows}
+        kept = transcripts(self.global_steps, outcomes, prompts, self.azr.selfplay.transcripts_per_stream, self.azr.seed)
+        append_jsonl(self.run.transcripts(self.link.request.cycle), kept)
+
+    def _keep_probe_answers(self, outcomes: list[SolveOutcome], rows: list[PromptRow]) -> None:
+        """The answers to the same few probe tasks at every evaluation, so that before and after can be compared."""
+        prompts = {row.row_id: row.prompt.text for row in rows}
+        kept: list[dict[str, Any]] = []
+        for kind in sorted({outcome.stream.task_type for outcome in outcomes}):
+            own = sorted((outcome for outcome in outcomes if outcome.stream.task_type is kind), key=lambda outcome: outcome.row_id)
+            chosen = own[: self.azr.selfplay.transcripts_per_stream]
+            kept += [transcript(self.global_steps, outcome, prompts[outcome.row_id]) for outcome in chosen]
+        append_jsonl(self.run.transcripts(self.link.request.cycle), kept)
+
     def _publish(self, step: int) -> None:
         staging = staging_dir(self.run, step)
         self.actor_rollout_wg.save_checkpoint(str(staging / "actor"), None, step, max_ckpt_to_keep=None)
@@ -355,7 +377,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             "step": step,
             "cycle": self.link.request.cycle,
             "attempt": self.link.request.attempt,
-            "optimizer_steps": self._optimizer_steps,
+            "optimizer_steps": self.actor_rollout_wg.optimizer_steps()[0],
             "buffer_hash": self.selfplay.save(staging / "selfplay"),
             "model": self.azr.model.path,
         }

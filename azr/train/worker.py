@@ -57,6 +57,12 @@ class PolicyWorker(ActorRolloutRefWorker):
                     parameter.add_(noise.to(parameter.device, parameter.dtype))
 
     @register(dispatch_mode=ONE_TO_ALL)
+    def optimizer_steps(self) -> int:
+        """Steps that the optimizer itself has counted; restored with its state."""
+        steps = [int(state["step"]) for state in self._policy.optimizer.state.values() if "step" in state]
+        return max(steps, default=0)
+
+    @register(dispatch_mode=ONE_TO_ALL)
     def scale_learning_rate(self, factor: float) -> None:
         """Multiplies the learning rate of optimizer and scheduler (a rollback lowers it)."""
         trainer: Any = self._policy

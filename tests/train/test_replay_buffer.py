@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from azr.errors import TrainingError
+from azr.errors import EngineError
 
 pytest.importorskip("verl")
 
@@ -60,11 +60,11 @@ def test_a_complete_batch_is_returned_and_failures_are_counted(make: Callable[..
 
 def test_a_row_that_never_comes_ends_the_wait_with_a_message(make: Callable[..., Any]) -> None:
     buffer = make({"a": prompt("finished"), "b": prompt("running"), "a_0_0": {}}, deadline_s=0.2)
-    with pytest.raises(TrainingError, match=r"1 of 2 responses are still missing"):
+    with pytest.raises(EngineError, match=r"1 of 2 responses are still missing"):
         buffer.sample(global_steps=1, partition_id="train", batch_size=2)
 
 
 def test_a_batch_of_failures_only_is_an_error(make: Callable[..., Any]) -> None:
     buffer = make({"a": prompt("failure"), "b": prompt("failure")}, deadline_s=5.0)
-    with pytest.raises(TrainingError, match="no agent loop of step 1"):
+    with pytest.raises(EngineError, match="no agent loop of step 1"):
         buffer.sample(global_steps=1, partition_id="train", batch_size=2)
