@@ -32,6 +32,7 @@ REJECTED_FILE = "rejected.jsonl"
 
 def publish_pool(run: RunDir, cycle: int, through_shard: int, build: PoolBuild, config: DataConfig) -> Manifest:
     """Writes the pool of ``build``; killed anywhere inside, the next call finishes the work."""
+    remove_leftovers(run.pool, run.pool / BACKUPS, run.cycle(cycle))
     text = tasks_text(build.kept)
     back_up_pool(run, config.backups_kept, keep_current=text)
     write_text_atomic(run.pool_tasks, text)
@@ -54,6 +55,16 @@ def publish_pool(run: RunDir, cycle: int, through_shard: int, build: PoolBuild, 
     ).sealed()
     write_manifest(run, manifest)
     return manifest
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Deletes temporary files of a writer that was killed; nobody else writes here while a pool is being replaced."""
+    for folder in folders:
+        for path in folder.glob(".*.tmp"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_rejected(run: RunDir, build: PoolBuild) -> Path:

@@ -240,6 +240,7 @@ from azr.rundir import RunDir
 run, config = RunDir(Path({run!r})), quiet(extra_files=[{mine!r}])
 print("ready", flush=True)
 consolidate(run, 1, config)
+print("consolidated", flush=True)
 merge(run, 1, config)
 """
 
@@ -267,7 +268,8 @@ def test_killed_at_any_time_and_started_again_gives_the_same_files(tmp_path: Pat
             process.stdout.readline()
             time.sleep(delay_s)
             os.kill(process.pid, signal.SIGKILL)
-        consolidate(run, 1, config)
+            consolidated = b"consolidated" in process.stdout.read()
+        if not consolidated:  # the driver replays the state it was in
+            consolidate(run, 1, config)
         merge(run, 1, config)
-        leftovers = {name for name in files_of(run) if name.endswith(".tmp")}
-        assert {name: content for name, content in files_of(run).items() if name not in leftovers} == expected
+        assert files_of(run) == expected
