@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import sys
 import time
 from collections import defaultdict
@@ -39,12 +38,14 @@ from azr.files import append_jsonl, read_jsonl  # noqa: E402
 from azr.prompts import PromptOptions, solve_prompt  # noqa: E402
 from azr.sandbox import Sandbox  # noqa: E402
 from azr.selfplay.advantage import task_relative_advantages  # noqa: E402
+from azr.selfplay.controls import controlled_rewards  # noqa: E402
 from azr.selfplay.episode import Completion, play, play_solve, trained_outcomes  # noqa: E402
 from azr.selfplay.game import SelfPlay  # noqa: E402
 from azr.selfplay.rows import PromptRow  # noqa: E402
 from azr.tasks import Prompt, Role, Stream, Task  # noqa: E402
 
-ARMS = ("full", "solver_only", "proposer_frozen", "shuffled")
+ARMS = {"full": "none", "solver_only": "none", "proposer_frozen": "proposer_frozen", "shuffled": "shuffled_rewards"}
+"""Arms of the learning experiment and their control (azr/selfplay/controls.py)."""
 
 
 class Policy:
@@ -52,7 +53,8 @@ class Policy:
 
     def __init__(self, folder: str, device: str, max_prompt_tokens: int, max_response_tokens: int) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        self.model.to(device).eval()
         self.max_prompt_tokens, self.max_response_tokens = max_prompt_tokens, max_response_tokens
         self.temperature = 1.0
         self._waiting: list[tuple[str, asyncio.Future[Completion]]] = []
@@ -124,20 +126,14 @@ def update(policy: Policy, optimizer: torch.optim.Optimizer, samples: Sequence[S
     return {"grad_norm": float(norm), "entropy": entropy}
 
 
-def to_learn_from(outcomes: Sequence[Any], game: SelfPlay, arm: str, rng: random.Random) -> list[Sample]:
-    samples = []
-    for outcome in (each for row in outcomes for each in trained_outcomes(row, game.config)):
-        if arm == "proposer_frozen" and outcome.stream.role is Role.PROPOSE:
-            continue
-        samples.append(Sample(outcome.prompt.text, outcome.completion.handle, outcome.stream.name, game.final_reward(outcome)))
-    if arm == "shuffled":  # the control: every stream keeps its rewards, but not who earned them
-        by_stream = defaultdict(list)
-        for sample in samples:
-            by_stream[sample.stream].append(sample.reward)
-        for rewards in by_stream.values():
-            rng.shuffle(rewards)
-        samples = [Sample(s.prompt, s.response, s.stream, by_stream[s.stream].pop()) for s in samples]
-    return samples
+def to_learn_from(outcomes: Sequence[Any], game: SelfPlay, control: str, step: int) -> list[Sample]:
+    found: list[Any] = [each for row in outcomes for each in trained_outcomes(row, game.config)]
+    streams = [outcome.stream.name for outcome in found]
+    rewards = controlled_rewards(control, [game.final_reward(outcome) for outcome in found], streams, game.seed, step)
+    return [
+        Sample(outcome.prompt.text, outcome.completion.handle, stream, reward)
+        for outcome, stream, reward in zip(found, streams, rewards, strict=True)
+    ]
 
 
 def measure(policy: Policy, records: Sequence[dict[str, Any]], sandbox: Sandbox, config: SelfPlayConfig, samples: int) -> dict[str, Any]:
@@ -187,9 +183,9 @@ def measure_proposals(policy: Policy, game: SelfPlay, sandbox: Sandbox, batches:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default=str(ROOT / "data" / "models" / "azr-tiny"))
-    parser.add_argument("--arm", choices=ARMS, default="full")
+    parser.add_argument("--arm", choices=tuple(ARMS), default="full")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8, help="rows of each of the six streams")
@@ -214,7 +210,6 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    rng = random.Random(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = SelfPlayConfig(
         frame="compact", batch_size=args.batch, references=2, difficulty_samples=args.difficulty_samples,
@@ -247,7 +242,7 @@ def main() -> None:
             began = time.monotonic()
             rows = game.plan_step(step, policy.fits)
             outcomes = asyncio.run(policy.play_all([play(row, policy.generate, sandbox, config, policy.fits) for row in rows]))
-            samples = to_learn_from(outcomes, game, args.arm, rng)
+            samples = to_learn_from(outcomes, game, ARMS[args.arm], step)
             found = update(policy, optimizer, samples)
             accepted += len(game.accept(step, outcomes))
             solved = [o.score for o in outcomes if o.stream.role is Role.SOLVE]
@@ -256,7 +251,8 @@ def main() -> None:
             tokens = np.mean([len(s.response) for s in samples])
             print(
                 f"step {step} solve accuracy {np.mean(solved):.2f} valid {valid:.2f} new tasks {accepted} tokens {tokens:.0f} "
-                f"entropy {found['entropy']:.2f} gradient {found['grad_norm']:.2f} ({len(samples)} samples, {time.monotonic() - began:.1f} s)",
+                f"entropy {found['entropy']:.2f} gradient {found['grad_norm']:.2f} "
+                f"({len(samples)} samples, {time.monotonic() - began:.1f} s)",
                 flush=True,
             )
             if step == args.steps or (args.measure_every and step % args.measure_every == 0):

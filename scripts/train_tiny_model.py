@@ -25,20 +25,21 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from tiny.dialogues import CAREFUL, Habits, draw_dialogue, draw_tasks  # noqa: E402
+from tiny.programs import FAMILIES, HELD_OUT_FAMILIES  # noqa: E402
+from tiny.tokenizer import train_tokenizer  # noqa: E402
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM  # noqa: E402
 
 from azr.errors import ModelError  # noqa: E402
 from azr.files import write_jsonl_atomic  # noqa: E402
 from azr.tasks import TaskType  # noqa: E402
-from tiny.dialogues import CAREFUL, Habits, draw_dialogue, draw_tasks  # noqa: E402
-from tiny.programs import FAMILIES, HELD_OUT_FAMILIES  # noqa: E402
-from tiny.tokenizer import train_tokenizer  # noqa: E402
 
 SHARD = 5_000
 """Dialogues of one shard; a shard's generator is seeded by its number, so the data do not depend on the worker count."""
@@ -141,7 +142,7 @@ def ahead(source: Iterator[Batch], device: str, depth: int = 8) -> Iterator[Batc
         thread.join(60)
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+def new_model(tokenizer: Any, seed: int) -> Qwen2ForCausalLM:
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=math.ceil(len(tokenizer) / 64) * 64,
@@ -160,8 +161,8 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM
     return Qwen2ForCausalLM(config)
 
 
-def hidden_states(model: Qwen2ForCausalLM, tokens: torch.Tensor) -> torch.Tensor:
-    """What ``model.model(tokens)`` gives, [B, T, hidden], with fewer and fused operations: twice as fast at this size."""
+def hidden_states(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """What ``model.model(tokens)`` gives, [B, T, hidden], with fewer and fused operations: at this size launching them is the cost."""
     config = model.config
     h = model.model.embed_tokens(tokens)
     cos, sin = (x.unsqueeze(1) for x in model.model.rotary_emb(h, torch.arange(tokens.shape[1], device=tokens.device)[None]))
@@ -174,7 +175,9 @@ def hidden_states(model: Qwen2ForCausalLM, tokens: torch.Tensor) -> torch.Tensor
     for layer in model.model.layers:
         attention, mlp = layer.self_attn, layer.mlp
         x = norm(h, (config.hidden_size,), layer.input_layernorm.weight, config.rms_norm_eps)
-        q, k, v = (p(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
+        q, k, v = (
+            p(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
         x = torch.nn.functional.scaled_dot_product_attention(rotate(q), rotate(k), v, is_causal=True, enable_gqa=True)
         h = h + attention.o_proj(x.transpose(1, 2).flatten(2))
         x = norm(h, (config.hidden_size,), layer.post_attention_layernorm.weight, config.rms_norm_eps)
@@ -182,10 +185,12 @@ def hidden_states(model: Qwen2ForCausalLM, tokens: torch.Tensor) -> torch.Tensor
     return norm(h, (config.hidden_size,), model.model.norm.weight, config.rms_norm_eps)
 
 
-def train(model: Qwen2ForCausalLM, source: Iterator[Batch], steps: int, lr: float, limit_s: float, device: str) -> None:
+def train(model: Any, source: Iterator[Batch], steps: int, lr: float, limit_s: float, device: str) -> None:
     """Warm-up, constant rate, linear decay over the last half. Ends after ``steps`` or when the time is up, decayed in both cases."""
     decay, rest = ([p for p in model.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
-    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=lr, betas=(0.9, 0.95), fused=True)
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=lr, betas=(0.9, 0.95), fused=True
+    )
     began, seen, loss_sum, step = time.monotonic(), 0, torch.zeros((), device=device), 0
     feed = ahead(source, device)
     for step, (tokens, places, wanted) in enumerate(feed, 1):
@@ -211,13 +216,13 @@ def train(model: Qwen2ForCausalLM, source: Iterator[Batch], steps: int, lr: floa
     print(f"{step} steps, {seen / 1e6:.1f} M tokens with padding, {time.monotonic() - began:.0f} s", flush=True)
 
 
-def save_model(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save_model(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """A bf16 copy of the model with its tokenizer, in a form that ``AutoTokenizer`` loads as it was trained.
 
     Told a ``tokenizer_class`` in tokenizer_config.json, transformers 5 takes Qwen2Tokenizer for every qwen2 model, which brings
     its own pre-tokenizer; named in config.json instead, the class in tokenizer.json is kept.
     """
-    copy = Qwen2ForCausalLM(model.config)
+    copy: Any = Qwen2ForCausalLM(model.config)
     copy.load_state_dict(model.state_dict())
     copy.config.tokenizer_class = "PreTrainedTokenizerFast"
     copy.to(torch.bfloat16).save_pretrained(folder)
@@ -229,7 +234,9 @@ def save_model(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, fold
     loaded = AutoTokenizer.from_pretrained(folder)
     sample = "\n    return x[::-1]\n```\n</think>"
     if loaded(sample).input_ids != tokenizer(sample).input_ids:
-        raise ModelError(f"{folder}: AutoTokenizer loads another tokenizer ({type(loaded).__name__}) than was trained; check tokenizer_config.json")
+        raise ModelError(
+            f"{folder}: AutoTokenizer loads another tokenizer ({type(loaded).__name__}) than was trained; check tokenizer_config.json"
+        )
 
 
 def write_tasks(data: Path) -> None:
@@ -238,21 +245,25 @@ def write_tasks(data: Path) -> None:
     seeds = draw_tasks(Random("tiny-seeds-io"), 256, FAMILIES, io, part="seeds")
     seeds += draw_tasks(Random("tiny-seeds-induction"), 128, FAMILIES, (TaskType.INDUCTION,), part="seeds")
     write_jsonl_atomic(data / "seeds" / "azr_tiny.jsonl", seeds)
-    write_jsonl_atomic(data / "probes" / "azr_tiny_train_families.jsonl", draw_tasks(Random("tiny-probes"), 400, FAMILIES, all_types, part="probes"))
+    write_jsonl_atomic(
+        data / "probes" / "azr_tiny_train_families.jsonl", draw_tasks(Random("tiny-probes"), 400, FAMILIES, all_types, part="probes")
+    )
     held_out = draw_tasks(Random("tiny-held-out"), 200, HELD_OUT_FAMILIES, all_types, part="probes")
     write_jsonl_atomic(data / "probes" / "azr_tiny_heldout.jsonl", held_out)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "models" / "azr-tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=5_000, help="optimizer steps of the first lessons, from careful dialogues")
+    parser.add_argument("--steps", type=int, default=2_320, help="optimizer steps of the first lessons, from careful dialogues")
     parser.add_argument("--habit-steps", type=int, default=300, help="steps of the last lessons, which give the model its habits")
     parser.add_argument("--batch-tokens", type=int, default=32_768)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--habit-lr", type=float, default=5e-4)
-    parser.add_argument("--limit-s", type=float, default=420.0, help="time for the first lessons; the rate decays to its end in either case")
+    parser.add_argument(
+        "--limit-s", type=float, default=420.0, help="time for the first lessons; the rate decays to its end in either case"
+    )
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) - 1))
     parser.add_argument("--start-from", type=Path, help="a folder saved after the first lessons: go on with the last lessons")
     parser.add_argument("--keep-careful", type=Path, help="also save the model as it is after the first lessons")
@@ -278,12 +289,15 @@ def main() -> None:
     habits = replace(Habits(), **{name: getattr(args, name) for name in asdict(Habits())})
     device = "cuda" if torch.cuda.is_available() else "cpu"
     began = time.monotonic()
+    model: Any
     if args.start_from:
         tokenizer = AutoTokenizer.from_pretrained(args.start_from)
-        model = Qwen2ForCausalLM.from_pretrained(args.start_from, dtype=torch.float32).to(device)
+        model = Qwen2ForCausalLM.from_pretrained(args.start_from, dtype=torch.float32)
+        model.to(device)
     else:
         tokenizer = train_tokenizer([prompt + response for prompt, response in draw_shard(0, seed=args.seed, habits=Habits())])
-        model = new_model(tokenizer, args.seed).to(device)
+        model = new_model(tokenizer, args.seed)
+        model.to(device)
         print(f"{sum(p.numel() for p in model.parameters()):,} parameters, vocabulary {len(tokenizer):,}, on {device}", flush=True)
         train(model, lessons(args, tokenizer, CAREFUL, args.steps, 1), args.steps, args.lr, args.limit_s, device)
         if args.keep_careful:

@@ -84,7 +84,9 @@ def draw_task(rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "t
                 continue
 
 
-def draw_induction(rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "training", vague: float = 0.3, pairs: int = 10) -> tuple[Drawn, Task]:
+def draw_induction(
+    rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "training", vague: float = 0.3, pairs: int = 10
+) -> tuple[Drawn, Task]:
     """An induction task: one program, ``pairs`` different inputs that run, at least three different outputs, a message."""
     while True:
         drawn = draw_task(rng, families, part=part)
@@ -136,9 +138,7 @@ def _nudged(rng: Random, value: Any) -> Any:
     if len(value) < 2:
         return [*value, 1]
     position = rng.randrange(len(value))
-    return rng.choice(
-        (value[1:], value[:-1], [*value[:position], _nudged(rng, value[position]), *value[position + 1 :]], value[::-1])
-    )
+    return rng.choice((value[1:], value[:-1], [*value[:position], _nudged(rng, value[position]), *value[position + 1 :]], value[::-1]))
 
 
 def _write(states: Sequence[tuple[str, str]]) -> str:

@@ -93,7 +93,8 @@ BLOCKS: list[Block] = [
     *_expressions("lists", "strs", "strs", ("sorted({x})", "sort"), ("{x}[::-1]", "reverse"), ("{x} + ['{w}']", "append {w}")),
     *_expressions("lists", "strs", "int", ("len({x})", "length")),
     *_expressions("dicts", "dict", "int",
-        ("sum({x}.values())", "sum values"), ("max({x}.values())", "largest value"), ("{x}.get('{l}', {c})", "get {l} or {c}"), ("len({x})", "length")),
+        ("sum({x}.values())", "sum values"), ("max({x}.values())", "largest value"), ("{x}.get('{l}', {c})", "get {l} or {c}"),
+        ("len({x})", "length")),
     *_expressions("dicts", "dict", "strs", ("sorted({x})", "sort keys"), ("list({x})", "keys")),
     *_expressions("dicts", "dict", "ints", ("list({x}.values())", "values"), ("sorted({x}.values())", "sort values")),
     *_expressions("dicts", "dict", "dict", ("{{u: e + {c} for u, e in {x}.items()}}", "add {c} to values"),
@@ -187,7 +188,8 @@ HARD_FORMS = {
         ("str", "r = ''\nfor i, v in enumerate({x}):\n    r += v.upper() if i % 2 == {j} else v\nreturn r"),
     ),
     "nested_conditionals": (
-        ("int", "if {x} > {c}:\n    if {x} % 2 == 0:\n        return {x} // 2\n    return {x} * {k}\nif {x} < {d}:\n    return {d}\nreturn {x} + {k}"),
+        ("int", "if {x} > {c}:\n    if {x} % 2 == 0:\n        return {x} // 2\n    return {x} * {k}\nif {x} < {d}:\n    return {d}\n"
+            "return {x} + {k}"),
         ("ints", "t = 0\nfor v in {x}:\n    if v % 2 == 0:\n        t += v if v > {c} else {k}\n    else:\n        t -= 1\nreturn t"),
     ),
 }  # fmt: skip
@@ -224,7 +226,9 @@ def _chain(rng: Random, family: str, length: int) -> list[Block]:
             if options:
                 chain.insert(0, rng.choice(options))
         while len(chain) < length:
-            options = [block for block in BLOCKS if block.source == chain[-1].target and block.family in ("arithmetic", "strings", "lists", family)]
+            options = [
+                block for block in BLOCKS if block.source == chain[-1].target and block.family in ("arithmetic", "strings", "lists", family)
+            ]
             if not options:
                 break
             chain.append(rng.choice(options))
@@ -277,7 +281,8 @@ def draw_program(rng: Random, family: str) -> Sketch:
     if family == "recursion":
         return _from_form(rng, family, 2, *rng.choice(RECURSIONS))
     if family in HARD_FORMS:
-        return _from_form(rng, family, 4, *rng.choice(HARD_FORMS[family]), family.replace("_", " "))
+        kind, source = rng.choice(HARD_FORMS[family])
+        return _from_form(rng, family, 4, kind, source, family.replace("_", " "))
     if family == "long_chain":
         base, length = rng.choice(FAMILIES[:-1]), rng.randint(4, 5)
     else:

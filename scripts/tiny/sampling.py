@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 
 @torch.inference_mode()
 def sample_tokens(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, temperature: float = 1.0, max_new_tokens: int = 128, batch: int = 512
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    *,
+    temperature: float = 1.0,
+    max_new_tokens: int = 128,
+    batch: int = 512,
 ) -> list[list[int]]:
     """Response token ids of each prompt, the end token included when it came. Temperature 0 is greedy."""
     end, padding = tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -23,13 +29,18 @@ def sample_tokens(
         ids = torch.tensor([[padding] * (width - len(encoded[index])) + encoded[index] for index in chosen], device=model.device)
         settings = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {"do_sample": False}
         output = model.generate(
-            input_ids=ids, attention_mask=(ids != padding).long(), max_new_tokens=max_new_tokens, eos_token_id=end, pad_token_id=padding, **settings
+            input_ids=ids,
+            attention_mask=ids.ne(padding).long(),
+            max_new_tokens=max_new_tokens,
+            eos_token_id=end,
+            pad_token_id=padding,
+            **settings,
         )
         for index, row in zip(chosen, output[:, width:].tolist(), strict=True):
             responses[index] = row[: row.index(end) + 1] if end in row else row
     return responses
 
 
-def sample_texts(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], **settings) -> list[str]:
+def sample_texts(model: Any, tokenizer: Any, prompts: Sequence[str], **settings) -> list[str]:
     rows = sample_tokens(model, tokenizer, prompts, **settings)
     return [tokenizer.decode(row, skip_special_tokens=True) for row in rows]

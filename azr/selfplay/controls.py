@@ -1,0 +1,42 @@
+"""Controls: runs that must not gain, or gain less, for a claim that self-play learns to hold.
+
+``proposer_frozen``: tasks are proposed and accepted as ever, but only solve streams are learned from. ``shuffled_rewards``: every
+stream keeps its rewards, but not who earned them, so an optimizer step has its usual size and no meaning.
+(Solving alone, without any proposals, is ``selfplay.train_propose=false``.)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from azr.tasks import Role, Stream
+
+CONTROLS = ("none", "proposer_frozen", "shuffled_rewards")
+
+
+def controlled_rewards(control: str, rewards: Sequence[float], streams: Sequence[str], seed: int, step: int) -> list[float]:
+    """The rewards an arm learns from, in the same order. Equal rewards in a stream give advantage 0: that is how a stream is frozen.
+
+    Raises:
+        ValueError: the control is unknown, or the lengths differ.
+    """
+    if control not in CONTROLS:
+        raise ValueError(f"control is {control!r}; it is one of {CONTROLS}")
+    if len(rewards) != len(streams):
+        raise ValueError(f"{len(rewards)} rewards, {len(streams)} streams: both must agree")
+    if control == "none":
+        return list(rewards)
+    if control == "proposer_frozen":
+        return [0.0 if Stream.from_name(stream).role is Role.PROPOSE else reward for reward, stream in zip(rewards, streams, strict=True)]
+    rng = np.random.default_rng([seed, 7, step])
+    members: dict[str, list[int]] = defaultdict(list)
+    for row, stream in enumerate(streams):
+        members[stream].append(row)
+    found = list(rewards)
+    for _, rows in sorted(members.items()):
+        for row, source in zip(rows, rng.permutation(rows), strict=True):
+            found[row] = rewards[int(source)]
+    return found
