@@ -169,11 +169,10 @@ def main(arguments: list[str]) -> int:
 def _answer(job: dict[str, Any], options: EngineOptions, on_gpu: bool) -> None:
     from tqdm import tqdm
     from transformers import AutoTokenizer
-    from vllm import LLM, SamplingParams
 
     from azr.train.tokens import prompt_token_ids
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(job["model"], trust_remote_code=options.trust_remote_code)
+    tokenizer: Any = AutoTokenizer.from_pretrained(job["model"], trust_remote_code=options.trust_remote_code, local_files_only=True)
     answers = Path(job["answers"])
     asked: list[tuple[dict[str, Any], list[int]]] = []
     too_long = []
@@ -189,6 +188,8 @@ def _answer(job: dict[str, Any], options: EngineOptions, on_gpu: bool) -> None:
     with tqdm(total=total, initial=total - len(asked), desc="answer", unit="answer") as bar:
         if not asked:
             return
+        from vllm import LLM, SamplingParams  # takes seconds, so only when there is something to ask
+
         settings: dict[str, Any] = {
             "model": job["model"],
             "dtype": options.dtype,

@@ -1,0 +1,154 @@
+"""Answers on disk: going on, refusing other settings, and the engine's process."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from run_fixture import PROBE_FILE, TINY
+
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import ConfigError, ModelError, RunError
+from azr.evaluate import engine
+from azr.evaluate.answers import Answer, AnswerStore
+from azr.evaluate.engine import EngineOptions, sample_seed
+from azr.evaluate.evaluation import Options, engine_options, evaluate
+from azr.evaluate.models import ModelSource, resolve, slug
+from azr.evaluate.scoring import judge_all, score, table
+from azr.evaluate.suites import build_suite, evenly, fingerprint
+from azr.evaluate.tasks_suite import probe_suite
+from azr.files import append_jsonl
+from azr.sandbox import Sandbox
+from azr.tasks import Task, TaskType
+
+COMPACT = SelfPlayConfig(frame="compact")
+
+
+def test_answers_survive_a_torn_line_and_other_settings_are_refused(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path / "a")
+    with store.opened({"model": "m1", "seed": 0}):
+        append_jsonl(store.path, [Answer("x", 0, "one").to_json(), Answer("x", 1, "two", finished=False).to_json()])
+        with store.path.open("ab") as file:
+            file.write(b'{"item_id": "y", "samp')
+    with store.opened({"model": "m1", "seed": 0}):
+        assert [answer.completion for answer in store.read().values()] == ["one", "two"]
+        with pytest.raises(RunError, match="another evaluation writes"), AnswerStore(tmp_path / "a").opened({"model": "m1", "seed": 0}):
+            pass
+    with pytest.raises(RunError, match="model was 'm1', is 'm2'"), store.opened({"model": "m2", "seed": 0}):
+        pass
+    with store.opened({"model": "m2", "seed": 0}, restart=True):
+        assert store.read() == {}
+
+
+def test_a_suite_s_fingerprint_follows_its_prompts() -> None:
+    assert fingerprint(probe_suite(PROBE_FILE, COMPACT)) == fingerprint(probe_suite(PROBE_FILE, COMPACT))
+    assert fingerprint(probe_suite(PROBE_FILE, COMPACT)) != fingerprint(probe_suite(PROBE_FILE, SelfPlayConfig(frame="chat")))
+
+
+def test_a_limit_takes_items_evenly() -> None:
+    items = probe_suite(PROBE_FILE, COMPACT).items
+    chosen = evenly(items, 7)
+    assert len(chosen) == 7
+    positions = [items.index(item) for item in chosen]
+    assert positions == sorted(positions)
+    assert {b - a for a, b in itertools.pairwise(positions)} <= {len(items) // 7, len(items) // 7 + 1}
+    assert evenly(items, 0) == list(items)
+
+
+def gold_answer(task: Task) -> str:
+    if task.task_type is TaskType.INDUCTION:
+        return f"```python\n{task.program}\n```"
+    word, text = ("input", task.input) if task.task_type is TaskType.ABDUCTION else ("output", task.output)
+    return f"```{word}\n{text}\n```"
+
+
+def test_probes_are_judged_as_in_training() -> None:
+    """Gold answers are right; without the format they are wrong, as the trainer has it."""
+    suite = probe_suite(PROBE_FILE, COMPACT)
+    items = evenly(suite.items, 30)
+    right = [Answer(item.item_id, 0, f"hm</think><answer>{gold_answer(suite.tasks[item.item_id])}</answer>") for item in items]
+    bare = [Answer(item.item_id, 1, f"<answer>{gold_answer(suite.tasks[item.item_id])}</answer>") for item in items]
+    with Sandbox() as sandbox:
+        judged = judge_all(suite, items, [*right, *bare], sandbox, progress=False)
+    assert all(each.verdict.score == 1 for each in judged if each.answer.sample == 0)
+    assert all((each.verdict.score, each.verdict.reason) == (0, "bad_format") for each in judged if each.answer.sample == 1)
+    result = score(suite, "gold", items, judged)
+    assert result.estimates["pass@1"].value == 0.5
+    assert {name for name in result.estimates if "/" in name} == {f"pass@1/{kind}" for kind in {item.kind for item in items}}
+    assert "gold" in table([result])
+
+
+def test_unknown_suites_and_missing_files_are_named() -> None:
+    with pytest.raises(ConfigError, match="'mmlu' is unknown"):
+        build_suite("mmlu", COMPACT)
+    with pytest.raises(ConfigError, match="needs a file"):
+        build_suite("cruxeval-i", COMPACT)
+
+
+def test_sampling_defaults_follow_the_number_of_samples() -> None:
+    source = ModelSource("m", "x", TINY)
+    assert engine_options(source, Options(suites=())).temperature == 0
+    assert engine_options(source, Options(suites=(), samples=4)).temperature == 1
+    with pytest.raises(ModelError, match="4 equal answers"):
+        engine_options(source, Options(suites=(), samples=4, temperature=0.0))
+
+
+def test_seeds_depend_on_item_and_sample_only() -> None:
+    assert sample_seed(0, "a", 1) == sample_seed(0, "a", 1)
+    assert len({sample_seed(seed, item, sample) for seed in (0, 1) for item in ("a", "b") for sample in (0, 1)}) == 8
+    assert all(0 <= sample_seed(0, str(n), 0) < 2**31 for n in range(100))
+
+
+def test_a_small_context_shrinks_the_limits_and_labels_are_file_names() -> None:
+    source = resolve(str(TINY))
+    context = json.loads((TINY / "config.json").read_text())["max_position_embeddings"]
+    assert source.max_prompt_tokens + source.max_response_tokens == context
+    assert slug("../Qwen/Qwen2.5-Coder-0.5B") == "Qwen-Qwen2.5-Coder-0.5B"
+    with pytest.raises(ModelError, match="no such folder"):
+        resolve("./nowhere")
+
+
+def test_prompts_that_do_not_fit_are_an_error_with_the_remedy(tmp_path: Path) -> None:
+    """The real engine process: it tokenises, finds nothing to ask, and ends without loading the model."""
+    options = Options(suites=[f"probes={PROBE_FILE}"], limit=3, max_prompt_tokens=5, out=tmp_path, frame="compact", progress=False)
+    with pytest.raises(ModelError, match="no prompt fits the limit of 5 tokens"):
+        evaluate([str(TINY)], options, lambda _: None)
+
+
+def test_an_engine_that_fails_is_reported_and_leaves_nothing_running(tmp_path: Path) -> None:
+    items = evenly(probe_suite(PROBE_FILE, COMPACT).items, 2)
+    store = AnswerStore(tmp_path)
+    with pytest.raises(ModelError, match="2 of 2 answers missing"):
+        engine.generate(tmp_path / "no-model", items, EngineOptions(), store)
+    assert not (tmp_path / "engine.json").exists()
+
+
+def test_a_hung_engine_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that starts a child and sleeps stands where the engine's would."""
+    note = tmp_path / "child"
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {note}\nwait\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr(engine, "STALL_S", 1.0)
+    with pytest.raises(ModelError, match="gave no answer"):
+        engine._run_child(tmp_path / "job.json", tmp_path / "answers.jsonl")
+    child = int(note.read_text())
+    deadline = time.monotonic() + 30
+    while _alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state not in "ZX"

@@ -1,0 +1,75 @@
+"""The real engine with the bundled tiny model: answers, going on, a checkpoint against its base, and the check of an export."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from run_fixture import TINY, make_run, save_checkpoint
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from azr.config.load import read_config
+from azr.evaluate.engine import EngineOptions, generate
+from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.export import ExportOptions, export_model
+from azr.files import append_jsonl, read_jsonl
+from azr.protocol import MetricsRecord, append_metrics
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_checkpoint_is_evaluated_compared_and_exported(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    state = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32).state_dict()
+    save_checkpoint(run, 2, state, AutoConfig.from_pretrained(TINY))
+    options = Options(suites=["probes"], limit=12, progress=False)
+    record = evaluate([f"{run.root}@0", str(run.root)], options, lambda _: None)
+
+    # base and checkpoint hold the same weights: greedy answers are the same, and the comparison says so
+    base, trained = record["results"]
+    assert base["item_scores"] == trained["item_scores"]
+    assert len(base["item_scores"]) == 12
+    assert record["comparisons"][0]["p_value"] == 1.0
+    assert not list((run.root / "evaluations").glob(".model*")), "the merged copy of the checkpoint is removed"
+
+    # going on: an answer that was lost is asked again, greedy gives it again, the others stay
+    answers_path = run.root / "evaluations" / "tiny@2" / "probes" / "answers.jsonl"
+    before = {answer["item_id"]: answer["completion"] for answer in read_jsonl(answers_path)}
+    kept = list(read_jsonl(answers_path))[:-1]
+    answers_path.unlink()
+    append_jsonl(answers_path, kept)
+    evaluate([str(run.root)], options, lambda _: None)
+    assert {answer["item_id"]: answer["completion"] for answer in read_jsonl(answers_path)} == before
+
+    # the export answers the trainer's probe tasks; what it scores is written down and compared with the record
+    said: list[str] = []
+    folder = export_model(run, tmp_path / "first", ExportOptions(step="2", tolerance=1.0), said.append)
+    measured = json.loads((folder / "azr.json").read_text())["measured"]
+    assert measured["tasks"] == read_config(run.config).train.probe_tasks
+    values = {"probe/all/accuracy": measured["accuracy"], "probe/tasks": measured["tasks"]}
+    append_metrics(run, MetricsRecord(step=2, cycle=1, attempt=2, unix_s=9.0, values=values))
+    export_model(run, tmp_path / "second", ExportOptions(step="2", tolerance=0.0), said.append)
+    assert "they agree" in said[-2]
+
+
+def test_sampled_answers_do_not_depend_on_where_an_evaluation_went_on(tmp_path: Path) -> None:
+    from azr.config.selfplay import SelfPlayConfig
+    from azr.evaluate.answers import AnswerStore
+    from azr.evaluate.suites import evenly
+    from azr.evaluate.tasks_suite import probe_suite
+
+    items = evenly(probe_suite(TINY.parents[1] / "probes" / "azr_tiny_heldout.jsonl", SelfPlayConfig(frame="compact")).items, 3)
+    how = EngineOptions(samples=3, temperature=1.0, max_prompt_tokens=300, max_response_tokens=48, dtype="float32")
+    whole, parts = AnswerStore(tmp_path / "whole"), AnswerStore(tmp_path / "parts")
+    with whole.opened({}), parts.opened({}):
+        generate(TINY, items, how, whole)
+        append_jsonl(parts.path, [answer.to_json() for key, answer in whole.read().items() if key[1] == 1])
+        generate(TINY, items, how, parts)
+    assert {key: answer.completion for key, answer in whole.read().items()} == {
+        key: answer.completion for key, answer in parts.read().items()
+    }
+    assert len({answer.completion for answer in whole.read().values()}) > 3, "samples differ"
+    assert "vllm" not in sys.modules, "the engine lives in its own process"

@@ -1,0 +1,289 @@
+"""Export from real checkpoints of a tiny random model; what comes out is loaded by plain transformers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_fixture import PROJECT, make_run, make_tasks, random_model, save_checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from azr.checkpoints import read_checkpoint
+from azr.errors import CheckpointError, ConfigError, DataError, ModelError, RunError
+from azr.evaluate import gguf
+from azr.evaluate.export import ExportOptions, compare_with_record, export_model, training_probes
+from azr.evaluate.models import find_checkpoint, resolve
+from azr.evaluate.scoring import Scores
+from azr.evaluate.statistics import wilson
+from azr.evaluate.task_export import export_tasks
+from azr.evaluate.weights import write_model_folder
+from azr.rundir import RunDir
+
+UNCHECKED = ExportOptions(step="latest", check=False)
+
+
+def quiet(_: str) -> None:
+    return
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return make_run(tmp_path)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_plain_transformers_gives_the_checkpoint_s_logits(run: RunDir, tmp_path: Path, tied: bool) -> None:
+    model = random_model(tied=tied)
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+    folder = export_model(run, tmp_path / "out", UNCHECKED, quiet)
+    assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.bfloat16
+    assert "attn_implementation" not in json.loads((folder / "config.json").read_text())
+    ids = torch.tensor([AutoTokenizer.from_pretrained(folder).encode("def f(x):\n    return x")])
+    exported: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.bfloat16())
+        assert torch.equal(exported(ids).logits, model(ids).logits)
+
+
+def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_path: Path) -> None:
+    model = random_model()
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+    folder = export_model(run, tmp_path / "my-model", UNCHECKED, quiet)
+    card = (folder / "README.md").read_text()
+    for text in (
+        "library_name: transformers",
+        "# my-model",
+        "`azr-tiny` after 2 steps",
+        "2505.03335",
+        "10.0% (step 0)",
+        "30.0%",
+        "compact",
+    ):
+        assert text in card
+    assert str(PROJECT) not in card, "a path of this machine is nobody's business"
+    source = resolve(str(folder))
+    assert (source.selfplay.frame, source.max_prompt_tokens, source.max_response_tokens, source.dtype) == ("compact", 300, 48, "float32")
+
+
+def test_a_damaged_checkpoint_is_not_opened(run: RunDir, tmp_path: Path) -> None:
+    model = random_model()
+    path = save_checkpoint(run, 2, model.state_dict(), model.config)
+    checkpoint = read_checkpoint(path)
+    weights = path / "actor" / "model_world_size_1_rank_0.pt"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match="nothing of it was opened"):
+        write_model_folder(checkpoint, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"], "no half-written folder is left"
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_a_pickle_that_runs_something_is_refused_even_with_a_right_hash(run: RunDir, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = random_model()
+    path = save_checkpoint(run, 2, {**model.state_dict(), "bomb": Bomb()}, model.config)
+    with pytest.raises(CheckpointError, match="cannot be read as plain tensors"):
+        write_model_folder(read_checkpoint(path), tmp_path / "out")
+    plain = tmp_path / "plain.pt"
+    plain.write_bytes(pickle.dumps({"bomb": Bomb()}))
+    shutil.rmtree(path)
+    path = save_checkpoint(run, 3, plain, model.config)
+    with pytest.raises(CheckpointError, match="cannot be read as plain tensors"):
+        write_model_folder(read_checkpoint(path), tmp_path / "out")
+    assert not Path("exploded").exists()
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(run: RunDir, tmp_path: Path) -> None:
+    model = random_model(tied=False)
+    state = dict(model.state_dict())
+    del state["model.norm.weight"]
+    path = save_checkpoint(run, 2, state, model.config)
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight is missing"):
+        write_model_folder(read_checkpoint(path), tmp_path / "out")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["with the base", "adapters alone"])
+def test_lora_is_merged_as_peft_merges_it(tmp_path: Path, whole: bool) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = random_model()
+    base.save_pretrained(tmp_path / "base")
+    AutoTokenizer.from_pretrained(PROJECT / "data/models/azr-tiny").save_pretrained(tmp_path / "base")
+    run = make_run(tmp_path, model={"path": str(tmp_path / "base"), "lora_rank": 4, "lora_alpha": 12})
+    adapted: Any = get_peft_model(base, LoraConfig(r=4, lora_alpha=12, target_modules="all-linear"))
+    torch.manual_seed(1)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    state = {name: tensor.clone() for name, tensor in adapted.state_dict().items() if whole or "lora_" in name}
+    path = save_checkpoint(run, 2, state, base.config, lora_alpha=12)
+    checkpoint = read_checkpoint(path)
+    checkpoint = dataclasses.replace(checkpoint, info={**checkpoint.info, "model": str(tmp_path / "base")})
+    write_model_folder(checkpoint, tmp_path / "out", dtype="float32")
+    merged = adapted.merge_and_unload().state_dict()
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).state_dict()
+    assert set(exported) == set(merged)
+    for name, tensor in merged.items():
+        torch.testing.assert_close(exported[name], tensor, atol=1e-6, rtol=1e-6)
+    moved = merged["model.layers.0.self_attn.q_proj.weight"] - random_model().state_dict()["model.layers.0.self_attn.q_proj.weight"]
+    assert moved.abs().max() > 0.01, "the adapters did something"
+
+
+SHARDER = """
+import sys, torch, torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+source, target, rank, store = sys.argv[1:]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=int(rank), world_size=2)
+mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("fsdp",))
+state = torch.load(source)
+torch.save({name: distribute_tensor(tensor, mesh, [Shard(0)]) for name, tensor in state.items()}, target)
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_shards_of_two_ranks_are_joined(run: RunDir, tmp_path: Path) -> None:
+    model = random_model()
+    whole = tmp_path / "whole.pt"
+    torch.save(model.state_dict(), whole)
+    targets = [tmp_path / f"rank{rank}.pt" for rank in range(2)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SHARDER, str(whole), str(target), str(rank), str(tmp_path / "store")])
+        for rank, target in enumerate(targets)
+    ]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    path = save_checkpoint(run, 2, targets, model.config, ranks=2)
+    write_model_folder(read_checkpoint(path), tmp_path / "out")
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out").state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(exported[name], tensor.to(torch.bfloat16))
+
+
+def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
+    model = random_model()
+    with pytest.raises(RunError, match="no checkpoint yet"):
+        find_checkpoint(run, "latest")
+    for step in (1, 2, 3):
+        save_checkpoint(run, step, {"x": torch.zeros(1)}, model.config)
+    assert find_checkpoint(run, "latest").step == 3
+    assert find_checkpoint(run, "best").step == 1  # 0.4, 0.3, 0.2
+    assert find_checkpoint(run, "2").step == 2
+    with pytest.raises(RunError, match="no checkpoint of step 7; there is 1, 2, 3"):
+        find_checkpoint(run, "7")
+    with pytest.raises(RunError, match="'first' names no checkpoint"):
+        find_checkpoint(run, "first")
+    assert resolve(f"{run.root}@1").checkpoint.step == 1
+    assert resolve(str(run.checkpoint(2))).label == "tiny@2"
+    assert resolve(f"{run.root}@0").folder == PROJECT / "data/models/azr-tiny"
+
+
+def test_the_probe_tasks_are_the_trainer_s_own(run: RunDir, tmp_path: Path) -> None:
+    from azr.config.load import read_config
+    from azr.train.probes import probe_rows
+
+    config = read_config(run.config)
+    suite = training_probes(run, config, PROJECT / "data/models/azr-tiny")
+    rows = probe_rows(run.probes, 10, config.selfplay, lambda _: True)
+    assert suite is not None
+    assert [item.item_id for item in suite.items] == [row.row_id for row in rows]
+    assert [suite.tasks[row.row_id] for row in rows] == [row.task for row in rows]
+    shutil.rmtree(run.probes)
+    assert training_probes(run, config, PROJECT / "data/models/azr-tiny") is None
+
+
+def scores_of(right: int, n: int) -> Scores:
+    return Scores("probes", "m", 1, {"pass@1": wilson(right, n)}, {}, 1.0, 0.0, 1.0, {})
+
+
+def test_another_probe_score_than_the_recorded_one_stops_the_export() -> None:
+    recorded = {"probe/all/accuracy": 0.50, "probe/tasks": 100.0}
+    said: list[str] = []
+    assert compare_with_record(scores_of(52, 100), recorded, 5, Path("x"), 0.03, said.append) == {"accuracy": 0.52, "tasks": 100.0}
+    assert "they agree" in said[-1]
+    with pytest.raises(ModelError, match=r"scores 45\.0%.*scored 50\.0%"):
+        compare_with_record(scores_of(45, 100), recorded, 5, Path("x"), 0.03, said.append)
+    compare_with_record(scores_of(6, 10), {"probe/all/accuracy": 0.5, "probe/tasks": 10.0}, 5, Path("x"), 0.03, said.append)  # one task
+    compare_with_record(scores_of(6, 10), {}, 5, Path("x"), 0.03, said.append)
+    assert "recorded none" in said[-1]
+    compare_with_record(scores_of(6, 10), recorded, 5, Path("x"), 0.03, said.append)
+    assert "recorded one on 100 tasks" in said[-1]
+
+
+def test_gguf_without_a_converter_says_how_to_get_one(run: RunDir, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("LLAMA_CPP_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"convert_hf_to_gguf\.py EXPORTED_FOLDER"):
+        export_model(run, tmp_path / "out", ExportOptions(gguf="bf16"), quiet)
+    with pytest.raises(ConfigError, match="wants a checkout"):
+        gguf.find_converter(tmp_path / "nowhere")
+
+
+CONVERTER = """
+import sys
+from pathlib import Path
+from gguf import GGUFWriter
+import numpy
+folder, target = Path(sys.argv[1]), sys.argv[sys.argv.index("--outfile") + 1]
+if not (folder / "config.json").is_file() or "{mode}" == "fail":
+    sys.exit("BPE pre-tokenizer was not recognized")
+if "{mode}" == "junk":
+    Path(target).write_bytes(b"no such thing"); sys.exit(0)
+writer = GGUFWriter(target, "qwen2")
+writer.add_tensor("token_embd.weight", numpy.zeros((4, 4), dtype=numpy.float32))
+writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file(); writer.close()
+"""
+
+
+@pytest.mark.parametrize(("mode", "message"), [("ok", None), ("fail", "pre-tokenizer was not recognized"), ("junk", "no readable GGUF")])
+def test_gguf_goes_through_the_converter_and_is_read_back(run: RunDir, tmp_path: Path, mode: str, message: str | None) -> None:
+    """Stands in for llama.cpp's script (same command line), which no package index has."""
+    checkout = tmp_path / "llama.cpp"
+    checkout.mkdir()
+    (checkout / gguf.SCRIPT).write_text(CONVERTER.replace("{mode}", mode))
+    model = random_model()
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+    options = dataclasses.replace(UNCHECKED, gguf="bf16", llama_cpp=checkout)
+    if message:
+        with pytest.raises(ModelError, match=message):
+            export_model(run, tmp_path / "out", options, quiet)
+        assert not (tmp_path / "out").exists()
+    else:
+        export_model(run, tmp_path / "out", options, quiet)
+        assert (tmp_path / "out" / "out-bf16.gguf").is_file()
+
+
+def test_tasks_load_with_datasets(run: RunDir, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    tasks = make_tasks(run)
+    assert export_tasks(run, tmp_path / "tasks") == 3
+    folder = str(tmp_path / "tasks")
+    everything = datasets.load_dataset(folder, split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted(everything["task_id"]) == sorted(task.task_id for task in tasks)
+    induction = datasets.load_dataset(folder, "induction", split="train", cache_dir=str(tmp_path / "cache"))[0]
+    assert (induction["inputs"], induction["outputs"], induction["accuracy"]) == (["1", "2"], ["-1", "-2"], 0.25)
+    assert induction["program"].endswith("\\udcff")
+    with pytest.raises(DataError, match="exists"):
+        export_tasks(run, tmp_path / "tasks")
+
+
+def test_the_command_line_answers_slips_with_a_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, str(PROJECT / "scripts" / "export.py"), str(tmp_path), "--out", str(tmp_path / "o")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "is no run directory" in done.stderr
+    assert "Traceback" not in done.stderr
