@@ -73,6 +73,7 @@ def main(arguments: list[str]) -> int:
     from verl.utils.config import validate_config
 
     from azr.train.model_source import local_model_folder
+    from azr.train.runner import SelfPlayRunner
     from azr.train.verl_config import build_verl_config
 
     def failed(reason: str, *, retry: bool) -> int:
@@ -82,9 +83,8 @@ def main(arguments: list[str]) -> int:
 
     with DriverWatch(run, request):
         try:
-            verl_config = build_verl_config(
-                config, local_model_folder(config.model.path, load_frame(config.selfplay.frame).raw), run.root, device
-            )
+            folder = local_model_folder(config.model.path, load_frame(config.selfplay.frame).raw)
+            verl_config = build_verl_config(config, folder, run.root, device)
             validate_config(verl_config, use_reference_policy=False, use_critic=False)
         except (ModelError, ConfigError) as error:
             return failed(str(error), retry=False)
@@ -92,7 +92,8 @@ def main(arguments: list[str]) -> int:
             traceback.print_exc()
             return failed(f"verl refuses this configuration: {error}", retry=False)
         try:
-            finished = _train_on_ray(verl_config, run.root)
+            start_ray(verl_config)
+            finished = ray.get(SelfPlayRunner.remote().run.remote(verl_config, str(run.root)))
         except RayError as error:
             traceback.print_exc()
             return failed(f"a process of the trainer died or raised: {str(error).splitlines()[-1]}", retry=True)
@@ -101,12 +102,10 @@ def main(arguments: list[str]) -> int:
     return 0 if finished else 1
 
 
-def _train_on_ray(verl_config: DictConfig, run_root: Path) -> bool:
-    """Starts (or joins) a Ray cluster and runs the attempt in it; what verl's ``run_ppo`` does, with the runner's answer kept."""
+def start_ray(verl_config: DictConfig) -> None:
+    """Starts a Ray cluster for this attempt, or joins the configured one; as verl's ``run_ppo`` does."""
     import ray
     from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
-
-    from azr.train.runner import SelfPlayRunner
 
     settings = OmegaConf.to_container(verl_config.ray_kwargs.ray_init, resolve=True)
     assert isinstance(settings, dict)
@@ -116,7 +115,6 @@ def _train_on_ray(verl_config: DictConfig, run_root: Path) -> bool:
         settings["address"] = "local"  # never join somebody else's cluster by accident
     settings.pop("runtime_env", None)
     ray.init(**{str(key): value for key, value in settings.items()}, runtime_env=OmegaConf.to_container(OmegaConf.create(runtime_env)))
-    return bool(ray.get(SelfPlayRunner.remote().run.remote(verl_config, str(run_root))))
 
 
 if __name__ == "__main__":

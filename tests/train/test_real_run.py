@@ -1,0 +1,100 @@
+"""The real thing on a CPU: verl's trainer, FSDP, the vLLM engine, the sandbox and the bundled model, through the one command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from azr.checkpoints import latest_verified_checkpoint
+from azr.files import read_json, read_jsonl
+from azr.protocol import read_metrics
+from azr.rundir import RunDir
+from azr.tasks import STREAMS, Role
+
+pytest.importorskip("vllm")
+
+PROJECT = Path(__file__).resolve().parents[2]
+LIMIT_S = 1200
+
+pytestmark = [
+    pytest.mark.timeout(LIMIT_S + 60),
+    pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="the CPU path; a GPU machine takes the GPU path"),
+]
+
+
+def run(command: list[str], log: Path) -> int:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with open(log, "wb") as output:
+        return subprocess.run(command, cwd=PROJECT, env=environment, stdout=output, stderr=output, timeout=LIMIT_S).returncode
+
+
+def leftovers(run_dir: Path) -> list[str]:
+    """Command lines of processes that still belong to the run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(run_dir) in process.environ().get("AZR_ATTEMPT", "") or str(run_dir) in " ".join(process.cmdline()):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path) -> None:
+    settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}", "name=ci", "campaign.cycles=1", "campaign.steps_per_cycle=2"]
+    settings += ["selfplay.batch_size=6", "selfplay.difficulty_samples=2", "train.probe_tasks=12", "report.html=false"]
+    log = tmp_path / "driver.log"
+    status = run([sys.executable, "azr_single_gpu_pipeline.py", *settings], log)
+    trainer_logs = sorted(tmp_path.glob("ci/cycles/001/attempts/*/trainer.log"))
+    tail = log.read_text(errors="replace")[-3000:] + "".join(path.read_text(errors="replace")[-6000:] for path in trainer_logs)
+    assert status == 0, tail
+
+    directory = RunDir(tmp_path / "ci")
+    trained = [record for record in read_metrics(directory) if record.step > 0]
+    assert [record.step for record in trained] == [1, 2]
+    for record in trained:
+        for stream in STREAMS:
+            assert record.values[f"{stream.name}/count"] == 6, stream.name
+        assert record.values["train/optimizer_steps"] == record.step, "exactly one optimizer step a step, by the optimizer's own count"
+        assert record.values["train/failed_rows"] == 0
+        assert record.values["train/logprob_mismatch"] < 0.005
+    last = trained[-1].values
+    assert last["probe/tasks"] == 12
+
+    accepted = list(read_jsonl(directory.shard(1), strict=True))
+    kinds = {task["task_type"] for task in accepted}
+    assert kinds == {stream.task_type.value for stream in STREAMS if stream.role is Role.PROPOSE}, (
+        "each propose stream had a proposal accepted"
+    )
+    assert all(task["lineage"]["source"] == "selfplay" and task["lineage"]["step"] in (1, 2) for task in accepted)
+    assert len({task["task_id"] for task in accepted}) == len(accepted), "nothing twice"
+    start = sum(1 for _ in read_jsonl(directory.cycle_tasks(1)))
+    before, after = (sum(record.values[f"buffer/{kind}/size"] for kind in kinds) for record in trained)
+    assert after - before == last["data/accepted"] > 0, "the buffer grows by what is accepted"
+    assert len(accepted) == last["data/accepted_total"]
+    pool = sum(1 for _ in read_jsonl(directory.pool_tasks))
+    assert start < pool <= start + len(accepted), "merged, after duplicates were removed"
+
+    checkpoint = latest_verified_checkpoint(directory)
+    assert checkpoint is not None and checkpoint.step == 2
+    assert read_json(checkpoint.path / "trainer_state.json")["optimizer_steps"] == 2
+    assert any(read_jsonl(directory.transcripts(1)))
+    assert leftovers(directory.root) == []
+
+
+def test_the_engine_answers_with_the_trainers_weights(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    status = run([sys.executable, str(PROJECT / "tests/train/engine_follows.py"), str(tmp_path / "run")], log)
+    text = log.read_text(errors="replace")
+    assert status == 0, text[-6000:]
+    line = next(line for line in text.splitlines() if line.startswith("RESULT "))
+    answers = json.loads(line.removeprefix("RESULT "))
+    assert answers["moved"]["share"] > 0.9
+    assert answers["not_synced"] == answers["before"], "the engine's weights are its own until they are synced"
+    assert answers["synced"] != answers["before"], "a change of the trainer's weights must change what the engine answers"
