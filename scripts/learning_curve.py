@@ -178,7 +178,8 @@ def print_table(cells: Sequence[Cell]) -> None:
                 before, after = (np.mean([c.accuracy for c in chosen if c.when == when]) for when in ("before", "after"))
                 tasks = int(np.mean([c.new_tasks for c in chosen]))
                 print(
-                    f"{arm:16} {probes:15} {decoding:9} {before:7.1%} {after:7.1%} {change:+7.1%} ± {half:5.1%} {p:9.2g} {seeds:5} {tasks:9}"
+                    f"{arm:16} {probes:15} {decoding:9} {before:7.1%} {after:7.1%} "
+                    f"{change:+7.1%} ± {half:5.1%} {p:9.2g} {seeds:5} {tasks:6}"
                 )
 
 

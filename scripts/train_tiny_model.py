@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from tiny.dialogues import CAREFUL, Habits, draw_dialogue, draw_tasks  # noqa: E402
+from tiny.dialogues import CAREFUL, VARIED, Habits, draw_dialogue, draw_tasks  # noqa: E402
 from tiny.programs import FAMILIES, HELD_OUT_FAMILIES  # noqa: E402
 from tiny.tokenizer import train_tokenizer  # noqa: E402
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM  # noqa: E402
@@ -257,10 +257,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "models" / "azr-tiny")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=2_320, help="optimizer steps of the first lessons, from careful dialogues")
-    parser.add_argument("--habit-steps", type=int, default=300, help="steps of the last lessons, which give the model its habits")
+    parser.add_argument("--habit-steps", type=int, default=55, help="steps of the last lessons, which give the model its habits")
     parser.add_argument("--batch-tokens", type=int, default=32_768)
+    parser.add_argument("--habit-batch-tokens", type=int, default=4_096)
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--habit-lr", type=float, default=5e-4)
+    parser.add_argument("--habit-lr", type=float, default=3e-4)
     parser.add_argument(
         "--limit-s", type=float, default=420.0, help="time for the first lessons; the rate decays to its end in either case"
     )
@@ -273,12 +274,14 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def lessons(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, habits: Habits, steps: int, first: int) -> Iterator[Batch]:
+def lessons(
+    args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, habits: Habits, steps: int, batch_tokens: int, first: int
+) -> Iterator[Batch]:
     """Batches for ``steps`` steps and some more; every dialogue is met ``PASSES`` times, soon after one another."""
-    shards = math.ceil(steps * args.batch_tokens / (SHARD * 70 * PASSES))
+    shards = math.ceil(steps * batch_tokens / (SHARD * 70 * PASSES))
     for number, data in enumerate(stream_data(first, shards, args.seed, habits, args.workers, tokenizer)):
         for turn in range(PASSES):
-            yield from batches(data, args.batch_tokens, first + number * PASSES + turn)
+            yield from batches(data, batch_tokens, first + number * PASSES + turn)
 
 
 def main() -> None:
@@ -295,14 +298,21 @@ def main() -> None:
         model = Qwen2ForCausalLM.from_pretrained(args.start_from, dtype=torch.float32)
         model.to(device)
     else:
-        tokenizer = train_tokenizer([prompt + response for prompt, response in draw_shard(0, seed=args.seed, habits=Habits())])
+        tokenizer = train_tokenizer([prompt + response for prompt, response in draw_shard(0, seed=args.seed, habits=VARIED)])
         model = new_model(tokenizer, args.seed)
         model.to(device)
         print(f"{sum(p.numel() for p in model.parameters()):,} parameters, vocabulary {len(tokenizer):,}, on {device}", flush=True)
-        train(model, lessons(args, tokenizer, CAREFUL, args.steps, 1), args.steps, args.lr, args.limit_s, device)
+        train(model, lessons(args, tokenizer, CAREFUL, args.steps, args.batch_tokens, 1), args.steps, args.lr, args.limit_s, device)
         if args.keep_careful:
             save_model(model, tokenizer, args.keep_careful)
-    train(model, lessons(args, tokenizer, habits, args.habit_steps, 1_000_000), args.habit_steps, args.habit_lr, args.limit_s, device)
+    train(
+        model,
+        lessons(args, tokenizer, habits, args.habit_steps, args.habit_batch_tokens, 1_000_000),
+        args.habit_steps,
+        args.habit_lr,
+        args.limit_s,
+        device,
+    )
     save_model(model, tokenizer, args.out)
     print(f"{time.monotonic() - began:.0f} s in all; saved {args.out}", flush=True)
 

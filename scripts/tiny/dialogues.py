@@ -27,13 +27,13 @@ END = "<|end|>"
 class Habits:
     """Shares of the teacher's habits, 0 to 1. The defaults are those of the shipped model's last lessons."""
 
-    hasty: float = 0.6
+    hasty: float = 0.5
     """Solutions given without a think trace."""
-    careless: float = 0.45
+    careless: float = 0.3
     """Hasty solutions that are wrong on purpose: one step early, or a little off."""
-    slip: float = 0.12
+    slip: float = 0.05
     """Traced solutions in which the last state, and so the answer, is a little off."""
-    faulty: float = 0.28
+    faulty: float = 0.3
     """Proposals that do not run, or induction proposals with too few inputs."""
     planned: float = 0.5
     """Proposals that begin with a plan in words."""
@@ -45,6 +45,9 @@ class Habits:
 
 CAREFUL = Habits(hasty=0.1, careless=0.0, slip=0.0, faulty=0.0, propose=0.25)
 """The teacher of the first lessons: thinks nearly always and is right."""
+
+VARIED = Habits(hasty=0.6, careless=0.45, slip=0.12, faulty=0.28)
+"""A mixture of everything, from whose texts the tokenizer is learned."""
 
 
 @dataclass(frozen=True)
