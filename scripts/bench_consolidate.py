@@ -120,7 +120,7 @@ def verbatim(source: str, rng: Random) -> str:
 def renamed(source: str, rng: Random) -> str:
     fresh = rng.sample([f"{first}_{second}" for first in ("my", "the", "cur", "tmp") for second in "abcdefgh"], len(NAMES))
     table: dict[str, str] = dict(zip(NAMES, fresh, strict=True))
-    text = re.sub(r"(?<![\w.'\"])(" + "|".join(NAMES) + r")(?![\w'\"(])", lambda match: table[match.group(1)], source)
+    text = re.sub(r"(?<![\w.'\"])(" + "|".join(NAMES) + r")(?![\w'\"(]|=lambda)", lambda match: table[match.group(1)], source)
     return text.replace("\n", "\n    # computed step by step\n", 1)
 
 
