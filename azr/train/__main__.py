@@ -46,6 +46,8 @@ def set_environment(device: str, cpu_kv_cache_gib: float) -> None:
         defaults |= {
             "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            # vLLM compiles its samplers with inductor while it warms up: half of the engine's start, for nothing at this size
+            "TORCHDYNAMO_DISABLE": "1",
         }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
