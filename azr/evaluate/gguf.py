@@ -68,7 +68,7 @@ def convert(converter: Sequence[str], folder: Path, target: Path, outtype: str) 
 
 
 def _require_weights(path: Path) -> None:
-    from gguf import GGUFReader
+    from gguf import GGUFReader  # pyright: ignore[reportAttributeAccessIssue]  (installed only where GGUF is asked for)
 
     try:
         reader = GGUFReader(path)

@@ -36,6 +36,7 @@ from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
+from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
 from azr.tasks import Prompt, Task
 from azr.train import worker as policy_worker
@@ -122,6 +123,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         self.agent_loop_manager = agent_loop_manager
         request = self.link.request
         first = request.resume_step + 1
+        if self.azr.data.seeds == "identity" and request.resume_step == 0:
+            self._seed()
         if self.azr.train.probe_every_steps and request.resume_step == 0:
             self.link.phase(Phase.VALIDATE)
             initial = self._evaluate_probes()
@@ -224,14 +227,29 @@ class SelfPlayTrainer(PPOTrainerSync):
             )
         return result
 
+    def _seed(self) -> None:
+        """The zero-data start: the model writes its own seeds from the identity program, without a gradient (spec 5.2)."""
+        seeding = Seeding(self.selfplay)
+        lineage = {"run": self.run.root.name, "cycle": self.link.request.cycle, "attempt": self.link.request.attempt}
+        while not seeding.done:
+            self.link.phase(Phase.GENERATE)
+            batch = self._roll_out(seeding.plan_round(self._fits), partition="train")
+            accepted = seeding.accept_round(self._outcomes(batch))
+            tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
+            append_jsonl(self.run.shard(self.link.request.cycle), [task.with_lineage(**lineage).to_json() for task in accepted])
+            logger.info(seeding.report)
+
+    def _outcomes(self, batch: Any) -> list[ProposeOutcome | SolveOutcome]:
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        return [outcome_from_json(json.loads(fields["outcome"])) for fields in _dicts(data["extra_fields"]) if fields["outcome"]]
+
     def _evaluate_probes(self) -> dict[str, float]:
         """Greedy accuracy on the frozen probe tasks; the same tasks every time."""
         rows = probe_rows(self.run.probes, self.azr.train.probe_tasks, self.azr.selfplay, self._fits)
         if not rows:
             return {}
         batch = self._roll_out(rows, partition="val")
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
-        outcomes = [outcome_from_json(json.loads(fields["outcome"])) for fields in _dicts(data["extra_fields"])]
+        outcomes = self._outcomes(batch)
         tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
         solved = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
         self._keep_probe_answers(solved, rows)
