@@ -15,7 +15,7 @@ from typing import Any
 
 from azr.checkpoints import Checkpoint, checkpoint_problems
 from azr.errors import CheckpointError, ModelError
-from azr.files import read_json
+from azr.files import read_json, write_json_atomic
 from azr.train.model_source import local_model_folder
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -23,6 +23,12 @@ _TRAINER_ONLY = ("attn_implementation", "_attn_implementation")
 """What the trainer writes into config.json for itself; plain transformers would look for our attention function."""
 _LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _PEFT_PREFIX = "base_model.model."
+_SAMPLE_TEXTS = (
+    "def f(a, acc):\n    a = a + 12345\n\n    return {'x': [a, -1.5], \"y\": None}\n",
+    "<think> reasoning </think>\n<answer>\n```output\n'a b'\n```\n</answer>",
+    "User: it's 2025 \u2014 na\u00efve \u4f60\u597d \U0001f600\tEND  \r\n",
+)
+"""Words, numbers, indentation, tags and other scripts: where splitting rules differ."""
 
 
 def write_model_folder(checkpoint: Checkpoint, target: Path, *, dtype: str = "bfloat16", trust_remote_code: bool = False) -> None:
@@ -172,7 +178,7 @@ def _plain_config(folder: Path, dtype: str, trust_remote_code: bool) -> Any:
 
 def _save(state: dict[str, Any], config: Any, source: Path, staging: Path, dtype: str, trust_remote_code: bool) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code)
@@ -185,10 +191,41 @@ def _save(state: dict[str, Any], config: Any, source: Path, staging: Path, dtype
     if (source / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(source)
     model.save_pretrained(staging)
-    AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code).save_pretrained(staging)
-    for extra in (*source.glob("*.py"), *source.glob("*.jinja")):  # remote code, chat template
-        if not (staging / extra.name).exists():
+    for extra in source.iterdir():  # tokenizer files as they are, chat template, remote code
+        if extra.is_file() and not (staging / extra.name).exists():
             shutil.copyfile(extra, staging / extra.name)
+    _require_same_tokens(staging, trust_remote_code)
+
+
+def _require_same_tokens(folder: Path, trust_remote_code: bool) -> None:
+    """Makes sure that ``AutoTokenizer`` gives the ids that ``tokenizer.json`` gives, which is what the model was trained with.
+
+    transformers 5 takes the class of the model's family (its own splitting rules) where a saved tokenizer names only the
+    generic backend; then the class is named so that the file is used as it is.
+
+    Raises:
+        ModelError: the ids differ all the same.
+    """
+    if not (folder / "tokenizer.json").is_file() or _same_tokens(folder, trust_remote_code):
+        return
+    settings = read_json(folder / "tokenizer_config.json")
+    settings.pop("tokenizer_class", None)
+    write_json_atomic(folder / "tokenizer_config.json", settings)
+    config = read_json(folder / "config.json")
+    write_json_atomic(folder / "config.json", config | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    if not _same_tokens(folder, trust_remote_code):
+        raise ModelError("AutoTokenizer reads the exported tokenizer.json in another way than it was trained with; nothing was exported")
+
+
+def _same_tokens(folder: Path, trust_remote_code: bool) -> bool:
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    loaded: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    return all(
+        list(loaded.encode(text, add_special_tokens=False)) == raw.encode(text, add_special_tokens=False).ids for text in _SAMPLE_TEXTS
+    )
 
 
 def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code: bool) -> None:

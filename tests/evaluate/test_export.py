@@ -39,6 +39,21 @@ def run(tmp_path: Path) -> RunDir:
     return make_run(tmp_path)
 
 
+def test_the_exported_tokenizer_splits_as_the_checkpoint_s_file_does(run: RunDir, tmp_path: Path) -> None:
+    """transformers would take Qwen2's own splitting rules for a tokenizer that the trainer saved under the generic class."""
+    from tokenizers import Tokenizer
+
+    model = random_model()
+    path = save_checkpoint(run, 2, model.state_dict(), model.config)
+    saved = path / "actor" / "huggingface"
+    assert json.loads((saved / "tokenizer_config.json").read_text())["tokenizer_class"] == "TokenizersBackend"
+    folder = export_model(run, tmp_path / "out", UNCHECKED, quiet)
+    raw, loaded = Tokenizer.from_file(str(saved / "tokenizer.json")), AutoTokenizer.from_pretrained(folder)
+    text = "# solve deduction\n```python\ndef f(a, acc):\n    return abs(a - 12)\n```\n<think>"
+    assert loaded.encode(text, add_special_tokens=False) == raw.encode(text, add_special_tokens=False).ids
+    assert loaded.eos_token == "<|end|>"
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_plain_transformers_gives_the_checkpoint_s_logits(run: RunDir, tmp_path: Path, tied: bool) -> None:
     model = random_model(tied=tied)
