@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ CHUNK_ANSWERS = 256
 STALL_S = 1800.0
 """Without a new answer for this long the engine counts as hung; its start on a slow disk takes minutes."""
 END_GRACE_S = 15.0
+PARENT_POLL_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,20 @@ def main(arguments: list[str]) -> int:
         return 2
     from azr.hardware import detect
 
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     job = read_json(Path(arguments[0]))
     options = EngineOptions(**job["options"])
     on_gpu = bool(detect().gpus)
     set_environment(on_gpu, options.cpu_kv_cache_gib)
     _answer(job, options, on_gpu)
     return 0
+
+
+def _end_with_parent(parent: int) -> None:
+    """Ends this process and what it started when the process that waits for it is gone, however it went."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def _answer(job: dict[str, Any], options: EngineOptions, on_gpu: bool) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from run_fixture import PROBE_FILE, TINY
+from run_fixture import PROBE_FILE, PROJECT, TINY
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
@@ -141,6 +142,29 @@ def test_a_hung_engine_is_ended_with_its_children(tmp_path: Path, monkeypatch: p
     child = int(note.read_text())
     deadline = time.monotonic() + 30
     while _alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_an_engine_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
+    """The engine's own watch, in a process group like the engine's, with its parent killed the hard way."""
+    note = tmp_path / "pid"
+    child = (
+        "import os, sys, time, threading; from azr.evaluate.engine import _end_with_parent; "
+        "threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start(); "
+        f"open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    )
+    parent_code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True).wait()"
+    parent = subprocess.Popen([sys.executable, "-c", parent_code], cwd=PROJECT)
+    deadline = time.monotonic() + 120
+    while not (note.exists() and note.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    engine_pid = int(note.read_text())
+    assert _alive(engine_pid)
+    parent.kill()
+    parent.wait(timeout=30)
+    while _alive(engine_pid):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
