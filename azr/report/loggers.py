@@ -54,6 +54,7 @@ class WandbLogger:
             wandb = importlib.import_module("wandb")
         except ImportError as error:
             raise ConfigError("report.loggers holds wandb, but the package is not installed: pip install wandb") from error
+        self._wandb = wandb
         self._run = wandb.init(
             project=config.wandb_project,
             name=run_dir.name,
@@ -69,6 +70,7 @@ class WandbLogger:
 
     def close(self) -> None:
         self._run.finish()
+        self._wandb.teardown()  # ends the service process that init started
 
 
 def make_loggers(config: ReportConfig, run_dir: Path, *, first_step: int = 0, run_config: Mapping[str, Any] | None = None) -> list[Logger]:

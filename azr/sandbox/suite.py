@@ -198,6 +198,7 @@ def run(entries: list[Entry], config: SandboxConfig | None = None, *, seed: int 
     with ExitStack() as stack:
         around = Surroundings(stack)
         stack.enter_context(_secret_in_environment(around.secret))
+        before = set(psutil.Process().children(recursive=True))
         sandbox = stack.enter_context(Sandbox(config))
         outcome = Outcome(len(entries), len(plan), 0.0, sandbox.python, sandbox.layers)
         own = below(sandbox)
@@ -215,7 +216,7 @@ def run(entries: list[Entry], config: SandboxConfig | None = None, *, seed: int 
         if restarts:
             outcome.bad.append(f"{restarts} of the sandbox's own processes died")
         sandbox.close()
-        children = psutil.Process().children(recursive=True)
+        children = set(psutil.Process().children(recursive=True)) - before
         outcome.bad += [f"a process outlived the sandbox: {child}" for child in children if child.status() != psutil.STATUS_ZOMBIE]
     outcome.seconds = time.monotonic() - start
     return outcome
