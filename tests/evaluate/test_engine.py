@@ -16,12 +16,11 @@ from azr.evaluate.engine import EngineOptions, generate
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.export import ExportOptions, export_model
 from azr.files import append_jsonl, read_jsonl
-from azr.protocol import MetricsRecord, append_metrics
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_checkpoint_is_evaluated_compared_and_exported(tmp_path: Path) -> None:
+def test_a_checkpoint_is_evaluated_compared_and_gone_on_with(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     state = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32).state_dict()
     save_checkpoint(run, 2, state, AutoConfig.from_pretrained(TINY))
@@ -44,15 +43,17 @@ def test_a_checkpoint_is_evaluated_compared_and_exported(tmp_path: Path) -> None
     evaluate([str(run.root)], options, lambda _: None)
     assert {answer["item_id"]: answer["completion"] for answer in read_jsonl(answers_path)} == before
 
-    # the export answers the trainer's probe tasks; what it scores is written down and compared with the record
-    said: list[str] = []
-    folder = export_model(run, tmp_path / "first", ExportOptions(step="2", tolerance=1.0), said.append)
-    measured = json.loads((folder / "azr.json").read_text())["measured"]
-    assert measured["tasks"] == read_config(run.config).train.probe_tasks
-    values = {"probe/all/accuracy": measured["accuracy"], "probe/tasks": measured["tasks"]}
-    append_metrics(run, MetricsRecord(step=2, cycle=1, attempt=2, unix_s=9.0, values=values))
-    export_model(run, tmp_path / "second", ExportOptions(step="2", tolerance=0.0), said.append)
-    assert "they agree" in said[-2]
+
+def test_an_export_answers_the_trainer_s_probe_tasks(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    state = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32).state_dict()
+    save_checkpoint(run, 2, state, AutoConfig.from_pretrained(TINY))
+    folder = export_model(run, tmp_path / "out", ExportOptions(step="2", tolerance=1.0), lambda _: None)
+    record = json.loads((folder / "azr.json").read_text())
+    assert record["measured"]["tasks"] == read_config(run.config).train.probe_tasks
+    assert record["recorded"]["probe/all/accuracy"] == 0.3
+    assert "Measured again on this folder" in (folder / "README.md").read_text()
+    assert not (tmp_path / "out.unchecked").exists()
 
 
 def test_sampled_answers_do_not_depend_on_where_an_evaluation_went_on(tmp_path: Path) -> None:
