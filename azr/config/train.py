@@ -43,8 +43,8 @@ class RolloutConfig:
     """Weights and activations of the engine: ``bfloat16`` or ``float32``."""
     gpu_memory_share: float = 0.45
     """Share of the card's total memory that the engine may take while awake (weights, KV cache, graphs)."""
-    cpu_kv_cache_gib: float = 0.25
-    """KV cache of the engine on a machine without a GPU."""
+    cpu_kv_cache_gib: int = 1
+    """KV cache of the engine on a machine without a GPU, in whole GiB (vLLM takes no less)."""
     max_sequences: int = 256
     """Sequences decoded at once."""
     max_batched_tokens: int = 8192

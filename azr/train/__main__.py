@@ -25,7 +25,7 @@ from azr.trainer_link import DriverWatch
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
-def set_environment(device: str, cpu_kv_cache_gib: float) -> None:
+def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
     """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt."""
     paths = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
@@ -44,7 +44,7 @@ def set_environment(device: str, cpu_kv_cache_gib: float) -> None:
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"
         defaults |= {
-            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
+            "VLLM_CPU_KVCACHE_SPACE": str(cpu_kv_cache_gib),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             # vLLM compiles its samplers with inductor while it warms up: half of the engine's start, for nothing at this size
             "TORCHDYNAMO_DISABLE": "1",
