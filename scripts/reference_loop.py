@@ -194,7 +194,7 @@ def parse_arguments() -> argparse.Namespace:
         "--train-on-samples", action=argparse.BooleanOptionalAction, default=True, help="learn from the difficulty samples too"
     )
     parser.add_argument("--lr", type=float, default=1e-4)
-    parser.add_argument("--probes", type=int, default=400, help="frozen tasks of each set to measure on")
+    parser.add_argument("--probes", type=int, default=400, help="frozen tasks of each set to measure on; 0: never measure")
     parser.add_argument("--samples", type=int, default=1, help="samples a probe at temperature 1")
     parser.add_argument("--proposals", type=int, default=4, help="batches of proposals in a measurement")
     parser.add_argument("--measure-every", type=int, default=0, help="steps between measurements; 0: before and after only")
@@ -236,7 +236,8 @@ def main() -> None:
                 print(f"step {step} {name}: " + json.dumps({k: found[name][k] for k in ("sampled", "greedy")}), flush=True)
             print(f"step {step} proposals: {json.dumps(found['proposals'])} ({time.monotonic() - began:.0f} s)", flush=True)
 
-        report(0)
+        if args.probes:
+            report(0)
         accepted = 0
         for step in range(1, args.steps + 1):
             began = time.monotonic()
@@ -245,7 +246,7 @@ def main() -> None:
             samples = to_learn_from(outcomes, game, ARMS[args.arm], step)
             found = update(policy, optimizer, samples)
             accepted += len(game.accept(step, outcomes))
-            solved = [o.score for o in outcomes if o.stream.role is Role.SOLVE]
+            solved = [o.score for row in outcomes for o in trained_outcomes(row, config) if o.stream.role is Role.SOLVE]
             proposed = [o for o in outcomes if o.stream.role is Role.PROPOSE]
             valid = sum(o.valid for o in proposed) / max(1, len(proposed))
             tokens = np.mean([len(s.response) for s in samples])
@@ -255,7 +256,7 @@ def main() -> None:
                 f"({len(samples)} samples, {time.monotonic() - began:.1f} s)",
                 flush=True,
             )
-            if step == args.steps or (args.measure_every and step % args.measure_every == 0):
+            if args.probes and (step == args.steps or (args.measure_every and step % args.measure_every == 0)):
                 report(step)
         if args.save:
             policy.model.save_pretrained(args.out / "model")
