@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from azr.errors import ConfigError
 
 DTYPES = ("float32", "bfloat16")
+CONTROLS = ("none", "proposer_frozen", "shuffled_rewards")
 OPTIMIZERS = ("adamw", "adamw_8bit")
 
 
@@ -144,6 +145,9 @@ class TrainConfig:
     """Share of a step's agent loops that may fail before the run stops."""
     max_logprob_mismatch: float = 0.05
     """Mean difference between the engine's and the trainer's token probabilities above which the run stops."""
+    control: str = "none"
+    """Control experiments (scripts/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not learnt from), or
+    ``shuffled_rewards`` (rewards shuffled inside each stream, which must teach nothing)."""
     n_gpus_per_node: int = 1
     """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
     n_nodes: int = 1
@@ -152,7 +156,7 @@ class TrainConfig:
     """Address of a running Ray cluster; empty starts one for this run alone and ends it."""
 
     def validate(self) -> None:
-        for key, known in (("master_dtype", DTYPES), ("compute_dtype", DTYPES), ("optimizer", OPTIMIZERS)):
+        for key, known in (("master_dtype", DTYPES), ("compute_dtype", DTYPES), ("optimizer", OPTIMIZERS), ("control", CONTROLS)):
             if getattr(self, key) not in known:
                 raise ConfigError(f"train.{key} is {getattr(self, key)!r}; it is one of {', '.join(known)}")
         if self.master_dtype == "bfloat16" and self.optimizer == "adamw":

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from azr.config.train import CONTROLS
 from azr.tasks import Role, Stream
-
-CONTROLS = ("none", "proposer_frozen", "shuffled_rewards")
 
 
 def controlled_rewards(control: str, rewards: Sequence[float], streams: Sequence[str], seed: int, step: int) -> list[float]:

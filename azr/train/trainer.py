@@ -33,6 +33,7 @@ from azr.errors import CheckpointError, EngineError, TrainingError
 from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
 from azr.protocol import Outcome, Phase
 from azr.selfplay.advantage import task_relative_advantages
+from azr.selfplay.controls import controlled_rewards
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -172,15 +173,16 @@ class SelfPlayTrainer(PPOTrainerSync):
             batch = self._compute_old_log_prob(batch, metrics=metrics)
         batch, outcomes, data = self._compute_stream_advantages(batch)
         with self._timed("update", Phase.UPDATE):
+            moved = False
             if check_learning:
                 self.actor_rollout_wg.remember_weights()
             metrics |= self._update_policy(batch)
             if check_learning:
-                self._require_moved_weights(data["advantage_magnitude"])
+                moved = self._require_moved_weights(data["advantage_magnitude"])
         memory |= self._memory("update", reset_peak=True)
         with self._timed("sync", Phase.SYNC):
             self.checkpoint_manager.update_weights(self.global_steps)  # pyright: ignore[reportUnusedCoroutine]
-        if answers_before is not None:
+        if answers_before is not None and moved:
             self._require_changed_engine(answers_before)
 
         self._accept(outcomes)
@@ -281,7 +283,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         streams = [item["stream"] for item in extra]
         groups = [item["group"] or None for item in extra]
         lengths[~real] = 0  # a row of length 0 takes no part
-        advantages = task_relative_advantages(rewards, lengths, streams, self.azr.selfplay.advantage_mode, groups)
+        learned = controlled_rewards(self.azr.train.control, rewards.tolist(), streams, self.azr.seed, self.global_steps)
+        advantages = task_relative_advantages(learned, lengths, streams, self.azr.selfplay.advantage_mode, groups)
         per_token = [
             torch.full((mask.numel(),), float(value), dtype=torch.float32) * mask.float()  # [response]
             for value, mask in zip(advantages, fields["response_mask"].unbind(), strict=True)
@@ -321,7 +324,12 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     # ---------------------------------------------------------------- does it learn, does the engine follow
 
-    def _require_moved_weights(self, advantage_magnitude: float) -> None:
+    def _require_moved_weights(self, advantage_magnitude: float) -> bool:
+        """Whether the first update moved weights; it may not where the batch taught nothing.
+
+        Raises:
+            TrainingError: it had something to teach, and no weight moved.
+        """
         moved = self.actor_rollout_wg.weights_moved()[0]
         logger.info("first update: %.2f %% of the sampled weights moved, at most by %.3g", 100 * moved["share"], moved["largest"])
         if moved["share"] == 0 and (advantage_magnitude > 0 or self.azr.train.entropy_coefficient > 0):
@@ -329,6 +337,7 @@ class SelfPlayTrainer(PPOTrainerSync):
                 "the first update moved no weight: the learning rate vanishes in the weights' precision. Use "
                 "train.master_dtype=float32, or train.optimizer=adamw_8bit with its stochastic rounding, or a higher rate"
             )
+        return moved["share"] > 0
 
     def _engine_check_answers(self) -> list[float]:
         """Log-probs of a short greedy answer by the engine: changes as soon as its weights do."""
