@@ -39,7 +39,7 @@ from azr.prompts import PromptOptions, solve_prompt  # noqa: E402
 from azr.sandbox import Sandbox  # noqa: E402
 from azr.selfplay.advantage import task_relative_advantages  # noqa: E402
 from azr.selfplay.controls import controlled_rewards  # noqa: E402
-from azr.selfplay.episode import Completion, play, play_solve, trained_outcomes  # noqa: E402
+from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play, play_solve, trained_outcomes  # noqa: E402
 from azr.selfplay.game import SelfPlay  # noqa: E402
 from azr.selfplay.rows import PromptRow  # noqa: E402
 from azr.tasks import Prompt, Role, Stream, Task  # noqa: E402
@@ -246,8 +246,8 @@ def main() -> None:
             samples = to_learn_from(outcomes, game, ARMS[args.arm], step)
             found = update(policy, optimizer, samples)
             accepted += len(game.accept(step, outcomes))
-            solved = [o.score for row in outcomes for o in trained_outcomes(row, config) if o.stream.role is Role.SOLVE]
-            proposed = [o for o in outcomes if o.stream.role is Role.PROPOSE]
+            solved = [o.score for row in outcomes for o in trained_outcomes(row, config) if isinstance(o, SolveOutcome)]
+            proposed = [o for o in outcomes if isinstance(o, ProposeOutcome)]
             valid = sum(o.valid for o in proposed) / max(1, len(proposed))
             tokens = np.mean([len(s.response) for s in samples])
             print(
