@@ -11,7 +11,7 @@ from typing import Any
 from azr.config.data import DataConfig
 from azr.data.sources import SHIPPED_PROBES, configured_files
 from azr.errors import DataError
-from azr.files import file_hash, fsync_directory, read_json, write_bytes_atomic, write_json_atomic
+from azr.files import file_hash, fsync_directory, read_json, remove_leftovers, write_bytes_atomic, write_json_atomic
 from azr.rundir import RunDir
 
 HASHES_FILE = "hashes.json"
@@ -30,6 +30,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
     Raises:
         DataError: a configured file is missing or two have the same name, or a copy was changed.
     """
+    remove_leftovers(run.probes)
     if _hashes_path(run).exists():
         check_evaluation_files(run, config)
         return probe_files(run)

@@ -21,7 +21,7 @@ from azr.data.manifest import (
     write_manifest,
 )
 from azr.errors import DataError
-from azr.files import file_hash, fsync_directory, write_jsonl_atomic, write_text_atomic
+from azr.files import file_hash, fsync_directory, remove_leftovers, write_jsonl_atomic, write_text_atomic
 from azr.rundir import RunDir
 from azr.tasks import SCHEMA_VERSION
 
@@ -55,16 +55,6 @@ def publish_pool(run: RunDir, cycle: int, through_shard: int, build: PoolBuild, 
     ).sealed()
     write_manifest(run, manifest)
     return manifest
-
-
-def remove_leftovers(*folders: Path) -> None:
-    """Deletes temporary files of a writer that was killed; nobody else writes here while a pool is being replaced."""
-    for folder in folders:
-        for path in folder.glob(".*.tmp"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def write_rejected(run: RunDir, build: PoolBuild) -> Path:
