@@ -13,45 +13,83 @@ from typing import Any
 import ray
 from omegaconf import DictConfig, OmegaConf
 
-from azr.errors import AzrError, ConfigError, TrainingError
+from azr.config.load import read_config
+from azr.errors import AzrError, ConfigError, ModelError, TrainingError
+from azr.prompts import load_frame
 from azr.protocol import Outcome
 from azr.rundir import RunDir
 from azr.trainer_link import TrainerLink
 
+FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
+"""Trying again gives the same error."""
+
 
 @ray.remote
 class SelfPlayRunner:
-    def run(self, verl_config: DictConfig, run_root: str) -> bool:
+    def run(self, run_root: str, device: str) -> bool:
         """Trains until the request is fulfilled, a stop is asked for, or something fails.
+
+        Args:
+            run_root: the run's directory, with the configuration and the request.
+            device: ``cpu`` or ``cuda``.
 
         Returns:
             True when the attempt ended as asked (``finished`` or ``stopped``); False when it failed. Either way the result file says why.
         """
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-        import transfer_queue as tq
-        from verl.utils.logging_utils import configure_verl_logging
-
-        from azr.train.agent_worker import SelfPlayAgentLoopManager
-        from azr.train.trainer import SelfPlayTrainer
-
-        configure_verl_logging()
-        OmegaConf.resolve(verl_config)
-        with TrainerLink(RunDir(Path(run_root))) as link:
-            tq.init(verl_config.transfer_queue)
+        run = RunDir(Path(run_root))
+        with TrainerLink(run) as link:
             try:
-                trainer = SelfPlayTrainer(verl_config, link)  # pyright: ignore[reportAbstractUsage]  (the decorator hides the base)
-                trainer.init()
-                manager: Any = SelfPlayAgentLoopManager.create(
-                    config=verl_config,
-                    llm_client=trainer.get_llm_client(),
-                    teacher_client=trainer.get_teacher_client(),
-                    reward_loop_worker_handles=trainer.get_reward_handles(),
-                )
-                trainer.train(manager)
+                _train(run, link, device)
             except AzrError as error:
                 traceback.print_exc()
-                link.finish(Outcome.FAILED, str(error), retry=not isinstance(error, (ConfigError, TrainingError)))
+                link.finish(Outcome.FAILED, str(error), retry=not isinstance(error, FINAL_ERRORS))
                 return False
-            finally:
-                tq.close()
         return True
+
+
+def _train(run: RunDir, link: TrainerLink, device: str) -> None:
+    import transfer_queue as tq
+    from verl.utils.logging_utils import configure_verl_logging
+
+    from azr.train.agent_worker import SelfPlayAgentLoopManager
+    from azr.train.trainer import SelfPlayTrainer
+
+    configure_verl_logging()
+    verl_config = checked_verl_config(run, device)
+    tq.init(verl_config.transfer_queue)
+    try:
+        trainer = SelfPlayTrainer(verl_config, link)  # pyright: ignore[reportAbstractUsage]  (the decorator hides the base)
+        trainer.init()
+        manager: Any = SelfPlayAgentLoopManager.create(
+            config=verl_config,
+            llm_client=trainer.get_llm_client(),
+            teacher_client=trainer.get_teacher_client(),
+            reward_loop_worker_handles=trainer.get_reward_handles(),
+        )
+        trainer.train(manager)
+    finally:
+        tq.close()
+
+
+def checked_verl_config(run: RunDir, device: str) -> DictConfig:
+    """verl's configuration of the run, checked by verl.
+
+    Raises:
+        ConfigError: verl refuses it.
+        ModelError: the model is not there.
+    """
+    from verl.utils.config import validate_config
+
+    from azr.train.model_source import local_model_folder
+    from azr.train.verl_config import build_verl_config
+
+    config = read_config(run.config)
+    folder = local_model_folder(config.model.path, load_frame(config.selfplay.frame).raw)
+    try:
+        verl_config = build_verl_config(config, folder, run.root, device)
+        validate_config(verl_config, use_reference_policy=False, use_critic=False)
+    except (AssertionError, ValueError) as error:  # verl's own checks
+        raise ConfigError(f"verl refuses this configuration: {error}") from error
+    OmegaConf.resolve(verl_config)
+    return verl_config

@@ -16,9 +16,6 @@ from azr.config import Config, to_container
 from azr.train.attention import IMPLEMENTATION as PACKED_ATTENTION
 from azr.train.optimizers import verl_optimizer
 
-RAY_LOGICAL_CPUS = 16
-"""TransferQueue's storage unit, the agent workers and the runner each hold one; with too few Ray waits for ever."""
-
 
 def build_verl_config(config: Config, model_folder: Path, run_dir: Path, device: str) -> DictConfig:
     """
@@ -150,15 +147,9 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         "trainer.resume_mode": "disable",  # checkpoints are restored by our trainer, after their hashes are checked
         "trainer.critic_warmup": 0,
         "reward.num_workers": 0,  # rewards come from the agent loops
-        "ray_kwargs.ray_init.num_cpus": RAY_LOGICAL_CPUS,
-        "ray_kwargs.ray_init.include_dashboard": False,
         "transfer_queue.enable": True,
         "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
     }
-    if train.ray_address:
-        settings["ray_kwargs.ray_init"] = {"address": train.ray_address}
-    elif not on_gpu:
-        settings["ray_kwargs.ray_init.num_gpus"] = 1  # a logical one: verl places its worker on it
     return settings
 
 

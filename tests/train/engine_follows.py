@@ -16,21 +16,21 @@ import ray
 from azr.config.load import load, write_config
 from azr.protocol import TrainRequest, write_request
 from azr.rundir import RunDir
-from azr.train.__main__ import set_environment, start_ray
-from azr.train.verl_config import build_verl_config
+from azr.train.environment import set_environment
 
 
 @ray.remote
 class EngineProbe:
-    def run(self, verl_config: Any, run_root: str) -> dict[str, Any]:
+    def run(self, run_root: str) -> dict[str, Any]:
         import transfer_queue as tq
-        from omegaconf import OmegaConf
 
+        from azr.train.runner import checked_verl_config
         from azr.train.trainer import SelfPlayTrainer
         from azr.trainer_link import TrainerLink
 
-        OmegaConf.resolve(verl_config)
-        with TrainerLink(RunDir(Path(run_root))) as link:
+        run = RunDir(Path(run_root))
+        verl_config = checked_verl_config(run, "cpu")
+        with TrainerLink(run) as link:
             tq.init(verl_config.transfer_queue)
             try:
                 trainer: Any = SelfPlayTrainer(verl_config, link)
@@ -54,11 +54,11 @@ def main(run_root: Path) -> None:
     write_config(run.config, config)
     write_request(run, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=1))
     set_environment("cpu", config.rollout.cpu_kv_cache_gib)
-    project = Path(__file__).resolve().parents[2]
-    verl_config = build_verl_config(config, project / config.model.path, run.root, "cpu")
-    start_ray(verl_config)
+    from azr.train.cluster import start_ray
+
+    start_ray(config, "cpu")
     try:
-        print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(verl_config, str(run_root)))))
+        print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root)))))
     finally:
         ray.shutdown()
 

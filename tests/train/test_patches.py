@@ -39,3 +39,15 @@ def test_sync_trainer_has_the_methods_that_ours_replaces() -> None:
         assert callable(getattr(PPOTrainer, name)), name
     assert "self._load_checkpoint()" in inspect.getsource(PPOTrainer._setup)
     assert "self._get_required_batch_multiple(dp_size)" in inspect.getsource(PPOTrainer._balance_batch)
+
+
+def test_the_environment_is_the_one_of_verls_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
+
+    from azr.train.environment import VERL_ENVIRONMENT, worker_environment
+
+    for name in [*VERL_ENVIRONMENT, "TOKENIZERS_PARALLELISM"]:
+        monkeypatch.delenv(name, raising=False)
+    theirs = get_ppo_ray_runtime_env()["env_vars"]
+    theirs.pop("TOKENIZERS_PARALLELISM")  # ours is set for every process of the attempt
+    assert worker_environment() == theirs | {"TRANSFER_QUEUE_ENABLE": "1"}

@@ -1,0 +1,56 @@
+"""Environment variables of an attempt's processes. Set before Ray, verl or vLLM is imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+VERL_ENVIRONMENT = {
+    "NCCL_DEBUG": "WARN",
+    "VLLM_LOGGING_LEVEL": "WARN",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "true",
+    "VLLM_DISABLE_COMPILE_CACHE": "1",
+    "HCCL_HOST_SOCKET_PORT_RANGE": "auto",
+    "HCCL_NPU_SOCKET_PORT_RANGE": "auto",
+    "HSA_NO_SCRATCH_RECLAIM": "1",
+    "VERL_FULL_DETERMINISM": "0",
+    "VLLM_BATCH_INVARIANT": "0",
+    "VERL_RL_INSIGHT_ENABLE": "0",
+}
+"""What verl's own launcher gives its processes. Written down here because asking verl takes seven seconds; a test compares."""
+
+
+def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
+    """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt."""
+    paths = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl_plugin"
+    defaults = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_DISABLE_IMPORT_WARNING": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # Ray lowers its workers by 15, below the sandbox and everything else on a desktop
+        "RAY_prestart_worker_first_driver": "0",  # else Ray starts an idle process for each logical CPU, before ours
+        "RAY_memory_monitor_refresh_ms": "0",  # the driver watches memory; Ray would kill a worker without a word
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
+        "HYDRA_FULL_ERROR": "1",
+    }
+    if device == "cpu":
+        os.environ["VERL_PLATFORM"] = "cpu"
+        defaults |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(cpu_kv_cache_gib),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            # vLLM compiles its samplers with inductor while it warms up: half of the engine's start, for nothing at this size
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def worker_environment() -> dict[str, str]:
+    """Variables of every Ray process, beside the inherited ones; what the user has set stays."""
+    wanted = {name: os.environ.get(name, value) for name, value in VERL_ENVIRONMENT.items()}
+    return wanted | {"TRANSFER_QUEUE_ENABLE": "1"}

@@ -1,0 +1,274 @@
+"""A Python interpreter that has imported everything before it is asked: forks instead of importing.
+
+Importing torch, transformers, verl and vLLM takes a core more than ten seconds, and an attempt has ten processes that need them. One
+process (``serve``) imports them once. Where Ray or vLLM then start an interpreter they start ``warm_python_client.py`` in its
+place; it hands arguments, environment and open files to the server, which forks a child that goes on as that interpreter would.
+The client waits: it passes signals on, ends as the child ends, and when it is killed the child is killed too.
+
+Only what is safe to share is imported before the fork: no threads, no CUDA, no connection to Ray.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import fcntl
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import types
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+CLIENT = Path(__file__).with_name("warm_python_client.py")
+MODULES = (
+    "torch._inductor.lowering",
+    "torch.distributed.fsdp",
+    "tensordict",
+    "transformers.modeling_utils",
+    "transformers.models.qwen2.modeling_qwen2",
+    "datasets",
+    "peft",
+    "fastapi",
+    "openai",
+    "xgrammar",
+    "compressed_tensors",
+    "scipy.optimize",
+)
+"""Imported at once. None of them may import Ray, whose library reads its environment when it is loaded and never again."""
+RAY_MODULES = (
+    "vllm.v1.engine.core",  # before verl, whose plugins patch what they find
+    "vllm.v1.worker.cpu_worker",
+    "verl.workers.rollout.vllm_rollout.vllm_async_server",
+    "azr.train.worker",
+    "azr.train.agent_worker",
+    "azr.train.trainer",
+    "transfer_queue.storage.simple_storage",
+)
+"""Imported when the first client has brought the environment that Ray gives its workers; it is the same for all of a cluster."""
+RAY_VARIABLES = "RAY_"
+PR_SET_PDEATHSIG = 1
+MAX_REQUEST_BYTES = 1 << 20
+MAX_FDS = 250
+SPARE_FD = 600
+"""Where received descriptors are put aside before they take their own numbers."""
+
+
+class WarmPython:
+    """The server, seen from the process that started it. Ends it, and with it every child, on exit."""
+
+    def __init__(self, folder: Path, modules: Iterable[str] = MODULES, ray_modules: Iterable[str] = RAY_MODULES) -> None:
+        address = str(folder / "warm_python.sock")
+        self.executable = folder / "python"
+        write_client(self.executable, address)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(address)  # clients that come while the server still imports wait
+            listener.listen(64)
+            command = [sys.executable, "-m", "azr.train.warm_python", str(listener.fileno()), str(self.executable)]
+            command += [",".join(modules), ",".join(ray_modules)]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
+
+    def __enter__(self) -> WarmPython:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def write_client(path: Path, address: str) -> None:
+    """An executable file that behaves like the interpreter and is served by ``address``."""
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{CLIENT}" "{address}" "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+
+
+class Server:
+    def __init__(self, listener: socket.socket, executable: str, ray_modules: list[str]) -> None:
+        self.listener = listener
+        self.ray_modules = ray_modules
+        self.executable = executable
+        self.clients: dict[int, tuple[socket.socket, int]] = {}
+        """Descriptor of a client's connection -> (connection, process id of its child)."""
+        reading, self.waker = os.pipe()
+        self.awake = reading
+        os.set_blocking(self.waker, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
+
+    def serve(self) -> NoReturn:
+        """Until standard input is closed, which its owner's death does too."""
+        while True:
+            ready, _, _ = select.select([0, self.awake, self.listener, *self.clients], [], [])
+            if 0 in ready and not os.read(0, 1):
+                for _, pid in self.clients.values():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                os._exit(0)
+            if self.awake in ready:
+                os.read(self.awake, 4096)
+                self.reap()
+            if self.listener in ready:
+                self.start(self.listener.accept()[0])
+            for descriptor in [item for item in ready if item in self.clients]:
+                connection, pid = self.clients[descriptor]
+                if not connection.recv(1):  # the client was killed, so its child is
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for descriptor, (connection, child) in list(self.clients.items()):
+                if child == pid:
+                    with contextlib.suppress(OSError):
+                        connection.sendall(b"%d\n" % status)
+                    connection.close()
+                    del self.clients[descriptor]
+
+    def start(self, connection: socket.socket) -> None:
+        try:
+            request, files = receive_request(connection)
+        except (OSError, ValueError, EOFError):
+            connection.close()
+            return
+        if self.ray_modules:
+            os.environ.update({name: value for name, value in request["environment"].items() if name.startswith(RAY_VARIABLES)})
+            import_modules(self.ray_modules)
+            self.ray_modules = []
+        pid = os.fork()
+        if pid == 0:
+            self.become(request, files)
+        for file in files:
+            os.close(file)
+        self.clients[connection.fileno()] = (connection, pid)
+        with contextlib.suppress(OSError):
+            connection.sendall(b"%d\n" % pid)
+
+    def become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
+        """In the child: the client's files, folder, environment and arguments, then its program. Never returns."""
+        code = 1
+        try:
+            end_with_parent()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            take_files(dict(zip(request["files"], files, strict=True)))
+            os.chdir(request["folder"])
+            os.environ.clear()
+            os.environ.update(request["environment"])
+            import multiprocessing
+
+            multiprocessing.set_executable(self.executable)
+            gc.enable()
+            run_as_interpreter(request["arguments"])
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+            if isinstance(error.code, str):
+                print(error.code, file=sys.stderr)
+        except BaseException:  # noqa: BLE001 - as the interpreter does at its top
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        finally:
+            leave(code)
+
+
+def end_with_parent() -> None:
+    """The server's end ends its children, also when it was killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Raises:
+    OSError, ValueError, EOFError: the client went away or is no client.
+    """
+    files: array.array[int] = array.array("i")
+    data, ancillary, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(MAX_FDS * files.itemsize))
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            files.frombytes(content[: len(content) - len(content) % files.itemsize])
+    while b"\n" not in data:
+        more = connection.recv(1 << 16)
+        if not more or len(data) > MAX_REQUEST_BYTES:
+            raise EOFError
+        data += more
+    return json.loads(data), list(files)
+
+
+def take_files(wanted: dict[int, int]) -> None:
+    """Gives received descriptors the client's numbers and closes everything else.
+
+    Args:
+        wanted: number -> received descriptor.
+    """
+    aside = {number: fcntl.fcntl(file, fcntl.F_DUPFD, SPARE_FD) for number, file in wanted.items()}
+    os.closerange(0, SPARE_FD)
+    for number, file in aside.items():
+        os.dup2(file, number, inheritable=True)
+    os.closerange(SPARE_FD, SPARE_FD + 2 * MAX_FDS)
+
+
+def run_as_interpreter(arguments: list[str]) -> None:
+    """``[options] -c CODE ...`` or ``[options] FILE ...``; options of the interpreter itself are the server's."""
+    rest = list(arguments)
+    while rest and rest[0].startswith("-") and rest[0] != "-c":
+        option = rest.pop(0)
+        if option in ("-X", "-W"):
+            rest.pop(0)
+    if rest and rest[0] == "-c":
+        code = rest[1]
+        sys.argv = ["-c", *rest[2:]]
+        main = types.ModuleType("__main__")
+        sys.modules["__main__"] = main
+        exec(compile(code, "<string>", "exec"), main.__dict__)
+    else:
+        sys.argv = rest
+        sys.path[0] = str(Path(rest[0]).parent)
+        runpy.run_path(rest[0], run_name="__main__")
+
+
+def leave(code: int) -> NoReturn:
+    """Ends as an interpreter does: threads, then exit handlers, then buffers."""
+    import atexit
+    import threading
+
+    with contextlib.suppress(Exception):
+        threading._shutdown()  # type: ignore[attr-defined]
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)
+
+
+def import_modules(names: Iterable[str]) -> None:
+    gc.disable()  # hundreds of thousands of objects that stay: the collector would look at them again and again
+    for name in names:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def main(arguments: list[str]) -> NoReturn:
+    listener, executable, modules, ray_modules = arguments
+    import_modules(filter(None, modules.split(",")))
+    if "ray" in sys.modules:
+        raise AssertionError("one of the modules that are imported first has imported Ray")
+    Server(socket.socket(fileno=int(listener)), executable, list(filter(None, ray_modules.split(",")))).serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
