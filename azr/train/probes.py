@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,39 +14,49 @@ from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, Task
 
+ROW_PREFIX = "probe"
+
 
 def probe_rows(folder: Path, limit: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]) -> list[PromptRow]:
-    """Solve rows of the first ``limit`` probe tasks whose prompts fit, taken evenly from the files and in file order.
+    """Solve rows of at most ``limit`` probe tasks: an equal share of each file and task type, spread evenly over the file.
 
-    The choice depends on the files alone, so that every evaluation of a run answers the same tasks.
+    The choice depends on the files alone, so that every evaluation of a run answers the same tasks. A row's id is
+    ``probe/FILE/NUMBER``, with the file's name without its ending.
     """
-    files = [list(read_jsonl(path)) for path in sorted(folder.glob("*.jsonl"))]
-    rows: list[PromptRow] = []
-    for file_index, records in enumerate(files):
-        share = (limit - len(rows)) // (len(files) - file_index)
-        stride = max(1, len(records) // max(1, share))
-        taken = 0
-        for index in range(0, len(records), stride):
-            if taken == share:
-                break
-            task = Task.from_json(records[index])
-            if task.task_type.value not in config.task_types:
-                continue
-            prompt = solve_prompt(task, prompt_options(config))
-            if not fits(prompt):
-                continue
-            rows.append(PromptRow(stream=Stream(Role.SOLVE, task.task_type), prompt=prompt, task=task, row_id=f"probe{len(rows)}"))
-            taken += 1
-    return rows
+    strata: list[list[PromptRow]] = []
+    for path in sorted(folder.glob("*.jsonl")):
+        tasks = [Task.from_json(record) for record in read_jsonl(path)]
+        for kind in config.task_types:
+            rows = []
+            for number, task in enumerate(tasks):
+                if task.task_type.value != kind:
+                    continue
+                prompt = solve_prompt(task, prompt_options(config))
+                if fits(prompt):
+                    stream = Stream(Role.SOLVE, task.task_type)
+                    rows.append(PromptRow(stream=stream, prompt=prompt, task=task, row_id=f"{ROW_PREFIX}/{path.stem}/{number}"))
+            if rows:
+                strata.append(rows)
+    chosen: list[PromptRow] = []
+    for position, rows in enumerate(sorted(strata, key=len)):  # what a small one cannot fill goes to the larger ones
+        share = min(len(rows), (limit - len(chosen)) // (len(strata) - position))
+        chosen += [rows[index * len(rows) // share] for index in range(share)]
+    return sorted(chosen, key=lambda row: (row.row_id.rsplit("/", 1)[0], int(row.row_id.rsplit("/", 1)[1])))
 
 
 def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
-    """``probe/<type>/accuracy`` and ``probe/<type>/format_ok``, 0 to 1, for each task type and for ``all``; ``probe/tasks``."""
+    """``probe/<what>/accuracy`` and ``probe/<what>/format_ok``, 0 to 1, and ``probe/tasks``.
+
+    ``<what>`` is ``all``, each task type, and each probe file where there is more than one.
+    """
+    groups: dict[str, list[SolveOutcome]] = defaultdict(list)
+    files: dict[str, list[SolveOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        groups["all"].append(outcome)
+        groups[outcome.stream.task_type.value].append(outcome)
+        files[outcome.row_id.split("/")[1]].append(outcome)
     values: dict[str, float] = {"probe/tasks": float(len(outcomes))}
-    kinds = sorted({outcome.stream.task_type.value for outcome in outcomes})
-    for kind in [*kinds, "all"]:
-        chosen = [outcome for outcome in outcomes if kind in ("all", outcome.stream.task_type.value)]
-        if chosen:
-            values[f"probe/{kind}/accuracy"] = sum(outcome.score for outcome in chosen) / len(chosen)
-            values[f"probe/{kind}/format_ok"] = sum(outcome.format_ok for outcome in chosen) / len(chosen)
+    for name, chosen in [*groups.items(), *(files.items() if len(files) > 1 else ())]:
+        values[f"probe/{name}/accuracy"] = sum(outcome.score for outcome in chosen) / len(chosen)
+        values[f"probe/{name}/format_ok"] = sum(outcome.format_ok for outcome in chosen) / len(chosen)
     return values

@@ -107,7 +107,7 @@ class Server:
     def serve(self) -> NoReturn:
         """Until standard input is closed, which its owner's death does too."""
         while True:
-            ready, _, _ = select.select([0, self.awake, self.listener, *self.clients], [], [])
+            ready: list[int] = select.select([0, self.awake, self.listener.fileno(), *self.clients], [], [])[0]
             if 0 in ready and not os.read(0, 1):
                 for _, pid in self.clients.values():
                     with contextlib.suppress(ProcessLookupError):
@@ -116,7 +116,7 @@ class Server:
             if self.awake in ready:
                 os.read(self.awake, 4096)
                 self.reap()
-            if self.listener in ready:
+            if self.listener.fileno() in ready:
                 self.start(self.listener.accept()[0])
             for descriptor in [item for item in ready if item in self.clients]:
                 connection, pid = self.clients[descriptor]

@@ -1,0 +1,74 @@
+"""Which probe tasks an evaluation answers, and what it reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from azr.config.load import load
+from azr.files import write_jsonl_atomic
+from azr.selfplay.episode import Completion, SolveOutcome
+from azr.tasks import Task, TaskType
+from azr.train.probes import probe_metrics, probe_rows
+
+PROBES = Path(__file__).resolve().parents[2] / "data" / "probes"
+CONFIG = load(["recipe=cpu_tiny"]).config.selfplay
+
+
+def strata(rows: list) -> Counter[tuple[str, str]]:
+    return Counter((row.row_id.split("/")[1], row.task.task_type.value) for row in rows)
+
+
+@pytest.mark.parametrize("limit", [18, 120, 198])
+def test_every_file_and_type_has_an_equal_share(limit: int, tmp_path: Path) -> None:
+    for name in ("azr_tiny_heldout", "azr_tiny_train_families"):
+        (tmp_path / f"{name}.jsonl").write_bytes((PROBES / f"{name}.jsonl").read_bytes())
+    rows = probe_rows(tmp_path, limit, CONFIG, lambda _: True)
+    assert set(strata(rows).values()) == {limit // 6}
+    assert len({row.row_id for row in rows}) == limit
+    assert rows == probe_rows(tmp_path, limit, CONFIG, lambda _: True)
+
+
+def test_families_are_spread_too(tmp_path: Path) -> None:
+    (tmp_path / "general.jsonl").write_bytes((PROBES / "general.jsonl").read_bytes())
+    rows = probe_rows(tmp_path, 120, CONFIG, lambda _: True)
+    half = [row for row in rows if int(row.row_id.split("/")[2]) < 215]
+    assert 50 <= len(half) <= 70
+
+
+def test_small_strata_give_their_rest_to_the_others(tmp_path: Path) -> None:
+    def tasks(kind: TaskType, count: int) -> list[dict]:
+        return [numbered(kind, n).to_json() for n in range(count)]
+
+    write_jsonl_atomic(tmp_path / "few.jsonl", [*tasks(TaskType.ABDUCTION, 3), *tasks(TaskType.DEDUCTION, 50)])
+    rows = probe_rows(tmp_path, 20, CONFIG, lambda _: True)
+    assert strata(rows) == {("few", "abduction"): 3, ("few", "deduction"): 17}
+    assert probe_rows(tmp_path, 20, CONFIG, lambda _: False) == []
+
+
+def test_metrics_by_type_and_by_file(tmp_path: Path) -> None:
+    for name in ("azr_tiny_heldout", "azr_tiny_train_families"):
+        (tmp_path / f"{name}.jsonl").write_bytes((PROBES / f"{name}.jsonl").read_bytes())
+    rows = probe_rows(tmp_path, 12, CONFIG, lambda _: True)
+    outcomes = [outcome(row, right="heldout" not in row.row_id and row.task.task_type is TaskType.DEDUCTION) for row in rows]
+    values = probe_metrics(outcomes)
+    assert values["probe/tasks"] == 12
+    assert values["probe/all/accuracy"] == pytest.approx(2 / 12)
+    assert values["probe/deduction/accuracy"] == 0.5
+    assert values["probe/azr_tiny_train_families/accuracy"] == pytest.approx(2 / 6)
+    assert values["probe/azr_tiny_heldout/accuracy"] == 0
+    one_file = probe_metrics([item for item in outcomes if "heldout" in item.row_id])
+    assert not any("azr_tiny" in name for name in one_file)
+
+
+def numbered(kind: TaskType, number: int) -> Task:
+    code = f"def f(x):\n    return x + {number}"
+    return Task(task_type=kind, code=code, inputs=(str(number),), outputs=(str(2 * number),))
+
+
+def outcome(row, *, right: bool) -> SolveOutcome:
+    completion = Completion("", 0, True)
+    values = {"task_id": "", "solution": "", "score": float(right), "reason": "correct", "reward": 1.0, "format_ok": True}
+    return SolveOutcome(stream=row.stream, row_id=row.row_id, prompt=row.prompt, completion=completion, **values)
