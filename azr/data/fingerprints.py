@@ -82,21 +82,32 @@ def tokens_of(canonical: str) -> tuple[str, str]:
 
     A token becomes the character of its checksum; two different tokens share one in about 1 of 50,000 pairs.
     """
-    characters, shape = [], []
-    for token in _TOKEN.findall(canonical):
-        character, blanked = _character(token)
-        characters.append(character)
-        shape.append(blanked)
-    return "".join(characters), " ".join(shape)
+    tokens = _TOKEN.findall(canonical)
+    if len(_CHARACTERS) > _MOST_REMEMBERED:
+        _CHARACTERS.clear()
+        _BLANKED.clear()
+    return "".join([_CHARACTERS[token] for token in tokens]), " ".join([_BLANKED[token] for token in tokens])
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _character(token: str) -> tuple[str, str]:
-    blanked = token
-    if _CONSTANT.match(token):
-        blanked = "0" if token[0].isdigit() else "''"
-    code = zlib.crc32(b"v" if _OWN_NAME.match(token) else token.encode("utf-8", "surrogatepass"))
-    return chr(0x100 + code % 0xD600), blanked  # below the surrogates
+class _Characters(dict[str, str]):
+    def __missing__(self, token: str) -> str:
+        code = zlib.crc32(b"v" if _OWN_NAME.match(token) else token.encode("utf-8", "surrogatepass"))
+        character = self[token] = chr(0x100 + code % 0xD600)  # below the surrogates
+        return character
+
+
+class _Blanked(dict[str, str]):
+    def __missing__(self, token: str) -> str:
+        blanked = token
+        if _CONSTANT.match(token):
+            blanked = "0" if token[0].isdigit() else "''"
+        self[token] = blanked
+        return blanked
+
+
+_CHARACTERS, _BLANKED = _Characters(), _Blanked()
+_MOST_REMEMBERED = 1 << 16
+"""Tokens whose character is remembered; constants have no end."""
 
 
 def gram_hashes(tokens: str) -> NDArray[np.uint64]:
