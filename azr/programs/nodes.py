@@ -40,7 +40,7 @@ def nodes_by_level(tree: ast.AST, limit: int) -> list[Any] | None:
         children: list[Any] = []
         for node in level:
             for name in fields[node.__class__]:
-                value = getattr(node, name, None)
+                value: Any = getattr(node, name, None)
                 if value.__class__ is list:
                     children += [item for item in value if item is not None] if name in _HOLD_NONE_TOO else value
                 elif isinstance(value, base):

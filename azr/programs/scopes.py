@@ -101,7 +101,7 @@ class Scopes:
             visit(self, node, scope)
             return
         for attr in CHILD_FIELDS[node.__class__]:
-            value = getattr(node, attr, None)
+            value: Any = getattr(node, attr, None)
             if value.__class__ is list:
                 self._visit_all(value, scope)
             elif isinstance(value, ast.AST):
