@@ -35,6 +35,8 @@ OWN_PAIRS = 10
 COMPARED = 4
 """Better programs of equal bank outputs that one is compared with."""
 SAME = "same"
+_ANY = "any"
+"""Type of the elements of a mixed or empty container."""
 _BATCH = 256
 _WORDS = ("", "a", "abc", "hello world", "Racecar", "aabbb", "x1y2", "The quick brown fox", "level", "zZ-9", "banana", "12345")
 _INTEGERS = (0, 1, 2, 3, 4, 5, 7, 8, 10, 12, 15, 20, -1, -3, -8, 31)
@@ -56,7 +58,7 @@ def describe(value: Any) -> str:
 
 
 def _one(kinds: set[str]) -> str:
-    return kinds.pop() if len(kinds) == 1 else "any"
+    return kinds.pop() if len(kinds) == 1 else _ANY
 
 
 def signature(task: Task) -> tuple[str, list[Any]] | None:
@@ -70,6 +72,21 @@ def signature(task: Task) -> tuple[str, list[Any]] | None:
 
 def bank(text: str, example: Sequence[Any]) -> tuple[str, ...]:
     """The argument lists of a signature. ``example`` gives the shape; its values do not matter where the text is precise."""
+    if any(word in text for word in (_ANY, "bytes", "complex")):  # values of these types are taken over from the example
+        return _draw_bank(text, example)
+    if text not in _BANKS:
+        if len(_BANKS) >= _BANKS_REMEMBERED:
+            _BANKS.clear()
+        _BANKS[text] = _draw_bank(text, example)
+    return _BANKS[text]
+
+
+_BANKS: dict[str, tuple[str, ...]] = {}
+"""Of precise signatures: most programs of a pool share a few."""
+_BANKS_REMEMBERED = 4096
+
+
+def _draw_bank(text: str, example: Sequence[Any]) -> tuple[str, ...]:
     rng = Random(text)
     lists = (", ".join(canonical(_draw(value, rng)) for value in example) for _ in range(BANK_SIZE))
     return tuple(lists)

@@ -10,7 +10,7 @@ import functools
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,10 +18,10 @@ from tqdm import tqdm
 from azr.config.data import DataConfig
 from azr.config.sandbox import SandboxConfig
 from azr.data.behaviour import BehaviourStore, drop_behavioural, sandbox_outputs
-from azr.data.contamination import LeakIndex, evaluation_items
+from azr.data.contamination import examine
 from azr.data.duplicates import Dropped, better_first, difficulty_band, drop_duplicates
-from azr.data.fingerprints import fingerprint_all
 from azr.data.manifest import SourceEntry
+from azr.data.phases import Phases
 from azr.data.reasons import Reason
 from azr.data.reexecute import VerdictStore, reexecute, verdict_key
 from azr.data.schema import Refused, tasks_of
@@ -44,6 +44,8 @@ class PoolBuild:
     dropped: list[Dropped]
     refused: list[RefusedRow]
     entries: list[SourceEntry]
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Phase -> seconds it took."""
 
     @property
     def dropped_counts(self) -> dict[str, int]:
@@ -67,34 +69,36 @@ def build_pool(
     DataError: a source cannot be read.
     SandboxError: programs cannot be confined on this machine.
     """
-    tasks, refused, entries, trusted = _read(sources, config)
-    everything = len(tasks)
-    settled = {task.task_id for task in tasks if verdict_key(task) in trusted}
-    with _bar("fingerprints", everything) as bar:
-        prints = fingerprint_all((task.program for task in tasks), workers=config.workers, progress=bar.update)
-    dropped: list[Dropped] = []
-    tasks, dropped_now = _drop_unparsed(tasks, prints)
-    dropped += dropped_now
-    tasks, dropped_now = _drop_leaks(tasks, prints, config, evaluation)
-    dropped += dropped_now
-    with _bar("re-execution") as bar:
-        tasks, dropped_now = reexecute(
-            tasks, config.reexecute, verdicts, sandbox, trusted=trusted, progress=functools.partial(_advance, bar)
-        )
-    dropped += dropped_now
-    with _bar("duplicates", len(tasks)) as bar:
+    phases = Phases()
+    with phases("read"):
+        tasks, refused, entries, trusted = _read(sources, config)
+        everything = len(tasks)
+        settled = {task.task_id for task in tasks if verdict_key(task) in trusted}
+    with phases("fingerprints and leaks"), _bar("fingerprints and leaks", everything) as bar:
+        similarity, programs = config.contamination_similarity, (task.program for task in tasks)
+        prints, leaks = examine(programs, evaluation, similarity, workers=config.workers, progress=bar.update)
+        tasks, dropped = _drop_unparsed(tasks, prints)
+        tasks, dropped_now = _drop_leaks(tasks, leaks)
+        dropped += dropped_now
+    with phases("re-execution"), _bar("re-execution") as bar:
+        advance = functools.partial(_advance, bar)
+        tasks, dropped_now = reexecute(tasks, config.reexecute, verdicts, sandbox, trusted=trusted, progress=advance)
+        dropped += dropped_now
+    with phases("duplicates"), _bar("duplicates", len(tasks)) as bar:
         tasks, dropped_now = drop_duplicates(tasks, prints, config, bar.update)
-    dropped += dropped_now
+        dropped += dropped_now
     if config.behavioural_duplicates:
-        with _bar("behaviour") as bar:
+        with phases("behaviour"), _bar("behaviour") as bar:
             advance = functools.partial(_advance, bar)
             tasks, dropped_now = drop_behavioural(tasks, prints, behaviour, sandbox_outputs(sandbox), settled=settled, progress=advance)
+            dropped += dropped_now
+    with phases("caps and order"):
+        tasks, dropped_now = cap_pool(tasks, config.max_tasks)
         dropped += dropped_now
-    tasks, dropped_now = cap_pool(tasks, config.max_tasks)
-    dropped += dropped_now
-    if len(tasks) + len(dropped) != everything:
-        raise AssertionError(f"{everything} tasks came in, {len(tasks)} were kept and {len(dropped)} dropped")
-    return PoolBuild(sorted(tasks, key=_pool_order), sorted(dropped, key=lambda item: better_first(item.task)), refused, entries)
+        if len(tasks) + len(dropped) != everything:
+            raise AssertionError(f"{everything} tasks came in, {len(tasks)} were kept and {len(dropped)} dropped")
+        kept, dropped = sorted(tasks, key=_pool_order), sorted(dropped, key=lambda item: better_first(item.task))
+    return PoolBuild(kept, dropped, refused, entries, phases.seconds)
 
 
 def _read(sources: Sequence[Source], config: DataConfig) -> tuple[list[Task], list[RefusedRow], list[SourceEntry], frozenset[str]]:
@@ -130,17 +134,9 @@ def _drop_unparsed(tasks: list[Task], prints: dict) -> tuple[list[Task], list[Dr
     return kept, dropped
 
 
-def _drop_leaks(tasks: list[Task], prints: dict, config: DataConfig, evaluation: Sequence[Path]) -> tuple[list[Task], list[Dropped]]:
-    items = evaluation_items(evaluation)
-    if not items or not tasks:
-        return tasks, []
-    index = LeakIndex(items, config.contamination_similarity, workers=config.workers)
-    programs = list(dict.fromkeys(task.program for task in tasks))
-    with _bar("evaluation leaks", len(programs)) as bar:
-        leaks = dict(zip(programs, index.leaks([prints[program] for program in programs], bar.update), strict=True))
-    kept = [task for task in tasks if not leaks[task.program]]
-    dropped = [Dropped(task, Reason.LEAKED, detail=leaks[task.program]) for task in tasks if leaks[task.program]]
-    return kept, dropped
+def _drop_leaks(tasks: list[Task], leaks: dict[str, str]) -> tuple[list[Task], list[Dropped]]:
+    kept = [task for task in tasks if task.program not in leaks]
+    return kept, [Dropped(task, Reason.LEAKED, detail=leaks[task.program]) for task in tasks if task.program in leaks]
 
 
 def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dropped]]:

@@ -52,6 +52,8 @@ class ConsolidationReport:
     verified: bool
     """Every task was executed in this run, or comes from a shipped file of known hash."""
     seconds: float
+    phases: dict[str, float]
+    """Phase -> seconds, in order."""
     missing: list[str] = field(default_factory=list)
     """Configured files that are gone; their tasks are kept from the previous cycle."""
 
@@ -108,8 +110,10 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
             f"{_left_out(build.dropped_counts, build.refused_counts)}; "
             f"reasons are in {run.pool / REJECTED_FILE}; check data.seeds and data.extra_files"
         )
+    built = time.monotonic()
     manifest = publish_pool(run, cycle, cycle - 1, build, config)
     write_bytes_atomic(run.cycle_tasks(cycle), run.pool_tasks.read_bytes())
+    now = time.monotonic()
     report = ConsolidationReport(
         cycle=cycle,
         tasks=manifest.tasks,
@@ -120,7 +124,8 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
         manifest_hash=manifest.hash,
         tasks_hash=manifest.tasks_hash,
         verified=config.reexecute is not Reexecute.NEVER,
-        seconds=time.monotonic() - started,
+        seconds=now - started,
+        phases={name: round(seconds, 3) for name, seconds in (build.seconds | {"write": now - built}).items()},
         missing=missing,
     )
     write_json_atomic(run.cycle(cycle) / CONSOLIDATION_FILE, asdict(report))

@@ -12,6 +12,7 @@ The threshold is lower than that for duplicates: a lost task costs little, a lea
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ import numpy as np
 from rapidfuzz.distance import Indel
 from scipy import sparse
 
-from azr.data.fingerprints import Fingerprint, fingerprint_all, gram_hashes
+from azr.data.fingerprints import Fingerprint, fingerprint_all, fingerprint_and_grams, gram_hashes
 from azr.data.sources import read_rows
+from azr.data.spread import spread
 
 CONTAINMENT = 0.8
 MIN_GRAMS = 25
@@ -36,6 +38,8 @@ MIN_TOKENS = 12
 _CHUNK = 2000
 _PROGRAM_TEXT = re.compile(r"^[ \t]*(?:def|class|async def)[ ]+\w+", re.MULTILINE)
 _FENCE = re.compile(r"```(?:python|py)?\n(.*?)```", re.DOTALL)
+
+Grams = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class LeakIndex:
     def __len__(self) -> int:
         return len(self._names)
 
-    def _rows(self, grams: Sequence[np.ndarray[Any, np.dtype[np.uint64]]]) -> sparse.csr_matrix:
+    def _rows(self, grams: Sequence[Grams]) -> sparse.csr_matrix:
         """0/1 matrix [programs, vocabulary]; grams that no evaluation item has are left out."""
         columns, ends = [], [0]
         for gram in grams:
@@ -106,20 +110,20 @@ class LeakIndex:
         flat = np.concatenate(columns) if columns else np.zeros(0, np.int64)
         return sparse.csr_matrix((np.ones(len(flat), np.float32), flat, ends), shape=(len(grams), len(self._vocabulary)))
 
-    def leaks(self, prints: Sequence[Fingerprint], progress: Callable[[int], object] | None = None) -> list[str]:
-        """For each program the name of the item it resembles most, or an empty text."""
+    def leaks(self, prints: Sequence[Fingerprint], grams: Sequence[Grams] | None = None) -> list[str]:
+        """For each program the name of the item it resembles most, or an empty text.
+
+        Args:
+            grams: the programs' ``gram_hashes``, where they are known.
+        """
+        grams = [gram_hashes(print_.tokens) for print_ in prints] if grams is None else grams
         result = [self._canonical.get(print_.canonical, "") for print_ in prints]
-        for start in range(0, len(prints), _CHUNK):
-            chunk = prints[start : start + _CHUNK]
-            if self._names:
-                for index, name in self._chunk_leaks(chunk):
-                    result[start + index] = result[start + index] or name
-            if progress:
-                progress(len(chunk))
+        for start in range(0, len(prints) if self._names else 0, _CHUNK):
+            for index, name in self._chunk_leaks(prints[start : start + _CHUNK], grams[start : start + _CHUNK]):
+                result[start + index] = result[start + index] or name
         return result
 
-    def _chunk_leaks(self, chunk: Sequence[Fingerprint]) -> Iterable[tuple[int, str]]:
-        grams = [gram_hashes(print_.tokens) for print_ in chunk]
+    def _chunk_leaks(self, chunk: Sequence[Fingerprint], grams: Sequence[Grams]) -> Iterable[tuple[int, str]]:
         shared = (self._rows(grams) @ self._matrix).tocoo()
         rows, columns, count = shared.row, shared.col, shared.data.astype(np.float64)
         sizes = np.array([len(gram) for gram in grams], dtype=np.float64)
@@ -131,3 +135,38 @@ class LeakIndex:
             tokens, item = chunk[row].tokens, self._tokens[column]
             if leaked[at] or Indel.normalized_similarity(tokens, item, score_cutoff=max(EDITED, self._similarity)) > 0:
                 yield row, self._names[column]
+
+
+def examine(
+    sources: Iterable[str],
+    evaluation: Iterable[Path],
+    similarity: float,
+    *,
+    workers: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> tuple[dict[str, Fingerprint], dict[str, str]]:
+    """Fingerprints by source text, and the evaluation item that each source resembles, for those that resemble one.
+
+    Both come from one pass, because both take time that can be spread over processes.
+
+    Raises:
+        DataError: an evaluation file is missing or cannot be read.
+    """
+    distinct = list(dict.fromkeys(sources))
+    index = LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
+    prints: dict[str, Fingerprint] = {}
+    leaks: dict[str, str] = {}
+    for found in spread(functools.partial(_examine, index), distinct, workers):
+        for source, (print_, name) in zip(distinct[len(prints) :], found, strict=False):
+            prints[source] = print_
+            if name:
+                leaks[source] = name
+        if progress:
+            progress(len(found))
+    return prints, leaks
+
+
+def _examine(index: LeakIndex, sources: Sequence[str]) -> list[tuple[Fingerprint, str]]:
+    both = [fingerprint_and_grams(source) for source in sources]
+    prints = [print_ for print_, _ in both]
+    return list(zip(prints, index.leaks(prints, [grams for _, grams in both]), strict=True))

@@ -8,20 +8,15 @@ different one. The result depends on the set of tasks, not on their order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from datasketch import MinHashLSH
-from rapidfuzz.distance import Indel
-
 from azr.config.data import DataConfig
-from azr.data.fingerprints import PERMUTATIONS, Fingerprint
+from azr.data.fingerprints import Fingerprint
+from azr.data.near import NearIndex
 from azr.data.reasons import Reason
 from azr.sandbox.values import canonical, parse_arguments
 from azr.tasks import Task, TaskType
-
-LSH_BANDS_ROWS = (25, 5)
-"""A pair of 5-gram Jaccard similarity 0.5 / 0.6 / 0.7 becomes a candidate with probability 0.55 / 0.87 / 0.99."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +93,8 @@ class _Group:
         self._shapes: Counter[str] = Counter()
         self._near: dict[str, str] = {}
         """canonical of a dropped program -> task id of what it resembles"""
-        self._leaders: list[tuple[str, str]] = []
-        """(token string, task id) of each kept program"""
-        self._lsh = MinHashLSH(num_perm=PERMUTATIONS, params=LSH_BANDS_ROWS)
+        self._leaders = NearIndex(config.near_similarity)
+        """kept programs, by the id of their best task"""
 
     def offer(self, task: Task, print_: Fingerprint) -> Dropped | None:
         """Takes the task in, or says why not."""
@@ -124,7 +118,8 @@ class _Group:
             if cap and self._shapes[print_.shape] >= cap:
                 return Dropped(task, Reason.SHAPE_CAP)
             self._shapes[print_.shape] += 1
-            self._lead(task, print_)
+            if self._comparable(print_):
+                self._leaders.add(print_, task.task_id)
         self._exact[exact] = self._renamed[renamed] = task.task_id
         self._programs[print_.canonical] += 1
         return None
@@ -133,21 +128,8 @@ class _Group:
         if not self._comparable(print_):
             return ""
         if print_.canonical not in self._near:
-            self._near[print_.canonical] = self._find_near(print_)
+            self._near[print_.canonical] = self._leaders.find(print_)
         return self._near[print_.canonical]
-
-    def _find_near(self, print_: Fingerprint) -> str:
-        candidates: Sequence[int] = sorted(self._lsh.query(print_.minhash()))  # type: ignore[arg-type]
-        for index in candidates:
-            tokens, task_id = self._leaders[index]
-            if Indel.normalized_similarity(print_.tokens, tokens, score_cutoff=self._config.near_similarity) > 0:
-                return task_id
-        return ""
-
-    def _lead(self, task: Task, print_: Fingerprint) -> None:
-        if self._comparable(print_):
-            self._lsh.insert(len(self._leaders), print_.minhash())  # type: ignore[arg-type]
-            self._leaders.append((print_.tokens, task.task_id))
 
     def _comparable(self, print_: Fingerprint) -> bool:
         return self._config.near_duplicates and print_.parsed and len(print_.tokens) >= self._config.near_min_tokens

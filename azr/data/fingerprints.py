@@ -16,31 +16,23 @@ Programs are parsed, never executed (``azr.programs``).
 from __future__ import annotations
 
 import functools
-import gc
 import hashlib
-import os
 import re
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 from datasketch import LeanMinHash, MinHash
 from numpy.typing import NDArray
 
+from azr.data.spread import spread
 from azr.programs import canonical_source
 
 GRAM_TOKENS = 5
 PERMUTATIONS = 128
 SCHEME = "affine32"
 """Hash family of datasketch 2; signatures of another one cannot be compared."""
-PARALLEL_FROM = 3000
-"""Programs from which starting worker processes (about 1 s) pays."""
-_CHUNK = 250
 
 _TOKEN = re.compile(
     r"""(?:[rRbBuUfF]{0,2})(?:'''(?:\\.|[^\\])*?'''|\"\"\"(?:\\.|[^\\])*?\"\"\"|'(?:\\.|[^\\'])*'|"(?:\\.|[^\\"])*")"""
@@ -82,21 +74,32 @@ def tokens_of(canonical: str) -> tuple[str, str]:
 
     A token becomes the character of its checksum; two different tokens share one in about 1 of 50,000 pairs.
     """
-    characters, shape = [], []
-    for token in _TOKEN.findall(canonical):
-        character, blanked = _character(token)
-        characters.append(character)
-        shape.append(blanked)
-    return "".join(characters), " ".join(shape)
+    tokens = _TOKEN.findall(canonical)
+    if len(_CHARACTERS) > _MOST_REMEMBERED:
+        _CHARACTERS.clear()
+        _BLANKED.clear()
+    return "".join([_CHARACTERS[token] for token in tokens]), " ".join([_BLANKED[token] for token in tokens])
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _character(token: str) -> tuple[str, str]:
-    blanked = token
-    if _CONSTANT.match(token):
-        blanked = "0" if token[0].isdigit() else "''"
-    code = zlib.crc32(b"v" if _OWN_NAME.match(token) else token.encode("utf-8", "surrogatepass"))
-    return chr(0x100 + code % 0xD600), blanked  # below the surrogates
+class _Characters(dict[str, str]):
+    def __missing__(self, token: str) -> str:
+        code = zlib.crc32(b"v" if _OWN_NAME.match(token) else token.encode("utf-8", "surrogatepass"))
+        character = self[token] = chr(0x100 + code % 0xD600)  # below the surrogates
+        return character
+
+
+class _Blanked(dict[str, str]):
+    def __missing__(self, token: str) -> str:
+        blanked = token
+        if _CONSTANT.match(token):
+            blanked = "0" if token[0].isdigit() else "''"
+        self[token] = blanked
+        return blanked
+
+
+_CHARACTERS, _BLANKED = _Characters(), _Blanked()
+_MOST_REMEMBERED = 1 << 16
+"""Tokens whose character is remembered; constants have no end."""
 
 
 def gram_hashes(tokens: str) -> NDArray[np.uint64]:
@@ -113,14 +116,20 @@ def gram_hashes(tokens: str) -> NDArray[np.uint64]:
 
 
 def make_fingerprint(source: str) -> Fingerprint:
+    return fingerprint_and_grams(source)[0]
+
+
+def fingerprint_and_grams(source: str) -> tuple[Fingerprint, NDArray[np.uint64]]:
+    """The fingerprint, and the ``gram_hashes`` of its tokens, which its signature is made of."""
     try:
         canonical, parsed = canonical_source(source), True
     except (ValueError, RecursionError):
         canonical, parsed = source, False
     tokens, shape = tokens_of(canonical)
+    grams = gram_hashes(tokens)
     sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme=SCHEME, permutations=_permutations())
-    sketch.update_batch(gram_hashes(tokens).tolist())
-    return Fingerprint(text_hash(source), short_hash(canonical), short_hash(shape), tokens, sketch.digest(), parsed)
+    sketch.update_batch(grams.tolist())
+    return Fingerprint(text_hash(source), short_hash(canonical), short_hash(shape), tokens, sketch.digest(), parsed), grams
 
 
 @functools.lru_cache(maxsize=1)
@@ -136,37 +145,13 @@ def fingerprint_all(sources: Iterable[str], *, workers: int = 0, progress: Calla
         progress: called with the number of programs just finished.
     """
     distinct = list(dict.fromkeys(sources))
-    report = progress or (lambda count: None)
-    workers = workers or os.cpu_count() or 1
-    chunks = [distinct[start : start + _CHUNK] for start in range(0, len(distinct), _CHUNK)]
     result: dict[str, Fingerprint] = {}
-
-    def take(chunk: Sequence[str], prints: Sequence[Fingerprint]) -> None:
-        result.update(zip(chunk, prints, strict=True))
-        report(len(chunk))
-
-    if workers == 1 or len(distinct) < PARALLEL_FROM:
-        for chunk in chunks:
-            take(chunk, _make_many(chunk))
-        return result
-    # spawn: our own process may hold threads and locks that a fork would copy
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)) as pool:
-        for chunk, prints in zip(chunks, pool.map(_make_many, chunks), strict=True):
-            take(chunk, prints)
+    for prints in spread(_make_many, distinct, workers):
+        result.update(zip(distinct[len(result) :], prints, strict=False))
+        if progress:
+            progress(len(prints))
     return result
 
 
 def _make_many(sources: Sequence[str]) -> list[Fingerprint]:
     return [make_fingerprint(source) for source in sources]
-
-
-def _start_worker(parent: int) -> None:
-    """A killed parent cannot end its workers, so each watches for itself."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    gc.set_threshold(50_000)  # syntax trees are many small objects; the default looks through them all the time

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from typing import Any
 
-from azr.programs.scopes import Scopes
-from azr.programs.source import drop_docstrings, parse
+from azr.programs.printer import to_source
+from azr.programs.scopes import Occurrence, Scope, Scopes
+from azr.programs.source import drop_docstrings, parse_nodes
 
 
 def canonical_source(source: str, *, blank_constants: bool = False) -> str:
@@ -18,13 +20,12 @@ def canonical_source(source: str, *, blank_constants: bool = False) -> str:
     Raises:
         SourceError: ``source`` is no program (see ``azr.programs.parse``).
     """
-    tree = parse(source)
+    tree, nodes = parse_nodes(source)
     # tens of thousands of programs pass here in a consolidation: one walk says which of the others are needed
-    nodes = list(ast.walk(tree))
-    kinds = {type(node) for node in nodes}
-    if any(_has_docstring(node) for node in nodes):
+    kinds = set(map(type, nodes))
+    if any(_has_docstring(node) for node in nodes if node.__class__ in _HOLD_DOCSTRINGS):
         drop_docstrings(tree)
-    if ast.AnnAssign in kinds or any(getattr(node, "annotation", None) or getattr(node, "returns", None) for node in nodes):
+    if ast.AnnAssign in kinds or any(map(_is_annotated, nodes)):
         _AnnotationRemover().visit(tree)
     if ast.Import in kinds or ast.ImportFrom in kinds:
         _expand_imports(tree)
@@ -35,7 +36,7 @@ def canonical_source(source: str, *, blank_constants: bool = False) -> str:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and node.value is not None and not isinstance(node.value, bool):
                 node.value = type(node.value)() if node.value is not ... else ...
-    return ast.unparse(tree)
+    return to_source(tree)
 
 
 def fingerprint(source: str, *, blank_constants: bool = False) -> str:
@@ -86,38 +87,50 @@ def _expand_imports(tree: ast.Module) -> None:
                     alias.asname = alias.name
 
 
-def _has_docstring(node: ast.AST) -> bool:
-    body = getattr(node, "body", None)
-    first = body[0] if isinstance(body, list) and body else None
+_HOLD_DOCSTRINGS = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _has_docstring(node: Any) -> bool:
+    first = node.body[0] if node.body else None
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+def _is_annotated(node: Any) -> bool:
+    if node.__class__ is ast.arg:
+        return node.annotation is not None
+    return node.__class__ in (ast.FunctionDef, ast.AsyncFunctionDef) and node.returns is not None
 
 
 def _rename_variables(tree: ast.Module, *, keywords: bool) -> None:
     scopes = Scopes(tree)
-    names: dict[tuple[int, str], str] = {}
-    renamed = []
+    names: dict[tuple[Scope, str], str] = {}
+    renamed: list[tuple[Occurrence, tuple[Scope, str]]] = []
     parameters: dict[str, str] = {}
+    owners: dict[tuple[Scope, str], Scope | None] = {}
+    dotted: set[tuple[Scope | None, str]] = set()
     for entry in scopes.occurrences:
-        owner = scopes.resolve(entry.scope, entry.name)
-        if owner is None or (isinstance(entry.node, ast.alias) and entry.node.asname is None):
+        place = (entry.scope, entry.name)
+        if place not in owners:
+            owners[place] = scopes.resolve(*place)
+        owner = owners[place]
+        if entry.node.__class__ is ast.alias and entry.node.asname is None:
+            dotted.add((owner, entry.name))  # "import a.b" binds "a": keep it
             continue
-        if owner.kind == "class":
-            continue  # attributes of the class; see _rename_attributes
-        name = names.setdefault((id(owner), entry.name), f"v{len(names)}")
-        renamed.append((entry, name))
+        if owner is None or owner.kind == "class":
+            continue  # attributes of the class: see _rename_attributes
+        variable = (owner, entry.name)
+        name = names.get(variable)
+        if name is None:
+            name = names[variable] = f"v{len(names)}"
+        renamed.append((entry, variable))
         if entry.attr == "arg":
             parameters.setdefault(entry.name, name)
-    dotted = {(id(scopes.resolve(entry.scope, entry.name)), entry.name) for entry in scopes.occurrences if _is_dotted_import(entry.node)}
-    for entry, name in renamed:
-        if not dotted or (id(scopes.resolve(entry.scope, entry.name)), entry.name) not in dotted:  # "import a.b" binds "a": keep it
-            entry.rename(name)
+    for entry, variable in renamed:
+        if variable not in dotted:
+            entry.rename(names[variable])
     for node in ast.walk(tree) if keywords else ():
         if isinstance(node, ast.keyword) and node.arg in parameters:
             node.arg = parameters[node.arg]
-
-
-def _is_dotted_import(node: ast.AST) -> bool:
-    return isinstance(node, ast.alias) and node.asname is None
 
 
 def _rename_attributes(tree: ast.Module) -> None:

@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from azr.programs.nodes import CHILD_FIELDS
+
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _HOLDS_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+_NAMED = ("MatchAs", "MatchStar", "MatchMapping", "TypeVar", "ParamSpec", "TypeVarTuple", "TypeAlias")
+"""Types with an identifier of their own in ``name`` or ``rest``; not every version of Python has all."""
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -26,7 +30,7 @@ class Scope:
     declared_nonlocal: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Occurrence:
     """One place where an identifier stands: attribute ``attr`` of ``node`` (element ``index`` of it, if it is a list)."""
 
@@ -91,40 +95,57 @@ class Scopes:
             if node is not None:
                 self._visit(node, scope)
 
-    def _visit(self, node: ast.AST, scope: Scope) -> None:
-        if isinstance(node, ast.Name):
-            self._note(scope, node, "id", node.id, bind=not isinstance(node.ctx, ast.Load))
-        elif isinstance(node, _FUNCTIONS):
-            self._visit_function(node, scope)
-        elif isinstance(node, ast.ClassDef):
-            self._visit_all([*node.decorator_list, *node.bases, *node.keywords], scope)
+    def _visit(self, node: Any, scope: Scope) -> None:
+        visit = _VISITS.get(node.__class__)
+        if visit is not None:
+            visit(self, node, scope)
+            return
+        for attr in CHILD_FIELDS[node.__class__]:
+            value: Any = getattr(node, attr, None)
+            if value.__class__ is list:
+                self._visit_all(value, scope)
+            elif isinstance(value, ast.AST):
+                self._visit(value, scope)
+
+    def _visit_name(self, node: ast.Name, scope: Scope) -> None:
+        self._note(scope, node, "id", node.id, bind=node.ctx.__class__ is not ast.Load)
+
+    def _visit_constant(self, node: ast.Constant, scope: Scope) -> None:
+        pass
+
+    def _visit_class(self, node: ast.ClassDef, scope: Scope) -> None:
+        self._visit_all([*node.decorator_list, *node.bases, *node.keywords], scope)
+        self._note(scope, node, "name", node.name, bind=True)
+        inner = Scope("class", scope)
+        self._declare(node.body, inner)
+        self._visit_all([*getattr(node, "type_params", []), *node.body], inner)
+
+    def _visit_named_expression(self, node: ast.NamedExpr, scope: Scope) -> None:
+        target = scope
+        while target.kind == "comprehension" and target.parent is not None:  # PEP 572: binds outside comprehensions
+            target = target.parent
+        self._visit(node.value, scope)
+        self._note(target, node.target, "id", node.target.id, bind=True)
+
+    def _visit_declaration(self, node: ast.Global | ast.Nonlocal, scope: Scope) -> None:
+        for index, name in enumerate(node.names):
+            self._note(scope, node, "names", name, bind=False, index=index)
+
+    def _visit_alias(self, node: ast.alias, scope: Scope) -> None:
+        if node.name != "*":
+            self._note(scope, node, "asname", node.asname or node.name.split(".")[0], bind=True)
+
+    def _visit_handler(self, node: ast.ExceptHandler, scope: Scope) -> None:
+        if node.name:
             self._note(scope, node, "name", node.name, bind=True)
-            inner = Scope("class", scope)
-            self._declare(node.body, inner)
-            self._visit_all([*getattr(node, "type_params", []), *node.body], inner)
-        elif isinstance(node, _COMPREHENSIONS):
-            self._visit_comprehension(node, scope)
-        elif isinstance(node, ast.NamedExpr):
-            target = scope
-            while target.kind == "comprehension" and target.parent is not None:  # PEP 572: binds outside comprehensions
-                target = target.parent
-            self._visit(node.value, scope)
-            self._note(target, node.target, "id", node.target.id, bind=True)
-        elif isinstance(node, (ast.Global, ast.Nonlocal)):
-            for index, name in enumerate(node.names):
-                self._note(scope, node, "names", name, bind=False, index=index)
-        elif isinstance(node, ast.alias):
-            if node.name != "*":
-                self._note(scope, node, "asname", node.asname or node.name.split(".")[0], bind=True)
-        elif isinstance(node, ast.ExceptHandler):
-            if node.name:
-                self._note(scope, node, "name", node.name, bind=True)
-            self._visit_all([node.type, *node.body], scope)
-        else:
-            for attr in ("name", "rest"):  # patterns: case [x, *rest], case {"a": 1, **rest}, case Point() as p; type parameters
-                if isinstance(name := getattr(node, attr, None), str):
-                    self._note(scope, node, attr, name, bind=True)
-            self._visit_all(ast.iter_child_nodes(node), scope)
+        self._visit_all([node.type, *node.body], scope)
+
+    def _visit_named(self, node: Any, scope: Scope) -> None:
+        """Patterns: case [x, *rest], case {"a": 1, **rest}, case Point() as p; type parameters."""
+        for attr in ("name", "rest"):
+            if isinstance(name := getattr(node, attr, None), str):
+                self._note(scope, node, attr, name, bind=True)
+        self._visit_all(ast.iter_child_nodes(node), scope)
 
     def _declare(self, body: list[ast.stmt], scope: Scope) -> None:
         """Collects global and nonlocal statements first: they hold for the whole body."""
@@ -162,3 +183,19 @@ class Scopes:
             self._visit(generator.target, inner)
             self._visit_all(generator.ifs, inner)
         self._visit_all([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt], inner)
+
+
+_VISITS: dict[type, Callable[[Scopes, Any, Scope], None]] = {
+    ast.Name: Scopes._visit_name,
+    ast.Constant: Scopes._visit_constant,
+    ast.ClassDef: Scopes._visit_class,
+    ast.NamedExpr: Scopes._visit_named_expression,
+    ast.Global: Scopes._visit_declaration,
+    ast.Nonlocal: Scopes._visit_declaration,
+    ast.alias: Scopes._visit_alias,
+    ast.ExceptHandler: Scopes._visit_handler,
+    **dict.fromkeys(_FUNCTIONS, Scopes._visit_function),
+    **dict.fromkeys(_COMPREHENSIONS, Scopes._visit_comprehension),
+    **{getattr(ast, name): Scopes._visit_named for name in _NAMED if hasattr(ast, name)},
+}
+"""Node types that are more than the sum of their children."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import warnings
+from typing import Any
 
 from azr.errors import AzrError
+from azr.programs.nodes import nodes_by_level
 
 MAX_SOURCE_CHARS = 20_000
 """Longest program that is looked at; a response of 8,096 tokens holds about 30,000 characters, thoughts included."""
@@ -28,6 +30,11 @@ def parse(source: str) -> ast.Module:
     Raises:
         SourceError: ``program_too_long``, ``syntax_error`` (also for NUL bytes and lone surrogates) or ``program_too_nested``.
     """
+    return parse_nodes(source)[0]
+
+
+def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
+    """As ``parse``, and the tree's nodes (see ``azr.programs.nodes``), which the check of the depth collects anyway."""
     if len(source) > MAX_SOURCE_CHARS:
         raise SourceError("program_too_long", f"{len(source)} characters, at most {MAX_SOURCE_CHARS}")
     try:
@@ -38,9 +45,12 @@ def parse(source: str) -> ast.Module:
         raise SourceError("syntax_error", str(error)) from error
     except (RecursionError, MemoryError) as error:
         raise SourceError("program_too_nested", "the parser gave up") from error
-    if _depth_exceeds(tree, MAX_DEPTH):
-        raise SourceError("program_too_nested", f"deeper than {MAX_DEPTH} levels")
-    return tree
+    nodes = nodes_by_level(tree, MAX_DEPTH - 1)
+    if nodes is None:  # contexts and operators may be one level more
+        if _depth_exceeds(tree, MAX_DEPTH):
+            raise SourceError("program_too_nested", f"deeper than {MAX_DEPTH} levels")
+        nodes = nodes_by_level(tree, MAX_DEPTH) or []
+    return tree, nodes
 
 
 def _depth_exceeds(tree: ast.AST, limit: int) -> bool:

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 from data_helpers import LONG, numbered, quiet, task, write_tasks
+from datasketch import MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Indel
 
 from azr.config.sandbox import SandboxConfig
 from azr.data.behaviour import BehaviourStore, bank, describe, drop_behavioural, sandbox_outputs, signature
-from azr.data.contamination import EvaluationItem, LeakIndex, evaluation_items
+from azr.data.contamination import EvaluationItem, LeakIndex, evaluation_items, examine
 from azr.data.duplicates import drop_duplicates
-from azr.data.fingerprints import fingerprint_all, gram_hashes, make_fingerprint, tokens_of
+from azr.data.fingerprints import PERMUTATIONS, fingerprint_all, gram_hashes, make_fingerprint, tokens_of
+from azr.data.near import LSH_BANDS_ROWS, NearIndex
+from azr.data.spread import PARALLEL_FROM
 from azr.sandbox.values import parse_arguments
 from azr.tasks import Task, TaskType
 
@@ -60,6 +63,48 @@ def test_the_better_copy_stays() -> None:
     kept, dropped = split([mastered, middle, newer])
     assert kept == [newer]
     assert {copy_of for _, copy_of in dropped} == {newer.task_id}
+
+
+LINES = ("n += len(items)", "items = items[n:]", "n = n * 3 - 1", "items.append(n)", "items = sorted(items)", "n = max(items, default=n)")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(LINES), min_size=8, max_size=14), min_size=2, max_size=12), st.sampled_from((0.6, 0.8, 0.9)))
+def test_the_filter_before_the_edit_distance_loses_nothing(bodies: list[list[str]], similarity: float) -> None:
+    prints = [make_fingerprint("def f(items, n):\n    " + "\n    ".join(body) + "\n    return items, n\n") for body in bodies]
+    index, plain = NearIndex(similarity), MinHashLSH(num_perm=PERMUTATIONS, params=LSH_BANDS_ROWS)
+    for number, print_ in enumerate(prints):
+        near = [
+            str(other)
+            for other in sorted(plain.query(print_.minhash()))  # type: ignore[arg-type]
+            if Indel.normalized_similarity(print_.tokens, prints[other].tokens, score_cutoff=similarity) > 0
+        ]
+        assert index.find(print_) == (near[0] if near else "")
+        index.add(print_, str(number))
+        plain.insert(number, print_.minhash())  # type: ignore[arg-type]
+
+
+def test_the_index_grows() -> None:
+    index = NearIndex(0.9)
+    distinct = [make_fingerprint(f"def f(x):\n    return x.{'abcdefghij'[i // 120]}{i}({', '.join(['x'] * 20)})") for i in range(1200)]
+    for number, print_ in enumerate(distinct):
+        index.add(print_, str(number))
+    assert [index.find(distinct[number]) != "" for number in (0, 1023, 1024, 1199)] == [True] * 4
+
+
+def test_programs_spread_over_processes_come_back_in_order() -> None:
+    sources = [f"def f(x):\n    return x + {number}" for number in range(PARALLEL_FROM + 1)] + ["def f("]
+    alone, spread = fingerprint_all(sources, workers=1), fingerprint_all(sources, workers=2)
+    assert list(alone) == list(spread) == sources
+    assert all(replace(alone[s], signature=0) == replace(spread[s], signature=0) for s in sources)  # type: ignore[arg-type]
+    assert all((alone[source].signature == spread[source].signature).all() for source in sources)
+
+
+def test_fingerprints_and_leaks_in_one_pass(tmp_path: Path) -> None:
+    items = write_tasks(tmp_path / "eval.jsonl", [{"code": LONG}])
+    prints, leaks = examine([RENAMED, OTHER, "def f(", RENAMED], [items], 0.6)
+    assert list(prints) == [RENAMED, OTHER, "def f("] and leaks == {RENAMED: "eval.jsonl:1"}
+    assert prints[OTHER].canonical == make_fingerprint(OTHER).canonical
 
 
 def test_short_programs_are_not_called_near_copies() -> None:
@@ -120,6 +165,8 @@ def test_signatures_and_banks() -> None:
     assert signature(task(argument="x=1")) is None and signature(task(argument="open('x')")) is None
     inputs = bank(*found)
     assert inputs == bank(*found) and len(set(inputs)) > 10
+    one, other = (signature(task(argument=text)) for text in ("b'a', [1]", "b'b', [2]"))
+    assert one is not None and other is not None and one[0] == other[0] and bank(*one) != bank(*other), "bytes are not drawn"
     for text in inputs:
         positional, _ = parse_arguments(text)
         assert [type(value).__name__ for value in positional] == ["list", "str", "dict"]
