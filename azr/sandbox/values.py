@@ -481,7 +481,7 @@ _COMMON_CHARS = 2000
 """Texts up to this length cannot exceed a cap on items or digits."""
 _COMMON_DEPTH = 60
 _JSON_LIKE = re.compile(r"""(?:[][{}:, 0-9.eE+-]|"[^"\\\x00-\x1f]*")*""")
-_scan_json = json.JSONDecoder().scan_once
+_scan_json: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def _parse_common(text: str) -> list[Any] | None:
