@@ -5,11 +5,13 @@ Standard library only: this runs in the zygote, before it is confined.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -53,19 +55,26 @@ _SAFE_SYS = (
 # fmt: on
 
 
+@contextlib.contextmanager
+def no_fork_hooks() -> Iterator[None]:
+    """Modules imported within (random, threading and others) cannot hook themselves into fork, which would cost up to 170
+    page faults in every program's process. Whoever imports them first must do it within."""
+    register_at_fork = os.register_at_fork
+    os.register_at_fork = lambda **hooks: None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.register_at_fork = register_at_fork
+
+
 def load_modules() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
     """Imports everything programs may use; returns the modules of the selfplay and of the evaluate profile."""
-    register_at_fork = os.register_at_fork
-    # random, threading and others hook themselves into fork: up to 170 page faults in every program's process
-    os.register_at_fork = lambda **hooks: None  # type: ignore[assignment]
     sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type] - OpenSSL: hashlib has built-in digests
-    try:
+    with no_fork_hooks():
         for name in _NEEDED_LATER:
             importlib.import_module(name)
         selfplay = {name: importlib.import_module(name) for name in SELFPLAY_MODULES}
         evaluate = {**selfplay, **{name: importlib.import_module(name) for name in EVALUATE_MODULES}}
-    finally:
-        os.register_at_fork = register_at_fork
     facade = ModuleType("sys", "The parts of sys that do not depend on the machine's state.")
     for name in _SAFE_SYS:
         if hasattr(sys, name):

@@ -8,6 +8,7 @@ import logging
 import os
 import queue
 import select
+import signal
 import threading
 import time
 from collections import deque
@@ -20,20 +21,24 @@ from azr.config.sandbox import SandboxConfig
 from azr.errors import SandboxError
 from azr.sandbox.job import CallResult, Job, JobResult, Profile, Status
 from azr.sandbox.program import Program
-from azr.sandbox.screen import HARMLESS, ORDER_SENSITIVE
+from azr.sandbox.screen import COMPILE_EARLY, HARMLESS, ORDER_SENSITIVE
 from azr.sandbox.stats import Stats, StatsRecorder
 from azr.sandbox.verdict import call_results, disagreement
 from azr.sandbox.worker import Report, Worker
-from azr.sandbox.zygote import WALL_STRETCH
+from azr.sandbox.zygote import ENDED, WALL_STRETCH
 
 MAX_CODE_CHARS = 200_000
 MAX_INPUTS = 1024
 MAX_ATTEMPTS = 3
 """Zygotes that may die with a job before the job is blamed."""
+MAX_KERNEL_KILLS = 2
+"""Times that a program killed by the kernel below its limits (when the machine is out of memory) is run again."""
 MAX_DEATHS = 20
 DEATHS_WINDOW_S = 60.0
 SILENCE_S = 60.0
 """Grace of a zygote beyond the limits of what it runs, before it counts as hung."""
+PATIENCE_LOOK_S = 1.0
+"""How often the zygotes that say nothing are looked at."""
 SCREENED_KEPT = 4096
 SLUGGISH_S = 0.3
 
@@ -57,7 +62,9 @@ class _Ticket:
     harmless: bool | None = None
     """What the screen said; None before the first run."""
     order_sensitive: bool = True
+    compile_early: bool = False
     attempts: int = 0
+    kernel_kills: int = 0
     offset: int = 0
     """Inputs before this one have their final result in ``done`` (jobs with ``every_input``)."""
     done: tuple[CallResult, ...] = ()
@@ -252,25 +259,37 @@ class Dispatcher:
         self.heard_s: dict[int, float] = {id(worker): time.monotonic() for worker in workers}
         self.deaths: deque[float] = deque()
         self.next_id = 0
+        self.watched: dict[int, int] = {}
+        """Descriptors in the poll object, and for what."""
         self.screened: dict[str, int] = {}
         """What the screen said of a program: the same one comes back with answer after answer."""
         self.seeds = sorted(self.backlog)
 
     def loop(self) -> None:
         poll = select.poll()
-        poll.register(self.sandbox._wake_reader, select.POLLIN)
+        wake = self.sandbox._wake_reader
+        poll.register(wake, select.POLLIN)
+        patience_due_s = time.monotonic() + PATIENCE_LOOK_S
         try:
             while True:
-                for worker in self.workers:
-                    poll.register(worker.results, select.POLLIN)
-                    poll.register(worker.commands, select.POLLOUT if worker.outgoing else 0)
-                poll.poll(1000)
+                wanted = {worker.results: select.POLLIN for worker in self.workers}
+                wanted.update({worker.commands: select.POLLOUT if worker.outgoing else 0 for worker in self.workers})
+                if wanted != self.watched:
+                    for descriptor, events in wanted.items():
+                        poll.register(descriptor, events)
+                    self.watched = wanted
+                ready = {descriptor for descriptor, _ in poll.poll(1000)}
                 if self.sandbox._closing:
                     raise SandboxError("the sandbox was closed")
-                for ticket in self.sandbox._take_inbox():
-                    self.admit(ticket)
+                if wake in ready:
+                    for ticket in self.sandbox._take_inbox():
+                        self.admit(ticket)
+                impatient = time.monotonic() >= patience_due_s
+                if impatient:
+                    patience_due_s = time.monotonic() + PATIENCE_LOOK_S
                 for worker in list(self.workers):
-                    self.listen(worker, poll)
+                    if impatient or worker.results in ready or worker.commands in ready:
+                        self.listen(worker, poll)
                 self.feed(poll)
         finally:
             error = SandboxError("the sandbox was closed")
@@ -346,9 +365,14 @@ class Dispatcher:
         batch = self.config.batch_programs
         busy = self.outstanding[id(worker)]
         sluggish = busy and now - self.heard_s[id(worker)] > SLUGGISH_S
-        room = (worker.slots if sluggish or batch == 1 else 2 * batch) - busy
-        if batch == 1 and not sluggish:
-            room += worker.slots
+        if batch == 1:
+            # in groups, too: what a zygote does between two forks copies memory that it shares with running programs
+            batch = worker.slots
+            room = (batch if sluggish else 3 * batch) - busy
+            if not sluggish and room < batch:
+                return []
+        else:
+            room = (worker.slots if sluggish else 2 * batch) - busy
         peers = sum(1 for item in self.workers if item.seed == worker.seed)
         share = -(-len(backlog) // peers) + -(-len(self.fresh) // len(self.workers))
         size = min(room, batch, max(1, share))
@@ -389,6 +413,7 @@ class Dispatcher:
             reverse=bool(ticket.runs),
             may_batch=not ticket.alone and ticket.harmless is not False,
             screen=ticket.harmless is None and ticket.attempts == 0 and not evaluate and bool(job.entry),
+            compile_early=ticket.compile_early and ticket.attempts == 0,
             cpu_s=limits.cpu_s,
             wall_s=limits.wall_s,
             memory_mib=limits.memory_mib,
@@ -410,11 +435,17 @@ class Dispatcher:
             if program.screen:
                 self.screened[program.code] = flags
                 self.know(ticket, flags)
-            self.advance(ticket, worker.seed, calls, shared)
+            if not shared and ticket.kernel_kills < MAX_KERNEL_KILLS and killed_by_kernel(report, program, calls):
+                ticket.kernel_kills += 1
+                ticket.alone = True
+                self.again(ticket)
+            else:
+                self.advance(ticket, worker.seed, calls, shared)
 
     def know(self, ticket: _Ticket, flags: int) -> None:
         ticket.harmless = bool(flags & HARMLESS)
         ticket.order_sensitive = bool(flags & ORDER_SENSITIVE)
+        ticket.compile_early = bool(flags & COMPILE_EARLY)
 
     def advance(self, ticket: _Ticket, seed: int, calls: tuple[CallResult, ...], shared: bool) -> None:
         """Decides what one run of a job means: another run, or the end."""
@@ -489,6 +520,7 @@ class Dispatcher:
         _log.warning("a sandbox process was replaced: %s (%d in the last minute)", what, len(self.deaths))
         for descriptor in (worker.results, worker.commands):
             poll.unregister(descriptor)
+        self.watched = {}
         worker.kill()
         if len(self.deaths) > MAX_DEATHS:
             raise SandboxError(f"sandbox processes died {MAX_DEATHS} times within a minute; dmesg may hold the reason")
@@ -508,6 +540,13 @@ class Dispatcher:
                 self.deliver(ticket, ticket.done + tuple([call] * max(1, len(ticket.job.inputs) - ticket.offset)))
             else:
                 self.again(ticket)
+
+
+def killed_by_kernel(report: Report, program: Program, calls: tuple[CallResult, ...]) -> bool:
+    """Whether a program was killed at work though neither we nor its CPU limit did it. Mostly the machine ran out of memory,
+    and the kernel took whoever was there: that says nothing about the program."""
+    unfinished = any(call.status is Status.KILLED for call in calls)
+    return unfinished and report.verdict == ENDED and report.signal == signal.SIGKILL and report.cpu_s < program.cpu_s
 
 
 def merge(left: CallResult, right: CallResult) -> CallResult:

@@ -15,8 +15,11 @@ import ast
 import importlib
 from types import ModuleType
 
-HARMLESS, ORDER_SENSITIVE = 1, 2
-"""May share a process; has something to do with hash order, so that more seeds must agree."""
+from azr.sandbox import policy
+
+HARMLESS, ORDER_SENSITIVE, COMPILE_EARLY = 1, 2, 4
+"""May share a process; has something to do with hash order, so that more seeds must agree; cannot make the compiler take
+long, so that the zygote may compile it."""
 
 MAX_CHARS = 8000
 MAX_NODES = 4000
@@ -87,12 +90,13 @@ def _public(module: ModuleType) -> frozenset[str]:
     )
 
 
-_TABLE: dict[str, frozenset[str]] = {name: _public(importlib.import_module(name)) for name in _WHOLE_MODULES}
+with policy.no_fork_hooks():
+    _TABLE: dict[str, frozenset[str]] = {name: _public(importlib.import_module(name)) for name in _WHOLE_MODULES}
 _TABLE |= {name: frozenset(parts) for name, parts in _PARTS.items()}
 
 
 def examine(code: str) -> int:
-    """HARMLESS and ORDER_SENSITIVE bits. What cannot be parsed, or is long, is not harmless and counts as order-sensitive."""
+    """The three bits. What cannot be parsed, or is long, is only order-sensitive."""
     if len(code) > MAX_CHARS:
         return ORDER_SENSITIVE
     try:
@@ -100,14 +104,17 @@ def examine(code: str) -> int:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ORDER_SENSITIVE
     nodes = list(ast.walk(tree))
-    sensitive = ORDER_SENSITIVE if any(map(_order_sensitive, nodes)) else 0
+    flags = ORDER_SENSITIVE if any(map(_order_sensitive, nodes)) else 0
     if len(nodes) > MAX_NODES:
-        return sensitive
+        return flags
+    # the compiler copies the body of every ``finally``, those within it included: nested ones grow exponentially
+    if not any(getattr(node, "finalbody", None) for node in nodes):
+        flags |= COMPILE_EARLY
     try:
         _Screen(nodes).check()
     except _Refused:
-        return sensitive
-    return sensitive | HARMLESS
+        return flags
+    return flags | HARMLESS
 
 
 def _order_sensitive(node: ast.AST) -> bool:

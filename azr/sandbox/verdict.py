@@ -9,7 +9,7 @@ from azr.sandbox import frames
 from azr.sandbox.frames import CallFrame, FrameError, take_frames, unpack_call
 from azr.sandbox.job import CallResult, Status
 from azr.sandbox.program import Program
-from azr.sandbox.values import ValueReadError, read
+from azr.sandbox.values import ValueReadError, check
 from azr.sandbox.worker import Report
 from azr.sandbox.zygote import CPU_LIMIT, FLOOD, WALL_LIMIT
 
@@ -78,7 +78,7 @@ def _one(seen: dict[tuple[int, int, int], CallFrame], index: int, call: int, pro
     if not program.entry:
         return CallResult(Status.OK, cpu_s=cpu_s)
     try:
-        read(first.value, program.value_chars)
+        check(first.value, program.value_chars)
     except ValueReadError as error:
         return CallResult(Status.REFUSED, reason=f"the value's text is refused: {error}", cpu_s=cpu_s)
     return CallResult(Status.OK, value=first.value, cpu_s=cpu_s)

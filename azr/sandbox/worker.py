@@ -69,6 +69,8 @@ class Worker:
         if config.bubblewrap:
             command = bubblewrap_command(config.bubblewrap, interpreter, package.parent) + command
         environment = {"PYTHONHASHSEED": str(seed), "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1"}
+        # symbols resolved at the first call would be resolved, and their pages copied, in every forked child
+        environment["LD_BIND_NOW"] = "1"
         # bubblewrap's own user namespace knows one user only, so root is given up before it, not inside
         user = config.root_uid if config.bubblewrap and os.geteuid() == 0 else None
         pipe = subprocess.PIPE
@@ -159,7 +161,7 @@ class Worker:
         reports: list[Report] = []
         while True:
             try:
-                data = os.read(self.results, 1 << 20)
+                data = os.read(self.results, 1 << 16)
             except BlockingIOError:
                 return reports
             except OSError:
@@ -173,6 +175,8 @@ class Worker:
                     _log.error("a sandbox process failed:\n%s", fields[0].decode(errors="replace"))
                     return None
                 reports.append(read_report(fields))
+            if len(data) < 1 << 16:
+                return reports
 
     def kill(self) -> None:
         """Ends the zygote and with it (by the kernel's parent-death signal) every program it runs."""

@@ -22,12 +22,13 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any, NoReturn
 
 from azr.sandbox import confine, fingerprint, frames, policy, program, screen
 from azr.sandbox.program import Program
 
-JOB_HEADER = struct.Struct("<QBBBBBddIII")
+JOB_HEADER = struct.Struct("<QBBBBBBddIII")
 RESULT_HEADER = struct.Struct("<BBIddQ")
 
 ENDED, CPU_LIMIT, WALL_LIMIT, FLOOD = range(4)
@@ -42,8 +43,9 @@ TOGETHER_CPU_S = 0.25
 PROGRESS_WINDOW_S = 1.0
 ASLEEP_WINDOWS = 2
 """A program past its wall limit is killed once it was asleep for so many windows in a row."""
-PROGRESS_SHARE = 0.01
-"""CPU seconds per second below which a program counts as asleep."""
+PROGRESS_SHARE = 0.002
+"""CPU seconds per second below which a program counts as asleep. A niced program on a machine with a dozen other tasks a
+core gets about 0.005; a loop around a sleep of 50 ms uses less than 0.001."""
 _COMMANDS, _RESULTS = 3, 4
 
 WARM_UP = (
@@ -67,6 +69,8 @@ class Ready:
     program: Program
     flags: int
     """The screen's bits; 0 when it was not asked."""
+    compiled: CodeType | None
+    """None: it has to be compiled in its own process (or cannot be, and its process finds out why)."""
 
 
 @dataclass
@@ -166,7 +170,7 @@ class Zygote:
 
     def warm_up(self) -> None:
         for code, arguments in WARM_UP:
-            warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, 2.0, 6.0, 1024, 256, 65536)
+            warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, False, 2.0, 6.0, 1024, 256, 65536)
             screen.examine(code)
             program.execute(warm, 0, len)
 
@@ -215,7 +219,7 @@ class Zygote:
 
     def _read_commands(self) -> None:
         try:
-            data = os.read(_COMMANDS, 1 << 20)
+            data = os.read(_COMMANDS, 1 << 16)
         except BlockingIOError:
             return
         if not data:
@@ -229,10 +233,11 @@ class Zygote:
         together: list[Ready] = []
         for item in programs:
             flags = screen.examine(item.code) if item.screen else 0
+            compiled = compile_early(item.code) if item.compile_early or flags & screen.COMPILE_EARLY else None
             if item.may_batch and self.fingerprint and (not item.screen or flags & screen.HARMLESS):
-                together.append(Ready(item, flags | screen.HARMLESS))
+                together.append(Ready(item, flags | screen.HARMLESS, compiled))
             else:
-                self.pending.append([Ready(item, flags)])
+                self.pending.append([Ready(item, flags, compiled)])
         if together:
             self.pending.append(together)
 
@@ -268,11 +273,12 @@ class Zygote:
             if evaluate:
                 policy.start_clock(self.clock_slots)
                 self.modules.update(self.evaluate_modules)
+                self.evaluate_modules["random"].seed()
             if self.filters is not None and not self.filters[evaluate].install():
                 os._exit(1)
             send = writer(pipe)
             if len(group) == 1:
-                program.execute(programs[0], 0, send)
+                program.execute(programs[0], 0, send, group[0].compiled)
             else:
                 self._run_together(group, send)
             code = 0
@@ -283,7 +289,7 @@ class Zygote:
         """Ends at the first program that changed the process: it and those after it are then run again."""
         for index, item in enumerate(group):
             said: list[bytes] = []
-            program.execute(item.program, index, said.append)
+            program.execute(item.program, index, said.append, item.compiled)
             if self.fingerprint is None or self.fingerprint.changed():
                 return
             send(b"".join(said))
@@ -326,6 +332,10 @@ class Zygote:
         if not child.watched:
             child.watched = True
             self.poll.modify(child.pipe, select.POLLIN)
+        late_s = now - child.deadline_s
+        if late_s > PROGRESS_WINDOW_S / 2:
+            # the whole machine stood still, or this process did: no time of the program's
+            child.call_started_s += late_s
         self._read(child)
         if child.pipe not in self.children:
             return
@@ -341,7 +351,7 @@ class Zygote:
         if now - child.look_s >= PROGRESS_WINDOW_S:
             # asleep or only starved? A busy machine must not make an honest program time out. A look that comes late
             # itself says nothing about the program.
-            if now - child.deadline_s < PROGRESS_WINDOW_S / 2:
+            if late_s <= PROGRESS_WINDOW_S / 2:
                 asleep = (cpu_s - child.look_cpu_s) / (now - child.look_s) < PROGRESS_SHARE
                 child.asleep_windows = child.asleep_windows + 1 if asleep else 0
             child.look_cpu_s, child.look_s = cpu_s, now
@@ -432,6 +442,12 @@ PROBES: dict[str, Callable[[], object]] = {
 }
 
 
+def compile_early(code: str) -> CodeType | None:
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        return program.compile_program(code)
+    return None
+
+
 def writer(pipe: int) -> Callable[[bytes], None]:
     def send(data: bytes) -> None:
         view = memoryview(data)
@@ -446,7 +462,7 @@ def read_program(data: bytes) -> Program:
     FrameError, struct.error: the trainer and the zygote are of different versions.
     """
     header, entry, code, *inputs = frames.unpack(data)
-    job_id, evaluate, repeats, reverse, may_batch, screened, cpu_s, wall_s, memory, output, chars = JOB_HEADER.unpack(header)
+    job_id, evaluate, repeats, reverse, may_batch, screened, early, cpu_s, wall_s, memory, output, chars = JOB_HEADER.unpack(header)
     texts = tuple(frames.decode(item) for item in inputs)
     return Program(
         job_id,
@@ -458,6 +474,7 @@ def read_program(data: bytes) -> Program:
         bool(reverse),
         bool(may_batch),
         bool(screened),
+        bool(early),
         cpu_s,
         wall_s,
         memory,
@@ -475,6 +492,7 @@ def pack_program(item: Program) -> bytes:
         item.reverse,
         item.may_batch,
         item.screen,
+        item.compile_early,
         item.cpu_s,
         item.wall_s,
         item.memory_mib,
@@ -495,6 +513,7 @@ def main() -> NoReturn:
     if null > _RESULTS:
         os.close(null)
     warnings.simplefilter("ignore")
+    os.environ.pop("LD_BIND_NOW", None)
     zygote = Zygote(options)
     program.quiet_streams()
     zygote.warm_up()

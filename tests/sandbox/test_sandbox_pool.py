@@ -53,6 +53,25 @@ def test_run_many_yields_every_job_once(sandbox):
     assert {index: result.values[0] for index, result in found.items()} == {i: str(i + 1) for i in range(300)}
 
 
+def test_one_killed_by_the_machine_is_run_again(sandbox):
+    """As the kernel kills when memory runs out: not the program's fault, unless it happens again and again."""
+    future = sandbox.submit(Job("def f(x):\n    for i in range(10 ** 9):\n        pass", ("1",), limits=Limits(cpu_s=60, wall_s=100)))
+    zygotes = [child for pid in sandbox.process_ids() for child in (psutil.Process(pid), *psutil.Process(pid).children())]
+    killed = 0
+    deadline = time.monotonic() + 60
+    while not future.done() and time.monotonic() < deadline:
+        for program in {child for zygote in zygotes for child in zygote.children()} - set(zygotes):
+            # older than any attempt could be that has not begun its program
+            if sum(program.cpu_times()[:2]) > 0.1:
+                program.kill()
+                killed += 1
+                time.sleep(0.2)
+        time.sleep(0.02)
+    result = future.result(timeout=60)
+    assert killed == 3 and result.status is Status.KILLED and "want of memory" in result.reason
+    assert run(sandbox, ADD, "1, 2").values == ("3",)
+
+
 def test_first_failure_is_the_status_of_the_job(sandbox):
     result = run(sandbox, "def f(x):\n    return 1 // x", "1", "0")
     assert result.status is Status.ERROR and result.calls[0].ok and result.calls[1].exception == "ZeroDivisionError"

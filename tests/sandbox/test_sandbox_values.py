@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, canonical_text, parse, parse_arguments, read, same
+from azr.sandbox import values as values_module
+from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, canonical_text, check, parse, parse_arguments, read, same
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.integers(-(10**60), 10**60) | st.floats() | st.complex_numbers()
@@ -53,6 +54,85 @@ def test_mutated_texts_raise_nothing_but_their_own_error(value, random):
             reader(mutated)
         except ValueReadError:
             continue
+
+
+common = st.recursive(
+    st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(), max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=12,
+)
+common_texts = st.text(alphabet="0123456789.eE+-'\"[](){}:, \nba\0", max_size=14)
+canonical_like = st.lists(
+    st.sampled_from(
+        ["1", "-0", "0", "1.5", "1.50", "1e5", "'a'", "b'", '"', "'", "(", ")", "[", "]", "{", ", ", ",", ": ", "()", "True", "\0", "(1,)"]
+    ),
+    max_size=9,
+).map("".join)
+
+
+@settings(deadline=None, max_examples=1500)
+@given(common_texts | canonical_like | st.lists(common, max_size=3).map(lambda items: ", ".join(map(repr, items))))
+def test_common_arguments_are_what_the_reader_makes_of_them(text):
+    positional = values_module._parse_common(text)
+    if positional is None:
+        return
+    reader = values_module._start(text + "\n)", values_module.MAX_CHARS)
+    assert ([canonical(item) for item in positional], {}) == ([canonical(item) for item in reader.arguments(0)[0]], {})
+    assert not reader.peek()
+    assert positional is not values_module._parse_common(text)
+
+
+@settings(deadline=None, max_examples=1500)
+@given(canonical_like | common_texts | common.map(canonical) | values.map(canonical))
+def test_what_is_canonical_at_first_sight_is_canonical(text):
+    if values_module._commonly_canonical(text):
+        read(text)
+
+
+def test_common_texts_take_the_short_way():
+    assert values_module._parse_common("[4, 2.5], {'a': [-1]}, 'b'") == [[4, 2.5], {"a": [-1]}, "b"]
+    for text in (
+        "1,",
+        "a=1",
+        "1], [2",
+        "{1: 2}",
+        "(1, 2)",
+        "007",
+        "1.",
+        "'a' 'b'",
+        r"'\n'",
+        "True",
+        "1_0",
+        "'",
+        "- 1",
+        "[" * 99 + "]" * 99,
+    ):
+        assert values_module._parse_common(text) is None
+    for text in ("([(1, 0), (2.5, -1)], 'a b', b'c', (None,), True, [], ())", "0", "-1e-05"):
+        assert values_module._commonly_canonical(text)
+        check(text)
+    for text in (
+        "(1)",
+        "[1,2]",
+        "-0",
+        "01",
+        "1.50",
+        "1e5",
+        "'a''b'",
+        "1 ",
+        "{1}",
+        '"a"',
+        "\0",
+        "[\0]",
+        "(1, 2,)",
+        "",
+        "1, 2",
+        "[" * 99 + "]" * 99,
+    ):
+        assert not values_module._commonly_canonical(text)
+    for text in ("(1)", "[1,2]", "01", "\0", ""):
+        with pytest.raises(ValueReadError):
+            check(text)
 
 
 PIECES = ["(", "}", "'", "\\", "1", ",", "e", "j", "set", "\x00", "b'", ":", " "]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.sandbox import frames
+from azr.sandbox import frames, screen
 from azr.sandbox.frames import CallFrame, pack_call
 from azr.sandbox.job import Status
 from azr.sandbox.program import Program
@@ -17,7 +18,7 @@ from azr.sandbox.zygote import CPU_LIMIT, ENDED, FLOOD, WALL_LIMIT, pack_program
 
 
 def program(inputs=("1", "2"), repeats=2, reverse=False) -> Program:
-    return Program(7, "def f(x): return x", inputs, "f", False, repeats, reverse, True, True, 2.0, 6.0, 1024, 256, 65536)
+    return Program(7, "def f(x): return x", inputs, "f", False, repeats, reverse, True, True, False, 2.0, 6.0, 1024, 256, 65536)
 
 
 def report(data: bytes, verdict=ENDED, number=0) -> Report:
@@ -83,5 +84,21 @@ def test_random_bytes_never_raise(raw):
 @settings(deadline=None, max_examples=100)
 @given(st.text(st.characters(exclude_categories=())), st.lists(st.text(st.characters(exclude_categories=())), max_size=3))
 def test_programs_reach_the_zygote_unchanged(code, inputs):
-    item = Program(2**40, code, tuple(inputs), "g", True, 1, True, False, True, 0.5, 1.5, 64, 8, 99)
+    item = Program(2**40, code, tuple(inputs), "g", True, 1, True, False, True, True, 0.5, 1.5, 64, 8, 99)
     assert read_program(pack_program(item)) == item
+
+
+@pytest.mark.parametrize(
+    ("code", "early"),
+    [
+        ("def f(x):\n    return x", True),
+        ("def f(x):\n    try:\n        return x\n    except ValueError:\n        return 1", True),
+        ("import os\ndef f(x):\n    return x", True),
+        ("def f(x):\n    try:\n        return x\n    finally:\n        x = 1", False),
+        ("x" * (screen.MAX_CHARS + 1), False),
+        ("x = [" + "1, " * screen.MAX_NODES + "]", False),
+        ("def f(x:", False),
+    ],
+)
+def test_only_what_is_quick_to_compile_is_compiled_outside_its_own_process(code, early):
+    assert bool(screen.examine(code) & screen.COMPILE_EARLY) is early
