@@ -85,7 +85,8 @@ def main() -> int:
                 memory = [process.memory_info().rss >> 10 for process in zygotes]
                 descriptors = [process.num_fds() for process in zygotes]
                 print(
-                    f"{done:7} programs {time.monotonic() - start:6.0f} s  owner {me.memory_info().rss >> 10} KiB {me.num_fds()} fds;"
+                    f"{done:7} programs {time.monotonic() - start:6.0f} s  owner {me.memory_info().rss >> 10} KiB {sys.getallocatedblocks()} blocks"
+                    f" {me.num_fds()} fds;"
                     f" zygotes {memory} KiB {descriptors} fds; wrong {len(wrong)}",
                     flush=True,
                 )

@@ -1,7 +1,7 @@
 """Notices that a program changed a module or a class that its neighbours in the same process use.
 
 CPython gives every dictionary a version that changes with each write (``ma_version_tag``, CPython 3.10 to 3.12).
-Reading it touches no reference count, so a check costs tens of microseconds and copies no page of the forked process.
+Reading it touches no reference count of theirs, so a check costs tens of microseconds and copies few pages of the forked process.
 Standard library only.
 """
 
@@ -30,16 +30,16 @@ class Fingerprint:
                         if members is not None:
                             watched[id(members)] = members
         self._kept = list(watched.values())
-        self._cells = [ctypes.c_uint64.from_address(id(members) + _VERSION_OFFSET) for members in self._kept]
-        self._before: list[int] = []
+        self._cells = [(ctypes.c_char * 8).from_address(id(members) + _VERSION_OFFSET) for members in self._kept]
+        self._before = b""
         self.take()
 
     def take(self) -> None:
         """Remembers the present state as the good one."""
-        self._before = [cell.value for cell in self._cells]
+        self._before = b"".join(self._cells)
 
     def changed(self) -> bool:
-        return [cell.value for cell in self._cells] != self._before
+        return b"".join(self._cells) != self._before
 
 
 def works() -> bool:

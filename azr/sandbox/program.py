@@ -7,6 +7,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import os
 import sys
@@ -18,15 +19,12 @@ from typing import Any
 
 from azr.sandbox import frames
 from azr.sandbox.frames import CallFrame, pack_call
+from azr.sandbox.policy import ClockError
 from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, parse_arguments, type_name
 
 MAX_REASON = 300
 PROGRAM_NAME = "program"
 """``__name__`` of a program's namespace."""
-
-
-class ClockError(RuntimeError):
-    """A deterministic program asked for the date or the time."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def guard_imports(modules: dict[str, ModuleType]) -> None:
     builtins.__import__ = guarded_import
 
 
-def compile_program(code: str) -> CodeType:
+def compile_program(code: str | ast.Module) -> CodeType:
     """Raises:
     SyntaxError, and what else ``compile`` raises.
     """

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
+from collections import defaultdict
 from types import ModuleType
+from typing import Any
 
 from azr.sandbox import policy
 
@@ -74,6 +77,7 @@ _METHODS = frozenset(("__init__", "__post_init__", "__str__", "__repr__", "__len
     "__radd__", "__iadd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__floordiv__", "__mod__", "__pow__", "__neg__",
     "__pos__", "__abs__", "__invert__", "__and__", "__or__", "__xor__", "__bool__", "__int__", "__float__", "__index__", "__enter__",
     "__exit__", "__reversed__", "__missing__"))
+_TRIES = (ast.Try, *([ast.TryStar] if sys.version_info >= (3, 11) else []))
 _REFUSED_NODES = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
 # fmt: on
 
@@ -95,38 +99,74 @@ with policy.no_fork_hooks():
 _TABLE |= {name: frozenset(parts) for name, parts in _PARTS.items()}
 
 
-def examine(code: str) -> int:
-    """The three bits. What cannot be parsed, or is long, is only order-sensitive."""
+# fmt: off
+_NO_NODES = frozenset((
+    "ctx", "op", "ops", "id", "attr", "asname", "module", "level", "type_comment", "type_ignores", "kind", "is_async", "conversion",
+    "simple",
+))
+# fmt: on
+"""Fields without syntax nodes, or with such as say nothing of their own."""
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {
+    kind: tuple(name for name in kind._fields if name not in _NO_NODES)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST) and kind is not ast.Constant
+} | {ast.Constant: ()}
+
+_Nodes = dict[type[ast.AST], list[Any]]
+
+
+def examine(code: str) -> tuple[int, ast.Module | None]:
+    """The three bits, and the tree if it has the third. What cannot be parsed, or is long, is only order-sensitive."""
     if len(code) > MAX_CHARS:
-        return ORDER_SENSITIVE
+        return ORDER_SENSITIVE, None
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ORDER_SENSITIVE
-    nodes = list(ast.walk(tree))
-    flags = ORDER_SENSITIVE if any(map(_order_sensitive, nodes)) else 0
-    if len(nodes) > MAX_NODES:
-        return flags
+        return ORDER_SENSITIVE, None
+    count, nodes = _nodes_of(tree)
+    flags = ORDER_SENSITIVE if _order_sensitive(nodes) else 0
+    if count > MAX_NODES:
+        return flags, None
     # the compiler copies the body of every ``finally``, those within it included: nested ones grow exponentially
-    if not any(getattr(node, "finalbody", None) for node in nodes):
+    if not any(node.finalbody for kind in _TRIES for node in nodes[kind]):
         flags |= COMPILE_EARLY
     try:
         _Screen(nodes).check()
+        flags |= HARMLESS
     except _Refused:
-        return flags
-    return flags | HARMLESS
+        pass
+    return flags, tree if flags & COMPILE_EARLY else None
 
 
-def _order_sensitive(node: ast.AST) -> bool:
-    if isinstance(node, (ast.Set, ast.SetComp)):
+def _nodes_of(tree: ast.Module) -> tuple[int, _Nodes]:
+    """How many syntax nodes there are, operators apart, and which of each class."""
+    nodes: _Nodes = defaultdict(list)
+    todo: list[ast.AST] = [tree]
+    for node in todo:
+        kind = type(node)
+        nodes[kind].append(node)
+        for name in _FIELDS[kind]:
+            value = getattr(node, name)
+            if isinstance(value, ast.AST):
+                todo.append(value)
+            elif type(value) is list:
+                todo += [item for item in value if isinstance(item, ast.AST)]
+    return len(todo), nodes
+
+
+def _order_sensitive(nodes: _Nodes) -> bool:
+    if nodes[ast.Set] or nodes[ast.SetComp]:
         return True
-    if isinstance(node, ast.Name):
-        return node.id in _ORDER_NAMES
-    if isinstance(node, ast.Attribute):
-        return node.attr in _ORDER_ATTRIBUTES
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)):
+    for node in nodes[ast.Name]:
+        if node.id in _ORDER_NAMES:
+            return True
+    for node in nodes[ast.Attribute]:
+        if node.attr in _ORDER_ATTRIBUTES:
+            return True
+    for node in nodes[ast.BinOp]:
         # views of dictionaries become sets under these operators
-        return any(_is_view(side) for side in (node.left, node.right))
+        if isinstance(node.op, (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)) and (_is_view(node.left) or _is_view(node.right)):
+            return True
     return False
 
 
@@ -139,7 +179,7 @@ def _is_store_on(node: ast.Attribute, receiver: str | None) -> bool:
 
 
 class _Screen:
-    def __init__(self, nodes: list[ast.AST]) -> None:
+    def __init__(self, nodes: _Nodes) -> None:
         self.nodes = nodes
         self.modules: dict[str, str] = {}
         """Local name -> imported module."""
@@ -149,37 +189,34 @@ class _Screen:
         """Attribute names that the program's own classes define."""
 
     def check(self) -> None:
-        for node in self.nodes:
-            if isinstance(node, ast.Import):
-                self._import(node)
-        for node in self.nodes:
-            if isinstance(node, ast.ImportFrom):
-                self._import_from(node)
-            elif isinstance(node, ast.ClassDef):
-                self._class(node)
+        nodes = self.nodes
+        if any(nodes[kind] for kind in _REFUSED_NODES):
+            raise _Refused
+        for node in nodes[ast.Import]:
+            self._import(node)
+        for node in nodes[ast.ImportFrom]:
+            self._import_from(node)
         decorators: set[ast.AST] = set()
-        for node in self.nodes:
-            if isinstance(node, ast.ClassDef):
-                decorators.update(item.func if isinstance(item, ast.Call) else item for item in node.decorator_list)
+        for node in nodes[ast.ClassDef]:
+            self._class(node)
+            decorators.update(item.func if isinstance(item, ast.Call) else item for item in node.decorator_list)
         bases: set[ast.AST] = set()
-        for node in self.nodes:
-            if isinstance(node, ast.Attribute):
-                self._attribute(node, bases, decorators)
-        for node in self.nodes:
-            if isinstance(node, ast.Name):
-                self._name(node, bases, decorators)
-            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        for node in nodes[ast.Attribute]:
+            self._attribute(node, bases, decorators)
+        for node in nodes[ast.Name]:
+            self._name(node, bases, decorators)
+        for kind in (ast.FunctionDef, ast.ClassDef):
+            for node in nodes[kind]:
                 self._definition(node)
-            elif isinstance(node, ast.arg):
-                self._bound(node.arg)
-            elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
+        for node in nodes[ast.arg]:
+            self._bound(node.arg)
+        for kind in (ast.ExceptHandler, ast.MatchAs, ast.MatchStar):
+            for node in nodes[kind]:
                 self._bound(node.name)
-            elif isinstance(node, ast.MatchMapping):
-                self._bound(node.rest)
-            elif isinstance(node, ast.MatchClass):
-                if any(name.startswith("_") for name in node.kwd_attrs):
-                    raise _Refused
-            elif isinstance(node, _REFUSED_NODES):
+        for node in nodes[ast.MatchMapping]:
+            self._bound(node.rest)
+        for node in nodes[ast.MatchClass]:
+            if any(name.startswith("_") for name in node.kwd_attrs):
                 raise _Refused
 
     def _import(self, node: ast.Import) -> None:

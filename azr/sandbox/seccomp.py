@@ -175,6 +175,9 @@ Instruction = tuple[int, int, int, int]
 def program_filter(machine: str, *, randomness: bool) -> bytes:
     """The strict filter of a program's process, as an array of ``struct sock_filter``.
 
+    It stands on top of the zygote's, which the process inherits and which kills for most of the fatal calls: of two
+    filters the kernel obeys the harsher, so here those are among the rest that fails, and the filter is shorter.
+
     Raises:
         KeyError: no numbers for this machine.
     """
@@ -182,8 +185,8 @@ def program_filter(machine: str, *, randomness: bool) -> bytes:
     actions: dict[int, list[Instruction]] = {}
     for numbers in ALLOWED.values():
         _put(actions, numbers[column], [_ret(_ALLOW)])
-    for numbers in FATAL.values():
-        _put(actions, numbers[column], [_ret(_KILL)])
+    for name in KEPT_BY_ZYGOTE:
+        _put(actions, FATAL[name][column], [_ret(_KILL)])
     for numbers in NO_EXECUTABLE.values():
         _put(actions, numbers[column], _if_argument(2, _PROT_EXEC, _EPERM, _ALLOW))
     for numbers in FATAL_TO_WRITE.values():

@@ -31,7 +31,7 @@ _BOOT = (
     "import sys, types; sys.path[:] = [p for p in sys.path if p]\n"
     "for name, path in (('azr', {azr!r}), ('azr.sandbox', {sandbox!r})):\n"
     "    sys.modules[name] = types.ModuleType(name); sys.modules[name].__path__ = [path]\n"
-    "from azr.sandbox.zygote import main; main()"
+    "from azr.sandbox.boot import main; main()"
 )
 
 

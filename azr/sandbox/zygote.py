@@ -8,6 +8,7 @@ sent, undecoded, with its own verdict, to another. Standard library only.
 from __future__ import annotations
 
 import _socket
+import ast
 import contextlib
 import gc
 import json
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, NoReturn
 
-from azr.sandbox import confine, fingerprint, frames, policy, program, screen
+from azr.sandbox import confine, fingerprint, frames, memory, policy, program, screen
 from azr.sandbox.program import Program
 
 JOB_HEADER = struct.Struct("<QBBBBBBddIII")
@@ -232,8 +233,8 @@ class Zygote:
         """Splits a group: what the screen finds harmless shares a process, everything else gets its own."""
         together: list[Ready] = []
         for item in programs:
-            flags = screen.examine(item.code) if item.screen else 0
-            compiled = compile_early(item.code) if item.compile_early or flags & screen.COMPILE_EARLY else None
+            flags, tree = screen.examine(item.code) if item.screen else (0, None)
+            compiled = compile_early(tree or item.code) if item.compile_early or tree else None
             if item.may_batch and self.fingerprint and (not item.screen or flags & screen.HARMLESS):
                 together.append(Ready(item, flags | screen.HARMLESS, compiled))
             else:
@@ -264,10 +265,14 @@ class Zygote:
                 others.clear()
             os.closerange(3, pipe)
             os.closerange(pipe + 1, 128)
-            programs = [item.program for item in group]
-            cpu_s = sum([item.cpu_s * item.repeats * max(1, len(item.inputs)) for item in programs])
-            confine.limit_program(cpu_s, max([item.memory_mib for item in programs]))
-            evaluate = programs[0].evaluate
+            first = group[0].program
+            cpu_s, memory_mib = 0.0, 0
+            for item in group:
+                limits = item.program
+                cpu_s += limits.cpu_s * limits.repeats * (len(limits.inputs) or 1)
+                memory_mib = limits.memory_mib if limits.memory_mib > memory_mib else memory_mib
+            confine.limit_program(cpu_s, memory_mib)
+            evaluate = first.evaluate
             if "namespaces" not in self.options["layers"]:
                 confine.die_with_parent()
             if evaluate:
@@ -278,7 +283,7 @@ class Zygote:
                 os._exit(1)
             send = writer(pipe)
             if len(group) == 1:
-                program.execute(programs[0], 0, send, group[0].compiled)
+                program.execute(first, 0, send, group[0].compiled)
             else:
                 self._run_together(group, send)
             code = 0
@@ -442,7 +447,7 @@ PROBES: dict[str, Callable[[], object]] = {
 }
 
 
-def compile_early(code: str) -> CodeType | None:
+def compile_early(code: str | ast.Module) -> CodeType | None:
     with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         return program.compile_program(code)
     return None
@@ -531,6 +536,7 @@ def main() -> NoReturn:
     os.write(_RESULTS, frames.pack(json.dumps(hello).encode()))
     del sys.argv[1:]
     gc.collect()
+    memory.fill_holes()
     gc.freeze()
     try:
         zygote.serve()

@@ -101,4 +101,4 @@ def test_programs_reach_the_zygote_unchanged(code, inputs):
     ],
 )
 def test_only_what_is_quick_to_compile_is_compiled_outside_its_own_process(code, early):
-    assert bool(screen.examine(code) & screen.COMPILE_EARLY) is early
+    assert bool(screen.examine(code)[0] & screen.COMPILE_EARLY) is early

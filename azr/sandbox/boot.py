@@ -1,0 +1,24 @@
+"""The first lines of a zygote: everything that programs may import, then, on pages of its own, what every program uses."""
+
+from __future__ import annotations
+
+# the standard library that the hot modules import and programs do not
+import _socket  # noqa: F401
+import ast  # noqa: F401
+import gc
+import json  # noqa: F401
+import select  # noqa: F401
+import signal  # noqa: F401
+import traceback  # noqa: F401
+from typing import NoReturn
+
+from azr.sandbox import memory, policy
+
+
+def main() -> NoReturn:
+    policy.load_modules()
+    gc.collect()
+    memory.fill_holes()
+    from azr.sandbox import zygote
+
+    zygote.main()
