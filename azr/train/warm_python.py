@@ -29,6 +29,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import setproctitle
+
 CLIENT = Path(__file__).with_name("warm_python_client.py")
 MODULES = (
     "torch._inductor.lowering",
@@ -264,6 +266,9 @@ def import_modules(names: Iterable[str]) -> None:
 
 def main(arguments: list[str]) -> NoReturn:
     listener, executable, modules, ray_modules = arguments
+    # vLLM gives its processes names; the library that does it must see the interpreter's own argument area, which no child can find again
+    os.environ["SPT_NOENV"] = "1"  # as in azr/train/environment.py
+    setproctitle.setproctitle("azr: warm python")
     import_modules(filter(None, modules.split(",")))
     if "ray" in sys.modules:
         raise AssertionError("one of the modules that are imported first has imported Ray")

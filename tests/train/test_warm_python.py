@@ -43,6 +43,16 @@ def test_modules_are_there_before_the_program_starts(warm: WarmPython) -> None:
     assert said.stdout == "True True\n"
 
 
+def test_a_program_can_name_its_process_and_keeps_the_mark_it_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZR_ATTEMPT", "mark")
+    with WarmPython(tmp_path, [], []) as warm:
+        read = "print('|'.join(open(f'/proc/self/{name}').read().strip() for name in ('comm', 'cmdline', 'environ')))"
+        said = run(warm, "-c", f"import setproctitle; setproctitle.setproctitle('VLLM::EngineCore'); {read}")
+    comm, cmdline, environment = said.stdout.split("|", 2)
+    assert (comm, cmdline.strip("\0 ")) == ("VLLM::EngineCor", "VLLM::EngineCore")
+    assert "AZR_ATTEMPT=mark" in environment.split("\0")
+
+
 def test_errors_end_as_errors(warm: WarmPython) -> None:
     said = run(warm, "-c", "raise ValueError('so')")
     assert said.returncode == 1
