@@ -92,7 +92,8 @@ def answer_items(
     request = {"model": source.identity, "suite": fingerprint(suite), "format": FORMAT, **how.sampling()}
     request["samples"] = 0  # more samples of the same items extend what is there
     with store.opened(request, restart=options.restart):
-        engine.generate(folder, items, how, store)
+        say(f"{source.label}: {len(items)} tasks of {suite.name}")
+        engine.generate(folder, items, how, store, progress=options.progress)
         found = store.read()
         answers = [found[item.item_id, sample] for item in items for sample in range(how.samples)]
         _require_asked(answers, how, config_frame=options.frame)

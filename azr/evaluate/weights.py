@@ -47,6 +47,9 @@ def write_model_folder(checkpoint: Checkpoint, target: Path, *, dtype: str = "bf
     problems = checkpoint_problems(checkpoint.path)
     if problems:
         raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the caller says what goes on
     actor = checkpoint.path / "actor"
     staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)

@@ -22,7 +22,7 @@ from azr.report.panels import PHASE_COLOURS, health_panels, learning_panels, mar
 from azr.report.samples import sample_cards
 from azr.report.summary import Incident, RunSummary, Status, lookup, read_summary
 from azr.report.tasks import TaskStats, read_task_stats
-from azr.report.text import duration, number, percent, points, when
+from azr.report.text import duration, number, percent, points, signed, when
 from azr.report.transcripts import PAGE_NAME, read_transcripts, write_transcript_page
 from azr.report.verdict import judge, probe_change
 from azr.report.versions import read_versions
@@ -104,11 +104,16 @@ def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, t
         "facts": _facts(summary, stats, config),
         "problems": summary.problems,
         "streams": _stream_rows(summary) if len(table) else [],
-        "tail": TAIL,
+        "tail": f"the last {TAIL} steps" if table.trained > TAIL else f"all {table.trained} steps" if table.trained != 1 else "one step",
         "rejections": [_bar(reason, index % 8, count / total, f"{count:,}") for index, (reason, count) in enumerate(rejections[:12])],
         "transcripts": transcripts,
         "time_bars": [
-            _bar(item.phase, PHASE_COLOURS[item.phase], item.share, f"{percent(item.share, 0)} · {duration(item.seconds)} a step")
+            _bar(
+                names.phase_label(item.phase),
+                PHASE_COLOURS[item.phase],
+                item.share,
+                f"{percent(item.share, 0)} · {duration(item.seconds)} a step",
+            )
             for item in summary.phase_shares()
         ],
         "started": started,
@@ -198,7 +203,7 @@ def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": stream.name,
-                "reward": "–" if mean is None else f"{mean:+.2f}",
+                "reward": signed(mean),
                 "reward_spark": _spark(table.column(reward), index // 2),
                 "accuracy": percent(right),
                 "accuracy_spark": _spark(table.column(accuracy), index // 2),

@@ -12,6 +12,7 @@ from typing import Any
 
 from azr.files import read_jsonl, write_text_atomic
 from azr.report.pages import render_page
+from azr.report.text import signed
 
 PAGE_NAME = "transcripts.html"
 MAX_SHOWN = 1200
@@ -124,6 +125,7 @@ def render_transcripts(name: str, transcripts: list[Transcript]) -> str:
             "prompt": cut(item.prompt),
             "response": cut(item.response),
             "reason": item.reason,
+            "reward_text": signed(item.reward),
         }
         for item in reversed(shown)
     ]
