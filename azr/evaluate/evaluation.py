@@ -68,18 +68,17 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     sources = [models.resolve(spec) for spec in specs]
     out = options.out or _default_out(sources)
     results: list[Scores] = []
+    suites = {source.label: [_suite_for(source, spec, options) for spec in options.suites] for source in sources}  # slips show here
     for source in sources:
         with _folder_of(source, out, say) as folder:
-            for spec in options.suites:
-                results.append(answer_and_judge(source, folder, spec, out, options, say))
+            for suite in suites[source.label]:
+                results.append(answer_items(source, folder, suite, evenly(suite.items, options.limit), out, options, say))
     return _report(results, out, say)
 
 
-def answer_and_judge(source: ModelSource, folder: Path, spec: str, out: Path, options: Options, say: Callable[[str], None]) -> Scores:
-    """One model on one suite, from the answers that are there already and new ones."""
+def _suite_for(source: ModelSource, spec: str, options: Options) -> Suite:
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
-    suite = build_suite(spec, config, style=options.style, probes=_probes_of(source))
-    return answer_items(source, folder, suite, evenly(suite.items, options.limit), out, options, say)
+    return build_suite(spec, config, style=options.style, probes=_probes_of(source))
 
 
 def answer_items(

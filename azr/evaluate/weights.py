@@ -198,6 +198,8 @@ def _save(state: dict[str, Any], config: Any, source: Path, staging: Path, dtype
         if extra.is_file() and not (staging / extra.name).exists():
             shutil.copyfile(extra, staging / extra.name)
     _require_same_tokens(staging, trust_remote_code)
+    for file in staging.iterdir():
+        file.chmod(0o644)  # safetensors writes files that nobody else may read
 
 
 def _require_same_tokens(folder: Path, trust_remote_code: bool) -> None:

@@ -74,7 +74,9 @@ def _against(first: ProbeChange | None, other: ProbeChange | None) -> str:
         return "–"
     if not first.count or first.count != other.count:
         return "other probes"
-    return f"{signed(100 * (other.last - first.last), 1)} ({interval_points(difference_interval(first.last, other.last, first.count))})"
+    interval = difference_interval(first.last, other.last, first.count)
+    band = f" ({interval_points(interval)})" if interval is not None else ""
+    return f"{signed(100 * (other.last - first.last), 1)}{band}"
 
 
 def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[tuple[str, list[str]]]:

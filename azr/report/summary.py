@@ -218,16 +218,39 @@ def lookup(config: dict[str, Any], key: str) -> Any:
     return value
 
 
+EARLY_FILES = frozenset({"run.lock", "control", "report.html", "transcripts.html"})
+"""What a run directory may hold before anything ran in it."""
+
+
+def require_run(root: Path) -> None:
+    """An empty directory passes: a run begins as one.
+
+    Raises:
+        DataError: ``root`` is no directory, or holds other things than a run.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is no directory; give a run directory, such as runs/NAME")
+    if _looks_like_a_run(root) or all(path.name in EARLY_FILES for path in root.iterdir()):
+        return
+    runs = sorted(str(path) for path in root.iterdir() if path.is_dir() and _looks_like_a_run(path))
+    remedy = f"it holds {', '.join(runs[:5])}: give one of them" if runs else "give one, such as runs/NAME"
+    raise DataError(f"{root} is no run directory; {remedy}")
+
+
+def _looks_like_a_run(root: Path) -> bool:
+    run = RunDir(root)
+    return any(path.exists() for path in (run.config, run.state, run.metrics, run.heartbeat, run.incidents, root / "cycles"))
+
+
 class SummaryReader:
     """Reads one run again and again, the metrics incrementally.
 
     Raises:
-        DataError: ``root`` is no directory.
+        DataError: ``root`` is no directory, or holds other things than a run.
     """
 
     def __init__(self, root: Path) -> None:
-        if not root.is_dir():
-            raise DataError(f"{root} is no directory; give a run directory, such as runs/NAME")
+        require_run(root)
         self.run = RunDir(root)
         self._metrics = MetricsReader(self.run.metrics)
 

@@ -6,7 +6,6 @@ import platform
 import re
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from importlib import metadata
 from pathlib import Path
@@ -132,14 +131,6 @@ def test_an_older_version_has_a_report(tmp_path: Path) -> None:
     write_json_atomic(run.state, {"phase": "training", "n": 3})
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "<code>loss</code>" in page and "interrupted" in page
-
-
-def test_20000_steps_in_20_seconds_and_15_mib(tmp_path: Path) -> None:
-    run = write_synthetic_run(tmp_path / "run", steps=20_000, steps_per_cycle=1000, tasks_per_step=1)
-    started = time.process_time()
-    path = write_report(run.root)
-    assert path.stat().st_size < 15 * 2**20
-    assert time.process_time() - started < 20, "processor seconds, so that a busy machine does not fail it"
 
 
 @pytest.mark.parametrize(
