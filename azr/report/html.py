@@ -166,9 +166,10 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
     if not table.trained:
         return []
     wall = (summary.ended_unix_s or 0) - (summary.started_unix_s or 0) if summary.started_unix_s else None
+    starting = f", {duration(summary.starting_s)} in starts" if summary.starting_s else ""
     facts = [
         _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} a step lately"),
-        _fact("Time", duration(wall), f"{duration(summary.trained_s)} of it in steps"),
+        _fact("Time", duration(wall), f"{duration(summary.trained_s)} of it in steps{starting}"),
     ]
     change = probe_change(summary)
     if change:

@@ -160,6 +160,10 @@ class RunSummary:
 
     @property
     def started_unix_s(self) -> float | None:
+        """The first start that the state names; in runs that do not say it, the beginning of the first step."""
+        started = self.state.get("started_unix_s")
+        if isinstance(started, (int, float)) and started > 0:
+            return float(started)
         times = self.table.unix_s[np.isfinite(self.table.unix_s)]
         if not len(times):
             return None
@@ -168,8 +172,18 @@ class RunSummary:
 
     @property
     def ended_unix_s(self) -> float | None:
-        times = self.table.unix_s[np.isfinite(self.table.unix_s)]
-        return float(times[-1]) if len(times) else None
+        """The latest step, or the end of the campaign."""
+        times = self.table.unix_s[np.isfinite(self.table.unix_s)].tolist()
+        updated = self.state.get("updated_unix_s")
+        if self.status in (Status.FINISHED, Status.FAILED) and isinstance(updated, (int, float)):
+            times.append(float(updated))
+        return float(max(times)) if times else None
+
+    @property
+    def starting_s(self) -> float:
+        """Seconds from each start of the trainer to its first step, as the campaign measured them; 0 for older runs."""
+        starts = lookup(self.state, "durations_s.start")
+        return float(sum(item for item in starts if isinstance(item, (int, float)))) if isinstance(starts, list) else 0.0
 
     @property
     def trained_s(self) -> float:

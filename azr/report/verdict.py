@@ -101,7 +101,7 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
     if change.interval is None:
         return f"Probe accuracy: {numbers}; without the number of items its error is not known.", Tone.NEUTRAL
     low, high = change.interval
-    band = f"{points(change.change)}, 95 % interval {interval_points(change.interval)}"
+    band = f"{points(change.change)}, 95\u00a0% interval {interval_points(change.interval)}"
     if low > 0:
         return f"It learned: {numbers} ({band}).", Tone.GOOD
     if high < 0:
@@ -139,7 +139,8 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).")
     if summary.trained_s:
         lines.append(
-            f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately."
+            f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately"
+            + (f"; starting the trainer and the engine took {duration(summary.starting_s)}." if summary.starting_s else ".")
         )
     if table.undone:
         lines.append(f"{table.undone} steps were undone by a crash or a rollback and trained again.")
