@@ -381,7 +381,7 @@ def _latest_request(run: RunDir, problems: list[str]) -> dict[str, Any]:
 
 
 PHASE_WORDS = {
-    Phase.START: "starting",
+    Phase.START: "trainer and engine are starting,",
     Phase.GENERATE: "generating",
     Phase.EXECUTE: "executing programs",
     Phase.UPDATE: "updating",

@@ -6,6 +6,7 @@ a set-point while both get better. Only the frozen probes can say that a model l
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import Enum
 
@@ -205,9 +206,9 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
             "(`sandbox.workers`) would help, if there are cores."
         )
     if summary.status is Status.FINISHED and table.trained:
-        root = shown_path(summary.root)
+        root, model, tasks = shown_path(summary.root), shlex.quote(f"{summary.name}-model"), shlex.quote(f"{summary.name}-tasks")
         lines.append(f"Measure the best checkpoint against the start: `python scripts/evaluate.py {root}@0 {root}@best --suite probes`")
-        lines.append(f"Take the model home: `python scripts/export.py {root} --out {summary.name}-model`")
-        lines.append(f"Take the tasks home: `python scripts/export.py {root} --out {summary.name}-tasks --tasks`")
+        lines.append(f"Take the model home: `python scripts/export.py {root} --out {model}`")
+        lines.append(f"Take the tasks home: `python scripts/export.py {root} --out {tasks} --tasks`")
         lines.append("To go on from here, raise `campaign.cycles` and start the same command again.")
     return lines
