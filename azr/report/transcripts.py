@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -158,6 +159,15 @@ def cut(text: str, limit: int = MAX_CHARS) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
 
 
+def gist(response: str, limit: int = 120) -> str:
+    """A line to tell responses apart in a list: the function that it defines, else its last line that is no tag or fence."""
+    program = re.search(r"^[ \t]*def .*?(?=^[ \t]*```|\Z)", response, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for line in response.splitlines()]
+    said = [line for line in lines if line and not line.startswith("```") and not re.fullmatch(r"(</?\w+>\s*)+", line)]
+    chosen = " ".join(program[0].split()) if program else said[-1] if said else ""
+    return chosen if len(chosen) <= limit else f"{chosen[:limit]}…"
+
+
 def spread(transcripts: list[Transcript], count: int) -> list[Transcript]:
     """At most ``count`` of them, evenly over the run, the latest included."""
     if len(transcripts) <= count:
@@ -177,6 +187,7 @@ def render_transcripts(name: str, sample: TranscriptSample) -> str:
             "response": cut(item.response),
             "reason": item.reason,
             "reward_text": signed(item.reward),
+            "gist": gist(item.response),
         }
         for item in reversed(shown)
     ]

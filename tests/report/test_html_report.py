@@ -21,7 +21,7 @@ from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
 from azr.report.text import number
-from azr.report.transcripts import MAX_SHOWN, Transcript, cut, read_transcripts, spread
+from azr.report.transcripts import MAX_SHOWN, Transcript, cut, gist, read_transcripts, spread
 from azr.report.verdict import judge
 from azr.report.versions import write_versions
 from azr.rundir import RunDir
@@ -216,6 +216,13 @@ def test_two_runs_on_one_page(tmp_path: Path) -> None:
     assert "run0" in page and "run1" in page
     summaries = [read_summary(tmp_path / f"run{index}") for index in range(2)]
     assert config_differences(summaries) == [("extra", ["–", "1"]), ("seed", ["0", "1"])]
+
+
+def test_a_transcript_has_a_line_to_tell_it_by() -> None:
+    proposal = "<think>\nhm\n</think>\n<answer>\n```python\ndef f(a):\n    return a\n```\n```input\n1\n```\n</answer>"
+    assert gist(proposal) == "def f(a): return a"
+    assert gist("</think><answer>\n```output\n[1, 2]\n```\n</answer>") == "[1, 2]"
+    assert gist("<answer>\n```\n```") == "" and gist("x" * 500) == "x" * 120 + "…"
 
 
 def test_long_transcripts_are_cut_and_many_are_spread() -> None:
