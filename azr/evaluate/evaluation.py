@@ -87,7 +87,9 @@ def answer_items(
     for sentence in suite.left_out:
         say(f"{suite.name}: left out {sentence}")
     how = engine_options(source, options)
-    store = AnswerStore(out / models.slug(source.label) / suite.name)
+    # greedy and sampled answers lie side by side, so that asking once more in another way needs no other folder
+    folder_name = f"{suite.name}-t{how.temperature:g}" if how.temperature else suite.name
+    store = AnswerStore(out / models.slug(source.label) / folder_name)
     request = {"model": source.identity, "suite": fingerprint(suite), "format": FORMAT, **how.sampling()}
     request["samples"] = 0  # more samples of the same items extend what is there
     with store.opened(request, restart=options.restart):

@@ -38,6 +38,8 @@ def commands_of(page: str, folder: Path) -> list[list[str]]:
             words.append("--once")
         if words[1] == "scripts/evaluate.py" and "--answers" not in words:
             words += ["--limit", "8"]  # the last one counts
+        if words[1] == "scripts/evaluate.py" and not any("@" in word or word.endswith("/default") for word in words):
+            words += ["--out", str(folder / "evaluations")]  # else it lies in the working directory
         if [sys.executable, *words[1:]] not in commands:
             commands.append([sys.executable, *words[1:]])
     return commands
