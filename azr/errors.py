@@ -37,7 +37,7 @@ class CheckpointError(RunError):
 
 
 class TrainingError(AzrError, RuntimeError):
-    """The trainer found that it does not train: weights did not move, engine not in step, too many failures."""
+    """The trainer found that it does not train: weights did not move, engine not in step."""
 
 
 class EngineError(AzrError, RuntimeError):

@@ -43,7 +43,7 @@ def _positive(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL")
-    parser.add_argument("--suite", action="append", required=True, dest="suites", metavar="SUITE", help="may be given several times")
+    parser.add_argument("--suite", action="append", dest="suites", metavar="SUITE", help="may be given several times; default: probes")
     parser.add_argument("--out", type=Path, help="folder of answers and results (default: RUN/evaluations, or evaluations here)")
     parser.add_argument("--limit", type=_positive, default=0, metavar="N", help="only N items of each suite, evenly spaced")
     parser.add_argument("--restart", action="store_true", help="throw away answers given under other settings")
@@ -76,6 +76,10 @@ def main() -> int:
     models: list[str] = arguments.pop("models")
     if bool(models) == bool(arguments["answers"]):
         parser.error("give models, or --answers FILE (not both)")
+    if not arguments["suites"]:
+        if arguments["answers"]:
+            parser.error("--answers needs --suite, to say what was answered")
+        arguments["suites"] = ["probes"]
     # recorded HumanEval answers are continuations, as the reference harness has them
     arguments["style"] = arguments["style"] or ("completion" if arguments["answers"] else "answer")
     try:

@@ -1,6 +1,7 @@
 """A time-compressed weekend: the real command, a fault every few minutes, until the campaign is done; then the books are checked.
 
     python scripts/soak_campaign.py --every 180 --seed 1 name=soak campaign.cycles=4 campaign.steps_per_cycle=40
+    python scripts/soak_campaign.py --every 180 --seed 1 name=soak campaign.cycles=100 campaign.steps_per_cycle=8 campaign.hours=1
 
 Overrides go to ``azr_single_gpu_pipeline.py``; deadlines are shortened unless given. Faults: kill -9 of the driver, the trainer,
 the training loop or the engine, a frozen loop, a power cut (everything at once), a damaged checkpoint, SIGTERM, pause and
@@ -172,7 +173,8 @@ def main() -> int:
         if soak.driver is not None:
             soak.driver.wait()
     minutes = (time.monotonic() - began_s) / 60
-    problems = check(run, config.campaign.cycles, config.campaign.steps_per_cycle, finished)
+    steps = None if config.campaign.hours else config.campaign.cycles * config.campaign.steps_per_cycle
+    problems = check(run, steps, finished)
     tell(run, injected, minutes, soak.starts, problems)
     return 1 if problems else 0
 
@@ -201,8 +203,12 @@ def run_with_faults(soak: Soak, every_s: float, limit_s: float, injected: list[s
     return False
 
 
-def check(run: RunDir, cycles: int, steps_per_cycle: int, finished: bool) -> list[str]:
-    """What does not add up, a sentence each."""
+def check(run: RunDir, expected_steps: int | None, finished: bool) -> list[str]:
+    """What does not add up, a sentence each.
+
+    Args:
+        expected_steps: steps of the whole campaign; None where a time budget ends it.
+    """
     problems = [] if finished else ["The campaign did not finish by itself."]
     state, repairs = load_state(run)
     if state is None:
@@ -211,8 +217,9 @@ def check(run: RunDir, cycles: int, steps_per_cycle: int, finished: bool) -> lis
     if left := processes_with_marker(f"{state.run_id}/"):
         problems.append(f"Processes are left: {left}")
     steps = [record.step for record in read_metrics(run) if record.step > 0]
-    if state.flat_cycles == 0 and steps != list(range(1, cycles * steps_per_cycle + 1)):
-        missing = sorted(set(range(1, cycles * steps_per_cycle + 1)) - set(steps))
+    expected = list(range(1, (state.step if expected_steps is None or state.flat_cycles else expected_steps) + 1))
+    if steps != expected:
+        missing = sorted(set(expected) - set(steps))
         problems.append(f"metrics.jsonl lacks steps {missing}" if missing else f"metrics.jsonl has steps out of order: {steps}")
     checkpoints = list_checkpoints(run)
     if not checkpoints or checkpoints[-1].step != state.step or checkpoint_problems(checkpoints[-1].path):

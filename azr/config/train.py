@@ -142,7 +142,7 @@ class TrainConfig:
     probe_tasks: int = 120
     """Probe tasks answered (greedy) at each evaluation."""
     max_failed_rollouts: float = 0.01
-    """Share of a step's agent loops that may fail before the run stops."""
+    """Share of a step's agent loops that may fail; above it the trainer is restarted."""
     max_logprob_mismatch: float = 0.05
     """Mean difference between the engine's and the trainer's token probabilities above which the run stops."""
     control: str = "none"

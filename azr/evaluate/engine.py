@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from azr.errors import ModelError
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.suites import Item
@@ -59,8 +61,10 @@ class EngineOptions:
         return {name: getattr(self, name) for name in names}
 
 
-def generate(folder: Path, items: Sequence[Item], options: EngineOptions, store: AnswerStore) -> None:
+def generate(folder: Path, items: Sequence[Item], options: EngineOptions, store: AnswerStore, *, progress: bool = True) -> None:
     """Fills ``store`` with the answers that it lacks. Returns when all are there.
+
+    What the engine and its libraries say goes to ``engine.log`` beside the answers; a failure quotes its end.
 
     Raises:
         ModelError: the engine failed or hung; the answers so far are kept.
@@ -73,7 +77,6 @@ def generate(folder: Path, items: Sequence[Item], options: EngineOptions, store:
         "model": str(folder),
         "answers": str(store.path.resolve()),
         "options": asdict(options),
-        "already": len(items) * options.samples - len(wanted),
         "questions": [
             {
                 "id": item.item_id,
@@ -86,38 +89,65 @@ def generate(folder: Path, items: Sequence[Item], options: EngineOptions, store:
             for item, sample in wanted
         ],
     }
-    path = store.folder / "engine.json"
+    path, log = store.folder / "engine.json", store.folder / "engine.log"
     write_json_atomic(path, job)
+    total = len(items) * options.samples
     try:
-        status = _run_child(path.resolve(), store.path)
+        with tqdm(total=total, initial=total - len(wanted), desc="engine starts", unit="answer", disable=not progress) as bar:
+            status = _run_child(path.resolve(), store.path, log, bar)
     finally:
         path.unlink(missing_ok=True)
     missing = len(wanted) - sum((item.item_id, sample) in store.read() for item, sample in wanted)
     if status != 0 or missing:
         raise ModelError(
-            f"the engine ended with status {status} and {missing} of {len(wanted)} answers missing; its own messages stand above. "
-            "The answers so far are kept: the same command goes on. Out of memory: lower --gpu-memory-share or --max-sequences"
+            f"the engine ended with status {status} and {missing} of {len(wanted)} answers missing. The answers so far are kept: the same "
+            "command goes on. Out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
+            f"({log}):\n{_tail(log)}"
         )
 
 
-def _run_child(job: Path, answers: Path) -> int:
+def _tail(log: Path, lines: int = 15) -> str:
+    with contextlib.suppress(OSError):
+        text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
+        return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+    return ""
+
+
+def _run_child(job: Path, answers: Path, log: Path, bar: tqdm[Any]) -> int:
     """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes wrong here."""
     environment = dict(os.environ)
     paths = [str(PROJECT_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    process = subprocess.Popen([sys.executable, "-m", "azr.evaluate.engine", str(job)], env=environment, start_new_session=True)
+    command = [sys.executable, "-m", "azr.evaluate.engine", str(job)]
+    with open(log, "wb") as file:
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=file, stderr=subprocess.STDOUT)
     try:
-        grown_s, size = time.monotonic(), -1
+        grown_s, size = time.monotonic(), _size(answers)
         while True:
+            status = None
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(timeout=2)
-            now = answers.stat().st_size if answers.exists() else 0
+                status = process.wait(timeout=1)
+            now = _size(answers)
             if now != size:
+                bar.set_description("answer", refresh=False)
+                bar.update(_lines_between(answers, size, now))
                 grown_s, size = time.monotonic(), now
+            if status is not None:
+                return status
             if time.monotonic() - grown_s > STALL_S:
                 raise ModelError(f"the engine gave no answer for {STALL_S / 60:.0f} minutes; it was ended. The answers so far are kept")
     finally:
         _end_group(process)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _lines_between(path: Path, start: int, end: int) -> int:
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read(max(0, end - start)).count(b"\n")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -178,7 +208,6 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _answer(job: dict[str, Any], options: EngineOptions, on_gpu: bool) -> None:
-    from tqdm import tqdm
     from transformers import AutoTokenizer
 
     from azr.train.tokens import prompt_token_ids
@@ -195,47 +224,49 @@ def _answer(job: dict[str, Any], options: EngineOptions, on_gpu: bool) -> None:
         else:
             asked.append((question, ids))
     append_jsonl(answers, too_long)
-    total = job["already"] + len(job["questions"])
-    with tqdm(total=total, initial=total - len(asked), desc="answer", unit="answer") as bar:
-        if not asked:
-            return
-        from vllm import LLM, SamplingParams  # takes seconds, so only when there is something to ask
+    if asked:
+        _ask(job["model"], asked, options, on_gpu, answers, tokenizer)
 
-        settings: dict[str, Any] = {
-            "model": job["model"],
-            "dtype": options.dtype,
-            "max_model_len": options.max_prompt_tokens + options.max_response_tokens,
-            "max_num_seqs": options.max_sequences,
-            "tensor_parallel_size": options.tensor_parallel,
-            "trust_remote_code": options.trust_remote_code,
-            "enable_prefix_caching": True,
-            "seed": options.seed,
-        }
-        settings |= {"gpu_memory_utilization": options.gpu_memory_share} if on_gpu else {"enforce_eager": True}
-        engine = LLM(**settings)
-        for start in range(0, len(asked), CHUNK_ANSWERS):
-            chunk = asked[start : start + CHUNK_ANSWERS]
-            prompts: Any = [{"prompt_token_ids": ids} for _, ids in chunk]
-            params = [
-                SamplingParams(
-                    temperature=options.temperature,
-                    top_p=options.top_p,
-                    max_tokens=options.max_response_tokens,
-                    seed=sample_seed(options.seed, question["id"], question["sample"]) if options.temperature else None,
-                    stop=question["stop"] or None,
-                )
-                for question, _ in chunk
-            ]
-            outputs = engine.generate(prompts, params, use_tqdm=False)
-            records = []
-            for (question, _), output in zip(chunk, outputs, strict=True):
-                best = output.outputs[0]
-                # stops cut the text inside a token; without them the text is decoded as the trainer decodes it
-                text = best.text if question["stop"] else tokenizer.decode(list(best.token_ids), skip_special_tokens=True)
-                finished = best.finish_reason != "length"
-                records.append(Answer(question["id"], question["sample"], text, len(best.token_ids), finished).to_json())
-            append_jsonl(answers, records)
-            bar.update(len(chunk))
+
+def _ask(
+    model: str, asked: list[tuple[dict[str, Any], list[int]]], options: EngineOptions, on_gpu: bool, answers: Path, tokenizer: Any
+) -> None:
+    from vllm import LLM, SamplingParams  # takes seconds, so only when there is something to ask
+
+    settings: dict[str, Any] = {
+        "model": model,
+        "dtype": options.dtype,
+        "max_model_len": options.max_prompt_tokens + options.max_response_tokens,
+        "max_num_seqs": options.max_sequences,
+        "tensor_parallel_size": options.tensor_parallel,
+        "trust_remote_code": options.trust_remote_code,
+        "enable_prefix_caching": True,
+        "seed": options.seed,
+    }
+    settings |= {"gpu_memory_utilization": options.gpu_memory_share} if on_gpu else {"enforce_eager": True}
+    engine = LLM(**settings)
+    for start in range(0, len(asked), CHUNK_ANSWERS):
+        chunk = asked[start : start + CHUNK_ANSWERS]
+        prompts: Any = [{"prompt_token_ids": ids} for _, ids in chunk]
+        params = [
+            SamplingParams(
+                temperature=options.temperature,
+                top_p=options.top_p,
+                max_tokens=options.max_response_tokens,
+                seed=sample_seed(options.seed, question["id"], question["sample"]) if options.temperature else None,
+                stop=question["stop"] or None,
+            )
+            for question, _ in chunk
+        ]
+        outputs = engine.generate(prompts, params, use_tqdm=False)
+        records = []
+        for (question, _), output in zip(chunk, outputs, strict=True):
+            best = output.outputs[0]
+            # stops cut the text inside a token; without them the text is decoded as the trainer decodes it
+            text = best.text if question["stop"] else tokenizer.decode(list(best.token_ids), skip_special_tokens=True)
+            finished = best.finish_reason != "length"
+            records.append(Answer(question["id"], question["sample"], text, len(best.token_ids), finished).to_json())
+        append_jsonl(answers, records)
 
 
 if __name__ == "__main__":

@@ -68,18 +68,17 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     sources = [models.resolve(spec) for spec in specs]
     out = options.out or _default_out(sources)
     results: list[Scores] = []
+    suites = {source.label: [_suite_for(source, spec, options) for spec in options.suites] for source in sources}  # slips show here
     for source in sources:
         with _folder_of(source, out, say) as folder:
-            for spec in options.suites:
-                results.append(answer_and_judge(source, folder, spec, out, options, say))
+            for suite in suites[source.label]:
+                results.append(answer_items(source, folder, suite, evenly(suite.items, options.limit), out, options, say))
     return _report(results, out, say)
 
 
-def answer_and_judge(source: ModelSource, folder: Path, spec: str, out: Path, options: Options, say: Callable[[str], None]) -> Scores:
-    """One model on one suite, from the answers that are there already and new ones."""
+def _suite_for(source: ModelSource, spec: str, options: Options) -> Suite:
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
-    suite = build_suite(spec, config, style=options.style, probes=_probes_of(source))
-    return answer_items(source, folder, suite, evenly(suite.items, options.limit), out, options, say)
+    return build_suite(spec, config, style=options.style, probes=_probes_of(source))
 
 
 def answer_items(
@@ -88,11 +87,14 @@ def answer_items(
     for sentence in suite.left_out:
         say(f"{suite.name}: left out {sentence}")
     how = engine_options(source, options)
-    store = AnswerStore(out / models.slug(source.label) / suite.name)
+    # greedy and sampled answers lie side by side, so that asking once more in another way needs no other folder
+    folder_name = f"{suite.name}-t{how.temperature:g}" if how.temperature else suite.name
+    store = AnswerStore(out / models.slug(source.label) / folder_name)
     request = {"model": source.identity, "suite": fingerprint(suite), "format": FORMAT, **how.sampling()}
     request["samples"] = 0  # more samples of the same items extend what is there
     with store.opened(request, restart=options.restart):
-        engine.generate(folder, items, how, store)
+        say(f"{source.label}: {len(items)} tasks of {suite.name}")
+        engine.generate(folder, items, how, store, progress=options.progress)
         found = store.read()
         answers = [found[item.item_id, sample] for item in items for sample in range(how.samples)]
         _require_asked(answers, how, config_frame=options.frame)

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,8 @@ def check_probes(
         return {}
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         asked = Options(suites=(), gpu_memory_share=options.gpu_memory_share, tensor_parallel=config.rollout.tensor_parallel)
-        scores = answer_items(of_folder(folder), folder, suite, suite.items, Path(scratch), asked, say)
+        source = replace(of_folder(folder), label="exported model")
+        scores = answer_items(source, folder, suite, suite.items, Path(scratch), asked, say)
     return compare_with_record(scores, probe_scores(run, checkpoint.step), checkpoint.step, folder, options.tolerance, say)
 
 

@@ -47,6 +47,9 @@ def write_model_folder(checkpoint: Checkpoint, target: Path, *, dtype: str = "bf
     problems = checkpoint_problems(checkpoint.path)
     if problems:
         raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the caller says what goes on
     actor = checkpoint.path / "actor"
     staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
@@ -195,6 +198,8 @@ def _save(state: dict[str, Any], config: Any, source: Path, staging: Path, dtype
         if extra.is_file() and not (staging / extra.name).exists():
             shutil.copyfile(extra, staging / extra.name)
     _require_same_tokens(staging, trust_remote_code)
+    for file in staging.iterdir():
+        file.chmod(0o644)  # safetensors writes files that nobody else may read
 
 
 def _require_same_tokens(folder: Path, trust_remote_code: bool) -> None:

@@ -23,6 +23,9 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34
 MAX_MARKS = 60
 """Marks of one kind beyond this are thinned out evenly; the incidents table lists all."""
 
+MAX_DOTS = 60
+"""A line of more points is drawn without dots, which would merge into a rope."""
+
 ValueFormat = Callable[[float], str]
 
 
@@ -83,6 +86,16 @@ def percent_tick(value: float) -> str:
     return f"{100 * value:.0f} %" if abs(100 * value - round(100 * value)) < 1e-6 else f"{100 * value:.1f} %"
 
 
+def tick_texts(values: Sequence[float], y_format: ValueFormat) -> list[str]:
+    """The ticks in words; with more digits where two of them would read the same."""
+    texts = [y_format(value) for value in values]
+    digits = 3
+    while y_format is plain_number and len(set(texts)) < len(texts) and digits < 8:
+        digits += 1
+        texts = [number(value, digits) for value in values]
+    return texts
+
+
 def _range(arrays: Sequence[FloatArray], fixed: tuple[float | None, float | None]) -> tuple[float, float]:
     values = [array[np.isfinite(array)] for array in arrays]
     values = [array for array in values if len(array)]
@@ -105,10 +118,11 @@ def _dots(xs: FloatArray, ys: FloatArray, colour: int) -> str:
 
 def _axes(x: Scale, y: Scale, y_format: ValueFormat, x_label: str) -> str:
     parts = []
-    for value in ticks(y.low, y.high, 4):
+    values = ticks(y.low, y.high, 4)
+    for value, text in zip(values, tick_texts(values, y_format), strict=True):
         at = y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{at + 3.5:.1f}" text-anchor="end">{escape(y_format(value))}</text>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{at + 3.5:.1f}" text-anchor="end">{escape(text)}</text>')
     for value in ticks(x.low, x.high, 6):
         if abs(value - round(value)) > 1e-9:
             continue
@@ -180,12 +194,13 @@ def line_chart(
     for line in lines:
         xs, ys = x.many(line.curve.x), y.many(np.clip(line.curve.y, y.low, y.high))
         body.append(f'<polyline class="line c{line.colour}{" bold" if line.bold else ""}" points="{_points(xs, ys)}"/>')
-        if line.dots or len(xs) == 1:
+        if len(xs) == 1 or (line.dots and len(xs) <= MAX_DOTS):
             body.append(_dots(xs, ys, line.colour))
     hover: dict[str, object] = {
         "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
         "range": [low_x, high_x],
         "percent": y_format is percent_tick,
+        "unit": x_label,
         "series": [{"label": line.label, "c": line.colour, "x": _rounded(line.curve.x), "y": _rounded(line.curve.y)} for line in lines],
     }
     return _wrap("".join(body), title, hover if lines else None)
@@ -233,6 +248,7 @@ def stacked_chart(
         "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
         "range": [low_x, high_x],
         "percent": y_format is percent_tick,
+        "unit": x_label,
         "series": [{"label": layer.label, "c": layer.colour, "x": _rounded(x_values), "y": _rounded(layer.values)} for layer in layers],
     }
     return _wrap("".join(body) + _axes(x, y, y_format, x_label) + _marks(marks, x), title, hover)
@@ -264,11 +280,10 @@ def heat_map(title: str, columns: Sequence[tuple[float, float]], shares: Sequenc
             place = f'x="{x(index):.1f}" y="{top:.1f}" width="{x(index + 1) - x(index) - 0.5:.1f}" height="{row_height - 1:.1f}"'
             tip = f"<title>{escape(label)}: {100 * share:.0f} % of {span}</title>"
             body.append(f'<rect class="cell c0" {place} fill-opacity="{0.08 + 0.92 * share / peak:.2f}">{tip}</rect>')
-    stride = max(1, math.ceil(len(columns) / 5))
-    for index in range(0, len(columns), stride):
-        body.append(
-            f'<text class="tick" x="{x(index + 0.5):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{columns[index][0]:,.0f}</text>'
-        )
+    for value in ticks(columns[0][0], columns[-1][1], 5):
+        index = next((index for index, (first, last) in enumerate(columns) if first <= value <= last), None)
+        if index is not None and value == round(value):
+            body.append(f'<text class="tick" x="{x(index + 0.5):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>')
     body.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">step</text>')
     return _wrap("".join(body), title, None)
 

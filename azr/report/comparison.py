@@ -13,10 +13,11 @@ from azr.report.charts import Line, line_chart, percent_tick, plain_number
 from azr.report.metrics import MetricsTable
 from azr.report.pages import render_page
 from azr.report.panels import LegendItem, Panel, probe_curve, smoothed
+from azr.report.series import difference_interval
 from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
-from azr.report.text import duration, number, percent, points
-from azr.report.verdict import probe_change
+from azr.report.text import duration, interval_points, number, percent, points, signed
+from azr.report.verdict import ProbeChange, probe_change
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_RUNS = 8
@@ -67,12 +68,24 @@ def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
     return f"Change on the frozen probes: {parts}."
 
 
+def _against(first: ProbeChange | None, other: ProbeChange | None) -> str:
+    """The difference of two latest scores with its 95 % interval; only where both answered equally many tasks."""
+    if first is None or other is None:
+        return "–"
+    if not first.count or first.count != other.count:
+        return "other probes"
+    interval = difference_interval(first.last, other.last, first.count)
+    band = f" ({interval_points(interval)})" if interval is not None else ""
+    return f"{signed(100 * (other.last - first.last), 1)}{band}"
+
+
 def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[tuple[str, list[str]]]:
     def row(label: str, values: Sequence[str]) -> tuple[str, list[str]]:
         return label, list(values)
 
     changes = [probe_change(summary) for summary in summaries]
-    intervals = [f"{100 * c.interval[0]:+.1f} to {100 * c.interval[1]:+.1f}" if c and c.interval else "–" for c in changes]
+    intervals = [interval_points(c.interval) if c and c.interval else "–" for c in changes]
+    against = [_against(changes[0], change) for change in changes]
     rates = [number(stat.count / max(s.table.trained, 1)) for s, stat in zip(summaries, stats, strict=True)]
     return [
         row("Steps", [f"{summary.step:,}" for summary in summaries]),
@@ -82,6 +95,7 @@ def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[t
         row("Probe accuracy, latest", [percent(c.last) if c else "–" for c in changes]),
         row("Change", [points(c.change) if c else "–" for c in changes]),
         row("95 % interval of the change, points", intervals),
+        row("Latest score against the first run's, points", ["–", *against[1:]]),
         row("Tasks accepted", [f"{stat.count:,}" for stat in stats]),
         row("Tasks accepted a step", rates),
         row("Incidents", [f"{len(summary.incidents):,}" for summary in summaries]),

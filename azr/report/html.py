@@ -22,8 +22,8 @@ from azr.report.panels import PHASE_COLOURS, health_panels, learning_panels, mar
 from azr.report.samples import sample_cards
 from azr.report.summary import Incident, RunSummary, Status, lookup, read_summary
 from azr.report.tasks import TaskStats, read_task_stats
-from azr.report.text import duration, number, percent, points, when
-from azr.report.transcripts import PAGE_NAME, read_transcripts, write_transcript_page
+from azr.report.text import duration, number, percent, points, signed, when
+from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_transcript_page
 from azr.report.verdict import judge, probe_change
 from azr.report.versions import read_versions
 from azr.rundir import RunDir
@@ -49,8 +49,9 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
     config = config or report_config(summary)
     stats = read_task_stats(root, config.sample_tasks)
     path = output or RunDir(root).report
-    link = PAGE_NAME if write_transcript_page(root, path.parent / PAGE_NAME) else ""
-    write_text_atomic(path, render_report(summary, stats, config, link))
+    transcripts = read_sample(root)
+    link = PAGE_NAME if write_transcript_page(summary.name, transcripts, path.parent / PAGE_NAME) else ""
+    write_text_atomic(path, render_report(summary, stats, config, transcripts.items, link))
     return path
 
 
@@ -68,15 +69,16 @@ def report_config(summary: RunSummary) -> ReportConfig:
     return config
 
 
-def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, transcripts: str = "") -> str:
+def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, transcripts: list[Transcript], link: str = "") -> str:
     """Args:
-    transcripts: relative link to the transcript page; empty if there is none.
+    transcripts: of the run, or a sample of them.
+    link: relative, to the transcript page; empty if there is none.
     """
     table, marks = summary.table, marks_of(summary)
     sections = {
         "learning": learning_panels(summary, marks) if len(table) else [],
         "tasks": task_panels(summary, stats, marks) if len(table) else [],
-        "samples": sample_cards(stats, read_transcripts(summary.root)),
+        "samples": sample_cards(stats, transcripts),
         "resources": resource_panels(summary, marks) if len(table) else [],
         "health": health_panels(summary, marks) if len(table) else [],
     }
@@ -104,11 +106,16 @@ def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, t
         "facts": _facts(summary, stats, config),
         "problems": summary.problems,
         "streams": _stream_rows(summary) if len(table) else [],
-        "tail": TAIL,
+        "tail": f"the last {TAIL} steps" if table.trained > TAIL else f"all {table.trained} steps" if table.trained != 1 else "one step",
         "rejections": [_bar(reason, index % 8, count / total, f"{count:,}") for index, (reason, count) in enumerate(rejections[:12])],
-        "transcripts": transcripts,
+        "transcripts": link,
         "time_bars": [
-            _bar(item.phase, PHASE_COLOURS[item.phase], item.share, f"{percent(item.share, 0)} · {duration(item.seconds)} a step")
+            _bar(
+                names.phase_label(item.phase),
+                PHASE_COLOURS[item.phase],
+                item.share,
+                f"{percent(item.share, 0)} · {duration(item.seconds)} a step",
+            )
             for item in summary.phase_shares()
         ],
         "started": started,
@@ -159,9 +166,10 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
     if not table.trained:
         return []
     wall = (summary.ended_unix_s or 0) - (summary.started_unix_s or 0) if summary.started_unix_s else None
+    starting = f", {duration(summary.starting_s)} in starts" if summary.starting_s else ""
     facts = [
         _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} a step lately"),
-        _fact("Time", duration(wall), f"{duration(summary.trained_s)} of it in steps"),
+        _fact("Time", duration(wall), f"{duration(summary.trained_s)} of it in steps{starting}"),
     ]
     change = probe_change(summary)
     if change:
@@ -198,7 +206,7 @@ def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": stream.name,
-                "reward": "–" if mean is None else f"{mean:+.2f}",
+                "reward": signed(mean),
                 "reward_spark": _spark(table.column(reward), index // 2),
                 "accuracy": percent(right),
                 "accuracy_spark": _spark(table.column(accuracy), index // 2),

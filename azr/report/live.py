@@ -18,7 +18,7 @@ from rich.live import Live
 
 from azr.config.report import ReportConfig
 from azr.report.screen import plain_incident, plain_line, render
-from azr.report.summary import RunSummary, SummaryReader
+from azr.report.summary import RunSummary, Status, SummaryReader
 
 
 def is_plain(console: Console, config: ReportConfig) -> bool:
@@ -84,7 +84,9 @@ class LiveView:
         if state != self._shown_state:
             self._shown_state = state
             where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
-            yield f"{summary.name}: {summary.status.value}{where}"
+            starts = summary.status is Status.RUNNING and summary.state_name == "TRAIN"
+            wait = " (trainer and engine start: a minute or more until the first step)" if starts else ""
+            yield f"{summary.name}: {summary.status.value}{where}{wait}"
         for index in range(self._shown_incidents, len(summary.incidents)):
             yield plain_incident(summary, index)
         self._shown_incidents = len(summary.incidents)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def parse_record(record: dict[str, Any]) -> MetricsRecord | None:
     values = record.get("values")
     if not isinstance(values, dict):
         values = {key: value for key, value in record.items() if key not in ("step", "cycle", "attempt", "unix_s", "schema")}
-    numbers = {str(key): float(value) for key, value in values.items() if isinstance(value, (int, float))}
+    numbers = {key: value if type(value) is float else float(value) for key, value in values.items() if isinstance(value, (int, float))}
     return MetricsRecord(step, _integer(record, "cycle", 1), _integer(record, "attempt", 1), _number(record, "unix_s"), numbers)
 
 
@@ -101,14 +101,22 @@ def _number(record: dict[str, Any], key: str) -> float:
 
 
 class MetricsReader:
-    """Follows a growing ``metrics.jsonl``: each ``poll`` reads only what was added since the last one."""
+    """Follows a growing ``metrics.jsonl``: each ``poll`` reads only what was added since the last one.
+
+    Rows are kept as columns that grow, so that a step more of a run of 20,000 costs a copy of the columns and no second reading.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._records: list[MetricsRecord] = []
         self._undone = 0
         self._table: MetricsTable | None = None
+        self._steps: list[int] = []
+        self._cycles: list[int] = []
+        self._attempts: list[int] = []
+        self._unix_s: array[float] = array("d")
+        self._columns: dict[str, array[float]] = {}
+        """Shorter than the others where a name was not logged lately; what is missing in between is NaN."""
 
     def poll(self) -> MetricsTable:
         """The table as of now. A torn last line is left for the next poll; a file that shrank is read anew."""
@@ -118,7 +126,7 @@ class MetricsReader:
             if record is not None:
                 self._add(record)
         if lines or self._table is None:
-            self._table = build_table(self._records, undone=self._undone)
+            self._table = self._build()
         return self._table
 
     def _new_lines(self) -> list[bytes]:
@@ -138,10 +146,40 @@ class MetricsReader:
         return data[:end].splitlines()
 
     def _add(self, record: MetricsRecord) -> None:
-        while self._records and self._records[-1].step >= record.step:
-            self._records.pop()
-            self._undone += 1
-        self._records.append(record)
+        kept = len(self._steps)
+        while kept and self._steps[kept - 1] >= record.step:
+            kept -= 1
+        if kept < len(self._steps):
+            self._undone += len(self._steps) - kept
+            for column in (self._steps, self._cycles, self._attempts, self._unix_s, *self._columns.values()):
+                del column[kept:]
+        self._steps.append(record.step)
+        self._cycles.append(record.cycle)
+        self._attempts.append(record.attempt)
+        self._unix_s.append(record.unix_s)
+        for name, value in record.values.items():
+            column = self._columns.get(name)
+            if column is None:
+                column = self._columns[name] = array("d")
+            if len(column) < kept:
+                column.extend([math.nan] * (kept - len(column)))
+            column.append(value)
+
+    def _build(self) -> MetricsTable:
+        count = len(self._steps)
+        columns: dict[str, FloatArray] = {}
+        for name, known in self._columns.items():
+            if known:
+                column = columns[name] = np.full(count, np.nan)
+                column[: len(known)] = known
+        return MetricsTable(
+            steps=np.array(self._steps, dtype=np.int64),
+            cycles=np.array(self._cycles, dtype=np.int64),
+            attempts=np.array(self._attempts, dtype=np.int64),
+            unix_s=np.array(self._unix_s, dtype=np.float64),
+            columns=columns,
+            undone=self._undone,
+        )
 
 
 def _parse_line(line: bytes) -> MetricsRecord | None:
@@ -150,26 +188,6 @@ def _parse_line(line: bytes) -> MetricsRecord | None:
     except ValueError:
         return None
     return parse_record(record) if isinstance(record, dict) else None
-
-
-def build_table(records: Iterable[MetricsRecord], *, undone: int = 0) -> MetricsTable:
-    """Records of ascending steps to columns."""
-    rows = list(records)
-    columns: dict[str, FloatArray] = {}
-    for index, row in enumerate(rows):
-        for name, value in row.values.items():
-            column = columns.get(name)
-            if column is None:
-                column = columns[name] = np.full(len(rows), np.nan)
-            column[index] = value
-    return MetricsTable(
-        steps=np.array([row.step for row in rows], dtype=np.int64),
-        cycles=np.array([row.cycle for row in rows], dtype=np.int64),
-        attempts=np.array([row.attempt for row in rows], dtype=np.int64),
-        unix_s=np.array([row.unix_s for row in rows], dtype=np.float64),
-        columns=columns,
-        undone=undone,
-    )
 
 
 def read_metrics(path: Path) -> MetricsTable:

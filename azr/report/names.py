@@ -6,6 +6,9 @@ under "All other metrics".
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from azr.tasks import Role, TaskType
 
 PHASES = ("plan", "generate", "old_log_prob", "update", "sync")
@@ -13,6 +16,9 @@ PHASES = ("plan", "generate", "old_log_prob", "update", "sync")
 as "other"."""
 PHASES_BETWEEN = ("save", "validate")
 """Phases between two steps; not part of ``time_s/step``."""
+
+PHASE_LABELS = {"old_log_prob": "score again", "sync": "sync weights", "save": "save", "validate": "measure probes"}
+"""Words for phases whose metric name is no plain word."""
 
 STEP_SECONDS = "time_s/step"
 TIME_PREFIX = "time_s/"
@@ -73,6 +79,17 @@ PROBE_COUNT = "probe/tasks"
 
 def seconds(phase: str) -> str:
     return f"{TIME_PREFIX}{phase}"
+
+
+def phase_label(phase: str) -> str:
+    return PHASE_LABELS.get(phase, phase)
+
+
+def probe_files(logged: Iterable[str]) -> list[tuple[str, str]]:
+    """(label, metric) of the scores on single probe files; the label is the file's name."""
+    kinds = {"all", *(task_type.value for task_type in TaskType)}
+    found = (re.fullmatch(r"probe/(.+)/accuracy", name) for name in logged)
+    return sorted((match[1], match[0]) for match in found if match and match[1] not in kinds)
 
 
 def probe_format(kind: str) -> str:

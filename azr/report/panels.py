@@ -20,6 +20,8 @@ from azr.rundir import RunDir
 from azr.tasks import CORE_TASK_TYPES, STREAMS, Role
 
 BUCKETS = 240
+SHORT_S = 3 * 3600.0
+"""A run up to this long has its time axis in minutes."""
 PHASE_COLOURS = {"plan": 7, "generate": 0, "old_log_prob": 6, "update": 2, "sync": 3, "other": 4, "save": 5, "validate": 7}
 
 
@@ -97,7 +99,7 @@ def _legend(line: Line, share: bool) -> LegendItem:
 
 def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
-    panels: list[Panel | None] = [_probe_panel(table, marks), _probe_format_panel(table, marks)]
+    panels: list[Panel | None] = [_probe_panel(table, marks), _probe_file_panel(table, marks), _probe_format_panel(table, marks)]
     solve = [stream for stream in STREAMS if stream.role is Role.SOLVE]
     propose = [stream for stream in STREAMS if stream.role is Role.PROPOSE]
     panels.append(
@@ -159,7 +161,9 @@ def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     series = [(task_type.value, names.probe(task_type), index) for index, task_type in enumerate(CORE_TASK_TYPES)]
     lines = [Line(label, probe_curve(table, name, band=False), colour) for label, name, colour in series if table.has(name)]
     if table.has(names.PROBE_ALL):
-        lines.append(Line("all", probe_curve(table, names.PROBE_ALL, band=True), 3, dots=True, bold=True))
+        types = lines if len(lines) > 1 else []  # a single type is the same line as "all"
+        label = "all" if types or not lines else f"all ({lines[0].label})"
+        lines = [*types, Line(label, probe_curve(table, names.PROBE_ALL, band=True), 3, dots=True, bold=True)]
     if not lines:
         return None
     counts = table.last(names.PROBE_COUNT)
@@ -167,6 +171,18 @@ def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     svg = line_chart("Probe accuracy", lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))
     why = f"Greedy answers to {items}, never trained on, the same every time. Band: 95 % interval of “all”."
     return Panel("Probe accuracy", why, svg, tuple(_legend(line, True) for line in lines))
+
+
+def _probe_file_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
+    """Only where there is more than one file: a single one is the score over all."""
+    known = [(label, name) for label, name in names.probe_files(table.columns) if table.has(name)]
+    if len(known) < 2:
+        return None
+    lines = [Line(label, probe_curve(table, name, band=False), index % 8, dots=True) for index, (label, name) in enumerate(known)]
+    title = "Probe accuracy by file"
+    svg = line_chart(title, lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))
+    why = "The same answers, by the file that the task comes from (data.probe_files)."
+    return Panel(title, why, svg, tuple(_legend(line, True) for line in lines))
 
 
 def _probe_format_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
@@ -266,11 +282,12 @@ def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
 
 
 def _machine_panels(summary: RunSummary) -> list[Panel]:
-    """Memory and disk over hours, as the driver saw them."""
+    """Memory and disk over time, as the driver saw them."""
     columns = read_samples(RunDir(summary.root).supervision)
     if not len(columns["unix_s"]):
         return []
-    hours = (columns["unix_s"] - columns["unix_s"][0]) / 3600
+    seconds = columns["unix_s"] - columns["unix_s"][0]
+    unit, time_axis = ("minutes", seconds / 60) if seconds[-1] < SHORT_S else ("hours", seconds / 3600)
     wanted = (
         (
             "Memory over time",
@@ -282,12 +299,12 @@ def _machine_panels(summary: RunSummary) -> list[Panel]:
     panels = []
     for title, why, series in wanted:
         lines = [
-            Line(label, envelope(hours, columns[name], BUCKETS), colour)
+            Line(label, envelope(time_axis, columns[name], BUCKETS), colour)
             for label, name, colour in series
             if np.isfinite(columns[name]).any()
         ]
         if lines:
-            svg = line_chart(title, lines, y_low=0.0, x_label="hours")
+            svg = line_chart(title, lines, y_low=0.0, x_label=unit)
             panels.append(Panel(title, why, svg, tuple(_legend(line, False) for line in lines)))
     return panels
 
@@ -303,10 +320,13 @@ def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     other = np.maximum(step - np.sum(list(inside.values()), axis=0), 0.0)
     layers = {phase: values for phase, values in (inside | {"other": other} | between).items() if values.sum() > 0.002 * step.sum()}
     reduced_x, reduced = bucket_means(x, list(layers.values()), BUCKETS // 2)
-    drawn = [Layer(phase, values, PHASE_COLOURS[phase]) for phase, values in zip(layers, reduced, strict=True)]
+    drawn = [Layer(names.phase_label(phase), values, PHASE_COLOURS[phase]) for phase, values in zip(layers, reduced, strict=True)]
     svg = stacked_chart("Seconds a step", reduced_x, drawn, marks=marks)
     legend = tuple(LegendItem(layer.label, layer.colour) for layer in drawn)
-    why = "By phase. Programs run in the sandbox while the engine generates, so their time is inside “generate”."
+    why = (
+        "By phase. Programs run in the sandbox while the engine generates, so their time is inside “generate”; "
+        "“score again” is the trainer's own log-probabilities of the responses."
+    )
     return Panel("Seconds a step", why, svg, legend)
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from azr.report import names
 from azr.report.summary import PHASE_WORDS, RunSummary, Status
-from azr.report.text import duration, number, one_line, percent, points, sparkline, when
+from azr.report.text import duration, number, one_line, percent, points, signed, sparkline, when
 from azr.report.verdict import probe_change
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
@@ -64,7 +64,8 @@ def _line(*pieces: tuple[str, str] | str, width: int) -> Text:
 def _title(summary: RunSummary, width: int) -> Text:
     cycles = f"/{summary.cycles_planned}" if summary.cycles_planned else ""
     where = f" cycle {summary.cycle}{cycles}" if summary.cycle else ""
-    state = f" {summary.state_name}" if summary.state_name else ""
+    ended = summary.status in (Status.FINISHED, Status.FAILED)
+    state = f" {summary.state_name}" if summary.state_name and not ended else ""
     pieces = (
         ("azr ", "bold"),
         summary.name,
@@ -88,7 +89,10 @@ def _progress(summary: RunSummary, width: int) -> RenderableType:
         head = f" step {summary.step}/{last} "
     else:
         bar, head = (), f"step {summary.step} "
-    pace = f"· {duration(summary.step_seconds)} a step · ETA {duration(summary.eta_s)} · up {elapsed}"
+    if not summary.table.trained:
+        return _line(*bar, (head if bar else "no step yet", "bold"), width=width)
+    eta = f" · ETA {duration(summary.eta_s)}" if summary.eta_s is not None else ""
+    pace = f"· {duration(summary.step_seconds)} a step{eta} · {'up' if summary.status is Status.RUNNING else 'took'} {elapsed}"
     return _line(*bar, (head, "bold"), pace, width=width)
 
 
@@ -101,8 +105,16 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
         text.append(f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold")
     elif summary.status is Status.EMPTY:
         text.append("nothing has run here yet", "bright_black")
-    elif beat is not None:
-        text.append(f"last sign of life {when(beat.unix_s)}", "bright_black")
+    elif summary.status is Status.RUNNING:
+        text.append(one_line(summary.sentence) or "no sign of the trainer yet", "bright_black")
+    elif summary.status is Status.FINISHED:
+        text.append(f"ended {when(summary.ended_unix_s)}", "bright_black")
+    elif summary.status is Status.FAILED:
+        text.append(one_line(summary.sentence) or f"failed {when(summary.ended_unix_s)}", "red")
+    else:
+        seen = f" since {when(beat.unix_s)}" if beat is not None else ""
+        text.append(f"nobody works on it{seen}; the same command goes on", "yellow")
+    text.truncate(width, overflow="ellipsis")
     text.append("\n")
     bar_width = 24
     used = 0
@@ -113,7 +125,7 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
         text.append("█" * cells, PHASE_STYLES.get(item.phase, "white"))
     text.append("░" * (bar_width - used), "bright_black")
     for item in sorted(shares, key=lambda item: -item.share):
-        label = f" {item.phase} {100 * item.share:.0f}%"
+        label = f" {names.phase_label(item.phase)} {100 * item.share:.0f}%"
         if len(text.plain.rsplit("\n", 1)[-1]) + len(label) > width:
             break
         text.append(label, PHASE_STYLES.get(item.phase, "white"))
@@ -135,7 +147,7 @@ def _streams(summary: RunSummary, width: int) -> RenderableType:
         mean = summary.table.tail_mean(reward, TAIL)
         table.add_row(
             Text(stream.name, style),
-            "–" if mean is None else f"{mean:+.2f}",
+            signed(mean),
             Text(sparkline(summary.table.column(reward), spark_width), style),
             percent(summary.table.tail_mean(accuracy, TAIL), 0),
             Text(sparkline(summary.table.column(accuracy), spark_width, 0.0, 1.0), style),
@@ -145,7 +157,7 @@ def _streams(summary: RunSummary, width: int) -> RenderableType:
 
 
 def _label(text: str) -> tuple[str, str]:
-    return f"{text:<9}", "bright_black"
+    return f"{text:<10}", "bright_black"
 
 
 def _tasks(summary: RunSummary, width: int) -> RenderableType:
@@ -163,8 +175,13 @@ def _tasks(summary: RunSummary, width: int) -> RenderableType:
         head.append(f" · buffer {sum(known):,.0f}")
     if table.has(names.NOVELTY):
         head.append(f" · novel {percent(table.tail_mean(names.NOVELTY, TAIL), 0)}")
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejections[:4])
-    tail = _line(_label("rejected"), f"{rejected:,}" + (f": {reasons}" if reasons else ""), width=width)
+    words = f"{rejected:,}"
+    for index, (reason, count) in enumerate(rejections):
+        more = f"{', ' if index else ': '}{reason} {count:,}"
+        if 10 + len(words) + len(more) > width:
+            break  # the report has them all
+        words += more
+    tail = _line(_label("rejected"), words, width=width)
     return Group(_line(*head, width=width), tail)
 
 
@@ -173,14 +190,17 @@ def _probe(summary: RunSummary, width: int) -> RenderableType:
     values = values[np.isfinite(values)]
     if not len(values):
         return _line(_label("probe"), ("not measured yet", "bright_black"), width=width)
-    change = f" ({points(values[-1] - values[0])} in {len(values)} measurements) " if len(values) > 1 else " "
-    pieces: list[tuple[str, str] | str] = [_label("probe"), (percent(float(values[-1])), "bold"), change, (sparkline(values, 16), "yellow")]
+    change = f" ({points(values[-1] - values[0])}, measured {len(values)} times) " if len(values) > 1 else " "
     judged = summary.learning_verdict
+    word = ""
     if judged is not None:
-        pieces.append((f" {judged.verdict} (step {judged.step})", "bold"))
+        word = f" {judged.verdict} (step {judged.step})"
     elif (measured := probe_change(summary)) is not None:
-        pieces.append((f" {measured.word}", "bold"))
-    return _line(*pieces, width=width)
+        word = f" {measured.word}"
+    score = percent(float(values[-1]))
+    room = min(16, width - 10 - len(score) - len(change) - len(word))
+    spark = sparkline(values, room).rstrip() if room >= 4 else ""
+    return _line(_label("probe"), (score, "bold"), change, (spark, "yellow"), (word, "bold"), width=width)
 
 
 def memory_words(summary: RunSummary) -> list[str]:

@@ -160,6 +160,10 @@ class RunSummary:
 
     @property
     def started_unix_s(self) -> float | None:
+        """The first start that the state names; in runs that do not say it, the beginning of the first step."""
+        started = self.state.get("started_unix_s")
+        if isinstance(started, (int, float)) and started > 0:
+            return float(started)
         times = self.table.unix_s[np.isfinite(self.table.unix_s)]
         if not len(times):
             return None
@@ -168,8 +172,18 @@ class RunSummary:
 
     @property
     def ended_unix_s(self) -> float | None:
-        times = self.table.unix_s[np.isfinite(self.table.unix_s)]
-        return float(times[-1]) if len(times) else None
+        """The latest step, or the end of the campaign."""
+        times = self.table.unix_s[np.isfinite(self.table.unix_s)].tolist()
+        updated = self.state.get("updated_unix_s")
+        if self.status in (Status.FINISHED, Status.FAILED) and isinstance(updated, (int, float)):
+            times.append(float(updated))
+        return float(max(times)) if times else None
+
+    @property
+    def starting_s(self) -> float:
+        """Seconds from each start of the trainer to its first step, as the campaign measured them; 0 for older runs."""
+        starts = lookup(self.state, "durations_s.start")
+        return float(sum(item for item in starts if isinstance(item, (int, float)))) if isinstance(starts, list) else 0.0
 
     @property
     def trained_s(self) -> float:
@@ -218,16 +232,39 @@ def lookup(config: dict[str, Any], key: str) -> Any:
     return value
 
 
+EARLY_FILES = frozenset({"run.lock", "control", "report.html", "transcripts.html"})
+"""What a run directory may hold before anything ran in it."""
+
+
+def require_run(root: Path) -> None:
+    """An empty directory passes: a run begins as one.
+
+    Raises:
+        DataError: ``root`` is no directory, or holds other things than a run.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is no directory; give a run directory, such as runs/NAME")
+    if _looks_like_a_run(root) or all(path.name in EARLY_FILES for path in root.iterdir()):
+        return
+    runs = sorted(str(path) for path in root.iterdir() if path.is_dir() and _looks_like_a_run(path))
+    remedy = f"it holds {', '.join(runs[:5])}: give one of them" if runs else "give one, such as runs/NAME"
+    raise DataError(f"{root} is no run directory; {remedy}")
+
+
+def _looks_like_a_run(root: Path) -> bool:
+    run = RunDir(root)
+    return any(path.exists() for path in (run.config, run.state, run.metrics, run.heartbeat, run.incidents, root / "cycles"))
+
+
 class SummaryReader:
     """Reads one run again and again, the metrics incrementally.
 
     Raises:
-        DataError: ``root`` is no directory.
+        DataError: ``root`` is no directory, or holds other things than a run.
     """
 
     def __init__(self, root: Path) -> None:
-        if not root.is_dir():
-            raise DataError(f"{root} is no directory; give a run directory, such as runs/NAME")
+        require_run(root)
         self.run = RunDir(root)
         self._metrics = MetricsReader(self.run.metrics)
 
@@ -344,7 +381,7 @@ def _latest_request(run: RunDir, problems: list[str]) -> dict[str, Any]:
 
 
 PHASE_WORDS = {
-    Phase.START: "starting",
+    Phase.START: "trainer and engine are starting,",
     Phase.GENERATE: "generating",
     Phase.EXECUTE: "executing programs",
     Phase.UPDATE: "updating",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import shlex
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -31,18 +34,35 @@ def duration(seconds: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Significant digits without exponent where that stays readable: ``7,063``, ``0.0123``, ``1.0e-06``."""
+    """Significant digits without exponent where that stays readable: ``7,063``, ``0.0123``, ``1.5e-6``."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
         return "0"
     if abs(value) >= 1000:
-        return f"{value:,.0f}"
+        return with_minus(f"{value:,.0f}")
     if abs(value) < 1e-3:
-        return f"{value:.1e}"
+        mantissa, exponent = f"{value:.{max(0, digits - 2)}e}".split("e")
+        return with_minus(f"{_trimmed(mantissa)}e{int(exponent)}")
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:.{decimals}f}"
+    return with_minus(_trimmed(f"{value:.{decimals}f}"))
+
+
+def _trimmed(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def with_minus(text: str) -> str:
+    """A leading hyphen becomes the minus sign, which is as wide as the plus."""
+    return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
+
+
+def signed(value: float | None, decimals: int = 2) -> str:
+    """``+0.25``, ``−0.50``; a zero has no sign."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:+.{decimals}f}"
+    return text[1:] if not float(text) else with_minus(text)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -51,7 +71,12 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def points(value: float | None) -> str:
     """A difference of two shares in percentage points, with its sign."""
-    return "–" if value is None or not math.isfinite(value) else f"{100 * value:+.1f} points"
+    return "–" if value is None or not math.isfinite(value) else f"{signed(100 * value, 1)} points"
+
+
+def interval_points(interval: tuple[float, float]) -> str:
+    """``−7.9 to +7.9``: an interval of a difference of shares, in percentage points."""
+    return f"{signed(100 * interval[0], 1)} to {signed(100 * interval[1], 1)}"
 
 
 def when(unix_s: float | None) -> str:
@@ -84,6 +109,13 @@ def sparkline(values: FloatArray, width: int, low: float | None = None, high: fl
             level = 0.5 if span <= 0 else (mean - low) / span
             text += SPARKS[int(min(max(level, 0.0), 1.0) * (len(SPARKS) - 1) + 0.5)]
     return text.ljust(width)
+
+
+def shown_path(path: Path) -> str:
+    """As one would type it from here: relative where it lies below the working directory, quoted where a shell needs that."""
+    with contextlib.suppress(ValueError, OSError):
+        path = path.resolve().relative_to(Path.cwd())
+    return shlex.quote(str(path))
 
 
 def one_line(text: str) -> str:

@@ -6,16 +6,22 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from azr.files import read_jsonl, write_text_atomic
+from azr.files import write_text_atomic
 from azr.report.pages import render_page
+from azr.report.text import signed
 
 PAGE_NAME = "transcripts.html"
 MAX_SHOWN = 1200
 """Transcripts on a page, spread evenly over the run; the JSONL files hold all."""
+READ_LIMIT = 32 * 2**20
+"""Bytes of transcripts that are read; a long run's are sampled from beginning to end, or a report would take minutes."""
+STRETCH = 64 * 2**10
 MAX_CHARS = 6000
 """Longest prompt or response on the page."""
 
@@ -89,13 +95,60 @@ def _verdict(record: dict[str, Any], propose: bool) -> tuple[str, str]:
     return verdict, "" if reason == verdict else reason
 
 
-def read_transcripts(root: Path) -> list[Transcript]:
-    """All transcripts of a run, in order; damaged lines are left out."""
-    found = []
-    for path in sorted((root / "cycles").glob("*/transcripts.jsonl")):
+@dataclass(frozen=True)
+class TranscriptSample:
+    """What was read of a run's transcripts, in order."""
+
+    items: list[Transcript]
+    total: int
+    exact: bool
+    """False: the files are larger than ``READ_LIMIT``, parts of them were read, and ``total`` is an estimate."""
+
+
+def read_sample(root: Path, limit: int = READ_LIMIT) -> TranscriptSample:
+    """All transcripts of a run, or stretches of them from its beginning to its end; damaged lines are left out."""
+    paths = sorted((root / "cycles").glob("*/transcripts.jsonl"))
+    sizes = [path.stat().st_size for path in paths]
+    share = min(1.0, limit / max(sum(sizes), 1))
+    found: list[Transcript] = []
+    read = 0
+    for path, size in zip(paths, sizes, strict=True):
         cycle = int(path.parent.name) if path.parent.name.isdigit() else 0
-        found += [item for record in read_jsonl(path) if (item := transcript_from_json(record, cycle)) is not None]
-    return found
+        for line in _lines(path, size, share):
+            read += len(line)
+            item = _from_line(line, cycle)
+            if item is not None:
+                found.append(item)
+    total = len(found) if share >= 1 else round(len(found) * sum(sizes) / max(read, 1))
+    return TranscriptSample(found, total, share >= 1)
+
+
+def read_transcripts(root: Path) -> list[Transcript]:
+    return read_sample(root).items
+
+
+def _lines(path: Path, size: int, share: float) -> Iterator[bytes]:
+    """All lines, or those of stretches that cover about ``share`` of the file, its first and last included."""
+    with open(path, "rb") as file:
+        if share >= 1:
+            yield from file
+            return
+        count = max(2, round(size * share / STRETCH))
+        for index in range(count):
+            start = (size - STRETCH) * index // (count - 1)
+            file.seek(max(start, 0))
+            if start > 0:
+                file.readline()  # the rest of a line that began before
+            while file.tell() < start + STRETCH and (line := file.readline()):
+                yield line
+
+
+def _from_line(line: bytes, cycle: int) -> Transcript | None:
+    try:
+        record = json.loads(line.decode("utf-8", "surrogatepass"))
+    except ValueError:
+        return None
+    return transcript_from_json(record, cycle) if isinstance(record, dict) else None
 
 
 def cut(text: str, limit: int = MAX_CHARS) -> str:
@@ -106,6 +159,15 @@ def cut(text: str, limit: int = MAX_CHARS) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
 
 
+def gist(response: str, limit: int = 120) -> str:
+    """A line to tell responses apart in a list: the function that it defines, else its last line that is no tag or fence."""
+    program = re.search(r"^[ \t]*def .*?(?=^[ \t]*```|\Z)", response, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for line in response.splitlines()]
+    said = [line for line in lines if line and not line.startswith("```") and not re.fullmatch(r"(</?\w+>\s*)+", line)]
+    chosen = " ".join(program[0].split()) if program else said[-1] if said else ""
+    return chosen if len(chosen) <= limit else f"{chosen[:limit]}…"
+
+
 def spread(transcripts: list[Transcript], count: int) -> list[Transcript]:
     """At most ``count`` of them, evenly over the run, the latest included."""
     if len(transcripts) <= count:
@@ -114,8 +176,8 @@ def spread(transcripts: list[Transcript], count: int) -> list[Transcript]:
     return [transcripts[min(int((index + 1) * stride) - 1, len(transcripts) - 1)] for index in range(count)]
 
 
-def render_transcripts(name: str, transcripts: list[Transcript]) -> str:
-    shown = spread(transcripts, MAX_SHOWN)
+def render_transcripts(name: str, sample: TranscriptSample) -> str:
+    shown = spread(sample.items, MAX_SHOWN)
     entries = [
         asdict(item)
         | {
@@ -124,6 +186,8 @@ def render_transcripts(name: str, transcripts: list[Transcript]) -> str:
             "prompt": cut(item.prompt),
             "response": cut(item.response),
             "reason": item.reason,
+            "reward_text": signed(item.reward),
+            "gist": gist(item.response),
         }
         for item in reversed(shown)
     ]
@@ -134,14 +198,13 @@ def render_transcripts(name: str, transcripts: list[Transcript]) -> str:
         "reason": sorted({item.reason for item in shown if item.reason}),
         "cycle": sorted({str(item.cycle) for item in shown}, key=int),
     }
-    page = {"name": name, "entries": entries, "choices": choices, "total": len(transcripts)}
+    page = {"name": name, "entries": entries, "choices": choices, "total": f"{'' if sample.exact else 'about '}{sample.total:,}"}
     return render_page("transcripts.html.j2", f"{name} · transcripts", "transcripts.js", page=page)
 
 
-def write_transcript_page(root: Path, path: Path) -> bool:
+def write_transcript_page(name: str, sample: TranscriptSample, path: Path) -> bool:
     """Writes the page; False where the run kept no transcripts."""
-    transcripts = read_transcripts(root)
-    if not transcripts:
+    if not sample.items:
         return False
-    write_text_atomic(path, render_transcripts(root.resolve().name, transcripts))
+    write_text_atomic(path, render_transcripts(name, sample))
     return True

@@ -6,6 +6,7 @@ a set-point while both get better. Only the frozen probes can say that a model l
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,7 +16,7 @@ from azr.report import names
 from azr.report.series import difference_interval
 from azr.report.summary import RunSummary, Status
 from azr.report.tasks import TaskStats
-from azr.report.text import duration, number, percent, points
+from azr.report.text import duration, interval_points, number, percent, points, shown_path
 from azr.tasks import CORE_TASK_TYPES
 
 LOW_VALID = 0.2
@@ -24,6 +25,7 @@ LOW_NOVELTY = 0.1
 HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
+FEW_STEPS = 100
 
 
 class Tone(str, Enum):
@@ -63,6 +65,7 @@ class Verdict:
     tone: Tone
     evidence: tuple[str, ...]
     advice: tuple[str, ...]
+    """Commands and keys stand between backquotes."""
 
 
 def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChange | None:
@@ -94,10 +97,12 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
     if change is None:
         return "Not known yet: the frozen probes were measured fewer than two times, and self-play reward cannot tell.", Tone.NEUTRAL
     numbers = f"from {percent(change.first)} to {percent(change.last)} on the frozen probes"
+    if percent(change.first) == percent(change.last):
+        numbers = f"{percent(change.last)} on the frozen probes at first and now"
     if change.interval is None:
-        return f"Probe accuracy went {numbers}; without the number of items its error is not known.", Tone.NEUTRAL
+        return f"Probe accuracy: {numbers}; without the number of items its error is not known.", Tone.NEUTRAL
     low, high = change.interval
-    band = f"{points(change.change)}, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    band = f"{points(change.change)}, 95\u00a0% interval {interval_points(change.interval)}"
     if low > 0:
         return f"It learned: {numbers} ({band}).", Tone.GOOD
     if high < 0:
@@ -115,6 +120,14 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
                 f"{task_type.value.capitalize()} probes: {percent(change.first)} at step {change.first_step} → {percent(change.last)} "
                 f"at step {change.last_step} ({points(change.change)})."
             )
+    for label, name in names.probe_files(table.columns):
+        change = probe_change(summary, name)
+        if change is not None:
+            lines.append(f"Probes of {label}: {percent(change.first)} → {percent(change.last)} ({points(change.change)}).")
+    overall = probe_change(summary)
+    if overall is not None and overall.interval is not None and overall.word == "no clear change":
+        width = 50 * (overall.interval[1] - overall.interval[0])
+        lines.append(f"With {overall.count:,.0f} probe tasks a change of less than about {width:.0f} points cannot be told from chance.")
     judged = summary.learning_verdict
     if judged is not None:
         lines.append(f"The campaign's judge at step {judged.step}: {judged.verdict}. {judged.sentence}")
@@ -127,7 +140,8 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).")
     if summary.trained_s:
         lines.append(
-            f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately."
+            f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately"
+            + (f"; starting the trainer and the engine took {duration(summary.starting_s)}." if summary.starting_s else ".")
         )
     if table.undone:
         lines.append(f"{table.undone} steps were undone by a crash or a rollback and trained again.")
@@ -151,13 +165,16 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
     lines = []
     if summary.status is Status.EMPTY:
-        return ["Start a run: python azr_single_gpu_pipeline.py"]
+        return ["Start a run: `python azr_single_gpu_pipeline.py`"]
     if summary.status is Status.INTERRUPTED:
         lines.append("Nobody is working on this run. Start the same command again; it goes on from the last checkpoint.")
     if summary.status is Status.FAILED:
         lines.append(
             "Read the last incident and the end of its trainer.log, then start the same command again; it goes on where it failed."
         )
+    change = probe_change(summary)
+    if 0 < table.trained < FEW_STEPS and change is not None and change.word == "no clear change":
+        lines.append(f"{table.trained} steps are few. Published runs gain over hundreds of them; this one shows that everything works.")
     if len(table) and not table.has(names.PROBE_ALL):
         lines.append("No probe score was logged. Without frozen probes nobody can say whether the model learned.")
     for task_type in CORE_TASK_TYPES:
@@ -165,11 +182,11 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         if valid is not None and valid < LOW_VALID:
             lines.append(
                 f"Only {percent(valid, 0)} of the {task_type.value} proposals are valid lately. Look at the rejection reasons; a larger or "
-                "instruction-tuned model, or the frame that fits it (selfplay.frame), helps most."
+                "instruction-tuned model, or the frame that fits it (`selfplay.frame`), helps most."
             )
     novelty = table.tail_mean(names.NOVELTY, TAIL)
     if novelty is not None and novelty < LOW_NOVELTY:
-        remedy = "Add seeds (data.extra_files) or more references (selfplay.references)."
+        remedy = "Add seeds (`data.extra_files`) or more references (`selfplay.references`)."
         lines.append(f"Only {percent(novelty, 0)} of the valid proposals are new. {remedy}")
     known = stats.accuracies[np.isfinite(stats.accuracies)][-500:]
     if len(known) >= 50:
@@ -186,11 +203,12 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     if wait is not None and generate and wait > HIGH_WAIT * generate:
         lines.append(
             f"A response waits {duration(wait)} for its programs, of {duration(generate)} of generation: more sandbox processes "
-            "(sandbox.workers) would help, if there are cores."
+            "(`sandbox.workers`) would help, if there are cores."
         )
     if summary.status is Status.FINISHED and table.trained:
-        lines.append(
-            f"Take the model home: python scripts/export.py {summary.root} — and measure it: python scripts/evaluate.py {summary.root}"
-        )
-        lines.append("To go on from here, raise campaign.cycles and start the same command again.")
+        root, model, tasks = shown_path(summary.root), shlex.quote(f"{summary.name}-model"), shlex.quote(f"{summary.name}-tasks")
+        lines.append(f"Measure the best checkpoint against the start: `python scripts/evaluate.py {root}@0 {root}@best --suite probes`")
+        lines.append(f"Take the model home: `python scripts/export.py {root} --out {model}`")
+        lines.append(f"Take the tasks home: `python scripts/export.py {root} --out {tasks} --tasks`")
+        lines.append("To go on from here, raise `campaign.cycles` and start the same command again.")
     return lines

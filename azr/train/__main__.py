@@ -48,9 +48,11 @@ def main(arguments: list[str]) -> int:
     from azr.train.cluster import start_ray
     from azr.train.runner import SelfPlayRunner
 
-    with DriverWatch(run, request), interpreters(config, device) as executable:
+    with DriverWatch(run, request), warm_python(config, device) as warm:
         try:
-            start_ray(config, device, executable)
+            start_ray(config, device, warm.executable if warm else None)
+            if warm:
+                warm.start()  # not before: Ray gives its own processes half a minute to start, which is little on a busy machine
             finished = ray.get(SelfPlayRunner.remote().run.remote(str(run.root), device))
         except RayError as error:
             traceback.print_exc()
@@ -64,13 +66,13 @@ def main(arguments: list[str]) -> int:
 
 
 @contextmanager
-def interpreters(config: Config, device: str) -> Iterator[Path | None]:
-    """The interpreter for the workers: a warm one where all of them are on this machine and none has a GPU; else None, the usual one."""
+def warm_python(config: Config, device: str) -> Iterator[WarmPython | None]:
+    """The interpreter of the workers where all of them are on this machine and none has a GPU; else None, which means the usual one."""
     if device != "cpu" or config.train.ray_address:  # a child of a process that has looked at CUDA cannot use it
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="azr-") as folder, WarmPython(Path(folder)) as warm:
-        yield warm.executable
+        yield warm
 
 
 if __name__ == "__main__":

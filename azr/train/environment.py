@@ -37,6 +37,7 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
         "HYDRA_FULL_ERROR": "1",
+        "SPT_NOENV": "1",  # a process that takes another name keeps its environment readable, by which the driver knows it
     }
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"

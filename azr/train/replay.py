@@ -19,9 +19,14 @@ POLL_INTERVAL_S = 0.1
 class DeadlineReplayBuffer(ReplayBuffer):
     """Waits for a batch's agent loops until ``deadline_s`` has passed."""
 
-    def __init__(self, *, deadline_s: float, **kwargs: Any) -> None:
+    def __init__(self, *, deadline_s: float, max_failed: float, **kwargs: Any) -> None:
+        """
+        Args:
+            max_failed: share of a batch's rows that may fail, 0 to 1.
+        """
         super().__init__(poll_interval=POLL_INTERVAL_S, **kwargs)
         self._deadline_s = deadline_s
+        self._max_failed = max_failed
         self._started_s = 0.0
         self.failed_rows = 0
         """Rows of the latest batch whose agent loop raised."""
@@ -31,15 +36,22 @@ class DeadlineReplayBuffer(ReplayBuffer):
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
         """Raises:
-        EngineError: the batch is not complete at the deadline, or every agent loop failed.
+        EngineError: the batch is not complete at the deadline, or too many agent loops failed. The usual cause is an engine that
+            died under them, so a restart is worth its while; the restart budget ends what fails again and again.
         """
         self._started_s, self._asked = time.monotonic(), batch_size
         try:
-            return super().sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
+            batch = super().sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
         except RuntimeError as error:
             if isinstance(error, EngineError):
                 raise
             raise EngineError(f"no agent loop of step {global_steps} came back with a response: {error}") from error
+        if self.failed_rows > self._max_failed * batch_size:
+            raise EngineError(
+                f"{self.failed_rows} of {batch_size} agent loops failed in step {global_steps}, more than train.max_failed_rollouts="
+                f"{self._max_failed:.0%} allows; their errors stand above in this log"
+            )
+        return batch
 
     def _select_prompt_uids(self, partition_id: str, sampleable_keys: set[str], batch_size: int) -> Any:
         selected, partition, steps = super()._select_prompt_uids(partition_id, sampleable_keys, batch_size)

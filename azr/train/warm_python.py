@@ -29,6 +29,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import setproctitle
+
 CLIENT = Path(__file__).with_name("warm_python_client.py")
 MODULES = (
     "torch._inductor.lowering",
@@ -64,25 +66,34 @@ SPARE_FD = 600
 
 
 class WarmPython:
-    """The server, seen from the process that started it. Ends it, and with it every child, on exit."""
+    """The server, seen from the process that starts it. Ends it, and with it every child, on exit."""
 
     def __init__(self, folder: Path, modules: Iterable[str] = MODULES, ray_modules: Iterable[str] = RAY_MODULES) -> None:
         address = str(folder / "warm_python.sock")
         self.executable = folder / "python"
+        """What to start in place of the interpreter; who starts it before ``start`` waits."""
+        self._modules = [",".join(modules), ",".join(ray_modules)]
+        self._process: subprocess.Popen[bytes] | None = None
         write_client(self.executable, address)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.bind(address)  # clients that come while the server still imports wait
-            listener.listen(64)
-            command = [sys.executable, "-m", "azr.train.warm_python", str(listener.fileno()), str(self.executable)]
-            command += [",".join(modules), ",".join(ray_modules)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(address)
+        self._listener.listen(64)
+
+    def start(self) -> None:
+        """Starts the server, which begins to import: some ten seconds of a core."""
+        listener = self._listener.fileno()
+        command = [sys.executable, "-m", "azr.train.warm_python", str(listener), str(self.executable), *self._modules]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener])
+        self._listener.close()
 
     def __enter__(self) -> WarmPython:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._listener.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 def write_client(path: Path, address: str) -> None:
@@ -264,6 +275,9 @@ def import_modules(names: Iterable[str]) -> None:
 
 def main(arguments: list[str]) -> NoReturn:
     listener, executable, modules, ray_modules = arguments
+    # vLLM gives its processes names; the library that does it must see the interpreter's own argument area, which no child can find again
+    os.environ["SPT_NOENV"] = "1"  # as in azr/train/environment.py
+    setproctitle.setproctitle("azr: warm python")
     import_modules(filter(None, modules.split(",")))
     if "ray" in sys.modules:
         raise AssertionError("one of the modules that are imported first has imported Ray")

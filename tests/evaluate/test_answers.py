@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from run_fixture import PROBE_FILE, PROJECT, TINY
+from tqdm import tqdm
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
@@ -124,8 +125,9 @@ def test_prompts_that_do_not_fit_are_an_error_with_the_remedy(tmp_path: Path) ->
 def test_an_engine_that_fails_is_reported_and_leaves_nothing_running(tmp_path: Path) -> None:
     items = evenly(probe_suite(PROBE_FILE, COMPACT).items, 2)
     store = AnswerStore(tmp_path)
-    with pytest.raises(ModelError, match="2 of 2 answers missing"):
-        engine.generate(tmp_path / "no-model", items, EngineOptions(), store)
+    with pytest.raises(ModelError, match="2 of 2 answers missing") as caught:
+        engine.generate(tmp_path / "no-model", items, EngineOptions(), store, progress=False)
+    assert "no-model" in str(caught.value).partition("engine.log")[2], "the end of what the engine said is quoted"
     assert not (tmp_path / "engine.json").exists()
 
 
@@ -138,7 +140,7 @@ def test_a_hung_engine_is_ended_with_its_children(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sys, "executable", str(script))
     monkeypatch.setattr(engine, "STALL_S", 1.0)
     with pytest.raises(ModelError, match="gave no answer"):
-        engine._run_child(tmp_path / "job.json", tmp_path / "answers.jsonl")
+        engine._run_child(tmp_path / "job.json", tmp_path / "answers.jsonl", tmp_path / "engine.log", tqdm(disable=True))
     child = int(note.read_text())
     deadline = time.monotonic() + 30
     while _alive(child):

@@ -10,8 +10,11 @@ import argparse
 import json
 import math
 import random
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from azr.files import write_json_atomic, write_jsonl_atomic, write_text_atomic
 from azr.report import names
@@ -69,8 +72,8 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
     values["memory/rollout_device_used_gib"] = 12.4 + rng.gauss(0, 0.05)
     values["memory/asleep_device_used_gib"] = 5.1 + rng.gauss(0, 0.05)
     values["memory/update_device_used_gib"] = 11.2 + rng.gauss(0, 0.2)
-    for extra in range(20):
-        values[f"synthetic/extra_{extra:02d}"] = rng.gauss(extra, 1)
+    for extra in range(100):  # as many names as a real step logs, about 165
+        values[f"synthetic/extra_{extra:02d}"] = extra + rng.random()
     return {"step": step, "cycle": cycle, "attempt": 1, "unix_s": unix_s, "values": {k: round(v, 6) for k, v in values.items()}}
 
 

@@ -6,7 +6,6 @@ import platform
 import re
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +21,7 @@ from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
 from azr.report.text import number
-from azr.report.transcripts import MAX_SHOWN, Transcript, cut, read_transcripts, spread
+from azr.report.transcripts import MAX_SHOWN, Transcript, cut, gist, read_transcripts, spread
 from azr.report.verdict import judge
 from azr.report.versions import write_versions
 from azr.rundir import RunDir
@@ -134,14 +133,6 @@ def test_an_older_version_has_a_report(tmp_path: Path) -> None:
     assert "<code>loss</code>" in page and "interrupted" in page
 
 
-def test_20000_steps_in_20_seconds_and_15_mib(tmp_path: Path) -> None:
-    run = write_synthetic_run(tmp_path / "run", steps=20_000, steps_per_cycle=1000, tasks_per_step=1)
-    started = time.process_time()
-    path = write_report(run.root)
-    assert path.stat().st_size < 15 * 2**20
-    assert time.process_time() - started < 20, "processor seconds, so that a busy machine does not fail it"
-
-
 @pytest.mark.parametrize(
     ("first", "last", "count", "expected"),
     [(0.3, 0.45, 600, "It learned"), (0.3, 0.31, 600, "No clear change"), (0.45, 0.3, 600, "It got worse"), (0.3, 0.45, None, "not known")],
@@ -225,6 +216,13 @@ def test_two_runs_on_one_page(tmp_path: Path) -> None:
     assert "run0" in page and "run1" in page
     summaries = [read_summary(tmp_path / f"run{index}") for index in range(2)]
     assert config_differences(summaries) == [("extra", ["–", "1"]), ("seed", ["0", "1"])]
+
+
+def test_a_transcript_has_a_line_to_tell_it_by() -> None:
+    proposal = "<think>\nhm\n</think>\n<answer>\n```python\ndef f(a):\n    return a\n```\n```input\n1\n```\n</answer>"
+    assert gist(proposal) == "def f(a): return a"
+    assert gist("</think><answer>\n```output\n[1, 2]\n```\n</answer>") == "[1, 2]"
+    assert gist("<answer>\n```\n```") == "" and gist("x" * 500) == "x" * 120 + "…"
 
 
 def test_long_transcripts_are_cut_and_many_are_spread() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from synthetic_run import write_synthetic_run
 from azr.report.browser import Browser, BrowserError, find_browser
 from azr.report.html import write_comparison, write_report
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium on this machine; apt install chromium")
 
 
@@ -98,3 +101,21 @@ def test_transcript_filters(browser: Browser, pages: dict[str, Path]) -> None:
     )
     assert page.evaluate(shown) == 0 and not page.evaluate("document.getElementById('none').hidden")
     assert page.errors == []
+
+
+def test_the_pictures_of_the_documentation_can_be_made_again(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=40)
+    script = ROOT / "scripts" / "make_screenshots.py"
+    command = [sys.executable, str(script), str(run.root), "--output", str(tmp_path / "pictures")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    made = {path.name for path in (tmp_path / "pictures").iterdir()}
+    shipped = {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert made == shipped and not (run.root / "report.html").exists(), "the run itself is left as it is"
+    svg = (tmp_path / "pictures" / "watch.svg").read_text(encoding="utf-8")
+    assert "@font-face" not in svg and "url(http" not in svg, "the picture fetches nothing"
+
+
+def test_the_shipped_pictures_are_small() -> None:
+    for path in (ROOT / "docs" / "pictures").iterdir():
+        assert path.stat().st_size < 300_000, path.name

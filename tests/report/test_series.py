@@ -73,7 +73,8 @@ def test_words_for_numbers() -> None:
         "3 h 05 min",
         "2 d 4 h",
     ]
-    values = {None: "–", 0: "0", 7063: "7,063", 0.0123: "0.0123", 1e-6: "1.0e-06", 12.5: "12.5", 100: "100", float("nan"): "–"}
+    values = {None: "–", 0: "0", 7063: "7,063", 0.0123: "0.0123", 12.5: "12.5", 100: "100", float("nan"): "–"}
+    values |= {1e-6: "1e-6", -2.5e-5: "−2.5e-5", -0.5: "−0.5", -2000: "−2,000"}
     assert {value: number(value) for value in values} == values
     assert percent(0.4312) == "43.1\u00a0%"
 

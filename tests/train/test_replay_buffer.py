@@ -36,10 +36,11 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     from azr.train.replay import DeadlineReplayBuffer
 
-    def build(tags: dict[str, dict[str, Any]], deadline_s: float) -> DeadlineReplayBuffer:
+    def build(tags: dict[str, dict[str, Any]], deadline_s: float, max_failed: float = 0.5) -> DeadlineReplayBuffer:
         monkeypatch.setattr(module, "tq", Queue(tags))
         return DeadlineReplayBuffer(
             deadline_s=deadline_s,
+            max_failed=max_failed,
             trainer_mode="sync",
             trainer_config={},
             max_off_policy_threshold=1,
@@ -68,3 +69,13 @@ def test_a_batch_of_failures_only_is_an_error(make: Callable[..., Any]) -> None:
     buffer = make({"a": prompt("failure"), "b": prompt("failure")}, deadline_s=5.0)
     with pytest.raises(EngineError, match="no agent loop of step 1"):
         buffer.sample(global_steps=1, partition_id="train", batch_size=2)
+
+
+def test_too_many_failures_are_an_error_that_a_restart_may_mend(make: Callable[..., Any]) -> None:
+    """An engine that is killed in the middle of a batch leaves some rows finished; the campaign must not end over it."""
+    from azr.train.runner import FINAL_ERRORS
+
+    buffer = make({"a": prompt("finished"), "b": prompt("failure"), "a_0_0": {"seq_len": 3}}, deadline_s=5.0, max_failed=0.01)
+    with pytest.raises(EngineError, match=r"1 of 2 agent loops failed in step 1, more than .*=1% allows") as caught:
+        buffer.sample(global_steps=1, partition_id="train", batch_size=2)
+    assert not isinstance(caught.value, FINAL_ERRORS)

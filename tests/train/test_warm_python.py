@@ -20,6 +20,7 @@ LIMIT_S = 60
 @pytest.fixture
 def warm(tmp_path: Path) -> Iterator[WarmPython]:
     with WarmPython(tmp_path, ["fractions"], ["decimal"]) as server:
+        server.start()
         yield server
 
 
@@ -41,6 +42,17 @@ def test_code_and_files_run_as_with_a_cold_interpreter(warm: WarmPython, tmp_pat
 def test_modules_are_there_before_the_program_starts(warm: WarmPython) -> None:
     said = run(warm, "-c", "import sys; print('fractions' in sys.modules, 'decimal' in sys.modules)")
     assert said.stdout == "True True\n"
+
+
+def test_a_program_can_name_its_process_and_keeps_the_mark_it_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZR_ATTEMPT", "mark")
+    with WarmPython(tmp_path, [], []) as warm:
+        warm.start()
+        read = "print('|'.join(open(f'/proc/self/{name}').read().strip() for name in ('comm', 'cmdline', 'environ')))"
+        said = run(warm, "-c", f"import setproctitle; setproctitle.setproctitle('VLLM::EngineCore'); {read}")
+    comm, cmdline, environment = said.stdout.split("|", 2)
+    assert (comm, cmdline.strip("\0 ")) == ("VLLM::EngineCor", "VLLM::EngineCore")
+    assert "AZR_ATTEMPT=mark" in environment.split("\0")
 
 
 def test_errors_end_as_errors(warm: WarmPython) -> None:
@@ -115,7 +127,7 @@ def test_a_killed_program_ends_its_client(warm: WarmPython, tmp_path: Path) -> N
 def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from azr.train.warm_python import WarmPython; "
-        f"server = WarmPython(Path({str(tmp_path)!r}), [], []); print(server._process.pid, flush=True); time.sleep(600)"
+        f"server = WarmPython(Path({str(tmp_path)!r}), [], []); server.start(); print(server._process.pid, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     assert owner.stdout is not None
@@ -132,7 +144,7 @@ def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
 
 def test_without_a_server_a_cold_interpreter_starts(tmp_path: Path) -> None:
     with WarmPython(tmp_path, [], []) as warm:
-        pass
+        warm.start()
     said = run(warm, "-c", "print(1)")
     assert said.stdout == "1\n"
     assert "starting a cold one" in said.stderr

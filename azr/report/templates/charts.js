@@ -29,7 +29,7 @@
       var at = data.range[0] + (x - data.box[0]) / (data.box[2] - data.box[0]) * (data.range[1] - data.range[0]);
       tip.textContent = "";
       var head = document.createElement("div");
-      head.textContent = "step " + Math.round(at).toLocaleString("en");
+      head.textContent = data.unit === "step" ? "step " + Math.round(at).toLocaleString("en") : Number(at.toPrecision(3)) + " " + data.unit;
       tip.appendChild(head);
       data.series.forEach(function (series) {
         if (!series.x.length) { return; }
