@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,15 @@ def main(run_root: Path) -> None:
     write_request(run, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=1))
     set_environment("cpu", config.rollout.cpu_kv_cache_gib)
     from azr.train.cluster import start_ray
+    from azr.train.warm_python import WarmPython
 
-    start_ray(config, "cpu")
-    try:
-        print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root)))))
-    finally:
-        ray.shutdown()
+    with tempfile.TemporaryDirectory() as folder, WarmPython(Path(folder)) as warm:
+        start_ray(config, "cpu", warm.executable)
+        warm.start()
+        try:
+            print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root)))))
+        finally:
+            ray.shutdown()
 
 
 if __name__ == "__main__":
