@@ -205,7 +205,7 @@ PROPOSALS = {
     "random by exec": ("def f(x):\n    d = {}\n    exec('import random; y = random.random()', d)\n    return d['y']", "1"),
     "time": ("import time\ndef f(x):\n    return time.time()", "1"),
     "clock by another road": ("def f(x):\n    import importlib\n    return importlib.import_module('time').monotonic()", "1"),
-    "address": ("def f(x):\n    return id(x) % 1000", "[1]"),
+    "address": ("def f(x):\n    return id(x)", "[1]"),  # all of it: of two processes in 125 the last three digits agree
     "repr with an address": ("def f(x):\n    return repr(object())", "1"),
     "string hash": ("def f(x):\n    return hash(x) % 1000", "'abcdef'"),
     "set order": ("def f(x):\n    return ''.join(set(x))", "'abcdefgh'"),
