@@ -61,6 +61,7 @@ RAY_VARIABLES = "RAY_"
 PR_SET_PDEATHSIG = 1
 MAX_REQUEST_BYTES = 1 << 20
 MAX_FDS = 250
+REQUEST_LIMIT_S = 30.0
 SPARE_FD = 600
 """Where received descriptors are put aside before they take their own numbers."""
 
@@ -151,6 +152,7 @@ class Server:
                     del self.clients[descriptor]
 
     def start(self, connection: socket.socket) -> None:
+        connection.settimeout(REQUEST_LIMIT_S)  # one that connects and says nothing must not hold up the others
         try:
             request, files = receive_request(connection)
         except (OSError, ValueError, EOFError):
