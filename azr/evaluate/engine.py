@@ -30,6 +30,8 @@ from azr.files import append_jsonl, read_json, write_json_atomic
 from azr.tasks import Prompt
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+CPU_BATCHED_TOKENS = 4096
+"""Tokens read at once without a GPU; never fewer than one whole prompt."""
 CHUNK_ANSWERS = 256
 STALL_S = 1800.0
 """Without a new answer for this long the engine counts as hung; its start on a slow disk takes minutes."""
@@ -101,7 +103,7 @@ def generate(folder: Path, items: Sequence[Item], options: EngineOptions, store:
     if status != 0 or missing:
         raise ModelError(
             f"the engine ended with status {status} and {missing} of {len(wanted)} answers missing. The answers so far are kept: the same "
-            "command goes on. Out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
+            "command goes on. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
             f"({log}):\n{_tail(log)}"
         )
 
@@ -243,7 +245,12 @@ def _ask(
         "enable_prefix_caching": True,
         "seed": options.seed,
     }
-    settings |= {"gpu_memory_utilization": options.gpu_memory_share} if on_gpu else {"enforce_eager": True}
+    if on_gpu:
+        settings["gpu_memory_utilization"] = options.gpu_memory_share
+    else:
+        # A prompt read in pieces takes back a sample of its seeded generator; torch's CPU generator cannot (vLLM 0.24 then dies).
+        whole = max(CPU_BATCHED_TOKENS, settings["max_model_len"])
+        settings |= {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": whole}
     engine = LLM(**settings)
     for start in range(0, len(asked), CHUNK_ANSWERS):
         chunk = asked[start : start + CHUNK_ANSWERS]
