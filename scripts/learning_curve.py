@@ -47,6 +47,8 @@ PROBES = {
     "train_families": "data/probes/azr_tiny_train_families.jsonl",
     "heldout": "data/probes/azr_tiny_heldout.jsonl",
 }
+BEFORE = "curve-before"
+"""Folder under ``runs/`` for the answers of the model that all runs begin with."""
 DECODINGS = {"sampled": ("--temperature", "1.0", "--samples"), "greedy": ("--temperature", "0.0", "--samples")}
 COLUMNS = ("arm", "seed", "probes", "decoding", "when", "accuracy", "format", "accuracy_given_format", "mean_tokens", "tasks", "new_tasks")
 
@@ -94,21 +96,21 @@ def _call(command: Sequence[str], limit_s: float) -> None:
         raise RunError(f"{' '.join(command)} ended with status {status}; start again to go on after the cause is removed")
 
 
-def result_path(arm: str, seed: int, probes: str, decoding: str) -> Path:
-    return ROOT / "runs" / name_of(arm, seed) / "curve" / f"{probes}-{decoding}" / "result.json"
+def result_path(name: str, probes: str, decoding: str) -> Path:
+    return ROOT / "runs" / name / "curve" / f"{probes}-{decoding}" / "result.json"
 
 
 def measure(arm: str, seed: int, samples: int, limit_s: float) -> None:
-    """Evaluates the model a run began with and its newest checkpoint, once for each probe set and decoding."""
-    run = f"runs/{name_of(arm, seed)}"
-    for probes, path in PROBES.items():
-        for decoding, settings in DECODINGS.items():
-            out = result_path(arm, seed, probes, decoding)
-            if out.exists() and len(read_json(out).get("results", [])) == 2:
-                continue
-            count = str(samples if decoding == "sampled" else 1)
-            command = [sys.executable, "scripts/evaluate.py", f"{run}@0", run, "--suite", f"probes={path}", *settings, count]
-            _call([*command, "--cpu-kv-cache-gib", "0.25", "--out", str(out.parent)], limit_s)
+    """Evaluates a run's newest checkpoint, once for each probe set and decoding, and once for all runs the model they began with."""
+    name = name_of(arm, seed)
+    for target, model in ((BEFORE, f"runs/{name}@0"), (name, f"runs/{name}")):
+        for probes, path in PROBES.items():
+            for decoding, settings in DECODINGS.items():
+                out = result_path(target, probes, decoding)
+                if not out.exists():
+                    count = str(samples if decoding == "sampled" else 1)
+                    command = [sys.executable, "scripts/evaluate.py", model, "--suite", f"probes={path}", *settings, count]
+                    _call([*command, "--cpu-kv-cache-gib", "0.25", "--out", str(out.parent)], limit_s)
 
 
 def new_tasks(run: RunDir) -> int:
@@ -124,10 +126,10 @@ def collect(arms: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
             count = new_tasks(RunDir(ROOT / "runs" / name_of(arm, seed)))
             for probes in PROBES:
                 for decoding in DECODINGS:
-                    path = result_path(arm, seed, probes, decoding)
-                    results = read_json(path)["results"] if path.exists() else []
-                    for when, result in zip(("before", "after"), results, strict=False):
-                        cells.append(_cell(result, arm, seed, probes, decoding, when, count))
+                    for when, name in (("before", BEFORE), ("after", name_of(arm, seed))):
+                        path = result_path(name, probes, decoding)
+                        if path.exists():
+                            cells.append(_cell(read_json(path)["results"][0], arm, seed, probes, decoding, when, count))
     return cells
 
 
