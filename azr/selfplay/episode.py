@@ -244,7 +244,7 @@ async def play_propose(row: PromptRow, generate: Generate, sandbox: Runner, conf
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
     response = split_response(completion.text, row.prompt.response_prefix)
     format_ok = response.format_ok or not config.format_reward
-    task = await _read_and_validate(row, response, sandbox, config, watch)
+    task = await read_and_validate(row, response, sandbox, config, watch)
     rejection = task if isinstance(task, Rejection) else None
     accuracy: float | None = None
     samples: tuple[SolveOutcome, ...] = ()
@@ -287,9 +287,14 @@ async def play_propose(row: PromptRow, generate: Generate, sandbox: Runner, conf
     )
 
 
-async def _read_and_validate(
+async def read_and_validate(
     row: PromptRow, response: Response, sandbox: Runner, config: SelfPlayConfig, watch: Stopwatch
 ) -> Task | Rejection:
+    """The task that a propose row's response holds, verified by execution, or why there is none.
+
+    Raises:
+        SandboxError: the sandbox itself failed; says nothing about the proposal.
+    """
     task_type = row.stream.task_type
     program = row.references[0] if task_type is TaskType.INDUCTION else None
     # Seeding reads the whole response, tags or not (spec 2.6).

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_fixture import TINY, make_run, save_checkpoint
+from run_fixture import PROJECT, TINY, make_run, save_checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from azr.config.load import read_config
@@ -54,6 +54,14 @@ def test_an_export_answers_the_trainer_s_probe_tasks(tmp_path: Path) -> None:
     assert record["recorded"]["probe/all/accuracy"] == 0.3
     assert "Measured again on this folder" in (folder / "README.md").read_text()
     assert not (tmp_path / "out.unchecked").exists()
+
+
+def test_more_seeded_prompts_than_fit_one_pass_are_answered(tmp_path: Path) -> None:
+    """A prompt read in two pieces takes back a sample of its generator, which torch's CPU generator cannot: the engine died."""
+    probes = f"probes={PROJECT / 'data/probes/azr_tiny_train_families.jsonl'}"
+    options = Options(suites=[probes], limit=80, samples=2, temperature=1.0, cpu_kv_cache_gib=0.25, out=tmp_path / "out", progress=False)
+    [result] = evaluate([f"{make_run(tmp_path).root}@0"], options, lambda _: None)["results"]
+    assert sum(result["reasons"].values()) == 160
 
 
 def test_sampled_answers_do_not_depend_on_where_an_evaluation_went_on(tmp_path: Path) -> None:
