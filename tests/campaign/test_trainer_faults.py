@@ -134,8 +134,8 @@ def test_a_leak_recycles_the_trainer_at_a_checkpoint(run: RunDir) -> None:
 
 
 def test_planned_recycling_every_n_steps(run: RunDir) -> None:
-    # many steps: on a busy machine the driver looks up only every few of them
-    finish(run, config={"recycle_every_steps": 2, "steps_per_cycle": 24, "cycles": 1})
+    # slow steps: on a busy machine the driver looks up late, and eight quick ones were over by then
+    finish(run, step_s=0.3, config={"recycle_every_steps": 2, "steps_per_cycle": 8, "cycles": 1})
     assert len(incidents(run, "recycle")) >= 2
     assert_all_steps(run)
 
