@@ -51,10 +51,12 @@ for section in "${sections[@]}"; do
     soak)   # 100 sleep/wake cycles with training between: many tiny steps
       run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.05 --response 40 --prompt 200 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
     real)   # real weights under the hold: two commands, the second resumes the first, then before against after
+      [ -d "${REAL_MODEL:-}" ] || { echo "section real needs REAL_MODEL=FOLDER" >&2; continue; }
       "$python" scripts/hold_gpu_memory.py --leave "$leave" >"$out/hold.log" 2>&1 & holder=$!
+      trap 'kill -9 "$holder" 2>/dev/null' EXIT  # Ctrl+C too: nothing keeps the card
       for _ in $(seq 60); do grep -q holding "$out/hold.log" && break; sleep 1; done
       total=$("$python" -c "import pynvml as n; n.nvmlInit(); print(n.nvmlDeviceGetMemoryInfo(n.nvmlDeviceGetHandleByIndex(0)).total / 2**30)")
-      settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=${REAL_MODEL:?}" selfplay.frame="${FRAME:-chat}" selfplay.batch_size=16
+      settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=$REAL_MODEL" selfplay.frame="${FRAME:-chat}" selfplay.batch_size=16
         rollout.max_prompt_tokens=3072 rollout.max_response_tokens=1024 budget.gpu_limit_gib="$leave"
         rollout.gpu_memory_share="$("$python" -c "print(round(0.45 * $leave / $total, 4))")" train.save_every_steps=10 campaign.cycles=2)
       for part in 1 2; do
