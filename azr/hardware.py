@@ -141,10 +141,15 @@ def _gpus() -> tuple[tuple[Gpu, ...], str]:
     if gpus is None:
         gpus, smi_note = _gpus_from_nvidia_smi()
         note = "" if gpus else f"{note}; {smi_note}"
-    if gpus and visible is not None:
-        indices = [int(part) for part in visible.split(",") if part.strip().isdigit()]
-        gpus = [gpus[index] for index in indices if index < len(gpus)] if indices else gpus
+    if gpus:
+        gpus = [gpus[index] for index in visible_indices(len(gpus))]
     return tuple(gpus or ()), note
+
+
+def visible_indices(count: int) -> list[int]:
+    """Which of ``count`` cards, in NVML's order, ``CUDA_VISIBLE_DEVICES`` leaves visible; all of them where it names no numbers."""
+    named = [int(part) for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part.strip().isdigit()]
+    return [index for index in named if index < count] if named else list(range(count))
 
 
 def _gpus_from_nvml() -> tuple[list[Gpu] | None, str]:

@@ -38,7 +38,7 @@ from azr.config import Config
 from azr.config.load import load, write_config
 from azr.errors import AzrError
 from azr.files import read_jsonl, write_jsonl_atomic
-from azr.hardware import Machine, detect
+from azr.hardware import Machine, detect, visible_indices
 from azr.processes import memory_gib, processes_with_marker
 from azr.protocol import MARKER_VARIABLE, TrainRequest, read_heartbeat, read_metrics, read_result, write_request
 from azr.rundir import RunDir
@@ -185,11 +185,7 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
         figures["parameters"] = shape.parameters
         if options.peak_tflops and update_s:
             figures["mfu"] = round(6 * shape.parameters * trained_tokens / update_s / (options.peak_tflops * 1e12), 4)
-        planned = replace(config, budget=replace(config.budget, gpu_limit_gib=0.0))
-        if options.leave_gib:
-            planned = load([f"recipe={config.recipe}", *options.override]).config
-            planned = replace(planned, budget=replace(planned.budget, gpu_limit_gib=float(options.leave_gib)))
-        predicted = judge(planned, machine, shape, advise=False).estimate
+        predicted = judge(config, machine, shape, advise=False).estimate
         figures["predicted_gib"] = {phase.name: round(phase.gib, 2) for phase in predicted.gpu} | {
             "host memory": round(predicted.ram.gib, 2)
         }
@@ -200,14 +196,15 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
 
 
 def _gpu_used_gib() -> float:
-    """Memory in use on the first card, by anybody; 0 without one."""
+    """Memory in use on the visible cards, by anybody; the fullest one counts. 0 without a card."""
     try:
         import pynvml
 
         if not getattr(_gpu_used_gib, "ready", False):
             pynvml.nvmlInit()
             _gpu_used_gib.ready = True  # type: ignore[attr-defined]
-        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used) / 2**30
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices(pynvml.nvmlDeviceGetCount())]
+        return max(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in handles) / 2**30
     except ImportError:
         return 0.0
     except pynvml.NVMLError:

@@ -145,17 +145,62 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
     norm = train_step(model, optimizer, rows, way, device)
     synchronize(device)
     seconds = time.perf_counter() - started
+    peak, reserved = peak_gib(device), reserved_gib(device)
+    if options.explain_peak and device.type == "cuda":
+        torch.cuda.memory._record_memory_history(stacks="python", max_entries=2_000_000)
+        train_step(model, optimizer, rows[:3], way, device)
+        trace = torch.cuda.memory._snapshot()["device_traces"][torch.cuda.current_device()]
+        torch.cuda.memory._record_memory_history(enabled=None)
+        for line in live_at_peak(trace):
+            print(line, flush=True)
     result = {
         "size": size, "way": way, "parameters": parameters, "tokens": tokens, "sequences": len(pairs),
         "at_once": at_once, "optimizer": "adamw_8bit" if ours_8bit else "adamw", "seconds": round(seconds, 3),
         "tokens_per_s": round(tokens / seconds), "mfu": round(6 * parameters * tokens / seconds / (options.peak_tflops * 1e12), 4),
-        "peak_gib": round(peak_gib(device), 2), "reserved_gib": round(reserved_gib(device), 2), "grad_norm": round(norm, 5),
+        "peak_gib": round(peak, 2), "reserved_gib": round(reserved, 2), "grad_norm": round(norm, 5),
     }  # fmt: skip
     del model, optimizer, rows
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return result
+
+
+def live_at_peak(trace: list[dict[str, Any]], lines: int = 30) -> list[str]:
+    """What a traced step held at its largest, beyond what it began with, by place in the source; the largest first.
+
+    Args:
+        trace: ``device_traces`` of torch's memory snapshot: events with ``action``, ``addr``, ``size`` in bytes and ``frames``.
+    """
+    live: dict[int, dict[str, Any]] = {}
+    at_peak: list[dict[str, Any]] = []
+    now = largest = 0
+    rising = False
+    for event in (*trace, {"action": "end"}):
+        if event["action"] == "alloc":
+            live[event["addr"]] = event
+            now += event["size"]
+            rising = rising or now > largest
+            largest = max(largest, now)
+        elif event["action"] == "end" or (event["action"] == "free_completed" and event["addr"] in live):
+            if rising and now == largest:
+                at_peak = list(live.values())
+            rising = False
+            if event["action"] != "end":
+                now -= live.pop(event["addr"])["size"]
+    places: dict[str, list[int]] = {}
+    for event in at_peak:
+        places.setdefault(_place(event["frames"]), []).append(event["size"])
+    ordered = sorted(places.items(), key=lambda item: -sum(item[1]))[:lines]
+    return [f"{largest / GIB:.2f} GiB at the peak:"] + [
+        f"{sum(sizes) / GIB:7.3f} GiB in {len(sizes):4} pieces, largest {max(sizes) / 2**20:8.1f} MiB  {place}" for place, sizes in ordered
+    ]
+
+
+def _place(frames: list[dict[str, Any]]) -> str:
+    """The innermost lines outside torch's tensor code; a backward pass without Python frames says so."""
+    named = [f"{'/'.join(Path(frame['filename']).parts[-2:])}:{frame['line']} {frame['name']}" for frame in frames]
+    return " < ".join(named[:4]) or "backward, no Python frame"
 
 
 def matmul_peak_tflops(device: torch.device) -> float:
@@ -202,6 +247,7 @@ def main() -> int:
     parser.add_argument("--prompt", type=int, default=600)
     parser.add_argument("--response", type=int, default=300)
     parser.add_argument("--peak-tflops", type=float, default=0.0, help="0: measure it")
+    parser.add_argument("--explain-peak", action="store_true", help="print what a step holds at its largest, by place in the source")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     on_gpu = torch.cuda.is_available()

@@ -21,8 +21,8 @@ run() { # run SECONDS NAME COMMAND...
   echo "== $name: status $status after $((SECONDS - started)) s"; tail -n "${TAIL:-25}" "$out/$name.log" | cut -c1-400
 }
 collect() { # logs and figures of the runs so far, as one archive
-  for log in "$runs"/*/*/cycles/*/attempts/*/trainer.log "$runs"/*/*/metrics.jsonl; do
-    [ -f "$log" ] && { name=${log#"$runs"/}; tail -c 400000 "$log" >"$out/${name//\//_}"; }
+  [ -d "$runs" ] && find "$runs" -name trainer.log -o -name metrics.jsonl | while read -r log; do
+    name=${log#"$runs"/}; tail -c 400000 "$log" >"$out/${name//\//_}"
   done
   tar czf "$final/measurements.tar.gz" -C "$final" logs
 }
@@ -35,7 +35,7 @@ for section in "${sections[@]}"; do
       run 150 tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests/train/test_attention.py tests/train/test_logprobs.py tests/train/test_optimizers.py ;;
     update) # the update phase alone, against the stock one in the same run
       run 100 update_0_5b "$python" scripts/bench_update.py --size 0.5b --ways stock ours ours+liger --json "$out/update_0_5b.json"
-      run 120 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger --json "$out/update_1_5b.json" ;;
+      run 120 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger --explain-peak --json "$out/update_1_5b.json" ;;
     compile)
       run 150 update_0_5b_compile "$python" scripts/bench_update.py --size 0.5b --ways ours ours+compile ours+liger --json "$out/update_0_5b_compile.json"
       run 150 update_1_5b_compile "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways ours ours+compile --json "$out/update_1_5b_compile.json" ;;
@@ -56,9 +56,9 @@ for section in "${sections[@]}"; do
       trap 'kill -9 "$holder" 2>/dev/null' EXIT  # Ctrl+C too: nothing keeps the card
       for _ in $(seq 60); do grep -q holding "$out/hold.log" && break; sleep 1; done
       total=$("$python" -c "import pynvml as n; n.nvmlInit(); print(n.nvmlDeviceGetMemoryInfo(n.nvmlDeviceGetHandleByIndex(0)).total / 2**30)")
-      settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=$REAL_MODEL" selfplay.frame="${FRAME:-chat}" selfplay.batch_size=16
-        rollout.max_prompt_tokens=3072 rollout.max_response_tokens=1024 budget.gpu_limit_gib="$leave"
-        rollout.gpu_memory_share="$("$python" -c "print(round(0.45 * $leave / $total, 4))")" train.save_every_steps=10 campaign.cycles=2)
+      settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=$REAL_MODEL" selfplay.frame="${FRAME:-short}" selfplay.batch_size=16
+        rollout.max_prompt_tokens=2048 rollout.max_response_tokens=512 budget.gpu_limit_gib="$leave"
+        rollout.gpu_memory_share="$("$python" -c "print(round(0.39 * $leave / $total, 4))")" train.save_every_steps=10 campaign.cycles=2)
       for part in 1 2; do
         echo "== real, command $part: ${settings[*]} ${REAL_SETTINGS:-}"
         timeout -s INT -k 60 "${REAL_LIMIT_S:-540}" "$python" azr_single_gpu_pipeline.py "${settings[@]}" ${REAL_SETTINGS:-} >"$out/real_$part.log" 2>&1

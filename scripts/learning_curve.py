@@ -123,7 +123,10 @@ def collect(arms: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
     cells = []
     for arm in arms:
         for seed in seeds:
-            count = new_tasks(RunDir(ROOT / "runs" / name_of(arm, seed)))
+            run = RunDir(ROOT / "runs" / name_of(arm, seed))
+            if not run.root.exists():
+                continue
+            count = new_tasks(run)
             for probes in PROBES:
                 for decoding in DECODINGS:
                     for when, name in (("before", BEFORE), ("after", name_of(arm, seed))):

@@ -65,7 +65,7 @@ def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: fl
     """
     on_gpu = bool(machine.gpus)
     total = _gpu_total(config, machine)
-    gpu = total - config.budget.gpu_reserve_gib
+    gpu = min(total, config.budget.gpu_limit_gib or total) - config.budget.gpu_reserve_gib
     ram = machine.ram_gib - config.budget.ram_reserve_gib
     result = estimate(config, shape, total, on_gpu)
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
@@ -74,11 +74,8 @@ def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: fl
 
 
 def _gpu_total(config: Config, machine: Machine) -> float:
-    """Memory of the smallest card that would be used; ``budget.gpu_limit_gib`` may lower it."""
-    if not machine.gpus:
-        return 0.0
-    total = min(gpu.total_gib for gpu in machine.gpus[: config.train.n_gpus_per_node])
-    return min(total, config.budget.gpu_limit_gib) if config.budget.gpu_limit_gib else total
+    """Memory of the smallest card that would be used, of which the engine takes its share whatever ``budget.gpu_limit_gib`` says."""
+    return min((gpu.total_gib for gpu in machine.gpus[: config.train.n_gpus_per_node]), default=0.0)
 
 
 def _shortages(config: Config, result: Estimate, gpu: float, ram: float, disk: float | None) -> Iterator[Shortage]:

@@ -21,11 +21,12 @@ from azr.config import Config
 GIB = 2**30
 
 # Measured or read off; see docs/performance.md for where each comes from.
-TRAINER_CONTEXT_GIB = 0.65
+TRAINER_CONTEXT_GIB = 1.05
 """CUDA context, cuBLAS workspace and NCCL of the trainer's process."""
-ENGINE_CONTEXT_GIB = 0.55
-"""CUDA context and workspaces of the engine's process: what sleep cannot return."""
-GRAPH_GIB_PER_SIZE = 0.012
+ENGINE_CONTEXT_GIB = 0.95
+"""CUDA context and kernels of the engine's process: what sleep cannot return. vLLM does not count it in its share. Both contexts together
+were 2.03 GiB on an H100 (docs/performance.md); a card with fewer multiprocessors needs less."""
+GRAPH_GIB_PER_SIZE = 0.018
 """CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
 ALLOCATOR_SLACK = 0.04
 """Share of the trainer's tensors lost to fragmentation in the caching allocator."""
@@ -180,8 +181,8 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
         rollout.max_sequences * shape.vocabulary * 10.0,  # logits of the sampled rows, twice in float32
     ) / (GIB * spread)
     share = rollout.gpu_memory_share * gpu_total_gib
-    kv_cache = max(0.0, share - weights - workspace - graphs - ENGINE_CONTEXT_GIB)
-    awake = max(share, weights + workspace + ENGINE_CONTEXT_GIB + graphs)
+    kv_cache = max(0.0, share - weights - workspace)
+    awake = max(share, weights + workspace) + ENGINE_CONTEXT_GIB + graphs  # vLLM's share is what it adds to context and graphs
     asleep = (ENGINE_CONTEXT_GIB + graphs) if rollout.sleep else awake
     return _Engine(weights, kv_cache, graphs, workspace, awake, asleep)
 
@@ -210,7 +211,9 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Pha
             context,
             *synced,
             Part("state dict copy", trainer.clone),
-            Part("bucket", 2 * config.rollout.sync_bucket_mib / 1024),  # the sender's, and the receiver's view of it
+            Part(
+                "bucket", config.rollout.sync_bucket_mib / 1024
+            ),  # the receiver maps it; without CUDA IPC only its own copy is on the card
             Part("engine weights", engine.weights),
             Part("engine context and graphs", ENGINE_CONTEXT_GIB + engine.graphs),
         ),

@@ -32,9 +32,9 @@ class Assumptions:
     response_tokens: float = 300.0
     valid_share: float = 1.0
     """Share of proposals that are valid, and so get difficulty samples. 1 is the most work a step can be."""
-    small_model_mfu: float = 0.22
+    small_model_mfu: float = 0.16
     """Of 6 x parameters x tokens, below 1 billion parameters."""
-    large_model_mfu: float = 0.35
+    large_model_mfu: float = 0.26
     decode_share: float = 0.5
     """Share of the memory roofline that decoding with CUDA graphs reaches (real engines: 0.40 to 0.65)."""
     matmul_share: float = 0.6

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from azr.hardware import visible_indices
+
 GIB = 2**30
 
 
@@ -14,7 +16,7 @@ def used_vram_gib() -> float | None:
     if nvml is None:
         return None
     try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices(nvml.nvmlDeviceGetCount())]
         return sum(int(nvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in handles) / GIB
     except nvml.NVMLError:
         return None

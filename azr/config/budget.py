@@ -18,7 +18,8 @@ class BudgetConfig:
     ram_reserve_gib: float = 2.0
     """Host memory left to the system and to other programs."""
     gpu_limit_gib: float = 0.0
-    """Plan for this much GPU memory instead of the card's own; 0 plans for the whole card."""
+    """GPU memory that a run may take, engine and trainer together, where that is less than the card's; 0 is the whole card. The engine's
+    share is of the card's own memory all the same."""
 
     def validate(self) -> None:
         for name in self.override:

@@ -74,7 +74,8 @@ class SelfPlayConfig:
     variant: str = "code"
     """``code`` or ``paper``: which published behaviour fills the keys that are null below."""
     frame: str = "paper"
-    """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``compact`` (small contexts), or a folder of templates."""
+    """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``short`` (small instruct models), ``compact`` (small contexts),
+    or a folder of templates."""
     task_types: list[str] = field(default_factory=lambda: ["abduction", "deduction", "induction"])
     """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be added."""
     train_propose: bool = True

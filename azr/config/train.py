@@ -96,9 +96,11 @@ class TrainConfig:
     """One policy-gradient update per step over the whole batch (spec 6.4)."""
 
     learning_rate: float = 1e-6
-    """Constant learning rate of AdamW."""
+    """Learning rate of AdamW; constant unless ``decay_steps`` is set."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises from 0."""
+    decay_steps: int = 0
+    """Steps of the run over which the learning rate falls along a cosine to a tenth, where it stays; 0 keeps it constant."""
     weight_decay: float = 0.01
     """AdamW weight decay."""
     grad_clip: float = 1.0
@@ -169,9 +171,15 @@ class TrainConfig:
         for key in ("micro_batch_tokens", "logprob_chunk_tokens", "save_every_steps", "n_gpus_per_node", "n_nodes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it must be at least 1")
-        for key in ("mini_batch_sequences", "warmup_steps", "weight_decay", "entropy_coefficient", "probe_every_steps", "probe_tasks"):
+        not_negative = ("mini_batch_sequences", "warmup_steps", "decay_steps", "weight_decay", "entropy_coefficient")
+        for key in (*not_negative, "probe_every_steps", "probe_tasks"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it cannot be negative")
+        if 0 < self.decay_steps <= self.warmup_steps:
+            raise ConfigError(
+                f"train.decay_steps={self.decay_steps} counts from the run's first step, so it must be above "
+                f"train.warmup_steps={self.warmup_steps}; 0 keeps the rate constant"
+            )
         if self.n_nodes > 1 and not self.ray_address:
             raise ConfigError(
                 "train.n_nodes is above 1 but train.ray_address is empty; start Ray on every machine and give the head's address"

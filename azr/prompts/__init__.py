@@ -13,7 +13,8 @@ A *frame* is a folder of jinja2 templates beside this file (or any folder given 
 
 The answers of all frames use the same tags and fences (``<think>..</think><answer>..</answer>``; blocks labelled ``python``,
 ``input``, ``output``, ``message``), so that ``azr.parsing`` reads them all. Shipped: ``paper`` (the R1-style conversation),
-``chat`` (instruct models), ``compact`` (small contexts and vocabularies).
+``chat`` (instruct models), ``short`` (instruct models of half a billion parameters, whom long rules confuse), ``compact`` (small
+contexts and vocabularies).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ BANNED_WORDS = (
 BANNED_ERROR_WORDS = ("assert", "raise", "try", "except")
 """Words an error task must not use: the error is to come from the data (spec 3.2)."""
 
-SHIPPED_FRAMES = ("paper", "chat", "compact")
+SHIPPED_FRAMES = ("paper", "chat", "short", "compact")
 _FOLDER = Path(__file__).parent
 
 

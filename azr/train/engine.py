@@ -6,16 +6,21 @@ before the plain ``cuda`` entry. Importing this module registers it. The CPU's e
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
+from torch.optim.lr_scheduler import LambdaLR
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import TrainingError
 from azr.train.packed import PackedEngine
 
 SAMPLED_VALUES_PER_PARAMETER = 512
+RATE_FLOOR = 0.1
+"""Share of the learning rate that is left when ``train.decay_steps`` are over."""
 
 
 class SelfPlayEngine(PackedEngine):
@@ -29,6 +34,13 @@ class SelfPlayEngine(PackedEngine):
     def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
         return super()._build_fsdp_module(module)
 
+    def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
+        """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon, which a longer run passes."""
+        options = self.optimizer_config
+        if options.lr_scheduler_type != "cosine":
+            return super()._build_lr_scheduler(optimizer)
+        return LambdaLR(optimizer, partial(rate_factor, warmup=options.lr_warmup_steps, horizon=options.total_training_steps))
+
     @torch.no_grad()
     def sampled_weights(self) -> torch.Tensor:
         """Evenly spaced values of every trained parameter, in float32 on the CPU: [sampled values]."""
@@ -39,6 +51,14 @@ class SelfPlayEngine(PackedEngine):
                 stride = max(1, flat.numel() // SAMPLED_VALUES_PER_PARAMETER)
                 samples.append(flat[::stride].float().cpu())
         return torch.cat(samples)
+
+
+def rate_factor(step: int, *, warmup: int, horizon: int) -> float:
+    """Share of the learning rate in the step after ``step`` steps: a linear rise, then a cosine down to ``RATE_FLOOR`` at ``horizon``."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = min(1.0, (step - warmup) / (horizon - warmup))
+    return RATE_FLOOR + (1.0 - RATE_FLOOR) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 def _assert_sharding(module: torch.nn.Module, world_size: int) -> None:

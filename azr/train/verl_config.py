@@ -78,7 +78,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{actor}.optim.lr_warmup_steps": train.warmup_steps,
         f"{actor}.optim.weight_decay": train.weight_decay,
         f"{actor}.optim.clip_grad": train.grad_clip,
-        f"{actor}.optim.lr_scheduler_type": "constant",
+        f"{actor}.optim.lr_scheduler_type": "cosine" if train.decay_steps else "constant",
         **{f"{actor}.optim.{key}": value for key, value in verl_optimizer(train.optimizer, on_gpu=on_gpu).items()},
         f"{actor}.strategy": "fsdp",
         f"{actor}.fsdp_config.strategy": "fsdp",

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from azr.errors import ConfigError
-from azr.hardware import Gpu, Machine, choose_recipe, detect, parse_nvidia_smi
+from azr.hardware import Gpu, Machine, choose_recipe, detect, parse_nvidia_smi, visible_indices
 
 
 def machine(*total_gib, capability=(12, 0)):
@@ -47,6 +47,14 @@ def test_hidden_cards_are_not_used(monkeypatch):
     here = detect()
     assert not here.gpus
     assert "CUDA_VISIBLE_DEVICES" in here.gpu_note
+
+
+@pytest.mark.parametrize(("visible", "expected"), [(None, [0, 1, 2]), ("1", [1]), ("2,0", [2, 0]), ("7", []), ("GPU-5a", [0, 1, 2])])
+def test_only_visible_cards_count(monkeypatch, visible, expected):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert visible_indices(3) == expected
 
 
 def test_described_machine(monkeypatch, tmp_path):

@@ -1,0 +1,39 @@
+from itertools import pairwise
+
+import pytest
+import torch
+
+from azr.config.load import load
+from azr.errors import ConfigError
+from azr.train.engine import RATE_FLOOR, rate_factor
+
+
+def test_constant_unless_asked():
+    assert load(["recipe=cpu_tiny", "train.decay_steps=0"]).config.train.decay_steps == 0
+
+
+def test_falls_to_the_floor_and_stays_there():
+    factors = [rate_factor(step, warmup=4, horizon=20) for step in range(60)]
+    assert factors[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8]) and factors[4] == 1.0
+    assert all(later <= earlier for earlier, later in pairwise(factors[4:]))
+    assert factors[12] == pytest.approx((1 + RATE_FLOOR) / 2)  # half way
+    assert factors[20:] == pytest.approx([RATE_FLOOR] * 40)
+
+
+def test_schedule_goes_on_where_a_checkpoint_left_it():
+    def scheduler():
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, warmup=0, horizon=10))
+
+    optimizer, whole = scheduler()
+    for _ in range(5):
+        optimizer.step()
+        whole.step()
+    _, resumed = scheduler()
+    resumed.load_state_dict(whole.state_dict())
+    assert resumed.get_last_lr() == whole.get_last_lr() == [rate_factor(5, warmup=0, horizon=10)]
+
+
+def test_decay_within_the_warm_up_is_refused():
+    with pytest.raises(ConfigError, match=r"train\.decay_steps=5"):
+        load(["recipe=cpu_tiny", "train.warmup_steps=10", "train.decay_steps=5"])
