@@ -149,7 +149,8 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
     if options.explain_peak and device.type == "cuda":
         torch.cuda.memory._record_memory_history(stacks="python", max_entries=2_000_000)
         train_step(model, optimizer, rows[:3], way, device)
-        trace = torch.cuda.memory._snapshot()["device_traces"][torch.cuda.current_device()]
+        snapshot: Any = torch.cuda.memory._snapshot()
+        trace = snapshot["device_traces"][torch.cuda.current_device()]
         torch.cuda.memory._record_memory_history(enabled=None)
         for line in live_at_peak(trace):
             print(line, flush=True)
@@ -176,18 +177,19 @@ def live_at_peak(trace: list[dict[str, Any]], lines: int = 30) -> list[str]:
     at_peak: list[dict[str, Any]] = []
     now = largest = 0
     rising = False
-    for event in (*trace, {"action": "end"}):
+    for event in trace:
         if event["action"] == "alloc":
             live[event["addr"]] = event
             now += event["size"]
             rising = rising or now > largest
             largest = max(largest, now)
-        elif event["action"] == "end" or (event["action"] == "free_completed" and event["addr"] in live):
+        elif event["action"] == "free_completed" and event["addr"] in live:
             if rising and now == largest:
                 at_peak = list(live.values())
             rising = False
-            if event["action"] != "end":
-                now -= live.pop(event["addr"])["size"]
+            now -= live.pop(event["addr"])["size"]
+    if rising and now == largest:
+        at_peak = list(live.values())
     places: dict[str, list[int]] = {}
     for event in at_peak:
         places.setdefault(_place(event["frames"]), []).append(event["size"])
