@@ -25,7 +25,7 @@ END = "<|end|>"
 
 @dataclass(frozen=True)
 class Habits:
-    """Shares of the teacher's habits, 0 to 1. The defaults are those of the shipped model's last lessons."""
+    """Shares of the teacher's habits, 0 to 1. The defaults are those of the shipped model's second stage (its card names the third's)."""
 
     hasty: float = 0.5
     """Solutions given without a think trace."""
