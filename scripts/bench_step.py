@@ -204,7 +204,7 @@ def _gpu_used_gib() -> float:
             pynvml.nvmlInit()
             _gpu_used_gib.ready = True  # type: ignore[attr-defined]
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices(pynvml.nvmlDeviceGetCount())]
-        return max(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in handles) / 2**30
+        return max((int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in handles), default=0) / 2**30
     except ImportError:
         return 0.0
     except pynvml.NVMLError:

@@ -200,7 +200,7 @@ def live_at_peak(trace: list[dict[str, Any]], lines: int = 30) -> list[str]:
 
 
 def _place(frames: list[dict[str, Any]]) -> str:
-    """The innermost lines outside torch's tensor code; a backward pass without Python frames says so."""
+    """The four innermost Python frames; a backward pass that has none says so."""
     named = [f"{'/'.join(Path(frame['filename']).parts[-2:])}:{frame['line']} {frame['name']}" for frame in frames]
     return " < ".join(named[:4]) or "backward, no Python frame"
 

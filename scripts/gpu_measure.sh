@@ -41,7 +41,7 @@ for section in "${sections[@]}"; do
       run 150 update_1_5b_compile "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways ours ours+compile --json "$out/update_1_5b_compile.json" ;;
     step)   # whole steps of the driver's trainer: ours under the hold, then the published settings (without it where they do not fit)
       run 420 step_ours "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/ours" --json "$out/step_0_5b_16gb.json"
-      run 480 step_published "$python" scripts/bench_step.py published_single_gpu --model "$(model 0.5b)" --fraction "$fraction" --steps 2 --timeout-s 460 --keep "$runs/published" --json "$out/step_published.json" ;;
+      run 680 step_published "$python" scripts/bench_step.py published_single_gpu --model "$(model 0.5b)" --fraction "$fraction" --steps 2 --timeout-s 660 --keep "$runs/published" --json "$out/step_published.json" ;;
     engine) # generation alone, same prompts and lengths
       run 120 engine_0_5b "$python" scripts/bench_engine.py 0_5b_16gb --model "$(model 0.5b)" --card-gib "$leave" --fraction "$fraction" --json "$out/engine_0_5b.json" ;;
     large)

@@ -7,7 +7,7 @@
 
 Each (arm, seed) is an ordinary run, runs/curve-ARM-SEED, started by ``bash scripts/run.sh`` and judged by
 ``scripts/evaluate.py``: sampled at temperature 1 (the main figure, fixed before anything was run) and greedy. The same command
-goes on where it was interrupted; what is finished is not repeated.
+goes on where it was interrupted; what is finished is not repeated, so remove runs/curve-* after the model or the recipe changed.
 
 Writes docs/learning_curve.csv (one row per arm, seed, probe set and decoding, with format validity and accuracy given a valid
 format apart), docs/learning_curve.png, and prints paired tests over tasks.

@@ -211,9 +211,8 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Pha
             context,
             *synced,
             Part("state dict copy", trainer.clone),
-            Part(
-                "bucket", config.rollout.sync_bucket_mib / 1024
-            ),  # the receiver maps it; without CUDA IPC only its own copy is on the card
+            # once: the receiver maps the sender's bucket, or, without CUDA IPC, only the receiver's copy is on the card
+            Part("bucket", config.rollout.sync_bucket_mib / 1024),
             Part("engine weights", engine.weights),
             Part("engine context and graphs", ENGINE_CONTEXT_GIB + engine.graphs),
         ),

@@ -13,8 +13,7 @@ A *frame* is a folder of jinja2 templates beside this file (or any folder given 
 
 The answers of all frames use the same tags and fences (``<think>..</think><answer>..</answer>``; blocks labelled ``python``,
 ``input``, ``output``, ``message``), so that ``azr.parsing`` reads them all. Shipped: ``paper`` (the R1-style conversation),
-``chat`` (instruct models), ``short`` (instruct models of half a billion parameters, whom long rules confuse), ``compact`` (small
-contexts and vocabularies).
+``chat`` (instruct models), ``short`` (small instruct models), ``compact`` (small contexts and vocabularies).
 """
 
 from __future__ import annotations

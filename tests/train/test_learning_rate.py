@@ -8,10 +8,6 @@ from azr.errors import ConfigError
 from azr.train.engine import RATE_FLOOR, rate_factor
 
 
-def test_constant_unless_asked():
-    assert load(["recipe=cpu_tiny", "train.decay_steps=0"]).config.train.decay_steps == 0
-
-
 def test_falls_to_the_floor_and_stays_there():
     factors = [rate_factor(step, warmup=4, horizon=20) for step in range(60)]
     assert factors[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8]) and factors[4] == 1.0
