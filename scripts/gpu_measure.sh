@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # GPU measurements in order of importance, each with a time limit; OUT gets logs/ and the same as measurements.tar.gz.
-#   scripts/gpu_measure.sh OUT [SECTION ...]          sections: tests update step engine large lora soak real two (default: tests update step)
+#   scripts/gpu_measure.sh OUT [SECTION ...]          sections: tests update compile ours published engine large
+#                                                     lora soak real two (default: tests update ours published)
 # Starting trainer and engine takes minutes on a machine with cold files; the limits allow for that. Section real needs REAL_MODEL=FOLDER.
 # Needs torch, vLLM and verl importable by $PYTHON (python3). A section that fails does not stop the next one.
 set -uo pipefail
 out=${1:?usage: scripts/gpu_measure.sh OUT [SECTION ...]}; shift
-sections=("$@"); [ ${#sections[@]} -gt 0 ] || sections=(tests update step)
+sections=("$@"); [ ${#sections[@]} -gt 0 ] || sections=(tests update ours published)
 python=${PYTHON:-python3}
 cd "$(dirname "$0")/.."
 mkdir -p "$out/logs"; final=$(cd "$out" && pwd); out=$final/logs
@@ -39,11 +40,12 @@ for section in "${sections[@]}"; do
     compile)
       run 150 update_0_5b_compile "$python" scripts/bench_update.py --size 0.5b --ways ours ours+compile ours+liger --json "$out/update_0_5b_compile.json"
       run 150 update_1_5b_compile "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways ours ours+compile --json "$out/update_1_5b_compile.json" ;;
-    step)   # whole steps of the driver's trainer: ours under the hold, then the published settings (without it where they do not fit)
-      run 420 step_ours "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/ours" --json "$out/step_0_5b_16gb.json"
+    ours)   # whole steps of the driver's trainer, under the hold
+      run 420 step_ours "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/ours" --json "$out/step_0_5b_16gb.json" ;;
+    published)  # the same work with the published settings, which do not fit under the hold
       run 680 step_published "$python" scripts/bench_step.py published_single_gpu --model "$(model 0.5b)" --fraction "$fraction" --steps 2 --timeout-s 660 --keep "$runs/published" --json "$out/step_published.json" ;;
     engine) # generation alone, same prompts and lengths
-      run 120 engine_0_5b "$python" scripts/bench_engine.py 0_5b_16gb --model "$(model 0.5b)" --card-gib "$leave" --fraction "$fraction" --json "$out/engine_0_5b.json" ;;
+      run 240 engine_0_5b "$python" scripts/bench_engine.py 0_5b_16gb --model "$(model 0.5b)" --card-gib "$leave" --fraction "$fraction" --json "$out/engine_0_5b.json" ;;
     large)
       run 420 step_1_5b "$python" scripts/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/1_5b" --json "$out/step_1_5b_16gb.json" ;;
     lora)
@@ -58,15 +60,16 @@ for section in "${sections[@]}"; do
       total=$("$python" -c "import pynvml as n; n.nvmlInit(); print(n.nvmlDeviceGetMemoryInfo(n.nvmlDeviceGetHandleByIndex(0)).total / 2**30)")
       settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=$REAL_MODEL" selfplay.frame="${FRAME:-short}" selfplay.batch_size=16
         rollout.max_prompt_tokens=2048 rollout.max_response_tokens=512 budget.gpu_limit_gib="$leave"
-        rollout.gpu_memory_share="$("$python" -c "print(round(0.39 * $leave / $total, 4))")" train.save_every_steps=10 campaign.cycles=2)
-      for part in 1 2; do
-        echo "== real, command $part: ${settings[*]} ${REAL_SETTINGS:-}"
-        timeout -s INT -k 60 "${REAL_LIMIT_S:-540}" "$python" azr_single_gpu_pipeline.py "${settings[@]}" ${REAL_SETTINGS:-} >"$out/real_$part.log" 2>&1
+        rollout.gpu_memory_share="$("$python" -c "print(round(0.39 * $leave / $total, 4))")" train.save_every_steps=1000)
+      for part in 1 2; do  # each a cycle of its own, which ends when its hours are used up
+        hours=$("$python" -c "print(round($part * ${REAL_LIMIT_S:-480} / 3600, 4))")
+        echo "== real, command $part: ${settings[*]} ${REAL_SETTINGS:-} campaign.hours=$hours"
+        timeout -s INT -k 60 700 "$python" azr_single_gpu_pipeline.py "${settings[@]}" ${REAL_SETTINGS:-} campaign.hours="$hours" >"$out/real_$part.log" 2>&1
         echo "== real, command $part: status $?"; tail -n 5 "$out/real_$part.log" | cut -c1-400
         collect
       done
-      kill -9 "$holder"
-      run 400 real_evaluate "$python" scripts/evaluate.py "$runs/real@0" "$runs/real" --suite probes=data/probes/general.jsonl --suite proposals --temperature 1.0 --samples 2 --gpu-memory-share 0.6 --out "$out/real_evaluate"
+      kill -9 "$holder"; touch "$runs/card_free"
+      run 500 real_evaluate "$python" scripts/evaluate.py "$runs/real@0" "$runs/real" --suite probes=data/probes/general.jsonl --suite proposals --temperature 1.0 --samples 2 --gpu-memory-share 0.3 --out "$out/real_evaluate"
       cp "$runs/real/metrics.jsonl" "$out/real_metrics.jsonl"; tail -n 100 "$runs"/real/cycles/*/transcripts.jsonl >"$out/real_transcripts.jsonl" ;;
     two)    # the same steps on two cards (FULL_SHARD)
       run 480 step_two "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --fraction "$fraction" --steps 3 --override train.n_gpus_per_node=2 --timeout-s 460 --keep "$runs/two" --json "$out/step_two.json" ;;

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from omegaconf import OmegaConf
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
+from vllm.sampling_params import RequestOutputKind
 
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play, trained_outcomes
@@ -25,6 +26,9 @@ from azr.train.fixed_lengths import play_fixed_lengths
 from azr.train.tokens import prompt_token_ids
 
 SELF_PLAY_LOOP = "azr_self_play"
+WHOLE_RESPONSE = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False, "flat_logprobs": True}
+"""How the engine hands over a response: once, as token ids. verl would have every token streamed and decoded, which for hundreds of
+sequences on one Python thread takes longer than the card takes to generate them."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class SelfPlayLoop(AgentLoopBase):
 
     async def _generate_one(self, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Completion:
         output = await self.server_manager.generate(
-            request_id=uuid4().hex, prompt_ids=list(prompt_ids), sampling_params=dict(sampling_params)
+            request_id=uuid4().hex, prompt_ids=list(prompt_ids), sampling_params={**sampling_params, **WHOLE_RESPONSE}
         )
         limit, end = self.config.rollout.max_response_tokens, self.tokenizer.eos_token_id
         response_ids = list(output.token_ids)[:limit] or [end]

@@ -420,6 +420,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         values = {f"memory/{phase}_trainer_peak_gib": report["peak"]}
         if self.config.trainer.device != "cpu":
             values[f"memory/{phase}_device_used_gib"] = report["total"] - report["free"]
+            values["memory/allocation_retries"] = report["retries"]
         return values
 
     @contextmanager

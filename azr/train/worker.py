@@ -72,7 +72,10 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL)
     def device_memory(self, reset_peak: bool = False) -> dict[str, float]:
-        """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak``, and the device's ``free`` and ``total``."""
+        """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak``, and the device's ``free`` and ``total``.
+
+        On a GPU also ``retries``: how often, since the start, the allocator found the card full and gave its cache back first.
+        """
         device: Any = get_torch_device()
         free, total = device.mem_get_info()
         report = {
@@ -82,6 +85,8 @@ class PolicyWorker(ActorRolloutRefWorker):
             "free": free / 2**30,
             "total": total / 2**30,
         }
+        if get_device_name() != "cpu":
+            report["retries"] = float(device.memory_stats().get("num_alloc_retries", 0))
         if reset_peak:
             device.reset_peak_memory_stats()
         return report
