@@ -4,7 +4,8 @@ Four moments decide whether one card is enough, because trainer and engine are n
 
 * ``update``: engine asleep; weights, gradients, optimizer states, activations, one chunk of logits.
 * ``engine asleep``: what the sleeping engine keeps on the card while the trainer works (part of every other moment).
-* ``sync``: the engine's weights awake beside the trainer's, a second copy of the trainer's (FSDP clones its state dict), a bucket.
+* ``sync``: the engine's weights awake beside the trainer's, a second copy of the trainer's (FSDP clones its state dict), a bucket; or
+  its end, when the engine has its KV cache back, if that is more.
 * ``rollout``: the trainer's residue beside the whole engine (weights, KV cache, graphs, workspace).
 
 Each phase lists its parts, so that a person sees what to change. ``docs/performance.md`` derives the formulas.
@@ -28,6 +29,8 @@ ENGINE_CONTEXT_GIB = 0.95
 were 2.03 GiB on an H100 (docs/performance.md); a card with fewer multiprocessors needs less."""
 GRAPH_GIB_PER_SIZE = 0.018
 """CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
+ENGINE_CACHE_GIB = 0.75
+"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``azr/train/engine_worker.py`` limits it)."""
 ALLOCATOR_SLACK = 0.04
 """Share of the trainer's tensors lost to fragmentation in the caching allocator."""
 LAYER_BYTES_PER_INTERMEDIATE = 14
@@ -182,7 +185,7 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
     ) / (GIB * spread)
     share = rollout.gpu_memory_share * gpu_total_gib
     kv_cache = max(0.0, share - weights - workspace)
-    awake = max(share, weights + workspace) + ENGINE_CONTEXT_GIB + graphs  # vLLM's share is what it adds to context and graphs
+    awake = max(share, weights + workspace) + ENGINE_CACHE_GIB + ENGINE_CONTEXT_GIB + graphs  # vLLM counts only the first in its share
     asleep = (ENGINE_CONTEXT_GIB + graphs) if rollout.sleep else awake
     return _Engine(weights, kv_cache, graphs, workspace, awake, asleep)
 
@@ -205,18 +208,18 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Pha
     if not train.optimizer_offload:
         kept.append(Part("optimizer states", trainer.optimizer))
     synced = [Part("trainer weights", trainer.weights), *[part for part in kept if part.name != "trainer weights"]]
-    sync = Phase(
-        "sync",
-        (
-            context,
-            *synced,
-            Part("state dict copy", trainer.clone),
-            # once: the receiver maps the sender's bucket, or, without CUDA IPC, only the receiver's copy is on the card
-            Part("bucket", config.rollout.sync_bucket_mib / 1024),
-            Part("engine weights", engine.weights),
-            Part("engine context and graphs", ENGINE_CONTEXT_GIB + engine.graphs),
-        ),
+    outside_share = Part("engine context and graphs", ENGINE_CONTEXT_GIB + engine.graphs)
+    sending = (
+        context,
+        *synced,
+        Part("state dict copy", trainer.clone),
+        # once: the receiver maps the sender's bucket, or, without CUDA IPC, only the receiver's copy is on the card
+        Part("bucket", config.rollout.sync_bucket_mib / 1024),
+        Part("engine weights", engine.weights),
+        outside_share,
     )
+    sent = (context, *kept, Part("engine weights and KV cache", engine.weights + engine.kv_cache), outside_share)
+    sync = max((Phase("sync", parts) for parts in (sending, sent)), key=lambda phase: phase.gib)
     rollout = Phase("rollout", (context, *kept, Part("engine awake", engine.awake)))
     asleep = Phase("engine asleep", (Part("context", ENGINE_CONTEXT_GIB), Part("CUDA graphs", engine.graphs)))
     return (update, sync, rollout, asleep) if config.rollout.sleep else (update, rollout)

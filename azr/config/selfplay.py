@@ -128,6 +128,9 @@ class SelfPlayConfig:
     """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse`` is 1 - a also at a = 0."""
     extremes: float | None = None
     """Proposer's reward when the learnability is 0: -0.5 (code) or 0 (paper); null follows ``variant``."""
+    duplicate_reward: float | None = None
+    """Proposer's reward for a valid proposal that the buffer holds already, or that comes twice in a step; null pays it like any other,
+    as published. A small model that finds one valid task then proposes it for ever."""
     format_reward: bool = True
     """Give -1 to responses without the think/answer format; off, the format is not looked at."""
     induction_reward: str = "binary"

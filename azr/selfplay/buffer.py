@@ -113,6 +113,10 @@ class TaskBuffer:
         slot = self._index.get(task_id)
         return None if slot is None else self._slots[slot]
 
+    def holds(self, task: Task) -> bool:
+        """Whether ``add`` would call the task a duplicate."""
+        return task.task_id in self._index or renamed_key(task) in self._keys
+
     def add(self, task: Task, step: int) -> str:
         """Adds a task; '' if it is in now, else why not: ``duplicate`` or ``duplicate_renamed``.
 

@@ -20,7 +20,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, ConfigError, DataError
 from azr.files import json_line, read_json, read_jsonl, write_json_atomic, write_text_atomic
 from azr.prompts import propose_prompt, solve_prompt
-from azr.selfplay.buffer import TaskBuffer
+from azr.selfplay.buffer import TaskBuffer, renamed_key
 from azr.selfplay.composite import choose_composites
 from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
 from azr.selfplay.intrinsic import capped
@@ -224,15 +224,25 @@ class SelfPlay:
 
     # -- a step's outcomes ----------------------------------------------------------------------------------------
 
-    def final_reward(self, outcome: ProposeOutcome | SolveOutcome) -> float:
-        """The reward that is trained on: the outcome's own, unless the diversity term is on, which needs the counts held here.
+    def final_rewards(self, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float]:
+        """The rewards that are trained on, by row: the outcomes' own, but for what needs the state held here: the diversity term, and
+        ``selfplay.duplicate_reward``, which of equal proposals of a step spares the first row's.
 
-        Call it before ``accept`` counts the step's new values.
+        Call it before ``accept`` counts the step's new values. The result does not depend on the order of ``outcomes``.
         """
-        terms = self._terms(outcome) if isinstance(outcome, ProposeOutcome) else None
-        if not terms or not isinstance(outcome, ProposeOutcome):
-            return outcome.reward
-        return propose_reward(outcome.format_ok, outcome.accuracy or 0.0, self.config, terms)
+        rewards = {outcome.row_id: outcome.reward for outcome in outcomes}
+        seen: set[tuple[TaskType, str]] = set()
+        for outcome in sorted(outcomes, key=lambda outcome: outcome.row_id):
+            if not isinstance(outcome, ProposeOutcome) or outcome.task is None:
+                continue
+            if terms := self._terms(outcome):
+                rewards[outcome.row_id] = propose_reward(outcome.format_ok, outcome.accuracy or 0.0, self.config, terms)
+            if self.config.duplicate_reward is not None:
+                kind, key = outcome.task.task_type, renamed_key(outcome.task)
+                if (kind, key) in seen or self.buffers[kind].holds(outcome.task):
+                    rewards[outcome.row_id] = min(rewards[outcome.row_id], self.config.duplicate_reward)
+                seen.add((kind, key))
+        return rewards
 
     def _terms(self, outcome: ProposeOutcome) -> dict[str, float]:
         intrinsic = self.config.intrinsic
@@ -261,8 +271,7 @@ class SelfPlay:
             The newly accepted tasks, without duplicates: what the trainer appends to the cycle's shard.
         """
         ordered = sorted(outcomes, key=lambda outcome: outcome.row_id)
-        rewards = {outcome.row_id: self.final_reward(outcome) for outcome in ordered if isinstance(outcome, ProposeOutcome)}
-        found = step_metrics(ordered, rewards)
+        found = step_metrics(ordered, self.final_rewards(ordered))
         self._record_uses(step, ordered)
         accepted: list[Task] = []
         refused: Counter[str] = Counter()

@@ -14,7 +14,7 @@ def program_terms(task: Task, references: Sequence[Task], config: IntrinsicConfi
     """The enabled terms that depend on the program and its references alone, scaled and capped.
 
     Measured on the uncomposed source, as published. The diversity term needs the counts of all tasks so far and is added by
-    ``SelfPlay.final_reward``.
+    ``SelfPlay.final_rewards``.
     """
     code = task.original_code or task.code
     terms: dict[str, float] = {}

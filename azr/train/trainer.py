@@ -189,7 +189,9 @@ class SelfPlayTrainer(PPOTrainerSync):
             metrics |= self._update_policy(batch)
             if check_learning:
                 moved = self._require_moved_weights(data["advantage_magnitude"])
-        memory |= self._memory("update", reset_peak=True)
+        memory |= self._memory("update")
+        self.actor_rollout_wg.release_cached_memory()
+        self._memory("released", reset_peak=True)  # what the rollout's peak is counted from
         with self._timed("sync", Phase.SYNC):
             self.checkpoint_manager.update_weights(self.global_steps)  # pyright: ignore[reportUnusedCoroutine]
         if answers_before is not None and moved:
@@ -279,11 +281,11 @@ class SelfPlayTrainer(PPOTrainerSync):
         real = np.array([not tag.get("is_padding", False) for tag in batch.tags])
         lengths = np.array([int(mask.sum()) for mask in fields["response_mask"].unbind()])
         rewards = np.array([float(scores.sum()) for scores in fields["rm_scores"].unbind()])
-        outcomes: list[ProposeOutcome | SolveOutcome] = []
-        for row, item in enumerate(extra):
-            if real[row] and item["outcome"]:  # difficulty samples are inside their proposal's outcome
-                outcomes.append(outcome_from_json(json.loads(item["outcome"])))
-                rewards[row] = self.selfplay.final_reward(outcomes[-1])
+        # difficulty samples are inside their proposal's outcome
+        kept = [row for row, item in enumerate(extra) if real[row] and item["outcome"]]
+        outcomes: list[ProposeOutcome | SolveOutcome] = [outcome_from_json(json.loads(extra[row]["outcome"])) for row in kept]
+        final = self.selfplay.final_rewards(outcomes)
+        rewards[kept] = [final[outcome.row_id] for outcome in outcomes]
         streams = [item["stream"] for item in extra]
         groups = [item["group"] or None for item in extra]
         lengths[~real] = 0  # a row of length 0 takes no part

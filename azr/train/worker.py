@@ -91,6 +91,12 @@ class PolicyWorker(ActorRolloutRefWorker):
             device.reset_peak_memory_stats()
         return report
 
+    @register(dispatch_mode=ONE_TO_ALL)
+    def release_cached_memory(self) -> None:
+        """Gives the card what the allocator keeps for the next update (gibibytes), so that the engine finds room beside the weights."""
+        if get_device_name() != "cpu":
+            get_torch_device().empty_cache()
+
     @property
     def _policy(self) -> Any:
         assert self.actor is not None, "init_model has not run"

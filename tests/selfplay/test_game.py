@@ -279,10 +279,36 @@ async def test_diversity_reward_needs_the_counts_of_the_game(sandbox, script, an
     outcome = await play(row, script(*texts), sandbox, config, anything_fits)
     assert isinstance(outcome, ProposeOutcome)
     assert set(outcome.terms) == {"complexity", "halstead", "edit_distance"}
-    assert game.final_reward(outcome) == pytest.approx(outcome.reward + 0.5)  # an output nobody saw: the whole term
+    assert game.final_rewards([outcome])[row.row_id] == pytest.approx(outcome.reward + 0.5)  # an output nobody saw: the whole term
     for _ in range(300):
         game.types.add("output", "15")
-    assert game.final_reward(outcome) < outcome.reward + 0.5
+    assert game.final_rewards([outcome])[row.row_id] < outcome.reward + 0.5
+
+
+async def test_a_proposal_that_is_held_or_comes_twice_is_paid_as_a_duplicate(sandbox, script, anything_fits):
+    async def proposals(config: SelfPlayConfig) -> tuple[SelfPlay, list[ProposeOutcome]]:
+        game = new_game(config)
+        rows = [row for row in game.plan_step(1, fits) if row.stream.name == "propose-deduction"][:2]
+        found = []
+        for row, name in zip(rows, ("x", "y"), strict=True):  # the same task but for a variable's name
+            samples = [respond("```output\n15\n```")] * 2 + [respond("```output\n1\n```")] * 2
+            played = script(respond(proposal_text(f"def f({name}):\n    return {name} * 3", "5")), *samples)
+            outcome = await play(row, played, sandbox, config, anything_fits)
+            assert isinstance(outcome, ProposeOutcome) and outcome.task is not None and outcome.reward == 0.5
+            found.append(outcome)
+        return game, sorted(found, key=lambda outcome: outcome.row_id)
+
+    game, both = await proposals(SMALL)
+    assert set(game.final_rewards(both).values()) == {0.5}  # as published: a copy is paid like any other
+
+    game, both = await proposals(replace(SMALL, duplicate_reward=-1.0))
+    first, second = both
+    expected = {first.row_id: 0.5, second.row_id: -1.0}
+    assert game.final_rewards(both) == game.final_rewards(both[::-1]) == expected
+    assert game.final_rewards([second]) == {second.row_id: 0.5}  # alone it is new
+    accepted = game.accept(1, both)
+    assert len(accepted) == 1 and game.metrics()["propose-deduction/reward_min"] == -1.0
+    assert game.final_rewards(both) == {first.row_id: -1.0, second.row_id: -1.0}  # held from now on
 
 
 async def test_composite_proposals(sandbox, script, anything_fits):

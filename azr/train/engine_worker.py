@@ -1,0 +1,37 @@
+"""What is added to vLLM's worker process: a limit to what its allocator keeps.
+
+vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the card. While it generates, batches
+of changing size leave torch's allocator with blocks of changing size, and it keeps them all: on a card of 16 GiB the engine grew from
+6.2 to 11.7 GiB in its first rollout, and later until the card was full. With a limit the allocator gives unused blocks back instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+
+from azr.budget.estimate import ENGINE_CACHE_GIB
+
+if TYPE_CHECKING:  # verl's workers carry no types
+    Base: Any = object
+else:
+    Base = vLLMColocateWorkerExtension
+
+
+class EngineWorkerExtension(Base):
+    """verl's extension of the worker; vLLM makes it a base of its worker class, so it may not name anything that is there already."""
+
+    def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> Any:
+        """Before the first weights arrive, and so before anything is generated, the limit is set."""
+        worker: Any = self
+        total_bytes = torch.cuda.get_device_properties(worker.device).total_memory
+        share = memory_limit_share(worker.vllm_config.cache_config.gpu_memory_utilization, total_bytes / 2**30)
+        torch.cuda.set_per_process_memory_fraction(share, worker.device)
+        return super().update_weights_from_ipc(*args, **kwargs)
+
+
+def memory_limit_share(engine_share: float, total_gib: float) -> float:
+    """Share of the card that torch's allocator in the engine may take: the engine's own and room for blocks of other sizes."""
+    return min(1.0, engine_share + ENGINE_CACHE_GIB / total_gib)
