@@ -63,6 +63,10 @@ class RunDir:
         return self.root / "probes"
 
     @property
+    def first_probe_scores(self) -> Path:
+        return self.root / "first_probe_scores.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 

@@ -4,19 +4,21 @@
 
 ``stock`` is what verl does without flash-attn: SDPA with a dense mask over each packed row, whole logits, torch's AdamW.
 ``ours`` is azr.train: packed attention, chunked head over response rows only, the recipe's optimizer. Equal tokens, equal
-sequences (600 + 300 tokens on average). MFU = 6 x parameters x tokens / time / measured matmul peak. Weights are random.
+sequences (600 + 300 tokens on average). MFU = 6 x parameters x tokens / time / measured matmul peak. Weights are random. Each way has a
+process of its own: in one process, what the way before left behind is in the peak of the next.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import gc
 import json
 import os
 import platform
 import random
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +34,7 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 GIB = 2**30
 STOCK_TOKENS_AT_ONCE = 8192
+WAY_LIMIT_S = 900.0
 
 
 def lengths(total_tokens: int, prompt: int, response: int, seed: int = 0) -> list[tuple[int, int]]:
@@ -160,11 +163,30 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
         "tokens_per_s": round(tokens / seconds), "mfu": round(6 * parameters * tokens / seconds / (options.peak_tflops * 1e12), 4),
         "peak_gib": round(peak, 2), "reserved_gib": round(reserved, 2), "grad_norm": round(norm, 5),
     }  # fmt: skip
-    del model, optimizer, rows
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
     return result
+
+
+def measure_or_say_why(way: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    try:
+        return measure(options.size, way, options, device)
+    except (torch.OutOfMemoryError, ImportError, RuntimeError) as error:
+        return {"size": options.size, "way": way, "failed": f"{type(error).__name__}: {str(error)[:300]}"}
+
+
+def measure_alone(way: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One way in a process of its own; what it prints beside its figures is printed here too."""
+    with tempfile.TemporaryDirectory(prefix="azr-bench-") as folder:
+        figures = Path(folder) / "figures.json"
+        command = [sys.executable, __file__, "--ways", way, "--json", str(figures)]
+        for name in ("size", "optimizer", "tokens", "at_once", "chunk", "prompt", "response", "peak_tflops"):
+            command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+        child = subprocess.run(
+            command + ["--explain-peak"] * options.explain_peak, stdout=subprocess.PIPE, text=True, timeout=WAY_LIMIT_S, check=False
+        )
+        if not figures.exists():
+            return {"size": options.size, "way": way, "failed": f"its process ended with status {child.returncode}"}
+        print("".join(line for line in child.stdout.splitlines(keepends=True) if "GiB" in line and "{" not in line), end="")
+        return json.loads(figures.read_text(encoding="utf-8"))["results"][0]
 
 
 def live_at_peak(trace: list[dict[str, Any]], lines: int = 30) -> list[str]:
@@ -261,11 +283,7 @@ def main() -> int:
     print(f"{machine}; matmul peak {options.peak_tflops:.0f} TFLOP/s (bf16); torch {torch.__version__}")
     results = []
     for way in options.ways:
-        try:
-            results.append(measure(options.size, way, options, device))
-        except (torch.OutOfMemoryError, ImportError, RuntimeError) as error:
-            results.append({"size": options.size, "way": way, "failed": f"{type(error).__name__}: {str(error)[:300]}"})
-            gc.collect()
+        results.append(measure_alone(way, options) if len(options.ways) > 1 else measure_or_say_why(way, options, device))
         print(json.dumps(results[-1]), flush=True)
     first, last = results[0], results[-1]
     if len(results) > 1 and "failed" not in first and "failed" not in last:

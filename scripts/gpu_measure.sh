@@ -69,7 +69,8 @@ for section in "${sections[@]}"; do
         collect
       done
       kill -9 "$holder"; touch "$runs/card_free"
-      run 500 real_evaluate "$python" scripts/evaluate.py "$runs/real@0" "$runs/real" --suite probes=data/probes/general.jsonl --suite proposals --temperature 1.0 --samples 2 --gpu-memory-share 0.3 --out "$out/real_evaluate"
+      run 500 real_evaluate "$python" scripts/evaluate.py "$runs/real@0" "$runs/real" --suite probes=data/probes/general.jsonl --suite proposals --temperature 1.0 --samples 2 --gpu-memory-share 0.3 --out "$runs/real_evaluate"
+      cp "$runs/real_evaluate/result.json" "$out/real_evaluate.json"
       cp "$runs/real/metrics.jsonl" "$out/real_metrics.jsonl"; tail -n 100 "$runs"/real/cycles/*/transcripts.jsonl >"$out/real_transcripts.jsonl" ;;
     two)    # the same steps on two cards (FULL_SHARD)
       run 480 step_two "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --fraction "$fraction" --steps 3 --override train.n_gpus_per_node=2 --timeout-s 460 --keep "$runs/two" --json "$out/step_two.json" ;;

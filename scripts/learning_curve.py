@@ -34,6 +34,8 @@ from scipy import stats  # noqa: E402
 
 from azr.errors import AzrError, RunError  # noqa: E402
 from azr.files import read_json, read_jsonl, write_bytes_atomic, write_text_atomic  # noqa: E402
+from azr.report.metrics import read_metrics  # noqa: E402
+from azr.report.names import PROBE_ALL  # noqa: E402
 from azr.rundir import RunDir  # noqa: E402
 
 ARMS = {
@@ -188,6 +190,12 @@ def print_table(cells: Sequence[Cell]) -> None:
                 )
 
 
+def probe_points(metrics: Path) -> list[tuple[int, float]]:
+    """(step, accuracy in %) of every evaluation of the frozen probes during a run."""
+    table = read_metrics(metrics)
+    return [(int(step), 100 * float(score)) for step, score in zip(table.steps, table.column(PROBE_ALL), strict=True) if np.isfinite(score)]
+
+
 def plot(cells: Sequence[Cell], path: Path) -> None:
     """Left: greedy probe accuracy over the steps of every run, from its metrics. Right: gain of each arm, with intervals."""
     import matplotlib
@@ -197,23 +205,25 @@ def plot(cells: Sequence[Cell], path: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for color, arm in enumerate(ARMS):
+        label = arm
         for seed in sorted({cell.seed for cell in cells if cell.arm == arm}):
-            lines = list(read_jsonl(RunDir(ROOT / "runs" / name_of(arm, seed)).metrics))
-            points = [(line["step"], 100 * line["probe/all/accuracy"]) for line in lines if "probe/all/accuracy" in line]
+            points = probe_points(RunDir(ROOT / "runs" / name_of(arm, seed)).metrics)
             if points:
-                left.plot(*zip(*points, strict=True), color=f"C{color}", alpha=0.7, label=arm if seed == cells[0].seed else None)
+                left.plot(*zip(*points, strict=True), "o-", ms=3, color=f"C{color}", alpha=0.7, label=label)
+                label = ""  # one entry in the legend for all seeds
     left.set(xlabel="training step", ylabel="accuracy on frozen tasks, %", title="During training (all probe sets, greedy)")
     left.legend(frameon=False)
+    places: dict[float, str] = {}
     for row, probes in enumerate(PROBES):
         for color, arm in enumerate(ARMS):
             found = gain(cells, arm, probes, "sampled")
             if found:
-                right.errorbar(100 * found[0], -color - 5 * row, xerr=100 * found[1], fmt="o", color=f"C{color}", capsize=3)
-                right.annotate(
-                    f"{arm} ({probes})", (100 * found[0], -color - 5 * row), textcoords="offset points", xytext=(0, 6), fontsize=8
-                )
+                place = -color - 5.0 * row
+                right.errorbar(100 * found[0], place, xerr=100 * found[1], fmt="o", color=f"C{color}", capsize=3)
+                places[place] = f"{arm}, {probes}"
     right.axvline(0, color="grey", lw=0.8)
-    right.set(xlabel="change in accuracy, points (sampled, 95 % interval over tasks)", yticks=[], title="After - before")
+    right.set_yticks(list(places), list(places.values()), fontsize=8)
+    right.set(xlabel="change in accuracy, points (sampled, 95 % interval over tasks)", title="After - before")
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=130, format="png")
     plt.close(figure)

@@ -4,8 +4,8 @@ Four moments decide whether one card is enough, because trainer and engine are n
 
 * ``update``: engine asleep; weights, gradients, optimizer states, activations, one chunk of logits.
 * ``engine asleep``: what the sleeping engine keeps on the card while the trainer works (part of every other moment).
-* ``sync``: the engine's weights awake beside the trainer's, a second copy of the trainer's (FSDP clones its state dict), a bucket; or
-  its end, when the engine has its KV cache back, if that is more.
+* ``sync``: the engine's weights awake beside the trainer's and a bucket (several cards: and a second copy of the trainer's, whose state
+  dict FSDP clones); or its end, when the engine has its KV cache back, if that is more.
 * ``rollout``: the trainer's residue beside the whole engine (weights, KV cache, graphs, workspace).
 
 Each phase lists its parts, so that a person sees what to change. ``docs/performance.md`` derives the formulas.
@@ -119,7 +119,7 @@ class _Trainer:
     head: float
     low_precision_copies: float
     clone: float
-    """State dict copied for the sync: whole weights, or adapters alone."""
+    """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing (``azr/train/no_shard.py``)."""
     checkpoint: float
 
 
@@ -168,7 +168,7 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         layer=layer / GIB,
         head=head / GIB,
         low_precision_copies=copies / GIB,
-        clone=weight_bytes * trained / (1 if rank else shards) / GIB,
+        clone=weight_bytes * trained / (1 if rank else shards) / GIB if rank or shards > 1 else 0.0,
         checkpoint=(weight_bytes * total + optimizer_bytes * trained) / GIB,
     )
 

@@ -73,6 +73,8 @@ def probe(task_type: TaskType | str) -> str:
 
 
 PROBE_ALL = "probe/all/accuracy"
+PROBE_CHANGE_ERROR = "probe/all/change_error"
+"""Standard error of the change since the first evaluation, paired by task; runs of older versions have none."""
 PROBE_COUNT = "probe/tasks"
 """Frozen tasks answered at each evaluation, all types together."""
 

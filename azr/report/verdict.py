@@ -6,6 +6,7 @@ a set-point while both get better. Only the frozen probes can say that a model l
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 from enum import Enum
@@ -26,6 +27,7 @@ HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
 FEW_STEPS = 100
+Z_95 = 1.96
 
 
 class Tone(str, Enum):
@@ -45,7 +47,7 @@ class ProbeChange:
     count: float | None
     """Items measured each time, if it was logged."""
     interval: tuple[float, float] | None
-    """95 % interval of the change, as of two independent samples."""
+    """95 % interval of the change: paired by task where the run kept the tasks' scores, else as of two independent samples."""
 
     @property
     def change(self) -> float:
@@ -76,7 +78,11 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
         return None
     first, last = float(values[measured[0]]), float(values[measured[-1]])
     count = summary.table.last(names.PROBE_COUNT) if name == names.PROBE_ALL else None
-    interval = difference_interval(first, last, count) if count else None
+    error = float(summary.table.column(names.PROBE_CHANGE_ERROR)[measured[-1]]) if name == names.PROBE_ALL else math.nan
+    if math.isfinite(error):
+        interval = (last - first - Z_95 * error, last - first + Z_95 * error)
+    else:
+        interval = difference_interval(first, last, count) if count else None
     steps = summary.table.steps
     return ProbeChange(first, last, int(steps[measured[0]]), int(steps[measured[-1]]), count, interval)
 

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
 from torch.optim.lr_scheduler import LambdaLR
+from verl.utils.model import convert_weight_keys
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import TrainingError
+from azr.train import no_shard
 from azr.train.packed import PackedEngine
 
 SAMPLED_VALUES_PER_PARAMETER = 512
@@ -33,6 +35,15 @@ class SelfPlayEngine(PackedEngine):
 
     def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
         return super()._build_fsdp_module(module)
+
+    def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
+        """Names and tensors of the weights for the engine, and the adapters' configuration. On one device without a copy of them all."""
+        if self._is_lora or torch.distributed.get_world_size() > 1:
+            return super().get_per_tensor_param(**options)
+        if self._is_offload_param:
+            no_shard.load(self.module)
+        model = getattr(self.module, "_fsdp_wrapped_module", self.module)
+        return (item for pair in no_shard.named_weights(self.module) for item in convert_weight_keys(dict([pair]), model).items()), None
 
     def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
         """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon, which a longer run passes."""
@@ -75,4 +86,5 @@ def _assert_sharding(module: torch.nn.Module, world_size: int) -> None:
         )
 
 
+no_shard.install()
 EngineRegistry.register(model_type="language_model", backend="fsdp", device="cuda", vendor="nvidia")(SelfPlayEngine)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.files import read_jsonl
+from azr.files import read_json, read_jsonl, write_json_atomic
 from azr.prompts import solve_prompt
 from azr.selfplay.episode import SolveOutcome
 from azr.selfplay.options import prompt_options
@@ -60,3 +61,23 @@ def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
         values[f"probe/{name}/accuracy"] = sum(outcome.score for outcome in chosen) / len(chosen)
         values[f"probe/{name}/format_ok"] = sum(outcome.format_ok for outcome in chosen) / len(chosen)
     return values
+
+
+def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
+    """``probe/all/change`` since the run's first evaluation and its standard error ``probe/all/change_error``, paired by task: the same
+    tasks are answered each time, so a task's own difficulty is no part of the error.
+
+    Args:
+        path: where the first evaluation's scores are kept; written when it is not there.
+    """
+    scores = {outcome.row_id: outcome.score for outcome in outcomes}
+    if not path.exists():
+        write_json_atomic(path, {"scores": scores})
+        return {}
+    first: Mapping[str, float] = read_json(path)["scores"]
+    changes = [scores[row_id] - first[row_id] for row_id in sorted(scores) if row_id in first]
+    if len(changes) < 2 or len(changes) != len(scores):  # another choice of probe tasks: nothing to pair
+        return {}
+    mean = sum(changes) / len(changes)
+    variance = sum((change - mean) ** 2 for change in changes) / (len(changes) - 1)
+    return {"probe/all/change": mean, "probe/all/change_error": math.sqrt(variance / len(changes))}

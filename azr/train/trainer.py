@@ -42,7 +42,7 @@ from azr.selfplay.transcripts import transcript, transcripts
 from azr.tasks import Prompt, Task
 from azr.train import worker as policy_worker
 from azr.train.agent_loops import SELF_PLAY_LOOP
-from azr.train.probes import probe_metrics, probe_rows
+from azr.train.probes import change_since_first, probe_metrics, probe_rows
 from azr.train.replay import DeadlineReplayBuffer
 from azr.train.tokens import prompt_token_ids
 from azr.train.verl_config import config_from_verl
@@ -261,7 +261,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
         solved = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
         self._keep_probe_answers(solved, rows)
-        return probe_metrics(solved)
+        return probe_metrics(solved) | change_since_first(self.run.first_probe_scores, solved)
 
     def _fits(self, prompt: Prompt) -> bool:
         return len(prompt_token_ids(self.tokenizer, prompt)) <= self.azr.rollout.max_prompt_tokens

@@ -120,7 +120,11 @@ def test_limit_below_the_card_leaves_the_engines_share_alone():
     """A large card of which 16 GiB may be used: the engine takes its share of the whole card, as vLLM does."""
     card_80 = replace(CARD_16, gpus=(replace(CARD_16.gpus[0], total_gib=80.0, free_gib=80.0),))
     small = recipe("0_5b_16gb")
-    imitated = recipe("0_5b_16gb", "budget.gpu_limit_gib=15.92", f"rollout.gpu_memory_share={0.39 * CARD_16.gpus[0].total_gib / 80:.6f}")
+    imitated = recipe(
+        "0_5b_16gb",
+        "budget.gpu_limit_gib=15.92",
+        f"rollout.gpu_memory_share={small.rollout.gpu_memory_share * CARD_16.gpus[0].total_gib / 80:.6f}",
+    )
     shape = shape_of(small.model.path)
     assert shape is not None
     real, played = judge(small, CARD_16, shape, 100.0), judge(imitated, card_80, shape, 100.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from azr.config.load import load
 from azr.files import write_jsonl_atomic
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.tasks import Task, TaskType
-from azr.train.probes import probe_metrics, probe_rows
+from azr.train.probes import change_since_first, probe_metrics, probe_rows
 
 PROBES = Path(__file__).resolve().parents[2] / "data" / "probes"
 CONFIG = load(["recipe=cpu_tiny"]).config.selfplay
@@ -61,6 +63,24 @@ def test_metrics_by_type_and_by_file(tmp_path: Path) -> None:
     assert values["probe/azr_tiny_heldout/accuracy"] == 0
     one_file = probe_metrics([item for item in outcomes if "heldout" in item.row_id])
     assert not any("azr_tiny" in name for name in one_file)
+
+
+def test_the_change_is_paired_by_task(tmp_path: Path) -> None:
+    (tmp_path / "general.jsonl").write_bytes((PROBES / "general.jsonl").read_bytes())
+    rows = probe_rows(tmp_path, 12, CONFIG, lambda _: True)
+    kept = tmp_path / "first.json"
+    first = [outcome(row, right=number < 3) for number, row in enumerate(rows)]
+    assert change_since_first(kept, first) == {}
+    assert change_since_first(kept, first) == {"probe/all/change": 0.0, "probe/all/change_error": 0.0}
+
+    later = [outcome(row, right=number in (1, 2, 3, 4, 5)) for number, row in enumerate(rows)]
+    found = change_since_first(kept, later[::-1])
+    changes = [-1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert found["probe/all/change"] == pytest.approx(2 / 12)
+    assert found["probe/all/change_error"] == pytest.approx(statistics.stdev(changes) / 12**0.5)
+    assert change_since_first(kept, later[:6]) != {}, "fewer of the same tasks still pair"
+    others = [outcome(replace(row, row_id=row.row_id + "0"), right=True) for row in rows]
+    assert change_since_first(kept, others) == {}, "other tasks cannot be paired"
 
 
 def numbered(kind: TaskType, number: int) -> Task:

@@ -12,7 +12,6 @@ import torch
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
 from torch.distributed.fsdp.api import FullStateDictConfig, StateDictType
 from verl.utils.fsdp_utils import get_fsdp_wrap_policy
-from verl.utils.model import convert_weight_keys
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import ConfigError
@@ -42,11 +41,6 @@ class CpuSelfPlayEngine(SelfPlayEngine):
         return wrapped
 
     def to(self, device: str, model: bool = True, optimizer: bool = True, grad: bool = True) -> None: ...
-
-    def get_per_tensor_param(self, **_: Any) -> tuple[Any, None]:
-        """Names and tensors of all weights, for the engine; no adapter configuration."""
-        weights = self.module.state_dict()
-        return convert_weight_keys(weights, getattr(self.module, "_fsdp_wrapped_module", self.module)).items(), None
 
     def save_checkpoint(self, local_path: str, hdfs_path: Any = None, global_step: int = 0, max_ckpt_to_keep: Any = None, **_: Any) -> None:
         self.checkpoint_manager.save_checkpoint(

@@ -1,0 +1,67 @@
+"""The figures of scripts/learning_curve.py and scripts/plot_metrics.py: what is drawn is what the run logged."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_run import write_synthetic_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_learning_curve_draws_the_evaluations_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [{"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 + step, "values": {"time_s/step": 1.0}} for step in range(4)]
+    lines[0]["values"] = {"probe/all/accuracy": 0.25}
+    lines[3]["values"]["probe/all/accuracy"] = 0.5
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert script("learning_curve", monkeypatch).probe_points(tmp_path / "metrics.jsonl") == [(0, 25.0), (3, 50.0)]
+
+
+def test_the_gain_is_paired_by_task_over_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    curve = script("learning_curve", monkeypatch)
+
+    def cell(seed: int, when: str, scores: list[float]) -> Any:
+        tasks = {str(number): score for number, score in enumerate(scores)}
+        return curve.Cell("full", seed, "train_families", "sampled", when, tasks, 1.0, 10.0, 5)
+
+    before = [0.0, 0.5, 1.0, 0.0]
+    cells = [cell(1, "before", before), cell(1, "after", [1.0, 0.5, 1.0, 0.0])]
+    cells += [cell(2, "before", before), cell(2, "after", [1.0, 1.0, 1.0, 0.0]), cell(3, "before", before)]
+    change, half, p, seeds = curve.gain(cells, "full", "train_families", "sampled")
+    by_task = np.array([1.0, 0.25, 0.0, 0.0])  # means over the two seeds that have both
+    assert (change, seeds) == (pytest.approx(by_task.mean()), 2)
+    assert half == pytest.approx(1.96 * by_task.std(ddof=1) / 2) and 0 < p < 1
+    assert curve.gain(cells, "shuffled", "train_families", "sampled") is None
+
+
+def test_a_moving_mean_leaves_missing_values_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    moving_mean = script("plot_metrics", monkeypatch).moving_mean
+    assert moving_mean(np.array([np.nan, 1.0, np.nan, 3.0]), 2) == pytest.approx([np.nan, 1.0, 1.0, 3.0], nan_ok=True)
+
+
+def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=12, undone=False)
+    command = [sys.executable, "scripts/plot_metrics.py", str(run.root)]
+    picture = tmp_path / "out.png"
+    subprocess.run([*command, "probe/all/accuracy", "time_s/step", "--window", "3", "--out", str(picture)], cwd=ROOT, check=True, timeout=120)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    header, *rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert header == "step,probe/all/accuracy,time_s/step" and len(rows) == 12
+    missing = subprocess.run([*command, "no/such", "--out", str(picture)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert missing.returncode == 2 and "logged no no/such" in missing.stderr and "Traceback" not in missing.stderr
