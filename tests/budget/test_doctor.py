@@ -85,6 +85,7 @@ def test_wsl():
 
 def test_environment():
     only(doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments: True"}), "unset PYTORCH_CUDA_ALLOC_CONF")
+    only(doctor.environment_findings({"PYTHONDONTWRITEBYTECODE": "1"}), "unset PYTHONDONTWRITEBYTECODE")
     assert not problems(doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128"}))
 
 
