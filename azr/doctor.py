@@ -235,7 +235,9 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "CUDA_LAUNCH_BLOCKING", "1: every kernel waits for the one before", "unset CUDA_LAUNCH_BLOCKING")
     if environment.get("PYTHONDONTWRITEBYTECODE"):
         fix = "unset PYTHONDONTWRITEBYTECODE (container images often set it)"
-        yield Finding(Level.WARNING, "PYTHONDONTWRITEBYTECODE", "set: every process compiles its modules anew, starts take minutes more", fix)
+        yield Finding(
+            Level.WARNING, "PYTHONDONTWRITEBYTECODE", "set: every process compiles its modules anew, starts take minutes more", fix
+        )
     if environment.get("RAY_ADDRESS"):
         fix = "unset RAY_ADDRESS, or name the cluster on purpose: train.ray_address"
         yield Finding(Level.NOTE, "RAY_ADDRESS", f"{environment['RAY_ADDRESS']} is set; a run starts a Ray of its own all the same", fix)

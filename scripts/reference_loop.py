@@ -129,7 +129,9 @@ def update(policy: Policy, optimizer: torch.optim.Optimizer, samples: Sequence[S
 def to_learn_from(outcomes: Sequence[Any], game: SelfPlay, control: str, step: int) -> list[Sample]:
     found: list[Any] = [each for row in outcomes for each in trained_outcomes(row, game.config)]
     streams = [outcome.stream.name for outcome in found]
-    rewards = controlled_rewards(control, [game.final_reward(outcome) for outcome in found], streams, game.seed, step)
+    paid = game.final_rewards(outcomes)  # samples carry their proposal's row id and keep their own rewards
+    final = [paid[each.row_id] if isinstance(each, ProposeOutcome) else each.reward for each in found]
+    rewards = controlled_rewards(control, final, streams, game.seed, step)
     return [
         Sample(outcome.prompt.text, outcome.completion.handle, stream, reward)
         for outcome, stream, reward in zip(found, streams, rewards, strict=True)

@@ -59,9 +59,13 @@ def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=12, undone=False)
     command = [sys.executable, "scripts/plot_metrics.py", str(run.root)]
     picture = tmp_path / "out.png"
-    subprocess.run([*command, "probe/all/accuracy", "time_s/step", "--window", "3", "--out", str(picture)], cwd=ROOT, check=True, timeout=120)
+    subprocess.run(
+        [*command, "probe/all/accuracy", "time_s/step", "--window", "3", "--out", str(picture)], cwd=ROOT, check=True, timeout=120
+    )
     assert picture.read_bytes().startswith(b"\x89PNG")
     header, *rows = (tmp_path / "out.csv").read_text().splitlines()
     assert header == "step,probe/all/accuracy,time_s/step" and len(rows) == 12
-    missing = subprocess.run([*command, "no/such", "--out", str(picture)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    missing = subprocess.run(
+        [*command, "no/such", "--out", str(picture)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert missing.returncode == 2 and "logged no no/such" in missing.stderr and "Traceback" not in missing.stderr
