@@ -31,5 +31,5 @@ def start_ray(config: Config, device: str, executable: Path | None = None) -> No
         # never join somebody else's cluster by accident
         settings |= {"address": "local", "num_cpus": LOGICAL_CPUS, "include_dashboard": False}
         if device == "cpu":
-            settings["num_gpus"] = 1  # a logical one: verl places its worker on it
+            settings["num_gpus"] = config.train.n_gpus_per_node  # logical ones: verl places its workers on them
     ray.init(**settings)

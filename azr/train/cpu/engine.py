@@ -1,4 +1,4 @@
-"""The training engine on a CPU: FSDP1 NO_SHARD in float32, and nothing to move between devices.
+"""The training engine on CPUs: FSDP1 in float32 (NO_SHARD alone, FULL_SHARD over several processes), and nothing to move between devices.
 
 verl's engine loads and unloads a device around every phase and builds device names such as ``cuda:0`` on the way; on a CPU
 the weights simply stay where they are.
@@ -20,7 +20,7 @@ from azr.train.engine import SelfPlayEngine
 
 class CpuSelfPlayEngine(SelfPlayEngine):
     def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
-        """No broadcast (one process) and no parameter initialisation on a device."""
+        """No broadcast (every process reads the weights itself) and no parameter initialisation on a device."""
         if self._is_lora:
             raise ConfigError("model.lora_rank is set, but LoRA is not supported without a GPU; set model.lora_rank=0")
         self._autocast_dtype = torch.float32
@@ -29,7 +29,7 @@ class CpuSelfPlayEngine(SelfPlayEngine):
             module,
             auto_wrap_policy=get_fsdp_wrap_policy(module=module, config=self.engine_config.wrap_policy, is_lora=False),
             device_id=torch.device("cpu"),
-            sharding_strategy=ShardingStrategy.NO_SHARD,
+            sharding_strategy=ShardingStrategy.NO_SHARD if torch.distributed.get_world_size() == 1 else ShardingStrategy.FULL_SHARD,
             mixed_precision=MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32),
             sync_module_states=False,
             device_mesh=self.device_mesh,
@@ -39,6 +39,11 @@ class CpuSelfPlayEngine(SelfPlayEngine):
             wrapped, state_dict_type=StateDictType.FULL_STATE_DICT, state_dict_config=FullStateDictConfig()
         )
         return wrapped
+
+    def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
+        if torch.distributed.get_world_size() == 1:
+            return super().get_per_tensor_param(**options)
+        return self.module.state_dict().items(), None
 
     def to(self, device: str, model: bool = True, optimizer: bool = True, grad: bool = True) -> None: ...
 
