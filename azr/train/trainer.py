@@ -191,7 +191,6 @@ class SelfPlayTrainer(PPOTrainerSync):
                 moved = self._require_moved_weights(data["advantage_magnitude"])
         memory |= self._memory("update")
         self.actor_rollout_wg.release_cached_memory()
-        self._memory("released", reset_peak=True)  # what the rollout's peak is counted from
         with self._timed("sync", Phase.SYNC):
             self.checkpoint_manager.update_weights(self.global_steps)  # pyright: ignore[reportUnusedCoroutine]
         if answers_before is not None and moved:
@@ -417,8 +416,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         write_json_atomic(staging / STATE_FILE, state)
         publish_checkpoint(self.run, step, staging, info=state)
 
-    def _memory(self, phase: str, reset_peak: bool = False) -> dict[str, float]:
-        report = self.actor_rollout_wg.device_memory(reset_peak)[0]
+    def _memory(self, phase: str) -> dict[str, float]:
+        report = self.actor_rollout_wg.device_memory()[0]
         values = {f"memory/{phase}_trainer_peak_gib": report["peak"]}
         if self.config.trainer.device != "cpu":
             values[f"memory/{phase}_device_used_gib"] = report["total"] - report["free"]

@@ -71,8 +71,9 @@ class PolicyWorker(ActorRolloutRefWorker):
         trainer.lr_scheduler.base_lrs = [rate * factor for rate in trainer.lr_scheduler.base_lrs]
 
     @register(dispatch_mode=ONE_TO_ALL)
-    def device_memory(self, reset_peak: bool = False) -> dict[str, float]:
-        """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak``, and the device's ``free`` and ``total``.
+    def device_memory(self) -> dict[str, float]:
+        """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak`` since the last ``release_cached_memory``, and
+        the device's ``free`` and ``total``.
 
         On a GPU also ``retries``: how often, since the start, the allocator found the card full and gave its cache back first.
         """
@@ -87,15 +88,14 @@ class PolicyWorker(ActorRolloutRefWorker):
         }
         if get_device_name() != "cpu":
             report["retries"] = float(device.memory_stats().get("num_alloc_retries", 0))
-        if reset_peak:
-            device.reset_peak_memory_stats()
         return report
 
     @register(dispatch_mode=ONE_TO_ALL)
     def release_cached_memory(self) -> None:
         """Gives the card what the allocator keeps for the next update (gibibytes), so that the engine finds room beside the weights."""
-        if get_device_name() != "cpu":
-            get_torch_device().empty_cache()
+        device: Any = get_torch_device()
+        device.empty_cache()
+        device.reset_peak_memory_stats()
 
     @property
     def _policy(self) -> Any:
