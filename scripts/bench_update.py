@@ -34,7 +34,7 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 GIB = 2**30
 STOCK_TOKENS_AT_ONCE = 8192
-WAY_LIMIT_S = 900.0
+WAY_LIMIT_S = 300.0
 
 
 def lengths(total_tokens: int, prompt: int, response: int, seed: int = 0) -> list[tuple[int, int]]:
@@ -180,9 +180,11 @@ def measure_alone(way: str, options: argparse.Namespace) -> dict[str, Any]:
         command = [sys.executable, __file__, "--ways", way, "--json", str(figures)]
         for name in ("size", "optimizer", "tokens", "at_once", "chunk", "prompt", "response", "peak_tflops"):
             command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-        child = subprocess.run(
-            command + ["--explain-peak"] * options.explain_peak, stdout=subprocess.PIPE, text=True, timeout=WAY_LIMIT_S, check=False
-        )
+        command += ["--explain-peak"] * options.explain_peak
+        try:
+            child = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=WAY_LIMIT_S, check=False)
+        except subprocess.TimeoutExpired:
+            return {"size": options.size, "way": way, "failed": f"not done within {WAY_LIMIT_S:g} s"}
         if not figures.exists():
             return {"size": options.size, "way": way, "failed": f"its process ended with status {child.returncode}"}
         print("".join(line for line in child.stdout.splitlines(keepends=True) if "GiB" in line and "{" not in line), end="")
@@ -285,12 +287,13 @@ def main() -> int:
     for way in options.ways:
         results.append(measure_alone(way, options) if len(options.ways) > 1 else measure_or_say_why(way, options, device))
         print(json.dumps(results[-1]), flush=True)
+        if options.json:  # after each: a limit from outside loses the last one at most
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            report = {"machine": machine, "peak_tflops": options.peak_tflops, "results": results}
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
     first, last = results[0], results[-1]
     if len(results) > 1 and "failed" not in first and "failed" not in last:
         print(f"{last['way']} is {last['tokens_per_s'] / first['tokens_per_s']:.2f} times as fast as {first['way']}")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"machine": machine, "peak_tflops": options.peak_tflops, "results": results}, indent=1) + "\n")
     dist.destroy_process_group()
     return 0
 

@@ -35,11 +35,11 @@ for section in "${sections[@]}"; do
     tests)  # kernels against float64 and plain torch
       run 150 tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests/train/test_attention.py tests/train/test_logprobs.py tests/train/test_optimizers.py ;;
     update) # the update phase alone, against the stock one in the same run
-      run 100 update_0_5b "$python" scripts/bench_update.py --size 0.5b --ways stock ours ours+liger --json "$out/update_0_5b.json"
-      run 120 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger --explain-peak --json "$out/update_1_5b.json" ;;
+      run 400 update_0_5b "$python" scripts/bench_update.py --size 0.5b --ways stock ours ours+liger --json "$out/update_0_5b.json"
+      run 400 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger --explain-peak --json "$out/update_1_5b.json" ;;
     compile)
-      run 150 update_0_5b_compile "$python" scripts/bench_update.py --size 0.5b --ways ours ours+compile ours+liger --json "$out/update_0_5b_compile.json"
-      run 150 update_1_5b_compile "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways ours ours+compile --json "$out/update_1_5b_compile.json" ;;
+      run 400 update_0_5b_compile "$python" scripts/bench_update.py --size 0.5b --ways ours ours+compile ours+liger --json "$out/update_0_5b_compile.json"
+      run 400 update_1_5b_compile "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways ours ours+compile --json "$out/update_1_5b_compile.json" ;;
     ours)   # whole steps of the driver's trainer, under the hold
       run 420 step_ours "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/ours" --json "$out/step_0_5b_16gb.json" ;;
     published)  # the same work with the published settings, which do not fit under the hold
@@ -60,7 +60,8 @@ for section in "${sections[@]}"; do
       total=$("$python" -c "import pynvml as n; n.nvmlInit(); print(n.nvmlDeviceGetMemoryInfo(n.nvmlDeviceGetHandleByIndex(0)).total / 2**30)")
       settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=$REAL_MODEL" selfplay.frame="${FRAME:-short}" selfplay.batch_size=16
         rollout.max_prompt_tokens=2048 rollout.max_response_tokens=512 budget.gpu_limit_gib="$leave"
-        rollout.gpu_memory_share="$("$python" -c "print(round(0.38 * $leave / $total, 4))")" train.save_every_steps=1000)
+        rollout.gpu_memory_share="$("$python" -c "from azr.config.load import load
+print(round(load(['recipe=0_5b_16gb']).config.rollout.gpu_memory_share * $leave / $total, 4))")" train.save_every_steps=1000)
       for part in 1 2; do  # each a cycle of its own, which ends when its hours are used up
         hours=$("$python" -c "print(round($part * ${REAL_LIMIT_S:-480} / 3600, 4))")
         echo "== real, command $part: ${settings[*]} ${REAL_SETTINGS:-} campaign.hours=$hours"
@@ -68,7 +69,7 @@ for section in "${sections[@]}"; do
         echo "== real, command $part: status $?"; tail -n 5 "$out/real_$part.log" | cut -c1-400
         collect
       done
-      kill -9 "$holder"; touch "$runs/card_free"
+      kill -9 "$holder"
       run 500 real_evaluate "$python" scripts/evaluate.py "$runs/real@0" "$runs/real" --suite probes=data/probes/general.jsonl --suite proposals --temperature 1.0 --samples 2 --gpu-memory-share 0.3 --out "$runs/real_evaluate"
       cp "$runs/real_evaluate/result.json" "$out/real_evaluate.json"
       cp "$runs/real/metrics.jsonl" "$out/real_metrics.jsonl"; tail -n 100 "$runs"/real/cycles/*/transcripts.jsonl >"$out/real_transcripts.jsonl" ;;

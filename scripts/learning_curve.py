@@ -121,13 +121,12 @@ def new_tasks(run: RunDir) -> int:
     return len(found)
 
 
-def collect(arms: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+def collect() -> list[Cell]:
+    """Everything that was measured so far, of all arms and seeds under ``runs/``, whichever the command named."""
     cells = []
-    for arm in arms:
-        for seed in seeds:
+    for arm in ARMS:
+        for seed in sorted(int(path.name.rpartition("-")[2]) for path in (ROOT / "runs").glob(name_of(arm, 0)[:-1] + "[0-9]*")):
             run = RunDir(ROOT / "runs" / name_of(arm, seed))
-            if not run.root.exists():
-                continue
             count = new_tasks(run)
             for probes in PROBES:
                 for decoding in DECODINGS:
@@ -246,7 +245,7 @@ def main() -> int:
                 for arm in args.arms:
                     run_pipeline(arm, seed, args.overrides, args.limit_s)
                     measure(arm, seed, args.samples, args.limit_s)
-        cells = collect(list(ARMS), args.seeds)
+        cells = collect()
         if not cells:
             raise RunError("no measured runs under runs/curve-*; start without --only-plot")
         write_csv(cells, args.out / "learning_curve.csv")

@@ -73,6 +73,7 @@ def probe(task_type: TaskType | str) -> str:
 
 
 PROBE_ALL = "probe/all/accuracy"
+PROBE_CHANGE = "probe/all/change"
 PROBE_CHANGE_ERROR = "probe/all/change_error"
 """Standard error of the change since the first evaluation, paired by task; runs of older versions have none."""
 PROBE_COUNT = "probe/tasks"

@@ -79,7 +79,8 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
     first, last = float(values[measured[0]]), float(values[measured[-1]])
     count = summary.table.last(names.PROBE_COUNT) if name == names.PROBE_ALL else None
     error = float(summary.table.column(names.PROBE_CHANGE_ERROR)[measured[-1]]) if name == names.PROBE_ALL else math.nan
-    if math.isfinite(error):
+    paired = float(summary.table.column(names.PROBE_CHANGE)[measured[-1]])
+    if math.isfinite(error) and abs(paired - (last - first)) < 1e-6:  # since the same first evaluation
         interval = (last - first - Z_95 * error, last - first + Z_95 * error)
     else:
         interval = difference_interval(first, last, count) if count else None

@@ -7,6 +7,7 @@ before the plain ``cuda`` entry. Importing this module registers it. The CPU's e
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
 from torch.optim.lr_scheduler import LambdaLR
 from verl.utils.model import convert_weight_keys
+from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import TrainingError
@@ -37,13 +39,29 @@ class SelfPlayEngine(PackedEngine):
         return super()._build_fsdp_module(module)
 
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
-        """Names and tensors of the weights for the engine, and the adapters' configuration. On one device without a copy of them all."""
-        if self._is_lora or torch.distributed.get_world_size() > 1:
-            return super().get_per_tensor_param(**options)
+        """Names and tensors of the weights for the engine, in the type that the trainer computes in, and the adapters' configuration.
+
+        On one device no second copy of the weights is made. verl's sender would take float32 for what is served in bfloat16: twice the
+        traffic, and a vocabulary matrix that its bucket does not hold.
+        """
+        adapters_only = self._is_lora and options.get("base_sync_done")
+        if not adapters_only and (self._is_lora or torch.distributed.get_world_size() > 1):
+            weights, adapter_config = super().get_per_tensor_param(**options)
+            return self._as_computed(weights), adapter_config
         if self._is_offload_param:
             no_shard.load(self.module)
         model = getattr(self.module, "_fsdp_wrapped_module", self.module)
-        return (item for pair in no_shard.named_weights(self.module) for item in convert_weight_keys(dict([pair]), model).items()), None
+        if adapters_only:
+            adapters = no_shard.adapter_weights(self.module)
+            if self._is_offload_param:
+                no_shard.offload(self.module)
+            return adapters.items(), model.peft_config[no_shard.ADAPTER].to_dict()
+        renamed = (item for pair in no_shard.named_weights(self.module) for item in convert_weight_keys(dict([pair]), model).items())
+        return self._as_computed(renamed), None
+
+    def _as_computed(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+        compute = PrecisionType.to_dtype(self.engine_config.dtype)
+        return ((name, weight.to(compute) if weight.dtype == torch.float32 else weight) for name, weight in weights)
 
     def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
         """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon, which a longer run passes."""

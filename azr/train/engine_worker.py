@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 
-from azr.budget.estimate import ENGINE_CACHE_GIB
+from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
 
 if TYPE_CHECKING:  # verl's workers carry no types
     Base: Any = object
@@ -27,11 +27,14 @@ class EngineWorkerExtension(Base):
         """Before the first weights arrive, and so before anything is generated, the limit is set."""
         worker: Any = self
         total_bytes = torch.cuda.get_device_properties(worker.device).total_memory
-        share = memory_limit_share(worker.vllm_config.cache_config.gpu_memory_utilization, total_bytes / 2**30)
+        settings = worker.vllm_config
+        sizes = settings.compilation_config.cudagraph_capture_sizes or []
+        graphs_gib = GRAPH_GIB_PER_SIZE * len(sizes) * settings.model_config.hf_text_config.num_hidden_layers / 24
+        share = memory_limit_share(settings.cache_config.gpu_memory_utilization, graphs_gib, total_bytes / 2**30)
         torch.cuda.set_per_process_memory_fraction(share, worker.device)
         return super().update_weights_from_ipc(*args, **kwargs)
 
 
-def memory_limit_share(engine_share: float, total_gib: float) -> float:
-    """Share of the card that torch's allocator in the engine may take: the engine's own and room for blocks of other sizes."""
-    return min(1.0, engine_share + ENGINE_CACHE_GIB / total_gib)
+def memory_limit_share(engine_share: float, graphs_gib: float, total_gib: float) -> float:
+    """Share of the card that torch's allocator in the engine may take: the engine's own, its graphs, and blocks of other sizes."""
+    return min(1.0, engine_share + (graphs_gib + ENGINE_CACHE_GIB) / total_gib)

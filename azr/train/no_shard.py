@@ -17,6 +17,9 @@ from verl.utils import fsdp_utils
 from verl.utils.device import get_torch_device
 from verl.workers.engine.fsdp import transformer_impl
 
+ADAPTER = "default"
+"""Name of the one adapter that verl trains."""
+
 
 def named_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch.Tensor]]:
     """Names and tensors of ``module.state_dict()``, each a view that is good until the next is asked for.
@@ -32,11 +35,25 @@ def named_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch
                     yield clean_tensor_name(name), value
 
 
+def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
+    """The LoRA adapters in host memory, under the names that peft gives them in files, which the engine knows.
+
+    peft's own function finds none of them in a model that FSDP wrapped (0.21.2 compares names with and without FSDP's prefixes), and asks
+    for the whole state dict first, which FSDP clones: a second copy of the frozen base on the card.
+    """
+    return {
+        name.replace(f".{ADAPTER}.", "."): weight.cpu().clone()
+        for name, weight in named_weights(module)
+        if ".lora_" in name and f".{ADAPTER}." in name
+    }
+
+
 def point_to_flat_parameters(module: FullyShardedDataParallel) -> None:
     """Makes the weights of all modules views into the flat parameters as they are now, wherever those were moved."""
     handles: Any = module._all_handles
     for handle in handles:
         if not handle.uses_sharded_strategy:
+            assert not handle._use_orig_params, "FSDP keeps parameters there, which views must not replace"
             handle._use_unsharded_views(as_params=False)
 
 

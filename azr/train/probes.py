@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,7 +66,8 @@ def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
 
 def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
     """``probe/all/change`` since the run's first evaluation and its standard error ``probe/all/change_error``, paired by task: the same
-    tasks are answered each time, so a task's own difficulty is no part of the error.
+    tasks are answered each time, so a task's own difficulty is no part of the error. One task more that rose and one that fell are
+    counted with it (Bonett and Price 2012), without which a handful of changed tasks would look certain.
 
     Args:
         path: where the first evaluation's scores are kept; written when it is not there.
@@ -79,5 +81,6 @@ def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str
     if len(changes) < 2 or len(changes) != len(scores):  # another choice of probe tasks: nothing to pair
         return {}
     mean = sum(changes) / len(changes)
-    variance = sum((change - mean) ** 2 for change in changes) / (len(changes) - 1)
-    return {"probe/all/change": mean, "probe/all/change_error": math.sqrt(variance / len(changes))}
+    adjusted = [*changes, 1.0, -1.0]
+    variance = statistics.variance(adjusted)
+    return {"probe/all/change": mean, "probe/all/change_error": math.sqrt(variance / len(adjusted))}

@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -284,7 +285,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         kept = [row for row, item in enumerate(extra) if real[row] and item["outcome"]]
         outcomes: list[ProposeOutcome | SolveOutcome] = [outcome_from_json(json.loads(extra[row]["outcome"])) for row in kept]
         final = self.selfplay.final_rewards(outcomes)
-        rewards[kept] = [final[outcome.row_id] for outcome in outcomes]
+        outcomes = [replace(outcome, reward=final[outcome.row_id]) for outcome in outcomes]  # what people read is what was paid
+        rewards[kept] = [outcome.reward for outcome in outcomes]
         streams = [item["stream"] for item in extra]
         groups = [item["group"] or None for item in extra]
         lengths[~real] = 0  # a row of length 0 takes no part

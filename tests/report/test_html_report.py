@@ -149,13 +149,16 @@ def test_the_headline_follows_the_interval(tmp_path: Path, first: float, last: f
     assert expected in verdict.headline
 
 
-@pytest.mark.parametrize(("error", "expected"), [(None, "No clear change"), (0.02, "It learned"), (0.04, "No clear change")])
-def test_the_headline_pairs_by_task_where_the_run_did(tmp_path: Path, error: float | None, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "since", "expected"),
+    [(None, 0.0, "No clear change"), (0.02, 0.25, "It learned"), (0.04, 0.25, "No clear change"), (0.02, 0.28, "No clear change")],
+)
+def test_the_headline_pairs_by_task_where_the_run_did(tmp_path: Path, error: float | None, since: float, expected: str) -> None:
     run = RunDir(tmp_path)
     lines = []
     for step, score in ((0, 0.25), (1, 0.28), (2, 0.31)):
         values = {names.STEP_SECONDS: 1.0, names.PROBE_ALL: score, names.PROBE_COUNT: 240}
-        values |= {names.PROBE_CHANGE_ERROR: error} if error is not None and step else {}
+        values |= {names.PROBE_CHANGE: score - since, names.PROBE_CHANGE_ERROR: error} if error is not None and step else {}
         lines.append(json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values}) + "\n")
     run.metrics.write_text("".join(lines))
     assert expected in judge(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline

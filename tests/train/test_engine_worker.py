@@ -10,11 +10,11 @@ from azr.train.engine_worker import EngineWorkerExtension, memory_limit_share
 
 @pytest.mark.parametrize(("share", "total_gib"), [(0.38, 16.0), (0.0768, 79.2), (0.7, 79.2)])
 def test_the_limit_is_the_share_and_the_counted_cache(share, total_gib):
-    assert memory_limit_share(share, total_gib) * total_gib == pytest.approx(share * total_gib + ENGINE_CACHE_GIB)
+    assert memory_limit_share(share, 0.2, total_gib) * total_gib == pytest.approx(share * total_gib + 0.2 + ENGINE_CACHE_GIB)
 
 
 def test_the_limit_is_never_more_than_the_card():
-    assert memory_limit_share(0.99, 8.0) == 1.0
+    assert memory_limit_share(0.99, 0.1, 8.0) == 1.0
 
 
 def test_the_extension_brings_no_name_that_verls_has_not():

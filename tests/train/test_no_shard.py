@@ -16,7 +16,7 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from azr.train.no_shard import named_weights, point_to_flat_parameters
+from azr.train.no_shard import adapter_weights, named_weights, point_to_flat_parameters
 
 
 @pytest.fixture
@@ -89,3 +89,27 @@ def test_moved_weights_leave_nothing_behind(plain, wrapped):
     point_to_flat_parameters(wrapped)
     assert left_behind() == 0
     assert torch.equal(wrapped(input_ids=IDS).logits, before)
+
+
+def test_adapters_are_read_without_the_base(plain, tmp_path):
+    """Names and values as peft writes them for the model that is not wrapped."""
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from verl.utils.fsdp_utils import get_fsdp_wrap_policy
+
+    adapted = get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False))
+    expected = {name: weight.clone() for name, weight in get_peft_model_state_dict(adapted).items()}
+    assert len(expected) == 2 * 2 * 7  # A and B of seven matrices in two layers
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/{os.getpid()}", rank=0, world_size=1)
+    try:
+        wrapped = FullyShardedDataParallel(
+            adapted,
+            auto_wrap_policy=get_fsdp_wrap_policy(adapted, config=None, is_lora=True),
+            device_id=torch.device("cpu"),
+            sharding_strategy=ShardingStrategy.NO_SHARD,
+        )
+        found = adapter_weights(wrapped)
+        assert set(found) == set(expected)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        wrapped(input_ids=IDS, labels=IDS).loss.backward()
+    finally:
+        dist.destroy_process_group()

@@ -12,6 +12,7 @@ import torch
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
 from torch.distributed.fsdp.api import FullStateDictConfig, StateDictType
 from verl.utils.fsdp_utils import get_fsdp_wrap_policy
+from verl.utils.model import convert_weight_keys
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import ConfigError
@@ -43,7 +44,8 @@ class CpuSelfPlayEngine(SelfPlayEngine):
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
         if torch.distributed.get_world_size() == 1:
             return super().get_per_tensor_param(**options)
-        return self.module.state_dict().items(), None
+        weights = self.module.state_dict()
+        return convert_weight_keys(weights, getattr(self.module, "_fsdp_wrapped_module", self.module)).items(), None
 
     def to(self, device: str, model: bool = True, optimizer: bool = True, grad: bool = True) -> None: ...
 
