@@ -32,6 +32,8 @@ from make_random_model import SIZES
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
+from azr.files import write_text_atomic
+
 GIB = 2**30
 STOCK_TOKENS_AT_ONCE = 8192
 WAY_LIMIT_S = 300.0
@@ -290,7 +292,7 @@ def main() -> int:
         if options.json:  # after each: a limit from outside loses the last one at most
             options.json.parent.mkdir(parents=True, exist_ok=True)
             report = {"machine": machine, "peak_tflops": options.peak_tflops, "results": results}
-            options.json.write_text(json.dumps(report, indent=1) + "\n")
+            write_text_atomic(options.json, json.dumps(report, indent=1) + "\n")
     first, last = results[0], results[-1]
     if len(results) > 1 and "failed" not in first and "failed" not in last:
         print(f"{last['way']} is {last['tokens_per_s'] / first['tokens_per_s']:.2f} times as fast as {first['way']}")

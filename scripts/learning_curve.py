@@ -19,6 +19,7 @@ import argparse
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -121,11 +122,16 @@ def new_tasks(run: RunDir) -> int:
     return len(found)
 
 
+def measured_seeds(arm: str) -> list[int]:
+    names = [re.fullmatch(name_of(arm, 0).removesuffix("0") + r"(\d+)", path.name) for path in (ROOT / "runs").glob("curve-*")]
+    return sorted(int(match[1]) for match in names if match)
+
+
 def collect() -> list[Cell]:
     """Everything that was measured so far, of all arms and seeds under ``runs/``, whichever the command named."""
     cells = []
     for arm in ARMS:
-        for seed in sorted(int(path.name.rpartition("-")[2]) for path in (ROOT / "runs").glob(name_of(arm, 0)[:-1] + "[0-9]*")):
+        for seed in measured_seeds(arm):
             run = RunDir(ROOT / "runs" / name_of(arm, seed))
             count = new_tasks(run)
             for probes in PROBES:

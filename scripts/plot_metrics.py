@@ -3,7 +3,8 @@
 
     python scripts/plot_metrics.py runs/default propose-abduction/valid solve-abduction/accuracy --window 5 --out docs/mine.png
 
-Names are those of docs/metrics.md; a CSV of the same values lies beside the picture. ``--window`` draws means over so many steps
+Names are those of docs/metrics.md, patterns with * too; a CSV of the same values lies beside the picture, with what ``--also`` names
+beside them. ``--window`` draws means over so many steps
 beside the points. The report shows the usual ones; this is for a figure of one's own.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import fnmatch
 import io
 import sys
 from pathlib import Path
@@ -29,6 +31,22 @@ def moving_mean(values: FloatArray, window: int) -> FloatArray:
     return np.array(
         [np.nanmean(part) if np.isfinite(part := values[max(0, end - window) : end]).any() else np.nan for end in range(1, len(values) + 1)]
     )
+
+
+def logged(table: MetricsTable, patterns: list[str]) -> list[str]:
+    """The names that the run logged and that match, each once.
+
+    Raises:
+        RunError: a pattern matches none.
+    """
+    known = sorted(name for name in table.columns if table.has(name))
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        matching = fnmatch.filter(known, pattern)
+        if not matching:
+            raise RunError(f"the run logged no {pattern}; it logged: {', '.join(known) or 'nothing'}")
+        found |= dict.fromkeys(matching)
+    return list(found)
 
 
 def as_csv(table: MetricsTable, names: list[str]) -> str:
@@ -66,16 +84,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run's directory")
     parser.add_argument("metrics", nargs="+", metavar="METRIC")
+    parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="into the CSV only")
     parser.add_argument("--window", type=int, default=1, metavar="STEPS")
     parser.add_argument("--out", type=Path, required=True, help="the picture; the CSV gets its name")
     options = parser.parse_args()
     try:
         table = read_metrics(options.run / "metrics.jsonl")
-        if missing := [name for name in options.metrics if not table.has(name)]:
-            known = ", ".join(sorted(name for name in table.columns if table.has(name))) or "none"
-            raise RunError(f"{options.run} logged no {missing[0]}; it logged: {known}")
-        write_bytes_atomic(options.out, picture(table, options.metrics, options.window))
-        write_text_atomic(options.out.with_suffix(".csv"), as_csv(table, options.metrics))
+        drawn, also = logged(table, options.metrics), logged(table, options.also)
+        write_bytes_atomic(options.out, picture(table, drawn, options.window))
+        write_text_atomic(options.out.with_suffix(".csv"), as_csv(table, list(dict.fromkeys([*drawn, *also]))))
     except AzrError as error:
         print(f"plot_metrics: {error}", file=sys.stderr)
         return 2

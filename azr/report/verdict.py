@@ -14,7 +14,7 @@ from enum import Enum
 import numpy as np
 
 from azr.report import names
-from azr.report.series import difference_interval
+from azr.report.series import Z_95, difference_interval
 from azr.report.summary import RunSummary, Status
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
@@ -27,7 +27,6 @@ HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
 FEW_STEPS = 100
-Z_95 = 1.96
 
 
 class Tone(str, Enum):

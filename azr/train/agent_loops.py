@@ -27,8 +27,8 @@ from azr.train.tokens import prompt_token_ids
 
 SELF_PLAY_LOOP = "azr_self_play"
 WHOLE_RESPONSE = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False, "flat_logprobs": True}
-"""How the engine hands over a response: once, as token ids. verl would have every token streamed and decoded, which for hundreds of
-sequences on one Python thread takes longer than the card takes to generate them."""
+"""How the engine hands over a response: once, as token ids. verl would have every token of hundreds of sequences streamed and decoded on
+one Python thread, which the card then waits for (docs/performance.md)."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What is added to vLLM's worker process: a limit to what its allocator keeps.
 
 vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the card. While it generates, batches
-of changing size leave torch's allocator with blocks of changing size, and it keeps them all: on a card of 16 GiB the engine grew from
-6.2 to 11.7 GiB in its first rollout, and later until the card was full. With a limit the allocator gives unused blocks back instead.
+of changing size leave torch's allocator with blocks of changing size, and it keeps them all, until a card of 16 GiB is full
+(docs/performance.md). With a limit the allocator gives unused blocks back instead.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def named_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch
 
     Tied weights come under each of their names, as in a state dict.
     """
-    with FullyShardedDataParallel.summon_full_params(module, writeback=False), torch.no_grad():
+    with FullyShardedDataParallel.summon_full_params(module, writeback=False):
         for name, parameter in module.named_parameters(remove_duplicate=False):
             yield clean_tensor_name(name), parameter.detach()
         for prefix, part in module.named_modules():

@@ -60,11 +60,14 @@ def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
     command = [sys.executable, "scripts/plot_metrics.py", str(run.root)]
     picture = tmp_path / "out.png"
     subprocess.run(
-        [*command, "probe/all/accuracy", "time_s/step", "--window", "3", "--out", str(picture)], cwd=ROOT, check=True, timeout=120
+        [*command, "probe/all/accuracy", "time_s/step", "--window", "3", "--also", "solve-*", "--out", str(picture)],
+        cwd=ROOT,
+        check=True,
+        timeout=120,
     )
     assert picture.read_bytes().startswith(b"\x89PNG")
     header, *rows = (tmp_path / "out.csv").read_text().splitlines()
-    assert header == "step,probe/all/accuracy,time_s/step" and len(rows) == 12
+    assert header.startswith("step,probe/all/accuracy,time_s/step,solve-abduction/") and len(rows) == 12
     missing = subprocess.run(
         [*command, "no/such", "--out", str(picture)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
