@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,9 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
         torch.cuda.memory._record_memory_history(enabled=None)
         for line in live_at_peak(trace):
             print(line, flush=True)
+    if options.explain_time:
+        for line in explain_time(lambda: train_step(model, optimizer, rows[:3], way, device), device):
+            print(line, flush=True)
     result = {
         "size": size, "way": way, "parameters": parameters, "tokens": tokens, "sequences": len(pairs),
         "at_once": at_once, "optimizer": "adamw_8bit" if ours_8bit else "adamw", "seconds": round(seconds, 3),
@@ -182,15 +185,44 @@ def measure_alone(way: str, options: argparse.Namespace) -> dict[str, Any]:
         command = [sys.executable, __file__, "--ways", way, "--json", str(figures)]
         for name in ("size", "optimizer", "tokens", "at_once", "chunk", "prompt", "response", "peak_tflops"):
             command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-        command += ["--explain-peak"] * options.explain_peak
+        command += ["--explain-peak"] * options.explain_peak + ["--explain-time"] * options.explain_time
         try:
             child = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=WAY_LIMIT_S, check=False)
         except subprocess.TimeoutExpired:
             return {"size": options.size, "way": way, "failed": f"not done within {WAY_LIMIT_S:g} s"}
         if not figures.exists():
             return {"size": options.size, "way": way, "failed": f"its process ended with status {child.returncode}"}
-        print("".join(line for line in child.stdout.splitlines(keepends=True) if "GiB" in line and "{" not in line), end="")
+        explained = [line for line in child.stdout.splitlines(keepends=True)[1:] if not line.startswith("{")]  # but the machine and the result
+        print("".join(explained), end="")
         return json.loads(figures.read_text(encoding="utf-8"))["results"][0]
+
+
+def explain_time(step: Callable[[], object], device: torch.device, lines: int = 20) -> list[str]:
+    """Where a step's time goes: how much of it the card works at all, its costliest kernels, and the host's costliest operations."""
+    from torch.profiler import ProfilerActivity, profile
+
+    on_gpu = device.type == "cuda"
+    step()
+    synchronize(device)
+    started = time.perf_counter()
+    step()
+    synchronize(device)
+    plain_s = time.perf_counter() - started  # the profiler slows the host, so the share of work is of a step without it
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as recorded:
+        step()
+        synchronize(device)
+    averages: list[Any] = list(recorded.key_averages())
+    kernels = [entry for entry in averages if entry.device_type != torch.autograd.DeviceType.CPU]
+    hosts = [entry for entry in averages if entry.device_type == torch.autograd.DeviceType.CPU]
+    busy_s = sum(entry.self_device_time_total for entry in kernels) / 1e6
+    told = [f"a step of {plain_s:.3f} s; kernels take {busy_s:.3f} s ({100 * busy_s / plain_s:.0f} %) in {sum(e.count for e in kernels)} launches"]
+    for name, entries, spent in (
+        ("kernel", kernels, lambda e: e.self_device_time_total),
+        ("host", hosts, lambda e: e.self_cpu_time_total),
+    ):
+        for entry in sorted(entries, key=spent, reverse=True)[:lines]:
+            told.append(f"{name:6} {spent(entry) / 1e3:8.1f} ms {entry.count:6} times  {entry.key[:110]}")
+    return told
 
 
 def live_at_peak(trace: list[dict[str, Any]], lines: int = 30) -> list[str]:
@@ -276,6 +308,7 @@ def main() -> int:
     parser.add_argument("--response", type=int, default=300)
     parser.add_argument("--peak-tflops", type=float, default=0.0, help="0: measure it")
     parser.add_argument("--explain-peak", action="store_true", help="print what a step holds at its largest, by place in the source")
+    parser.add_argument("--explain-time", action="store_true", help="print the costliest kernels and host operations of a step")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     on_gpu = torch.cuda.is_available()
