@@ -91,8 +91,8 @@ class Watch(threading.Thread):
         self.run_dir, self.marker = run, marker
         self.gpu_gib: dict[str, float] = defaultdict(float)
         """Highest used memory of the card by phase, beyond what was used before the start."""
-        self.ram_gib = 0.0
-        """Highest proportional memory of all processes of the run."""
+        self.ram_gib: list[tuple[int, float]] = []
+        """Finished steps, and the proportional memory of all processes of the run."""
         self._done = threading.Event()
         self._before = _gpu_used_gib()
 
@@ -104,7 +104,7 @@ class Watch(threading.Thread):
             self.gpu_gib[phase] = max(self.gpu_gib[phase], _gpu_used_gib() - self._before)
             if time.monotonic() - looked > 2.0:
                 looked = time.monotonic()
-                self.ram_gib = max(self.ram_gib, memory_gib(processes_with_marker(self.marker)))
+                self.ram_gib.append((beat.step if beat else 0, memory_gib(processes_with_marker(self.marker))))
 
     def stop(self) -> None:
         self._done.set()
@@ -178,7 +178,8 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
         "logprob_mismatch": median("train/logprob_mismatch"),
         "gpu_peak_gib": {phase: round(value, 2) for phase, value in watch.gpu_gib.items()},
         "trainer_memory_gib": {name.removeprefix("memory/"): round(median(name), 2) for name in timed[-1] if name.startswith("memory/")},
-        "host_peak_gib": round(watch.ram_gib, 2),
+        "host_peak_gib": round(max((gib for _, gib in watch.ram_gib), default=0.0), 2),
+        "quarters_gib": quarters(steps, watch.ram_gib),
         "engine_share": config.rollout.gpu_memory_share,
     }
     if shape is not None:
@@ -190,6 +191,23 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
             "host memory": round(predicted.ram.gib, 2)
         }
     return figures
+
+
+def quarters(steps: list[dict[str, float]], host: list[tuple[int, float]]) -> dict[str, list[float]]:
+    """Medians over each quarter of the steps but the first: what grows, if anything. GiB of the card (by anybody) and the host."""
+    series: dict[str, list[tuple[int, float]]] = {"host": host}
+    for name in ("rollout_device_used_gib", "asleep_device_used_gib", "update_device_used_gib", "update_trainer_peak_gib"):
+        key = f"memory/{name}"
+        series[name.removesuffix("_gib")] = [(number, values[key]) for number, values in enumerate(steps, start=1) if key in values]
+    found = {}
+    for name, readings in series.items():
+        parts: list[list[float]] = [[], [], [], []]
+        for step, gib in readings:
+            if 1 < step <= len(steps):
+                parts[4 * (step - 2) // max(1, len(steps) - 1)].append(gib)
+        if all(parts):
+            found[name] = [round(statistics.median(part), 2) for part in parts]
+    return found
 
 
 # ---------------------------------------------------------------- readings

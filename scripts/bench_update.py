@@ -72,6 +72,7 @@ def build(size: str, way: str, master: torch.dtype, chunk: int, device: torch.de
     from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
     from azr.train import attention, logprobs
+    from azr.train.compile_layers import compile_layers
 
     config = Qwen2Config(**SIZES[size], num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=32768)
     config._attn_implementation = "sdpa" if way == "stock" else attention.register()
@@ -82,10 +83,10 @@ def build(size: str, way: str, master: torch.dtype, chunk: int, device: torch.de
 
         _apply_liger_kernel_to_instance(model=model, fused_linear_cross_entropy=False, swiglu=True)
     if way != "stock":
+        attention.pass_boundaries(model)
         logprobs.install(model, chunk)
     if "compile" in way:
-        for layer in model.model.layers:
-            layer.forward = torch.compile(layer.forward, dynamic=True)
+        compile_layers(model)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     reduce = torch.float32 if master == torch.float32 else torch.bfloat16
@@ -143,7 +144,7 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
     rows = list(packed(pairs, at_once, SIZES[size]["vocab_size"], device))
     tokens = sum(row["ids"].numel() for row in rows)
 
-    train_step(model, optimizer, rows[:2], way, device)  # warm-up: kernels, optimizer states
+    train_step(model, optimizer, rows, way, device)  # warm-up: kernels for rows of all sizes, optimizer states
     synchronize(device)
     reset_peak(device)
     started = time.perf_counter()
@@ -192,8 +193,8 @@ def measure_alone(way: str, options: argparse.Namespace) -> dict[str, Any]:
             return {"size": options.size, "way": way, "failed": f"not done within {WAY_LIMIT_S:g} s"}
         if not figures.exists():
             return {"size": options.size, "way": way, "failed": f"its process ended with status {child.returncode}"}
-        explained = [line for line in child.stdout.splitlines(keepends=True)[1:] if not line.startswith("{")]  # but the machine and the result
-        print("".join(explained), end="")
+        lines = child.stdout.splitlines(keepends=True)[1:]  # the first names the machine, which this process has done
+        print("".join(line for line in lines if not line.startswith("{")), end="")
         return json.loads(figures.read_text(encoding="utf-8"))["results"][0]
 
 
@@ -212,10 +213,10 @@ def explain_time(step: Callable[[], object], device: torch.device, lines: int = 
         step()
         synchronize(device)
     averages: list[Any] = list(recorded.key_averages())
-    kernels = [entry for entry in averages if entry.device_type != torch.autograd.DeviceType.CPU]
-    hosts = [entry for entry in averages if entry.device_type == torch.autograd.DeviceType.CPU]
-    busy_s = sum(entry.self_device_time_total for entry in kernels) / 1e6
-    told = [f"a step of {plain_s:.3f} s; kernels take {busy_s:.3f} s ({100 * busy_s / plain_s:.0f} %) in {sum(e.count for e in kernels)} launches"]
+    hosts = [entry for entry in averages if entry.device_type.name == "CPU"]
+    kernels = [entry for entry in averages if entry.device_type.name != "CPU" and not entry.is_user_annotation]
+    busy_s, launches = sum(entry.self_device_time_total for entry in kernels) / 1e6, sum(entry.count for entry in kernels)
+    told = [f"a step of {plain_s:.3f} s; kernels take {busy_s:.3f} s ({100 * busy_s / plain_s:.0f} %) in {launches} launches"]
     for name, entries, spent in (
         ("kernel", kernels, lambda e: e.self_device_time_total),
         ("host", hosts, lambda e: e.self_cpu_time_total),

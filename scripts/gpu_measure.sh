@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # GPU measurements in order of importance, each with a time limit; OUT gets logs/ and the same as measurements.tar.gz.
-#   scripts/gpu_measure.sh OUT [SECTION ...]          sections: tests update compile ours published engine large
+#   scripts/gpu_measure.sh OUT [SECTION ...]          sections: tests update ours published engine large
 #                                                     lora soak real two (default: tests update ours published)
 # Starting trainer and engine takes minutes on a machine with cold files; the limits allow for that. Section real needs REAL_MODEL=FOLDER.
 # Needs torch, vLLM and verl importable by $PYTHON (python3). A section that fails does not stop the next one.
@@ -33,13 +33,10 @@ nvidia-smi --query-gpu=name,memory.total,memory.used,driver_version --format=csv
 for section in "${sections[@]}"; do
   case $section in
     tests)  # kernels against float64 and plain torch
-      run 150 tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests/train/test_attention.py tests/train/test_logprobs.py tests/train/test_optimizers.py ;;
+      run 150 tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests/train/test_attention.py tests/train/test_logprobs.py tests/train/test_optimizers.py tests/train/test_compile_layers.py ;;
     update) # the update phase alone, against the stock one in the same run
-      run 400 update_0_5b "$python" scripts/bench_update.py --size 0.5b --ways stock ours ours+liger --json "$out/update_0_5b.json"
-      run 400 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger --explain-peak --json "$out/update_1_5b.json" ;;
-    compile)
-      run 400 update_0_5b_compile "$python" scripts/bench_update.py --size 0.5b --ways ours ours+compile ours+liger --json "$out/update_0_5b_compile.json"
-      run 400 update_1_5b_compile "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways ours ours+compile --json "$out/update_1_5b_compile.json" ;;
+      run 400 update_0_5b "$python" scripts/bench_update.py --size 0.5b --ways stock ours ours+liger ours+compile --json "$out/update_0_5b.json"
+      run 400 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger ours+compile --json "$out/update_1_5b.json" ;;
     ours)   # whole steps of the driver's trainer, under the hold
       run 420 step_ours "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/ours" --json "$out/step_0_5b_16gb.json" ;;
     published)  # the same work with the published settings, which do not fit under the hold
@@ -50,8 +47,8 @@ for section in "${sections[@]}"; do
       run 420 step_1_5b "$python" scripts/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/1_5b" --json "$out/step_1_5b_16gb.json" ;;
     lora)
       run 480 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 2 --timeout-s 460 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
-    soak)   # 100 sleep/wake cycles with training between: many tiny steps
-      run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.05 --response 40 --prompt 200 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
+    soak)   # 100 sleep/wake cycles with training between: short responses, a few seconds a step
+      run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.25 --prompt 600 --response 60 --override selfplay.difficulty_samples=2 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
     real)   # real weights under the hold: two commands, the second resumes the first, then before against after
       [ -d "${REAL_MODEL:-}" ] || { echo "section real needs REAL_MODEL=FOLDER" >&2; continue; }
       "$python" scripts/hold_gpu_memory.py --leave "$leave" >"$out/hold.log" 2>&1 & holder=$!

@@ -175,6 +175,7 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
         yield 4, ("train.master_dtype=bfloat16", "train.optimizer=adamw_8bit"), "stochastic rounding instead of exact float32 weights"
     if not config.model.lora_rank:
         settings = ("model.lora_rank=32", "train.master_dtype=bfloat16", "train.optimizer=adamw_8bit", "train.learning_rate=1e-5")
+        settings += ("train.compile_layers=false",) if train.compile_layers else ()
         yield 5, settings, "adapters instead of all weights"
 
 

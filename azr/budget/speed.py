@@ -33,8 +33,11 @@ class Assumptions:
     valid_share: float = 1.0
     """Share of proposals that are valid, and so get difficulty samples. 1 is the most work a step can be."""
     small_model_mfu: float = 0.16
-    """Of 6 x parameters x tokens, below 1 billion parameters."""
+    """Of 6 x parameters x tokens, below 1 billion parameters, layers not compiled."""
     large_model_mfu: float = 0.26
+    compiled_small_model_mfu: float = 0.29
+    """With ``train.compile_layers``."""
+    compiled_large_model_mfu: float = 0.41
     decode_share: float = 0.5
     """Share of the memory roofline that decoding with CUDA graphs reaches (real engines: 0.40 to 0.65)."""
     matmul_share: float = 0.6
@@ -77,7 +80,10 @@ def step_time(config: Config, shape: ModelShape, card: Card, assumptions: Assump
     prefilled = (rows + (groups if config.rollout.prefix_caching else samples)) * a.prompt_tokens
     prefill_s = 2.0 * shape.parameters * prefilled / (card.bf16_tflops * 1e12 * a.matmul_share)
 
-    mfu = a.small_model_mfu if shape.parameters < 1e9 else a.large_model_mfu
+    small, large = (
+        (a.compiled_small_model_mfu, a.compiled_large_model_mfu) if config.train.compile_layers else (a.small_model_mfu, a.large_model_mfu)
+    )
+    mfu = small if shape.parameters < 1e9 else large
     passes = 6.0 if not config.model.lora_rank else 4.5  # no gradients of frozen weights
     if config.train.recompute_logprobs:
         passes += 1.5  # a forward pass more

@@ -58,6 +58,11 @@ class Config:
             section = getattr(self, item.name)
             if is_dataclass(section):
                 section.validate()  # type: ignore[attr-defined]
+        if self.train.compile_layers and self.model.lora_rank:
+            raise ConfigError(
+                "train.compile_layers=true with model.lora_rank above 0: FSDP wraps each adapter by itself, and a layer with such parts "
+                "in it cannot be compiled; set train.compile_layers=false"
+            )
         if self.rollout.tensor_parallel > self.train.n_gpus_per_node:
             raise ConfigError(
                 f"rollout.tensor_parallel is {self.rollout.tensor_parallel} but train.n_gpus_per_node is {self.train.n_gpus_per_node}; "

@@ -13,12 +13,12 @@ ignored), caches (generation is the engine's work), attention dropout.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.varlen import varlen_attn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -27,6 +27,8 @@ from azr.errors import TrainingError
 IMPLEMENTATION = "azr_packed"
 FLASH_DTYPES = (torch.bfloat16, torch.float16)
 FLASH_MAX_HEAD_DIM = 256
+LONGEST_STEP = 4096
+"""The kernel is told the longest length, rounded up to a multiple of this: it costs nothing, and a compiled layer sees one number."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +64,24 @@ def segments_of(position_ids: torch.Tensor) -> Segments:
     return Segments(cu_seqlens, tuple(end - start for start, end in zip(host_starts, host_ends, strict=True)))
 
 
-class _LastForward:
-    """Remembers the boundaries of the tensor seen last: all layers of a forward pass, and its recomputation, share one.
+def pass_boundaries(model: Any) -> None:
+    """Has the boundaries found once a forward pass and handed to every layer, under the names that transformers' layers pass on.
 
-    Finding them asks the GPU (one synchronisation), so it should happen once a forward pass and not once a layer.
+    Finding them asks the GPU (one synchronisation), and a compiled layer could not do it without being cut in two.
+
+    Args:
+        model: a causal language model of transformers, or one that peft wrapped.
     """
-
-    def __init__(self) -> None:
-        self._tensor: weakref.ref[torch.Tensor] | None = None
-        self._version = -1
-        self._segments: Segments | None = None
-
-    def segments(self, position_ids: torch.Tensor) -> Segments:
-        same = self._tensor is not None and self._tensor() is position_ids and self._version == position_ids._version
-        if not same or self._segments is None:
-            self._segments = segments_of(position_ids)
-            self._tensor, self._version = weakref.ref(position_ids), position_ids._version
-        return self._segments
+    model.get_decoder().register_forward_pre_hook(_add_boundaries, with_kwargs=True)
 
 
-_last_forward = _LastForward()
+def _add_boundaries(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    position_ids = kwargs.get("position_ids")
+    if position_ids is None:
+        return args, kwargs
+    segments = segments_of(position_ids)
+    longest = -(-segments.max_length // LONGEST_STEP) * LONGEST_STEP
+    return args, {**kwargs, "cu_seq_lens_q": segments.cu_seqlens, "max_length_q": longest}
 
 
 def packed_attention(
@@ -95,9 +95,14 @@ def packed_attention(
     dropout: float = 0.0,
     position_ids: torch.Tensor | None = None,
     sliding_window: int | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int = 0,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers calls. Returns ``[B, T, H, D]`` and no weights.
+
+    Boundaries are those that ``pass_boundaries`` handed on (``cu_seq_lens_q`` int32 ``[N + 1]``, ``max_length_q`` no sequence is longer
+    than), or found from ``position_ids``; without either each row is one sequence.
 
     Raises:
         TrainingError: a mask, dropout, or a key/value cache was asked for.
@@ -109,38 +114,42 @@ def packed_attention(
     batch, heads, tokens, head_dim = query.shape
     if key.shape[2] != tokens:
         raise TrainingError("packed attention got a key/value cache; it serves training only, call the model with use_cache=False")
-    if position_ids is None:
-        segments = _one_segment_per_row(batch, tokens, query.device)
-    else:
-        segments = _last_forward.segments(position_ids if position_ids.shape[0] == batch else position_ids.expand(batch, -1))
+    if cu_seq_lens_q is None:
+        if position_ids is None:
+            segments = _one_segment_per_row(batch, tokens, query.device)
+        else:
+            segments = segments_of(torch.broadcast_to(position_ids, (batch, tokens)))
+        cu_seq_lens_q, max_length_q = segments.cu_seqlens, segments.max_length
     q = query.transpose(1, 2).reshape(batch * tokens, heads, head_dim)
     k = key.transpose(1, 2).reshape(batch * tokens, key.shape[1], head_dim)
     v = value.transpose(1, 2).reshape(batch * tokens, value.shape[1], head_dim)
-    if q.is_cuda and q.dtype in FLASH_DTYPES and head_dim <= FLASH_MAX_HEAD_DIM:
-        out = _flash(q, k, v, segments, scaling, sliding_window)
-    else:
-        out = _by_segment(q, k, v, segments, scaling, sliding_window)
+    attend: Any = _flash if _has_flash(q) else _by_segment  # Any: what torch.compiler.disable returns carries no useful type
+    out = attend(q, k, v, cu_seq_lens_q, max_length_q, scaling, sliding_window)
     return out.reshape(batch, tokens, heads, head_dim), None
 
 
-def _flash(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, scaling: float | None, window: int | None
-) -> torch.Tensor:
-    from torch.nn.attention.varlen import varlen_attn
+def _has_flash(q: torch.Tensor) -> bool:
+    return q.is_cuda and q.dtype in FLASH_DTYPES and q.shape[-1] <= FLASH_MAX_HEAD_DIM
 
+
+def _flash(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens: torch.Tensor, longest: int, scaling: float | None, window: int | None
+) -> torch.Tensor:
     left = -1 if window is None else window - 1  # transformers counts the token itself, torch does not
-    longest = segments.max_length
-    out = varlen_attn(q, k, v, segments.cu_seqlens, segments.cu_seqlens, longest, longest, scale=scaling, window_size=(left, 0))
+    out = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, scale=scaling, window_size=(left, 0))
     assert isinstance(out, torch.Tensor)
     return out
 
 
+@torch.compiler.disable  # as many calls as there are sequences: nothing to compile
 def _by_segment(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, scaling: float | None, window: int | None
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens: torch.Tensor, longest: int, scaling: float | None, window: int | None
 ) -> torch.Tensor:
     """SDPA over one sequence at a time: no pair of different sequences is ever computed."""
+    del longest
     outputs = []
-    for q_s, k_s, v_s in zip(*(tensor.split(segments.lengths) for tensor in (q, k, v)), strict=True):
+    lengths = cu_seqlens.diff().tolist()
+    for q_s, k_s, v_s in zip(*(tensor.split(lengths) for tensor in (q, k, v)), strict=True):
         mask = None
         if window is not None and window < len(q_s):
             distance = torch.arange(len(q_s), device=q.device)[:, None] - torch.arange(len(q_s), device=q.device)[None, :]

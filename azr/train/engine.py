@@ -48,20 +48,21 @@ class SelfPlayEngine(PackedEngine):
         if not adapters_only and (self._is_lora or torch.distributed.get_world_size() > 1):
             weights, adapter_config = super().get_per_tensor_param(**options)
             return self._as_computed(weights), adapter_config
-        if self._is_offload_param:
-            no_shard.load(self.module)
         model = getattr(self.module, "_fsdp_wrapped_module", self.module)
         if adapters_only:
-            adapters = no_shard.adapter_weights(self.module)
-            if self._is_offload_param:
-                no_shard.offload(self.module)
-            return adapters.items(), model.peft_config[no_shard.ADAPTER].to_dict()
+            return no_shard.adapter_weights(self.module).items(), model.peft_config[no_shard.ADAPTER].to_dict()
+        if self._is_offload_param:
+            no_shard.load(self.module)
         renamed = (item for pair in no_shard.named_weights(self.module) for item in convert_weight_keys(dict([pair]), model).items())
         return self._as_computed(renamed), None
 
     def _as_computed(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
         compute = PrecisionType.to_dtype(self.engine_config.dtype)
         return ((name, weight.to(compute) if weight.dtype == torch.float32 else weight) for name, weight in weights)
+
+    def save_checkpoint(self, local_path: str, *options: Any, **named: Any) -> None:
+        with no_shard.state_dict_without_copies(self.module):
+            super().save_checkpoint(local_path, *options, **named)
 
     def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
         """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon, which a longer run passes."""

@@ -8,6 +8,7 @@ parameter that stay on the card when verl moves the flat parameter to host memor
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,19 +40,52 @@ def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]
     """The LoRA adapters in host memory, under the names that peft gives them in files, which the engine knows.
 
     peft's own function finds none of them in a model that FSDP wrapped (0.21.2 compares names with and without FSDP's prefixes), and asks
-    for the whole state dict first, which FSDP clones: a second copy of the frozen base on the card.
+    for the whole state dict first, which FSDP clones: a second copy of the frozen base on the card. Where nothing is sharded the
+    adapters are read where they are, on the card or offloaded, so that the base need not come back to a card that holds the engine's.
     """
-    return {
-        name.replace(f".{ADAPTER}.", "."): weight.cpu().clone()
-        for name, weight in named_weights(module)
-        if ".lora_" in name and f".{ADAPTER}." in name
-    }
+    found = {}
+    for name, weight in _flat_weights(module) if _is_whole(module) else named_weights(module):
+        if ".lora_" in name and f".{ADAPTER}." in name:
+            found[name.replace(f".{ADAPTER}.", ".")] = weight.detach().to("cpu", copy=True)
+    return found
+
+
+def _is_whole(module: FullyShardedDataParallel) -> bool:
+    return not any(handle.uses_sharded_strategy for _, handle in _handles(module))
+
+
+def _handles(module: FullyShardedDataParallel) -> list[tuple[str, Any]]:
+    """FSDP's flat parameters, each with the place of its unit; there before the first forward pass, unlike FSDP's own list."""
+    units = [(prefix, part) for prefix, part in module.named_modules() if isinstance(part, FullyShardedDataParallel)]
+    return [(prefix, part._handle) for prefix, part in units if part._handle is not None]
+
+
+def _flat_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and views of what FSDP's flat parameters hold, without asking FSDP to put anything anywhere. Needs NO_SHARD."""
+    for prefix, handle in _handles(module):
+        for name, weight in zip(handle.flat_param._fqns, handle._get_unflat_views(), strict=True):
+            yield clean_tensor_name(f"{prefix}.{name}" if prefix else name), weight
+
+
+@contextmanager
+def state_dict_without_copies(module: FullyShardedDataParallel) -> Iterator[None]:
+    """Within it ``module.state_dict()`` gives views of the weights, for a checkpoint that is written at once.
+
+    FSDP's own clones them all on the card, whatever is said of offloading, where nothing is sharded: at 3B the base twice (seen: 15.4 GiB).
+    """
+    if not _is_whole(module):
+        yield
+        return
+    module.state_dict = lambda: dict(named_weights(module))  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del module.state_dict
 
 
 def point_to_flat_parameters(module: FullyShardedDataParallel) -> None:
     """Makes the weights of all modules views into the flat parameters as they are now, wherever those were moved."""
-    handles: Any = module._all_handles
-    for handle in handles:
+    for _, handle in _handles(module):
         if not handle.uses_sharded_strategy:
             assert not handle._use_orig_params, "FSDP keeps parameters there, which views must not replace"
             handle._use_unsharded_views(as_params=False)

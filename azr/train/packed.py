@@ -16,6 +16,7 @@ from verl.utils.metric import AggregationType, Metric
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from azr.train import attention, logprobs
+from azr.train.compile_layers import compile_layers
 
 if TYPE_CHECKING:  # verl's engines carry no types
     Base: Any = object
@@ -29,9 +30,13 @@ class PackedEngine(Base):
     def _build_module(self) -> torch.nn.Module:
         attention.register()
         module = super()._build_module()
+        if getattr(module.config, "_attn_implementation", None) == attention.IMPLEMENTATION:
+            attention.pass_boundaries(module)
+        options = self.model_config.fused_kernel_options or {}
         if self.model_config.use_fused_kernels:
-            options = self.model_config.fused_kernel_options or {}
             logprobs.install(module, int(options.get("chunk_tokens", logprobs.DEFAULT_CHUNK_TOKENS)))
+        if options.get("compile_layers"):
+            compile_layers(module)
         return module
 
     def prepare_model_inputs(self, micro_batch: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -102,7 +102,11 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{ref}.enable_gradient_checkpointing": train.gradient_checkpointing,
         f"{ref}.use_remove_padding": train.packed_sequences,
         f"{ref}.use_fused_kernels": train.chunked_logprobs,  # azr.train.packed gives the model the forward that this asks for
-        f"{ref}.fused_kernel_options": {"impl_backend": None, "chunk_tokens": train.logprob_chunk_tokens},
+        f"{ref}.fused_kernel_options": {
+            "impl_backend": None,
+            "chunk_tokens": train.logprob_chunk_tokens,
+            "compile_layers": train.compile_layers and on_gpu,
+        },
         f"{ref}.use_liger": train.liger_kernels and on_gpu,
         f"{ref}.lora_rank": model.lora_rank,
         f"{ref}.lora_alpha": model.lora_alpha,

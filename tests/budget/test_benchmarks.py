@@ -66,7 +66,16 @@ def test_tasks_fill_every_stream():
 class NoWatch:
     def __init__(self):
         self.gpu_gib = {"update": 11.5, "generate": 13.0}
-        self.ram_gib = 11.0
+        self.ram_gib = [(0, 8.0), (1, 11.0), (2, 10.0)]
+
+
+def test_growth_shows_between_quarters():
+    """Four quarters of the steps after the first; host readings by the step that was finished last."""
+    steps = [{"memory/asleep_device_used_gib": 99.0}] + [{"memory/asleep_device_used_gib": 8.0 + number // 2} for number in range(8)]
+    host = [(0, 50.0), (1, 50.0), *((number + 2, 10.0) for number in range(8))]
+    found = bench_step.quarters(steps, host)
+    assert found == {"host": [10.0] * 4, "asleep_device_used": [8.0, 9.0, 10.0, 11.0]}
+    assert bench_step.quarters(steps[:3], host[:4]) == {}  # too few to say
 
 
 def test_figures_by_hand():

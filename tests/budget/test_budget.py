@@ -66,7 +66,7 @@ def test_recipes_fit_their_card_within_15_gib(name):
     assert verdict.fits, verdict.shortages
     assert verdict.estimate.gpu_peak.gib <= 15.0
     assert verdict.estimate.phase("engine asleep").gib <= 1.2
-    assert verdict.estimate.ram.gib <= {"0_5b_16gb": 12.0, "1_5b_16gb": 24.0, "3b_lora_16gb": 26.0}[name]  # 3B says that it needs more
+    assert verdict.estimate.ram.gib <= {"0_5b_16gb": 12.0, "1_5b_16gb": 24.0, "3b_lora_16gb": 29.0}[name]  # 3B says that it needs more
 
 
 def test_small_and_large_recipes_fit_theirs():
@@ -92,7 +92,7 @@ def test_advice_is_cheap_and_true():
     """What is advised fits when it is done, and nothing dear is advised where something cheap is enough."""
     cases = [
         (recipe("published_single_gpu"), CARD_16, "train.chunked_logprobs=true"),
-        (recipe("0_5b_16gb", "train.micro_batch_tokens=64000"), CARD_16, "train.micro_batch_tokens=32000"),
+        (recipe("0_5b_16gb", "train.micro_batch_tokens=64000"), CARD_16, "train.micro_batch_tokens=16000"),
         (recipe("0_5b_16gb"), CARD_8, "train.optimizer=adamw_8bit"),
     ]
     for config, machine, expected in cases:
@@ -102,7 +102,7 @@ def test_advice_is_cheap_and_true():
         assert verdict.advice is not None
         assert expected in verdict.advice.settings
         name = config.recipe
-        overrides = [*verdict.advice.settings, *(["train.micro_batch_tokens=32000"] if "32000" in expected else [])]
+        overrides = [*verdict.advice.settings, *(["train.micro_batch_tokens=16000"] if "16000" in expected else [])]
         fixed = recipe(name, *dict.fromkeys(overrides))
         assert judge(fixed, machine, shape, 100.0).fits
 
@@ -223,8 +223,18 @@ def test_speed_model_by_hand():
     assert shape is not None
     time_of = step_time(config, shape, RTX_5080)
     assert time_of.concurrent_sequences == 256
-    assert time_of.train_s == pytest.approx(6 * 0.494e9 * 345_600 / (0.16 * 112e12), rel=0.01)
+    assert time_of.train_s == pytest.approx(6 * 0.494e9 * 345_600 / (0.29 * 112e12), rel=0.01)
     step_bytes = 2 * 0.494e9 + 256 * 750 * 12 * 1024
     prefill_s = 2 * 0.494e9 * (384 + 192) * 600 / (0.6 * 112e12)
     assert time_of.generate_s == pytest.approx(2250 * step_bytes / 960e9 / 0.5 + prefill_s, rel=0.01)
     assert step_time(config, shape, RTX_5080, Assumptions(valid_share=0.2)).generate_s < 0.5 * time_of.generate_s
+
+
+def test_adapters_are_advised_without_compiled_layers():
+    """The configuration refuses both together, so the advice must not name them together."""
+    from azr.budget.advice import _changes
+
+    config = recipe("0_5b_16gb")
+    assert config.train.compile_layers
+    settings = next(settings for _, settings, _ in _changes(config) if "model.lora_rank=32" in settings)
+    assert "train.compile_layers=false" in settings

@@ -16,7 +16,7 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from azr.train.no_shard import adapter_weights, named_weights, point_to_flat_parameters
+from azr.train.no_shard import adapter_weights, named_weights, point_to_flat_parameters, state_dict_without_copies
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def wrapped(plain: Qwen2ForCausalLM, tmp_path) -> Iterator[FullyShardedDataParal
 
 
 def storages(model: FullyShardedDataParallel) -> set[int]:
-    return {handle.flat_param.untyped_storage().data_ptr() for handle in model._all_handles}
+    return {part._handle.flat_param.untyped_storage().data_ptr() for part in FullyShardedDataParallel.fsdp_modules(model)}
 
 
 IDS = torch.arange(10)[None]
@@ -72,6 +72,22 @@ def test_training_goes_on_after_weights_were_read(plain, wrapped):
     assert not torch.equal(after["model.layers.0.mlp.up_proj.weight"], plain.state_dict()["model.layers.0.mlp.up_proj.weight"])
     next(named_weights(wrapped))  # a reader that gives up leaves the model usable
     wrapped(input_ids=IDS, labels=IDS).loss.backward()
+
+
+def test_a_checkpoint_is_written_from_the_weights_themselves(plain, wrapped, tmp_path):
+    expected = plain.state_dict()
+    with state_dict_without_copies(wrapped):
+        found = wrapped.state_dict()
+        assert {weight.untyped_storage().data_ptr() for weight in found.values()} <= storages(wrapped)
+        torch.save(found, tmp_path / "model.pt")
+    read = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert set(read) == set(expected)
+    assert all(torch.equal(read[name], expected[name]) for name in expected)
+    optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.1)
+    wrapped(input_ids=IDS, labels=IDS).loss.backward()
+    optimizer.step()
+    wrapped.load_state_dict(read)
+    assert all(torch.equal(weight, expected[name]) for name, weight in wrapped.state_dict().items())  # FSDP's own again, and restored
 
 
 def test_moved_weights_leave_nothing_behind(plain, wrapped):
@@ -111,5 +127,11 @@ def test_adapters_are_read_without_the_base(plain, tmp_path):
         assert set(found) == set(expected)
         assert all(torch.equal(found[name], expected[name]) for name in expected)
         wrapped(input_ids=IDS, labels=IDS).loss.backward()
+        for part in FullyShardedDataParallel.fsdp_modules(wrapped):  # as an offload leaves them
+            handle: Any = part._handle
+            handle.flat_param.data = handle.flat_param.data.clone()
+            handle.flat_param.data[:] += 1
+        moved = adapter_weights(wrapped)
+        assert all(torch.equal(moved[name], expected[name] + 1) for name in expected)
     finally:
         dist.destroy_process_group()

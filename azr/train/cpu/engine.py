@@ -16,6 +16,7 @@ from verl.utils.model import convert_weight_keys
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import ConfigError
+from azr.train import no_shard
 from azr.train.engine import SelfPlayEngine
 
 
@@ -50,9 +51,10 @@ class CpuSelfPlayEngine(SelfPlayEngine):
     def to(self, device: str, model: bool = True, optimizer: bool = True, grad: bool = True) -> None: ...
 
     def save_checkpoint(self, local_path: str, hdfs_path: Any = None, global_step: int = 0, max_ckpt_to_keep: Any = None, **_: Any) -> None:
-        self.checkpoint_manager.save_checkpoint(
-            local_path=local_path, hdfs_path=hdfs_path, global_step=global_step, max_ckpt_to_keep=max_ckpt_to_keep
-        )
+        with no_shard.state_dict_without_copies(self.module):
+            self.checkpoint_manager.save_checkpoint(
+                local_path=local_path, hdfs_path=hdfs_path, global_step=global_step, max_ckpt_to_keep=max_ckpt_to_keep
+            )
 
     def load_checkpoint(self, local_path: str, hdfs_path: Any = None, del_local_after_load: Any = False, **_: Any) -> None:
         self.checkpoint_manager.load_checkpoint(local_path=local_path, hdfs_path=hdfs_path, del_local_after_load=bool(del_local_after_load))

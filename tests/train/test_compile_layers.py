@@ -1,0 +1,153 @@
+"""Compiled decoder layers: the same numbers, through the checkpointing and the FSDP that the trainer puts around them."""
+
+import functools
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+from azr.errors import ModelError
+from azr.train import attention, logprobs
+from azr.train.compile_layers import compile_layers
+
+
+@pytest.fixture(autouse=True)
+def fresh_dynamo():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_process(tmp_path_factory):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path_factory.mktemp('dist')}/store", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def tiny_model(dtype=torch.float32):
+    config = Qwen2Config(
+        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2
+    )
+    config._attn_implementation = attention.register()
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(config).to(dtype)
+    attention.pass_boundaries(model)
+    logprobs.install(model, chunk_tokens=16)
+    return model
+
+
+def row(lengths, seed=1):
+    ids = torch.randint(0, 128, (1, sum(lengths)), generator=torch.Generator().manual_seed(seed))
+    return {"input_ids": ids, "position_ids": torch.cat([torch.arange(length) for length in lengths])[None]}
+
+
+def wrapped(model, compute=torch.float32):
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    return FullyShardedDataParallel(
+        model,
+        auto_wrap_policy=functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={Qwen2DecoderLayer}),
+        device_id=torch.device("cpu"),
+        sharding_strategy=ShardingStrategy.NO_SHARD,
+        mixed_precision=MixedPrecision(param_dtype=compute, reduce_dtype=torch.float32),
+        use_orig_params=False,
+    )
+
+
+def gradients(model, rows):
+    for inputs in rows:
+        output = model(**inputs, use_cache=False)
+        (output.log_probs.mean() + 0.1 * output.entropy.mean()).backward()
+    return output.log_probs.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+ROWS = [row((7, 1, 19)), row((30, 4), seed=2), row((11, 12, 13, 14), seed=3)]
+
+
+@pytest.mark.parametrize(("compute", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_the_update_through_fsdp_and_checkpointing_is_the_same(compute, tolerance):
+    """In bfloat16 with gradients summed in float32, as the recipes have it; on a CPU later rows make graphs of their own."""
+    plain = gradients(wrapped(tiny_model(), compute), ROWS)
+    model = tiny_model()
+    assert compile_layers(model, backend="aot_eager") == 3
+    compiled = gradients(wrapped(model, compute), ROWS)
+    torch.testing.assert_close(compiled[0], plain[0], atol=tolerance, rtol=tolerance)
+    assert plain[1].norm() > 0
+    assert (compiled[1] - plain[1]).norm() < tolerance * plain[1].norm()
+
+
+def test_rows_of_all_sizes_and_all_layers_share_one_graph(monkeypatch):
+    def flash(q, k, v, cu_seqlens, longest, scaling, window):
+        """Something that can be traced, as the kernel of a GPU can, and depends on all that the kernel gets."""
+        grouped = (tensor.repeat_interleave(2, 1) for tensor in (k, v))
+        q, k, v = (tensor.transpose(0, 1)[None] for tensor in (q, *grouped))
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
+        return out[0].transpose(0, 1) * (1.0 + cu_seqlens.sum() / 1e6 + longest / 1e6)
+
+    monkeypatch.setattr(attention, "_has_flash", lambda q: True)
+    monkeypatch.setattr(attention, "_flash", flash)
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph
+
+    model = tiny_model()
+    compile_layers(model, backend=count)
+    model = wrapped(model)
+    gradients(model, ROWS)
+    assert len(graphs) == 1
+
+
+class Traced(Exception):
+    pass
+
+
+def test_with_the_kernel_of_a_gpu_a_layer_is_one_graph(monkeypatch):
+    """The kernel is not there on a CPU, so the graph is looked at and never run."""
+    monkeypatch.setattr(attention, "_has_flash", lambda q: True)
+    seen = []
+
+    def look(graph, _):
+        seen.append([str(node.target) for node in graph.graph.nodes])
+
+        def never(*_):
+            raise Traced
+
+        return never
+
+    model = tiny_model(torch.bfloat16)
+    compile_layers(model, backend=look)
+    with pytest.raises(Traced):
+        model(**ROWS[0], use_cache=False)
+    assert len(seen) == 1
+    assert sum("varlen_attn" in target for target in seen[0]) == 1
+    assert sum("linear" in target for target in seen[0]) == 7  # q, k, v, o, gate, up, down: the whole layer
+
+
+def test_a_model_without_named_layers_is_refused():
+    with pytest.raises(ModelError, match=r"train\.compile_layers=false"):
+        compile_layers(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_gradients_are_those_of_the_plain_layers():
+    def step(model):
+        model = model.cuda().train()
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        for inputs in ROWS:
+            output = model(**{name: value.cuda() for name, value in inputs.items()}, use_cache=False)
+            (output.log_probs.mean() + 0.1 * output.entropy.mean()).backward()
+        return torch.cat([parameter.grad.flatten().float() for parameter in model.parameters()])
+
+    exact = step(tiny_model(torch.float32))
+    plain = step(tiny_model(torch.bfloat16))
+    model = tiny_model(torch.bfloat16)
+    compile_layers(model)
+    compiled = step(model)
+    assert (compiled - exact).norm() < 1.2 * (plain - exact).norm()  # bfloat16 costs both the same
