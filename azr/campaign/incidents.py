@@ -24,6 +24,11 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (r"Error in memory profiling", "another program changed the card's memory while the engine measured it (harmless; start again)"),
     (r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError: CUDA", "the card ran out of memory"),
     (r"no kernel image is available", "the installed kernels do not support this card"),
+    (
+        r"InductorError|BackendCompilerFailed|torch\._dynamo\.exc\.|InternalTorchDynamoError",
+        "kernels could not be compiled (scripts/doctor.py tells whether Triton works; train.compile_layers=false and "
+        "rollout.enforce_eager=true go without)",
+    ),
     (r"CUDA error|cudaError|NVRM|Xid", "a CUDA error"),
     (r"ray\.exceptions\.OutOfMemoryError|OOM killer|Cannot allocate memory|MemoryError", "host memory ran out"),
     (r"ActorDiedError|RayActorError|WorkerCrashedError", "a Ray worker died"),

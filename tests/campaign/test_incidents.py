@@ -17,6 +17,8 @@ from azr.rundir import RunDir
         (1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", "status 1: the card ran out of memory"),
         (1, "AssertionError: Error in memory profiling. Initial free memory", "another program changed the card's memory"),
         (1, "ray.exceptions.ActorDiedError: The actor died", "a Ray worker died (ray.exceptions.ActorDiedError: The actor died)"),
+        (1, "torch._inductor.exc.InductorError: RuntimeError: Failed to find C compiler", "kernels could not be compiled"),
+        (1, "torch._dynamo.exc.InternalTorchDynamoError: odd", "train.compile_layers=false"),
         (1, "OSError: [Errno 28] No space left on device", "the disk is full"),
         (-11, "", "killed by SIGSEGV"),
         (0, "", "ended with status 0 but left no result"),
