@@ -47,8 +47,8 @@ for section in "${sections[@]}"; do
       run 420 step_1_5b "$python" scripts/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/1_5b" --json "$out/step_1_5b_16gb.json" ;;
     lora)
       run 480 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 2 --timeout-s 460 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
-    soak)   # 100 sleep/wake cycles with training between: short responses, a few seconds a step
-      run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.25 --prompt 600 --response 60 --override selfplay.difficulty_samples=2 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
+    soak)   # 100 sleep/wake cycles with training between: short responses, two seconds a step
+      run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.1 --prompt 600 --response 60 --override selfplay.difficulty_samples=2 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
     real)   # real weights under the hold: two commands, the second resumes the first, then before against after
       [ -d "${REAL_MODEL:-}" ] || { echo "section real needs REAL_MODEL=FOLDER" >&2; continue; }
       "$python" scripts/hold_gpu_memory.py --leave "$leave" >"$out/hold.log" 2>&1 & holder=$!
