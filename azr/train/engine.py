@@ -50,7 +50,13 @@ class SelfPlayEngine(PackedEngine):
             return self._as_computed(weights), adapter_config
         model = getattr(self.module, "_fsdp_wrapped_module", self.module)
         if adapters_only:
-            return no_shard.adapter_weights(self.module).items(), model.peft_config[no_shard.ADAPTER].to_dict()
+            gathers = self._is_offload_param and not no_shard.is_whole(self.module)  # FSDP gathers shards on the card only
+            if gathers:
+                no_shard.load(self.module)
+            adapters = no_shard.adapter_weights(self.module)
+            if gathers:
+                no_shard.offload(self.module)
+            return adapters.items(), model.peft_config[no_shard.ADAPTER].to_dict()
         if self._is_offload_param:
             no_shard.load(self.module)
         renamed = (item for pair in no_shard.named_weights(self.module) for item in convert_weight_keys(dict([pair]), model).items())

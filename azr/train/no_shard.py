@@ -44,13 +44,14 @@ def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]
     adapters are read where they are, on the card or offloaded, so that the base need not come back to a card that holds the engine's.
     """
     found = {}
-    for name, weight in _flat_weights(module) if _is_whole(module) else named_weights(module):
+    for name, weight in _flat_weights(module) if is_whole(module) else named_weights(module):
         if ".lora_" in name and f".{ADAPTER}." in name:
             found[name.replace(f".{ADAPTER}.", ".")] = weight.detach().to("cpu", copy=True)
     return found
 
 
-def _is_whole(module: FullyShardedDataParallel) -> bool:
+def is_whole(module: FullyShardedDataParallel) -> bool:
+    """Whether nothing of the model is sharded."""
     return not any(handle.uses_sharded_strategy for _, handle in _handles(module))
 
 
@@ -73,7 +74,7 @@ def state_dict_without_copies(module: FullyShardedDataParallel) -> Iterator[None
 
     FSDP's own clones them all on the card, whatever is said of offloading, where nothing is sharded: at 3B the base twice (seen: 15.4 GiB).
     """
-    if not _is_whole(module):
+    if not is_whole(module):
         yield
         return
     module.state_dict = lambda: dict(named_weights(module))  # type: ignore[method-assign]
