@@ -189,7 +189,7 @@ def torch_findings(machine: Machine, report: dict[str, Any]) -> Iterator[Finding
         else:
             fix = {
                 "matmul": "the driver or the card fails; look at dmesg for NVRM lines",
-                "varlen": "set train.packed_sequences=false, which is slower and needs more memory",
+                "varlen": "set train.packed_sequences=false train.compile_layers=false, which is slower and needs more memory",
                 "triton": "install a C compiler and Python's headers (sudo apt-get install gcc python3-dev); the chunked head needs Triton",
             }[name]
             yield Finding(Level.PROBLEM, what, f"fails: {report[name]}", fix)

@@ -37,7 +37,7 @@ from azr.budget import judge, shape_of
 from azr.config import Config
 from azr.config.load import load, write_config
 from azr.errors import AzrError
-from azr.files import read_jsonl, write_jsonl_atomic
+from azr.files import read_jsonl, write_jsonl_atomic, write_text_atomic
 from azr.hardware import Machine, detect, visible_indices
 from azr.processes import memory_gib, processes_with_marker
 from azr.protocol import MARKER_VARIABLE, TrainRequest, read_heartbeat, read_metrics, read_result, write_request
@@ -185,7 +185,8 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
     if shape is not None:
         figures["parameters"] = shape.parameters
         if options.peak_tflops and update_s:
-            figures["mfu"] = round(6 * shape.parameters * trained_tokens / update_s / (options.peak_tflops * 1e12), 4)
+            cards = config.train.n_gpus_per_node * config.train.n_nodes
+            figures["mfu"] = round(6 * shape.parameters * trained_tokens / update_s / (cards * options.peak_tflops * 1e12), 4)
         predicted = judge(config, machine, shape, advise=False).estimate
         figures["predicted_gib"] = {phase.name: round(phase.gib, 2) for phase in predicted.gpu} | {
             "host memory": round(predicted.ram.gib, 2)
@@ -363,7 +364,7 @@ def measure(options: argparse.Namespace) -> int:
     print("\n" + table(results))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_text_atomic(options.json, json.dumps(report, indent=1) + "\n")
     problems = [f"{result['recipe']} failed" for result in results if "failed" in result]
     if len(results) == 2 and not problems:
         ratio = results[0]["step_s"] / results[1]["step_s"]

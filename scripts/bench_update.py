@@ -160,16 +160,18 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
         torch.cuda.memory._record_memory_history(enabled=None)
         for line in live_at_peak(trace):
             print(line, flush=True)
+    explained: dict[str, float] = {}
     if options.explain_time:
-        for line in explain_time(lambda: train_step(model, optimizer, rows[:3], way, device), device):
-            print(line, flush=True)
+        explained, lines = explain_time(lambda: train_step(model, optimizer, rows[:3], way, device), device)
+        explained["tokens"] = sum(row["ids"].numel() for row in rows[:3])
+        print("\n".join(lines), flush=True)
     result = {
         "size": size, "way": way, "parameters": parameters, "tokens": tokens, "sequences": len(pairs),
         "at_once": at_once, "optimizer": "adamw_8bit" if ours_8bit else "adamw", "seconds": round(seconds, 3),
         "tokens_per_s": round(tokens / seconds), "mfu": round(6 * parameters * tokens / seconds / (options.peak_tflops * 1e12), 4),
         "peak_gib": round(peak, 2), "reserved_gib": round(reserved, 2), "grad_norm": round(norm, 5),
     }  # fmt: skip
-    return result
+    return result | ({"three_micro_batches": explained} if explained else {})
 
 
 def measure_or_say_why(way: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
@@ -198,8 +200,8 @@ def measure_alone(way: str, options: argparse.Namespace) -> dict[str, Any]:
         return json.loads(figures.read_text(encoding="utf-8"))["results"][0]
 
 
-def explain_time(step: Callable[[], object], device: torch.device, lines: int = 20) -> list[str]:
-    """Where a step's time goes: how much of it the card works at all, its costliest kernels, and the host's costliest operations."""
+def explain_time(step: Callable[[], object], device: torch.device, lines: int = 20) -> tuple[dict[str, float], list[str]]:
+    """Where a step's time goes: seconds, those of kernels, launches; and in words, with the costliest kernels and host operations."""
     from torch.profiler import ProfilerActivity, profile
 
     on_gpu = device.type == "cuda"
@@ -223,7 +225,7 @@ def explain_time(step: Callable[[], object], device: torch.device, lines: int = 
     ):
         for entry in sorted(entries, key=spent, reverse=True)[:lines]:
             told.append(f"{name:6} {spent(entry) / 1e3:8.1f} ms {entry.count:6} times  {entry.key[:110]}")
-    return told
+    return {"seconds": round(plain_s, 3), "kernels_s": round(busy_s, 3), "launches": launches}, told
 
 
 def live_at_peak(trace: list[dict[str, Any]], lines: int = 30) -> list[str]:

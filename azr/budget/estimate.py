@@ -32,7 +32,8 @@ GRAPH_GIB_PER_SIZE = 0.018
 ENGINE_CACHE_GIB = 0.75
 """What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``azr/train/engine_worker.py`` limits it)."""
 ALLOCATOR_SLACK = 0.08
-"""Share of the trainer's tensors lost to fragmentation in the caching allocator (measured: 5 % at 0.5B, 12 % at 1.5B)."""
+"""Share of the trainer's tensors lost to fragmentation in the caching allocator. It leaves the estimate of the update 4 % below what was
+measured at 1.5B with micro-batches of 8,192 tokens, and 4 % above at 0.5B and 3B (docs/performance.md)."""
 LAYER_BYTES_PER_INTERMEDIATE = 14
 """Bytes a token of one recomputed layer and its gradients, per unit of the MLP's width (gate, up, activation, product, twice)."""
 LAYER_BYTES_PER_HIDDEN = 44
@@ -48,7 +49,7 @@ CPU_HOST_SHARE = 0.75
 """The processes above without CUDA's libraries. Measured: 8.6 GiB in all with the bundled model, 2 cores, one agent worker."""
 PINNED_SHARE = 1.5
 """Pinned host memory that a sleeping engine takes for a byte of its weights: torch rounds each block up to a power of two. With it 3B
-comes to 28.2 GiB; 28.7 were measured."""
+comes to 28.1 GiB; 28.7 were measured."""
 LOADING_SHARE = 0.5
 """Share of the trainer's weights in host memory at once while they load."""
 DISK_RUN_GIB = 1.0

@@ -168,6 +168,11 @@ class TrainConfig:
                 "train.master_dtype=bfloat16 with train.optimizer=adamw would not learn: at usual learning rates bfloat16 rounds "
                 "updates away; set train.optimizer=adamw_8bit (stochastic rounding) or train.master_dtype=float32"
             )
+        if self.compile_layers and not self.packed_sequences:
+            raise ConfigError(
+                "train.compile_layers=true with train.packed_sequences=false: padded batches have too many shapes, each compiled anew; "
+                "set train.compile_layers=false"
+            )
         if self.compile_layers and self.liger_kernels:
             raise ConfigError("train.compile_layers and train.liger_kernels do the same work in two ways; set one of them to false")
         if self.learning_rate <= 0 or self.grad_clip <= 0:

@@ -28,7 +28,8 @@ IMPLEMENTATION = "azr_packed"
 FLASH_DTYPES = (torch.bfloat16, torch.float16)
 FLASH_MAX_HEAD_DIM = 256
 LONGEST_STEP = 4096
-"""The kernel is told the longest length, rounded up to a multiple of this: it costs nothing, and a compiled layer sees one number."""
+"""The kernel is told the longest length, rounded up to a multiple of this: the kernel takes 2 to 10 % longer
+(``scripts/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one number."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,10 @@ def test_figures_by_hand():
     assert figures["update_tokens_per_s"] == pytest.approx(tokens / 5.0, abs=1)
     assert figures["generated_tokens_per_s"] == pytest.approx((28_800 + 16 * 3 * 8 * 300) / 4.0, abs=1)
     assert figures["mfu"] == pytest.approx(6 * 0.494e9 * tokens / 5.0 / 790e12, rel=0.01)
+    assert figures["host_peak_gib"] == 11.0
+    on_two = bench_step.configuration("0_5b_16gb", options(override=["train.n_gpus_per_node=2"]), CARD_80)
+    halves = bench_step.summarise(on_two, [warm_up, step, step], NoWatch(), options(), CARD_80)
+    assert halves["mfu"] == pytest.approx(figures["mfu"] / 2, abs=1e-4)  # of both cards' peak
     assert figures["predicted_gib"]["rollout"] == pytest.approx(14.5, abs=0.3)
     text = bench_step.table([{"recipe": "0_5b_16gb", **figures}, {"recipe": "other", "failed": "no card"}])
     assert "GPU peak in update" in text and "other failed: no card" in text

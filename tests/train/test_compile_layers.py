@@ -10,7 +10,8 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from azr.errors import ModelError
+from azr.config.load import load
+from azr.errors import ConfigError, ModelError
 from azr.train import attention, logprobs
 from azr.train.compile_layers import compile_layers
 
@@ -66,12 +67,29 @@ def gradients(model, rows):
     return output.log_probs.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
-ROWS = [row((7, 1, 19)), row((30, 4), seed=2), row((11, 12, 13, 14), seed=3)]
+ROWS = [row((7, 1, 19)), row((30, 4), seed=2), row((11, 12, 13, 14), seed=3), row((21,), seed=4)]
 
 
+def traceable_flash(q, k, v, cu_seqlens, longest, scaling, window):
+    """In the place of a GPU's kernel: it can be traced, as the kernel can, and depends on all that the kernel gets."""
+    grouped = (tensor.repeat_interleave(2, 1) for tensor in (k, v))
+    q, k, v = (tensor.transpose(0, 1)[None] for tensor in (q, *grouped))
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
+    return out[0].transpose(0, 1) * (1.0 + cu_seqlens.sum() / 1e6 + longest / 1e6).to(out.dtype)
+
+
+@pytest.fixture
+def flash(monkeypatch):
+    monkeypatch.setattr(attention, "_has_flash", lambda q: True)
+    monkeypatch.setattr(attention, "_flash", traceable_flash)
+
+
+@pytest.mark.parametrize("whole_layers", [False, True])
 @pytest.mark.parametrize(("compute", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-def test_the_update_through_fsdp_and_checkpointing_is_the_same(compute, tolerance):
-    """In bfloat16 with gradients summed in float32, as the recipes have it; on a CPU later rows make graphs of their own."""
+def test_the_update_through_fsdp_and_checkpointing_is_the_same(compute, tolerance, whole_layers, request):
+    """In bfloat16 with gradients summed in float32, as the recipes have it; a CPU's attention cuts layers in pieces, a GPU's does not."""
+    if whole_layers:
+        request.getfixturevalue("flash")
     plain = gradients(wrapped(tiny_model(), compute), ROWS)
     model = tiny_model()
     assert compile_layers(model, backend="aot_eager") == 3
@@ -81,16 +99,8 @@ def test_the_update_through_fsdp_and_checkpointing_is_the_same(compute, toleranc
     assert (compiled[1] - plain[1]).norm() < tolerance * plain[1].norm()
 
 
-def test_rows_of_all_sizes_and_all_layers_share_one_graph(monkeypatch):
-    def flash(q, k, v, cu_seqlens, longest, scaling, window):
-        """Something that can be traced, as the kernel of a GPU can, and depends on all that the kernel gets."""
-        grouped = (tensor.repeat_interleave(2, 1) for tensor in (k, v))
-        q, k, v = (tensor.transpose(0, 1)[None] for tensor in (q, *grouped))
-        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
-        return out[0].transpose(0, 1) * (1.0 + cu_seqlens.sum() / 1e6 + longest / 1e6)
-
-    monkeypatch.setattr(attention, "_has_flash", lambda q: True)
-    monkeypatch.setattr(attention, "_flash", flash)
+@pytest.mark.usefixtures("flash")
+def test_rows_of_all_sizes_and_all_layers_share_one_graph():
     graphs = []
 
     def count(graph, _):
@@ -100,8 +110,20 @@ def test_rows_of_all_sizes_and_all_layers_share_one_graph(monkeypatch):
     model = tiny_model()
     compile_layers(model, backend=count)
     model = wrapped(model)
-    gradients(model, ROWS)
+    gradients(model, ROWS[:3])
     assert len(graphs) == 1
+    with torch.no_grad():  # the pass of train.recompute_logprobs
+        for inputs in ROWS[:3]:
+            model(**inputs, use_cache=False)
+    gradients(model, ROWS)  # with a row of one sequence
+    assert len(graphs) <= 4  # a few more, and far from 8, where torch gives up
+
+
+@pytest.mark.parametrize("other", ["model.lora_rank=32", "train.liger_kernels=true", "train.packed_sequences=false"])
+def test_what_compiled_layers_do_not_go_with_is_refused(other):
+    with pytest.raises(ConfigError, match=r"train\.compile_layers"):
+        load(["recipe=0_5b_16gb", other])
+    load(["recipe=0_5b_16gb", other, "train.compile_layers=false"])
 
 
 class Traced(Exception):

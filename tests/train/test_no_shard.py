@@ -135,3 +135,23 @@ def test_adapters_are_read_without_the_base(plain, tmp_path):
         assert all(torch.equal(moved[name], expected[name] + 1) for name in expected)
     finally:
         dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(("whole", "expected"), [(True, ["read"]), (False, ["load", "read", "offload"])])
+def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, whole, expected):
+    """FSDP gathers shards on the card alone, where an offload has taken them away; there is no card here, so the calls are looked at."""
+    from types import SimpleNamespace
+
+    from azr.train import no_shard
+    from azr.train.engine import SelfPlayEngine
+
+    calls: list[str] = []
+    monkeypatch.setattr(no_shard, "is_whole", lambda module: whole)
+    monkeypatch.setattr(no_shard, "load", lambda module: calls.append("load"))
+    monkeypatch.setattr(no_shard, "offload", lambda module: calls.append("offload"))
+    monkeypatch.setattr(no_shard, "adapter_weights", lambda module: calls.append("read") or {"a": torch.ones(1)})
+    module = SimpleNamespace(peft_config={no_shard.ADAPTER: SimpleNamespace(to_dict=lambda: {"r": 4})})
+    engine = SimpleNamespace(_is_lora=True, _is_offload_param=True, module=module)
+    weights, adapter = SelfPlayEngine.get_per_tensor_param(engine, base_sync_done=True)  # type: ignore[arg-type]
+    assert calls == expected
+    assert dict(weights) == {"a": torch.ones(1)} and adapter == {"r": 4}
