@@ -7,7 +7,8 @@
 Each recipe runs as ``python -m azr.train`` in a run directory of its own, and the figures are read from its
 ``metrics.jsonl`` and from the card, twenty times a second. With fixed lengths (the default) all recipes do the same work: the
 same sequences and tokens; optimizer steps are printed. ``--leave-gib`` holds the rest of a large card and scales the
-engine's share, so that the recipe sees a card of that size. A table is printed; ``--json FILE`` keeps the figures.
+engine's share, so that the recipe sees a card of that size; ``--no-hold RECIPE`` gives the whole card to one that does not fit. A
+table is printed; ``--json FILE`` keeps the figures.
 
 ``--baseline FILE`` compares with an earlier JSON of the same machine and fails when a ratio got worse by more than
 ``--tolerance``; ``--require-speedup 6`` fails when the last recipe's step is not that much faster than the first's.
@@ -64,10 +65,14 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
     batch = max(1, round(config.selfplay.batch_size * options.fraction))
     mini = min(config.train.mini_batch_sequences, 6 * batch)
     config = replace(config, selfplay=replace(config.selfplay, batch_size=batch), train=replace(config.train, mini_batch_sequences=mini))
-    if options.leave_gib and machine.gpus:
+    if _leave_gib(recipe, options) and machine.gpus:
         share = config.rollout.gpu_memory_share * options.leave_gib / machine.gpus[0].total_gib
         config = replace(config, rollout=replace(config.rollout, gpu_memory_share=round(share, 4)))
     return config
+
+
+def _leave_gib(recipe: str, options: argparse.Namespace) -> float:
+    return 0.0 if recipe in options.no_hold else options.leave_gib
 
 
 def synthetic_tasks(count: int) -> list[Task]:
@@ -285,6 +290,7 @@ def table(results: list[dict[str, Any]]) -> str:
     for phase in phases:
         line(f"GPU peak in {phase}, GiB", lambda r, phase=phase: r["gpu_peak_gib"].get(phase, "-"))
     line("host peak, GiB", lambda r: r["host_peak_gib"])
+    line("card left free, GiB", lambda r: r.get("leave_gib") or "all")
     line("engine share of the card", lambda r: r["engine_share"])
     line("predicted update, GiB", lambda r: r.get("predicted_gib", {}).get("update", "?"))
     line("predicted rollout, GiB", lambda r: r.get("predicted_gib", {}).get("rollout", "?"))
@@ -324,6 +330,7 @@ def main() -> int:
     parser.add_argument("--real", action="store_true", help="real self-play instead of fixed lengths")
     parser.add_argument("--tasks", type=Path, help="JSONL of tasks to start from")
     parser.add_argument("--leave-gib", type=float, default=0.0, help="hold the card's memory except this much")
+    parser.add_argument("--no-hold", nargs="*", default=[], metavar="RECIPE", help="recipes that get the whole card all the same")
     parser.add_argument("--peak-tflops", type=float, default=0.0, help="0: measure it")
     parser.add_argument("--timeout-s", type=float, default=1800.0, help="for each recipe")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="for all recipes")
@@ -347,17 +354,17 @@ def measure(options: argparse.Namespace) -> int:
     options.peak_tflops = options.peak_tflops or (matmul_peak_tflops() if machine.gpus else 0.0)
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="azr-bench-")))
-        if options.leave_gib and machine.gpus:
-            print(stack.enter_context(held(options.leave_gib)), flush=True)
         results = []
         for recipe in options.recipes:
-            results.append(run_recipe(recipe, options, machine, folder))
+            leave_gib = _leave_gib(recipe, options)
+            with held(leave_gib) if leave_gib and machine.gpus else contextlib.nullcontext("the whole card") as card:
+                print(f"{recipe}: {card}", flush=True)
+                results.append(run_recipe(recipe, options, machine, folder) | {"leave_gib": leave_gib})
             print(json.dumps(results[-1]), flush=True)
     work = {"fraction": options.fraction, "prompt": options.prompt, "response": options.response, "real": options.real}
     report = {
         "machine": machine.name,
         "peak_tflops": round(options.peak_tflops, 1),
-        "leave_gib": options.leave_gib,
         "work": work,
         "results": results,
     }

@@ -4,14 +4,14 @@
 
 ``stock`` is what verl does without flash-attn: SDPA with a dense mask over each packed row, whole logits, torch's AdamW.
 ``ours`` is azr.train: packed attention, chunked head over response rows only, the recipe's optimizer. Equal tokens, equal
-sequences (600 + 300 tokens on average). MFU = 6 x parameters x tokens / time / measured matmul peak. Weights are random. Each way has a
-process of its own: in one process, what the way before left behind is in the peak of the next.
+sequences (600 + 300 tokens on average). ``--lora-rank 32`` trains adapters on a frozen base; ``ours+units`` wraps each adapter as verl
+does, an FSDP unit of its own. MFU = 6 x parameters x tokens / time / measured matmul peak. Weights are random. Each way has
+a process of its own: in one process, what the way before left behind is in the peak of the next.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import platform
@@ -30,7 +30,6 @@ import torch
 import torch.distributed as dist
 from make_random_model import SIZES
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
-from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from azr.files import write_text_atomic
 
@@ -67,12 +66,13 @@ def packed(pairs: list[tuple[int, int]], at_once: int, vocabulary: int, device: 
             group = []
 
 
-def build(size: str, way: str, master: torch.dtype, chunk: int, device: torch.device) -> Any:
+def build(size: str, way: str, master: torch.dtype, chunk: int, lora_rank: int, device: torch.device) -> Any:
     from transformers import AutoModelForCausalLM, Qwen2Config
-    from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+    from verl.utils.fsdp_utils import get_fsdp_wrap_policy
 
     from azr.train import attention, logprobs
     from azr.train.compile_layers import compile_layers
+    from azr.train.engine import fully_sharded
 
     config = Qwen2Config(**SIZES[size], num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=32768)
     config._attn_implementation = "sdpa" if way == "stock" else attention.register()
@@ -89,14 +89,22 @@ def build(size: str, way: str, master: torch.dtype, chunk: int, device: torch.de
         compile_layers(model)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
+    if lora_rank:
+        from peft import LoraConfig, get_peft_model
+
+        model.enable_input_require_grads()
+        settings = LoraConfig(task_type="CAUSAL_LM", r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear")
+        model = get_peft_model(model, settings, autocast_adapter_dtype=False)
     reduce = torch.float32 if master == torch.float32 else torch.bfloat16
+    precision = MixedPrecision(param_dtype=torch.bfloat16, reduce_dtype=reduce, buffer_dtype=torch.float32)
+    if "units" not in way:
+        return fully_sharded(model, device, precision)
     return FullyShardedDataParallel(
         model,
-        auto_wrap_policy=functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={Qwen2DecoderLayer}),
-        device_id=device if device.type == "cpu" else torch.cuda.current_device(),
+        auto_wrap_policy=get_fsdp_wrap_policy(model, is_lora=True),
+        device_id=device,
         sharding_strategy=ShardingStrategy.NO_SHARD,
-        mixed_precision=MixedPrecision(param_dtype=torch.bfloat16, reduce_dtype=reduce, buffer_dtype=torch.float32),
-        use_orig_params=False,
+        mixed_precision=precision,
     )
 
 
@@ -133,7 +141,7 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
 
     ours_8bit = way != "stock" and options.optimizer == "adamw_8bit"
     master = torch.bfloat16 if ours_8bit else torch.float32
-    model = build(size, way, master, options.chunk, device)
+    model = build(size, way, master, options.chunk, options.lora_rank, device)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if ours_8bit:
         optimizer: torch.optim.Optimizer = AdamW8bit(model.parameters(), lr=1e-6)
@@ -167,8 +175,9 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
         print("\n".join(lines), flush=True)
     result = {
         "size": size, "way": way, "parameters": parameters, "tokens": tokens, "sequences": len(pairs),
-        "at_once": at_once, "optimizer": "adamw_8bit" if ours_8bit else "adamw", "seconds": round(seconds, 3),
-        "tokens_per_s": round(tokens / seconds), "mfu": round(6 * parameters * tokens / seconds / (options.peak_tflops * 1e12), 4),
+        "at_once": at_once, "optimizer": "adamw_8bit" if ours_8bit else "adamw", "lora_rank": options.lora_rank,
+        "seconds": round(seconds, 3), "tokens_per_s": round(tokens / seconds),
+        "mfu": round(6 * parameters * tokens / seconds / (options.peak_tflops * 1e12), 4),
         "peak_gib": round(peak, 2), "reserved_gib": round(reserved, 2), "grad_norm": round(norm, 5),
     }  # fmt: skip
     return result | ({"three_micro_batches": explained} if explained else {})
@@ -186,7 +195,7 @@ def measure_alone(way: str, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="azr-bench-") as folder:
         figures = Path(folder) / "figures.json"
         command = [sys.executable, __file__, "--ways", way, "--json", str(figures)]
-        for name in ("size", "optimizer", "tokens", "at_once", "chunk", "prompt", "response", "peak_tflops"):
+        for name in ("size", "optimizer", "lora_rank", "tokens", "at_once", "chunk", "prompt", "response", "peak_tflops"):
             command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
         command += ["--explain-peak"] * options.explain_peak + ["--explain-time"] * options.explain_time
         try:
@@ -302,8 +311,9 @@ def reserved_gib(device: torch.device) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="0.5b")
-    parser.add_argument("--ways", nargs="+", default=["stock", "ours"], help="stock, ours, ours+liger, ours+compile")
+    parser.add_argument("--ways", nargs="+", default=["stock", "ours"], help="stock, ours, ours+liger, ours+compile, ours+units")
     parser.add_argument("--optimizer", choices=["adamw", "adamw_8bit"], default="adamw", help="of ours")
+    parser.add_argument("--lora-rank", type=int, default=0, help="train adapters alone; MFU still counts 6 x parameters")
     parser.add_argument("--tokens", type=int, default=131072, help="tokens of the timed step")
     parser.add_argument("--at-once", type=int, default=16384, help="tokens in one forward pass of ours")
     parser.add_argument("--chunk", type=int, default=1024)
@@ -315,7 +325,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     on_gpu = torch.cuda.is_available()
-    device = torch.device("cuda" if on_gpu else "cpu")
+    device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(random.randrange(20000, 60000)))
     dist.init_process_group("nccl" if on_gpu else "gloo", rank=0, world_size=1)
     options.peak_tflops = options.peak_tflops or matmul_peak_tflops(device)

@@ -151,8 +151,6 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
         yield 1, ("train.gradient_checkpointing=true",), "about a third more time in the update"
     if train.logprob_chunk_tokens > 256:
         yield 1, ("train.logprob_chunk_tokens=256",), "a few % of the update's speed"
-    if rollout.sync_bucket_mib > 128 and config.model.lora_rank:  # whole models: it must hold the vocabulary matrix
-        yield 1, ("rollout.sync_bucket_mib=128",), "nothing worth a name"
     for share in (0.45, 0.4, 0.35, 0.3, 0.25):
         if share < rollout.gpu_memory_share:
             yield 2, (f"rollout.gpu_memory_share={share}",), "a smaller KV cache: fewer sequences at once"

@@ -122,6 +122,8 @@ class _Trainer:
     layer: float
     head: float
     low_precision_copies: float
+    base_is_whole: bool
+    """Adapters on one card: nothing is moved for reading them or their frozen base (``azr/train/no_shard.py``)."""
     clone: float
     """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing (``azr/train/no_shard.py``)."""
     checkpoint: float
@@ -172,6 +174,7 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         layer=layer / GIB,
         head=head / GIB,
         low_precision_copies=copies / GIB,
+        base_is_whole=rank > 0 and shards == 1,
         clone=weight_bytes * trained / (1 if rank else shards) / GIB if rank or shards > 1 else 0.0,
         checkpoint=(weight_bytes * total + optimizer_bytes * trained) / GIB,
     )
@@ -208,10 +211,10 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Pha
     slack = Part("allocator slack", ALLOCATOR_SLACK * sum(part.gib for part in working))
     update = Phase("update", (context, *working, slack, Part("engine asleep", engine.asleep)))
 
-    kept = [] if train.param_offload else [Part("trainer weights", trainer.weights)]
-    if not train.optimizer_offload:
-        kept.append(Part("optimizer states", trainer.optimizer))
-    synced = [Part("trainer weights", trainer.weights), *[part for part in kept if part.name != "trainer weights"]]
+    states = [] if train.optimizer_offload else [Part("optimizer states", trainer.optimizer)]
+    base = [Part("trainer weights", trainer.weights)]
+    kept = [*([] if train.param_offload else base), *states]
+    synced = kept if trainer.base_is_whole else [*base, *states]  # an offloaded base stays where it is
     outside_share = Part("engine context and graphs", ENGINE_CONTEXT_GIB + engine.graphs)
     sending = (
         context,
@@ -240,12 +243,11 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> P
     ]
     parts = [Part(part.name, part.gib * (1.0 if on_gpu else CPU_HOST_SHARE)) for part in processes]
     if on_gpu:
-        offloaded = (trainer.weights if config.train.param_offload else 0.0) + (
-            trainer.optimizer if config.train.optimizer_offload else 0.0
-        )
-        if offloaded:
-            parts.append(Part("offloaded trainer states", offloaded * shards))
-        if config.model.lora_rank and config.rollout.sleep:
+        if config.train.param_offload:  # a frozen base is pinned as it is (``azr/train/no_shard.py``)
+            parts.append(Part("offloaded weights", trainer.weights * shards * (1.0 if trainer.base_is_whole else PINNED_SHARE)))
+        if config.train.optimizer_offload:
+            parts.append(Part("offloaded optimizer states", trainer.optimizer * shards * PINNED_SHARE))
+        if config.model.lora_rank and config.rollout.sleep and not trainer.base_is_whole:
             engines = max(1, shards // config.rollout.tensor_parallel)
             parts.append(Part("sleeping engine's weights (level 1)", PINNED_SHARE * engine.weights * engines))
         parts.append(Part("loading weights (passing)", LOADING_SHARE * trainer.weights))

@@ -132,7 +132,7 @@ class TrainConfig:
     liger_kernels: bool = False
     """Fused normalisation, rotation and gated activation (liger-kernel) in the trainer. Needs a GPU."""
     compile_layers: bool = False
-    """Compile the decoder layers (torch.compile): fewer, larger kernels for ten seconds at the first step. Full fine-tuning on a GPU."""
+    """Compile the decoder layers (torch.compile): fewer, larger kernels, ten seconds at the first step. With adapters on one GPU only."""
     recompute_logprobs: bool = True
     """Run the trainer's own forward pass for the old log-probs. Off: the engine's log-probs are trusted (and their error measured)."""
     optimizer_offload: bool = False

@@ -1,5 +1,8 @@
 """The FSDP training engine on GPUs: NO_SHARD on one, FULL_SHARD on several.
 
+Adapters on one device are not FSDP's. verl wraps each of them by itself (504 units at 3B, each handled in Python in every pass), because
+a flat parameter is either trained or frozen. On one device there is nothing to share out: FSDP gets the frozen base, a unit a layer.
+
 Registered with verl's ``EngineRegistry`` under a key that verl leaves free: ``cuda`` with vendor ``nvidia``, which is looked up
 before the plain ``cuda`` entry. Importing this module registers it. The CPU's engine is in ``azr/train/cpu/engine.py``.
 """
@@ -12,8 +15,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
+from torch.distributed.fsdp.api import FullStateDictConfig, StateDictType
 from torch.optim.lr_scheduler import LambdaLR
+from verl.utils.device import get_device_id, get_device_name
+from verl.utils.fsdp_utils import get_fsdp_wrap_policy
 from verl.utils.model import convert_weight_keys
 from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine.base import EngineRegistry
@@ -36,31 +43,42 @@ class SelfPlayEngine(PackedEngine):
         return wrapped
 
     def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
-        return super()._build_fsdp_module(module)
+        if not self._is_lora or torch.distributed.get_world_size() > 1:
+            return super()._build_fsdp_module(module)
+        self._autocast_dtype, self.scaler = PrecisionType.to_dtype(self.engine_config.dtype), None
+        param, reduce, buffer = (
+            PrecisionType.to_dtype(self.engine_config.mixed_precision[f"{of}_dtype"]) for of in ("param", "reduce", "buffer")
+        )
+        device = torch.device(get_device_name(), get_device_id())
+        return fully_sharded(module, device, MixedPrecision(param, reduce, buffer), self.device_mesh)
 
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
         """Names and tensors of the weights for the engine, in the type that the trainer computes in, and the adapters' configuration.
 
-        On one device no second copy of the weights is made. verl's sender would take float32 for what is served in bfloat16: twice the
-        traffic, and a vocabulary matrix that its bucket does not hold.
+        On one device no second copy of the weights is made, and neither adapters nor their base are moved for reading. verl's sender would
+        take float32 for what is served in bfloat16: twice the traffic, and a vocabulary matrix that its bucket does not hold.
         """
-        adapters_only = self._is_lora and options.get("base_sync_done")
-        if not adapters_only and (self._is_lora or torch.distributed.get_world_size() > 1):
+        adapters_alone, one_device = self._is_lora and options.get("base_sync_done"), torch.distributed.get_world_size() == 1
+        if not one_device and not adapters_alone:
             weights, adapter_config = super().get_per_tensor_param(**options)
             return self._as_computed(weights), adapter_config
         model = getattr(self.module, "_fsdp_wrapped_module", self.module)
-        if adapters_only:
-            gathers = self._is_offload_param and not no_shard.is_whole(self.module)  # FSDP gathers shards on the card only
+        if adapters_alone:
+            gathers = self._is_offload_param and not one_device  # FSDP gathers shards on the card only
             if gathers:
                 no_shard.load(self.module)
             adapters = no_shard.adapter_weights(self.module)
             if gathers:
                 no_shard.offload(self.module)
             return adapters.items(), model.peft_config[no_shard.ADAPTER].to_dict()
-        if self._is_offload_param:
-            no_shard.load(self.module)
-        renamed = (item for pair in no_shard.named_weights(self.module) for item in convert_weight_keys(dict([pair]), model).items())
-        return self._as_computed(renamed), None
+        if self._is_lora:
+            weights, adapter_config = no_shard.base_weights(self.module), model.peft_config[no_shard.ADAPTER].to_dict()
+        else:
+            if self._is_offload_param:
+                no_shard.load(self.module)
+            weights, adapter_config = no_shard.named_weights(self.module), None
+        renamed = (item for pair in weights for item in convert_weight_keys(dict([pair]), model).items())
+        return self._as_computed(renamed), adapter_config
 
     def _as_computed(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
         compute = PrecisionType.to_dtype(self.engine_config.dtype)
@@ -87,6 +105,31 @@ class SelfPlayEngine(PackedEngine):
                 stride = max(1, flat.numel() // SAMPLED_VALUES_PER_PARAMETER)
                 samples.append(flat[::stride].float().cpu())
         return torch.cat(samples)
+
+
+def fully_sharded(
+    module: torch.nn.Module, device: torch.device, precision: MixedPrecision, mesh: DeviceMesh | None = None
+) -> FullyShardedDataParallel:
+    """FSDP as verl sets it up, a unit a layer, in a process that has read the weights itself: nothing is broadcast.
+
+    On one device adapters (trained parameters beside frozen ones) stay ordinary parameters of the model, on the device for good.
+    """
+    alone = torch.distributed.get_world_size() == 1
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    adapters = trained if alone and len(trained) < sum(1 for _ in module.parameters()) else []
+    for adapter in adapters:
+        adapter.data = adapter.data.to(device)
+    wrapped = FullyShardedDataParallel(
+        module,
+        auto_wrap_policy=get_fsdp_wrap_policy(module),
+        device_id=device,
+        sharding_strategy=ShardingStrategy.NO_SHARD if alone else ShardingStrategy.FULL_SHARD,
+        mixed_precision=precision,
+        device_mesh=mesh,
+        ignored_states=adapters,
+    )
+    FullyShardedDataParallel.set_state_dict_type(wrapped, StateDictType.FULL_STATE_DICT, FullStateDictConfig())
+    return wrapped
 
 
 def rate_factor(step: int, *, warmup: int, horizon: int) -> float:

@@ -3,10 +3,13 @@
 Both are missing in what verl calls. ``state_dict()`` clones every weight before the first is sent to the engine (2.9 GiB at 1.5B, at the
 moment when the engine's own weights are on the card too). And where nothing is sharded, the modules' weights are views into the flat
 parameter that stay on the card when verl moves the flat parameter to host memory: nothing is freed.
+
+A frozen base (under adapters) never changes, so one copy of it waits in host memory for the whole run: leaving the card takes no copying.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +17,14 @@ from typing import Any
 import torch
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp._common_utils import clean_tensor_name
+from torch.distributed.fsdp._runtime_utils import _lazy_init
 from verl.utils import fsdp_utils
 from verl.utils.device import get_torch_device
 from verl.workers.engine.fsdp import transformer_impl
 
 ADAPTER = "default"
 """Name of the one adapter that verl trains."""
+PEFT_PREFIX = "base_model.model."
 
 
 def named_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch.Tensor]]:
@@ -40,14 +45,25 @@ def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]
     """The LoRA adapters in host memory, under the names that peft gives them in files, which the engine knows.
 
     peft's own function finds none of them in a model that FSDP wrapped (0.21.2 compares names with and without FSDP's prefixes), and asks
-    for the whole state dict first, which FSDP clones: a second copy of the frozen base on the card. Where nothing is sharded the
-    adapters are read where they are, on the card or offloaded, so that the base need not come back to a card that holds the engine's.
+    for the whole state dict first, which FSDP clones: a second copy of the frozen base on the card. On one device the adapters are not
+    FSDP's (``azr/train/engine.py``) and are read where they are; an offloaded base need not come back to a card that holds the engine's.
     """
     found = {}
-    for name, weight in _flat_weights(module) if is_whole(module) else named_weights(module):
+    for name, weight in module.named_parameters() if is_whole(module) else named_weights(module):
         if ".lora_" in name and f".{ADAPTER}." in name:
-            found[name.replace(f".{ADAPTER}.", ".")] = weight.detach().to("cpu", copy=True)
+            found[clean_tensor_name(name).replace(f".{ADAPTER}.", ".")] = weight.detach().to("cpu", copy=True)
     return found
+
+
+def base_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch.Tensor]]:
+    """The frozen weights under adapters, with peft's names less its prefix, where they are: an offloaded base stays in host memory.
+
+    Needs NO_SHARD, and adapters that are not FSDP's. Of tied weights the first name alone is given.
+    """
+    for prefix, handle in _handles(module):
+        for name, weight in zip(handle.flat_param._fqns, handle._get_unflat_views(), strict=True):
+            whole_name = clean_tensor_name(f"{prefix}.{name}" if prefix else name)
+            yield whole_name.removeprefix(PEFT_PREFIX), weight.detach()
 
 
 def is_whole(module: FullyShardedDataParallel) -> bool:
@@ -59,13 +75,6 @@ def _handles(module: FullyShardedDataParallel) -> list[tuple[str, Any]]:
     """FSDP's flat parameters, each with the place of its unit; there before the first forward pass, unlike FSDP's own list."""
     units = [(prefix, part) for prefix, part in module.named_modules() if isinstance(part, FullyShardedDataParallel)]
     return [(prefix, part._handle) for prefix, part in units if part._handle is not None]
-
-
-def _flat_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and views of what FSDP's flat parameters hold, without asking FSDP to put anything anywhere. Needs NO_SHARD."""
-    for prefix, handle in _handles(module):
-        for name, weight in zip(handle.flat_param._fqns, handle._get_unflat_views(), strict=True):
-            yield clean_tensor_name(f"{prefix}.{name}" if prefix else name), weight
 
 
 @contextmanager
@@ -94,11 +103,34 @@ def point_to_flat_parameters(module: FullyShardedDataParallel) -> None:
 
 def offload(module: Any, empty_cache: bool = True) -> None:
     """verl's ``offload_fsdp_model_to_cpu``, and the card's memory is really freed."""
+    if isinstance(module, FullyShardedDataParallel):
+        _lazy_init(module, module)
+        for _, handle in _handles(module):
+            if not handle.flat_param.requires_grad and not handle.uses_sharded_strategy:
+                handle.flat_param.data = _kept_in_host_memory(handle)
+                handle.flat_param._local_shard = handle.flat_param.data
     fsdp_utils.offload_fsdp_model_to_cpu(module, empty_cache=False)
     if isinstance(module, FullyShardedDataParallel):
         point_to_flat_parameters(module)
     if empty_cache:
         get_torch_device().empty_cache()
+
+
+def _kept_in_host_memory(handle: Any) -> torch.Tensor:
+    """The one copy of a frozen flat parameter, made at its first offload.
+
+    Pinned where it lies: memory that torch allocates as pinned is rounded up to a power of two, half as much again for a base of 3B.
+    """
+    kept = getattr(handle, "_kept_in_host_memory", None)
+    if kept is None:
+        kept = handle.flat_param.detach().to("cpu", copy=True)
+        if handle.flat_param.is_cuda:
+            runtime: Any = torch.cuda.cudart()
+            status = runtime.cudaHostRegister(kept.data_ptr(), kept.nbytes, 0)
+            if int(status) != 0:
+                logging.getLogger(__name__).warning("host memory could not be pinned (%s); bringing weights to the card is slower", status)
+        handle._kept_in_host_memory = kept
+    return kept
 
 
 def load(module: Any) -> None:

@@ -52,6 +52,8 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
     rows = rows_per_step(config)
     context_tokens = rollout.max_prompt_tokens + rollout.max_response_tokens
     micro_batch_tokens = max(train.micro_batch_tokens, context_tokens)
+    one_gpu = on_gpu and train.n_gpus_per_node * train.n_nodes == 1
+    extension = "ForgettingWorkerExtension" if one_gpu and model.lora_rank and rollout.sleep else "EngineWorkerExtension"
     actor, engine, ref = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.model"
     settings: dict[str, Any] = {
         # the algorithm: advantages are ours (trainer.py); one update a step on the whole batch, no KL, no critic
@@ -130,7 +132,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{engine}.free_cache_engine": rollout.sleep and on_gpu,
         f"{engine}.enable_sleep_mode": rollout.sleep and on_gpu,
         f"{engine}.tensor_model_parallel_size": rollout.tensor_parallel,
-        f"{engine}.load_format": "auto" if model.lora_rank or not on_gpu else "dummy",
+        f"{engine}.load_format": "dummy" if one_gpu or (on_gpu and not model.lora_rank) else "auto",  # dummy: the trainer sends all weights
         f"{engine}.checkpoint_engine.update_weights_bucket_megabytes": rollout.sync_bucket_mib,
         f"{engine}.log_prob_use_dynamic_bsz": True,
         f"{engine}.log_prob_max_token_len_per_gpu": micro_batch_tokens,
@@ -138,7 +140,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{engine}.agent.agent_loop_manager_class": "azr.train.agent_worker.SelfPlayAgentLoopManager",
         f"{engine}.seed": config.seed,
         f"{engine}.disable_log_stats": True,
-        f"{engine}.engine_kwargs.vllm.worker_extension_cls": "azr.train.engine_worker.EngineWorkerExtension" if on_gpu else None,
+        f"{engine}.engine_kwargs.vllm.worker_extension_cls": f"azr.train.engine_worker.{extension}" if on_gpu else None,
         # the trainer
         "trainer.use_v1": True,
         "trainer.v1.trainer_mode": "sync",  # verl compares this very string; ours derives from the sync trainer

@@ -97,6 +97,13 @@ class PolicyWorker(ActorRolloutRefWorker):
         device.empty_cache()
         device.reset_peak_memory_stats()
 
+    @register(dispatch_mode=ONE_TO_ALL, blocking=False)
+    async def update_weights(self, global_steps: Any = None, mode: str = "auto") -> None:
+        """verl's; on one device adapters come with their base, which the engine has forgotten in its sleep."""
+        if torch.distributed.get_world_size() == 1:
+            self.base_sync_done = False
+        await super().update_weights(global_steps, mode)
+
     @property
     def _policy(self) -> Any:
         assert self.actor is not None, "init_model has not run"

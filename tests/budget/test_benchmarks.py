@@ -41,6 +41,7 @@ def options(**changes):
         "response": 300,
         "fraction": 0.25,
         "leave_gib": 16.0,
+        "no_hold": [],
         "peak_tflops": 790.0,
     }
     return argparse.Namespace(**{**values, **changes})
@@ -54,6 +55,8 @@ def test_share_of_a_large_card_is_that_of_the_small_one():
     assert config.rollout.gpu_memory_share == pytest.approx(load(["recipe=0_5b_16gb"]).config.rollout.gpu_memory_share * 16 / 80, abs=1e-4)
     assert config.selfplay.batch_size == 16
     assert config.rollout.fixed_response_tokens == 300
+    alone = bench_step.configuration("published_single_gpu", options(no_hold=["published_single_gpu"]), CARD_80)
+    assert alone.rollout.gpu_memory_share == 0.7
 
 
 def test_tasks_fill_every_stream():

@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 import torch.distributed as dist
+from peft import LoraConfig, get_peft_model
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -14,6 +15,7 @@ from azr.config.load import load
 from azr.errors import ConfigError, ModelError
 from azr.train import attention, logprobs
 from azr.train.compile_layers import compile_layers
+from azr.train.engine import fully_sharded
 
 
 @pytest.fixture(autouse=True)
@@ -119,11 +121,47 @@ def test_rows_of_all_sizes_and_all_layers_share_one_graph():
     assert len(graphs) <= 4  # a few more, and far from 8, where torch gives up
 
 
-@pytest.mark.parametrize("other", ["model.lora_rank=32", "train.liger_kernels=true", "train.packed_sequences=false"])
+@pytest.mark.parametrize(
+    "other", [["model.lora_rank=32", "train.n_gpus_per_node=2"], ["train.liger_kernels=true"], ["train.packed_sequences=false"]]
+)
 def test_what_compiled_layers_do_not_go_with_is_refused(other):
     with pytest.raises(ConfigError, match=r"train\.compile_layers"):
-        load(["recipe=0_5b_16gb", other])
-    load(["recipe=0_5b_16gb", other, "train.compile_layers=false"])
+        load(["recipe=0_5b_16gb", *other])
+    load(["recipe=0_5b_16gb", *other, "train.compile_layers=false"])
+    load(["recipe=0_5b_16gb", other[0].replace("train.liger_kernels=true", "name=a").replace("train.packed_sequences=false", "name=a")])
+
+
+@pytest.mark.usefixtures("flash")
+@pytest.mark.parametrize("backend", [None, "aot_eager"])
+def test_layers_with_adapters_are_compiled_as_one_graph(backend):
+    """On one device, where FSDP has the frozen base alone; verl's dtypes: adapters in the base's."""
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph
+
+    def adapted(compiled):
+        model = tiny_model(torch.bfloat16)
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if compiled:
+            compile_layers(model, backend=backend or count)
+        model.enable_input_require_grads()
+        torch.manual_seed(2)
+        settings = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+        model = get_peft_model(model, settings, autocast_adapter_dtype=False).train()
+        precision = MixedPrecision(param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16, buffer_dtype=torch.float32)
+        return fully_sharded(model, torch.device("cpu"), precision)
+
+    plain, compiled = gradients(adapted(False), ROWS), gradients(adapted(True), ROWS)
+    assert plain[1].norm() > 0 and plain[1].numel() == 3 * sum(4 * (i + o) for i, o in LINEAR)
+    torch.testing.assert_close(compiled[0], plain[0], atol=2e-2, rtol=2e-2)
+    assert (compiled[1] - plain[1]).norm() < 2e-2 * plain[1].norm()
+    assert len(graphs) == (0 if backend else 1)
+
+
+LINEAR = [(32, 32), (32, 16), (32, 16), (32, 32), (32, 64), (32, 64), (64, 32)]
+"""Inputs and outputs of q, k, v, o, gate, up and down in the tiny model."""
 
 
 class Traced(Exception):

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.budget.estimate import ENGINE_CACHE_GIB
-from azr.train.engine_worker import EngineWorkerExtension, memory_limit_share
+from azr.config.load import load
+from azr.train.engine_worker import EngineWorkerExtension, ForgettingWorkerExtension, memory_limit_share
+from azr.train.verl_config import build_verl_config
 
 
 @pytest.mark.parametrize(("share", "total_gib"), [(0.38, 16.0), (0.0768, 79.2), (0.7, 79.2)])
@@ -17,9 +27,73 @@ def test_the_limit_is_never_more_than_the_card():
     assert memory_limit_share(0.99, 0.1, 8.0) == 1.0
 
 
-def test_the_extension_brings_no_name_that_verls_has_not():
-    """vLLM refuses an extension that names anything its worker class has; what verl's names is known to be free."""
-    theirs = EngineWorkerExtension.__mro__[1]
-    assert theirs.__name__ == "vLLMColocateWorkerExtension"
-    assert {name for name in dir(EngineWorkerExtension) if not name.startswith("__")} <= set(dir(theirs))
-    assert "update_weights_from_ipc" in vars(EngineWorkerExtension)
+@pytest.mark.parametrize("extension", [EngineWorkerExtension, ForgettingWorkerExtension])
+def test_an_extension_brings_no_name_that_vllms_worker_has(extension):
+    """vLLM refuses such an extension."""
+    from vllm.v1.worker.gpu_worker import Worker
+
+    assert "update_weights_from_ipc" in vars(extension)
+    assert [name for name in dir(extension) if not name.startswith("__") and hasattr(Worker, name)] == []
+
+
+def test_a_sleep_that_keeps_no_weights(monkeypatch):
+    """vLLM makes the extension a base of its worker's class, and verl asks for the sleep that keeps them."""
+    from verl.workers.rollout.vllm_rollout import utils
+
+    monkeypatch.setattr(utils, "set_death_signal", lambda: None)
+    monkeypatch.setattr(utils.VLLMHijack, "hijack", staticmethod(lambda: None))
+    asked = []
+
+    class Worker:
+        def __init__(self, vllm_config):
+            self.vllm_config = vllm_config
+
+        def sleep(self, level=1):
+            asked.append(level)
+
+    class Extended(Worker, ForgettingWorkerExtension):
+        pass
+
+    worker = Extended(vllm_config=None)
+    worker.sleep(level=1)
+    worker.sleep()
+    assert asked == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "extension", "weights"),
+    [
+        (["recipe=0_5b_16gb"], "EngineWorkerExtension", "dummy"),
+        (["recipe=3b_lora_16gb"], "ForgettingWorkerExtension", "dummy"),
+        (["recipe=3b_lora_16gb", "train.n_gpus_per_node=2", "train.compile_layers=false"], "EngineWorkerExtension", "auto"),
+    ],
+)
+def test_where_the_engine_has_its_weights_from(settings, extension, weights, tmp_path):
+    config = load(settings).config
+    made = build_verl_config(config, tmp_path, tmp_path, "cuda").actor_rollout_ref.rollout
+    assert made.engine_kwargs.vllm.worker_extension_cls == f"azr.train.engine_worker.{extension}"
+    assert made.load_format == weights
+
+
+@pytest.mark.slow
+def test_an_engine_that_lost_base_and_adapters_is_sent_both(tmp_path):
+    """The real engine on a CPU, which has no sleep; the names and the way are those of training with adapters on one card."""
+    config = Qwen2Config(
+        vocab_size=1024, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        tie_word_embeddings=True, initializer_range=0.2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
+    script = Path(__file__).parent / "engine_forgets.py"
+    command = [sys.executable, str(script), str(tmp_path / "model"), str(tmp_path / "rendezvous")]
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told: dict[str, list[list[int]]] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith('{"'):
+            told |= json.loads(line)
+    assert told["before"] == told["trainer"]
+    assert told["lost"] != told["trainer"]
+    assert told["sent"] == told["trainer"]
+    assert len({tuple(row) for row in told["trainer"]}) > 1

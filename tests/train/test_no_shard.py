@@ -16,7 +16,8 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from azr.train.no_shard import adapter_weights, named_weights, point_to_flat_parameters, state_dict_without_copies
+from azr.train.engine import fully_sharded
+from azr.train.no_shard import adapter_weights, base_weights, named_weights, offload, point_to_flat_parameters, state_dict_without_copies
 
 
 @pytest.fixture
@@ -107,38 +108,101 @@ def test_moved_weights_leave_nothing_behind(plain, wrapped):
     assert torch.equal(wrapped(input_ids=IDS).logits, before)
 
 
-def test_adapters_are_read_without_the_base(plain, tmp_path):
-    """Names and values as peft writes them for the model that is not wrapped."""
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-    from verl.utils.fsdp_utils import get_fsdp_wrap_policy
+@pytest.fixture
+def adapted(plain) -> Any:
+    from peft import LoraConfig, get_peft_model
 
-    adapted = get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False))
-    expected = {name: weight.clone() for name, weight in get_peft_model_state_dict(adapted).items()}
-    assert len(expected) == 2 * 2 * 7  # A and B of seven matrices in two layers
+    plain.enable_input_require_grads()
+    return get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False))
+
+
+@pytest.fixture
+def adapted_and_wrapped(adapted, tmp_path) -> Iterator[FullyShardedDataParallel]:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/{os.getpid()}", rank=0, world_size=1)
+    precision = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
     try:
-        wrapped = FullyShardedDataParallel(
-            adapted,
-            auto_wrap_policy=get_fsdp_wrap_policy(adapted, config=None, is_lora=True),
-            device_id=torch.device("cpu"),
-            sharding_strategy=ShardingStrategy.NO_SHARD,
-        )
-        found = adapter_weights(wrapped)
-        assert set(found) == set(expected)
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
-        wrapped(input_ids=IDS, labels=IDS).loss.backward()
-        for part in FullyShardedDataParallel.fsdp_modules(wrapped):  # as an offload leaves them
-            handle: Any = part._handle
-            handle.flat_param.data = handle.flat_param.data.clone()
-            handle.flat_param.data[:] += 1
-        moved = adapter_weights(wrapped)
-        assert all(torch.equal(moved[name], expected[name] + 1) for name in expected)
+        yield fully_sharded(copy.deepcopy(adapted), torch.device("cpu"), precision)
     finally:
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("whole", "expected"), [(True, ["read"]), (False, ["load", "read", "offload"])])
-def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, whole, expected):
+def test_adapters_are_read_without_the_base(adapted, adapted_and_wrapped):
+    """Names and values as peft writes them for the model that is not wrapped."""
+    from peft import get_peft_model_state_dict
+
+    expected = get_peft_model_state_dict(adapted)
+    assert len(expected) == 2 * 2 * 7  # A and B of seven matrices in two layers
+    for part in FullyShardedDataParallel.fsdp_modules(adapted_and_wrapped):  # as an offload leaves a base: its memory is elsewhere
+        handle: Any = part._handle
+        handle.flat_param.data = torch.empty(0)
+    found = adapter_weights(adapted_and_wrapped)
+    assert set(found) == set(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_base_is_offloaded_to_one_copy_and_read_there(adapted, adapted_and_wrapped):
+    """And sent under the names of an ordinary model, as verl's engine expects them: with ``.base_layer`` where an adapter lies over it."""
+    expected = {name.replace(".base_layer", ""): weight for name, weight in adapted.base_model.model.state_dict().items()}
+    expected = {name: weight.clone() for name, weight in expected.items() if ".lora_" not in name and name != "lm_head.weight"}  # tied
+    before = adapted_and_wrapped(input_ids=IDS).logits
+    places = []
+    for _ in range(2):
+        offload(adapted_and_wrapped, empty_cache=False)
+        found = dict(base_weights(adapted_and_wrapped))
+        places.append([weight.data_ptr() for weight in found.values()])
+        assert {name.replace(".base_layer", "") for name in found} == set(expected)
+        assert all(torch.equal(weight, expected[name.replace(".base_layer", "")]) for name, weight in found.items())
+        assert "model.layers.0.self_attn.q_proj.base_layer.weight" in found and "model.norm.weight" in found
+        for part in FullyShardedDataParallel.fsdp_modules(adapted_and_wrapped):  # the card's memory is another one
+            handle: Any = part._handle
+            handle.flat_param.data = handle.flat_param.data.clone()
+            handle.flat_param._local_shard = handle.flat_param.data
+        point_to_flat_parameters(adapted_and_wrapped)
+        assert torch.equal(adapted_and_wrapped(input_ids=IDS).logits, before)
+    assert places[0] == places[1]
+
+
+def test_adapters_on_one_device_are_trained_as_without_fsdp(adapted, adapted_and_wrapped):
+    """A unit a layer and the root, all frozen; clipped gradients and an optimizer's steps are those without FSDP."""
+    units = FullyShardedDataParallel.fsdp_modules(adapted_and_wrapped)
+    assert len(units) == 3 and not any(part._handle.flat_param.requires_grad for part in units)  # type: ignore[union-attr]
+    base = {name: weight.clone() for name, weight in named_weights(adapted_and_wrapped) if ".lora_" not in name}
+    norms: list[list[float]] = []
+    for model in (adapted, adapted_and_wrapped):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        norms.append([])
+        for _ in range(3):
+            for _ in range(2):
+                model(input_ids=IDS, labels=IDS).loss.backward()
+            clip = model.clip_grad_norm_ if model is adapted_and_wrapped else partial(torch.nn.utils.clip_grad_norm_, model.parameters())
+            norms[-1].append(float(clip(0.5)))
+            optimizer.step()
+            optimizer.zero_grad()
+    assert norms[0] == pytest.approx(norms[1])
+    trained = dict(named_weights(adapted_and_wrapped))
+    expected = adapted.state_dict()
+    assert set(trained) == set(expected)
+    for name, weight in trained.items():
+        torch.testing.assert_close(weight, expected[name])
+        assert ".lora_" in name or torch.equal(weight, base[name])
+
+
+def test_a_checkpoint_of_adapters_and_base_is_written_and_read(adapted, adapted_and_wrapped, tmp_path):
+    expected = adapted.state_dict()
+    with state_dict_without_copies(adapted_and_wrapped):
+        torch.save(adapted_and_wrapped.state_dict(), tmp_path / "model.pt")
+    optimizer = torch.optim.SGD(adapted_and_wrapped.parameters(), lr=1.0)
+    adapted_and_wrapped(input_ids=IDS, labels=IDS).loss.backward()
+    optimizer.step()
+    assert any(not torch.equal(weight, expected[name]) for name, weight in named_weights(adapted_and_wrapped))
+    adapted_and_wrapped.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    found = adapted_and_wrapped.state_dict()
+    assert set(found) == set(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("devices", "expected"), [(1, ["read"]), (2, ["load", "read", "offload"])])
+def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, devices, expected):
     """FSDP gathers shards on the card alone, where an offload has taken them away; there is no card here, so the calls are looked at."""
     from types import SimpleNamespace
 
@@ -146,7 +210,7 @@ def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, w
     from azr.train.engine import SelfPlayEngine
 
     calls: list[str] = []
-    monkeypatch.setattr(no_shard, "is_whole", lambda module: whole)
+    monkeypatch.setattr(dist, "get_world_size", lambda: devices)
     monkeypatch.setattr(no_shard, "load", lambda module: calls.append("load"))
     monkeypatch.setattr(no_shard, "offload", lambda module: calls.append("offload"))
     monkeypatch.setattr(no_shard, "adapter_weights", lambda module: calls.append("read") or {"a": torch.ones(1)})

@@ -9,38 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
-from torch.distributed.fsdp.api import FullStateDictConfig, StateDictType
-from verl.utils.fsdp_utils import get_fsdp_wrap_policy
+from torch.distributed.fsdp import MixedPrecision
 from verl.utils.model import convert_weight_keys
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import ConfigError
 from azr.train import no_shard
-from azr.train.engine import SelfPlayEngine
+from azr.train.engine import SelfPlayEngine, fully_sharded
 
 
 class CpuSelfPlayEngine(SelfPlayEngine):
     def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
-        """No broadcast (every process reads the weights itself) and no parameter initialisation on a device."""
         if self._is_lora:
             raise ConfigError("model.lora_rank is set, but LoRA is not supported without a GPU; set model.lora_rank=0")
-        self._autocast_dtype = torch.float32
-        self.scaler = None
-        wrapped = FullyShardedDataParallel(
-            module,
-            auto_wrap_policy=get_fsdp_wrap_policy(module=module, config=self.engine_config.wrap_policy, is_lora=False),
-            device_id=torch.device("cpu"),
-            sharding_strategy=ShardingStrategy.NO_SHARD if torch.distributed.get_world_size() == 1 else ShardingStrategy.FULL_SHARD,
-            mixed_precision=MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32),
-            sync_module_states=False,
-            device_mesh=self.device_mesh,
-            use_orig_params=self.engine_config.use_orig_params,
-        )
-        FullyShardedDataParallel.set_state_dict_type(
-            wrapped, state_dict_type=StateDictType.FULL_STATE_DICT, state_dict_config=FullStateDictConfig()
-        )
-        return wrapped
+        self._autocast_dtype, self.scaler = torch.float32, None
+        precision = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
+        return fully_sharded(module, torch.device("cpu"), precision, self.device_mesh)
 
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
         if torch.distributed.get_world_size() == 1:
