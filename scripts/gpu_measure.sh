@@ -36,19 +36,20 @@ for section in "${sections[@]}"; do
       run 150 tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests/train/test_attention.py tests/train/test_logprobs.py tests/train/test_optimizers.py tests/train/test_compile_layers.py ;;
     update) # the update phase alone, against the stock one in the same run
       run 400 update_0_5b "$python" scripts/bench_update.py --size 0.5b --ways stock ours ours+liger ours+compile --json "$out/update_0_5b.json"
-      run 400 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger ours+compile --json "$out/update_1_5b.json" ;;
+      run 400 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger ours+compile --json "$out/update_1_5b.json"
+      run 300 update_3b "$python" scripts/bench_update.py --size 3b --lora-rank 32 --optimizer adamw_8bit --at-once 8192 --ways ours+units ours ours+compile --json "$out/update_3b.json" ;;
     ours)   # whole steps of the driver's trainer, under the hold
       run 420 step_ours "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/ours" --json "$out/step_0_5b_16gb.json" ;;
-    published)  # the same work with the published settings, which do not fit under the hold
-      run 680 step_published "$python" scripts/bench_step.py published_single_gpu --model "$(model 0.5b)" --fraction "$fraction" --steps 2 --timeout-s 660 --keep "$runs/published" --json "$out/step_published.json" ;;
+    published)  # the same work with the published settings, which do not fit under the hold, and with ours, in one run
+      run 900 step_published "$python" scripts/bench_step.py published_single_gpu 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --no-hold published_single_gpu --fraction "$fraction" --steps 3 --timeout-s 440 --require-speedup 6 --keep "$runs/published" --json "$out/step_published.json" ;;
     engine) # generation alone, same prompts and lengths
       run 240 engine_0_5b "$python" scripts/bench_engine.py 0_5b_16gb --model "$(model 0.5b)" --card-gib "$leave" --fraction "$fraction" --json "$out/engine_0_5b.json" ;;
     large)
       run 420 step_1_5b "$python" scripts/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/1_5b" --json "$out/step_1_5b_16gb.json" ;;
     lora)
-      run 480 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 2 --timeout-s 460 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
-    soak)   # 100 sleep/wake cycles with training between: short responses, two seconds a step
-      run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.1 --prompt 600 --response 60 --override selfplay.difficulty_samples=2 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
+      run 480 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 460 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
+    soak)   # 100 sleep/wake cycles with training between: short responses, two seconds a step; at 1e-6 random rewards ruin a random model
+      run 560 soak "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.1 --prompt 600 --response 60 --override selfplay.difficulty_samples=2 train.learning_rate=1e-7 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
     real)   # real weights under the hold: two commands, the second resumes the first, then before against after
       [ -d "${REAL_MODEL:-}" ] || { echo "section real needs REAL_MODEL=FOLDER" >&2; continue; }
       "$python" scripts/hold_gpu_memory.py --leave "$leave" >"$out/hold.log" 2>&1 & holder=$!

@@ -48,8 +48,7 @@ HOST_RAY_GIB = 0.6
 CPU_HOST_SHARE = 0.75
 """The processes above without CUDA's libraries. Measured: 8.6 GiB in all with the bundled model, 2 cores, one agent worker."""
 PINNED_SHARE = 1.5
-"""Pinned host memory that a sleeping engine takes for a byte of its weights: torch rounds each block up to a power of two. With it 3B
-comes to 28.1 GiB; 28.7 were measured."""
+"""Host memory for a byte that torch pins: it rounds blocks up to powers of two. With two such copies of its base 3B took 28.7 GiB."""
 LOADING_SHARE = 0.5
 """Share of the trainer's weights in host memory at once while they load."""
 DISK_RUN_GIB = 1.0

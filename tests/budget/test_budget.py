@@ -66,7 +66,7 @@ def test_recipes_fit_their_card_within_15_gib(name):
     assert verdict.fits, verdict.shortages
     assert verdict.estimate.gpu_peak.gib <= 15.0
     assert verdict.estimate.phase("engine asleep").gib <= 1.2
-    assert verdict.estimate.ram.gib <= {"0_5b_16gb": 12.0, "1_5b_16gb": 24.0, "3b_lora_16gb": 29.0}[name]  # 3B says that it needs more
+    assert verdict.estimate.ram.gib <= (12.0 if name == "0_5b_16gb" else 24.0)
 
 
 def test_small_and_large_recipes_fit_theirs():
