@@ -88,6 +88,10 @@ class SelfPlayEngine(PackedEngine):
         with no_shard.state_dict_without_copies(self.module):
             super().save_checkpoint(local_path, *options, **named)
 
+    def load_checkpoint(self, local_path: str, *options: Any, **named: Any) -> None:
+        no_shard.base_was_read(self.module)
+        super().load_checkpoint(local_path, *options, **named)
+
     def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
         """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon, which a longer run passes."""
         options = self.optimizer_config

@@ -117,20 +117,28 @@ def offload(module: Any, empty_cache: bool = True) -> None:
 
 
 def _kept_in_host_memory(handle: Any) -> torch.Tensor:
-    """The one copy of a frozen flat parameter, made at its first offload.
+    """The one copy of a frozen flat parameter, made at its first offload and after a checkpoint was read.
 
     Pinned where it lies: memory that torch allocates as pinned is rounded up to a power of two, half as much again for a base of 3B.
     """
-    kept = getattr(handle, "_kept_in_host_memory", None)
-    if kept is None:
-        kept = handle.flat_param.detach().to("cpu", copy=True)
-        if handle.flat_param.is_cuda:
+    weights = handle.flat_param.detach()
+    if not hasattr(handle, "_kept"):
+        handle._kept, handle._kept_is_current = torch.empty_like(weights, device="cpu"), False
+        if weights.is_cuda:
             runtime: Any = torch.cuda.cudart()
-            status = runtime.cudaHostRegister(kept.data_ptr(), kept.nbytes, 0)
+            status = runtime.cudaHostRegister(handle._kept.data_ptr(), handle._kept.nbytes, 0)
             if int(status) != 0:
                 logging.getLogger(__name__).warning("host memory could not be pinned (%s); bringing weights to the card is slower", status)
-        handle._kept_in_host_memory = kept
-    return kept
+    if not handle._kept_is_current:
+        handle._kept.copy_(weights)
+        handle._kept_is_current = True
+    return handle._kept
+
+
+def base_was_read(module: FullyShardedDataParallel) -> None:
+    """A checkpoint was read into the weights: the copy in host memory is made again at the next offload."""
+    for _, handle in _handles(module):
+        handle._kept_is_current = False
 
 
 def load(module: Any) -> None:

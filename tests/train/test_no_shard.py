@@ -17,7 +17,15 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from azr.train.engine import fully_sharded
-from azr.train.no_shard import adapter_weights, base_weights, named_weights, offload, point_to_flat_parameters, state_dict_without_copies
+from azr.train.no_shard import (
+    adapter_weights,
+    base_was_read,
+    base_weights,
+    named_weights,
+    offload,
+    point_to_flat_parameters,
+    state_dict_without_copies,
+)
 
 
 @pytest.fixture
@@ -160,6 +168,12 @@ def test_a_base_is_offloaded_to_one_copy_and_read_there(adapted, adapted_and_wra
         point_to_flat_parameters(adapted_and_wrapped)
         assert torch.equal(adapted_and_wrapped(input_ids=IDS).logits, before)
     assert places[0] == places[1]
+    with torch.no_grad():
+        next(iter(base_weights(adapted_and_wrapped)))[1].fill_(3.0)
+    base_was_read(adapted_and_wrapped)  # as a checkpoint may have other weights
+    offload(adapted_and_wrapped, empty_cache=False)
+    assert (next(iter(base_weights(adapted_and_wrapped)))[1] == 3.0).all()
+    assert places[0] == [weight.data_ptr() for _, weight in base_weights(adapted_and_wrapped)]
 
 
 def test_adapters_on_one_device_are_trained_as_without_fsdp(adapted, adapted_and_wrapped):
