@@ -32,8 +32,8 @@ GRAPH_GIB_PER_SIZE = 0.018
 ENGINE_CACHE_GIB = 0.75
 """What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``azr/train/engine_worker.py`` limits it)."""
 ALLOCATOR_SLACK = 0.08
-"""Share of the trainer's tensors lost to fragmentation in the caching allocator. It leaves the estimate of the update 4 % below what was
-measured at 1.5B with micro-batches of 8,192 tokens, and 4 % above at 0.5B and 3B (docs/performance.md)."""
+"""Share of the trainer's tensors lost to fragmentation in the caching allocator. It leaves the estimate of the update 1 % below what was
+measured at 1.5B, and 2 and 7 % above at 3B and 0.5B (docs/performance.md)."""
 LAYER_BYTES_PER_INTERMEDIATE = 14
 """Bytes a token of one recomputed layer and its gradients, per unit of the MLP's width (gate, up, activation, product, twice)."""
 LAYER_BYTES_PER_HIDDEN = 44
@@ -121,6 +121,8 @@ class _Trainer:
     layer: float
     head: float
     low_precision_copies: float
+    adapters: float
+    """Of the weights: what stays on the card, whatever is offloaded. Adapters on several cards are not among them."""
     base_is_whole: bool
     """Adapters on one card: nothing is moved for reading them or their frozen base (``azr/train/no_shard.py``)."""
     clone: float
@@ -173,8 +175,9 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         layer=layer / GIB,
         head=head / GIB,
         low_precision_copies=copies / GIB,
+        adapters=weight_bytes * trained / GIB if rank and shards == 1 else 0.0,
         base_is_whole=rank > 0 and shards == 1,
-        clone=weight_bytes * trained / (1 if rank else shards) / GIB if rank or shards > 1 else 0.0,
+        clone=weight_bytes * trained / (1 if rank else shards) / GIB if shards > 1 else 0.0,
         checkpoint=(weight_bytes * total + optimizer_bytes * trained) / GIB,
     )
 
@@ -211,7 +214,8 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Pha
     update = Phase("update", (context, *working, slack, Part("engine asleep", engine.asleep)))
 
     states = [] if train.optimizer_offload else [Part("optimizer states", trainer.optimizer)]
-    base = [Part("trainer weights", trainer.weights)]
+    base = [Part("trainer weights", trainer.weights - trainer.adapters)]
+    states += [Part("adapters", trainer.adapters)] if trainer.adapters else []
     kept = [*([] if train.param_offload else base), *states]
     synced = kept if trainer.base_is_whole else [*base, *states]  # an offloaded base stays where it is
     outside_share = Part("engine context and graphs", ENGINE_CONTEXT_GIB + engine.graphs)
@@ -243,7 +247,8 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> P
     parts = [Part(part.name, part.gib * (1.0 if on_gpu else CPU_HOST_SHARE)) for part in processes]
     if on_gpu:
         if config.train.param_offload:  # a frozen base is pinned as it is (``azr/train/no_shard.py``)
-            parts.append(Part("offloaded weights", trainer.weights * shards * (1.0 if trainer.base_is_whole else PINNED_SHARE)))
+            pinned_share = 1.0 if trainer.base_is_whole else PINNED_SHARE
+            parts.append(Part("offloaded weights", (trainer.weights - trainer.adapters) * shards * pinned_share))
         if config.train.optimizer_offload:
             parts.append(Part("offloaded optimizer states", trainer.optimizer * shards * PINNED_SHARE))
         if config.model.lora_rank and config.rollout.sleep and not trainer.base_is_whole:

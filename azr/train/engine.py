@@ -55,8 +55,8 @@ class SelfPlayEngine(PackedEngine):
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
         """Names and tensors of the weights for the engine, in the type that the trainer computes in, and the adapters' configuration.
 
-        On one device no second copy of the weights is made, and neither adapters nor their base are moved for reading. verl's sender would
-        take float32 for what is served in bfloat16: twice the traffic, and a vocabulary matrix that its bucket does not hold.
+        On one device no second copy of the weights is made, and an offloaded base stays in host memory. verl's sender would take float32
+        for what is served in bfloat16: twice the traffic, and a vocabulary matrix that its bucket does not hold.
         """
         adapters_alone, one_device = self._is_lora and options.get("base_sync_done"), torch.distributed.get_world_size() == 1
         if not one_device and not adapters_alone:
@@ -72,7 +72,9 @@ class SelfPlayEngine(PackedEngine):
                 no_shard.offload(self.module)
             return adapters.items(), model.peft_config[no_shard.ADAPTER].to_dict()
         if self._is_lora:
-            weights, adapter_config = no_shard.base_weights(self.module), model.peft_config[no_shard.ADAPTER].to_dict()
+            adapter_config = model.peft_config[no_shard.ADAPTER].to_dict()
+            # one after the other on the card: verl hands over a tensor that is larger than its bucket by CUDA IPC
+            weights = ((name, weight.to(get_device_name())) for name, weight in no_shard.base_weights(self.module))
         else:
             if self._is_offload_param:
                 no_shard.load(self.module)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -127,7 +127,9 @@ def _kept_in_host_memory(handle: Any) -> torch.Tensor:
         if weights.is_cuda:
             runtime: Any = torch.cuda.cudart()
             status = runtime.cudaHostRegister(handle._kept.data_ptr(), handle._kept.nbytes, 0)
-            if int(status) != 0:
+            if int(status) != 0:  # not an error: but the next kernel would report it, as the runtime remembers it
+                with suppress(RuntimeError):
+                    torch.ones(1, device=weights.device)
                 logging.getLogger(__name__).warning("host memory could not be pinned (%s); bringing weights to the card is slower", status)
     if not handle._kept_is_current:
         handle._kept.copy_(weights)

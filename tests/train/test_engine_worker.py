@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -58,6 +59,17 @@ def test_a_sleep_that_keeps_no_weights(monkeypatch):
     worker.sleep(level=1)
     worker.sleep()
     assert asked == [2, 2]
+
+
+def test_which_token_has_which_adapter_is_forgotten_before_weights_arrive(monkeypatch):
+    """vLLM writes it to the card only when it differs from the batch before, and what was on the card is lost in a sleep."""
+    manager = SimpleNamespace(_last_mapping="of the last batch")
+    seen = []
+    monkeypatch.setattr(EngineWorkerExtension, "update_weights_from_ipc", lambda self, *a, **k: seen.append((manager._last_mapping, k)))
+    worker = object.__new__(ForgettingWorkerExtension)
+    worker.model_runner = SimpleNamespace(lora_manager=SimpleNamespace(_adapter_manager=manager))
+    worker.update_weights_from_ipc(base_sync_done=False)
+    assert seen == [(None, {"base_sync_done": False})]
 
 
 @pytest.mark.parametrize(
