@@ -92,7 +92,8 @@ class SelfPlayEngine(PackedEngine):
 
     def load_checkpoint(self, local_path: str, *options: Any, **named: Any) -> None:
         no_shard.base_was_read(self.module)
-        super().load_checkpoint(local_path, *options, **named)
+        with no_shard.tensors_left_in_files():
+            super().load_checkpoint(local_path, *options, **named)
 
     def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
         """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon, which a longer run passes."""

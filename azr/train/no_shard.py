@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,6 +92,20 @@ def state_dict_without_copies(module: FullyShardedDataParallel) -> Iterator[None
         yield
     finally:
         del module.state_dict
+
+
+@contextmanager
+def tensors_left_in_files() -> Iterator[None]:
+    """Within it ``torch.load`` maps tensors from the file instead of putting them where they were saved, on the card beside the model's.
+
+    verl reads checkpoints without saying where to. What is mapped takes no memory that the system could not take back.
+    """
+    original = torch.load
+    torch.load = partial(original, map_location="cpu", mmap=True)
+    try:
+        yield
+    finally:
+        torch.load = original
 
 
 def point_to_flat_parameters(module: FullyShardedDataParallel) -> None:
