@@ -451,6 +451,7 @@ def _dicts(column: Any) -> list[dict[str, Any]]:
 _RENAMED = {
     "actor/grad_norm": "train/grad_norm",
     "actor/pg_loss": "train/pg_loss",
+    "actor/entropy_loss": "train/entropy",  # the update's mean over response tokens, the same as that of the old-log-prob pass
     "actor/entropy": "train/entropy",
     "actor/lr": "train/learning_rate",
     "actor/ppo_kl": "train/ppo_kl",
