@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from azr.config import Config
 from azr.config.load import load
+from azr.files import write_text_atomic
 
 
 def waves(config: Config, fraction: float, prompt: int, response: int, seed: int = 0) -> list[list[tuple[list[int], int]]]:
@@ -81,6 +82,10 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     config = load([f"recipe={options.recipe}"]).config
+    rank = config.model.lora_rank if options.lora_rank is None else options.lora_rank
+    model = options.model or Path(config.model.path)
+    if rank and not (model / "config.json").is_file():
+        parser.error(f"adapters are made for the shape in {model / 'config.json'}, which is not there; name a model's folder with --model")
     if options.explain_time:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the profiler looks into its own process
 
@@ -92,7 +97,7 @@ def main() -> int:
     if options.card_gib and torch.cuda.is_available():
         share *= options.card_gib * 2**30 / torch.cuda.get_device_properties(0).total_memory
     settings: dict[str, Any] = {
-        "model": str(options.model or config.model.path),
+        "model": str(model),
         "dtype": rollout.dtype,
         "max_model_len": rollout.max_prompt_tokens + rollout.max_response_tokens,
         "max_num_seqs": rollout.max_sequences,
@@ -104,11 +109,10 @@ def main() -> int:
     }
     if not rollout.enforce_eager:
         settings["compilation_config"] = {"cudagraph_capture_sizes": list(rollout.cuda_graph_sizes)}
-    rank = config.model.lora_rank if options.lora_rank is None else options.lora_rank
     adapter = None
     if rank:
         folder = tempfile.TemporaryDirectory(prefix="azr-adapter-")
-        write_adapter(Path(folder.name), Path(settings["model"]), rank)
+        write_adapter(Path(folder.name), model, rank)
         settings |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         adapter = LoRARequest("bench", 1, folder.name)
     engine = LLM(**settings)
@@ -138,7 +142,7 @@ def main() -> int:
     print(json.dumps(figures))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(figures) + "\n", encoding="utf-8")
+        write_text_atomic(options.json, json.dumps(figures) + "\n")
     return 0
 
 

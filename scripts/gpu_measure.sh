@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # GPU measurements in order of importance, each with a time limit; OUT gets logs/ and the same as measurements.tar.gz.
 #   scripts/gpu_measure.sh OUT [SECTION ...]          sections: tests update ours published engine large
-#                                                     lora adapters small soak real two (default: tests update ours published)
+#                                                     lora small soak real two (default: tests update ours published)
 # Starting trainer and engine takes minutes on a machine with cold files; the limits allow for that. Section real needs REAL_MODEL=FOLDER.
 # Needs torch, vLLM and verl importable by $PYTHON (python3). A section that fails does not stop the next one.
 set -uo pipefail
@@ -48,8 +48,6 @@ for section in "${sections[@]}"; do
       run 420 step_1_5b "$python" scripts/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/1_5b" --json "$out/step_1_5b_16gb.json" ;;
     lora)
       run 480 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 460 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
-    adapters) # does the engine have them after its sleep? At this rate they are large after a step: the mismatch stays, or it does not
-      run 300 step_adapters "$python" scripts/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.1 --response 60 --override model.lora_rank=32 train.master_dtype=bfloat16 train.optimizer=adamw_8bit train.learning_rate=1e-3 train.param_offload=true rollout.sync_bucket_mib=320 selfplay.difficulty_samples=2 --steps 6 --timeout-s 280 --keep "$runs/adapters" --json "$out/step_adapters.json" ;;
     small)  # the recipe of an 8 GB card
       run 420 step_8gb "$python" scripts/bench_step.py 0_5b_8gb --model "$(model 0.5b)" --leave-gib 8 --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/8gb" --json "$out/step_0_5b_8gb.json" ;;
     soak)   # 100 sleep/wake cycles with training between: short responses, two seconds a step; at 1e-6 random rewards ruin a random model

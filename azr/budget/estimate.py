@@ -122,9 +122,8 @@ class _Trainer:
     head: float
     low_precision_copies: float
     adapters: float
-    """Of the weights: what stays on the card, whatever is offloaded. Adapters on several cards are not among them."""
-    base_is_whole: bool
-    """Adapters on one card: nothing is moved for reading them or their frozen base (``azr/train/no_shard.py``)."""
+    """Of the weights: adapters on one card. They stay there whatever is offloaded, and nothing is moved for reading them or their frozen
+    base (``azr/train/no_shard.py``). 0 on several cards."""
     clone: float
     """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing (``azr/train/no_shard.py``)."""
     checkpoint: float
@@ -176,7 +175,6 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         head=head / GIB,
         low_precision_copies=copies / GIB,
         adapters=weight_bytes * trained / GIB if rank and shards == 1 else 0.0,
-        base_is_whole=rank > 0 and shards == 1,
         clone=weight_bytes * trained / (1 if rank else shards) / GIB if shards > 1 else 0.0,
         checkpoint=(weight_bytes * total + optimizer_bytes * trained) / GIB,
     )
@@ -217,7 +215,7 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Pha
     base = [Part("trainer weights", trainer.weights - trainer.adapters)]
     states += [Part("adapters", trainer.adapters)] if trainer.adapters else []
     kept = [*([] if train.param_offload else base), *states]
-    synced = kept if trainer.base_is_whole else [*base, *states]  # an offloaded base stays where it is
+    synced = kept if trainer.adapters else [*base, *states]  # an offloaded base stays where it is
     outside_share = Part("engine context and graphs", ENGINE_CONTEXT_GIB + engine.graphs)
     sending = (
         context,
@@ -247,11 +245,11 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> P
     parts = [Part(part.name, part.gib * (1.0 if on_gpu else CPU_HOST_SHARE)) for part in processes]
     if on_gpu:
         if config.train.param_offload:  # a frozen base is pinned as it is (``azr/train/no_shard.py``)
-            pinned_share = 1.0 if trainer.base_is_whole else PINNED_SHARE
+            pinned_share = 1.0 if trainer.adapters else PINNED_SHARE
             parts.append(Part("offloaded weights", (trainer.weights - trainer.adapters) * shards * pinned_share))
         if config.train.optimizer_offload:
             parts.append(Part("offloaded optimizer states", trainer.optimizer * shards * PINNED_SHARE))
-        if config.model.lora_rank and config.rollout.sleep and not trainer.base_is_whole:
+        if config.model.lora_rank and config.rollout.sleep and not trainer.adapters:
             engines = max(1, shards // config.rollout.tensor_parallel)
             parts.append(Part("sleeping engine's weights (level 1)", PINNED_SHARE * engine.weights * engines))
         parts.append(Part("loading weights (passing)", LOADING_SHARE * trainer.weights))
