@@ -190,8 +190,7 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
     if shape is not None:
         figures["parameters"] = shape.parameters
         if options.peak_tflops and update_s:
-            cards = config.train.n_gpus_per_node * config.train.n_nodes
-            figures["mfu"] = round(6 * shape.parameters * trained_tokens / update_s / (cards * options.peak_tflops * 1e12), 4)
+            figures["mfu"] = round(6 * shape.parameters * trained_tokens / update_s / (config.train.gpus * options.peak_tflops * 1e12), 4)
         predicted = judge(config, machine, shape, advise=False).estimate
         figures["predicted_gib"] = {phase.name: round(phase.gib, 2) for phase in predicted.gpu} | {
             "host memory": round(predicted.ram.gib, 2)

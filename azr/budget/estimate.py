@@ -142,7 +142,7 @@ class _Engine:
 
 def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     train, rank = config.train, config.model.lora_rank
-    shards = train.n_gpus_per_node * train.n_nodes
+    shards = train.gpus
     weight_bytes = 4 if train.master_dtype == "float32" else 2
     trained = shape.lora_parameters(rank) if rank else shape.parameters
     total = shape.parameters + (trained if rank else 0)

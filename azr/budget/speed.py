@@ -91,7 +91,7 @@ def step_time(config: Config, shape: ModelShape, card: Card, assumptions: Assump
     )
     passes, mfu = 6.0, small if shape.parameters < 1e9 else large
     if config.model.lora_rank:
-        passes, mfu = 4.5, a.adapters_mfu if config.train.n_gpus_per_node * config.train.n_nodes == 1 else a.adapter_units_mfu
+        passes, mfu = 4.5, a.adapters_mfu if config.train.gpus == 1 else a.adapter_units_mfu
         decode_s *= a.adapters_decode_factor
     if config.train.recompute_logprobs:
         passes += 1.5  # a forward pass more

@@ -58,7 +58,7 @@ class Config:
             section = getattr(self, item.name)
             if is_dataclass(section):
                 section.validate()  # type: ignore[attr-defined]
-        if self.train.compile_layers and self.model.lora_rank and self.train.n_gpus_per_node * self.train.n_nodes > 1:
+        if self.train.compile_layers and self.model.lora_rank and self.train.gpus > 1:
             raise ConfigError(
                 "train.compile_layers=true with model.lora_rank above 0 on several GPUs: FSDP wraps each adapter by itself there, and a "
                 "layer with such parts in it cannot be compiled; set train.compile_layers=false"

@@ -159,6 +159,11 @@ class TrainConfig:
     ray_address: str = ""
     """Address of a running Ray cluster; empty starts one for this run alone and ends it."""
 
+    @property
+    def gpus(self) -> int:
+        """Of all machines."""
+        return self.n_gpus_per_node * self.n_nodes
+
     def validate(self) -> None:
         for key, known in (("master_dtype", DTYPES), ("compute_dtype", DTYPES), ("optimizer", OPTIMIZERS), ("control", CONTROLS)):
             if getattr(self, key) not in known:

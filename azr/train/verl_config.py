@@ -52,7 +52,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
     rows = rows_per_step(config)
     context_tokens = rollout.max_prompt_tokens + rollout.max_response_tokens
     micro_batch_tokens = max(train.micro_batch_tokens, context_tokens)
-    one_gpu = on_gpu and train.n_gpus_per_node * train.n_nodes == 1
+    one_gpu = on_gpu and train.gpus == 1
     extension = "ForgettingWorkerExtension" if one_gpu and model.lora_rank and rollout.sleep else "EngineWorkerExtension"
     actor, engine, ref = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.model"
     settings: dict[str, Any] = {

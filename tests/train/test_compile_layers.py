@@ -1,15 +1,11 @@
 """Compiled decoder layers: the same numbers, through the checkpointing and the FSDP that the trainer puts around them."""
 
-import functools
-
 import pytest
 import torch
 import torch.distributed as dist
 from peft import LoraConfig, get_peft_model
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
-from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+from torch.distributed.fsdp import MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from azr.config.load import load
 from azr.errors import ConfigError, ModelError
@@ -52,14 +48,7 @@ def row(lengths, seed=1):
 def wrapped(model, compute=torch.float32):
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
-    return FullyShardedDataParallel(
-        model,
-        auto_wrap_policy=functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={Qwen2DecoderLayer}),
-        device_id=torch.device("cpu"),
-        sharding_strategy=ShardingStrategy.NO_SHARD,
-        mixed_precision=MixedPrecision(param_dtype=compute, reduce_dtype=torch.float32),
-        use_orig_params=False,
-    )
+    return fully_sharded(model, torch.device("cpu"), MixedPrecision(param_dtype=compute, reduce_dtype=torch.float32))
 
 
 def gradients(model, rows):

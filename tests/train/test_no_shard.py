@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
-from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from azr.train.engine import fully_sharded
 from azr.train.no_shard import (
@@ -27,6 +25,8 @@ from azr.train.no_shard import (
     state_dict_without_copies,
     tensors_left_in_files,
 )
+
+FLOAT32 = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
 
 
 @pytest.fixture
@@ -43,13 +43,7 @@ def plain() -> Qwen2ForCausalLM:
 def wrapped(plain: Qwen2ForCausalLM, tmp_path) -> Iterator[FullyShardedDataParallel]:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/{os.getpid()}", rank=0, world_size=1)
     try:
-        yield FullyShardedDataParallel(
-            copy.deepcopy(plain),
-            auto_wrap_policy=partial(transformer_auto_wrap_policy, transformer_layer_cls={Qwen2DecoderLayer}),
-            device_id=torch.device("cpu"),
-            sharding_strategy=ShardingStrategy.NO_SHARD,
-            mixed_precision=MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32),
-        )
+        yield fully_sharded(copy.deepcopy(plain), torch.device("cpu"), FLOAT32)
     finally:
         dist.destroy_process_group()
 
@@ -128,9 +122,8 @@ def adapted(plain) -> Any:
 @pytest.fixture
 def adapted_and_wrapped(adapted, tmp_path) -> Iterator[FullyShardedDataParallel]:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/{os.getpid()}", rank=0, world_size=1)
-    precision = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
     try:
-        yield fully_sharded(copy.deepcopy(adapted), torch.device("cpu"), precision)
+        yield fully_sharded(copy.deepcopy(adapted), torch.device("cpu"), FLOAT32)
     finally:
         dist.destroy_process_group()
 
