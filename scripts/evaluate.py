@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=_positive, default=0, metavar="N", help="only N items of each suite, evenly spaced")
     parser.add_argument("--restart", action="store_true", help="throw away answers given under other settings")
     asking = parser.add_argument_group("how models are asked (default: as their run asked them)")
-    asking.add_argument("--frame", help="prompt frame: paper, chat, compact, or a folder that holds one")
+    asking.add_argument("--frame", help="prompt frame: paper, chat, compact, short, or a folder that holds one")
     asking.add_argument("--style", choices=("answer", "completion"), help="HumanEval: inside the frame, or as plain continuation")
     asking.add_argument("--samples", type=_positive, default=1, metavar="N", help="answers per item")
     asking.add_argument("--k", type=_ks, default=[1], dest="ks", metavar="K,K", help="pass@k to report, for example 1,5,10")

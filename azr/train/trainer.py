@@ -51,6 +51,7 @@ from azr.trainer_link import TrainerLink
 
 logger = logging.getLogger(__name__)
 
+ENGINE_CHECK_PROMPT = "def f(x):\n    return x"
 ENGINE_CHECK_TOKENS = 16
 STATE_FILE = "trainer_state.json"
 
@@ -349,7 +350,7 @@ class SelfPlayTrainer(PPOTrainerSync):
     def _engine_check_answers(self) -> list[float]:
         """Log-probs of a short greedy answer by the engine: changes as soon as its weights do."""
         client = self.get_llm_client()
-        prompt_ids = self.tokenizer.encode("def f(x):\n    return x", add_special_tokens=False)
+        prompt_ids = self.tokenizer.encode(ENGINE_CHECK_PROMPT, add_special_tokens=False)
         params = {"temperature": 0.0, "top_p": 1.0, "top_k": -1, "logprobs": True, "max_tokens": ENGINE_CHECK_TOKENS, "ignore_eos": True}
 
         async def ask() -> Any:

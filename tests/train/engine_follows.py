@@ -1,7 +1,9 @@
-"""Run by test_real_run.py in a process of its own: does the engine follow the trainer's weights?
+"""Run by test_real_run.py in a process of its own: does the engine follow the trainer's weights, also through its sleep?
 
-Builds the real trainer and the real engine, changes the trainer's weights, and prints what the engine answers before,
-after the change without a sync, and after the sync, as one line of JSON.
+    python tests/train/engine_follows.py RUN_DIRECTORY cpu|cuda SETTING...
+
+Builds the real trainer and the real engine, changes the trained weights, and prints as one line of JSON: what the engine answers before,
+after the change without a sync, and after sleep and sync; and how far the log-probs of each answer are from the trainer's own then.
 """
 
 from __future__ import annotations
@@ -19,53 +21,89 @@ from azr.protocol import TrainRequest, write_request
 from azr.rundir import RunDir
 from azr.train.environment import set_environment
 
+NUDGE = {"cpu": 0.01, "cuda": 0.05}
+"""Size of the noise. On a card it goes to adapters, and has to show above what bfloat16 rounds away."""
+
 
 @ray.remote
 class EngineProbe:
-    def run(self, run_root: str) -> dict[str, Any]:
+    def run(self, run_root: str, device: str) -> dict[str, Any]:
+        import torch
         import transfer_queue as tq
+        from verl.single_controller.base.decorator import Dispatch, register
+        from verl.trainer.ppo.utils import Role
 
+        from azr.train import worker
         from azr.train.runner import checked_verl_config
-        from azr.train.trainer import SelfPlayTrainer
+        from azr.train.trainer import ENGINE_CHECK_PROMPT, ENGINE_CHECK_TOKENS, SelfPlayTrainer
         from azr.trainer_link import TrainerLink
 
+        class ProbeWorker(worker.PolicyWorker):
+            @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+            def own_log_probs(self, tokens: list[int], last: int) -> list[float]:
+                """The trainer's log-probs of the last so many tokens."""
+                engine = self._policy
+                ids = torch.tensor([tokens], device=device)
+                reduced = engine._autocast_dtype != torch.float32
+                with engine.eval_mode(), torch.no_grad(), torch.autocast(device, engine._autocast_dtype, enabled=reduced):
+                    positions = torch.arange(len(tokens), device=device)[None]
+                    output = engine.module(input_ids=ids, position_ids=positions, attention_mask=None, use_cache=False)
+                return output.log_probs[0, -last - 1 : -1].float().tolist()
+
+        class ProbeTrainer(SelfPlayTrainer):
+            def _init_resource_pool_mgr(self) -> None:
+                super()._init_resource_pool_mgr()
+                self.role_worker_mapping[Role.ActorRollout] = ray.remote(ProbeWorker)
+
         run = RunDir(Path(run_root))
-        verl_config = checked_verl_config(run, "cpu")
+        verl_config = checked_verl_config(run, device)
         with TrainerLink(run) as link:
             tq.init(verl_config.transfer_queue)
             try:
-                trainer: Any = SelfPlayTrainer(verl_config, link)
+                trainer: Any = ProbeTrainer(verl_config, link)
                 trainer.init()
-                before = trainer._engine_check_answers()
-                trainer.actor_rollout_wg.remember_weights()
-                trainer.actor_rollout_wg.nudge_weights(0.01, 7)
-                moved = trainer.actor_rollout_wg.weights_moved()[0]
-                not_synced = trainer._engine_check_answers()
+                group, told, apart = trainer.actor_rollout_wg, {}, {}
+
+                def ask(when: str) -> None:
+                    answer = trainer._engine_check_answers()
+                    tokens, log_probs = [int(token) for token in answer[:ENGINE_CHECK_TOKENS]], answer[ENGINE_CHECK_TOKENS:]
+                    assert len(log_probs) == ENGINE_CHECK_TOKENS
+                    prompt = trainer.tokenizer.encode(ENGINE_CHECK_PROMPT, add_special_tokens=False)
+                    own = group.own_log_probs([*prompt, *tokens], ENGINE_CHECK_TOKENS)[0]
+                    told[when] = answer
+                    apart[when] = sum(abs(one - other) for one, other in zip(own, log_probs, strict=True)) / ENGINE_CHECK_TOKENS
+
+                ask("before")
+                group.remember_weights()
+                group.nudge_weights(NUDGE[device], 7)
+                moved = group.weights_moved()[0]
+                ask("not_synced")
+                trainer.checkpoint_manager.sleep_replicas()
                 trainer.checkpoint_manager.update_weights(1)
-                synced = trainer._engine_check_answers()
-                return {"before": before, "not_synced": not_synced, "synced": synced, "moved": moved}
+                ask("synced")
+                return {**told, "moved": moved, "apart": apart}
             finally:
                 tq.close()
 
 
-def main(run_root: Path) -> None:
-    config = load(["recipe=cpu_tiny", "selfplay.batch_size=1"]).config
+def main(run_root: Path, device: str, settings: list[str]) -> None:
+    config = load([*settings, "selfplay.batch_size=1"]).config
     run = RunDir(run_root)
     run.root.mkdir(parents=True, exist_ok=True)
     write_config(run.config, config)
     write_request(run, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=1))
-    set_environment("cpu", config.rollout.cpu_kv_cache_gib)
+    set_environment(device, config.rollout.cpu_kv_cache_gib)
     from azr.train.cluster import start_ray
     from azr.train.warm_python import WarmPython
 
     with tempfile.TemporaryDirectory() as folder, WarmPython(Path(folder)) as warm:
-        start_ray(config, "cpu", warm.executable)
+        start_ray(config, device, warm.executable)
         warm.start()
         try:
-            print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root)))))
+            print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root), device))))
         finally:
             ray.shutdown()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -1,0 +1,52 @@
+"""The real engine answers with the real trainer's weights: when these change, after a sleep, and with adapters on a card."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("vllm")
+
+PROJECT = Path(__file__).resolve().parents[2]
+LIMIT_S = 600
+GPU = Path("/proc/driver/nvidia/version").exists()
+
+pytestmark = pytest.mark.timeout(LIMIT_S + 60)
+
+
+def follow(folder: Path, device: str, settings: list[str]) -> dict[str, Any]:
+    command = [sys.executable, str(PROJECT / "tests/train/engine_follows.py"), str(folder / "run"), device, *settings]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    with open(folder / "log", "wb") as log:
+        status = subprocess.run(command, cwd=PROJECT, env=environment, stdout=log, stderr=log, timeout=LIMIT_S, check=False).returncode
+    text = (folder / "log").read_text(errors="replace")
+    assert status == 0, text[-6000:]
+    line = next(line for line in text.splitlines() if line.startswith("RESULT "))
+    answers = json.loads(line.removeprefix("RESULT "))
+    assert answers["moved"]["share"] > 0.9
+    assert answers["not_synced"] == answers["before"], "the engine's weights are its own until they are synced"
+    assert answers["synced"] != answers["before"], "a change of the trainer's weights must change what the engine answers"
+    return answers["apart"]
+
+
+@pytest.mark.skipif(GPU, reason="the CPU path; a GPU machine takes the GPU path")
+def test_on_a_cpu(tmp_path: Path) -> None:
+    apart = follow(tmp_path, "cpu", ["recipe=cpu_tiny"])
+    assert max(apart["before"], apart["synced"]) < 1e-4 < 0.01 < apart["not_synced"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("recipe", ["0_5b_16gb", "3b_lora_16gb"])
+def test_on_a_card(recipe: str, tmp_path: Path) -> None:
+    """With adapters the engine forgets its base in the sleep; both are sent. Trainer and engine compute in bfloat16."""
+    subprocess.run([sys.executable, "scripts/make_random_model.py", "0.5b", str(tmp_path / "model")], cwd=PROJECT, check=True)
+    settings = [f"recipe={recipe}", f"model.path={tmp_path / 'model'}", "train.compile_layers=false"]
+    apart = follow(tmp_path, "cuda", settings)
+    assert max(apart["before"], apart["synced"]) < 0.05
+    assert apart["not_synced"] > 10 * apart["synced"]
