@@ -154,8 +154,7 @@ def reason_to_end(ctx: Context) -> str:
     if ctx.budget_left_s() <= 0:
         return f"The time budget of {ctx.hours:g} h is used up. Raise campaign.hours to go on."
     if state.cycle >= config.cycles:
-        done = "The one cycle is done." if config.cycles == 1 else f"All {config.cycles} cycles are done."
-        return f"{done} Raise campaign.cycles to go on."
+        return f"Cycle {state.cycle} is done, and campaign.cycles={config.cycles}. Raise it to go on."
     if config.max_flat_cycles and state.flat_cycles >= config.max_flat_cycles:
         flat = f"{state.flat_cycles} cycles in a row ended in stagnation: this model learns no more here."
         return f"{flat} Raise campaign.max_flat_cycles to go on."

@@ -15,7 +15,7 @@ from data_helpers import LONG, files_of, numbered, quiet, task, write_tasks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from azr.config.data import Reexecute
+from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
 from azr.data import check_evaluation_files, consolidate, load_pool, merge, prepare_probes, read_manifest
 from azr.data.behaviour import BehaviourStore
@@ -68,6 +68,15 @@ def test_every_row_is_kept_or_rejected_with_a_reason(run: RunDir, tmp_path: Path
     rejected = list(read_jsonl(run.pool / "rejected.jsonl"))
     assert sorted(item["line"] for item in rejected if "line" in item) == [2, 3, 4, 6, 7, 8, 9, 10]
     assert all(item["reason"] and item["detail"] for item in rejected)
+
+
+def test_the_tasks_that_the_documentation_shows_are_taken(run: RunDir, tmp_path: Path) -> None:
+    """Executed, and compared with the shipped probes, as a user's are."""
+    page = (Path(__file__).resolve().parents[2] / "docs/howto/own_tasks.md").read_text(encoding="utf-8")
+    mine = tmp_path / "my_tasks.jsonl"
+    mine.write_text(page.split("```json\n")[1].split("```")[0], encoding="utf-8")
+    report = consolidate(run, 1, DataConfig(seeds=str(mine)))
+    assert (report.tasks, report.dropped, report.refused_rows) == (2, {}, {})
 
 
 def test_published_seed_rows_become_two_tasks_and_keep_their_lineage(run: RunDir, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Run by test_real_run.py in a process of its own: does the engine follow the trainer's weights, also through its sleep?
+"""Run by test_engine_follows.py in a process of its own: does the engine follow the trainer's weights, also through its sleep?
 
     python tests/train/engine_follows.py RUN_DIRECTORY cpu|cuda SETTING...
 
