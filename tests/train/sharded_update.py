@@ -6,17 +6,14 @@ python tests/train/sharded_update.py RANK RANKS RENDEZVOUS_FILE OUT
 from __future__ import annotations
 
 import sys
-from functools import partial
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
-from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
+from torch.distributed.fsdp import MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from azr.train import attention, logprobs
-from azr.train.engine import _assert_sharding
+from azr.train.engine import _assert_sharding, fully_sharded
 
 LENGTHS = (9, 14, 6, 11, 8, 17)
 """Of the sequences; each ends in a response of a third of it."""
@@ -49,13 +46,7 @@ def packed(lengths: list[int], offset: int) -> tuple[dict[str, torch.Tensor], to
 def main(rank: int, ranks: int, rendezvous: str, out: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=ranks)
-    wrapped = FullyShardedDataParallel(
-        model(),
-        auto_wrap_policy=partial(transformer_auto_wrap_policy, transformer_layer_cls={Qwen2DecoderLayer}),
-        device_id=torch.device("cpu"),
-        sharding_strategy=ShardingStrategy.NO_SHARD if ranks == 1 else ShardingStrategy.FULL_SHARD,
-        mixed_precision=MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32),
-    )
+    wrapped = fully_sharded(model(), torch.device("cpu"), MixedPrecision(torch.float32, torch.float32, torch.float32))
     _assert_sharding(wrapped, ranks)
     optimizer = torch.optim.AdamW(wrapped.parameters(), lr=1e-3)
     total_tokens = sum(length // 3 for length in LENGTHS)
