@@ -125,10 +125,31 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
         list(read_jsonl(options.tasks)) if options.tasks else [task.to_json() for task in synthetic_tasks(4 * config.selfplay.batch_size)]
     )
     write_jsonl_atomic(run.cycle_tasks(1), tasks)
-    write_request(run, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=options.steps))
-    log = run.trainer_log(1, 1)
+    figures: dict[str, Any] = {"recipe": recipe}
+    request = TrainRequest(cycle=1, attempt=1, first_step=1, last_step=options.steps)
+    status, watch, figures["wall_s"] = _attempt(run, request, options)
+    figures["log"] = str(run.trainer_log(1, 1))
+    records = read_metrics(run)
+    if status != 0 and not records:
+        return figures | {"failed": _why(run, request, status, options)}
+    figures |= summarise(config, [record.values for record in records if record.step > 0], watch, options, machine)
+    if options.resume:
+        request = TrainRequest(cycle=1, attempt=2, first_step=1, last_step=options.steps + options.resume, resume_step=options.steps)
+        status, watch, wall_s = _attempt(run, request, options)
+        records = [record for record in read_metrics(run) if record.attempt == 2]
+        if status != 0 or len(records) != options.resume:
+            return figures | {"failed": "resuming: " + _why(run, request, status, options)}
+        resumed = summarise(config, [record.values for record in records], watch, options, machine)
+        figures["resumed"] = {name: resumed[name] for name in ("steps", "step_s", "gpu_peak_gib", "host_peak_gib")} | {"wall_s": wall_s}
+    return figures
+
+
+def _attempt(run: RunDir, request: TrainRequest, options: argparse.Namespace) -> tuple[int | None, Watch, float]:
+    """One trainer process, watched: its exit status (None: it ran out of time), the readings, and the seconds it took."""
+    write_request(run, request)
+    log = run.trainer_log(request.cycle, request.attempt)
     log.parent.mkdir(parents=True, exist_ok=True)
-    marker = f"{run.root.name}/1/1"
+    marker = f"{run.root.name}/{request.cycle}/{request.attempt}"
     environment = {**os.environ, MARKER_VARIABLE: marker}
     command = [sys.executable, "-m", "azr.train", str(run.root)]
     started = time.perf_counter()
@@ -143,16 +164,14 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
         finally:
             watch.stop()
             _end_all(child, marker)
-    result = read_result(run, 1, 1)
-    records = read_metrics(run)
-    figures: dict[str, Any] = {"recipe": recipe, "wall_s": round(time.perf_counter() - started, 1), "log": str(log)}
-    if status is None and not records:
-        figures["failed"] = f"no step within {options.timeout_s:g} s"
-    elif status != 0 and not records:
-        figures["failed"] = (result.reason if result else "the trainer died") + "\n" + _tail(log)
-    if not records:
-        return figures
-    return figures | summarise(config, [record.values for record in records if record.step > 0], watch, options, machine)
+    return status, watch, round(time.perf_counter() - started, 1)
+
+
+def _why(run: RunDir, request: TrainRequest, status: int | None, options: argparse.Namespace) -> str:
+    if status is None:
+        return f"no step within {options.timeout_s:g} s"
+    result = read_result(run, request.cycle, request.attempt)
+    return (result.reason if result else "the trainer died") + "\n" + _tail(run.trainer_log(request.cycle, request.attempt))
 
 
 def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, options: argparse.Namespace, machine: Machine) -> dict[str, Any]:
@@ -289,6 +308,11 @@ def table(results: list[dict[str, Any]]) -> str:
     for phase in phases:
         line(f"GPU peak in {phase}, GiB", lambda r, phase=phase: r["gpu_peak_gib"].get(phase, "-"))
     line("host peak, GiB", lambda r: r["host_peak_gib"])
+    resumed = [result.get("resumed", {}).get("gpu_peak_gib", {}) for result in results]
+    for phase in dict.fromkeys(phase for peaks in resumed for phase in peaks):
+        line(f"  resumed: {phase}", lambda r, phase=phase: r.get("resumed", {}).get("gpu_peak_gib", {}).get(phase, "-"))
+    if any(resumed):
+        line("resumed: host peak, GiB", lambda r: r.get("resumed", {}).get("host_peak_gib", "-"))
     line("card left free, GiB", lambda r: r.get("leave_gib") or "all")
     line("engine share of the card", lambda r: r["engine_share"])
     line("predicted update, GiB", lambda r: r.get("predicted_gib", {}).get("update", "?"))
@@ -323,6 +347,7 @@ def main() -> int:
     parser.add_argument("recipes", nargs="+", help="one recipe, or two to compare")
     parser.add_argument("--model", help="folder of a model to use instead of the recipes' own")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--resume", type=int, default=0, metavar="STEPS", help="then resume from the checkpoint for so many steps")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the recipes' batch: 0.25 is 96 sequences and 384 samples")
     parser.add_argument("--prompt", type=int, default=600, help="mean prompt tokens")
     parser.add_argument("--response", type=int, default=300, help="mean response tokens")

@@ -48,8 +48,8 @@ for section in "${sections[@]}"; do
       run 240 engine_0_5b "$python" scripts/bench_engine.py 0_5b_16gb --model "$(model 0.5b)" --card-gib "$leave" --fraction "$fraction" --json "$out/engine_0_5b.json" ;;
     large)
       run 420 step_1_5b "$python" scripts/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/1_5b" --json "$out/step_1_5b_16gb.json" ;;
-    lora)
-      run 480 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --timeout-s 460 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
+    lora)   # and a second trainer that resumes the first one's checkpoint
+      run 700 step_3b "$python" scripts/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --resume 1 --timeout-s 460 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
     small)  # the recipe of an 8 GB card
       run 420 step_8gb "$python" scripts/bench_step.py 0_5b_8gb --model "$(model 0.5b)" --leave-gib 8 --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/8gb" --json "$out/step_0_5b_8gb.json" ;;
     soak)   # 100 sleep/wake cycles with training between: short responses, two seconds a step; at 1e-6 random rewards ruin a random model
