@@ -74,8 +74,8 @@ class RolloutConfig:
     def validate(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"rollout.dtype is {self.dtype!r}; it is one of {', '.join(DTYPES)}")
-        if not 0.05 <= self.gpu_memory_share <= 0.95:
-            raise ConfigError(f"rollout.gpu_memory_share is {self.gpu_memory_share}; it is a share from 0.05 to 0.95")
+        if not 0.01 <= self.gpu_memory_share <= 0.95:  # so low where a large card imitates a small one
+            raise ConfigError(f"rollout.gpu_memory_share is {self.gpu_memory_share}; it is a share from 0.01 to 0.95")
         positive = ("max_prompt_tokens", "max_response_tokens", "cpu_kv_cache_gib", "max_sequences", "sync_bucket_mib")
         for key in (*positive, "tensor_parallel", "generation_timeout_s", "agent_workers"):
             if getattr(self, key) <= 0:

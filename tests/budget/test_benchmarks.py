@@ -59,6 +59,11 @@ def test_share_of_a_large_card_is_that_of_the_small_one():
     assert alone.rollout.gpu_memory_share == 0.7
 
 
+@pytest.mark.parametrize(("recipe", "leave_gib"), [("0_5b_8gb", 8.0), ("3b_lora_16gb", 16.0)])
+def test_a_small_card_can_be_imitated_on_a_large_one(recipe, leave_gib):
+    bench_step.configuration(recipe, options(leave_gib=leave_gib), CARD_80).rollout.validate()
+
+
 def test_tasks_fill_every_stream():
     tasks = bench_step.synthetic_tasks(5)
     kinds = [task.task_type for task in tasks]

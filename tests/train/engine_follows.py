@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +92,13 @@ def main(run_root: Path, device: str, settings: list[str]) -> None:
     write_config(run.config, config)
     write_request(run, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=1))
     set_environment(device, config.rollout.cpu_kv_cache_gib)
+    from azr.train.__main__ import warm_python
     from azr.train.cluster import start_ray
-    from azr.train.warm_python import WarmPython
 
-    with tempfile.TemporaryDirectory() as folder, WarmPython(Path(folder)) as warm:
-        start_ray(config, device, warm.executable)
-        warm.start()
+    with warm_python(config, device) as warm:
+        start_ray(config, device, warm.executable if warm else None)
+        if warm:
+            warm.start()
         try:
             print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root), device))))
         finally:
