@@ -3,7 +3,8 @@
     python scripts/make_random_model.py 0.5b build/random-0.5b
     python scripts/make_random_model.py tiny build/random-tiny
 
-Its tokenizer knows single bytes only; token ids beyond them decode to nothing. Runs on a GPU or a CPU.
+Its tokenizer encodes single bytes only, but has a word for every row of the vocabulary: verl keeps the engine from writing tokens that the
+tokenizer does not know, and the engine's log-probs would then not be those of the trainer. Runs on a GPU or a CPU.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 1024},
+    "tiny": {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 1024},
     "0.5b": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14, "vocab_size": 151936},
     "1.5b": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12, "vocab_size": 151936},
     "3b": {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16, "vocab_size": 151936},
@@ -25,12 +26,13 @@ SIZES: dict[str, dict[str, Any]] = {
 END_TOKEN = "<|endoftext|>"
 
 
-def byte_tokenizer(folder: Path) -> int:
-    """Writes a tokenizer of 256 bytes and one end token; returns the end token's id."""
+def byte_tokenizer(folder: Path, size: int) -> int:
+    """Writes a tokenizer of ``size`` tokens: 256 bytes, the end token, and words that no text is encoded to; returns the end token's id."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {symbol: index for index, symbol in enumerate(alphabet)}
+    vocabulary = {symbol: index for index, symbol in enumerate([*alphabet, END_TOKEN])}
+    vocabulary |= {f"w{index}": index for index in range(len(vocabulary), size)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
@@ -38,7 +40,7 @@ def byte_tokenizer(folder: Path) -> int:
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_TOKEN, "pad_token": END_TOKEN, "model_max_length": 32768}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    return len(vocabulary)
+    return vocabulary[END_TOKEN]
 
 
 def make_random_model(size: str, folder: Path, seed: int = 0) -> int:
@@ -47,7 +49,7 @@ def make_random_model(size: str, folder: Path, seed: int = 0) -> int:
     from transformers import AutoModelForCausalLM, Qwen2Config
 
     folder.mkdir(parents=True, exist_ok=True)
-    end = byte_tokenizer(folder)
+    end = byte_tokenizer(folder, SIZES[size]["vocab_size"])
     config = Qwen2Config(
         **SIZES[size],
         num_key_value_heads=2,

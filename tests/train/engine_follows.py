@@ -20,13 +20,13 @@ from azr.protocol import TrainRequest, write_request
 from azr.rundir import RunDir
 from azr.train.environment import set_environment
 
-NUDGE = {"cpu": 0.01, "cuda": 0.05}
-"""Size of the noise. On a card it goes to adapters, and has to show above what bfloat16 rounds away."""
+NUDGE, ADAPTER_NUDGE = 0.01, 0.05
+"""Size of the noise: half of a random model's weights; adapters count as products of two, of which one is zero."""
 
 
 @ray.remote
 class EngineProbe:
-    def run(self, run_root: str, device: str) -> dict[str, Any]:
+    def run(self, run_root: str, device: str, nudge: float) -> dict[str, Any]:
         import torch
         import transfer_queue as tq
         from verl.single_controller.base.decorator import Dispatch, register
@@ -74,7 +74,7 @@ class EngineProbe:
 
                 ask("before")
                 group.remember_weights()
-                group.nudge_weights(NUDGE[device], 7)
+                group.nudge_weights(nudge, 7)
                 moved = group.weights_moved()[0]
                 ask("not_synced")
                 trainer.checkpoint_manager.sleep_replicas()
@@ -91,6 +91,7 @@ def main(run_root: Path, device: str, settings: list[str]) -> None:
     run.root.mkdir(parents=True, exist_ok=True)
     write_config(run.config, config)
     write_request(run, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=1))
+    nudge = ADAPTER_NUDGE if config.model.lora_rank else NUDGE
     set_environment(device, config.rollout.cpu_kv_cache_gib)
     from azr.train.__main__ import warm_python
     from azr.train.cluster import start_ray
@@ -100,7 +101,7 @@ def main(run_root: Path, device: str, settings: list[str]) -> None:
         if warm:
             warm.start()
         try:
-            print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root), device))))
+            print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root), device, nudge))))
         finally:
             ray.shutdown()
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,32 @@ def follow(folder: Path, device: str, settings: list[str]) -> dict[str, Any]:
     return answers["apart"]
 
 
+@pytest.fixture(scope="module")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    def make(size: str) -> Path:
+        folder = tmp_path_factory.getbasetemp() / f"random-{size}"
+        if not folder.exists():
+            command = [sys.executable, "scripts/make_random_model.py", size, str(folder)]
+            subprocess.run(command, cwd=PROJECT, timeout=LIMIT_S, check=True)
+        return folder
+
+    return make
+
+
 @pytest.mark.skipif(GPU, reason="the CPU path; a GPU machine takes the GPU path")
-def test_on_a_cpu(tmp_path: Path) -> None:
-    apart = follow(tmp_path, "cpu", ["recipe=cpu_tiny"])
+@pytest.mark.parametrize("model", ["bundled", "random"])
+def test_on_a_cpu(model: str, tmp_path: Path, random_model: Callable[[str], Path]) -> None:
+    settings = ["recipe=cpu_tiny", *([f"model.path={random_model('tiny')}"] if model == "random" else [])]
+    apart = follow(tmp_path, "cpu", settings)
     assert max(apart["before"], apart["synced"]) < 1e-4 < 0.01 < apart["not_synced"]
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("recipe", ["0_5b_16gb", "3b_lora_16gb"])
-def test_on_a_card(recipe: str, tmp_path: Path) -> None:
+def test_on_a_card(recipe: str, tmp_path: Path, random_model: Callable[[str], Path]) -> None:
     """With adapters the engine forgets its base in the sleep; both are sent. Trainer and engine compute in bfloat16."""
-    command = [sys.executable, "scripts/make_random_model.py", "0.5b", str(tmp_path / "model")]
-    subprocess.run(command, cwd=PROJECT, timeout=LIMIT_S, check=True)
-    settings = [f"recipe={recipe}", f"model.path={tmp_path / 'model'}", "train.compile_layers=false"]
+    settings = [f"recipe={recipe}", f"model.path={random_model('0.5b')}", "train.compile_layers=false"]
     apart = follow(tmp_path, "cuda", settings)
+    print(recipe, apart)
     assert max(apart["before"], apart["synced"]) < 0.05
     assert apart["not_synced"] > 10 * apart["synced"]
