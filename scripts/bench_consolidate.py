@@ -234,7 +234,7 @@ def bench(
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"consolidated in {seconds:.1f} s ({cpu:.1f} s of CPU, {load}); required: {MAX_SECONDS} s", flush=True)
     show_phases(report.phases, seconds)
-    print(f"counts: {report.tasks} kept, {json.dumps(report.dropped)}")
+    print(f"counts: {report.tasks} kept, {json.dumps(report.new.left_out)}")
     stayed = Counter(int(task.lineage.model.split()[1]) for task in load_pool(run))
     ok = seconds <= MAX_SECONDS and again.manifest_hash == report.manifest_hash
     print(f"second run gives the same manifest hash: {again.manifest_hash == report.manifest_hash}")

@@ -1,7 +1,7 @@
 """The pool from its sources, in one pass: schema, leaks, re-execution, duplicates, caps. Reads files, writes none.
 
-Every task of every source is in the result exactly once, as kept or as dropped with a reason. Kept tasks come in an order
-that depends on them alone, so the order of sources and rows does not matter.
+Every task of every source is in the result exactly once, as kept or as dropped with a reason; a record that several sources
+hold is one task. Kept tasks come in an order that depends on them alone, so the order of sources and rows does not matter.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -44,6 +44,7 @@ class PoolBuild:
     dropped: list[Dropped]
     refused: list[RefusedRow]
     entries: list[SourceEntry]
+    """One a source, those of judged sources first."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase -> seconds it took."""
 
@@ -71,7 +72,7 @@ def build_pool(
     """
     phases = Phases()
     with phases("read"):
-        tasks, refused, entries, trusted = _read(sources, config)
+        tasks, origins, refused, entries, trusted = _read(sources, config)
         everything = len(tasks)
         settled = {task.task_id for task in tasks if verdict_key(task) in trusted}
     with phases("fingerprints and leaks"), _bar("fingerprints and leaks", everything) as bar:
@@ -98,16 +99,29 @@ def build_pool(
         if len(tasks) + len(dropped) != everything:
             raise AssertionError(f"{everything} tasks came in, {len(tasks)} were kept and {len(dropped)} dropped")
         kept, dropped = sorted(tasks, key=_pool_order), sorted(dropped, key=lambda item: better_first(item.task))
+        entries = _settle(entries, origins, kept, dropped)
     return PoolBuild(kept, dropped, refused, entries, phases.seconds)
 
 
-def _read(sources: Sequence[Source], config: DataConfig) -> tuple[list[Task], list[RefusedRow], list[SourceEntry], frozenset[str]]:
+Origins = dict[int, int]
+"""``id`` of a task object -> index of its source. By object: two equal rows of one file are two tasks, one a copy of the other."""
+
+
+def _read(sources: Sequence[Source], config: DataConfig) -> tuple[list[Task], Origins, list[RefusedRow], list[SourceEntry], frozenset[str]]:
+    """All sources, the judged ones first, so that a task counts for the source that brought it first.
+
+    Returns:
+        tasks, the source of each, rows without a task, one entry a source (what became of its tasks is not known yet), and the
+        verdict keys that need no execution.
+    """
     tasks: list[Task] = []
+    origins: Origins = {}
     refused: list[RefusedRow] = []
     entries: list[SourceEntry] = []
     trusted: set[str] = set()
-    for source in sources:
-        rows, first, reasons = 0, len(tasks), Counter[str]()
+    seen: set[Task] = set()
+    for index, source in enumerate(sorted(sources, key=lambda source: not source.judged)):
+        rows, found, reasons = 0, list[Task](), Counter[str]()
         for row in source.rows():
             rows += 1
             outcome = _row_tasks(row, source, config)
@@ -115,11 +129,25 @@ def _read(sources: Sequence[Source], config: DataConfig) -> tuple[list[Task], li
                 reasons[outcome.reason.value] += 1
                 refused.append(RefusedRow(source.name, row, outcome.reason, outcome.detail))
             else:
-                tasks += outcome
+                found += outcome
         if source.trusted:
-            trusted |= {verdict_key(task) for task in tasks[first:]}
-        entries.append(SourceEntry(source.name, source.kind.value, source.hash(), rows, len(tasks) - first, dict(sorted(reasons.items()))))
-    return tasks, refused, entries, frozenset(trusted)
+            trusted |= {verdict_key(task) for task in found}
+        new = [task for task in found if task not in seen]
+        seen.update(new)
+        tasks += new
+        origins |= {id(task): index for task in new}
+        refused_rows = dict(sorted(reasons.items()))
+        entries.append(SourceEntry(source.name, source.kind.value, source.hash(), rows, len(found), refused_rows, len(found) - len(new)))
+    return tasks, origins, refused, entries, frozenset(trusted)
+
+
+def _settle(entries: list[SourceEntry], origins: Origins, kept: list[Task], dropped: list[Dropped]) -> list[SourceEntry]:
+    """The entries with what became of their tasks."""
+    taken = Counter(origins[id(task)] for task in kept)
+    reasons = [Counter[str]() for _ in entries]
+    for item in dropped:
+        reasons[origins[id(item.task)]][item.reason.value] += 1
+    return [replace(entry, taken=taken[index], dropped=dict(sorted(reasons[index].items()))) for index, entry in enumerate(entries)]
 
 
 def _row_tasks(row: Row, source: Source, config: DataConfig) -> list[Task] | Refused:

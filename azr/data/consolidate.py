@@ -6,22 +6,25 @@ give the same files when run again:
 * ``consolidate(cycle)`` reads seeds, user files, other runs, what the previous cycle started from, and all shards before this cycle;
 * ``merge(cycle)`` reads what this cycle started from and all shards up to this cycle. It needs nothing outside the run.
 
-Neither reads the pool it replaces, so a damaged pool heals by itself.
+Neither reads the pool it replaces, so a damaged pool heals by itself. Their reports count what is new only: a source that an
+earlier report of the run names with the same hash was judged then (docs/data.md, "How tasks are counted").
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
+from azr.data.account import Account, news
 from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.guard import check_evaluation_files, prepare_probes, protected_files
+from azr.data.manifest import SourceEntry
 from azr.data.pool import REJECTED_FILE, publish_pool, write_rejected
 from azr.data.reexecute import VERDICTS_FILE, VerdictStore
 from azr.data.seeds import seed_sources
@@ -39,13 +42,14 @@ MERGE_FILE = "merge.json"
 @dataclass(frozen=True)
 class ConsolidationReport:
     cycle: int
+    before: int
+    """Tasks in the pool after the last merge; 0 in the first cycle."""
+    new: Account
+    """Of the sources that no earlier step read as they are now."""
     tasks: int
+    """``before`` + ``new.taken``, but for tasks that a better copy replaced, or that changed rules let in or out."""
     by_type: dict[str, int]
     by_source: dict[str, int]
-    dropped: dict[str, int]
-    """Reason -> tasks."""
-    refused_rows: dict[str, int]
-    """Reason -> rows that hold no task."""
     manifest_hash: str
     tasks_hash: str
     """Hash of ``cycles/NNN/tasks.jsonl``."""
@@ -54,13 +58,20 @@ class ConsolidationReport:
     seconds: float
     phases: dict[str, float]
     """Phase -> seconds, in order."""
+    sources: list[SourceEntry]
+    """All that was read, new or not, each with its counts."""
+    lines: list[str]
+    """What is worth a line of its own: files, rows without a task, leaks."""
     missing: list[str] = field(default_factory=list)
     """Configured files that are gone; their tasks are kept from the previous cycle."""
 
     @property
     def sentence(self) -> str:
         types = ", ".join(f"{count} {name}" for name, count in self.by_type.items())
-        return f"{self.tasks} tasks ({types}){_left_out(self.dropped, self.refused_rows)} in {self.seconds:.1f} s"
+        account = self.new.sentence if self.new.read or not self.before else "no new ones read"
+        others = self.tasks - self.before - self.new.taken
+        pool = f"; {_pool_sum(self.before, self.new.taken, max(-others, 0), max(others, 0))}" if self.before else ""
+        return _with_lines(f"{self.tasks} tasks ({types}): {account}{pool}, in {self.seconds:.1f} s", self.lines)
 
 
 @dataclass(frozen=True)
@@ -68,16 +79,22 @@ class MergeReport:
     cycle: int
     before: int
     """Tasks this cycle started from."""
-    shard: int
-    """Tasks in the cycle's shard, all attempts."""
-    added: int
-    """Tasks of this shard that are in the pool now."""
+    new: Account
+    """Of the cycle's shard, all attempts."""
+    judged: int
+    """Tasks of the earlier shards, which are read again; they were counted when those were merged."""
+    gone: int
+    """Tasks the cycle started from that a better copy replaced, or that had to leave a full pool."""
+    back: int
+    """Tasks of earlier shards that had been left out: what they were copies of is gone."""
     after: int
+    """``before`` + ``new.taken`` - ``gone`` + ``back``."""
     by_type: dict[str, int]
-    dropped: dict[str, int]
-    refused_rows: dict[str, int]
     manifest_hash: str
     seconds: float
+    sources: list[SourceEntry]
+    """All that was read, new or not, each with its counts."""
+    lines: list[str]
 
     @property
     def growth(self) -> float:
@@ -86,10 +103,10 @@ class MergeReport:
 
     @property
     def sentence(self) -> str:
-        return (
-            f"{self.shard} tasks of cycle {self.cycle} merged: {self.added} are new, pool {self.before} -> {self.after} "
-            f"(x {self.growth:.2f}){_left_out(self.dropped, self.refused_rows)} in {self.seconds:.1f} s"
-        )
+        shards = f" (of {self.new.read + self.judged} in all shards, {self.judged} were known already)" if self.judged else ""
+        account = self.new.sentence.replace(" read", f" read{shards}", 1)
+        pool = f"{_pool_sum(self.before, self.new.taken, self.gone, self.back)} (x {self.growth:.2f})"
+        return _with_lines(f"Cycle {self.cycle} merged: {account}; {pool}, in {self.seconds:.1f} s", self.lines)
 
 
 def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | None = None) -> ConsolidationReport:
@@ -106,26 +123,28 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
     if not build.kept:
         write_rejected(run, build)
         raise DataError(
-            f"no task is left to start from: {sum(item.rows for item in build.entries)} rows read"
-            f"{_left_out(build.dropped_counts, build.refused_counts)}; "
+            f"no task is left to start from: {Account.of(build.entries).sentence}; "
             f"reasons are in {run.pool / REJECTED_FILE}; check data.seeds and data.extra_files"
         )
     built = time.monotonic()
     manifest = publish_pool(run, cycle, cycle - 1, build, config)
     write_bytes_atomic(run.cycle_tasks(cycle), run.pool_tasks.read_bytes())
     now = time.monotonic()
+    new = _new_entries(sources, build)
     report = ConsolidationReport(
         cycle=cycle,
+        before=int(_report(run, cycle - 1, MERGE_FILE).get("after", 0)),
+        new=Account.of(new),
         tasks=manifest.tasks,
         by_type=manifest.by_type,
         by_source=manifest.by_source,
-        dropped=manifest.dropped,
-        refused_rows=build.refused_counts,
         manifest_hash=manifest.hash,
         tasks_hash=manifest.tasks_hash,
         verified=config.reexecute is not Reexecute.NEVER,
         seconds=now - started,
         phases={name: round(seconds, 3) for name, seconds in (build.seconds | {"write": now - built}).items()},
+        sources=build.entries,
+        lines=_lines(new, build),
         missing=missing,
     )
     write_json_atomic(run.cycle(cycle) / CONSOLIDATION_FILE, asdict(report))
@@ -144,22 +163,26 @@ def merge(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | 
     start = run.cycle_tasks(cycle)
     if not start.is_file():
         raise DataError(f"{start} does not exist; cycle {cycle} must be consolidated before it is merged")
-    sources = [_cycle_source(run, cycle), *_shards(run, cycle)]
+    before = sum(1 for _ in read_jsonl(start, strict=True))
+    sources = [replace(_cycle_source(run, cycle), judged=True), *_shards(run, cycle, judged=cycle - 1)]
     build = _build(run, sources, config, sandbox)
     manifest = publish_pool(run, cycle, cycle, build, config)
-    counts = {entry.name: entry.tasks for entry in build.entries}
-    started_from = _task_ids(start)
+    new = _new_entries(sources, build)
+    start_entry, *earlier_shards = build.entries[: len(build.entries) - len(new)]
+    earlier = Account.of(earlier_shards)
     report = MergeReport(
         cycle=cycle,
-        before=len(started_from),
-        shard=counts.get(_shard_name(cycle), 0),
-        added=sum(task.lineage.cycle == cycle and task.task_id not in started_from for task in build.kept),
+        before=before,
+        new=Account.of(new),
+        judged=earlier.read,
+        gone=before - start_entry.taken,
+        back=earlier.taken,
         after=manifest.tasks,
         by_type=manifest.by_type,
-        dropped=manifest.dropped,
-        refused_rows=build.refused_counts,
         manifest_hash=manifest.hash,
         seconds=time.monotonic() - started,
+        sources=build.entries,
+        lines=_lines(new, build),
     )
     write_json_atomic(run.cycle(cycle) / MERGE_FILE, asdict(report) | {"growth": report.growth})
     check_evaluation_files(run, config)
@@ -187,14 +210,37 @@ def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[Sour
     if missing and cycle == 1:
         raise DataError("; ".join(missing) + "; correct the path, or take it out of the configuration")
     if cycle > 1:
-        sources.append(_cycle_source(run, cycle - 1))
-    return sources + _shards(run, cycle - 1), missing
+        judged = _judged(run, cycle - 1)
+        sources = [replace(source, judged=(source.name, source.hash()) in judged) for source in sources]
+        sources.append(replace(_cycle_source(run, cycle - 1), judged=True))
+    return sources + _shards(run, cycle - 1, judged=cycle - 1), missing
+
+
+def _judged(run: RunDir, cycle: int) -> set[tuple[str, str]]:
+    """(name, hash) of what CONSOLIDATE of ``cycle`` read; a file that changed since is new, but for what it shares with the pool."""
+    sources = _report(run, cycle, CONSOLIDATION_FILE).get("sources", [])
+    return {(str(entry["name"]), str(entry["hash"])) for entry in sources}
+
+
+def _report(run: RunDir, cycle: int, name: str) -> dict[str, Any]:
+    """A report as it was written; empty where there is none."""
+    file = run.cycle(cycle) / name
+    return read_json(file) if file.is_file() else {}
+
+
+def _new_entries(sources: Sequence[Source], build: PoolBuild) -> list[SourceEntry]:
+    """Those of the sources that were not judged before: the last ones, as ``build_pool`` orders them."""
+    return build.entries[sum(source.judged for source in sources) :]
+
+
+def _lines(new: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
+    names = {entry.name for entry in new}
+    return news(new, [row for row in build.refused if row.source in names])
 
 
 def _cycle_source(run: RunDir, cycle: int) -> Source:
     """Tasks that were verified when the file was written are not run again, as long as it is the file that was written."""
-    file, report = run.cycle_tasks(cycle), run.cycle(cycle) / CONSOLIDATION_FILE
-    written = read_json(report) if report.is_file() else {}
+    file, written = run.cycle_tasks(cycle), _report(run, cycle, CONSOLIDATION_FILE)
     trusted = bool(written.get("verified")) and file.is_file() and file_hash(file) == written.get("tasks_hash")
     return Source(Kind.CYCLE, f"cycles/{cycle:03d}/tasks.jsonl", file, trusted=trusted)
 
@@ -203,21 +249,24 @@ def _shard_name(cycle: int) -> str:
     return f"cycles/{cycle:03d}/shard.jsonl"
 
 
-def _shards(run: RunDir, last: int) -> list[Source]:
-    """Shards of the cycles up to ``last``; a cycle that accepted nothing has none."""
-    return [Source(Kind.SHARD, _shard_name(cycle), run.shard(cycle)) for cycle in range(1, last + 1) if run.shard(cycle).is_file()]
+def _shards(run: RunDir, last: int, *, judged: int) -> list[Source]:
+    """Shards of the cycles up to ``last``, those up to ``judged`` merged before; a cycle that accepted nothing has none."""
+    cycles = [cycle for cycle in range(1, last + 1) if run.shard(cycle).is_file()]
+    return [Source(Kind.SHARD, _shard_name(cycle), run.shard(cycle), judged=cycle <= judged) for cycle in cycles]
 
 
 def _short_name(file: Path) -> str:
     return "/".join(file.parts[-2:])
 
 
-def _task_ids(file: Path) -> set[str]:
-    return {str(record.get("task_id")) for record in read_jsonl(file, strict=True)}
+def _pool_sum(before: int, taken: int, gone: int, back: int) -> str:
+    """``pool 323 + 14 taken - 2 replaced = 335``."""
+    parts = [f"pool {before}", f"+ {taken} taken"]
+    parts += [f"- {gone} replaced or evicted"] if gone else []
+    parts += [f"+ {back} back"] if back else []
+    return f"{' '.join(parts)} = {before + taken - gone + back}"
 
 
-def _left_out(dropped: dict[str, int], refused_rows: dict[str, int]) -> str:
-    """``, left out: 12 duplicate_exact, 3 schema``; empty where nothing was."""
-    counts = Counter(dropped) + Counter(refused_rows)
-    shown = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    return f", left out: {shown}" if shown else ""
+def _with_lines(sentence: str, lines: Sequence[str]) -> str:
+    """One text; the campaign puts the last full stop."""
+    return ".\n  ".join([sentence, *lines])

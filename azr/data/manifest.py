@@ -32,8 +32,15 @@ class SourceEntry:
     hash: str
     rows: int
     tasks: int
-    """Tasks its rows hold (a published seed row holds two); rows without a task are counted in ``refused_rows``."""
+    """Tasks its rows hold (a published seed row holds two): ``known`` + ``taken`` + ``dropped``."""
     refused_rows: dict[str, int] = field(default_factory=dict)
+    """Reason -> rows that hold no task."""
+    known: int = 0
+    """Tasks that another source brought as well, and is counted for; judged sources come first."""
+    taken: int = 0
+    """Tasks that are in the pool."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Reason -> tasks that are not."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Manifest:
     by_source: dict[str, int]
     """Lineage source -> tasks."""
     dropped: dict[str, int]
-    """Reason -> tasks that are in a source but not in the pool; with ``tasks`` they add up to all tasks of the sources."""
+    """Reason -> tasks that are in a source but not in the pool. Over all sources of the pool, not the new ones alone: with
+    ``tasks`` and what the sources have as ``known`` they add up to all tasks of the sources."""
     tasks_hash: str
     rejected_hash: str
     evaluation: dict[str, str]
@@ -61,8 +69,12 @@ class Manifest:
     hash: str = ""
 
     def sealed(self) -> Manifest:
-        body = {key: value for key, value in asdict(self).items() if key != "hash"}
-        return Manifest(**{**self.__dict__, "hash": short_hash(json.dumps(body, sort_keys=True, ensure_ascii=False))})
+        return Manifest(**{**self.__dict__, "hash": _body_hash(asdict(self))})
+
+
+def _body_hash(record: dict[str, Any]) -> str:
+    body = {key: value for key, value in record.items() if key != "hash"}
+    return short_hash(json.dumps(body, sort_keys=True, ensure_ascii=False))
 
 
 def policy_hash(config: DataConfig) -> str:
@@ -100,7 +112,7 @@ def read_manifest(run: RunDir) -> Manifest:
         manifest = Manifest(**known)
     except (KeyError, TypeError) as error:
         raise DataError(f"{run.pool_manifest} is no pool manifest: {error}; the next consolidation makes it anew") from error
-    if manifest.sealed().hash != manifest.hash:
+    if _body_hash(value) != manifest.hash:  # of the file as it stands: an older version wrote fewer fields
         raise DataError(f"{run.pool_manifest} was changed by hand or damaged; the next consolidation makes it anew")
     return manifest
 

@@ -58,6 +58,8 @@ class Source:
     """Lineage source given to its tasks (``seed``, ``user``, the other run's name); empty keeps what the record says."""
     trusted: bool = False
     """Verified already (its hash is the one in the shipped manifest): not executed again."""
+    judged: bool = False
+    """An earlier consolidation or merge read it as it is now: nothing in it is new."""
 
     def rows(self) -> Iterator[Row]:
         return read_rows(self.file)

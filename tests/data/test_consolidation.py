@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
 from azr.data import check_evaluation_files, consolidate, load_pool, merge, prepare_probes, read_manifest
+from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
 from azr.data.build import build_pool, cap_pool
 from azr.data.reexecute import VerdictStore
@@ -40,10 +41,9 @@ def test_a_cycle_grows_the_pool_and_says_by_how_much(run: RunDir) -> None:
     again = numbered(3, source="selfplay", cycle=1, step=3, attempt=2)  # a later attempt found it again
     write_tasks(run.shard(1), [*shard, again], tail='{"snippet": "def f')
     merged = merge(run, 1, quiet())
-    assert (merged.before, merged.shard, merged.added, merged.after) == (3, 6, 5, 8)
+    assert (merged.before, merged.after) == (3, 8)
     assert merged.growth == pytest.approx(8 / 3)
-    assert merged.dropped == {"duplicate_exact": 1}
-    assert merged.refused_rows == {"unreadable": 1}
+    assert merged.new == Account(read=7, known=0, taken=5, left_out={"unreadable": 1, "duplicate_exact": 1})
     assert {item.lineage.attempt for item in load_pool(run) if item.lineage.source == "selfplay"} == {1, 2}
     assert [record["task_id"] for record in read_jsonl(run.pool_tasks)] == [item.task_id for item in load_pool(run)]
 
@@ -63,8 +63,7 @@ def test_every_row_is_kept_or_rejected_with_a_reason(run: RunDir, tmp_path: Path
     mine = write_tasks(tmp_path / "mine.jsonl", rows, tail="[1, 2]\n")
     report = consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
     assert report.tasks == 1
-    assert report.refused_rows == {"not_python": 1, "schema": 5, "too_large": 1, "unreadable": 1}
-    assert report.dropped == {"not_python": 1}
+    assert report.new == Account(read=10, known=0, taken=1, left_out={"schema": 5, "not_python": 2, "too_large": 1, "unreadable": 1})
     rejected = list(read_jsonl(run.pool / "rejected.jsonl"))
     assert sorted(item["line"] for item in rejected if "line" in item) == [2, 3, 4, 6, 7, 8, 9, 10]
     assert all(item["reason"] and item["detail"] for item in rejected)
@@ -76,7 +75,7 @@ def test_the_tasks_that_the_documentation_shows_are_taken(run: RunDir, tmp_path:
     mine = tmp_path / "my_tasks.jsonl"
     mine.write_text(page.split("```json\n")[1].split("```")[0], encoding="utf-8")
     report = consolidate(run, 1, DataConfig(seeds=str(mine)))
-    assert (report.tasks, report.dropped, report.refused_rows) == (2, {}, {})
+    assert (report.tasks, report.new.left_out) == (2, {})
 
 
 def test_published_seed_rows_become_two_tasks_and_keep_their_lineage(run: RunDir, tmp_path: Path) -> None:
@@ -191,7 +190,7 @@ def test_probes_are_frozen_and_their_tasks_stay_out(run: RunDir, tmp_path: Path)
     mine = write_tasks(tmp_path / "mine.jsonl", [numbered(1), task(renamed, "[9], 9", "(0, 0)"), probe])
     config = quiet(seeds="none", extra_files=[str(mine)], probe_files=[str(probes)])
     report = consolidate(run, 1, config)
-    assert report.dropped == {"leaked_evaluation": 2}
+    assert report.new.left_out == {"leaked_evaluation": 2}
     copy = run.probes / "probes.jsonl"
     assert copy.read_bytes() == probes.read_bytes()
     assert copy.stat().st_mode & 0o222 == 0
@@ -232,7 +231,7 @@ def test_reexecution_finds_wrong_flaky_and_failing_tasks(run: RunDir, tmp_path: 
     mine = write_tasks(tmp_path / "mine.jsonl", rows)
     config = quiet(extra_files=[str(mine)], reexecute=Reexecute.ONCE)
     report = consolidate(run, 1, config)
-    assert report.dropped == {"execution_failed": 1, "nondeterministic": 1, "output_mismatch": 1}
+    assert report.new.left_out == {"execution_failed": 1, "nondeterministic": 1, "output_mismatch": 1}
     verdicts = run.pool / "verdicts.jsonl"
     known = verdicts.read_bytes()
     assert consolidate(run, 1, config).manifest_hash == report.manifest_hash

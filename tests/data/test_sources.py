@@ -68,7 +68,7 @@ def test_lone_surrogates_survive(tmp_path: Path) -> None:
     record = {"snippet": "def f(x):\n    return x  # \ud800", "input": text, "output": text, "task_type": "deduction"}
     mine = write_tasks(tmp_path / "mine.jsonl", [record, RECORDS[0]])
     report = consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
-    assert report.tasks == 1 and report.dropped == {"not_python": 1}
+    assert report.tasks == 1 and report.new.left_out == {"not_python": 1}
     assert consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)])).manifest_hash == report.manifest_hash
 
 
@@ -104,7 +104,7 @@ def test_shipped_seeds_are_all_in_the_first_pool(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     report = consolidate(run, 1, DataConfig())
     assert report.by_type == {"abduction": 256, "deduction": 256, "induction": 256}
-    assert not report.dropped and not report.refused_rows
+    assert not report.new.left_out
     assert not (run.pool / "verdicts.jsonl").exists(), "trusted by hash: nothing was executed"
 
 

@@ -1,0 +1,86 @@
+"""The one way tasks are counted, on screen, in reports and in the manifest (docs/data.md, "How tasks are counted").
+
+    read = known + taken + left out, by reason
+
+A row that holds no task counts as one. Only what is new is counted: what an earlier consolidation or merge judged is not read
+again, as far as a person is concerned, although the pool is always made from all sources.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from azr.data.build import RefusedRow
+from azr.data.manifest import SourceEntry
+from azr.data.reasons import Reason
+from azr.data.sources import Kind
+
+SHOWN_FILES = 12
+"""Files that get a line of their own; more are in the manifest."""
+SHOWN_ROWS = 5
+"""Rows without a task that are named; more are in ``pool/rejected.jsonl``."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Counts of tasks; ``read`` is the sum of the others."""
+
+    read: int
+    known: int
+    """Read before, from the same file or another one."""
+    taken: int
+    """In the pool now."""
+    left_out: dict[str, int]
+    """Reason -> tasks, or rows that hold none; most frequent first."""
+
+    @staticmethod
+    def of(entries: Iterable[SourceEntry]) -> Account:
+        entries, left_out = list(entries), Counter[str]()
+        for entry in entries:
+            left_out.update(entry.refused_rows)
+            left_out.update(entry.dropped)
+        read = sum(entry.tasks + sum(entry.refused_rows.values()) for entry in entries)
+        known, taken = sum(entry.known for entry in entries), sum(entry.taken for entry in entries)
+        return Account(read, known, taken, dict(left_out.most_common()))
+
+    @property
+    def sentence(self) -> str:
+        """``389 read, 323 taken, 66 left out (57 leaked_evaluation, 9 duplicate_near)``."""
+        known = f", {self.known} known already" if self.known else ""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+        left = f"{sum(self.left_out.values())} left out ({reasons})" if reasons else "none left out"
+        return f"{self.read} read{known}, {self.taken} taken, {left}"
+
+
+def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[str]:
+    """What is worth a line of its own about the new sources: each file of the user's or where there are several, rows without a task, leaks.
+
+    Args:
+        entries: of the new sources only.
+        refused: rows of these sources.
+    """
+    files = [entry for entry in entries if len(entries) > 1 or entry.kind == Kind.USER.value or not entry.rows]
+    lines = [_file_line(entry) for entry in files[:SHOWN_FILES]]
+    if len(files) > SHOWN_FILES:
+        lines.append(f"{len(files) - SHOWN_FILES} more files: pool/manifest.json has the counts of each")
+    lines += [f"{item.source}, line {item.row.line}: {item.reason.value}, {item.detail}" for item in refused[:SHOWN_ROWS]]
+    if len(refused) > SHOWN_ROWS:
+        lines.append(f"{len(refused) - SHOWN_ROWS} more rows without a task: pool/rejected.jsonl names them")
+    leaked = Account.of(entries).left_out.get(Reason.LEAKED.value, 0)
+    if leaked:
+        lines.append(
+            f"{Reason.LEAKED.value}: {leaked} too like a task of the probes or evaluation files; left out, so that scores on these mean "
+            "something (expected where seeds and probes are of one family, as those of the bundled tiny model are)"
+        )
+    return lines
+
+
+def _file_line(entry: SourceEntry) -> str:
+    if not entry.rows:
+        return f"{entry.name}: empty, no task in it"
+    account = Account.of([entry])
+    rows = "" if account.read == entry.rows else f" ({entry.rows} rows)"
+    text = account.sentence.replace(" read", f" read{rows}", 1)
+    return f"{entry.name}: {text}" + (", see pool/rejected.jsonl" if account.left_out else "")
