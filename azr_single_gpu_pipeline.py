@@ -27,12 +27,14 @@ def main(arguments: list[str]) -> int:
             print(to_yaml(loaded.config), end="")
             return 0
         print(loaded.recipe_reason)
-        from azr.budget import require_fit
         from azr.campaign.driver import run_campaign
+        from azr.campaign.start_check import require_startable
         from azr.hardware import detect
+        from azr.rundir import RunDir
 
-        require_fit(loaded.config, detect(), Path(loaded.config.runs_dir))
-        return run_campaign(loaded.config, Path(loaded.config.runs_dir) / loaded.config.name)
+        run = RunDir(Path(loaded.config.runs_dir).expanduser().absolute() / loaded.config.name)
+        require_startable(loaded.config, detect(), run)
+        return run_campaign(loaded.config, run.root)
     except AzrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

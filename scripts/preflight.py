@@ -73,11 +73,12 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         return 0 if verdict.fits else 1
     print(f"{loaded.recipe_reason}\nmodel {config.model.path}: {shape.parameters / 1e9:.2f} billion parameters")
     print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory{', WSL' if machine.is_wsl else ''}\n")
-    print(table(verdict))
+    if not any(shortage.no_card for shortage in verdict.shortages):
+        print(table(verdict))
     if verdict.fits:
         print("\nfits.")
         return 0
-    print("\n" + refusal(verdict, list(verdict.shortages)))
+    print("\n" + refusal(verdict, list(verdict.shortages), Path(config.runs_dir)))
     return 1
 
 

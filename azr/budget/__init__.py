@@ -40,19 +40,21 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Verdict | N
     verdict = judge(config, machine, shape, free_disk_gib(runs_dir))
     blocking = [shortage for shortage in verdict.shortages if shortage.resource not in config.budget.override]
     if blocking:
-        raise BudgetError(refusal(verdict, blocking))
+        raise BudgetError(refusal(verdict, blocking, runs_dir))
     return verdict
 
 
-def refusal(verdict: Verdict, shortages: list[Shortage]) -> str:
+def refusal(verdict: Verdict, shortages: list[Shortage], runs_dir: Path) -> str:
     """The sentences that a user reads when a run is refused."""
     lines = ["this run does not fit this machine."]
     lines += [f"  {shortage}" for shortage in shortages]
+    names = sorted({shortage.resource for shortage in shortages})
+    if "disk" in names:
+        lines.append(f"  the disk is the one of {runs_dir.resolve()}: free space there, or put runs elsewhere with runs_dir=FOLDER")
     if verdict.advice is not None:
         lines.append(f"  the cheapest change that fits: {' '.join(verdict.advice.settings)}   ({verdict.advice.cost})")
-    else:
-        lines.append("  no single setting makes it fit; a smaller recipe would: python scripts/preflight.py --propose")
-    names = sorted({shortage.resource for shortage in shortages})
+    elif names != ["disk"]:
+        lines.append("  no single setting makes it fit; which recipes do: python scripts/preflight.py --propose")
     lines.append(f"  to start all the same: budget.override=[{','.join(names)}]")
     return "\n".join(lines)
 

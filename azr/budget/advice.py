@@ -23,12 +23,16 @@ class Shortage:
     phase: str
     needed_gib: float
     available_gib: float
+    no_card: str = ""
+    """Why no card was found, where the configuration needs one and there is none; the figures mean nothing then."""
 
     @property
     def missing_gib(self) -> float:
         return self.needed_gib - self.available_gib
 
     def __str__(self) -> str:
+        if self.no_card:
+            return f"an NVIDIA GPU: this configuration needs one, and there is none ({self.no_card}); python scripts/doctor.py says more"
         what = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}[self.resource]
         return f"{what}: needs {self.needed_gib:.1f} GiB, has {self.available_gib:.1f}, {self.missing_gib:.1f} too little"
 
@@ -68,6 +72,10 @@ def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: fl
     gpu = min(total, config.budget.gpu_limit_gib or total) - config.budget.gpu_reserve_gib
     ram = machine.ram_gib - config.budget.ram_reserve_gib
     result = estimate(config, shape, total, on_gpu)
+    if config.needs_gpu and not on_gpu:
+        why = machine.gpu_note or "none found"
+        advice = Change(("recipe=cpu_tiny",), "the bundled tiny model on the CPU, which shows everything at work") if advise else None
+        return Verdict(result, gpu, ram, free_disk_gib, (Shortage("gpu", "start", 0.0, 0.0, no_card=why),), advice)
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
     advice = _cheapest_change(config, machine, shape, free_disk_gib) if shortages and advise else None
     return Verdict(result, gpu, ram, free_disk_gib, shortages, advice)
@@ -207,12 +215,13 @@ class Proposal:
 def propose(machine: Machine, recipes: dict[str, Config], free_disk_gib: float | None = None) -> list[Proposal]:
     """Each recipe judged on a machine, the largest model first (all weights before adapters); unknown models are left out.
 
-    The first that fits is the answer. Recipes for several cards are left out where the machine has fewer.
+    The first that fits is the answer. Recipes for several cards are left out where the machine has fewer, and those for a card where it
+    has none.
     """
     proposals = []
     for name, config in recipes.items():
         shape = shape_of(config.model.path)
-        if shape is None or config.train.n_gpus_per_node > max(1, len(machine.gpus)):
+        if shape is None or config.train.n_gpus_per_node > max(1, len(machine.gpus)) or (config.needs_gpu and not machine.gpus):
             continue
         proposals.append(Proposal(name, shape.parameters, judge(config, machine, shape, free_disk_gib)))
     return sorted(proposals, key=lambda proposal: (-proposal.parameters, recipes[proposal.recipe].model.lora_rank > 0))

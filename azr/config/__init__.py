@@ -46,6 +46,11 @@ class Config:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 
+    @property
+    def needs_gpu(self) -> bool:
+        """Trains and serves in bfloat16, for which a CPU is no place; ``cpu_tiny`` and what is made from it compute in float32."""
+        return self.rollout.dtype == "bfloat16" and "gpu" not in self.budget.override
+
     def validate(self) -> None:
         """Each section by itself, then what contradicts across sections.
 

@@ -25,6 +25,18 @@ def cache_dir() -> Path:
     return Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
 
 
+def require_model(path: str) -> None:
+    """Finds the model, and fetches it from the hub where it is not here yet, with the hub's progress bars.
+
+    Raises:
+        ModelError: no such folder, package or hub model, or the hub cannot be reached.
+    """
+    if path in PACKAGED:
+        _packaged_gguf(path)  # converting it needs torch, which the trainer has
+    else:
+        _find(path)
+
+
 def local_model_folder(path: str, raw_frame: bool = False) -> Path:
     """Returns a folder with config.json, tokenizer and weights.
 
@@ -76,16 +88,19 @@ def _from_hub(name: str) -> Path:
 def _converted_package(path: str) -> Path:
     module_name, end_token = PACKAGED[path]
     target = cache_dir() / "models" / module_name
-    if (target / "config.json").is_file():
-        return target
-    spec = importlib.util.find_spec(module_name)
+    if not (target / "config.json").is_file():
+        convert_gguf(_packaged_gguf(path), target, end_token=end_token)
+    return target
+
+
+def _packaged_gguf(path: str) -> Path:
+    spec = importlib.util.find_spec(PACKAGED[path][0])
     if spec is None or not spec.submodule_search_locations or importlib.util.find_spec("gguf") is None:
         raise ModelError(f"model.path={path}: install it first: pip install {path.partition(':')[2]} gguf")
     gguf_files = sorted(Path(next(iter(spec.submodule_search_locations))).glob("*.gguf"))
     if not gguf_files:
         raise ModelError(f"model.path={path}: the package holds no GGUF file; another version of it may")
-    convert_gguf(gguf_files[0], target, end_token=end_token)
-    return target
+    return gguf_files[0]
 
 
 def convert_gguf(gguf_file: Path, target: Path, *, end_token: str | None = None) -> None:

@@ -10,6 +10,7 @@ import pytest
 from azr.budget import judge, propose, require_fit, shape_from_config, shape_of
 from azr.config import Config, from_container
 from azr.config.load import compose_container, recipe_names
+from azr.config.train import RolloutConfig
 from azr.errors import BudgetError, ModelError
 from azr.hardware import Gpu, Machine
 
@@ -194,7 +195,8 @@ def test_machine_without_a_gpu_counts_host_memory():
             "vocab_size": 1024,
         }
     )
-    verdict = judge(Config(), Machine((), 2, 16.0, 15.0), shape, 50.0)
+    config = Config(rollout=RolloutConfig(dtype="float32"))
+    verdict = judge(config, Machine((), 2, 16.0, 15.0), shape, 50.0)
     assert verdict.fits and not verdict.estimate.gpu
     assert not judge(Config(), Machine((), 2, 4.0, 3.0), shape, 50.0).fits
 

