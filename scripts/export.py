@@ -16,9 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from azr.data.task_export import export_tasks
 from azr.errors import AzrError, RunError
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
-from azr.evaluate.task_export import export_tasks
 from azr.rundir import RunDir
 
 
@@ -47,8 +47,7 @@ def main() -> int:
         if not run.config.is_file():
             raise RunError(f"{run.root} is no run directory (it has no config.yaml)")
         if arguments.tasks:
-            count = export_tasks(run, target)
-            print(f"wrote {count} tasks to {target}")
+            print(f"{export_tasks(run, target)}, written to {target}")
             return 0
         options = ExportOptions(
             step=arguments.step,

@@ -55,7 +55,7 @@ class Account:
 
 
 def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[str]:
-    """What is worth a line of its own about the new sources: each file of the user's or where there are several, rows without a task, leaks.
+    """What is worth a line of its own about the new sources: files, rows without a task, leaks.
 
     Args:
         entries: of the new sources only.

@@ -1,0 +1,75 @@
+"""The exported tasks are those of the pool, and what self-play accepted since; never a task that was left out as leaked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+from data_helpers import LONG, numbered, quiet, task, write_tasks
+
+from azr.config import Config
+from azr.config.data import DataConfig
+from azr.config.load import write_config
+from azr.data import consolidate, load_pool, merge
+from azr.data.task_export import export_tasks, run_tasks
+from azr.errors import DataError
+from azr.rundir import RunDir
+
+PROJECT = Path(__file__).resolve().parents[2]
+LEAK = LONG.replace("total", "amount").replace("seen", "table")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> DataConfig:
+    probes = write_tasks(tmp_path / "probes.jsonl", [task(LONG, "[3, 4], 1", "(0, 1)")])
+    own = write_tasks(tmp_path / "own.jsonl", [numbered(1), numbered(2)])
+    return quiet(probe_files=[str(probes)], extra_files=[str(own)])
+
+
+@pytest.fixture
+def run(tmp_path: Path, config: DataConfig) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    consolidate(run, 1, config)
+    write_config(run.config, Config(data=config))
+    return run
+
+
+def found(cycle: int, *numbers: int) -> list:
+    tasks = [numbered(number, source="selfplay", cycle=cycle, step=number) for number in numbers]
+    return [*tasks, task(LEAK, f"[{cycle}], 9", "(0, 0)", source="selfplay", cycle=cycle, step=99)]
+
+
+def test_the_export_is_the_pool_and_says_where_its_tasks_come_from(run: RunDir, config: DataConfig, tmp_path: Path) -> None:
+    write_tasks(run.shard(1), found(1, 10, 11))
+    merge(run, 1, config)
+    sentence = export_tasks(run, tmp_path / "out")
+    assert sentence == "7 tasks: the pool's 7 (3 seeds, 2 of your own files, 2 of self-play)"
+    table = pandas.concat(pandas.read_parquet(file) for file in sorted((tmp_path / "out" / "data").glob("*.parquet")))
+    assert set(table["task_id"]) == {item.task_id for item in load_pool(run)}
+    assert LEAK not in set(table["program"])
+    with pytest.raises(DataError, match="exists"):
+        export_tasks(run, tmp_path / "out")
+
+
+def test_what_is_not_merged_yet_is_named_and_its_leaks_stay_out(run: RunDir, config: DataConfig) -> None:
+    write_tasks(run.shard(1), found(1, 10, 11))
+    merge(run, 1, config)
+    write_tasks(run.shard(2), [*found(2, 20), numbered(10, source="selfplay", cycle=2, step=3)], tail='{"torn')
+    tasks = run_tasks(run, config)
+    assert tasks.sentence == (
+        "8 tasks: the pool's 7 (3 seeds, 2 of your own files, 2 of self-play), and 1 accepted in self-play and not merged yet; "
+        "1 more of the latter left out (leaked_evaluation)"
+    )
+    assert LEAK not in {item.program for item in tasks.tasks}
+    consolidate(run, 2, config)
+    assert len(merge(run, 2, config).sources) and len(load_pool(run)) == 8, "the next merge finds the same"
+
+
+def test_the_command_prints_that_sentence(run: RunDir, tmp_path: Path) -> None:
+    command = [sys.executable, str(PROJECT / "scripts" / "export.py"), str(run.root), "--tasks", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"5 tasks: the pool's 5 (3 seeds, 2 of your own files), written to {tmp_path / 'out'}\n"
