@@ -68,7 +68,8 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     lines += [f"{item.source}, line {item.row.line}: {item.reason.value}, {item.detail}" for item in refused[:SHOWN_ROWS]]
     if len(refused) > SHOWN_ROWS:
         lines.append(f"{len(refused) - SHOWN_ROWS} more rows without a task: pool/rejected.jsonl names them")
-    leaked = Account.of(entries).left_out.get(Reason.LEAKED.value, 0)
+    brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]  # a user wonders about files, not about every merge
+    leaked = Account.of(brought).left_out.get(Reason.LEAKED.value, 0)
     if leaked:
         lines.append(
             f"{Reason.LEAKED.value}: {leaked} too like a task of the probes or evaluation files; left out, so that scores on these mean "

@@ -42,11 +42,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line at a step: where a cycle began, or something happened."""
+    """A vertical line at a step: where a cycle began, or something happened (``azr.report.marks``)."""
 
     x: float
     kind: str
-    """CSS class: ``cycle`` or ``incident``."""
+    """CSS class: ``cycle``, ``incident`` or ``asked``."""
     label: str
 
 
@@ -174,7 +174,10 @@ def line_chart(
     x_label: str = "step",
     x_range: tuple[float, float] | None = None,
 ) -> Markup:
-    """Lines with bands. Empty lines are left out; without any line an empty frame is drawn."""
+    """Lines with bands. Empty lines are left out; without any line an empty frame is drawn.
+
+    With ``y_format=percent_tick`` the values are shares: axis and bands end at 0 and 1, where the normal band of a smoothed share does not.
+    """
     lines = [line for line in lines if len(line.curve.x)]
     low_x, high_x = x_range or _range([line.curve.x for line in lines], (None, None))
     if x_range is None and lines:
@@ -183,7 +186,10 @@ def line_chart(
         low_x, high_x = low_x - 1, high_x + 1
     arrays = [part for line in lines for part in (line.curve.y, line.curve.low, line.curve.high) if part is not None]
     x = Scale(low_x, high_x, LEFT, WIDTH - RIGHT)
-    y = Scale(*_range(arrays, (y_low, y_high)), HEIGHT - BOTTOM, TOP)
+    low_y, high_y = _range(arrays, (y_low, y_high))
+    if y_format is percent_tick:
+        low_y, high_y = max(low_y, 0.0), min(high_y, 1.0)
+    y = Scale(low_y, high_y, HEIGHT - BOTTOM, TOP)
     body = [_axes(x, y, y_format, x_label), _marks(marks, x)]
     for line in lines:
         curve = line.curve

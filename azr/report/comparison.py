@@ -38,6 +38,7 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
     page = {
         "names": labels,
         "headline": _headline(labels, summaries),
+        "warning": _lengths(labels, summaries),
         "runs": [
             {"name": label, "status": summary.status.value, "colour": index % MAX_RUNS}
             for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
@@ -66,6 +67,14 @@ def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
         return "Fewer than two of these runs measured their probes twice, so their learning cannot be compared."
     parts = ", ".join(f"{label} {points(change.change)} (to {percent(change.last)})" for label, change in known)
     return f"Change on the frozen probes: {parts}."
+
+
+def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
+    """A warning where the runs are not equally long; empty where they are."""
+    if len({summary.step for summary in summaries}) == 1:
+        return ""
+    steps = ", ".join(f"{label} {summary.step:,}" for label, summary in zip(labels, summaries, strict=True))
+    return f"These runs are of different lengths (steps: {steps}), so their latest values belong to different amounts of training."
 
 
 def _against(first: ProbeChange | None, other: ProbeChange | None) -> str:
@@ -98,7 +107,7 @@ def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[t
         row("Latest score against the first run's, points", ["–", *against[1:]]),
         row("Tasks accepted", [f"{stat.count:,}" for stat in stats]),
         row("Tasks accepted a step", rates),
-        row("Incidents", [f"{len(summary.incidents):,}" for summary in summaries]),
+        row("Incidents", [f"{len(summary.faults):,}" for summary in summaries]),
     ]
 
 

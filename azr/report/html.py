@@ -17,10 +17,12 @@ from azr.files import write_text_atomic
 from azr.report import names
 from azr.report.charts import spark_svg
 from azr.report.comparison import render_comparison
+from azr.report.incidents import Incident
+from azr.report.marks import marks_of
 from azr.report.pages import render_page
-from azr.report.panels import PHASE_COLOURS, health_panels, learning_panels, marks_of, resource_panels, task_panels
+from azr.report.panels import PHASE_COLOURS, health_panels, learning_panels, resource_panels, task_panels
 from azr.report.samples import sample_cards
-from azr.report.summary import Incident, RunSummary, Status, lookup, read_summary
+from azr.report.summary import RunSummary, Status, lookup, read_summary
 from azr.report.tasks import TaskStats, read_task_stats
 from azr.report.text import duration, number, percent, points, signed, when
 from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_transcript_page
@@ -119,12 +121,13 @@ def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, t
             for item in summary.phase_shares()
         ],
         "started": started,
-        "incidents": [_incident(item) for item in summary.incidents[-MAX_INCIDENTS:]],
+        "incidents": [_incident(item) for item in summary.faults[-MAX_INCIDENTS:]],
+        "asked": [_incident(item) for item in summary.incidents if item.asked][-MAX_INCIDENTS:],
         "verdicts": [
             {"when": when(item.unix_s), "step": item.step, "verdict": item.verdict, "sentence": item.sentence}
             for item in summary.verdicts[-MAX_VERDICTS:]
         ],
-        "incidents_left_out": max(0, len(summary.incidents) - MAX_INCIDENTS),
+        "incidents_left_out": max(0, len(summary.faults) - MAX_INCIDENTS),
         "others": _other_rows(summary),
         "config_text": summary.config_text[:MAX_CONFIG_CHARS],
         "versions": versions,
@@ -176,9 +179,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
         facts.append(_fact("Probe accuracy", percent(change.last), f"{points(change.change)} since step {change.first_step}"))
     elif table.has(names.PROBE_ALL):
         facts.append(_fact("Probe accuracy", percent(table.last(names.PROBE_ALL)), "measured once"))
-    gained = stats.count or round(table.total(names.ACCEPTED))
-    growth = f"{stats.seeds:,} → {stats.seeds + gained:,}" if stats.seeds else f"+{gained:,}"
-    facts.append(_fact("Tasks", growth, f"{number(gained / max(table.trained, 1))} accepted a step"))
+    facts.append(_tasks_fact(summary, stats))
     vram = summary.vram_gib()
     if vram is not None:
         peaks = [np.nanmax(table.column(name)) for name in table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)]
@@ -187,8 +188,23 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
         kwh = config.machine_watts * summary.trained_s / 3.6e6
         euro = f"{number(kwh * config.eur_per_kwh)} € at {config.eur_per_kwh} €/kWh, steps only, {config.machine_watts:.0f} W as configured"
         facts.append(_fact("Energy", f"{number(kwh)} kWh", euro))
-    facts.append(_fact("Incidents", f"{len(summary.incidents):,}", f"{table.undone} steps trained again" if table.undone else ""))
+    asked = len(summary.incidents) - len(summary.faults)
+    notes = [f"{table.undone} steps trained again"] if table.undone else []
+    notes += [f"not counted: {asked} that you asked for (stop, pause ...)"] if asked else []
+    facts.append(_fact("Incidents", f"{len(summary.faults):,}", "; ".join(notes)))
     return facts
+
+
+def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
+    """The pool as its manifest counts it, beside what self-play accepted (docs/data.md, "How tasks are counted")."""
+    gained = stats.count or round(summary.table.total(names.ACCEPTED))
+    rate = f"{number(gained / max(summary.table.trained, 1))} accepted a step"
+    if summary.pool_tasks is None:
+        return _fact("Tasks", f"+{gained:,}", rate)
+    begun = f"{stats.seeds:,} → " if stats.seeds and summary.merged_cycles else ""
+    waiting = stats.accepted_after(summary.merged_cycles)
+    note = f"{gained:,} accepted in self-play, {rate}" + (f"; {waiting:,} not merged yet" if waiting else "")
+    return _fact("Tasks in the pool", f"{begun}{summary.pool_tasks:,}", note)
 
 
 def _fact(label: str, value: str, note: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from azr.report import names
 from azr.report.charts import Layer, Line, Mark, heat_map, line_chart, percent_tick, plain_number, stacked_chart
+from azr.report.marks import mark_legend
 from azr.report.metrics import FloatArray, MetricsTable
 from azr.report.series import Curve, bucket_means, envelope, finite, smooth, wilson, window_for
 from azr.report.summary import RunSummary
@@ -40,13 +41,10 @@ class Panel:
     svg: Markup
     legend: tuple[LegendItem, ...] = ()
 
-
-def marks_of(summary: RunSummary) -> list[Mark]:
-    """Where cycles began, and where something happened."""
-    table = summary.table
-    starts = np.flatnonzero(np.diff(table.cycles)) + 1
-    marks = [Mark(float(table.steps[index]), "cycle", f"cycle {table.cycles[index]} begins") for index in starts.tolist()]
-    return marks + [Mark(float(item.step), "incident", f"{item.kind}: {item.cause}") for item in summary.incidents if item.step is not None]
+    @property
+    def marks(self) -> tuple[tuple[str, str], ...]:
+        """Legend of the vertical lines: (CSS class, words)."""
+        return mark_legend(self.svg)
 
 
 def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
@@ -249,7 +247,12 @@ def _growth_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
             size = envelope(x, table.column(name), BUCKETS)
             lines.append(Line(f"{task_type.value} buffer", Curve(size.x, size.y), index + 1))
     svg = line_chart("Data growth", lines, marks=marks, y_low=0.0)
-    return Panel("Data growth", "Tasks accepted so far, and tasks held in the buffers.", svg, tuple(_legend(line, False) for line in lines))
+    return Panel(
+        "Data growth",
+        "Tasks accepted in self-play so far, and tasks held in the buffers. Merges leave copies and leaks out of the pool.",
+        svg,
+        tuple(_legend(line, False) for line in lines),
+    )
 
 
 def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None:
@@ -270,18 +273,20 @@ def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None
 def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
     panels: list[Panel | None] = [_time_panel(table, marks)]
-    for title, why, suffix in (
+    phases = (
         ("Memory of the card by phase", "GiB in use on the card, by everybody.", names.VRAM_SUFFIX),
-        ("Memory of the trainer by phase", "GiB, the trainer's own peak, engine left out.", names.TRAINER_PEAK_SUFFIX),
-    ):
+        ("Memory of the trainer by phase", "GiB of the card, the trainer's own peak, engine left out.", names.TRAINER_PEAK_SUFFIX),
+    )
+    has_card = summary.vram_gib() is not None
+    for title, why, suffix in phases if has_card else ():  # without a card the allocator's figures are all 0
         members = [name for name in table.with_prefix(names.MEMORY_PREFIX) if table.has(name) and name.endswith(suffix)]
         series = [(name.removeprefix(names.MEMORY_PREFIX).removesuffix(suffix), name, index % 8) for index, name in enumerate(members)]
         panels.append(lines_panel(title, why, table, series, marks))
-    panels += _machine_panels(summary)
+    panels += _machine_panels(summary, has_card)
     return [panel for panel in panels if panel is not None]
 
 
-def _machine_panels(summary: RunSummary) -> list[Panel]:
+def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel]:
     """Memory and disk over time, as the driver saw them."""
     columns = read_samples(RunDir(summary.root).supervision)
     if not len(columns["unix_s"]):
@@ -291,7 +296,8 @@ def _machine_panels(summary: RunSummary) -> list[Panel]:
     wanted = (
         (
             "Memory over time",
-            "GiB. A trainer that climbs for hours leaks; it is restarted at a checkpoint before that hurts.",
+            "GiB. A trainer that climbs for hours leaks; it is restarted at a checkpoint before that hurts."
+            + ("" if has_card else " No card was used, so there is no memory of one to show."),
             (("trainer", "trainer_gib", 0), ("available on the machine", "host_available_gib", 2), ("card", "vram_gib", 1)),
         ),
         ("Free disk over time", "GiB left where the run directory lies.", (("free", "disk_free_gib", 4),)),

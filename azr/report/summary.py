@@ -21,6 +21,7 @@ from azr.files import read_json, read_jsonl
 from azr.processes import ProcessId
 from azr.protocol import Heartbeat, Phase, read_heartbeat
 from azr.report import names
+from azr.report.incidents import Incident, incident_from_json
 from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
 from azr.report.supervision import MachineSample, last_sample
 from azr.rundir import RunDir
@@ -38,19 +39,6 @@ class Status(str, Enum):
     """Not finished, and nobody works on it: crashed, killed, or stopped. The same command goes on."""
     FINISHED = "finished"
     FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Incident:
-    """One line of ``incidents.jsonl``."""
-
-    unix_s: float
-    kind: str
-    cause: str
-    action: str
-    cycle: int | None = None
-    attempt: int | None = None
-    step: int | None = None
 
 
 LEARNING_VERDICTS = frozenset({"learning", "plateau", "flat", "starved", "regressing"})
@@ -86,6 +74,7 @@ class RunSummary:
     """``state.json`` as it is; empty if there is none."""
     heartbeat: Heartbeat | None = None
     incidents: tuple[Incident, ...] = ()
+    """All of ``incidents.jsonl``; ``faults`` leaves out what the user asked for."""
     verdicts: tuple[JudgeVerdict, ...] = ()
     """Without "undecided" and "healthy", which say nothing."""
     pool: dict[str, Any] = field(default_factory=dict)
@@ -123,6 +112,22 @@ class RunSummary:
     def learning_verdict(self) -> JudgeVerdict | None:
         """The campaign's latest judgement about learning; None before there was one."""
         return next((item for item in reversed(self.verdicts) if item.verdict in LEARNING_VERDICTS), None)
+
+    @property
+    def faults(self) -> tuple[Incident, ...]:
+        return tuple(item for item in self.incidents if not item.asked)
+
+    @property
+    def pool_tasks(self) -> int | None:
+        """Tasks in the pool; None before the first consolidation."""
+        value = self.pool.get("tasks")
+        return value if isinstance(value, int) else None
+
+    @property
+    def merged_cycles(self) -> int:
+        """Latest cycle whose tasks were merged into the pool; 0 before the first merge."""
+        value = self.pool.get("through_shard")
+        return value if isinstance(value, int) else 0
 
     @property
     def sentence(self) -> str:
@@ -319,25 +324,6 @@ def _driver_alive(state: dict[str, Any]) -> bool:
         return ProcessId(**state["driver"]).alive
     except (KeyError, TypeError):
         return False
-
-
-def incident_from_json(record: dict[str, Any]) -> Incident:
-    def first(*keys: str) -> str:
-        return next((str(record[key]) for key in keys if record.get(key)), "")
-
-    def integer(key: str) -> int | None:
-        return record[key] if isinstance(record.get(key), int) else None
-
-    unix_s = record.get("unix_s")
-    return Incident(
-        unix_s=float(unix_s) if isinstance(unix_s, (int, float)) else math.nan,
-        kind=first("kind", "verdict", "type") or "incident",
-        cause=first("cause", "reason", "message"),
-        action=first("action"),
-        cycle=integer("cycle"),
-        attempt=integer("attempt"),
-        step=integer("step"),
-    )
 
 
 def _verdicts(run: RunDir) -> Iterator[JudgeVerdict]:

@@ -36,6 +36,8 @@ class TaskStats:
     accuracies: FloatArray
     """Share of difficulty samples that solved the task; NaN where it was not measured."""
     by_type: dict[str, int]
+    by_cycle: dict[int, int]
+    """Cycle -> tasks in its shard."""
     seeds: int
     """Tasks the run began with, if the first cycle's task file is there."""
     samples: dict[str, tuple[Task, ...]] = field(default_factory=dict)
@@ -43,7 +45,12 @@ class TaskStats:
 
     @property
     def count(self) -> int:
+        """Tasks accepted in self-play, before merges leave copies and leaks out of the pool."""
         return len(self.steps)
+
+    def accepted_after(self, cycle: int) -> int:
+        """Tasks accepted in later cycles than ``cycle``."""
+        return sum(count for number, count in self.by_cycle.items() if number > cycle)
 
 
 def read_task_stats(root: Path, samples: int) -> TaskStats:
@@ -52,6 +59,7 @@ def read_task_stats(root: Path, samples: int) -> TaskStats:
     steps: list[int] = []
     accuracies: list[float] = []
     by_type: Counter[str] = Counter()
+    by_cycle: Counter[int] = Counter()
     middling: dict[str, deque[dict[str, Any]]] = {}
     extreme: dict[str, deque[dict[str, Any]]] = {}
     for path in sorted((root / "cycles").glob("*/shard.jsonl")):
@@ -66,6 +74,7 @@ def read_task_stats(root: Path, samples: int) -> TaskStats:
             steps.append(step if isinstance(step, int) else 0)
             accuracies.append(value)
             by_type[task_type] += 1
+            by_cycle[int(path.parent.name) if path.parent.name.isdigit() else 0] += 1
             kept = middling if 0 < value < 1 else extreme
             kept.setdefault(task_type, deque(maxlen=max(samples, 1))).append(record)
     chosen = {name: [*reversed(middling.get(name, ())), *reversed(extreme.get(name, ()))][:samples] for name in sorted(by_type)}
@@ -73,6 +82,7 @@ def read_task_stats(root: Path, samples: int) -> TaskStats:
         steps=np.array(steps, dtype=np.int64),
         accuracies=np.array(accuracies, dtype=np.float64),
         by_type=dict(by_type),
+        by_cycle=dict(by_cycle),
         seeds=sum(1 for _ in read_jsonl(run.cycle_tasks(1))),
         samples={name: tuple(task for record in records if (task := _task(record)) is not None) for name, records in chosen.items()},
     )

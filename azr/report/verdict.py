@@ -143,7 +143,10 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     if stats.count:
         grown = f" beside {stats.seeds:,} it began with" if stats.seeds else ""
         types = ", ".join(f"{count:,} {name}" for name, count in sorted(stats.by_type.items()))
-        lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).")
+        pool = (
+            f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}." if summary.merged_cycles else ""
+        )
+        lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).{pool}")
     if summary.trained_s:
         lines.append(
             f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately"

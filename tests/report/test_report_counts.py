@@ -1,0 +1,114 @@
+"""What the report counts and marks: tasks of the pool, faults apart from requests, lines with a legend, shares within bounds."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_run import write_synthetic_run
+
+from azr.files import append_jsonl, write_json_atomic
+from azr.report import names
+from azr.report.charts import Line, line_chart, percent_tick
+from azr.report.html import write_comparison, write_report
+from azr.report.marks import MARK_WORDS
+from azr.report.series import smooth
+from azr.report.summary import read_summary
+from azr.rundir import RunDir
+
+CHART = re.compile(r"<figure.*?</figure>", re.DOTALL)
+
+
+def page_of(run: RunDir) -> str:
+    return write_report(run.root).read_text(encoding="utf-8")
+
+
+def tile(page: str, label: str) -> tuple[str, str]:
+    found = re.search(rf"<dt>{label}</dt><dd>(.*?)(?:<small>(.*?)</small>)?</dd>", page)
+    assert found is not None, f"no tile {label}"
+    return found[1], found[2] or ""
+
+
+def table_after(page: str, title: str) -> str:
+    return page.split(title, 1)[1].split("</table>", 1)[0]
+
+
+def test_what_the_user_asked_for_is_no_incident(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=60)
+    assert len(read_summary(run.root).faults) == 2
+    append_jsonl(
+        run.incidents, [{"kind": kind, "cause": f"asked: {kind}", "step": 30, "unix_s": 5.0} for kind in ("stop", "pause", "resume")]
+    )
+    page = page_of(run)
+    value, note = tile(page, "Incidents")
+    assert value == "2" and "not counted: 3 that you asked for" in note
+    assert "asked: stop" not in table_after(page, "<h2>Incidents</h2>") and "asked: stop" in table_after(page, "What you asked for")
+    compared = write_comparison([run.root, run.root], tmp_path / "c.html").read_text(encoding="utf-8")
+    assert re.search(r"<td>Incidents</td><td[^>]*>2</td>", compared)
+
+
+def test_a_run_without_requests_has_no_list_of_them(tmp_path: Path) -> None:
+    assert "What you asked for" not in page_of(write_synthetic_run(tmp_path / "run", steps=60))
+
+
+def test_vertical_lines_have_a_legend_where_they_are_drawn(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=60, steps_per_cycle=30)
+    append_jsonl(run.incidents, [{"kind": "pause", "cause": "?", "step": 12, "unix_s": 5.0}])
+    charts = CHART.findall(page_of(run))
+    drawn = 0
+    for chart in charts:
+        for kind, words in MARK_WORDS.items():
+            shown = f'class="mark {kind}"' in chart
+            drawn += shown
+            assert (f'<i class="key {kind}"></i>{words}' in chart) == shown
+    assert drawn >= 3 * 3, "several charts show all three"
+    quiet = CHART.findall(page_of(write_synthetic_run(tmp_path / "quiet", steps=15, steps_per_cycle=30)))
+    assert quiet and not any('class="key' in chart for chart in quiet)
+
+
+def test_the_tile_counts_the_pool(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=40, steps_per_cycle=20)  # 60 tasks a cycle
+    assert tile(page_of(run), "Tasks") == ("+120", "3 accepted a step")
+    run.cycle_tasks(1).write_text("{}\n" * 100)
+    write_json_atomic(run.pool_manifest, {"tasks": 100, "through_shard": 0})
+    assert tile(page_of(run), "Tasks in the pool") == ("100", "120 accepted in self-play, 3 accepted a step; 120 not merged yet")
+    write_json_atomic(run.pool_manifest, {"tasks": 150, "through_shard": 1})
+    page = page_of(run)
+    assert tile(page, "Tasks in the pool") == ("100 → 150", "120 accepted in self-play, 3 accepted a step; 60 not merged yet")
+    assert "After the merges, which leave out copies and leaks, the pool holds 150." in page
+
+
+@pytest.mark.parametrize(("level", "low", "high"), [(0.02, 0.0, None), (0.98, None, 1.0)])
+def test_bands_and_axis_of_shares_stay_between_0_and_1(level: float, low: float | None, high: float | None) -> None:
+    """The normal band of a share near its end leaves the range; the axis ends where shares do, and the band with it."""
+    values = (np.random.default_rng(0).random(60) < level).astype(float)
+    curve = smooth(np.arange(60, dtype=np.float64), values, 5)
+    assert curve.low is not None and curve.high is not None and (curve.low.min() < -0.1 or curve.high.max() > 1.1)
+    lines = [Line("a", curve, 0)]
+    assert line_chart("t", lines, y_format=percent_tick) == line_chart("t", lines, y_low=low, y_high=high, y_format=percent_tick)
+    assert line_chart("t", lines) != line_chart("t", lines, y_low=low, y_high=high), "other quantities have no such bounds"
+
+
+def test_a_run_without_a_card_shows_no_phases_of_one(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=20)
+    page = page_of(run)
+    assert "Memory of the card by phase" in page and "No card was used" not in page
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for line in lines:  # as a run on a processor logs it
+        line["values"] = {name: value for name, value in line["values"].items() if not name.endswith(names.VRAM_SUFFIX)}
+        line["values"]["memory/update" + names.TRAINER_PEAK_SUFFIX] = 0.0
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    samples = [json.loads(line) | {"vram_gib": None} for line in run.supervision.read_text().splitlines()]
+    run.supervision.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    page = page_of(run)
+    assert "by phase</h3>" not in page and "No card was used" in page and "Memory over time" in page
+
+
+def test_a_comparison_warns_of_different_lengths(tmp_path: Path) -> None:
+    roots = [write_synthetic_run(tmp_path / name, steps=steps).root for name, steps in (("short", 20), ("long", 60), ("same", 60))]
+    page = write_comparison(roots[:2], tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "These runs are of different lengths (steps: short 20, long 60)" in page
+    assert "different lengths" not in write_comparison(roots[1:], tmp_path / "d.html").read_text(encoding="utf-8")
