@@ -8,7 +8,16 @@ SUITE   probes[=PATH], proposals[=FILE], cruxeval-i=FILE.jsonl, cruxeval-o=FILE.
     python scripts/evaluate.py Qwen/Qwen2.5-Coder-0.5B --suite humaneval --style completion
     python scripts/evaluate.py --answers samples.jsonl --suite humaneval     recorded answers, no model
 
-Greedy by default; --samples 10 --k 1,5,10 samples at temperature 1. The same command goes on where it was interrupted.
+Greedy by default; --samples 10 --k 1,5,10 samples at temperature 1. The same command goes on where it was interrupted. Results that
+differ from those in the output folder replace them; the earlier ones stay beside them, under a number (result-001.json).
+
+COLUMNS
+pass@1      share of right answers (of valid proposals); pass@1/KIND: of one kind; pass@5: of items where one of five answers is right
+n           items that the score is made of
+format      share of answers with the think and answer tags
+cut         share of answers that the response limit ended (--max-response-tokens)
+too long    items whose prompt was over the limit (--max-prompt-tokens): requests of proposals are drawn again, others count as wrong
+
 What the figures mean: docs/evaluate.md
 """
 

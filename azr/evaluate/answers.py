@@ -29,7 +29,7 @@ class Answer:
     finished: bool = True
     """False: cut at the response limit."""
     prompt_too_long: bool = False
-    """The prompt did not fit, so the item was not asked; it counts as wrong."""
+    """The prompt did not fit, so the item was not asked; it counts as wrong, and ``n_tokens`` is the prompt's length."""
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))

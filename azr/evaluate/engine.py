@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,24 @@ def generate(folder: Path, items: Sequence[Item], options: EngineOptions, store:
             "command goes on. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
             f"({log}):\n{_tail(log)}"
         )
+
+
+def prompt_limit(folder: Path, max_prompt_tokens: int, trust_remote_code: bool = False) -> Callable[[Prompt], bool]:
+    """Whether a prompt has at most ``max_prompt_tokens`` tokens, counted as the engine counts them. The tokenizer is loaded at the
+    first question."""
+    tokenizer: Any = None
+
+    def fits(prompt: Prompt) -> bool:
+        nonlocal tokenizer
+        from transformers import AutoTokenizer
+
+        from azr.train.tokens import prompt_token_ids
+
+        if tokenizer is None:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+        return len(prompt_token_ids(tokenizer, prompt)) <= max_prompt_tokens
+
+    return fits
 
 
 def _tail(log: Path, lines: int = 15) -> str:

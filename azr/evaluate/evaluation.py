@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,12 +14,14 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ModelError
 from azr.evaluate import engine, models
 from azr.evaluate.answers import Answer, AnswerStore, recorded_answers
-from azr.evaluate.engine import EngineOptions
+from azr.evaluate.engine import EngineOptions, prompt_limit
 from azr.evaluate.models import ModelSource
-from azr.evaluate.scoring import Scores, compare_scores, comparison_sentence, judge_all, score, table
-from azr.evaluate.suites import Item, Suite, build_suite, evenly, fingerprint, sandbox_config
-from azr.files import write_json_atomic, write_jsonl_atomic
+from azr.evaluate.results import json_text, publish
+from azr.evaluate.scoring import Judged, Scores, compare_scores, comparison_sentence, judge_all, legend, notes, score, table
+from azr.evaluate.suites import Item, Suite, build_suite, evenly, everything_fits, fingerprint, sandbox_config
+from azr.files import json_line
 from azr.sandbox import Sandbox
+from azr.selfplay.episode import Fits
 
 FORMAT = 1
 
@@ -68,17 +71,21 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     sources = [models.resolve(spec) for spec in specs]
     out = options.out or _default_out(sources)
     results: list[Scores] = []
-    suites = {source.label: [_suite_for(source, spec, options) for spec in options.suites] for source in sources}  # slips show here
+    for source, spec in itertools.product(sources, options.suites):
+        _suite_for(source, spec, options)  # slips show before the long work
     for source in sources:
+        how = engine_options(source, options)
         with _folder_of(source, out, say) as folder:
-            for suite in suites[source.label]:
+            fits = prompt_limit(folder, how.max_prompt_tokens, how.trust_remote_code)
+            for spec in options.suites:
+                suite = _suite_for(source, spec, options, fits)
                 results.append(answer_items(source, folder, suite, evenly(suite.items, options.limit), out, options, say))
     return _report(results, out, say)
 
 
-def _suite_for(source: ModelSource, spec: str, options: Options) -> Suite:
+def _suite_for(source: ModelSource, spec: str, options: Options, fits: Fits = everything_fits) -> Suite:
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
-    return build_suite(spec, config, style=options.style, probes=_probes_of(source))
+    return build_suite(spec, config, style=options.style, run=source.run, fits=fits)
 
 
 def answer_items(
@@ -100,10 +107,19 @@ def answer_items(
         _require_asked(answers, how, config_frame=options.frame)
         with Sandbox(sandbox_config(source.sandbox)) as sandbox:
             judged = judge_all(suite, items, answers, sandbox, progress=options.progress)
-        scores = score(suite, source.label, items, judged, options.ks)
-        write_jsonl_atomic(store.folder / "verdicts.jsonl", (each.to_json() for each in judged))
-        write_json_atomic(store.folder / "result.json", {"settings": asdict(how), **scores.to_json()})
+        scores = score(suite, source.label, items, judged, options.ks, how.max_prompt_tokens)
+        _write(store.folder, asdict(how), scores, judged, say)
     return scores
+
+
+def _write(folder: Path, settings: dict[str, Any], scores: Scores, judged: Sequence[Judged], say: Callable[[str], None]) -> None:
+    """Verdicts and scores of one model on one suite; see ``publish`` for those that are there already."""
+    files = {
+        "verdicts.jsonl": "".join(json_line(each.to_json()) for each in judged),
+        "result.json": json_text({"settings": settings, **scores.to_json()}),
+    }
+    if kept := publish(folder, files):
+        say(kept)
 
 
 def engine_options(source: ModelSource, options: Options) -> EngineOptions:
@@ -152,14 +168,12 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
         judged = judge_all(suite, items, answers.values(), sandbox, progress=options.progress)
     scores = score(suite, options.answers.stem, items, judged, options.ks)
     folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / suite.name
-    write_jsonl_atomic(folder / "verdicts.jsonl", (each.to_json() for each in judged))
-    write_json_atomic(folder / "result.json", {"settings": {"recorded": str(options.answers)}, **scores.to_json()})
+    _write(folder, {"recorded": str(options.answers)}, scores, judged, say)
     return scores
 
 
 def _report(results: Sequence[Scores], out: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    say("")
-    say(table(results))
+    lines = [table(results), legend(results), *notes(results)]
     record: dict[str, Any] = {"format": FORMAT, "results": [scores.to_json() for scores in results], "comparisons": []}
     by_suite: dict[str, list[Scores]] = {}
     for scores in results:
@@ -167,21 +181,20 @@ def _report(results: Sequence[Scores], out: Path, say: Callable[[str], None]) ->
     for first, *others in by_suite.values():
         for second in others:
             comparison = compare_scores(first, second)
-            say("")
-            say(comparison_sentence(first, second, comparison))
-            record["comparisons"].append({"suite": first.suite, "first": first.model, "second": second.model, **asdict(comparison)})
-    write_json_atomic(out / "result.json", record)
-    say(f"\nwrote {out / 'result.json'}; answers and verdicts of each item lie beside it")
+            lines += ["", comparison_sentence(first, second, comparison)]
+            if comparison is not None:
+                record["comparisons"].append({"suite": first.suite, "first": first.model, "second": second.model, **asdict(comparison)})
+    summary = "\n".join(lines)
+    say(f"\n{summary}\n")
+    if kept := publish(out, {"summary.txt": f"{summary}\n", "result.json": json_text(record)}):
+        say(kept)
+    say(f"wrote {out / 'result.json'} and summary.txt; answers and verdicts of each item lie beside them")
     return record
 
 
 def _default_out(sources: Sequence[ModelSource]) -> Path:
     run = sources[0].run
     return run.root / "evaluations" if run else Path("evaluations")
-
-
-def _probes_of(source: ModelSource) -> Path | None:
-    return source.run.probes if source.run and source.run.probes.is_dir() else None
 
 
 @contextlib.contextmanager

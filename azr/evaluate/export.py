@@ -19,6 +19,7 @@ from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import ConfigError, ModelError
 from azr.evaluate.card import model_card
+from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, answer_items
 from azr.evaluate.gguf import convert, find_converter
 from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_folder, probe_scores
@@ -30,7 +31,6 @@ from azr.files import write_json_atomic, write_text_atomic
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 from azr.selfplay.rows import PromptRow
-from azr.tasks import Prompt
 
 PROBE_METRIC = "probe/all/accuracy"
 TOLERANCE = 0.03
@@ -143,16 +143,9 @@ def compare_with_record(
 
 def training_probes(run: RunDir, config: Config, folder: Path) -> TaskSuite | None:
     """The probe tasks that the trainer asked, chosen by its own code; None where it asked none."""
-    from transformers import AutoTokenizer
-
     from azr.train.probes import probe_rows
-    from azr.train.tokens import prompt_token_ids
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.model.trust_remote_code)
-
-    def fits(prompt: Prompt) -> bool:
-        return len(prompt_token_ids(tokenizer, prompt)) <= config.rollout.max_prompt_tokens
-
+    fits = prompt_limit(folder, config.rollout.max_prompt_tokens, config.model.trust_remote_code)
     rows: Sequence[PromptRow] = []
     if any(run.probes.glob("*.jsonl")) and config.train.probe_tasks:
         rows = probe_rows(run.probes, config.train.probe_tasks, config.selfplay, fits)

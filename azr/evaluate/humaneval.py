@@ -94,6 +94,7 @@ class HumanEvalSuite:
     path: Path | None = None
     name: str = "humaneval"
     left_out: Sequence[str] = ()
+    notes: Sequence[str] = ()
     problems: dict[str, Problem] = field(init=False)
     items: Sequence[Item] = field(init=False)
 

@@ -34,6 +34,8 @@ from azr.train.model_source import local_model_folder
 
 EXPORT_RECORD = "azr.json"
 """In an exported folder: how the model was trained to be asked, and what it scored."""
+PROMPT_KEYS = ("task_types", "references", "num_inputs", "banned_modules", "max_output_chars", "strip_globals", "reject_test_input")
+"""Settings of selfplay, beside the frame, that decide what the prompts say."""
 DEFAULT_RESPONSE_TOKENS = 1024
 DEFAULT_PROMPT_TOKENS = 2048
 
@@ -149,6 +151,7 @@ def ask_record(config: Config) -> dict[str, Any]:
     """How a run's model is asked, for ``azr.json``."""
     return {
         "frame": config.selfplay.frame,
+        "selfplay": {name: getattr(config.selfplay, name) for name in PROMPT_KEYS},
         "max_prompt_tokens": config.rollout.max_prompt_tokens,
         "max_response_tokens": config.rollout.max_response_tokens,
         "engine_dtype": config.rollout.dtype,
@@ -194,13 +197,18 @@ def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> M
         ask = record["ask"]
         return replace(
             source,
-            selfplay=replace(source.selfplay, frame=str(ask["frame"])),
+            selfplay=replace(source.selfplay, frame=str(ask["frame"]), **_prompt_settings(ask.get("selfplay", {}))),
             max_prompt_tokens=int(ask["max_prompt_tokens"]),
             max_response_tokens=int(ask["max_response_tokens"]),
             dtype=str(ask["engine_dtype"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / EXPORT_RECORD} is damaged ({error!r}); export the model again, or remove that file") from error
+
+
+def _prompt_settings(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The prompt settings of an export record; exports of earlier versions have none, and keys of later ones are passed over."""
+    return {name: recorded[name] for name in PROMPT_KEYS if name in recorded}
 
 
 def _within_context(source: ModelSource, folder: Path) -> ModelSource:

@@ -1,28 +1,40 @@
 """A suite of requests for new tasks: what share of a model's proposals is valid.
 
-They are the propose prompts of training, planned by the game itself over fixed tasks and a fixed seed, so that two models or two
-checkpoints get the same ones; a proposal is read and verified by the code of training. No difficulty is estimated.
+They are the propose prompts of training, made by the game itself over fixed tasks with fixed seeds, so that two checkpoints of a run
+get the same ones; a proposal is read and verified by the code of training. No difficulty is estimated, and no composite functions
+are asked for.
+
+The reference tasks of a run's model are those that the run started from (its consolidated seeds and extra files, without what leaks
+probes). Each request has a generator of its own: where one does not fit a model's limit, only this one is drawn anew, in the way of
+training (other references, then fewer), and the others stay the same for every model.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import DataError
+from azr.errors import ConfigError, DataError, ModelError
 from azr.evaluate.suites import Item, Verdict
 from azr.files import read_jsonl
 from azr.parsing.response import split_response
+from azr.rundir import RunDir
 from azr.sandbox import Sandbox
-from azr.selfplay.episode import Stopwatch, read_and_validate
+from azr.selfplay.episode import Fits, Stopwatch, read_and_validate
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
-from azr.tasks import Rejection, Role, Task
+from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
 REQUESTS_PER_TYPE = 100
 SEED = 0
+OTHER_REFERENCES = "other references"
+FEWER_REFERENCES = "fewer references"
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ class ProposalSuite:
     config: SelfPlayConfig
     items: Sequence[Item]
     left_out: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = field(default_factory=tuple)
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
         row = self.rows[item.item_id]
@@ -45,23 +58,82 @@ class ProposalSuite:
         return Verdict(1.0, "valid", response.format_ok, task.code)
 
 
-def proposal_suite(paths: Sequence[Path], config: SelfPlayConfig) -> ProposalSuite:
+def run_proposals(run: RunDir, config: SelfPlayConfig, fits: Fits) -> ProposalSuite:
+    """Requests whose references are the tasks that ``run`` started from.
+
+    Raises:
+        DataError: the run has no such tasks any more, or the file is malformed.
+        ModelError: see ``proposal_suite``.
+    """
+    path = run.cycle_tasks(1)
+    if not path.is_file():
+        raise DataError(
+            f"{path} does not exist, so the tasks that run {run.root.name} started from are unknown; "
+            "give the reference tasks: --suite proposals=FILE.jsonl"
+        )
+    return proposal_suite([path], config, fits, source=f"tasks that run {run.root.name} started from")
+
+
+def proposal_suite(paths: Sequence[Path], config: SelfPlayConfig, fits: Fits, *, source: str = "") -> ProposalSuite:
     """``REQUESTS_PER_TYPE`` requests for each task type of ``config``, with references drawn from the tasks of ``paths``.
+
+    An item's id is ``TYPE/REFERENCES-NUMBER``, with a hash of the references shown: equal ids ask for the same thing.
+
+    Args:
+        fits: whether a prompt is within the model's limit.
+        source: what the reference tasks are, in the plural, for people; default: the tasks of the files by name.
 
     Raises:
         DataError: a file is missing or malformed.
+        ModelError: requests of a type do not fit, even without references.
     """
     tasks = []
     for path in paths:
         if not path.is_file():
             raise DataError(f"{path}: no tasks there; give a JSONL file of tasks to refer to")
         tasks += [Task.from_json(record) for record in read_jsonl(path, strict=True)]
-    plain = replace(
-        config, batch_size=REQUESTS_PER_TYPE, train_propose=True, solve_only_steps=0, composite_start_step=0, solve_timing="next_step"
-    )
-    game = SelfPlay(plain, SEED)
+    game = SelfPlay(config, SEED)
     game.start(tasks)
-    planned = game.plan_step(1, lambda prompt: True)
-    rows = {f"{row.stream.task_type.value}/{row.row_id}": row for row in planned if row.stream.role is Role.PROPOSE}
-    items = [Item(item_id, row.stream.task_type.value, row.prompt) for item_id, row in rows.items()]
-    return ProposalSuite("proposals", rows, config, items)
+    rows: dict[str, PromptRow] = {}
+    items = []
+    for kind in game.task_types:
+        seen: Counter[str] = Counter()
+        for index in range(REQUESTS_PER_TYPE):
+            references, prompt, remedy = _request(game, kind, index, fits)
+            shown = hashlib.blake2b(" ".join(task.task_id for task in references).encode(), digest_size=6).hexdigest()
+            seen[shown] += 1
+            item_id = f"{kind.value}/{shown}-{seen[shown]}"
+            rows[item_id] = PromptRow(stream=Stream(Role.PROPOSE, kind), prompt=prompt, row_id=item_id, references=tuple(references))
+            items.append(Item(item_id, kind.value, prompt, remedy=remedy))
+    files = ", ".join(path.name for path in paths)
+    note = f"references are drawn from the {len(tasks)} {source or f'tasks of {files}'}"
+    return ProposalSuite("proposals", rows, config, items, notes=(note,))
+
+
+def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[list[Task], Prompt, str]:
+    """References, prompt, and what was done about its length (see ``Item.remedy``).
+
+    Raises:
+        ModelError: it does not fit, even without references.
+    """
+    refused = 0
+
+    def counted(prompt: Prompt) -> bool:
+        nonlocal refused
+        fitting = fits(prompt)
+        refused += not fitting
+        return fitting
+
+    rng = np.random.default_rng([SEED, list(TaskType).index(kind), index])
+    try:
+        if kind is TaskType.INDUCTION:
+            references, prompt = game.induction_prompt(rng, counted)
+            return references, prompt, OTHER_REFERENCES if refused else ""
+        references, prompt = game.program_prompt(kind, rng, counted)
+    except ConfigError as error:
+        raise ModelError(
+            f"no {kind.value} request in the frame {game.config.frame} fits the model's prompt limit, not even without references; "
+            "raise --max-prompt-tokens, or take the frame that the model was trained with (--frame compact for the bundled tiny model)"
+        ) from error
+    fewer = len(references) < min(game.config.references, len(game.buffers[kind]))
+    return references, prompt, (FEWER_REFERENCES if fewer else OTHER_REFERENCES) if refused else ""

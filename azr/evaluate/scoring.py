@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,12 +44,18 @@ class Scores:
     reasons: dict[str, int]
     """Answers by verdict."""
     format_ok: float
+    """Share of answers with the think and answer tags."""
     cut: float
     """Share of answers cut at the response limit."""
     mean_tokens: float
+    """Tokens of an answer. As format and cut, over the answers that were given: not over prompts that were too long to be asked."""
     item_scores: dict[str, float]
     """Mean score of each item's answers: what a paired comparison takes."""
     left_out: Sequence[str] = ()
+    too_long: int = 0
+    """Items whose prompt, as first drafted, did not fit the model's limit; ``notes`` say what became of them."""
+    notes: Sequence[str] = ()
+    """Sentences for people: how the items were made, and what was done about prompts that do not fit."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,10 +96,15 @@ async def _judge_all(suite: Suite, items: Sequence[Item], answers: list[Answer],
     return sorted(judged, key=lambda each: (each.answer.item_id, each.answer.sample))
 
 
-def score(suite: Suite, model: str, items: Sequence[Item], judged: Sequence[Judged], ks: Sequence[int] = (1,)) -> Scores:
+def score(
+    suite: Suite, model: str, items: Sequence[Item], judged: Sequence[Judged], ks: Sequence[int] = (1,), max_prompt_tokens: int = 0
+) -> Scores:
     """Adds up. ``ks`` beyond the number of answers per item are left out.
 
     Items without an answer are no part of the score.
+
+    Args:
+        max_prompt_tokens: the limit that prompts had to keep to, for the sentences on it; 0: there was none.
     """
     grouped = {item_id: [] for item_id in samples_of(each.answer for each in judged)}
     for each in judged:
@@ -110,28 +121,48 @@ def score(suite: Suite, model: str, items: Sequence[Item], judged: Sequence[Judg
         if len(kinds) > 1:
             for kind, ids in sorted(kinds.items()):
                 estimates[f"pass@{k}/{kind}"] = share_or_mean([per_item[item_id] for item_id in ids])
-    answers = [each.answer for each in judged]
+    asked = [each for each in judged if not each.answer.prompt_too_long]
+    given = max(1, len(asked))
+    unasked = {each.answer.item_id for each in judged if each.answer.prompt_too_long}
     return Scores(
         suite=suite.name,
         model=model,
         samples=samples,
         estimates=estimates,
         reasons=dict(Counter(each.verdict.reason for each in judged).most_common()),
-        format_ok=sum(each.verdict.format_ok for each in judged) / len(judged),
-        cut=sum(not answer.finished for answer in answers) / len(answers),
-        mean_tokens=sum(answer.n_tokens for answer in answers) / len(answers),
+        format_ok=sum(each.verdict.format_ok for each in asked) / given,
+        cut=sum(not each.answer.finished for each in asked) / given,
+        mean_tokens=sum(each.answer.n_tokens for each in asked) / given,
         item_scores={item_id: sum(scores) / len(scores) for item_id, scores in grouped.items()},
         left_out=list(suite.left_out),
+        too_long=len(unasked | {item.item_id for item in items if item.remedy and item.item_id in grouped}),
+        notes=[*suite.notes, *_length_notes(items, grouped, unasked, max_prompt_tokens)],
     )
 
 
-def compare_scores(first: Scores, second: Scores) -> Comparison:
-    """Paired, on the items that both answered.
+def _length_notes(items: Sequence[Item], answered: Collection[str], unasked: Collection[str], limit: int) -> list[str]:
+    """What was done about prompts over the limit of ``limit`` tokens; none where all fitted."""
+    notes = []
+    remedies = Counter(item.remedy for item in items if item.remedy and item.item_id in answered)
+    if remedies:
+        how = ", ".join(f"{remedy} ({count})" for remedy, count in sorted(remedies.items(), reverse=True))
+        notes.append(
+            f"{sum(remedies.values())} of {len(answered)} requests were longer than the model's limit of {limit} tokens; "
+            f"they were drawn again as in training, with {how}"
+        )
+    if unasked:
+        notes.append(
+            f"{len(unasked)} of {len(answered)} prompts are longer than the model's limit of {limit} tokens; "
+            "they were not asked and count as wrong"
+        )
+    return notes
 
-    Raises:
-        ValueError: they share no item.
-    """
+
+def compare_scores(first: Scores, second: Scores) -> Comparison | None:
+    """Paired, on the items that both answered; None where they share none."""
     shared = [item_id for item_id in first.item_scores if item_id in second.item_scores]
+    if not shared:
+        return None
     return compare([first.item_scores[item_id] for item_id in shared], [second.item_scores[item_id] for item_id in shared])
 
 
@@ -144,11 +175,12 @@ def _pass_at_k(scores: list[float], k: int) -> float:
 
 def table(results: Sequence[Scores]) -> str:
     """A plain table: a line for each model, suite and measure."""
-    rows = [["suite", "model", "measure", "score", "95 % interval", "n", "format", "cut"]]
+    rows = [["suite", "model", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]]
     for result in results:
         for name, estimate in result.estimates.items():
             interval = f"{estimate.low:.1%} to {estimate.high:.1%}"
-            shares = [f"{result.format_ok:.0%}", f"{result.cut:.0%}"] if "/" not in name else ["", ""]
+            whole = "/" not in name
+            shares = [f"{result.format_ok:.0%}", f"{result.cut:.0%}", str(result.too_long)] if whole else ["", "", ""]
             rows.append([result.suite, result.model, name, f"{estimate.value:.1%}", interval, str(estimate.n), *shares])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -158,8 +190,28 @@ def table(results: Sequence[Scores]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def comparison_sentence(first: Scores, second: Scores, comparison: Comparison) -> str:
+def legend(results: Sequence[Scores]) -> str:
+    """A line on what the columns of ``table`` mean, for those who see them for the first time."""
+    right = "valid proposals" if all(result.suite == "proposals" for result in results) else "right answers"
+    several = "; pass@k: one of k answers is right" if any(result.samples > 1 for result in results) else ""
+    return (
+        f"pass@1: {right}{several}; n: items; format: has the think and answer tags; cut: ended by the length limit; "
+        "too long: prompts over the limit"
+    )
+
+
+def notes(results: Sequence[Scores]) -> list[str]:
+    """What has to be known beside the figures, a line each."""
+    return [f"{result.suite}, {result.model}: {note}" for result in results for note in result.notes]
+
+
+def comparison_sentence(first: Scores, second: Scores, comparison: Comparison | None) -> str:
     """The paired comparison in words."""
+    if comparison is None:
+        return (
+            f"{first.suite}: {second.model} is not compared with {first.model}, since they were asked different items; "
+            f"--suite {first.suite}=FILE gives both the same"
+        )
     clear = "a clear difference" if comparison.p_value < 0.05 else "no clear difference"
     return (
         f"{first.suite}: {second.model} minus {first.model} = {comparison.difference:+.1%} (95 % interval {comparison.low:+.1%} to "

