@@ -88,4 +88,4 @@ def _progress(run: RunDir, config: Config) -> AbstractContextManager[Progress]:
         return BarProgress(run)
     from azr.report.live import LiveView
 
-    return LiveView(run.root, config.report)
+    return LiveView(run.root, config.report, past=False)

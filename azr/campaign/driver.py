@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,11 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         try:
             state, _ = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
             write_config(run.config, config)
-            progress = stack.enter_context(parts.progress(run, config))
-            return _run(Context(run, config, parts, state, signals, progress))
+            with parts.progress(run, config) as progress:
+                ctx = Context(run, config, parts, state, signals, progress)
+                status = _run(ctx)
+            _say_the_end(run, ctx.state)
+            return status
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except OSError as error:
@@ -113,8 +116,21 @@ def _run(ctx: Context) -> int:
         _close(ctx, report=False, sentence=f"Interrupted; step {ctx.state.step} is saved.", attempt_open=False)
         return EXIT_INTERRUPTED
     _close(ctx)
-    ctx.say(ctx.state.sentence)
     return EXIT_DONE if ctx.state.state is State.DONE else EXIT_FAILED
+
+
+def _say_the_end(run: RunDir, state: CampaignState) -> None:
+    """The last lines, below the screen: how it ended, where the report is, and what people do with a run."""
+    folder = os.path.relpath(run.root)
+    folder = str(run.root) if folder.startswith("..") else folder
+    lines = [state.sentence]
+    if run.report.is_file():
+        lines.append(f"What happened: {folder}/report.html")
+    if state.step:
+        lines.append(f"Is it better now: python scripts/evaluate.py {folder}@0 {folder}@best")
+        lines.append(f"The model to take home: python scripts/export.py {folder} --out my-model")
+    with suppress(OSError):  # a terminal that is gone
+        print("\n".join(lines), flush=True)
 
 
 def _close(ctx: Context, *, report: bool = True, **changes: Any) -> None:

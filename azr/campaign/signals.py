@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 import time
 from types import FrameType, TracebackType
 from typing import Any
+
+ANSWER = (
+    "Stopping: what runs now is finished and saved first (a step, or the start of trainer and engine, which takes a minute or two). "
+    "Ctrl+C again ends at once; what is saved stays."
+)
 
 
 class StopSignals:
@@ -36,6 +43,9 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self.asked:
+            with contextlib.suppress(OSError, RuntimeError):  # a terminal that is gone; a print that this one interrupts
+                print(ANSWER, file=sys.stderr, flush=True)
         self.asked = self.asked or signal.Signals(number).name
         if number != signal.SIGINT:
             return

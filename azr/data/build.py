@@ -197,8 +197,9 @@ def _pool_order(task: Task) -> tuple[object, ...]:
 
 
 def _bar(what: str, total: int | None = None) -> tqdm:
-    """A progress bar on a terminal, nothing elsewhere."""
-    return tqdm(desc=f"  {what}", total=total, unit="task", leave=False, disable=None, file=sys.stderr, delay=0.5)
+    """A progress bar on a terminal, nothing elsewhere; nothing either where a live screen has the terminal, which a bar would tear."""
+    disable = None if sys.stderr is sys.__stderr__ else True
+    return tqdm(desc=f"  {what}", total=total, unit="task", leave=False, disable=disable, file=sys.stderr, delay=0.5)
 
 
 def _advance(bar: tqdm, done: int, total: int) -> None:

@@ -34,9 +34,13 @@ class LiveView:
             view.say("checkpoint of step 40 saved")
     """
 
-    def __init__(self, root: Path, config: ReportConfig, console: Console | None = None) -> None:
-        """Raises:
-        DataError: ``root`` is no directory.
+    def __init__(self, root: Path, config: ReportConfig, console: Console | None = None, *, past: bool = True) -> None:
+        """
+        Args:
+            past: plain lines begin with the incidents that there were before.
+
+        Raises:
+            DataError: ``root`` is no directory.
         """
         self._reader = SummaryReader(root)
         self._config = config
@@ -45,7 +49,7 @@ class LiveView:
         self._live: Live | None = None
         self._next_s = 0.0
         self._shown_step: tuple[int, int] | None = None
-        self._shown_incidents = 0
+        self._shown_incidents = 0 if past else len(self._reader.read().incidents)
         self._shown_state = ""
 
     def __enter__(self) -> LiveView:

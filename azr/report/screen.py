@@ -101,7 +101,7 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
     shares = summary.phase_shares(TAIL)
     text = Text(no_wrap=True, overflow="ellipsis")
     beat = summary.heartbeat
-    if beat is not None and summary.status is Status.RUNNING:
+    if summary.status is Status.RUNNING and beat is not None and _of_this_attempt(summary):
         text.append(f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold")
     elif summary.status is Status.EMPTY:
         text.append("nothing has run here yet", "bright_black")
@@ -130,6 +130,15 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
             break
         text.append(label, PHASE_STYLES.get(item.phase, "white"))
     return text
+
+
+def _of_this_attempt(summary: RunSummary) -> bool:
+    """Is the heartbeat the present trainer's? Between two trainers, and while none runs, the last one's is still there."""
+    beat, state = summary.heartbeat, summary.state
+    if beat is None or summary.paused:
+        return False
+    present = (state.get("cycle", beat.cycle), state.get("attempt", beat.attempt))
+    return (beat.cycle, beat.attempt) == present and state.get("attempt_open", True) is True
 
 
 def _streams(summary: RunSummary, width: int) -> RenderableType:
@@ -263,4 +272,5 @@ def plain_line(summary: RunSummary) -> str:
 def plain_incident(summary: RunSummary, index: int) -> str:
     incident = summary.incidents[index]
     words = " -> ".join(part for part in (incident.cause, incident.action) if part)
-    return one_line(f"incident {incident.kind}: {words}")
+    what = "request" if incident.asked else "incident"
+    return one_line(f"{what} {incident.kind}, {when(incident.unix_s)}: {words}")

@@ -5,6 +5,8 @@ Exit status 0: finished or stopped as asked. 1: failed; ``result.json`` says why
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -45,10 +47,10 @@ def main(arguments: list[str]) -> int:
     import ray
     from ray.exceptions import RayError
 
-    from azr.train.cluster import start_ray
+    from azr.train.cluster import session_folder, start_ray
     from azr.train.runner import SelfPlayRunner
 
-    with DriverWatch(run, request), warm_python(config, device) as warm:
+    with DriverWatch(run, request), sockets_folder(), warm_python(config, device) as warm:
         try:
             start_ray(config, device, warm.executable if warm else None)
             if warm:
@@ -61,8 +63,19 @@ def main(arguments: list[str]) -> int:
             write_result(run, TrainResult(Outcome.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
             return 1
         finally:
+            session = session_folder(config)
             ray.shutdown()
+    if finished and session:
+        shutil.rmtree(session, ignore_errors=True)  # after a failure its logs stay
     return 0 if finished else 1
+
+
+@contextmanager
+def sockets_folder() -> Iterator[None]:
+    """A folder for the engine's sockets, which vLLM leaves behind; removed with them."""
+    with tempfile.TemporaryDirectory(prefix="azr-", ignore_cleanup_errors=True) as folder:
+        os.environ.setdefault("VLLM_RPC_BASE_PATH", folder)
+        yield
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import contextlib
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
-import ray._private.services
+import ray._private.worker
 
 from azr.config import Config
 from azr.train.environment import worker_environment
@@ -17,8 +17,10 @@ LOGICAL_CPUS = 16
 """TransferQueue's storage unit, the agent workers and the runner each hold one; with too few Ray waits for ever."""
 
 
-START_LIMIT_S = 180.0
-"""How long Ray's own processes may take to start. Ray itself gives up after half a minute, which a busy machine needs."""
+START_ATTEMPTS = 3
+"""Ray's node ends itself when one of its Python processes needs more than 15 s to import, as on a busy machine; the next try finds the
+files in memory."""
+NOT_STARTED = "timed out during startup"
 
 
 def start_ray(config: Config, device: str, executable: Path | None = None) -> None:
@@ -39,25 +41,27 @@ def start_ray(config: Config, device: str, executable: Path | None = None) -> No
         settings |= {"address": "local", "num_cpus": LOGICAL_CPUS, "include_dashboard": False}
         if device == "cpu":
             settings["num_gpus"] = config.train.n_gpus_per_node  # logical ones: verl places its workers on them
-    with_patience = patient(ray._private.services.get_node, START_LIMIT_S)
-    ray._private.services.get_node, given = with_patience, ray._private.services.get_node
-    try:
-        ray.init(**settings)
-    finally:
-        ray._private.services.get_node = given
+    before = set(psutil.Process().children(recursive=True))
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            ray.init(**settings)
+            return
+        except Exception as error:  # Ray raises nothing more specific
+            if NOT_STARTED not in str(error) or attempt == START_ATTEMPTS:
+                raise
+            print(f"Ray did not start (attempt {attempt} of {START_ATTEMPTS}): the machine is busy. Trying again.", flush=True)
+            _end_all_but(before)
 
 
-def patient(ask: Callable[..., Any], limit_s: float) -> Callable[..., Any]:
-    """``ask``, asked again while it raises RuntimeError (Ray's answer while a node is not there yet), for at most ``limit_s``."""
+def _end_all_but(before: set[psutil.Process]) -> None:
+    """Ends what a cluster that did not start left behind: every process below this one that was not there before."""
+    ray.shutdown()
+    for process in set(psutil.Process().children(recursive=True)) - before:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
-    def asked_again(*arguments: Any, **named: Any) -> Any:
-        deadline_s = time.monotonic() + limit_s
-        while True:
-            try:
-                return ask(*arguments, **named)
-            except RuntimeError:
-                if time.monotonic() > deadline_s:
-                    raise
-                time.sleep(0.2)
 
-    return asked_again
+def session_folder(config: Config) -> str | None:
+    """Where Ray keeps its logs and sockets of the cluster that ``start_ray`` started; None for one that it joined."""
+    node = ray._private.worker._global_node
+    return None if node is None or config.train.ray_address else str(node.get_session_dir_path())

@@ -48,6 +48,9 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(run: RunDir, num
     driver = start(run)
     driver.signal(number)
     assert driver.wait() == 0
+    said = (run.root / "driver.log").read_text()
+    assert "Stopping: what runs now is finished and saved first" in said and "Ctrl+C again" in said
+    assert f"python scripts/evaluate.py {run.root}@0 {run.root}@best" in said, "the last lines say what people do next"
     state = read_state_file(run.state)
     assert state.state is State.TRAIN and state.driver is None and state.step == state.trained_step >= 2
     assert list_checkpoints(run)[-1].step == state.step

@@ -122,6 +122,43 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in out.getvalue()
 
 
+def test_a_driver_does_not_repeat_what_happened_before_it_started(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=90, finished=False)
+    before = len(run.incidents.read_text().splitlines())
+    assert before
+    out = io.StringIO()
+    with LiveView(run.root, ReportConfig(), Console(file=out, width=200), past=False) as view:
+        with open(run.incidents, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"unix_s": 1.8e9, "kind": "crash", "cause": "it fell", "action": "again"}) + "\n")
+        view.update(force=True)
+    told = [line for line in out.getvalue().splitlines() if line.startswith(("incident", "request"))]
+    assert len(told) == 1 and "crash, 2027-01-15" in told[0] and "it fell -> again" in told[0]
+    everything = io.StringIO()
+    with LiveView(run.root, ReportConfig(), Console(file=everything, width=200)):
+        pass
+    assert sum(line.startswith(("incident", "request")) for line in everything.getvalue().splitlines()) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"attempt_open": True}, "executing programs for"),
+        ({"attempt_open": True, "attempt": 2}, "the driver's sentence"),  # the next trainer starts; the last heartbeat is the old one's
+        ({"attempt_open": False}, "the driver's sentence"),
+        ({"attempt_open": True, "paused": True}, "the driver's sentence"),
+    ],
+)
+def test_the_screen_does_not_take_an_old_trainers_phase_for_the_present(tmp_path: Path, changes: dict, shown: str) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=5, finished=False)
+    me = ProcessId.of(os.getpid())
+    assert me is not None
+    driver = {"pid": me.pid, "start_ticks": me.start_ticks, "boot_id": me.boot_id, "name": me.name}
+    state = {"state": "TRAIN", "cycle": 1, "attempt": 1, "driver": driver, "sentence": "the driver's sentence"}
+    write_json_atomic(run.state, state | changes)
+    _heartbeat(run, 1, os.getpid())
+    assert any(shown in line for line in _screen(run.root))
+
+
 def test_no_color_gives_plain_lines_in_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     (tmp_path / "run").mkdir()
