@@ -16,9 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from azr.data.task_export import export_tasks
 from azr.errors import AzrError, RunError
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
+from azr.evaluate.task_export import export_tasks
 from azr.rundir import RunDir
 
 

@@ -1,40 +1,84 @@
-"""A run's verified tasks as a Hugging Face ``datasets`` folder: one parquet file per task type, and a card."""
+"""A run's verified tasks as a Hugging Face ``datasets`` folder: one parquet file per task type, and a card.
+
+What is exported is the pool, and what self-play accepted since the last merge, unless it resembles an evaluation item.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azr.config.data import DataConfig
 from azr.config.load import read_config
+from azr.data.contamination import examine
+from azr.data.guard import protected_files
+from azr.data.manifest import load_pool, read_manifest
+from azr.data.reasons import Reason
 from azr.errors import DataError
 from azr.evaluate.card import COLUMNS, shown_model, task_card
 from azr.files import read_jsonl, write_text_atomic
 from azr.rundir import RunDir
 from azr.tasks import Task
 
+_ORIGINS = {"seed": "seeds", "user": "of your own files", "selfplay": "of self-play"}
 
-def run_tasks(run: RunDir) -> list[Task]:
-    """The pool, and what later cycles accepted that no merge has brought into it yet; each task once, in that order.
 
-    Raises:
-        DataError: a record is malformed.
+@dataclass(frozen=True)
+class RunTasks:
+    """What a run has to show, each task once."""
+
+    pool: list[Task]
+    unmerged: list[Task]
+    """Accepted in self-play since the last merge, and in no way like an evaluation item; copies have not been looked for."""
+    leaked: int
+    """Accepted since the last merge as well, but like an evaluation item, so left out here as the next merge will."""
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [*self.pool, *self.unmerged]
+
+    @property
+    def sentence(self) -> str:
+        """``348 tasks: the pool's 348 (320 seeds, 3 of your own files, 25 of self-play)``."""
+        counts = Counter(task.lineage.source for task in self.pool)
+        parts = [f"{counts[name]} {words}" for name, words in _ORIGINS.items() if counts[name]]
+        parts += [f"{count} of {name}" for name, count in sorted(counts.items()) if name not in _ORIGINS]
+        text = f"{len(self.tasks)} tasks: the pool's {len(self.pool)} ({', '.join(parts)})"
+        if self.unmerged:
+            text += f", and {len(self.unmerged)} accepted in self-play and not merged yet"
+        if self.leaked:
+            text += f"; {self.leaked} more of the latter left out ({Reason.LEAKED.value})"
+        return text
+
+
+def run_tasks(run: RunDir, config: DataConfig) -> RunTasks:
+    """Raises:
+    DataError: the run has no whole pool, a record of a shard is malformed, or an evaluation file is missing.
     """
-    files = [run.pool_tasks, *sorted((run.root / "cycles").glob("*/shard.jsonl"))]
+    pool, merged = load_pool(run), read_manifest(run).through_shard
+    known = {task.task_id for task in pool}
     found: dict[str, Task] = {}
-    for path in files:
-        for record in read_jsonl(path):
-            task = Task.from_json(record)
-            found.setdefault(task.task_id, task)
-    return list(found.values())
+    for path in sorted((run.root / "cycles").glob("*/shard.jsonl")):
+        if path.parent.name.isdigit() and int(path.parent.name) > merged:
+            tasks = [Task.from_json(record) for record in read_jsonl(path)]
+            found |= {task.task_id: task for task in tasks if task.task_id not in known | found.keys()}
+    leaks: dict[str, str] = {}
+    if found:
+        programs = [task.program for task in found.values()]
+        _, leaks = examine(programs, protected_files(run, config), config.contamination_similarity, workers=config.workers)
+    unmerged = [task for task in found.values() if task.program not in leaks]
+    return RunTasks(pool, unmerged, len(found) - len(unmerged))
 
 
-def export_tasks(run: RunDir, target: Path) -> int:
+def export_tasks(run: RunDir, target: Path) -> str:
     """Writes the tasks of ``run`` to ``target``, which must not exist and appears whole.
 
     Returns:
-        the number of tasks.
+        what was written, in words with the counts.
 
     Raises:
         DataError: the folder exists, or the run has no tasks.
@@ -43,10 +87,9 @@ def export_tasks(run: RunDir, target: Path) -> int:
 
     if target.exists():
         raise DataError(f"{target} exists; give another --out, or remove it")
-    tasks = run_tasks(run)
-    if not tasks:
-        raise DataError(f"{run.root} has no tasks: neither {run.pool_tasks.name} in its pool nor a shard of a cycle")
-    base = shown_model(read_config(run.config).model.path) if run.config.is_file() else "an unknown model"
+    config = read_config(run.config)
+    found = run_tasks(run, config.data)
+    tasks, base = found.tasks, shown_model(config.model.path)
     staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
     (staging / "data").mkdir(parents=True)
@@ -58,7 +101,7 @@ def export_tasks(run: RunDir, target: Path) -> int:
         os.replace(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return len(tasks)
+    return found.sentence
 
 
 def _row(task: Task) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from azr.config import Config
 from azr.config.data import DataConfig
 from azr.config.load import write_config
 from azr.data import consolidate, load_pool, merge
-from azr.data.task_export import export_tasks, run_tasks
 from azr.errors import DataError
+from azr.evaluate.task_export import export_tasks, run_tasks
 from azr.rundir import RunDir
+from azr.tasks import Lineage, Task, TaskType
 
 PROJECT = Path(__file__).resolve().parents[2]
 LEAK = LONG.replace("total", "amount").replace("seen", "table")
@@ -73,3 +74,26 @@ def test_the_command_prints_that_sentence(run: RunDir, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"5 tasks: the pool's 5 (3 seeds, 2 of your own files), written to {tmp_path / 'out'}\n"
+
+
+def test_the_folder_loads_with_datasets(run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    lineage = Lineage(source="selfplay", run="tiny", cycle=1, step=2, accuracy=0.25, parents=("abc",), model="m@1")
+    odd = Task(
+        task_type=TaskType.INDUCTION,
+        code="def f(x):\n    return -x  # \udcff",
+        inputs=("1", "2"),
+        outputs=("-1", "-2"),
+        message="what is | here\nand there",
+        lineage=lineage,
+    )
+    write_tasks(run.shard(1), [odd])  # not merged yet
+    folder = str(tmp_path / "out")
+    export_tasks(run, tmp_path / "out")
+    everything = datasets.load_dataset(folder, split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted(everything["task_id"]) == sorted(item.task_id for item in [*load_pool(run), odd])
+    induction = datasets.load_dataset(folder, "induction", split="train", cache_dir=str(tmp_path / "cache"))
+    loaded = next(row for row in induction if row["task_id"] == odd.task_id)
+    assert (loaded["inputs"], loaded["outputs"], loaded["accuracy"]) == (["1", "2"], ["-1", "-2"], 0.25)
+    assert loaded["program"].endswith("\\udcff")

@@ -13,10 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 from azr.checkpoints import publish_checkpoint, staging_dir
 from azr.config import Config, from_container
 from azr.config.load import write_config
-from azr.files import append_jsonl, write_json_atomic
+from azr.files import write_json_atomic
 from azr.protocol import MetricsRecord, append_metrics
 from azr.rundir import RunDir
-from azr.tasks import Lineage, Task, TaskType
 
 PROJECT = Path(__file__).resolve().parents[2]
 TINY = PROJECT / "data" / "models" / "azr-tiny"
@@ -94,21 +93,3 @@ def save_checkpoint(run: RunDir, step: int, state: Any, config: Any, *, lora_alp
     write_json_atomic(staging / "trainer_state.json", info)
     publish_checkpoint(run, step, staging, info=info)
     return run.checkpoint(step)
-
-
-def make_tasks(run: RunDir) -> list[Task]:
-    """Two tasks in the pool, and in a shard one of them again and one more."""
-    lineage = Lineage(source="selfplay", run="tiny", cycle=1, step=2, accuracy=0.25, parents=("abc",), model="m@1")
-    first = Task(task_type=TaskType.DEDUCTION, code="def f(x):\n    return x + 1", inputs=("1",), outputs=("2",))
-    second = Task(task_type=TaskType.DEDUCTION, code="def f(s):\n    return s[::-1]", inputs=("'ab'",), outputs=("'ba'",), lineage=lineage)
-    third = Task(
-        task_type=TaskType.INDUCTION,
-        code="def f(x):\n    return -x  # \udcff",
-        inputs=("1", "2"),
-        outputs=("-1", "-2"),
-        message="what is | here\nand there",
-        lineage=lineage,
-    )
-    append_jsonl(run.pool_tasks, [first.to_json(), second.to_json()])
-    append_jsonl(run.shard(1), [second.to_json(), third.to_json()])
-    return [first, second, third]

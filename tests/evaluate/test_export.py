@@ -13,17 +13,16 @@ from typing import Any
 
 import pytest
 import torch
-from run_fixture import PROJECT, make_run, make_tasks, random_model, save_checkpoint
+from run_fixture import PROJECT, make_run, random_model, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.checkpoints import read_checkpoint
-from azr.errors import CheckpointError, ConfigError, DataError, ModelError, RunError
+from azr.errors import CheckpointError, ConfigError, ModelError, RunError
 from azr.evaluate import gguf
 from azr.evaluate.export import ExportOptions, compare_with_record, export_model, training_probes
 from azr.evaluate.models import find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson
-from azr.evaluate.task_export import export_tasks
 from azr.evaluate.weights import write_model_folder
 from azr.rundir import RunDir
 
@@ -279,21 +278,6 @@ def test_gguf_goes_through_the_converter_and_is_read_back(run: RunDir, tmp_path:
     else:
         export_model(run, tmp_path / "out", options, quiet)
         assert (tmp_path / "out" / "out-bf16.gguf").is_file()
-
-
-def test_tasks_load_with_datasets(run: RunDir, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets")
-    tasks = make_tasks(run)
-    assert export_tasks(run, tmp_path / "tasks") == 3
-    folder = str(tmp_path / "tasks")
-    everything = datasets.load_dataset(folder, split="train", cache_dir=str(tmp_path / "cache"))
-    assert sorted(everything["task_id"]) == sorted(task.task_id for task in tasks)
-    induction = datasets.load_dataset(folder, "induction", split="train", cache_dir=str(tmp_path / "cache"))[0]
-    assert (induction["inputs"], induction["outputs"], induction["accuracy"]) == (["1", "2"], ["-1", "-2"], 0.25)
-    assert induction["program"].endswith("\\udcff")
-    with pytest.raises(DataError, match="exists"):
-        export_tasks(run, tmp_path / "tasks")
 
 
 def test_the_command_line_answers_slips_with_a_sentence(tmp_path: Path) -> None:
