@@ -130,7 +130,7 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
     status, watch, figures["wall_s"] = _attempt(run, request, options)
     figures["log"] = str(run.trainer_log(1, 1))
     records = read_metrics(run)
-    if status != 0 and not records:
+    if not records:
         return figures | {"failed": _why(run, request, status, options)}
     figures |= summarise(config, [record.values for record in records if record.step > 0], watch, options, machine)
     if options.resume:
@@ -147,6 +147,7 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
 def _attempt(run: RunDir, request: TrainRequest, options: argparse.Namespace) -> tuple[int | None, Watch, float]:
     """One trainer process, watched: its exit status (None: it ran out of time), the readings, and the seconds it took."""
     write_request(run, request)
+    run.heartbeat.unlink(missing_ok=True)  # an earlier attempt's last phase would be taken for this one's
     log = run.trainer_log(request.cycle, request.attempt)
     log.parent.mkdir(parents=True, exist_ok=True)
     marker = f"{run.root.name}/{request.cycle}/{request.attempt}"

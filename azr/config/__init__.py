@@ -48,7 +48,8 @@ class Config:
 
     @property
     def needs_gpu(self) -> bool:
-        """Trains and serves in bfloat16, for which a CPU is no place; ``cpu_tiny`` and what is made from it compute in float32."""
+        """Trains and serves in bfloat16, for which a CPU is no place; ``cpu_tiny`` and what is made from it compute in float32.
+        Not where ``budget.override`` says that no card is wanted."""
         return self.rollout.dtype == "bfloat16" and "gpu" not in self.budget.override
 
     def validate(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from azr.config.data import DataConfig
+from azr.data.guard import probe_names
 from azr.data.seeds import seed_sources
-from azr.data.sources import SHIPPED_PROBES, configured_files, other_run_sources, read_rows
-from azr.errors import DataError
+from azr.data.sources import configured_files, other_run_sources, read_rows, refuse_missing
 from azr.rundir import RunDir
 
 
@@ -21,15 +21,13 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
     evaluation, missing = configured_files(config.evaluation_files, "data.evaluation_files")
     files = list(evaluation)
     if not begun:
-        probes = [str(SHIPPED_PROBES) if name == "shipped" else name for name in config.probe_files]
-        for names, key in ((probes, "data.probe_files"), (config.extra_files, "data.extra_files")):
+        for names, key in ((probe_names(config), "data.probe_files"), (config.extra_files, "data.extra_files")):
             found, lacking = configured_files(names, key)
             files += found
             missing += lacking
         others, lacking = other_run_sources(config.other_runs, run.root)
         missing += lacking
         files += [source.file for source in (*seed_sources(config), *others)]
-    if missing:
-        raise DataError("; ".join(missing) + "; correct the path, or take it out of the configuration")
+    refuse_missing(missing)
     for file in files:
         next(read_rows(file), None)

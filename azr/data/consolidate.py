@@ -28,7 +28,7 @@ from azr.data.manifest import SourceEntry
 from azr.data.pool import REJECTED_FILE, publish_pool, write_rejected
 from azr.data.reexecute import VERDICTS_FILE, VerdictStore
 from azr.data.seeds import seed_sources
-from azr.data.sources import Kind, Source, configured_files, other_run_sources
+from azr.data.sources import Kind, Source, configured_files, other_run_sources, refuse_missing
 from azr.errors import DataError
 from azr.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
 from azr.rundir import RunDir
@@ -207,8 +207,8 @@ def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[Sour
     others, missing_runs = other_run_sources(config.other_runs, run.root)
     sources += others
     missing += missing_runs
-    if missing and cycle == 1:
-        raise DataError("; ".join(missing) + "; correct the path, or take it out of the configuration")
+    if cycle == 1:
+        refuse_missing(missing)
     if cycle > 1:
         judged = _judged(run, cycle - 1)
         sources = [replace(source, judged=(source.name, source.hash()) in judged) for source in sources]

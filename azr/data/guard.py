@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config.data import DataConfig
-from azr.data.sources import SHIPPED_PROBES, configured_files
+from azr.data.sources import SHIPPED_PROBES, configured_files, refuse_missing
 from azr.errors import DataError
 from azr.files import file_hash, fsync_directory, read_json, remove_leftovers, write_bytes_atomic, write_json_atomic
 from azr.rundir import RunDir
@@ -97,8 +97,13 @@ def _check(file: Path, expected: str, remedy: str) -> None:
         raise DataError(f"evaluation file {file} was changed (hash {found}, recorded {expected}); {remedy}")
 
 
+def probe_names(config: DataConfig) -> list[str]:
+    """Paths of the configured probe files."""
+    return [str(SHIPPED_PROBES) if name == "shipped" else name for name in config.probe_files]
+
+
 def _configured_probes(config: DataConfig) -> list[Path]:
-    return _files((str(SHIPPED_PROBES) if name == "shipped" else name for name in config.probe_files), "data.probe_files")
+    return _files(probe_names(config), "data.probe_files")
 
 
 def _evaluation_files(config: DataConfig) -> list[Path]:
@@ -107,8 +112,7 @@ def _evaluation_files(config: DataConfig) -> list[Path]:
 
 def _files(names: Iterable[str], key: str) -> list[Path]:
     files, missing = configured_files(names, key)
-    if missing:
-        raise DataError("; ".join(missing) + "; correct the path, or take it out of the configuration")
+    refuse_missing(missing)
     return files
 
 

@@ -6,7 +6,7 @@ A source is opened read-only. What cannot be read becomes a row without a record
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -185,6 +185,14 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
             missing.append(f"{key}: {path} {what}")
         files.extend(file for file in found if file not in files)
     return files, missing
+
+
+def refuse_missing(missing: Sequence[str]) -> None:
+    """Raises:
+    DataError: something is missing; all of it is named at once.
+    """
+    if missing:
+        raise DataError("; ".join(missing) + "; correct the path, or take it out of the configuration")
 
 
 def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], list[str]]:

@@ -31,10 +31,10 @@ def require_model(path: str) -> None:
     Raises:
         ModelError: no such folder, package or hub model, or the hub cannot be reached.
     """
-    if path in PACKAGED:
-        _packaged_gguf(path)  # converting it needs torch, which the trainer has
-    else:
+    if path not in PACKAGED:
         _find(path)
+    elif not _is_converted(path):
+        _packaged_gguf(path)  # converting it needs torch, which the trainer has
 
 
 def local_model_folder(path: str, raw_frame: bool = False) -> Path:
@@ -86,11 +86,18 @@ def _from_hub(name: str) -> Path:
 
 
 def _converted_package(path: str) -> Path:
-    module_name, end_token = PACKAGED[path]
-    target = cache_dir() / "models" / module_name
-    if not (target / "config.json").is_file():
-        convert_gguf(_packaged_gguf(path), target, end_token=end_token)
+    target = _converted_folder(path)
+    if not _is_converted(path):
+        convert_gguf(_packaged_gguf(path), target, end_token=PACKAGED[path][1])
     return target
+
+
+def _converted_folder(path: str) -> Path:
+    return cache_dir() / "models" / PACKAGED[path][0]
+
+
+def _is_converted(path: str) -> bool:
+    return (_converted_folder(path) / "config.json").is_file()
 
 
 def _packaged_gguf(path: str) -> Path:

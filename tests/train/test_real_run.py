@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -27,8 +29,8 @@ pytestmark = [
 ]
 
 
-def run(command: list[str], log: Path) -> int:
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+def run(command: list[str], log: Path, temporary: str) -> int:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": temporary, "RAY_TMPDIR": temporary}
     with open(log, "wb") as output:
         return subprocess.run(command, cwd=PROJECT, env=environment, stdout=output, stderr=output, timeout=LIMIT_S).returncode
 
@@ -45,11 +47,18 @@ def leftovers(run_dir: Path) -> list[str]:
     return found
 
 
-def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path) -> None:
+@pytest.fixture
+def temporary() -> Iterator[str]:
+    """A folder for temporary files with a path short enough for Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="ci-") as folder:
+        yield folder
+
+
+def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary: str) -> None:
     settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}", "name=ci", "campaign.cycles=1", "campaign.steps_per_cycle=2"]
     settings += ["selfplay.batch_size=6", "selfplay.difficulty_samples=2", "train.probe_tasks=12", "report.html=false"]
     log = tmp_path / "driver.log"
-    status = run([sys.executable, "azr_single_gpu_pipeline.py", *settings], log)
+    status = run([sys.executable, "azr_single_gpu_pipeline.py", *settings], log, temporary)
     trainer_logs = sorted(tmp_path.glob("ci/cycles/001/attempts/*/trainer.log"))
     tail = log.read_text(errors="replace")[-3000:] + "".join(path.read_text(errors="replace")[-6000:] for path in trainer_logs)
     assert status == 0, tail
@@ -85,3 +94,5 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path) -> None:
     assert read_json(checkpoint.path / "trainer_state.json")["optimizer_steps"] == 2
     assert any(read_jsonl(directory.transcripts(1)))
     assert leftovers(directory.root) == []
+    left = [path for path in Path(temporary).rglob("*") if path.is_socket() or path.name.startswith("session_2")]
+    assert left == [], "the trainer takes its sockets and Ray's session with it"
