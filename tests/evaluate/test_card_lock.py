@@ -1,0 +1,74 @@
+"""Two evaluations on one card: the second waits, and says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_fixture import PROJECT
+
+from azr.errors import EngineError
+from azr.evaluate import card_lock
+from azr.evaluate.card_lock import hold_cards, lock_folder
+
+CARD = "GPU-5a0c1f62-0000-1111-2222-333344445555"
+HOLDER = """
+import sys
+from pathlib import Path
+from azr.evaluate.card_lock import hold_cards
+with hold_cards([sys.argv[2]], folder=Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_holder(folder: Path) -> subprocess.Popen[str]:
+    """A process that evaluates on CARD until its input is closed."""
+    command = [sys.executable, "-c", HOLDER, str(folder), CARD]
+    holder = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_the_second_evaluation_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_lock, "POLL_S", 0.01)
+    holder, said = start_holder(tmp_path), list[str]()
+
+    def say(text: str) -> None:
+        said.append(text)
+        holder.communicate(timeout=30)  # only now does the first one end
+
+    with hold_cards([CARD], folder=tmp_path, limit_s=60, say=say):
+        assert holder.returncode == 0
+    assert len(said) == 1 and f"(process {holder.pid}) uses card {CARD}; waiting" in said[0]
+
+
+def test_the_wait_has_a_limit_and_other_cards_are_free(tmp_path: Path) -> None:
+    holder = start_holder(tmp_path)
+    try:
+        with hold_cards(["GPU-another"], folder=tmp_path, limit_s=0):
+            pass
+        with pytest.raises(EngineError, match="still evaluates on card GPU-5a0c"), hold_cards([CARD], folder=tmp_path, limit_s=0):
+            pass
+    finally:
+        holder.kill()
+        holder.wait(timeout=30)
+    with hold_cards([CARD, CARD], folder=tmp_path, limit_s=0):  # a killed holder leaves no lock behind
+        pass
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lock_folder().stat().st_mode & 0o077 == 0
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"azr-{os.getuid()}").symlink_to(tmp_path)
+    with pytest.raises(EngineError, match="not a folder of yours"):
+        lock_folder()
+
+
+def test_nothing_is_locked_without_a_card(tmp_path: Path) -> None:
+    with hold_cards([], folder=tmp_path / "never made"):
+        assert not (tmp_path / "never made").exists()
