@@ -9,7 +9,6 @@ so that an evaluation that goes on draws what it would have drawn.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from azr.errors import ModelError
 from azr.evaluate.answers import Answer, AnswerStore
+from azr.evaluate.requests import sample_seed
 from azr.evaluate.suites import Item
 from azr.files import append_jsonl, read_json, write_json_atomic
 from azr.tasks import Prompt
@@ -198,11 +198,6 @@ def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
         defaults["TORCHDYNAMO_DISABLE"] = "1"  # as in training: vLLM would compile its samplers while it warms up
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-
-
-def sample_seed(seed: int, item_id: str, sample: int) -> int:
-    """31-bit seed of one answer, whatever else is asked beside it."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{item_id}/{sample}".encode(), digest_size=4).digest(), "big") >> 1
 
 
 def main(arguments: list[str]) -> int:

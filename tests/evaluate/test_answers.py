@@ -18,9 +18,10 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
 from azr.evaluate import engine
 from azr.evaluate.answers import Answer, AnswerStore
-from azr.evaluate.engine import EngineOptions, sample_seed
+from azr.evaluate.engine import EngineOptions
 from azr.evaluate.evaluation import Options, engine_options, evaluate
 from azr.evaluate.models import ModelSource, resolve, slug
+from azr.evaluate.requests import sample_seed
 from azr.evaluate.scoring import judge_all, score, table
 from azr.evaluate.suites import build_suite, evenly, fingerprint
 from azr.evaluate.tasks_suite import probe_suite
