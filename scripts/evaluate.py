@@ -31,6 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from azr.errors import AzrError
 from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.speaker import FORMS
+from azr.evaluate.suites import STYLES
 
 
 def _ks(text: str) -> list[int]:
@@ -58,7 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--restart", action="store_true", help="throw away answers given under other settings")
     asking = parser.add_argument_group("how models are asked (default: as their run asked them)")
     asking.add_argument("--frame", help="prompt frame: paper, chat, compact, short, or a folder that holds one")
-    asking.add_argument("--style", choices=("answer", "completion"), help="HumanEval: inside the frame, or as plain continuation")
+    asking.add_argument(
+        "--style", action="append", dest="styles", choices=tuple(STYLES), help="may be given several times; default: all that a suite has"
+    )
+    asking.add_argument(
+        "--native-form", choices=FORMS, default="auto", help="chat template or plain continuation (auto: as the model was made for)"
+    )
     asking.add_argument("--samples", type=_positive, default=1, metavar="N", help="answers per item")
     asking.add_argument("--k", type=_ks, default=[1], dest="ks", metavar="K,K", help="pass@k to report, for example 1,5,10")
     asking.add_argument("--temperature", type=float, help="default: 0 (greedy) for one answer, 1 for several")
@@ -89,8 +96,7 @@ def main() -> int:
         if arguments["answers"]:
             parser.error("--answers needs --suite, to say what was answered")
         arguments["suites"] = ["probes"]
-    # recorded HumanEval answers are continuations, as the reference harness has them
-    arguments["style"] = arguments["style"] or ("completion" if arguments["answers"] else "answer")
+    arguments["styles"] = arguments["styles"] or []
     try:
         evaluate(models, Options(**arguments))
     except (AzrError, OSError) as error:

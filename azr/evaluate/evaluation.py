@@ -18,7 +18,21 @@ from azr.evaluate.engine import EngineOptions, prompt_limit
 from azr.evaluate.models import ModelSource
 from azr.evaluate.results import json_text, publish
 from azr.evaluate.scoring import Judged, Scores, compare_scores, comparison_sentence, judge_all, legend, notes, score, table
-from azr.evaluate.suites import Item, Suite, build_suite, evenly, everything_fits, fingerprint, sandbox_config
+from azr.evaluate.speaker import speaker_of
+from azr.evaluate.suites import (
+    Item,
+    Speaker,
+    Suite,
+    build_suite,
+    evenly,
+    everything_fits,
+    fingerprint,
+    folder_name,
+    not_asked,
+    sandbox_config,
+    styles_of,
+    wanted_styles,
+)
 from azr.files import json_line
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
@@ -38,7 +52,10 @@ class Options:
     limit: int = 0
     """At most this many items of each suite, evenly spaced; 0 takes all."""
     frame: str | None = None
-    style: str = "answer"
+    styles: Sequence[str] = ()
+    """Of ``azr.evaluate.suites.STYLES``; empty: every style that a suite has."""
+    native_form: str = "auto"
+    """Of ``azr.evaluate.speaker.FORMS``: how a model is asked in its native style."""
     samples: int = 1
     ks: Sequence[int] = (1,)
     temperature: float | None = None
@@ -71,21 +88,31 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     sources = [models.resolve(spec) for spec in specs]
     out = options.out or _default_out(sources)
     results: list[Scores] = []
+    unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):
-        _suite_for(source, spec, options)  # slips show before the long work
+        _suites(source, spec, options, unasked)  # slips show before the long work
     for source in sources:
         how = engine_options(source, options)
         with _folder_of(source, out, say) as folder:
             fits = prompt_limit(folder, how.max_prompt_tokens, how.trust_remote_code)
-            for spec in options.suites:
-                suite = _suite_for(source, spec, options, fits)
+            for suite in itertools.chain.from_iterable(_suites(source, spec, options, [], fits) for spec in options.suites):
                 results.append(answer_items(source, folder, suite, evenly(suite.items, options.limit), out, options, say))
-    return _report(results, out, say)
+    return _report(results, out, say, unasked)
 
 
-def _suite_for(source: ModelSource, spec: str, options: Options, fits: Fits = everything_fits) -> Suite:
+def _suites(source: ModelSource, spec: str, options: Options, unasked: list[str], fits: Fits = everything_fits) -> list[Suite]:
+    """A suite in each style in which the model is asked; sentences on the others are appended to ``unasked``."""
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
-    return build_suite(spec, config, style=options.style, run=source.run, fits=fits)
+    speaker = speaker_of(models.tokenizer_folder(source), options.native_form, trust_remote_code=source.trust_remote_code)
+    suites = []
+    for style in wanted_styles(spec, options.styles):
+        if why := not_asked(style, speaker):
+            unasked.append(f"{spec.partition('=')[0]}, {source.label}, {style}: {why}")
+        else:
+            suites.append(build_suite(spec, config, style=style, speaker=speaker, run=source.run, fits=fits))
+    if not suites:
+        raise ModelError(f"{source.label} cannot be asked {spec.partition('=')[0]} in the style {', '.join(options.styles)}: {unasked[-1]}")
+    return suites
 
 
 def answer_items(
@@ -95,12 +122,12 @@ def answer_items(
         say(f"{suite.name}: left out {sentence}")
     how = engine_options(source, options)
     # greedy and sampled answers lie side by side, so that asking once more in another way needs no other folder
-    folder_name = f"{suite.name}-t{how.temperature:g}" if how.temperature else suite.name
-    store = AnswerStore(out / models.slug(source.label) / folder_name)
+    name = folder_name(suite) + (f"-t{how.temperature:g}" if how.temperature else "")
+    store = AnswerStore(out / models.slug(source.label) / name)
     request = {"model": source.identity, "suite": fingerprint(suite), "format": FORMAT, **how.sampling()}
     request["samples"] = 0  # more samples of the same items extend what is there
     with store.opened(request, restart=options.restart):
-        say(f"{source.label}: {len(items)} tasks of {suite.name}")
+        say(f"{source.label}: {len(items)} tasks of {suite.name}, {suite.style}")
         engine.generate(folder, items, how, store, progress=options.progress)
         found = store.read()
         answers = [found[item.item_id, sample] for item in items for sample in range(how.samples)]
@@ -158,8 +185,10 @@ def _require_asked(answers: Sequence[Answer], how: EngineOptions, config_frame: 
 def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> Scores:
     assert options.answers is not None
     config = SelfPlayConfig(frame=options.frame) if options.frame else SelfPlayConfig()
-    # recorded HumanEval answers are samples in the reference harness's format: continuations of the problem's text
-    suite = build_suite(spec, config, style=options.style)
+    # answers come without their prompts: native ones are read as continuations of plain text, as the reference harness has them
+    [style] = options.styles or styles_of(spec)[:1]
+    speaker = Speaker(chat=options.native_form == "chat")
+    suite = build_suite(spec, config, style=style, speaker=speaker)
     items = evenly(suite.items, options.limit)
     for sentence in suite.left_out:
         say(f"{suite.name}: left out {sentence}")
@@ -167,23 +196,25 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     with Sandbox(sandbox_config()) as sandbox:
         judged = judge_all(suite, items, answers.values(), sandbox, progress=options.progress)
     scores = score(suite, options.answers.stem, items, judged, options.ks)
-    folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / suite.name
+    folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / folder_name(suite)
     _write(folder, {"recorded": str(options.answers)}, scores, judged, say)
     return scores
 
 
-def _report(results: Sequence[Scores], out: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    lines = [table(results), legend(results), *notes(results)]
+def _report(results: Sequence[Scores], out: Path, say: Callable[[str], None], unasked: Sequence[str] = ()) -> dict[str, Any]:
+    lines = [table(results), legend(results), *unasked, *notes(results)]
     record: dict[str, Any] = {"format": FORMAT, "results": [scores.to_json() for scores in results], "comparisons": []}
-    by_suite: dict[str, list[Scores]] = {}
+    by_suite: dict[tuple[str, str], list[Scores]] = {}
     for scores in results:
-        by_suite.setdefault(scores.suite, []).append(scores)
+        by_suite.setdefault((scores.suite, scores.style), []).append(scores)
     for first, *others in by_suite.values():
         for second in others:
             comparison = compare_scores(first, second)
             lines += ["", comparison_sentence(first, second, comparison)]
             if comparison is not None:
-                record["comparisons"].append({"suite": first.suite, "first": first.model, "second": second.model, **asdict(comparison)})
+                record["comparisons"].append(
+                    {"suite": first.suite, "style": first.style, "first": first.model, "second": second.model, **asdict(comparison)}
+                )
     summary = "\n".join(lines)
     say(f"\n{summary}\n")
     if kept := publish(out, {"summary.txt": f"{summary}\n", "result.json": json_text(record)}):

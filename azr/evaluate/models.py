@@ -158,6 +158,14 @@ def ask_record(config: Config) -> dict[str, Any]:
     }
 
 
+def tokenizer_folder(source: ModelSource) -> Path:
+    """Where the model's configuration and tokenizer lie, weights or not."""
+    if source.folder is not None:
+        return source.folder
+    assert source.checkpoint is not None
+    return source.checkpoint.path / "actor" / "huggingface"
+
+
 def slug(text: str) -> str:
     """A label as a folder name."""
     return re.sub(r"[^\w@.+-]+", "-", text.strip("/.~")).strip("-") or "model"

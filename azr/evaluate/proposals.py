@@ -48,6 +48,7 @@ class ProposalSuite:
     items: Sequence[Item]
     left_out: Sequence[str] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
+    style: str = "frame"
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
         row = self.rows[item.item_id]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tqdm import tqdm
@@ -54,6 +54,12 @@ class Scores:
     left_out: Sequence[str] = ()
     too_long: int = 0
     """Items whose prompt, as first drafted, did not fit the model's limit; ``notes`` say what became of them."""
+    style: str = "frame"
+    lenient: dict[str, Estimate] = field(default_factory=dict)
+    """In a frame: as ``estimates``, for the answer wherever it stands."""
+    lenient_item_scores: dict[str, float] = field(default_factory=dict)
+    format_item_shares: dict[str, float] = field(default_factory=dict)
+    """Share of each item's answers that have the format."""
     notes: Sequence[str] = ()
     """Sentences for people: how the items were made, and what was done about prompts that do not fit."""
 
@@ -106,38 +112,60 @@ def score(
     Args:
         max_prompt_tokens: the limit that prompts had to keep to, for the sentences on it; 0: there was none.
     """
-    grouped = {item_id: [] for item_id in samples_of(each.answer for each in judged)}
-    for each in judged:
-        grouped[each.answer.item_id].append(each.verdict.score)
-    samples = min(map(len, grouped.values()))
-    kinds: dict[str, list[str]] = {}
-    for item in items:
-        if item.item_id in grouped:
-            kinds.setdefault(item.kind, []).append(item.item_id)
-    estimates = {}
-    for k in sorted({k for k in (1, *ks) if k <= samples}):
-        per_item = {item_id: _pass_at_k(scores, k) for item_id, scores in grouped.items()}
-        estimates[f"pass@{k}"] = share_or_mean(list(per_item.values()))
-        if len(kinds) > 1:
-            for kind, ids in sorted(kinds.items()):
-                estimates[f"pass@{k}/{kind}"] = share_or_mean([per_item[item_id] for item_id in ids])
+    grouped = {
+        item_id: [verdicts[item_id, answer.sample] for answer in answers]
+        for verdicts in [{(each.answer.item_id, each.answer.sample): each.verdict for each in judged}]
+        for item_id, answers in samples_of(each.answer for each in judged).items()
+    }
+    strict = {item_id: [verdict.score for verdict in verdicts] for item_id, verdicts in grouped.items()}
+    lenient = {item_id: [_lenient(verdict) for verdict in verdicts] for item_id, verdicts in grouped.items()}
+    two_readings = any(each.verdict.lenient is not None for each in judged)
     asked = [each for each in judged if not each.answer.prompt_too_long]
     given = max(1, len(asked))
     unasked = {each.answer.item_id for each in judged if each.answer.prompt_too_long}
     return Scores(
         suite=suite.name,
         model=model,
-        samples=samples,
-        estimates=estimates,
+        samples=min(map(len, grouped.values())),
+        estimates=_estimates(items, strict, ks),
         reasons=dict(Counter(each.verdict.reason for each in judged).most_common()),
         format_ok=sum(each.verdict.format_ok for each in asked) / given,
         cut=sum(not each.answer.finished for each in asked) / given,
         mean_tokens=sum(each.answer.n_tokens for each in asked) / given,
-        item_scores={item_id: sum(scores) / len(scores) for item_id, scores in grouped.items()},
+        item_scores=_means(strict),
         left_out=list(suite.left_out),
         too_long=len(unasked | {item.item_id for item in items if item.remedy and item.item_id in grouped}),
+        style=suite.style,
+        lenient=_estimates(items, lenient, ks) if two_readings else {},
+        lenient_item_scores=_means(lenient) if two_readings else {},
+        format_item_shares=_means({item_id: [float(verdict.format_ok) for verdict in verdicts] for item_id, verdicts in grouped.items()}),
         notes=[*suite.notes, *_length_notes(items, grouped, unasked, max_prompt_tokens)],
     )
+
+
+def _lenient(verdict: Verdict) -> float:
+    return verdict.score if verdict.lenient is None else verdict.lenient
+
+
+def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {item_id: sum(scores) / len(scores) for item_id, scores in values.items()}
+
+
+def _estimates(items: Sequence[Item], scores: Mapping[str, list[float]], ks: Sequence[int]) -> dict[str, Estimate]:
+    """pass@k of all items, and of each kind where there are several."""
+    samples = min(map(len, scores.values()))
+    kinds: dict[str, list[str]] = {}
+    for item in items:
+        if item.item_id in scores:
+            kinds.setdefault(item.kind, []).append(item.item_id)
+    estimates = {}
+    for k in sorted({k for k in (1, *ks) if k <= samples}):
+        per_item = {item_id: _pass_at_k(values, k) for item_id, values in scores.items()}
+        estimates[f"pass@{k}"] = share_or_mean(list(per_item.values()))
+        if len(kinds) > 1:
+            for kind, ids in sorted(kinds.items()):
+                estimates[f"pass@{k}/{kind}"] = share_or_mean([per_item[item_id] for item_id in ids])
+    return estimates
 
 
 def _length_notes(items: Sequence[Item], answered: Collection[str], unasked: Collection[str], limit: int) -> list[str]:
@@ -174,20 +202,28 @@ def _pass_at_k(scores: list[float], k: int) -> float:
 
 
 def table(results: Sequence[Scores]) -> str:
-    """A plain table: a line for each model, suite and measure."""
-    rows = [["suite", "model", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]]
+    """A plain table: a line for each suite, model, style and measure, and one for the lenient reading of answers in a frame."""
+    rows = [["suite", "model", "style", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]]
     for result in results:
+        native = result.style != "frame"
+        style = "frame, strict" if result.lenient else result.style
         for name, estimate in result.estimates.items():
-            interval = f"{estimate.low:.1%} to {estimate.high:.1%}"
-            whole = "/" not in name
-            shares = [f"{result.format_ok:.0%}", f"{result.cut:.0%}", str(result.too_long)] if whole else ["", "", ""]
-            rows.append([result.suite, result.model, name, f"{estimate.value:.1%}", interval, str(estimate.n), *shares])
+            shares = ["" if native else f"{result.format_ok:.0%}", f"{result.cut:.0%}", str(result.too_long)]
+            rows.append([result.suite, result.model, style, name, *_cells(estimate), *(["", "", ""] if "/" in name else shares)])
+        for name, estimate in result.lenient.items():
+            if "/" not in name:
+                rows.append([result.suite, result.model, "frame, lenient", name, *_cells(estimate), "", "", ""])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [text.ljust(widths[column]) if column in (0, 1, 2, 4) else text.rjust(widths[column]) for column, text in enumerate(row)]
+        padded = [(text.ljust(width), text.rjust(width)) for text, width in zip(row, widths, strict=True)]
+        cells = [left if column in (0, 1, 2, 3, 5) else right for column, (left, right) in enumerate(padded)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _cells(estimate: Estimate) -> list[str]:
+    return [f"{estimate.value:.1%}", f"{estimate.low:.1%} to {estimate.high:.1%}", str(estimate.n)]
 
 
 def legend(results: Sequence[Scores]) -> str:
@@ -214,7 +250,8 @@ def comparison_sentence(first: Scores, second: Scores, comparison: Comparison | 
         )
     clear = "a clear difference" if comparison.p_value < 0.05 else "no clear difference"
     return (
-        f"{first.suite}: {second.model} minus {first.model} = {comparison.difference:+.1%} (95 % interval {comparison.low:+.1%} to "
-        f"{comparison.high:+.1%}) on {comparison.n} shared items; better on {comparison.only_second}, worse on {comparison.only_first}; "
+        f"{first.suite}, {first.style}: {second.model} minus {first.model} = {comparison.difference:+.1%} "
+        f"(95 % interval {comparison.low:+.1%} to {comparison.high:+.1%}) on {comparison.n} shared items; "
+        f"better on {comparison.only_second}, worse on {comparison.only_first}; "
         f"{comparison.test} p = {comparison.p_value:.3g}: {clear}."
     )

@@ -34,6 +34,22 @@ SHIPPED_PROBES = DATA / "probes"
 SHIPPED_SEEDS = (DATA / "seeds" / "seed_io.jsonl", DATA / "seeds" / "seed_induction.jsonl")
 
 
+STYLES = {
+    "native": "the model's own chat template, or plain continuation, with the prompt that the suite's authors use",
+    "native-cot": "the same with the authors' chain-of-thought prompt",
+    "frame": "inside the frame that the run trains with, read strictly (in its format) and leniently (wherever the answer stands)",
+}
+NATIVE_CONTEXT = 2048
+"""Tokens that native prompts and answers need; models with less are not asked in their native style."""
+NATIVE_PROMPT_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class TokenLimits:
+    prompt: int
+    response: int
+
+
 @dataclass(frozen=True)
 class Item:
     """One question."""
@@ -43,20 +59,43 @@ class Item:
     kind: str
     """What results are broken down by: a task type, or the suite itself."""
     prompt: Prompt
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     """Texts before which a continuation is cut."""
     remedy: str = ""
     """What was done because the prompt first drafted did not fit the model's limit; '' where it fitted, or nothing could be done."""
+    limits: TokenLimits | None = None
+    """How long prompt and answer may be; None: as the model's run has it."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     score: float
-    """0 to 1."""
+    """0 to 1. In a frame: read strictly, an answer outside the format scores 0."""
     reason: str
     format_ok: bool
     answer: str
     """What was read from the response and judged."""
+    lenient: float | None = None
+    """In a frame: the score of the answer wherever it stands. None: there is only one reading."""
+    lenient_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """What native prompts depend on: how the model is spoken to, and how much it can hold."""
+
+    chat: bool = True
+    """Through its chat template; else it continues plain text."""
+    context: int = 0
+    """Tokens of its context; 0: not known, so never the obstacle."""
+
+    def limits(self, response: int) -> TokenLimits:
+        """Of a native prompt and an answer of at most ``response`` tokens."""
+        room = self.context - response if self.context else NATIVE_PROMPT_TOKENS
+        return TokenLimits(min(NATIVE_PROMPT_TOKENS, room), response)
+
+
+CHAT = Speaker()
 
 
 class Suite(Protocol):
@@ -64,6 +103,11 @@ class Suite(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def style(self) -> str:
+        """One of ``STYLES``."""
+        ...
+
     @property
     def items(self) -> Sequence[Item]: ...
     @property
@@ -81,6 +125,11 @@ class Suite(Protocol):
         SandboxError: the sandbox itself failed; says nothing about the answer.
         """
         ...
+
+
+def folder_name(suite: Suite) -> str:
+    """Of the answers to a suite in a style."""
+    return suite.name if suite.style == "frame" else f"{suite.name}-{suite.style}"
 
 
 def fingerprint(suite: Suite) -> str:
@@ -101,42 +150,91 @@ def everything_fits(prompt: Prompt) -> bool:
     return True
 
 
+def styles_of(spec: str) -> tuple[str, ...]:
+    """The styles in which a suite of the command line can be asked.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    name = spec.partition("=")[0]
+    if name in ("probes", "proposals"):
+        return ("frame",)
+    if name in ("cruxeval-i", "cruxeval-o"):
+        return ("native", "native-cot", "frame")
+    if name in ("humaneval", "gsm8k"):
+        return ("native", "frame")
+    raise ConfigError(
+        f"suite {name!r} is unknown; there is probes[=PATH], proposals[=FILE], cruxeval-i=FILE, cruxeval-o=FILE, humaneval, gsm8k=FILE"
+    )
+
+
+def wanted_styles(spec: str, styles: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``styles`` that the suite has; all of its styles where none is given, or where it has none of them (so that
+    ``--style native`` beside ``--suite probes`` asks the probes in the only way there is).
+
+    Raises:
+        ConfigError: unknown suite.
+    """
+    there = styles_of(spec)
+    return tuple(style for style in there if style in styles) or there
+
+
+def not_asked(style: str, speaker: Speaker) -> str:
+    """Why a model is not asked in a style; '' where it is."""
+    if style == "frame" or not speaker.context or speaker.context >= NATIVE_CONTEXT:
+        return ""
+    return f"not asked: native prompts and answers need a context of {NATIVE_CONTEXT:,} tokens, the model has {speaker.context:,}"
+
+
 def build_suite(
-    spec: str, config: SelfPlayConfig, *, style: str = "answer", run: RunDir | None = None, fits: Fits = everything_fits
+    spec: str,
+    config: SelfPlayConfig,
+    *,
+    style: str = "frame",
+    speaker: Speaker = CHAT,
+    run: RunDir | None = None,
+    fits: Fits = everything_fits,
 ) -> Suite:
-    """A suite from its name on the command line.
+    """A suite from its name on the command line, asked in one style.
 
     Args:
         config: frame and grading switches.
-        style: HumanEval's: ``answer`` or ``completion`` (azr.evaluate.humaneval).
+        style: one of ``styles_of(spec)``.
+        speaker: how the model is spoken to in its native style.
         run: the run that the model belongs to, if any: its probes, and its tasks as references of proposals.
         fits: whether a prompt is within the model's limit; requests for proposals are made to fit.
 
     Raises:
-        ConfigError: unknown name, or a file is needed and not given.
+        ConfigError: unknown name or style, or a file is needed and not given.
         DataError: the file is missing or malformed.
         ModelError: requests for proposals cannot be made to fit.
     """
-    from azr.evaluate.humaneval import HumanEvalSuite
+    from azr.evaluate.cruxeval import cruxeval_suite
+    from azr.evaluate.gsm8k import gsm8k_suite
+    from azr.evaluate.humaneval import humaneval_suite
     from azr.evaluate.proposals import proposal_suite, run_proposals
-    from azr.evaluate.tasks_suite import cruxeval_suite, probe_suite
+    from azr.evaluate.tasks_suite import probe_suite
 
+    if style not in styles_of(spec):
+        raise ConfigError(f"suite {spec!r} is not asked in style {style!r}; there is {', '.join(styles_of(spec))}")
     name, _, path = spec.partition("=")
     if name == "probes":
         return probe_suite(Path(path) if path else run.probes if run and run.probes.is_dir() else SHIPPED_PROBES, config)
-    if name in ("cruxeval-i", "cruxeval-o"):
-        if not path:
-            raise ConfigError(f"suite {name} needs a file: --suite {name}=cruxeval.jsonl (lines with code, input, output, id)")
-        return cruxeval_suite(Path(path), name, config)
     if name == "humaneval":
-        return HumanEvalSuite(config, style, Path(path) if path else None)
+        return humaneval_suite(config, style, speaker, Path(path) if path else None)
     if name == "proposals":
         if path:
             return proposal_suite([Path(path)], config, fits)
         if run:
             return run_proposals(run, config, fits)
         return proposal_suite(SHIPPED_SEEDS, config, fits, source="shipped general seeds, since the model belongs to no run")
-    raise ConfigError(f"suite {name!r} is unknown; there is probes[=PATH], cruxeval-i=FILE, cruxeval-o=FILE, humaneval, proposals[=FILE]")
+    if not path:
+        raise ConfigError(
+            f"suite {name} needs its authors' file: --suite {name}=FILE (docs/evaluate.md says where it is and what it looks like)"
+        )
+    if name == "gsm8k":
+        return gsm8k_suite(Path(path), config, style, speaker)
+    return cruxeval_suite(Path(path), name, config, style, speaker)
 
 
 def sandbox_config(base: SandboxConfig | None = None) -> SandboxConfig:

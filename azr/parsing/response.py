@@ -60,14 +60,14 @@ class Block:
         return self.label in ("", "python", "python3", "py")
 
 
-def fenced_blocks(text: str) -> list[Block]:
-    """The closed ``` blocks of a text, in order, at most 64.
+def fenced_blocks(text: str, *, open_end: bool = False) -> list[Block]:
+    """The closed ``` blocks of a text, in order, at most 64; with ``open_end`` also a last one that ends with the text.
 
     A fence inside a string does not end its block: the first closing fence is taken after which the content makes sense for
     its label (python parses, an input is an argument list), else the first one at the beginning of a line, else the first.
     A closing fence that is directly followed by a known label opens the next block too (small models save the token).
     """
-    return list(_Scanner(text).blocks())
+    return list(_Scanner(text).blocks(open_end))
 
 
 class _Scanner:
@@ -75,7 +75,7 @@ class _Scanner:
         self.text = text
         self.unchecked_chars = _MAX_CHECKED_CHARS
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, open_end: bool = False) -> Iterator[Block]:
         position = 0
         for _ in range(_MAX_BLOCKS):
             opening = self.text.find(_FENCE, position)
@@ -84,6 +84,8 @@ class _Scanner:
             label, start = self.label(opening + len(_FENCE))
             closing = self.closing(start, label)
             if closing is None:
+                if open_end:
+                    yield Block(label, self.text[start:].strip("\n"))
                 return
             yield Block(label, self.text[start:closing].strip("\n"))
             after = closing + len(_FENCE)

@@ -89,7 +89,7 @@ def test_probes_are_judged_as_in_training() -> None:
 def test_unknown_suites_and_missing_files_are_named() -> None:
     with pytest.raises(ConfigError, match="'mmlu' is unknown"):
         build_suite("mmlu", COMPACT)
-    with pytest.raises(ConfigError, match="needs a file"):
+    with pytest.raises(ConfigError, match="its authors' file"):
         build_suite("cruxeval-i", COMPACT)
 
 

@@ -10,9 +10,9 @@ import pytest
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.answers import recorded_answers
+from azr.evaluate.cruxeval import cruxeval_suite
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.scoring import judge_all, score
-from azr.evaluate.tasks_suite import cruxeval_suite
 from azr.sandbox import Sandbox
 
 PROGRAMS = [
@@ -85,7 +85,11 @@ def test_scores_agree_with_a_straightforward_recomputation(crux_file, tmp_path, 
     right = expected()
     assert 3 <= sum(right) <= 9, "both verdicts must occur"
     recorded = write_answers(tmp_path / "answers.jsonl", answers, label)
-    result = evaluate([], Options(suites=[f"{name}={crux_file}"], answers=recorded, out=tmp_path / "out", progress=False), lambda _: None)
+    result = evaluate(
+        [],
+        Options(suites=[f"{name}={crux_file}"], styles=["frame"], answers=recorded, out=tmp_path / "out", progress=False),
+        lambda _: None,
+    )
     [scores] = result["results"]
     assert [scores["item_scores"][f"sample_{n}"] == 1 for n in range(len(PROGRAMS))] == right
     assert scores["estimates"]["pass@1"]["value"] == pytest.approx(sum(right) / len(right))
@@ -107,10 +111,12 @@ def test_several_samples_give_the_unbiased_pass_at_k(crux_file: Path, tmp_path: 
     for n, (_, _, gold) in enumerate(PROGRAMS):
         for sample in range(4):
             answer = gold if sample < n % 5 else "'no such value'"
-            lines.append({"id": f"sample_{n}", "completion": f"<answer>```output\n{answer}\n```</answer>"})
+            lines.append({"id": f"sample_{n}", "completion": f"hm</think> <answer>```output\n{answer}\n```</answer>"})
     recorded = tmp_path / "samples.jsonl"
     recorded.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    options = Options(suites=[f"cruxeval-o={crux_file}"], answers=recorded, out=tmp_path / "out", ks=[1, 2, 4, 8], progress=False)
+    options = Options(
+        suites=[f"cruxeval-o={crux_file}"], styles=["frame"], answers=recorded, out=tmp_path / "out", ks=[1, 2, 4, 8], progress=False
+    )
     [scores] = evaluate([], options, lambda _: None)["results"]
     counts = [n % 5 for n in range(len(PROGRAMS))]
     assert scores["samples"] == 4

