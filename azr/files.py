@@ -5,6 +5,7 @@ Also append-only JSONL logs, which survive a crash in the middle of a line.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -97,10 +98,12 @@ def read_json(path: Path) -> Any:
     DataError: the file is missing or is no JSON; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass").removeprefix("\ufeff"))  # Windows editors add a mark
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
 
 
@@ -119,10 +122,10 @@ def read_jsonl(path: Path, *, strict: bool = False) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line.decode("utf-8", "surrogatepass"))
+                record = json.loads((line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8", "surrogatepass"))
                 if not isinstance(record, dict):
                     raise ValueError("not an object")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if strict:
                     raise DataError(f"{path}, line {number}: {error}") from error
                 continue

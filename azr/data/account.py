@@ -65,7 +65,7 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     lines = [_file_line(entry) for entry in files[:SHOWN_FILES]]
     if len(files) > SHOWN_FILES:
         lines.append(f"{len(files) - SHOWN_FILES} more files: pool/manifest.json has the counts of each")
-    lines += [f"{item.source}, line {item.row.line}: {item.reason.value}, {item.detail}" for item in refused[:SHOWN_ROWS]]
+    lines += [f"{item.source}, {item.row.place}: {item.reason.value}, {item.detail}" for item in refused[:SHOWN_ROWS]]
     if len(refused) > SHOWN_ROWS:
         lines.append(f"{len(refused) - SHOWN_ROWS} more rows without a task: pool/rejected.jsonl names them")
     brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]  # a user wonders about files, not about every merge

@@ -22,10 +22,11 @@ from azr.data.contamination import examine
 from azr.data.duplicates import Dropped, better_first, difficulty_band, drop_duplicates
 from azr.data.manifest import SourceEntry
 from azr.data.phases import Phases
+from azr.data.readers import Row
 from azr.data.reasons import Reason
 from azr.data.reexecute import VerdictStore, reexecute, verdict_key
 from azr.data.schema import Refused, tasks_of
-from azr.data.sources import Row, Source
+from azr.data.sources import Kind, Source
 from azr.tasks import Task, TaskType
 
 
@@ -103,6 +104,8 @@ def build_pool(
     return PoolBuild(kept, dropped, refused, entries, phases.seconds)
 
 
+_OWN_LOGS = (Kind.CYCLE, Kind.SHARD, Kind.OTHER_RUN)
+
 Origins = dict[int, int]
 """``id`` of a task object -> index of its source. By object: two equal rows of one file are two tasks, one a copy of the other."""
 
@@ -124,7 +127,7 @@ def _read(sources: Sequence[Source], config: DataConfig) -> tuple[list[Task], Or
         rows, found, reasons = 0, list[Task](), Counter[str]()
         for row in source.rows():
             rows += 1
-            outcome = _row_tasks(row, source, config)
+            outcome = row_tasks(row, source, config)
             if isinstance(outcome, Refused):
                 reasons[outcome.reason.value] += 1
                 refused.append(RefusedRow(source.name, row, outcome.reason, outcome.detail))
@@ -150,9 +153,10 @@ def _settle(entries: list[SourceEntry], origins: Origins, kept: list[Task], drop
     return [replace(entry, taken=taken[index], dropped=dict(sorted(reasons[index].items()))) for index, entry in enumerate(entries)]
 
 
-def _row_tasks(row: Row, source: Source, config: DataConfig) -> list[Task] | Refused:
+def row_tasks(row: Row, source: Source, config: DataConfig) -> list[Task] | Refused:
+    """The tasks that a row of ``source`` holds, by its form alone."""
     if row.record is None:
-        return Refused(Reason.UNREADABLE, "no JSON object (a line torn by a crash, or another format)")
+        return Refused(Reason.UNREADABLE, "a line torn by a crash" if source.kind in _OWN_LOGS else row.problem)
     return tasks_of(row.record, origin=source.origin, max_code_chars=config.max_code_chars, max_value_chars=config.max_value_chars)
 
 

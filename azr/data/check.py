@@ -1,33 +1,110 @@
-"""The configured data files are there and can be opened: asked before anything is started."""
+"""The configured data files are there, can be opened, and give what they are named for: asked before anything is started."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 from azr.config.data import DataConfig
-from azr.data.guard import probe_names
+from azr.data.account import Account
+from azr.data.build import row_tasks
+from azr.data.contamination import evaluation_items
+from azr.data.guard import probe_names, read_probes
+from azr.data.manifest import SourceEntry
+from azr.data.reasons import Reason
+from azr.data.schema import Refused
 from azr.data.seeds import seed_sources
-from azr.data.sources import configured_files, other_run_sources, read_rows, refuse_missing
+from azr.data.sources import Source, configured_files, other_run_sources, refuse_missing, resolve, unread_files, user_sources
+from azr.errors import DataError
 from azr.rundir import RunDir
+
+_IN_ANOTHER_FORM = {
+    reason.value
+    for reason in (Reason.EXACT, Reason.RENAMED, Reason.NEAR, Reason.BEHAVIOUR, Reason.PROGRAM_CAP, Reason.SHAPE_CAP, Reason.POOL_CAP)
+}
+"""Left out since a better one of the kind is in the pool: the file was of use."""
+_SHOWN_FILES = 5
 
 
 def require_readable(config: DataConfig, run: RunDir) -> None:
-    """Opens every file that ``config`` names and reads its first row; well under a second.
+    """Reads every file that ``config`` names; nothing is executed.
 
-    A run that has begun needs its evaluation files only: what its own sources held is in its pool.
+    A run that has begun needs its evaluation files only: what its own sources held is in its pool. Those that are still there are
+    looked at all the same, since one of them may be new.
 
     Raises:
-        DataError: a path does not exist or holds no data file, or a file is damaged. All missing paths are named at once.
+        DataError: a path does not exist or holds no data file, a file is damaged, or what is named gives not one task (or, of
+            evaluation files, not one program). All missing paths are named at once, and so are all that give nothing.
     """
     begun = run.cycle_tasks(1).is_file()
     evaluation, missing = configured_files(config.evaluation_files, "data.evaluation_files")
-    files = list(evaluation)
+    sources, lacking = user_sources(config.extra_files)
     if not begun:
-        for names, key in ((probe_names(config), "data.probe_files"), (config.extra_files, "data.extra_files")):
-            found, lacking = configured_files(names, key)
-            files += found
-            missing += lacking
+        missing += lacking
+        probes, lacking = configured_files(probe_names(config), "data.probe_files")
+        missing += lacking
         others, lacking = other_run_sources(config.other_runs, run.root)
         missing += lacking
-        files += [source.file for source in (*seed_sources(config), *others)]
+        sources = [*seed_sources(config), *sources, *others]
     refuse_missing(missing)
-    for file in files:
-        next(read_rows(file), None)
+    if not begun:
+        for file in probes:
+            read_probes(file)
+    nothing = [f"data.evaluation_files: {file} holds no program that a task could resemble" for file in evaluation if not _programs(file)]
+    for named in dict.fromkeys(source.named for source in sources if source.named):
+        nothing += _without_a_task(named, [source for source in sources if source.named == named], config)
+    if nothing:
+        raise DataError("; ".join(nothing) + "; correct it (docs/howto/own_tasks.md), or take it out of the configuration")
+
+
+def _programs(file: Path) -> int:
+    return len(evaluation_items([file]))
+
+
+def _without_a_task(named: str, sources: Sequence[Source], config: DataConfig) -> list[str]:
+    """A sentence if no row of the sources holds a task. All rows are read, so that a damaged file shows now."""
+    rows, holds, first, reasons = 0, False, "", Counter[str]()
+    for source in sources:
+        for row in source.rows():
+            rows += 1
+            outcome = None if holds else row_tasks(row, source, config)
+            if isinstance(outcome, Refused):
+                reasons[outcome.reason.value] += 1
+                first = first or f"{source.name}, {row.place}: {outcome.detail}"
+            else:
+                holds = True
+    if holds:
+        return []
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    return [f"{named} gives not one task of {rows} rows ({counts}); {first}" if rows else f"{named} is empty"]
+
+
+def useless_sources(sources: Iterable[Source], entries: Sequence[SourceEntry]) -> list[str]:
+    """A sentence for each configured path of which not one task held when it was run and compared.
+
+    Args:
+        sources: none of them judged.
+        entries: theirs, in the same order.
+    """
+    useless = []
+    by_name: dict[str, list[SourceEntry]] = {}
+    for source, entry in zip(sources, entries, strict=True):
+        if source.named:
+            by_name.setdefault(source.named, []).append(entry)
+    for named, group in by_name.items():
+        account = Account.of(group)
+        if not account.taken and not account.known and not _IN_ANOTHER_FORM & set(account.left_out):
+            useless.append(f"{named} gives not one task that can be used: {account.sentence}")
+    return useless
+
+
+def passed_over(names: Iterable[str]) -> list[str]:
+    """A line for each configured folder that holds files which are not read."""
+    lines = []
+    for name in names:
+        files = unread_files(resolve(name))
+        if files:
+            shown = ", ".join(file.name for file in files[:_SHOWN_FILES]) + (", ..." if len(files) > _SHOWN_FILES else "")
+            lines.append(f"{name}: {len(files)} other file{'s' if len(files) > 1 else ''} in it not read ({shown})")
+    return lines

@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from azr.config.data import DataConfig, Reexecute
@@ -23,12 +22,13 @@ from azr.config.sandbox import SandboxConfig
 from azr.data.account import Account, news
 from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
+from azr.data.check import passed_over, useless_sources
 from azr.data.guard import check_evaluation_files, prepare_probes, protected_files
 from azr.data.manifest import SourceEntry
 from azr.data.pool import REJECTED_FILE, publish_pool, write_rejected
 from azr.data.reexecute import VERDICTS_FILE, VerdictStore
 from azr.data.seeds import seed_sources
-from azr.data.sources import Kind, Source, configured_files, other_run_sources, refuse_missing
+from azr.data.sources import Kind, Source, other_run_sources, refuse_missing, user_sources
 from azr.errors import DataError
 from azr.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
 from azr.rundir import RunDir
@@ -113,13 +113,18 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
     """Builds the pool from all sources and writes what TRAIN of ``cycle`` starts from.
 
     Raises:
-        DataError: an evaluation file was changed, a configured file is missing in the first cycle, or no task is left.
+        DataError: an evaluation file was changed, no task is left, or, in the first cycle, a configured file is missing or gives
+            not one task that holds.
         SandboxError: programs cannot be confined on this machine.
     """
     started = time.monotonic()
     prepare_probes(run, config)
     sources, missing = _all_sources(run, cycle, config)
     build = _build(run, sources, config, sandbox)
+    useless = useless_sources(sources, build.entries) if cycle == 1 else []
+    if useless:
+        write_rejected(run, build)
+        raise DataError(f"{'; '.join(useless)}. {run.pool / REJECTED_FILE} says why; correct it, or take it out of the configuration")
     if not build.kept:
         write_rejected(run, build)
         raise DataError(
@@ -144,7 +149,7 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
         seconds=now - started,
         phases={name: round(seconds, 3) for name, seconds in (build.seconds | {"write": now - built}).items()},
         sources=build.entries,
-        lines=_lines(new, build),
+        lines=_lines(new, build) + (passed_over(config.extra_files) if cycle == 1 else []),
         missing=missing,
     )
     write_json_atomic(run.cycle(cycle) / CONSOLIDATION_FILE, asdict(report))
@@ -202,8 +207,8 @@ def _build(run: RunDir, sources: Sequence[Source], config: DataConfig, sandbox: 
 
 def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[Source], list[str]]:
     sources = list(seed_sources(config))
-    files, missing = configured_files(config.extra_files, "data.extra_files")
-    sources += [Source(Kind.USER, _short_name(file), file, origin="user") for file in files]
+    users, missing = user_sources(config.extra_files)
+    sources += users
     others, missing_runs = other_run_sources(config.other_runs, run.root)
     sources += others
     missing += missing_runs
@@ -253,10 +258,6 @@ def _shards(run: RunDir, last: int, *, judged: int) -> list[Source]:
     """Shards of the cycles up to ``last``, those up to ``judged`` merged before; a cycle that accepted nothing has none."""
     cycles = [cycle for cycle in range(1, last + 1) if run.shard(cycle).is_file()]
     return [Source(Kind.SHARD, _shard_name(cycle), run.shard(cycle), judged=cycle <= judged) for cycle in cycles]
-
-
-def _short_name(file: Path) -> str:
-    return "/".join(file.parts[-2:])
 
 
 def _pool_sum(before: int, taken: int, gone: int, back: int) -> str:

@@ -24,8 +24,9 @@ from rapidfuzz.distance import Indel
 from scipy import sparse
 
 from azr.data.fingerprints import Fingerprint, fingerprint_all, fingerprint_and_grams, gram_hashes
-from azr.data.sources import read_rows
+from azr.data.readers import read_rows
 from azr.data.spread import spread
+from azr.errors import DataError
 
 CONTAINMENT = 0.8
 MIN_GRAMS = 25
@@ -53,11 +54,13 @@ def evaluation_items(files: Iterable[Path]) -> list[EvaluationItem]:
     """Every program text in every row of the files, whatever the columns are called.
 
     Raises:
-        DataError: a file is missing or cannot be read.
+        DataError: a file is missing, or it or one of its rows cannot be read: nothing could be kept out that is like it.
     """
     items: list[EvaluationItem] = []
     for file in files:
         for row in read_rows(file):
+            if row.record is None:
+                raise DataError(f"{file}, {row.place}: {row.problem}; what cannot be read cannot be kept out of training, so correct it")
             for text in _program_texts(row.record):
                 items.append(EvaluationItem(f"{file.name}:{row.line}", text))
     return items

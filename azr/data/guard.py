@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from azr.config.data import DataConfig
-from azr.data.sources import SHIPPED_PROBES, configured_files, refuse_missing
+from azr.data.readers import read_rows
+from azr.data.reasons import Reason
+from azr.data.schema import Refused, tasks_of
+from azr.data.sources import DATA_SUFFIXES, SHIPPED_PROBES, configured_files, refuse_missing
+from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
-from azr.files import file_hash, fsync_directory, read_json, remove_leftovers, write_bytes_atomic, write_json_atomic
+from azr.files import file_hash, fsync_directory, json_line, read_json, read_jsonl, remove_leftovers, write_bytes_atomic, write_json_atomic
 from azr.rundir import RunDir
+from azr.tasks import Task
 
 HASHES_FILE = "hashes.json"
 """In the run's probes folder: ``{"probes": {file name: hash}, "evaluation": {path: hash}}``."""
@@ -36,13 +41,14 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
         return probe_files(run)
     names = {}
     for file in _configured_probes(config):
-        if file.name in names:
-            raise DataError(f"data.probe_files holds two files called {file.name} ({names[file.name]} and {file}); rename one of them")
-        names[file.name] = file
+        name = f"{_bare_name(file)}.jsonl"
+        if name in names:
+            raise DataError(f"data.probe_files holds two files called {name} ({names[name]} and {file}); rename one of them")
+        names[name] = file
     hashes = {}
     for name, file in sorted(names.items()):
         copy = run.probes / name
-        write_bytes_atomic(copy, file.read_bytes())
+        write_bytes_atomic(copy, read_probes(file))
         os.chmod(copy, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
         hashes[name] = file_hash(copy)
     write_json_atomic(
@@ -50,6 +56,38 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
     )
     fsync_directory(run.probes)
     return probe_files(run)
+
+
+def _bare_name(file: Path) -> str:
+    """Without the endings of a data file and its packing."""
+    name = file.name
+    while Path(name).suffix.lower() in (*DATA_SUFFIXES, *PACKED_SUFFIXES):
+        name = Path(name).stem
+    return name
+
+
+def read_probes(file: Path) -> bytes:
+    """The probe tasks of a file as JSON Lines: as they stand where they are that, else converted.
+
+    Raises:
+        DataError: a row is no task. A probe is never left out silently: scores would be of fewer tasks than the user thinks.
+    """
+    try:
+        records = list(read_jsonl(file, strict=True))
+        plain = bool(records) and all(Task.from_json(record) for record in records)
+    except DataError:
+        plain = False
+    if plain:
+        return file.read_bytes()
+    tasks: list[Task] = []
+    for row in read_rows(file):
+        found = Refused(Reason.UNREADABLE, row.problem) if row.record is None else tasks_of(row.record)
+        if isinstance(found, Refused):
+            raise DataError(f"data.probe_files: {file}, {row.place}: {found.detail}; every row of a probe file has to be a task")
+        tasks += found
+    if not tasks:
+        raise DataError(f"data.probe_files: {file} is empty; correct it, or take it out of the configuration")
+    return "".join(json_line(task.to_json()) for task in tasks).encode("utf-8", "surrogatepass")
 
 
 def probe_files(run: RunDir) -> list[Path]:

@@ -7,7 +7,7 @@ from enum import Enum
 
 class Reason(str, Enum):
     UNREADABLE = "unreadable"
-    """No JSON object, or a line torn by a crash."""
+    """No object with fields: no JSON, another encoding, or, in a log of our own, a line torn by a crash."""
     SCHEMA = "schema"
     """A field is missing or has the wrong type."""
     TOO_LARGE = "too_large"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,22 @@ from azr.tasks import Lineage, Task, TaskType
 
 _ENTRY = re.compile(r"^(?:async[ ]+)?def[ ]+f[ ]*\(", re.MULTILINE)
 _ALIASES = {"code": "snippet", "program": "snippet"}
-_TEXTS = ("snippet", "input", "output", "message", "thought", "original_snippet", "task_type")
-_TEXT_LISTS = ("inputs", "outputs", "imports", "composite_functions")
+_VALUES = ("input", "output")
+"""Texts of values: a number means the text that it is written as."""
+_TEXTS = ("snippet", "message", "thought", "original_snippet", "task_type")
+_VALUE_LISTS = ("inputs", "outputs")
+_TEXT_LISTS = ("imports", "composite_functions")
+_NAMES = frozenset((*_ALIASES, *_VALUES, *_TEXTS, *_VALUE_LISTS, *_TEXT_LISTS, "lineage"))
+_SHOWN_FIELDS = 8
+_OTHER_SHAPES = (
+    (("prompt", "canonical_solution"), "a HumanEval-like row; scripts/convert_problems.py makes tasks of such a file"),
+    (("test_list",), "an MBPP-like row; scripts/convert_problems.py makes tasks of such a file"),
+    (("messages",), "a conversation; a task is a program with an input and its output"),
+    (("conversations",), "a conversation; a task is a program with an input and its output"),
+    (("instruction",), "an instruction with its answer; a task is a program with an input and its output"),
+    (("question", "answer"), "a question with its answer; a task is a program with an input and its output"),
+)
+"""Fields of well-known data sets, and what to say of a row that has them."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +47,10 @@ def tasks_of(record: dict[str, Any], *, origin: str = "", max_code_chars: int = 
     Args:
         origin: replaces the lineage's source; empty keeps it.
     """
-    record = {_ALIASES.get(key, key): value for key, value in record.items()} if "snippet" not in record else record
-    wrong = _wrong_type(record)
-    if wrong:
-        return Refused(Reason.SCHEMA, wrong)
+    found = _as_task_record(record)
+    if isinstance(found, Refused):
+        return found
+    record = found
     try:
         task = _clean_lineage(Task.from_json(record), origin)
     except DataError as error:
@@ -57,19 +72,90 @@ def tasks_of(record: dict[str, Any], *, origin: str = "", max_code_chars: int = 
     return [task]
 
 
-def _wrong_type(record: dict[str, Any]) -> str:
-    """A sentence naming the first field of a wrong type; empty if there is none. Absent fields are Task.from_json's to find."""
+def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
+    """The record under our names, with texts where texts belong. Other fields stay as they are."""
+    record = _our_names(record)
+    empty = {key for key in _NAMES if key in record and record[key] is None}
+    record = {key: value for key, value in record.items() if key not in empty}
+    needed = ("snippet", "inputs", "outputs") if "inputs" in record else ("snippet", "input", "output")
+    lacking = [key for key in needed if key not in record]
+    if lacking and lacking[0] in empty:
+        return Refused(Reason.SCHEMA, f'field {lacking[0]} is null; if that is the value, write it as text, "None"')
+    if lacking:
+        return Refused(Reason.SCHEMA, _lacks(record, lacking))
+    try:
+        for key in _VALUES:
+            if key in record and "inputs" not in record:
+                record[key] = _value_text(key, record[key])
+        for key in _VALUE_LISTS:
+            if key in record:
+                record[key] = [_value_text(f"{key}[{index}]", item) for index, item in enumerate(_list(key, record[key]))]
+        for key in _TEXT_LISTS:
+            if key in record and not all(isinstance(item, str) for item in _list(key, record[key])):
+                raise DataError(f"field {key} is no list of texts")
+    except DataError as error:
+        return Refused(Reason.SCHEMA, str(error))
     for key in _TEXTS:
-        if key in record and record[key] is not None and not isinstance(record[key], str):
-            return f"field {key} is no text"
-    for key in _TEXT_LISTS:
-        value = record.get(key)
-        if value is not None and not (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)):
-            return f"field {key} is no list of texts"
-    lineage = record.get("lineage")
-    if lineage is not None and not isinstance(lineage, dict):
-        return "field lineage is no object"
-    return ""
+        if not isinstance(record.get(key, ""), str):
+            return Refused(Reason.SCHEMA, f"field {key} is {_shown(record[key])}, no text")
+    if not isinstance(record.get("lineage", {}), dict):
+        return Refused(Reason.SCHEMA, "field lineage is no object")
+    return record
+
+
+def _our_names(record: dict[str, Any]) -> dict[str, Any]:
+    """``Code``, ``program `` and the like are ``snippet`` where nothing else is; the same for the other names."""
+    plain = {key.strip().lower(): key for key in reversed(record)}
+    named = {key: record[key if key in record else plain[key]] for key in _NAMES if key in plain}
+    for alias, name in _ALIASES.items():
+        if alias in named and name not in named:
+            named[name] = named.pop(alias)
+    return {key: value for key, value in record.items() if key.strip().lower() not in _NAMES} | named
+
+
+def _lacks(record: dict[str, Any], lacking: list[str]) -> str:
+    what = next((words for keys, words in _OTHER_SHAPES if all(key in record for key in keys)), "")
+    fields = ", ".join(str(key)[:40] for key in list(record)[:_SHOWN_FIELDS]) or "none"
+    more = ", ..." if len(record) > _SHOWN_FIELDS else ""
+    shape = f": {what}" if what else ""
+    return f"no field {' and no field '.join(lacking)} (a task has snippet, input and output); the row has {fields}{more}{shape}"
+
+
+def _list(key: str, value: Any) -> list[Any]:
+    """Raises:
+    DataError: it is no list.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise DataError(f"field {key} is no list of texts")
+    return list(value)
+
+
+def _value_text(key: str, value: Any) -> str:
+    """The text of a value: a number or true and false can mean one text only.
+
+    Raises:
+        DataError: it could mean several, or nothing.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, int)):
+        return repr(value)
+    how = 'write the repr of the value as text, such as "[1, 2]"'
+    if key.startswith("input"):
+        how = 'write what stands between the parentheses of f(...) as text, such as "[3, 1], 2"'
+    if isinstance(value, float):
+        if math.isfinite(value) and not value.is_integer():
+            return repr(value)
+        if math.isnan(value):
+            raise DataError(f"field {key} is NaN, an empty cell of a table")
+        whole = f': a table makes this of a whole number; write it as text, "{value:.0f}" or "{value}"' if math.isfinite(value) else ""
+        raise DataError(f"field {key} is {value}{whole or '; ' + how}")
+    raise DataError(f"field {key} is {_shown(value)}; {how}")
+
+
+def _shown(value: Any) -> str:
+    words = {type(None): "null", list: "a list", dict: "an object", bool: "true or false", int: "a number", float: "a number"}
+    return words.get(type(value), type(value).__name__)
 
 
 def _clean_lineage(task: Task, origin: str) -> Task:

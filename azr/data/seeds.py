@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from azr.config.data import DataConfig
-from azr.data.sources import SHIPPED_SEEDS, Kind, Source, data_files, resolve
+from azr.data.sources import SHIPPED_SEEDS, Kind, Source, configured_files
 from azr.errors import DataError
 from azr.files import file_hash, read_json
 
@@ -26,14 +26,25 @@ def seed_sources(config: DataConfig) -> Iterator[Source]:
     if config.seeds == "identity":
         yield Source(Kind.SEED, "identity.jsonl", IDENTITY_FILE, origin="seed", trusted=True)
         return
-    shipped = config.seeds == "shipped"
-    folder = SHIPPED_SEEDS if shipped else resolve(config.seeds)
-    files = [folder / name for name in SHIPPED_FILES] if shipped else data_files(folder) if folder.exists() else []
-    if not files or not all(file.is_file() for file in files):
-        raise DataError(f"data.seeds is {config.seeds!r}, but {folder} lacks its seed files; use shipped, identity, none, or a path")
     hashes = shipped_hashes() if config.trust_shipped_seeds else {}
-    for file in files:
-        yield Source(Kind.SEED, file.name, file, origin="seed", trusted=hashes.get(file.name) == file_hash(file))
+    for file in _seed_files(config.seeds):
+        trusted = hashes.get(file.name) == file_hash(file)
+        named = "" if config.seeds == "shipped" else f"data.seeds: {config.seeds}"
+        yield Source(Kind.SEED, file.name, file, origin="seed", trusted=trusted, named=named)
+
+
+def _seed_files(seeds: str) -> list[Path]:
+    if seeds == "shipped":
+        files = [SHIPPED_SEEDS / name for name in SHIPPED_FILES]
+        if not all(file.is_file() for file in files):
+            raise DataError(
+                f"{SHIPPED_SEEDS} lacks its seed files ({', '.join(SHIPPED_FILES)}); get them back with: git checkout data/seeds"
+            )
+        return files
+    files, missing = configured_files([seeds], "data.seeds")
+    if missing:
+        raise DataError(f"{missing[0]}; use shipped, identity, none, or the path of a file")
+    return files
 
 
 def shipped_hashes() -> dict[str, str]:

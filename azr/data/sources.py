@@ -1,21 +1,15 @@
-"""Where task records come from: every place a run may take them, read row by row with file and line.
-
-A source is opened read-only. What cannot be read becomes a row without a record, so that nothing is lost uncounted.
-"""
+"""Where task records come from: every place a run may take them. A source is opened read-only, by ``azr.data.readers``."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.ipc
-import pyarrow.parquet
-
+from azr.data.readers import Row, read_rows
+from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
 from azr.files import file_hash
 from azr.rundir import RunDir
@@ -23,9 +17,9 @@ from azr.rundir import RunDir
 PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED_SEEDS = PROJECT / "data" / "seeds"
 SHIPPED_PROBES = PROJECT / "data" / "probes" / "general.jsonl"
-DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
+DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 _NOT_DATA = ("dataset_info.json", "state.json", "dataset_dict.json", "manifest.json")
-_BATCH_ROWS = 1024
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class Kind(str, Enum):
@@ -39,16 +33,6 @@ class Kind(str, Enum):
 
 
 @dataclass(frozen=True)
-class Row:
-    record: dict[str, Any] | None
-    """None where the line is no JSON object; ``text`` is then what stood there."""
-    file: Path
-    line: int
-    """1-based line of a JSONL file, or row of a table."""
-    text: str = ""
-
-
-@dataclass(frozen=True)
 class Source:
     kind: Kind
     name: str
@@ -58,6 +42,8 @@ class Source:
     """Lineage source given to its tasks (``seed``, ``user``, the other run's name); empty keeps what the record says."""
     trusted: bool = False
     """Verified already (its hash is the one in the shipped manifest): not executed again."""
+    named: str = ""
+    """Key and path of the configuration that it comes from (``data.extra_files: my.jsonl``); empty for what nobody named."""
     judged: bool = False
     """An earlier consolidation or merge read it as it is now: nothing in it is new."""
 
@@ -75,81 +61,6 @@ class SourceList:
     """Configured paths that are not there (any more)."""
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """Rows of a JSONL, JSON (list of objects), parquet or arrow file.
-
-    Raises:
-        DataError: the file is missing or is no such file; the message names it.
-    """
-    try:
-        if path.suffix == ".parquet":
-            yield from _table_rows(path, pyarrow.parquet.ParquetFile(path).iter_batches(_BATCH_ROWS))
-        elif path.suffix == ".arrow":
-            with pa.OSFile(str(path), "rb") as file:
-                yield from _table_rows(path, _arrow_batches(file))
-        elif path.suffix == ".json":
-            yield from _json_rows(path)
-        else:
-            yield from _jsonl_rows(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as {path.suffix.lstrip('.') or 'text'}: {error}") from error
-
-
-def _jsonl_rows(path: Path) -> Iterator[Row]:
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield _row(line, path, number)
-
-
-def _row(line: bytes, path: Path, number: int) -> Row:
-    try:
-        record = json.loads(line.decode("utf-8", "surrogatepass"))  # as azr.files writes it
-    except (ValueError, RecursionError):
-        record = None
-    if isinstance(record, dict):
-        return Row(record, path, number)
-    return Row(None, path, number, line.rstrip(b"\n").decode("utf-8", "backslashreplace"))
-
-
-def _json_rows(path: Path) -> Iterator[Row]:
-    """A list of objects, an object holding one, an object of objects (id -> record), or lines after all."""
-    try:
-        value = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError):
-        yield from _jsonl_rows(path)
-        return
-    if isinstance(value, dict):
-        lists = [item for item in value.values() if isinstance(item, list)]
-        if value and all(isinstance(item, dict) for item in value.values()):
-            value = list(value.values())
-        else:
-            value = lists[0] if len(lists) == 1 and all(isinstance(item, dict) for item in lists[0]) else [value]
-    for number, record in enumerate(value if isinstance(value, list) else [value], 1):
-        yield Row(record, path, number) if isinstance(record, dict) else Row(None, path, number, json.dumps(record))
-
-
-def _arrow_batches(file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from pyarrow.ipc.open_stream(file)  # what datasets.save_to_disk writes
-    except pa.ArrowInvalid:
-        file.seek(0)
-        reader = pyarrow.ipc.open_file(file)
-        for index in range(reader.num_record_batches):
-            yield reader.get_batch(index)
-
-
-def _table_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
-    number = 0
-    for batch in batches:
-        for record in batch.to_pylist():
-            number += 1
-            record = {key: value for key, value in record.items() if value is not None}
-            yield Row(json.loads(json.dumps(record, default=str)), path, number)  # dates, decimals, bytes become text
-
-
 def data_files(path: Path) -> list[Path]:
     """The data files at ``path``: the file itself, or those of a folder in name order.
 
@@ -157,12 +68,25 @@ def data_files(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found = [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.suffix in DATA_SUFFIXES and file.name not in _NOT_DATA and not file.name.startswith((".", "cache-"))
-    ]
-    return [file for file in found if file.is_file()]
+    return [file for file in _candidates(path) if _data_suffix(file) in DATA_SUFFIXES]
+
+
+def unread_files(path: Path) -> list[Path]:
+    """Files of a folder that ``data_files`` passes over, but for descriptions (README, LICENSE, ``dataset_info.json`` ...)."""
+    if not path.is_dir():
+        return []
+    return [file for file in _candidates(path) if _data_suffix(file) not in (*DATA_SUFFIXES, ".md") and file.stem != "LICENSE"]
+
+
+def _candidates(folder: Path) -> list[Path]:
+    files = (file for file in sorted(folder.rglob("*")) if file.name not in _NOT_DATA and not file.name.startswith((".", "cache-")))
+    return [file for file in files if file.is_file()]
+
+
+def _data_suffix(file: Path) -> str:
+    """Of ``tasks.jsonl.gz`` it is ``.jsonl``."""
+    suffix = file.suffix.lower()
+    return Path(file.stem).suffix.lower() if suffix in PACKED_SUFFIXES else suffix
 
 
 def resolve(name: str) -> Path:
@@ -178,13 +102,43 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
     files: list[Path] = []
     missing: list[str] = []
     for name in names:
-        path = resolve(name)
-        found = data_files(path) if path.exists() else []
-        if not found:
-            what = "does not exist" if not path.exists() else f"holds no {', '.join(DATA_SUFFIXES)} file"
+        if _ADDRESS.match(name):
+            missing.append(f"{key}: {name} is an address; files are read from this machine, so download it first")
+            continue
+        try:
+            path = resolve(name)
+            there = path.exists()
+            found = data_files(path) if there else []
+        except OSError as error:
+            missing.append(f"{key}: {name} cannot be read: {error.strerror}")
+            continue
+        if not there:
+            missing.append(f"{key}: {path} does not exist{_hub_hint(name)}")
+        elif not found:
+            what = f"holds no {', '.join(DATA_SUFFIXES)} file" if path.is_dir() else "is no ordinary file (a pipe or a device)"
             missing.append(f"{key}: {path} {what}")
         files.extend(file for file in found if file not in files)
     return files, missing
+
+
+def user_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
+    """The files of ``data.extra_files``, and the paths that hold none."""
+    sources: list[Source] = []
+    missing: list[str] = []
+    for name in dict.fromkeys(names):
+        files, lacking = configured_files([name], "data.extra_files")
+        missing += lacking
+        known = {source.file for source in sources}
+        named = f"data.extra_files: {name}"
+        sources += [Source(Kind.USER, "/".join(file.parts[-2:]), file, "user", named=named) for file in files if file not in known]
+    return sources, missing
+
+
+def _hub_hint(name: str) -> str:
+    """For ``org/name``, which may be meant as a data set of the hub."""
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-]+", name):
+        return ""
+    return f" (a data set of the Hugging Face hub has to be saved first: datasets.load_dataset({name!r}).save_to_disk(FOLDER))"
 
 
 def refuse_missing(missing: Sequence[str]) -> None:
@@ -199,14 +153,18 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], li
     sources: list[Source] = []
     missing: list[str] = []
     for name in names:
-        root = resolve(name)
-        run = RunDir(root)
-        files = [run.pool_tasks, *sorted(root.glob("cycles/*/shard.jsonl"))]
-        files = [file for file in files if file.is_file()]
+        try:
+            root = resolve(name)
+            files = [RunDir(root).pool_tasks, *sorted(root.glob("cycles/*/shard.jsonl"))]
+            files = [file for file in files if file.is_file()]
+        except OSError as error:
+            missing.append(f"data.other_runs: {name} cannot be read: {error.strerror}")
+            continue
         if root.resolve() == own.resolve():
             missing.append(f"data.other_runs: {root} is this very run; take it out")
         elif not files:
             missing.append(f"data.other_runs: {root} holds neither pool/tasks.jsonl nor cycles/*/shard.jsonl")
         for file in files:
-            sources.append(Source(Kind.OTHER_RUN, f"{root.name}/{file.relative_to(root).as_posix()}", file, origin=root.name))
+            short = f"{root.name}/{file.relative_to(root).as_posix()}"
+            sources.append(Source(Kind.OTHER_RUN, short, file, root.name, named=f"data.other_runs: {name}"))
     return sources, missing

@@ -71,7 +71,7 @@ def test_all_missing_files_are_named_at_once(run: RunDir, tmp_path: Path) -> Non
 
 
 def test_missing_seeds(run: RunDir) -> None:
-    with pytest.raises(DataError, match=r"data\.seeds is '/none'"):
+    with pytest.raises(DataError, match=r"data\.seeds: /none does not exist"):
         check(run, "data.seeds=/none")
 
 

@@ -52,7 +52,7 @@ def test_every_row_is_kept_or_rejected_with_a_reason(run: RunDir, tmp_path: Path
     rows = [
         numbered(1),
         {"snippet": "def f(x): return x", "inputs": ["1"], "outputs": ["1", "2"]},
-        {"snippet": "def f(x): return x", "input": 5, "output": "5"},
+        {"snippet": "def f(x): return x", "input": [5], "output": "5"},
         {"snippet": "def g(x): return x", "input": "5", "output": "5"},
         {"snippet": "def f(x):\n return (", "input": "5", "output": "5", "task_type": "deduction"},
         {"snippet": "def f(x): return x" + "#" * 9000, "input": "5", "output": "5"},

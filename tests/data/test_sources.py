@@ -12,8 +12,9 @@ from data_helpers import numbered, quiet, write_tasks
 
 from azr.config.data import DataConfig
 from azr.data import consolidate, load_pool
+from azr.data.readers import read_rows
 from azr.data.seeds import seed_sources
-from azr.data.sources import configured_files, data_files, read_rows
+from azr.data.sources import configured_files, data_files
 from azr.errors import ConfigError, DataError
 from azr.rundir import RunDir
 
@@ -96,7 +97,7 @@ def test_seeds_by_name_and_by_path(tmp_path: Path) -> None:
     assert not any(source.trusted for source in seed_sources(quiet(seeds="shipped", trust_shipped_seeds=False)))
     own = write_tasks(tmp_path / "seed_io.jsonl", [numbered(1)])
     assert [(source.file, source.trusted) for source in seed_sources(quiet(seeds=str(own)))] == [(own, False)]
-    with pytest.raises(DataError, match="lacks its seed files"):
+    with pytest.raises(DataError, match="nothing does not exist; use shipped"):
         list(seed_sources(quiet(seeds=str(tmp_path / "nothing"))))
 
 

@@ -114,21 +114,23 @@ def test_a_task_of_two_places_is_counted_once(run: RunDir, tmp_path: Path) -> No
 def test_own_files_have_lines_of_their_own(run: RunDir, tmp_path: Path) -> None:
     folder = tmp_path / "own"
     rows = [numbered(1), {"snippet": "def f(x):\n    return x + 100", "input": "1", "output": "101"}]
-    one = write_tasks(folder / "my_tasks.jsonl", rows, tail='{"snippet": "def f\n')
-    empty = write_tasks(folder / "empty.jsonl", [])
-    report = consolidate(run, 1, quiet(extra_files=[str(one), str(empty)]))
+    write_tasks(folder / "my_tasks.jsonl", rows, tail='{"snippet": "def f\n')
+    write_tasks(folder / "empty.jsonl", [])
+    (folder / "old.zip").write_bytes(b"PK")
+    report = consolidate(run, 1, quiet(extra_files=[str(folder)]))
     first, *lines = report.sentence.split("\n")
     assert "7 read, 6 taken, 1 left out (1 unreadable)" in first, "3 of the identity function, 3 and a torn line of mine"
     assert lines == [
         "  identity.jsonl: 3 read (2 rows), 3 taken, none left out.",
-        "  own/my_tasks.jsonl: 4 read (3 rows), 3 taken, 1 left out (1 unreadable), see pool/rejected.jsonl.",
         "  own/empty.jsonl: empty, no task in it.",
-        "  own/my_tasks.jsonl, line 3: unreadable, no JSON object (a line torn by a crash, or another format)",
+        "  own/my_tasks.jsonl: 4 read (3 rows), 3 taken, 1 left out (1 unreadable), see pool/rejected.jsonl.",
+        "  own/my_tasks.jsonl, line 3: unreadable, no JSON: Invalid control character (character 19).",
+        f"  {folder}: 1 other file in it not read (old.zip)",
     ]
 
 
 def test_many_bad_rows_do_not_fill_the_screen(run: RunDir, tmp_path: Path) -> None:
-    bad = write_tasks(tmp_path / "bad.jsonl", [{"snippet": "def f(x): return x"}] * 30)
+    bad = write_tasks(tmp_path / "bad.jsonl", [numbered(1), *[{"snippet": "def f(x): return x"}] * 30])
     sentence = consolidate(run, 1, quiet(extra_files=[str(bad)])).sentence
     assert len(re.findall(r"bad\.jsonl, line \d+: schema", sentence)) == 5 and "25 more rows without a task" in sentence
 

@@ -1,0 +1,331 @@
+"""A data file, row by row, with the place of each row: JSON Lines, JSON, CSV, parquet and arrow, packed or not.
+
+What cannot be read becomes a row without a record that says why, so that nothing is lost uncounted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet
+
+from azr.data.unpack import open_data
+from azr.errors import DataError
+from azr.sandbox.values import ValueReadError
+from azr.sandbox.values import parse as parse_value
+
+PROGRAM_COLUMNS = ("snippet", "code", "program")
+_DELIMITERS = ",;\t|"
+_LIST_COLUMNS = ("inputs", "outputs", "imports", "composite_functions", "lineage")
+_KEPT_EMPTY = ("input", "output")
+"""Cells that mean something when they are empty: ``f()`` has no arguments."""
+_BATCH_ROWS = 1024
+_MAX_CELL = 1 << 24
+
+
+@dataclass(frozen=True)
+class Row:
+    record: dict[str, Any] | None
+    """None where there is no object with fields; ``text`` is then what stood there, and ``problem`` why it is none."""
+    file: Path
+    line: int
+    """1-based line of a text file, or row of a table or list."""
+    text: str = ""
+    problem: str = ""
+    unit: str = "line"
+
+    @property
+    def place(self) -> str:
+        """``line 3`` or ``row 3``."""
+        return f"{self.unit} {self.line}"
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Rows of a data file; what it is, its content says.
+
+    Raises:
+        DataError: the file is missing, damaged or of a kind that is not read; the message names it.
+    """
+    try:
+        opened = open_data(path)
+        with opened.file as file:
+            if opened.kind == "parquet":
+                table: Any = pyarrow.parquet.ParquetFile(pa.PythonFile(file, "r"))
+                yield from _table_rows(path, table.iter_batches(_BATCH_ROWS))
+            elif opened.kind != "text":
+                yield from _table_rows(path, _arrow_batches(file, opened.kind == "arrow file"))
+            else:
+                yield from _text_rows(path, file, opened.suffix)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except (EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{path} cannot be unpacked: {_first_line(error)}; it is damaged or was not copied whole") from error
+    except (pa.ArrowException, OSError) as error:
+        kind = path.suffix.lstrip(".") or "data"
+        raise DataError(f"{path} cannot be read as {kind}: {_first_line(error)}") from error
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file of which none may be lost.
+
+    Raises:
+        DataError: as ``read_rows``, and where a row holds no record; the message names file, place and reason.
+    """
+    for row in read_rows(path):
+        if row.record is None:
+            raise DataError(f"{path}, {row.place}: {row.problem}")
+        yield row.record
+
+
+def _first_line(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0]
+
+
+# ---------------------------------------------------------------- text
+
+
+def _text_rows(path: Path, file: BinaryIO, suffix: str) -> Iterator[Row]:
+    start = file.tell()
+    first = next((line for line in file if line.strip()), b"")
+    rest = any(line.strip() for line in file) if first.strip() else False
+    file.seek(start)
+    if not first:
+        return
+    if suffix in (".csv", ".tsv") or _is_header(first):
+        yield from _csv_rows(path, file)
+    elif rest and isinstance(_parsed(first), dict):
+        yield from _lines(path, file)
+    else:
+        data = file.read()
+        found = _json_rows(path, data)
+        yield from found if found is not None else _lines(path, io.BytesIO(data))
+
+
+def _parsed(data: bytes | str) -> Any:
+    """The JSON value, or None where it is none."""
+    try:
+        return json.loads(data if isinstance(data, str) else data.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _lines(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _row(line, path, number)
+
+
+def _row(line: bytes, path: Path, number: int) -> Row:
+    try:
+        value = json.loads(line.decode("utf-8", "surrogatepass"), object_pairs_hook=_object)  # as azr.files writes it
+        if isinstance(value, dict):
+            return Row(value, path, number)
+        problem = f"{_kind(value)} where an object with fields is expected"
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is no UTF-8; save the file as UTF-8"
+    except _TwiceError as error:
+        problem = str(error)
+    except json.JSONDecodeError as error:
+        quotes = "; JSON has double quotes: write it with json.dumps" if line.lstrip().startswith(b"{'") else ""
+        problem = f"no JSON: {error.msg.removesuffix(' at')} (character {error.pos + 1}){quotes}"
+    except ValueError as error:
+        problem = f"no JSON: {error}"
+    except RecursionError:
+        problem = "no JSON that is read here: nested too deeply"
+    return Row(None, path, number, line.rstrip(b"\r\n").decode("utf-8", "backslashreplace"), problem)
+
+
+class _TwiceError(ValueError):
+    """An object has a field twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(f"field {next(name for name in names if names.count(name) > 1)} stands there twice")
+    return record
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
+    """One JSON value, or objects one after the other over several lines; None where it is neither.
+
+    Raises:
+        DataError: an object has a field twice.
+    """
+    try:
+        text = data.decode("utf-8", "surrogatepass")
+        records = _records(json.loads(text, object_pairs_hook=_object))
+    except UnicodeDecodeError:
+        return None
+    except _TwiceError as error:
+        raise DataError(f"{path}: {error} in one object; take one of the two out") from error
+    except (ValueError, RecursionError):
+        records = _objects(data.decode("utf-8", "surrogatepass"))
+    return _list_rows(path, records) if records else None
+
+
+def _records(value: Any) -> list[Any]:
+    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict) or not value:
+        return [value]
+    columns = _columns(value)
+    if columns is not None:
+        return columns
+    if all(isinstance(item, dict) for item in value.values()):
+        return list(value.values())
+    lists = [item for item in value.values() if isinstance(item, list)]
+    return lists[0] if len(lists) == 1 and lists[0] and all(isinstance(item, dict) for item in lists[0]) else [value]
+
+
+def _columns(value: dict[str, Any]) -> list[Any] | None:
+    """Records of a table that was written column by column, as ``DataFrame.to_json`` does; None for anything else."""
+    program = next((value[name] for name in PROGRAM_COLUMNS if name in value), None)
+    if isinstance(program, dict):
+        if all(isinstance(column, dict) and column.keys() == program.keys() for column in value.values()):
+            return [{name: column[row] for name, column in value.items()} for row in program]
+    elif isinstance(program, list) and all(isinstance(column, list) and len(column) == len(program) for column in value.values()):
+        return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
+    return None
+
+
+def _objects(text: str) -> list[Any]:
+    """Objects one after the other; empty where something else stands between them."""
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict):
+            return []
+        found.append(value)
+    return found
+
+
+def _list_rows(path: Path, values: Iterable[Any]) -> Iterator[Row]:
+    for number, value in enumerate(values, 1):
+        if isinstance(value, dict):
+            yield Row(value, path, number, unit="row")
+        else:
+            problem = f"{_kind(value)} where an object with fields is expected"
+            yield Row(None, path, number, json.dumps(value), problem, unit="row")
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _is_header(line: bytes) -> bool:
+    """Does a text that is no CSV by its name begin with the header of one?"""
+    if line.lstrip()[:1] in (b"{", b"["):
+        return False
+    names = re.split(rf"[{_DELIMITERS}]", line.decode("utf-8", "replace").strip().lower())
+    return len(names) > 1 and any(name.strip(' "') in PROGRAM_COLUMNS for name in names)
+
+
+def _csv_rows(path: Path, file: BinaryIO) -> Iterator[Row]:
+    """Rows of a table in text. The header decides which character stands between cells."""
+    with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as text:
+        header_line = text.readline()
+        delimiter = max(_DELIMITERS, key=header_line.count)
+        previous = csv.field_size_limit(_MAX_CELL)
+        try:
+            reader = csv.reader(itertools.chain([header_line], text), delimiter=delimiter, strict=True)
+            header = [name.strip() for name in next(reader)]
+            yield from _csv_records(path, reader, header)
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: no CSV: {error}; is a quotation mark missing?") from error
+        finally:
+            csv.field_size_limit(previous)
+
+
+def _csv_records(path: Path, reader: Any, header: list[str]) -> Iterator[Row]:
+    line = reader.line_num + 1
+    for cells in reader:
+        start, line = line, reader.line_num + 1
+        if not any(cell.strip() for cell in cells):
+            continue
+        raw = reader.dialect.delimiter.join(cells).encode("utf-8", "surrogateescape")
+        wrong = _wrong_byte(raw)
+        if wrong:
+            yield Row(None, path, start, raw.decode("utf-8", "backslashreplace"), wrong)
+        elif len(cells) > len(header):
+            problem = f"{len(cells)} cells, but the first line names {len(header)} columns; a cell with a comma needs quotation marks"
+            yield Row(None, path, start, raw.decode("utf-8"), problem)
+        else:
+            named = zip(header, cells, strict=False)
+            yield Row({name: _cell(name, cell) for name, cell in named if cell or name.lower() in _KEPT_EMPTY}, path, start)
+
+
+def _wrong_byte(raw: bytes) -> str:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"byte {error.start + 1} of the row (0x{raw[error.start]:02x}) is no UTF-8; save the file as CSV UTF-8"
+    return ""
+
+
+def _cell(name: str, cell: str) -> Any:
+    """A cell; lists stand in it as JSON or as Python writes them."""
+    if name.lower() not in _LIST_COLUMNS:
+        return cell
+    value = _parsed(cell)
+    if value is None:
+        try:
+            value = parse_value(cell)
+        except (ValueReadError, ValueError):
+            return cell
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _arrow_batches(file: BinaryIO, is_file: bool) -> Iterator[pa.RecordBatch]:
+    source: Any = pa.PythonFile(file, "r")
+    if not is_file:
+        yield from pyarrow.ipc.open_stream(source)  # what datasets.save_to_disk writes
+        return
+    reader = pyarrow.ipc.open_file(source)
+    for index in range(reader.num_record_batches):
+        yield reader.get_batch(index)
+
+
+def _table_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
+    numbers = itertools.count(1)
+    for batch in batches:
+        for record in batch.to_pylist():
+            yield Row({key: _plain(value) for key, value in record.items() if value is not None}, path, next(numbers), unit="row")
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: bytes that are UTF-8, dates and decimals become text."""
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str(value)

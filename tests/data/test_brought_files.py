@@ -1,0 +1,355 @@
+"""Files as people bring them: what can be read without doubt is read, the rest is refused by name, place and reason."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from data_helpers import numbered, quiet, write_tasks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from azr.data import consolidate, load_pool, prepare_probes
+from azr.data.check import require_readable
+from azr.data.contamination import evaluation_items
+from azr.data.readers import read_rows
+from azr.data.schema import Refused, tasks_of
+from azr.errors import DataError
+from azr.files import read_json, read_jsonl
+from azr.rundir import RunDir
+
+RECORDS: list[dict[str, Any]] = [
+    {
+        "snippet": f"def f(x):\n    return 'ä, {index}', x",
+        "input": str(index),
+        "output": f"('ä, {index}', {index})",
+        "task_type": "deduction",
+    }
+    for index in range(3)
+]
+JSONL = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in RECORDS)
+TABLE = pd.DataFrame(RECORDS)
+CSV = TABLE.to_csv(index=False)
+
+
+def written(path: Path, data: bytes | str) -> Path:
+    path.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+    return path
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+def parquet(folder: Path, table: pd.DataFrame = TABLE) -> bytes:
+    table.to_parquet(folder / "made")
+    return (folder / "made").read_bytes()
+
+
+READ: dict[str, tuple[str, Callable[[Path], bytes | str]]] = {
+    "byte-order mark": ("a.jsonl", lambda _: "\ufeff" + JSONL),
+    "byte-order mark, JSON": ("a.json", lambda _: "\ufeff" + json.dumps(RECORDS)),
+    "UTF-16 as Windows saves it": ("a.jsonl", lambda _: JSONL.encode("utf-16")),
+    "UTF-16 without a mark": ("a.jsonl", lambda _: JSONL.encode("utf-16-le")),
+    "UTF-32": ("a.json", lambda _: json.dumps(RECORDS).encode("utf-32")),
+    "Windows line ends": ("a.jsonl", lambda _: JSONL.replace("\n", "\r\n")),
+    "empty lines": ("a.jsonl", lambda _: "\n\n" + JSONL.replace("\n", "\n  \n")),
+    "an array in .jsonl": ("a.jsonl", lambda _: json.dumps(RECORDS)),
+    "an array over lines in .jsonl": ("a.jsonl", lambda _: json.dumps(RECORDS, indent=2)),
+    "lines in .json": ("a.json", lambda _: JSONL),
+    "objects over several lines": ("a.jsonl", lambda _: "\n".join(json.dumps(record, indent=1) for record in RECORDS)),
+    "one array a key": ("a.json", lambda _: json.dumps({"version": 1, "data": RECORDS})),
+    "columns of pandas": ("a.json", lambda _: TABLE.to_json()),
+    "columns of lists": ("a.json", lambda _: json.dumps(TABLE.to_dict("list"))),
+    "no ending": ("tasks", lambda _: JSONL),
+    ".txt": ("a.txt", lambda _: JSONL),
+    "CSV": ("a.csv", lambda _: CSV),
+    "CSV of a German Excel": ("a.csv", lambda _: ("\ufeff" + TABLE.to_csv(index=False, sep=";")).replace("\r\n", "\n")),
+    "Unicode text of Excel": ("a.txt", lambda _: TABLE.to_csv(index=False, sep="\t").encode("utf-16")),
+    "TSV": ("a.tsv", lambda _: TABLE.to_csv(index=False, sep="\t")),
+    "CSV with an index and other names": ("a.csv", lambda _: TABLE.rename(columns={"snippet": "Code", "input": "Input "}).to_csv()),
+    "gzip": ("a.jsonl.gz", lambda _: gzip.compress(JSONL.encode())),
+    "gzip under another name": ("a.jsonl", lambda _: gzip.compress(JSONL.encode())),
+    "bzip2": ("a.json.bz2", lambda _: bz2.compress(json.dumps(RECORDS).encode())),
+    "xz": ("a.csv.xz", lambda _: lzma.compress(CSV.encode())),
+    "zstd": ("a.jsonl.zst", lambda _: zstd(JSONL.encode())),
+    "parquet": ("a.parquet", parquet),
+    "parquet under another name": ("a.data", parquet),
+    "packed parquet": ("a.parquet.gz", lambda folder: gzip.compress(parquet(folder))),
+    "texts as bytes": ("a.parquet", lambda folder: parquet(folder, TABLE.map(lambda text: text.encode()))),
+}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_what_is_read_without_doubt(tmp_path: Path, kind: str) -> None:
+    name, make = READ[kind]
+    path = written(tmp_path / name, make(tmp_path))
+    found = [task for row in read_rows(path) if row.record for task in tasks_of(row.record)]  # type: ignore[union-attr]
+    assert [(task.code, task.input, task.output) for task in found] == [(r["snippet"], r["input"], r["output"]) for r in RECORDS]
+
+
+def test_lists_in_cells(tmp_path: Path) -> None:
+    header, code = "snippet,input,output,inputs,outputs,message\n", '"def f(x):\n    return x"'
+    rows = [f'{code},,,"[""1"", ""2""]","[""1"", ""2""]",same', f"{code},,,\"['1', '2']\",\"[1, 2]\",same", f"{code},7,7,,,"]
+    found = list(read_rows(written(tmp_path / "a.csv", header + "\n".join(rows))))
+    tasks = [task for row in found if row.record for task in tasks_of(row.record)]  # type: ignore[union-attr]
+    assert [row.line for row in found] == [2, 4, 6]
+    assert [task.task_type.value for task in tasks] == ["induction", "induction", "abduction", "deduction"]
+    assert tasks[0].outputs == tasks[1].outputs == ("1", "2")
+
+
+REFUSED: dict[str, tuple[str, bytes | str, str]] = {
+    "zip": ("a.zip", b"PK\x03\x04rest", r"a\.zip is a zip archive; unpack it first"),
+    "Excel": ("a.xlsx", b"PK\x03\x04rest", "an Excel workbook; save it as CSV"),
+    "old Excel": ("a.xls", b"\xd0\xcf\x11\xe0rest", "an old Office document"),
+    "tar.gz": ("a.tar.gz", gzip.compress(b"a" * 257 + b"ustar" + b"\0" * 300), "a tar archive; unpack it first"),
+    "pickle": ("a.pkl", b"\x80\x04\x95rest", "a Python pickle, which is never opened"),
+    "SQLite": ("a.db", b"SQLite format 3\0", "an SQLite database"),
+    "web page": ("a.jsonl", "<!DOCTYPE html>\n<html>", "a web page or XML"),
+    "LFS pointer": ("a.parquet.jsonl", "version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+    "lz4": ("a.jsonl.lz4", b"\x04\x22\x4d\x18rest", "packed with lz4"),
+    "bytes": ("a.jsonl", b"{ab\x00\x01\x02", "is no text: byte 4 is 0"),
+    "no parquet": ("a.parquet", b"PAR1 not really", r"a\.parquet cannot be read as parquet"),
+    "cut gzip": ("a.jsonl.gz", gzip.compress(JSONL.encode())[:-20], "cannot be unpacked: .*not copied whole"),
+    "cut xz": ("a.jsonl.xz", lzma.compress(JSONL.encode())[:-20], "cannot be unpacked"),
+    "cut zstd": ("a.jsonl.zst", zstd(JSONL.encode())[:-9], r"a\.jsonl\.zst cannot be"),
+    "cut UTF-16": ("a.jsonl", JSONL.encode("utf-16")[:-1], "is no UTF-16"),
+    "open quotation mark": ("a.csv", 'snippet,input,output\n"def f', r"a\.csv, line 2: no CSV"),
+    "a field twice": ("a.json", '[{"input": "1",\n "input": "2"}]', "field input stands there twice"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    name, data, sentence = REFUSED[kind]
+    with pytest.raises(DataError, match=sentence):
+        list(read_rows(written(tmp_path / name, data)))
+
+
+def test_folders_pipes_and_files_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="is a folder; name the file in it"):
+        list(read_rows(tmp_path))
+    with pytest.raises(DataError, match="a pipe or a device"):
+        list(read_rows(tmp_path / "pipe"))
+    path = written(tmp_path / "a.jsonl", JSONL)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(DataError, match=r"a\.jsonl cannot be read as jsonl: Permission denied"):
+        list(read_rows(path))
+
+
+LATIN = JSONL.encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "place", "problem"),
+    [
+        ("a.jsonl", LATIN, "line 1", f"byte {LATIN.index(0xE4) + 1} of the line (0xe4) is no UTF-8; save the file as UTF-8"),
+        ("a.csv", 'snippet,input,output\n"ä",1,2\n'.encode("latin-1"), "line 2", "byte 1 of the row (0xe4) is no UTF-8"),
+        ("a.csv", "snippet,input,output\na,1,2,3\n", "line 2", "4 cells, but the first line names 3 columns"),
+        ("a.jsonl", "7\n" + JSONL, "line 1", "a number where an object with fields is expected"),
+        ("a.jsonl", JSONL + "{'snippet': 'def f(): return 1'}", "line 4", "JSON has double quotes"),
+        ("a.jsonl", JSONL + '{"input": "1", "input": "2"}', "line 4", "field input stands there twice"),
+        ("a.jsonl", JSONL + "[" * 9000, "line 4", "nested too deeply"),
+        ("a.jsonl", JSONL + '{"snippet": "def', "line 4", "no JSON: Unterminated string"),
+        ("a.json", json.dumps([*RECORDS, None]), "row 4", "null where an object"),
+    ],
+)
+def test_rows_that_cannot_be_read_say_where_and_why(tmp_path: Path, name: str, data: bytes | str, place: str, problem: str) -> None:
+    bad = [row for row in read_rows(written(tmp_path / name, data)) if row.record is None]
+    assert bad and bad[0].place == place and problem in bad[0].problem
+    assert "crash" not in bad[0].problem, "a user's file was not torn by one of our crashes"
+
+
+CODE = "def f(x):\n    return x"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(7, "7"), (-3, "-3"), (True, "True"), (False, "False"), (2.5, "2.5"), (1e-7, "1e-07"), ("'a'", "'a'")]
+)
+def test_values_that_can_mean_one_text_only(value: object, text: str) -> None:
+    [task] = tasks_of({"snippet": CODE, "input": value, "output": value, "task_type": "deduction"})  # type: ignore[misc]
+    assert (task.input, task.output) == (text, text)
+    [task] = tasks_of({"snippet": CODE, "inputs": [value], "outputs": [value], "message": ""})  # type: ignore[misc]
+    assert (task.inputs, task.outputs) == ((text,), (text,))
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (7.0, 'field input is 7.0: a table makes this of a whole number; write it as text, "7" or "7.0"'),
+        (float("nan"), "field input is NaN, an empty cell of a table"),
+        (float("inf"), "field input is inf; write what stands between the parentheses"),
+        (None, 'field input is null; if that is the value, write it as text, "None"'),
+        ([1, 2], "field input is a list; write what stands between the parentheses of f(...)"),
+        ({"a": 1}, "field input is an object; write what stands between"),
+    ],
+)
+def test_values_in_doubt_are_refused_with_the_way_to_write_them(value: object, sentence: str) -> None:
+    refused = tasks_of({"snippet": CODE, "input": value, "output": "1"})
+    assert isinstance(refused, Refused) and sentence in refused.detail
+    if value is not None:
+        refused = tasks_of({"snippet": CODE, "inputs": ["1", value], "outputs": ["1", "2"]})
+        assert isinstance(refused, Refused) and "field inputs[1] is " in refused.detail
+
+
+def test_empty_columns_of_a_mixed_table_are_absent() -> None:
+    record = {"snippet": CODE, "input": "1", "output": "1", "inputs": None, "outputs": None, "lineage": None, "message": None}
+    assert len(tasks_of(record)) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        ({"task_id": "HumanEval/0", "prompt": "def g():", "canonical_solution": "    return 1", "test": ""}, "a HumanEval-like row"),
+        ({"text": "Write", "code": "def g(): pass", "test_list": ["assert g() is None"]}, "an MBPP-like row; scripts/convert_problems.py"),
+        ({"messages": []}, "no field snippet and no field input and no field output .*; the row has messages: a conversation"),
+        ({"a": 1}, "the row has a$"),
+        ({}, "the row has none"),
+    ],
+)
+def test_rows_of_other_data_sets_are_told_apart(record: dict[str, Any], sentence: str) -> None:
+    import re
+
+    refused = tasks_of(record)
+    assert isinstance(refused, Refused) and re.search(sentence, refused.detail)
+
+
+FIELDS = st.sampled_from(["snippet", "Code", "input", "output", "inputs", "outputs", "task_type", "lineage", "imports", "x"])
+SCALARS = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
+JSON_VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(FIELDS, JSON_VALUES))
+def test_any_record_is_tasks_or_a_reason(record: dict[str, Any]) -> None:
+    found = tasks_of(record)
+    assert found.detail if isinstance(found, Refused) else found
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_rows_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    for name in ("a.jsonl", "a.csv", "a.parquet", "a.arrow"):
+        path = written(tmp_path_factory.getbasetemp() / name, data)
+        try:
+            assert all(row.record is not None or row.problem for row in read_rows(path))
+        except DataError as error:
+            assert name in str(error)
+
+
+# ---------------------------------------------------------------- what a run makes of them
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("a.jsonl", "", r"data\.extra_files: .*a\.jsonl is empty; correct it"),
+        ("a.csv", "prompt,answer\n1,2\n3,4\n", r"gives not one task of 2 rows \(2 schema\); .*a\.csv, line 2: no field snippet"),
+        ("a.jsonl", JSONL.encode("utf-16-be")[1:], r"a\.jsonl is no text|not one task"),
+        ("a.jsonl.gz", gzip.compress(JSONL.encode())[:-9], "cannot be unpacked"),
+    ],
+)
+def test_a_named_file_without_a_task_stops_the_run_before_it_begins(
+    run: RunDir, tmp_path: Path, name: str, data: bytes | str, sentence: str
+) -> None:
+    path = written(tmp_path / name, data)
+    good = written(tmp_path / "good.jsonl", JSONL)
+    with pytest.raises(DataError, match=sentence):
+        require_readable(quiet(extra_files=[str(good), str(path)]), run)
+    with pytest.raises(DataError):
+        require_readable(quiet(seeds=str(path)), run)
+    require_readable(quiet(extra_files=[str(good)]), run)
+    assert not run.root.exists()
+
+
+def test_all_that_gives_nothing_is_named_at_once(run: RunDir, tmp_path: Path) -> None:
+    empty, wrong = written(tmp_path / "empty.jsonl", ""), written(tmp_path / "wrong.jsonl", "{}")
+    with pytest.raises(DataError) as error:
+        require_readable(quiet(extra_files=[str(empty), str(wrong)], evaluation_files=[str(wrong)]), run)
+    for words in ("empty.jsonl is empty", "wrong.jsonl gives not one task of 1 rows", "wrong.jsonl holds no program"):
+        assert words in str(error.value)
+
+
+def test_a_named_file_of_which_no_task_holds_stops_the_run(run: RunDir, tmp_path: Path) -> None:
+    wrong = write_tasks(tmp_path / "wrong.jsonl", [{"snippet": CODE, "input": "1", "output": "2", "task_type": "deduction"}])
+    config = quiet(extra_files=[str(wrong)], reexecute="once")
+    require_readable(config, run)
+    with pytest.raises(DataError, match=r"wrong\.jsonl gives not one task that can be used: .*1 output_mismatch"):
+        consolidate(run, 1, config)
+    assert [record["reason"] for record in read_jsonl(run.pool / "rejected.jsonl")] == ["output_mismatch"]
+
+
+def test_a_named_file_of_copies_was_of_use(run: RunDir, tmp_path: Path) -> None:
+    one = write_tasks(tmp_path / "one.jsonl", [numbered(1)])
+    two = write_tasks(tmp_path / "two.jsonl", [{**numbered(1).to_json(), "snippet": "def f(y):\n    return y * 1 + 1"}])
+    report = consolidate(run, 1, quiet(extra_files=[str(one), str(two)]))
+    assert report.new.left_out == {"duplicate_renamed": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("https://example.org/a.jsonl", r"https://example\.org/a\.jsonl is an address; files are read from this machine, so download it"),
+        ("s3://bucket/a", "is an address"),
+        ("nobody/nothing", r"does not exist \(a data set of the Hugging Face hub has to be saved first: datasets\.load_dataset"),
+        ("x" * 300, "cannot be read: File name too long"),
+    ],
+)
+def test_paths_that_are_none(run: RunDir, name: str, sentence: str) -> None:
+    for key in ("extra_files", "evaluation_files", "probe_files"):
+        with pytest.raises(DataError, match=rf"data\.{key}: .*{sentence}"):
+            require_readable(quiet(**{key: [name]}), run)
+
+
+def test_probes_of_any_format_are_asked(run: RunDir, tmp_path: Path) -> None:
+    """The trainer reads the run's own copy, which is JSON Lines."""
+    probes = written(tmp_path / "mine.csv.gz", gzip.compress(CSV.encode()))
+    [copy] = prepare_probes(run, quiet(probe_files=[str(probes)]))
+    assert copy.name == "mine.jsonl" and [record["input"] for record in read_jsonl(copy)] == ["0", "1", "2"]
+    bad = written(tmp_path / "bad.csv", CSV + "a,b\n")
+    with pytest.raises(DataError, match=r"data\.probe_files: .*bad\.csv, line \d+: no field output .*every row of a probe file"):
+        require_readable(quiet(probe_files=[str(bad)]), run)
+
+
+def test_what_cannot_be_read_cannot_be_kept_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "evaluation.jsonl", "\ufeff" + JSONL)
+    assert len(evaluation_items([path])) == 3
+    with pytest.raises(DataError, match=r"evaluation\.jsonl, line 4: no JSON.*cannot be kept out of training"):
+        evaluation_items([written(path, JSONL + "{")])
+
+
+def test_all_ways_lead_to_the_same_pool(tmp_path: Path) -> None:
+    pools = []
+    for name, data in (("a.jsonl", JSONL), ("a.csv", CSV), ("a.json", "\ufeff" + json.dumps(RECORDS))):
+        run = RunDir(tmp_path / name.replace(".", "_"))
+        consolidate(run, 1, quiet(seeds="none", extra_files=[str(written(tmp_path / name, data))]))
+        pools.append(load_pool(run))
+    assert len(pools[0]) == 3 and pools[0] == pools[1] == pools[2]
+
+
+def test_our_own_readers_take_a_byte_order_mark(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", '\ufeff{"a": 1}\n{"a": 2}\n')
+    assert [record["a"] for record in read_jsonl(path, strict=True)] == [1, 2]
+    assert read_json(written(path, '\ufeff{"a": 1}')) == {"a": 1}
