@@ -21,13 +21,13 @@ class DataConfig:
     seeds: str = "shipped"
     """First tasks: ``shipped`` (data/seeds), ``identity`` (zero-data start from the identity function alone), ``none``, or a path."""
     extra_files: list[str] = field(default_factory=list)
-    """Your own tasks: JSONL or parquet files, folders of them, or folders written by Hugging Face ``datasets.save_to_disk``."""
+    """Your own tasks: JSONL, JSON, CSV or parquet files, packed or not, folders of them, or of Hugging Face ``datasets.save_to_disk``."""
     other_runs: list[str] = field(default_factory=list)
     """Run directories whose tasks (pool and shards) join this run's."""
     probe_files: list[str] = field(default_factory=lambda: ["shipped"])
     """Frozen probe tasks, copied read-only into the run at its start, never trained on. ``shipped`` is data/probes/general.jsonl."""
     evaluation_files: list[str] = field(default_factory=list)
-    """Further files (JSONL, JSON, parquet, datasets folders) that no task may resemble. Their hashes are checked around each cycle."""
+    """Further files (as ``extra_files``) that no task may resemble. Their hashes are checked around each cycle."""
     reexecute: Reexecute = Reexecute.ONCE
     """``once``: each task before it enters the pool, and the verdict is remembered; ``always``: at each consolidation; ``never``."""
     trust_shipped_seeds: bool = True

@@ -71,7 +71,7 @@ READ: dict[str, tuple[str, Callable[[Path], bytes | str]]] = {
     "lines in .json": ("a.json", lambda _: JSONL),
     "objects over several lines": ("a.jsonl", lambda _: "\n".join(json.dumps(record, indent=1) for record in RECORDS)),
     "one array a key": ("a.json", lambda _: json.dumps({"version": 1, "data": RECORDS})),
-    "columns of pandas": ("a.json", lambda _: TABLE.to_json()),
+    "columns of pandas": ("a.json", lambda _: str(TABLE.to_json())),
     "columns of lists": ("a.json", lambda _: json.dumps(TABLE.to_dict("list"))),
     "no ending": ("tasks", lambda _: JSONL),
     ".txt": ("a.txt", lambda _: JSONL),
