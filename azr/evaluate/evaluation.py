@@ -17,7 +17,7 @@ from azr.evaluate.answers import Answer, AnswerStore, recorded_answers
 from azr.evaluate.engine import EngineOptions, prompt_limit
 from azr.evaluate.models import ModelSource
 from azr.evaluate.results import json_text, publish
-from azr.evaluate.scoring import Judged, Scores, compare_scores, comparison_sentence, judge_all, legend, notes, score, table
+from azr.evaluate.scoring import Judged, Scores, compare_scores, judge_all, legend, notes, score, table, verdict_lines
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import (
     Item,
@@ -204,17 +204,16 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
 def _report(results: Sequence[Scores], out: Path, say: Callable[[str], None], unasked: Sequence[str] = ()) -> dict[str, Any]:
     lines = [table(results), legend(results), *unasked, *notes(results)]
     record: dict[str, Any] = {"format": FORMAT, "results": [scores.to_json() for scores in results], "comparisons": []}
-    by_suite: dict[tuple[str, str], list[Scores]] = {}
+    by_style: dict[tuple[str, str], list[Scores]] = {}
     for scores in results:
-        by_suite.setdefault((scores.suite, scores.style), []).append(scores)
-    for first, *others in by_suite.values():
+        by_style.setdefault((scores.suite, scores.style), []).append(scores)
+    for (suite, style), (first, *others) in by_style.items():
         for second in others:
-            comparison = compare_scores(first, second)
-            lines += ["", comparison_sentence(first, second, comparison)]
-            if comparison is not None:
-                record["comparisons"].append(
-                    {"suite": first.suite, "style": first.style, "first": first.model, "second": second.model, **asdict(comparison)}
-                )
+            if (comparison := compare_scores(first, second)) is not None:
+                names = {"suite": suite, "style": style, "first": first.model, "second": second.model}
+                record["comparisons"].append({**names, **asdict(comparison)})
+    sentences, record["verdicts"] = verdict_lines(results)
+    lines += ["", *sentences] if sentences else []
     summary = "\n".join(lines)
     say(f"\n{summary}\n")
     if kept := publish(out, {"summary.txt": f"{summary}\n", "result.json": json_text(record)}):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from azr.evaluate.answers import Answer, samples_of
 from azr.evaluate.statistics import Comparison, Estimate, compare, pass_at_k, share_or_mean
 from azr.evaluate.suites import Item, Suite, Verdict
+from azr.evaluate.verdict import EXPLANATION, Standing, Way, judge, sentences
 from azr.sandbox import Sandbox
 
 TOO_LONG = Verdict(0.0, "prompt_too_long", False, "")
@@ -187,11 +188,29 @@ def _length_notes(items: Sequence[Item], answered: Collection[str], unasked: Col
 
 
 def compare_scores(first: Scores, second: Scores) -> Comparison | None:
-    """Paired, on the items that both answered; None where they share none."""
+    """Paired, in one style, on the items that both answered; None where they share none."""
     shared = [item_id for item_id in first.item_scores if item_id in second.item_scores]
     if not shared:
         return None
     return compare([first.item_scores[item_id] for item_id in shared], [second.item_scores[item_id] for item_id in shared])
+
+
+def standing(results: Sequence[Scores]) -> Standing:
+    """What ``azr.evaluate.verdict`` looks at, from a model's scores on one suite in all its styles."""
+    ways = []
+    strict: dict[str, float] = {}
+    lenient: dict[str, float] = {}
+    shares: dict[str, float] = {}
+    for scores in results:
+        ways.append(Way(_way_name(scores), scores.item_scores))
+        if scores.lenient:
+            ways.append(Way("frame, lenient", scores.lenient_item_scores))
+            strict, lenient, shares = scores.item_scores, scores.lenient_item_scores, scores.format_item_shares
+    return Standing(results[0].model, ways, strict, lenient, shares)
+
+
+def _way_name(scores: Scores) -> str:
+    return "frame, strict" if scores.lenient else scores.style
 
 
 def _pass_at_k(scores: list[float], k: int) -> float:
@@ -206,7 +225,7 @@ def table(results: Sequence[Scores]) -> str:
     rows = [["suite", "model", "style", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]]
     for result in results:
         native = result.style != "frame"
-        style = "frame, strict" if result.lenient else result.style
+        style = _way_name(result)
         for name, estimate in result.estimates.items():
             shares = ["" if native else f"{result.format_ok:.0%}", f"{result.cut:.0%}", str(result.too_long)]
             rows.append([result.suite, result.model, style, name, *_cells(estimate), *(["", "", ""] if "/" in name else shares)])
@@ -241,17 +260,30 @@ def notes(results: Sequence[Scores]) -> list[str]:
     return [f"{result.suite}, {result.model}: {note}" for result in results for note in result.notes]
 
 
-def comparison_sentence(first: Scores, second: Scores, comparison: Comparison | None) -> str:
-    """The paired comparison in words."""
-    if comparison is None:
-        return (
-            f"{first.suite}: {second.model} is not compared with {first.model}, since they were asked different items; "
-            f"--suite {first.suite}=FILE gives both the same"
-        )
-    clear = "a clear difference" if comparison.p_value < 0.05 else "no clear difference"
-    return (
-        f"{first.suite}, {first.style}: {second.model} minus {first.model} = {comparison.difference:+.1%} "
-        f"(95 % interval {comparison.low:+.1%} to {comparison.high:+.1%}) on {comparison.n} shared items; "
-        f"better on {comparison.only_second}, worse on {comparison.only_first}; "
-        f"{comparison.test} p = {comparison.p_value:.3g}: {clear}."
-    )
+def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Sentences and records: every other model against the first, suite by suite."""
+    lines: list[str] = []
+    records: list[dict[str, Any]] = []
+    suites: dict[str, list[list[Scores]]] = {}
+    for scores in results:
+        models = suites.setdefault(scores.suite, [])
+        # a model that is given twice is compared with itself
+        if not models or models[-1][0].model != scores.model or scores.style in [each.style for each in models[-1]]:
+            models.append([])
+        models[-1].append(scores)
+    for suite, (first, *others) in suites.items():
+        for other in others:
+            verdict = judge(suite, standing(first), standing(other))
+            if verdict is None:
+                lines.append(
+                    f"{suite}: {other[0].model} is not compared with {first[0].model}, since they were asked different items; "
+                    f"--suite {suite}=FILE gives both the same"
+                )
+                continue
+            lines += sentences(verdict, _format_of(first), _format_of(other))
+            records.append(asdict(verdict))
+    return [*lines, *([EXPLANATION] if records else [])], records
+
+
+def _format_of(results: Sequence[Scores]) -> float:
+    return next((scores.format_ok for scores in results if scores.lenient), 0.0)

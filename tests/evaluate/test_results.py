@@ -86,11 +86,13 @@ def test_a_second_evaluation_keeps_the_first_and_explains_its_columns(tmp_path: 
 
 
 def test_models_that_share_no_item_are_not_compared_and_it_is_said() -> None:
-    from azr.evaluate.scoring import Scores, compare_scores, comparison_sentence
+    from azr.evaluate.scoring import Scores, compare_scores, verdict_lines
 
     first, second = (Scores("proposals", name, 1, {}, {}, 1.0, 0.0, 1.0, {f"deduction/{name}": 1.0}) for name in ("a@1", "b@1"))
     assert compare_scores(first, second) is None
-    assert "b@1 is not compared with a@1" in comparison_sentence(first, second, None)
+    lines, records = verdict_lines([first, second])
+    assert "b@1 is not compared with a@1" in lines[0]
+    assert records == []
 
 
 def test_the_help_explains_the_columns() -> None:

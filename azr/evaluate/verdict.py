@@ -1,0 +1,189 @@
+"""Is the trained model better, and than what? Pure functions of scores by task.
+
+A model that learnt to answer in the frame's format scores higher in the frame without knowing more, and a start that is asked in a style
+it does not know scores lower than it can. So what counts is each model in *its* best way of being asked and read, task by task; what
+changed in form is a finding of its own.
+
+Choosing the best of several ways flatters whoever has more of them that are nearly equal. Therefore no task takes part in the choice that
+it is scored by: the tasks are dealt into ``FOLDS`` parts, and those of a part are scored in the way that was best on the other parts, for
+both models alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from azr.evaluate.statistics import Comparison, compare
+
+FOLDS = 5
+CLEAR = 0.05
+"""p-values below it count as clear."""
+BETTER, WORSE, SAME, FORM = "better", "worse", "no difference", "form only"
+Word = Literal["better", "worse", "no difference", "form only"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model was asked and its answers read, with its score on each task."""
+
+    name: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model on a suite: all its ways, and the share of each task's answers that had the frame's format."""
+
+    model: str
+    ways: Sequence[Way]
+    strict: Mapping[str, float]
+    """Scores inside the frame, in its format; empty where the model was not asked in the frame, or is read in one way only."""
+    lenient: Mapping[str, float]
+    """Scores inside the frame, wherever the answer stands."""
+    format: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Best:
+    """A model in its best way."""
+
+    model: str
+    way: str
+    """The way chosen most often."""
+    score: float
+    """Mean over the tasks, each in the way that was best on the others."""
+    others: tuple[str, ...]
+    """Ways that were best on some of the parts."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What changed in form. Differences are those of the trained model to the start, inside the frame."""
+
+    format: Comparison
+    strict: Comparison
+    lenient: Comparison
+
+    @property
+    def clear(self) -> bool:
+        return self.format.p_value < CLEAR
+
+    @property
+    def share(self) -> float:
+        """Of the strict difference, what is form."""
+        return self.strict.difference - self.lenient.difference
+
+
+@dataclass(frozen=True)
+class SuiteVerdict:
+    suite: str
+    word: Word
+    start: Best
+    trained: Best
+    comparison: Comparison
+    form: Form | None
+
+
+def judge(suite: str, start: Standing, trained: Standing) -> SuiteVerdict | None:
+    """The verdict on one suite; None where the models share no task."""
+    shared = sorted(_tasks(start) & _tasks(trained))
+    if not shared:
+        return None
+    before, first = in_best_way(start, shared)
+    after, second = in_best_way(trained, shared)
+    comparison = compare(first, second)
+    form = _form(start, trained, shared)
+    if comparison.p_value < CLEAR:
+        word: Word = BETTER if comparison.difference > 0 else WORSE
+    else:
+        word = FORM if form is not None and form.clear else SAME
+    return SuiteVerdict(suite, word, before, after, comparison, form)
+
+
+def _tasks(standing: Standing) -> set[str]:
+    """Tasks that were asked in every way."""
+    return set.intersection(*(set(way.scores) for way in standing.ways))
+
+
+def in_best_way(standing: Standing, tasks: Sequence[str]) -> tuple[Best, list[float]]:
+    """The best way, and the score of each task in the way that was best on the other parts."""
+    parts = _dealt(tasks)
+    chosen: dict[int, Way] = {}
+    for part in set(parts):
+        others = [task for task, own in zip(tasks, parts, strict=True) if own != part] or tasks
+        chosen[part] = max(standing.ways, key=lambda way: sum(way.scores[task] for task in others))  # the first of equals
+    scores = [chosen[part].scores[task] for task, part in zip(tasks, parts, strict=True)]
+    names = [name for name, _ in Counter(chosen[part].name for part in parts).most_common()]
+    return Best(standing.model, names[0], sum(scores) / len(scores), tuple(names[1:])), scores
+
+
+def _dealt(tasks: Sequence[str]) -> list[int]:
+    """The part of each task: equally many in each, by chance, and the same in every evaluation of these tasks."""
+    ranked = sorted(tasks, key=lambda task: hashlib.blake2b(task.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    part = {task: rank % FOLDS for rank, task in enumerate(ranked)}
+    return [part[task] for task in tasks]
+
+
+def _form(start: Standing, trained: Standing, tasks: Sequence[str]) -> Form | None:
+    asked = [task for task in tasks if task in start.strict and task in trained.strict]
+    if not asked:
+        return None
+
+    def compared(before: Mapping[str, float], after: Mapping[str, float]) -> Comparison:
+        return compare([before[task] for task in asked], [after[task] for task in asked])
+
+    return Form(
+        format=compared(start.format, trained.format),
+        strict=compared(start.strict, trained.strict),
+        lenient=compared(start.lenient, trained.lenient),
+    )
+
+
+def sentences(verdict: SuiteVerdict, start_format: float, trained_format: float) -> list[str]:
+    """The verdict in words, and a line on form where there is a frame.
+
+    Args:
+        start_format, trained_format: shares of all answers inside the frame that had its format.
+    """
+    comparison, start, trained = verdict.comparison, verdict.start, verdict.trained
+    lines = [
+        f"{verdict.suite}: {_HEADLINES[verdict.word]}. Each in its best style: {trained.model} {trained.score:.1%} ({_way(trained)}), "
+        f"{start.model} {start.score:.1%} ({_way(start)}); difference {_points(comparison)} on {comparison.n} tasks, "
+        f"better on {comparison.only_second}, worse on {comparison.only_first}; {comparison.test} p = {comparison.p_value:.3g}"
+    ]
+    if verdict.form is not None:
+        form = verdict.form
+        change = "gained" if form.format.difference > 0 else "lost"
+        said = f"clearly {change} (p = {form.format.p_value:.3g})" if form.clear else f"no clear change (p = {form.format.p_value:.3g})"
+        lines.append(
+            f"{verdict.suite}, form: answers in the frame's format {start_format:.0%} -> {trained_format:.0%}, {said}; inside the frame "
+            f"read strictly {form.strict.difference * 100:+.1f} points, of which {form.share * 100:+.1f} are form and "
+            f"{form.lenient.difference * 100:+.1f} remain when read leniently"
+        )
+    return lines
+
+
+_HEADLINES = {
+    BETTER: "better",
+    WORSE: "worse",
+    SAME: "no difference that these tasks can show",
+    FORM: "form only, no difference in what is solved that these tasks can show",
+}
+
+
+def _way(best: Best) -> str:
+    return f"{best.way}; {', '.join(best.others)} on some parts" if best.others else best.way
+
+
+def _points(comparison: Comparison) -> str:
+    return f"{comparison.difference * 100:+.1f} points (95 % interval {comparison.low * 100:+.1f} to {comparison.high * 100:+.1f})"
+
+
+EXPLANATION = (
+    "Verdicts compare each model in its best style and reading, task by task. So that the choice flatters nobody, the tasks are dealt "
+    f"into {FOLDS} parts, and each part is scored in the style that was best on the other parts."
+)

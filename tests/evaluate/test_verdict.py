@@ -1,0 +1,105 @@
+"""Verdicts on planted truths: what was put in is what is found, and the choice of the best style flatters nobody."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from azr.evaluate.scoring import Scores, verdict_lines
+from azr.evaluate.verdict import BETTER, FORM, SAME, WORSE, Standing, Way, in_best_way, judge, sentences
+
+TASKS = 600
+
+
+def coins(random: np.random.Generator, share: float, n: int = TASKS) -> np.ndarray:
+    return (random.random(n) < share).astype(float)
+
+
+def standing(model: str, native: np.ndarray | None, solved: np.ndarray, formatted: np.ndarray) -> Standing:
+    """A model that solves ``solved`` in the frame, and has its format on ``formatted``."""
+
+    def by_task(values: np.ndarray) -> dict[str, float]:
+        return {f"task-{number}": float(value) for number, value in enumerate(values)}
+
+    strict, lenient = by_task(solved * formatted), by_task(solved)
+    ways = [Way("frame, strict", strict), Way("frame, lenient", lenient)]
+    if native is not None:
+        ways.insert(0, Way("native", by_task(native)))
+    return Standing(model, ways, strict, lenient, by_task(formatted))
+
+
+def test_a_model_that_lost_only_its_form_is_a_matter_of_form() -> None:
+    random = np.random.default_rng(1)
+    solved = coins(random, 0.6)
+    lost, whole = standing("lost", None, solved, coins(random, 0.2)), standing("whole", None, solved, coins(random, 0.98))
+    for start, trained, change in ((lost, whole, "gained"), (whole, lost, "lost")):
+        verdict = judge("suite", start, trained)
+        assert verdict is not None
+        assert verdict.form is not None
+        assert verdict.word == FORM
+        assert abs(verdict.comparison.difference) < 0.02, "no gain"
+        assert abs(verdict.form.strict.difference) > 0.4
+        assert verdict.form.share == pytest.approx(verdict.form.strict.difference)
+        headline, form = sentences(verdict, 0.2, 0.98)
+        assert headline.startswith("suite: form only")
+        assert f"clearly {change}" in form
+
+
+def test_a_model_against_itself_is_no_difference() -> None:
+    random = np.random.default_rng(2)
+    model = standing("model", coins(random, 0.5), coins(random, 0.55), coins(random, 0.8))
+    verdict = judge("suite", model, model)
+    assert verdict is not None
+    assert verdict.word == SAME
+    assert (verdict.comparison.difference, verdict.comparison.p_value) == (0, 1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_planted_gain_of_eight_points_is_found_with_its_interval(sign: int) -> None:
+    random = np.random.default_rng(3)
+    before = coins(random, 0.5)
+    # 12 of 100 tasks are won and 4 lost
+    after = np.where(before == 1, coins(random, 0.92), coins(random, 0.24))
+    start = standing("start", before, coins(random, 0.3), coins(random, 0.1))
+    trained = standing("trained", coins(random, 0.4), after, np.ones(TASKS))
+    verdict = judge("suite", start, trained) if sign > 0 else judge("suite", trained, start)
+    assert verdict is not None
+    assert verdict.word == (BETTER if sign > 0 else WORSE)
+    assert verdict.comparison.low < sign * 0.08 < verdict.comparison.high
+    best = {verdict.start.model: verdict.start.way, verdict.trained.model: verdict.trained.way}
+    assert best == {"start": "native", "trained": "frame, strict"}
+
+
+def test_the_choice_of_the_best_way_flatters_nobody() -> None:
+    """A start with one way against a model with four that are equally good: the naive difference of the best is above 0."""
+    random = np.random.default_rng(4)
+    tasks = [str(number) for number in range(60)]
+    naive, ours = [], []
+    for _ in range(300):
+        start, *ways = (dict(zip(tasks, coins(random, 0.5, 60), strict=True)) for _ in range(5))
+        first = Standing("start", [Way("native", start)], {}, {}, {})
+        second = Standing("trained", [Way(str(number), scores) for number, scores in enumerate(ways)], {}, {}, {})
+        naive.append(max(sum(scores.values()) for scores in ways) / 60 - sum(start.values()) / 60)
+        ours.append(np.mean(in_best_way(second, tasks)[1]) - np.mean(in_best_way(first, tasks)[1]))
+    standard_error = float(np.std(ours)) / np.sqrt(len(ours))
+    assert np.mean(naive) > 0.05
+    assert abs(np.mean(ours)) < 3 * standard_error
+
+
+def test_models_without_a_shared_task_have_no_verdict() -> None:
+    first, second = (Standing("m", [Way("native", {task: 1.0})], {}, {}, {}) for task in "ab")
+    assert judge("suite", first, second) is None
+
+
+def test_one_task_is_enough_for_a_verdict() -> None:
+    model = Standing("m", [Way("native", {"a": 1.0})], {}, {}, {})
+    verdict = judge("suite", model, model)
+    assert verdict is not None
+    assert verdict.word == SAME
+
+
+def test_a_model_that_is_given_twice_is_compared_with_itself() -> None:
+    scores = Scores("probes", "run@0", 1, {}, {}, 1.0, 0.0, 1.0, {"a": 1.0, "b": 0.0})
+    lines, records = verdict_lines([scores, scores])
+    assert len(records) == 1
+    assert lines[0].startswith("probes: no difference")
