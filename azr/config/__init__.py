@@ -7,7 +7,7 @@ validated ``Config``. The string after a field is its documentation (``docs/conf
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -21,6 +21,9 @@ from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.config.train import ModelConfig, RolloutConfig, TrainConfig
 from azr.errors import ConfigError
+
+MAX_NAME_BYTES = 200
+"""A file name may have 255 bytes on most file systems."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ class Config:
         Raises:
             ConfigError: names key, value and what is right.
         """
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise ConfigError(f"name is {self.name!r}; it becomes a folder name, so no slash and no leading dot")
+        wrong = _no_folder_name(self.name)
+        if wrong:
+            raise ConfigError(f"name is {self.name[:80]!r}; it becomes a folder name, so {wrong}")
         for item in fields(self):
             section = getattr(self, item.name)
             if is_dataclass(section):
@@ -85,34 +89,55 @@ def to_container(config: Config) -> dict[str, Any]:
     return _plain(asdict(config))
 
 
-def from_container(values: Mapping[str, Any]) -> Config:
+def _no_folder_name(name: str) -> str:
+    """What has to be different; empty for a name that can be a folder's everywhere."""
+    if not name or name != name.strip():
+        return "it is not empty and has no blank at either end"
+    if "/" in name or "\\" in name:
+        return "it has no slash (runs_dir says where the folder lies)"
+    if name.startswith((".", "-", "~")):
+        return f"it does not begin with {name[0]}"
+    if not name.isprintable():
+        return "it has no control characters"
+    if len(name.encode("utf-8")) > MAX_NAME_BYTES:
+        return f"it has at most {MAX_NAME_BYTES} bytes"
+    return ""
+
+
+def from_container(values: Mapping[str, Any], place: Callable[[str], str] = lambda _: "") -> Config:
     """Builds and validates a ``Config`` from plain values; keys that are left out take their defaults.
+
+    Args:
+        place: where a dotted key was written (file and line), for messages; empty if that is not known.
 
     Raises:
         ConfigError: an unknown key (with the nearest known one), a value of the wrong type, or a contradiction.
     """
     from pydantic import TypeAdapter, ValidationError
 
-    refuse_unknown_keys(values, default_container())
+    refuse_unknown_keys(values, default_container(), place)
     try:
         config = TypeAdapter(Config).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        where = f"{found}: " if (found := place(key)) else ""
+        quotes = f"; in a file a text that looks like {type(first['input']).__name__} is quoted" if first["type"] == "string_type" else ""
+        raise ConfigError(f"{where}{key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}{quotes}") from None
     config.validate()
     return config
 
 
-def refuse_unknown_keys(values: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> None:
+def refuse_unknown_keys(values: Mapping[str, Any], known: Mapping[str, Any], place: Callable[[str], str], prefix: str = "") -> None:
     """Raises:
     ConfigError: a key of ``values`` is not in ``known``; names the nearest one that is.
     """
     for key, value in values.items():
         if key not in known:
-            raise ConfigError(unknown_key_message(f"{prefix}{key}"))
+            where = f"{found}: " if (found := place(f"{prefix}{key}")) else ""
+            raise ConfigError(f"{where}{unknown_key_message(f'{prefix}{key}')}")
         if isinstance(value, Mapping) and isinstance(known[key], Mapping):
-            refuse_unknown_keys(value, known[key], f"{prefix}{key}.")
+            refuse_unknown_keys(value, known[key], place, f"{prefix}{key}.")
 
 
 def unknown_key_message(key: str) -> str:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from azr.config import Config, default_container, from_container, to_container, unknown_key_message
+from azr.config import Config, default_container, from_container, to_container
+from azr.config.typed import GROUPS, put, split_overrides
+from azr.config.yaml_files import line_finder, load_yaml
 from azr.errors import ConfigError, DataError
 from azr.files import write_text_atomic
 
@@ -62,7 +64,8 @@ def load(overrides: Sequence[str]) -> Loaded:
         name, why = choose_recipe(detect())
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
-    return Loaded(from_container(compose_container(items)), reason)
+    typed = {item.partition("=")[0].lstrip("+") for item in items}
+    return Loaded(from_container(compose_container(items), lambda key: "" if key in typed else _place(key)), reason)
 
 
 def compose_container(overrides: Sequence[str]) -> dict[str, object]:
@@ -71,6 +74,7 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     Raises:
         ConfigError: Hydra refuses the overrides or a file.
     """
+    import yaml
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
@@ -78,33 +82,66 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    items, typed = split_overrides(overrides)
+    _refuse_unknown_groups(items)
     ConfigStore.instance().store(name="defaults", node=default_container(), provider="azr")
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(CONFIG_DIR), version_base=None):
-            composed = compose("pipeline", overrides=list(overrides))
+            composed = compose("pipeline", overrides=items)
         values = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_plain_message(str(error), overrides)) from None
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        for path in _yaml_files():
+            load_yaml(path)
+        raise ConfigError(_plain_message(str(error), items)) from None
     assert isinstance(values, dict)
+    container = {str(key): value for key, value in values.items()}
     recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
-    values["recipe"] = recipe[-1] if recipe else ""
-    return {str(key): value for key, value in values.items()}
+    container["recipe"] = recipe[-1] if recipe else ""
+    for key, value in typed.items():
+        put(container, key, value)
+    return container
+
+
+def _refuse_unknown_groups(items: Sequence[str]) -> None:
+    for item in items:
+        group, _, name = item.partition("=")
+        if group in GROUPS and not name.startswith("{"):
+            known = sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
+            if name not in known:
+                raise ConfigError(f"{group}={name} is unknown; there is {', '.join(known) or 'none'}")
+
+
+def _yaml_files() -> list[Path]:
+    return [*sorted(CONFIG_DIR.glob("*.yaml")), *sorted(CONFIG_DIR.glob("*/*.yaml"))]
+
+
+def _place(key: str) -> str:
+    """File and line of configs/ in which ``key`` stands, as far as one can tell."""
+    for path in _yaml_files():
+        whole = path.parent == CONFIG_DIR or "@package _global_" in path.read_text(encoding="utf-8").partition("\n")[0]
+        place = line_finder(path, "" if whole else f"{path.parent.name}.")(key)
+        if place:
+            return place
+    return ""
 
 
 def _plain_message(text: str, overrides: Sequence[str]) -> str:
-    """Hydra's message in our words, where it is one of the usual slips."""
-    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' (?:is )?not in", text)
-    if unknown:
-        return unknown_key_message(unknown.group(1).lstrip("+"))
-    group = re.search(r"Could not find '(\w+)/([^']+)'", text)
-    if group:
-        known = sorted(path.stem for path in (CONFIG_DIR / group.group(1)).glob("*.yaml"))
-        return f"{group.group(1)}={group.group(2)} is unknown; there is {', '.join(known) or 'none'}"
-    group = re.search(r"In '[^']*': Could not find '([^']+)'", text)
+    """Hydra's message in our words: which setting it is about, and what to do."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
     for item in overrides:
-        if "=" not in item:
-            return f"{item!r} is no override; write key=value (the part after = may be quoted for the shell)"
+        try:
+            parsed = parser.parse_override(item)
+        except HydraException:
+            return f"{item}: the value cannot be read; it is a number, true, false, or a list such as [1,2]"
+        if parsed.is_sweep_override():
+            return f"{item} names several values; a run takes one"
+    key = re.search(r"full_key: (\S+)", text)
+    if key:  # in a file: what was typed was fine
+        return f"{_place(key.group(1)) or 'configs'}: {key.group(1)}: {' '.join(text.splitlines()[0].split())}"
     return " ".join(text.split("\n")[0].split())
 
 
@@ -132,12 +169,12 @@ def read_config(path: Path) -> Config:
     Raises:
         DataError: no such file. ConfigError: it holds unknown or wrong values.
     """
-    import yaml
-
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; is this a run directory?") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is no configuration")
-    return from_container(values)
+    return from_container(values, line_finder(path))

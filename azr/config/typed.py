@@ -1,0 +1,134 @@
+"""Command-line settings as people type them. Text keys take what stands after = as it is; Hydra's grammar never sees it."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import Any
+
+from azr.config import Config, unknown_key_message
+from azr.errors import ConfigError
+
+GROUPS = ("recipe", "selfplay", "monitor")
+"""Without a dot these choose a file of configs/."""
+_QUOTES = "'\""
+
+
+def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Returns:
+        the settings that Hydra reads, and key -> value of those of text keys and of lists of texts.
+
+    Raises:
+        ConfigError: a setting is none, or its key or value cannot be meant.
+    """
+    hydra: list[str] = []
+    values: dict[str, Any] = {}
+    kinds = leaf_kinds()
+    sections = {key.rpartition(".")[0] for key in kinds if "." in key}
+    for item in overrides:
+        if item.startswith("~"):
+            hydra.append(item)
+            continue
+        key, equals, value = item.partition("=")
+        key = key.lstrip("+")
+        if not equals:
+            raise ConfigError(_no_setting(item))
+        if key != key.strip() and key.strip() in kinds:
+            raise ConfigError(f"{item!r}: no blank before =; write {key.strip()}=VALUE")
+        _refuse_bytes(key, value)
+        if key in GROUPS:
+            hydra.append(item)
+        elif key in sections:
+            raise ConfigError(f"{key} is a section; set its keys one by one: {key}.KEY=VALUE")
+        elif key not in kinds:
+            raise ConfigError(unknown_key_message(key))
+        elif kinds[key] == "text":
+            values[key] = _text(key, value)
+        elif kinds[key] == "optional text":
+            values[key] = None if value in ("null", "") else _text(key, value)
+        elif kinds[key] in ("texts", "optional texts"):
+            values[key] = None if value == "null" and kinds[key].startswith("optional") else _texts(key, value)
+        else:
+            hydra.append(item)
+    return hydra, values
+
+
+def put(container: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key in nested dicts."""
+    *path, last = key.split(".")
+    for part in path:
+        container = container[part]
+    container[last] = value
+
+
+def leaf_kinds() -> dict[str, str]:
+    """Dotted key -> ``text``, ``optional text``, ``texts``, ``optional texts`` or ``other``."""
+    return dict(_kinds(Config, ""))
+
+
+def _kinds(section: type, prefix: str) -> typing.Iterator[tuple[str, str]]:
+    for name, hint in typing.get_type_hints(section).items():
+        if is_dataclass(hint) and isinstance(hint, type):
+            yield from _kinds(hint, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _kind(hint)
+
+
+def _kind(hint: Any) -> str:
+    optional = ""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        optional, hint = "optional ", parts[0] if len(parts) == 1 else None
+    if hint is str:
+        return f"{optional}text"
+    return f"{optional}texts" if hint == list[str] else "other"
+
+
+def _no_setting(item: str) -> str:
+    if item.startswith("-"):
+        return f"there is no option {item}; settings are key=value, and --help says which are often set"
+    return f"{item!r} is no setting; write key=value, without blanks around =, and quote a value with blanks for the shell: 'key=a b'"
+
+
+def _refuse_bytes(key: str, value: str) -> None:
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise ConfigError(f"{key} holds bytes that are no UTF-8: {shown}; rename the file or folder, or make a link to it")
+
+
+def _text(key: str, value: str) -> str:
+    """As typed; quotation marks around the whole are taken off, as Hydra does."""
+    if len(value) >= 2 and value[0] in _QUOTES and value[-1] == value[0]:
+        value = value[1:-1].replace(f"\\{value[0]}", value[0])
+    if "${" in value:
+        raise ConfigError(f"{key} holds ${{, which the trainer's libraries read as a reference to another key; rename it, or make a link")
+    if any(character in value for character in "\0\n\r"):
+        raise ConfigError(f"{key} holds a line end or a NUL; it is one line of text")
+    return value
+
+
+def _texts(key: str, value: str) -> list[str]:
+    """``[a,b]``; each part as typed. One name alone needs no brackets."""
+    if not (value.startswith("[") and value.endswith("]")):
+        if "," in value:
+            raise ConfigError(f"{key}={value}: write '{key}=[a,b]' for several, or '{key}=[\"{value}\"]' for one name with a comma in it")
+        return [_text(key, value)] if value else []
+    parts, current, quote = [], "", ""
+    for character in value[1:-1]:
+        if quote or (character in _QUOTES and not current.strip()):
+            quote = character if not quote else "" if character == quote else quote
+        if character == "," and not quote:
+            parts.append(current)
+            current = ""
+        else:
+            current += character
+    if quote:
+        raise ConfigError(f"{key}={value}: a quotation mark is not closed")
+    parts = [part.strip() for part in [*parts, current]]
+    if parts == [""]:
+        return []
+    if "" in parts:
+        raise ConfigError(f"{key}={value}: nothing stands between two commas")
+    return [_text(key, part) for part in parts]

@@ -1,0 +1,85 @@
+"""YAML files that people edit: read strictly, and what is wrong said with file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from azr.errors import ConfigError
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping; plain YAML takes the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            line = key_node.start_mark.line + 1
+            if key is not None and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key} stands there twice (first in line {seen[key]})", key_node.start_mark
+                )
+            seen[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path) -> Any:
+    """The content of a YAML file; Windows line ends and a byte-order mark do no harm.
+
+    Raises:
+        ConfigError: no YAML, a key twice, or another encoding; the message has file, line and what is wrong.
+        OSError: it cannot be read.
+    """
+    text = _text(path)
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigError(f"{path}, line {line}: {_what(error, text.splitlines(), line)}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigError(f"{path} is saved as UTF-16; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8") from None
+
+
+def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
+    for number in (line, line - 1):  # the parser may stop a line later
+        blank = lines[number - 1][: len(lines[number - 1]) - len(lines[number - 1].lstrip())] if 0 < number <= len(lines) else ""
+        if "\t" in blank:
+            return f"a tab (in line {number}); YAML wants blanks there"
+    problem = error.problem or error.context or "not readable"
+    shown = lines[line - 1].strip()[:60] if line <= len(lines) else "the end of the file"
+    return f"{problem} (at {shown!r})" if "twice" not in problem else problem
+
+
+def line_finder(path: Path, prefix: str = "") -> Callable[[str], str]:
+    """A function that says in which line of ``path`` a dotted key stands, such as ``FILE, line 3``; empty where it does not.
+
+    Args:
+        prefix: where the file's keys stand in the configuration (``monitor.``).
+    """
+    places: dict[str, int] = {}
+
+    def visit(node: yaml.Node | None, above: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    places[f"{above}{key.value}"] = key.start_mark.line + 1
+                    visit(value, f"{above}{key.value}.")
+
+    visit(yaml.compose(_text(path), Loader=yaml.SafeLoader), prefix)
+    return lambda key: f"{path}, line {places[key]}" if key in places else ""

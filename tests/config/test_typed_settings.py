@@ -1,0 +1,227 @@
+"""Settings as people type them, and YAML files as people edit them: taken literally, or one sentence."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from azr.config import Config, from_container
+from azr.config import load as load_module
+from azr.config.load import compose_container, load, read_config, to_yaml, write_config
+from azr.config.typed import leaf_kinds, split_overrides
+from azr.config.yaml_files import load_yaml
+from azr.errors import ConfigError, DataError
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def loaded(*items: str) -> Config:
+    return load(["recipe=cpu_tiny", *items]).config
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/m/v=1", "/m/a,b", "/m/[x]", "/m/{x}", "/m/(x)", "/m/a#b", "/m/a $b", "/m/a'b", '/m/a"b', "/m/Müller/模型", "/m/a b", "C:\\m", "a:b",
+     "~/m", "org/name@main", "!x", "&x", "*x", "%x", "@x", "/m/a\\b", "null", "1e5", "?"],
+)  # fmt: skip
+def test_texts_are_taken_as_they_are_typed(path: str) -> None:
+    config = loaded(f"model.path={path}")
+    assert config.model.path == path
+    assert from_container(yaml.safe_load(to_yaml(config))) == config, "and they survive the run's config.yaml"
+
+
+@pytest.mark.parametrize(
+    "name", ["123", "1e5", "true", "007", "null", "1.50", "0x10", "2026-01-01", "a b", "Wörld", "a=b", "[1]", "x" * 200]
+)
+def test_names_as_typed(name: str) -> None:
+    assert loaded(f"name={name}").name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a/b", "a\\b", ".", "..", ".hidden", "-x", "~x", " x", "x ", "a\tb", "x" * 201, "ä" * 101, "a\u200bb"]
+)
+def test_names_that_are_no_folder_names(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"name is .*; it becomes a folder name, so it "):
+        loaded(f"name={name}")
+
+
+@pytest.mark.parametrize(("typed", "value"), [("'/m/x y'", "/m/x y"), ('"/m/v=1"', "/m/v=1"), ("'it\\'s'", "it's"), ("'", "'")])
+def test_quotation_marks_around_a_text_are_taken_off(typed: str, value: str) -> None:
+    assert loaded(f"model.path={typed}").model.path == value
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [("[]", []), ("", []), ("a.jsonl", ["a.jsonl"]), ("[a b,ü=1, c#d ]", ["a b", "ü=1", "c#d"]), ("[\"c,d\",'e f']", ["c,d", "e f"]),
+     ("[it's]", ["it's"]), ("[a[1].jsonl]", ["a[1].jsonl"])],
+)  # fmt: skip
+def test_lists_of_texts(typed: str, value: list[str]) -> None:
+    assert loaded(f"data.extra_files={typed}").data.extra_files == value
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        ("data.extra_files=a,b", r"write 'data\.extra_files=\[a,b\]' for several, or"),
+        ("data.extra_files=[a,,b]", "nothing stands between two commas"),
+        ("data.extra_files=['a,b]", "a quotation mark is not closed"),
+        ("model.path=/m/${x}", r"holds \$\{, which the trainer's libraries read as a reference"),
+        ("model.path=/m/\udce4", r"model\.path holds bytes that are no UTF-8: /m/\\xe4; rename"),
+        ("model.path=a\nb", "holds a line end or a NUL"),
+        ("model.path", "'model.path' is no setting; write key=value"),
+        ("model.path =x", r"no blank before =; write model\.path=VALUE"),
+        ("--resume", "there is no option --resume"),
+        ("train.learning_rat=1", r"there is no configuration key train\.learning_rat; the nearest key is train\.learning_rate"),
+        ("learning_rate=1", r"the nearest key is train\.learning_rate"),
+        ("train=x", "train is a section; set its keys one by one"),
+        ("selfplay=papr", "selfplay=papr is unknown; there is code, paper"),
+        ("seed=1,2", "seed=1,2 names several values; a run takes one"),
+        ("seed=a=b", "seed=a=b: the value cannot be read"),
+        ("seed=x", "seed is 'x': input should be a valid integer"),
+        ("campaign.hours=[", r"campaign\.hours=\[: the value cannot be read"),
+        ("recipe=", "recipe= is unknown"),
+    ],
+)
+def test_slips_are_sentences(item: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(["recipe=cpu_tiny", item] if not item.startswith("recipe") else [item])
+
+
+def test_the_command_says_it_without_a_traceback() -> None:
+    command = [sys.executable, str(PROJECT / "azr_single_gpu_pipeline.py"), "--cfg", "job", "recipe=cpu_tiny"]
+    right = subprocess.run([*command, "model.path=/m/ä=1 [x]", "name=007"], capture_output=True, timeout=120, check=True)
+    values = yaml.safe_load(right.stdout.decode())
+    assert (values["model"]["path"], values["name"]) == ("/m/ä=1 [x]", "007")
+    wrong = subprocess.run([*command, b"model.path=/m/\xe4"], capture_output=True, timeout=120, check=False)
+    assert (wrong.returncode, wrong.stderr) == (2, b"error: model.path holds bytes that are no UTF-8: /m/\\xe4; rename the file or folder, "
+                                                   b"or make a link to it\n")  # fmt: skip
+
+
+def test_every_text_key_is_known_as_one() -> None:
+    kinds = leaf_kinds()
+    assert kinds["model.path"] == kinds["report.wandb_project"] == "text" and kinds["selfplay.solve_timing"] == "optional text"
+    assert kinds["data.other_runs"] == "texts" and kinds["selfplay.banned_modules"] == "optional texts" and kinds["seed"] == "other"
+    assert loaded("selfplay.solve_timing=null", "selfplay.banned_modules=null").selfplay.banned_modules is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(key for key, kind in leaf_kinds().items() if kind != "other")), st.text(max_size=20))
+def test_any_text_is_a_value_or_a_sentence(key: str, value: str) -> None:
+    try:
+        hydra, values = split_overrides([f"{key}={value}"])
+    except ConfigError:
+        return
+    assert hydra == [f"recipe={value}"] if key == "recipe" else (hydra == [] and list(values) == [key])
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of configs/ that may be spoilt."""
+    shutil.copytree(PROJECT / "configs", tmp_path / "configs")
+    monkeypatch.setattr(load_module, "CONFIG_DIR", tmp_path / "configs")
+    return tmp_path / "configs"
+
+
+DAMAGES: list[tuple[str, str, str | bytes, str]] = [
+    ("pipeline.yaml", "seed: 1", "seed: 1\n\tname: x", r"pipeline\.yaml, line \d+: a tab \(in line \d+\)"),
+    ("pipeline.yaml", "seed: 1", "seed: 1\nseed: 2", r"pipeline\.yaml, line \d+: key seed stands there twice \(first in line \d+\)"),
+    ("pipeline.yaml", "seed: 1", "seed: [1", r"pipeline\.yaml, line \d+: "),
+    ("pipeline.yaml", "seed: 1", 'name: "x', r"pipeline\.yaml, line \d+: "),
+    ("pipeline.yaml", "seed: 1", "a: b: c", r"pipeline\.yaml, line \d+: mapping values are not allowed here \(at 'a: b: c'\)"),
+    ("pipeline.yaml", "seed: 1", "sed: 1", r"pipeline\.yaml, line \d+: there is no configuration key sed; the nearest key is seed"),
+    ("pipeline.yaml", "seed: 1", "seed: x", r"pipeline\.yaml, line \d+: seed is 'x': input should be a valid integer"),
+    (
+        "pipeline.yaml",
+        "name: default ",
+        "name: 123 ",
+        r"pipeline\.yaml, line \d+: name is 123: .* looks like int is quoted",
+    ),
+    ("pipeline.yaml", "seed: 1", "seed: ${x}", r"pipeline\.yaml, line \d+: seed: Interpolation key 'x' not found"),
+    ("pipeline.yaml", "seed: 1", "# Müller".encode("latin-1"), r"pipeline\.yaml, line \d+: byte 0xfc is no UTF-8; save the file as UTF-8"),
+    ("recipe/cpu_tiny.yaml", "model:", "modle:", r"recipe/cpu_tiny\.yaml, line \d+: there is no configuration key modle"),
+    ("monitor/default.yaml", "enabled: true", "enabled: 7up", r"monitor/default\.yaml, line \d+: monitor\.enabled is '7up'"),
+    ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "sentence"), DAMAGES)
+def test_a_wrong_file_is_named_with_its_line(configs: Path, file: str, old: str, new: str | bytes, sentence: str) -> None:
+    path = configs / file
+    text = path.read_bytes()
+    assert old.encode() in text
+    new = new if isinstance(new, bytes) else new.encode()
+    path.write_bytes(text.replace(old.encode(), new, 1) if old else text + new)
+    with pytest.raises(ConfigError, match=sentence):
+        loaded()
+
+
+def test_files_in_other_encodings_and_forms(configs: Path) -> None:
+    path = configs / "pipeline.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert loaded() == loaded()
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml is saved as UTF-16; save it as UTF-8"):
+        loaded()
+    for content in ("- a\n- b\n", "just words\n"):
+        path.write_text(content)
+        with pytest.raises(ConfigError):
+            loaded()
+    path.unlink()
+    with pytest.raises(ConfigError, match="pipeline"):
+        loaded()
+
+
+def test_a_run_s_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    config = loaded("name=007", "model.path=/m/ä: [x] #1")
+    write_config(path, config)
+    assert read_config(path) == config
+    good = path.read_text(encoding="utf-8")
+    path.write_bytes(good.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert read_config(path) == config
+    for bad, sentence in (
+        (good + "seed: 1\n", r"config\.yaml, line \d+: key seed stands there twice"),
+        (good.replace("seed: 1", "seed: a"), r"config\.yaml, line \d+: seed is 'a'"),
+        (good.replace("seed: 1", "sead: 1"), r"config\.yaml, line \d+: there is no configuration key sead; the nearest key is seed"),
+        (good.replace("model:\n", "model:\n\t"), r"config\.yaml, line \d+: a tab"),
+        (good[: len(good) // 2] + "'", r"config\.yaml, line \d+: "),
+        ("", "is no configuration"),
+    ):
+        path.write_text(bad, encoding="utf-8")
+        with pytest.raises(ConfigError, match=sentence):
+            read_config(path)
+    path.write_bytes(good.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"config\.yaml, line \d+: byte 0xe4 is no UTF-8"):
+        read_config(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match=r"config\.yaml cannot be read: Is a directory"):
+        read_config(path)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=80) | st.text(alphabet="ab:-[]{}#&*!|>'\"%@`\t\n ?,", max_size=60).map(str.encode))
+def test_any_bytes_are_yaml_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(data)
+    try:
+        load_yaml(path)
+    except ConfigError as error:
+        assert "any.yaml" in str(error)
+
+
+def test_the_shipped_files_are_as_they_were() -> None:
+    assert compose_container(["recipe=cpu_tiny"])["recipe"] == "cpu_tiny"
+    for path in sorted((PROJECT / "configs").rglob("*.yaml")):
+        assert isinstance(load_yaml(path), dict)
