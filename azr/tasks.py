@@ -242,3 +242,5 @@ class Rejection:
     reason: str
     """Reason code in snake_case, from the list in ``azr.parsing`` or ``azr.selfplay.validation``."""
     detail: str = ""
+    progress: float = 0.0
+    """Share of what a valid proposal needs that was there, below 1; counted for induction proposals with ``selfplay.usable_inputs``."""

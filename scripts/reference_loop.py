@@ -131,7 +131,7 @@ def to_learn_from(outcomes: Sequence[Any], game: SelfPlay, control: str, step: i
     streams = [outcome.stream.name for outcome in found]
     paid = game.final_rewards(outcomes)  # samples carry their proposal's row id and keep their own rewards
     final = [paid[each.row_id] if isinstance(each, ProposeOutcome) else each.reward for each in found]
-    rewards = controlled_rewards(control, final, streams, game.seed, step)
+    rewards = controlled_rewards(control, final, streams, [each.format_ok for each in found], game.seed, step)
     return [
         Sample(outcome.prompt.text, outcome.completion.handle, stream, reward)
         for outcome, stream, reward in zip(found, streams, rewards, strict=True)

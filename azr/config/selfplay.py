@@ -15,6 +15,10 @@ TASK_TYPES = ("abduction", "deduction", "induction", "error")
 ADVANTAGES = ("token", "sequence", "group")
 SOLVE_TIMINGS = ("next_step", "same_step")
 SELECTIONS = ("max_new", "uniform_total", "half_new", "step")
+MOST_EXAMPLE_INPUTS = 12
+"""Inputs that each worked example holds (``azr.prompts.examples``)."""
+INDUCTION_PROMPTS = ("plain", "numbered", "example")
+INDUCTION_REPLIES = ("frame", "think", "answer")
 ENTRY_POINTS = ("not_first", "not_last", "any_first", "any_last")
 
 _CHOICES = {
@@ -23,7 +27,9 @@ _CHOICES = {
     "solve_timing": SOLVE_TIMINGS,
     "solve_selection": SELECTIONS,
     "reference_weighting": ("uniform", "step"),
-    "learnability": ("one_minus", "inverse"),
+    "learnability": ("one_minus", "inverse", "middle"),
+    "induction_prompt": INDUCTION_PROMPTS,
+    "induction_reply": INDUCTION_REPLIES,
     "induction_reward": ("binary", "accuracy", "if_one"),
     "program_filter": ("all", "non_one", "non_extremes"),
     "entry_point": ENTRY_POINTS,
@@ -91,7 +97,23 @@ class SelfPlayConfig:
     reference_weighting: str = "uniform"
     """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw collapse)."""
     num_inputs: int = 10
-    """Inputs of an induction task; half of the pairs are shown to the solver."""
+    """Inputs of an induction task; half of the pairs are shown to the solver. With a curriculum, the most that it comes to."""
+    induction_prompt: str = "plain"
+    """How induction proposals are asked for: ``plain`` as published, ``numbered`` with every block of the reply spelt out, or ``example``:
+    numbered, after a complete reply for another program. Small models asked plainly write one or two blocks and stop."""
+    induction_reply: str = "frame"
+    """How the reply of an induction proposal is begun for the model: ``frame`` as the frame does, ``think`` with an open think tag, or
+    ``answer`` up to its first input block (nothing is thought then)."""
+    induction_inputs_start: int = 0
+    """Curriculum: inputs that an induction task needs at first. One more is needed whenever the share of valid induction proposals over
+    the last ``induction_inputs_window`` steps is at least ``induction_inputs_threshold``, up to ``num_inputs``. 0: ``num_inputs`` from
+    the start, as published."""
+    induction_inputs_threshold: float = 0.6
+    """See ``induction_inputs_start``."""
+    induction_inputs_window: int = 5
+    """See ``induction_inputs_start``."""
+    induction_spare_inputs: int = 0
+    """Inputs asked for beyond those that a task needs; useful with ``usable_inputs``, where a bad one is left out."""
     banned_modules: list[str] | None = None
     """Words no program may import, said in the prompt; null is the published list. The sandbox has its own rules beside it."""
     max_output_chars: int = 400
@@ -115,6 +137,10 @@ class SelfPlayConfig:
     """Remove print statements from proposals."""
     reject_leaks: bool = True
     """Refuse proposals whose message holds the program, or whose comments hold the output."""
+    usable_inputs: bool = False
+    """Judge the inputs of an induction proposal one by one: repeated ones, ones that are no literals and ones that the program fails on are
+    left out, surplus ones dropped, and the task is valid if enough remain. An empty message, or one copied from the prompt's example, is
+    refused. Off: exactly the last ``num_inputs`` blocks count, and one bad input refuses the proposal, as published."""
     reject_constant_outputs: bool = False
     """Refuse induction proposals whose outputs are all equal."""
 
@@ -125,14 +151,21 @@ class SelfPlayConfig:
     """Sample in two halves and stop after the first when all of its answers agree (all right or all wrong). Saves generation;
     biased: tasks of middling difficulty whose first half agrees by chance count as extreme (docs/conformance.md gives the size)."""
     learnability: str = "one_minus"
-    """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse`` is 1 - a also at a = 0."""
+    """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse`` is 1 - a also at a = 0;
+    ``middle`` is 4 a (1 - a), best at one half: with 8 samples ``one_minus`` pays most for a task solved once, which is mostly luck."""
     extremes: float | None = None
     """Proposer's reward when the learnability is 0: -0.5 (code) or 0 (paper); null follows ``variant``."""
     duplicate_reward: float | None = None
     """Proposer's reward for a valid proposal that the buffer holds already, or that comes twice in a step; null pays it like any other,
     as published. A small model that finds one valid task then proposes it for ever."""
+    partial_proposal_reward: float = 0.0
+    """Reward above -1 of an induction proposal that is well-formed but not valid, times the share of the inputs and message it needs that
+    was there: 0.4 pays -0.7 for three of four parts. Needs ``usable_inputs``; never as much as any valid, new proposal. 0 pays -1."""
     format_reward: bool = True
     """Give -1 to responses without the think/answer format; off, the format is not looked at."""
+    strict_format: bool = False
+    """The think/answer format is each tag once, in order, and nothing after the answer. Off, whatever follows a complete answer is
+    allowed, as published: ``</answer></think></answer>`` is paid as good form, and a model learns to write on."""
     induction_reward: str = "binary"
     """Verdict of an induction answer: ``binary`` all hidden pairs right, ``accuracy`` their share, ``if_one`` at least one."""
     bool_equals_int: bool = False
@@ -212,16 +245,16 @@ class SelfPlayConfig:
             "max_output_chars",
             "mastered_visits",
             "composite_min",
+            "induction_inputs_window",
             "seed_factor",
             "seed_rounds",
         ):
             if getattr(self, key) < 1:
                 raise ConfigError(f"selfplay.{key} is {getattr(self, key)}; it must be at least 1")
-        for key in ("references", "solve_only_steps", "composite_start_step", "transcripts_per_stream"):
+        for key in ("references", "solve_only_steps", "composite_start_step", "transcripts_per_stream", "induction_spare_inputs"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"selfplay.{key} is {getattr(self, key)}; it cannot be negative")
-        if self.num_inputs < 2:
-            raise ConfigError(f"selfplay.num_inputs is {self.num_inputs}; an induction task needs at least 2: one shown, one hidden")
+        self._validate_induction()
         if self.buffer_capacity < self.batch_size:
             raise ConfigError(
                 f"selfplay.buffer_capacity is {self.buffer_capacity}; it must hold at least batch_size={self.batch_size} tasks"
@@ -240,3 +273,29 @@ class SelfPlayConfig:
         if self.adaptive_samples and self.difficulty_samples < 2:
             raise ConfigError("selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2")
         self.intrinsic.validate()
+
+    def _validate_induction(self) -> None:
+        if self.num_inputs < 2:
+            raise ConfigError(f"selfplay.num_inputs is {self.num_inputs}; an induction task needs at least 2: one shown, one hidden")
+        start = self.induction_inputs_start
+        if start and not 2 <= start <= self.num_inputs:
+            raise ConfigError(
+                f"selfplay.induction_inputs_start is {start}; it is 0 (no curriculum) or from 2 to selfplay.num_inputs={self.num_inputs}"
+            )
+        if not 0 < self.induction_inputs_threshold <= 1:
+            raise ConfigError(f"selfplay.induction_inputs_threshold is {self.induction_inputs_threshold}; it is a share above 0, at most 1")
+        if self.induction_prompt == "example" and self.num_inputs + self.induction_spare_inputs > MOST_EXAMPLE_INPUTS:
+            raise ConfigError(
+                f"selfplay.induction_prompt=example shows at most {MOST_EXAMPLE_INPUTS} inputs; num_inputs and induction_spare_inputs are "
+                f"{self.num_inputs} and {self.induction_spare_inputs}; ask for fewer, or set selfplay.induction_prompt=numbered"
+            )
+        if self.induction_prompt == "example" and not self.usable_inputs:
+            raise ConfigError("selfplay.induction_prompt=example could be copied; selfplay.usable_inputs=true refuses copies, set it too")
+        if self.partial_proposal_reward and not self.usable_inputs:
+            raise ConfigError("selfplay.partial_proposal_reward counts usable inputs; set selfplay.usable_inputs=true")
+        if not 0 <= self.partial_proposal_reward <= 1 + self.extreme_reward:
+            raise ConfigError(
+                f"selfplay.partial_proposal_reward is {self.partial_proposal_reward}; it is at least 0, and at most "
+                f"{1 + self.extreme_reward:g}, so that half a proposal is never paid more than a valid one (the extreme reward is "
+                f"{self.extreme_reward:g})"
+            )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from azr.errors import ConfigError
 
 DTYPES = ("float32", "bfloat16")
-CONTROLS = ("none", "proposer_frozen", "shuffled_rewards")
+CONTROLS = ("none", "proposer_frozen", "shuffled_rewards", "format_only")
 OPTIMIZERS = ("adamw", "adamw_8bit")
 
 
@@ -150,8 +150,9 @@ class TrainConfig:
     max_logprob_mismatch: float = 0.05
     """Mean difference between the engine's and the trainer's token probabilities above which the run stops."""
     control: str = "none"
-    """Control experiments (scripts/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not learnt from), or
-    ``shuffled_rewards`` (rewards shuffled inside each stream, which must teach nothing)."""
+    """Control experiments (scripts/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not learnt from), ``shuffled_rewards``
+    (rewards shuffled inside each stream, which must teach nothing), or ``format_only`` (both roles are paid for the think/answer format and
+    nothing else: what a run gains beyond it is more than form)."""
     n_gpus_per_node: int = 1
     """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
     n_nodes: int = 1

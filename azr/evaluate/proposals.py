@@ -104,7 +104,13 @@ def proposal_suite(paths: Sequence[Path], config: SelfPlayConfig, fits: Fits, *,
             shown = hashlib.blake2b(" ".join(task.task_id for task in references).encode(), digest_size=6).hexdigest()
             seen[shown] += 1
             item_id = f"{kind.value}/{shown}-{seen[shown]}"
-            rows[item_id] = PromptRow(stream=Stream(Role.PROPOSE, kind), prompt=prompt, row_id=item_id, references=tuple(references))
+            rows[item_id] = PromptRow(
+                stream=Stream(Role.PROPOSE, kind),
+                prompt=prompt,
+                row_id=item_id,
+                references=tuple(references),
+                needed_inputs=game.curriculum.needed,
+            )
             items.append(Item(item_id, kind.value, prompt, remedy=remedy))
     files = ", ".join(path.name for path in paths)
     note = f"references are drawn from the {len(tasks)} {source or f'tasks of {files}'}"

@@ -26,6 +26,8 @@ class ParseRules:
     """The options of spec 2.6; see the fields of the same names in ``azr.config.selfplay``."""
 
     num_inputs: int = 10
+    usable_inputs: bool = False
+    """Take every input block and leave the counting to validation, which knows which of them are usable."""
     reject_multiple_functions: bool = True
     entry_point: str = "not_first"
     code_location: str = "first"
@@ -80,18 +82,29 @@ def _code_block(blocks: list[Block], rules: ParseRules) -> str | None:
 
 def _induction(answer: str, blocks: list[Block], rules: ParseRules, thought: str, program: Task) -> Proposal | Rejection:
     inputs = [block.text.strip() for block in blocks if re.fullmatch(r"input(?:_\d+)?", block.label)]
-    if len(inputs) < rules.num_inputs:
-        return Rejection("too_few_inputs", f"{len(inputs)} of {rules.num_inputs}")
-    inputs = inputs[-rules.num_inputs :]  # the last ones, as published (spec 2.7)
-    if not all(inputs):
-        return Rejection("empty_input")
-    message = next((block.text for block in blocks if block.label == "message"), None)
-    if message is None:
-        tagged = re.search(r"<message>(.*?)</message>", answer, re.DOTALL | re.IGNORECASE) or _MESSAGE_HEADING.search(answer)
-        message = tagged[1] if tagged else None
-    if message is None:
-        return Rejection("no_message")
+    message = _message(answer, blocks)
+    if rules.usable_inputs:
+        inputs = [text for text in inputs if text]
+        if not inputs:
+            return Rejection("too_few_inputs", f"0 of {rules.num_inputs}")
+        message = message or ""  # validation refuses it after it has counted the inputs
+    else:
+        if len(inputs) < rules.num_inputs:
+            return Rejection("too_few_inputs", f"{len(inputs)} of {rules.num_inputs}")
+        inputs = inputs[-rules.num_inputs :]  # the last ones, as published (spec 2.7)
+        if not all(inputs):
+            return Rejection("empty_input")
+        if message is None:
+            return Rejection("no_message")
     return Proposal(TaskType.INDUCTION, program.code, tuple(inputs), program.imports, message=message.strip(), thought=thought)
+
+
+def _message(answer: str, blocks: list[Block]) -> str | None:
+    for block in blocks:
+        if block.label == "message":
+            return block.text
+    tagged = re.search(r"<message>(.*?)</message>", answer, re.DOTALL | re.IGNORECASE) or _MESSAGE_HEADING.search(answer)
+    return tagged[1] if tagged else None
 
 
 def prepare_program(source: str, rules: ParseRules) -> tuple[str, tuple[str, ...]]:

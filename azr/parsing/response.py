@@ -11,9 +11,12 @@ from dataclasses import dataclass
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
 _MIDDLE = re.compile(r"</think>\s*<answer>")
+_TAGS = re.compile(r"</?(?:think|answer)>")
+_IN_ORDER = [THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE]
 
 _FENCE = "```"
 _LABEL = re.compile(r"`*[ \t]*([A-Za-z_][\w+-]*)?")
+_INPUT_NUMBER = re.compile(r"[ \t]+#?(\d{1,3}):?[ \t]*\n(?=[ \t]*[^ \t\n`])")
 _KNOWN_LABEL = re.compile(r"(?:python\d?|py|input|output|error|message)(?:_\d+)?", re.IGNORECASE)
 _MAX_BLOCKS = 64
 _MAX_CLOSINGS = 8
@@ -30,13 +33,17 @@ class Response:
     answer: str
     """Empty when there is no answer tag."""
     format_ok: bool
-    """Think tags, then answer tags, from the beginning on; text after them is allowed (spec 2.5)."""
+    """Think tags, then answer tags, from the beginning on; text after them is allowed (spec 2.5) unless ``strict`` was asked for."""
 
 
-def split_response(text: str, prefix: str = "") -> Response:
+def split_response(text: str, prefix: str = "", *, strict: bool = False) -> Response:
     """Splits a response; ``prefix`` is what the prompt already wrote of it (an open think tag).
 
     The answer is what follows the last ``<answer>``, up to the next ``</answer>`` or the end.
+
+    Args:
+        strict: good form is each of the four tags exactly once, in order, and nothing but white space before, between and after
+            the two parts. The published rule is a prefix match: it pays ``...</answer></think></answer>`` and a second answer, too.
     """
     whole = (prefix + text).lstrip()
     start = whole.rfind(ANSWER_OPEN)
@@ -45,6 +52,8 @@ def split_response(text: str, prefix: str = "") -> Response:
     thought = whole if start < 0 else whole[start + len(THINK_OPEN) :].split(THINK_CLOSE, 1)[0]
     middle = _MIDDLE.search(whole) if whole.startswith(THINK_OPEN) else None
     format_ok = middle is not None and whole.find(ANSWER_CLOSE, middle.end()) >= 0
+    if strict and format_ok:
+        format_ok = _TAGS.findall(whole) == _IN_ORDER and whole.rstrip().endswith(ANSWER_CLOSE)
     return Response(thought=thought.strip(), answer=answer.strip("\n"), format_ok=format_ok)
 
 
@@ -102,6 +111,8 @@ class _Scanner:
         rest = self.text[end : line_end if line_end >= 0 else len(self.text)]
         if not rest.strip():
             return word.lower(), end + len(rest)
+        if word.lower() == "input" and (number := _INPUT_NUMBER.match(self.text, end)):
+            return f"input_{number[1]}", number.end()  # "```input 2", and the input on the next line
         if _KNOWN_LABEL.fullmatch(word) and rest[0].isspace():
             return word.lower(), end + len(rest) - len(rest.lstrip())  # "```input 5```"
         return "", end - len(word)  # "```5 + x```": content on the fence's own line, no label

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import jinja2
 
 from azr.errors import ConfigError
+from azr.prompts.examples import WorkedExample
 from azr.tasks import Prompt, Role, Task, TaskType
 
 BANNED_WORDS = (
@@ -50,6 +51,13 @@ class PromptOptions:
     """A shipped frame's name, or the path of a folder that holds one."""
     num_inputs: int = 10
     """Inputs asked of an induction proposal."""
+    numbered: bool = False
+    """Spell an induction proposal's form out, block by numbered block (not in the ``compact`` frame)."""
+    example: WorkedExample | None = None
+    """A complete induction proposal for another program, shown before the form; read with ``numbered`` only."""
+    begun: str = ""
+    """How the reply of an induction proposal is begun for the model; empty: as the frame begins it. Must go on from the frame's own
+    ``response_prefix``."""
     banned: tuple[str, ...] = BANNED_WORDS
     banned_error_words: tuple[str, ...] = ()
     """Further words an error proposal must not use; empty leaves the line out."""
@@ -146,7 +154,18 @@ def propose_prompt(task_type: TaskType, references: Sequence[Task], options: Pro
     frame = load_frame(options.frame)
     template = frame.tasks[Role.PROPOSE, task_type]
     text = template.render(task_type=task_type.value, references=list(references), composites=list(composites), options=options)
-    return frame.wrap(text)
+    prompt = frame.wrap(text)
+    return _begin(prompt, options.begun) if options.begun and task_type is TaskType.INDUCTION else prompt
+
+
+def _begin(prompt: Prompt, begun: str) -> Prompt:
+    """The prompt with more of the reply written already."""
+    if not begun.startswith(prompt.response_prefix):
+        raise ConfigError(f"the frame begins replies with {prompt.response_prefix!r}; {begun!r} does not go on from there")
+    if not prompt.raw:
+        return replace(prompt, response_prefix=begun)
+    [(role, text)] = prompt.messages
+    return replace(prompt, messages=((role, text + begun[len(prompt.response_prefix) :]),), response_prefix=begun)
 
 
 def solve_prompt(task: Task, options: PromptOptions) -> Prompt:

@@ -6,6 +6,8 @@ Records leave by mastery first (solved throughout in their last visits), then by
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from azr.errors import DataError
 from azr.programs import fingerprint
 from azr.sandbox.values import canonical, parse_arguments
-from azr.tasks import Task
+from azr.tasks import Task, TaskType
 
 HISTORY = 8
 """Accuracies kept per task."""
@@ -63,17 +65,28 @@ _fingerprint = lru_cache(maxsize=4096)(fingerprint)  # seeds enter two buffers o
 
 
 def renamed_key(task: Task) -> str:
-    """Equal for tasks that differ in variable names, comments, layout, the spelling of their inputs, or the message."""
-    inputs = "|".join(_canonical_input(text) for text in task.inputs)
+    """Equal for tasks that differ in variable names, comments, layout, the spelling or order of their inputs, or the message."""
+    inputs = "|".join(sorted(argument_key(text) or text.strip() for text in task.inputs))
     return f"{_fingerprint(task.code)}:{inputs}"
 
 
-def _canonical_input(text: str) -> str:
+def puzzle_key(task: Task) -> str:
+    """Equal for induction tasks that give the same hint for the same program: one puzzle, whatever their inputs."""
+    return f"{_fingerprint(task.code)}:{said(task.message)}"
+
+
+def argument_key(text: str) -> str | None:
+    """Equal for inputs that give a program equal arguments; None for what is no list of literals."""
     try:
         positional, keywords = parse_arguments(text)
         return canonical([positional, keywords])
     except ValueError:  # ValueReadError, ValueWriteError
-        return text.strip()
+        return None
+
+
+def said(message: str) -> str:
+    """What a message says: equal for messages that differ in case, spacing and punctuation, empty for '...'."""
+    return " ".join(re.findall(r"\w+", message.lower()))
 
 
 class TaskBuffer:
@@ -92,6 +105,7 @@ class TaskBuffer:
         self._slots: list[Record | None] = []
         self._index: dict[str, int] = {}
         self._keys: set[str] = set()
+        self._puzzles: Counter[str] = Counter()
         self._mastered: dict[str, None] = {}  # an ordered set: first mastered, first out
         self._head = 0
         self._weights: NDArray[np.float64] | None = None
@@ -117,6 +131,10 @@ class TaskBuffer:
         """Whether ``add`` would call the task a duplicate."""
         return task.task_id in self._index or renamed_key(task) in self._keys
 
+    def holds_puzzle(self, task: Task) -> bool:
+        """Whether there is an induction task with the same program and the same hint, with whatever inputs."""
+        return task.task_type is TaskType.INDUCTION and self._puzzles[puzzle_key(task)] > 0
+
     def add(self, task: Task, step: int) -> str:
         """Adds a task; '' if it is in now, else why not: ``duplicate`` or ``duplicate_renamed``.
 
@@ -135,6 +153,8 @@ class TaskBuffer:
     def _insert(self, record: Record) -> None:
         self._index[record.task.task_id] = len(self._slots)
         self._keys.add(record.key)
+        if record.task.task_type is TaskType.INDUCTION:
+            self._puzzles[puzzle_key(record.task)] += 1
         self._slots.append(record)
         self._weights = None
         if record.mastered(self.mastered_visits):
@@ -160,6 +180,8 @@ class TaskBuffer:
         assert record is not None
         self._slots[slot] = None
         self._keys.discard(record.key)
+        if record.task.task_type is TaskType.INDUCTION:
+            self._puzzles[puzzle_key(record.task)] -= 1
         self._mastered.pop(task_id, None)
         self._weights = None
         if len(self._slots) > 2 * len(self._index) + 64:
@@ -252,5 +274,6 @@ class TaskBuffer:
         """
         loaded = [Record.from_json(record) for record in records]
         self._slots, self._index, self._keys, self._mastered, self._head = [], {}, set(), {}, 0
+        self._puzzles = Counter()
         for record in loaded:
             self._insert(record)

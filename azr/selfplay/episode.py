@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from azr.config.selfplay import SelfPlayConfig
@@ -19,7 +19,8 @@ from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import parse_rules, prompt_options
 from azr.selfplay.rewards import learnability, propose_reward, solve_reward
 from azr.selfplay.rows import PromptRow
-from azr.selfplay.validation import Runner, validate
+from azr.selfplay.runner import Runner
+from azr.selfplay.validation import validate
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
 MAX_THOUGHT_CHARS = 4000
@@ -146,7 +147,7 @@ class ProposeOutcome(Outcome):
     def to_json(self) -> dict[str, Any]:
         return self._json() | {
             "task": self.task.to_json() if self.task else None,
-            "rejection": [self.rejection.reason, self.rejection.detail] if self.rejection else None,
+            "rejection": list(astuple(self.rejection)) if self.rejection else None,
             "accuracy": self.accuracy,
             "learnability": self.learnability,
             "terms": self.terms,
@@ -242,7 +243,7 @@ async def play_propose(row: PromptRow, generate: Generate, sandbox: Runner, conf
     """
     watch = Stopwatch()
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
-    response = split_response(completion.text, row.prompt.response_prefix)
+    response = split_response(completion.text, row.prompt.response_prefix, strict=config.strict_format)
     format_ok = response.format_ok or not config.format_reward
     task = await read_and_validate(row, response, sandbox, config, watch)
     rejection = task if isinstance(task, Rejection) else None
@@ -273,7 +274,7 @@ async def play_propose(row: PromptRow, generate: Generate, sandbox: Runner, conf
         row_id=row.row_id,
         prompt=row.prompt,
         completion=completion,
-        reward=propose_reward(format_ok, reward_accuracy, config, terms),
+        reward=propose_reward(format_ok, reward_accuracy, config, terms, rejection.progress if rejection else 0.0),
         format_ok=response.format_ok,
         seconds=watch.seconds,
         task=accepted,
@@ -299,10 +300,11 @@ async def read_and_validate(
     program = row.references[0] if task_type is TaskType.INDUCTION else None
     # Seeding reads the whole response, tags or not (spec 2.6).
     answer = response.answer if row.estimate or response.answer else f"{response.thought}\n{response.answer}"
-    proposal = parse_proposal(task_type, answer, parse_rules(config), thought=response.thought[:MAX_THOUGHT_CHARS], program=program)
+    rules = parse_rules(config, row.needed_inputs)
+    proposal = parse_proposal(task_type, answer, rules, thought=response.thought[:MAX_THOUGHT_CHARS], program=program)
     if isinstance(proposal, Rejection):
         return proposal
-    return await watch.measure("execute", validate(proposal, sandbox, config, row.composites))
+    return await watch.measure("execute", validate(proposal, sandbox, config, row.composites, rules.num_inputs))
 
 
 def _filtered(config: SelfPlayConfig, format_ok: bool, accuracy: float | None) -> bool:
@@ -342,7 +344,7 @@ async def _judge(
     skip_bad_format: bool = False,
     verdicts: dict[str, asyncio.Future[Verdict]] | None = None,
 ) -> SolveOutcome:
-    response = split_response(completion.text, prompt.response_prefix)
+    response = split_response(completion.text, prompt.response_prefix, strict=config.strict_format)
     solution = parse_solution(task.task_type, response.answer)
     text = solution if isinstance(solution, str) else ""
     if isinstance(solution, Rejection):

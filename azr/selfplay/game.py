@@ -20,12 +20,13 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, ConfigError, DataError
 from azr.files import json_line, read_json, read_jsonl, write_json_atomic, write_text_atomic
 from azr.prompts import propose_prompt, solve_prompt
-from azr.selfplay.buffer import TaskBuffer, renamed_key
+from azr.selfplay.buffer import TaskBuffer, puzzle_key, renamed_key
 from azr.selfplay.composite import choose_composites
+from azr.selfplay.curriculum import InputCurriculum
 from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
 from azr.selfplay.intrinsic import capped
 from azr.selfplay.metrics import step_metrics
-from azr.selfplay.options import prompt_options
+from azr.selfplay.options import induction_options, prompt_options
 from azr.selfplay.rewards import propose_reward
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import identity_task
@@ -35,6 +36,7 @@ from azr.selfplay.type_counts import TypeCounts
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
 
 STATE_FILE = "selfplay.json"
+DUPLICATES = ("duplicate", "duplicate_renamed", "duplicate_puzzle")
 _PROMPT_TRIES = 8
 """Draws of references per prompt before fewer are shown."""
 SHARED_SOURCES = ("seed", "identity", "seeding", "user")
@@ -54,7 +56,8 @@ class SelfPlay:
         self.buffers = {kind: TaskBuffer(config.buffer_capacity, config.mastered_visits) for kind in TaskType}
         self.types = TypeCounts()
         self.totals: Counter[str] = Counter()
-        """Over the whole run: accepted, duplicate, duplicate_renamed."""
+        """Over the whole run: accepted, and ``DUPLICATES``."""
+        self.curriculum = InputCurriculum(config)
         self._options = prompt_options(config)
         self._metrics: dict[str, float] = {}
         self._prompts: dict[str, str] = {}
@@ -150,6 +153,7 @@ class SelfPlay:
                     row_id=_row_id(step, stream, index),
                     references=tuple(references),
                     composites=composites,
+                    needed_inputs=self.curriculum.needed,
                     fallback=fallbacks[index] if fallbacks else None,
                 )
             )
@@ -170,7 +174,8 @@ class SelfPlay:
         )
 
     def induction_prompt(self, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
-        """One program, uniformly from the abduction and deduction buffers together (spec 2.3), and its prompt."""
+        """One program, uniformly from the abduction and deduction buffers together (spec 2.3), and its prompt, for ``curriculum.needed``
+        inputs."""
         sources = [self.buffers[TaskType.ABDUCTION], self.buffers[TaskType.DEDUCTION]]
         total = sum(len(source) for source in sources)
         for attempt in range(_PROMPT_TRIES * 4 + 1):
@@ -179,7 +184,8 @@ class SelfPlay:
                 references = [record.task for record in source.draw(1, rng)]
             else:
                 references = [identity_task(TaskType.DEDUCTION)]
-            prompt = propose_prompt(TaskType.INDUCTION, references, self._options)
+            options = induction_options(self._options, self.config, self.curriculum.needed, rng)
+            prompt = propose_prompt(TaskType.INDUCTION, references, options)
             if fits(prompt):
                 return references, prompt
             self._count_plan("plan/dropped_propose_prompts")
@@ -238,11 +244,21 @@ class SelfPlay:
             if terms := self._terms(outcome):
                 rewards[outcome.row_id] = propose_reward(outcome.format_ok, outcome.accuracy or 0.0, self.config, terms)
             if self.config.duplicate_reward is not None:
-                kind, key = outcome.task.task_type, renamed_key(outcome.task)
-                if (kind, key) in seen or self.buffers[kind].holds(outcome.task):
+                keys = {(outcome.task.task_type, key) for key in self._keys(outcome.task)}
+                if keys & seen or self._held(outcome.task):
                     rewards[outcome.row_id] = min(rewards[outcome.row_id], self.config.duplicate_reward)
-                seen.add((kind, key))
+                seen |= keys
         return rewards
+
+    @staticmethod
+    def _keys(task: Task) -> tuple[str, ...]:
+        """What must be new about a task where ``selfplay.duplicate_reward`` is set: of an induction task also its puzzle, because ever
+        new inputs for the same program under the same hint are no new task to learn from."""
+        return (renamed_key(task), puzzle_key(task)) if task.task_type is TaskType.INDUCTION else (renamed_key(task),)
+
+    def _held(self, task: Task) -> bool:
+        buffer = self.buffers[task.task_type]
+        return buffer.holds(task) or (self.config.duplicate_reward is not None and buffer.holds_puzzle(task))
 
     def _terms(self, outcome: ProposeOutcome) -> dict[str, float]:
         intrinsic = self.config.intrinsic
@@ -283,7 +299,8 @@ class SelfPlay:
             if outcome.task is None:
                 continue
             task = outcome.task.with_lineage(step=step, **(lineage or {}))
-            if reason := self._add(task, step):
+            reason = "duplicate_puzzle" if self._held(task) and not self.buffers[task.task_type].holds(task) else self._add(task, step)
+            if reason:
                 refused[reason] += 1
                 self.totals[reason] += 1
                 continue
@@ -295,12 +312,14 @@ class SelfPlay:
         valid = found.get("data/valid", 0.0)
         if valid:
             found["data/novelty"] = len(accepted) / valid
-        found["data/duplicates"] = float(refused["duplicate"] + refused["duplicate_renamed"])
+        found["data/duplicates"] = float(sum(refused[reason] for reason in DUPLICATES))
         found |= {f"data/rejected/{reason}": float(count) for reason, count in refused.items()}
         for kind in TaskType:
             if kind in self.task_types:
                 found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(sum(task.task_type is kind for task in accepted))
         self._metrics = found
+        if "propose-induction/valid" in found:
+            self.curriculum.note(found["propose-induction/valid"])
         return accepted
 
     def _record_uses(self, step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> None:
@@ -321,6 +340,8 @@ class SelfPlay:
             found[f"buffer/{kind.value}/mastered"] = float(buffer.mastered_count)
             found[f"buffer/{kind.value}/evicted_mastered"] = float(buffer.evicted_mastered)
             found[f"buffer/{kind.value}/evicted_old"] = float(buffer.evicted_old)
+        if TaskType.INDUCTION in self.task_types:
+            found["propose-induction/needed_inputs"] = float(self.curriculum.needed)
         found["data/accepted_total"] = float(self.totals["accepted"])
         return found
 
@@ -339,6 +360,7 @@ class SelfPlay:
             "totals": dict(self.totals),
             "evicted": {kind.value: [buffer.evicted_mastered, buffer.evicted_old] for kind, buffer in self.buffers.items()},
             "types": self.types.to_json(),
+            "curriculum": self.curriculum.to_json(),
             "hashes": hashes,
         }
         content = _hash(json.dumps(state, sort_keys=True))
@@ -370,6 +392,7 @@ class SelfPlay:
             raise CheckpointError(f"{directory} holds no complete self-play state: {error}; use an earlier checkpoint") from error
         self.totals = Counter(state["totals"])
         self.types = TypeCounts.from_json(state["types"])
+        self.curriculum.restore(state.get("curriculum"))
         return content
 
 

@@ -11,7 +11,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.sandbox.job import Job, Status
 from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, canonical_text, parse_arguments, read, same
 from azr.selfplay.rewards import induction_score
-from azr.selfplay.validation import Runner
+from azr.selfplay.runner import Runner
 from azr.tasks import Task, TaskType
 
 GRADE_REASONS = {

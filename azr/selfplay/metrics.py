@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from azr.selfplay.episode import Outcome, ProposeOutcome, SolveOutcome
-from azr.tasks import Stream
+from azr.tasks import Stream, TaskType
 
 
 def mean(values: Iterable[float]) -> float | None:
@@ -61,6 +61,8 @@ def _propose(stream: Stream, outcomes: Sequence[ProposeOutcome]) -> dict[str, fl
         f"{stream.name}/none_solved": mean(outcome.accuracy == 0 for outcome in estimated),
         f"{stream.name}/program_lines": mean(len(outcome.task.code.splitlines()) for outcome in outcomes if outcome.task),
     }
+    if stream.task_type is TaskType.INDUCTION:
+        found[f"{stream.name}/progress"] = mean(outcome.rejection.progress if outcome.rejection else 1.0 for outcome in outcomes)
     for term in sorted({term for outcome in outcomes for term in outcome.terms}):
         found[f"{stream.name}/{term}"] = mean(outcome.terms[term] for outcome in outcomes if term in outcome.terms)
     for reason, count in Counter(outcome.rejection.reason for outcome in outcomes if outcome.rejection).items():

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import ParseRules
 from azr.prompts import BANNED_ERROR_WORDS, BANNED_WORDS, PromptOptions
+from azr.prompts.examples import INDUCTION_EXAMPLES
 
 
 def banned_words(config: SelfPlayConfig) -> tuple[str, ...]:
     return BANNED_WORDS if config.banned_modules is None else tuple(config.banned_modules)
+
+
+BEGUN_REPLIES = {
+    "frame": "",
+    "think": "<think>",
+    "answer": "<think> I choose inputs that together show every part of the program. </think>\n<answer>\n```input_1\n",
+}
+"""``selfplay.induction_reply`` as text."""
 
 
 def prompt_options(config: SelfPlayConfig, timeout_s: float = Limits().cpu_s) -> PromptOptions:
@@ -25,9 +38,21 @@ def prompt_options(config: SelfPlayConfig, timeout_s: float = Limits().cpu_s) ->
     )
 
 
-def parse_rules(config: SelfPlayConfig) -> ParseRules:
+def induction_options(options: PromptOptions, config: SelfPlayConfig, needed: int, rng: np.random.Generator) -> PromptOptions:
+    """``options`` for one induction proposal whose task needs ``needed`` inputs; draws the worked example, where one is shown."""
+    asked = needed + config.induction_spare_inputs
+    numbered = config.induction_prompt != "plain"
+    example = INDUCTION_EXAMPLES[int(rng.integers(len(INDUCTION_EXAMPLES)))] if config.induction_prompt == "example" else None
+    return replace(options, num_inputs=asked, numbered=numbered, example=example, begun=BEGUN_REPLIES[config.induction_reply])
+
+
+def parse_rules(config: SelfPlayConfig, needed_inputs: int = 0) -> ParseRules:
+    """Args:
+    needed_inputs: inputs that an induction task needs now; 0: ``selfplay.num_inputs``.
+    """
     return ParseRules(
-        num_inputs=config.num_inputs,
+        num_inputs=needed_inputs or config.num_inputs,
+        usable_inputs=config.usable_inputs,
         reject_multiple_functions=config.reject_multiple_functions,
         entry_point=config.entry_point,
         code_location=config.code_location,

@@ -16,21 +16,32 @@ WRONG = -0.5
 def learnability(accuracy: float, conversion: str = "one_minus") -> float:
     """How much a task is worth that the solver solves with this accuracy: hard but solvable is best (spec 4.2).
 
-    ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout.
+    ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout. ``middle``: 4 a (1 - a).
     """
+    if conversion == "middle":
+        return 4 * accuracy * (1 - accuracy)
     return 0.0 if accuracy <= 0 and conversion == "one_minus" else 1.0 - accuracy
 
 
-def propose_reward(format_ok: bool, accuracy: float | None, config: SelfPlayConfig, terms: Mapping[str, float] | None = None) -> float:
+def propose_reward(
+    format_ok: bool,
+    accuracy: float | None,
+    config: SelfPlayConfig,
+    terms: Mapping[str, float] | None = None,
+    progress: float = 0.0,
+) -> float:
     """The proposer's reward.
 
     Args:
         format_ok: the response has the think/answer format (ignored with ``format_reward`` off).
         accuracy: share of the difficulty samples that solved the task; None when the proposal is invalid.
         terms: enabled intrinsic terms, already scaled and capped (``azr.selfplay.intrinsic``).
+        progress: of an invalid proposal: share of what it needs that was there, below 1.
     """
-    if accuracy is None or (config.format_reward and not format_ok):
+    if config.format_reward and not format_ok:
         return INVALID
+    if accuracy is None:
+        return INVALID + config.partial_proposal_reward * progress
     value = learnability(accuracy, config.learnability)
     if value == 0:
         return config.extreme_reward

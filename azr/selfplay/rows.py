@@ -20,6 +20,8 @@ class PromptRow:
     """What a propose prompt showed; an induction prompt's only one is the program it is about."""
     composites: tuple[str, ...] = ()
     """Sources of g_0, g_1 ... that the proposal must call."""
+    needed_inputs: int = 0
+    """Inputs that an induction proposal's task needs (the prompt may ask for a few more); 0: ``selfplay.num_inputs``."""
     estimate: bool = True
     """Off while seeding: proposals are verified only, and the whole response is read."""
     fallback: PromptRow | None = None
@@ -35,6 +37,7 @@ class PromptRow:
             "task": _travelling(self.task) if self.task else None,
             "references": [_travelling(reference) for reference in self.references],
             "composites": list(self.composites),
+            "needed_inputs": self.needed_inputs,
             "estimate": self.estimate,
             "fallback": self.fallback.to_json() if self.fallback else None,
         }
@@ -49,6 +52,7 @@ class PromptRow:
             task=Task.from_json(record["task"]) if record["task"] else None,
             references=tuple(Task.from_json(reference) for reference in record["references"]),
             composites=tuple(record["composites"]),
+            needed_inputs=record["needed_inputs"],
             estimate=record["estimate"],
             fallback=cls.from_json(record["fallback"]) if record["fallback"] else None,
         )

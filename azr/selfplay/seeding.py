@@ -96,7 +96,14 @@ class Seeding:
             references, prompt = self._game.induction_prompt(rng, fits)
         else:
             references, prompt = self._game.program_prompt(kind, rng, fits)
-        return PromptRow(stream=stream, prompt=prompt, row_id=row_id, references=tuple(references), estimate=False)
+        return PromptRow(
+            stream=stream,
+            prompt=prompt,
+            row_id=row_id,
+            references=tuple(references),
+            needed_inputs=self._game.curriculum.needed,
+            estimate=False,
+        )
 
     def accept_round(self, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> list[Task]:
         """Takes verified proposals into the buffers, up to the target; returns the new ones."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Protocol
+from dataclasses import replace
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing.proposal import comments
 from azr.programs import SourceError, parse
 from azr.prompts import BANNED_ERROR_WORDS
-from azr.sandbox.job import CallResult, Job, JobResult, Status
+from azr.sandbox.job import CallResult, Job, Status
 from azr.sandbox.values import ValueReadError, parse_arguments
 from azr.selfplay.composite import composite_fault
 from azr.selfplay.options import banned_words
+from azr.selfplay.runner import Runner
+from azr.selfplay.usable_inputs import run_usable_inputs
 from azr.tasks import Proposal, Rejection, Task, TaskType
 
 REASONS = {
@@ -25,6 +27,7 @@ REASONS = {
     "banned_word": "an error task uses assert, raise, try or except",
     "prompt_markup": "program, input, output or message holds fences, think or answer tags, or chat tokens, which would break prompts",
     "leaked_program": "the message of an induction task holds the program",
+    "copied_example": "the message of an induction task is the one of the prompt's example",
     "leaked_output": "a comment or docstring of the program holds the output",
     "input_not_literal": "an input is no list of literal arguments",
     "exception": "the program raised",
@@ -40,6 +43,7 @@ REASONS = {
     "solve_prompt_too_long": "the task's solve prompt does not fit the context",
     "duplicate": "the buffer holds the same task",
     "duplicate_renamed": "the buffer holds the same task with other variable names",
+    "duplicate_puzzle": "the buffer holds an induction task with the same program and hint (where duplicates are not paid)",
     "filtered": "the program filter excludes tasks of this accuracy, or of responses without the format",
 }
 """Reason codes of validation and buffering, with their meanings (those of parsing: ``azr.parsing.REASONS``)."""
@@ -62,17 +66,15 @@ _STATUS_REASONS = {
 }
 
 
-class Runner(Protocol):
-    """What self-play needs of a sandbox (``azr.sandbox.Sandbox``)."""
-
-    async def run(self, job: Job) -> JobResult: ...
-
-
-async def validate(proposal: Proposal, sandbox: Runner, config: SelfPlayConfig, composites: tuple[str, ...] = ()) -> Task | Rejection:
+async def validate(
+    proposal: Proposal, sandbox: Runner, config: SelfPlayConfig, composites: tuple[str, ...] = (), needed_inputs: int = 0
+) -> Task | Rejection:
     """Verifies a proposal by execution.
 
     Args:
         composites: sources of ``g_0``, ``g_1`` ... which the program was told to call (spec 3.6).
+        needed_inputs: inputs that an induction task needs; 0: ``selfplay.num_inputs``. Read with ``selfplay.usable_inputs`` only:
+            without it the parser has counted them.
 
     Raises:
         SandboxError: the sandbox itself failed; says nothing about the proposal.
@@ -99,8 +101,24 @@ async def validate(proposal: Proposal, sandbox: Runner, config: SelfPlayConfig, 
         composite_functions=composites,
         original_code=original,
     )
+    executed = await _executed(task, sandbox, config, needed_inputs or config.num_inputs)
+    if isinstance(executed, Rejection):
+        return executed
+    return _output_fault(executed, config) or executed
+
+
+async def _executed(task: Task, sandbox: Runner, config: SelfPlayConfig, needed_inputs: int) -> Task | Rejection:
+    """The task with its outputs, or why there are none."""
+    if task.task_type is TaskType.INDUCTION and config.usable_inputs:
+
+        def check(call: CallResult) -> str | Rejection:
+            output = _output(call)
+            return output if isinstance(output, Rejection) else (_text_fault(output, config) or output)
+
+        most = needed_inputs + config.induction_spare_inputs
+        return await run_usable_inputs(task, needed_inputs, most, sandbox, check, _MARKUP)
     result = await sandbox.run(Job(code=task.program, inputs=task.inputs, verify_errors=task.task_type is TaskType.ERROR))
-    outputs = []
+    outputs: list[str] = []
     for call in result.calls:
         output = _error_label(call) if task.task_type is TaskType.ERROR else _output(call)
         if isinstance(output, Rejection):
@@ -108,19 +126,7 @@ async def validate(proposal: Proposal, sandbox: Runner, config: SelfPlayConfig, 
         outputs.append(output)
     if len(outputs) != len(task.inputs):
         return Rejection("killed", result.reason)
-    if fault := _output_fault(task, tuple(outputs), config):
-        return fault
-    return Task(
-        task_type=task.task_type,
-        code=task.code,
-        inputs=task.inputs,
-        outputs=tuple(outputs),
-        imports=imports,
-        message=task.message,
-        thought=task.thought,
-        composite_functions=composites,
-        original_code=original,
-    )
+    return replace(task, outputs=tuple(outputs))
 
 
 def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) -> Rejection | None:
@@ -129,10 +135,12 @@ def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) 
         return Rejection("banned_import", name)
     if proposal.task_type is TaskType.ERROR and any(type(node).__name__ in _RAISING for node in ast.walk(tree)):
         return Rejection("banned_word", ", ".join(BANNED_ERROR_WORDS))
-    for text in (proposal.code, *proposal.inputs, proposal.message):
+    one_by_one = proposal.task_type is TaskType.INDUCTION and config.usable_inputs
+    inputs = () if one_by_one else proposal.inputs
+    for text in (proposal.code, *inputs, proposal.message):
         if found := _MARKUP.search(text):
             return Rejection("prompt_markup", found[0])
-    for text in proposal.inputs:
+    for text in inputs:
         try:
             parse_arguments(text)
         except ValueReadError as error:
@@ -182,12 +190,18 @@ def _error_label(call: CallResult) -> str | Rejection:
     return output if isinstance(output, Rejection) else NO_ERROR
 
 
-def _output_fault(task: Task, outputs: tuple[str, ...], config: SelfPlayConfig) -> Rejection | None:
+def _text_fault(output: str, config: SelfPlayConfig) -> Rejection | None:
+    if len(output) > config.max_output_chars:
+        return Rejection("output_too_long", f"{len(output)} characters, at most {config.max_output_chars}")
+    found = _MARKUP.search(output)
+    return Rejection("prompt_markup", found[0]) if found else None
+
+
+def _output_fault(task: Task, config: SelfPlayConfig) -> Rejection | None:
+    outputs = task.outputs
     for output in outputs:
-        if len(output) > config.max_output_chars:
-            return Rejection("output_too_long", f"{len(output)} characters, at most {config.max_output_chars}")
-        if found := _MARKUP.search(output):
-            return Rejection("prompt_markup", found[0])
+        if fault := _text_fault(output, config):
+            return fault
     if task.task_type is TaskType.INDUCTION:
         if config.reject_constant_outputs and len(set(outputs)) == 1:
             return Rejection("constant_outputs", outputs[0][:200])

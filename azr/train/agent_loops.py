@@ -107,6 +107,7 @@ class SelfPlayLoop(AgentLoopBase):
             extra_fields={
                 "stream": outcome.stream.name,
                 "group": outcome.task_id if isinstance(outcome, SolveOutcome) else "",
+                "format_ok": outcome.format_ok,
                 "outcome": record,
                 "reward_extra_info": {},
                 "min_global_steps": response.weights_step,

@@ -291,7 +291,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         streams = [item["stream"] for item in extra]
         groups = [item["group"] or None for item in extra]
         lengths[~real] = 0  # a row of length 0 takes no part
-        learned = controlled_rewards(self.azr.train.control, rewards.tolist(), streams, self.azr.seed, self.global_steps)
+        formats = [bool(item["format_ok"]) for item in extra]
+        learned = controlled_rewards(self.azr.train.control, rewards.tolist(), streams, formats, self.azr.seed, self.global_steps)
         advantages = task_relative_advantages(learned, lengths, streams, self.azr.selfplay.advantage_mode, groups)
         per_token = [
             torch.full((mask.numel(),), float(value), dtype=torch.float32) * mask.float()  # [response]

@@ -31,6 +31,36 @@ def test_split_response(case):
     assert (response.thought, response.answer, response.format_ok) == (thought, answer, format_ok)
 
 
+STRICT = {
+    "plain": ("so </think> <answer>4</answer>", "<think>", True),
+    "white space at the end": ("so</think>\n<answer>4</answer>\n \n", "<think>", True),
+    "the reply is begun further": ("[1]\n```\n</answer>", "<think> so </think>\n<answer>\n```input_1\n", True),
+    "tags after the answer": ("so </think><answer>4</answer></think></answer>", "<think>", False),
+    "text after the answer": ("so </think><answer>4</answer> done", "<think>", False),
+    "a second answer": ("so </think><answer>3</answer><answer>4</answer>", "<think>", False),
+    "a second closing tag": ("so </think><answer>4</answer></answer>", "<think>", False),
+    "a second thought": ("<think>so</think><answer>4</answer>", "<think>", False),
+    "an answer inside the thought": ("so <answer>3</answer> hm </think><answer>4</answer>", "<think>", False),
+    "unclosed answer": ("so </think><answer>4", "<think>", False),
+    "unclosed thought": ("so <answer>4</answer>", "<think>", False),
+    "closed before it was opened": ("</think>so<answer>4</answer>", "", False),
+}
+
+
+@pytest.mark.parametrize("case", STRICT)
+def test_strict_form_is_each_tag_once_and_nothing_after(case):
+    text, prefix, format_ok = STRICT[case]
+    assert split_response(text, prefix, strict=True).format_ok is format_ok
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "x", " ", "\n"]), max_size=12).map("".join))
+def test_strict_form_is_good_form_too(text):
+    strict = split_response(text, strict=True)
+    assert not strict.format_ok or split_response(text).format_ok
+    assert strict.answer == split_response(text).answer
+
+
 BLOCKS = {
     "two blocks": ("```python\nx = 1\n```\n```input\n5\n```", [("python", "x = 1"), ("input", "5")]),
     "on one line": ("```input 5```", [("input", "5")]),
@@ -39,6 +69,9 @@ BLOCKS = {
     "other label": ("```json\n{}\n```", [("json", "{}")]),
     "upper case": ("```Python\nx = 1\n```", [("python", "x = 1")]),
     "numbered": ("```input_3\n5\n```", [("input_3", "5")]),
+    "number beside the label": ("```input 2\n'a', 5\n```", [("input_2", "'a', 5")]),
+    "number and colon beside the label": ("```input #12:\n5\n```", [("input_12", "5")]),
+    "a number on the fence's line is the input": ("```input 5\n```", [("input", "5")]),
     "shared fence": ("```python\nx = 1\n```input\n5\n```", [("python", "x = 1"), ("input", "5")]),
     "unclosed": ("```python\nx = 1\n", []),
     "fence in a program's string": (
@@ -173,6 +206,15 @@ def test_induction_proposals():
     assert isinstance(found, Rejection) and found.reason == "no_message"
     found = parse_proposal(TaskType.INDUCTION, inputs + "```message\n```", rules, program=PROGRAM)
     assert isinstance(found, Proposal) and found.message == ""
+
+
+def test_usable_inputs_are_left_to_validation():
+    rules = ParseRules(num_inputs=3, usable_inputs=True)
+    answer = "```input_1\n1\n```\n```input_2\n\n```\n```input 3\n2\n```\n"
+    found = parse_proposal(TaskType.INDUCTION, answer, rules, program=PROGRAM)
+    assert isinstance(found, Proposal) and (found.inputs, found.message) == (("1", "2"), "")
+    found = parse_proposal(TaskType.INDUCTION, "```message\nhi\n```", rules, program=PROGRAM)
+    assert isinstance(found, Rejection) and found.reason == "too_few_inputs"
 
 
 SOLUTIONS = [

@@ -7,14 +7,15 @@ from azr.selfplay.controls import controlled_rewards
 
 STREAMS = ["propose-deduction"] * 6 + ["solve-deduction"] * 8 + ["solve-abduction"] * 2
 REWARDS = [float(i) for i in range(16)]
+FORMATS = [i % 3 > 0 for i in range(16)]
 
 
 def test_none_changes_nothing():
-    assert controlled_rewards("none", REWARDS, STREAMS, 1, 1) == REWARDS
+    assert controlled_rewards("none", REWARDS, STREAMS, FORMATS, 1, 1) == REWARDS
 
 
 def test_frozen_proposer_has_no_advantage_and_solvers_keep_theirs():
-    rewards = controlled_rewards("proposer_frozen", REWARDS, STREAMS, 1, 1)
+    rewards = controlled_rewards("proposer_frozen", REWARDS, STREAMS, FORMATS, 1, 1)
     advantages = task_relative_advantages(rewards, [5] * 16, STREAMS)
     plain = task_relative_advantages(REWARDS, [5] * 16, STREAMS)
     assert not advantages[:6].any()
@@ -22,10 +23,10 @@ def test_frozen_proposer_has_no_advantage_and_solvers_keep_theirs():
 
 
 def test_shuffle_stays_inside_each_stream_and_is_seeded():
-    first = controlled_rewards("shuffled_rewards", REWARDS, STREAMS, 1, 1)
-    assert first == controlled_rewards("shuffled_rewards", REWARDS, STREAMS, 1, 1)
+    first = controlled_rewards("shuffled_rewards", REWARDS, STREAMS, FORMATS, 1, 1)
+    assert first == controlled_rewards("shuffled_rewards", REWARDS, STREAMS, FORMATS, 1, 1)
     assert first != REWARDS
-    assert first != controlled_rewards("shuffled_rewards", REWARDS, STREAMS, 1, 2)
+    assert first != controlled_rewards("shuffled_rewards", REWARDS, STREAMS, FORMATS, 1, 2)
     for stream in set(STREAMS):
         rows = [row for row, name in enumerate(STREAMS) if name == stream]
         assert sorted(first[row] for row in rows) == [REWARDS[row] for row in rows]
@@ -33,6 +34,12 @@ def test_shuffle_stays_inside_each_stream_and_is_seeded():
 
 def test_unknown_control_and_uneven_lists_are_refused():
     with pytest.raises(ValueError, match="one of"):
-        controlled_rewards("off", [1.0], ["solve-deduction"], 1, 1)
+        controlled_rewards("off", [1.0], ["solve-deduction"], [True], 1, 1)
     with pytest.raises(ValueError, match="agree"):
-        controlled_rewards("none", [1.0], [], 1, 1)
+        controlled_rewards("none", [1.0], ["solve-deduction"], [], 1, 1)
+
+
+def test_format_only_pays_form_whatever_the_answer_is_worth():
+    rewards = controlled_rewards("format_only", REWARDS, STREAMS, FORMATS, 1, 1)
+    assert set(rewards) == {1.0, -1.0} and [reward > 0 for reward in rewards] == FORMATS
+    assert rewards == controlled_rewards("format_only", REWARDS[::-1], STREAMS, FORMATS, 1, 1)
