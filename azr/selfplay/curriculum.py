@@ -19,6 +19,8 @@ class InputCurriculum:
     def note(self, valid: float) -> None:
         """Takes a step's share of valid induction proposals into account."""
         config = self._config
+        if not config.induction_inputs_start:
+            return
         self._valid = [*self._valid, valid][-config.induction_inputs_window :]
         full = len(self._valid) == config.induction_inputs_window
         if full and self.needed < config.num_inputs and sum(self._valid) / len(self._valid) >= config.induction_inputs_threshold:

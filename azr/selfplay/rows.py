@@ -52,7 +52,7 @@ class PromptRow:
             task=Task.from_json(record["task"]) if record["task"] else None,
             references=tuple(Task.from_json(reference) for reference in record["references"]),
             composites=tuple(record["composites"]),
-            needed_inputs=record["needed_inputs"],
+            needed_inputs=record.get("needed_inputs", 0),
             estimate=record["estimate"],
             fallback=cls.from_json(record["fallback"]) if record["fallback"] else None,
         )
