@@ -316,6 +316,7 @@ def leftover_findings() -> Iterator[Finding]:
 
 def sandbox_findings(config: Config) -> Iterator[Finding]:
     from azr.sandbox import probe
+    from azr.sandbox.missing import missing_layers
 
     report = probe(config.sandbox)
     layers = ", ".join(report.layers) or "none"
@@ -323,11 +324,10 @@ def sandbox_findings(config: Config) -> Iterator[Finding]:
         yield Finding(Level.OK, "sandbox", f"programs are confined: {layers}")
     else:
         yield Finding(
-            Level.PROBLEM,
-            "sandbox",
-            f"programs cannot be confined: {report.problem} (layers in force: {layers})",
-            "docs/troubleshooting.md",
+            Level.PROBLEM, "sandbox", f"programs cannot be confined: {report.problem}", "see the layers below, or docs/sandbox.md"
         )
+    for item in missing_layers(report.layers):
+        yield Finding(Level.WARNING, f"sandbox layer {item.layer}", f"not in force: {item.without}", f"it needs {item.fix}")
 
 
 # ---------------------------------------------------------------- children

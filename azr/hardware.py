@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ConfigError
+from azr.host_memory import host_memory
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -102,13 +103,13 @@ def detect() -> Machine:
         except (OSError, json.JSONDecodeError) as error:
             raise ConfigError(f"AZR_MACHINE={described}: {error}; name a JSON file, or unset it") from error
     gpus, note = _gpus()
-    total, available = _ram_gib()
+    memory = host_memory()
     release = platform.release().lower()
     return Machine(
         gpus=gpus,
         cpu_cores=_cpu_cores(),
-        ram_gib=total,
-        ram_available_gib=available,
+        ram_gib=memory.total / GIB,
+        ram_available_gib=memory.available / GIB,
         is_wsl="microsoft" in release or "wsl" in release,
         os_name=f"{platform.system()} {platform.release()}",
         gpu_note=note,
@@ -214,27 +215,6 @@ def parse_nvidia_smi(text: str) -> list[Gpu]:
     return gpus
 
 
-def _ram_gib() -> tuple[float, float]:
-    """(total, available), the smaller of the machine's and the container's."""
-    values = {}
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines():
-            name, _, rest = line.partition(":")
-            values[name] = int(rest.split()[0]) * 1024 if rest.split() else 0
-    except (OSError, ValueError):
-        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-        values = {"MemTotal": pages * size, "MemAvailable": pages * size}
-    total, available = values.get("MemTotal", 0), values.get("MemAvailable", 0)
-    for limit_file, used_file in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        limit = _int_file(limit_file)
-        if limit is not None and limit < total:
-            total, available = limit, min(available, limit - (_int_file(used_file) or 0))
-    return total / GIB, max(0, available) / GIB
-
-
 def _cpu_cores() -> int:
     """Cores this process may use: affinity mask and container quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -245,13 +225,6 @@ def _cpu_cores() -> int:
     except (OSError, ValueError):
         pass
     return cores
-
-
-def _int_file(path: str) -> int | None:
-    try:
-        return int(Path(path).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
 
 
 def _text(value: str | bytes) -> str:

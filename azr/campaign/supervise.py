@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 
-import psutil
-
 from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
@@ -24,6 +22,7 @@ from azr.checkpoints import free_gib, list_checkpoints, prune_checkpoints, requi
 from azr.config.load import write_config
 from azr.errors import BudgetError
 from azr.files import append_jsonl
+from azr.host_memory import host_memory
 from azr.processes import GIB, ProcessId, memory_gib
 from azr.protocol import (
     CHECKPOINT_FILE,
@@ -342,7 +341,7 @@ class _Watch:
             step=state.trained_step,
             trainer_gib=round(self.trainer.memory_gib(), 3),
             driver_gib=round(memory_gib([own] if own else []), 3),
-            host_available_gib=round(psutil.virtual_memory().available / GIB, 3),
+            host_available_gib=round(host_memory().available / GIB, 3),
             disk_free_gib=round(free_gib(ctx.run.root), 3),
             vram_gib=used_vram_gib(),
             processes=len(self.trainer.registry.living()),

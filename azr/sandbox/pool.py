@@ -19,6 +19,7 @@ from types import TracebackType
 
 from azr.config.sandbox import SandboxConfig
 from azr.errors import SandboxError
+from azr.host_memory import host_memory
 from azr.sandbox.job import CallResult, Job, JobResult, Profile, Status
 from azr.sandbox.program import Program
 from azr.sandbox.screen import COMPILE_EARLY, HARMLESS, ORDER_SENSITIVE
@@ -581,12 +582,5 @@ def plan_workers(config: SandboxConfig) -> list[tuple[int, int]]:
 
 
 def available_memory_mib() -> float:
-    """What the kernel says can still be claimed; 4 GiB when it does not say."""
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) / 1024
-    except (OSError, ValueError):
-        return 4096.0
-    return 4096.0
+    """What can still be claimed here, memory groups of a container included."""
+    return host_memory().available / 2**20

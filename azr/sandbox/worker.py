@@ -19,6 +19,7 @@ from typing import Any
 from azr.config.sandbox import SandboxConfig
 from azr.errors import SandboxError
 from azr.sandbox import frames
+from azr.sandbox.missing import missing_layers
 from azr.sandbox.program import Program
 from azr.sandbox.zygote import RESULT_HEADER, pack_program
 
@@ -127,10 +128,11 @@ class Worker:
             refused.append("root")
         if refused:
             self.kill()
+            lacking = "; ".join(f"{item.layer} needs {item.fix}" for item in missing_layers(self.hello["layers"]))
             raise SandboxError(
                 f"this kernel does not confine programs: {', '.join(refused)} not stopped (layers in force: "
-                f"{', '.join(self.hello['layers']) or 'none'}). Run where seccomp is available (in a container: under another seccomp"
-                f" profile), or accept weaker confinement by name: sandbox.accept_unstopped=[{','.join(open_doors)}]"
+                f"{', '.join(self.hello['layers']) or 'none'}). {lacking or 'Run as another user than root'}. Or accept weaker confinement "
+                f"by name: sandbox.accept_unstopped=[{','.join(open_doors)}]"
             )
 
     def _last_words(self) -> str:
