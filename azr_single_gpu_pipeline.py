@@ -15,7 +15,9 @@ from pathlib import Path
 def main(arguments: list[str]) -> int:
     from azr.config.load import help_text, load, to_yaml
     from azr.errors import AzrError
+    from azr.terminal import tolerate_any_encoding
 
+    tolerate_any_encoding()
     if {"-h", "--help"} & set(arguments):
         print(help_text())
         return 0

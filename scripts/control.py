@@ -25,9 +25,11 @@ from azr.campaign.state import load_state
 from azr.checkpoints import explain_os_error
 from azr.errors import AzrError, RunError
 from azr.rundir import RunDir
+from azr.terminal import tolerate_any_encoding
 
 
 def main(arguments: list[str] | None = None) -> int:
+    tolerate_any_encoding()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("command", choices=["stop", "checkpoint", "pause", "resume", "budget", "status"])

@@ -18,6 +18,7 @@ from azr.data.problems import tasks_of_problem
 from azr.data.readers import read_rows
 from azr.errors import AzrError, DataError
 from azr.files import write_jsonl_atomic
+from azr.terminal import tolerate_any_encoding
 
 SHOWN = 10
 
@@ -52,6 +53,7 @@ def convert(problems: Path, target: Path) -> str:
 
 
 def main() -> int:
+    tolerate_any_encoding()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("problems", type=Path, help="JSON Lines, JSON, CSV or parquet")
     parser.add_argument("tasks", type=Path, help="file to write")

@@ -19,11 +19,13 @@ from azr.config.load import load
 from azr.doctor import Finding, Level, examine
 from azr.errors import AzrError
 from azr.hardware import detect
+from azr.terminal import tolerate_any_encoding
 
 MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING ", Level.PROBLEM: "PROBLEM "}
 
 
 def main() -> int:
+    tolerate_any_encoding()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", help="as for azr_single_gpu_pipeline.py; the recipe is chosen when none is named")
     parser.add_argument(

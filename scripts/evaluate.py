@@ -33,6 +33,7 @@ from azr.errors import AzrError
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
+from azr.terminal import tolerate_any_encoding
 
 
 def _ks(text: str) -> list[int]:
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
+    tolerate_any_encoding()
     parser = _parser()
     arguments = vars(parser.parse_args())
     models: list[str] = arguments.pop("models")

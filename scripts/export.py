@@ -20,6 +20,7 @@ from azr.errors import AzrError, RunError
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
 from azr.evaluate.task_export import export_tasks
 from azr.rundir import RunDir
+from azr.terminal import tolerate_any_encoding
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
+    tolerate_any_encoding()
     arguments = _parser().parse_args()
     run = RunDir(arguments.run.expanduser().resolve())
     target = arguments.out.expanduser().resolve()

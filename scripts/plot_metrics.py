@@ -24,6 +24,7 @@ import numpy as np
 from azr.errors import AzrError, RunError
 from azr.files import write_bytes_atomic, write_text_atomic
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics
+from azr.terminal import tolerate_any_encoding
 
 
 def moving_mean(values: FloatArray, window: int) -> FloatArray:
@@ -81,6 +82,7 @@ def picture(table: MetricsTable, names: list[str], window: int) -> bytes:
 
 
 def main() -> int:
+    tolerate_any_encoding()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run's directory")
     parser.add_argument("metrics", nargs="+", metavar="METRIC")

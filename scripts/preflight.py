@@ -24,9 +24,11 @@ from azr.config import from_container
 from azr.config.load import compose_container, load, recipe_names
 from azr.errors import AzrError
 from azr.hardware import Gpu, Machine, detect
+from azr.terminal import tolerate_any_encoding
 
 
 def main() -> int:
+    tolerate_any_encoding()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ...")
     parser.add_argument("--gpu", type=float, metavar="GIB", help="plan for a card of this memory")

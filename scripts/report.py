@@ -10,9 +10,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from azr.errors import AzrError
 from azr.report.html import write_comparison, write_report
+from azr.terminal import tolerate_any_encoding
 
 
 def main() -> int:
+    tolerate_any_encoding()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directory; more than one are compared in one page")
     parser.add_argument("--output", type=Path, help="file to write (default: report.html in the run, or comparison.html here)")

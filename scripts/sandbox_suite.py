@@ -11,11 +11,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from azr.config.sandbox import SandboxConfig
 from azr.errors import AzrError
 from azr.sandbox import suite
+from azr.terminal import tolerate_any_encoding
 
 OWN_SUITE = Path(__file__).resolve().parent.parent / "tests" / "sandbox" / "suite.yaml"
 
 
 def main() -> int:
+    tolerate_any_encoding()
     parser = argparse.ArgumentParser(description="Programs that the sandbox must hold; exit status 1 when one got through.")
     parser.add_argument("file", nargs="?", type=Path, default=OWN_SUITE, help="suite in YAML, JSON or JSONL (default: the project's own)")
     parser.add_argument("--python", default="", help="interpreter that runs the programs (default: this one)")

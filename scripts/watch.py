@@ -17,9 +17,11 @@ from azr.errors import AzrError
 from azr.report.live import LiveView, is_plain
 from azr.report.screen import plain_line, render
 from azr.report.summary import Status, read_summary
+from azr.terminal import tolerate_any_encoding
 
 
 def main() -> int:
+    tolerate_any_encoding()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="run directory, such as runs/NAME")
     parser.add_argument("--once", action="store_true", help="show the present state and end")

@@ -53,7 +53,7 @@ class TrainerProcess:
         self.registry = Registry(self.folder / REGISTRY_FILE)
         self.registry.marker = marker(run_id, cycle, attempt)
         self.registry.save()
-        environment = {**os.environ, **(env or {}), MARKER_VARIABLE: self.registry.marker}
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace", **(env or {}), MARKER_VARIABLE: self.registry.marker}
         self.vram_before_gib = used_vram_gib()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
