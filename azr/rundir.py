@@ -67,6 +67,10 @@ class RunDir:
         return self.root / "first_probe_scores.json"
 
     @property
+    def first_verdict_scores(self) -> Path:
+        return self.root / "first_verdict_scores.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 

@@ -145,6 +145,12 @@ class TrainConfig:
     """Steps between two evaluations of the frozen probes; 0 never."""
     probe_tasks: int = 120
     """Probe tasks answered (greedy) at each evaluation."""
+    verdict_samples: int = 0
+    """Answers at temperature 1 to every frozen probe task before the first step and after the last one of each cycle. The report's
+    verdict compares the two, task by task (docs/report.md); 0: it compares the greedy evaluations."""
+    verdict_probes: str = ""
+    """Probe file (name without its ending) whose tasks decide the verdict; the others are reported beside it. Empty, or no such file
+    among ``data.probe_files``: all together decide."""
     max_failed_rollouts: float = 0.01
     """Share of a step's agent loops that may fail; above it the trainer is restarted."""
     max_logprob_mismatch: float = 0.05
@@ -187,7 +193,7 @@ class TrainConfig:
             if getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it must be at least 1")
         not_negative = ("mini_batch_sequences", "warmup_steps", "decay_steps", "weight_decay", "entropy_coefficient")
-        for key in (*not_negative, "probe_every_steps", "probe_tasks"):
+        for key in (*not_negative, "probe_every_steps", "probe_tasks", "verdict_samples"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it cannot be negative")
         if 0 < self.decay_steps <= self.warmup_steps:

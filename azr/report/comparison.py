@@ -17,7 +17,7 @@ from azr.report.series import difference_interval
 from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, signed
-from azr.report.verdict import ProbeChange, probe_change
+from azr.report.verdict import ProbeChange, deciding_change
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_RUNS = 8
@@ -61,7 +61,7 @@ def unique_names(summaries: Sequence[RunSummary]) -> list[str]:
 
 
 def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
-    changes = [(label, probe_change(summary)) for label, summary in zip(labels, summaries, strict=True)]
+    changes = [(label, deciding_change(summary)) for label, summary in zip(labels, summaries, strict=True)]
     known = [(label, change) for label, change in changes if change is not None]
     if len(known) < 2:
         return "Fewer than two of these runs measured their probes twice, so their learning cannot be compared."
@@ -92,7 +92,7 @@ def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[t
     def row(label: str, values: Sequence[str]) -> tuple[str, list[str]]:
         return label, list(values)
 
-    changes = [probe_change(summary) for summary in summaries]
+    changes = [deciding_change(summary) for summary in summaries]
     intervals = [interval_points(c.interval) if c and c.interval else "–" for c in changes]
     against = [_against(changes[0], change) for change in changes]
     rates = [number(stat.count / max(s.table.trained, 1)) for s, stat in zip(summaries, stats, strict=True)]
@@ -103,7 +103,7 @@ def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[t
         row("Probe accuracy, first", [percent(c.first) if c else "–" for c in changes]),
         row("Probe accuracy, latest", [percent(c.last) if c else "–" for c in changes]),
         row("Change", [points(c.change) if c else "–" for c in changes]),
-        row("95 % interval of the change, points", intervals),
+        row("99 % interval of the change, points", intervals),
         row("Latest score against the first run's, points", ["–", *against[1:]]),
         row("Tasks accepted", [f"{stat.count:,}" for stat in stats]),
         row("Tasks accepted a step", rates),

@@ -26,7 +26,7 @@ from azr.report.summary import RunSummary, Status, lookup, read_summary
 from azr.report.tasks import TaskStats, read_task_stats
 from azr.report.text import duration, number, percent, points, signed, when
 from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_transcript_page
-from azr.report.verdict import judge, probe_change
+from azr.report.verdict import deciding_change, judge
 from azr.report.versions import read_versions
 from azr.rundir import RunDir
 from azr.tasks import STREAMS
@@ -174,7 +174,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
         _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} a step lately"),
         _fact("Time", duration(wall), f"{duration(summary.trained_s)} of it in steps{starting}"),
     ]
-    change = probe_change(summary)
+    change = deciding_change(summary)
     if change:
         facts.append(_fact("Probe accuracy", percent(change.last), f"{points(change.change)} since step {change.first_step}"))
     elif table.has(names.PROBE_ALL):

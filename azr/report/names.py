@@ -80,6 +80,14 @@ PROBE_COUNT = "probe/tasks"
 """Frozen tasks answered at each evaluation, all types together."""
 
 
+VERDICT_PREFIX = "verdict/"
+
+
+def verdict(probes: str, what: str) -> str:
+    """``what``: accuracy, tasks, change or change_error, sampled before and after training; ``probes``: a probe file or ``all``."""
+    return f"{VERDICT_PREFIX}{probes}/{what}"
+
+
 def seconds(phase: str) -> str:
     return f"{TIME_PREFIX}{phase}"
 
@@ -88,10 +96,17 @@ def phase_label(phase: str) -> str:
     return PHASE_LABELS.get(phase, phase)
 
 
+PROBE_PREFIX = "probe/"
+
+
 def probe_files(logged: Iterable[str]) -> list[tuple[str, str]]:
     """(label, metric) of the scores on single probe files; the label is the file's name."""
+    return measured_files(logged, PROBE_PREFIX)
+
+
+def measured_files(logged: Iterable[str], prefix: str) -> list[tuple[str, str]]:
     kinds = {"all", *(task_type.value for task_type in TaskType)}
-    found = (re.fullmatch(r"probe/(.+)/accuracy", name) for name in logged)
+    found = (re.fullmatch(re.escape(prefix) + "(.+)/accuracy", name) for name in logged)
     return sorted((match[1], match[0]) for match in found if match and match[1] not in kinds)
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from azr.report import names
 from azr.report.summary import PHASE_WORDS, RunSummary, Status
 from azr.report.text import duration, number, one_line, percent, points, signed, sparkline, when
-from azr.report.verdict import probe_change
+from azr.report.verdict import deciding_change
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_WIDTH = 100
@@ -204,7 +204,7 @@ def _probe(summary: RunSummary, width: int) -> RenderableType:
     word = ""
     if judged is not None:
         word = f" {judged.verdict} (step {judged.step})"
-    elif (measured := probe_change(summary)) is not None:
+    elif (measured := deciding_change(summary)) is not None:
         word = f" {measured.word}"
     score = percent(float(values[-1]))
     room = min(16, width - 10 - len(score) - len(change) - len(word))

@@ -11,6 +11,7 @@ from azr.report.metrics import FloatArray
 
 Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
+Z_99 = 2.575829
 
 
 @dataclass(frozen=True)
@@ -73,26 +74,26 @@ def window_for(count: int) -> int:
     return min(max(5, count // 20), 101)
 
 
-def wilson(share: float, count: float) -> tuple[float, float]:
-    """95 % Wilson interval of a share measured on ``count`` items; (0, 1) where the count is unknown."""
+def wilson(share: float, count: float, z: float = Z_95) -> tuple[float, float]:
+    """Wilson interval (95 %) of a share measured on ``count`` items; (0, 1) where the count is unknown."""
     if not count or not math.isfinite(count) or count < 1:
         return 0.0, 1.0
-    z2 = Z_95 * Z_95
+    z2 = z * z
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = Z_95 / (1 + z2 / count) * math.sqrt(max(share * (1 - share) / count + z2 / (4 * count * count), 0.0))
+    half = z / (1 + z2 / count) * math.sqrt(max(share * (1 - share) / count + z2 / (4 * count * count), 0.0))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def difference_interval(first: float, second: float, count: float) -> tuple[float, float] | None:
-    """95 % interval of ``second - first``, two shares on ``count`` items each (Newcombe's hybrid of Wilson intervals).
+def difference_interval(first: float, second: float, count: float, z: float = Z_95) -> tuple[float, float] | None:
+    """Interval (95 %) of ``second - first``, two shares on ``count`` items each (Newcombe's hybrid of Wilson intervals).
 
     Treats the two as independent; a paired comparison of the same items is at least as sharp for probes that correlate.
     None where the count is unknown.
     """
     if not count or not math.isfinite(count) or count < 1:
         return None
-    low_1, high_1 = wilson(first, count)
-    low_2, high_2 = wilson(second, count)
+    low_1, high_1 = wilson(first, count, z)
+    low_2, high_2 = wilson(second, count, z)
     difference = second - first
     down = math.sqrt((second - low_2) ** 2 + (high_1 - first) ** 2)
     up = math.sqrt((high_2 - second) ** 2 + (first - low_1) ** 2)

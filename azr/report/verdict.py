@@ -1,7 +1,8 @@
 """The report's first words: did it learn, on what evidence, and what to do next. Pure; every sentence carries its numbers.
 
 Self-play reward is not evidence: the proposer is paid for tasks that the solver sometimes fails, so its training accuracy stays near
-a set-point while both get better. Only the frozen probes can say that a model learned.
+a set-point while both get better. Only the frozen probes can say that a model learned. One comparison decides, fixed by the
+configuration before the run: the first measurement against the last, two-sided, at 1 % (docs/report.md).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from enum import Enum
 import numpy as np
 
 from azr.report import names
-from azr.report.series import Z_95, difference_interval
-from azr.report.summary import RunSummary, Status
+from azr.report.series import Z_99, difference_interval
+from azr.report.summary import RunSummary, Status, lookup
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
 from azr.tasks import CORE_TASK_TYPES
@@ -46,7 +47,11 @@ class ProbeChange:
     count: float | None
     """Items measured each time, if it was logged."""
     interval: tuple[float, float] | None
-    """95 % interval of the change: paired by task where the run kept the tasks' scores, else as of two independent samples."""
+    """99 % interval of the change: paired by task where the run kept the tasks' scores, else as of two independent samples."""
+    p: float | None = None
+    """Two-sided, of the paired comparison."""
+    probes: str = "the frozen probes"
+    """What was asked, in words."""
 
     @property
     def change(self) -> float:
@@ -69,6 +74,43 @@ class Verdict:
     """Commands and keys stand between backquotes."""
 
 
+def deciding_change(summary: RunSummary) -> ProbeChange | None:
+    """The comparison that decides the verdict: of sampled answers before and after where the run took them, else of greedy ones."""
+    return verdict_change(summary, deciding_probes(summary)) or probe_change(summary)
+
+
+def deciding_probes(summary: RunSummary) -> str:
+    """The probe file that ``train.verdict_probes`` names, or ``all`` where it names none of those that were measured."""
+    named = lookup(summary.config, "train.verdict_probes")
+    return named if isinstance(named, str) and named in dict(verdict_files(summary)) else "all"
+
+
+def verdict_files(summary: RunSummary) -> list[tuple[str, str]]:
+    """(file, metric) of the probe files that were sampled before and after; none where there is only one."""
+    return names.measured_files(summary.table.columns, names.VERDICT_PREFIX)
+
+
+def verdict_change(summary: RunSummary, probes: str) -> ProbeChange | None:
+    """None unless sampled answers were taken before and after training."""
+    table = summary.table
+    changes = table.column(names.verdict(probes, "change"))
+    measured = np.flatnonzero(np.isfinite(changes))
+    if not len(measured):
+        return None
+    last = measured[-1]
+    change, error = float(changes[last]), float(table.column(names.verdict(probes, "change_error"))[last])
+    after, count = float(table.column(names.verdict(probes, "accuracy"))[last]), float(table.column(names.verdict(probes, "tasks"))[last])
+    samples = lookup(summary.config, "train.verdict_samples")
+    each = f", {samples} sampled answers each" if isinstance(samples, int) and samples > 1 else ", sampled answers"
+    words = f"{count:,.0f} frozen tasks{'' if probes == 'all' else f' of {probes}'}{each}"
+    return ProbeChange(after - change, after, 0, int(table.steps[last]), count, *_paired(change, error), words)
+
+
+def _paired(change: float, error: float) -> tuple[tuple[float, float], float]:
+    """99 % interval and two-sided p of a mean change with its standard error."""
+    return (change - Z_99 * error, change + Z_99 * error), math.erfc(abs(change) / error / math.sqrt(2))
+
+
 def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChange | None:
     """None with fewer than two measurements. An interval is given for the score over all types only, whose number of items is known."""
     values = summary.table.column(name)
@@ -79,12 +121,13 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
     count = summary.table.last(names.PROBE_COUNT) if name == names.PROBE_ALL else None
     error = float(summary.table.column(names.PROBE_CHANGE_ERROR)[measured[-1]]) if name == names.PROBE_ALL else math.nan
     paired = float(summary.table.column(names.PROBE_CHANGE)[measured[-1]])
+    p = None
     if math.isfinite(error) and abs(paired - (last - first)) < 1e-6:  # since the same first evaluation
-        interval = (last - first - Z_95 * error, last - first + Z_95 * error)
+        interval, p = _paired(last - first, error)
     else:
-        interval = difference_interval(first, last, count) if count else None
+        interval = difference_interval(first, last, count, Z_99) if count else None
     steps = summary.table.steps
-    return ProbeChange(first, last, int(steps[measured[0]]), int(steps[measured[-1]]), count, interval)
+    return ProbeChange(first, last, int(steps[measured[0]]), int(steps[measured[-1]]), count, interval, p)
 
 
 def judge(summary: RunSummary, stats: TaskStats) -> Verdict:
@@ -99,41 +142,43 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
         return f"The run failed. {summary.sentence}".strip(), Tone.BAD
     if not summary.table.trained:
         return "No training step has finished yet, so there is nothing to judge.", Tone.NEUTRAL
-    change = probe_change(summary)
+    change = deciding_change(summary)
     if change is None:
         return "Not known yet: the frozen probes were measured fewer than two times, and self-play reward cannot tell.", Tone.NEUTRAL
-    numbers = f"from {percent(change.first)} to {percent(change.last)} on the frozen probes"
+    numbers = f"from {percent(change.first)} to {percent(change.last)} on {change.probes}"
     if percent(change.first) == percent(change.last):
-        numbers = f"{percent(change.last)} on the frozen probes at first and now"
+        numbers = f"{percent(change.last)} on {change.probes} at first and now"
+    if change.last_step < summary.step:
+        numbers += f" at step {change.last_step}"
     if change.interval is None:
         return f"Probe accuracy: {numbers}; without the number of items its error is not known.", Tone.NEUTRAL
     low, high = change.interval
-    band = f"{points(change.change)}, 95\u00a0% interval {interval_points(change.interval)}"
+    p = "" if change.p is None else ", p below 0.0001" if change.p < 1e-4 else f", p {change.p:.2g}"
+    band = f"{points(change.change)}, 99\u00a0% interval {interval_points(change.interval)}{p}"
+    now = " so far" if summary.status is Status.RUNNING else ""
     if low > 0:
-        return f"It learned: {numbers} ({band}).", Tone.GOOD
+        return f"It learned{now}: {numbers} ({band}).", Tone.GOOD
     if high < 0:
-        return f"It got worse: {numbers} ({band}).", Tone.BAD
-    return f"No clear change: {numbers} ({band}).", Tone.NEUTRAL
+        return f"It got worse{now}: {numbers} ({band}).", Tone.BAD
+    return f"No clear change{now}: {numbers} ({band}).", Tone.NEUTRAL
 
 
 def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
-    lines = []
+    lines = _sampled(summary)
     for task_type in CORE_TASK_TYPES:
         change = probe_change(summary, names.probe(task_type))
         if change is not None:
-            lines.append(
-                f"{task_type.value.capitalize()} probes: {percent(change.first)} at step {change.first_step} → {percent(change.last)} "
-                f"at step {change.last_step} ({points(change.change)})."
-            )
+            steps = f"at step {change.first_step} → {percent(change.last)} at step {change.last_step}"
+            lines.append(f"{task_type.value.capitalize()} probes, greedy: {percent(change.first)} {steps} ({points(change.change)}).")
     for label, name in names.probe_files(table.columns):
         change = probe_change(summary, name)
         if change is not None:
-            lines.append(f"Probes of {label}: {percent(change.first)} → {percent(change.last)} ({points(change.change)}).")
-    overall = probe_change(summary)
+            lines.append(f"Probes of {label}, greedy: {percent(change.first)} → {percent(change.last)} ({points(change.change)}).")
+    overall = deciding_change(summary)
     if overall is not None and overall.interval is not None and overall.word == "no clear change":
         width = 50 * (overall.interval[1] - overall.interval[0])
-        lines.append(f"With {overall.count:,.0f} probe tasks a change of less than about {width:.0f} points cannot be told from chance.")
+        lines.append(f"With {overall.count:,.0f} tasks a change of less than about {width:.0f} points cannot be told from chance.")
     judged = summary.learning_verdict
     if judged is not None:
         lines.append(f"The campaign's judge at step {judged.step}: {judged.verdict}. {judged.sentence}")
@@ -154,6 +199,18 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         )
     if table.undone:
         lines.append(f"{table.undone} steps were undone by a crash or a rollback and trained again.")
+    return lines
+
+
+def _sampled(summary: RunSummary) -> list[str]:
+    """What was measured beside the probes that decide, in the same way."""
+    decides, lines = deciding_probes(summary), []
+    groups = [*(file for file, _ in verdict_files(summary)), "all"]
+    for probes in groups:
+        change = verdict_change(summary, probes)
+        if change is not None and probes != decides and change.interval is not None:
+            numbers = f"{percent(change.first)} → {percent(change.last)} ({points(change.change)}, {interval_points(change.interval)})"
+            lines.append(f"Beside what decides, on {change.probes}: {numbers}; {change.word}.")
     return lines
 
 
@@ -181,7 +238,7 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(
             "Read the last incident and the end of its trainer.log, then start the same command again; it goes on where it failed."
         )
-    change = probe_change(summary)
+    change = deciding_change(summary)
     if 0 < table.trained < FEW_STEPS and change is not None and change.word == "no clear change":
         lines.append(f"{table.trained} steps are few. Published runs gain over hundreds of them; this one shows that everything works.")
     if len(table) and not table.has(names.PROBE_ALL):

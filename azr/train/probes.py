@@ -1,11 +1,13 @@
-"""The frozen probe tasks as rows of a rollout, and their accuracy."""
+"""The frozen probe tasks as rows of a rollout, their accuracy, and the comparison before and after training."""
 
 from __future__ import annotations
 
 import math
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
@@ -17,6 +19,7 @@ from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, Task
 
 ROW_PREFIX = "probe"
+EVERY_TASK = sys.maxsize
 
 
 def probe_rows(folder: Path, limit: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]) -> list[PromptRow]:
@@ -66,8 +69,7 @@ def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
 
 def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
     """``probe/all/change`` since the run's first evaluation and its standard error ``probe/all/change_error``, paired by task: the same
-    tasks are answered each time, so a task's own difficulty is no part of the error. One task more that rose and one that fell are
-    counted with it (Bonett and Price 2012), without which a handful of changed tasks would look certain.
+    tasks are answered each time, so a task's own difficulty is no part of the error.
 
     Args:
         path: where the first evaluation's scores are kept; written when it is not there.
@@ -80,7 +82,45 @@ def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str
     changes = [scores[row_id] - first[row_id] for row_id in sorted(scores) if row_id in first]
     if len(changes) < 2 or len(changes) != len(scores):  # another choice of probe tasks: nothing to pair
         return {}
-    mean = sum(changes) / len(changes)
+    mean, error = _mean_change(changes)
+    return {"probe/all/change": mean, "probe/all/change_error": error}
+
+
+def verdict_rows(folder: Path, samples: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]) -> list[PromptRow]:
+    """Every probe task ``samples`` times; a row's id is that of ``probe_rows`` and the number of the sample."""
+    rows = probe_rows(folder, EVERY_TASK, config, fits)
+    return [replace(row, row_id=f"{row.row_id}/{sample}") for row in rows for sample in range(samples)]
+
+
+def verdict_scores(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
+    """Share of right answers by task (``probe/FILE/NUMBER``)."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    for outcome in outcomes:
+        scores[outcome.row_id.rsplit("/", 1)[0]].append(outcome.score)
+    return {task: sum(values) / len(values) for task, values in scores.items()}
+
+
+def verdict_metrics(scores: Mapping[str, float], first: Mapping[str, float] | None) -> dict[str, float]:
+    """``verdict/<probes>/accuracy`` and ``tasks``; ``change`` and ``change_error`` since ``first``, where that holds the same tasks.
+
+    ``<probes>`` is ``all``, and each probe file where there is more than one.
+    """
+    groups: dict[str, list[str]] = {"all": sorted(scores)}
+    files: dict[str, list[str]] = defaultdict(list)
+    for task in sorted(scores):
+        files[task.split("/")[1]].append(task)
+    values: dict[str, float] = {}
+    for name, tasks in [*groups.items(), *(files.items() if len(files) > 1 else ())]:
+        values[f"verdict/{name}/accuracy"] = sum(scores[task] for task in tasks) / len(tasks)
+        values[f"verdict/{name}/tasks"] = float(len(tasks))
+        if first is not None and len(tasks) > 1 and first.keys() >= set(tasks):
+            mean, error = _mean_change([scores[task] - first[task] for task in tasks])
+            values |= {f"verdict/{name}/change": mean, f"verdict/{name}/change_error": error}
+    return values
+
+
+def _mean_change(changes: Sequence[float]) -> tuple[float, float]:
+    """Mean change of the tasks and its standard error. One task more that rose and one that fell are counted with it (Bonett and
+    Price 2012), without which a handful of changed tasks would look certain."""
     adjusted = [*changes, 1.0, -1.0]
-    variance = statistics.variance(adjusted)
-    return {"probe/all/change": mean, "probe/all/change_error": math.sqrt(variance / len(adjusted))}
+    return sum(changes) / len(changes), math.sqrt(statistics.variance(adjusted) / len(adjusted))

@@ -43,7 +43,7 @@ from azr.selfplay.transcripts import transcript, transcripts
 from azr.tasks import Prompt, Task
 from azr.train import worker as policy_worker
 from azr.train.agent_loops import SELF_PLAY_LOOP
-from azr.train.probes import change_since_first, probe_metrics, probe_rows
+from azr.train.probes import change_since_first, probe_metrics, probe_rows, verdict_metrics, verdict_rows, verdict_scores
 from azr.train.replay import DeadlineReplayBuffer
 from azr.train.tokens import prompt_token_ids
 from azr.train.verl_config import config_from_verl
@@ -129,10 +129,10 @@ class SelfPlayTrainer(PPOTrainerSync):
         first = request.resume_step + 1
         if self.azr.data.seeds == "identity" and request.resume_step == 0:
             self._seed()
-        if self.azr.train.probe_every_steps and request.resume_step == 0:
+        if request.resume_step == 0 and (self.azr.train.probe_every_steps or self.azr.train.verdict_samples):
             self.link.phase(Phase.VALIDATE)
-            initial = self._evaluate_probes()
-            self.link.step_done(0, initial)
+            initial = self._evaluate_probes() if self.azr.train.probe_every_steps else {}
+            self.link.step_done(0, initial | self._measure_for_verdict(before=True))
         for step in range(first, request.last_step + 1):
             self.global_steps = step
             saving_s = self._times_s.get("save", 0.0)
@@ -142,6 +142,9 @@ class SelfPlayTrainer(PPOTrainerSync):
             if self.azr.train.probe_every_steps and (last or step % self.azr.train.probe_every_steps == 0):
                 with self._timed("validate", Phase.VALIDATE):
                     values |= self._evaluate_probes()
+            if last and self.azr.train.verdict_samples:
+                with self._timed("validate", Phase.VALIDATE):
+                    values |= self._measure_for_verdict(before=False)
             values |= {f"time_s/{name}": seconds for name, seconds in self._times_s.items()}
             if saving_s:
                 values["time_s/save"] = saving_s  # of the step before: a step's metrics are written before it is saved
@@ -257,12 +260,27 @@ class SelfPlayTrainer(PPOTrainerSync):
         rows = probe_rows(self.run.probes, self.azr.train.probe_tasks, self.azr.selfplay, self._fits)
         if not rows:
             return {}
-        batch = self._roll_out(rows, partition="val")
-        outcomes = self._outcomes(batch)
-        tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
-        solved = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
+        solved = self._solve(rows, partition="val")
         self._keep_probe_answers(solved, rows)
         return probe_metrics(solved) | change_since_first(self.run.first_probe_scores, solved)
+
+    def _measure_for_verdict(self, *, before: bool) -> dict[str, float]:
+        """Every frozen probe task, ``train.verdict_samples`` answers each at temperature 1: what the report's verdict compares."""
+        rows = verdict_rows(self.run.probes, self.azr.train.verdict_samples, self.azr.selfplay, self._fits)
+        if not rows:
+            return {}
+        kept = self.run.first_verdict_scores
+        first = read_json(kept)["scores"] if kept.exists() and not before else None
+        scores = verdict_scores(self._solve(rows, partition="train"))  # sampled as in training, but nothing is learnt from it
+        if before:
+            write_json_atomic(kept, {"samples": self.azr.train.verdict_samples, "scores": scores})
+        return verdict_metrics(scores, first)
+
+    def _solve(self, rows: list[PromptRow], *, partition: str) -> list[SolveOutcome]:
+        batch = self._roll_out(rows, partition=partition)
+        outcomes = self._outcomes(batch)
+        tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
+        return [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
 
     def _fits(self, prompt: Prompt) -> bool:
         return len(prompt_token_ids(self.tokenizer, prompt)) <= self.azr.rollout.max_prompt_tokens

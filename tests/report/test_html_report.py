@@ -164,6 +164,39 @@ def test_the_headline_pairs_by_task_where_the_run_did(tmp_path: Path, error: flo
     assert expected in judge(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline
 
 
+@pytest.mark.parametrize(
+    ("decides", "expected"),
+    [("easy", "It learned: from 20.0\u00a0% to 30.0\u00a0% on 400 frozen tasks of easy, 2 sampled answers each"), ("", "No clear change")],
+)
+def test_sampled_answers_of_the_named_probes_decide(tmp_path: Path, decides: str, expected: str) -> None:
+    run = RunDir(tmp_path)
+    run.config.write_text(json.dumps({"train": {"verdict_probes": decides, "verdict_samples": 2}}))
+    measured = {"easy": (0.3, 0.1, 0.02, 400), "hard": (0.1, 0.0, 0.02, 200), "all": (0.2, 0.03, 0.02, 600)}
+    lines = []
+    for step in range(3):
+        values = {names.STEP_SECONDS: 1.0, names.PROBE_ALL: 0.2, names.PROBE_COUNT: 120}
+        values |= {names.PROBE_CHANGE: 0.0, names.PROBE_CHANGE_ERROR: 0.03} if step else {}
+        for probes, (after, change, error, tasks) in measured.items():
+            if step == 2:
+                values |= {names.verdict(probes, "accuracy"): after, names.verdict(probes, "tasks"): tasks}
+                values |= {names.verdict(probes, "change"): change, names.verdict(probes, "change_error"): error}
+        lines.append(json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values}) + "\n")
+    run.metrics.write_text("".join(lines))
+    verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
+    assert verdict.headline.startswith(expected) and "99\u00a0% interval" in verdict.headline
+    evidence = " ".join(verdict.evidence)
+    assert "on 200 frozen tasks of hard" in evidence and ("on 600 frozen tasks, 2" in evidence) is bool(decides)
+
+
+@pytest.mark.parametrize(("error", "expected"), [(0.0380, "It learned"), (0.0392, "No clear change")])
+def test_one_percent_is_the_limit(tmp_path: Path, error: float, expected: str) -> None:
+    """Two-sided p of 0.0085 and 0.0107."""
+    values = {names.verdict("all", "accuracy"): 0.3, names.verdict("all", "change"): 0.1, names.verdict("all", "change_error"): error}
+    values |= {names.verdict("all", "tasks"): 100, names.STEP_SECONDS: 1.0}
+    RunDir(tmp_path).metrics.write_text(json.dumps({"step": 1, "cycle": 1, "attempt": 1, "unix_s": 1.0, "values": values}) + "\n")
+    assert judge(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline.startswith(expected)
+
+
 def test_a_rising_reward_alone_is_no_learning(tmp_path: Path) -> None:
     lines = [
         {"step": s, "cycle": 1, "attempt": 1, "unix_s": 1.0 * s, "values": {"solve-deduction/reward_mean": s / 100}} for s in range(1, 90)

@@ -84,7 +84,7 @@ def test_probe_files_have_a_panel_where_there_are_several(tmp_path: Path) -> Non
     ]
     assert "Probe accuracy by file" not in write("easy")
     page = write("easy", "unseen")
-    assert "Probe accuracy by file" in page and "Probes of unseen: 10.0\u00a0% → 30.0\u00a0% (+20.0 points)." in page
+    assert "Probe accuracy by file" in page and "Probes of unseen, greedy: 10.0\u00a0% → 30.0\u00a0% (+20.0 points)." in page
     assert "all (deduction)" in page, "one task type alone is the same line as all"
 
 

@@ -13,7 +13,7 @@ from azr.config.load import load
 from azr.files import write_jsonl_atomic
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.tasks import Task, TaskType
-from azr.train.probes import change_since_first, probe_metrics, probe_rows
+from azr.train.probes import change_since_first, probe_metrics, probe_rows, verdict_metrics, verdict_rows, verdict_scores
 
 PROBES = Path(__file__).resolve().parents[2] / "data" / "probes"
 CONFIG = load(["recipe=cpu_tiny"]).config.selfplay
@@ -82,6 +82,35 @@ def test_the_change_is_paired_by_task(tmp_path: Path) -> None:
     assert change_since_first(kept, later[:6]) != {}, "fewer of the same tasks still pair"
     others = [outcome(replace(row, row_id=row.row_id + "0"), right=True) for row in rows]
     assert change_since_first(kept, others) == {}, "other tasks cannot be paired"
+
+
+def test_the_verdict_asks_every_task_and_pairs_it(tmp_path: Path) -> None:
+    for name in ("azr_tiny_heldout", "azr_tiny_train_families"):
+        (tmp_path / f"{name}.jsonl").write_bytes((PROBES / f"{name}.jsonl").read_bytes())
+    rows = verdict_rows(tmp_path, 2, CONFIG, lambda _: True)
+    assert len(rows) == len({row.row_id for row in rows}) == 2 * (400 + 200)
+
+    def scores(right) -> dict[str, float]:
+        return verdict_scores([outcome(row, right=right(*row.row_id.split("/")[1:])) for row in rows])
+
+    first = scores(lambda file, number, sample: sample == "0" and int(number) < 100)
+    assert len(first) == 600 and set(first.values()) == {0.0, 0.5}
+    before = verdict_metrics(first, None)
+    assert before["verdict/azr_tiny_heldout/accuracy"] == pytest.approx(0.25) and before["verdict/all/tasks"] == 600
+    assert not any("change" in name for name in before)
+
+    def later(file: str, number: str, sample: str) -> bool:
+        """The second answers to 50 tasks of the one file became right."""
+        return int(number) < (100 if sample == "0" else 50 if "train" in file else 0)
+
+    after = verdict_metrics(scores(later), first)
+    assert after["verdict/azr_tiny_train_families/change"] == pytest.approx(50 * 0.5 / 400)
+    changes = [0.5] * 50 + [0.0] * 350 + [1.0, -1.0]
+    assert after["verdict/azr_tiny_train_families/change_error"] == pytest.approx(statistics.stdev(changes) / 402**0.5)
+    assert after["verdict/azr_tiny_heldout/change"] == 0 and after["verdict/azr_tiny_heldout/change_error"] > 0
+    assert after["verdict/all/change"] == pytest.approx(25 / 600)
+    fewer = dict(list(first.items())[1:])
+    assert "verdict/all/change" not in verdict_metrics(first, fewer), "a task without a first answer cannot be paired"
 
 
 def numbered(kind: TaskType, number: int) -> Task:
