@@ -1,4 +1,5 @@
-"""Suites that ask for a program and run tests on it: HumanEval and its kind. How they are asked and read in each style.
+"""Suites that ask for a program and run tests on it: HumanEval, MBPP, their extended versions, LiveCodeBench.
+How they are asked and read in each style.
 
 * ``native``, chat: EvalPlus's prompt for instruct models (evalplus 0.3.1, ``provider/utility.py``): the problem in a code block, and a
   reply that has begun already. The program is read as there (``sanitize``): what stands in the block, without example calls.
@@ -12,43 +13,54 @@ The limit is 3 s of CPU time where the harnesses have about as much of wall cloc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
-from azr.evaluate.extraction import needed_parts, program_in
+from azr.evaluate.checks import PASSED, Check
+from azr.evaluate.extraction import defines, needed_parts, program_in
 from azr.evaluate.suites import Item, Speaker, Verdict
 from azr.parsing import fenced_blocks, split_response
 from azr.prompts import load_frame
-from azr.sandbox import Job, Profile, Sandbox, Status
+from azr.sandbox import Sandbox
 from azr.tasks import Prompt
 
-LIMITS = Limits(cpu_s=3.0, wall_s=10.0, memory_mib=2048)
-RESPONSE_TOKENS = 768
-"""Of a native answer, as in EvalPlus."""
 CHAT_TASK = "Please provide a self-contained Python script that solves the following problem in a markdown code block:"
 CHAT_REPLY = "Below is a Python script with a self-contained function that solves the problem and passes corresponding tests:"
-CHAT_STOPS = ("\n```\n", "\nif __name__", "\ndef main(", "\nprint(")
 
 
 @dataclass(frozen=True)
 class Problem:
     problem_id: str
-    text: str
-    """The problem as its authors state it."""
     entry: str
-    """Name of the function to write."""
-    check: str
-    """Source that stands after the program and raises when it is wrong."""
-    preamble: str
-    """Imports and helper functions that an answer inside the frame may rely on."""
+    """Name of the function or class to write; '' where a whole program is asked for."""
+    check: Check
+    chat: Prompt
+    """For a model that is spoken to through its chat template."""
+    plain: str
+    """What a model without chat continues."""
     frame_text: str
     """The problem as a task for the frame."""
-    plain_prompt: str
-    """What a model without chat continues."""
-    continues: bool
-    """The continuation belongs to ``text`` and has no meaning without it."""
+    context: str = ""
+    """What a continuation of ``plain`` belongs to; '' where it is a program of its own."""
+    preamble: str = ""
+    """Imports and helper functions that an answer inside the frame may rely on."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How a suite's harness takes native answers."""
+
+    chat_stops: Sequence[str] = ("\n```\n", "\nif __name__", "\ndef main(", "\nprint(")
+    plain_stops: Sequence[str] = ()
+    response_tokens: int = 768
+    plain_as_is: bool = False
+    """Continuations are judged byte for byte, with all that the model wrote around the function."""
+
+
+def evalplus_prompt(text: str) -> Prompt:
+    """A problem as EvalPlus gives it to instruct models, with the reply begun."""
+    return Prompt((("user", f"{CHAT_TASK}\n```\n{text.strip()}\n```\n"),), raw=False, response_prefix=f"{CHAT_REPLY}\n```python\n")
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class CodeSuite:
     name: str
     style: str
     chat: bool
+    habits: Habits
     problems: dict[str, Problem]
     items: Sequence[Item]
     left_out: Sequence[str] = ()
@@ -64,41 +77,45 @@ class CodeSuite:
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
         problem = self.problems[item.item_id]
         if self.style == "frame":
-            return await self._judge_framed(problem, item, text, sandbox)
+            return await _judge_framed(problem, item, text, sandbox)
         if self.chat:
             code = needed_parts(program_in(item.prompt.response_prefix + text, problem.entry), problem.entry)
         else:
-            code = problem.text + text if problem.continues else text
-        score, reason = await _run(problem, code, sandbox)
+            code = problem.context + text
+            code = code if self.habits.plain_as_is else needed_parts(code, problem.entry)
+        score, reason = await problem.check.run(code, sandbox) if code.strip() else NO_PROGRAM
         return Verdict(score, reason, True, code)
 
-    async def _judge_framed(self, problem: Problem, item: Item, text: str, sandbox: Sandbox) -> Verdict:
-        response = split_response(text, item.prompt.response_prefix)
-        codes = [block.text for block in fenced_blocks(response.answer) if block.is_code]
-        strict = codes[-1] if codes else ""
-        anywhere = program_in(response.answer, problem.entry) or program_in(text, problem.entry)
-        lenient, lenient_reason = await _run(problem, f"{problem.preamble}\n{needed_parts(anywhere, problem.entry)}", sandbox, anywhere)
-        if not response.format_ok:
-            return Verdict(0.0, "bad_format", False, anywhere, lenient, lenient_reason)
-        score, reason = await _run(problem, f"{problem.preamble}\n{strict}", sandbox, strict)
-        return Verdict(score, reason, True, strict or anywhere, max(score, lenient), lenient_reason)
+
+NO_PROGRAM = (0.0, "no_code_block")
 
 
-async def _run(problem: Problem, code: str, sandbox: Sandbox, answer: str = "-") -> tuple[float, str]:
-    if not answer.strip():
-        return 0.0, "no_code_block"
-    job = Job(code=f"{code}\n{problem.check}", entry="", profile=Profile.EVALUATE, limits=LIMITS)
-    result = await sandbox.run(job)
-    if result.ok:
-        return 1.0, "passed"
-    call = result.calls[0]
-    if call.status is Status.ERROR and call.exception == "AssertionError":
-        return 0.0, "wrong"
-    return 0.0, {Status.TIMEOUT: "timeout", Status.ERROR: "failed"}.get(call.status, call.status.value)
+async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbox) -> Verdict:
+    response = split_response(text, item.prompt.response_prefix)
+    codes = [block.text for block in fenced_blocks(response.answer) if block.is_code]
+    strict = codes[-1] if codes else ""
+    found = [program for part in (response.answer, text) if (program := program_in(part, problem.entry)).strip()]
+    anywhere = next((program for program in found if defines(program, problem.entry)), found[0] if found else "")
+
+    async def run(program: str) -> tuple[float, str]:
+        return await problem.check.run(f"{problem.preamble}\n{program}", sandbox) if program.strip() else NO_PROGRAM
+
+    lenient, lenient_reason = await run(needed_parts(anywhere, problem.entry))
+    if not response.format_ok:
+        return Verdict(0.0, "bad_format", False, anywhere, lenient, lenient_reason)
+    score, reason = await run(strict)
+    return Verdict(score, reason, True, strict or anywhere, max(score, lenient), PASSED if score else lenient_reason)
 
 
 def code_suite(
-    name: str, problems: Sequence[Problem], config: SelfPlayConfig, style: str, speaker: Speaker, plain_stops: Sequence[str]
+    name: str,
+    problems: Sequence[Problem],
+    config: SelfPlayConfig,
+    style: str,
+    speaker: Speaker,
+    habits: Habits,
+    left_out: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> CodeSuite:
     """
     Raises:
@@ -106,17 +123,16 @@ def code_suite(
     """
     by_id = {problem.problem_id: problem for problem in problems}
     if len(by_id) < len(problems) or not problems:
-        raise DataError(f"suite {name}: " + ("two problems have one id; ids must be unique" if problems else "no problems"))
-    items = [_item(name, problem, config, style, speaker, plain_stops) for problem in problems]
-    return CodeSuite(name, style, speaker.chat, by_id, items)
+        why = "two problems have one id; ids must be unique" if problems else "no problem can be asked"
+        raise DataError(f"suite {name}: {why}" + (f" ({left_out[0]})" if left_out else ""))
+    items = [_item(name, problem, config, style, speaker, habits) for problem in problems]
+    return CodeSuite(name, style, speaker.chat, habits, by_id, items, left_out, notes)
 
 
-def _item(name: str, problem: Problem, config: SelfPlayConfig, style: str, speaker: Speaker, plain_stops: Sequence[str]) -> Item:
+def _item(name: str, problem: Problem, config: SelfPlayConfig, style: str, speaker: Speaker, habits: Habits) -> Item:
     if style == "frame":
         return Item(problem.problem_id, name, load_frame(config.frame).wrap(problem.frame_text))
+    limits = speaker.limits(habits.response_tokens)
     if speaker.chat:
-        prompt = Prompt((("user", f"{CHAT_TASK}\n```\n{problem.text.strip()}\n```\n"),), False, f"{CHAT_REPLY}\n```python\n")
-        item = Item(problem.problem_id, name, prompt, CHAT_STOPS)
-    else:
-        item = Item(problem.problem_id, name, Prompt((("user", problem.plain_prompt),), raw=True), plain_stops)
-    return replace(item, limits=speaker.limits(RESPONSE_TOKENS))
+        return Item(problem.problem_id, name, problem.chat, habits.chat_stops, limits=limits)
+    return Item(problem.problem_id, name, Prompt((("user", problem.plain),), raw=True), habits.plain_stops, limits=limits)

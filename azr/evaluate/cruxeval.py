@@ -7,20 +7,19 @@ evaluates it, would count it right. Values compare as in Python (True equals 1).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import DataError
+from azr.evaluate.records import records
 from azr.evaluate.suites import CHAT, Item, Speaker
 from azr.evaluate.tasks_suite import TaskSuite, task_suite
-from azr.files import read_jsonl
 from azr.sandbox.values import ValueReadError, canonical_text
 from azr.tasks import Prompt, Task, TaskType
 
 TYPES = {"cruxeval-i": TaskType.ABDUCTION, "cruxeval-o": TaskType.DEDUCTION}
-FIELDS = ("code", "input", "output", "id")
+FIELDS = {"code": str, "input": str, "output": str, "id": (str, int)}
 RESPONSE_TOKENS = {"native": 512, "native-cot": 1536}
 STOPS = ("[/ANSWER]",)
 
@@ -164,13 +163,10 @@ def cruxeval_suite(path: Path, name: str, config: SelfPlayConfig, style: str = "
     Raises:
         DataError: no such file, or a record lacks a field.
     """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; {name} needs CRUXEval's JSONL file (fields {', '.join(FIELDS)})")
     tasks: list[tuple[str, str, Task]] = []
-    prompts: dict[str, Item] = {}
+    native: dict[str, Item] = {}
     left_out = []
-    for number, record in enumerate(read_jsonl(path, strict=True), 1):
-        _require_fields(record, path, number)
+    for _, record in records(path, name, FIELDS):
         item_id = str(record["id"])
         try:
             gold = canonical_text(record["output"])
@@ -179,18 +175,21 @@ def cruxeval_suite(path: Path, name: str, config: SelfPlayConfig, style: str = "
             continue
         tasks.append((item_id, name, Task(task_type=TYPES[name], code=record["code"], inputs=(record["input"],), outputs=(gold,))))
         if style != "frame":
-            prompts[item_id] = _native_item(item_id, name, style, record, speaker)
+            native[item_id] = _native_item(item_id, name, style, record, speaker)
     judging = replace(config, format_reward=True, bool_equals_int=True, int_equals_float=True)
-    return task_suite(name, tasks, judging, left_out, style=style, native=prompts)
+    return task_suite(name, tasks, judging, left_out, style=style, native=native)
 
 
-def _native_item(item_id: str, name: str, style: str, record: dict[str, Any], speaker: Speaker) -> Item:
-    text = re.sub(r"\{(code|input|output)\}", lambda match: record[match[1]], PROMPTS[name, style])  # format() would read the code's braces
-    prompt = Prompt((("user", text if not speaker.chat else text.rstrip("\n")),), raw=not speaker.chat)
+def _native_item(item_id: str, name: str, style: str, record: Mapping[str, str], speaker: Speaker) -> Item:
+    prompt = native_prompt(filled(PROMPTS[name, style], record), speaker)
     return Item(item_id, name, prompt, STOPS, limits=speaker.limits(RESPONSE_TOKENS[style]))
 
 
-def _require_fields(record: dict[str, Any], path: Path, number: int) -> None:
-    for key in FIELDS:
-        if not isinstance(record.get(key), str) and not (key == "id" and isinstance(record.get(key), int)):
-            raise DataError(f"{path}, record {number}: field {key!r} is missing or no text; needed are {', '.join(FIELDS)}")
+def filled(template: str, record: Mapping[str, str]) -> str:
+    """The template with the record's fields; ``format`` would read the braces of programs."""
+    return re.sub(r"\{(code|input|output)\}", lambda match: record[match[1]], template)
+
+
+def native_prompt(text: str, speaker: Speaker) -> Prompt:
+    """As the message of a user, or as a text that goes on where it ends."""
+    return Prompt((("user", text.rstrip("\n") if speaker.chat else text),), raw=not speaker.chat)

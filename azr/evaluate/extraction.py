@@ -23,6 +23,8 @@ _MAX_PARSES = 60
 _MAX_LINES = 40
 """Lines from the end that may hold a literal."""
 _MAX_CALL_CHARS = 4000
+_MAX_ASSERTIONS = 8
+_ASSERTIONS = (re.compile(r"\bassert\s+([A-Za-z_]\w*\()"), re.compile(r"\b(f\()"))
 _TAGS = re.compile(r"</?(?:think|answer)>")
 _ERROR_NAME = re.compile(r"\b(?:NoError|[A-Z]\w{0,60}(?:Error|Exception|Exit|Interrupt|Iteration))\b")
 _PROGRAM_START = re.compile(r"(?:from|import|async|def|class)\b|@\w")
@@ -62,7 +64,9 @@ def program_in(text: str, entry: str) -> str:
 
 
 def defines(source: str, name: str) -> bool:
-    """Whether a text defines a function or class of this name at its top level."""
+    """Whether a text defines a function or class of this name at its top level; any program will do where ``name`` is ''."""
+    if not name:
+        return bool(source.strip())
     return re.search(rf"^(?:async[ ]+def|def|class)[ ]+{re.escape(name)}\b", source, re.MULTILINE) is not None
 
 
@@ -214,21 +218,22 @@ def _variants(task_type: TaskType, text: str) -> Iterator[str]:
 
 
 def _assertion_sides(text: str) -> tuple[str, str] | None:
-    """``("f(x)", "y")`` of the last ``[assert] f(x) == y`` in a text; None where there is none."""
-    starts = [match.start() for match in re.finditer(r"\bf\(", text)]
-    for start in reversed(starts[-8:]):
-        line = text[start:]
-        if line.count("==") == 0:
+    """``("f(x)", "y")`` of the last ``assert f(x) == y``, or ``f(x) == y``, in a text; None where there is none."""
+    starts = [[match.start(1) for match in pattern.finditer(text)][-_MAX_ASSERTIONS:] for pattern in _ASSERTIONS]
+    fallback = None
+    for start in [*reversed(starts[0]), *reversed(starts[1])]:
+        source = text[start:].split("\n\n")[0].strip().rstrip("`").rstrip()
+        if "==" not in source:
             continue
         try:
-            node = ast.parse(line.split("\n\n")[0].strip().rstrip("`").rstrip(), mode="eval").body
+            node = ast.parse(source, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            left, _, right = line.split("\n")[0].partition("==")
-            return left.strip(), right.strip()
+            left, _, right = source.split("\n")[0].partition("==")
+            fallback = fallback or (left.strip(), right.strip())
+            continue
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq):
-            source = line.split("\n\n")[0].strip().rstrip("`").rstrip()
             return ast.get_source_segment(source, node.left) or "", ast.get_source_segment(source, node.comparators[0]) or ""
-    return None
+    return fallback
 
 
 def _call_arguments(text: str) -> str | None:

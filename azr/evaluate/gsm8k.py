@@ -17,8 +17,8 @@ from pathlib import Path
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.extraction import number_in
+from azr.evaluate.records import records
 from azr.evaluate.suites import CHAT, Item, Speaker, Verdict
-from azr.files import read_jsonl
 from azr.parsing import split_response
 from azr.prompts import load_frame
 from azr.sandbox import Sandbox
@@ -104,21 +104,14 @@ def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker
     Raises:
         DataError: no such file, or a record lacks a field.
     """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; gsm8k needs the JSONL file of its authors (fields question, answer)")
     golds: dict[str, Fraction] = {}
     items = []
-    for number, record in enumerate(read_jsonl(path, strict=True), 1):
-        for field in ("question", "answer"):
-            if not isinstance(record.get(field), str):
-                raise DataError(f"{path}, record {number}: field {field!r} is missing or no text; needed are question, answer")
+    for number, (place, record) in enumerate(records(path, "gsm8k", {"question": str, "answer": str}), 1):
         if "####" not in record["answer"] or (gold := number_in(record["answer"])) is None:
-            raise DataError(f"{path}, record {number}: the answer has no line #### NUMBER, as the authors' file has it")
+            raise DataError(f"{place}: the answer has no line #### NUMBER, as the authors' file has it")
         item_id = f"gsm8k/{number}"
         golds[item_id] = gold
         items.append(_item(item_id, record["question"].strip(), config, style, speaker))
-    if not items:
-        raise DataError(f"{path} holds no questions")
     return NumberSuite("gsm8k", style, golds, items)
 
 

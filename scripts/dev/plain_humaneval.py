@@ -44,7 +44,8 @@ def with_transformers(folder: str, texts: list[str], dtype: str) -> list[str]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).to(device).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    model = model.to(device).eval()
     replies = []
     for number, text in enumerate(texts, 1):
         inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False).to(device)

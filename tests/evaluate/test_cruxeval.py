@@ -133,7 +133,7 @@ def test_what_cannot_be_an_item_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a: its output is no literal"):
         cruxeval_suite(path, "cruxeval-o", SelfPlayConfig())
     path.write_text('{"code": "def f(x): return x", "input": "1", "id": "a"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match="record 1: field 'output'"):
+    with pytest.raises(DataError, match="row 1: field 'output'"):
         cruxeval_suite(path, "cruxeval-o", SelfPlayConfig())
     with pytest.raises(DataError, match="does not exist"):
         cruxeval_suite(tmp_path / "none.jsonl", "cruxeval-i", SelfPlayConfig())

@@ -1,0 +1,209 @@
+"""HumanEval+ and MBPP+ (arXiv 2305.01210) from EvalPlus's files, ``HumanEvalPlus.jsonl[.gz]`` and ``MbppPlus.jsonl[.gz]``.
+
+A program is called with every input of the file, base and plus, and must return what the file's own solution returns. Both run in the
+sandbox; their values are compared here, as text that is read back, by the rules of EvalPlus 0.3.1 (``evalplus/eval``, Apache-2.0):
+equality as in Python, floats with a tolerance, and the special rules of some tasks. Inputs and values that are too large for the
+sandbox's reader are passed over, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import DataError
+from azr.evaluate.checks import PASSED, WRONG, call_all, reason_of
+from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
+from azr.evaluate.humaneval import frame_task, preamble
+from azr.evaluate.mbpp_inputs import as_python
+from azr.evaluate.records import records
+from azr.evaluate.suites import CHAT, Speaker
+from azr.sandbox import Sandbox
+from azr.sandbox.values import MAX_CHARS, ValueWriteError, canonical, read
+
+FIELDS = {
+    "task_id": str, "prompt": str, "entry_point": str, "canonical_solution": str,
+    "base_input": list, "plus_input": (list, dict), "atol": (int, float),
+}  # fmt: skip
+EOS = ("\nif __name__", "\ndef main(", "\nprint(")
+HABITS = {
+    "humaneval+": Habits(plain_stops=(*EOS, "\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ")),
+    "mbpp+": Habits(plain_stops=(*EOS, '\n"""', "\nassert")),
+}
+NOT_NONE = ("check_str", "text_match_three", "text_starta_endb")
+"""Tasks whose outputs are objects: judged is whether there is one."""
+AS_SETS = (
+    "similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum", "intersection_array",
+    "find_dissimilar", "Diff",
+)  # fmt: skip
+_WRAPPER = "_azr_judged_call"
+FRAME_TASK = """\
+Write the Python function that is described below. Write one self-contained program with every import it needs, in a block labelled \
+`python`. Give the program only, without tests and without example calls.
+
+{text}"""
+
+
+@dataclass(frozen=True)
+class PlusCheck:
+    entry: str
+    solution: str
+    """The file's own program."""
+    inputs: tuple[str, ...]
+    """Argument lists; the first ``n_base`` are those of the original suite."""
+    n_base: int
+    atol: float
+    mbpp: bool
+    expected: list[tuple[int, str]] = field(default_factory=list)
+    """Index of the input and canonical value, of those for which the solution gives a value; computed at the first need."""
+
+    async def run(self, program: str, sandbox: Sandbox) -> tuple[float, str]:
+        if not self.expected:
+            calls = await call_all(*self._judged(self.solution, own=True), self.inputs, sandbox, until_failure=False)
+            self.expected[:] = [(index, call.value) for index, call in enumerate(calls) if call.ok and call.value is not None]
+            if not self.expected:
+                return 0.0, "no_expected_value"
+        inputs = [self.inputs[index] for index, _ in self.expected]
+        calls = await call_all(*self._judged(program, own=False), inputs, sandbox, until_failure=True)
+        for number, (index, wanted) in enumerate(self.expected):
+            part = "" if index < self.n_base else "_plus"
+            if number >= len(calls):
+                return 0.0, f"failed{part}"
+            call = calls[number]
+            if not call.ok or call.value is None:
+                return 0.0, f"{reason_of(call)}{part}"
+            if not self._right(inputs[number], call.value, wanted):
+                return 0.0, f"{WRONG}{part}"
+        return 1.0, PASSED
+
+    def _judged(self, program: str, *, own: bool) -> tuple[str, str]:
+        """Program and entry; outputs that are objects become whether there is one, inside the process."""
+        if not self.mbpp or self.entry not in NOT_NONE:
+            return program, self.entry
+        value = "value is not None" if own else "value if isinstance(value, bool) else value is not None"
+        return f"{program}\n\ndef {_WRAPPER}(*arguments):\n    value = {self.entry}(*arguments)\n    return {value}\n", _WRAPPER
+
+    def _right(self, arguments: str, value: str, wanted: str) -> bool:
+        try:
+            out, expected = read(value), read(wanted)
+            special = _SPECIAL.get((self.mbpp, self.entry))
+            if special is not None:
+                return bool(special(read(f"[{arguments}]") if arguments else [], out, expected, self.atol))
+            if self.mbpp and self.entry in AS_SETS:
+                return set(out) == set(expected)
+            return equal(out, expected, self.atol)
+        except (TypeError, ValueError, ArithmeticError):  # ValueReadError is a ValueError
+            return False
+
+
+def equal(out: Any, expected: Any, atol: float) -> bool:
+    """EvalPlus's rule for values that ``read`` gave: plain data, so ``==`` calls nothing of the program's."""
+    if out == expected:
+        return True
+    if atol == 0 and _is_floats(expected):
+        atol = 1e-6
+    return atol != 0 and type(out) is type(expected) and _close(out, expected, atol)
+
+
+def _is_floats(value: Any) -> bool:
+    if isinstance(value, (list, tuple)) and value:
+        return all(isinstance(each, float) for each in value)
+    return isinstance(value, float)
+
+
+def _close(out: Any, expected: Any, atol: float) -> bool:
+    """``numpy.allclose(out, expected, rtol=1e-07, atol=atol)`` for numbers and lists of equal lengths."""
+    if isinstance(out, (list, tuple)) and isinstance(expected, (list, tuple)):
+        return len(out) == len(expected) and all(_close(one, other, atol) for one, other in zip(out, expected, strict=True))
+    if not isinstance(out, (int, float, complex)) or not isinstance(expected, (int, float, complex)):
+        return False
+    return out == expected or abs(out - expected) <= atol + 1e-7 * abs(expected)
+
+
+def _find_zero(arguments: list[Any], out: Any, expected: Any, atol: float) -> bool:
+    return abs(sum(each * math.pow(out, power) for power, each in enumerate(arguments[0]))) <= atol
+
+
+def _surface_area(arguments: list[Any], out: Any, expected: Any, atol: float) -> bool:
+    base, height = arguments
+    area = round(base**2 + 2 * base * math.sqrt((base / 2) ** 2 + height**2))
+    return equal(out, expected, atol) or abs(out - area) <= atol
+
+
+def _digit_distance(arguments: list[Any], out: Any, expected: Any, atol: float) -> bool:
+    one, other = (str(each) for each in arguments)
+    width = max(len(one), len(other))
+    return equal(out, expected, atol) or out == sum(abs(int(a) - int(b)) for a, b in zip(one.zfill(width), other.zfill(width), strict=True))
+
+
+_SPECIAL: dict[tuple[bool, str], Callable[[list[Any], Any, Any, float], bool]] = {
+    (False, "find_zero"): _find_zero,
+    (True, "are_equivalent"): lambda arguments, out, expected, atol: True,
+    (True, "sum_div"): lambda arguments, out, expected, atol: equal(out, expected, atol) or out == 0,
+    (True, "surface_Area"): _surface_area,
+    (True, "digit_distance_nums"): _digit_distance,
+}
+"""Tasks of MBPP (True) and HumanEval (False) with a rule of their own."""
+
+
+def plus_suite(path: Path, name: str, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> CodeSuite:
+    """
+    Args:
+        name: ``humaneval+`` or ``mbpp+``.
+
+    Raises:
+        DataError: no such file, or a record lacks a field.
+    """
+    problems, too_large, total = [], 0, 0
+    for place, record in records(path, name, FIELDS):
+        plus = record["plus_input"]
+        if isinstance(plus, dict) and plus:  # the published MBPP+ file has {} where there is none
+            raise DataError(f"{place}: field 'plus_input' is no list; {name} needs EvalPlus's own file")
+        base, more = record["base_input"], list(plus)
+        inputs, n_base = _argument_lists(place, name, record["task_id"], base, more)
+        too_large += len(base) + len(more) - len(inputs)
+        total += len(base) + len(more)
+        problems.append(_problem(name, record, inputs, n_base))
+    notes = []
+    if too_large:
+        notes.append(f"{too_large} of {total} test inputs are too large for the sandbox's reader and were passed over")
+    return code_suite(name, problems, config, style, speaker, HABITS[name], notes=notes)
+
+
+def _problem(name: str, record: dict[str, Any], inputs: tuple[str, ...], n_base: int) -> Problem:
+    prompt, entry, mbpp = record["prompt"].strip() + "\n", record["entry_point"], name == "mbpp+"
+    solution = record["prompt"] + record["canonical_solution"]
+    return Problem(
+        problem_id=record["task_id"],
+        entry=entry,
+        check=PlusCheck(entry, solution, inputs, n_base, float(record["atol"]), mbpp),
+        chat=evalplus_prompt(prompt),
+        plain=prompt,
+        frame_text=FRAME_TASK.replace("{text}", prompt.strip()) if mbpp else frame_task(prompt),
+        context=prompt,
+        preamble="" if mbpp else preamble(prompt, entry),
+    )
+
+
+def _argument_lists(place: str, name: str, task_id: str, base: Sequence[Any], plus: Sequence[Any]) -> tuple[tuple[str, ...], int]:
+    """Argument lists as text, without those that are too large, and how many of them are base inputs."""
+    texts: list[str] = []
+    n_base = 0
+    for index, values in enumerate([*base, *plus]):
+        if not isinstance(values, list):
+            raise DataError(f"{place}: an input is no list of arguments; {name} needs EvalPlus's own file")
+        try:
+            arguments = as_python(task_id, values) if name == "mbpp+" else values
+            text = ", ".join(canonical(value) for value in arguments)
+        except ValueWriteError:
+            continue
+        except (TypeError, ValueError, IndexError, AttributeError) as error:
+            raise DataError(f"{place}: its inputs are not those of {task_id} in EvalPlus's file ({error})") from error
+        if len(text) <= MAX_CHARS:
+            texts.append(text)
+            n_base += index < len(base)
+    return tuple(texts), n_base

@@ -1,0 +1,68 @@
+"""LiveCodeBench's execution tasks (arXiv 2403.07974) from its authors' ``execution-v2`` file: what does this call return?
+
+They are CRUXEval's output prediction with other programs: the same prompts with the program's own names in the native styles, our
+deduction prompts (where functions are called f) inside the frame.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import DataError
+from azr.evaluate.cruxeval import COT_OUTPUT, DIRECT_OUTPUT, RESPONSE_TOKENS, STOPS, filled, native_prompt
+from azr.evaluate.records import records
+from azr.evaluate.suites import CHAT, Item, Speaker
+from azr.evaluate.tasks_suite import TaskSuite, task_suite
+from azr.programs.rename import NameConflict, rename_function
+from azr.programs.source import SourceError
+from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
+from azr.tasks import Task, TaskType
+
+NAME = "livecodebench-execution"
+FIELDS = {"id": (str, int), "function_name": str, "code": str, "input": str, "output": str}
+PROMPTS = {"native": DIRECT_OUTPUT, "native-cot": COT_OUTPUT}
+
+
+def execution_suite(path: Path, config: SelfPlayConfig, style: str = "frame", speaker: Speaker = CHAT) -> TaskSuite:
+    """
+    Raises:
+        DataError: no such file, or a record lacks a field.
+    """
+    tasks: list[tuple[str, str, Task]] = []
+    native: dict[str, Item] = {}
+    left_out = []
+    for place, record in records(path, NAME, FIELDS):
+        item_id = str(record["id"])
+        arguments = _arguments(place, record["input"], record["function_name"])
+        try:
+            code = rename_function(record["code"], record["function_name"], "f")
+            gold = canonical_text(record["output"])
+            parse_arguments(arguments)
+        except (ValueReadError, NameConflict, SourceError) as error:
+            left_out.append(f"{item_id}: {error}")
+            continue
+        tasks.append((item_id, NAME, Task(task_type=TaskType.DEDUCTION, code=code, inputs=(arguments,), outputs=(gold,))))
+        if style != "frame":
+            # the prompts call f(...) where these programs have names of their own
+            text = filled(PROMPTS[style].replace("f({input})", "{input}"), record)
+            limits = speaker.limits(RESPONSE_TOKENS[style])
+            native[item_id] = Item(item_id, NAME, native_prompt(text, speaker), STOPS, limits=limits)
+    judging = replace(config, format_reward=True, bool_equals_int=True, int_equals_float=True)
+    return task_suite(NAME, tasks, judging, left_out, style=style, native=native)
+
+
+def _arguments(place: str, call: str, name: str) -> str:
+    """``x = 1`` of ``name(x = 1)``; an argument list alone is one already."""
+    call = call.strip()
+    if not (call.startswith(f"{name}(") and call.endswith(")")):
+        return call
+    try:
+        node = ast.parse(call, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise DataError(f"{place}: field 'input' is no call of {name}") from error
+    if not isinstance(node, ast.Call) or node.end_col_offset is None:
+        raise DataError(f"{place}: field 'input' is no call of {name}")
+    return call[len(name) + 1 : -1]

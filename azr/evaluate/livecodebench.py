@@ -1,0 +1,300 @@
+"""LiveCodeBench (arXiv 2403.07974): code generation, from its authors' ``test*.jsonl`` (code_generation_lite).
+
+* ``native``: the authors' prompt, as chat messages or as one text.
+* ``frame``: the problem as a task inside the run's frame.
+
+A problem has tests of one of two kinds: a whole program reads a text and writes one, or a method of ``class Solution`` is called. Both
+run in the sandbox, after the authors' imports; outputs are compared here. The private tests of the official files are text inside a
+pickle inside zlib inside base64. A pickle can run anything when it is opened, so this one is not opened: it is walked through, and
+accepted only if it does nothing but hold one text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import pickletools
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from azr.config.sandbox import Limits
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import DataError
+from azr.evaluate.checks import PASSED, WRONG, call_all, reason_of
+from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite
+from azr.evaluate.records import records
+from azr.evaluate.suites import CHAT, Speaker
+from azr.sandbox import Sandbox
+from azr.sandbox.values import MAX_CHARS, ValueReadError, ValueWriteError, canonical, parse_arguments, read
+from azr.tasks import Prompt
+
+FIELDS = {"question_id": str, "question_content": str, "starter_code": str, "public_test_cases": str, "private_test_cases": str}
+HABITS = Habits(chat_stops=(), plain_stops=("###",), response_tokens=2000)
+TEST_LIMITS = Limits(cpu_s=6.0, wall_s=20.0, memory_mib=2048, output_kib=1 << 14, value_chars=1 << 20)
+MAX_UNPACKED = 1 << 28
+"""Bytes of the private tests of one problem."""
+_ENTRY = "_azr_run"
+_TEXT_OPCODES = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
+_EMPTY_OPCODES = ("PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "STOP")
+
+SYSTEM = (
+    "You are an expert Python programmer. You will be given a question (problem specification) and will generate a correct Python program "
+    "that matches the specification and passes all tests."
+)
+WITH_STARTER = "You will use the following starter code to write the solution to the problem and enclose your code within delimiters."
+WITHOUT_STARTER = (
+    "Read the inputs from stdin solve the problem and write the answer to stdout (do not directly test on the sample inputs). Enclose "
+    "your code within delimiters as follows. Ensure that when the python program runs, it reads the inputs, runs the algorithm and writes "
+    "output to STDOUT."
+)
+FRAME_TASK = """\
+{content}
+
+{form} Put one self-contained program with every import it needs into a block labelled `python`, without tests and without example calls.\
+"""
+FRAME_METHOD = "Complete this starter code, keeping its names:\n\n```python\n{starter}\n```\n\n"
+FRAME_PROGRAM = "Write a program that reads the input from standard input and writes the answer to standard output."
+
+_STAR = (
+    "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools", "functools",
+    "operator", "io", "sys", "json",
+)  # fmt: skip
+IMPORTS = "\n".join(
+    [
+        *(f"from {name} import *" for name in (*_STAR, "builtins", "typing")),
+        *(f"import {name}" for name in _STAR),
+        "sys.setrecursionlimit(50000)",
+    ]
+)
+"""What the authors' harness puts before every program."""
+
+_STDIN_RUNNER = """
+import builtins, io, sys
+
+def {entry}(text):
+    before = sys.stdin, sys.stdout
+    sys.stdin = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
+    sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    try:
+        exec(compile({program}, "program", "exec"), {{"__name__": "__main__"}})
+    except SystemExit:
+        pass
+    finally:
+        sys.stdout.flush()
+        written = sys.stdout.buffer.getvalue().decode()
+        sys.stdin, sys.stdout = before
+    return written
+"""
+
+
+@dataclass(frozen=True)
+class StdinCheck:
+    inputs: tuple[str, ...]
+    """Literals of the texts that the program reads."""
+    outputs: tuple[str, ...]
+
+    async def run(self, program: str, sandbox: Sandbox) -> tuple[float, str]:
+        # the program is data of the runner, never part of its source
+        runner = _STDIN_RUNNER.format(entry=_ENTRY, program=repr(f"{IMPORTS}\n{program}"))
+        calls = await call_all(runner, _ENTRY, self.inputs, sandbox, until_failure=True, limits=TEST_LIMITS)
+        for number, wanted in enumerate(self.outputs):
+            if number >= len(calls):
+                return 0.0, "failed"
+            if not calls[number].ok:
+                return 0.0, reason_of(calls[number])
+            if not same_lines(_text(calls[number].value), wanted):
+                return 0.0, WRONG
+        return 1.0, PASSED
+
+
+@dataclass(frozen=True)
+class MethodCheck:
+    method: str
+    inputs: tuple[str, ...]
+    """Argument lists."""
+    outputs: tuple[str, ...]
+    """Canonical values."""
+
+    async def run(self, program: str, sandbox: Sandbox) -> tuple[float, str]:
+        caller = f"{IMPORTS}\n{program}\n\ndef {_ENTRY}(*arguments):\n    return Solution().{self.method}(*arguments)\n"
+        calls = await call_all(caller, _ENTRY, self.inputs, sandbox, until_failure=True, limits=TEST_LIMITS)
+        for number, wanted in enumerate(self.outputs):
+            if number >= len(calls):
+                return 0.0, "failed"
+            if not calls[number].ok:
+                return 0.0, reason_of(calls[number])
+            if not _same_value(calls[number].value, wanted):
+                return 0.0, WRONG
+        return 1.0, PASSED
+
+
+def _text(value: str | None) -> str:
+    try:
+        written = read(value or "''", TEST_LIMITS.value_chars)
+    except ValueReadError:
+        return ""
+    return written if isinstance(written, str) else ""
+
+
+def _same_value(value: str | None, wanted: str) -> bool:
+    try:
+        found = read(value or "", TEST_LIMITS.value_chars)
+        return (list(found) if isinstance(found, tuple) else found) == read(wanted, TEST_LIMITS.value_chars)  # plain data of our reader
+    except ValueReadError:
+        return False
+
+
+def same_lines(written: str, wanted: str) -> bool:
+    """The authors' rule: line by line without the blanks around, and where lines differ, as numbers."""
+    ours, theirs = ([line.strip() for line in text.strip().split("\n")] for text in (written, wanted))
+    if len(ours) != len(theirs):
+        return False
+    return all(one == other or _same_numbers(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def _same_numbers(one: str, other: str) -> bool:
+    try:
+        return [Decimal(word) for word in one.split()] == [Decimal(word) for word in other.split()]
+    except InvalidOperation:
+        return False
+
+
+def livecodebench_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> CodeSuite:
+    """
+    Raises:
+        DataError: no such file, a record lacks a field, or its tests are not those of the official files.
+    """
+    problems, left_out, passed_over, total = [], [], 0, 0
+    for place, record in records(path, "livecodebench", FIELDS):
+        tests = [*_tests(place, "public_test_cases", record["public_test_cases"]), *_private_tests(place, record["private_test_cases"])]
+        check, skipped = _check(place, record, tests)
+        total, passed_over = total + len(tests), passed_over + skipped
+        if check is None:
+            left_out.append(f"{record['question_id']}: none of its tests is small enough for the sandbox")
+        else:
+            problems.append(_problem(record, check))
+    notes = [f"{passed_over} of {total} tests are too large for the sandbox's reader and were passed over"] if passed_over else []
+    return code_suite("livecodebench", problems, config, style, speaker, HABITS, left_out, notes)
+
+
+def _problem(record: dict[str, Any], check: StdinCheck | MethodCheck) -> Problem:
+    content, starter = record["question_content"], record["starter_code"]
+    if starter.strip():
+        form = f"### Format: {WITH_STARTER}\n```python\n{starter}\n```\n\n"
+        frame_form = FRAME_METHOD.replace("{starter}", starter.strip())
+    else:
+        form = f"### Format: {WITHOUT_STARTER}\n```python\n# YOUR CODE HERE\n```\n\n"
+        frame_form = FRAME_PROGRAM
+    question = f"### Question:\n{content}\n\n{form}### Answer: (use the provided format with backticks)\n\n"
+    return Problem(
+        problem_id=record["question_id"],
+        entry="Solution" if isinstance(check, MethodCheck) else "",
+        check=check,
+        chat=Prompt((("system", SYSTEM), ("user", question)), raw=False),
+        plain=f"{SYSTEM}\n\n{question}",
+        frame_text=FRAME_TASK.replace("{form}", frame_form).replace("{content}", content.strip()),
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- tests
+
+
+def _check(place: str, record: dict[str, Any], tests: Sequence[dict[str, str]]) -> tuple[StdinCheck | MethodCheck | None, int]:
+    """The check, and how many tests are too large; no check where all are."""
+    kinds = {test["testtype"] for test in tests}
+    if kinds == {"stdin"}:
+        pairs = [(canonical(test["input"], 1 << 26), test["output"]) for test in tests]
+        method = ""
+    elif kinds == {"functional"}:
+        method = _method(place, record)
+        pairs = [_call(place, test) for test in tests]
+    else:
+        raise DataError(
+            f"{place}: its tests are of the kinds {', '.join(sorted(kinds)) or 'none'}; known are stdin and functional, not mixed"
+        )
+    fitting = [pair for pair in pairs if pair is not None and max(map(len, pair)) <= MAX_CHARS]
+    if not fitting:
+        return None, len(tests)
+    inputs, outputs = zip(*fitting, strict=True)
+    return MethodCheck(method, inputs, outputs) if method else StdinCheck(inputs, outputs), len(tests) - len(fitting)
+
+
+def _method(place: str, record: dict[str, Any]) -> str:
+    try:
+        metadata: Any = json.loads(record["metadata"]) if isinstance(record.get("metadata"), str) else record.get("metadata")
+        name = metadata["func_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{place}: field 'metadata' names no func_name, which its functional tests need") from error
+    if not isinstance(name, str) or not name.isidentifier():
+        raise DataError(f"{place}: func_name {name!r} is no name of a function")
+    return name
+
+
+def _call(place: str, test: dict[str, str]) -> tuple[str, str] | None:
+    """Argument list and value of a functional test, whose input has a JSON value a line; None where they are too large."""
+    try:
+        arguments = [json.loads(line) for line in test["input"].split("\n") if line.strip()]
+        value = json.loads(test["output"])
+        pair = ", ".join(canonical(each) for each in arguments), canonical(value)
+        parse_arguments(pair[0])
+    except (ValueWriteError, ValueReadError):
+        return None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: a functional test is not in JSON ({error})") from error
+    return pair
+
+
+def _private_tests(place: str, text: str) -> list[dict[str, str]]:
+    """Plain JSON in older files, else base64, zlib, and a pickle that holds one text."""
+    if text.lstrip().startswith("["):
+        return _tests(place, "private_test_cases", text)
+    try:
+        unpacker = zlib.decompressobj()
+        pickled = unpacker.decompress(base64.b64decode(text, validate=True), MAX_UNPACKED)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise DataError(f"{place}: field 'private_test_cases' is neither JSON nor base64 of zlib, as the official files have it") from error
+    if not unpacker.eof:
+        raise DataError(f"{place}: its private tests are damaged, or larger than {MAX_UNPACKED >> 20} MiB")
+    return _tests(place, "private_test_cases", pickled_text(pickled, place))
+
+
+def pickled_text(data: bytes, place: str = "") -> str:
+    """The text that a pickle holds, without opening it.
+
+    Raises:
+        DataError: it is damaged, or it holds or does anything else.
+    """
+    texts = []
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name in _TEXT_OPCODES and isinstance(argument, str):
+                texts.append(argument)
+            elif opcode.name not in _EMPTY_OPCODES:
+                raise DataError(
+                    f"{place}: its private tests are a pickle that does more than hold a text ({opcode.name}); it is not opened"
+                )
+    except (ValueError, IndexError, UnicodeError) as error:
+        raise DataError(f"{place}: its private tests are a damaged pickle ({error})") from error
+    if len(texts) != 1:
+        raise DataError(f"{place}: its private tests are a pickle of {len(texts)} texts instead of one; it is not opened")
+    return texts[0]
+
+
+def _tests(place: str, name: str, text: str) -> list[dict[str, str]]:
+    try:
+        tests = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: field {name!r} holds no JSON list of tests") from error
+    needed = ("input", "output", "testtype")
+    if not isinstance(tests, list):
+        raise DataError(f"{place}: field {name!r} holds no JSON list of tests")
+    for test in tests:
+        missing = [key for key in needed if not isinstance(test, dict) or not isinstance(test.get(key), str)]
+        if missing:
+            raise DataError(f"{place}: a test in {name!r} lacks {missing[0]!r}; needed are {', '.join(needed)}")
+    return tests
