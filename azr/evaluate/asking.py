@@ -1,0 +1,151 @@
+"""How others ask an exported model as it was trained: the text around a question, for the card and for Ollama."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.config import Config
+from azr.errors import ModelError
+from azr.files import read_json
+from azr.prompts import load_frame
+from azr.selfplay.options import prompt_options
+from azr.tasks import Prompt, Role, Task, TaskType
+from azr.train.tokens import prompt_token_ids
+
+_CODE = "def f(items, n):\n    return sorted(items)[:n]"
+_PAIRS = {"[3, 1, 2], 2": "[1, 2]", "[5], 1": "[5]", "[9, 8], 1": "[8]", "[], 3": "[]"}
+_MARK = "QUESTION"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What the model read in training is ``before`` + question + ``after``; special tokens stand in them as text."""
+
+    before: str
+    after: str
+    question: str
+    """An example: a deduction task where the run trained them, else one of its first kind."""
+    kind: TaskType
+    system: str
+    """The frame's system message, a part of ``before``; empty where there is none."""
+    beginning: str
+    """The beginning-of-sequence token, if ``before`` begins with it."""
+    stops: tuple[str, ...]
+    """Tokens that end an answer."""
+    max_prompt_tokens: int
+    max_response_tokens: int
+
+
+def asking_of(folder: Path, config: Config) -> Asking:
+    """
+    Args:
+        folder: the exported model, with its tokenizer.
+
+    Raises:
+        ConfigError: the run's frame is not there any more.
+        ModelError: the model's chat template changes the question.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.model.trust_remote_code, local_files_only=True)
+    frame = load_frame(config.selfplay.frame)
+    text = _as_read(tokenizer, frame.wrap(_MARK))
+    before, mark, after = text.partition(_MARK)
+    if not mark or _MARK in after:
+        raise ModelError(f"the model's chat template does not hold a question once and as it is: {text[:200]!r}")
+    kinds = [TaskType(kind) for kind in config.selfplay.task_types]
+    kind = TaskType.DEDUCTION if TaskType.DEDUCTION in kinds else kinds[0]
+    question = frame.tasks[Role.SOLVE, kind].render(task=_example(kind), options=prompt_options(config.selfplay)).strip()
+    beginning = tokenizer.bos_token or ""
+    return Asking(
+        before=before,
+        after=after,
+        question=question,
+        kind=kind,
+        system=frame.system if frame.system and before.count(frame.system) == 1 else "",
+        beginning=beginning if beginning and before.startswith(beginning) else "",
+        stops=_stops(folder, tokenizer),
+        max_prompt_tokens=config.rollout.max_prompt_tokens,
+        max_response_tokens=config.rollout.max_response_tokens,
+    )
+
+
+def _example(kind: TaskType) -> Task:
+    if kind is TaskType.INDUCTION:
+        inputs, outputs = tuple(_PAIRS), tuple(_PAIRS.values())
+        return Task(task_type=kind, code=_CODE, inputs=inputs, outputs=outputs, message="Which items come first?")
+    given, output = next(iter(_PAIRS.items()))
+    return Task(task_type=kind, code=_CODE, inputs=(given,), outputs=("NoError" if kind is TaskType.ERROR else output,))
+
+
+def _as_read(tokenizer: Any, prompt: Prompt) -> str:
+    """The very tokens of training as text. Where a tokenizer cannot give its text back, a raw prompt's own text."""
+    ids = prompt_token_ids(tokenizer, prompt)
+    text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    exact = list(tokenizer.encode(text, add_special_tokens=False)) == list(ids)
+    return prompt.text if prompt.raw and not exact else text
+
+
+def _stops(folder: Path, tokenizer: Any) -> tuple[str, ...]:
+    path = folder / "generation_config.json"
+    named = read_json(path).get("eos_token_id") if path.is_file() else None
+    ids = dict.fromkeys([tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])])
+    return tuple(tokenizer.convert_ids_to_tokens(number) for number in ids if number is not None)
+
+
+def snippet(asking: Asking, name: str) -> list[str]:
+    """Lines of a Python program that asks the example question."""
+    return [
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f"before = {_literal(asking.before)}",
+        f"question = {_literal(asking.question)}",
+        f"after = {_literal(asking.after)}",
+        "",
+        f'model = AutoModelForCausalLM.from_pretrained({json.dumps(name)}, dtype="auto")',
+        f"tokenizer = AutoTokenizer.from_pretrained({json.dumps(name)})",
+        'prompt = tokenizer(before + question + after, add_special_tokens=False, return_tensors="pt")',
+        f"tokens = model.generate(**prompt, max_new_tokens={asking.max_response_tokens}, do_sample=False)",
+        "print(after + tokenizer.decode(tokens[0, prompt.input_ids.shape[1] :], skip_special_tokens=True))",
+    ]
+
+
+def _literal(text: str) -> str:
+    """A Python literal over several lines where that reads well."""
+    plain = "\n" in text and "\\" not in text and '"""' not in text and not text.endswith('"') and text.isascii() and "\r" not in text
+    return f'"""{text}"""' if plain else repr(text)
+
+
+def modelfile(asking: Asking, weights: str) -> str:
+    """Ollama's ``Modelfile``: ``ollama create NAME -f Modelfile``.
+
+    Args:
+        weights: file name of the GGUF file beside it.
+    """
+    before, system = asking.before.removeprefix(asking.beginning), ""  # llama.cpp puts the beginning there itself
+    if asking.system and '"""' not in asking.system:
+        head, _, tail = before.partition(asking.system)
+        before = f"{_go_text(head)}{{{{ .System }}}}{_go_text(tail)}"
+        system = f'SYSTEM """{asking.system}"""\n'
+    else:
+        before = _go_text(before)
+    template = f"{before}{{{{ .Prompt }}}}{_go_text(asking.after)}{{{{ .Response }}}}"
+    stops = "".join(f"PARAMETER stop {_quoted(stop)}\n" for stop in asking.stops)
+    return (
+        f"# One question, as in training. Make it known to Ollama with: ollama create NAME -f Modelfile\n"
+        f'FROM {_quoted(f"./{weights}")}\nTEMPLATE """{template}"""\n{system}{stops}'
+        f"PARAMETER num_ctx {asking.max_prompt_tokens + asking.max_response_tokens}\n"
+        f"PARAMETER num_predict {asking.max_response_tokens}\nPARAMETER temperature 0\n"
+    )
+
+
+def _go_text(text: str) -> str:
+    """Text that a Go template gives back as it is, and that does not end a Modelfile's quotation."""
+    return text.replace("{{", "{{ `{{` }}").replace('"""', '""{{ `"` }}')
+
+
+def _quoted(text: str) -> str:
+    return f'"""{text}"""' if '"' in text else f'"{text}"'
