@@ -25,6 +25,7 @@ from azr.budget import free_disk_gib, judge, shape_of
 from azr.config import Config
 from azr.errors import AzrError
 from azr.hardware import BF16_CAPABILITY, Machine
+from azr.train.model_source import local_folder, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
 MIN_DRIVER = 580
@@ -281,6 +282,8 @@ def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Find
 def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[Finding]:
     """What ``scripts/preflight.py`` says about the configuration, in a line."""
     try:
+        if local_folder(config.model.path) is not None:
+            require_usable_model(config)
         shape = shape_of(config.model.path)
     except AzrError as error:
         yield Finding(Level.PROBLEM, "model", str(error), "set model.path to another model")
@@ -355,8 +358,9 @@ try:
             varlen_attn(q, q, q, cu, cu, 22, 22, window_size=(-1, 0)).sum().backward()
         def kernel():
             from azr.train.logprob_kernels import forward
+            from azr.train.logprobs import Bend
             logits = torch.zeros(2, 5000, device="cuda", dtype=torch.bfloat16)
-            forward(logits, torch.zeros(2, dtype=torch.int64, device="cuda"), 1.0, torch.empty(3, 2, device="cuda"))
+            forward(logits, torch.zeros(2, dtype=torch.int64, device="cuda"), Bend(), torch.empty(3, 2, device="cuda"))
         report |= {"matmul": attempt(matmul), "varlen": attempt(varlen), "triton": attempt(kernel)}
     else:
         try:

@@ -25,6 +25,7 @@ from azr.config.load import compose_container, load, recipe_names
 from azr.errors import AzrError
 from azr.hardware import Gpu, Machine, detect
 from azr.terminal import tolerate_any_encoding
+from azr.train.model_source import local_folder, require_usable_model
 
 
 def main() -> int:
@@ -64,6 +65,8 @@ def _machine(options: argparse.Namespace) -> Machine:
 def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     loaded = load(options.overrides)
     config = loaded.config
+    if local_folder(config.model.path) is not None:
+        require_usable_model(config)
     shape = shape_of(config.model.path)
     if shape is None:
         print(f"preflight: the size of model.path={config.model.path} is not known: no config.json in a folder of that name or in the "

@@ -15,7 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tiny.sampling import sample_ids
 
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
@@ -26,6 +29,7 @@ from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.transcripts import summary
 from azr.tasks import Prompt, Task
+from azr.train.tokens import end_token_ids, prompt_token_ids
 
 SEEDS = Path(__file__).resolve().parent.parent / "data" / "seeds"
 
@@ -38,20 +42,15 @@ class TransformersModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.torch = torch
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self.max_tokens, self.batch = max_tokens, batch
-        self.queue: list[tuple[str, asyncio.Future[Completion]]] = []
-
-    def text(self, prompt: Prompt) -> str:
-        if prompt.raw:
-            return prompt.text
-        messages = [{"role": role, "content": content} for role, content in prompt.messages]
-        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) + prompt.response_prefix
+        self.ends = end_token_ids(self.tokenizer, folder)
+        self.queue: list[tuple[list[int], asyncio.Future[Completion]]] = []
 
     async def __call__(self, prompt: Prompt, n: int) -> list[Completion]:
         futures = [asyncio.get_running_loop().create_future() for _ in range(n)]
-        self.queue += [(self.text(prompt), future) for future in futures]
+        self.queue += [(prompt_token_ids(self.tokenizer, prompt), future) for future in futures]
         return list(await asyncio.gather(*futures))
 
     async def serve(self) -> None:
@@ -59,29 +58,13 @@ class TransformersModel:
             await asyncio.sleep(0.5)
             while self.queue:
                 taken, self.queue = self.queue[: self.batch], self.queue[self.batch :]
-                for (_, future), completion in zip(taken, self.generate([text for text, _ in taken]), strict=True):
+                for (_, future), completion in zip(taken, self.generate([ids for ids, _ in taken]), strict=True):
                     future.set_result(completion)
                 await asyncio.sleep(0)
 
-    def generate(self, texts: list[str]) -> list[Completion]:
-        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-        with self.torch.no_grad():
-            output = self.model.generate(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                do_sample=True,
-                temperature=1.0,
-                top_k=0,
-                max_new_tokens=self.max_tokens,
-                pad_token_id=self.tokenizer.eos_token_id,
-            )
-        found = []
-        for row in output[:, inputs["input_ids"].shape[1] :].tolist():
-            end = self.tokenizer.eos_token_id
-            finished = end in row
-            tokens = row[: row.index(end) + 1] if finished else row
-            found.append(Completion(self.tokenizer.decode(tokens, skip_special_tokens=True), len(tokens), finished))
-        return found
+    def generate(self, prompts: list[list[int]]) -> list[Completion]:
+        rows = sample_ids(self.model, prompts, self.ends, max_new_tokens=self.max_tokens, batch=self.batch)
+        return [Completion(self.tokenizer.decode(row, skip_special_tokens=True), len(row), row[-1] in self.ends) for row in rows]
 
 
 class Recorder:

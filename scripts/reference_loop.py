@@ -29,7 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from tiny.sampling import sample_tokens  # noqa: E402
+from tiny.sampling import sample_ids  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 from azr.config.sandbox import SandboxConfig  # noqa: E402
@@ -43,6 +43,8 @@ from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play,
 from azr.selfplay.game import SelfPlay  # noqa: E402
 from azr.selfplay.rows import PromptRow  # noqa: E402
 from azr.tasks import Prompt, Role, Stream, Task  # noqa: E402
+from azr.train.model_source import local_model_folder  # noqa: E402
+from azr.train.tokens import end_token_ids, prompt_token_ids  # noqa: E402
 
 ARMS = {"full": "none", "solver_only": "none", "proposer_frozen": "proposer_frozen", "shuffled": "shuffled_rewards"}
 """Arms of the learning experiment and their control (azr/selfplay/controls.py)."""
@@ -52,19 +54,21 @@ class Policy:
     """The model as the game sees it. Requests that wait together are generated in one batch."""
 
     def __init__(self, folder: str, device: str, max_prompt_tokens: int, max_response_tokens: int) -> None:
+        folder = str(local_model_folder(folder))
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.ends = end_token_ids(self.tokenizer, folder)
         self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.model.to(device).eval()
         self.max_prompt_tokens, self.max_response_tokens = max_prompt_tokens, max_response_tokens
         self.temperature = 1.0
-        self._waiting: list[tuple[str, asyncio.Future[Completion]]] = []
+        self._waiting: list[tuple[list[int], asyncio.Future[Completion]]] = []
 
     def fits(self, prompt: Prompt) -> bool:
-        return len(self.tokenizer(prompt.text).input_ids) <= self.max_prompt_tokens
+        return len(prompt_token_ids(self.tokenizer, prompt)) <= self.max_prompt_tokens
 
     async def generate(self, prompt: Prompt, n: int) -> list[Completion]:
         futures = [asyncio.get_running_loop().create_future() for _ in range(n)]
-        self._waiting += [(prompt.text, future) for future in futures]
+        self._waiting += [(prompt_token_ids(self.tokenizer, prompt), future) for future in futures]
         return list(await asyncio.gather(*futures))
 
     async def play_all(self, games: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
@@ -79,19 +83,19 @@ class Policy:
             seen = len(self._waiting)
         return await running
 
-    def _generate(self, batch: list[tuple[str, asyncio.Future[Completion]]]) -> None:
-        texts = [text for text, _ in batch]
-        rows = sample_tokens(self.model, self.tokenizer, texts, temperature=self.temperature, max_new_tokens=self.max_response_tokens)
-        for (_, future), row in zip(batch, rows, strict=True):
+    def _generate(self, batch: list[tuple[list[int], asyncio.Future[Completion]]]) -> None:
+        prompts = [ids for ids, _ in batch]
+        rows = sample_ids(self.model, prompts, self.ends, temperature=self.temperature, max_new_tokens=self.max_response_tokens)
+        for (prompt, future), row in zip(batch, rows, strict=True):
             text = self.tokenizer.decode(row, skip_special_tokens=True)
-            future.set_result(Completion(text, len(row), row[-1] == self.tokenizer.eos_token_id, handle=tuple(row)))
+            future.set_result(Completion(text, len(row), row[-1] in self.ends, handle=(tuple(prompt), tuple(row))))
 
 
 @dataclass(frozen=True)
 class Sample:
     """One response to learn from."""
 
-    prompt: str
+    prompt: tuple[int, ...]
     response: tuple[int, ...]
     stream: str
     reward: float
@@ -105,7 +109,7 @@ def update(policy: Policy, optimizer: torch.optim.Optimizer, samples: Sequence[S
     order = sorted(range(len(samples)), key=lambda index: len(samples[index].response))
     for start in range(0, len(order), micro_batch):
         chosen = [samples[index] for index in order[start : start + micro_batch]]
-        prompts = [policy.tokenizer(s.prompt).input_ids for s in chosen]
+        prompts = [s.prompt for s in chosen]
         width = max(len(p) + len(s.response) for p, s in zip(prompts, chosen, strict=True))
         ids = torch.zeros(len(chosen), width, dtype=torch.long)  # [B, T], padded on the right: causal attention needs no mask
         weight = torch.zeros(len(chosen), width)  # [B, T] advantage at response tokens
@@ -132,10 +136,8 @@ def to_learn_from(outcomes: Sequence[Any], game: SelfPlay, control: str, step: i
     paid = game.final_rewards(outcomes)  # samples carry their proposal's row id and keep their own rewards
     final = [paid[each.row_id] if isinstance(each, ProposeOutcome) else each.reward for each in found]
     rewards = controlled_rewards(control, final, streams, [each.format_ok for each in found], game.seed, step)
-    return [
-        Sample(outcome.prompt.text, outcome.completion.handle, stream, reward)
-        for outcome, stream, reward in zip(found, streams, rewards, strict=True)
-    ]
+    tokens = [outcome.completion.handle for outcome in found]
+    return [Sample(prompt, response, stream, reward) for (prompt, response), stream, reward in zip(tokens, streams, rewards, strict=True)]
 
 
 def measure(policy: Policy, records: Sequence[dict[str, Any]], sandbox: Sandbox, config: SelfPlayConfig, samples: int) -> dict[str, Any]:

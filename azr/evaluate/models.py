@@ -26,8 +26,9 @@ from azr.config import Config
 from azr.config.load import read_config
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import CheckpointError, DataError, ModelError, RunError
+from azr.errors import CheckpointError, DataError, RunError
 from azr.files import file_hash, read_json
+from azr.models import HubName, require_whole_files
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 from azr.train.model_source import local_model_folder
@@ -72,8 +73,12 @@ def resolve(spec: str) -> ModelSource:
     if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
         run = RunDir(path.resolve())
         return _base_of(run) if which == "0" else of_checkpoint(find_checkpoint(run, which or "latest"), run)
-    if which:
+    if which and not path.exists() and HubName.parse(spec):
+        return of_folder(local_model_folder(spec), label=spec)
+    if which and not Path(spec).expanduser().is_dir():
         raise RunError(f"{spec}: {path} is no run directory, so @{which} has no meaning; give the folder alone")
+    if which:  # a folder whose name has an @
+        path, path_text = Path(spec).expanduser(), spec
     if (path / MANIFEST).is_file() and (path / "actor").is_dir():
         path = path.resolve()
         run = RunDir(path.parent.parent) if path.parent.name == "checkpoints" else None
@@ -137,8 +142,7 @@ def of_checkpoint(checkpoint: Checkpoint, run: RunDir | None) -> ModelSource:
 def of_folder(folder: Path, label: str = "") -> ModelSource:
     """A Hugging Face folder; one that we exported says itself how to ask it."""
     files = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")]
-    if not any(path.suffix in (".safetensors", ".bin") for path in files):
-        raise ModelError(f"{folder} holds no weights (*.safetensors); it is no complete model folder")
+    require_whole_files(folder)
     identity = _digest({path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD})
     source = ModelSource(label or folder.name, identity, folder=folder)
     source = _within_context(source, folder)

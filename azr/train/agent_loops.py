@@ -23,7 +23,7 @@ from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play,
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
 from azr.train.fixed_lengths import play_fixed_lengths
-from azr.train.tokens import prompt_token_ids
+from azr.train.tokens import end_token_ids, prompt_token_ids
 
 SELF_PLAY_LOOP = "azr_self_play"
 WHOLE_RESPONSE = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False, "flat_logprobs": True}
@@ -60,6 +60,7 @@ class SelfPlayLoop(AgentLoopBase):
         # loop over ready token ids has no use for.
         self.server_manager = server_manager
         self.tokenizer = tokenizer
+        self.ends = end_token_ids(tokenizer, trainer_config.config.actor_rollout_ref.model.path)
         self.config, self.sandbox = worker_state(json.dumps(OmegaConf.to_container(trainer_config.config.azr), sort_keys=True))
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
@@ -85,12 +86,12 @@ class SelfPlayLoop(AgentLoopBase):
         output = await self.server_manager.generate(
             request_id=uuid4().hex, prompt_ids=list(prompt_ids), sampling_params={**sampling_params, **WHOLE_RESPONSE}
         )
-        limit, end = self.config.rollout.max_response_tokens, self.tokenizer.eos_token_id
-        response_ids = list(output.token_ids)[:limit] or [end]
+        limit = self.config.rollout.max_response_tokens
+        response_ids = list(output.token_ids)[:limit] or [min(self.ends)]
         log_probs = list(output.log_probs)[:limit] if output.log_probs else None
         response = EngineResponse(prompt_ids, response_ids, log_probs, int(output.extra_fields.get("global_steps") or 0))
         text = self.tokenizer.decode(response_ids, skip_special_tokens=True)
-        finished = response_ids[-1] == end or len(response_ids) < limit
+        finished = response_ids[-1] in self.ends or len(response_ids) < limit
         return Completion(text=text, n_tokens=len(response_ids), finished=finished, handle=response)
 
     def _output(self, outcome: ProposeOutcome | SolveOutcome, record: str) -> AgentLoopOutput:

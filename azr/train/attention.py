@@ -4,11 +4,13 @@ verl hands the model one row of tokens (batch 1) whose ``position_ids`` restart 
 SDPA path turns that into a dense ``T x T`` mask: at 8,192 packed tokens most of the arithmetic is spent on pairs that are
 masked out, and the mask alone is 64 MiB a layer. ``torch.nn.attention.varlen.varlen_attn`` (in torch since 2.10, forward and
 backward, grouped key/value heads as they are) needs only the sequence boundaries. It runs on a GPU in bf16 or fp16;
-everything else (CPU, fp32) goes through SDPA, one sequence at a time, which is the same arithmetic.
+everything else (CPU, fp32) goes through SDPA, one sequence at a time, which is the same arithmetic. Soft-capped scores (Gemma 2)
+are in neither; they are computed in blocks of queries (``capped_attention``), which is slower and takes little memory.
 
 ``register()`` makes it known to transformers under ``IMPLEMENTATION``; a model takes it by
-``attn_implementation="azr_packed"``. What is not covered: padded batches (a mask that hides tokens is refused, not
-ignored), caches (generation is the engine's work), attention dropout.
+``attn_implementation="azr_packed"``. What is not covered is refused, never ignored: padded batches, caches (generation is the
+engine's work), attention dropout, masks other than causal ones with or without a window, and arguments this file does not know.
+``tests/train/test_families.py`` holds every family in ``azr.models.families`` to its own eager attention.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch.nn.attention.varlen import varlen_attn
+from torch.utils.checkpoint import checkpoint
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -27,6 +30,15 @@ from azr.errors import TrainingError
 IMPLEMENTATION = "azr_packed"
 FLASH_DTYPES = (torch.bfloat16, torch.float16)
 FLASH_MAX_HEAD_DIM = 256
+NO_BUSINESS_OF_ATTENTION = frozenset(
+    {
+        "cache_position", "cu_seq_lens_k", "logits_to_keep", "max_length_k", "num_items_in_batch", "output_attentions",
+        "output_hidden_states", "position_embeddings", "return_dict", "use_cache",
+    }
+)  # fmt: skip
+"""Arguments that models pass on to the attention function and that change nothing in it."""
+CAPPED_BLOCK = 256
+"""Queries whose soft-capped scores exist at once: 32 heads and 4,096 keys are 128 MiB."""
 LONGEST_STEP = 4096
 """The kernel is told the longest length, rounded up to a multiple of this: the kernel takes 2 to 10 % longer
 (``scripts/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one number."""
@@ -96,9 +108,11 @@ def packed_attention(
     dropout: float = 0.0,
     position_ids: torch.Tensor | None = None,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    is_causal: bool | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int = 0,
-    **_: Any,
+    **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers calls. Returns ``[B, T, H, D]`` and no weights.
 
@@ -106,8 +120,16 @@ def packed_attention(
     than), or found from ``position_ids``; without either each row is one sequence.
 
     Raises:
-        TrainingError: a mask, dropout, or a key/value cache was asked for.
+        TrainingError: a mask, dropout, a key/value cache or something unknown was asked for.
     """
+    unknown = [name for name, value in others.items() if value is not None and name not in NO_BUSINESS_OF_ATTENTION]
+    if unknown:
+        raise TrainingError(
+            f"the attention of {_family(module)} takes {', '.join(unknown)}, which packed attention does not know; "
+            "set train.packed_sequences=false (and train.compile_layers=false) for this model"
+        )
+    if is_causal is False or not getattr(module, "is_causal", True):
+        raise TrainingError(f"the attention of {_family(module)} looks ahead (it is not causal), and only causal models can be trained")
     if attention_mask is not None:
         raise TrainingError("packed attention takes no mask; set train.packed_sequences=false to train on padded batches")
     if dropout:
@@ -123,14 +145,22 @@ def packed_attention(
         cu_seq_lens_q, max_length_q = segments.cu_seqlens, segments.max_length
     q = query.transpose(1, 2).reshape(batch * tokens, heads, head_dim)
     k = key.transpose(1, 2).reshape(batch * tokens, key.shape[1], head_dim)
-    v = value.transpose(1, 2).reshape(batch * tokens, value.shape[1], head_dim)
-    attend: Any = _flash if _has_flash(q) else _by_segment  # Any: what torch.compiler.disable returns carries no useful type
-    out = attend(q, k, v, cu_seq_lens_q, max_length_q, scaling, sliding_window)
-    return out.reshape(batch, tokens, heads, head_dim), None
+    v = value.transpose(1, 2).reshape(batch * tokens, value.shape[1], value.shape[-1])
+    if softcap is not None:
+        capped: Any = capped_attention
+        out = capped(q, k, v, cu_seq_lens_q, scaling, sliding_window, softcap)
+    else:
+        attend: Any = _flash if _has_flash(q) else _by_segment  # Any: what torch.compiler.disable returns carries no useful type
+        out = attend(q, k, v, cu_seq_lens_q, max_length_q, scaling, sliding_window)
+    return out.reshape(batch, tokens, heads, v.shape[-1]), None
+
+
+def _family(module: torch.nn.Module) -> str:
+    return str(getattr(getattr(module, "config", None), "model_type", type(module).__name__))
 
 
 def _has_flash(q: torch.Tensor) -> bool:
-    return q.is_cuda and q.dtype in FLASH_DTYPES and q.shape[-1] <= FLASH_MAX_HEAD_DIM
+    return q.is_cuda and q.dtype in FLASH_DTYPES and q.shape[-1] <= FLASH_MAX_HEAD_DIM and q.shape[-1] % 8 == 0
 
 
 def _flash(
@@ -151,10 +181,7 @@ def _by_segment(
     outputs = []
     lengths = cu_seqlens.diff().tolist()
     for q_s, k_s, v_s in zip(*(tensor.split(lengths) for tensor in (q, k, v)), strict=True):
-        mask = None
-        if window is not None and window < len(q_s):
-            distance = torch.arange(len(q_s), device=q.device)[:, None] - torch.arange(len(q_s), device=q.device)[None, :]
-            mask = (distance >= 0) & (distance < window)
+        mask = _visible(0, len(q_s), len(q_s), window, q.device) if window is not None and window < len(q_s) else None
         out = F.scaled_dot_product_attention(
             q_s.transpose(0, 1)[None],  # [1, H, n, D]
             k_s.transpose(0, 1)[None],
@@ -168,18 +195,68 @@ def _by_segment(
     return torch.cat(outputs)
 
 
+@torch.compiler.disable
+def capped_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens: torch.Tensor, scaling: float | None, window: int | None, cap: float
+) -> torch.Tensor:
+    """Attention whose scores are bent to ``cap * tanh(score / cap)`` before the softmax, as transformers' eager attention has it.
+
+    A block of queries at a time, computed again in the backward pass, so that no more than one block of scores exists.
+    """
+    scale = q.shape[-1] ** -0.5 if scaling is None else scaling
+    outputs = []
+    lengths = cu_seqlens.diff().tolist()
+    for q_s, k_s, v_s in zip(*(tensor.split(lengths) for tensor in (q, k, v)), strict=True):
+        for start in range(0, len(q_s), CAPPED_BLOCK):
+            end = min(start + CAPPED_BLOCK, len(q_s))
+            first = 0 if window is None else max(0, start - window + 1)  # keys before it are out of every window
+            seen = _visible(start - first, end - first, end - first, window, q.device)
+            block = (q_s[start:end], k_s[first:end], v_s[first:end], seen, scale, cap)
+            outputs.append(checkpoint(_capped_block, *block, use_reentrant=False))
+    return torch.cat(outputs)
+
+
+def _capped_block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, scale: float, cap: float) -> torch.Tensor:
+    groups = q.shape[1] // k.shape[1]
+    k, v = (tensor.repeat_interleave(groups, dim=1) for tensor in (k, v))
+    scores = torch.einsum("qhd,khd->hqk", q, k) * scale
+    scores = (torch.tanh(scores / cap) * cap).masked_fill(~seen, float("-inf"))
+    return torch.einsum("hqk,khd->qhd", torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype), v)
+
+
+def _visible(start: int, end: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """Which of the first ``keys`` places the queries ``start .. end - 1`` see: bool ``[queries, keys]``."""
+    distance = torch.arange(start, end, device=device)[:, None] - torch.arange(keys, device=device)[None, :]
+    return distance >= 0 if window is None else (distance >= 0) & (distance < window)
+
+
 def _one_segment_per_row(batch: int, tokens: int, device: torch.device) -> Segments:
     return Segments(torch.arange(0, (batch + 1) * tokens, tokens, dtype=torch.int32, device=device), (tokens,) * batch)
 
 
-def _no_mask(*_: Any, attention_mask: torch.Tensor | None = None, **__: Any) -> None:
-    """The mask function: packed attention needs none, and a mask that hides tokens cannot be honoured.
+def _no_mask(
+    *_: Any,
+    attention_mask: torch.Tensor | None = None,
+    config: Any = None,
+    local_size: int | None = None,
+    use_vmap: bool = False,
+    allow_is_bidirectional_skip: bool | None = None,
+    **__: Any,
+) -> None:
+    """The mask function: packed attention needs none, and what it would not honour is refused.
 
     Raises:
-        TrainingError: the batch is padded.
+        TrainingError: the batch is padded, or the mask is not a causal one with or without a window.
     """
     if attention_mask is not None and not bool(attention_mask.all()):
         raise TrainingError("packed attention got a padded batch; set train.packed_sequences=false, or pack the sequences")
+    in_chunks = local_size is not None and local_size != getattr(config, "sliding_window", None)
+    if in_chunks or use_vmap or allow_is_bidirectional_skip is not None:
+        kind = "in chunks" if in_chunks else "of its own kind"
+        raise TrainingError(
+            f"{getattr(config, 'model_type', 'this model')} masks its attention {kind}, which packed attention does not know; "
+            "set train.packed_sequences=false (and train.compile_layers=false) for this model"
+        )
 
 
 def register() -> str:

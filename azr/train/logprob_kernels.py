@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import triton
 import triton.language as tl
+
+if TYPE_CHECKING:
+    from azr.train.logprobs import Bend
 
 BLOCK = 4096
 NUM_WARPS = 8
 
 
 @triton.jit
-def _forward_kernel(logits, labels, out, row_stride, out_stride, vocabulary, inverse_temperature, BLOCK_: tl.constexpr):
+def _capped(x, cap):
+    """``cap * tanh(x / cap)``; Triton has no tanh of its own."""
+    return cap * (2.0 * tl.sigmoid(2.0 * x / cap) - 1.0)
+
+
+@triton.jit
+def _forward_kernel(
+    logits, labels, out, row_stride, out_stride, vocabulary, scale, inverse_temperature, cap, CAPPED: tl.constexpr, BLOCK_: tl.constexpr
+):
     """One row: running maximum m, sum of exp(x - m), and sum of (x - m) exp(x - m); entropy follows without cancellation."""
     row = tl.program_id(0).to(tl.int64)
     start_of_row = logits + row * row_stride
@@ -23,7 +34,10 @@ def _forward_kernel(logits, labels, out, row_stride, out_stride, vocabulary, inv
     for start in range(0, vocabulary, BLOCK_):
         columns = start + tl.arange(0, BLOCK_)
         inside = columns < vocabulary
-        x = tl.load(start_of_row + columns, mask=inside, other=-float("inf")).to(tl.float32) * inverse_temperature
+        x = tl.load(start_of_row + columns, mask=inside, other=0.0).to(tl.float32) * scale
+        if CAPPED:
+            x = _capped(x, cap)
+        x = tl.where(inside, x * inverse_temperature, -float("inf"))
         higher = tl.maximum(maximum, tl.max(x, axis=0))
         shrink = tl.exp(maximum - higher)
         e = tl.exp(x - higher)
@@ -32,7 +46,10 @@ def _forward_kernel(logits, labels, out, row_stride, out_stride, vocabulary, inv
         maximum = higher
     logsumexp = maximum + tl.log(total)
     label = tl.load(labels + row)
-    chosen = tl.load(start_of_row + label).to(tl.float32) * inverse_temperature
+    chosen = tl.load(start_of_row + label).to(tl.float32) * scale
+    if CAPPED:
+        chosen = _capped(chosen, cap)
+    chosen = chosen * inverse_temperature
     tl.store(out + row, logsumexp)
     tl.store(out + out_stride + row, chosen - logsumexp)
     tl.store(out + 2 * out_stride + row, tl.log(total) - weighted / total)
@@ -40,24 +57,29 @@ def _forward_kernel(logits, labels, out, row_stride, out_stride, vocabulary, inv
 
 @triton.jit
 def _backward_kernel(
-    logits, labels, logsumexp, entropy, grad_log_probs, grad_entropy, row_stride, vocabulary, inverse_temperature, BLOCK_: tl.constexpr
-):
+    logits, labels, logsumexp, entropy, grad_log_probs, grad_entropy, row_stride, vocabulary, scale, inverse_temperature, cap,
+    CAPPED: tl.constexpr, BLOCK_: tl.constexpr
+):  # fmt: skip
     """One block of one row: the logits are replaced by their gradient."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK_ + tl.arange(0, BLOCK_)
     inside = columns < vocabulary
     place = logits + row * row_stride + columns
-    x = tl.load(place, mask=inside, other=-float("inf")).to(tl.float32) * inverse_temperature
-    log_p = x - tl.load(logsumexp + row)
+    x = tl.load(place, mask=inside, other=0.0).to(tl.float32) * scale
+    slope = scale * inverse_temperature
+    if CAPPED:
+        x = _capped(x, cap)
+        slope = slope * (1.0 - (x / cap) * (x / cap))
+    log_p = tl.where(inside, x * inverse_temperature, -float("inf")) - tl.load(logsumexp + row)
     p = tl.exp(log_p)
     g = tl.load(grad_log_probs + row)
     h = tl.load(grad_entropy + row)
     gradient = -p * (g + h * (tl.where(inside, log_p, 0.0) + tl.load(entropy + row)))
     gradient += tl.where(columns == tl.load(labels + row), g, 0.0)
-    tl.store(place, (gradient * inverse_temperature).to(logits.dtype.element_ty), mask=inside)
+    tl.store(place, (gradient * slope).to(logits.dtype.element_ty), mask=inside)
 
 
-def forward(logits: torch.Tensor, labels: torch.Tensor, inverse_temperature: float, out: torch.Tensor) -> None:
+def forward(logits: torch.Tensor, labels: torch.Tensor, bend: Bend, out: torch.Tensor) -> None:
     """``logits`` ``[C, V]``, ``labels`` ``[C]`` -> ``out`` float32 ``[3, C]``: log-sum-exp, log-prob, entropy."""
     assert logits.stride(1) == 1 and out.stride(1) == 1
     launch: Any = _forward_kernel[(len(logits),)]
@@ -68,7 +90,10 @@ def forward(logits: torch.Tensor, labels: torch.Tensor, inverse_temperature: flo
         logits.stride(0),
         out.stride(0),
         logits.shape[1],
-        inverse_temperature,
+        bend.scale,
+        1.0 / bend.temperature,
+        bend.cap or 1.0,
+        CAPPED=bend.cap is not None,
         BLOCK_=BLOCK,
         num_warps=NUM_WARPS,
     )
@@ -77,7 +102,7 @@ def forward(logits: torch.Tensor, labels: torch.Tensor, inverse_temperature: flo
 def backward(
     logits: torch.Tensor,
     labels: torch.Tensor,
-    inverse_temperature: float,
+    bend: Bend,
     logsumexp: torch.Tensor,
     entropy: torch.Tensor,
     grad_log_probs: torch.Tensor,
@@ -92,7 +117,10 @@ def backward(
         *vectors,
         logits.stride(0),
         logits.shape[1],
-        inverse_temperature,
+        bend.scale,
+        1.0 / bend.temperature,
+        bend.cap or 1.0,
+        CAPPED=bend.cap is not None,
         BLOCK_=BLOCK,
         num_warps=NUM_WARPS,
     )

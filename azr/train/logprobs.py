@@ -23,12 +23,36 @@ from azr.errors import ModelError
 DEFAULT_CHUNK_TOKENS = 1024
 
 
+@dataclass(frozen=True)
+class Bend:
+    """What is done to the products of hidden states and output head before the softmax."""
+
+    scale: float = 1.0
+    cap: float | None = None
+    temperature: float = 1.0
+
+    def logits(self, products: torch.Tensor) -> torch.Tensor:
+        """float32 logits of products of any type."""
+        scaled = products.float() * self.scale
+        if self.cap is not None:
+            scaled = self.cap * torch.tanh(scaled / self.cap)
+        return scaled / self.temperature
+
+    def slope(self, logits: torch.Tensor) -> torch.Tensor | float:
+        """Derivative of a logit by its product, given the logit."""
+        slope = self.scale / self.temperature
+        return slope if self.cap is None else slope * (1 - (logits * self.temperature / self.cap) ** 2)
+
+
 def token_logprobs(
     hidden: torch.Tensor,
     weight: torch.Tensor,
     labels: torch.Tensor,
     *,
     temperature: float = 1.0,
+    scale: float = 1.0,
+    cap: float | None = None,
+    vocabulary: int | None = None,
     chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability of each label and entropy of each distribution, both differentiable.
@@ -38,28 +62,33 @@ def token_logprobs(
         weight: the output head ``[V, D]``.
         labels: token ids ``[T]``.
         temperature: the logits are divided by it.
+        scale: the products are multiplied by it before anything else (Granite, Cohere).
+        cap: the scaled logits are bent to ``cap * tanh(logit / cap)`` (Gemma 2); None leaves them.
+        vocabulary: rows of the head from there on belong to no token and are left out, as the engine leaves them out.
         chunk_tokens: rows whose logits exist at once; ``chunk_tokens * V`` elements.
 
     Returns:
         ``(log_probs, entropy)``, float32 ``[T]`` each, in nats.
     """
-    return _TokenLogProbs.apply(hidden, weight, labels, float(temperature), int(chunk_tokens))  # type: ignore[return-value]
+    bend = Bend(float(scale), None if cap is None else float(cap), float(temperature))
+    words = len(weight) if vocabulary is None else min(vocabulary, len(weight))
+    return _TokenLogProbs.apply(hidden, weight, labels, bend, words, int(chunk_tokens))  # type: ignore[return-value]
 
 
 class _TokenLogProbs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, temperature: float, chunk: int) -> Any:
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, bend: Bend, words: int, chunk: int) -> Any:
         ctx.set_materialize_grads(False)
         with torch.autocast(hidden.device.type, enabled=False):
-            head = weight.to(hidden.dtype)
+            head = weight[:words].to(hidden.dtype)
             statistics = torch.empty(3, len(hidden), dtype=torch.float32, device=hidden.device)  # log-sum-exp, log-prob, entropy
             for rows in _chunks(len(hidden), chunk):
                 logits = hidden[rows] @ head.T  # [C, V]
-                _forward_chunk(logits, labels[rows], 1.0 / temperature, statistics[:, rows])
+                _forward_chunk(logits, labels[rows], bend, statistics[:, rows])
                 del logits
         logsumexp, log_probs, entropy = statistics.unbind()
         ctx.save_for_backward(hidden, weight, labels, logsumexp, entropy)
-        ctx.temperature, ctx.chunk = temperature, chunk
+        ctx.bend, ctx.words, ctx.chunk = bend, words, chunk
         return log_probs, entropy.clone()
 
     @staticmethod
@@ -67,39 +96,39 @@ class _TokenLogProbs(torch.autograd.Function):
         grad_log_probs, grad_entropy = gradients
         hidden, weight, labels, logsumexp, entropy = ctx.saved_tensors
         if grad_log_probs is None and grad_entropy is None:
-            return None, None, None, None, None
+            return None, None, None, None, None, None
         zero = torch.zeros_like(logsumexp)
         grad_log_probs = zero if grad_log_probs is None else grad_log_probs.float().contiguous()
         grad_entropy = zero if grad_entropy is None else grad_entropy.float().contiguous()
         with torch.autocast(hidden.device.type, enabled=False):
-            head = weight.to(hidden.dtype)
+            head = weight[: ctx.words].to(hidden.dtype)
             grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-            grad_head = torch.zeros(head.shape, dtype=torch.float32, device=head.device) if ctx.needs_input_grad[1] else None
+            grad_head = torch.zeros(weight.shape, dtype=torch.float32, device=head.device) if ctx.needs_input_grad[1] else None
             for rows in _chunks(len(hidden), ctx.chunk):
                 logits = hidden[rows] @ head.T
                 state = (logsumexp[rows], entropy[rows], grad_log_probs[rows], grad_entropy[rows])
-                grad_logits = _backward_chunk(logits, labels[rows], 1.0 / ctx.temperature, *state)
+                grad_logits = _backward_chunk(logits, labels[rows], ctx.bend, *state)
                 del logits
                 if grad_hidden is not None:
                     torch.mm(grad_logits, head, out=grad_hidden[rows])
                 if grad_head is not None:
-                    _add_product(grad_head, grad_logits, hidden[rows])
+                    _add_product(grad_head[: ctx.words], grad_logits, hidden[rows])
                 del grad_logits
-        return grad_hidden, None if grad_head is None else grad_head.to(weight.dtype), None, None, None
+        return grad_hidden, None if grad_head is None else grad_head.to(weight.dtype), None, None, None, None
 
 
 def _chunks(total: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]
 
 
-def _forward_chunk(logits: torch.Tensor, labels: torch.Tensor, inverse_temperature: float, out: torch.Tensor) -> None:
+def _forward_chunk(logits: torch.Tensor, labels: torch.Tensor, bend: Bend, out: torch.Tensor) -> None:
     """Writes log-sum-exp, log-prob and entropy of each row into ``out`` ``[3, C]``."""
     if logits.is_cuda:
         from azr.train.logprob_kernels import forward
 
-        forward(logits, labels, inverse_temperature, out)
+        forward(logits, labels, bend, out)
         return
-    scaled = logits.float() * inverse_temperature
+    scaled = bend.logits(logits)
     logsumexp = torch.logsumexp(scaled, dim=-1)
     log_p = scaled - logsumexp[:, None]
     out[0] = logsumexp
@@ -110,7 +139,7 @@ def _forward_chunk(logits: torch.Tensor, labels: torch.Tensor, inverse_temperatu
 def _backward_chunk(
     logits: torch.Tensor,
     labels: torch.Tensor,
-    inverse_temperature: float,
+    bend: Bend,
     logsumexp: torch.Tensor,
     entropy: torch.Tensor,
     grad_log_probs: torch.Tensor,
@@ -120,12 +149,13 @@ def _backward_chunk(
     if logits.is_cuda:
         from azr.train.logprob_kernels import backward
 
-        return backward(logits, labels, inverse_temperature, logsumexp, entropy, grad_log_probs, grad_entropy)
-    log_p = logits.float() * inverse_temperature - logsumexp[:, None]
+        return backward(logits, labels, bend, logsumexp, entropy, grad_log_probs, grad_entropy)
+    scaled = bend.logits(logits)
+    log_p = scaled - logsumexp[:, None]
     p = log_p.exp()
     gradient = -p * (grad_log_probs[:, None] + grad_entropy[:, None] * (log_p + entropy[:, None]))
     gradient.scatter_add_(1, labels[:, None], grad_log_probs[:, None])
-    return (gradient * inverse_temperature).to(logits.dtype)
+    return (gradient * bend.slope(scaled)).to(logits.dtype)
 
 
 def _add_product(total: torch.Tensor, grad_logits: torch.Tensor, hidden: torch.Tensor) -> None:
@@ -148,22 +178,55 @@ class ChunkedOutput:
     """``[B, T]``."""
 
 
-def install(model: torch.nn.Module, chunk_tokens: int = DEFAULT_CHUNK_TOKENS) -> None:
+def install(model: torch.nn.Module, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None) -> None:
     """Gives a transformers causal language model a ``forward`` that returns ``ChunkedOutput`` instead of logits.
 
     verl's engine calls it so where ``use_fused_kernels`` is on. The method is bound to this instance; the class is untouched.
 
+    Args:
+        vocabulary: tokens that the tokenizer knows. Heads are often padded beyond, and verl has the engine sample none of those rows.
+
     Raises:
         ModelError: the model bends its logits in a way this head does not know.
     """
-    config: Any = model.config
-    for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
-        if getattr(config, name, None) not in (None, 1, 1.0):
-            raise ModelError(f"{config.model_type} uses {name}; set train.chunked_logprobs=false for this model")
-    if getattr(model.get_output_embeddings(), "bias", None) is not None:  # type: ignore[operator]
-        raise ModelError(f"{config.model_type} has a bias in its output head; set train.chunked_logprobs=false for this model")
-    model._azr_chunk_tokens = chunk_tokens  # type: ignore[assignment]
+    bend = _bend_of(model.config)
+    if getattr(model.get_output_embeddings(), "bias", None) is not None or not _is_the_models_own(model, bend):  # type: ignore[operator]
+        kind: Any = model.config
+        raise ModelError(
+            f"the output head of {kind.model_type} is more than a product with one matrix (a bias, or a scale that is not known here); "
+            "set train.chunked_logprobs=false for this model"
+        )
+    model._azr_head = {"scale": bend.scale, "cap": bend.cap, "vocabulary": vocabulary, "chunk_tokens": chunk_tokens}  # type: ignore[assignment]
     model.forward = types.MethodType(_chunked_forward, model)
+
+
+def _bend_of(config: Any) -> Bend:
+    divisor = getattr(config, "logits_scaling", None)  # Granite divides by it
+    factor = getattr(config, "logit_scale", None)  # Cohere multiplies with it
+    scale = (1.0 if factor is None else float(factor)) / (1.0 if divisor is None else float(divisor))
+    return Bend(scale, getattr(config, "final_logit_softcapping", None))
+
+
+@torch.no_grad()
+def _is_the_models_own(model: Any, bend: Bend) -> bool:
+    """Whether the model makes the same logits of the same hidden states: its layers are left out for one call."""
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
+    weight, layers = model.get_output_embeddings().weight, model.base_model
+    if weight.is_meta:  # another process of the same model has looked
+        return True
+    if layers is model:  # where its layers end is not known
+        return False
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(1, 4, weight.shape[1], generator=generator).to(weight.device, weight.dtype)
+    layers.forward = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=hidden)  # type: ignore[arg-type]
+    try:
+        ids = torch.zeros(1, 4, dtype=torch.long, device=weight.device)
+        theirs = model(input_ids=ids, use_cache=False).logits[0].float()
+    finally:
+        del layers.forward  # the class's own again
+    ours = bend.logits(hidden[0] @ weight.T)
+    return bool((ours - theirs).abs().max() <= 0.02 * theirs.abs().max() + 1e-6)
 
 
 def _chunked_forward(
@@ -191,8 +254,8 @@ def _chunked_forward(
     shape, flat, labels = hidden.shape[:-1], hidden.flatten(0, 1), shift_labels.reshape(-1).long()
     weight = self.get_output_embeddings().weight
     if rows is None:
-        log_probs, entropy = token_logprobs(flat, weight, labels, temperature=temperature, chunk_tokens=self._azr_chunk_tokens)
+        log_probs, entropy = token_logprobs(flat, weight, labels, temperature=temperature, **self._azr_head)
     else:
-        scored = token_logprobs(flat[rows], weight, labels[rows], temperature=temperature, chunk_tokens=self._azr_chunk_tokens)
+        scored = token_logprobs(flat[rows], weight, labels[rows], temperature=temperature, **self._azr_head)
         log_probs, entropy = (torch.zeros(len(flat), device=flat.device).index_copy(0, rows, values) for values in scored)
     return ChunkedOutput(log_probs.view(shape), entropy.view(shape))

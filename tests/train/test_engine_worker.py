@@ -82,6 +82,7 @@ def test_which_token_has_which_adapter_is_forgotten_before_weights_arrive(monkey
 )
 def test_where_the_engine_has_its_weights_from(settings, extension, weights, tmp_path):
     config = load(settings).config
+    (tmp_path / "config.json").write_text("{}")
     made = build_verl_config(config, tmp_path, tmp_path, "cuda").actor_rollout_ref.rollout
     assert made.engine_kwargs.vllm.worker_extension_cls == f"azr.train.engine_worker.{extension}"
     assert made.load_format == weights

@@ -13,8 +13,9 @@ from azr.train.logprobs import install, token_logprobs
 TOKENS, WIDTH, VOCABULARY = 37, 24, 301
 
 
-def plain(hidden, weight, labels, temperature):
-    log_p = torch.log_softmax((hidden @ weight.T).double() / temperature, dim=-1)
+def plain(hidden, weight, labels, temperature, scale=1.0, cap=None):
+    logits = (hidden @ weight.T).double() * scale
+    log_p = torch.log_softmax((logits if cap is None else cap * torch.tanh(logits / cap)) / temperature, dim=-1)
     return log_p.gather(1, labels[:, None])[:, 0], -(log_p.exp() * log_p).sum(-1)
 
 
@@ -26,11 +27,11 @@ def inputs(dtype=torch.float32, device="cpu", vocabulary=VOCABULARY):
     return hidden, weight, labels
 
 
-def compare(dtype, device, chunk, temperature, with_entropy, tolerance):
+def compare(dtype, device, chunk, temperature, with_entropy, tolerance, **bend):
     hidden, weight, labels = inputs(dtype, device)
     reference = [tensor.detach().double().requires_grad_() for tensor in (hidden, weight)]
-    log_probs, entropy = token_logprobs(hidden, weight, labels, temperature=temperature, chunk_tokens=chunk)
-    expected_log_probs, expected_entropy = plain(*reference, labels, temperature)
+    log_probs, entropy = token_logprobs(hidden, weight, labels, temperature=temperature, chunk_tokens=chunk, **bend)
+    expected_log_probs, expected_entropy = plain(*reference, labels, temperature, **bend)
     torch.testing.assert_close(log_probs.double(), expected_log_probs, atol=tolerance, rtol=tolerance)
     torch.testing.assert_close(entropy.double(), expected_entropy, atol=tolerance, rtol=tolerance)
     g = torch.linspace(-1, 1, TOKENS, device=device)
@@ -50,6 +51,32 @@ def test_chunks_agree_with_plain(chunk, temperature, with_entropy):
     compare(torch.float32, "cpu", chunk, temperature, with_entropy, 1e-5)
 
 
+BENDS = [{"scale": 0.125}, {"cap": 3.0}, {"scale": 0.5, "cap": 2.0}]
+"""Granite's, Gemma 2's, and both."""
+
+
+def test_rows_of_the_head_beyond_the_tokenizer_are_no_words():
+    """The engine never samples them, so their probability is 0; their weights get a gradient of 0."""
+    hidden, weight, labels = inputs()
+    labels = labels % 200
+    log_probs, entropy = token_logprobs(hidden, weight, labels, vocabulary=200, chunk_tokens=8)
+    (log_probs.sum() + entropy.sum()).backward()
+    assert weight.grad is not None
+    gradient = weight.grad.clone()
+    weight.grad = None
+    expected = plain(hidden, weight[:200], labels, 1.0)
+    torch.testing.assert_close(log_probs.double(), expected[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(entropy.double(), expected[1], atol=1e-5, rtol=1e-5)
+    (expected[0].sum() + expected[1].sum()).backward()
+    torch.testing.assert_close(gradient, weight.grad, atol=1e-5, rtol=1e-4)
+    assert not gradient[200:].any()
+
+
+@pytest.mark.parametrize("bend", BENDS)
+def test_bent_logits_agree_with_plain(bend):
+    compare(torch.float32, "cpu", 8, 0.7, 0.3, 1e-5, **bend)
+
+
 def test_bf16_within_its_rounding():
     compare(torch.bfloat16, "cpu", 8, 1.0, 0.1, 5e-2)
 
@@ -57,22 +84,24 @@ def test_bf16_within_its_rounding():
 @pytest.mark.gpu
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 5e-2)])
 def test_gpu_kernels_agree_with_plain(dtype, tolerance):
-    compare(dtype, "cuda", 8, 0.7, 0.1, tolerance)
+    for bend in ({}, *BENDS):
+        compare(dtype, "cuda", 8, 0.7, 0.1, tolerance, **bend)
 
 
 KERNELS = """
 import torch
 from azr.train import logprobs, logprob_kernels
 torch.manual_seed(0)
-logits, labels = torch.randn(5, 9001) * 3, torch.randint(0, 9001, (5,))
-wanted, out = torch.empty(3, 5), torch.empty(3, 5)
-logprobs._forward_chunk(logits, labels, 1.25, wanted)
-logprob_kernels.forward(logits, labels, 1.25, out)
-torch.testing.assert_close(out, wanted, atol=1e-4, rtol=1e-4)
-g, h = torch.randn(5), torch.randn(5)
-wanted = logprobs._backward_chunk(logits, labels, 1.25, out[0], out[2], g, h)
-found = logprob_kernels.backward(logits.clone(), labels, 1.25, out[0], out[2], g, h)
-torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+for bend in (logprobs.Bend(temperature=0.8), logprobs.Bend(scale=0.3, cap=2.0, temperature=0.8)):
+    logits, labels = torch.randn(5, 9001) * 3, torch.randint(0, 9001, (5,))
+    wanted, out = torch.empty(3, 5), torch.empty(3, 5)
+    logprobs._forward_chunk(logits, labels, bend, wanted)
+    logprob_kernels.forward(logits, labels, bend, out)
+    torch.testing.assert_close(out, wanted, atol=1e-4, rtol=1e-4)
+    g, h = torch.randn(5), torch.randn(5)
+    wanted = logprobs._backward_chunk(logits, labels, bend, out[0], out[2], g, h)
+    found = logprob_kernels.backward(logits.clone(), labels, bend, out[0], out[2], g, h)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 print("agree")
 """
 
@@ -131,8 +160,21 @@ def test_no_chunk_larger_than_asked_exists(monkeypatch):
     assert seen == [10, 10, 10, 7]
 
 
-def test_bent_logits_are_refused():
+class Louder(Qwen2ForCausalLM):
+    """Multiplies its hidden states before the head, and no field of its configuration that is known here says so."""
+
+    def forward(self, *args, **kwargs):
+        output = self.model(*args, **kwargs)
+        return type("Output", (), {"logits": self.lm_head(output.last_hidden_state * 3)})
+
+
+@pytest.mark.parametrize("kind", ["scale", "bias"])
+def test_a_head_that_is_more_than_a_product_is_refused(kind):
     model = tiny_model()
-    model.config.final_logit_softcapping = 30.0
-    with pytest.raises(ModelError, match="chunked_logprobs=false"):
+    if kind == "bias":
+        model.lm_head = torch.nn.Linear(32, 128, bias=True)
+    else:
+        model = Louder(model.config)
+    with pytest.raises(ModelError, match=r"qwen2 is more than a product.*chunked_logprobs=false"):
         install(model)
+    assert model.model.forward.__func__ is type(model.model).forward  # the layers are the model's own again

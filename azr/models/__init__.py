@@ -1,0 +1,10 @@
+"""Model folders as people bring them: what their files say, and whether a run can use them. No torch, no weights read.
+
+``azr.train.model_source`` finds the folder; ``check.require_trainable`` judges it before a run begins.
+"""
+
+from azr.models.check import require_config_trainable, require_trainable
+from azr.models.hub import HubName, cached_folder
+from azr.models.weight_files import require_whole_files
+
+__all__ = ["HubName", "cached_folder", "require_config_trainable", "require_trainable", "require_whole_files"]

@@ -1,0 +1,191 @@
+"""Can a run train the model in a folder? Judged from its JSON files and the headers of its weights, before anything starts.
+
+A model that the trainer or the engine would refuse minutes later, or worse, train wrongly, is refused here in one sentence.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+from azr.config import Config
+from azr.errors import ModelError
+from azr.models.context import require_context
+from azr.models.families import CHECKED
+from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
+from azr.models.weight_files import Tensor, read_json_file, require_whole_files
+from azr.prompts import load_frame
+
+EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+PACKED_TENSOR = re.compile(r"\.(qweight|qzeros|weight_packed|weight_scale|weight_scale_inv|absmax|quant_map|SCB|scales|lut)$")
+EMBEDDING, HEAD, LAYER = "model.embed_tokens.weight", "lm_head.weight", re.compile(r"^model\.layers\.(\d+)\.")
+SLOW_AND_SAFE = "train.packed_sequences=false train.compile_layers=false train.chunked_logprobs=false"
+OWN_DEFAULTS = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", None)
+"""Tokenizer classes that know no end token unless they are told."""
+
+
+def require_trainable(folder: Path, config: Config) -> None:
+    """
+    Raises:
+        ModelError: the model cannot be trained as configured.
+    """
+    require_config_trainable(folder, config)
+    tensors = require_whole_files(folder)
+    _require_matching_weights(folder, read_json_file(folder / "config.json"), tensors)
+
+
+def require_config_trainable(folder: Path, config: Config) -> None:
+    """The part that needs no weights: ``require_trainable`` of a hub model before gigabytes are fetched.
+
+    Raises:
+        ModelError: the model cannot be trained as configured.
+    """
+    values = read_json_file(folder / "config.json")
+    _require_architecture(folder, values, config)
+    require_context(folder, values, config)
+    _require_tokenizer(folder, values, raw=load_frame(config.selfplay.frame).raw)
+
+
+def _require_architecture(folder: Path, values: dict[str, Any], config: Config) -> None:
+    model_type, names = values.get("model_type"), values.get("architectures")
+    if (method := _quantisation(values)) is not None:
+        raise ModelError(
+            f"{folder} is quantised ({method}), and quantised weights cannot be trained; take the original model, and where memory "
+            "is short a smaller one, or adapters (model.lora_rank=32)"
+        )
+    if not isinstance(model_type, str):
+        raise ModelError(f"{folder / 'config.json'} names no model_type; it is no language model of transformers")
+    if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
+        told = f"architectures is {names!r}; it has to name one class"
+        raise ModelError(f"{folder / 'config.json'}: {told}, for example {[CHECKED.get(model_type, 'LlamaForCausalLM')]}")
+    [name] = names
+    if values.get("is_encoder_decoder"):
+        raise ModelError(f"{folder}: {name} is an encoder with a decoder; only decoder-only language models can be trained")
+    if "vision_config" in values or "audio_config" in values or "ConditionalGeneration" in name:
+        raise ModelError(
+            f"{folder}: {name} reads images or sound as well; only text models can be trained, so take the text-only model of that family"
+        )
+    if not name.endswith(("ForCausalLM", "LMHeadModel")):
+        raise ModelError(f"{folder}: {name} does not write text (its head is for something else); take a causal language model")
+    experts = [key for key in EXPERT_KEYS if isinstance(values.get(key), int) and values[key] > 1]
+    if experts:
+        raise ModelError(f"{folder}: {name} is a mixture of {values[experts[0]]} experts; only dense models can be trained here")
+    _require_known(folder, values, model_type, config)
+
+
+def _require_known(folder: Path, values: dict[str, Any], model_type: str, config: Config) -> None:
+    """An architecture that was compared with the original, or the original itself, with code that is there."""
+    auto_map = values.get("auto_map")
+    has_own_code = isinstance(auto_map, dict) and "AutoModelForCausalLM" in auto_map
+    if model_type in CHECKED:
+        if has_own_code and config.model.trust_remote_code:
+            raise ModelError(
+                f"{folder} brings code of its own for {model_type}, which transformers knows by itself; set model.trust_remote_code=false"
+            )
+        return
+    if config.train.packed_sequences or config.train.chunked_logprobs:
+        raise ModelError(
+            f"{folder}: packed attention and the chunked output head were never compared with the original for {model_type} models, and "
+            f"might train them wrongly; the model's own attention and head need more time and memory: {SLOW_AND_SAFE}. "
+            f"Compared were {', '.join(sorted(CHECKED))}"
+        )
+    if config.model.trust_remote_code or _known_to_transformers(model_type):
+        return
+    if has_own_code:
+        raise ModelError(
+            f"{folder} needs the Python code that it ships; if you have read that code and trust it: model.trust_remote_code=true"
+        )
+    raise ModelError(f"{folder}: the installed transformers knows no {model_type} models; it is newer than they are, take another model")
+
+
+def _known_to_transformers(model_type: str) -> bool:
+    """Looked up in its source, because importing it takes seconds."""
+    found = importlib.util.find_spec("transformers")
+    if found is None or found.origin is None:
+        return True
+    tables = (Path(found.origin).parent / "models" / "auto").glob("*.py")
+    return any(f'"{model_type}"' in table.read_text(encoding="utf-8") for table in tables)
+
+
+def _quantisation(values: dict[str, Any]) -> str | None:
+    """What is done to the weights, for people; None for plain ones."""
+    for key in ("quantization_config", "compression_config", "quantization"):
+        settings = values.get(key)
+        if isinstance(settings, dict) and settings:
+            method = settings.get("quant_method") or settings.get("format") or settings.get("quant_algo") or "MLX"
+            bits = settings.get("bits") or (4 if settings.get("load_in_4bit") else 8 if settings.get("load_in_8bit") else None)
+            return f"{method}, {bits} bit" if isinstance(bits, int) else str(method)
+    return None
+
+
+def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool) -> None:
+    files = read_tokenizer_files(folder)
+    template = files.chat_template
+    if not raw and template is None:
+        raise ModelError(
+            f"{folder} has no chat template, and the frame asks for one; it is a base model, for which there is selfplay.frame=paper "
+            "(or copy the template, chat_template.jinja or tokenizer_config.json, from the model that this one was made from)"
+        )
+    ends = {f"end token {end}": end for end in named_end_tokens(folder)}
+    named = {f"{name} {files.special(name)!r}": files.special_id(name) for name in ("eos_token", "pad_token")}
+    if files.special("eos_token") is None and files.settings.get("tokenizer_class") in OWN_DEFAULTS:
+        raise ModelError(
+            f"{folder / 'tokenizer_config.json'} names no eos_token, so no response would ever end; name the token that ends a turn"
+        )
+    vocabulary = values.get("vocab_size")
+    if not isinstance(vocabulary, int):
+        return
+    needed = {**ends, **{what: number for what, number in named.items() if number is not None}}
+    if not raw and template is not None:
+        needed |= {f"{token} of the chat template": number for token, number in files.added.items() if token in template}
+    _require_in_vocabulary(files, vocabulary, needed)
+    eos = files.special_id("eos_token")
+    if eos is not None and eos >= len(files.ids):
+        raise ModelError(
+            f"{folder}: eos_token {files.special('eos_token')!r} would have id {eos}, and tokenizer.json has {len(files.ids)} tokens, "
+            "beyond which the engine takes none; name an end token that is in tokenizer.json, or take a tokenizer whose ids have no gaps"
+        )
+
+
+def _require_in_vocabulary(files: TokenizerFiles, vocabulary: int, needed: dict[str, int]) -> None:
+    words = {token: number for token, number in files.ids.items() if token not in files.added}
+    beyond = [f"{what} has id {number}" for what, number in needed.items() if number >= vocabulary]
+    if not beyond and words and max(words.values()) >= vocabulary:
+        beyond = [f"its largest token has id {max(words.values())}"]
+    if beyond:
+        raise ModelError(
+            f"{files.folder}: tokenizer and model do not belong together: {beyond[0]}, and the model has {vocabulary} embeddings; "
+            "take the tokenizer that the model was trained with (a padding token that was added without resizing can be removed)"
+        )
+
+
+def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Weights that are not the architecture's would be left out, and the gaps filled with noise, with no more than a warning."""
+    packed = [name for name, tensor in tensors.items() if PACKED_TENSOR.search(name) or tensor.dtype.startswith("F8")]
+    if packed:
+        raise ModelError(f"{folder} is quantised ({packed[0]} is {tensors[packed[0]].dtype}), and quantised weights cannot be trained")
+    model_type = values["model_type"]
+    if model_type not in CHECKED:
+        return
+    if EMBEDDING not in tensors:
+        raise ModelError(
+            f"{folder}: the weights are not named as those of {CHECKED[model_type]} are: there is no {EMBEDDING}, but for example "
+            f"{next(iter(sorted(tensors)), 'nothing at all')}; save the model again with AutoModelForCausalLM"
+        )
+    layers = {int(found[1]) for name in tensors if (found := LAYER.match(name))}
+    wanted = values.get("num_hidden_layers")
+    if isinstance(wanted, int) and (absent := sorted(set(range(wanted)) - layers)):
+        raise ModelError(
+            f"{folder}: config.json says {wanted} layers, and the weights lack layer {absent[0]}; "
+            "configuration and weights are of different models, or some of the weights are missing"
+        )
+    rows, width = values.get("vocab_size"), values.get("hidden_size")
+    if isinstance(rows, int) and isinstance(width, int) and tensors[EMBEDDING].shape != (rows, width):
+        raise ModelError(
+            f"{folder}: config.json says {rows} embeddings of {width} numbers, and the weights hold "
+            f"{' x '.join(map(str, tensors[EMBEDDING].shape))}; configuration and weights are of different models"
+        )
+    if values.get("tie_word_embeddings") is False and HEAD not in tensors:
+        raise ModelError(f"{folder}: config.json says that the output head is apart from the embeddings, and the weights have no {HEAD}")

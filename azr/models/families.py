@@ -1,0 +1,39 @@
+"""Architectures whose training was compared, token by token, with the model's own attention and output head.
+
+Packed attention and the chunked output head (``azr/train``) stand in for parts of a model. They were held to the original for each of
+these by ``tests/train/test_families.py``; for others nobody knows, so they are trained the slow way or not at all.
+"""
+
+from __future__ import annotations
+
+CHECKED = {
+    "arcee": "ArceeForCausalLM",
+    "cohere": "CohereForCausalLM",
+    "cohere2": "Cohere2ForCausalLM",
+    "ernie4_5": "Ernie4_5ForCausalLM",
+    "exaone4": "Exaone4ForCausalLM",
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "glm": "GlmForCausalLM",
+    "glm4": "Glm4ForCausalLM",
+    "granite": "GraniteForCausalLM",
+    "hunyuan_v1_dense": "HunYuanDenseV1ForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "olmo": "OlmoForCausalLM",
+    "olmo2": "Olmo2ForCausalLM",
+    "olmo3": "Olmo3ForCausalLM",
+    "phi3": "Phi3ForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "seed_oss": "SeedOssForCausalLM",
+    "smollm3": "SmolLM3ForCausalLM",
+    "starcoder2": "Starcoder2ForCausalLM",
+}
+"""``model_type`` of config.json -> architecture; all are known to the engine too."""
+
+DROPOUT_KEYS = (
+    "attention_dropout", "attn_pdrop", "embd_pdrop", "embedding_dropout", "hidden_dropout", "resid_pdrop", "residual_dropout",
+)  # fmt: skip
+"""Fields of config.json that drop activations in training. A policy gradient needs the probabilities that were sampled from."""

@@ -1,0 +1,56 @@
+"""Names of models on the Hugging Face hub, and where its cache keeps them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_NAME = re.compile(r"(?P<name>\w[\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+_URL = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<rest>.*)")
+
+
+@dataclass(frozen=True)
+class HubName:
+    """``org/name``, or ``org/name@revision`` with a branch, tag or commit."""
+
+    name: str
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> HubName | None:
+        """None where the text has another form."""
+        found = _NAME.fullmatch(text)
+        return cls(found["name"], found["revision"]) if found else None
+
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
+
+def name_in_url(text: str) -> str | None:
+    """``org/name`` out of a hub address, which people paste; with its branch where the address names one."""
+    found = _URL.fullmatch(text.strip())
+    parts = [part for part in (found["rest"].split("?")[0].split("/") if found else []) if part]
+    if len(parts) < 2:
+        return None
+    branch = parts[3] if len(parts) > 3 and parts[2] in ("tree", "blob", "resolve") else ""
+    return f"{parts[0]}/{parts[1]}" + (f"@{branch}" if branch and branch != "main" else "")
+
+
+def cached_folder(hub_name: HubName) -> Path | None:
+    """The model's folder in the hub's cache, whole or not; None where nothing is cached. Asks no network."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    model = hub / f"models--{hub_name.name.replace('/', '--')}"
+    revision = hub_name.revision or "main"
+    try:
+        commit = (model / "refs" / revision).read_text(encoding="utf-8").strip()
+    except OSError:
+        commit = revision
+    folder = model / "snapshots" / commit
+    if folder.is_dir():
+        return folder
+    if hub_name.revision is None:
+        return next(iter(sorted((model / "snapshots").glob("*/"))), None)
+    return None

@@ -1,0 +1,160 @@
+"""Are the files of a model folder what they seem? Headers are read, weights are not.
+
+What a download leaves behind when it breaks off, what git leaves where Git LFS is not installed, and formats that cannot be
+trained from: each is one sentence with what to do.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.errors import ModelError
+
+LFS_POINTER = b"version https://git-lfs"
+MAX_HEADER_BYTES = 100_000_000
+"""What the safetensors library accepts."""
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
+FOREIGN = {
+    ".gguf": "GGUF files are for llama.cpp; take the model's original safetensors",
+    ".bin": "PyTorch's .bin files are pickles, which are not read here; convert them where you trust them",
+    ".pth": "PyTorch's .pth files are pickles, which are not read here; convert them where you trust them",
+    ".pt": "PyTorch's .pt files are pickles, which are not read here; convert them where you trust them",
+    ".h5": "these are TensorFlow weights; convert them",
+    ".msgpack": "these are Flax weights; convert them",
+    ".onnx": "ONNX files cannot be trained; take the model's original safetensors",
+    ".npz": "these are MLX weights; take the model's original safetensors",
+}
+CONVERSION = "with transformers, AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW), and the same for AutoTokenizer"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_json_file(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ModelError: the file is a pointer, no JSON, no mapping, or cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    _refuse_pointer(path, content[: len(LFS_POINTER)])
+    try:
+        value = json.loads(content.decode("utf-8-sig"))
+    except ValueError as error:
+        raise ModelError(f"{path} is no JSON ({error}); the model folder is damaged, fetch that file again") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no mapping; it is not the file that its name says")
+    return value
+
+
+def require_whole_files(folder: Path) -> dict[str, Tensor]:
+    """Every weight file is there, is what it seems, and is as long as its header says; the tokenizer's files are no pointers.
+
+    Returns:
+        The tensors by name.
+
+    Raises:
+        ModelError: weights are missing, incomplete or in a format that is not read here.
+    """
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            _refuse_pointer(folder / name, _beginning(folder / name, len(LFS_POINTER)))
+    if (folder / INDEX).is_file():
+        return _sharded(folder)
+    if (folder / WEIGHTS).is_file():
+        return _header(folder / WEIGHTS)
+    raise ModelError(_no_weights(folder))
+
+
+def _no_weights(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    if WEIGHTS in names or INDEX in names:
+        name = WEIGHTS if WEIGHTS in names else INDEX
+        return f"{folder / name} is a link to a file that is not there; the download broke off, fetch the model again"
+    if "adapter_config.json" in names:
+        return (
+            f"{folder} holds an adapter, not a model; merge it into its base first (peft: merge_and_unload, then save_pretrained) "
+            "and give that folder"
+        )
+    safetensors = [name for name in names if name.endswith(".safetensors")]
+    if any("-of-" in name for name in safetensors):
+        return f"{folder} holds pieces of the weights but no {INDEX}, which says what is in which; fetch the model again"
+    if safetensors:
+        return f"{folder} holds {safetensors[0]}, but weights are looked for as {WEIGHTS} or {INDEX}; rename it if it is the whole model"
+    for suffix, why in FOREIGN.items():
+        found = [name for name in names if name.endswith(suffix) and name not in ("training_args.bin", "optimizer.bin", "scheduler.bin")]
+        if found:
+            remedy = f" ({CONVERSION})" if "convert" in why else ""
+            return f"{folder} has no {WEIGHTS}, only {found[0]}: {why}{remedy}"
+    return f"{folder} holds no weights ({WEIGHTS}, or {INDEX} with its pieces); it is no complete model folder"
+
+
+def _sharded(folder: Path) -> dict[str, Tensor]:
+    index = read_json_file(folder / INDEX)
+    places = index.get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise ModelError(f"{folder / INDEX} has no weight_map; fetch that file again")
+    shards = sorted(set(places.values()))
+    missing = [name for name in shards if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder}: {len(missing)} of the {len(shards)} weight files that {INDEX} names are missing ({missing[0]}); "
+            "the download broke off, fetch the model again"
+        )
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        tensors |= _header(folder / shard)
+    absent = [name for name in places if name not in tensors]
+    if absent:
+        raise ModelError(f"{folder}: {absent[0]} is not in the file that {INDEX} names for it; index and weights are of different models")
+    return tensors
+
+
+def _header(path: Path) -> dict[str, Tensor]:
+    """The tensors that a safetensors file says it holds."""
+    size = path.stat().st_size
+    beginning = _beginning(path, 8 + len(LFS_POINTER))
+    _refuse_pointer(path, beginning)
+    length = int.from_bytes(beginning[:8], "little")
+    if len(beginning) < 8 or not 2 <= length <= MAX_HEADER_BYTES:
+        raise ModelError(f"{path} is no safetensors file ({size} bytes); fetch it again")
+    if 8 + length > size:
+        raise ModelError(f"{path} breaks off inside its header ({size} bytes); fetch it again")
+    with path.open("rb") as file:
+        file.seek(8)
+        content = file.read(length)
+    try:
+        header = json.loads(content)
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        tensors = {name: Tensor(str(entry["dtype"]), tuple(map(int, entry["shape"]))) for name, entry in entries.items()}
+        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise ModelError(f"{path} has a damaged header ({type(error).__name__}); fetch it again") from error
+    if size != 8 + length + end:
+        raise ModelError(f"{path} has {size} bytes, and its header describes {8 + length + end}; the download broke off, fetch it again")
+    return tensors
+
+
+def _beginning(path: Path, length: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(length)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _refuse_pointer(path: Path, beginning: bytes) -> None:
+    if beginning.startswith(LFS_POINTER[: len(beginning)]) and len(beginning) >= len(LFS_POINTER):
+        raise ModelError(
+            f"{path} is a Git LFS pointer, not the file itself; install Git LFS and run `git lfs pull` in that folder, "
+            "or fetch the model with `hf download`"
+        )

@@ -1,0 +1,117 @@
+"""``org/name@revision``, addresses that people paste, and where the hub's cache keeps a revision."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from model_folders import TINY
+
+from azr.budget import shape_of
+from azr.config.load import load
+from azr.errors import ModelError
+from azr.evaluate.models import resolve
+from azr.models import HubName, cached_folder
+from azr.models.hub import name_in_url
+from azr.train.model_source import local_folder, local_model_folder, require_usable_model
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "revision"),
+    [
+        ("Qwen/Qwen2.5-Coder-0.5B", "Qwen/Qwen2.5-Coder-0.5B", None),
+        ("org/name@v1.0", "org/name", "v1.0"),
+        ("org/name@refs/pr/3", "org/name", "refs/pr/3"),
+    ],
+)
+def test_names(text: str, name: str, revision: str | None) -> None:
+    assert HubName.parse(text) == HubName(name, revision)
+    assert str(HubName.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["gpt2", "./models/x", "/models/x", "~/x", "a/b/c", "org/name@", "org/na me", "../x", "org/na\nme", "ö/ü"])
+def test_what_is_no_name(text: str) -> None:
+    assert HubName.parse(text) is None
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read(text: str) -> None:
+    HubName.parse(text)
+    name_in_url(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://huggingface.co/Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B"),
+        ("https://huggingface.co/Qwen/Qwen2.5-0.5B/tree/main", "Qwen/Qwen2.5-0.5B"),
+        ("huggingface.co/org/name/tree/v2?x=1", "org/name@v2"),
+        ("https://example.org/org/name", None),
+        ("https://huggingface.co/org", None),
+    ],
+)
+def test_addresses(address: str, name: str | None) -> None:
+    assert name_in_url(address) == name
+
+
+def test_an_address_is_told_as_a_name() -> None:
+    with pytest.raises(ModelError, match=r"Set model\.path=Qwen/Qwen2\.5-0\.5B$"):
+        local_model_folder("https://huggingface.co/Qwen/Qwen2.5-0.5B/tree/main")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cached model with two revisions, as the hub's library leaves it, and no network."""
+    model = tmp_path / "hub" / "models--org--tiny"
+    for commit in (OLD, NEW):
+        shutil.copytree(TINY, model / "snapshots" / commit)
+    for ref, commit in (("main", NEW), ("v1", OLD)):
+        (model / "refs").mkdir(exist_ok=True)
+        (model / "refs" / ref).write_text(commit)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return model
+
+
+@pytest.mark.parametrize(("path", "commit"), [("org/tiny", NEW), ("org/tiny@v1", OLD), (f"org/tiny@{OLD}", OLD)])
+def test_a_revision_is_found_in_the_cache(cache: Path, path: str, commit: str) -> None:
+    name = HubName.parse(path)
+    assert name is not None and cached_folder(name) == cache / "snapshots" / commit
+    assert local_model_folder(path) == cache / "snapshots" / commit
+    assert shape_of(path) is not None
+    require_usable_model(load(["recipe=cpu_tiny", f"model.path={path}"]).config)
+    assert resolve(path).folder == cache / "snapshots" / commit
+
+
+def test_a_revision_that_is_not_there(cache: Path) -> None:
+    with pytest.raises(ModelError, match=r"hf download org/tiny --revision v9"):
+        local_model_folder("org/tiny@v9")
+    assert shape_of("org/tiny@v9") is None
+
+
+def test_a_cached_model_whose_download_broke_off(cache: Path) -> None:
+    (cache / "snapshots" / NEW / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="holds no weights"):
+        require_usable_model(load(["recipe=cpu_tiny", "model.path=org/tiny"]).config)
+
+
+def test_folders_of_other_kinds(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    shutil.copytree(TINY, tmp_path / "outer" / "inner")
+    for path, told in (("adapter", "merge it into its base"), ("outer", "did you mean"), ("outer/inner/config.json", "is a file")):
+        with pytest.raises(ModelError, match=told):
+            local_folder(str(tmp_path / path))
+
+
+def test_a_folder_with_an_at_sign_and_a_blank_is_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my model@home"
+    shutil.copytree(TINY, folder)
+    assert local_model_folder(str(folder)) == folder
+    assert resolve(str(folder)).folder == folder

@@ -1,0 +1,357 @@
+"""Models that people bring: what cannot be trained is refused in one sentence, before anything starts."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from model_folders import POINTER, TINY, change, rewrite, split, tiny_copy
+
+from azr.config.load import load
+from azr.errors import ModelError
+from azr.models import require_trainable, require_whole_files
+from azr.models.context import context_tokens
+from azr.models.weight_files import Tensor
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_copy(tmp_path / "a model")
+
+
+def check(folder: Path, *settings: str) -> None:
+    require_trainable(folder, load(["recipe=cpu_tiny", *settings]).config)
+
+
+def refused(folder: Path, *settings: str) -> str:
+    with pytest.raises(ModelError) as error:
+        check(folder, *settings)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_bundled_model_can_be_trained(folder: Path) -> None:
+    check(folder)
+    split(folder)
+    check(folder)
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json", "tokenizer_config.json"])
+def test_git_lfs_pointers(folder: Path, file: str) -> None:
+    (folder / file).write_bytes(POINTER)
+    text = refused(folder)
+    assert file in text and "git lfs pull" in text
+
+
+@pytest.mark.parametrize("left", [0, 5, 8, 100, -1])
+def test_weights_that_break_off(folder: Path, left: int) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:left])
+    assert "model.safetensors" in refused(folder) and "fetch it again" in refused(folder)
+
+
+@pytest.mark.parametrize("content", [b"<!doctype html><html>not found</html>", b"\x02\0\0\0\0\0\0\0[]", b"\x08\0\0\0\0\0\0\0not json"])
+def test_weights_that_are_something_else(folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(content)
+    assert "fetch it again" in refused(folder)
+
+
+@given(st.binary(max_size=200))
+def test_no_content_of_a_weight_file_is_a_crash(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "model.safetensors").write_bytes(content)
+    with contextlib.suppress(ModelError):
+        require_whole_files(folder)
+
+
+def test_an_index_without_its_pieces(folder: Path) -> None:
+    first, second = split(folder)
+    (folder / second).unlink()
+    assert f"1 of the 2 weight files that model.safetensors.index.json names are missing ({second})" in refused(folder)
+    shutil.copy(folder / first, folder / second)
+    assert "index and weights are of different models" in refused(folder)
+    (folder / "model.safetensors.index.json").unlink()
+    assert "no model.safetensors.index.json, which says what is in which" in refused(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weight_map": {"a": 3}}'])
+def test_a_damaged_index(folder: Path, content: str) -> None:
+    split(folder)
+    (folder / "model.safetensors.index.json").write_text(content)
+    assert "model.safetensors.index.json" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("pytorch_model.bin", "save_pretrained"),
+        ("model.gguf", "original safetensors"),
+        ("weights.npz", "MLX"),
+        ("consolidated.safetensors", "rename it"),
+        ("adapter_config.json", "merge"),
+        ("training_args.bin", "no weights"),
+    ],
+)
+def test_no_weights_of_the_kind_that_is_read(folder: Path, file: str, advice: str) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / file).write_bytes(b"x")
+    assert advice in refused(folder)
+
+
+def test_a_link_into_a_cache_that_was_cleared(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(tmp_path / "blobs" / "gone")
+    assert "link to a file that is not there" in refused(folder)
+
+
+# ---------------------------------------------------------------- weights that are not the configuration's
+
+
+def test_weights_of_another_model(folder: Path) -> None:
+    change(folder, "config.json", num_hidden_layers=7)
+    assert "says 7 layers, and the weights lack layer 6" in refused(folder)
+    change(folder, "config.json", num_hidden_layers=6, hidden_size=512)
+    assert "4096 embeddings of 512 numbers, and the weights hold 4096 x 256" in refused(folder)
+    change(folder, "config.json", hidden_size=256, tie_word_embeddings=False)
+    assert "no lm_head.weight" in refused(folder)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.model.", "module.model.", ""])
+def test_weights_under_other_names(folder: Path, prefix: str) -> None:
+    """transformers would leave them out and go on with random ones."""
+    rewrite(folder, lambda weights: {name.replace("model.", prefix, 1): tensor for name, tensor in weights.items()})
+    assert "there is no model.embed_tokens.weight" in refused(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_weights_in_any_plain_precision(folder: Path, dtype: torch.dtype) -> None:
+    rewrite(folder, lambda weights: {name: tensor.to(dtype) for name, tensor in weights.items()})
+    check(folder)
+
+
+# ---------------------------------------------------------------- what cannot be trained
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("quantization_config", {"quant_method": "gptq", "bits": 4}, "gptq, 4 bit"),
+        ("quantization_config", {"quant_method": "awq", "bits": 4}, "awq, 4 bit"),
+        ("quantization_config", {"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes, 4 bit"),
+        ("quantization_config", {"quant_method": "fp8"}, "fp8"),
+        ("quantization_config", {"quant_method": "compressed-tensors", "format": "pack-quantized"}, "compressed-tensors"),
+        ("quantization", {"group_size": 64, "bits": 8}, "MLX, 8 bit"),
+    ],
+)
+def test_quantised_models(folder: Path, key: str, value: dict[str, Any], told: str) -> None:
+    change(folder, "config.json", **{key: value})
+    assert f"is quantised ({told})" in refused(folder) and "model.lora_rank" in refused(folder)
+
+
+def test_quantised_weights_whose_configuration_does_not_say_so(folder: Path) -> None:
+    name = "model.layers.0.mlp.up_proj.qweight"
+    rewrite(folder, lambda weights: {**weights, name: torch.zeros(4, 4, dtype=torch.int32)})
+    assert f"is quantised ({name} is I32)" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"architectures": ["Qwen2VLForConditionalGeneration"], "vision_config": {}}, "reads images or sound"),
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "an encoder with a decoder"),
+        ({"architectures": ["Qwen2ForSequenceClassification"]}, "does not write text"),
+        ({"architectures": ["Qwen2ForRewardModel"]}, "does not write text"),
+        ({"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "num_local_experts": 8}, "a mixture of 8 experts"),
+        ({"architectures": None}, "it has to name one class, for example ['Qwen2ForCausalLM']"),
+        ({"architectures": []}, "it has to name one class"),
+        ({"model_type": None}, "names no model_type"),
+    ],
+)
+def test_models_of_another_kind(folder: Path, values: dict[str, Any], told: str) -> None:
+    change(folder, "config.json", **values)
+    assert told in refused(folder)
+
+
+SLOW = ("train.packed_sequences=false", "train.compile_layers=false", "train.chunked_logprobs=false")
+
+
+def test_an_architecture_that_was_never_compared_is_trained_the_slow_way(folder: Path) -> None:
+    change(folder, "config.json", model_type="gpt_neox", architectures=["GPTNeoXForCausalLM"])
+    text = refused(folder)
+    assert "never compared with the original for gpt_neox models" in text and " ".join(SLOW) in text and "granite" in text
+    check(folder, *SLOW)
+
+
+def test_models_with_code_of_their_own(folder: Path) -> None:
+    code = {"AutoModelForCausalLM": "modeling_new.NewForCausalLM"}
+    change(folder, "config.json", model_type="new_kind", architectures=["NewForCausalLM"])
+    assert "transformers knows no new_kind models" in refused(folder, *SLOW)
+    change(folder, "config.json", auto_map=code)
+    assert "model.trust_remote_code=true" in refused(folder, *SLOW)
+    check(folder, *SLOW, "model.trust_remote_code=true")
+    change(folder, "config.json", model_type="phi3", architectures=["Phi3ForCausalLM"])
+    check(folder)
+    assert "set model.trust_remote_code=false" in refused(folder, "model.trust_remote_code=true")
+
+
+# ---------------------------------------------------------------- context
+
+
+def test_a_context_shorter_than_prompt_and_response(folder: Path) -> None:
+    limits = ("rollout.max_prompt_tokens=600", "rollout.max_response_tokens=200")
+    check(folder, *limits)
+    change(folder, "config.json", max_position_embeddings=512)
+    text = refused(folder, *limits)
+    assert "its context is 512 tokens" in text and "is 800" in text
+    advised = text.partition("for example: ")[2].split()
+    check(folder, *advised)
+
+
+@pytest.mark.parametrize(
+    ("values", "tokens"),
+    [
+        ({"max_position_embeddings": 4096}, 4096),
+        ({"n_positions": 1024}, 1024),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 2.0}}, 8192),
+        ({"max_position_embeddings": 131072, "rope_parameters": {"rope_type": "llama3", "factor": 32.0}}, 131072),
+        (
+            {"max_position_embeddings": 131072, "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}},
+            131072,
+        ),
+        ({"max_position_embeddings": 32768, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 131072),
+        ({"max_position_embeddings": 131072, "original_max_position_embeddings": 4096, "rope_scaling": {"type": "longrope"}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "dynamic", "factor": 4.0}}, 4096),
+        ({"max_position_embeddings": 32768, "model_type": "gemma3_text", "rope_scaling": {"rope_type": "linear", "factor": 8.0}}, 32768),
+        (
+            {
+                "max_position_embeddings": 8192,
+                "rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 1.0}},
+            },
+            16384,
+        ),
+        ({}, None),
+    ],
+)
+def test_how_long_a_context_is(values: dict[str, Any], tokens: int | None) -> None:
+    assert context_tokens(values)[0] == tokens
+
+
+# ---------------------------------------------------------------- tokenizer
+
+
+def test_no_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    assert "has no tokenizer" in refused(folder)
+    (folder / "tekken.json").write_text("{}")
+    assert "tekken.json alone" in refused(folder)
+
+
+def test_a_frame_that_needs_a_chat_template(folder: Path) -> None:
+    assert "has no chat template" in refused(folder, "selfplay.frame=chat") and "selfplay.frame=paper" in refused(
+        folder, "selfplay.frame=short"
+    )
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    check(folder, "selfplay.frame=chat")
+    (folder / "chat_template.jinja").unlink()
+    change(folder, "tokenizer_config.json", chat_template=[{"name": "tool_use", "template": "x"}])
+    assert "has no chat template" in refused(folder, "selfplay.frame=chat")
+    change(folder, "tokenizer_config.json", chat_template=[{"name": "default", "template": "x"}])
+    check(folder, "selfplay.frame=chat")
+
+
+def test_no_end_token(folder: Path) -> None:
+    change(folder, "tokenizer_config.json", eos_token=None)
+    assert "names no eos_token" in refused(folder)
+    (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": {"content": "<|end|>"}}))
+    check(folder)
+
+
+TOKENS = 4089
+"""Of the bundled tokenizer; the model has 4,096 embeddings."""
+
+
+def test_an_end_token_that_is_none(folder: Path) -> None:
+    change(folder, "tokenizer_config.json", eos_token="<|nowhere|>")
+    assert f"'<|nowhere|>' would have id {TOKENS}, and tokenizer.json has {TOKENS} tokens" in refused(folder)
+
+
+def test_a_padding_token_without_an_embedding(folder: Path) -> None:
+    """Named and not in tokenizer.json: it is added behind all others."""
+    change(folder, "tokenizer_config.json", pad_token="[PAD]")
+    change(folder, "config.json", vocab_size=TOKENS)
+    assert f"pad_token '[PAD]' has id {TOKENS}, and the model has {TOKENS} embeddings" in refused(folder)
+
+
+def test_a_padding_token_within_a_padded_vocabulary(folder: Path) -> None:
+    change(folder, "tokenizer_config.json", pad_token="[PAD]")
+    check(folder)
+
+
+def test_an_end_token_that_the_engine_cannot_take(folder: Path) -> None:
+    """verl has the engine sample ids below the number of tokens alone, so an end token behind a gap would never come."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["added_tokens"].append({"id": 4100, "content": "<|stop|>", "special": True})
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    change(folder, "tokenizer_config.json", eos_token="<|stop|>")
+    change(folder, "config.json", vocab_size=4160)
+    assert f"'<|stop|>' would have id 4100, and tokenizer.json has {TOKENS + 1} tokens" in refused(folder)
+
+
+def test_a_tokenizer_of_a_larger_model(folder: Path) -> None:
+    change(folder, "config.json", vocab_size=4000)
+    assert f"tokenizer and model do not belong together: its largest token has id {TOKENS - 1}" in refused(folder)
+
+
+def test_a_template_with_tokens_that_the_model_does_not_have(folder: Path) -> None:
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["added_tokens"].append({"id": 4096, "content": "<|im_start|>", "special": True})
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    check(folder)
+    (folder / "chat_template.jinja").write_text("<|im_start|>{{ messages[0]['content'] }}")
+    assert "<|im_start|> of the chat template has id 4096" in refused(folder, "selfplay.frame=chat")
+
+
+# ---------------------------------------------------------------- where it is told
+
+
+@pytest.mark.parametrize("command", ["pipeline", "preflight"])
+def test_the_commands_refuse_in_a_sentence(
+    folder: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "model.safetensors").write_bytes(POINTER)
+    settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}/runs", f"model.path='{folder}'"]
+    if command == "pipeline":
+        assert importlib.import_module("azr_single_gpu_pipeline").main(settings) == 2
+    else:
+        monkeypatch.syspath_prepend(str(TINY.parents[2] / "scripts"))
+        monkeypatch.setattr("sys.argv", ["preflight.py", *settings])
+        assert importlib.import_module("preflight").main() == 2
+    output = capsys.readouterr().err
+    assert "Git LFS pointer" in output and "Traceback" not in output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_doctor_tells_it_too(folder: Path, tmp_path: Path) -> None:
+    from azr.doctor import fit_findings
+    from azr.hardware import Machine
+
+    change(folder, "config.json", quantization_config={"quant_method": "gptq"})
+    config = load(["recipe=cpu_tiny", f"model.path='{folder}'"]).config
+    [finding] = fit_findings(Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0), config, tmp_path)
+    assert finding.subject == "model" and "quantised (gptq)" in finding.seen
+
+
+def test_headers_are_read_without_the_weights() -> None:
+    tensors = require_whole_files(TINY)
+    assert tensors["model.embed_tokens.weight"] == Tensor("BF16", (4096, 256))

@@ -1,0 +1,149 @@
+"""Prompts to token ids with tokenizers and chat templates of the kinds that models come with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from azr.errors import ModelError
+from azr.tasks import Prompt
+from azr.train.tokens import chat_text, end_token_ids, prompt_token_ids
+
+GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"""  # noqa: E501
+"""Gemma 2's own."""
+MISTRAL = """{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"""  # noqa: E501
+"""Mistral 7B Instruct v0.2's own."""
+SILENT = """{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '<|user|>' + message['content'] }}{% endif %}{% endfor %}"""  # noqa: E501
+"""Passes over what it does not know."""
+CHATML = """{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""  # noqa: E501
+STUBBORN = "{{ raise_exception('tools only') }}"
+CHAT = Prompt(messages=(("system", "Be brief."), ("user", "Say a word.")), raw=False, response_prefix="<think>")
+RAW = Prompt(messages=(("user", "Say a word.<think>"),), raw=True, response_prefix="<think>")
+
+
+def tokenizer(*, adds: str = "<s> $A", template: str | None = None) -> Any:
+    """Bytes as tokens; ``adds`` is what it puts around every text by itself."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.add_special_tokens(["<s>", "</s>", "<sop>"])
+    numbers = [(token, backend.token_to_id(token)) for token in ("<s>", "</s>", "<sop>")]
+    if adds:
+        backend.post_processor = processors.TemplateProcessing(single=adds, special_tokens=numbers)
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+    made.chat_template = template
+    return made
+
+
+def plain(made: Any, text: str) -> list[int]:
+    return made.encode(text, add_special_tokens=False)
+
+
+@pytest.mark.parametrize("adds", ["<s> $A", "<s> $A </s>", "<s> <sop> $A", "", "$A </s>"])
+def test_raw_prompts_begin_as_the_tokenizer_begins_and_never_end_as_it_ends(adds: str) -> None:
+    made = tokenizer(adds=adds)
+    beginning = [made.convert_tokens_to_ids(token) for token in adds.partition("$A")[0].split()]
+    assert prompt_token_ids(made, RAW) == [*beginning, *plain(made, RAW.text)]
+
+
+def test_a_raw_prompt_that_names_the_token_itself_has_it_once() -> None:
+    made = tokenizer()
+    named = Prompt(messages=(("user", "<s>" + RAW.text),), raw=True)
+    assert prompt_token_ids(made, named) == prompt_token_ids(made, RAW)
+
+
+@pytest.mark.parametrize("template", [GEMMA, MISTRAL, SILENT])
+def test_templates_without_a_system_message(template: str) -> None:
+    made = tokenizer(template=template)
+    text = chat_text(made, CHAT.messages)
+    assert "Be brief.\n\nSay a word." in text and text.count("Be brief.") == 1
+    ids = prompt_token_ids(made, CHAT)
+    assert ids == plain(made, text + "<think>")
+    assert ids.count(made.bos_token_id) == 1 and ids[0] == made.bos_token_id, "the template writes it, and nothing adds another"
+
+
+def test_a_template_with_a_system_message_gets_it_as_it_is() -> None:
+    made = tokenizer(template=CHATML)
+    assert chat_text(made, CHAT.messages) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nSay a word.<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert made.bos_token_id not in prompt_token_ids(made, CHAT), "a conversation begins as its template says"
+
+
+@pytest.mark.parametrize("template", [STUBBORN, "{% if %}", "{{ messages[9]['content'] }}"])
+def test_a_template_that_takes_no_question(template: str) -> None:
+    with pytest.raises(ModelError, match=r"refuses a plain question: .*selfplay\.frame=paper"):
+        prompt_token_ids(tokenizer(template=template), CHAT)
+
+
+def test_no_template() -> None:
+    with pytest.raises(ModelError, match=r"refuses a plain question"):
+        prompt_token_ids(tokenizer(), CHAT)
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "own", "ends"),
+    [
+        ({"eos_token_id": [1, 107]}, {}, 1, {1, 107}),
+        ({"eos_token_id": [128001, 128008]}, {"eos_token_id": 5}, 128009, {128001, 128008, 128009}),
+        ({"eos_token_id": 3}, {}, 2, {2, 3}),
+        ({}, {"eos_token_id": 3}, 2, {2}),
+        (None, {"eos_token_id": [3, 4]}, 2, {2, 3, 4}),
+        (None, {}, 2, {2}),
+        ({"eos_token_id": 7}, {}, None, {7}),
+    ],
+)
+def test_end_tokens(generation: Any, config: dict[str, Any], own: int | None, ends: set[int], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if generation is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    assert end_token_ids(SimpleNamespace(eos_token_id=own), tmp_path) == ends
+
+
+def test_no_end_token(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="names no end token"):
+        end_token_ids(SimpleNamespace(eos_token_id=None), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "finished"), [([5, 6, 7], True), ([5, 6, 8], True), ([5, 6, 9], False), ([5, 8], True), ([5, 6, 7, 9], True)]
+)
+async def test_a_response_at_the_limit_is_finished_by_any_end_token(answer: list[int], finished: bool) -> None:
+    """What the agent loop makes of the engine's tokens; the last one is trained like the others."""
+    from azr.train.agent_loops import SelfPlayLoop
+
+    async def generate(**_: Any) -> Any:
+        return SimpleNamespace(token_ids=answer, log_probs=[-0.5] * len(answer), extra_fields={})
+
+    loop: Any = object.__new__(SelfPlayLoop)
+    loop.server_manager = SimpleNamespace(generate=generate)
+    loop.tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: "text")
+    loop.config = SimpleNamespace(rollout=SimpleNamespace(max_response_tokens=3))
+    loop.ends = frozenset({7, 8})
+    completion = await loop._generate_one([1, 2], {})
+    assert completion.finished is finished
+    assert completion.handle.response_ids == answer[:3]
+
+
+def test_the_reference_loop_ends_at_any_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "scripts"))
+    from tiny.sampling import sample_ids
+
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=8, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1
+    )
+    model = Qwen2ForCausalLM(config).eval()
+    rows = sample_ids(model, [[5], [6, 5, 4]] * 20, {2, 3}, max_new_tokens=60)
+    assert {row[-1] for row in rows} == {2, 3}
+    assert all(not {2, 3} & set(row[:-1]) for row in rows)
