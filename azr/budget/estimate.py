@@ -265,7 +265,7 @@ def _disk(config: Config, trainer: _Trainer) -> Phase:
     steps = campaign.cycles * campaign.steps_per_cycle
     kept = campaign.keep_last + 1  # the one being written is published before the oldest goes
     permanent = steps // campaign.keep_every if campaign.keep_every else 0
-    saves = max(1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps)) * campaign.cycles
+    saves = max(1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps)) * campaign.cycles + len(config.train.early_saves)
     count = min(kept + 1 + permanent, saves + 1)  # + 1: the best one
     return Phase(
         "disk",

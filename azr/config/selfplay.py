@@ -166,6 +166,12 @@ class SelfPlayConfig:
     strict_format: bool = False
     """The think/answer format is each tag once, in order, and nothing after the answer. Off, whatever follows a complete answer is
     allowed, as published: ``</answer></think></answer>`` is paid as good form, and a model learns to write on."""
+    overlong_tokens: int = 0
+    """Length guard: over its last so many tokens before ``rollout.max_response_tokens`` a response's reward falls linearly, by
+    ``overlong_penalty`` at the limit (DAPO's soft overlong punishment; both roles). 0 switches it off, as published: then wrong answers
+    of any length are paid alike, and a model that is ill writes on to the limit."""
+    overlong_penalty: float = 0.5
+    """See ``overlong_tokens``."""
     induction_reward: str = "binary"
     """Verdict of an induction answer: ``binary`` all hidden pairs right, ``accuracy`` their share, ``if_one`` at least one."""
     bool_equals_int: bool = False
@@ -185,6 +191,9 @@ class SelfPlayConfig:
     """Fully solved visits in a row after which a task counts as mastered."""
     solve_selection: str = "max_new"
     """How solve tasks are drawn: ``max_new``, ``uniform_total``, ``half_new`` or ``step``."""
+    seed_share: float = 0.0
+    """Share of the rows of each solve stream taken from tasks that no model of this game proposed (seeds, your own files): an anchor
+    against drifting to what the proposer likes. 0: whatever ``solve_selection`` draws, as published."""
     solve_timing: str | None = None
     """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows ``variant``."""
 
@@ -251,7 +260,14 @@ class SelfPlayConfig:
         ):
             if getattr(self, key) < 1:
                 raise ConfigError(f"selfplay.{key} is {getattr(self, key)}; it must be at least 1")
-        for key in ("references", "solve_only_steps", "composite_start_step", "transcripts_per_stream", "induction_spare_inputs"):
+        for key in (
+            "references",
+            "solve_only_steps",
+            "composite_start_step",
+            "transcripts_per_stream",
+            "induction_spare_inputs",
+            "overlong_tokens",
+        ):
             if getattr(self, key) < 0:
                 raise ConfigError(f"selfplay.{key} is {getattr(self, key)}; it cannot be negative")
         self._validate_induction()
@@ -266,6 +282,10 @@ class SelfPlayConfig:
                 f"selfplay.references={self.references} leaves no reference beside {self.composite_max} composite functions; "
                 "raise it above composite_max"
             )
+        if not 0 <= self.seed_share <= 1:
+            raise ConfigError(f"selfplay.seed_share is {self.seed_share}; it is a share from 0 to 1")
+        if self.overlong_penalty < 0:
+            raise ConfigError(f"selfplay.overlong_penalty is {self.overlong_penalty}; it is taken off the reward and cannot be negative")
         if not 0 <= self.composite_chance <= 1:
             raise ConfigError(f"selfplay.composite_chance is {self.composite_chance}; it is a share from 0 to 1")
         if self.advantage_mode == "group" and not self.train_on_samples:

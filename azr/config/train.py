@@ -111,6 +111,12 @@ class TrainConfig:
     """Upper PPO clip; inert while every batch is used once."""
     entropy_coefficient: float = 0.001
     """Weight of the entropy bonus (token mean); the ``paper`` branch uses 0.001, the later branch 0."""
+    entropy_floor: float = 0.0
+    """Token entropy (nats) below which the entropy bonus grows: while the step before was below, its weight rises linearly from
+    ``entropy_coefficient`` at the floor to ``entropy_floor_coefficient`` at 0. 0 switches it off, as published. (``monitor.entropy_floor``
+    is the lower one at which the run counts as collapsed and is rolled back.)"""
+    entropy_floor_coefficient: float = 0.02
+    """See ``entropy_floor``."""
     master_dtype: str = "float32"
     """Precision of the trained weights: ``float32`` (always learns), or ``bfloat16`` (half the memory; needs stochastic rounding)."""
     compute_dtype: str = "bfloat16"
@@ -133,6 +139,9 @@ class TrainConfig:
     """Fused normalisation, rotation and gated activation (liger-kernel) in the trainer. Needs a GPU."""
     compile_layers: bool = False
     """Compile the decoder layers (torch.compile): fewer, larger kernels, ten seconds at the first step. With adapters on one GPU only."""
+    drop_zero_advantages: bool = False
+    """Leave responses without an advantage out of the update: difficulty samples of tasks that all or none of them solved, above all. They
+    teach nothing but take their share of the update's time; without them the others weigh more in the mean over tokens."""
     recompute_logprobs: bool = True
     """Run the trainer's own forward pass for the old log-probs. Off: the engine's log-probs are trusted (and their error measured)."""
     optimizer_offload: bool = False
@@ -141,6 +150,9 @@ class TrainConfig:
     """Keep the trainer's weights in host memory while the engine generates."""
     save_every_steps: int = 10
     """Steps between two checkpoints; the last step of a cycle always saves."""
+    early_saves: list[int] = field(default_factory=list)
+    """Further steps of the run after which a checkpoint is written, so that a collapse within the first ``save_every_steps`` has somewhere
+    to roll back to. They are kept like any other (``campaign.keep_last``)."""
     probe_every_steps: int = 10
     """Steps between two evaluations of the frozen probes; 0 never."""
     probe_tasks: int = 120
@@ -192,10 +204,17 @@ class TrainConfig:
         for key in ("micro_batch_tokens", "logprob_chunk_tokens", "save_every_steps", "n_gpus_per_node", "n_nodes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it must be at least 1")
-        not_negative = ("mini_batch_sequences", "warmup_steps", "decay_steps", "weight_decay", "entropy_coefficient")
+        not_negative = ("mini_batch_sequences", "warmup_steps", "decay_steps", "weight_decay", "entropy_coefficient", "entropy_floor")
         for key in (*not_negative, "probe_every_steps", "probe_tasks", "verdict_samples"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"train.{key} is {getattr(self, key)}; it cannot be negative")
+        if self.entropy_floor and self.entropy_floor_coefficient < self.entropy_coefficient:
+            raise ConfigError(
+                f"train.entropy_floor_coefficient={self.entropy_floor_coefficient} is below train.entropy_coefficient="
+                f"{self.entropy_coefficient}: the bonus would shrink where it is to grow"
+            )
+        if any(step < 1 for step in self.early_saves):
+            raise ConfigError(f"train.early_saves is {self.early_saves}; steps count from 1")
         if 0 < self.decay_steps <= self.warmup_steps:
             raise ConfigError(
                 f"train.decay_steps={self.decay_steps} counts from the run's first step, so it must be above "

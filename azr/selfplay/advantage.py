@@ -62,6 +62,14 @@ def task_relative_advantages(
     return advantage_N
 
 
+def rows_to_learn_from(advantages: NDArray[np.float64], multiple: int = 1) -> list[int]:
+    """The rows with an advantage, in order; with some of the others where the number has to be a multiple. All rows where none has one."""
+    order = np.argsort(advantages == 0, kind="stable")  # those with an advantage first
+    count = int((advantages != 0).sum())
+    whole = -(-count // multiple) * multiple
+    return sorted(int(row) for row in order[:whole]) if 0 < whole <= len(advantages) else list(range(len(advantages)))
+
+
 def _whiten(reward_n: NDArray[np.float64], weight_n: NDArray[np.generic]) -> NDArray[np.float64]:
     """(r - mean) / std with integer weights; Bessel's correction counts weights (tokens or responses)."""
     weight_n = weight_n.astype(np.float64)

@@ -208,7 +208,9 @@ class SelfPlay:
         strategy = self.config.solve_selection
         if self.config.solves_same_step and strategy in ("max_new", "half_new"):
             strategy = "uniform_total"  # the new tasks are this step's own; these rows only fill up
-        selection = choose_solve_tasks(self.buffers[kind], self.config.batch_size, strategy, step, rng, task_fits)
+        share = self.config.seed_share
+        selection = choose_solve_tasks(self.buffers[kind], self.config.batch_size, strategy, step, rng, task_fits, share)
+        self._count_plan("plan/seed_solve_rows", selection.anchors)
         self._count_plan("plan/dropped_solve_prompts", selection.dropped)
         self._count_plan("plan/repeated_solve_rows", selection.repeated)
         tasks = selection.tasks

@@ -71,3 +71,11 @@ def induction_score(right: list[bool], how: str) -> float:
     """Verdict over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least one."""
     share = sum(right) / len(right)
     return {"binary": float(share == 1), "accuracy": share, "if_one": float(share > 0)}[how]
+
+
+def overlong_penalty(tokens: int, limit: int, config: SelfPlayConfig) -> float:
+    """What a response's length costs (``selfplay.overlong_tokens``): nothing up to ``limit - overlong_tokens``, all of it at the limit."""
+    if not config.overlong_tokens:
+        return 0.0
+    over = tokens - (limit - config.overlong_tokens)
+    return config.overlong_penalty * min(1.0, max(0.0, over / config.overlong_tokens))

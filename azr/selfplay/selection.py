@@ -10,6 +10,8 @@ import numpy as np
 from azr.selfplay.buffer import Record, TaskBuffer
 from azr.tasks import Task
 
+SELF_PLAY = "selfplay"
+"""Lineage of what a proposer wrote; anything else came from outside the game."""
 _TRIES_PER_ROW = 8
 """Further uniform draws per missing row before rows are repeated: a bound instead of the published endless loop (B7)."""
 
@@ -22,6 +24,8 @@ class Selection:
     dropped: int = 0
     repeated: int = 0
     """Rows filled by repeating chosen tasks, because too few fit."""
+    anchors: int = 0
+    """Rows filled by ``seed_share``."""
 
 
 def draw_references(buffer: TaskBuffer, count: int, weighting: str, rng: np.random.Generator) -> list[Task]:
@@ -31,16 +35,37 @@ def draw_references(buffer: TaskBuffer, count: int, weighting: str, rng: np.rand
 
 
 def choose_solve_tasks(
-    buffer: TaskBuffer, count: int, strategy: str, step: int, rng: np.random.Generator, fits: Callable[[Task], bool]
+    buffer: TaskBuffer,
+    count: int,
+    strategy: str,
+    step: int,
+    rng: np.random.Generator,
+    fits: Callable[[Task], bool],
+    seed_share: float = 0.0,
 ) -> Selection:
     """``count`` tasks to solve at ``step`` whose prompts fit; empty only if no drawn task fits at all.
 
     ``max_new``: the previous step's additions (at step 1: all seeds), up to ``count``, then uniform draws from the whole buffer.
     ``half_new``: the same with at most half of the rows new. ``uniform_total``: uniform. ``step``: by recency, with replacement.
+
+    Args:
+        seed_share: share of the rows that go to tasks from outside the game before the strategy has its turn; fewer where there are
+            fewer such tasks.
     """
     selection = Selection()
     if not len(buffer):
         return selection
+    anchors = round(count * seed_share)
+    if anchors:
+        outside = [record for record in buffer if record.task.lineage.source != SELF_PLAY]
+        for place in rng.permutation(len(outside)):
+            if len(selection.tasks) == anchors:
+                break
+            if fits(outside[place].task):
+                selection.tasks.append(outside[place].task)
+            else:
+                selection.dropped += 1
+    selection.anchors = len(selection.tasks)
     for record in _candidates(buffer, count, strategy, step, rng):
         if len(selection.tasks) == count:
             break

@@ -33,16 +33,18 @@ from azr.checkpoints import latest_verified_checkpoint, publish_checkpoint, stag
 from azr.errors import CheckpointError, EngineError, TrainingError
 from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
 from azr.protocol import Outcome, Phase
-from azr.selfplay.advantage import task_relative_advantages
+from azr.selfplay.advantage import rows_to_learn_from, task_relative_advantages
 from azr.selfplay.controls import controlled_rewards
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.rewards import overlong_penalty
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
 from azr.tasks import Prompt, Task
 from azr.train import worker as policy_worker
 from azr.train.agent_loops import SELF_PLAY_LOOP
+from azr.train.entropy import entropy_coefficient
 from azr.train.probes import change_since_first, probe_metrics, probe_rows, verdict_metrics, verdict_rows, verdict_scores
 from azr.train.replay import DeadlineReplayBuffer
 from azr.train.tokens import prompt_token_ids
@@ -65,6 +67,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         self.link = link
         self.selfplay = SelfPlay(self.azr.selfplay, self.azr.seed, link.request.seed_offset)
         self._times_s: dict[str, float] = defaultdict(float)
+        self._entropy: float | None = None
+        """Token entropy of the last update; saved, because the next entropy bonus follows from it."""
         super().__init__(verl_config)
 
     # ---------------------------------------------------------------- set-up: what verl builds, and with what
@@ -110,6 +114,7 @@ class SelfPlayTrainer(PPOTrainerSync):
                 raise CheckpointError(f"{checkpoint.path}: the restored buffer differs from the saved one; resume from an earlier step")
             if state["optimizer_steps"] != self.actor_rollout_wg.optimizer_steps()[0]:
                 raise CheckpointError(f"{checkpoint.path}: the optimizer's state is not the saved one; resume from an earlier step")
+            self._entropy = state.get("entropy")
         # What consolidation brought joins the buffer; tasks that are already there are passed over.
         tasks = [Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))]
         logger.info("%d new tasks from %s", self.selfplay.start(tasks, request.first_step), self.run.cycle_tasks(request.cycle))
@@ -149,7 +154,8 @@ class SelfPlayTrainer(PPOTrainerSync):
             if saving_s:
                 values["time_s/save"] = saving_s  # of the step before: a step's metrics are written before it is saved
             self.link.step_done(step, values)
-            if last or asked.stop or asked.checkpoint or step % self.azr.train.save_every_steps == 0:
+            due = step % self.azr.train.save_every_steps == 0 or step in self.azr.train.early_saves
+            if last or asked.stop or asked.checkpoint or due:
                 self._save(step, goes_on=not (last or asked.stop))
             if asked.stop:
                 self.link.finish(Outcome.STOPPED, asked.reason or "stop was asked for")
@@ -191,7 +197,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             moved = False
             if check_learning:
                 self.actor_rollout_wg.remember_weights()
-            metrics |= self._update_policy(batch)
+            metrics |= self._update_policy(data["taught_by"])
             if check_learning:
                 moved = self._require_moved_weights(data["advantage_magnitude"])
         memory |= self._memory("update")
@@ -206,6 +212,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         tq.kv_clear(keys=batch.keys, partition_id=str(batch.partition_id))
         self._times_s["step"] = time.monotonic() - started_s
         values = self.selfplay.metrics() | data["metrics"] | _flat(metrics) | memory
+        self._entropy = values.get("train/entropy", self._entropy)
         values["train/failed_rows"] = float(self.replay_buffer.failed_rows)
         values["train/optimizer_steps"] = float(self.actor_rollout_wg.optimizer_steps()[0])
         self._require_matching_engine(values)
@@ -304,11 +311,15 @@ class SelfPlayTrainer(PPOTrainerSync):
         kept = [row for row, item in enumerate(extra) if real[row] and item["outcome"]]
         outcomes: list[ProposeOutcome | SolveOutcome] = [outcome_from_json(json.loads(extra[row]["outcome"])) for row in kept]
         final = self.selfplay.final_rewards(outcomes)
-        outcomes = [replace(outcome, reward=final[outcome.row_id]) for outcome in outcomes]  # what people read is what was paid
-        rewards[kept] = [outcome.reward for outcome in outcomes]
+        rewards[kept] = [final[outcome.row_id] for outcome in outcomes]
         streams = [item["stream"] for item in extra]
         groups = [item["group"] or None for item in extra]
         lengths[~real] = 0  # a row of length 0 takes no part
+        limit = self.azr.rollout.max_response_tokens
+        penalties = np.array([overlong_penalty(int(length), limit, self.azr.selfplay) for length in lengths])
+        rewards -= penalties
+        # what people read is what was paid
+        outcomes = [replace(outcome, reward=float(rewards[row])) for row, outcome in zip(kept, outcomes, strict=True)]
         formats = [bool(item["format_ok"]) for item in extra]
         learned = controlled_rewards(self.azr.train.control, rewards.tolist(), streams, formats, self.azr.seed, self.global_steps)
         advantages = task_relative_advantages(learned, lengths, streams, self.azr.selfplay.advantage_mode, groups)
@@ -324,12 +335,22 @@ class SelfPlayTrainer(PPOTrainerSync):
             "train/rows": float(real.sum()),
             "train/response_tokens": float(lengths[real].sum()),
             "train/nonzero_advantages": float((advantages[real] != 0).mean()),
+            "train/overlong": float((penalties[real] > 0).mean()),
         }
-        return batch, outcomes, {"metrics": metrics, "advantage_magnitude": float(np.abs(advantages).max(initial=0.0))}
+        taught_by = batch
+        if self.azr.train.drop_zero_advantages:
+            rows = rows_to_learn_from(advantages, self.azr.train.gpus)
+            taught_by = batch.select_keys([batch.keys[row] for row in rows])
+            metrics["train/dropped_rows"] = float(len(batch) - len(rows))
+        magnitude = float(np.abs(advantages).max(initial=0.0))
+        return batch, outcomes, {"metrics": metrics, "advantage_magnitude": magnitude, "taught_by": taught_by}
 
     def _update_policy(self, batch: Any) -> dict[str, Any]:
         """One optimizer step over all rows, or one for each ``train.mini_batch_sequences`` of them."""
         actor = self.config.actor_rollout_ref.actor
+        coefficient = entropy_coefficient(self.azr.train, self._entropy)
+        if self.azr.train.entropy_floor:
+            self.actor_rollout_wg.set_entropy_coefficient(coefficient)
         rows = self.azr.train.mini_batch_sequences or len(batch)
         batch.extra_info.update(
             {
@@ -347,6 +368,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         output: Any = self.actor_rollout_wg.update_actor(batch)
         output = output.get() if hasattr(output, "get") and not isinstance(output, TensorDict) else output
         metrics = reduce_metrics(rename_dict(output["metrics"], "actor/"))
+        if self.azr.train.entropy_floor:
+            metrics["actor/entropy_coefficient"] = coefficient
         return metrics
 
     # ---------------------------------------------------------------- does it learn, does the engine follow
@@ -433,6 +456,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             "attempt": self.link.request.attempt,
             "optimizer_steps": self.actor_rollout_wg.optimizer_steps()[0],
             "buffer_hash": self.selfplay.save(staging / "selfplay"),
+            "entropy": self._entropy,
             "model": self.azr.model.path,
         }
         write_json_atomic(staging / STATE_FILE, state)
@@ -473,6 +497,7 @@ _RENAMED = {
     "actor/pg_loss": "train/pg_loss",
     "actor/entropy_loss": "train/entropy",  # the update's mean over response tokens, the same as that of the old-log-prob pass
     "actor/entropy": "train/entropy",
+    "actor/entropy_coefficient": "train/entropy_coefficient",
     "actor/lr": "train/learning_rate",
     "actor/ppo_kl": "train/ppo_kl",
     "actor/pg_clipfrac": "train/clip_fraction",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 import torch
@@ -69,6 +71,16 @@ class PolicyWorker(ActorRolloutRefWorker):
         for group in trainer.optimizer.param_groups:
             group["lr"] *= factor
         trainer.lr_scheduler.base_lrs = [rate * factor for rate in trainer.lr_scheduler.base_lrs]
+
+    @register(dispatch_mode=ONE_TO_ALL)
+    def set_entropy_coefficient(self, value: float) -> None:
+        """The weight of the entropy bonus from the next update on; verl's loss reads it from the configuration that it is given."""
+        assert self.actor is not None, "init_model has not run"
+        loss: Any = self.loss_fn
+        config = copy.copy(loss.keywords["config"])
+        object.__setattr__(config, "entropy_coeff", value)  # verl's dataclass is frozen
+        self.loss_fn = functools.partial(loss.func, **{**loss.keywords, "config": config})
+        self.actor.set_loss_fn(self.loss_fn)
 
     @register(dispatch_mode=ONE_TO_ALL)
     def device_memory(self) -> dict[str, float]:
