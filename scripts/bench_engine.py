@@ -1,4 +1,4 @@
-"""The rollout engine alone: the step's prompts and lengths through vLLM with a recipe's settings, nothing else on the card.
+"""The rollout engine alone: a published step's prompts and lengths through vLLM with a recipe's settings, nothing else on the card.
 
     python scripts/bench_engine.py 0_5b_16gb --model build/random-0.5b [--fraction 0.25] [--json FILE]
     python scripts/bench_engine.py 3b_lora_16gb --model build/random-3b --lora-rank 0      the base alone, without adapters
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--explain-time", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    config = load([f"recipe={options.recipe}"]).config
+    config = load([f"recipe={options.recipe}", "selfplay=code"]).config
     rank = config.model.lora_rank if options.lora_rank is None else options.lora_rank
     model = options.model or Path(config.model.path)
     if rank and not (model / "config.json").is_file():

@@ -55,7 +55,8 @@ PHASES = ("generate", "old_log_prob", "update", "sync")
 
 def configuration(recipe: str, options: argparse.Namespace, machine: Machine) -> Config:
     """The recipe with the model, the work and the card of this measurement put in."""
-    overrides = [f"recipe={recipe}", "train.probe_every_steps=0", "train.save_every_steps=1000000", *options.override]
+    game = [] if any(item.startswith("selfplay=") for item in options.override) else ["selfplay=code"]  # the published batch
+    overrides = [f"recipe={recipe}", *game, "train.probe_every_steps=0", "train.save_every_steps=1000000", *options.override]
     if options.model:
         overrides.append(f"model.path={Path(options.model).resolve()}")
     if not options.real:

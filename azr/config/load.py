@@ -33,7 +33,7 @@ Often used:
     name=NAME                     run directory runs/NAME (default: {name})
     model.path=FOLDER_OR_HUB_NAME
     campaign.hours=48 campaign.cycles=5 campaign.steps_per_cycle=100
-    selfplay=paper                the paper's rules where paper and published code differ (default: code)
+    selfplay=code|paper|instruct  the published code's rules, the paper's, or those for small instruct models
     data.seeds=identity           zero-data start from the identity function alone
     data.extra_files=[my.jsonl]   your own tasks
 

@@ -221,7 +221,7 @@ def test_speed_model_by_hand():
     """0.5B on a 5080, worked out by hand: 345,600 tokens trained, 1,920 sequences of 300 tokens generated."""
     from azr.budget.speed import RTX_5080, Assumptions, step_time
 
-    config = recipe("0_5b_16gb")
+    config = recipe("0_5b_16gb", "selfplay=code")
     shape = shape_of(config.model.path)
     assert shape is not None
     time_of = step_time(config, shape, RTX_5080)

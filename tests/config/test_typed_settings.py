@@ -81,7 +81,7 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("train.learning_rat=1", r"there is no configuration key train\.learning_rat; the nearest key is train\.learning_rate"),
         ("learning_rate=1", r"the nearest key is train\.learning_rate"),
         ("train=x", "train is a section; set its keys one by one"),
-        ("selfplay=papr", "selfplay=papr is unknown; there is code, paper"),
+        ("selfplay=papr", "selfplay=papr is unknown; there is code, instruct, paper"),
         ("seed=1,2", "seed=1,2 names several values; a run takes one"),
         ("seed=a=b", "seed=a=b: the value cannot be read"),
         ("seed=x", "seed is 'x': input should be a valid integer"),

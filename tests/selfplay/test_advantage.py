@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.selfplay.advantage import task_relative_advantages
+from azr.selfplay.advantage import rows_to_learn_from, task_relative_advantages
 
 
 def test_appendix_b():
@@ -76,3 +76,17 @@ def test_token_weighted_mean_zero_and_unit_variance(batch):
             assert tokens.std(ddof=1) == pytest.approx(1, abs=1e-4)  # epsilon under the root
             order = np.argsort(rewards[mask], kind="stable")
             assert (np.diff(advantages[mask][order]) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("advantages", "multiple", "rows"),
+    [
+        ([0.0, 1.0, 0.0, -1.0], 1, [1, 3]),
+        ([0.0, 1.0, 0.0, -1.0, 0.5], 2, [0, 1, 3, 4]),
+        ([0.0, 1.0, 0.0], 2, [0, 1]),
+        ([1.0, 1.0, 1.0], 1, [0, 1, 2]),
+        ([0.0, 0.0], 1, [0, 1]),  # nothing to learn: the update goes through all the same
+    ],
+)
+def test_rows_without_an_advantage_can_be_left_out(advantages, multiple, rows):
+    assert rows_to_learn_from(np.array(advantages), multiple) == rows

@@ -4,7 +4,7 @@ import pytest
 
 from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.errors import ConfigError
-from azr.selfplay.rewards import induction_score, learnability, propose_reward, solve_reward
+from azr.selfplay.rewards import induction_score, learnability, overlong_penalty, propose_reward, solve_reward
 
 CODE, PAPER = SelfPlayConfig(), SelfPlayConfig(variant="paper")
 
@@ -71,3 +71,22 @@ def test_contradictions_are_refused_by_name(changes):
     with pytest.raises(ConfigError) as error:
         replace(CODE, **changes).validate()
     assert "selfplay." in str(error.value)
+
+
+def test_the_middle_pays_most_at_one_half():
+    assert [learnability(share / 4, "middle") for share in range(5)] == [0.0, 0.75, 1.0, 0.75, 0.0]
+    config = SelfPlayConfig(learnability="middle")
+    assert propose_reward(True, 0.5, config) == 1.0
+    assert propose_reward(True, 0.0, config) == propose_reward(True, 1.0, config) == -0.5
+
+
+def test_length_costs_near_the_limit_only():
+    config = SelfPlayConfig(overlong_tokens=100, overlong_penalty=0.5)
+    assert [overlong_penalty(tokens, 1000, config) for tokens in (0, 900, 950, 1000, 1001)] == [0.0, 0.0, 0.25, 0.5, 0.5]
+    assert overlong_penalty(1000, 1000, SelfPlayConfig()) == 0.0
+
+
+@pytest.mark.parametrize("changes", [{"seed_share": 1.5}, {"overlong_penalty": -0.1}, {"overlong_tokens": -1}, {"learnability": "half"}])
+def test_guards_out_of_range_are_refused_by_name(changes):
+    with pytest.raises(ConfigError, match=rf"selfplay\.{next(iter(changes))}"):
+        replace(SelfPlayConfig(), **changes).validate()

@@ -57,6 +57,8 @@ def temporary() -> Iterator[str]:
 def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary: str) -> None:
     settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}", "name=ci", "campaign.cycles=1", "campaign.steps_per_cycle=2"]
     settings += ["selfplay.batch_size=6", "selfplay.difficulty_samples=2", "train.probe_tasks=12", "report.html=false"]
+    settings += ["train.early_saves=[1]", "train.entropy_floor=50", "train.drop_zero_advantages=true"]  # a floor that is never reached
+    settings += ["selfplay.strict_format=true", "selfplay.overlong_tokens=100", "selfplay.seed_share=0.5"]
     log = tmp_path / "driver.log"
     status = run([sys.executable, "azr_single_gpu_pipeline.py", *settings], log, temporary)
     trainer_logs = sorted(tmp_path.glob("ci/cycles/001/attempts/*/trainer.log"))
@@ -72,6 +74,12 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
         assert record.values["train/optimizer_steps"] == record.step, "exactly one optimizer step a step, by the optimizer's own count"
         assert record.values["train/failed_rows"] == 0
         assert record.values["train/logprob_mismatch"] < 0.005
+        assert 0 <= record.values["train/dropped_rows"] < record.values["train/rows"]
+        assert record.values["plan/seed_solve_rows"] == 9, "half of three streams of six"
+        assert 0 < record.values["train/overlong"] <= 1
+    assert (directory.checkpoint(1)).is_dir(), "saved early"
+    bonus = [record.values["train/entropy_coefficient"] for record in trained]
+    assert bonus[0] == 0.001 and 0.019 < bonus[1] < 0.02, "the first entropy is far below the floor, so the second update pays more for it"
     last = trained[-1].values
     assert last["probe/tasks"] == 12
 
