@@ -29,3 +29,28 @@ def test_without_a_floor_it_is_constant():
 def test_contradictions_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         TrainConfig(**settings).validate()
+
+
+def test_the_worker_gives_the_weight_to_the_loss_of_verl():
+    """verl's actor configuration is frozen and belongs to its loss function: the copy that the loss gets has the new weight, nothing else."""
+    from functools import partial
+
+    from verl.workers.config import FSDPActorConfig
+    from verl.workers.utils.losses import ppo_loss
+
+    from azr.train.worker import PolicyWorker
+
+    class Actor:
+        def set_loss_fn(self, loss_fn):
+            self.loss_fn = loss_fn
+
+    config = FSDPActorConfig(strategy="fsdp", rollout_n=1, use_dynamic_bsz=True, entropy_coeff=0.001, clip_ratio_high=0.28)
+    worker = object.__new__(PolicyWorker)
+    worker.loss_fn, actor = partial(ppo_loss, config=config), Actor()
+    worker.actor = actor
+    worker.set_entropy_coefficient(0.015)
+    given = actor.loss_fn.keywords["config"]
+    assert actor.loss_fn.func is ppo_loss and (given.entropy_coeff, given.clip_ratio_high) == (0.015, 0.28)
+    assert config.entropy_coeff == 0.001
+    worker.set_entropy_coefficient(0.002)
+    assert actor.loss_fn.keywords["config"].entropy_coeff == 0.002
