@@ -7,6 +7,8 @@ never mixed in. Verdicts are not cached: they are computed anew from the answers
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,9 @@ from filelock import FileLock, Timeout
 
 from azr.errors import DataError, RunError
 from azr.evaluate.suites import Item
-from azr.files import read_json, read_jsonl, write_json_atomic
+from azr.files import json_line, read_json, read_jsonl, write_json_atomic
+
+FSYNC_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,31 @@ class AnswerStore:
                 answer = Answer(**record)
                 answers[answer.item_id, answer.sample] = answer
         return answers
+
+
+class AnswerWriter:
+    """Appends answers to ``answers.jsonl``, each in one write as soon as it is finished: a process that is killed loses none of them,
+    a machine that loses power those of the last ``FSYNC_EVERY_S``."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (closed by close)
+        self._synced_s = time.monotonic()
+        if self._file.tell():
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":  # the torn line of an earlier crash is ended
+                self._file.write(b"\n")
+
+    def write(self, answers: Iterable[Answer]) -> None:
+        data = "".join(json_line(answer.to_json()) for answer in answers).encode("utf-8", "surrogatepass")
+        while data:
+            data = data[self._file.write(data) :]
+        if time.monotonic() - self._synced_s > FSYNC_EVERY_S:
+            os.fsync(self._file.fileno())
+            self._synced_s = time.monotonic()
+
+    def close(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
 
 
 def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False) -> dict[tuple[str, int], Answer]:

@@ -1,55 +1,57 @@
-"""Answers from vLLM, in a process of its own: when it ends, the card is free again for the next model.
+"""Answers from vLLM, in a process of its own that several models share: one start for all that are alike.
 
-    python -m azr.evaluate.engine JOB.json     (started by ``generate``)
+    from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
+    answer_all([(model, [Batch(requests, store), ...]), ...], EngineOptions())
 
-Every finished chunk is appended to ``answers.jsonl``; a crash or Ctrl+C loses one chunk. Sampling is seeded by item and sample,
-so that an evaluation that goes on draws what it would have drawn.
+Models of one shape (architecture, vocabulary, number type) are loaded into the running engine one after the other; for another shape
+another engine is started. Every answer is kept as soon as it is finished: Ctrl+C, a crash or a power cut cost what was being written.
+Sampling is seeded by item and sample, so that an evaluation that goes on draws what it would have drawn.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from azr.errors import ModelError
-from azr.evaluate.answers import Answer, AnswerStore
-from azr.evaluate.requests import sample_seed
-from azr.evaluate.suites import Item
-from azr.files import append_jsonl, read_json, write_json_atomic
+from azr.evaluate.answers import AnswerStore
+from azr.evaluate.progress import ProgressLine, Tally, duration
+from azr.evaluate.requests import Request
+from azr.files import write_json_atomic
 from azr.tasks import Prompt
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-CPU_BATCHED_TOKENS = 4096
-"""Tokens read at once without a GPU; never fewer than one whole prompt."""
-CHUNK_ANSWERS = 256
-STALL_S = 1800.0
-"""Without a new answer for this long the engine counts as hung; its start on a slow disk takes minutes."""
+QUIET_LIMIT_S = 1800.0
+"""Without any news for this long the engine counts as hung; its start on a slow disk takes minutes."""
 END_GRACE_S = 15.0
-PARENT_POLL_S = 2.0
+POLL_S = 0.25
+COSMETIC_KEYS = ("_name_or_path", "attn_implementation", "bos_token_id", "dtype", "eos_token_id", "pad_token_id", "tokenizer_class")
+COSMETIC_KEYS += ("torch_dtype", "transformers_version", "use_cache")
+"""Of a model's configuration: what may differ between models that share an engine."""
+STAGES = {
+    "start": "the engine starts",
+    "compile": "the engine compiles and warms up",
+    "load": "weights are loaded and checked",
+    "answer": "answers",
+}
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How the engine is built and how it samples."""
+    """How the engine is built: decides how fast answers come, and with the number type which."""
 
-    samples: int = 1
-    temperature: float = 0.0
-    """0: greedy."""
-    top_p: float = 1.0
-    seed: int = 0
-    max_prompt_tokens: int = 2048
-    max_response_tokens: int = 1024
     dtype: str = "bfloat16"
     trust_remote_code: bool = False
     tensor_parallel: int = 1
@@ -57,55 +59,136 @@ class EngineOptions:
     cpu_kv_cache_gib: float = 1.0
     max_sequences: int = 256
 
-    def sampling(self) -> dict[str, Any]:
-        """What decides the answers; the rest only decides how fast they come."""
-        names = ("samples", "temperature", "top_p", "seed", "max_prompt_tokens", "max_response_tokens", "dtype")
-        return {name: getattr(self, name) for name in names}
+
+@dataclass(frozen=True)
+class EngineModel:
+    """What the engine loads."""
+
+    label: str
+    folder: Path
+    """Configuration and tokenizer; the weights too, unless there is a checkpoint."""
+    checkpoint: Path | None = None
 
 
-def generate(folder: Path, items: Sequence[Item], options: EngineOptions, store: AnswerStore, *, progress: bool = True) -> None:
-    """Fills ``store`` with the answers that it lacks. Returns when all are there.
+@dataclass(frozen=True)
+class Batch:
+    """What a model is asked, and where its answers go. Stores must be open."""
 
-    What the engine and its libraries say goes to ``engine.log`` beside the answers; a failure quotes its end.
+    requests: Sequence[Request]
+    store: AnswerStore
+
+    def missing(self) -> list[tuple[Request, list[int]]]:
+        """Requests with answers missing, and the numbers of those samples."""
+        have = self.store.read()
+        wanted = [(each, [sample for sample in range(each.samples) if (each.item_id, sample) not in have]) for each in self.requests]
+        return [(request, samples) for request, samples in wanted if samples]
+
+
+@dataclass
+class _Plan:
+    """Models that share an engine, and what each is still asked."""
+
+    options: EngineOptions
+    models: list[tuple[EngineModel, list[tuple[Path, list[tuple[Request, list[int]]]]]]] = field(default_factory=list)
+
+    @property
+    def wanted(self) -> int:
+        return sum(len(samples) for request, samples in self._asked())
+
+    @property
+    def most_tokens(self) -> int:
+        return sum(request.max_tokens * len(samples) for request, samples in self._asked())
+
+    def _asked(self) -> Iterator[tuple[Request, list[int]]]:
+        for _, batches in self.models:
+            for _, asked in batches:
+                yield from asked
+
+    def job(self) -> dict[str, Any]:
+        lengths = [request.max_prompt_tokens + request.max_tokens for request, _ in self._asked()]
+        models = []
+        for model, batches in self.models:
+            asked = [
+                {"answers": str(path.resolve()), "requests": [asdict(request) | {"missing": samples} for request, samples in requests]}
+                for path, requests in batches
+            ]
+            checkpoint = str(model.checkpoint) if model.checkpoint else None
+            models.append({"label": model.label, "folder": str(model.folder), "checkpoint": checkpoint, "batches": asked})
+        return {"engine": asdict(self.options) | {"max_model_len": max(lengths)}, "models": models}
+
+
+def answer_all(
+    work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]],
+    log: Path,
+    *,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Fills the stores with the answers that they lack. Returns when all are there.
+
+    Args:
+        log: gets what the engine and its libraries say; a failure quotes its end.
 
     Raises:
-        ModelError: the engine failed or hung; the answers so far are kept.
+        ModelError: an engine failed or hung, or a model cannot be loaded; the answers so far are kept.
     """
-    have = store.read()
-    wanted = [(item, sample) for item in items for sample in range(options.samples) if (item.item_id, sample) not in have]
-    if not wanted:
-        return
-    job = {
-        "model": str(folder),
-        "answers": str(store.path.resolve()),
-        "options": asdict(options),
-        "questions": [
-            {
-                "id": item.item_id,
-                "sample": sample,
-                "messages": [list(message) for message in item.prompt.messages],
-                "raw": item.prompt.raw,
-                "response_prefix": item.prompt.response_prefix,
-                "stop": list(item.stop),
-            }
-            for item, sample in wanted
-        ],
-    }
-    path, log = store.folder / "engine.json", store.folder / "engine.log"
-    write_json_atomic(path, job)
-    total = len(items) * options.samples
+    plans = _plans(work)
+    for number, plan in enumerate(plans):
+        if number:
+            names = ", ".join(model.label for model, _ in plan.models)
+            say(f"{names}: of another shape than {plans[0].models[0][0].label}, so another engine is started")
+        with contextlib.ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="azr-engine-")))
+            write_json_atomic(scratch / "job.json", plan.job())
+            line = ProgressLine(enabled=progress)
+            status, reason = _run_child(scratch / "job.json", plan, log, line, append=number > 0)
+        missing = sum(len(samples) for _, _, batches in work for batch in batches for _, samples in batch.missing()) if status else 0
+        if status:
+            raise ModelError(reason or _explain(status, missing, log))
+    left = sum(len(samples) for _, _, batches in work for batch in batches for _, samples in batch.missing())
+    if left:
+        raise ModelError(_explain(0, left, log))
+
+
+def _explain(status: int, missing: int, log: Path) -> str:
+    return (
+        f"the engine ended with status {status} and {missing} answers missing. The answers so far are kept: the same command goes on. If "
+        f"it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said ({log}):\n{_tail(log)}"
+    )
+
+
+def _plans(work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]]) -> list[_Plan]:
+    """One plan an engine; models with nothing left to ask are in none."""
+    plans: dict[str, _Plan] = {}
+    for model, options, batches in work:
+        asked = [(batch.store.path, missing) for batch in batches if (missing := batch.missing())]
+        if asked:
+            plan = plans.setdefault(shape(model.folder, options), _Plan(options))
+            plan.models.append((model, asked))
+    return list(plans.values())
+
+
+def shape(folder: Path, options: EngineOptions) -> str:
+    """Equal for models that one engine can hold in turn: the same configuration, vocabulary and engine options.
+
+    A quantised model shares its engine with no other folder's.
+
+    Raises:
+        ModelError: the folder's configuration or tokenizer cannot be read.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
     try:
-        with tqdm(total=total, initial=total - len(wanted), desc="engine starts", unit="answer", disable=not progress) as bar:
-            status = _run_child(path.resolve(), store.path, log, bar)
-    finally:
-        path.unlink(missing_ok=True)
-    missing = len(wanted) - sum((item.item_id, sample) in store.read() for item, sample in wanted)
-    if status != 0 or missing:
-        raise ModelError(
-            f"the engine ended with status {status} and {missing} of {len(wanted)} answers missing. The answers so far are kept: the same "
-            "command goes on. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
-            f"({log}):\n{_tail(log)}"
-        )
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code, local_files_only=True).to_dict()
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} is no model that can be evaluated: {error}") from error
+    described = {key: value for key, value in config.items() if key not in COSMETIC_KEYS}
+    described["vocabulary"] = sorted(tokenizer.get_vocab().items())
+    described["engine"] = asdict(options)
+    if "quantization_config" in config:
+        described["folder"] = str(folder.resolve())
+    return hashlib.blake2b(json.dumps(described, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
 def prompt_limit(folder: Path, max_prompt_tokens: int, trust_remote_code: bool = False) -> Callable[[Prompt], bool]:
@@ -133,45 +216,103 @@ def _tail(log: Path, lines: int = 15) -> str:
     return ""
 
 
-def _run_child(job: Path, answers: Path, log: Path, bar: tqdm[Any]) -> int:
-    """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes wrong here."""
+def _run_child(job: Path, plan: _Plan, log: Path, line: ProgressLine, *, append: bool) -> tuple[int, str]:
+    """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes wrong here.
+
+    Returns:
+        its exit status, and why it gave up if it said so.
+    """
     environment = dict(os.environ)
     paths = [str(PROJECT_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    command = [sys.executable, "-m", "azr.evaluate.engine", str(job)]
-    with open(log, "wb") as file:
-        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=file, stderr=subprocess.STDOUT)
+    ours, theirs = os.pipe()
+    process: subprocess.Popen[bytes] | None = None
+    watch = _Watch(plan, line)
     try:
-        grown_s, size = time.monotonic(), _size(answers)
-        while True:
-            status = None
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                status = process.wait(timeout=1)
-            now = _size(answers)
-            if now != size:
-                bar.set_description("answer", refresh=False)
-                bar.update(_lines_between(answers, size, now))
-                grown_s, size = time.monotonic(), now
-            if status is not None:
-                return status
-            if time.monotonic() - grown_s > STALL_S:
-                raise ModelError(f"the engine gave no answer for {STALL_S / 60:.0f} minutes; it was ended. The answers so far are kept")
+        command = [sys.executable, "-m", "azr.evaluate.engine_process", str(job), str(theirs)]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab" if append else "wb") as file:
+            process = subprocess.Popen(
+                command, env=environment, start_new_session=True, stdout=file, stderr=subprocess.STDOUT, pass_fds=(theirs,)
+            )
+        os.close(theirs)
+        theirs = -1
+        status = watch.follow(process, ours)
+        watch.show(last=status == 0)
+        return status, watch.reason
     finally:
-        _end_group(process)
+        line.clear()
+        for descriptor in (ours, theirs):
+            if descriptor >= 0:
+                os.close(descriptor)
+        if process is not None:
+            _end_group(process)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+class _Watch:
+    """Reads the engine process's events, and shows where it stands."""
 
+    def __init__(self, plan: _Plan, line: ProgressLine) -> None:
+        self._plan, self._line = plan, line
+        self._tally = Tally(plan.wanted, most_tokens=plan.most_tokens)
+        self._stage, self._model, self._since_s = "start", 0, time.monotonic()
+        self._torn = b""
+        self.reason = ""
 
-def _lines_between(path: Path, start: int, end: int) -> int:
-    with open(path, "rb") as file:
-        file.seek(start)
-        return file.read(max(0, end - start)).count(b"\n")
+    def follow(self, process: subprocess.Popen[bytes], pipe: int) -> int:
+        """Until the process ends.
+
+        Raises:
+            ModelError: it hung.
+        """
+        heard_s = time.monotonic()
+        while True:
+            if select.select([pipe], [], [], POLL_S)[0]:
+                data = os.read(pipe, 1 << 16)
+                if not data:  # closed: the process is at its end
+                    break
+                heard_s = time.monotonic()
+                self._read(data)
+            elif process.poll() is not None:
+                break
+            if time.monotonic() - heard_s > QUIET_LIMIT_S:
+                raise ModelError(
+                    f"the engine gave no sign of life for {QUIET_LIMIT_S / 60:.0f} minutes ({STAGES[self._stage]}); it was ended. The "
+                    "answers so far are kept"
+                )
+            self.show()
+        try:
+            return process.wait(timeout=END_GRACE_S)
+        except subprocess.TimeoutExpired:
+            return 0  # hangs while it ends; whether all answers are there is looked at afterwards
+
+    def _read(self, data: bytes) -> None:
+        *lines, self._torn = (self._torn + data).split(b"\n")
+        for text in lines:
+            event = json.loads(text)
+            if "model" in event:
+                self._model = event["model"]
+            if "stage" in event and event["stage"] != self._stage:
+                self._stage, self._since_s = event["stage"], time.monotonic()
+                self._tally.paused()
+            self._tally.wanted -= event.get("not_asked", 0)
+            if "tokens" in event:
+                self._tally.done, self._tally.done_tokens = event["answers"], event["finished_tokens"]
+                self._tally.note(time.monotonic(), event["tokens"])
+            self.reason = event.get("failed", self.reason)
+
+    def show(self, *, last: bool = False) -> None:
+        models = self._plan.models
+        label = models[min(self._model, len(models) - 1)][0].label
+        place = f" (model {self._model + 1} of {len(models)})" if len(models) > 1 else ""
+        if self._stage == "answer":
+            self._line.show(f"{label}{place}: {self._tally.words()}", last=last)
+        else:
+            self._line.show(f"{label}{place}: {STAGES[self._stage]}, {duration(time.monotonic() - self._since_s)}", last=last)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends the engine's process group: SIGTERM, a grace, SIGKILL. The engine core is a grandchild in the same group."""
+    """Ends the engine's process group: SIGTERM, a grace, SIGKILL. vLLM's own processes are in the same group."""
     for number, wait_s in ((signal.SIGTERM, END_GRACE_S), (signal.SIGKILL, END_GRACE_S)):
         try:
             os.killpg(process.pid, number)
@@ -181,113 +322,3 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(timeout=wait_s)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=END_GRACE_S)
-
-
-def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
-    """What vLLM reads from the environment; what the user set stays."""
-    defaults = {
-        "TOKENIZERS_PARALLELISM": "false",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
-        "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # this process is the engine's own already
-    }
-    if not on_gpu:
-        defaults |= {"VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        defaults["TORCHDYNAMO_DISABLE"] = "1"  # as in training: vLLM would compile its samplers while it warms up
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-
-
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python -m azr.evaluate.engine JOB.json   (scripts/evaluate.py starts this)", file=sys.stderr)
-        return 2
-    from azr.hardware import detect
-
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    job = read_json(Path(arguments[0]))
-    options = EngineOptions(**job["options"])
-    on_gpu = bool(detect().gpus)
-    set_environment(on_gpu, options.cpu_kv_cache_gib)
-    _answer(job, options, on_gpu)
-    return 0
-
-
-def _end_with_parent(parent: int) -> None:
-    """Ends this process and what it started when the process that waits for it is gone, however it went."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_POLL_S)
-    os.killpg(os.getpgid(0), signal.SIGKILL)
-
-
-def _answer(job: dict[str, Any], options: EngineOptions, on_gpu: bool) -> None:
-    from transformers import AutoTokenizer
-
-    from azr.train.tokens import prompt_token_ids
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(job["model"], trust_remote_code=options.trust_remote_code, local_files_only=True)
-    answers = Path(job["answers"])
-    asked: list[tuple[dict[str, Any], list[int]]] = []
-    too_long = []
-    for question in job["questions"]:
-        messages = tuple((role, content) for role, content in question["messages"])
-        ids = prompt_token_ids(tokenizer, Prompt(messages, question["raw"], question["response_prefix"]))
-        if len(ids) > options.max_prompt_tokens:
-            too_long.append(Answer(question["id"], question["sample"], "", len(ids), True, prompt_too_long=True).to_json())
-        else:
-            asked.append((question, ids))
-    append_jsonl(answers, too_long)
-    if asked:
-        _ask(job["model"], asked, options, on_gpu, answers, tokenizer)
-
-
-def _ask(
-    model: str, asked: list[tuple[dict[str, Any], list[int]]], options: EngineOptions, on_gpu: bool, answers: Path, tokenizer: Any
-) -> None:
-    from vllm import LLM, SamplingParams  # takes seconds, so only when there is something to ask
-
-    settings: dict[str, Any] = {
-        "model": model,
-        "dtype": options.dtype,
-        "max_model_len": options.max_prompt_tokens + options.max_response_tokens,
-        "max_num_seqs": options.max_sequences,
-        "tensor_parallel_size": options.tensor_parallel,
-        "trust_remote_code": options.trust_remote_code,
-        "enable_prefix_caching": True,
-        "seed": options.seed,
-    }
-    if on_gpu:
-        settings["gpu_memory_utilization"] = options.gpu_memory_share
-    else:
-        # A prompt read in pieces takes back a sample of its seeded generator; torch's CPU generator cannot (vLLM 0.24 then dies).
-        whole = max(CPU_BATCHED_TOKENS, settings["max_model_len"])
-        settings |= {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": whole}
-    engine = LLM(**settings)
-    for start in range(0, len(asked), CHUNK_ANSWERS):
-        chunk = asked[start : start + CHUNK_ANSWERS]
-        prompts: Any = [{"prompt_token_ids": ids} for _, ids in chunk]
-        params = [
-            SamplingParams(
-                temperature=options.temperature,
-                top_p=options.top_p,
-                max_tokens=options.max_response_tokens,
-                seed=sample_seed(options.seed, question["id"], question["sample"]) if options.temperature else None,
-                stop=question["stop"] or None,
-            )
-            for question, _ in chunk
-        ]
-        outputs = engine.generate(prompts, params, use_tqdm=False)
-        records = []
-        for (question, _), output in zip(chunk, outputs, strict=True):
-            best = output.outputs[0]
-            # stops cut the text inside a token; without them the text is decoded as the trainer decodes it
-            text = best.text if question["stop"] else tokenizer.decode(list(best.token_ids), skip_special_tokens=True)
-            finished = best.finish_reason != "length"
-            records.append(Answer(question["id"], question["sample"], text, len(best.token_ids), finished).to_json())
-        append_jsonl(answers, records)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ModelError
-from azr.evaluate import engine, models
-from azr.evaluate.answers import Answer, AnswerStore, recorded_answers
-from azr.evaluate.engine import EngineOptions, prompt_limit
+from azr.evaluate import models
+from azr.evaluate.answers import recorded_answers
+from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
 from azr.evaluate.models import ModelSource
+from azr.evaluate.number_type import cpu_flags, number_type
+from azr.evaluate.questions import FORMAT, Asked, Decoding, claimed, engine_model
 from azr.evaluate.results import json_text, publish
 from azr.evaluate.scoring import Judged, Scores, compare_scores, judge_all, legend, notes, score, table, verdict_lines
 from azr.evaluate.speaker import speaker_of
@@ -26,7 +27,6 @@ from azr.evaluate.suites import (
     build_suite,
     evenly,
     everything_fits,
-    fingerprint,
     folder_name,
     not_asked,
     sandbox_config,
@@ -34,10 +34,11 @@ from azr.evaluate.suites import (
     wanted_styles,
 )
 from azr.files import json_line
+from azr.hardware import detect
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
 
-FORMAT = 1
+ENGINE_LOG = "engine.log"
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,29 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         return _report([_judge_recorded(spec, options, say) for spec in options.suites], options.out or Path("evaluations"), say)
     sources = [models.resolve(spec) for spec in specs]
     out = options.out or _default_out(sources)
-    results: list[Scores] = []
     unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):
         _suites(source, spec, options, unasked)  # slips show before the long work
-    for source in sources:
-        how = engine_options(source, options)
-        with _folder_of(source, out, say) as folder:
-            fits = prompt_limit(folder, how.max_prompt_tokens, how.trust_remote_code)
+    work: list[tuple[EngineModel, list[Asked]]] = []
+    with contextlib.ExitStack() as held:
+        for source in sources:
+            model = held.enter_context(engine_model(source, out))
+            how, machinery = decoding(source, options), engine_options(source, options)
+            fits = prompt_limit(model.folder, how.max_prompt_tokens, machinery.trust_remote_code)
+            asked = []
             for suite in itertools.chain.from_iterable(_suites(source, spec, options, [], fits) for spec in options.suites):
-                results.append(answer_items(source, folder, suite, evenly(suite.items, options.limit), out, options, say))
+                items = evenly(suite.items, options.limit)
+                _announce(source, suite, items, say)
+                asked.append(held.enter_context(claimed(source, suite, items, how, machinery, out, restart=options.restart)))
+            work.append((model, asked))
+        results = _answered(work, out, options, say)
     return _report(results, out, say, unasked)
+
+
+def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Callable[[str], None]) -> None:
+    for sentence in suite.left_out:
+        say(f"{suite.name}: left out {sentence}")
+    say(f"{source.label}: {len(items)} tasks of {suite.name}, {suite.style}")
 
 
 def _suites(source: ModelSource, spec: str, options: Options, unasked: list[str], fits: Fits = everything_fits) -> list[Suite]:
@@ -116,26 +129,32 @@ def _suites(source: ModelSource, spec: str, options: Options, unasked: list[str]
 
 
 def answer_items(
-    source: ModelSource, folder: Path, suite: Suite, items: Sequence[Item], out: Path, options: Options, say: Callable[[str], None]
+    source: ModelSource, suite: Suite, items: Sequence[Item], out: Path, options: Options, say: Callable[[str], None]
 ) -> Scores:
-    for sentence in suite.left_out:
-        say(f"{suite.name}: left out {sentence}")
-    how = engine_options(source, options)
-    # greedy and sampled answers lie side by side, so that asking once more in another way needs no other folder
-    name = folder_name(suite) + (f"-t{how.temperature:g}" if how.temperature else "")
-    store = AnswerStore(out / models.slug(source.label) / name)
-    request = {"model": source.identity, "suite": fingerprint(suite), "format": FORMAT, **how.sampling()}
-    request["samples"] = 0  # more samples of the same items extend what is there
-    with store.opened(request, restart=options.restart):
-        say(f"{source.label}: {len(items)} tasks of {suite.name}, {suite.style}")
-        engine.generate(folder, items, how, store, progress=options.progress)
-        found = store.read()
-        answers = [found[item.item_id, sample] for item in items for sample in range(how.samples)]
-        _require_asked(answers, how, config_frame=options.frame)
-        with Sandbox(sandbox_config(source.sandbox)) as sandbox:
-            judged = judge_all(suite, items, answers, sandbox, progress=options.progress)
-        scores = score(suite, source.label, items, judged, options.ks, how.max_prompt_tokens)
-        _write(store.folder, asdict(how), scores, judged, say)
+    """Asks one model one suite, and judges."""
+    _announce(source, suite, items, say)
+    how, machinery = decoding(source, options), engine_options(source, options)
+    with engine_model(source, out) as model, claimed(source, suite, items, how, machinery, out, restart=options.restart) as asked:
+        [scores] = _answered([(model, [asked])], out, options, say)
+    return scores
+
+
+def _answered(work: Sequence[tuple[EngineModel, Sequence[Asked]]], out: Path, options: Options, say: Callable[[str], None]) -> list[Scores]:
+    """All answers first, in as few engines as the models allow; then they are judged, with the card free again."""
+    answer_all(
+        [(model, asked[0].engine, [each.batch for each in asked]) for model, asked in work if asked],
+        out / ENGINE_LOG,
+        progress=options.progress,
+        say=say,
+    )
+    return [_judged(asked, options, say) for _, several in work for asked in several]
+
+
+def _judged(asked: Asked, options: Options, say: Callable[[str], None]) -> Scores:
+    with Sandbox(sandbox_config(asked.source.sandbox)) as sandbox:
+        judged = judge_all(asked.suite, asked.items, asked.answers(), sandbox, progress=options.progress)
+    scores = score(asked.suite, asked.source.label, asked.items, judged, options.ks, asked.how.max_prompt_tokens)
+    _write(asked.store.folder, asked.settings, scores, judged, say)
     return scores
 
 
@@ -149,37 +168,33 @@ def _write(folder: Path, settings: dict[str, Any], scores: Scores, judged: Seque
         say(kept)
 
 
-def engine_options(source: ModelSource, options: Options) -> EngineOptions:
+def decoding(source: ModelSource, options: Options) -> Decoding:
+    """
+    Raises:
+        ModelError: several greedy answers are asked for, which would be equal.
+    """
     temperature = options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)
     if options.samples > 1 and not temperature:
         raise ModelError(f"--samples {options.samples} at temperature 0 would give {options.samples} equal answers; raise --temperature")
-    return EngineOptions(
+    return Decoding(
         samples=options.samples,
         temperature=temperature,
         top_p=options.top_p,
         seed=options.seed,
         max_prompt_tokens=options.max_prompt_tokens or source.max_prompt_tokens,
         max_response_tokens=options.max_response_tokens or source.max_response_tokens,
-        dtype=options.dtype or source.dtype,
+    )
+
+
+def engine_options(source: ModelSource, options: Options) -> EngineOptions:
+    return EngineOptions(
+        dtype=options.dtype or number_type(source.dtype, detect(), cpu_flags()),
         trust_remote_code=options.trust_remote_code or source.trust_remote_code,
         tensor_parallel=options.tensor_parallel,
         gpu_memory_share=options.gpu_memory_share,
         cpu_kv_cache_gib=options.cpu_kv_cache_gib,
         max_sequences=options.max_sequences,
     )
-
-
-def _require_asked(answers: Sequence[Answer], how: EngineOptions, config_frame: str | None) -> None:
-    """Raises:
-    ModelError: no prompt fitted the context, so the score would say nothing.
-    """
-    if answers and all(answer.prompt_too_long for answer in answers):
-        shortest = min(answer.n_tokens for answer in answers)
-        raise ModelError(
-            f"no prompt fits the limit of {how.max_prompt_tokens} tokens (the shortest has {shortest}); "
-            f"raise --max-prompt-tokens, or take the frame that the model was trained with (--frame compact for the bundled tiny model"
-            + (f"; now {config_frame})" if config_frame else ")")
-        )
 
 
 def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> Scores:
@@ -225,22 +240,3 @@ def _report(results: Sequence[Scores], out: Path, say: Callable[[str], None], un
 def _default_out(sources: Sequence[ModelSource]) -> Path:
     run = sources[0].run
     return run.root / "evaluations" if run else Path("evaluations")
-
-
-@contextlib.contextmanager
-def _folder_of(source: ModelSource, out: Path, say: Callable[[str], None]) -> Iterator[Path]:
-    """The model as a Hugging Face folder; a checkpoint is merged into one beside the results, which is removed afterwards."""
-    if source.folder is not None:
-        yield source.folder
-        return
-    from azr.evaluate.weights import write_model_folder
-
-    assert source.checkpoint is not None
-    target = out / f".model-{models.slug(source.label)}-{source.identity}"
-    shutil.rmtree(target, ignore_errors=True)
-    say(f"{source.label}: merging the checkpoint into a model folder")
-    write_model_folder(source.checkpoint, target, trust_remote_code=source.trust_remote_code)
-    try:
-        yield target
-    finally:
-        shutil.rmtree(target, ignore_errors=True)

@@ -125,7 +125,7 @@ def check_probes(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         asked = Options(suites=(), gpu_memory_share=options.gpu_memory_share, tensor_parallel=config.rollout.tensor_parallel)
         source = replace(of_folder(folder), label="exported model")
-        scores = answer_items(source, folder, suite, suite.items, Path(scratch), asked, say)
+        scores = answer_items(source, suite, suite.items, Path(scratch), asked, say)
     return compare_with_record(scores, probe_scores(run, checkpoint.step), checkpoint.step, folder, options.tolerance, say)
 
 

@@ -27,6 +27,7 @@ from azr.config.load import read_config
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
+from azr.evaluate.weights import WEIGHT_FILES
 from azr.files import file_hash, read_json
 from azr.models import HubName, require_whole_files
 from azr.protocol import read_metrics
@@ -87,7 +88,7 @@ def resolve(spec: str) -> ModelSource:
 
 
 def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
-    """The checkpoint that ``latest``, ``best`` or a step number names; every byte of it is verified.
+    """The checkpoint that ``latest``, ``best`` or a step number names; every byte of its weights is verified.
 
     Raises:
         RunError: there is none, or ``which`` is nonsense.
@@ -109,7 +110,7 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
         raise RunError(f"{which!r} names no checkpoint; give a step number, best or latest")
     if step not in found:
         raise RunError(f"{run.root} has no checkpoint of step {step}; there is {', '.join(map(str, sorted(found)))}")
-    problems = checkpoint_problems(found[step].path)
+    problems = checkpoint_problems(found[step].path, only=WEIGHT_FILES)
     if problems:
         raise CheckpointError(f"{found[step].path} is damaged: {problems[0]}; choose another step")
     return found[step]

@@ -18,6 +18,8 @@ from azr.errors import CheckpointError, ModelError
 from azr.files import read_json, write_json_atomic
 from azr.train.model_source import local_model_folder
 
+WEIGHT_FILES = ("actor/model_", "actor/fsdp_config", "actor/lora", "actor/huggingface/")
+"""Beginnings of the names of the files that a model is made of; what else a checkpoint holds is for going on with training."""
 DTYPES = ("bfloat16", "float16", "float32")
 _TRAINER_ONLY = ("attn_implementation", "_attn_implementation")
 """What the trainer writes into config.json for itself; plain transformers would look for our attention function."""
@@ -62,6 +64,23 @@ def write_model_folder(checkpoint: Checkpoint, target: Path, *, dtype: str = "bf
         staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_code: bool = False) -> None:
+    """Writes what ``write_model_folder`` does except the weights: plain config.json, generation settings and tokenizer, in milliseconds.
+
+    Raises:
+        CheckpointError: one of those files is damaged.
+        ModelError: the tokenizer cannot be read as it was trained with.
+    """
+    problems = checkpoint_problems(checkpoint.path, only="actor/huggingface/")
+    if problems:
+        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
+    source = checkpoint.path / "actor" / "huggingface"
+    shutil.copytree(source, target)
+    raw = read_json(target / "config.json")
+    write_json_atomic(target / "config.json", {key: value for key, value in raw.items() if key not in _TRAINER_ONLY})
+    _require_same_tokens(target, trust_remote_code)
 
 
 def merged_state_dict(checkpoint: Checkpoint, *, dtype: str, trust_remote_code: bool = False) -> dict[str, Any]:

@@ -1,25 +1,18 @@
-"""Answers on disk: going on, refusing other settings, and the engine's process."""
+"""Answers on disk: going on, refusing other settings, and what is asked."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from run_fixture import PROBE_FILE, PROJECT, TINY
-from tqdm import tqdm
+from run_fixture import PROBE_FILE, TINY
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
-from azr.evaluate import engine
 from azr.evaluate.answers import Answer, AnswerStore
-from azr.evaluate.engine import EngineOptions
-from azr.evaluate.evaluation import Options, engine_options, evaluate
+from azr.evaluate.evaluation import Options, decoding, evaluate
 from azr.evaluate.models import ModelSource, resolve, slug
 from azr.evaluate.requests import sample_seed
 from azr.evaluate.scoring import judge_all, score, table
@@ -95,10 +88,10 @@ def test_unknown_suites_and_missing_files_are_named() -> None:
 
 def test_sampling_defaults_follow_the_number_of_samples() -> None:
     source = ModelSource("m", "x", TINY)
-    assert engine_options(source, Options(suites=())).temperature == 0
-    assert engine_options(source, Options(suites=(), samples=4)).temperature == 1
+    assert decoding(source, Options(suites=())).temperature == 0
+    assert decoding(source, Options(suites=(), samples=4)).temperature == 1
     with pytest.raises(ModelError, match="4 equal answers"):
-        engine_options(source, Options(suites=(), samples=4, temperature=0.0))
+        decoding(source, Options(suites=(), samples=4, temperature=0.0))
 
 
 def test_seeds_depend_on_item_and_sample_only() -> None:
@@ -121,61 +114,3 @@ def test_prompts_that_do_not_fit_are_an_error_with_the_remedy(tmp_path: Path) ->
     options = Options(suites=[f"probes={PROBE_FILE}"], limit=3, max_prompt_tokens=5, out=tmp_path, frame="compact", progress=False)
     with pytest.raises(ModelError, match="no prompt fits the limit of 5 tokens"):
         evaluate([str(TINY)], options, lambda _: None)
-
-
-def test_an_engine_that_fails_is_reported_and_leaves_nothing_running(tmp_path: Path) -> None:
-    items = evenly(probe_suite(PROBE_FILE, COMPACT).items, 2)
-    store = AnswerStore(tmp_path)
-    with pytest.raises(ModelError, match="2 of 2 answers missing") as caught:
-        engine.generate(tmp_path / "no-model", items, EngineOptions(), store, progress=False)
-    assert "no-model" in str(caught.value).partition("engine.log")[2], "the end of what the engine said is quoted"
-    assert not (tmp_path / "engine.json").exists()
-
-
-def test_a_hung_engine_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that starts a child and sleeps stands where the engine's would."""
-    note = tmp_path / "child"
-    script = tmp_path / "python"
-    script.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {note}\nwait\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
-    monkeypatch.setattr(engine, "STALL_S", 1.0)
-    with pytest.raises(ModelError, match="gave no answer"):
-        engine._run_child(tmp_path / "job.json", tmp_path / "answers.jsonl", tmp_path / "engine.log", tqdm(disable=True))
-    child = int(note.read_text())
-    deadline = time.monotonic() + 30
-    while _alive(child):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def test_an_engine_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
-    """The engine's own watch, in a process group like the engine's, with its parent killed the hard way."""
-    note = tmp_path / "pid"
-    child = (
-        "import os, sys, time, threading; from azr.evaluate.engine import _end_with_parent; "
-        "threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start(); "
-        f"open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    )
-    parent_code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True).wait()"
-    parent = subprocess.Popen([sys.executable, "-c", parent_code], cwd=PROJECT)
-    deadline = time.monotonic() + 120
-    while not (note.exists() and note.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    engine_pid = int(note.read_text())
-    assert _alive(engine_pid)
-    parent.kill()
-    parent.wait(timeout=30)
-    while _alive(engine_pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-    return state not in "ZX"

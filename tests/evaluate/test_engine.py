@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from run_fixture import PROJECT, TINY, make_run, save_checkpoint
+from run_fixture import PROBE_FILE, PROJECT, TINY, make_run, save_checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from azr.config.load import read_config
-from azr.evaluate.engine import EngineOptions, generate
+from azr.config.selfplay import SelfPlayConfig
+from azr.evaluate.answers import AnswerStore
+from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.export import ExportOptions, export_model
+from azr.evaluate.models import resolve
+from azr.evaluate.questions import engine_model
+from azr.evaluate.requests import Request
+from azr.evaluate.suites import evenly
+from azr.evaluate.tasks_suite import probe_suite
 from azr.files import append_jsonl, read_jsonl
+from azr.tasks import Prompt
 
 pytestmark = pytest.mark.slow
+OPTIONS = EngineOptions(dtype="float32")
 
 
 def test_a_checkpoint_is_evaluated_compared_and_gone_on_with(tmp_path: Path) -> None:
@@ -65,20 +76,72 @@ def test_more_seeded_prompts_than_fit_one_pass_are_answered(tmp_path: Path) -> N
 
 
 def test_sampled_answers_do_not_depend_on_where_an_evaluation_went_on(tmp_path: Path) -> None:
-    from azr.config.selfplay import SelfPlayConfig
-    from azr.evaluate.answers import AnswerStore
-    from azr.evaluate.suites import evenly
-    from azr.evaluate.tasks_suite import probe_suite
-
-    items = evenly(probe_suite(TINY.parents[1] / "probes" / "azr_tiny_heldout.jsonl", SelfPlayConfig(frame="compact")).items, 3)
-    how = EngineOptions(samples=3, temperature=1.0, max_prompt_tokens=300, max_response_tokens=48, dtype="float32")
+    items = evenly(probe_suite(PROBE_FILE, SelfPlayConfig(frame="compact")).items, 3)
+    asked = [Request(item.item_id, item.prompt, 300, 48, samples=3, temperature=1.0) for item in items]
     whole, parts = AnswerStore(tmp_path / "whole"), AnswerStore(tmp_path / "parts")
     with whole.opened({}), parts.opened({}):
-        generate(TINY, items, how, whole)
+        _answer(tmp_path, Batch(asked, whole))
         append_jsonl(parts.path, [answer.to_json() for key, answer in whole.read().items() if key[1] == 1])
-        generate(TINY, items, how, parts)
+        _answer(tmp_path, Batch(asked, parts))
     assert {key: answer.completion for key, answer in whole.read().items()} == {
         key: answer.completion for key, answer in parts.read().items()
     }
     assert len({answer.completion for answer in whole.read().values()}) > 3, "samples differ"
     assert "vllm" not in sys.modules, "the engine lives in its own process"
+
+
+def test_models_in_one_engine_answer_as_each_does_in_its_own(tmp_path: Path) -> None:
+    """A folder, checkpoints with other weights, and the first weights again: greedy, token for token, whole models and one merged adapter.
+    Raw texts and chats with stops, prefill and limits of their own go through the same session."""
+    run = make_run(tmp_path)
+    config = AutoConfig.from_pretrained(TINY)
+    model: Any = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32)
+    base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.manual_seed(0)
+    shaken = {name: tensor + 2e-3 * torch.randn_like(tensor) for name, tensor in base.items() if name != "lm_head.weight"}
+    save_checkpoint(run, 1, shaken, config)
+    save_checkpoint(run, 2, base, config)
+    save_checkpoint(run, 3, with_adapter(base), config, lora_alpha=8)
+    prompts = [item.prompt for item in evenly(probe_suite(PROBE_FILE, SelfPlayConfig(frame="compact")).items, 6)]
+    asked = [Request(f"item {number}", prompt, 300, 40) for number, prompt in enumerate(prompts)]
+    asked.append(Request("stopped", Prompt((("user", "def f(x):\n    return x"),), raw=True), 300, 30, stop=("\n",), begin_token=True))
+    asked.append(Request("short", prompts[0], 300, 5))
+    asked.append(Request("prefilled", Prompt(prompts[1].messages, prompts[1].raw, "x = 1"), 300, 20))
+    sources = [resolve(spec) for spec in (f"{run.root}@0", f"{run.root}@1", f"{run.root}@2", f"{run.root}@3")]
+    with contextlib.ExitStack() as held:
+        work = []
+        for source in sources:
+            model = held.enter_context(engine_model(source, tmp_path))
+            together, alone = AnswerStore(tmp_path / f"together {source.label}"), AnswerStore(tmp_path / f"alone {source.label}")
+            for store in (together, alone):
+                held.enter_context(store.opened({}))
+            work.append((model, together, alone))
+        answer_all([(model, OPTIONS, [Batch(asked[:5], store), Batch(asked[5:], store)]) for model, store, _ in work], tmp_path / "log")
+        for model, _, alone in work[1:]:
+            answer_all([(model, OPTIONS, [Batch(asked, alone)])], tmp_path / f"log {model.label}", progress=False)
+    answers = {model.label: together.read() for model, together, _ in work}
+    for model, together, alone in work[1:]:
+        assert together.read() == alone.read(), model.label
+    first, other, again, adapted = (answers[model.label] for model, _, _ in work)
+    assert first == again
+    assert first != other
+    assert first != adapted
+    assert first["short", 0].n_tokens <= 5
+    assert "\n" not in first["stopped", 0].completion
+    log = (tmp_path / "log").read_text()
+    assert log.count("Initializing a V1 LLM engine") == 1, "one engine for all four"
+
+
+def with_adapter(base: dict[str, Any]) -> dict[str, Any]:
+    """The model with a LoRA adapter of rank 4 on one matrix, under the names that the trainer saves."""
+    name = "model.layers.0.mlp.up_proj"
+    rows, columns = base[f"{name}.weight"].shape
+    state = {f"base_model.model.{key}": tensor for key, tensor in base.items() if key != f"{name}.weight"}
+    state[f"base_model.model.{name}.base_layer.weight"] = base[f"{name}.weight"]
+    state[f"base_model.model.{name}.lora_A.default.weight"] = 0.1 * torch.randn(4, columns)
+    state[f"base_model.model.{name}.lora_B.default.weight"] = 0.1 * torch.randn(rows, 4)
+    return state
+
+
+def _answer(folder: Path, batch: Batch) -> None:
+    answer_all([(EngineModel("tiny", TINY), OPTIONS, [batch])], folder / "engine.log", progress=False)

@@ -1,0 +1,132 @@
+"""The engine's own process: when it ends, the card is free again.
+
+    python -m azr.evaluate.engine_process JOB.json EVENTS     (started by azr.evaluate.engine)
+
+``EVENTS`` is the number of an open pipe to the parent; an event is a line of JSON:
+
+====================================================== ====================================================
+``{"model": N}``                                       the job's N-th model is next
+``{"stage": S}``                                       what goes on: start, compile, load, answer
+``{"answers": N, "finished_tokens": N, "tokens": N}``  written since the process began
+``{"not_asked": N}``                                   answers that prompts over their limit do not get
+``{"failed": TEXT}``                                   the last event of a process that gives up for a reason
+====================================================== ====================================================
+
+Every answer is appended to its file in the step of the engine that finished it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from azr.errors import AzrError
+from azr.evaluate.answers import Answer, AnswerWriter
+from azr.evaluate.engine_session import ModelText, Pending, Session
+from azr.evaluate.requests import Request
+from azr.files import read_json
+from azr.tasks import Prompt
+
+PARENT_POLL_S = 2.0
+GAVE_UP = 3
+"""Exit status after a ``failed`` event."""
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2:
+        print("usage: python -m azr.evaluate.engine_process JOB.json EVENTS   (scripts/evaluate.py starts this)", file=sys.stderr)
+        return 2
+    from azr.hardware import detect
+
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    events = Events(int(arguments[1]))
+    job = read_json(Path(arguments[0]))
+    on_gpu = bool(detect().gpus)
+    set_environment(on_gpu, job["engine"]["cpu_kv_cache_gib"])
+    try:
+        _run(job, on_gpu, events)
+    except AzrError as error:
+        events.send({"failed": str(error)})
+        return GAVE_UP
+    return 0
+
+
+def _end_with_parent(parent: int) -> None:
+    """Ends this process and what it started when the process that waits for it is gone, however it went."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
+    """What vLLM reads from the environment; what the user set stays."""
+    defaults = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # this process is the engine's own already
+    }
+    if not on_gpu:
+        defaults |= {"VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        defaults["TORCHDYNAMO_DISABLE"] = "1"  # as in training: vLLM would compile its samplers while it warms up
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+class Events:
+    """Lines to the parent. The pipe is not handed on to processes that vLLM starts."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_inheritable(descriptor, False)
+        self._descriptor = descriptor
+
+    def send(self, event: dict[str, Any]) -> None:
+        os.write(self._descriptor, (json.dumps(event) + "\n").encode())
+
+
+def _run(job: dict[str, Any], on_gpu: bool, events: Events) -> None:
+    trusted: bool = job["engine"]["trust_remote_code"]
+    session: Session | None = None
+    events.send({"stage": "start"})
+    for number, model in enumerate(job["models"]):
+        events.send({"model": number})
+        folder = Path(model["folder"])
+        text = ModelText(folder, trusted)
+        with contextlib.ExitStack() as writers:
+            pending: list[Pending] = []
+            wanted = 0
+            for batch in model["batches"]:
+                writer = writers.enter_context(contextlib.closing(AnswerWriter(Path(batch["answers"]))))
+                for record in batch["requests"]:
+                    wanted += len(record["missing"])
+                    pending += _pending(record, text, writer)
+            events.send({"not_asked": wanted - len(pending)})
+            if pending:
+                session = session or Session(folder, job["engine"], on_gpu, events.send)
+                session.load(model["label"], folder, model["checkpoint"], text)
+                session.answer(pending, text)
+
+
+def _pending(record: dict[str, Any], text: ModelText, writer: AnswerWriter) -> list[Pending]:
+    """The answers that a request of the job asks for; a prompt over its limit is answered with that at once."""
+    prompt, missing = record["prompt"], record.pop("missing")
+    messages = tuple((role, content) for role, content in prompt["messages"])
+    record |= {"prompt": Prompt(messages, prompt["raw"], prompt["response_prefix"]), "stop": tuple(record["stop"])}
+    request = Request(**record)
+    ids = text.prompt_ids(request)
+    if len(ids) > request.max_prompt_tokens:
+        writer.write([Answer(request.item_id, sample, "", len(ids), True, prompt_too_long=True) for sample in missing])
+        return []
+    return [Pending(request, sample, ids, writer) for sample in missing]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

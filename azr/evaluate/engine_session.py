@@ -1,0 +1,227 @@
+"""vLLM as an evaluation uses it: started once, then given one model after the other, each checked before it answers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.errors import ModelError
+from azr.evaluate.answers import Answer, AnswerWriter
+from azr.evaluate.requests import Request, sample_seed
+from azr.files import read_json
+
+CPU_BATCHED_TOKENS = 4096
+"""Tokens read at once without a GPU; never fewer than one whole prompt."""
+REPORT_EVERY_S = 0.5
+CHECK_TEXT = """\
+def f(numbers):
+    total = 0
+    for number in numbers:
+        total += number * 3 - 1
+    return total
+
+assert f([2, 5]) == """
+CHECK_TOKENS = 64
+CHECK_TOLERANCE = 1e-3
+"""Log-probs that the same weights, loaded a second time, may differ by."""
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An answer that is wanted."""
+
+    request: Request
+    sample: int
+    prompt_ids: Sequence[int]
+    writer: AnswerWriter
+
+
+class ModelText:
+    """One model's tokenizer, and the tokens at which the model ends."""
+
+    def __init__(self, folder: Path, trust_remote_code: bool) -> None:
+        from transformers import AutoTokenizer
+
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+        self.end_ids = _end_ids(folder, self._tokenizer.eos_token_id)
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        from azr.train.tokens import prompt_token_ids
+
+        if request.begin_token and request.prompt.raw:
+            return list(self._tokenizer.encode(request.prompt.text, add_special_tokens=True))
+        return prompt_token_ids(self._tokenizer, request.prompt)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """As the trainer decodes a response."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def check_ids(self) -> list[int]:
+        return list(self._tokenizer.encode(CHECK_TEXT, add_special_tokens=False))[:CHECK_TOKENS]
+
+
+def _end_ids(folder: Path, tokenizer_end: int | None) -> list[int]:
+    """Where generation ends: the tokenizer's token and those of the model's generation settings (else of its configuration)."""
+    settings = folder / "generation_config.json"
+    listed = read_json(settings if settings.is_file() else folder / "config.json").get("eos_token_id")
+    ids = {tokenizer_end, *(listed if isinstance(listed, list) else [listed])}
+    return sorted(each for each in ids if each is not None)
+
+
+class Session:
+    """One engine. Models of one shape are loaded into it in turn (``azr.evaluate.engine`` decides which may share one)."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any], on_gpu: bool, report: Report) -> None:
+        """Starts vLLM with meaningless weights in the shape of the model in ``folder``; a quantised model is read at once."""
+        from vllm import LLM  # takes seconds, so only when there is something to ask
+
+        logging.getLogger("vllm").addHandler(_StageHandler(report))
+        self._report = report
+        self._trust_remote_code: bool = settings["trust_remote_code"]
+        self._quantised = "quantization_config" in read_json(folder / "config.json")
+        self._max_model_len: int = settings["max_model_len"]
+        options: dict[str, Any] = {
+            "model": str(folder),
+            "dtype": settings["dtype"],
+            "load_format": "auto" if self._quantised else "dummy",
+            "worker_extension_cls": "azr.evaluate.engine_worker.LoadingWorkerExtension",
+            "generation_config": "vllm",  # every model's own settings go with its requests
+            "max_model_len": self._max_model_len,
+            "max_num_seqs": settings["max_sequences"],
+            "tensor_parallel_size": settings["tensor_parallel"],
+            "trust_remote_code": self._trust_remote_code,
+            "enable_prefix_caching": True,
+            "seed": 0,
+        }
+        if on_gpu:
+            options["gpu_memory_utilization"] = settings["gpu_memory_share"]
+        else:
+            # A prompt read in pieces takes back a sample of its seeded generator; torch's CPU generator cannot (vLLM 0.24 then dies).
+            whole = max(CPU_BATCHED_TOKENS, self._max_model_len)
+            options |= {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": whole}
+        self._engine = LLM(**options)
+        self._tokens = self._answers = 0
+        self._checks: dict[str, tuple[str, list[float]]] = {}
+        """Hash of the weights -> label and log-probs."""
+
+    def load(self, label: str, folder: Path, checkpoint: str | None, text: ModelText) -> None:
+        """Puts a model's weights into the engine, and makes sure that it is this model that answers now.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged.
+            ModelError: a weight is missing, or the engine's answers are not those of a newly loaded model.
+        """
+        self._report({"stage": "load"})
+        if self._quantised:
+            return
+        if not self._checks:
+            self._checks["none"] = "the weights it started with", self._log_probs(text)
+        hashes = self._engine.collective_rpc("load_evaluated_model", args=(str(folder), checkpoint, self._trust_remote_code))
+        self._forget_prompts()
+        digest, now = str(hashes[0]), self._log_probs(text)
+        check_loaded(label, digest, now, self._checks)
+        self._checks[digest] = label, now
+
+    def answer(self, pending: Sequence[Pending], text: ModelText) -> None:
+        """Writes every answer in the step that finishes it."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        self._report({"stage": "answer"})
+        self._forget_prompts()  # what is asked before must not matter, not even in the last bit
+        engine = self._engine.llm_engine
+        for number, one in enumerate(pending):  # samples of an item side by side: they share the blocks of their prompt
+            request = one.request
+            params = SamplingParams(
+                temperature=request.temperature,
+                top_p=request.top_p,
+                max_tokens=min(request.max_tokens, self._max_model_len - len(one.prompt_ids)),
+                seed=sample_seed(request.seed, request.item_id, one.sample) if request.temperature else None,
+                stop=list(request.stop) or None,
+                stop_token_ids=text.end_ids,
+                ignore_eos=True,  # of the model that the engine started with; stop_token_ids holds this one's
+                detokenize=bool(request.stop),
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            prompt: Any = {"prompt_token_ids": list(one.prompt_ids)}
+            engine.add_request(str(number), prompt, params)
+        reported_s = time.monotonic()
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                self._keep(pending[int(output.request_id)], output, text)
+            if time.monotonic() - reported_s >= REPORT_EVERY_S:
+                reported_s = time.monotonic()
+                self._count(engine)
+        self._count(engine)
+
+    def _keep(self, one: Pending, output: Any, text: ModelText) -> None:
+        best = output.outputs[0]
+        # stops cut the text inside a token; without them the text is decoded as the trainer decodes it
+        completion = best.text if one.request.stop else text.text(best.token_ids)
+        finished = best.finish_reason != "length"
+        one.writer.write([Answer(one.request.item_id, one.sample, completion, len(best.token_ids), finished)])
+        self._answers += 1
+        self._tokens += len(best.token_ids)
+
+    def _count(self, engine: Any) -> None:
+        states = engine.output_processor.request_states.values()
+        writing = sum(state.detokenizer.num_output_tokens() for state in states if state.detokenizer is not None)
+        self._report({"answers": self._answers, "finished_tokens": self._tokens, "tokens": self._tokens + writing})
+
+    def _forget_prompts(self) -> None:
+        if not self._engine.reset_prefix_cache():
+            raise ModelError("vLLM did not give up the prompts that it keeps from the model before; ask one model a command")
+
+    def _log_probs(self, text: ModelText) -> list[float]:
+        """Of every token of a fixed prompt, and of the likeliest ones after it."""
+        from vllm import SamplingParams
+
+        self._forget_prompts()
+        ids = text.check_ids()[: self._max_model_len - 1]
+        prompt: Any = {"prompt_token_ids": ids}
+        params = SamplingParams(temperature=0.0, max_tokens=1, logprobs=5, prompt_logprobs=0, detokenize=False)
+        [output] = self._engine.generate([prompt], params, use_tqdm=False)
+        asked = [each[token].logprob for each, token in zip(output.prompt_logprobs or [], ids, strict=True) if each is not None]
+        [first] = output.outputs[0].logprobs or [{}]
+        return asked + [value for _, value in sorted((token, each.logprob) for token, each in first.items())]
+
+
+def check_loaded(label: str, digest: str, now: Sequence[float], before: dict[str, tuple[str, list[float]]]) -> None:
+    """Whether log-probs are those of a model just loaded, whose weights have the hash ``digest``.
+
+    Raises:
+        ModelError: they are no numbers, changed although the weights are the same, or did not change although they are others.
+    """
+    if not all(map(math.isfinite, now)):
+        raise ModelError(f"{label} gives log-probs that are no numbers; its number type may be too narrow: try --dtype float32")
+    for other, (name, then) in before.items():
+        apart = max(abs(a - b) for a, b in zip(now, then, strict=True)) if len(now) == len(then) else math.inf
+        if other == digest and apart > CHECK_TOLERANCE:
+            raise ModelError(
+                f"{label} has the weights of {name}, yet the engine's log-probs moved by {apart:.3g} between them; its answers cannot be "
+                "trusted. Ask one model a command"
+            )
+        if other != digest and apart == 0:
+            raise ModelError(
+                f"{label} was loaded into the running engine, which still answers as {name}; its answers cannot be trusted. Ask one model "
+                "a command"
+            )
+
+
+class _StageHandler(logging.Handler):
+    """Tells what vLLM's log says is going on."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.INFO)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("vllm.compilation") or record.getMessage().startswith(("Warming up model", "Profiling CUDA graph")):
+            self._report({"stage": "compile"})

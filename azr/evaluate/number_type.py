@@ -1,0 +1,36 @@
+"""The number type that this machine computes in: bfloat16 where it is native, since imitated it is many times slower."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from azr.hardware import BF16_CAPABILITY, Machine
+
+BF16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""As /proc/cpuinfo names them: x86 vectors, x86 tiles, Arm."""
+
+
+def number_type(wanted: str, machine: Machine, flags: frozenset[str]) -> str:
+    """The type to evaluate in, where ``wanted`` is the one that the model's run or the default asks for.
+
+    Float32 is kept everywhere. The half types become float32 on a processor that lacks them, and float16 on a card before sm_80.
+    """
+    if wanted == "float32":
+        return wanted
+    if not machine.gpus:
+        return "bfloat16" if wanted == "bfloat16" and flags & BF16_CPU_FLAGS else "float32"
+    old = [gpu for gpu in machine.gpus if gpu.compute_capability is not None and gpu.compute_capability < BF16_CAPABILITY]
+    return "float16" if old else wanted
+
+
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What the processor says it can do; empty where it cannot be asked."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        name, _, values = line.partition(":")
+        if name.strip().lower() in ("flags", "features"):
+            return frozenset(values.split())
+    return frozenset()

@@ -1,0 +1,118 @@
+"""The line that tells what the engine is doing: on a terminal one that changes, in a log a new one every half minute at most."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TextIO
+
+LOG_EVERY_S = 30.0
+TERMINAL_EVERY_S = 0.5
+RATE_WINDOW_S = 30.0
+
+
+@dataclass
+class Tally:
+    """Where a session stands. Tokens are those of answers, finished or not, of this session."""
+
+    wanted: int
+    """Answers that this session has to write."""
+    done: int = 0
+    done_tokens: int = 0
+    """Of the finished answers."""
+    tokens: int = 0
+    """Of all answers, those being written included."""
+    most_tokens: int = 0
+    """What the answers that are left could have at most, together."""
+    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def note(self, now_s: float, tokens: int) -> None:
+        """``tokens`` have been written by ``now_s``."""
+        self.tokens = tokens
+        self._seen.append((now_s, tokens))
+        while now_s - self._seen[0][0] > RATE_WINDOW_S:
+            self._seen.popleft()
+
+    def paused(self) -> None:
+        """Nothing is written for a while (another model is loaded); the rate is counted anew afterwards."""
+        self._seen.clear()
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens a second of late; None before there are two looks."""
+        if len(self._seen) < 2 or self._seen[-1][0] <= self._seen[0][0]:
+            return None
+        (start_s, start), (end_s, end) = self._seen[0], self._seen[-1]
+        return (end - start) / (end_s - start_s)
+
+    def time_left(self) -> str:
+        """From the mean length of the finished answers; before there is one, from the most that the answers may have."""
+        if not self.rate or self.done >= self.wanted:
+            return ""
+        in_flight = self.tokens - self.done_tokens
+        if self.done:
+            mean = self.done_tokens / self.done
+            return f"about {duration(max(0.0, (self.wanted - self.done) * mean - in_flight) / self.rate)} left"
+        return f"at most {duration(max(0.0, self.most_tokens - in_flight) / self.rate)} left"
+
+    def words(self) -> str:
+        parts = [f"{self.done:,} of {self.wanted:,} answers"]
+        if self.rate is not None:
+            parts.append(f"{self.rate:,.0f} tokens/s")
+        return ", ".join([*parts, *filter(None, [self.time_left()])])
+
+
+class ProgressLine:
+    """Shows texts. A terminal's line is replaced; in a log, a text within ``LOG_EVERY_S`` of the one before is left out."""
+
+    def __init__(
+        self,
+        *,
+        enabled: bool = True,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        terminal: bool | None = None,
+    ) -> None:
+        self.stream = stream or sys.stderr
+        self.enabled = enabled
+        self._clock = clock
+        self._terminal = self.stream.isatty() if terminal is None else terminal
+        self._shown_s: float | None = None
+        self._shown = ""
+
+    def show(self, text: str, *, last: bool = False) -> None:
+        """
+        Args:
+            last: always shown, and stays.
+        """
+        now_s = self._clock()
+        every_s = TERMINAL_EVERY_S if self._terminal else LOG_EVERY_S
+        due = self._shown_s is None or now_s - self._shown_s >= every_s
+        if not self.enabled or not (due or last) or (not self._terminal and text == self._shown):
+            return
+        self._shown_s, self._shown = now_s, text
+        if self._terminal:
+            width = shutil.get_terminal_size().columns
+            self.stream.write(f"\r\x1b[K{text[: width - 1]}" + ("\n" if last else ""))
+        else:
+            self.stream.write(f"{text}\n")
+        self.stream.flush()
+
+    def clear(self) -> None:
+        """Makes place for another line, such as an error."""
+        if self.enabled and self._terminal and self._shown:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+        self._shown = ""
+
+
+def duration(seconds: float) -> str:
+    """40 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

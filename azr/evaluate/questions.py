@@ -1,0 +1,123 @@
+"""From suites to requests: how a model is asked, what the engine loads for it, and where its answers go."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.errors import ModelError
+from azr.evaluate import models
+from azr.evaluate.answers import Answer, AnswerStore
+from azr.evaluate.engine import Batch, EngineModel, EngineOptions
+from azr.evaluate.models import ModelSource
+from azr.evaluate.requests import Request
+from azr.evaluate.suites import Item, Suite, fingerprint, folder_name
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a model is asked, where an item does not say otherwise."""
+
+    samples: int = 1
+    temperature: float = 0.0
+    """0: greedy."""
+    top_p: float = 1.0
+    seed: int = 0
+    max_prompt_tokens: int = models.DEFAULT_PROMPT_TOKENS
+    max_response_tokens: int = models.DEFAULT_RESPONSE_TOKENS
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One suite asked of one model: answers belong into ``store``."""
+
+    source: ModelSource
+    suite: Suite
+    items: Sequence[Item]
+    how: Decoding
+    engine: EngineOptions
+    store: AnswerStore
+
+    @property
+    def batch(self) -> Batch:
+        return Batch([_request(item, self.suite.style, self.how) for item in self.items], self.store)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decided the answers, and how fast they came."""
+        return {**asdict(self.how), **asdict(self.engine)}
+
+    def answers(self) -> list[Answer]:
+        """All of them.
+
+        Raises:
+            ModelError: no prompt fitted the context, so a score would say nothing.
+        """
+        found = self.store.read()
+        answers = [found[item.item_id, sample] for item in self.items for sample in range(self.how.samples)]
+        if answers and all(answer.prompt_too_long for answer in answers):
+            shortest = min(answer.n_tokens for answer in answers)
+            raise ModelError(
+                f"no prompt fits the limit of {self.how.max_prompt_tokens} tokens (the shortest has {shortest}); raise "
+                "--max-prompt-tokens, or take the frame that the model was trained with (--frame compact for the bundled tiny model)"
+            )
+        return answers
+
+
+@contextlib.contextmanager
+def claimed(
+    source: ModelSource, suite: Suite, items: Sequence[Item], how: Decoding, engine: EngineOptions, out: Path, *, restart: bool
+) -> Iterator[Asked]:
+    """The folder of a model's answers to a suite under ``out``, for this evaluation alone.
+
+    Raises:
+        RunError: another evaluation writes there, or the answers there belong to other settings.
+    """
+    # greedy and sampled answers lie side by side, so that asking once more in another way needs no other folder
+    name = folder_name(suite) + (f"-t{how.temperature:g}" if how.temperature else "")
+    store = AnswerStore(out / models.slug(source.label) / name)
+    request = {"model": source.identity, "suite": fingerprint(suite), "format": FORMAT, **asdict(how), "dtype": engine.dtype}
+    request["samples"] = 0  # more samples of the same items extend what is there
+    with store.opened(request, restart=restart):
+        yield Asked(source, suite, items, how, engine, store)
+
+
+@contextlib.contextmanager
+def engine_model(source: ModelSource, out: Path) -> Iterator[EngineModel]:
+    """What the engine loads. Of a checkpoint it reads the weights where they are; plain configuration and tokenizer are written
+    beside the results, and removed afterwards."""
+    if source.folder is not None:
+        yield EngineModel(source.label, source.folder)
+        return
+    from azr.evaluate.weights import write_configuration
+
+    assert source.checkpoint is not None
+    target = out / f".model-{models.slug(source.label)}-{source.identity}"
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_configuration(source.checkpoint, target, trust_remote_code=source.trust_remote_code)
+        yield EngineModel(source.label, target, source.checkpoint.path)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _request(item: Item, style: str, how: Decoding) -> Request:
+    return Request(
+        item_id=item.item_id,
+        prompt=item.prompt,
+        max_prompt_tokens=item.limits.prompt if item.limits else how.max_prompt_tokens,
+        max_tokens=item.limits.response if item.limits else how.max_response_tokens,
+        stop=tuple(item.stop),
+        samples=how.samples,
+        temperature=how.temperature,
+        top_p=how.top_p,
+        seed=how.seed,
+        begin_token=style != "frame",
+    )
