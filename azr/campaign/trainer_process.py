@@ -17,8 +17,10 @@ from azr.files import write_text_atomic
 from azr.processes import ProcessId, Registry, descendants, end_processes, memory_gib
 from azr.protocol import MARKER_VARIABLE, STACKS_FILE
 from azr.rundir import RunDir
+from azr.shared_memory import SegmentList
 
 REGISTRY_FILE = "processes.json"
+SEGMENTS_FILE = "shared_memory.json"
 TRAINER_COMMAND = (sys.executable, "-m", "azr.train")
 STACK_WAIT_S = 2.0
 PY_SPY_TIMEOUT_S = 20.0
@@ -53,6 +55,7 @@ class TrainerProcess:
         self.registry = Registry(self.folder / REGISTRY_FILE)
         self.registry.marker = marker(run_id, cycle, attempt)
         self.registry.save()
+        self.segments = SegmentList(self.folder / SEGMENTS_FILE)
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace", **(env or {}), MARKER_VARIABLE: self.registry.marker}
         self.vram_before_gib = used_vram_gib()
         with open(self.log, "ab") as log:
@@ -88,8 +91,10 @@ class TrainerProcess:
             return
         self._registered_s = now_s
         own = ProcessId.of(self.pid)
-        if self.registry.add([*([own] if own else []), *descendants(self.pid)]):
+        processes = [*([own] if own else []), *descendants(self.pid)]
+        if self.registry.add(processes):
             self.registry.save()
+        self.segments.remember(processes)
 
     def memory_gib(self) -> float:
         own = ProcessId.of(self.pid)
@@ -129,7 +134,7 @@ class TrainerProcess:
 
     def end(self, *, grace_s: float) -> list[ProcessId]:
         """Ends the trainer and every descendant; returns what could not be ended (normally nothing)."""
-        left = end_processes(self.registry, grace_s=grace_s)
+        left = _end_and_sweep(self.registry, self.segments, grace_s)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5)
         with contextlib.suppress(OSError):
@@ -148,10 +153,20 @@ def end_leftovers(
     Returns:
         how many processes were found alive at first, and what still lives.
     """
-    registry = Registry.load(run.attempt(cycle, attempt) / REGISTRY_FILE)
+    folder = run.attempt(cycle, attempt)
+    registry = Registry.load(folder / REGISTRY_FILE)
     registry.marker = f"{(registry.marker or run_id).split('/')[0]}/"  # any attempt of this run: only one may live at a time
     found = registry.living()
     deadline_s = time.monotonic() + wait_s
     while registry.living() and time.monotonic() < deadline_s:
         time.sleep(0.02)
-    return len(found), end_processes(registry, grace_s=grace_s) if found else []
+    return len(found), _end_and_sweep(registry, SegmentList(folder / SEGMENTS_FILE), grace_s)
+
+
+def _end_and_sweep(registry: Registry, segments: SegmentList, grace_s: float) -> list[ProcessId]:
+    """Ends all of an attempt, and removes the shared memory that it leaves; returns what still lives."""
+    with contextlib.suppress(OSError):  # the disk is full
+        segments.remember(registry.living(), thorough=True)
+    left = end_processes(registry, grace_s=grace_s)
+    segments.sweep()
+    return left
