@@ -228,7 +228,7 @@ async def play_solve(row: PromptRow, generate: Generate, sandbox: Runner, config
         raise ValueError(f"row {row.row_id} of {row.stream.name} has no task to solve")
     watch = Stopwatch()
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
-    outcome = await _judge(row.task, row.prompt, completion, row.row_id, sandbox, config, watch, skip_bad_format=config.format_reward)
+    outcome = await judge(row.task, row.prompt, completion, row.row_id, sandbox, config, watch, skip_bad_format=config.format_reward)
     return replace(outcome, seconds=watch.seconds)
 
 
@@ -327,23 +327,32 @@ async def _estimate(
         if not count or (samples and {sample.score for sample in samples} in ({0.0}, {1.0})):
             break  # nothing left, or (adaptive) the first half agrees
         completions = await watch.measure("generate", generate(prompt, count))
-        judged = [_judge(task, prompt, each, row_id, sandbox, config, None, verdicts=verdicts) for each in completions]
+        judged = [judge(task, prompt, each, row_id, sandbox, config, verdicts=verdicts) for each in completions]
         samples += await watch.measure("execute", asyncio.gather(*judged))
     return tuple(replace(sample, sample=True) for sample in samples)
 
 
-async def _judge(
+async def judge(
     task: Task,
     prompt: Prompt,
     completion: Completion,
     row_id: str,
     sandbox: Runner,
     config: SelfPlayConfig,
-    watch: Stopwatch | None,
+    watch: Stopwatch | None = None,
     *,
     skip_bad_format: bool = False,
     verdicts: dict[str, asyncio.Future[Verdict]] | None = None,
 ) -> SolveOutcome:
+    """One answer, read, graded and paid.
+
+    Args:
+        skip_bad_format: do not execute an answer without the think/answer format (spec 4.4).
+        verdicts: verdicts on equal answers to the same task, shared and added to.
+
+    Raises:
+        SandboxError: the sandbox itself failed.
+    """
     response = split_response(completion.text, prompt.response_prefix, strict=config.strict_format)
     solution = parse_solution(task.task_type, response.answer)
     text = solution if isinstance(solution, str) else ""

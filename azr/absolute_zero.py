@@ -1,0 +1,265 @@
+"""Absolute Zero, whole, in one file: python -m azr.absolute_zero [--steps 3]
+
+Read this first. ``step`` is one step of the algorithm (arXiv 2505.03335), top to bottom: propose, verify, estimate, solve,
+reward, compare, update. Each rule is a call into ``azr.selfplay``, and the trainer (``azr.train``) makes the same calls.
+
+What the trainer has and this file has not: an inference engine, packed sequences, several devices, checkpoints, cycles, and
+rows that overlap, so that the GPU decodes while programs run. Plain transformers and one sandbox take their place, which is
+enough for the bundled model of six million parameters: three steps take less than a minute on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from azr.config.sandbox import SandboxConfig
+from azr.config.selfplay import SelfPlayConfig
+from azr.files import read_jsonl
+from azr.parsing import split_response
+from azr.prompts import solve_prompt
+from azr.sandbox import Sandbox
+from azr.selfplay.advantage import task_relative_advantages
+from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, Stopwatch, judge, read_and_validate
+from azr.selfplay.game import SelfPlay
+from azr.selfplay.options import prompt_options
+from azr.selfplay.rewards import learnability, propose_reward
+from azr.selfplay.rows import PromptRow
+from azr.tasks import Prompt, Rejection, Role, Task
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "data" / "models" / "azr-tiny"
+SEEDS = ROOT / "data" / "seeds" / "azr_tiny.jsonl"
+GAME = SelfPlayConfig(
+    frame="compact",
+    batch_size=8,
+    references=2,
+    difficulty_samples=4,
+    train_on_samples=True,
+    advantage="group",
+)
+"""The game of recipe ``cpu_tiny``. Published: 64 tasks a stream, 6 references, 8 difficulty samples."""
+
+
+# ---------------------------------------------------------------------------------------------------- the algorithm
+
+
+def step(number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """One training step. Two roles times three task types are six streams of ``batch_size`` rows each."""
+    rows = game.plan_step(number, policy.fits)
+    propose_rows = [row for row in rows if row.stream.role is Role.PROPOSE]
+    solve_rows = [row for row in rows if row.task is not None]
+
+    # Propose: the model writes a program and an input (for induction: inputs and a message for a given program).
+    proposals = policy.sample([row.prompt for row in propose_rows])
+
+    # Verify: what can be read, runs, and gives the same result each time is a task whose answer is known.
+    tasks = wait_for([verify(row, proposal, policy, sandbox, game.config) for row, proposal in zip(propose_rows, proposals, strict=True)])
+
+    # Estimate: the same model tries each new task n times; its share of right answers is the task's accuracy.
+    n = game.config.difficulty_samples
+    valid = [index for index, task in enumerate(tasks) if isinstance(task, Task)]
+    tried = [index for index in valid for _ in range(n)]
+    row_ids = [propose_rows[index].row_id for index in tried]
+    samples = solve([tasks[index] for index in tried], row_ids, policy, sandbox, game.config, skip_bad_format=False)
+    samples_of = {index: samples[place * n : (place + 1) * n] for place, index in enumerate(valid)}
+
+    # Reward the proposer: most for tasks that are hard but solvable.
+    proposed = [
+        reward_proposal(row, proposal, task, samples_of.get(index, []), game.config)
+        for index, (row, proposal, task) in enumerate(zip(propose_rows, proposals, tasks, strict=True))
+    ]
+
+    # Solve: tasks of the buffer, the newest first. The solver is paid for being right.
+    row_ids = [row.row_id for row in solve_rows]
+    solved = solve([row.task for row in solve_rows if row.task], row_ids, policy, sandbox, game.config, skip_bad_format=True)
+
+    # Compare (TRR++): a response is judged against the others of its stream, samples against those of the same task.
+    outcomes = [*proposed, *solved]
+    paid = game.final_rewards(outcomes)  # a copy of a known task may be paid less, which only the game can tell
+    responses = [*samples, *outcomes] if game.config.train_on_samples else outcomes
+    rewards = [sample.reward for sample in samples] if game.config.train_on_samples else []
+    advantages_N = task_relative_advantages(
+        rewards=[*rewards, *(paid[outcome.row_id] for outcome in outcomes)],
+        lengths=[each.completion.n_tokens for each in responses],
+        streams=[each.stream.name for each in responses],
+        mode=game.config.advantage_mode,
+        groups=[*(sample.task_id for sample in samples), *(None for _ in outcomes)] if game.config.train_on_samples else None,
+    )
+
+    # Update: one optimizer step on everything, then new tasks enter the buffer.
+    batch = [
+        Trained(policy.token_ids(each.prompt), response_ids(each.completion), float(advantage))
+        for each, advantage in zip(responses, advantages_N, strict=True)
+    ]
+    norm = update(policy.model, optimizer, batch)
+    accepted = game.accept(number, outcomes)
+    return game.metrics() | {"new_tasks": float(len(accepted)), "responses": float(len(batch)), "grad_norm": norm}
+
+
+async def verify(row: PromptRow, proposal: Completion, policy: Policy, sandbox: Sandbox, config: SelfPlayConfig) -> Task | Rejection:
+    """The task that a proposal holds, executed and checked, or why there is none."""
+    response = split_response(proposal.text, row.prompt.response_prefix)
+    task = await read_and_validate(row, response, sandbox, config, Stopwatch())
+    if isinstance(task, Task) and not policy.fits(solve_prompt(task, prompt_options(config))):
+        return Rejection("solve_prompt_too_long")
+    return task
+
+
+def solve(
+    tasks: Sequence[Task], row_ids: Sequence[str], policy: Policy, sandbox: Sandbox, config: SelfPlayConfig, *, skip_bad_format: bool
+) -> list[SolveOutcome]:
+    """One answer to each task, graded: 1 right, -0.5 wrong, -1 without the format."""
+    prompts = [solve_prompt(task, prompt_options(config)) for task in tasks]
+    answers = policy.sample(prompts)
+    return wait_for(
+        [
+            judge(task, prompt, answer, row_id, sandbox, config, skip_bad_format=skip_bad_format)
+            for task, prompt, answer, row_id in zip(tasks, prompts, answers, row_ids, strict=True)
+        ]
+    )
+
+
+def reward_proposal(
+    row: PromptRow, proposal: Completion, task: Task | Rejection, samples: Sequence[SolveOutcome], config: SelfPlayConfig
+) -> ProposeOutcome:
+    """1 - accuracy; -0.5 where all samples or none are right; -1 for what is no task, or not in the format."""
+    format_ok = split_response(proposal.text, row.prompt.response_prefix).format_ok
+    accuracy = sum(sample.score for sample in samples) / len(samples) if samples else None
+    parents = tuple(reference.task_id for reference in row.references)
+    return ProposeOutcome(
+        stream=row.stream,
+        row_id=row.row_id,
+        prompt=row.prompt,
+        completion=proposal,
+        reward=propose_reward(format_ok, accuracy, config),
+        format_ok=format_ok,
+        task=task.with_lineage(source="selfplay", accuracy=accuracy, parents=parents) if isinstance(task, Task) else None,
+        rejection=task if isinstance(task, Rejection) else None,
+        accuracy=accuracy,
+        learnability=None if accuracy is None else learnability(accuracy, config.learnability),
+        samples=tuple(samples),
+        wanted_samples=len(samples),
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One response to learn from."""
+
+    prompt: list[int]
+    response: list[int]
+    advantage: float
+
+
+def update(model: Any, optimizer: torch.optim.Optimizer, batch: Sequence[Trained], micro_batch: int = 32) -> float:
+    """One on-policy policy-gradient step: the token mean of -advantage x log-prob. Every response is new, so importance ratios
+    are 1 and PPO's clip never acts. Returns the gradient's norm."""
+    tokens = sum(len(each.response) for each in batch)
+    for start in range(0, len(batch), micro_batch):
+        part = batch[start : start + micro_batch]
+        width = max(len(each.prompt) + len(each.response) for each in part)
+        ids_BT = torch.zeros(len(part), width, dtype=torch.long)  # padded on the right: causal attention needs no mask
+        weight_BT = torch.zeros(len(part), width)  # the advantage at response tokens, 0 elsewhere
+        for b, each in enumerate(part):
+            end = len(each.prompt) + len(each.response)
+            ids_BT[b, :end] = torch.tensor([*each.prompt, *each.response])
+            weight_BT[b, len(each.prompt) : end] = each.advantage
+
+        logits_BTV = model(input_ids=ids_BT).logits[:, :-1].float()  # position t predicts token t + 1
+        logprobs_BT = logits_BTV.log_softmax(-1).gather(-1, ids_BT[:, 1:, None]).squeeze(-1)  # [B, T-1]
+        (-(weight_BT[:, 1:] * logprobs_BT).sum() / tokens).backward()
+
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(norm)
+
+
+# ---------------------------------------------------------------------------------------------------- the model
+
+
+class Policy:
+    """The one model that plays both roles."""
+
+    def __init__(self, folder: Path, max_prompt_tokens: int = 400, max_response_tokens: int = 128) -> None:
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.max_prompt_tokens, self.max_response_tokens = max_prompt_tokens, max_response_tokens
+
+    def token_ids(self, prompt: Prompt) -> list[int]:
+        return list(self.tokenizer.encode(prompt.text, add_special_tokens=False))
+
+    def fits(self, prompt: Prompt) -> bool:
+        return len(self.token_ids(prompt)) <= self.max_prompt_tokens
+
+    @torch.inference_mode()
+    def sample(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        """One response to each prompt at temperature 1; ``handle`` holds its token ids, the end token included when it came."""
+        if not prompts:
+            return []
+        end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
+        prompts_ids = [self.token_ids(prompt) for prompt in prompts]
+        width = max(map(len, prompts_ids))
+        ids_BT = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts_ids])  # padded on the left
+        mask_BT = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts_ids])
+        output_BT = self.model.generate(
+            input_ids=ids_BT, attention_mask=mask_BT, max_new_tokens=self.max_response_tokens,
+            do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eos_token_id=end, pad_token_id=pad,
+        )  # fmt: skip
+        found = []
+        for row in output_BT[:, width:].tolist():
+            finished = end in row
+            ids = row[: row.index(end) + 1] if finished else row
+            found.append(Completion(self.tokenizer.decode(ids, skip_special_tokens=True), len(ids), finished, handle=ids))
+        return found
+
+
+def response_ids(completion: Completion) -> list[int]:
+    assert isinstance(completion.handle, list)
+    return completion.handle
+
+
+def wait_for(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Results of sandbox work that runs side by side; every program has its own time limit."""
+
+    async def gather() -> list[Any]:
+        return list(await asyncio.gather(*work))
+
+    return asyncio.run(gather())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    policy = Policy(args.model)
+    game = SelfPlay(GAME, args.seed)
+    game.start([Task.from_json(record) for record in read_jsonl(SEEDS)])
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=args.learning_rate, weight_decay=0.01)
+    with Sandbox(SandboxConfig()) as sandbox:
+        for number in range(1, args.steps + 1):
+            began_s = time.monotonic()
+            seen = step(number, policy, game, sandbox, optimizer)
+            print(
+                f"step {number}: {seen['new_tasks']:.0f} new tasks from {len(game.task_types) * GAME.batch_size} proposals, "
+                + ", ".join(f"{seen[f'solve-{kind.value}/accuracy']:.0%} of {kind.value} solved" for kind in game.task_types)
+                + f" ({seen['responses']:.0f} responses, gradient {seen['grad_norm']:.2f}, {time.monotonic() - began_s:.0f} s)",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
