@@ -3,9 +3,8 @@
 Read this first. ``step`` is one step of the algorithm (arXiv 2505.03335), top to bottom: propose, verify, estimate, solve,
 reward, compare, update. Each rule is a call into ``azr.selfplay``, and the trainer (``azr.train``) makes the same calls.
 
-What the trainer has and this file has not: an inference engine, packed sequences, several devices, checkpoints, cycles, and
-rows that overlap, so that the GPU decodes while programs run. Plain transformers and one sandbox take their place, which is
-enough for the bundled model of six million parameters: three steps take less than a minute on two cores.
+Left to the trainer: an inference engine, packed sequences, several devices, checkpoints, cycles, and rows that overlap, so
+that the GPU decodes while programs run. Three steps of the bundled model take about a minute on two quiet cores.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.files import read_jsonl
-from azr.parsing import split_response
+from azr.parsing import Response, split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Sandbox
 from azr.selfplay.advantage import task_relative_advantages
@@ -39,17 +38,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "data" / "models" / "azr-tiny"
 SEEDS = ROOT / "data" / "seeds" / "azr_tiny.jsonl"
 GAME = SelfPlayConfig(
-    frame="compact",
-    batch_size=8,
-    references=2,
-    difficulty_samples=4,
-    train_on_samples=True,
-    advantage="group",
-)
-"""The game of recipe ``cpu_tiny``. Published: 64 tasks a stream, 6 references, 8 difficulty samples."""
-
-
-# ---------------------------------------------------------------------------------------------------- the algorithm
+    frame="compact", batch_size=8, references=2, difficulty_samples=4, train_on_samples=True, advantage="group"
+)  # fmt: skip
+"""That of recipe ``cpu_tiny``. Published: 64 tasks a stream, 6 references, 8 difficulty samples."""
 
 
 def step(number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -66,7 +57,8 @@ def step(number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimize
 
     # Estimate: the same model tries each new task n times; its share of right answers is the task's accuracy.
     n = game.config.difficulty_samples
-    valid = [index for index, task in enumerate(tasks) if isinstance(task, Task)]
+    formed = [read(row, proposal, game.config).format_ok for row, proposal in zip(propose_rows, proposals, strict=True)]
+    valid = [index for index, task in enumerate(tasks) if isinstance(task, Task) and formed[index]]
     tried = [index for index in valid for _ in range(n)]
     row_ids = [propose_rows[index].row_id for index in tried]
     samples = solve([tasks[index] for index in tried], row_ids, policy, sandbox, game.config, skip_bad_format=False)
@@ -85,30 +77,32 @@ def step(number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimize
     # Compare (TRR++): a response is judged against the others of its stream, samples against those of the same task.
     outcomes = [*proposed, *solved]
     paid = game.final_rewards(outcomes)  # a copy of a known task may be paid less, which only the game can tell
-    responses = [*samples, *outcomes] if game.config.train_on_samples else outcomes
-    rewards = [sample.reward for sample in samples] if game.config.train_on_samples else []
+    trained_samples = samples if game.config.train_on_samples else []
+    responses = [*trained_samples, *outcomes]
     advantages_N = task_relative_advantages(
-        rewards=[*rewards, *(paid[outcome.row_id] for outcome in outcomes)],
+        rewards=[*(sample.reward for sample in trained_samples), *(paid[outcome.row_id] for outcome in outcomes)],
         lengths=[each.completion.n_tokens for each in responses],
         streams=[each.stream.name for each in responses],
         mode=game.config.advantage_mode,
-        groups=[*(sample.task_id for sample in samples), *(None for _ in outcomes)] if game.config.train_on_samples else None,
+        groups=[each.task_id if isinstance(each, SolveOutcome) else None for each in responses],
     )
 
     # Update: one optimizer step on everything, then new tasks enter the buffer.
     batch = [
-        Trained(policy.token_ids(each.prompt), response_ids(each.completion), float(advantage))
+        Trained(policy.token_ids(each.prompt), each.completion.handle, float(advantage))
         for each, advantage in zip(responses, advantages_N, strict=True)
     ]
-    norm = update(policy.model, optimizer, batch)
-    accepted = game.accept(number, outcomes)
+    norm, accepted = update(policy.model, optimizer, batch), game.accept(number, outcomes)
     return game.metrics() | {"new_tasks": float(len(accepted)), "responses": float(len(batch)), "grad_norm": norm}
+
+
+def read(row: PromptRow, proposal: Completion, config: SelfPlayConfig) -> Response:
+    return split_response(proposal.text, row.prompt.response_prefix, strict=config.strict_format)
 
 
 async def verify(row: PromptRow, proposal: Completion, policy: Policy, sandbox: Sandbox, config: SelfPlayConfig) -> Task | Rejection:
     """The task that a proposal holds, executed and checked, or why there is none."""
-    response = split_response(proposal.text, row.prompt.response_prefix)
-    task = await read_and_validate(row, response, sandbox, config, Stopwatch())
+    task = await read_and_validate(row, read(row, proposal, config), sandbox, config, Stopwatch())
     if isinstance(task, Task) and not policy.fits(solve_prompt(task, prompt_options(config))):
         return Rejection("solve_prompt_too_long")
     return task
@@ -132,7 +126,7 @@ def reward_proposal(
     row: PromptRow, proposal: Completion, task: Task | Rejection, samples: Sequence[SolveOutcome], config: SelfPlayConfig
 ) -> ProposeOutcome:
     """1 - accuracy; -0.5 where all samples or none are right; -1 for what is no task, or not in the format."""
-    format_ok = split_response(proposal.text, row.prompt.response_prefix).format_ok
+    format_ok = read(row, proposal, config).format_ok
     accuracy = sum(sample.score for sample in samples) / len(samples) if samples else None
     parents = tuple(reference.task_id for reference in row.references)
     return ProposeOutcome(
@@ -156,7 +150,8 @@ class Trained:
     """One response to learn from."""
 
     prompt: list[int]
-    response: list[int]
+    response: Any
+    """Token ids, the end token included."""
     advantage: float
 
 
@@ -182,9 +177,6 @@ def update(model: Any, optimizer: torch.optim.Optimizer, batch: Sequence[Trained
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return float(norm)
-
-
-# ---------------------------------------------------------------------------------------------------- the model
 
 
 class Policy:
@@ -223,11 +215,6 @@ class Policy:
         return found
 
 
-def response_ids(completion: Completion) -> list[int]:
-    assert isinstance(completion.handle, list)
-    return completion.handle
-
-
 def wait_for(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Results of sandbox work that runs side by side; every program has its own time limit."""
 
@@ -241,14 +228,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     policy = Policy(args.model)
     game = SelfPlay(GAME, args.seed)
     game.start([Task.from_json(record) for record in read_jsonl(SEEDS)])
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=args.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=2e-4, weight_decay=0.01)
     with Sandbox(SandboxConfig()) as sandbox:
         for number in range(1, args.steps + 1):
             began_s = time.monotonic()

@@ -4,10 +4,11 @@
     python scripts/dev/experiment.py OUT --model FOLDER --recipe 1_5b_16gb --arms full:1 full:2 form_only:1 shuffled:1 \
         --cards 0 1 2 3 --steps 100 --minutes 15 --suite cruxeval-i=FILE --suite humaneval --set rollout.max_sequences=256
 
-An arm is NAME:SEED, an ordinary run OUT/runs/NAME-SEED of the one command; its card is the one at its place in --cards. The steps end
-at --steps or after --minutes, whichever comes first. Then its newest checkpoint is compared with the model it started from. What
-travels is OUT/results.tar.xz (metrics, scores, incidents, transcripts and the ends of logs), renewed whenever a part is finished.
-The same command goes on where it was interrupted.
+An arm is NAME:SEED, an ordinary run OUT/runs/NAME-SEED of the one command; its card is the one at its place in --cards. Further arms:
+--arm "chat: selfplay.frame=chat" makes chat:1 possible; its settings win over --set, and those over the recipe. The steps end at
+--steps or after --minutes, whichever comes first. Then the newest checkpoint is compared with the model that the arm started from.
+What travels is OUT/results.tar.xz (metrics, scores, incidents, transcripts and the ends of logs), renewed whenever a part is
+finished. The same command goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,20 +48,21 @@ class Arm:
     name: str
     seed: int
     card: str
+    settings: tuple[str, ...]
 
     @property
     def run_name(self) -> str:
         return f"{self.name.replace('_', '-')}-{self.seed}"
 
 
-def parse_arm(text: str, card: str) -> Arm:
+def parse_arm(text: str, card: str, arms: Mapping[str, tuple[str, ...]]) -> Arm:
     """Raises:
     argparse.ArgumentTypeError: the name is unknown, or the seed is no number.
     """
     name, _, seed = text.partition(":")
-    if name not in ARMS or not seed.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no arm; write NAME:SEED with a name of {', '.join(ARMS)}")
-    return Arm(name, int(seed), card)
+    if name not in arms or not seed.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no arm; write NAME:SEED with a name of {', '.join(arms)}")
+    return Arm(name, int(seed), card, arms[name])
 
 
 def training_command(arm: Arm, args: argparse.Namespace) -> list[str]:
@@ -74,7 +76,8 @@ def training_command(arm: Arm, args: argparse.Namespace) -> list[str]:
         f"campaign.steps_per_cycle={args.steps}",
         f"campaign.hours={args.minutes / 60:.4f}",
     ]
-    return [sys.executable, "azr_single_gpu_pipeline.py", *settings, *ARMS[arm.name], *args.settings]
+    last = {item.partition("=")[0]: item for item in [*settings, *args.settings, *arm.settings]}
+    return [sys.executable, "azr_single_gpu_pipeline.py", *last.values()]
 
 
 def evaluation_command(arm: Arm, args: argparse.Namespace) -> list[str]:
@@ -149,6 +152,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="Hugging Face folder that every arm starts from")
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--arms", nargs="+", required=True, metavar="NAME:SEED", help=f"names: {', '.join(ARMS)}")
+    parser.add_argument("--arm", action="append", default=[], dest="own_arms", metavar="'NAME: KEY=VALUE ...'", help="an arm of your own")
     parser.add_argument("--cards", nargs="+", default=["0"], help="one card an arm")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=600.0, help="time for training, the start included")
@@ -160,7 +164,8 @@ def parse_arguments() -> argparse.Namespace:
     if len(args.arms) > len(args.cards):
         parser.error(f"{len(args.arms)} arms need as many --cards, which names {len(args.cards)}")
     try:
-        args.arms = [parse_arm(text, card) for text, card in zip(args.arms, args.cards, strict=False)]
+        own = {name.strip(): tuple(rest.split()) for name, _, rest in (item.partition(":") for item in args.own_arms)}
+        args.arms = [parse_arm(text, card, ARMS | own) for text, card in zip(args.arms, args.cards, strict=False)]
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
     args.out = args.out.resolve()

@@ -131,3 +131,11 @@ def test_own_frames_are_read_and_checked(tmp_path):
     (tmp_path / "frame.json").write_text(json.dumps({"raw": True, "prefix": "x"}))
     with pytest.raises(ConfigError, match="unknown keys"):
         load_frame(str(tmp_path))
+
+
+@pytest.mark.parametrize("frame", ["chat", "short"])
+def test_a_numbered_induction_prompt_shows_how_the_program_is_called(frame):
+    """Without it, half of the inputs of a 1.5B model had too few arguments or too many."""
+    options = PromptOptions(frame=frame, numbered=True)
+    prompt = propose_prompt(TaskType.INDUCTION, [PAIR], options)
+    assert f"```input\n{PAIR.input}\n```" in prompt.text
