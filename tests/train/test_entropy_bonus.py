@@ -32,7 +32,7 @@ def test_contradictions_are_refused(settings, words):
 
 
 def test_the_worker_gives_the_weight_to_the_loss_of_verl():
-    """verl's actor configuration is frozen and belongs to its loss function: the copy that the loss gets has the new weight, nothing else."""
+    """verl's actor configuration is frozen and belongs to its loss function: the loss gets a copy with the new weight."""
     from functools import partial
 
     from verl.workers.config import FSDPActorConfig
