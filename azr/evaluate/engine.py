@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,10 @@ STAGES = {
     "load": "weights are loaded and checked",
     "answer": "answers",
 }
+
+
+_Missing = list[tuple[Request, list[int]]]
+"""Requests, and the numbers of the samples that they lack."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Batch:
     requests: Sequence[Request]
     store: AnswerStore
 
-    def missing(self) -> list[tuple[Request, list[int]]]:
+    def missing(self) -> _Missing:
         """Requests with answers missing, and the numbers of those samples."""
         have = self.store.read()
         wanted = [(each, [sample for sample in range(each.samples) if (each.item_id, sample) not in have]) for each in self.requests]
@@ -89,45 +93,48 @@ class _Plan:
     """Models that share an engine, and what each is still asked."""
 
     options: EngineOptions
-    models: list[tuple[EngineModel, list[tuple[Path, list[tuple[Request, list[int]]]]]]] = field(default_factory=list)
+    models: list[tuple[EngineModel, list[tuple[Batch, _Missing]]]] = field(default_factory=list)
+
+    @property
+    def log(self) -> Path:
+        return self.models[0][1][0][0].store.folder / "engine.log"
 
     @property
     def wanted(self) -> int:
-        return sum(len(samples) for request, samples in self._asked())
+        return sum(len(samples) for _, samples in self._asked())
 
     @property
     def most_tokens(self) -> int:
         return sum(request.max_tokens * len(samples) for request, samples in self._asked())
 
-    def _asked(self) -> Iterator[tuple[Request, list[int]]]:
-        for _, batches in self.models:
-            for _, asked in batches:
-                yield from asked
+    def _asked(self) -> _Missing:
+        return [each for _, batches in self.models for _, missing in batches for each in missing]
+
+    def still_missing(self) -> int:
+        return sum(len(samples) for _, batches in self.models for batch, _ in batches for _, samples in batch.missing())
 
     def job(self) -> dict[str, Any]:
-        lengths = [request.max_prompt_tokens + request.max_tokens for request, _ in self._asked()]
         models = []
         for model, batches in self.models:
             asked = [
-                {"answers": str(path.resolve()), "requests": [asdict(request) | {"missing": samples} for request, samples in requests]}
-                for path, requests in batches
+                {
+                    "answers": str(batch.store.path.resolve()),
+                    "requests": [asdict(request) | {"missing": samples} for request, samples in missing],
+                }
+                for batch, missing in batches
             ]
             checkpoint = str(model.checkpoint) if model.checkpoint else None
             models.append({"label": model.label, "folder": str(model.folder), "checkpoint": checkpoint, "batches": asked})
-        return {"engine": asdict(self.options) | {"max_model_len": max(lengths)}, "models": models}
+        longest = max(request.max_prompt_tokens + request.max_tokens for request, _ in self._asked())
+        return {"engine": asdict(self.options) | {"max_model_len": longest}, "models": models}
 
 
 def answer_all(
-    work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]],
-    log: Path,
-    *,
-    progress: bool = True,
-    say: Callable[[str], None] = print,
+    work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]], *, progress: bool = True, say: Callable[[str], None] = print
 ) -> None:
     """Fills the stores with the answers that they lack. Returns when all are there.
 
-    Args:
-        log: gets what the engine and its libraries say; a failure quotes its end.
+    What the engine and its libraries say goes to ``engine.log`` beside the first answers it gives; a failure quotes its end.
 
     Raises:
         ModelError: an engine failed or hung, or a model cannot be loaded; the answers so far are kept.
@@ -137,31 +144,26 @@ def answer_all(
         if number:
             names = ", ".join(model.label for model, _ in plan.models)
             say(f"{names}: of another shape than {plans[0].models[0][0].label}, so another engine is started")
-        with contextlib.ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="azr-engine-")))
-            write_json_atomic(scratch / "job.json", plan.job())
-            line = ProgressLine(enabled=progress)
-            status, reason = _run_child(scratch / "job.json", plan, log, line, append=number > 0)
-        missing = sum(len(samples) for _, _, batches in work for batch in batches for _, samples in batch.missing()) if status else 0
-        if status:
-            raise ModelError(reason or _explain(status, missing, log))
-    left = sum(len(samples) for _, _, batches in work for batch in batches for _, samples in batch.missing())
-    if left:
-        raise ModelError(_explain(0, left, log))
-
-
-def _explain(status: int, missing: int, log: Path) -> str:
-    return (
-        f"the engine ended with status {status} and {missing} answers missing. The answers so far are kept: the same command goes on. If "
-        f"it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said ({log}):\n{_tail(log)}"
-    )
+        with tempfile.TemporaryDirectory(prefix="azr-engine-") as scratch:
+            job = Path(scratch) / "job.json"
+            write_json_atomic(job, plan.job())
+            status, reason = _run_child(job, plan, ProgressLine(enabled=progress))
+        missing = plan.still_missing()
+        if reason:
+            raise ModelError(reason)
+        if status or missing:
+            raise ModelError(
+                f"the engine ended with status {status} and {missing} answers missing. The answers so far are kept: the same command goes "
+                "on. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
+                f"({plan.log}):\n{_tail(plan.log)}"
+            )
 
 
 def _plans(work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]]) -> list[_Plan]:
     """One plan an engine; models with nothing left to ask are in none."""
     plans: dict[str, _Plan] = {}
     for model, options, batches in work:
-        asked = [(batch.store.path, missing) for batch in batches if (missing := batch.missing())]
+        asked = [(batch, missing) for batch in batches if (missing := batch.missing())]
         if asked:
             plan = plans.setdefault(shape(model.folder, options), _Plan(options))
             plan.models.append((model, asked))
@@ -216,7 +218,7 @@ def _tail(log: Path, lines: int = 15) -> str:
     return ""
 
 
-def _run_child(job: Path, plan: _Plan, log: Path, line: ProgressLine, *, append: bool) -> tuple[int, str]:
+def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
     """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes wrong here.
 
     Returns:
@@ -230,8 +232,7 @@ def _run_child(job: Path, plan: _Plan, log: Path, line: ProgressLine, *, append:
     watch = _Watch(plan, line)
     try:
         command = [sys.executable, "-m", "azr.evaluate.engine_process", str(job), str(theirs)]
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "ab" if append else "wb") as file:
+        with open(plan.log, "wb") as file:
             process = subprocess.Popen(
                 command, env=environment, start_new_session=True, stdout=file, stderr=subprocess.STDOUT, pass_fds=(theirs,)
             )

@@ -38,8 +38,6 @@ from azr.hardware import detect
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
 
-ENGINE_LOG = "engine.log"
-
 
 @dataclass(frozen=True)
 class Options:
@@ -103,7 +101,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                 _announce(source, suite, items, say)
                 asked.append(held.enter_context(claimed(source, suite, items, how, machinery, out, restart=options.restart)))
             work.append((model, asked))
-        results = _answered(work, out, options, say)
+        results = _answered(work, options, say)
     return _report(results, out, say, unasked)
 
 
@@ -135,15 +133,14 @@ def answer_items(
     _announce(source, suite, items, say)
     how, machinery = decoding(source, options), engine_options(source, options)
     with engine_model(source, out) as model, claimed(source, suite, items, how, machinery, out, restart=options.restart) as asked:
-        [scores] = _answered([(model, [asked])], out, options, say)
+        [scores] = _answered([(model, [asked])], options, say)
     return scores
 
 
-def _answered(work: Sequence[tuple[EngineModel, Sequence[Asked]]], out: Path, options: Options, say: Callable[[str], None]) -> list[Scores]:
+def _answered(work: Sequence[tuple[EngineModel, Sequence[Asked]]], options: Options, say: Callable[[str], None]) -> list[Scores]:
     """All answers first, in as few engines as the models allow; then they are judged, with the card free again."""
     answer_all(
         [(model, asked[0].engine, [each.batch for each in asked]) for model, asked in work if asked],
-        out / ENGINE_LOG,
         progress=options.progress,
         say=say,
     )

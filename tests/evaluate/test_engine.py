@@ -80,9 +80,9 @@ def test_sampled_answers_do_not_depend_on_where_an_evaluation_went_on(tmp_path: 
     asked = [Request(item.item_id, item.prompt, 300, 48, samples=3, temperature=1.0) for item in items]
     whole, parts = AnswerStore(tmp_path / "whole"), AnswerStore(tmp_path / "parts")
     with whole.opened({}), parts.opened({}):
-        _answer(tmp_path, Batch(asked, whole))
+        _answer(Batch(asked, whole))
         append_jsonl(parts.path, [answer.to_json() for key, answer in whole.read().items() if key[1] == 1])
-        _answer(tmp_path, Batch(asked, parts))
+        _answer(Batch(asked, parts))
     assert {key: answer.completion for key, answer in whole.read().items()} == {
         key: answer.completion for key, answer in parts.read().items()
     }
@@ -116,9 +116,9 @@ def test_models_in_one_engine_answer_as_each_does_in_its_own(tmp_path: Path) -> 
             for store in (together, alone):
                 held.enter_context(store.opened({}))
             work.append((model, together, alone))
-        answer_all([(model, OPTIONS, [Batch(asked[:5], store), Batch(asked[5:], store)]) for model, store, _ in work], tmp_path / "log")
+        answer_all([(model, OPTIONS, [Batch(asked[:5], store), Batch(asked[5:], store)]) for model, store, _ in work])
         for model, _, alone in work[1:]:
-            answer_all([(model, OPTIONS, [Batch(asked, alone)])], tmp_path / f"log {model.label}", progress=False)
+            answer_all([(model, OPTIONS, [Batch(asked, alone)])], progress=False)
     answers = {model.label: together.read() for model, together, _ in work}
     for model, together, alone in work[1:]:
         assert together.read() == alone.read(), model.label
@@ -128,7 +128,7 @@ def test_models_in_one_engine_answer_as_each_does_in_its_own(tmp_path: Path) -> 
     assert first != adapted
     assert first["short", 0].n_tokens <= 5
     assert "\n" not in first["stopped", 0].completion
-    log = (tmp_path / "log").read_text()
+    log = (work[0][1].folder / "engine.log").read_text()
     assert log.count("Initializing a V1 LLM engine") == 1, "one engine for all four"
 
 
@@ -143,5 +143,5 @@ def with_adapter(base: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _answer(folder: Path, batch: Batch) -> None:
-    answer_all([(EngineModel("tiny", TINY), OPTIONS, [batch])], folder / "engine.log", progress=False)
+def _answer(batch: Batch) -> None:
+    answer_all([(EngineModel("tiny", TINY), OPTIONS, [batch])], progress=False)

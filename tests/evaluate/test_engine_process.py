@@ -70,7 +70,7 @@ def test_models_of_one_shape_share_an_engine_and_others_get_their_own(tmp_path: 
     for _, _, [batch] in work:
         batch.store.folder.mkdir()
     said: list[str] = []
-    answer_all(work, tmp_path / "engine.log", progress=False, say=said.append)
+    answer_all(work, progress=False, say=said.append)
     jobs = [json.loads(line) for line in note.read_text().splitlines()]
     assert [[model["label"] for model in job["models"]] for job in jobs] == [["a", "b"], ["wide"]]
     assert jobs[0]["engine"]["max_model_len"] == 120
@@ -87,7 +87,7 @@ def test_going_on_asks_only_what_is_missing_and_nothing_starts_when_all_is_there
     writer.close()
     for _ in range(2):
         work = [(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", "y", "z", samples=2), store)])]
-        answer_all(work, tmp_path / "engine.log", progress=False)
+        answer_all(work, progress=False)
     [job] = note.read_text().splitlines()
     asked = json.loads(job)["models"][0]["batches"][0]["requests"]
     assert {request["item_id"]: request["missing"] for request in asked} == {"y": [0], "z": [0, 1]}
@@ -98,7 +98,7 @@ def test_a_model_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path / "store")
     store.folder.mkdir()
     with pytest.raises(ModelError, match="no-model is no model that can be evaluated"):
-        answer_all([(EngineModel("m", tmp_path / "no-model"), OPTIONS, [Batch(_requests("x"), store)])], tmp_path / "engine.log")
+        answer_all([(EngineModel("m", tmp_path / "no-model"), OPTIONS, [Batch(_requests("x"), store)])])
 
 
 def test_an_engine_that_fails_is_reported_with_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,11 +107,11 @@ def test_an_engine_that_fails_is_reported_with_the_end_of_its_log(tmp_path: Path
     store.folder.mkdir()
     work = [(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", "y"), store)])]
     with pytest.raises(ModelError, match="status 1 and 2 answers missing") as caught:
-        answer_all(work, tmp_path / "engine.log", progress=False)
+        answer_all(work, progress=False)
     assert "no room on the card" in str(caught.value).partition("engine.log")[2]
     _stand_in(monkeypatch, tmp_path, 'import os, sys\nos.write(int(sys.argv[4]), b\'{"failed": "m lacks a weight"}\\n\')\nsys.exit(3)')
     with pytest.raises(ModelError, match="m lacks a weight") as caught:
-        answer_all(work, tmp_path / "engine.log", progress=False)
+        answer_all(work, progress=False)
     assert str(caught.value) == "m lacks a weight"
 
 
@@ -122,7 +122,7 @@ def test_a_hung_engine_is_ended_with_its_children(tmp_path: Path, monkeypatch: p
     store = AnswerStore(tmp_path / "store")
     store.folder.mkdir()
     with pytest.raises(ModelError, match="gave no sign of life"):
-        answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x"), store)])], tmp_path / "engine.log", progress=False)
+        answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x"), store)])], progress=False)
     _wait_until_gone(int(note.read_text()))
 
 
@@ -158,7 +158,7 @@ folder = Path({str(tmp_path)!r})
 _stand_in(pytest.MonkeyPatch(), folder, {code!r})
 store = AnswerStore(folder / "store")
 store.folder.mkdir()
-answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", samples=2), store)])], folder / "engine.log", progress=False)
+answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", samples=2), store)])], progress=False)
 """
     parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
     engine_pid = _wait_for_pid(tmp_path / "note.pid")
