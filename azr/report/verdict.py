@@ -145,11 +145,10 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
     change = deciding_change(summary)
     if change is None:
         return "Not known yet: the frozen probes were measured fewer than two times, and self-play reward cannot tell.", Tone.NEUTRAL
-    numbers = f"from {percent(change.first)} to {percent(change.last)} on {change.probes}"
+    at = f" at step {change.last_step}" if change.last_step < summary.step else ""
+    numbers = f"from {percent(change.first)} to {percent(change.last)}{at} on {change.probes}"
     if percent(change.first) == percent(change.last):
-        numbers = f"{percent(change.last)} on {change.probes} at first and now"
-    if change.last_step < summary.step:
-        numbers += f" at step {change.last_step}"
+        numbers = f"{percent(change.last)} on {change.probes} at first and {at.strip() or 'now'}"
     if change.interval is None:
         return f"Probe accuracy: {numbers}; without the number of items its error is not known.", Tone.NEUTRAL
     low, high = change.interval

@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from azr.report.verdict import deciding_change, deciding_probes, verdict_change,
 
 PIPELINE = ROOT / "azr_single_gpu_pipeline.py"
 NONE, SHUFFLED = "none", "shuffled_rewards"
-STOP_GRACE_S = 60.0
+STOP_GRACE_S = 300.0
 """After each of the two interrupts that a run gets before it is killed."""
 
 
@@ -145,12 +145,13 @@ def run_one(job: Job, cores: Sequence[int], args: argparse.Namespace, stop: thre
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     seconds = time.monotonic() - started_s
-    if not in_time:
-        return Outcome(job.control, job.seed, "limit", seconds, note=f"ended after {args.limit_s:.0f} s; {_last_line(log)}")
     try:
-        return _read(job, args.runs_dir / job.name, seconds)
+        outcome = _read(job, args.runs_dir / job.name, seconds)
     except AzrError as error:
-        return Outcome(job.control, job.seed, "failed", seconds, note=f"status {process.returncode}; {error}; {_last_line(log)}")
+        outcome = Outcome(job.control, job.seed, "failed", seconds, note=f"status {process.returncode}; {error}; {_last_line(log)}")
+    if in_time or outcome.ended == "finished":  # it may have got done while it was being stopped
+        return outcome
+    return replace(outcome, ended="limit", note=f"ended after {args.limit_s:.0f} s; {_last_line(log)}")
 
 
 def _wait(process: subprocess.Popen[bytes], limit_s: float, stop: threading.Event) -> bool:

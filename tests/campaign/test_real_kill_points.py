@@ -48,6 +48,7 @@ def test_ten_kill_points_with_the_real_trainer(tmp_path: Path) -> None:
         "campaign.disk_margin_gib=0.1",
         "train.save_every_steps=1",
         "train.probe_every_steps=1",
+        "train.verdict_samples=0",
         "report.live=false",
     ]
     command = [sys.executable, str(ROOT / "azr_single_gpu_pipeline.py"), *overrides]

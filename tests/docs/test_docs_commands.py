@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ["campaign.cycles=1", "campaign.steps_per_cycle=2", "train.probe_every_steps=1", "train.save_every_steps=1"]
+SHORT = [
+    "campaign.cycles=1",
+    "campaign.steps_per_cycle=2",
+    "train.probe_every_steps=1",
+    "train.save_every_steps=1",
+    "train.verdict_samples=0",
+]
 WRITTEN = ("my-model", "my-tasks", "comparison.html", "samples.jsonl")
 """Names that stand for something in the reader's folder."""
 ELSEWHERE = ("--llama-cpp", "Qwen/")

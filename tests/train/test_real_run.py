@@ -55,10 +55,13 @@ def temporary() -> Iterator[str]:
 
 
 def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary: str) -> None:
+    probes = tmp_path / "few.jsonl"
+    probes.write_text("".join((PROJECT / "data/probes/azr_tiny_train_families.jsonl").read_text().splitlines(keepends=True)[:12]))
     settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}", "name=ci", "campaign.cycles=1", "campaign.steps_per_cycle=2"]
     settings += ["selfplay.batch_size=6", "selfplay.difficulty_samples=2", "train.probe_tasks=12", "report.html=false"]
     settings += ["train.early_saves=[1]", "train.entropy_floor=50", "train.drop_zero_advantages=true"]  # a floor that is never reached
     settings += ["selfplay.strict_format=true", "selfplay.overlong_tokens=100", "selfplay.seed_share=0.5"]
+    settings += [f"data.probe_files=[{probes}]"]
     log = tmp_path / "driver.log"
     status = run([sys.executable, "azr_single_gpu_pipeline.py", *settings], log, temporary)
     trainer_logs = sorted(tmp_path.glob("ci/cycles/001/attempts/*/trainer.log"))
@@ -81,7 +84,9 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
     bonus = [record.values["train/entropy_coefficient"] for record in trained]
     assert bonus[0] == 0.001 and 0.019 < bonus[1] < 0.02, "the first entropy is far below the floor, so the second update pays more for it"
     last = trained[-1].values
-    assert last["probe/tasks"] == 12
+    assert last["probe/tasks"] == last["verdict/all/tasks"] == 12
+    assert len(read_json(directory.first_verdict_scores)["scores"]) == 12 and -1 <= last["verdict/all/change"] <= 1
+    assert "verdict/all/change" not in trained[0].values, "before the first step and after the last one only"
 
     accepted = list(read_jsonl(directory.shard(1), strict=True))
     kinds = {task["task_type"] for task in accepted}

@@ -54,7 +54,8 @@ def test_two_ranks_update_as_one_does(tmp_path: Path) -> None:
 def test_the_pipeline_runs_and_resumes_on_two_workers(tmp_path: Path) -> None:
     """Two trainer processes and two engines: weights are gathered, engines follow, a sharded checkpoint is resumed."""
     run = RunDir(tmp_path / "two")
-    settings = ["name=two", f"runs_dir={tmp_path}", "train.n_gpus_per_node=2", "campaign.steps_per_cycle=2", "train.probe_every_steps=0"]
+    settings = ["name=two", f"runs_dir={tmp_path}", "train.n_gpus_per_node=2", "campaign.steps_per_cycle=2"]
+    settings += ["train.probe_every_steps=0", "train.verdict_samples=0"]
     for cycles in (1, 2):
         command = [sys.executable, "azr_single_gpu_pipeline.py", *settings, f"campaign.cycles={cycles}"]
         with open(tmp_path / f"{cycles}.log", "wb") as log:
