@@ -40,8 +40,14 @@ def main(arguments: list[str]) -> int:
     except AzrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted before anything was started.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
+    from azr.terminal import outlive_the_terminal
+
+    outlive_the_terminal()
     os.chdir(Path(__file__).resolve().parent)
     sys.exit(main(sys.argv[1:]))

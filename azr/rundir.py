@@ -15,6 +15,10 @@ class RunDir:
         return self.root / "config.yaml"
 
     @property
+    def identity(self) -> Path:
+        return self.root / "identity.json"
+
+    @property
     def state(self) -> Path:
         return self.root / "state.json"
 

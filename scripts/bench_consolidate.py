@@ -33,6 +33,7 @@ from azr.data.fingerprints import fingerprint_all
 from azr.files import read_jsonl, write_jsonl_atomic
 from azr.rundir import RunDir
 from azr.tasks import Lineage, Task, TaskType
+from azr.terminal import outlive_the_terminal
 
 MAX_SECONDS = 60
 LEAST = {"exact": 0.99, "renamed": 0.99, "edited": 0.95}
@@ -301,4 +302,5 @@ def bench_behaviour(folder: Path, originals: list[str], args: argparse.Namespace
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from azr.config import Config
 from azr.config.load import load
 from azr.files import write_text_atomic
+from azr.terminal import outlive_the_terminal
 
 
 def waves(config: Config, fraction: float, prompt: int, response: int, seed: int = 0) -> list[list[tuple[list[int], int]]]:
@@ -147,4 +148,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

@@ -25,6 +25,7 @@ import psutil  # noqa: E402
 
 from azr.config.sandbox import Limits, SandboxConfig  # noqa: E402
 from azr.sandbox import Job, Sandbox  # noqa: E402
+from azr.terminal import outlive_the_terminal  # noqa: E402
 
 PROGRAM = """\
 from collections import Counter
@@ -226,4 +227,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     main()

@@ -35,6 +35,7 @@ from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.selection import choose_solve_tasks, draw_references
 from azr.tasks import Prompt, Role, Task, TaskType
+from azr.terminal import outlive_the_terminal
 
 SEEDS = Path(__file__).resolve().parent.parent / "data" / "seeds"
 HANG = "def f(x, *rest):\n    while True:\n        pass"
@@ -216,4 +217,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     main()

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from azr.campaign.judges import plateau_rule
 from azr.campaign.stagnation import FALL_WIDTH, FloatArray, PlateauRule, State, look, rolling_median
 from azr.config.monitor import MonitorConfig
+from azr.terminal import outlive_the_terminal
 
 EVALUATIONS = 160
 STATED_WINDOWS = 2.5
@@ -178,4 +179,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

@@ -44,6 +44,7 @@ from azr.processes import memory_gib, processes_with_marker
 from azr.protocol import MARKER_VARIABLE, TrainRequest, read_heartbeat, read_metrics, read_result, write_request
 from azr.rundir import RunDir
 from azr.tasks import Task, TaskType
+from azr.terminal import outlive_the_terminal
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE_S = 0.05
@@ -412,4 +413,5 @@ def measure(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

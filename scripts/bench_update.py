@@ -32,6 +32,7 @@ from make_random_model import SIZES
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
 
 from azr.files import write_text_atomic
+from azr.terminal import outlive_the_terminal
 
 GIB = 2**30
 STOCK_TOKENS_AT_ONCE = 8192
@@ -347,4 +348,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

@@ -25,7 +25,7 @@ from azr.campaign.state import load_state
 from azr.checkpoints import explain_os_error
 from azr.errors import AzrError, RunError
 from azr.rundir import RunDir
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,4 +78,5 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

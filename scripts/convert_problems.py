@@ -18,7 +18,7 @@ from azr.data.problems import tasks_of_problem
 from azr.data.readers import read_rows
 from azr.errors import AzrError, DataError
 from azr.files import write_jsonl_atomic
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 SHOWN = 10
 
@@ -67,4 +67,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

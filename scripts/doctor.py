@@ -19,7 +19,7 @@ from azr.config.load import load
 from azr.doctor import Finding, Level, examine
 from azr.errors import AzrError
 from azr.hardware import detect
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING ", Level.PROBLEM: "PROBLEM "}
 
@@ -59,4 +59,5 @@ def line(finding: Finding) -> str:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

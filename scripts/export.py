@@ -20,7 +20,7 @@ from azr.errors import AzrError, RunError
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
 from azr.evaluate.task_export import export_tasks
 from azr.rundir import RunDir
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,4 +71,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

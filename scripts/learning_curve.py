@@ -38,6 +38,7 @@ from azr.files import read_json, read_jsonl, write_bytes_atomic, write_text_atom
 from azr.report.metrics import read_metrics  # noqa: E402
 from azr.report.names import PROBE_ALL  # noqa: E402
 from azr.rundir import RunDir  # noqa: E402
+from azr.terminal import outlive_the_terminal  # noqa: E402
 
 ARMS = {
     "full": (),
@@ -265,4 +266,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

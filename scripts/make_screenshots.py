@@ -22,6 +22,7 @@ from azr.report.html import write_report
 from azr.report.screen import render
 from azr.report.summary import Status, read_summary
 from azr.report.transcripts import PAGE_NAME
+from azr.terminal import outlive_the_terminal
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 COLUMNS = 80
@@ -78,4 +79,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

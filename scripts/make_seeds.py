@@ -35,6 +35,7 @@ from azr.files import file_hash, json_line, write_bytes_atomic, write_json_atomi
 from azr.programs import collect_imports, fingerprint, parse, top_level_functions  # noqa: E402
 from azr.sandbox import Job, Sandbox, SandboxConfig  # noqa: E402
 from azr.tasks import Lineage, Task, TaskType  # noqa: E402
+from azr.terminal import outlive_the_terminal  # noqa: E402
 
 SEED_FAMILIES = ("strings", "lists", "mappings", "numbers", "recursion", "machines", "formats", "grids", "techniques")
 PROBE_FAMILIES = ("probe_text", "probe_data", "probe_math", "probe_worlds")
@@ -278,4 +279,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     raise SystemExit(main())

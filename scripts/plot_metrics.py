@@ -24,7 +24,7 @@ import numpy as np
 from azr.errors import AzrError, RunError
 from azr.files import write_bytes_atomic, write_text_atomic
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 
 def moving_mean(values: FloatArray, window: int) -> FloatArray:
@@ -102,4 +102,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

@@ -24,7 +24,7 @@ from azr.config import from_container
 from azr.config.load import compose_container, load, recipe_names
 from azr.errors import AzrError
 from azr.hardware import Gpu, Machine, detect
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 from azr.train.model_source import local_folder, require_usable_model
 
 
@@ -149,4 +149,5 @@ def table(verdict: Verdict) -> str:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

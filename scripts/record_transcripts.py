@@ -29,6 +29,7 @@ from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.transcripts import summary
 from azr.tasks import Prompt, Task
+from azr.terminal import outlive_the_terminal
 from azr.train.tokens import end_token_ids, prompt_token_ids
 
 SEEDS = Path(__file__).resolve().parent.parent / "data" / "seeds"
@@ -137,4 +138,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     main()

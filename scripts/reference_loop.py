@@ -43,6 +43,7 @@ from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play,
 from azr.selfplay.game import SelfPlay  # noqa: E402
 from azr.selfplay.rows import PromptRow  # noqa: E402
 from azr.tasks import Prompt, Role, Stream, Task  # noqa: E402
+from azr.terminal import outlive_the_terminal  # noqa: E402
 from azr.train.model_source import local_model_folder  # noqa: E402
 from azr.train.tokens import end_token_ids, prompt_token_ids  # noqa: E402
 
@@ -268,4 +269,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     main()

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from azr.errors import AzrError
 from azr.report.html import write_comparison, write_report
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 
 def main() -> int:
@@ -32,4 +32,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

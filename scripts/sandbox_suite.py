@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from azr.config.sandbox import SandboxConfig
 from azr.errors import AzrError
 from azr.sandbox import suite
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 OWN_SUITE = Path(__file__).resolve().parent.parent / "tests" / "sandbox" / "suite.yaml"
 
@@ -44,4 +44,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

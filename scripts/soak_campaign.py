@@ -36,6 +36,7 @@ from azr.files import read_jsonl
 from azr.processes import ProcessId, processes_with_marker
 from azr.protocol import read_heartbeat, read_metrics
 from azr.rundir import RunDir
+from azr.terminal import outlive_the_terminal
 
 PIPELINE = Path(__file__).resolve().parents[1] / "azr_single_gpu_pipeline.py"
 SHORT_DEADLINES = (
@@ -259,4 +260,5 @@ def _parent(pid: int) -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from azr.config.sandbox import Limits, SandboxConfig
 from azr.sandbox import Job, Sandbox, Status
 from azr.sandbox.values import canonical
+from azr.terminal import outlive_the_terminal
 
 # fmt: off
 HONEST: tuple[tuple[str, Callable[[int], object]], ...] = (
@@ -104,4 +105,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

@@ -39,6 +39,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qw
 
 from azr.files import write_jsonl_atomic  # noqa: E402
 from azr.tasks import TaskType  # noqa: E402
+from azr.terminal import outlive_the_terminal  # noqa: E402
 
 SHARD = 5_000
 """Dialogues of one shard; a shard's generator is seeded by its number, so the data do not depend on the worker count."""
@@ -316,4 +317,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     main()

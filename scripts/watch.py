@@ -17,7 +17,7 @@ from azr.errors import AzrError
 from azr.report.live import LiveView, is_plain
 from azr.report.screen import plain_line, render
 from azr.report.summary import Status, read_summary
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import outlive_the_terminal, output_is_lost, tolerate_any_encoding
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
             console.print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
             return 0
         with LiveView(arguments.run, config) as view, contextlib.suppress(KeyboardInterrupt):
-            while True:
+            while not output_is_lost():
                 summary = view.update()
                 if summary is not None and summary.status in (Status.FINISHED, Status.FAILED):
                     break
@@ -48,4 +48,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    outlive_the_terminal()
     sys.exit(main())

@@ -17,6 +17,7 @@ from typing import Any
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
+from azr.campaign.identity_check import settle_identity
 from azr.campaign.parts import CampaignParts
 from azr.campaign.recovery import close_campaign, open_campaign
 from azr.campaign.rollback import discard_after, roll_back
@@ -67,7 +68,8 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         0 when it is done or was stopped on request (the same command goes on), 1 when it failed, 130 after a second Ctrl+C.
 
     Raises:
-        RunError: another driver works on the run, or the directory cannot be written.
+        RunError: another driver works on the run, the directory cannot be written, or the run began with another model or recipe.
+        ModelError: the model cannot be found.
     """
     parts = parts or default_parts()
     run = RunDir(Path(run_dir).absolute())
@@ -75,10 +77,13 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         stack.callback(lock_run(run).release)
         signals = stack.enter_context(StopSignals())
         try:
+            note = settle_identity(run, config)
             state, _ = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
             write_config(run.config, config)
             with parts.progress(run, config) as progress:
                 ctx = Context(run, config, parts, state, signals, progress)
+                if note:
+                    ctx.say(note)
                 status = _run(ctx)
             _say_the_end(run, ctx.state)
             return status

@@ -1,4 +1,7 @@
-"""Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: at once. SIGTERM and SIGHUP: as Ctrl+C once."""
+"""Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: at once. SIGTERM and SIGHUP: as Ctrl+C once.
+
+A signal that was ignored at the start (SIGHUP under ``nohup``) stays ignored.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._handle)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

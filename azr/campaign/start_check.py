@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from azr.budget import require_fit
+from azr.campaign.identity_check import require_same_run
 from azr.config import Config
 from azr.data.check import require_readable
+from azr.errors import BudgetError
 from azr.hardware import Machine
 from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
 
 def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
-    """Are the data files there, does the run fit, is the model there and can it be trained?
+    """Is it this run, are the data files there, does it fit, is the model there and can it be trained?
 
     A hub model is fetched, after it is known to fit.
 
     Raises:
+        RunError: the run that lies there began with another model or recipe.
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, or needs a card and there is none.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
+    require_same_run(run, config)
+    require_card_of(run, config, machine)
     require_readable(config.data, run)
     is_here = local_folder(config.model.path) is not None
     if is_here:
@@ -29,3 +34,17 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         require_usable_model(config)
     if judged is None:  # its size is known only now
         require_fit(config, machine, run.root.parent)
+
+
+def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
+    """A run that began on a card waits for the card; what else a machine without one could train is no way out for it.
+
+    Raises:
+        BudgetError: the run needs a card, and none is visible.
+    """
+    if run.state.exists() and config.needs_gpu and not machine.gpus:
+        raise BudgetError(
+            f"{run.root} began with recipe={config.recipe}, which needs an NVIDIA GPU, and none is visible "
+            f"({machine.gpu_note or 'none found'}). "
+            "Nothing was changed; the same command goes on when the card is seen again. `nvidia-smi` and python scripts/doctor.py say more"
+        )

@@ -1,7 +1,7 @@
 """Composes configs/*.yaml and command-line overrides with Hydra, without Hydra's tracebacks.
 
 ``load(["recipe=0_5b_16gb", "train.learning_rate=2e-6"])`` returns the typed ``Config``. Without a ``recipe`` one is chosen from
-what the machine has, and the choice comes with its reason.
+what the machine has, and the choice comes with its reason; a run that has begun keeps the recipe it began with.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from azr.config.typed import GROUPS, put, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml
 from azr.errors import ConfigError, DataError
 from azr.files import write_text_atomic
+from azr.run_identity import read_identity
+from azr.rundir import RunDir
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
@@ -52,6 +54,7 @@ def load(overrides: Sequence[str]) -> Loaded:
     """
     Raises:
         ConfigError: an override or a YAML file is wrong; the message names the key and the nearest right one.
+        RunError: the record of what the run began with is damaged.
     """
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
     if chosen and chosen[-1] not in recipe_names():
@@ -62,10 +65,36 @@ def load(overrides: Sequence[str]) -> Loaded:
         from azr.hardware import choose_recipe, detect
 
         name, why = choose_recipe(detect())
+        run = _run_of(overrides)
+        began_with = _recipe_of(run)
+        if began_with:
+            other = f"; this machine would take {name}, which needs another name=" if name != began_with else ""
+            name, why = began_with, f"{run.root.name} began with it{other}"
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
     typed = {item.partition("=")[0].lstrip("+") for item in items}
     return Loaded(from_container(compose_container(items), lambda key: "" if key in typed else _place(key)), reason)
+
+
+def _run_of(overrides: Sequence[str]) -> RunDir:
+    """The run directory that these overrides mean."""
+    values = compose_container(overrides)
+    return RunDir(Path(str(values["runs_dir"])).expanduser().absolute() / str(values["name"]))
+
+
+def _recipe_of(run: RunDir) -> str:
+    """The recipe that the run began with; empty for a new run.
+
+    Raises:
+        ConfigError: there is no such recipe any more.
+    """
+    identity = read_identity(run)
+    recipe = identity.recipe if identity else read_config(run.config).recipe if run.config.is_file() else ""
+    if recipe and recipe not in recipe_names():
+        raise ConfigError(
+            f"{run.root} began with recipe={recipe}, which is not in {CONFIG_DIR / 'recipe'}; put it back, or take another name="
+        )
+    return recipe
 
 
 def compose_container(overrides: Sequence[str]) -> dict[str, object]:

@@ -45,8 +45,9 @@ def model_card(record: Mapping[str, Any], config: Config, records: Sequence[Metr
     if _is_hub_name(base):
         front["base_model"] = base
     train, play = config.train, config.selfplay
+    content = f" (content `{record['base_model_hash'][:16]}`)" if record.get("base_model_hash") else ""
     facts = {
-        "Base model": f"`{base}`"
+        "Base model": f"`{base}`{content}"
         + (f", LoRA rank {config.model.lora_rank}, merged" if config.model.lora_rank else ", all weights trained"),
         "Training steps": f"{step} (cycle {record.get('cycle') or 1}), one optimizer step each on {play.batch_size} rows per stream",
         "Task types": ", ".join(play.task_types) + (" (proposed and solved)" if play.train_propose else " (solved only)"),

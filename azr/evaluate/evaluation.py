@@ -92,6 +92,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     work: list[tuple[EngineModel, list[Asked]]] = []
     with contextlib.ExitStack() as held:
         for source in sources:
+            if source.note:
+                say(source.note)
             model = held.enter_context(engine_model(source, out))
             how, machinery = decoding(source, options), engine_options(source, options)
             fits = prompt_limit(model.folder, how.max_prompt_tokens, machinery.trust_remote_code)

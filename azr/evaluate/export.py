@@ -32,6 +32,7 @@ from azr.files import write_json_atomic, write_text_atomic
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 from azr.selfplay.rows import PromptRow
+from azr.train.base_model import require_base_unchanged
 
 PROBE_METRIC = "probe/all/accuracy"
 TOLERANCE = 0.03
@@ -56,13 +57,15 @@ def export_model(run: RunDir, target: Path, options: ExportOptions, say: Callabl
     Raises:
         RunError: the run has no such checkpoint.
         CheckpointError: it is damaged.
-        ModelError: the folder exists, or the exported model differs from the checkpoint in weights or probe score.
+        ModelError: the folder exists, another model lies where the run's base model lay, or the exported model differs from the
+            checkpoint in weights or probe score.
         ConfigError: a GGUF file was asked for and there is no converter.
     """
     if target.exists():
         raise ModelError(f"{target} exists; give another --out, or remove it")
     converter = find_converter(options.llama_cpp) if options.gguf else None  # before the long work
     config = read_config(run.config)
+    identity = require_base_unchanged(run)
     checkpoint = find_checkpoint(run, options.step)
     say(f"{run.root.name}, step {checkpoint.step}: merging weights to {options.dtype}")
     unchecked = target.with_name(f"{target.name}.unchecked")
@@ -73,7 +76,8 @@ def export_model(run: RunDir, target: Path, options: ExportOptions, say: Callabl
         "run": run.root.name,
         "step": checkpoint.step,
         "cycle": checkpoint.info.get("cycle"),
-        "base_model": config.model.path,
+        "base_model": identity.model if identity else config.model.path,
+        "base_model_hash": identity.model_hash if identity else None,
         "weights": options.dtype,
         "ask": ask_record(config),
         "recorded": probe_scores(run, checkpoint.step),

@@ -30,8 +30,10 @@ from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
 from azr.files import file_hash, read_json
 from azr.models import HubName, require_whole_files
+from azr.prompts import load_frame
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
+from azr.train.base_model import base_folder
 from azr.train.model_source import local_model_folder
 
 EXPORT_RECORD = "azr.json"
@@ -60,6 +62,8 @@ class ModelSource:
     max_response_tokens: int = DEFAULT_RESPONSE_TOKENS
     dtype: str = "bfloat16"
     trust_remote_code: bool = False
+    note: str = ""
+    """What a reader of its figures has to know."""
 
 
 def resolve(spec: str) -> ModelSource:
@@ -188,9 +192,18 @@ def _best_step(run: RunDir, found: dict[int, Checkpoint]) -> int:
 
 
 def _base_of(run: RunDir) -> ModelSource:
+    """
+    Raises:
+        ModelError: the model that the run began with is not there any more.
+    """
     config = read_config(run.config)
-    source = of_folder(local_model_folder(config.model.path), label=f"{run.root.name}@0")
-    return _configured(replace(source, run=run), config)
+    folder = local_model_folder(str(base_folder(run, config)), load_frame(config.selfplay.frame).raw)
+    note = (
+        ""
+        if run.identity.exists()
+        else f"{run.root.name}@0: no record of what the run began with (an earlier version started it); taken is {folder}"
+    )
+    return _configured(replace(of_folder(folder, label=f"{run.root.name}@0"), run=run, note=note), config)
 
 
 def _configured(source: ModelSource, config: Config) -> ModelSource:

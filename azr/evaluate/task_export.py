@@ -23,6 +23,7 @@ from azr.evaluate.card import COLUMNS, shown_model, task_card
 from azr.files import read_jsonl, write_text_atomic
 from azr.rundir import RunDir
 from azr.tasks import Task
+from azr.train.base_model import require_base_unchanged
 
 _ORIGINS = {"seed": "seeds", "user": "of your own files", "selfplay": "of self-play"}
 
@@ -82,6 +83,7 @@ def export_tasks(run: RunDir, target: Path) -> str:
 
     Raises:
         DataError: the folder exists, or the run has no tasks.
+        ModelError: another model lies where the run's base model lay.
     """
     import pandas
 
@@ -89,7 +91,8 @@ def export_tasks(run: RunDir, target: Path) -> str:
         raise DataError(f"{target} exists; give another --out, or remove it")
     config = read_config(run.config)
     found = run_tasks(run, config.data)
-    tasks, base = found.tasks, shown_model(config.model.path)
+    identity = require_base_unchanged(run)
+    tasks, base = found.tasks, shown_model(identity.model if identity else config.model.path)
     staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
     (staging / "data").mkdir(parents=True)

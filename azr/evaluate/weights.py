@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from azr.checkpoints import Checkpoint, checkpoint_problems
+from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.files import read_json, write_json_atomic
+from azr.rundir import RunDir
+from azr.train.base_model import base_folder
 from azr.train.model_source import local_model_folder
 
 WEIGHT_FILES = ("actor/model_", "actor/fsdp_config", "actor/lora", "actor/huggingface/")
@@ -181,7 +184,9 @@ def _merge_lora(state: dict[str, Any], checkpoint: Checkpoint, trust_remote_code
 def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
 
-    folder = local_model_folder(str(checkpoint.info.get("model", "")))
+    run = RunDir(checkpoint.path.parent.parent)
+    has_run = checkpoint.path.parent == run.checkpoints and run.config.is_file()
+    folder = base_folder(run, read_config(run.config)) if has_run else local_model_folder(str(checkpoint.info.get("model", "")))
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=trust_remote_code)
     return dict(model.state_dict())
 

@@ -77,15 +77,16 @@ def checked_verl_config(run: RunDir, device: str) -> DictConfig:
 
     Raises:
         ConfigError: verl refuses it.
-        ModelError: the model is not there.
+        ModelError: the model is not there, or another than the run began with.
     """
     from verl.utils.config import validate_config
 
+    from azr.train.base_model import base_folder
     from azr.train.model_source import local_model_folder
     from azr.train.verl_config import build_verl_config
 
     config = read_config(run.config)
-    folder = local_model_folder(config.model.path, load_frame(config.selfplay.frame).raw)
+    folder = local_model_folder(str(base_folder(run, config)), load_frame(config.selfplay.frame).raw)
     try:
         verl_config = build_verl_config(config, folder, run.root, device)
         validate_config(verl_config, use_reference_policy=False, use_critic=False)

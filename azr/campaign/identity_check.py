@@ -1,0 +1,113 @@
+"""Is this start one of the run that lies there? A start that differs is refused before a byte of the run is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from azr.checkpoints import list_checkpoints
+from azr.config import Config
+from azr.config.load import read_config
+from azr.errors import RunError
+from azr.model_hash import ModelHash
+from azr.run_identity import SETTINGS, RunIdentity, read_identity, write_identity
+from azr.rundir import RunDir
+from azr.train.base_model import folder_on_disk, identify
+from azr.train.model_source import local_folder
+
+
+@dataclass(frozen=True)
+class Difference:
+    key: str
+    before: str
+    now: str
+    content: tuple[str, str] = ("", "")
+    """Of a model: the hash then and now."""
+
+    def __str__(self) -> str:
+        before, now = (f" (content {item[:8]})" if item else "" for item in self.content)
+        return f"{self.key}: {self.before}{before} at its start, {self.now}{now} now"
+
+    @property
+    def way_back(self) -> str:
+        if self.before != self.now:
+            return f"{self.key}={self.before}"
+        return f"the model put back into {self.before}"
+
+
+def settle_identity(run: RunDir, config: Config) -> str:
+    """Writes down what the run is made of at its first start; compares at later ones. The caller holds the run's lock.
+
+    Returns:
+        a sentence for the user where there is something to say; else empty.
+
+    Raises:
+        RunError: this start would make another run of it.
+        ModelError: the model cannot be found.
+    """
+    require_same_run(run, config)
+    recorded = read_identity(run)
+    now = identify(config, recorded)
+    if recorded is None:
+        begun_before = run.config.is_file()  # by a version that recorded nothing
+        write_identity(run, now)
+        return f"{run.root.name} goes on with this model alone from now on (content {now.model_hash[:8]})." if begun_before else ""
+    if recorded.content != now.content:  # a hub model that had to be fetched first
+        raise RunError(refusal(run, [_model_difference(recorded, now)]))
+    if recorded.folder != now.folder:
+        return f"{now.folder} holds the model that {run.root.name} began with (model.path={recorded.model}); it goes on with it."
+    return ""
+
+
+def require_same_run(run: RunDir, config: Config) -> None:
+    """As ``settle_identity``, without writing, and without fetching a model.
+
+    Raises:
+        RunError: this start would make another run of it.
+        ModelError: the model's folder cannot be read.
+    """
+    recorded = read_identity(run)
+    if recorded is None and not run.config.is_file():
+        return
+    folder = local_folder(config.model.path)
+    differing: list[Difference] = []
+    if recorded is None:
+        before = read_config(run.config)
+        recorded, now = _as_configured(before), _as_configured(config)
+        if recorded.model != now.model and (folder is None or folder != folder_on_disk(before.model.path)):
+            differing.append(Difference("model.path", recorded.model, now.model))
+    elif folder is None:  # a hub model, known by its name until it is fetched
+        now = RunIdentity.of(config, Path(recorded.folder), recorded.content)
+        if recorded.model != now.model:
+            differing.append(Difference("model.path", recorded.model, now.model))
+    else:
+        now = identify(config)
+        if recorded.content != now.content:
+            differing.append(_model_difference(recorded, now))
+    for name, key in SETTINGS.items():
+        values = str(getattr(recorded, name)), str(getattr(now, name))
+        if values[0] != values[1]:
+            differing.append(Difference(key, *values))
+    if differing:
+        raise RunError(refusal(run, differing))
+
+
+def refusal(run: RunDir, differing: list[Difference]) -> str:
+    """Both values of each difference, and the ways out."""
+    lines = [f"{run.root} began with other settings. A run keeps these to its end, for its checkpoints and scores belong to them:"]
+    lines += [f"  {item}" for item in differing]
+    lines.append("To start another run: name=OTHER")
+    lines.append(f"To go on with this one: {' '.join(item.way_back for item in differing)}")
+    if not list_checkpoints(run):
+        lines.append(f"This one has no checkpoint yet; if nothing in it is wanted, remove {run.root} to use the name again.")
+    return "\n".join(lines)
+
+
+def _as_configured(config: Config) -> RunIdentity:
+    return RunIdentity.of(config, Path(), ModelHash("", ""))
+
+
+def _model_difference(recorded: RunIdentity, now: RunIdentity) -> Difference:
+    if recorded.model_hash == now.model_hash:
+        return Difference("model.path", recorded.model, now.model, (recorded.tokenizer_hash, now.tokenizer_hash))
+    return Difference("model.path", recorded.model, now.model, (recorded.model_hash, now.model_hash))

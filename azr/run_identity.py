@@ -1,0 +1,90 @@
+"""What a run is made of and never changes: model, tokenizer, adapters, recipe, prompt frame, and the layout of its checkpoints.
+
+``RUN/identity.json`` is written once, at the run's first start, and compared at every later one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from azr.config import Config
+from azr.errors import DataError, RunError
+from azr.files import read_json, write_json_atomic
+from azr.model_hash import ModelHash
+from azr.rundir import RunDir
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    model: str
+    """``model.path`` as it was given."""
+    folder: str
+    """Where the model was found; for a hub name the snapshot of its commit in the cache."""
+    model_hash: str
+    tokenizer_hash: str
+    recipe: str
+    frame: str
+    lora_rank: int
+    lora_alpha: int
+    """0 without adapters."""
+    master_dtype: str
+    optimizer: str
+    gpus: int
+    """Trained on so many; checkpoints are cut into as many shards."""
+
+    @classmethod
+    def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
+        return cls(
+            model=config.model.path,
+            folder=str(folder),
+            model_hash=content.model,
+            tokenizer_hash=content.tokenizer,
+            recipe=config.recipe,
+            frame=config.selfplay.frame,
+            lora_rank=config.model.lora_rank,
+            lora_alpha=config.model.lora_alpha if config.model.lora_rank else 0,
+            master_dtype=config.train.master_dtype,
+            optimizer=config.train.optimizer,
+            gpus=config.train.gpus,
+        )
+
+    @property
+    def content(self) -> ModelHash:
+        return ModelHash(self.model_hash, self.tokenizer_hash)
+
+
+SETTINGS = {
+    "recipe": "recipe",
+    "frame": "selfplay.frame",
+    "lora_rank": "model.lora_rank",
+    "lora_alpha": "model.lora_alpha",
+    "master_dtype": "train.master_dtype",
+    "optimizer": "train.optimizer",
+    "gpus": "train.n_gpus_per_node x train.n_nodes",
+}
+"""Field of the identity -> configuration key, of all that is not the model itself."""
+
+
+def read_identity(run: RunDir) -> RunIdentity | None:
+    """None for a run that never started, or that an earlier version started.
+
+    Raises:
+        RunError: the record is damaged.
+    """
+    if not run.identity.exists():
+        return None
+    try:
+        record = read_json(run.identity)
+        return RunIdentity(**{item.name: record[item.name] for item in fields(RunIdentity)})
+    except (DataError, OSError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{run.identity} is damaged ({error}); it says what the run was started with. Put a copy back, or, when you are sure that "
+            "config.yaml names the model that the run began with, remove the file: it is then written anew"
+        ) from error
+
+
+def write_identity(run: RunDir, identity: RunIdentity) -> None:
+    write_json_atomic(run.identity, {"format": FORMAT, **asdict(identity)})

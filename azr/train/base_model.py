@@ -1,0 +1,88 @@
+"""The model that a run began with: identified at its start, and found again by whoever speaks of it later.
+
+Trainer, evaluation and export ask here, so that no figure is ever compared with a model that the run did not start from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from azr.config import Config
+from azr.errors import ModelError
+from azr.model_hash import hash_model
+from azr.run_identity import RunIdentity, read_identity
+from azr.rundir import RunDir
+from azr.train.model_source import local_folder, local_model_folder
+
+
+def identify(config: Config, recorded: RunIdentity | None = None) -> RunIdentity:
+    """What a run with this configuration is made of. A hub model is fetched if need be.
+
+    Args:
+        recorded: of the run that is to go on; a hub name then means the commit that the run began with, while that is in the cache.
+
+    Raises:
+        ModelError: the model cannot be found or read.
+    """
+    if recorded is not None and recorded.model == config.model.path and local_folder(config.model.path) is None:
+        folder = folder_on_disk(recorded.folder)
+        if folder is not None and hash_model(folder) == recorded.content:
+            return RunIdentity.of(config, folder, recorded.content)
+    folder = local_model_folder(config.model.path)
+    return RunIdentity.of(config, folder, hash_model(folder))
+
+
+def base_folder(run: RunDir, config: Config) -> Path:
+    """The folder of the model that ``run`` began with.
+
+    Args:
+        config: the run's own. It names the model where an earlier version started the run and recorded nothing.
+
+    Raises:
+        ModelError: no folder holds that model any more.
+    """
+    identity = read_identity(run)
+    if identity is None:
+        return local_model_folder(config.model.path)
+    looked: dict[str, str] = {}
+    for path in (identity.folder, config.model.path, identity.model):
+        try:
+            folder = local_model_folder(path)
+            found = hash_model(folder)
+        except ModelError as error:
+            looked[path] = str(error)
+            continue
+        if found == identity.content:
+            return folder
+        looked[str(folder)] = f"{folder} holds another model now (content {found.model[:8]})"
+    raise ModelError(
+        f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), and that model is not there any more: "
+        f"{'; '.join(looked.values())}. Put it back"
+    )
+
+
+def require_base_unchanged(run: RunDir) -> RunIdentity | None:
+    """What the run began with, for whoever names it; None where nothing was recorded. A model that is gone may still be named.
+
+    Raises:
+        ModelError: another model lies where that one lay, so that naming the place would name the wrong model.
+    """
+    identity = read_identity(run)
+    if identity is None:
+        return None
+    folder = folder_on_disk(identity.model)
+    found = hash_model(folder) if folder is not None else None
+    if found is not None and found != identity.content:
+        raise ModelError(
+            f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), but {folder} holds another model "
+            f"now (content {found.model[:8]}), so its name cannot stand in the card. Put the model back, or move the other one away"
+        )
+    return identity
+
+
+def folder_on_disk(path: str) -> Path | None:
+    """The model folder that ``path`` names on this machine; None where there is none (any more)."""
+    try:
+        return local_folder(path)
+    except ModelError:  # a folder that holds no model
+        return None
