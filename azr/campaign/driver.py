@@ -30,7 +30,7 @@ from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError, BudgetError
 from azr.processes import ProcessId
-from azr.protocol import write_request
+from azr.protocol import read_metrics, write_request
 from azr.rundir import RunDir
 
 EXIT_DONE = 0
@@ -165,7 +165,7 @@ def _leave_final_state(ctx: Context) -> None:
         ctx.incident(
             "retry", f"The campaign had failed: {state.sentence}", f"Started again by the user, in {back.value}, with fresh budgets."
         )
-        ctx.save(state=back, failed_in=None, ending="", ending_failed=False, restarts=0, restarts_in_row=0, rollbacks=0)
+        ctx.save(state=back, failed_in=None, ending="", ending_failed=False, restarts=0, restarts_in_row=0, rollbacks=0, start_fault="")
         if back is State.MERGE and state.cycle_end == CycleEnd.FAILED.value:
             _begin_cycle(ctx)
 
@@ -243,6 +243,8 @@ def _require_space(ctx: Context, keep_last: int) -> None:
 def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
     if ctx.state.step > resume_step and end.trusted:
         ctx.note(restarts_in_row=0)
+    if end.fault is None:
+        ctx.note(start_fault="")
     if end.kind is EndKind.HOPELESS:
         raise _Failed(end.sentence)
     if end.kind is EndKind.UNHEALTHY and end.judgement is not None:
@@ -253,6 +255,7 @@ def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
     elif end.kind in (EndKind.CRASHED, EndKind.HUNG):
         if not end.trusted:
             discard_after(ctx, resume_step)
+        _give_up_if_final(ctx, end)
         _restart_later(ctx, "hang" if end.kind is EndKind.HUNG else "crash", end.sentence)
     elif end.kind is EndKind.STOPPED:
         _after_stop(ctx, end)
@@ -270,6 +273,19 @@ def _after_stop(ctx: Context, end: AttemptEnd) -> None:
         _end_cycle(ctx, CycleEnd.STAGNATION, end.sentence)
     elif end.stop is StopReason.RECYCLE:
         ctx.incident("recycle", end.sentence, f"The trainer starts anew from step {ctx.state.step}.")
+
+
+def _give_up_if_final(ctx: Context, end: AttemptEnd) -> None:
+    """Raises:
+    _Failed: the trainer ended before it finished a step, by something that no restart can mend.
+    """
+    if end.fault is None:
+        return
+    has_trained = any(record.step > 0 for record in read_metrics(ctx.run))
+    if end.fault.final(ctx.state.start_fault, has_trained=has_trained):
+        log = ctx.run.trainer_log(ctx.state.cycle, ctx.state.attempt).relative_to(ctx.run.root)
+        raise _Failed(f"{end.fault.sentence(ctx.config.model.path)} The trainer's log: {log}.")
+    ctx.note(start_fault=end.fault.signature)
 
 
 def _restart_later(ctx: Context, kind: str, sentence: str) -> None:

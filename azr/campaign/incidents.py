@@ -14,8 +14,12 @@ from typing import Any
 
 from azr.files import append_jsonl, read_jsonl
 from azr.rundir import RunDir
+from azr.tracebacks import root_cause
 
 LOG_TAIL_BYTES = 20_000
+CAUSE_BYTES = 2_000_000
+"""Where the cause of an end is looked for; a worker's last words may stand far above the trainer's."""
+SHOWN_CHARACTERS = 300
 
 _CAUSES: tuple[tuple[str, str], ...] = (
     (r"No space left on device|Disk quota exceeded|ENOSPC", "the disk is full"),
@@ -79,7 +83,8 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
         a sentence, and the last lines of the log.
     """
     tail = read_tail(log)
-    text = "\n".join(tail)
+    raised = root_cause("\n".join(read_tail(log, CAUSE_BYTES)))
+    text = str(raised) if raised is not None and status >= 0 else "\n".join(tail)
     causes = [cause for pattern, cause in _CAUSES if re.search(pattern, text)]
     if status < 0:
         try:
@@ -94,8 +99,10 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
     else:
         how = f"The trainer crashed with status {status}"
     last = next((line.strip() for line in reversed(tail) if re.match(r"^\s*[\w.]*(Error|Exception|Interrupt)\b", line)), "")
+    if raised is not None:
+        last = str(raised)
     why = f": {causes[0]}" if causes else ""
-    return f"{how}{why}{f' ({last[:200]})' if last else ''}.", tail[-20:]
+    return f"{how}{why}{f' ({last[:SHOWN_CHARACTERS]})' if last else ''}.", tail[-20:]
 
 
 def read_tail(path: Path, size: int = LOG_TAIL_BYTES) -> list[str]:

@@ -69,6 +69,8 @@ class CampaignState:
     restarts: int = 0
     """Unplanned restarts of the trainer so far, and those in a row without a new checkpoint."""
     restarts_in_row: int = 0
+    start_fault: str = ""
+    """What ended the latest attempt before it finished a step (``azr.campaign.faults``); empty where it finished one."""
     rollbacks: int = 0
     rollback_to: int | None = None
     """A rollback is under way: checkpoints above this step are being taken out of use."""

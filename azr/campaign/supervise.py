@@ -14,7 +14,8 @@ from enum import IntEnum
 from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
-from azr.campaign.incidents import explain_exit, read_tail, where_it_hangs
+from azr.campaign.faults import Fault, FaultKind, read_fault
+from azr.campaign.incidents import CAUSE_BYTES, explain_exit, read_tail, where_it_hangs
 from azr.campaign.parts import Advice, Judgement, Logger, Sample
 from azr.campaign.trainer_process import TrainerProcess
 from azr.campaign.vram import used_vram_gib, wait_for_vram
@@ -78,6 +79,8 @@ class AttemptEnd:
     judgement: Judgement | None = None
     trusted: bool = True
     """False: what it saved is not to be used, because it did not begin where it should have."""
+    fault: Fault | None = None
+    """What ended it, if that was before it finished a step."""
 
 
 def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
@@ -270,20 +273,25 @@ class _Watch:
         sentence = f"{sentence}{shown}{': ' + '; '.join(where) if where else ''}."
         if self.stops:  # it was to end anyway; it did so without the last checkpoint
             return AttemptEnd(EndKind.STOPPED, f"{sentence} Ended without a last checkpoint.", min(self.stops))
-        return AttemptEnd(EndKind.HUNG, sentence)
+        return AttemptEnd(
+            EndKind.HUNG, sentence, fault=None if self._finished_a_step else Fault(FaultKind.SLOW, "no step was finished in time")
+        )
 
     def _exited(self, status: int) -> AttemptEnd:
         result = read_result(self.ctx.run, self.request.cycle, self.request.attempt)
         if result is None or (result.outcome is not Outcome.FAILED and status != 0):
             cause, _ = explain_exit(status, self.trainer.log)
             log = self.trainer.log.relative_to(self.ctx.run.root)
-            return AttemptEnd(EndKind.CRASHED, f"{cause} Its log is {log}.")
+            return AttemptEnd(EndKind.CRASHED, f"{cause} Its log is {log}.", fault=self._early_fault(status))
         if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         if self.wrong_start:
             return AttemptEnd(EndKind.CRASHED, self.wrong_start, trusted=False)
         if result.outcome is Outcome.FAILED:
-            return AttemptEnd(EndKind.CRASHED if result.retry else EndKind.HOPELESS, f"The trainer gave up: {result.reason}")
+            sentence = f"The trainer gave up: {result.reason}"
+            if not result.retry:
+                return AttemptEnd(EndKind.HOPELESS, sentence)
+            return AttemptEnd(EndKind.CRASHED, sentence, fault=self._early_fault(status, result.reason))
         saved = [item.step for item in list_checkpoints(self.ctx.run)][-1:]
         if result.outcome is Outcome.FINISHED:
             if saved != [self.request.last_step]:
@@ -296,6 +304,13 @@ class _Watch:
             return AttemptEnd(EndKind.CRASHED, f"The trainer stopped without being asked: {result.reason}")
         stop = min(self.stops)
         return AttemptEnd(EndKind.STOPPED, self.stops[stop], stop, self.judgement)
+
+    @property
+    def _finished_a_step(self) -> bool:
+        return self.ctx.state.trained_step > self.request.resume_step
+
+    def _early_fault(self, status: int, reason: str = "") -> Fault | None:
+        return None if self._finished_a_step else read_fault(status, "\n".join(read_tail(self.trainer.log, CAUSE_BYTES)), reason)
 
     # What the driver asks
 

@@ -20,6 +20,7 @@ from azr.errors import AzrError
 from azr.hardware import detect
 from azr.protocol import Outcome, TrainResult, current_request, write_result
 from azr.rundir import RunDir
+from azr.tracebacks import root_cause
 from azr.train.environment import set_environment
 from azr.train.ipc_check import choose_weight_path
 from azr.train.warm_python import WarmPython
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> int:
             finished = ray.get(SelfPlayRunner.remote().run.remote(str(run.root), device))
         except RayError as error:
             traceback.print_exc()
-            reason = f"a process of the trainer died or raised: {str(error).splitlines()[-1]}"
+            reason = f"a process of the trainer died or raised: {root_cause(traceback.format_exc()) or error}"
             print(f"azr.train: {reason}", file=sys.stderr)
             write_result(run, TrainResult(Outcome.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
             return 1

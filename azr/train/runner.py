@@ -43,7 +43,8 @@ class SelfPlayRunner:
                 _train(run, link, device)
             except AzrError as error:
                 traceback.print_exc()
-                link.finish(Outcome.FAILED, str(error), retry=not isinstance(error, FINAL_ERRORS))
+                reason = str(getattr(error, "cause", error))  # from another process Ray brings it inside an error of its own
+                link.finish(Outcome.FAILED, reason, retry=not isinstance(error, FINAL_ERRORS))
                 return False
         return True
 

@@ -72,6 +72,10 @@ class FakeTrainer:
     def main(self) -> int:
         if self.fault(0) == "crash":
             raise RuntimeError("CUDA out of memory (pretended)")
+        if self.fault(0) == "import":
+            from os import no_such_name  # type: ignore[attr-defined]  # noqa: F401
+        if self.fault(0) == "odd":
+            raise KeyError("odd (pretended)")
         if self.fault(0) == "ignore_sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with DriverWatch(self.run, self.request, interval_s=0.02, limit_s=20), TrainerLink(self.run, beat_interval_s=0.05) as link:

@@ -1,0 +1,139 @@
+"""Which errors of a trainer no restart can mend. Pure: from what its log and its result say.
+
+Before the first finished step of an attempt, an error of imports, configuration, model files or device ends the run at once, and
+any other when it comes twice. What is known to pass (a busy machine, memory that another program took) is tried again.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from enum import Enum
+
+from azr.campaign.incidents import SHOWN_CHARACTERS
+from azr.tracebacks import Raised, root_cause
+
+
+class FaultKind(str, Enum):
+    IMPORT = "a Python module cannot be imported"
+    CONFIGURATION = "the configuration is refused"
+    MODEL = "the model cannot be loaded"
+    DEVICE = "the card cannot be used"
+    MEMORY = "memory ran out"
+    PASSING = "the machine was busy, or the trainer was killed"
+    SLOW = "no step was finished in time"
+    OTHER = "an error"
+
+
+_REMEDIES = {
+    FaultKind.IMPORT: "The installed packages do not fit together: remove .venv and start `bash scripts/run.sh`, which installs the "
+    "pinned set, and leave PYTHONPATH empty",
+    FaultKind.CONFIGURATION: "Correct the setting that it names and start again",
+    FaultKind.MODEL: "Look at the files of model.path={model}; `python scripts/doctor.py` does so too",
+    FaultKind.DEVICE: "`nvidia-smi` and `python scripts/doctor.py` say more",
+}
+_LOADERS = {
+    "from_pretrained", "load_weights", "load_model", "get_model", "get_tokenizer", "hf_tokenizer", "load_state_dict_from_file",
+    "load_safetensors", "safe_open",
+}  # fmt: skip
+"""Functions that read a model; what is raised below them is the model's fault, if it is no fault of another kind."""
+
+_PATTERNS: tuple[tuple[FaultKind, str], ...] = (
+    (FaultKind.PASSING, r"timed out during startup|GCS has become overloaded|Error in memory profiling|RPC error: Deadline"),
+    (FaultKind.PASSING, r"No space left on device|Disk quota exceeded"),  # the driver's own look at the disk decides
+    (
+        FaultKind.MEMORY,
+        r"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|No available memory for the cache blocks|CUDNN_STATUS_ALLOC_FAILED"
+        r"|less than desired GPU memory utilization",
+    ),
+    (
+        FaultKind.DEVICE,
+        r"No CUDA GPUs are available|CUDA driver version is insufficient|no NVIDIA driver|NVIDIA driver on your system is too old"
+        r"|no kernel image is available|no CUDA-capable device|CUDA-capable device\(s\) is/are busy|invalid device ordinal"
+        r"|not compiled with CUDA enabled|libcuda\.so|CUDA unknown error|forward compatibility was attempted|system not yet initialized"
+        r"|Total available GPUs \d+ is less than|Failed to infer device type|compute capability (of )?at least",
+    ),
+    (
+        FaultKind.IMPORT,
+        r"^(ModuleNotFoundError|ImportError|PackageNotFoundError|VersionConflict)\b|undefined symbol|cannot open shared object file"
+        r"|Failed to import \S+ because|^AttributeError: (partially initialized )?module '.*' has no attribute",
+    ),
+    (
+        FaultKind.MODEL,
+        r"^ModelError\b|^SafetensorError\b|Can't load (the )?(model|tokenizer|configuration|config)|does not appear to have a file named"
+        r"|but Transformers does not recognize|Unrecognized model|no file named|size mismatch for|Error\(s\) in loading state_dict"
+        r"|Model architectures \[.*\] (are not supported|failed)|Error while deserializing header|Unable to load weights"
+        r"|max_model_len \(\d+\) is greater than the derived",
+    ),
+    (
+        FaultKind.CONFIGURATION,
+        r"^(ConfigError|ValidationError|ConfigAttributeError|ConfigKeyError|MissingMandatoryValue|OmegaConfBaseException"
+        r"|HydraException|ConfigTypeError|InterpolationKeyError)\b",
+    ),
+)
+
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a trainer ended before it finished a step."""
+
+    kind: FaultKind
+    cause: str
+    """The exception, or how the process ended."""
+
+    @property
+    def signature(self) -> str:
+        """Equal for the same error met again: without numbers, addresses and paths of temporary files."""
+        return re.sub(r"0x[0-9a-f]+|\d+|/tmp/\S+", "N", self.cause)[:SHOWN_CHARACTERS]
+
+    def final(self, before: str, *, has_trained: bool) -> bool:
+        """Whether starting again cannot help.
+
+        Args:
+            before: signature of the fault that ended the attempt before this one, before its first step; empty if none did.
+            has_trained: the run finished steps in an earlier attempt, so it can work here.
+        """
+        if self.kind in _REMEDIES:
+            return True
+        passes = self.kind is FaultKind.PASSING or (has_trained and self.kind in (FaultKind.MEMORY, FaultKind.SLOW))
+        return before == self.signature and not passes
+
+    def sentence(self, model: str) -> str:
+        """Why the run ends, and what to do."""
+        if self.kind in _REMEDIES:
+            return f"The trainer cannot start: {self.kind.value} ({shown(self.cause)}). {_REMEDIES[self.kind].format(model=model)}."
+        twice = "The trainer ended twice in the same way before it finished a step"
+        return f"{twice}: {shown(self.cause)}. Starting once more would not help."
+
+
+def read_fault(status: int, log: str, reason: str = "") -> Fault:
+    """
+    Args:
+        status: exit status as of ``subprocess.Popen.returncode``.
+        log: what the attempt wrote.
+        reason: of the trainer's own result, where it left one.
+    """
+    if not reason and -status in _FROM_OUTSIDE:
+        return Fault(FaultKind.PASSING, f"killed by {signal.Signals(-status).name}")
+    raised = root_cause(log)
+    if reason and (raised is None or not (raised.message[:80] in reason or Raised("", reason).points_elsewhere)):
+        raised = Raised("", reason)  # the trainer's own words, which the end of the log does not explain better
+    if raised is None:
+        return Fault(FaultKind.OTHER, f"it ended with status {status} and no word")
+    return Fault(classify(raised), str(raised))
+
+
+def classify(raised: Raised) -> FaultKind:
+    for kind, pattern in _PATTERNS:
+        if re.search(pattern, str(raised)):
+            return kind
+    return FaultKind.MODEL if _LOADERS & set(raised.functions) else FaultKind.OTHER
+
+
+def shown(text: str) -> str:
+    """For a sentence: one line, not too long, without a full stop at its end."""
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."

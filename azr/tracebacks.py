@@ -1,0 +1,123 @@
+"""Finds in a log the exception that explains the others: under prefixes of Ray and vLLM, through chains, past mere pointers.
+
+The last exception of a log is often no cause: a worker tells that an engine died, a library answers a failed import with advice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_PREFIX = re.compile(
+    r"\((?:[\w.:-]+ )?pid=\d+[^)]*\) ?"  # (WorkerDict pid=12, ip=...)
+    r"|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?"  # vLLM: ERROR 07-25 12:00:00 [core.py:843]
+)
+_FRAME = re.compile(r'\s+File "(?P<file>.+)", line \d+, in (?P<function>\S+)')
+_RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?:\([\w.]+\))?(?:: (?P<message>.*))?$")
+_DURING = "During handling of the above exception"
+_CAUSE = "The above exception was the direct cause"
+_POINTERS = re.compile(
+    r"ray::|actor died|worker died|actor is temporarily unavailable|root cause (above|below)|stack trace \(?(above|for root cause)"
+    r"|look up to see its traceback|process was terminated|Worker unexpectedly exits",
+    re.IGNORECASE,
+)
+_ELSEWHERE = ("EngineDeadError", "ActorDiedError", "RayActorError", "WorkerCrashedError", "SystemExit", "BrokenProcessPool")
+
+
+@dataclass(frozen=True)
+class Raised:
+    """One exception of a log."""
+
+    kind: str
+    """Its class, without the module."""
+    message: str
+    """The first line of it that says something."""
+    functions: tuple[str, ...] = ()
+    """Names of the functions on the stack, outermost first."""
+    link: str = ""
+    """How it came of the exception before it in the log: ``cause``, ``during``, or not at all."""
+
+    @property
+    def points_elsewhere(self) -> bool:
+        """It only tells that something else failed."""
+        return self.kind in _ELSEWHERE or bool(_POINTERS.search(self.message))
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.kind, self.message) if part)
+
+
+def root_cause(text: str) -> Raised | None:
+    """The exception that ended the program that wrote ``text``; where that one points elsewhere, the first that does not."""
+    found = list(exceptions(text))
+    if not found:
+        return None
+    last = _root(found, len(found) - 1)
+    if not last.points_elsewhere:
+        return last
+    return next((raised for raised in found if not raised.points_elsewhere), last)
+
+
+def _root(found: Sequence[Raised], index: int) -> Raised:
+    """Down the chain of direct causes. What was raised while another was handled counts by itself: the other may have been expected."""
+    while index and (found[index].link == "cause" or (found[index].link and found[index].points_elsewhere)):
+        index -= 1
+    return found[index]
+
+
+@dataclass
+class _Reader:
+    functions: list[str] = field(default_factory=list)
+    in_stack: bool = False
+    link: str = ""
+    ignored: bool = False
+
+
+def exceptions(text: str) -> Iterator[Raised]:
+    """All exceptions of a log with their stacks, in the order in which they were written."""
+    lines = [_clean(line) for line in text.splitlines()]
+    state = _Reader()
+    for index, line in enumerate(lines):
+        if not line.strip():
+            continue
+        if line.startswith("Traceback (most recent call last)"):
+            state.functions, state.in_stack = [], True
+        elif frame := _FRAME.match(line):
+            state.functions.append(frame["function"])
+            state.in_stack = True
+        elif line[0].isspace():
+            continue
+        elif line.startswith(_DURING):
+            state.link = "during"
+        elif line.startswith(_CAUSE):
+            state.link = "cause"
+        elif line.startswith("Exception ignored in"):
+            state.ignored = True
+        elif line.startswith("ray::"):  # the same exception as seen in another process
+            state.functions, state.in_stack = [], True
+        elif state.in_stack:
+            raised = _RAISED.match(line)
+            if raised and not state.ignored:
+                message = (raised["message"] or "").strip()
+                message = _telling(message, lines[index + 1 : index + 6])
+                yield Raised(raised["kind"].rpartition(".")[2], message, tuple(state.functions), state.link)
+            state = _Reader(in_stack="ray::" in line)  # then the exception of the other process follows, without a head
+        else:
+            state.link = ""
+
+
+def _clean(line: str) -> str:
+    line = _ANSI.sub("", line)
+    while prefix := _PREFIX.match(line):
+        line = line[prefix.end() :]
+    return line.rstrip()
+
+
+def _telling(message: str, following: Sequence[str]) -> str:
+    """The first line, and the next one where the first only announces it (``1 validation error for ...``)."""
+    announces = not message or message.endswith(":") or re.match(r"\d+ validation errors? for", message)
+    if not announces:
+        return message
+    more = next((line.strip() for line in following if line.strip()), "")
+    return f"{message} {more}".strip()
