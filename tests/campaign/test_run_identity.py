@@ -1,0 +1,251 @@
+"""A run keeps the model, recipe and adapters that it began with; a start that differs changes nothing of it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_campaign import Driver, command_trainer, fast_config
+
+from azr import model_hash
+from azr.campaign.identity_check import require_same_run, settle_identity
+from azr.campaign.start_check import require_startable
+from azr.config import Config
+from azr.config.load import load, read_config, write_config
+from azr.errors import BudgetError, ConfigError, ModelError, RunError
+from azr.hardware import Gpu, Machine
+from azr.model_hash import hash_model
+from azr.run_identity import read_identity
+from azr.rundir import RunDir
+from azr.train.base_model import base_folder, require_base_unchanged
+
+PROJECT = Path(__file__).resolve().parents[2]
+TINY = PROJECT / "data" / "models" / "azr-tiny"
+NO_CARD = Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="CUDA_VISIBLE_DEVICES='' hides every card")
+CARD = Machine((Gpu("a card", 15.92, 15.9, (12, 0)),), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0)
+
+
+def copy_of_tiny(folder: Path, *, noise: bool = False) -> Path:
+    shutil.copytree(TINY, folder)
+    if noise:
+        weights = bytearray((folder / "model.safetensors").read_bytes())
+        header = 8 + int.from_bytes(weights[:8], "little")
+        weights[header:] = bytes(index % 251 for index in range(len(weights) - header))
+        (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def begin(run: RunDir, *settings: str) -> Config:
+    """A run with state, configuration and an attempt, begun with these settings."""
+    config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", "recipe=cpu_tiny", *settings]).config
+    run.root.mkdir(parents=True)
+    settle_identity(run, config)
+    write_config(run.config, config)
+    run.state.write_text("{}")
+    run.attempt(1, 1).mkdir(parents=True)
+    return config
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "runs" / "mine")
+
+
+# The hash
+
+
+def test_the_hash_is_of_the_model_not_of_its_place(tmp_path: Path) -> None:
+    moved = copy_of_tiny(tmp_path / "moved")
+    (moved / "README.md").write_text("another text")
+    config = json.loads((moved / "config.json").read_text())
+    (moved / "config.json").write_bytes(json.dumps(config | {"transformers_version": "9"}, indent=7).replace("\n", "\r\n").encode())
+    assert hash_model(moved) == hash_model(TINY)
+    assert hash_model(copy_of_tiny(tmp_path / "noise", noise=True)).model != hash_model(TINY).model
+    (moved / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
+    assert hash_model(moved).model != hash_model(TINY).model and hash_model(moved).tokenizer == hash_model(TINY).tokenizer
+
+
+def test_a_large_file_is_sampled_in_each_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_hash, "WHOLE_BYTES", 1000)
+    path = copy_of_tiny(tmp_path / "model") / "model.safetensors"
+    whole = path.read_bytes()
+    before = hash_model(path.parent)
+    length = int.from_bytes(whole[:8], "little")
+    tensors = {name: entry for name, entry in json.loads(whole[8 : 8 + length]).items() if name != "__metadata__"}
+    assert len(tensors) > 10
+    for entry in tensors.values():
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        changed = bytearray(whole)
+        changed[begin:end] = bytes(byte ^ 1 for byte in whole[begin:end])
+        path.write_bytes(changed)
+        assert hash_model(path.parent).model != before.model
+    path.write_bytes(whole)
+    assert hash_model(path.parent) == before
+    other = path.with_name("weights.bin")  # no safetensors header: spread over the file
+    path.rename(other)
+    as_bin = hash_model(path.parent).model
+    other.write_bytes(bytes(len(whole)))
+    assert hash_model(path.parent).model != as_bin
+
+
+# Starts that differ
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["model.lora_rank=8"], ("model.lora_rank: 0 at its start, 8 now", "model.lora_rank=0")),
+        (["train.optimizer=adamw_8bit"], ("train.optimizer: adamw at its start, adamw_8bit now", "train.optimizer=adamw")),
+        (["selfplay.frame=short"], ("selfplay.frame: compact at its start, short now", "selfplay.frame=compact")),
+        (["model.path=Qwen/Qwen2.5-Coder-0.5B"], ("now", "name=OTHER")),
+        (["recipe=0_5b_16gb", f"model.path={TINY}"], ("recipe: cpu_tiny at its start, 0_5b_16gb now", "recipe=cpu_tiny")),
+    ],
+)
+def test_a_start_that_differs_is_refused_with_both_values_and_changes_nothing(
+    run: RunDir, capsys: pytest.CaptureFixture[str], settings: list[str], expected: tuple[str, ...]
+) -> None:
+    begin(run)
+    before = contents(run.root)
+    pipeline = importlib.import_module("azr_single_gpu_pipeline")
+    assert pipeline.main([f"runs_dir={run.root.parent}", f"name={run.root.name}", *settings]) == 2
+    said = capsys.readouterr().err
+    assert all(text in said for text in (*expected, "began with other settings", "name=OTHER")) and "Traceback" not in said
+    assert contents(run.root) == before
+
+
+def test_noise_of_the_same_shape_is_another_model(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begin(run)
+    noise = copy_of_tiny(tmp_path / "noise", noise=True)
+    before = contents(run.root)
+    pipeline = importlib.import_module("azr_single_gpu_pipeline")
+    assert pipeline.main([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={noise}"]) == 2
+    said = capsys.readouterr().err
+    assert f"data/models/azr-tiny (content {hash_model(TINY).model[:8]}) at its start" in said
+    assert f"{noise} (content {hash_model(noise).model[:8]}) now" in said and "model.path=data/models/azr-tiny" in said
+    assert contents(run.root) == before
+
+
+def test_a_model_that_was_replaced_in_its_folder_is_told(run: RunDir, tmp_path: Path) -> None:
+    model = copy_of_tiny(tmp_path / "model")
+    config = begin(run, f"model.path={model}")
+    shutil.rmtree(model)
+    copy_of_tiny(model, noise=True)
+    with pytest.raises(RunError, match=f"the model put back into {model}"):
+        require_same_run(run, config)
+    with pytest.raises(ModelError, match="holds another model now"):
+        base_folder(run, config)
+    with pytest.raises(ModelError, match="cannot stand in the card"):
+        require_base_unchanged(run)
+
+
+def test_another_tokenizer_is_another_model(run: RunDir, tmp_path: Path) -> None:
+    model = copy_of_tiny(tmp_path / "model")
+    config = begin(run, f"model.path={model}")
+    values = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps(values | {"add_bos_token": True}))
+    with pytest.raises(RunError, match="content"):
+        require_same_run(run, config)
+
+
+def test_a_model_that_was_moved_is_the_same(run: RunDir, tmp_path: Path) -> None:
+    model, moved = copy_of_tiny(tmp_path / "model"), tmp_path / "moved"
+    config = begin(run, f"model.path={model}")
+    model.rename(moved)
+    with pytest.raises(ModelError, match="not there any more"):
+        base_folder(run, config)
+    assert require_base_unchanged(run) is not None, "a model that is gone may still be named"
+    with pytest.raises(ModelError, match="no such folder"):
+        require_startable(config, CARD, run)
+    again = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={moved}"]).config
+    require_startable(again, CARD, run)
+    assert f"{moved} holds the model that mine began with" in settle_identity(run, again)
+    assert base_folder(run, again) == moved
+    recorded = read_identity(run)
+    assert recorded is not None and recorded.model == str(model), "the record stays"
+
+
+def test_the_driver_refuses_too_before_it_changes_anything(run: RunDir, tmp_path: Path) -> None:
+    config = fast_config()
+    command_trainer(run)
+    assert Driver(run, config).wait() == 0
+    before = contents(run.root)
+    noise = copy_of_tiny(tmp_path / "noise", noise=True)
+    from dataclasses import replace
+
+    assert Driver(run, replace(config, model=replace(config.model, path=str(noise)))).wait() == 71
+    after = contents(run.root)
+    assert {path for path in after if before.get(path) != after[path]} == {str(run.root / "driver.log")}
+    assert "began with other settings" in (run.root / "driver.log").read_text()
+
+
+# Runs of earlier versions, damaged records
+
+
+def test_a_run_without_a_record_is_compared_with_its_configuration_and_recorded(run: RunDir, tmp_path: Path) -> None:
+    config = begin(run)
+    run.identity.unlink()
+    other = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={copy_of_tiny(tmp_path / 'x')}"]).config
+    with pytest.raises(RunError, match=r"model\.path: data/models/azr-tiny at its start"):
+        require_same_run(run, other)
+    absolute = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]).config
+    require_same_run(run, absolute)
+    assert "goes on with this model alone from now on" in settle_identity(run, config)
+    assert settle_identity(run, config) == ""
+
+
+def test_a_damaged_record_is_a_sentence(run: RunDir) -> None:
+    config = begin(run)
+    run.identity.write_text('{"format": 1}')
+    with pytest.raises(RunError, match=r"identity\.json is damaged"):
+        require_same_run(run, config)
+
+
+# Recipes
+
+
+def test_a_run_keeps_its_recipe_when_none_is_named(run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    begin(run)
+    machine = tmp_path / "machine.json"
+    machine.write_text(json.dumps({"gpus": [{"total_gib": 24, "compute_capability": [8, 9]}]}))
+    monkeypatch.setenv("AZR_MACHINE", str(machine))
+    place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
+    loaded = load(place)
+    assert loaded.config.recipe == "cpu_tiny"
+    assert "mine began with it; this machine would take 0_5b_16gb, which needs another name=" in loaded.recipe_reason
+    assert load([place[0], "name=other"]).config.recipe == "0_5b_16gb"
+    run.identity.unlink()  # as of an earlier version
+    assert load(place).config.recipe == "cpu_tiny"
+
+
+def test_a_recipe_that_is_gone_is_a_sentence(run: RunDir) -> None:
+    begin(run)
+    record: dict[str, Any] = json.loads(run.identity.read_text())
+    run.identity.write_text(json.dumps(record | {"recipe": "my_own"}))
+    with pytest.raises(ConfigError, match=r"began with recipe=my_own, which is not in"):
+        load([f"runs_dir={run.root.parent}", f"name={run.root.name}"])
+
+
+def test_a_run_of_a_card_waits_for_the_card(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(run, "recipe=0_5b_16gb", f"model.path={TINY}")
+    machine = tmp_path / "machine.json"
+    machine.write_text(json.dumps({"gpus": [], "gpu_note": "no driver"}))
+    monkeypatch.setenv("AZR_MACHINE", str(machine))
+    before = contents(run.root)
+    pipeline = importlib.import_module("azr_single_gpu_pipeline")
+    assert pipeline.main([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]) == 2
+    said = capsys.readouterr()
+    assert "began with recipe=0_5b_16gb, which needs an NVIDIA GPU, and none is visible (no driver)" in said.err
+    assert "recipe=cpu_tiny" not in said.out + said.err
+    assert contents(run.root) == before and read_config(run.config).recipe == "0_5b_16gb"
+    with pytest.raises(BudgetError, match="hides every card"):
+        require_startable(read_config(run.config), NO_CARD, run)
