@@ -73,6 +73,8 @@ _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
     ),
 )
 
+_MISFIT = re.compile(r"(?P<name>[\w.{}, ]+?) *\| MISMATCH \| .*?(?P<shapes>ckpt: .*\))")
+"""A line of transformers' load report, to which its exception points."""
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -123,6 +125,9 @@ def read_fault(status: int, log: str, reason: str = "") -> Fault:
         raised = Raised("", reason)  # the trainer's own words, which the end of the log does not explain better
     if raised is None:
         return Fault(FaultKind.OTHER, f"it ended with status {status} and no word")
+    misfit = _MISFIT.search(log) if "look at the above report" in raised.message else None
+    if misfit:
+        return Fault(FaultKind.MODEL, f"weights and config.json do not fit together: {misfit['name']}, {misfit['shapes']}")
     return Fault(classify(raised), str(raised))
 
 

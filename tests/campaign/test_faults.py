@@ -137,6 +137,16 @@ def test_what_is_raised_while_a_model_is_read_is_the_model() -> None:
     assert read_fault(1, log).kind is FaultKind.MODEL
 
 
+def test_weights_of_another_shape_are_told_by_the_first_of_them() -> None:
+    report = "\x1b[36m(W pid=7)\x1b[0m model.layers.{0, 1}.mlp.down_proj.weight | MISMATCH | Reinit due to size mismatch - "
+    report += "ckpt: torch.Size([256, 896]) vs model:torch.Size([256, 768])\n"
+    message = "RuntimeError: You set `ignore_mismatched_sizes` to `False`, thus raising an error. For details look at the above report!"
+    log = f'{report}Traceback (most recent call last):\n  File "a.py", line 1, in from_pretrained\n    call()\n{message}\n'
+    sentence = read_fault(1, log, f"a process of the trainer died or raised: {message}").sentence("/models/mine")
+    assert "model.layers.{0, 1}.mlp.down_proj.weight, ckpt: torch.Size([256, 896]) vs model:torch.Size([256, 768])" in sentence
+    assert "the model cannot be loaded" in sentence and "model.path=/models/mine" in sentence
+
+
 def test_the_trainers_own_reason_counts_unless_it_points_elsewhere() -> None:
     assert read_fault(1, RAY_LOG, "the sandbox cannot confine programs").cause == "the sandbox cannot confine programs"
     assert read_fault(1, ENGINE_LOG, "RuntimeError: Engine core initialization failed. See root cause above").kind is FaultKind.MEMORY

@@ -1,0 +1,140 @@
+"""A reader that goes away, a closed terminal, nohup: the run goes on, or ends as it does without them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_campaign import ROOT, command_trainer, wait_for
+
+from azr.campaign.state import State, read_state_file
+from azr.checkpoints import list_checkpoints
+from azr.protocol import read_metrics
+from azr.rundir import RunDir
+
+DRIVER = """
+import sys
+from dataclasses import replace
+from azr.terminal import outlive_the_terminal
+if __name__ == "__main__":
+    outlive_the_terminal()
+    import fake_campaign
+    from azr.campaign.default_parts import default_parts
+    from azr.campaign.driver import run_campaign
+    config = fake_campaign.fast_config(steps_per_cycle=int(sys.argv[2]), cycles=1)
+    config = replace(config, report=replace(config.report, html=False, live=sys.argv[3] == "live", refresh_s=0.05))
+    sys.exit(run_campaign(config, sys.argv[1], fake_campaign.fake_parts(progress=default_parts().progress)))
+"""
+"""The real driver with its real screen, around the fake trainer."""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    command_trainer(run, step_s=0.05, save_every=1000)
+    (tmp_path / "driver.py").write_text(DRIVER)
+    return run
+
+
+def driver(run: RunDir, steps: int, view: str = "plain") -> str:
+    return f"{sys.executable} -u {run.root.parent / 'driver.py'} {run.root} {steps} {view}"
+
+
+def shell(command: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
+    return subprocess.Popen(["bash", "-c", command], start_new_session=True, env=environment, stdin=subprocess.DEVNULL, stdout=stdout)
+
+
+def steps_of(run: RunDir) -> int:
+    return len(read_metrics(run))
+
+
+def test_ctrl_c_to_a_whole_pipeline_saves_and_ends_with_status_0(run: RunDir) -> None:
+    """Ctrl+C reaches ``tee`` as well, which ends at once."""
+    status = run.root.parent / "status"
+    command = f"(trap - INT; exec {driver(run, 4000)}) 2>&1 | (trap - INT; exec tee {status}.log)"
+    process = shell(f"trap '' INT; {command}; echo ${{PIPESTATUS[0]}} > {status}")
+    wait_for(lambda: steps_of(run) >= 2)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(60)
+    assert status.read_text().strip() == "0", Path(f"{status}.log").read_text()
+    state = read_state_file(run.state)
+    assert state.state is State.TRAIN and state.step == state.trained_step >= 2 == len(list_checkpoints(run)) + 1
+    assert state.driver is None
+
+
+def test_a_reader_of_one_line_does_not_end_the_run(run: RunDir) -> None:
+    status = run.root.parent / "status"
+    shell(f"{driver(run, 8)} 2>&1 | head -1 > {status}.log; echo ${{PIPESTATUS[0]}} > {status}").wait(60)
+    assert status.read_text().strip() == "0" and len(Path(f"{status}.log").read_text().splitlines()) == 1
+    assert read_state_file(run.state).state is State.DONE and steps_of(run) == 8
+
+
+@pytest.mark.parametrize("view", ["plain", "live"])
+def test_a_terminal_that_is_closed_ends_the_run_as_ctrl_c_does(run: RunDir, view: str) -> None:
+    """The screen of rich, or the bar of tqdm, on a terminal whose window goes away."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(PYTHONPATH=f"{ROOT}:{Path(__file__).parent}", TERM="xterm")
+        os.execvp("bash", ["bash", "-c", f"exec {driver(run, 4000, view)}"])
+    shown = b""
+
+    def has_trained() -> bool:
+        nonlocal shown
+        if select.select([terminal], [], [], 0)[0]:
+            shown += os.read(terminal, 65536)
+        return steps_of(run) >= 2 and bool(shown)
+
+    wait_for(has_trained)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    state = read_state_file(run.state)
+    assert state.state is State.TRAIN and state.step == state.trained_step >= 2 and state.driver is None
+
+
+def test_under_nohup_a_hangup_is_nothing(run: RunDir) -> None:
+    process = shell(f"exec nohup {driver(run, 60)} > {run.root.parent}/log 2>&1")
+    wait_for(lambda: steps_of(run) >= 2)
+    os.kill(process.pid, signal.SIGHUP)
+    assert process.wait(60) == 0
+    assert read_state_file(run.state).state is State.DONE and steps_of(run) == 60
+
+
+def test_output_that_was_closed_before_the_start(run: RunDir) -> None:
+    assert shell(f"exec {driver(run, 4)} >&- 2>&-").wait(60) == 0
+    assert read_state_file(run.state).state is State.DONE
+
+
+def test_output_into_a_full_file_system(run: RunDir) -> None:
+    assert shell(f"exec {driver(run, 4)} > /dev/full 2>&1").wait(60) == 0
+    assert read_state_file(run.state).state is State.DONE
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["scripts/control.py {run} status", "scripts/report.py --help", "scripts/watch.py {run}", "azr_single_gpu_pipeline.py --cfg job"],
+)
+def test_commands_end_quietly_when_nobody_reads(run: RunDir, command: str) -> None:
+    shell(f"exec {driver(run, 2)} > /dev/null 2>&1").wait(60)
+    words = command.format(run=run.root)
+    errors = run.root.parent / "errors"
+    process = shell(f"set -o pipefail; {sys.executable} {ROOT}/{words} 2> {errors} | true")
+    assert process.wait(60) == 0 and errors.read_text() == ""
+
+
+def test_watching_ends_with_its_reader(run: RunDir) -> None:
+    process = shell(f"exec {driver(run, 4000)} > /dev/null 2>&1")
+    wait_for(lambda: steps_of(run) >= 2)
+    try:
+        watching = shell(f"{sys.executable} {ROOT}/scripts/watch.py {run.root} --refresh 0.1 | head -1", stdout=subprocess.DEVNULL)
+        assert watching.wait(60) == 0
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
