@@ -78,6 +78,11 @@ class Config:
                 f"rollout.tensor_parallel is {self.rollout.tensor_parallel} but train.n_gpus_per_node is {self.train.n_gpus_per_node}; "
                 "an engine cannot span more GPUs than a machine has"
             )
+        if self.selfplay.overlong_tokens >= self.rollout.max_response_tokens:
+            raise ConfigError(
+                f"selfplay.overlong_tokens is {self.selfplay.overlong_tokens} with responses of at most {self.rollout.max_response_tokens} "
+                "tokens (rollout.max_response_tokens): every response would pay for its length; set it to an eighth of that, or 0"
+            )
 
 
 def default_container() -> dict[str, Any]:

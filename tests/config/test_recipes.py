@@ -5,6 +5,7 @@ import pytest
 from azr.config.load import load
 from azr.config.selfplay import SelfPlayConfig
 from azr.config.train import TrainConfig
+from azr.errors import ConfigError
 
 SMALL = ["0_5b_8gb", "0_5b_16gb", "1_5b_16gb", "3b_lora_16gb"]
 
@@ -33,3 +34,8 @@ def test_one_override_brings_the_published_game_back(recipe, variant):
 def test_a_single_key_still_wins():
     config = load(["recipe=1_5b_16gb", "selfplay.num_inputs=6", "train.learning_rate=1e-6", "model.path=Qwen/Qwen2.5-Coder-1.5B"]).config
     assert (config.selfplay.num_inputs, config.train.learning_rate, config.model.path) == (6, 1e-6, "Qwen/Qwen2.5-Coder-1.5B")
+
+
+def test_a_length_guard_as_long_as_the_response_is_refused():
+    with pytest.raises(ConfigError, match=r"selfplay\.overlong_tokens.*every response would pay"):
+        load(["recipe=1_5b_16gb", "rollout.max_response_tokens=128"])

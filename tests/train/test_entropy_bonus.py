@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from azr.config.train import TrainConfig
@@ -32,7 +34,7 @@ def test_contradictions_are_refused(settings, words):
 
 
 def test_the_worker_gives_the_weight_to_the_loss_of_verl():
-    """verl's actor configuration is frozen and belongs to its loss function: the loss gets a copy with the new weight."""
+    """verl's actor configuration is frozen: the loss function gets a copy of it with the new weight."""
     from functools import partial
 
     from verl.workers.config import FSDPActorConfig
@@ -45,7 +47,7 @@ def test_the_worker_gives_the_weight_to_the_loss_of_verl():
             self.loss_fn = loss_fn
 
     config = FSDPActorConfig(strategy="fsdp", rollout_n=1, use_dynamic_bsz=True, entropy_coeff=0.001, clip_ratio_high=0.28)
-    worker = object.__new__(PolicyWorker)
+    worker: Any = object.__new__(PolicyWorker)
     worker.loss_fn, actor = partial(ppo_loss, config=config), Actor()
     worker.actor = actor
     worker.set_entropy_coefficient(0.015)
