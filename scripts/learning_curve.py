@@ -45,6 +45,7 @@ ARMS = {
     "solver_only": ("selfplay.train_propose=false",),
     "proposer_frozen": ("train.control=proposer_frozen",),
     "shuffled": ("train.control=shuffled_rewards",),
+    "format_only": ("train.control=format_only",),
 }
 """What each arm changes of the default run."""
 PROBES = {

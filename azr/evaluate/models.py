@@ -38,8 +38,11 @@ from azr.train.model_source import local_model_folder
 
 EXPORT_RECORD = "azr.json"
 """In an exported folder: how the model was trained to be asked, and what it scored."""
-PROMPT_KEYS = ("task_types", "references", "num_inputs", "banned_modules", "max_output_chars", "strip_globals", "reject_test_input")
-"""Settings of selfplay, beside the frame, that decide what the prompts say."""
+PROMPT_KEYS = (
+    "task_types", "references", "num_inputs", "banned_modules", "max_output_chars", "strip_globals", "reject_test_input",
+    "induction_prompt", "induction_reply", "induction_inputs_start", "induction_spare_inputs", "usable_inputs", "strict_format",
+)  # fmt: skip
+"""Settings of selfplay, beside the frame, that decide what the prompts say and how replies are read."""
 DEFAULT_RESPONSE_TOKENS = 1024
 DEFAULT_PROMPT_TOKENS = 2048
 
