@@ -1,21 +1,24 @@
 """Scores models on fixed suites: python scripts/evaluate.py MODEL [MODEL ...] --suite probes [--suite humaneval ...]
 
 MODEL   RUN (its newest checkpoint), RUN@best, RUN@12 (step), RUN@0 (the model it started from), a checkpoint's folder, a Hugging
-        Face folder, or a hub name. Several models are compared with the first, item by item.
-SUITE   probes[=PATH], proposals[=FILE], cruxeval-i=FILE.jsonl, cruxeval-o=FILE.jsonl, humaneval
+        Face folder, or a hub name. Several models are compared with the first: each in its best style, task by task.
+SUITE   probes[=PATH], proposals[=FILE], humaneval, and from their authors' files (NAME=FILE): humaneval+, mbpp, mbpp+, cruxeval-i,
+        cruxeval-o, livecodebench, livecodebench-execution, gsm8k
+STYLE   native (as the suite's authors ask), native-cot (with their chain of thought), frame (as the run trains); default: all
 
     python scripts/evaluate.py runs/default@0 runs/default@best --suite probes
-    python scripts/evaluate.py Qwen/Qwen2.5-Coder-0.5B --suite humaneval --style completion
+    python scripts/evaluate.py Qwen/Qwen2.5-Coder-0.5B-Instruct --suite humaneval --style native
     python scripts/evaluate.py --answers samples.jsonl --suite humaneval     recorded answers, no model
 
 Greedy by default; --samples 10 --k 1,5,10 samples at temperature 1. The same command goes on where it was interrupted. Results that
 differ from those in the output folder replace them; the earlier ones stay beside them, under a number (result-001.json).
 
 COLUMNS
+style       how the model was asked; in a frame, answers are read twice: strict (in its format only) and lenient (wherever they stand)
 pass@1      share of right answers (of valid proposals); pass@1/KIND: of one kind; pass@5: of items where one of five answers is right
 n           items that the score is made of
-format      share of answers with the think and answer tags
-cut         share of answers that the response limit ended (--max-response-tokens)
+format      in a frame: share of answers with the think and answer tags
+cut         share of answers that the response limit ended (--max-response-tokens; native styles have their harness's limit)
 too long    items whose prompt was over the limit (--max-prompt-tokens): requests of proposals are drawn again, others count as wrong
 
 What the figures mean: docs/evaluate.md

@@ -21,6 +21,7 @@ from azr.evaluate.results import json_text, publish
 from azr.evaluate.scoring import Judged, Scores, compare_scores, judge_all, legend, notes, score, table, verdict_lines
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import (
+    STYLES,
     Item,
     Speaker,
     Suite,
@@ -118,13 +119,15 @@ def _suites(source: ModelSource, spec: str, options: Options, unasked: list[str]
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
     speaker = speaker_of(models.tokenizer_folder(source), options.native_form, trust_remote_code=source.trust_remote_code)
     suites = []
-    for style in wanted_styles(spec, options.styles):
+    # a model that no run has to do with is asked in a frame only if one is named
+    styles = options.styles or (STYLES if source.framed or options.frame else [style for style in STYLES if style != "frame"])
+    for style in wanted_styles(spec, styles):
         if why := not_asked(style, speaker):
             unasked.append(f"{spec.partition('=')[0]}, {source.label}, {style}: {why}")
         else:
             suites.append(build_suite(spec, config, style=style, speaker=speaker, run=source.run, fits=fits))
     if not suites:
-        raise ModelError(f"{source.label} cannot be asked {spec.partition('=')[0]} in the style {', '.join(options.styles)}: {unasked[-1]}")
+        raise ModelError(f"{source.label} cannot be asked {spec.partition('=')[0]} in the style {', '.join(styles)}: {unasked[-1]}")
     return suites
 
 

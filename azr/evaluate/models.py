@@ -67,6 +67,8 @@ class ModelSource:
     trust_remote_code: bool = False
     note: str = ""
     """What a reader of its figures has to know."""
+    framed: bool = False
+    """The frame is one that the model was trained with, or that its run will train with."""
 
 
 def resolve(spec: str) -> ModelSource:
@@ -218,6 +220,7 @@ def _configured(source: ModelSource, config: Config) -> ModelSource:
         max_response_tokens=config.rollout.max_response_tokens,
         dtype=config.rollout.dtype,
         trust_remote_code=config.model.trust_remote_code,
+        framed=True,
     )
 
 
@@ -230,6 +233,7 @@ def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> M
             max_prompt_tokens=int(ask["max_prompt_tokens"]),
             max_response_tokens=int(ask["max_response_tokens"]),
             dtype=str(ask["engine_dtype"]),
+            framed=True,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / EXPORT_RECORD} is damaged ({error!r}); export the model again, or remove that file") from error

@@ -249,15 +249,17 @@ def legend(results: Sequence[Scores]) -> str:
     """A line on what the columns of ``table`` mean, for those who see them for the first time."""
     right = "valid proposals" if all(result.suite == "proposals" for result in results) else "right answers"
     several = "; pass@k: one of k answers is right" if any(result.samples > 1 for result in results) else ""
+    framed = any(result.lenient for result in results)
+    readings = "; strict: an answer counts in the frame's format only, lenient: wherever it stands" if framed else ""
     return (
-        f"pass@1: {right}{several}; n: items; format: has the think and answer tags; cut: ended by the length limit; "
+        f"pass@1: {right}{several}{readings}; n: items; format: has the think and answer tags; cut: ended by the length limit; "
         "too long: prompts over the limit"
     )
 
 
 def notes(results: Sequence[Scores]) -> list[str]:
     """What has to be known beside the figures, a line each."""
-    return [f"{result.suite}, {result.model}: {note}" for result in results for note in result.notes]
+    return list(dict.fromkeys(f"{result.suite}, {result.model}: {note}" for result in results for note in result.notes))
 
 
 def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, Any]]]:

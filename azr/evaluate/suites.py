@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -176,7 +176,7 @@ def styles_of(spec: str) -> tuple[str, ...]:
     return SUITE_STYLES[name]
 
 
-def wanted_styles(spec: str, styles: Sequence[str]) -> tuple[str, ...]:
+def wanted_styles(spec: str, styles: Collection[str]) -> tuple[str, ...]:
     """Those of ``styles`` that the suite has; all of its styles where none is given, or where it has none of them (so that
     ``--style native`` beside ``--suite probes`` asks the probes in the only way there is).
 
