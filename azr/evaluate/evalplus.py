@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from azr.evaluate.checks import PASSED, WRONG, call_all, reason_of
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
 from azr.evaluate.humaneval import frame_task, preamble
 from azr.evaluate.mbpp_inputs import as_python
-from azr.evaluate.records import records
+from azr.evaluate.records import records, stamp
 from azr.evaluate.suites import CHAT, Speaker
 from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueWriteError, canonical, read
@@ -158,6 +159,13 @@ def plus_suite(path: Path, name: str, config: SelfPlayConfig, style: str, speake
     Raises:
         DataError: no such file, or a record lacks a field.
     """
+    problems, notes = _read(name, *stamp(path))
+    return code_suite(name, problems, config, style, speaker, HABITS[name], notes=notes)
+
+
+@lru_cache(maxsize=2)
+def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str]]:
+    """Problems and notes. The expected values of a problem are computed once for all styles and models too."""
     problems, too_large, total = [], 0, 0
     for place, record in records(path, name, FIELDS):
         plus = record["plus_input"]
@@ -171,7 +179,7 @@ def plus_suite(path: Path, name: str, config: SelfPlayConfig, style: str, speake
     notes = []
     if too_large:
         notes.append(f"{too_large} of {total} test inputs are too large for the sandbox's reader and were passed over")
-    return code_suite(name, problems, config, style, speaker, HABITS[name], notes=notes)
+    return problems, notes
 
 
 def _problem(name: str, record: dict[str, Any], inputs: tuple[str, ...], n_base: int) -> Problem:

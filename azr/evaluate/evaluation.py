@@ -85,7 +85,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     """
     if options.answers is not None:
         return _report([_judge_recorded(spec, options, say) for spec in options.suites], options.out or Path("evaluations"), say)
-    sources = [models.resolve(spec) for spec in specs]
+    named = [models.resolve(spec) for spec in specs]
+    sources = list({source.label: source for source in named}.values())  # one that is named twice is asked once
     out = options.out or _default_out(sources)
     unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):
@@ -105,7 +106,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                 asked.append(held.enter_context(claimed(source, suite, items, how, machinery, out, restart=options.restart)))
             work.append((model, asked))
         results = _answered(work, options, say)
-    return _report(results, out, say, unasked)
+    return _report([scores for source in named for scores in results if scores.model == source.label], out, say, unasked)
 
 
 def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Callable[[str], None]) -> None:
@@ -118,6 +119,7 @@ def _suites(source: ModelSource, spec: str, options: Options, unasked: list[str]
     """A suite in each style in which the model is asked; sentences on the others are appended to ``unasked``."""
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
     speaker = speaker_of(models.tokenizer_folder(source), options.native_form, trust_remote_code=source.trust_remote_code)
+    speaker = replace(speaker, prompt_tokens=options.max_prompt_tokens or 0, response_tokens=options.max_response_tokens or 0)
     suites = []
     # a model that no run has to do with is asked in a frame only if one is named
     styles = options.styles or (STYLES if source.framed or options.frame else [style for style in STYLES if style != "frame"])

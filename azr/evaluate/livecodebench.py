@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, WRONG, call_all, reason_of
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite
-from azr.evaluate.records import records
+from azr.evaluate.records import records, stamp
 from azr.evaluate.suites import CHAT, Speaker
 from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueReadError, ValueWriteError, canonical, parse_arguments, read
@@ -169,6 +170,13 @@ def livecodebench_suite(path: Path, config: SelfPlayConfig, style: str, speaker:
     Raises:
         DataError: no such file, a record lacks a field, or its tests are not those of the official files.
     """
+    problems, left_out, notes = _read(*stamp(path))
+    return code_suite("livecodebench", problems, config, style, speaker, HABITS, left_out, notes)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str], list[str]]:
+    """Problems, what was left out, and notes."""
     problems, left_out, passed_over, total = [], [], 0, 0
     for place, record in records(path, "livecodebench", FIELDS):
         tests = [*_tests(place, "public_test_cases", record["public_test_cases"]), *_private_tests(place, record["private_test_cases"])]
@@ -179,7 +187,7 @@ def livecodebench_suite(path: Path, config: SelfPlayConfig, style: str, speaker:
         else:
             problems.append(_problem(record, check))
     notes = [f"{passed_over} of {total} tests are too large for the sandbox's reader and were passed over"] if passed_over else []
-    return code_suite("livecodebench", problems, config, style, speaker, HABITS, left_out, notes)
+    return problems, left_out, notes
 
 
 def _problem(record: dict[str, Any], check: StdinCheck | MethodCheck) -> Problem:

@@ -40,6 +40,19 @@ def records(path: Path, suite: str, fields: Mapping[str, type | tuple[type, ...]
         raise DataError(f"{path} is empty; {suite} needs its authors' file (docs/evaluate.md)")
 
 
+def stamp(path: Path) -> tuple[Path, int, int]:
+    """Names the present content of a file, for what is kept as long as the file stays: large ones are read once for all styles and models.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} does not exist; the suite needs its authors' file (docs/evaluate.md)") from error
+    return path.resolve(), status.st_mtime_ns, status.st_size
+
+
 def _hint(record: Mapping[str, Any]) -> str:
     """What the file seems to be, for who gave the wrong one."""
     names = ", ".join(sorted(str(name)[:40] for name in record)[:12])

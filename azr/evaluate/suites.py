@@ -102,11 +102,16 @@ class Speaker:
     """Through its chat template; else it continues plain text."""
     context: int = 0
     """Tokens of its context; 0: not known, so never the obstacle."""
+    prompt_tokens: int = 0
+    """Limit of prompts that the user asked for; 0: none."""
+    response_tokens: int = 0
+    """Limit of answers that the user asked for, instead of the harnesses' own; 0: none."""
 
     def limits(self, response: int) -> TokenLimits:
-        """Of a native prompt and an answer of at most ``response`` tokens."""
+        """Of a native prompt, and of an answer that the suite's harness gives ``response`` tokens."""
+        response = self.response_tokens or response
         room = self.context - response if self.context else NATIVE_PROMPT_TOKENS
-        return TokenLimits(min(NATIVE_PROMPT_TOKENS, room), response)
+        return TokenLimits(self.prompt_tokens or min(NATIVE_PROMPT_TOKENS, room), response)
 
 
 CHAT = Speaker()

@@ -80,7 +80,10 @@ def test_a_second_evaluation_keeps_the_first_and_explains_its_columns(tmp_path: 
     inner = out / "answers" / "cruxeval-o"
     assert json.loads((inner / "verdicts-001.jsonl").read_text().splitlines()[0])["score"] == 1
     assert sum("kept as result-001.json, summary-001.txt" in line for line in said) == 1
-    for text in ("pass@1: right answers; strict: an answer counts in the frame's format only", "; cut: ended by the length limit; too long: "):
+    for text in (
+        "pass@1: right answers; strict: an answer counts in the frame's format only",
+        "; cut: ended by the length limit; too long: ",
+    ):
         assert text in said[0]
         assert text in (out / "summary.txt").read_text()
 
