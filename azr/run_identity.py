@@ -32,8 +32,9 @@ class RunIdentity:
     """0 without adapters."""
     master_dtype: str
     optimizer: str
-    gpus: int
-    """Trained on so many; checkpoints are cut into as many shards."""
+    n_gpus_per_node: int
+    n_nodes: int
+    """Checkpoints are cut into as many shards as there are cards, and each machine keeps its own."""
 
     @classmethod
     def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
@@ -48,7 +49,8 @@ class RunIdentity:
             lora_alpha=config.model.lora_alpha if config.model.lora_rank else 0,
             master_dtype=config.train.master_dtype,
             optimizer=config.train.optimizer,
-            gpus=config.train.gpus,
+            n_gpus_per_node=config.train.n_gpus_per_node,
+            n_nodes=config.train.n_nodes,
         )
 
     @property
@@ -63,7 +65,8 @@ SETTINGS = {
     "lora_alpha": "model.lora_alpha",
     "master_dtype": "train.master_dtype",
     "optimizer": "train.optimizer",
-    "gpus": "train.n_gpus_per_node x train.n_nodes",
+    "n_gpus_per_node": "train.n_gpus_per_node",
+    "n_nodes": "train.n_nodes",
 }
 """Field of the identity -> configuration key, of all that is not the model itself."""
 
