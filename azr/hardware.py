@@ -1,8 +1,10 @@
-"""What machine this is: cards, cores, memory; read without torch, in milliseconds.
+"""What machine this is: cards, cores, memory; and which device a run computes on. Read without torch, in milliseconds.
 
-Cards come from NVML (the ``nvidia-ml-py`` package), else from ``nvidia-smi``; both answer without creating a CUDA context.
-``AZR_MACHINE`` may name a JSON file that describes another machine (see ``Machine.from_json``): to plan for a card one does
-not have, and for tests.
+Cards come from NVML (the ``nvidia-ml-py`` package), else from ``nvidia-smi`` (``azr/cards.py``). ``AZR_MACHINE`` may name a JSON file that
+describes another machine (see ``Machine.from_json``): to plan for a card one does not have, and for tests.
+
+Everything that speaks of a card asks here: ``device_for`` says which one a run takes, and ``Device.take`` names it by UUID in
+``CUDA_VISIBLE_DEVICES``, so that torch, Ray, vLLM and NVML in all children mean the same one.
 """
 
 from __future__ import annotations
@@ -10,38 +12,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from azr.cards import GIB, ORDER, VISIBLE, Gpu, visible_cards
 from azr.errors import ConfigError
 from azr.host_memory import host_memory
-
-MIB = 1 << 20
-GIB = 1 << 30
-NVIDIA_SMI_TIMEOUT_S = 15.0
-BF16_CAPABILITY = (8, 0)
-"""The first generation (Ampere) that multiplies bf16; every GPU recipe trains and serves in it."""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One card as the driver reports it."""
-
-    name: str
-    total_gib: float
-    free_gib: float
-    """Free at the moment of asking; a desktop, a browser or a crashed engine holds the rest."""
-    compute_capability: tuple[int, int] | None = None
-    """(12, 0) for consumer Blackwell; None where the driver does not say."""
-    driver: str = ""
-
-    @property
-    def arch(self) -> str:
-        """``sm_120`` ..., or an empty string."""
-        return "" if self.compute_capability is None else f"sm_{self.compute_capability[0]}{self.compute_capability[1]}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +26,7 @@ class Machine:
     """What a run may use here. RAM and cores respect a container's limits."""
 
     gpus: tuple[Gpu, ...]
+    """Every card that is visible, in CUDA's order."""
     cpu_cores: int
     ram_gib: float
     ram_available_gib: float
@@ -58,9 +36,19 @@ class Machine:
     """Why no card was found, or a warning about how it was read."""
 
     @property
+    def cards(self) -> tuple[Gpu, ...]:
+        """The cards that a run can use, the largest first; a run of n GPUs takes the first n."""
+        return tuple(sorted((gpu for gpu in self.gpus if not gpu.unfit), key=lambda gpu: -gpu.total_gib))
+
+    @property
+    def why_no_card(self) -> str:
+        """What is in the way of the cards that no run can use, each by its name."""
+        return "; ".join([*(f"{gpu}: {gpu.unfit}" for gpu in self.gpus if gpu.unfit), *filter(None, [self.gpu_note])]) or "none found"
+
+    @property
     def name(self) -> str:
-        """For file names and tables: the first card's name, or the processor's."""
-        return self.gpus[0].name if self.gpus else f"{self.cpu_cores}-core {platform.machine() or 'cpu'}"
+        """For file names and tables: the name of the card that a run takes, or the processor's."""
+        return self.cards[0].name if self.cards else f"{self.cpu_cores}-core {platform.machine() or 'cpu'}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,29 +90,28 @@ def detect() -> Machine:
             return Machine.from_json(json.loads(Path(described).read_text(encoding="utf-8")))
         except (OSError, json.JSONDecodeError) as error:
             raise ConfigError(f"AZR_MACHINE={described}: {error}; name a JSON file, or unset it") from error
-    gpus, note = _gpus()
+    found = visible_cards()
     memory = host_memory()
     release = platform.release().lower()
     return Machine(
-        gpus=gpus,
+        gpus=found.gpus,
         cpu_cores=_cpu_cores(),
         ram_gib=memory.total / GIB,
         ram_available_gib=memory.available / GIB,
         is_wsl="microsoft" in release or "wsl" in release,
         os_name=f"{platform.system()} {platform.release()}",
-        gpu_note=note,
+        gpu_note=found.note,
     )
 
 
 def choose_recipe(machine: Machine) -> tuple[str, str]:
     """The recipe (``configs/recipe/<name>.yaml``) this machine starts with when the user names none, and why."""
-    if not machine.gpus:
-        return "cpu_tiny", f"no NVIDIA GPU ({machine.gpu_note or 'none found'}): the bundled tiny model on the CPU"
-    best = max(machine.gpus, key=lambda gpu: gpu.total_gib)
-    found = f"{best.name}, {best.total_gib:.1f} GiB"
-    if best.compute_capability is not None and best.compute_capability < BF16_CAPABILITY:
-        return "cpu_tiny", f"{found} is {best.arch}, which has no bf16 (needs sm_80 or later): the bundled tiny model on the CPU"
-    large = [gpu for gpu in machine.gpus if gpu.total_gib >= 38]
+    if not machine.cards:
+        what = "no NVIDIA GPU that a run can use" if machine.gpus else "no NVIDIA GPU"
+        return "cpu_tiny", f"{what} ({machine.why_no_card}): the bundled tiny model on the CPU"
+    best = machine.cards[0]
+    found = f"{best}, {best.total_gib:.1f} GiB"
+    large = [gpu for gpu in machine.cards if gpu.total_gib >= 38 and not gpu.is_slice]
     if len(large) >= 2:
         return "paper_multi_gpu", f"{len(large)} cards of at least 38 GiB: the published batch, sharded over them"
     if best.total_gib >= 15:
@@ -134,85 +121,51 @@ def choose_recipe(machine: Machine) -> tuple[str, str]:
     return "cpu_tiny", f"{found}: below the 7 GiB that the smallest GPU recipe needs; the bundled tiny model on the CPU"
 
 
-def _gpus() -> tuple[tuple[Gpu, ...], str]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", "-1"):
-        return (), f"CUDA_VISIBLE_DEVICES={visible!r} hides every card"
-    gpus, note = _gpus_from_nvml()
-    if gpus is None:
-        gpus, smi_note = _gpus_from_nvidia_smi()
-        note = "" if gpus else f"{note}; {smi_note}"
-    if gpus:
-        gpus = [gpus[index] for index in visible_indices(len(gpus))]
-    return tuple(gpus or ()), note
+@dataclass(frozen=True)
+class Device:
+    """What a run computes on."""
+
+    kind: str
+    """``cuda`` or ``cpu``."""
+    cards: tuple[Gpu, ...]
+    """The cards it takes; none on a CPU."""
+    count: int
+    """Cards that were asked for; on a CPU, processes."""
+
+    @property
+    def missing(self) -> int:
+        """Cards that were asked for and are not there."""
+        return self.count - len(self.cards) if self.kind == "cuda" else 0
+
+    def environment(self) -> dict[str, str]:
+        """Variables by which this process and its children see these cards and no others."""
+        if self.kind == "cpu":  # as many entries as processes, because Ray counts them; CUDA stops at the first and sees none
+            return {VISIBLE: ",".join(["-1"] * self.count)}
+        if not self.cards or not all(gpu.uuid for gpu in self.cards):
+            return {}
+        return {VISIBLE: ",".join(gpu.uuid for gpu in self.cards), ORDER: os.environ.get(ORDER, "PCI_BUS_ID")}
+
+    def take(self) -> None:
+        os.environ.update(self.environment())
+
+    def __str__(self) -> str:
+        if self.kind == "cpu":
+            return "the CPU"
+        return ", ".join(f"{gpu}, {gpu.total_gib:.1f} GiB" for gpu in self.cards) or "no card"
 
 
-def visible_indices(count: int) -> list[int]:
-    """Which of ``count`` cards, in NVML's order, ``CUDA_VISIBLE_DEVICES`` leaves visible; all of them where it names no numbers."""
-    named = [int(part) for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part.strip().isdigit()]
-    return [index for index in named if index < count] if named else list(range(count))
+def device_for(machine: Machine, wanted: str = "auto", count: int = 1) -> Device:
+    """The device of a run, which its recipe decides (``train.device``), and on a machine of several cards which of them.
 
-
-def _gpus_from_nvml() -> tuple[list[Gpu] | None, str]:
-    """The cards, or None and why NVML could not be asked."""
-    try:
-        import pynvml
-    except ImportError:
-        return None, "nvidia-ml-py is not installed"
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return None, f"NVML: {error}"
-    try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        gpus = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-            gpus.append(
-                Gpu(
-                    name=_text(pynvml.nvmlDeviceGetName(handle)),
-                    total_gib=int(memory.total) / GIB,
-                    free_gib=int(memory.free) / GIB,
-                    compute_capability=(int(major), int(minor)),
-                    driver=driver,
-                )
-            )
-        return gpus, "" if gpus else "the driver lists no card"
-    except pynvml.NVMLError as error:
-        return None, f"NVML: {error}"
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _gpus_from_nvidia_smi() -> tuple[list[Gpu] | None, str]:
-    command = shutil.which("nvidia-smi") or next((path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None)
-    if command is None:
-        return None, "no nvidia-smi"
-    query = "--query-gpu=name,memory.total,memory.free,compute_cap,driver_version"
-    try:
-        answer = subprocess.run(
-            [command, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, f"nvidia-smi: {error}"
-    if answer.returncode != 0:
-        return None, f"nvidia-smi: {(answer.stdout + answer.stderr).strip()[:200]}"
-    return parse_nvidia_smi(answer.stdout), ""
-
-
-def parse_nvidia_smi(text: str) -> list[Gpu]:
-    """Reads ``name, total MiB, free MiB, capability, driver`` lines; a line that says ``[N/A]`` for memory is left out."""
-    gpus = []
-    for line in text.strip().splitlines():
-        fields = [field.strip() for field in line.split(",")]
-        if len(fields) != 5 or not (fields[1].isdigit() and fields[2].isdigit()):
-            continue
-        major, _, minor = fields[3].partition(".")
-        capability = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
-        gpus.append(Gpu(fields[0], int(fields[1]) * MIB / GIB, int(fields[2]) * MIB / GIB, capability, fields[4]))
-    return gpus
+    Args:
+        wanted: ``cpu``, ``cuda``, or ``auto``: a card where there is one that a run can use.
+        count: cards wanted, or processes on a CPU (``train.n_gpus_per_node``).
+    """
+    if wanted == "cpu" or (wanted == "auto" and not machine.cards):
+        return Device("cpu", (), count)
+    usable = [gpu for gpu in machine.cards if count == 1 or not gpu.is_slice]  # CUDA shows a process one slice at most
+    cards = tuple(usable[:count])
+    return Device("cuda", cards, count)
 
 
 def _cpu_cores() -> int:
@@ -225,7 +178,3 @@ def _cpu_cores() -> int:
     except (OSError, ValueError):
         pass
     return cores
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -35,11 +35,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from azr.budget import judge, shape_of
+from azr.cards import visible_cards
 from azr.config import Config
 from azr.config.load import load, write_config
 from azr.errors import AzrError
 from azr.files import read_jsonl, write_jsonl_atomic, write_text_atomic
-from azr.hardware import Machine, detect, visible_indices
+from azr.hardware import Machine, detect, device_for
+from azr.places import prepare
 from azr.processes import memory_gib, processes_with_marker
 from azr.protocol import MARKER_VARIABLE, TrainRequest, read_heartbeat, read_metrics, read_result, write_request
 from azr.rundir import RunDir
@@ -67,8 +69,8 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
     batch = max(1, round(config.selfplay.batch_size * options.fraction))
     mini = min(config.train.mini_batch_sequences, 6 * batch)
     config = replace(config, selfplay=replace(config.selfplay, batch_size=batch), train=replace(config.train, mini_batch_sequences=mini))
-    if _leave_gib(recipe, options) and machine.gpus:
-        share = config.rollout.gpu_memory_share * options.leave_gib / machine.gpus[0].total_gib
+    if _leave_gib(recipe, options) and machine.cards:
+        share = config.rollout.gpu_memory_share * options.leave_gib / machine.cards[0].total_gib
         config = replace(config, rollout=replace(config.rollout, gpu_memory_share=round(share, 4)))
     return config
 
@@ -242,18 +244,7 @@ def quarters(steps: list[dict[str, float]], host: list[tuple[int, float]]) -> di
 
 def _gpu_used_gib() -> float:
     """Memory in use on the visible cards, by anybody; the fullest one counts. 0 without a card."""
-    try:
-        import pynvml
-
-        if not getattr(_gpu_used_gib, "ready", False):
-            pynvml.nvmlInit()
-            _gpu_used_gib.ready = True  # type: ignore[attr-defined]
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices(pynvml.nvmlDeviceGetCount())]
-        return max((int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in handles), default=0) / 2**30
-    except ImportError:
-        return 0.0
-    except pynvml.NVMLError:
-        return 0.0
+    return max((gpu.used_gib for gpu in visible_cards().gpus), default=0.0)
 
 
 def _end_all(child: subprocess.Popen[bytes], marker: str) -> None:
@@ -377,14 +368,18 @@ def main() -> int:
 def measure(options: argparse.Namespace) -> int:
     from hold_gpu_memory import held
 
+    prepare()
     machine = detect()
-    options.peak_tflops = options.peak_tflops or (matmul_peak_tflops() if machine.gpus else 0.0)
+    device_for(
+        machine, "auto", max(load([f"recipe={name}", *options.override]).config.train.n_gpus_per_node for name in options.recipes)
+    ).take()
+    options.peak_tflops = options.peak_tflops or (matmul_peak_tflops() if machine.cards else 0.0)
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="azr-bench-")))
         results = []
         for recipe in options.recipes:
             leave_gib = _leave_gib(recipe, options)
-            with held(leave_gib) if leave_gib and machine.gpus else contextlib.nullcontext("the whole card") as card:
+            with held(leave_gib) if leave_gib and machine.cards else contextlib.nullcontext("the whole card") as card:
                 print(f"{recipe}: {card}", flush=True)
                 results.append(run_recipe(recipe, options, machine, folder) | {"leave_gib": leave_gib})
             print(json.dumps(results[-1]), flush=True)

@@ -8,7 +8,9 @@ Exit status 0: no problem found. 1: something would stop a run. 2: the configura
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +18,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from azr.config.load import load
-from azr.doctor import Finding, Level, examine
+from azr.config.paths import runs_folder
+from azr.doctor import Finding, Level, examine, place_findings
 from azr.errors import AzrError
 from azr.hardware import detect
+from azr.places import prepare, troubles
 from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING ", Level.PROBLEM: "PROBLEM "}
@@ -34,6 +38,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
     options = parser.parse_args()
     try:
+        found = list(troubles(os.environ))  # told as findings; the rest of the doctor looks at what a run would work with
+        prepare(say=lambda _: None)
         machine = detect()
         config = load(options.overrides).config
     except AzrError as error:
@@ -43,7 +49,7 @@ def main() -> int:
         wsl = ", WSL2" if machine.is_wsl else ""
         print(f"{machine.name}; {machine.cpu_cores} cores, {machine.ram_gib:.0f} GiB host memory, {machine.os_name}{wsl}\n")
     findings = []
-    for finding in examine(machine, config, Path(config.runs_dir), quick=options.quick):
+    for finding in itertools.chain(place_findings(found), examine(machine, config, runs_folder(config), quick=options.quick)):
         findings.append(finding)
         print(json.dumps(asdict(finding)) if options.json else line(finding), flush=True)
     problems = [finding for finding in findings if finding.level is Level.PROBLEM]

@@ -36,6 +36,7 @@ from azr.errors import AzrError
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
+from azr.places import prepare
 from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     asking.add_argument("--max-prompt-tokens", type=_positive)
     asking.add_argument("--max-response-tokens", type=_positive)
     engine = parser.add_argument_group("engine")
+    engine.add_argument("--device", choices=("auto", "cuda", "cpu"), help="default: as the run computed; a card where one can be used")
     engine.add_argument("--dtype", choices=("bfloat16", "float16", "float32"))
     engine.add_argument("--gpu-memory-share", type=float, default=0.85, help="share of the card that vLLM may take")
     engine.add_argument("--max-sequences", type=_positive, default=256, help="answers decoded at once")
@@ -103,6 +105,7 @@ def main() -> int:
         arguments["suites"] = ["probes"]
     arguments["styles"] = arguments["styles"] or []
     try:
+        prepare()
         evaluate(models, Options(**arguments))
     except (AzrError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from azr.errors import AzrError, RunError
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
 from azr.evaluate.task_export import export_tasks
+from azr.places import prepare
 from azr.rundir import RunDir
 from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
@@ -46,6 +47,7 @@ def main() -> int:
     run = RunDir(arguments.run.expanduser().resolve())
     target = arguments.out.expanduser().resolve()
     try:
+        prepare()
         if not run.config.is_file():
             raise RunError(f"{run.root} is no run directory (it has no config.yaml)")
         if arguments.tasks:

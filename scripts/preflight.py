@@ -22,8 +22,10 @@ from azr.budget import Proposal, Verdict, free_disk_gib, judge, propose, refusal
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.config import from_container
 from azr.config.load import compose_container, load, recipe_names
+from azr.config.paths import runs_folder
 from azr.errors import AzrError
-from azr.hardware import Gpu, Machine, detect
+from azr.hardware import Gpu, Machine, detect, device_for
+from azr.places import prepare
 from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 from azr.train.model_source import local_folder, require_usable_model
 
@@ -42,6 +44,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
     try:
+        prepare()
         machine = _machine(options)
         if options.speed:
             return _speed(options)
@@ -72,18 +75,19 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         print(f"preflight: the size of model.path={config.model.path} is not known: no config.json in a folder of that name or in the "
               "Hugging Face cache. Download it (hf download NAME), or name a folder", file=sys.stderr)  # fmt: skip
         return 2
-    verdict = judge(config, machine, shape, free_disk_gib(Path(config.runs_dir)))
+    verdict = judge(config, machine, shape, free_disk_gib(runs_folder(config)))
     if options.json:
         print(json.dumps({"recipe": loaded.recipe_reason, "fits": verdict.fits, **asdict(verdict)}, indent=1))
         return 0 if verdict.fits else 1
     print(f"{loaded.recipe_reason}\nmodel {config.model.path}: {shape.parameters / 1e9:.2f} billion parameters")
-    print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory{', WSL' if machine.is_wsl else ''}\n")
+    device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
+    print(f"on {device}\nmachine: {machine.name}, {machine.ram_gib:.0f} GiB host memory{', WSL' if machine.is_wsl else ''}\n")
     if not any(shortage.no_card for shortage in verdict.shortages):
         print(table(verdict))
     if verdict.fits:
         print("\nfits.")
         return 0
-    print("\n" + refusal(verdict, list(verdict.shortages), Path(config.runs_dir)))
+    print("\n" + refusal(verdict, list(verdict.shortages), runs_folder(config)))
     return 1
 
 

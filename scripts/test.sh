@@ -2,7 +2,7 @@
 # Sets up what is missing, then linter, type check and tests: bash scripts/test.sh [pytest arguments]
 # The slow and the GPU tests: bash scripts/test.sh -m slow     bash scripts/test.sh -m gpu
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 cd "$AZR_ROOT"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from azr.budget.estimate import Estimate, estimate
 from azr.budget.shape import ModelShape, shape_of
 from azr.config import Config
-from azr.hardware import Machine
+from azr.hardware import Device, Machine, device_for
 
 KV_SEQUENCES = 8
 """An engine whose KV cache holds fewer full-length sequences than this is no use."""
@@ -24,7 +24,7 @@ class Shortage:
     needed_gib: float
     available_gib: float
     no_card: str = ""
-    """Why no card was found, where the configuration needs one and there is none; the figures mean nothing then."""
+    """What is needed and what is there, where there are too few cards; the figures mean nothing then."""
 
     @property
     def missing_gib(self) -> float:
@@ -32,7 +32,7 @@ class Shortage:
 
     def __str__(self) -> str:
         if self.no_card:
-            return f"an NVIDIA GPU: this configuration needs one, and there is none ({self.no_card}); python scripts/doctor.py says more"
+            return f"an NVIDIA GPU: this configuration {self.no_card}; python scripts/doctor.py says more"
         what = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}[self.resource]
         return f"{what}: needs {self.needed_gib:.1f} GiB, has {self.available_gib:.1f}, {self.missing_gib:.1f} too little"
 
@@ -67,23 +67,34 @@ def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: fl
         free_disk_gib: free space where the run lies; None leaves the disk out.
         advise: look for the cheapest change when it does not fit.
     """
-    on_gpu = bool(machine.gpus)
-    total = _gpu_total(config, machine)
+    device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
+    on_gpu = device.kind == "cuda"
+    total = _gpu_total(device)
     gpu = min(total, config.budget.gpu_limit_gib or total) - config.budget.gpu_reserve_gib
     ram = machine.ram_gib - config.budget.ram_reserve_gib
     result = estimate(config, shape, total, on_gpu)
-    if config.needs_gpu and not on_gpu:
-        why = machine.gpu_note or "none found"
-        advice = Change(("recipe=cpu_tiny",), "the bundled tiny model on the CPU, which shows everything at work") if advise else None
-        return Verdict(result, gpu, ram, free_disk_gib, (Shortage("gpu", "start", 0.0, 0.0, no_card=why),), advice)
+    if (config.needs_gpu and not on_gpu) or (device.missing and not config.train.ray_address):
+        shortage, advice = _too_few_cards(device, machine)
+        return Verdict(result, gpu, ram, free_disk_gib, (shortage,), advice if advise else None)
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
     advice = _cheapest_change(config, machine, shape, free_disk_gib) if shortages and advise else None
     return Verdict(result, gpu, ram, free_disk_gib, shortages, advice)
 
 
-def _gpu_total(config: Config, machine: Machine) -> float:
+def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
+    if device.cards:
+        there = len(device.cards)
+        text = f"needs {device.count} (train.n_gpus_per_node), and {there} can be used: {device}"
+        advice = Change((f"train.n_gpus_per_node={there}",), "fewer cards: more time a step, and each holds a larger part")
+    else:
+        text = f"needs one, and there is none ({machine.why_no_card})"
+        advice = Change(("recipe=cpu_tiny",), "the bundled tiny model on the CPU, which shows everything at work")
+    return Shortage("gpu", "start", 0.0, 0.0, no_card=text), advice
+
+
+def _gpu_total(device: Device) -> float:
     """Memory of the smallest card that would be used, of which the engine takes its share whatever ``budget.gpu_limit_gib`` says."""
-    return min((gpu.total_gib for gpu in machine.gpus[: config.train.n_gpus_per_node]), default=0.0)
+    return min((gpu.total_gib for gpu in device.cards), default=0.0)
 
 
 def _shortages(config: Config, result: Estimate, gpu: float, ram: float, disk: float | None) -> Iterator[Shortage]:
@@ -221,7 +232,7 @@ def propose(machine: Machine, recipes: dict[str, Config], free_disk_gib: float |
     proposals = []
     for name, config in recipes.items():
         shape = shape_of(config.model.path)
-        if shape is None or config.train.n_gpus_per_node > max(1, len(machine.gpus)) or (config.needs_gpu and not machine.gpus):
+        if shape is None or config.train.n_gpus_per_node > max(1, len(machine.cards)) or (config.needs_gpu and not machine.cards):
             continue
         proposals.append(Proposal(name, shape.parameters, judge(config, machine, shape, free_disk_gib)))
     return sorted(proposals, key=lambda proposal: (-proposal.parameters, recipes[proposal.recipe].model.lora_rank > 0))

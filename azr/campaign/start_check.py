@@ -7,7 +7,8 @@ from azr.campaign.identity_check import require_same_run
 from azr.config import Config
 from azr.data.check import require_readable
 from azr.errors import BudgetError
-from azr.hardware import Machine
+from azr.hardware import Machine, device_for
+from azr.imports import require_engine
 from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
@@ -21,6 +22,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         RunError: the run that lies there began with another model or recipe.
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, or needs a card and there is none.
+        ConfigError: the installed engine does not compute where the run does.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
     require_same_run(run, config)
@@ -30,6 +32,8 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     if is_here:
         require_usable_model(config)  # before its size, which a model of another kind does not tell
     judged = require_fit(config, machine, run.root.parent)
+    if not config.train.ray_address:  # else other machines compute
+        require_engine(device_for(machine, config.train.device, config.train.n_gpus_per_node).kind)
     if not is_here:
         require_usable_model(config)
     if judged is None:  # its size is known only now
@@ -42,9 +46,9 @@ def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
     Raises:
         BudgetError: the run needs a card, and none is visible.
     """
-    if run.state.exists() and config.needs_gpu and not machine.gpus:
+    if run.state.exists() and config.needs_gpu and not machine.cards:
         raise BudgetError(
             f"{run.root} began with recipe={config.recipe}, which needs an NVIDIA GPU, and none is visible "
-            f"({machine.gpu_note or 'none found'}). "
+            f"({machine.why_no_card}). "
             "Nothing was changed; the same command goes on when the card is seen again. `nvidia-smi` and python scripts/doctor.py say more"
         )

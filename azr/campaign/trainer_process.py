@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from azr.campaign.vram import used_vram_gib
+from azr.config.paths import PROJECT
 from azr.files import write_text_atomic
 from azr.processes import ProcessId, Registry, descendants, end_processes, memory_gib
 from azr.protocol import MARKER_VARIABLE, STACKS_FILE
@@ -66,6 +67,7 @@ class TrainerProcess:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
+                cwd=PROJECT,  # where ``azr`` is imported from, wherever the command was started
             )
         self.pid = self.registry.session = self.process.pid
         self._registered_s = float("-inf")

@@ -1,27 +1,16 @@
-"""How much memory of the cards is in use, through NVML: no CUDA context, nothing loaded."""
+"""How much memory of the run's cards is in use, through NVML: no CUDA context, nothing loaded."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from azr.hardware import visible_indices
-
-GIB = 2**30
+from azr.cards import visible_cards
 
 
 def used_vram_gib() -> float | None:
-    """Memory in use on all visible cards, everybody's; None without NVML or a card."""
-    nvml = _nvml()
-    if nvml is None:
-        return None
-    try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices(nvml.nvmlDeviceGetCount())]
-        return sum(int(nvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in handles) / GIB
-    except nvml.NVMLError:
-        return None
-    finally:
-        nvml.nvmlShutdown()
+    """Memory in use on the cards of this run (the driver hides all others from itself), everybody's; None where no card says."""
+    used = [gpu.used_gib for gpu in visible_cards().gpus if gpu.total_gib > 0]
+    return sum(used) if used else None
 
 
 def wait_for_vram(before_gib: float | None, *, margin_gib: float, limit_s: float) -> str:
@@ -43,16 +32,3 @@ def wait_for_vram(before_gib: float | None, *, margin_gib: float, limit_s: float
                 f"started. Another program may have taken them; `nvidia-smi` shows which."
             )
         time.sleep(0.5)
-
-
-def _nvml() -> Any:
-    """The initialised ``pynvml`` module, or None."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    return pynvml

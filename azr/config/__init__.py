@@ -35,7 +35,7 @@ class Config:
     name: str = "default"
     """Name of the run: its directory under ``runs_dir``. The same name goes on where it stopped."""
     runs_dir: str = "runs"
-    """Folder of all runs, relative to the working directory."""
+    """Folder of all runs; a relative one is the project's, and on the command line that of the folder where the command is started."""
     seed: int = 1
     """One seed for sampling, buffers and order."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -51,9 +51,10 @@ class Config:
 
     @property
     def needs_gpu(self) -> bool:
-        """Trains and serves in bfloat16, for which a CPU is no place; ``cpu_tiny`` and what is made from it compute in float32.
-        Not where ``budget.override`` says that no card is wanted."""
-        return self.rollout.dtype == "bfloat16" and "gpu" not in self.budget.override
+        """Asks for a card, or trains and serves in bfloat16, for which a CPU is no place (``cpu_tiny`` and what is made from it compute in
+        float32). Not where ``budget.override`` says that no card is wanted."""
+        wanted = self.rollout.dtype == "bfloat16" if self.train.device == "auto" else self.train.device == "cuda"
+        return wanted and "gpu" not in self.budget.override
 
     def validate(self) -> None:
         """Each section by itself, then what contradicts across sections.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.config import Config, default_container, from_container, to_container
+from azr.config.paths import resolve_paths
 from azr.config.typed import GROUPS, put, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml
 from azr.errors import ConfigError, DataError
@@ -73,7 +74,8 @@ def load(overrides: Sequence[str]) -> Loaded:
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
     typed = {item.partition("=")[0].lstrip("+") for item in items}
-    return Loaded(from_container(compose_container(items), lambda key: "" if key in typed else _place(key)), reason)
+    config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key))
+    return Loaded(resolve_paths(config, typed, Path.cwd()), reason)
 
 
 def _run_of(overrides: Sequence[str]) -> RunDir:

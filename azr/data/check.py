@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from azr.config.data import DataConfig
+from azr.config.paths import find
 from azr.data.account import Account
 from azr.data.build import row_tasks
 from azr.data.contamination import evaluation_items
@@ -15,7 +16,7 @@ from azr.data.manifest import SourceEntry
 from azr.data.reasons import Reason
 from azr.data.schema import Refused
 from azr.data.seeds import seed_sources
-from azr.data.sources import Source, configured_files, other_run_sources, refuse_missing, resolve, unread_files, user_sources
+from azr.data.sources import Source, configured_files, other_run_sources, refuse_missing, unread_files, user_sources
 from azr.errors import DataError
 from azr.rundir import RunDir
 
@@ -103,7 +104,7 @@ def passed_over(names: Iterable[str]) -> list[str]:
     """A line for each configured folder that holds files which are not read."""
     lines = []
     for name in names:
-        files = unread_files(resolve(name))
+        files = unread_files(find(name))
         if files:
             shown = ", ".join(file.name for file in files[:_SHOWN_FILES]) + (", ..." if len(files) > _SHOWN_FILES else "")
             lines.append(f"{name}: {len(files)} other file{'s' if len(files) > 1 else ''} in it not read ({shown})")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config.data import DataConfig
+from azr.config.paths import PROJECT
 from azr.data.readers import read_rows
 from azr.data.reasons import Reason
 from azr.data.schema import Refused, tasks_of
@@ -52,7 +53,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
         os.chmod(copy, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
         hashes[name] = file_hash(copy)
     write_json_atomic(
-        _hashes_path(run), {"probes": hashes, "evaluation": {str(file): file_hash(file) for file in _evaluation_files(config)}}
+        _hashes_path(run), {"probes": hashes, "evaluation": {str(file.absolute()): file_hash(file) for file in _evaluation_files(config)}}
     )
     fsync_directory(run.probes)
     return probe_files(run)
@@ -115,12 +116,12 @@ def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
     recorded = _hashes(run)
     for name, expected in recorded["probes"].items():
         _check(run.probes / name, expected, "copy the original back, or start a new run: figures before and after cannot be compared")
-    known: dict[str, str] = recorded["evaluation"]
+    known = {str(PROJECT / name): expected for name, expected in recorded["evaluation"].items()}
     added = {}
     for file in _evaluation_files(config):
-        expected = known.get(str(file))
+        expected = known.get(str(file.absolute()))
         if expected is None:
-            added[str(file)] = file_hash(file)
+            added[str(file.absolute())] = file_hash(file)
         else:
             _check(file, expected, "put the original back; nothing may write into evaluation files")
     if added:

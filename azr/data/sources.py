@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from azr.config.paths import PROJECT, find, where_looked
 from azr.data.readers import Row, read_rows
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
 from azr.files import file_hash
 from azr.rundir import RunDir
 
-PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED_SEEDS = PROJECT / "data" / "seeds"
 SHIPPED_PROBES = PROJECT / "data" / "probes" / "general.jsonl"
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
@@ -89,14 +89,6 @@ def _data_suffix(file: Path) -> str:
     return Path(file.stem).suffix.lower() if suffix in PACKED_SUFFIXES else suffix
 
 
-def resolve(name: str) -> Path:
-    """A configured path: as it stands, else relative to the project's folder."""
-    path = Path(name).expanduser()
-    if not path.is_absolute() and not path.exists() and (PROJECT / path).exists():
-        return PROJECT / path
-    return path
-
-
 def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[str]]:
     """Data files of the configured paths, and the paths that hold none (each with a sentence)."""
     files: list[Path] = []
@@ -106,14 +98,14 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
             missing.append(f"{key}: {name} is an address; files are read from this machine, so download it first")
             continue
         try:
-            path = resolve(name)
+            path = find(name)
             there = path.exists()
             found = data_files(path) if there else []
         except OSError as error:
             missing.append(f"{key}: {name} cannot be read: {error.strerror}")
             continue
         if not there:
-            missing.append(f"{key}: {path} does not exist{_hub_hint(name)}")
+            missing.append(f"{key}: {path} does not exist{where_looked(name)}{_hub_hint(name)}")
         elif not found:
             what = f"holds no {', '.join(DATA_SUFFIXES)} file" if path.is_dir() else "is no ordinary file (a pipe or a device)"
             missing.append(f"{key}: {path} {what}")
@@ -154,7 +146,7 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], li
     missing: list[str] = []
     for name in names:
         try:
-            root = resolve(name)
+            root = find(name)
             files = [RunDir(root).pool_tasks, *sorted(root.glob("cycles/*/shard.jsonl"))]
             files = [file for file in files if file.is_file()]
         except OSError as error:
@@ -163,7 +155,7 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], li
         if root.resolve() == own.resolve():
             missing.append(f"data.other_runs: {root} is this very run; take it out")
         elif not files:
-            missing.append(f"data.other_runs: {root} holds neither pool/tasks.jsonl nor cycles/*/shard.jsonl")
+            missing.append(f"data.other_runs: {root}{where_looked(name)} holds neither pool/tasks.jsonl nor cycles/*/shard.jsonl")
         for file in files:
             short = f"{root.name}/{file.relative_to(root).as_posix()}"
             sources.append(Source(Kind.OTHER_RUN, short, file, root.name, named=f"data.other_runs: {name}"))

@@ -57,6 +57,8 @@ class EngineOptions:
     """How the engine is built: decides how fast answers come, and with the number type which."""
 
     dtype: str = "bfloat16"
+    device: str = "auto"
+    """``cuda``, ``cpu`` or ``auto``, as ``train.device`` has it."""
     trust_remote_code: bool = False
     tensor_parallel: int = 1
     gpu_memory_share: float = 0.85
@@ -123,8 +125,8 @@ class _Plan:
                 }
                 for batch, missing in batches
             ]
-            checkpoint = str(model.checkpoint) if model.checkpoint else None
-            models.append({"label": model.label, "folder": str(model.folder), "checkpoint": checkpoint, "batches": asked})
+            checkpoint = str(model.checkpoint.resolve()) if model.checkpoint else None
+            models.append({"label": model.label, "folder": str(model.folder.resolve()), "checkpoint": checkpoint, "batches": asked})
         longest = max(request.max_prompt_tokens + request.max_tokens for request, _ in self._asked())
         return {"engine": asdict(self.options) | {"max_model_len": longest}, "models": models}
 
@@ -234,7 +236,13 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
         command = [sys.executable, "-m", "azr.evaluate.engine_process", str(job), str(theirs)]
         with open(plan.log, "wb") as file:
             process = subprocess.Popen(
-                command, env=environment, start_new_session=True, stdout=file, stderr=subprocess.STDOUT, pass_fds=(theirs,)
+                command,
+                cwd=PROJECT_ROOT,
+                env=environment,
+                start_new_session=True,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                pass_fds=(theirs,),
             )
         os.close(theirs)
         theirs = -1

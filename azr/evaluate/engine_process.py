@@ -43,12 +43,20 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m azr.evaluate.engine_process JOB.json EVENTS   (scripts/evaluate.py starts this)", file=sys.stderr)
         return 2
-    from azr.hardware import detect
+    from azr.hardware import detect, device_for
+    from azr.places import prepare, restart_with_plain_path
 
+    prepare()
+    restart_with_plain_path("azr.evaluate.engine_process", arguments)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     events = Events(int(arguments[1]))
     job = read_json(Path(arguments[0]))
-    on_gpu = bool(detect().gpus)
+    device = device_for(detect(), job["engine"]["device"], job["engine"]["tensor_parallel"])
+    if device.missing:
+        events.send({"failed": f"{device.count} cards are wanted, and this machine has {device}"})
+        return GAVE_UP
+    device.take()
+    on_gpu = device.kind == "cuda"
     set_environment(on_gpu, job["engine"]["cpu_kv_cache_gib"])
     try:
         _run(job, on_gpu, events)

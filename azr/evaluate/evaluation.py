@@ -35,7 +35,8 @@ from azr.evaluate.suites import (
     wanted_styles,
 )
 from azr.files import json_line
-from azr.hardware import detect
+from azr.hardware import detect, device_for
+from azr.imports import DEVICE_NAMES, engine_build
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
 
@@ -65,6 +66,7 @@ class Options:
     max_prompt_tokens: int | None = None
     max_response_tokens: int | None = None
     dtype: str | None = None
+    device: str | None = None
     tensor_parallel: int = 1
     gpu_memory_share: float = 0.85
     cpu_kv_cache_gib: float = 1.0
@@ -191,14 +193,38 @@ def decoding(source: ModelSource, options: Options) -> Decoding:
 
 
 def engine_options(source: ModelSource, options: Options) -> EngineOptions:
+    """
+    Raises:
+        ModelError: the engine that is installed cannot compute where the model is to be asked, or the cards are not there.
+    """
+    machine = detect()
+    device = device_for(machine, _device(options.device or source.device), options.tensor_parallel)
+    if device.missing:
+        raise ModelError(f"{device.count} cards are wanted (--tensor-parallel), {len(device.cards)} can be used: {machine.why_no_card}")
     return EngineOptions(
-        dtype=options.dtype or number_type(source.dtype, detect(), cpu_flags()),
+        dtype=options.dtype or number_type(source.dtype, replace(machine, gpus=device.cards), cpu_flags()),
+        device=device.kind,
         trust_remote_code=options.trust_remote_code or source.trust_remote_code,
         tensor_parallel=options.tensor_parallel,
         gpu_memory_share=options.gpu_memory_share,
         cpu_kv_cache_gib=options.cpu_kv_cache_gib,
         max_sequences=options.max_sequences,
     )
+
+
+def _device(wanted: str) -> str:
+    """Where the engine runs: its build decides where nothing else does.
+
+    Raises:
+        ModelError: the installed engine cannot compute there.
+    """
+    build = engine_build()
+    if build and wanted not in ("auto", build):
+        raise ModelError(
+            f"the engine that is installed computes on {DEVICE_NAMES[build]} only, and this model is to be asked on {DEVICE_NAMES[wanted]} "
+            f"(as its run was, or by --device); --device {build} asks it on {DEVICE_NAMES[build]}"
+        )
+    return build or wanted
 
 
 def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> Scores:

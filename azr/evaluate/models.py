@@ -64,6 +64,7 @@ class ModelSource:
     max_prompt_tokens: int = DEFAULT_PROMPT_TOKENS
     max_response_tokens: int = DEFAULT_RESPONSE_TOKENS
     dtype: str = "bfloat16"
+    device: str = "auto"
     trust_remote_code: bool = False
     note: str = ""
     """What a reader of its figures has to know."""
@@ -219,6 +220,7 @@ def _configured(source: ModelSource, config: Config) -> ModelSource:
         max_prompt_tokens=config.rollout.max_prompt_tokens,
         max_response_tokens=config.rollout.max_response_tokens,
         dtype=config.rollout.dtype,
+        device=config.train.device,
         trust_remote_code=config.model.trust_remote_code,
         framed=True,
     )

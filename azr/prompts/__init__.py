@@ -26,6 +26,7 @@ from pathlib import Path
 
 import jinja2
 
+from azr.config.paths import find, where_looked
 from azr.errors import ConfigError
 from azr.prompts.examples import WorkedExample
 from azr.tasks import Prompt, Role, Task, TaskType
@@ -96,12 +97,12 @@ def load_frame(name: str) -> Frame:
     Raises:
         ConfigError: there is no such frame, or one of its files is missing or does not compile.
     """
-    folder = _FOLDER / name if name in SHIPPED_FRAMES else Path(name)
+    folder = _FOLDER / name if name in SHIPPED_FRAMES else find(name)
     try:
         descriptor = json.loads((folder / "frame.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"selfplay.frame={name!r}: {folder / 'frame.json'} cannot be read ({error}); "
+            f"selfplay.frame={name!r}: {folder / 'frame.json'} cannot be read ({error}){where_looked(name)}; "
             f"use one of {SHIPPED_FRAMES} or a folder that holds a frame"
         ) from error
     known = {"raw", "response_prefix", "system", "templates"}

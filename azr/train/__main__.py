@@ -17,7 +17,8 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError
-from azr.hardware import detect
+from azr.hardware import detect, device_for
+from azr.places import prepare, restart_with_plain_path
 from azr.protocol import Outcome, TrainResult, current_request, write_result
 from azr.rundir import RunDir
 from azr.tracebacks import root_cause
@@ -33,13 +34,24 @@ def main(arguments: list[str]) -> int:
         return 2
     run = RunDir(Path(arguments[0]).resolve())
     try:
+        prepare()
+        restart_with_plain_path("azr.train", [str(run.root)])
         config = read_config(run.config)
         request = current_request(run)
     except AzrError as error:
         print(f"azr.train: {error}", file=sys.stderr)
         return 2
     machine = detect()
-    device = "cuda" if machine.gpus else "cpu"
+    chosen = device_for(machine, config.train.device, config.train.n_gpus_per_node)
+    device = chosen.kind
+    if not config.train.ray_address:
+        if chosen.missing or (config.needs_gpu and device == "cpu"):
+            reason = f"the card that this run uses is not there: {machine.why_no_card}"
+            print(f"azr.train: {reason}", file=sys.stderr)
+            write_result(run, TrainResult(Outcome.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
+            return 1
+        chosen.take()
+    print(f"azr.train: on {chosen}", flush=True)
 
     set_environment(device, config.rollout.cpu_kv_cache_gib)
     if device == "cuda":

@@ -39,8 +39,8 @@ def start_ray(config: Config, device: str, executable: Path | None = None) -> No
     else:
         # never join somebody else's cluster by accident
         settings |= {"address": "local", "num_cpus": LOGICAL_CPUS, "include_dashboard": False}
-        if device == "cpu":
-            settings["num_gpus"] = config.train.n_gpus_per_node  # logical ones: verl places its workers on them
+        # on a CPU logical ones: verl places its workers on what Ray calls GPUs, and CUDA_VISIBLE_DEVICES hides every real one
+        settings["num_gpus"] = config.train.n_gpus_per_node
     before = set(psutil.Process().children(recursive=True))
     for attempt in range(1, START_ATTEMPTS + 1):
         try:

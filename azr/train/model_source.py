@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 
 from azr.config import Config
+from azr.config.paths import where_looked
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder, require_config_trainable, require_trainable
 from azr.models.hub import name_in_url
@@ -104,7 +105,7 @@ def _find(path: str) -> Path:
     if name is None:
         pasted = name_in_url(path)
         advice = f"set model.path={pasted}" if pasted else "Give a Hugging Face folder, or a hub name such as Qwen/Qwen2.5-Coder-0.5B"
-        raise ModelError(f"model.path={path}: no such folder. {advice[0].upper()}{advice[1:]}")
+        raise ModelError(f"model.path={path}: no such folder{where_looked(path)}. {advice[0].upper()}{advice[1:]}")
     return _from_hub(name, [*SMALL_FILES, "*.safetensors"])
 
 

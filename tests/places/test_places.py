@@ -1,0 +1,230 @@
+"""Temporary folders, homes, names and paths that Ray, Triton or torch cannot work with: found at once, and put right."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from azr import places
+from azr.doctor import place_findings
+from azr.errors import ConfigError
+
+PROJECT = Path(__file__).resolve().parents[2]
+NOBODY = 12345
+root_only = pytest.mark.skipif(os.getuid() != 0, reason="changes the user id or mounts something, which needs root")
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a path short enough for sockets, which pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="p-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def environment_of(**values: str) -> dict[str, str]:
+    return {"HOME": os.environ.get("HOME", "/root"), "USER": "somebody", **values}
+
+
+def prepared(environment: dict[str, str], *candidates: Path) -> list[str]:
+    said: list[str] = []
+    places.prepare(environment, candidates or None, said.append)
+    return said
+
+
+def test_an_ordinary_machine_is_left_alone(short: Path) -> None:
+    environment = environment_of(TMPDIR=str(short), HOME=str(short))
+    before = dict(environment)
+    assert prepared(environment) == [] and environment == before
+    assert not list(places.troubles(environment)) or sys.executable != places.plain_python()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("with a blank", "blank or another special character"),
+        ("quote'", "special character"),
+        ("dollar$HOME", "special character"),
+        ("umläut", "special character"),
+        ("(brackets)", "special character"),
+        ("x" * 90, "bytes long; Ray's sockets need a path of at most 39"),
+        ("ä" * 16, "special character"),
+    ],
+)
+def test_a_temporary_folder_that_ray_cannot_use_is_replaced(short: Path, name: str, words: str) -> None:
+    unfit = short / name
+    unfit.mkdir()
+    environment = environment_of(TMPDIR=str(unfit))
+    [trouble] = [item for item in places.troubles(environment) if item.subject == "temporary folder"]
+    assert words in trouble.seen and str(unfit) in trouble.seen and trouble.fix
+    [sentence] = prepared(environment, unfit, short)
+    assert words in sentence and sentence.endswith(f"the run uses {short}/azr-{os.getuid()}.")
+    assert environment["TMPDIR"] == f"{short}/azr-{os.getuid()}"
+    assert prepared(environment, unfit, short) == [], "once"
+    assert [finding.seen for finding in place_findings([trouble])] == [trouble.seen]
+
+
+@pytest.mark.parametrize(("value", "words"), [("not/absolute", "no absolute path"), ("/nowhere/at/all", "is no folder")])
+def test_a_temporary_folder_that_is_none(short: Path, value: str, words: str) -> None:
+    environment = environment_of(TMPDIR=value)
+    assert words in prepared(environment, short)[0]
+    assert Path(environment["TMPDIR"]).is_dir()
+
+
+def test_rays_own_variable_is_looked_at_too(short: Path) -> None:
+    environment = environment_of(TMPDIR=str(short), RAY_TMPDIR=str(short / "x y"))
+    (short / "x y").mkdir()
+    assert prepared(environment, short)[0].startswith("RAY_TMPDIR=")
+    assert environment["RAY_TMPDIR"] == f"{short}/azr-{os.getuid()}" and environment["TMPDIR"] == str(short)
+
+
+def test_where_no_folder_serves_each_is_named(short: Path) -> None:
+    (short / "a b").mkdir()
+    with pytest.raises(ConfigError) as error:
+        prepared(environment_of(TMPDIR=str(short / "a b")), short / "a b", short / "missing")
+    assert "a b" in str(error.value) and "missing" in str(error.value) and "Set TMPDIR" in str(error.value)
+
+
+@root_only
+def test_mounted_noexec(short: Path) -> None:
+    mounted = short / "noexec"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,size=1m", "none", str(mounted)], capture_output=True).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        assert "mounted noexec" in places.temporary_problem(str(mounted))
+        assert "mounted noexec" in prepared(environment_of(TMPDIR=str(mounted)), mounted, short)[0]
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+@root_only
+def test_a_full_or_read_only_folder_is_tried_not_asked(short: Path) -> None:
+    mounted = short / "ro"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "none", str(mounted)], capture_output=True).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        assert "cannot be written (Read-only file system)" in places.temporary_problem(str(mounted))
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_folder_that_others_can_write_is_not_taken(short: Path) -> None:
+    trap = short / f"azr-{os.getuid()}"
+    trap.mkdir()
+    trap.chmod(0o777)
+    with pytest.raises(ConfigError, match="can be written by others"):
+        places.private_folder([short])
+    trap.rmdir()
+    trap.symlink_to("/etc")
+    with pytest.raises(ConfigError, match="not a folder of yours"):
+        places.private_folder([short])
+
+
+def test_the_private_folder_is_private_and_always_the_same(short: Path) -> None:
+    folder = places.private_folder([short])
+    assert folder == places.private_folder([short]) == places.private_folder([folder])
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_limit_is_that_of_rays_longest_socket() -> None:
+    node = importlib.import_module("ray._private.utils")
+    folder = "/" + "t" * (places.TEMPORARY_BYTES - 1)
+    node.validate_socket_filepath(folder + places.RAY_SOCKET)
+    with pytest.raises(OSError, match="107 bytes"):
+        node.validate_socket_filepath(f"{folder}t{places.RAY_SOCKET}")
+
+
+@pytest.mark.parametrize("home", ["", "/nonexistent", "relative"])
+def test_a_home_that_is_none_is_replaced(short: Path, home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_passwd_entry", lambda: None)
+    environment = {"HOME": home, "TMPDIR": str(short), "USER": "x"}
+    [sentence] = prepared(environment, short)
+    assert "caches" in sentence and environment["HOME"] == f"{short}/azr-{os.getuid()}/home" and Path(environment["HOME"]).is_dir()
+    assert "home" in {item.subject for item in places.troubles({"HOME": home, "TMPDIR": str(short), "USER": "x"})}
+
+
+def run_as_nobody(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Under a user id that has no passwd entry, with an interpreter that it may read (the standard library is enough)."""
+    for interpreter in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        with contextlib.suppress(OSError):
+            ready = subprocess.run(
+                [interpreter, "-c", "import sys; assert sys.version_info >= (3, 10)"],
+                user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", env=environment, capture_output=True, timeout=60,
+            )  # fmt: skip
+            if ready.returncode == 0:
+                break
+    else:
+        pytest.skip("no interpreter that everybody may read")
+    return subprocess.run(
+        [interpreter, "-c", code], user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", env=environment,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+WHO_AM_I = """
+import json, os, sys
+from azr.places import prepare
+said = []
+prepare(say=said.append)
+import getpass, pathlib, tempfile
+files = [pathlib.Path.home() / "cache", pathlib.Path(tempfile.gettempdir()) / f"x{os.getpid()}"]
+for file in files:
+    file.write_text("x"); file.unlink()
+print(json.dumps([said, getpass.getuser(), str(pathlib.Path.home())]))
+"""
+
+
+@root_only
+@pytest.mark.parametrize("home", [None, "/", "/root"])
+@pytest.mark.parametrize("user", [None, "somebody"])
+def test_a_user_id_without_a_passwd_entry(short: Path, home: str | None, user: str | None) -> None:
+    short.chmod(0o777)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "TMPDIR": str(short), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"HOME": home} if home else {}
+    environment |= {"USER": user} if user else {}
+    answer = run_as_nobody(WHO_AM_I, environment)
+    assert answer.returncode == 0, answer.stderr
+    said, name, found_home = json.loads(answer.stdout)
+    assert name == (user or f"uid{NOBODY}")
+    assert found_home == f"{short}/azr-{NOBODY}/home"
+    assert len(said) == (1 if user else 2)
+
+
+def test_an_interpreter_below_a_blank_gets_a_plain_path(short: Path) -> None:
+    """The path of the interpreter, of Ray's worker script and of every header is derived from it."""
+    environment_folder = short / "My Projects (x) #1" / ".venv"
+    environment_folder.parent.mkdir()
+    environment_folder.symlink_to(sys.prefix)
+    python = environment_folder / Path(sys.executable).relative_to(sys.prefix)
+    code = (
+        "import json, sys\nfrom azr.places import plain_python\nimport subprocess\npython = plain_python()\n"
+        "said = subprocess.run([python, '-c', 'import sys, ray; print(sys.prefix); print(ray.__file__)'], capture_output=True, text=True)\n"
+        "print(json.dumps([sys.prefix, python, *said.stdout.split()]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": str(short)}
+    answer = subprocess.run([str(python), "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True)
+    prefix, plain, prefix_there, ray_file = json.loads(answer.stdout)
+    assert prefix == str(environment_folder)
+    assert all(places.is_plain(path) for path in (plain, prefix_there, ray_file))
+    assert Path(ray_file).is_relative_to(prefix_there) and Path(prefix_there).resolve() == Path(sys.prefix).resolve()
+
+
+def test_the_trainer_becomes_itself_under_the_plain_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, words: started.append([path, *words]))
+    places.restart_with_plain_path("azr.train", ["/a run"])
+    assert started == [] or places.plain_python() != sys.executable
+    monkeypatch.setattr(places, "plain_python", lambda: "/plain/python")
+    places.restart_with_plain_path("azr.train", ["/a run"])
+    assert started[-1] == ["/plain/python", "/plain/python", "-m", "azr.train", "/a run"]
