@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from azr.files import read_json
 FORMS = ("auto", "chat", "plain")
 
 
+@functools.lru_cache(maxsize=32)  # a tokenizer takes a second to read, and every suite and style of a model asks
 def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = False) -> Speaker:
     """
     Args:
