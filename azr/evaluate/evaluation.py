@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import ModelError
+from azr.errors import ConfigError, ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import recorded_answers
 from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
@@ -231,6 +231,8 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     assert options.answers is not None
     config = SelfPlayConfig(frame=options.frame) if options.frame else SelfPlayConfig()
     # answers come without their prompts: native ones are read as continuations of plain text, as the reference harness has them
+    if len(options.styles) > 1:
+        raise ConfigError("--answers reads answers in one style; give --style once")
     [style] = options.styles or styles_of(spec)[:1]
     speaker = Speaker(chat=options.native_form == "chat")
     suite = build_suite(spec, config, style=style, speaker=speaker)
