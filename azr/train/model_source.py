@@ -54,13 +54,18 @@ def local_folder(path: str) -> Path | None:
     """
     if path in PACKAGED:
         return _converted_folder(path) if _is_converted(path) else None
-    for candidate in (Path(path).expanduser(), PROJECT_ROOT / path):
-        if (candidate / "config.json").is_file():
-            return candidate.resolve()
-        if candidate.is_dir():
-            raise ModelError(_no_model(path, candidate))
-        if candidate.is_file():
-            raise ModelError(f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)")
+    try:
+        for candidate in (Path(path).expanduser(), PROJECT_ROOT / path):
+            if (candidate / "config.json").is_file():
+                return candidate.resolve()
+            if candidate.is_dir():
+                raise ModelError(_no_model(path, candidate))
+            if candidate.is_file():
+                raise ModelError(f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)")
+    except (OSError, RuntimeError) as error:  # no permission, a name that is too long, ~ of nobody
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"model.path={path} cannot be looked at: {getattr(error, 'strerror', None) or error}") from error
     return None
 
 

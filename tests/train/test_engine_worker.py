@@ -88,6 +88,20 @@ def test_where_the_engine_has_its_weights_from(settings, extension, weights, tmp
     assert made.load_format == weights
 
 
+@pytest.mark.parametrize(
+    ("settings", "values", "attention"),
+    [
+        ([], {}, "azr_packed"),
+        (["train.packed_sequences=false"], {}, "sdpa"),
+        (["train.packed_sequences=false"], {"attn_logit_softcapping": 50.0}, "eager"),  # torch's own would leave the cap out
+    ],
+)
+def test_the_trainers_attention_and_no_dropout(settings, values, attention, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"attention_dropout": 0.1, "resid_pdrop": 0.0, **values}))
+    made = build_verl_config(load(["recipe=cpu_tiny", *settings]).config, tmp_path, tmp_path, "cpu").actor_rollout_ref.model
+    assert made.override_config == {"attn_implementation": attention, "attention_dropout": 0.0}
+
+
 @pytest.mark.slow
 def test_an_engine_that_lost_base_and_adapters_is_sent_both(tmp_path):
     """The real engine on a CPU, which has no sleep; the names and the way are those of training with adapters on one card."""
