@@ -45,6 +45,8 @@ class Problem:
     """What a continuation of ``plain`` belongs to; '' where it is a program of its own."""
     preamble: str = ""
     """Imports and helper functions that an answer inside the frame may rely on."""
+    helpers: str = ""
+    """Functions of the problem's text that its tests call beside the answer: they stand before a native one too."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class CodeSuite:
             return await _judge_framed(problem, item, text, sandbox)
         if self.chat:
             code = needed_parts(program_in(item.prompt.response_prefix + text, problem.entry), problem.entry)
+            code = f"{problem.helpers}\n{code}" if code.strip() and problem.helpers else code
         else:
             code = problem.context + text
             code = code if self.habits.plain_as_is else needed_parts(code, problem.entry)

@@ -63,6 +63,7 @@ def read_problems(path: Path | None = None) -> list[Mapping[str, str]]:
 
 def _problem(record: Mapping[str, str]) -> Problem:
     prompt, entry = record["prompt"], record["entry_point"]
+    before = preamble(prompt, entry)
     return Problem(
         problem_id=record["task_id"],
         entry=entry,
@@ -71,7 +72,8 @@ def _problem(record: Mapping[str, str]) -> Problem:
         plain=prompt,
         frame_text=frame_task(prompt),
         context=prompt,
-        preamble=preamble(prompt, entry),
+        preamble=before,
+        helpers=before if "def " in before else "",
     )
 
 

