@@ -78,7 +78,7 @@ def _without_a_task(named: str, sources: Sequence[Source], config: DataConfig) -
     if holds:
         return []
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    return [f"{named} gives not one task of {rows} rows ({counts}); {first}" if rows else f"{named} is empty"]
+    return [f"{named} gives not one task of {rows} row{'s' if rows > 1 else ''} ({counts}); {first}" if rows else f"{named} is empty"]
 
 
 def useless_sources(sources: Iterable[Source], entries: Sequence[SourceEntry]) -> list[str]:

@@ -288,7 +288,7 @@ def test_all_that_gives_nothing_is_named_at_once(run: RunDir, tmp_path: Path) ->
     empty, wrong = written(tmp_path / "empty.jsonl", ""), written(tmp_path / "wrong.jsonl", "{}")
     with pytest.raises(DataError) as error:
         require_readable(quiet(extra_files=[str(empty), str(wrong)], evaluation_files=[str(wrong)]), run)
-    for words in ("empty.jsonl is empty", "wrong.jsonl gives not one task of 1 rows", "wrong.jsonl holds no program"):
+    for words in ("empty.jsonl is empty", "wrong.jsonl gives not one task of 1 row ", "wrong.jsonl holds no program"):
         assert words in str(error.value)
 
 
