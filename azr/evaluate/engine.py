@@ -27,9 +27,11 @@ from typing import Any
 
 from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
+from azr.evaluate.card_lock import hold_cards
 from azr.evaluate.progress import ProgressLine, Tally, duration
 from azr.evaluate.requests import Request
 from azr.files import write_json_atomic
+from azr.hardware import detect, device_for
 from azr.tasks import Prompt
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -138,15 +140,20 @@ def answer_all(
 
     What the engine and its libraries say goes to ``engine.log`` beside the first answers it gives; a failure quotes its end.
 
+    A second evaluation on the same card waits for the first to end.
+
     Raises:
         ModelError: an engine failed or hung, or a model cannot be loaded; the answers so far are kept.
+        EngineError: another evaluation had the card for many hours.
     """
     plans = _plans(work)
     for number, plan in enumerate(plans):
         if number:
             names = ", ".join(model.label for model, _ in plan.models)
             say(f"{names}: of another shape than {plans[0].models[0][0].label}, so another engine is started")
-        with tempfile.TemporaryDirectory(prefix="azr-engine-") as scratch:
+        device = device_for(detect(), plan.options.device, plan.options.tensor_parallel)
+        cards = [card.uuid or card.name for card in device.cards]
+        with hold_cards(cards, say=say), tempfile.TemporaryDirectory(prefix="azr-engine-") as scratch:
             job = Path(scratch) / "job.json"
             write_json_atomic(job, plan.job())
             status, reason = _run_child(job, plan, ProgressLine(enabled=progress))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from run_fixture import PROJECT
+from run_fixture import PROJECT, TINY
 
-from azr.errors import EngineError
-from azr.evaluate import card_lock
+from azr.errors import EngineError, ModelError
+from azr.evaluate import card_lock, engine
+from azr.evaluate.answers import AnswerStore
 from azr.evaluate.card_lock import hold_cards, lock_folder
+from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
+from azr.evaluate.requests import Request
+from azr.tasks import Prompt
 
 CARD = "GPU-5a0c1f62-0000-1111-2222-333344445555"
 HOLDER = """
@@ -72,3 +78,29 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pyte
 def test_nothing_is_locked_without_a_card(tmp_path: Path) -> None:
     with hold_cards([], folder=tmp_path / "never made"):
         assert not (tmp_path / "never made").exists()
+
+
+def test_the_engine_holds_the_card_that_it_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a card here, the machine is described and the engine itself is not started."""
+    machine = tmp_path / "machine.json"
+    machine.write_text(json.dumps({"gpus": [{"total_gib": 16, "uuid": CARD}, {"total_gib": 8, "uuid": "GPU-small"}]}))
+    monkeypatch.setenv("AZR_MACHINE", str(machine))
+    monkeypatch.setattr(card_lock, "lock_folder", lambda: tmp_path)
+    free = []
+
+    def is_free(card: str) -> bool:
+        with contextlib.suppress(EngineError), hold_cards([card], limit_s=0):
+            return True
+        return False
+
+    def instead_of_the_engine(*_: object) -> tuple[int, str]:
+        free.append([card for card in (CARD, "GPU-small") if is_free(card)])
+        return 0, "not started"
+
+    monkeypatch.setattr(engine, "_run_child", instead_of_the_engine)
+    request = Request("a", Prompt((("user", "hello"),), raw=True), max_prompt_tokens=8, max_tokens=8)
+    batch = Batch([request], AnswerStore(tmp_path / "answers"))
+    for device in ("cuda", "cpu"):
+        with pytest.raises(ModelError, match="not started"):
+            answer_all([(EngineModel("tiny", TINY), EngineOptions(device=device), [batch])], progress=False)
+    assert free == [["GPU-small"], [CARD, "GPU-small"]] and is_free(CARD)
