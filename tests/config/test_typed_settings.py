@@ -29,7 +29,7 @@ def loaded(*items: str) -> Config:
 @pytest.mark.parametrize(
     "path",
     ["/m/v=1", "/m/a,b", "/m/[x]", "/m/{x}", "/m/(x)", "/m/a#b", "/m/a $b", "/m/a'b", '/m/a"b', "/m/Müller/模型", "/m/a b", "C:\\m", "a:b",
-     "~/m", "org/name@main", "!x", "&x", "*x", "%x", "@x", "/m/a\\b", "null", "1e5", "?"],
+     "org/name@main", "!x", "&x", "*x", "%x", "@x", "/m/a\\b", "null", "1e5", "?"],
 )  # fmt: skip
 def test_texts_are_taken_as_they_are_typed(path: str) -> None:
     config = loaded(f"model.path={path}")
