@@ -80,18 +80,25 @@ def _handles(module: FullyShardedDataParallel) -> list[tuple[str, Any]]:
 
 @contextmanager
 def state_dict_without_copies(module: FullyShardedDataParallel) -> Iterator[None]:
-    """Within it ``module.state_dict()`` gives views of the weights, for a checkpoint that is written at once.
+    """Within it ``module.state_dict()`` gives views of the weights, for a checkpoint that is written at once: of a model with adapters
+    the adapters alone, for the frozen base is where the run took it from.
 
     FSDP's own clones them all on the card, whatever is said of offloading, where nothing is sharded: at 3B the base twice (seen: 15.4 GiB).
     """
     if not is_whole(module):
         yield
         return
-    module.state_dict = lambda: dict(named_weights(module))  # type: ignore[method-assign]
+    module.state_dict = lambda: _trained_adapters(module) or dict(named_weights(module))  # type: ignore[method-assign]
     try:
         yield
     finally:
         del module.state_dict
+
+
+def _trained_adapters(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
+    """Under the names that they have in the whole state dict, where ``load_state_dict(strict=False)`` finds their places again."""
+    adapters = ((clean_tensor_name(name), weight) for name, weight in module.named_parameters() if weight.requires_grad)
+    return {name: weight.detach() for name, weight in adapters if ".lora_" in name}
 
 
 @contextmanager

@@ -195,10 +195,46 @@ def test_adapters_on_one_device_are_trained_as_without_fsdp(adapted, adapted_and
         assert ".lora_" in name or torch.equal(weight, base[name])
 
 
-def test_a_checkpoint_of_adapters_and_base_is_written_and_read(adapted, adapted_and_wrapped, tmp_path):
+def test_a_checkpoint_of_adapters_leaves_the_base_out_and_goes_on_alike(adapted, adapted_and_wrapped, tmp_path):
+    """Through verl's own checkpoint manager: what is saved, and that training goes on from it as if it had never stopped."""
+    from omegaconf import OmegaConf
+    from verl.utils.checkpoint.fsdp_checkpoint_manager import FSDPCheckpointManager
+
+    model = adapted_and_wrapped
+    optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+    contents = ["model", "optimizer", "extra"]
+    manager = FSDPCheckpointManager(
+        model, optimizer, scheduler, checkpoint_config=OmegaConf.create({"save_contents": contents, "load_contents": contents})
+    )  # type: ignore[arg-type]
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            model(input_ids=IDS, labels=IDS).loss.backward()
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+
+    steps(2)
+    with state_dict_without_copies(model):
+        manager.save_checkpoint(str(tmp_path))
+    steps(3)
+    expected = {name: weight.clone() for name, weight in named_weights(model)}
+    saved = torch.load(tmp_path / "model_world_size_1_rank_0.pt", weights_only=True)
+    assert len(saved) == 2 * 2 * 7 and set(saved) == {name for name in adapted.state_dict() if ".lora_" in name}
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.zero_()
+    with tensors_left_in_files():
+        manager.load_checkpoint(str(tmp_path))
+    steps(3)
+    assert all(torch.equal(weight, expected[name]) for name, weight in named_weights(model))
+
+
+def test_a_checkpoint_with_its_base_as_earlier_versions_saved_it_is_read(adapted, adapted_and_wrapped, tmp_path):
     expected = adapted.state_dict()
-    with state_dict_without_copies(adapted_and_wrapped):
-        torch.save(adapted_and_wrapped.state_dict(), tmp_path / "model.pt")
+    torch.save(dict(named_weights(adapted_and_wrapped)), tmp_path / "model.pt")
     optimizer = torch.optim.SGD(adapted_and_wrapped.parameters(), lr=1.0)
     adapted_and_wrapped(input_ids=IDS, labels=IDS).loss.backward()
     optimizer.step()

@@ -13,15 +13,12 @@ from torch.distributed.fsdp import MixedPrecision
 from verl.utils.model import convert_weight_keys
 from verl.workers.engine.base import EngineRegistry
 
-from azr.errors import ConfigError
 from azr.train import no_shard
 from azr.train.engine import SelfPlayEngine, fully_sharded
 
 
 class CpuSelfPlayEngine(SelfPlayEngine):
     def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
-        if self._is_lora:
-            raise ConfigError("model.lora_rank is set, but LoRA is not supported without a GPU; set model.lora_rank=0")
         self._autocast_dtype, self.scaler = torch.float32, None
         precision = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
         return fully_sharded(module, torch.device("cpu"), precision, self.device_mesh)
