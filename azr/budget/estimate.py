@@ -176,7 +176,7 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         low_precision_copies=copies / GIB,
         adapters=weight_bytes * trained / GIB if rank and shards == 1 else 0.0,
         clone=weight_bytes * trained / (1 if rank else shards) / GIB if shards > 1 else 0.0,
-        checkpoint=(weight_bytes * total + optimizer_bytes * trained) / GIB,
+        checkpoint=(weight_bytes * (trained if rank and shards == 1 else total) + optimizer_bytes * trained) / GIB,
     )
 
 

@@ -70,6 +70,15 @@ def test_recipes_fit_their_card_within_15_gib(name):
     assert verdict.estimate.ram.gib <= (12.0 if name == "0_5b_16gb" else 24.0)
 
 
+def test_checkpoints_of_adapters_on_one_device_are_small():
+    config = recipe("3b_lora_16gb")
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    several = recipe("3b_lora_16gb", "train.n_gpus_per_node=2", "train.compile_layers=false")
+    sizes = [judge(each, machine, shape).estimate.disk.parts[0].gib for each, machine in ((config, CARD_16), (several, TWO_80))]
+    assert sizes[0] < 2 and sizes[1] > 20, "several devices save their shards of the frozen model too"
+
+
 def test_small_and_large_recipes_fit_theirs():
     for name, machine in (("0_5b_8gb", CARD_8), ("paper_multi_gpu", TWO_80)):
         config = recipe(name)
