@@ -128,7 +128,14 @@ def run_one(job: Job, cores: Sequence[int], args: argparse.Namespace, stop: thre
     started_s = time.monotonic()
     scratch = tempfile.mkdtemp(prefix="vs-", dir="/tmp")  # short: Ray's sockets lie in it
     log = args.out / f"{job.name}.log"
-    settings = [f"name={job.name}", f"runs_dir={args.runs_dir}", f"seed={job.seed}", f"train.control={job.control}", "report.live=false"]
+    settings = [
+        f"name={job.name}",
+        f"runs_dir={args.runs_dir}",
+        f"seed={job.seed}",
+        f"train.control={job.control}",
+        "report.live=false",
+        "report.loggers=[]",
+    ]
     command = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, str(PIPELINE), *settings, *args.overrides]
     try:
         with open(log, "ab") as output:
@@ -148,10 +155,12 @@ def run_one(job: Job, cores: Sequence[int], args: argparse.Namespace, stop: thre
     try:
         outcome = _read(job, args.runs_dir / job.name, seconds)
     except AzrError as error:
-        outcome = Outcome(job.control, job.seed, "failed", seconds, note=f"status {process.returncode}; {error}; {_last_line(log)}")
-    if in_time or outcome.ended == "finished":  # it may have got done while it was being stopped
+        outcome = Outcome(job.control, job.seed, "failed", seconds, note=str(error))
+    if outcome.ended == "finished":  # perhaps while it was being stopped
         return outcome
-    return replace(outcome, ended="limit", note=f"ended after {args.limit_s:.0f} s; {_last_line(log)}")
+    if not in_time:
+        return replace(outcome, ended="limit", note=f"ended after {args.limit_s:.0f} s; {_last_line(log)}")
+    return replace(outcome, note=f"status {process.returncode}; {outcome.note} {_last_line(log)}")
 
 
 def _wait(process: subprocess.Popen[bytes], limit_s: float, stop: threading.Event) -> bool:
