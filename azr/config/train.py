@@ -66,6 +66,9 @@ class RolloutConfig:
     """GPUs that share one engine."""
     generation_timeout_s: float = 900.0
     """A step whose responses are not complete after this long is an error, not a wait."""
+    seeded_sampling: bool = False
+    """Draw each response with a generator of its own, so that a step of the same weights and tasks has the same responses on another day
+    or machine, up to ties in the arithmetic. Slower on a card: the engine samples such responses one by one."""
     agent_workers: int = 1
     """Processes that run agent loops; each has its own sandbox pool."""
     fixed_prompt_tokens: int = 600

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +53,11 @@ def worker_state(config_json: str) -> tuple[Any, Sandbox]:
     return config, Sandbox(config.sandbox)
 
 
+def response_seed(seed: int, row_id: str, index: int) -> int:
+    """Of the generator that draws the ``index``-th response of a row, wherever and whenever it is drawn."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{row_id}/{index}".encode(), digest_size=4).digest(), "big") >> 1
+
+
 @register(SELF_PLAY_LOOP)
 class SelfPlayLoop(AgentLoopBase):
     """Plays one row. verl builds one object for each."""
@@ -65,11 +72,16 @@ class SelfPlayLoop(AgentLoopBase):
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
         row = PromptRow.from_json(json.loads(kwargs["row"]))
+        asked = itertools.count()
+
+        def seeds() -> dict[str, int]:
+            return {"seed": response_seed(self.config.seed, row.row_id, next(asked))} if self.config.rollout.seeded_sampling else {}
 
         async def generate(prompt: Prompt, n: int) -> list[Completion]:
             """n samples of one prompt; the engine shares the prompt's KV cache among them."""
             prompt_ids = prompt_token_ids(self.tokenizer, prompt)
-            return list(await asyncio.gather(*(self._generate_one(prompt_ids, sampling_params) for _ in range(n))))
+            each = [sampling_params | seeds() for _ in range(n)]
+            return list(await asyncio.gather(*(self._generate_one(prompt_ids, params) for params in each)))
 
         def fits(prompt: Prompt) -> bool:
             return len(prompt_token_ids(self.tokenizer, prompt)) <= self.config.rollout.max_prompt_tokens
