@@ -1,0 +1,176 @@
+"""Packs a run that nobody works on: its newest sound checkpoint, and what a resume needs beside it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from azr.campaign.control import lock_run
+from azr.checkpoints import checkpoint_problems, latest_verified_checkpoint, list_checkpoints
+from azr.errors import RunError
+from azr.files import fsync_directory
+from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, Source, deflated_bytes
+from azr.moving.selection import files_of, is_tensor_file, select
+from azr.moving.tensor_files import holds_frozen_weights
+from azr.run_identity import RunIdentity, read_identity
+from azr.rundir import RunDir
+
+MIB = 1 << 20
+SMALLEST_TAIL_BYTES = 16 << 10
+"""A log of which less than this would travel stays here."""
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    limit_mib: float | None = None
+    """Largest archive; None = none."""
+    every_checkpoint: bool = False
+
+
+def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], None] = print) -> Path:
+    """Writes the archive; ``out`` appears whole or not at all.
+
+    Raises:
+        RunError: somebody works on the run, it has nothing to go on from, or it does not fit the limit.
+        DataError: a file's name cannot travel.
+        OSError: the disk is full.
+    """
+    run = RunDir(root)
+    if not run.config.is_file() or not run.state.is_file():
+        raise RunError(f"{root} is no run that has begun (it has no config.yaml and state.json); give one, such as runs/NAME")
+    if out.exists():
+        raise RunError(f"{out} exists; give another name, or remove it")
+    lock = lock_run(run)
+    try:
+        return _pack(run, out, options, say)
+    finally:
+        lock.release()
+
+
+def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], None]) -> Path:
+    identity = read_identity(run)
+    if identity is None:
+        raise RunError(
+            f"{run.root} was begun by an earlier version, which did not record its model. Start it once more with this one and stop it, "
+            "then pack"
+        )
+    steps = _steps(run, options, say)
+    if identity.lora_rank:
+        _require_adapters_alone(run, steps)
+    chosen = select(files_of(run.root), steps)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file, ArchiveWriter(file) as writer:
+            for path in chosen.needed:
+                writer.add(Source(path, run.root / path, level=TENSOR_LEVEL if is_tensor_file(path) else TEXT_LEVEL))
+            limit = options.limit_mib * MIB if options.limit_mib is not None else float("inf")
+            if writer.size_bytes > limit:
+                raise RunError(_too_large(run, chosen.needed, writer.size_bytes, options))
+            left_out = _add_what_people_read(run, writer, chosen.read, limit)
+            manifest = writer.finish(_info(run, identity, steps, left_out))
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, out)
+        fsync_directory(out.parent)
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+    for line in left_out:
+        say(f"Left out: {line}")
+    say(f"{out}: {size / MIB:.1f} MiB, {len(manifest.entries)} files, step {steps[-1]} of {run.root.name}. Nothing in the run was changed.")
+    return out
+
+
+def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> list[int]:
+    """Steps of the checkpoints that travel, each of them read whole and found sound."""
+    if not options.every_checkpoint:
+        newest = latest_verified_checkpoint(run)
+        if newest is None:
+            raise RunError(f"{run.root} has no sound checkpoint to go on from; let it train until its first one is saved")
+        return [newest.step]
+    steps = []
+    for checkpoint in list_checkpoints(run):
+        problems = checkpoint_problems(checkpoint.path)
+        if problems:
+            say(f"Left out: the checkpoint of step {checkpoint.step}, which is damaged: {problems[0]}")
+        else:
+            steps.append(checkpoint.step)
+    if not steps:
+        raise RunError(f"{run.root} has no sound checkpoint to go on from; let it train until its first one is saved")
+    return steps
+
+
+def _require_adapters_alone(run: RunDir, steps: list[int]) -> None:
+    for step in steps:
+        for path in sorted((run.checkpoint(step) / "actor").glob("model_*.pt")):
+            try:
+                frozen = holds_frozen_weights(path)
+            except (ValueError, OSError) as error:
+                raise RunError(f"{path} cannot be read: {error}") from error
+            if frozen:
+                raise RunError(
+                    f"the checkpoint of step {step} was saved by an earlier version, with the whole frozen model beside the adapters. "
+                    "Start the run once more and stop it: the checkpoint it leaves holds the adapters alone. Then pack, without --all"
+                )
+
+
+def _add_what_people_read(run: RunDir, writer: ArchiveWriter, paths: tuple[str, ...], limit: float) -> list[str]:
+    """Adds whole files while there is room, then the end of the first that does not fit.
+
+    Returns:
+        a line for each that does not travel whole.
+    """
+    left_out = []
+    for path in paths:
+        source = Source(path, run.root / path)
+        size = source.file.stat().st_size
+        room = limit - writer.size_bytes
+        tail = source if deflated_bytes(source) <= room else _tail(source, size, room)
+        if tail is not None:
+            writer.add(tail)
+        if tail is not source:
+            kept = f"all but its last {len(tail.data or b'') / MIB:.2f} MiB" if tail is not None else "all"
+            left_out.append(f"{kept} of {path} ({size / MIB:.2f} MiB), for the limit")
+    return left_out
+
+
+def _tail(source: Source, size: int, room: float) -> Source | None:
+    """The last whole lines of a file that fit into ``room``; None where that would be next to nothing."""
+    length = size
+    while (length := length // 2) >= SMALLEST_TAIL_BYTES:
+        with open(source.file, "rb") as file:
+            file.seek(size - length)
+            data = file.read(length).partition(b"\n")[2]
+        part = replace(source, data=data)
+        if deflated_bytes(part) <= room:
+            return part
+    return None
+
+
+def _too_large(run: RunDir, paths: tuple[str, ...], size: int, options: PackOptions) -> str:
+    largest = sorted(paths, key=lambda path: -(run.root / path).stat().st_size)[:3]
+    named = ", ".join(f"{path} ({(run.root / path).stat().st_size / MIB:.1f} MiB)" for path in largest)
+    return (
+        f"what {run.root} needs to go on takes {size / MIB:.1f} MiB packed, above --limit-mib {options.limit_mib:g}. The largest files: "
+        f"{named}. Give a higher limit or none; full weights do not get smaller, adapters of a lower rank do"
+    )
+
+
+def _info(run: RunDir, identity: RunIdentity, steps: list[int], left_out: list[str]) -> dict[str, object]:
+    return {
+        "run": run.root.name,
+        "steps": steps,
+        "model": identity.model,
+        "model_hash": identity.model_hash,
+        "lora_rank": identity.lora_rank,
+        "packed_unix_s": time.time(),
+        "left_out": left_out,
+    }

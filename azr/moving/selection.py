@@ -1,0 +1,75 @@
+"""What of a run travels. What a resume needs goes always; what people read goes as far as the limit allows; the rest stays.
+
+The same lists say what an archive may hold: nothing else of a run directory can be written by unpacking one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+NEEDED = (
+    "config.yaml",
+    "identity.json",
+    "state.json",
+    "metrics.jsonl",
+    "incidents.jsonl",
+    "verdicts.jsonl",
+    "first_probe_scores.json",
+    "first_verdict_scores.json",
+    r"pool/(tasks\.jsonl|manifest\.json|verdicts\.jsonl|behaviour\.jsonl)",
+    r"probes/[^/]+",
+    r"cycles/\d+/(tasks|shard)\.jsonl",
+    r"cycles/\d+/(request|result|consolidation|merge)\.json",
+    r"cycles/\d+/attempts/\d+/(config\.yaml|versions\.json)",
+    r"checkpoints/latest\.json",
+)
+"""Paths inside a run directory, as regular expressions. ``pool/verdicts.jsonl`` and ``behaviour.jsonl`` save executing every task again."""
+CHECKPOINT = r"checkpoints/step_(\d{8,})/.+"
+READ = (
+    r"supervision\.jsonl",
+    r"pool/rejected\.jsonl",
+    r"cycles/\d+/transcripts\.jsonl",
+    r"cycles/\d+/attempts/\d+/trainer\.log",
+)
+"""What people read, in the order of its worth: of each kind the newest first."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    needed: tuple[str, ...]
+    read: tuple[str, ...]
+    """In the order in which they get what room there is."""
+
+
+def select(paths: Iterable[str], steps: Iterable[int]) -> Selection:
+    """Chooses from a run's files; of checkpoints those of ``steps``."""
+    wanted = set(steps)
+    every = sorted(paths)
+    needed = [path for path in every if _matches(path, NEEDED) or _step_of(path) in wanted]
+    read = [path for pattern in READ for path in reversed(every) if re.fullmatch(pattern, path)]
+    return Selection(tuple(needed), tuple(read))
+
+
+def belongs_to_a_run(path: str) -> bool:
+    return _matches(path, (*NEEDED, CHECKPOINT, *READ))
+
+
+def is_tensor_file(path: str) -> bool:
+    return _step_of(path) is not None and path.endswith((".pt", ".safetensors", ".bin"))
+
+
+def files_of(root: Path) -> list[str]:
+    """Paths of the plain files below ``root``; what lies behind links is not followed."""
+    return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    return any(re.fullmatch(pattern, path) for pattern in patterns)
+
+
+def _step_of(path: str) -> int | None:
+    found = re.fullmatch(CHECKPOINT, path)
+    return int(found[1]) if found else None

@@ -1,0 +1,169 @@
+"""Unpacks an archive into a run directory that was not there, after everything in it was checked."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from azr.campaign.state import read_state_file
+from azr.checkpoints import MANIFEST, checkpoint_problems, explain_os_error, free_gib, list_checkpoints
+from azr.config import Config, to_container
+from azr.config.load import compose_container, read_config, recipe_names, write_config
+from azr.errors import AzrError, DataError, ModelError, RunError
+from azr.files import fsync_directory
+from azr.model_hash import hash_model
+from azr.moving.archive import ArchiveReader, open_archive
+from azr.moving.selection import belongs_to_a_run, is_tensor_file
+from azr.moving.tensor_files import tensor_file_problem
+from azr.run_identity import RunIdentity, read_identity
+from azr.rundir import RunDir
+from azr.train.model_source import local_folder
+
+SPARE_GIB = 0.5
+"""Room that must stay free on the disk."""
+REQUIRED = ("config.yaml", "state.json", "identity.json")
+
+
+def unpack_run(archive: Path, root: Path, *, model: str = "", trust: bool = False, say: Callable[[str], None] = print) -> RunDir:
+    """``root`` appears whole or not at all.
+
+    Args:
+        model: folder of the model that the run began with, where it lies elsewhere now.
+        trust: load what the checkpoint's files name, whatever it is; for checkpoints of several GPUs, from one's own machine.
+
+    Raises:
+        DataError: the archive is damaged or foreign.
+        RunError: ``root`` exists, or the disk is too small.
+        ModelError: the model here is not the one that the run began with.
+    """
+    if root.exists() or root.is_symlink():
+        raise RunError(f"{root} exists, and an archive never goes over a run. Give another folder, or move that one away")
+    with open_archive(archive) as reader:
+        _require_run(archive, reader)
+        needed = reader.manifest.total_bytes / 2**30
+        if free_gib(root.parent) < needed + SPARE_GIB:
+            raise RunError(
+                f"{root.parent}: {free_gib(root.parent):.1f} GiB free, but the run takes {needed:.1f} GiB. Free some, or give another place"
+            )
+        staging = None
+        try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-unpack-"))
+            os.chmod(staging, 0o755)
+            run = RunDir(staging)
+            for entry in reader.manifest.entries:
+                reader.extract(entry, staging / entry.path)
+            _check_content(archive, run, trust)
+            config, notes = _settle_model(archive, run, model)
+            for path in run.probes.glob("*.jsonl"):
+                os.chmod(path, 0o444)
+            for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
+                fsync_directory(folder)
+            staging.rename(root)  # fails where a run appeared meanwhile
+            fsync_directory(root.parent)
+        except OSError as error:
+            raise RunError(f"nothing was unpacked: {explain_os_error(error, root.parent)}") from error
+        finally:
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
+    steps = [checkpoint.step for checkpoint in list_checkpoints(RunDir(root))]
+    say(f"{root}: step {steps[-1]}, {len(reader.manifest.entries)} files, every one as its hash says.")
+    for line in [*(f"Not in the archive: {text}" for text in _texts(reader.manifest.info.get("left_out"))), *notes]:
+        say(line)
+    say(f"Go on with: {resume_command(config, root)}")
+    return RunDir(root)
+
+
+def _require_run(archive: Path, reader: ArchiveReader) -> None:
+    paths = [entry.path for entry in reader.manifest.entries]
+    foreign = [path for path in paths if not belongs_to_a_run(path)]
+    if foreign:
+        raise DataError(f"{archive} is not accepted: {foreign[0]!r} is nothing that a run is resumed with; nothing was written")
+    missing = [name for name in REQUIRED if name not in paths]
+    if missing or not any(path.startswith("checkpoints/step_") and path.endswith(f"/{MANIFEST}") for path in paths):
+        raise DataError(f"{archive} holds no run that could go on: {missing[0] if missing else 'a checkpoint'} is not in it")
+
+
+def _check_content(archive: Path, run: RunDir, trust: bool) -> None:
+    """What the hashes cannot say: that the parts are those of a run, and that nothing in them is more than data."""
+    try:
+        read_state_file(run.state)
+        folders = [path for path in run.checkpoints.iterdir() if path.is_dir()]
+        problems = [problem for folder in folders for problem in checkpoint_problems(folder)]
+        if problems or len(list_checkpoints(run)) != len(folders):
+            raise DataError(problems[0] if problems else "a folder among the checkpoints is none")
+        listed = {path.relative_to(run.root).as_posix() for path in run.checkpoints.glob("step_*/**/*") if path.is_file()}
+    except AzrError as error:
+        raise DataError(f"{archive} is not accepted: {str(error).replace(f'{run.root}{os.sep}', '')}; nothing was kept of it") from error
+    for path in sorted(listed):
+        problem = tensor_file_problem(run.root / path) if is_tensor_file(path) and not trust else ""
+        if problem:
+            raise DataError(
+                f"{archive} is not accepted: {path} is to be loaded by the trainer, but {problem}. If you packed it yourself, of a run on "
+                "several GPUs, give --trust; if it is somebody else's, do not"
+            )
+
+
+def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[str]]:
+    """Compares the model here with the run's, and writes where it lies into the run's configuration."""
+    identity = read_identity(run)
+    assert identity is not None, "required above"
+    try:
+        config = read_config(run.config)
+    except AzrError as error:
+        text = str(error).replace(f"{run.root}{os.sep}", "")
+        raise DataError(f"{archive} was packed by another version, whose settings this one does not know: {text}") from error
+    if model:
+        config = replace(config, model=replace(config.model, path=model))
+        write_config(run.config, config)
+    folder = local_folder(config.model.path)
+    if folder is None:
+        if model:
+            raise ModelError(f"--model {model}: no such model folder; give the folder of {identity.model}")
+        return config, [f"The model {identity.model} (content {identity.model_hash[:8]}) is not here. {_bring(identity)}"]
+    found = hash_model(folder)
+    if found != identity.content:
+        raise ModelError(
+            f"{folder} holds another model (content {found.model[:8]}) than the run began with ({identity.model}, content "
+            f"{identity.model_hash[:8]}); nothing was unpacked. Give the right folder: --model FOLDER"
+        )
+    return config, [f"The model in {folder} is the one that the run began with."]
+
+
+def _bring(identity: RunIdentity) -> str:
+    return (
+        f"Bring it, and give its folder with model.path=FOLDER; the start compares it. Base weights never travel ({identity.model_hash})."
+    )
+
+
+def resume_command(config: Config, root: Path) -> str:
+    """The command that goes on with the run in ``root``: its recipe, and every setting that differs from it."""
+    recipe = [f"recipe={config.recipe}"] if config.recipe in recipe_names() else []
+    base = _flat(compose_container(recipe))
+    place = os.path.relpath(root.parent)
+    now = _flat(to_container(replace(config, name=root.name, runs_dir=str(root.parent) if place.startswith("..") else place)))
+    settings = [f"{key}={_typed(value)}" for key, value in now.items() if key != "recipe" and value != base.get(key)]
+    return shlex.join(["python", "azr_single_gpu_pipeline.py", *recipe, *settings])
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    return {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool) or value is None else str(value)
+
+
+def _texts(value: object) -> list[str]:
+    return [text[:300] for text in value if isinstance(text, str)][:50] if isinstance(value, list) else []
