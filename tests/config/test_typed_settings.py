@@ -37,6 +37,10 @@ def test_texts_are_taken_as_they_are_typed(path: str) -> None:
     assert from_container(yaml.safe_load(to_yaml(config))) == config, "and they survive the run's config.yaml"
 
 
+def test_a_home_folder_is_spelt_out() -> None:
+    assert loaded("model.path=~/m").model.path == str(Path.home() / "m")
+
+
 @pytest.mark.parametrize(
     "name", ["123", "1e5", "true", "007", "null", "1.50", "0x10", "2026-01-01", "a b", "Wörld", "a=b", "[1]", "x" * 200]
 )
@@ -81,7 +85,7 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("train.learning_rat=1", r"there is no configuration key train\.learning_rat; the nearest key is train\.learning_rate"),
         ("learning_rate=1", r"the nearest key is train\.learning_rate"),
         ("train=x", "train is a section; set its keys one by one"),
-        ("selfplay=papr", "selfplay=papr is unknown; there is code, instruct, paper"),
+        ("selfplay=papr", "selfplay=papr is unknown; there is code, instruct, instruct_small, paper"),
         ("seed=1,2", "seed=1,2 names several values; a run takes one"),
         ("seed=a=b", "seed=a=b: the value cannot be read"),
         ("seed=x", "seed is 'x': input should be a valid integer"),

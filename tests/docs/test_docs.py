@@ -27,7 +27,7 @@ def _commands() -> list[tuple[str, list[str]]]:
         lines += re.findall(r"`((?:python|bash) [^`\n]+)`", text)
         for line in lines:
             if re.match(r"(python|bash) \S+\.(py|sh)\b", line):
-                found.append((page.name, shlex.split(line, comments=True)))
+                found.append((page.name, shlex.split(line.removesuffix("\\"), comments=True)))
     return found
 
 
