@@ -1,7 +1,7 @@
 """CRUXEval (arXiv 2401.03065): its authors' prompts in the native styles, our task prompts inside the frame.
 
-Answers are read as literals and never evaluated, so an expression such as ``2 + 3`` is wrong here although the authors' harness, which
-evaluates it, would count it right. Values compare as in Python (True equals 1).
+Values compare as in Python (True equals 1). In the native styles an answer that is an expression such as ``2 + 3`` is evaluated in the
+sandbox, as the authors' harness evaluates it; inside the frame an answer is a literal, as in training.
 """
 
 from __future__ import annotations

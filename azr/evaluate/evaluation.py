@@ -131,7 +131,8 @@ def _suites(source: ModelSource, spec: str, options: Options, unasked: list[str]
         else:
             suites.append(build_suite(spec, config, style=style, speaker=speaker, run=source.run, fits=fits))
     if not suites:
-        raise ModelError(f"{source.label} cannot be asked {spec.partition('=')[0]} in the style {', '.join(styles)}: {unasked[-1]}")
+        remedy = "" if "frame" in styles else "; a frame asks in its own way (--frame compact for the bundled tiny model)"
+        raise ModelError(f"{unasked[-1]}{remedy}")
     return suites
 
 

@@ -164,6 +164,29 @@ def literal_in(task_type: TaskType, text: str, answer: str = "") -> str:
     return next((candidate for candidate in candidates if candidate and _reads(task_type, candidate)), "")
 
 
+def expression_in(task_type: TaskType, text: str) -> str:
+    """The asked side of the assertion that a reply ends with, where it is an expression instead of a literal: the arguments of the
+    call, or the value; '' where there is none. Written anew from its syntax tree, so it is one expression and closes nothing.
+    """
+    text = text[-MAX_CHARS:]
+    tagged = text.rsplit("[ANSWER]", 1)[-1].split("[/ANSWER]", 1)[0]
+    sides = _assertion_sides(tagged) or _assertion_sides(text)
+    if sides is None:
+        return ""
+    try:
+        tree = parse(sides[0] if task_type is TaskType.ABDUCTION else sides[1])
+    except SourceError:
+        return ""
+    if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+        return ""
+    value = tree.body[0].value
+    if task_type is not TaskType.ABDUCTION:
+        return ast.unparse(value)
+    if not isinstance(value, ast.Call):
+        return ""
+    return ast.unparse(ast.Call(ast.Name("f"), value.args, value.keywords))[len("f(") : -len(")")]
+
+
 def _reads(task_type: TaskType, text: str) -> bool:
     try:
         if task_type is TaskType.ABDUCTION:

@@ -14,17 +14,18 @@ from types import MappingProxyType
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
-from azr.evaluate.extraction import answer_in
+from azr.evaluate.checks import reason_of
+from azr.evaluate.extraction import answer_in, expression_in
 from azr.evaluate.suites import Item, Verdict
 from azr.files import read_jsonl
 from azr.parsing import split_response
 from azr.prompts import solve_prompt
-from azr.sandbox import Sandbox
+from azr.sandbox import Job, Sandbox
 from azr.selfplay.episode import Completion, play_solve
-from azr.selfplay.grading import grade
+from azr.selfplay.grading import equal, grade
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
-from azr.tasks import Prompt, Role, Stream, Task
+from azr.tasks import Prompt, Role, Stream, Task, TaskType
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class TaskSuite:
         task = self.tasks[item.item_id]
         if self.style != "frame":
             score, reason, answer = await self._judge_anywhere(task, text, "", sandbox)
+            if not answer and (expression := expression_in(task.task_type, text)):
+                score, reason, answer = *await self._judge_expression(task, expression, sandbox), expression
             return Verdict(score, reason, True, answer)
         row = PromptRow(stream=Stream(Role.SOLVE, task.task_type), prompt=item.prompt, row_id=item.item_id, task=task)
 
@@ -65,6 +68,22 @@ class TaskSuite:
             return 0.0, "no_answer", ""
         graded = await grade(task, found, sandbox, self.config)
         return graded.score, graded.reason, found
+
+    async def _judge_expression(self, task: Task, expression: str, sandbox: Sandbox) -> tuple[float, str]:
+        """As the authors' harness does, which evaluates answers: in the sandbox, and with the right value kept outside. The function is
+        there for its input only, so that an output cannot be had by calling it."""
+        if task.task_type is TaskType.ABDUCTION:
+            program = f"{task.program}\n\ndef {_ENTRY}():\n    return f({expression})\n"
+        else:
+            program = f"def {_ENTRY}():\n    return {expression}\n"
+        result = await sandbox.run(Job(program, ("",), _ENTRY, verify=False))
+        if not result.ok or result.calls[0].value is None:
+            return 0.0, reason_of(result.calls[0])
+        right = equal(task.output, result.calls[0].value, self.config)
+        return (1.0, "right") if right else (0.0, "wrong")
+
+
+_ENTRY = "_azr_answer"
 
 
 def task_suite(

@@ -272,6 +272,18 @@ def test_cruxeval_prompts_are_the_authors(tmp_path: Path, sandbox: Sandbox) -> N
     assert [each.score for each in found] == [1, 0]
 
 
+def test_expressions_are_evaluated_in_the_sandbox_and_cannot_call_for_the_answer(tmp_path: Path, sandbox: Sandbox) -> None:
+    file = write(tmp_path / "c.jsonl", [{"code": "def f(x):\n    return x * 2", "input": "'ab'", "output": "'abab'", "id": "a"}])
+    output = build_suite(f"cruxeval-o={file}", CONFIG, style="native")
+    replies = ["'ab' * 2", "''.join(['ab', 'ab'])", "f('ab')", "'ab' * 3", "'ab' *", "__import__('os').getcwd()"]
+    found = verdicts(output, [("a", f"[ANSWER]\nassert f('ab') == {reply}\n[/ANSWER]") for reply in replies], sandbox)
+    assert [each.score for each in found] == [1, 1, 0, 0, 0, 0]
+    given = build_suite(f"cruxeval-i={file}", CONFIG, style="native")
+    replies = ["'a' + 'b'", "x='ab'.lower()", "'a') or ('abab'", "0 or 'abab') if 0 else ('abab'"]
+    found = verdicts(given, [("a", f"assert f({reply}) == 'abab'") for reply in replies], sandbox)
+    assert [each.score for each in found] == [1, 1, 0, 0]
+
+
 def test_untagged_cruxeval_answers_count_when_read_leniently(tmp_path: Path, sandbox: Sandbox) -> None:
     suite = build_suite(f"cruxeval-o={write(tmp_path / 'c.jsonl', CRUX)}", CONFIG, style="frame")
     [found] = verdicts(suite, [("sample_0", "```output\n{'{input}': 1}\n```")], sandbox)
