@@ -13,7 +13,7 @@ from typing import Any
 from azr.config import Config
 from azr.errors import ModelError
 from azr.models.context import require_context
-from azr.models.families import CHECKED
+from azr.models.families import CHECKED, WITHOUT_ADAPTERS
 from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
 from azr.models.weight_files import Tensor, read_json_file, require_whole_files
 from azr.prompts import load_frame
@@ -45,7 +45,7 @@ def require_config_trainable(folder: Path, config: Config) -> None:
     values = read_json_file(folder / "config.json")
     _require_architecture(folder, values, config)
     require_context(folder, values, config)
-    _require_tokenizer(folder, values, raw=load_frame(config.selfplay.frame).raw)
+    _require_tokenizer(folder, values, raw=load_frame(config.selfplay.frame).raw, trusted=config.model.trust_remote_code)
 
 
 def _require_architecture(folder: Path, values: dict[str, Any], config: Config) -> None:
@@ -79,6 +79,10 @@ def _require_known(folder: Path, values: dict[str, Any], model_type: str, config
     """An architecture that was compared with the original, or the original itself, with code that is there."""
     auto_map = values.get("auto_map")
     has_own_code = isinstance(auto_map, dict) and "AutoModelForCausalLM" in auto_map
+    if config.model.lora_rank and model_type in WITHOUT_ADAPTERS:
+        raise ModelError(
+            f"{folder}: the engine serves no adapters for {model_type} models; set model.lora_rank=0, which trains all weights"
+        )
     if model_type in CHECKED:
         if has_own_code and config.model.trust_remote_code:
             raise ModelError(
@@ -120,8 +124,14 @@ def _quantisation(values: dict[str, Any]) -> str | None:
     return None
 
 
-def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool) -> None:
+def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trusted: bool) -> None:
     files = read_tokenizer_files(folder)
+    own_code = files.settings.get("auto_map")
+    if isinstance(own_code, dict) and "AutoTokenizer" in own_code and not (folder / "tokenizer.json").is_file() and not trusted:
+        raise ModelError(
+            f"the tokenizer of {folder} needs the Python code that it ships; if you have read that code and trust it: "
+            "model.trust_remote_code=true"
+        )
     template = files.chat_template
     if not raw and template is None:
         raise ModelError(

@@ -33,6 +33,9 @@ CHECKED = {
 }
 """``model_type`` of config.json -> architecture; all are known to the engine too."""
 
+WITHOUT_ADAPTERS = frozenset({"starcoder2"})
+"""The engine serves these without LoRA adapters only."""
+
 DROPOUT_KEYS = (
     "attention_dropout", "attn_pdrop", "embd_pdrop", "embedding_dropout", "hidden_dropout", "resid_pdrop", "residual_dropout",
 )  # fmt: skip

@@ -205,6 +205,20 @@ def test_models_with_code_of_their_own(folder: Path) -> None:
     assert "set model.trust_remote_code=false" in refused(folder, "model.trust_remote_code=true")
 
 
+def test_a_tokenizer_with_code_of_its_own(folder: Path) -> None:
+    change(folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_new.NewTokenizer", None]})
+    check(folder)
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    assert "the tokenizer of" in refused(folder) and "model.trust_remote_code=true" in refused(folder)
+    check(folder, "model.trust_remote_code=true")
+
+
+def test_adapters_where_the_engine_serves_none(folder: Path) -> None:
+    change(folder, "config.json", model_type="starcoder2", architectures=["Starcoder2ForCausalLM"])
+    check(folder)
+    assert "set model.lora_rank=0" in refused(folder, "model.lora_rank=8")
+
+
 # ---------------------------------------------------------------- context
 
 

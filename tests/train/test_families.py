@@ -7,13 +7,14 @@ the sequences, caps below the scores, scales far from 1, head sizes that are not
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from azr.errors import TrainingError
-from azr.models.families import CHECKED, DROPOUT_KEYS
+from azr.models.families import CHECKED, DROPOUT_KEYS, WITHOUT_ADAPTERS
 from azr.train import attention, logprobs
 from azr.train.compile_layers import compile_layers
 
@@ -128,11 +129,21 @@ def test_compiled_layers_of_other_families_are_the_same(model_type):
 
 
 def test_all_families_are_known_to_the_engine():
+    pytest.importorskip("vllm")
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    from vllm import ModelRegistry
+    from vllm.model_executor.models.interfaces import supports_lora
+    from vllm.model_executor.models.registry import ModelRegistry
 
     assert {key: MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[key] for key in CHECKED} == CHECKED
-    assert not set(CHECKED.values()) - set(ModelRegistry.get_supported_archs())
+    classes: dict[str, Any] = {key: ModelRegistry.models[name] for key, name in CHECKED.items()}
+    assert {key for key, entry in classes.items() if not supports_lora(entry.load_model_cls())} == WITHOUT_ADAPTERS
+
+
+@pytest.mark.parametrize("model_type", sorted(CHECKED))
+def test_fsdp_finds_the_layers_of_every_family(model_type):
+    from verl.utils.fsdp_utils import get_fsdp_wrap_policy
+
+    assert get_fsdp_wrap_policy(family(model_type)) is not None
 
 
 @pytest.mark.parametrize("length", [1, 5, 300])
