@@ -1,4 +1,4 @@
-"""What is added to vLLM's worker process: a socket of its own, a limit to what its allocator keeps, a sleep that keeps no weights.
+"""What is added to vLLM's worker process: a limit to what its allocator keeps, and a sleep that keeps no weights.
 
 vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the card. While it generates, batches
 of changing size leave torch's allocator with blocks of changing size, and it keeps them all, until a card of 16 GiB is full
@@ -13,7 +13,6 @@ import torch
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 
 from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
-from azr.train.weight_socket import private_handle
 
 if TYPE_CHECKING:  # verl's workers carry no types
     Base: Any = object
@@ -21,18 +20,8 @@ else:
     Base = vLLMColocateWorkerExtension
 
 
-class PrivateSocketExtension(Base):
-    """verl's extension of the worker, with a socket that no other run on the machine uses.
-
-    vLLM makes it a base of its worker class, so it may not name anything that is there already.
-    """
-
-    def _get_zmq_handle(self) -> str:
-        return private_handle(super()._get_zmq_handle())
-
-
-class EngineWorkerExtension(PrivateSocketExtension):
-    """On a GPU: with a limit to what the engine's allocator keeps."""
+class EngineWorkerExtension(Base):
+    """verl's extension of the worker; vLLM makes it a base of its worker class, so it may not name anything that is there already."""
 
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> Any:
         """Before the first weights arrive, and so before anything is generated, the limit is set."""

@@ -55,9 +55,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
     context_tokens = rollout.max_prompt_tokens + rollout.max_response_tokens
     micro_batch_tokens = max(train.micro_batch_tokens, context_tokens)
     one_gpu = on_gpu and train.gpus == 1
-    extension = "EngineWorkerExtension" if on_gpu else "PrivateSocketExtension"
-    if one_gpu and model.lora_rank and rollout.sleep:
-        extension = "ForgettingWorkerExtension"
+    extension = "ForgettingWorkerExtension" if one_gpu and model.lora_rank and rollout.sleep else "EngineWorkerExtension"
     actor, engine, ref = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.model"
     settings: dict[str, Any] = {
         # the algorithm: advantages are ours (trainer.py); one update a step on the whole batch, no KL, no critic
@@ -144,7 +142,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{engine}.agent.agent_loop_manager_class": "azr.train.agent_worker.SelfPlayAgentLoopManager",
         f"{engine}.seed": config.seed,
         f"{engine}.disable_log_stats": True,
-        f"{engine}.engine_kwargs.vllm.worker_extension_cls": f"azr.train.engine_worker.{extension}",
+        f"{engine}.engine_kwargs.vllm.worker_extension_cls": f"azr.train.engine_worker.{extension}" if on_gpu else None,
         # the trainer
         "trainer.use_v1": True,
         "trainer.v1.trainer_mode": "sync",  # verl compares this very string; ours derives from the sync trainer

@@ -12,8 +12,6 @@ from verl.utils.device import get_device_name, get_torch_device
 from verl.utils.distributed import initialize_global_process_group_ray
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
-from azr.train.weight_socket import private_handle
-
 if get_device_name() == "cpu":
     from azr.train.cpu import engine as _engine
 else:
@@ -34,12 +32,6 @@ class PolicyTrainingWorker(TrainingWorker):
 
 class PolicyWorker(ActorRolloutRefWorker):
     actor_worker_cls = PolicyTrainingWorker
-
-    @register(dispatch_mode=ONE_TO_ALL)
-    def init_model(self) -> None:
-        super().init_model()
-        if "rollout" in self.role:
-            self.rollout.zmq_handle = private_handle(self.rollout.zmq_handle)
 
     @register(dispatch_mode=ONE_TO_ALL)
     def remember_weights(self) -> None:

@@ -15,9 +15,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.budget.estimate import ENGINE_CACHE_GIB
 from azr.config.load import load
-from azr.train.engine_worker import EngineWorkerExtension, ForgettingWorkerExtension, PrivateSocketExtension, memory_limit_share
+from azr.train.engine_worker import EngineWorkerExtension, ForgettingWorkerExtension, memory_limit_share
 from azr.train.verl_config import build_verl_config
-from azr.train.weight_socket import SOCKET_FOLDER, private_handle
 
 
 @pytest.mark.parametrize(("share", "total_gib"), [(0.38, 16.0), (0.0768, 79.2), (0.7, 79.2)])
@@ -36,22 +35,6 @@ def test_an_extension_brings_no_name_that_vllms_worker_has(extension):
 
     assert "update_weights_from_ipc" in vars(extension)
     assert [name for name in dir(extension) if not name.startswith("__") and hasattr(Worker, name)] == []
-
-
-def test_two_runs_on_one_machine_send_weights_through_sockets_of_their_own(tmp_path, monkeypatch):
-    """verl's name is the same in both: Ray calls the first job of every cluster 01000000."""
-    handles = []
-    for folder in ("first", "second"):
-        monkeypatch.setenv(SOCKET_FOLDER, str(tmp_path / folder))
-        monkeypatch.setenv("VERL_RAY_JOB_ID", "01000000")
-        receiver = object.__new__(PrivateSocketExtension)
-        receiver.local_rank, receiver.model_runner = 0, SimpleNamespace()
-        handles.append(receiver._get_zmq_handle())
-        sender = "ipc:///tmp/rl-colocate-zmq-01000000-replica-0-rank-0.sock"  # as verl's rollout names it
-        assert private_handle(sender) == handles[-1]
-    assert handles[0] != handles[1]
-    monkeypatch.delenv(SOCKET_FOLDER)
-    assert private_handle(sender) == sender
 
 
 def test_a_sleep_that_keeps_no_weights(monkeypatch):
