@@ -26,7 +26,7 @@ RAY_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_sto
 """What Ray appends to its temporary folder."""
 TEMPORARY_BYTES = SOCKET_PATH_BYTES - len(RAY_SOCKET)
 SHARED = Path("/tmp")
-"""verl keeps its sockets here, whatever TMPDIR says."""
+"""Where temporary files go when TMPDIR does not say."""
 PLAIN = re.compile(r"[\w./+@%=,~-]*", re.ASCII)
 TEMPORARY_VARIABLES = ("TMPDIR", "RAY_TMPDIR")
 NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
@@ -84,10 +84,6 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
     for variable, folder in temporary_folders(environment):
         if problem := temporary_problem(folder):
             yield Trouble("temporary folder", f"{variable}{folder} {problem}", f"export TMPDIR={SHARED}, or another short folder of yours")
-    if problem := unwritable(SHARED):
-        yield Trouble(
-            "temporary folder", f"{SHARED} {problem}, and verl keeps its sockets there", f"give the container a writable {SHARED}"
-        )
     if not _has_name(environment):
         fix = f"export USER=azr (in a container also: --user NAME, or mount /etc/passwd); a run uses {_made_up_name()}"
         yield Trouble("user", f"user id {os.getuid()} has no name", fix)
@@ -160,8 +156,9 @@ def prepare(
 
 
 def _choose_temporary_folder(environment: MutableMapping[str, str], candidates: Sequence[Path] | None, say: Callable[[str], None]) -> None:
-    if problem := unwritable(SHARED):
-        raise ConfigError(f"{SHARED} {problem}, and verl keeps its sockets there; give the container a writable {SHARED}")
+    for name in TEMPORARY_VARIABLES:
+        if not environment.get(name, "unset"):
+            del environment[name]  # empty: Ray would take the working folder, everybody else the usual one
     for variable, folder in temporary_folders(environment):
         if problem := temporary_problem(folder):
             private = str(private_folder(candidates, environment))

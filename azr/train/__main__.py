@@ -5,7 +5,6 @@ Exit status 0: finished or stopped as asked. 1: failed; ``result.json`` says why
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from azr.rundir import RunDir
 from azr.tracebacks import root_cause
 from azr.train.environment import set_environment
 from azr.train.ipc_check import choose_weight_path
+from azr.train.sockets import sockets_folder
 from azr.train.warm_python import WarmPython
 from azr.trainer_link import DriverWatch
 
@@ -81,14 +81,6 @@ def main(arguments: list[str]) -> int:
     if finished and session:
         shutil.rmtree(session, ignore_errors=True)  # after a failure its logs stay
     return 0 if finished else 1
-
-
-@contextmanager
-def sockets_folder() -> Iterator[None]:
-    """A folder for the engine's sockets, which vLLM leaves behind; removed with them."""
-    with tempfile.TemporaryDirectory(prefix="azr-", ignore_cleanup_errors=True) as folder:
-        os.environ.setdefault("VLLM_RPC_BASE_PATH", folder)
-        yield
 
 
 @contextmanager

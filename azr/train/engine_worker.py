@@ -1,4 +1,4 @@
-"""What is added to vLLM's worker process: a limit to what its allocator keeps, and a sleep that keeps no weights.
+"""What is added to vLLM's worker process: a socket of this run alone, a limit to what its allocator keeps, a sleep that keeps no weights.
 
 vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the card. While it generates, batches
 of changing size leave torch's allocator with blocks of changing size, and it keeps them all, until a card of 16 GiB is full
@@ -13,6 +13,7 @@ import torch
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 
 from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
+from azr.train.sockets import own_socket
 
 if TYPE_CHECKING:  # verl's workers carry no types
     Base: Any = object
@@ -20,9 +21,14 @@ else:
     Base = vLLMColocateWorkerExtension
 
 
-class EngineWorkerExtension(Base):
+class OwnSocketExtension(Base):
     """verl's extension of the worker; vLLM makes it a base of its worker class, so it may not name anything that is there already."""
 
+    def _get_zmq_handle(self) -> str:
+        return own_socket(super()._get_zmq_handle())
+
+
+class EngineWorkerExtension(OwnSocketExtension):
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> Any:
         """Before the first weights arrive, and so before anything is generated, the limit is set."""
         worker: Any = self

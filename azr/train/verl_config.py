@@ -142,7 +142,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{engine}.agent.agent_loop_manager_class": "azr.train.agent_worker.SelfPlayAgentLoopManager",
         f"{engine}.seed": config.seed,
         f"{engine}.disable_log_stats": True,
-        f"{engine}.engine_kwargs.vllm.worker_extension_cls": f"azr.train.engine_worker.{extension}" if on_gpu else None,
+        f"{engine}.engine_kwargs.vllm.worker_extension_cls": f"azr.train.engine_worker.{extension if on_gpu else 'OwnSocketExtension'}",
         # the trainer
         "trainer.use_v1": True,
         "trainer.v1.trainer_mode": "sync",  # verl compares this very string; ours derives from the sync trainer

@@ -12,6 +12,8 @@ from verl.utils.device import get_device_name, get_torch_device
 from verl.utils.distributed import initialize_global_process_group_ray
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
+from azr.train.sockets import own_socket
+
 if get_device_name() == "cpu":
     from azr.train.cpu import engine as _engine
 else:
@@ -32,6 +34,14 @@ class PolicyTrainingWorker(TrainingWorker):
 
 class PolicyWorker(ActorRolloutRefWorker):
     actor_worker_cls = PolicyTrainingWorker
+
+    @register(dispatch_mode=ONE_TO_ALL)
+    def init_model(self) -> None:
+        """verl's, with a socket to the engine that no other run has."""
+        super().init_model()
+        rollout: Any = self.rollout
+        if rollout is not None:
+            rollout.zmq_handle = own_socket(rollout.zmq_handle)
 
     @register(dispatch_mode=ONE_TO_ALL)
     def remember_weights(self) -> None:

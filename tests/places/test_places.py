@@ -80,6 +80,12 @@ def test_a_temporary_folder_that_is_none(short: Path, value: str, words: str) ->
     assert Path(environment["TMPDIR"]).is_dir()
 
 
+def test_empty_variables_are_none(short: Path) -> None:
+    environment = environment_of(TMPDIR="", RAY_TMPDIR="")
+    said = prepared(environment, short)
+    assert "RAY_TMPDIR" not in environment and environment.get("TMPDIR") != "" and not any("TMPDIR" in text for text in said)
+
+
 def test_rays_own_variable_is_looked_at_too(short: Path) -> None:
     environment = environment_of(TMPDIR=str(short), RAY_TMPDIR=str(short / "x y"))
     (short / "x y").mkdir()

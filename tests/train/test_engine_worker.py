@@ -15,7 +15,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.budget.estimate import ENGINE_CACHE_GIB
 from azr.config.load import load
-from azr.train.engine_worker import EngineWorkerExtension, ForgettingWorkerExtension, memory_limit_share
+from azr.train.engine_worker import EngineWorkerExtension, ForgettingWorkerExtension, OwnSocketExtension, memory_limit_share
 from azr.train.verl_config import build_verl_config
 
 
@@ -28,12 +28,12 @@ def test_the_limit_is_never_more_than_the_card():
     assert memory_limit_share(0.99, 0.1, 8.0) == 1.0
 
 
-@pytest.mark.parametrize("extension", [EngineWorkerExtension, ForgettingWorkerExtension])
+@pytest.mark.parametrize("extension", [OwnSocketExtension, EngineWorkerExtension, ForgettingWorkerExtension])
 def test_an_extension_brings_no_name_that_vllms_worker_has(extension):
     """vLLM refuses such an extension."""
     from vllm.v1.worker.gpu_worker import Worker
 
-    assert "update_weights_from_ipc" in vars(extension)
+    assert hasattr(extension, "update_weights_from_ipc")
     assert [name for name in dir(extension) if not name.startswith("__") and hasattr(Worker, name)] == []
 
 
