@@ -267,7 +267,7 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
 def place_findings(troubles: Iterable[Trouble]) -> Iterator[Finding]:
     """What a run would put right by itself, or refuse: where files go, and who it runs as."""
     for trouble in troubles:
-        yield Finding(Level.WARNING, trouble.subject, trouble.seen, trouble.fix)
+        yield Finding(Level.NOTE if trouble.harmless else Level.WARNING, trouble.subject, trouble.seen, trouble.fix)
 
 
 def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:

@@ -39,6 +39,8 @@ class Trouble:
     subject: str
     seen: str
     fix: str
+    harmless: bool = False
+    """A run has a way around it that costs nothing."""
 
 
 # ---------------------------------------------------------------- looking
@@ -91,7 +93,7 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
         yield Trouble("home", problem, "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder")
     if not is_plain(sys.executable):
         fix = "nothing to do: a run starts its workers through a link; to be safe, move the project to a path of letters, digits, - and _"
-        yield Trouble("environment", f"{sys.executable} has a blank or another special character in its path", fix)
+        yield Trouble("environment", f"{sys.executable} has a blank or another special character in its path", fix, harmless=True)
 
 
 def temporary_folders(environment: MutableMapping[str, str]) -> list[tuple[str, str]]:

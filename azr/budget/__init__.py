@@ -55,7 +55,8 @@ def refusal(verdict: Verdict, shortages: list[Shortage], runs_dir: Path) -> str:
         lines.append(f"  the cheapest change that fits: {' '.join(verdict.advice.settings)}   ({verdict.advice.cost})")
     elif names != ["disk"]:
         lines.append("  no single setting makes it fit; which recipes do: python scripts/preflight.py --propose")
-    lines.append(f"  to start all the same: budget.override=[{','.join(names)}]")
+    if "cards" not in names:
+        lines.append(f"  to start all the same: budget.override=[{','.join(names)}]")
     return "\n".join(lines)
 
 

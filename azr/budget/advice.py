@@ -19,7 +19,7 @@ class Shortage:
     """A resource that is not enough."""
 
     resource: str
-    """``gpu``, ``ram`` or ``disk``: the name that ``budget.override`` takes."""
+    """``gpu``, ``ram`` or ``disk``: the name that ``budget.override`` takes; or ``cards``, which nothing overrides."""
     phase: str
     needed_gib: float
     available_gib: float
@@ -89,7 +89,7 @@ def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
     else:
         text = f"needs one, and there is none ({machine.why_no_card})"
         advice = Change(("recipe=cpu_tiny",), "the bundled tiny model on the CPU, which shows everything at work")
-    return Shortage("gpu", "start", 0.0, 0.0, no_card=text), advice
+    return Shortage("cards" if device.missing else "gpu", "start", 0.0, 0.0, no_card=text), advice
 
 
 def _gpu_total(device: Device) -> float:

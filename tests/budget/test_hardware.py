@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from azr.budget import judge, shape_of
+from azr.budget import judge, require_fit, shape_of
 from azr.config.load import load
-from azr.errors import ConfigError
+from azr.errors import BudgetError, ConfigError
 from azr.hardware import Gpu, Machine, choose_recipe, detect, device_for
 
 
@@ -92,6 +92,13 @@ def test_too_few_cards_are_refused_by_name():
     assert shape is not None
     [shortage] = judge(config, of(SMALL, LARGE), shape).shortages
     assert "needs 2 (train.n_gpus_per_node), and 1 can be used: NVIDIA GeForce RTX 4090 (GPU-4090)" in str(shortage)
+
+
+def test_a_card_that_is_not_there_is_not_overridden(tmp_path):
+    config = load(["recipe=cpu_tiny", "train.device=cuda", "budget.override=[gpu]"]).config
+    with pytest.raises(BudgetError, match="there is none") as error:
+        require_fit(config, of(SMALL), tmp_path)
+    assert "to start all the same" not in str(error.value)
 
 
 def test_processes_on_a_cpu_are_counted_for_ray():
