@@ -26,6 +26,7 @@ from azr.data.check import passed_over, useless_sources
 from azr.data.guard import check_evaluation_files, prepare_probes, protected_files
 from azr.data.manifest import SourceEntry
 from azr.data.pool import REJECTED_FILE, publish_pool, write_rejected
+from azr.data.probe_check import require_true_probes
 from azr.data.reexecute import VERDICTS_FILE, VerdictStore
 from azr.data.seeds import seed_sources
 from azr.data.sources import Kind, Source, other_run_sources, refuse_missing, user_sources
@@ -114,10 +115,11 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
 
     Raises:
         DataError: an evaluation file was changed, no task is left, or, in the first cycle, a configured file is missing or gives
-            not one task that holds.
+            not one task that holds, or a probe task does not hold.
         SandboxError: programs cannot be confined on this machine.
     """
     started = time.monotonic()
+    require_true_probes(run, config, VerdictStore(run.pool / VERDICTS_FILE), sandbox or SandboxConfig())
     prepare_probes(run, config)
     sources, missing = _all_sources(run, cycle, config)
     build = _build(run, sources, config, sandbox)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Iterable
@@ -37,7 +38,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
         DataError: a configured file is missing or two have the same name, or a copy was changed.
     """
     remove_leftovers(run.probes)
-    if _hashes_path(run).exists():
+    if probes_are_frozen(run):
         check_evaluation_files(run, config)
         return probe_files(run)
     names = {}
@@ -57,6 +58,11 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
     )
     fsync_directory(run.probes)
     return probe_files(run)
+
+
+def probes_are_frozen(run: RunDir) -> bool:
+    """The run has its copies of the probe files."""
+    return _hashes_path(run).exists()
 
 
 def _bare_name(file: Path) -> str:
@@ -79,7 +85,7 @@ def read_probes(file: Path) -> bytes:
     except DataError:
         plain = False
     if plain:
-        return file.read_bytes()
+        return file.read_bytes().removeprefix(codecs.BOM_UTF8)
     tasks: list[Task] = []
     for row in read_rows(file):
         found = Refused(Reason.UNREADABLE, row.problem) if row.record is None else tasks_of(row.record)

@@ -333,6 +333,17 @@ def test_probes_of_any_format_are_asked(run: RunDir, tmp_path: Path) -> None:
         require_readable(quiet(probe_files=[str(bad)]), run)
 
 
+def test_probes_that_do_not_hold_stop_the_run_before_it_measures_itself_by_them(run: RunDir, tmp_path: Path) -> None:
+    wrong = {"snippet": CODE, "input": "1", "output": "2", "task_type": "deduction"}
+    probes = write_tasks(tmp_path / "mine.jsonl", [numbered(3), wrong])
+    config = quiet(probe_files=[str(probes)], reexecute="once")
+    with pytest.raises(DataError, match=r"1 of 2 tasks of .*mine\.jsonl do not hold.*\(input '1', output '2'\): output_mismatch"):
+        consolidate(run, 1, config)
+    written(probes, "\ufeff" + json.dumps(numbered(3).to_json()))
+    consolidate(run, 1, config)  # corrected, under the same name
+    assert len(list(read_jsonl(run.probes / "mine.jsonl"))) == 1
+
+
 def test_what_cannot_be_read_cannot_be_kept_out(tmp_path: Path) -> None:
     path = written(tmp_path / "evaluation.jsonl", "\ufeff" + JSONL)
     assert len(evaluation_items([path])) == 3
