@@ -30,7 +30,7 @@ from azr.selfplay.rows import PromptRow
 from azr.selfplay.transcripts import summary
 from azr.tasks import Prompt, Task
 from azr.terminal import outlive_the_terminal
-from azr.train.tokens import end_token_ids, prompt_token_ids
+from azr.train.tokens import end_token_ids, prompt_token_ids, response_text
 
 SEEDS = Path(__file__).resolve().parent.parent / "data" / "seeds"
 
@@ -65,7 +65,7 @@ class TransformersModel:
 
     def generate(self, prompts: list[list[int]]) -> list[Completion]:
         rows = sample_ids(self.model, prompts, self.ends, max_new_tokens=self.max_tokens, batch=self.batch)
-        return [Completion(self.tokenizer.decode(row, skip_special_tokens=True), len(row), row[-1] in self.ends) for row in rows]
+        return [Completion(response_text(self.tokenizer, row), len(row), row[-1] in self.ends) for row in rows]
 
 
 class Recorder:

@@ -45,7 +45,7 @@ from azr.selfplay.rows import PromptRow  # noqa: E402
 from azr.tasks import Prompt, Role, Stream, Task  # noqa: E402
 from azr.terminal import outlive_the_terminal  # noqa: E402
 from azr.train.model_source import local_model_folder  # noqa: E402
-from azr.train.tokens import end_token_ids, prompt_token_ids  # noqa: E402
+from azr.train.tokens import end_token_ids, prompt_token_ids, response_text  # noqa: E402
 
 ARMS = {"full": "none", "solver_only": "none", "proposer_frozen": "proposer_frozen", "shuffled": "shuffled_rewards"}
 """Arms of the learning experiment and their control (azr/selfplay/controls.py)."""
@@ -88,7 +88,7 @@ class Policy:
         prompts = [ids for ids, _ in batch]
         rows = sample_ids(self.model, prompts, self.ends, temperature=self.temperature, max_new_tokens=self.max_response_tokens)
         for (prompt, future), row in zip(batch, rows, strict=True):
-            text = self.tokenizer.decode(row, skip_special_tokens=True)
+            text = response_text(self.tokenizer, row)
             future.set_result(Completion(text, len(row), row[-1] in self.ends, handle=(tuple(prompt), tuple(row))))
 
 

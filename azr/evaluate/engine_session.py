@@ -61,7 +61,9 @@ class ModelText:
 
     def text(self, ids: Sequence[int]) -> str:
         """As the trainer decodes a response."""
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        from azr.train.tokens import response_text
+
+        return response_text(self._tokenizer, ids)
 
     def check_ids(self) -> list[int]:
         return list(self._tokenizer.encode(CHECK_TEXT, add_special_tokens=False))[:CHECK_TOKENS]

@@ -25,7 +25,7 @@ from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play,
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
 from azr.train.fixed_lengths import play_fixed_lengths
-from azr.train.tokens import end_token_ids, prompt_token_ids
+from azr.train.tokens import end_token_ids, prompt_token_ids, response_text
 
 SELF_PLAY_LOOP = "azr_self_play"
 WHOLE_RESPONSE = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False, "flat_logprobs": True}
@@ -102,7 +102,7 @@ class SelfPlayLoop(AgentLoopBase):
         response_ids = list(output.token_ids)[:limit] or [min(self.ends)]
         log_probs = list(output.log_probs)[:limit] if output.log_probs else None
         response = EngineResponse(prompt_ids, response_ids, log_probs, int(output.extra_fields.get("global_steps") or 0))
-        text = self.tokenizer.decode(response_ids, skip_special_tokens=True)
+        text = response_text(self.tokenizer, response_ids)
         finished = response_ids[-1] in self.ends or len(response_ids) < limit
         return Completion(text=text, n_tokens=len(response_ids), finished=finished, handle=response)
 

@@ -6,6 +6,7 @@ that were trained with it fall apart without. A chat template says by itself wha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import jinja2
 
 from azr.errors import ModelError
 from azr.models.tokenizer_files import named_end_tokens
+from azr.parsing.response import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from azr.tasks import Prompt
+
+TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
 
 
 def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
@@ -25,7 +29,7 @@ def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     Raises:
         ModelError: the tokenizer has no chat template, or the template refuses the messages.
     """
-    text = prompt.text if prompt.raw else chat_text(tokenizer, prompt.messages) + prompt.response_prefix
+    text = prompt.text if prompt.raw else _without_opened_thought(chat_text(tokenizer, prompt.messages)) + prompt.response_prefix
     ids = list(tokenizer.encode(text, add_special_tokens=False))
     beginning = _beginning(tokenizer) if prompt.raw else []
     return ids if ids[: len(beginning)] == beginning else [*beginning, *ids]
@@ -69,6 +73,25 @@ def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:
     if not ends:
         raise ModelError(f"{model_folder} names no end token, so no response would ever end; name eos_token in tokenizer_config.json")
     return ends
+
+
+def response_text(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of a response without special tokens; think and answer tags are kept where a tokenizer has them as such."""
+    dropped = _dropped_ids(tokenizer)
+    return tokenizer.decode([token for token in ids if token not in dropped], skip_special_tokens=False)
+
+
+@functools.lru_cache(maxsize=8)
+def _dropped_ids(tokenizer: Any) -> frozenset[int]:
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    tags = {number for number, token in tokenizer.added_tokens_decoder.items() if token.content in TAGS}
+    return frozenset(special | set(tokenizer.all_special_ids)) - tags
+
+
+def _without_opened_thought(text: str) -> str:
+    """Some templates (DeepSeek-R1's distills, Qwen3 Thinking) open the thought themselves; whether one is open is the frame's to say."""
+    ending = text.rstrip()
+    return ending.removesuffix(THINK_OPEN) if ending.endswith(THINK_OPEN) else text
 
 
 def _rendered(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:

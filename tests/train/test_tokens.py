@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from azr.errors import ModelError
 from azr.tasks import Prompt
-from azr.train.tokens import chat_text, end_token_ids, prompt_token_ids
+from azr.train.tokens import chat_text, end_token_ids, prompt_token_ids, response_text
 
 GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"""  # noqa: E501
 """Gemma 2's own."""
@@ -32,6 +32,7 @@ def tokenizer(*, adds: str = "<s> $A", template: str | None = None) -> Any:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens(["<s>", "</s>", "<sop>"])
     numbers = [(token, backend.token_to_id(token)) for token in ("<s>", "</s>", "<sop>")]
     if adds:
@@ -82,6 +83,34 @@ def test_a_template_that_takes_no_question(template: str) -> None:
         prompt_token_ids(tokenizer(template=template), CHAT)
 
 
+@pytest.mark.parametrize("opened", ["<think>\\n", "<think>", "<think>\\n\\n"])
+def test_a_template_that_opens_the_thought_leaves_that_to_the_frame(opened: str) -> None:
+    """DeepSeek-R1's distills and Qwen3 Thinking: else the thought would be opened twice, or nowhere that the parser sees."""
+    opening = CHATML.replace("assistant\n", "assistant\n" + opened.replace("\\n", "\n"))
+    made = tokenizer(template=opening)
+    plainly = Prompt(CHAT.messages, raw=False)
+    for prompt, count in ((CHAT, 1), (plainly, 0)):
+        assert prompt_token_ids(made, prompt) == prompt_token_ids(tokenizer(template=CHATML), prompt)
+        assert made.decode(prompt_token_ids(made, prompt)).count("<think>") == count
+
+
+def test_tags_that_are_special_tokens_stay_in_a_response() -> None:
+    made = tokenizer()
+    text = "<think>hm</think><answer>7</answer>"
+    assert response_text(made, [*plain(made, text), made.eos_token_id]) == text
+    made = tokenizer()
+    made.add_special_tokens({"additional_special_tokens": ["<think>", "</think>", "<|tool|>"]})
+    ids = [*plain(made, text), *plain(made, "<|tool|>"), made.eos_token_id]
+    assert ids[0] >= 259 and made.decode(ids, skip_special_tokens=True) != text
+    assert response_text(made, ids) == text
+
+
+def test_a_response_with_ids_that_are_no_tokens_is_read() -> None:
+    """Heads are padded beyond the tokenizer, and an engine without a mask may sample there."""
+    made = tokenizer()
+    assert response_text(made, [*plain(made, "ab"), 5000, *plain(made, "c")]) == "abc"
+
+
 def test_no_template() -> None:
     with pytest.raises(ModelError, match=r"refuses a plain question"):
         prompt_token_ids(tokenizer(), CHAT)
@@ -124,7 +153,7 @@ async def test_a_response_at_the_limit_is_finished_by_any_end_token(answer: list
 
     loop: Any = object.__new__(SelfPlayLoop)
     loop.server_manager = SimpleNamespace(generate=generate)
-    loop.tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: "text")
+    loop.tokenizer = tokenizer()
     loop.config = SimpleNamespace(rollout=SimpleNamespace(max_response_tokens=3))
     loop.ends = frozenset({7, 8})
     completion = await loop._generate_one([1, 2], {})
