@@ -129,6 +129,7 @@ def run_one(job: Job, cores: Sequence[int], args: argparse.Namespace, stop: thre
     scratch = tempfile.mkdtemp(prefix="vs-", dir="/tmp")  # short: Ray's sockets lie in it
     log = args.out / f"{job.name}.log"
     settings = [
+        "recipe=cpu_tiny",
         f"name={job.name}",
         f"runs_dir={args.runs_dir}",
         f"seed={job.seed}",
