@@ -33,6 +33,7 @@ from azr.selfplay.options import prompt_options
 from azr.selfplay.rewards import learnability, propose_reward
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Rejection, Role, Task
+from azr.train.tokens import end_token_ids, prompt_token_ids
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "data" / "models" / "azr-tiny"
@@ -113,11 +114,10 @@ def solve(
 ) -> list[SolveOutcome]:
     """One answer to each task, graded: 1 right, -0.5 wrong, -1 without the format."""
     prompts = [solve_prompt(task, prompt_options(config)) for task in tasks]
-    answers = policy.sample(prompts)
     return wait_for(
         [
             judge(task, prompt, answer, row_id, sandbox, config, skip_bad_format=skip_bad_format)
-            for task, prompt, answer, row_id in zip(tasks, prompts, answers, row_ids, strict=True)
+            for task, prompt, answer, row_id in zip(tasks, prompts, policy.sample(prompts), row_ids, strict=True)
         ]
     )
 
@@ -185,10 +185,11 @@ class Policy:
     def __init__(self, folder: Path, max_prompt_tokens: int = 400, max_response_tokens: int = 128) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.ends = sorted(end_token_ids(self.tokenizer, folder))
         self.max_prompt_tokens, self.max_response_tokens = max_prompt_tokens, max_response_tokens
 
     def token_ids(self, prompt: Prompt) -> list[int]:
-        return list(self.tokenizer.encode(prompt.text, add_special_tokens=False))
+        return prompt_token_ids(self.tokenizer, prompt)
 
     def fits(self, prompt: Prompt) -> bool:
         return len(self.token_ids(prompt)) <= self.max_prompt_tokens
@@ -198,41 +199,39 @@ class Policy:
         """One response to each prompt at temperature 1; ``handle`` holds its token ids, the end token included when it came."""
         if not prompts:
             return []
-        end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
+        pad = self.tokenizer.pad_token_id
         prompts_ids = [self.token_ids(prompt) for prompt in prompts]
         width = max(map(len, prompts_ids))
         ids_BT = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts_ids])  # padded on the left
         mask_BT = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts_ids])
         output_BT = self.model.generate(
             input_ids=ids_BT, attention_mask=mask_BT, max_new_tokens=self.max_response_tokens,
-            do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eos_token_id=end, pad_token_id=pad,
+            do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eos_token_id=self.ends, pad_token_id=pad,
         )  # fmt: skip
         found = []
         for row in output_BT[:, width:].tolist():
-            finished = end in row
-            ids = row[: row.index(end) + 1] if finished else row
-            found.append(Completion(self.tokenizer.decode(ids, skip_special_tokens=True), len(ids), finished, handle=ids))
+            end = next((index for index, token in enumerate(row) if token in self.ends), None)
+            ids = row if end is None else row[: end + 1]
+            found.append(Completion(self.tokenizer.decode(ids, skip_special_tokens=True), len(ids), end is not None, handle=ids))
         return found
 
 
 def wait_for(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Results of sandbox work that runs side by side; every program has its own time limit."""
 
-    async def gather() -> list[Any]:
+    async def all_of_it() -> list[Any]:
         return list(await asyncio.gather(*work))
 
-    return asyncio.run(gather())
+    return asyncio.run(all_of_it())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    policy = Policy(args.model)
-    game = SelfPlay(GAME, args.seed)
+    policy, game = Policy(MODEL), SelfPlay(GAME, args.seed)
     game.start([Task.from_json(record) for record in read_jsonl(SEEDS)])
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=2e-4, weight_decay=0.01)
     with Sandbox(SandboxConfig()) as sandbox:
