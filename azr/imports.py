@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import re
@@ -57,7 +58,8 @@ def environment_folders() -> list[Path]:
 def module_place(module: str) -> Path | None:
     """The folder of a package, or the file of a module, that ``import`` would take; None where there is none."""
     try:
-        spec = importlib.util.find_spec(module)
+        # what a new process would find, whatever this one has imported; editable installations have finders of their own
+        spec = importlib.machinery.PathFinder.find_spec(module) or importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None
     if spec is None:
