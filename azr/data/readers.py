@@ -77,18 +77,6 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path} cannot be read as {kind}: {_first_line(error)}") from error
 
 
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file of which none may be lost.
-
-    Raises:
-        DataError: as ``read_rows``, and where a row holds no record; the message names file, place and reason.
-    """
-    for row in read_rows(path):
-        if row.record is None:
-            raise DataError(f"{path}, {row.place}: {row.problem}")
-        yield row.record
-
-
 def _first_line(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0]

@@ -82,7 +82,6 @@ class Outcome:
         return any(word in lower for word in REFLECTION_WORDS)
 
     def _json(self) -> dict[str, Any]:
-        text = self.completion.text
         return {
             "stream": self.stream.name,
             "row_id": self.row_id,
@@ -91,9 +90,7 @@ class Outcome:
             "seconds": self.seconds,
             "n_tokens": self.completion.n_tokens,
             "finished": self.completion.finished,
-            "response": text
-            if len(text) <= TRANSCRIPT_CHARS
-            else text[: TRANSCRIPT_CHARS // 2] + "\n...\n" + text[-TRANSCRIPT_CHARS // 2 :],
+            "response": _shortened(self.completion.text),
         }
 
 

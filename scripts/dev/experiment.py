@@ -14,6 +14,7 @@ finished. The same command goes on where it was interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import shlex
@@ -29,6 +30,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from azr.files import write_bytes_atomic  # noqa: E402
+
 ARMS: dict[str, tuple[str, ...]] = {
     "full": (),
     "form_only": ("train.control=format_only",),
@@ -87,23 +92,28 @@ def evaluation_command(arm: Arm, args: argparse.Namespace) -> list[str]:
     return [sys.executable, "scripts/evaluate.py", *models, *suites, *args.evaluate, "--out", str(args.out / "evaluate" / arm.run_name)]
 
 
-def call(command: Sequence[str], arm: Arm, log: Path, limit_s: float) -> int:
-    """Runs one command on the arm's card with a temporary directory of its own (Ray's sockets want a short path); asks it to stop
-    when the limit is over, and ends it when it does not."""
-    with tempfile.TemporaryDirectory(prefix=f"azr-{arm.card}-", dir="/tmp") as scratch, open(log, "ab") as out:
+stopping = threading.Event()
+"""Set by Ctrl+C: every command is asked to stop, as after its limit."""
+
+
+def call(command: Sequence[str], arm: Arm, log: Path, limit_s: float) -> int | None:
+    """Runs one command on the arm's card with a temporary directory of its own; asks it to stop when the limit is over, and ends it
+    when it does not. Returns its exit status; None where even SIGKILL left it waiting for the system."""
+    with tempfile.TemporaryDirectory(prefix=f"azr-{arm.card}-") as scratch, open(log, "ab") as out:
         out.write(f"+ CUDA_VISIBLE_DEVICES={arm.card} {shlex.join(command)}\n".encode())
         out.flush()
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": arm.card, "TMPDIR": scratch}
         child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
-        try:
-            return child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            child.send_signal(signal.SIGINT)
-        try:
-            return child.wait(END_GRACE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            return child.wait()
+        end_s = time.monotonic() + limit_s
+        while time.monotonic() < end_s and not stopping.is_set():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(min(1.0, max(0.0, end_s - time.monotonic())))
+        for ask, wait_s in ((signal.SIGINT, END_GRACE_S), (signal.SIGKILL, 30.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, ask)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(wait_s)
+        return None
 
 
 def run_arm(arm: Arm, args: argparse.Namespace) -> None:
@@ -113,6 +123,8 @@ def run_arm(arm: Arm, args: argparse.Namespace) -> None:
     if args.suites:
         parts.append(("evaluated", evaluation_command(arm, args), args.evaluate_minutes * 60))
     for done, command, limit_s in parts:
+        if stopping.is_set():
+            return
         status = call(command, arm, log, limit_s)
         print(f"{time.monotonic() - began_s:6.0f} s  {arm.run_name} on card {arm.card}: {done}, status {status}", flush=True)
         collect(args.out)
@@ -124,13 +136,13 @@ _collecting = threading.Lock()
 def collect(out: Path) -> None:
     """OUT/results.tar.xz: what is worth keeping of all arms so far. Weights and answers stay where they are."""
     with _collecting:
-        staging = out / "results.tar.xz.tmp"
-        with tarfile.open(staging, "w:xz", preset=6) as archive:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:xz", preset=6) as archive:
             for name, content in sorted(worth_keeping(out)):
                 entry = tarfile.TarInfo(name)
                 entry.size, entry.mtime = len(content), int(time.time())
                 archive.addfile(entry, io.BytesIO(content))
-        staging.replace(out / "results.tar.xz")
+        write_bytes_atomic(out / "results.tar.xz", packed.getvalue())
 
 
 def worth_keeping(out: Path) -> Iterator[tuple[str, bytes]]:
@@ -178,11 +190,16 @@ def main() -> int:
     threads = [threading.Thread(target=run_arm, args=(arm, args)) for arm in args.arms]
     for thread in threads:
         thread.start()
-        time.sleep(1)
-    for thread in threads:
-        thread.join()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        print("Stopping: every arm ends its step and saves. The same command goes on.", file=sys.stderr)
+        stopping.set()
+        for thread in threads:
+            thread.join(END_GRACE_S + 60)
     collect(args.out)
-    return 0
+    return 130 if stopping.is_set() else 0
 
 
 if __name__ == "__main__":
