@@ -128,13 +128,13 @@ def current_request(run: RunDir) -> TrainRequest:
     Raises:
         DataError: there is none, it is damaged, or it is for another attempt than the one this process was started for.
     """
-    cycles = sorted(path for path in (run.root / "cycles").glob("*/request.json") if path.parent.name.isdigit())
-    if not cycles:
+    requests = list(run.in_cycles("request.json").values())
+    if not requests:
         raise DataError(f"{run.root} holds no cycles/NNN/request.json; start the run through azr_single_gpu_pipeline.py")
-    request = read_request(cycles[-1])
+    request = read_request(requests[-1])
     started_for = os.environ.get(MARKER_VARIABLE, "").split("/")[1:]
     if started_for and started_for != [str(request.cycle), str(request.attempt)]:
-        raise DataError(f"this trainer was started for attempt {'/'.join(started_for)}, but {cycles[-1]} asks for a later one")
+        raise DataError(f"this trainer was started for attempt {'/'.join(started_for)}, but {requests[-1]} asks for a later one")
     return request
 
 

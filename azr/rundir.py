@@ -89,6 +89,11 @@ class RunDir:
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}"
 
+    def in_cycles(self, name: str) -> dict[int, Path]:
+        """The file ``name`` of every cycle that has it, in the order of the cycles: 999 before 1000, which text would sort the other way."""
+        found = {int(path.parent.name): path for path in (self.root / "cycles").glob(f"*/{name}") if path.parent.name.isdigit()}
+        return dict(sorted(found.items()))
+
     def cycle(self, cycle: int) -> Path:
         return self.root / "cycles" / f"{cycle:03d}"
 
@@ -106,6 +111,10 @@ class RunDir:
 
     def transcripts(self, cycle: int) -> Path:
         return self.cycle(cycle) / "transcripts.jsonl"
+
+    def attempts(self, cycle: int) -> list[int]:
+        """The attempts at a cycle that have a folder, in order."""
+        return sorted(int(path.name) for path in (self.cycle(cycle) / "attempts").glob("*") if path.name.isdigit())
 
     def attempt(self, cycle: int, attempt: int) -> Path:
         return self.cycle(cycle) / "attempts" / f"{attempt:03d}"

@@ -120,7 +120,7 @@ def measure(arm: str, seed: int, samples: int, limit_s: float) -> None:
 
 def new_tasks(run: RunDir) -> int:
     """Unique verified tasks that self-play added, over all cycles."""
-    found = {record["task_id"] for shard in sorted((run.root / "cycles").glob("*/shard.jsonl")) for record in read_jsonl(shard)}
+    found = {record["task_id"] for shard in run.in_cycles("shard.jsonl").values() for record in read_jsonl(shard)}
     return len(found)
 
 

@@ -138,7 +138,7 @@ def load_state(run: RunDir) -> tuple[CampaignState | None, list[str]]:
         if repairs:
             repairs.append(f"Went on from {path.name}: {state.sentence}")
         return state, repairs
-    if not repairs and not any((run.root / "cycles").glob("*/request.json")):
+    if not repairs and not run.in_cycles("request.json"):
         return None, []
     state = rebuild_state(run)
     repairs.append(
@@ -170,7 +170,7 @@ def rebuild_state(run: RunDir) -> CampaignState:
     """A state that loses nothing: TRAIN of the newest cycle that was asked for; it ends at once if its last step is saved."""
     checkpoints = list_checkpoints(run)
     step = checkpoints[-1].step if checkpoints else 0
-    for path in sorted((run.root / "cycles").glob("*/request.json"), reverse=True):
+    for path in reversed(run.in_cycles("request.json").values()):
         try:
             request = read_request(path)
         except DataError:
@@ -191,7 +191,7 @@ def rebuild_state(run: RunDir) -> CampaignState:
 
 def latest_attempt(run: RunDir, cycle: int) -> int:
     """The highest attempt number that has a folder; 0 = none."""
-    return max((int(path.name) for path in (run.cycle(cycle) / "attempts").glob("*") if path.name.isdigit()), default=0)
+    return max(run.attempts(cycle), default=0)
 
 
 def _to_json(state: CampaignState) -> dict[str, Any]:

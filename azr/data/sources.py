@@ -147,7 +147,7 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], li
     for name in names:
         try:
             root = find(name)
-            files = [RunDir(root).pool_tasks, *sorted(root.glob("cycles/*/shard.jsonl"))]
+            files = [RunDir(root).pool_tasks, *RunDir(root).in_cycles("shard.jsonl").values()]
             files = [file for file in files if file.is_file()]
         except OSError as error:
             missing.append(f"data.other_runs: {name} cannot be read: {error.strerror}")

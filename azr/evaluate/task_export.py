@@ -63,8 +63,8 @@ def run_tasks(run: RunDir, config: DataConfig) -> RunTasks:
     pool, merged = load_pool(run), read_manifest(run).through_shard
     known = {task.task_id for task in pool}
     found: dict[str, Task] = {}
-    for path in sorted((run.root / "cycles").glob("*/shard.jsonl")):
-        if path.parent.name.isdigit() and int(path.parent.name) > merged:
+    for cycle, path in run.in_cycles("shard.jsonl").items():
+        if cycle > merged:
             tasks = [Task.from_json(record) for record in read_jsonl(path)]
             found |= {task.task_id: task for task in tasks if task.task_id not in known | found.keys()}
     leaks: dict[str, str] = {}

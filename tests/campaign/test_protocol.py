@@ -11,6 +11,7 @@ from fake_campaign import wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azr.campaign.state import rebuild_state
 from azr.errors import DataError
 from azr.protocol import (
     CHECKPOINT_FILE,
@@ -54,6 +55,19 @@ def test_messages_survive_the_disk(run: RunDir) -> None:
     result = TrainResult(Outcome.STOPPED, 15, "asked", 2, 3)
     write_result(run, result)
     assert read_result(run, 2, 3) == result and read_result(run, 2, 4) is None, "a result of another attempt is none"
+
+
+def test_cycle_1000_comes_after_999(run: RunDir) -> None:
+    for cycle in (1000, 999, 1):
+        write_request(run, TrainRequest(cycle, 1, cycle, cycle))
+        run.shard(cycle).touch()
+        run.attempt(cycle, 1000).mkdir(parents=True)
+        run.attempt(cycle, 999).mkdir()
+    (run.root / "cycles" / "notes").mkdir()
+    (run.root / "cycles" / "notes" / "shard.jsonl").touch()
+    assert current_request(run).cycle == rebuild_state(run).cycle == 1000
+    assert list(run.in_cycles("shard.jsonl").items()) == [(cycle, run.shard(cycle)) for cycle in (1, 999, 1000)]
+    assert run.attempts(1000) == [999, 1000]
 
 
 def test_added_fields_are_ignored_and_damage_is_named(run: RunDir) -> None:
