@@ -90,7 +90,7 @@ class RunDir:
         return self.checkpoints / f"step_{step:08d}"
 
     def in_cycles(self, name: str) -> dict[int, Path]:
-        """The file ``name`` of every cycle that has it, in the order of the cycles: 999 before 1000, which text would sort the other way."""
+        """The file ``name`` of every cycle that has it, ordered by number: as text, 1000 comes before 999."""
         found = {int(path.parent.name): path for path in (self.root / "cycles").glob(f"*/{name}") if path.parent.name.isdigit()}
         return dict(sorted(found.items()))
 
