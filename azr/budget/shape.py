@@ -10,6 +10,7 @@ from typing import Any
 
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder
+from azr.models.families import TIED_BY_DEFAULT
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,7 +79,7 @@ def shape_from_config(config: dict[str, Any], where: str = "config.json") -> Mod
             kv_heads=int(values.get("num_key_value_heads") or heads),
             head_dim=int(values.get("head_dim") or hidden // heads),
             vocabulary=int(values["vocab_size"]),
-            tied=bool(values.get("tie_word_embeddings", False)),
+            tied=bool(values.get("tie_word_embeddings", values.get("model_type") in TIED_BY_DEFAULT)),
             attention_bias=bool(values.get("attention_bias", values.get("model_type") in ("qwen2", "qwen2_moe"))),
         )
     except (KeyError, TypeError, ValueError) as error:

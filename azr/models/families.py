@@ -33,6 +33,8 @@ CHECKED = {
 }
 """``model_type`` of config.json -> architecture; all are known to the engine too."""
 
+TIED_BY_DEFAULT = frozenset({"cohere", "cohere2", "ernie4_5", "gemma", "gemma2", "gemma3_text", "smollm3", "starcoder2"})
+"""The output head is the embedding matrix unless config.json says otherwise."""
 WITHOUT_ADAPTERS = frozenset({"starcoder2"})
 """The engine serves these without LoRA adapters only."""
 

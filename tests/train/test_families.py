@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from azr.budget import shape_from_config
 from azr.errors import TrainingError
 from azr.models.families import CHECKED, DROPOUT_KEYS, WITHOUT_ADAPTERS
 from azr.train import attention, logprobs
@@ -137,6 +138,17 @@ def test_all_families_are_known_to_the_engine():
     assert {key: MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[key] for key in CHECKED} == CHECKED
     classes: dict[str, Any] = {key: ModelRegistry.models[name] for key, name in CHECKED.items()}
     assert {key for key, entry in classes.items() if not supports_lora(entry.load_model_cls())} == WITHOUT_ADAPTERS
+
+
+@pytest.mark.parametrize("model_type", sorted(CHECKED))
+def test_the_budget_knows_the_size_of_every_family(model_type):
+    """As its config.json has it where nothing is said of the output head; never too small by more than a hundredth."""
+    shape = {"vocab_size": 32000, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 2, "num_attention_heads": 8}
+    config = AutoConfig.for_model(model_type, **shape, num_key_value_heads=2, head_dim=64, pad_token_id=0)
+    with torch.device("meta"):
+        real = sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
+    written = {key: value for key, value in config.to_dict().items() if key != "tie_word_embeddings"}
+    assert 0.99 * real < shape_from_config(written).parameters < 1.1 * real
 
 
 @pytest.mark.parametrize("model_type", sorted(CHECKED))
