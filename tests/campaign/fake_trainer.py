@@ -84,7 +84,7 @@ class FakeTrainer:
     def train(self, link: TrainerLink) -> int:
         self.restore()
         if self.fault(0) == "hang":
-            time.sleep(3600)
+            self.hang()
         if self.fault(0) == "hopeless":
             link.finish(Outcome.FAILED, "model.path does not exist (pretended)", retry=False)
             return 1
@@ -111,6 +111,13 @@ class FakeTrainer:
             link.finish(Outcome.STOPPED, asked.reason or "stopped")
         return 0
 
+    def hangs(self) -> None:
+        (self.run.root / "hangs").write_text(str(os.getpid()))
+
+    def hang(self) -> None:
+        self.hangs()
+        time.sleep(3600)
+
     def step(self, link: TrainerLink, step: int) -> None:
         kind = self.fault(step)
         link.phase(Phase.GENERATE)
@@ -119,11 +126,12 @@ class FakeTrainer:
         if kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "hang":
-            time.sleep(3600)
+            self.hang()
         if kind == "hang_ignoring_sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            time.sleep(3600)
+            self.hang()
         if kind == "freeze":
+            self.hangs()
             os.kill(os.getpid(), signal.SIGSTOP)
         if kind in ("orphan", "orphan_crash"):  # as a vLLM engine core: own session, deaf to SIGTERM, holds on
             code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
@@ -160,7 +168,7 @@ class FakeTrainer:
         if kind == "half_checkpoint":
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "hang_in_save":
-            time.sleep(3600)
+            self.hang()
         if kind == "disk_full":  # as with a full disk, the write itself fails
             before = resource.getrlimit(resource.RLIMIT_FSIZE)
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
