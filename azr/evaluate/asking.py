@@ -9,7 +9,7 @@ from typing import Any
 
 from azr.config import Config
 from azr.errors import ModelError
-from azr.files import read_json
+from azr.models.tokenizer_files import named_end_tokens
 from azr.prompts import load_frame
 from azr.selfplay.options import prompt_options
 from azr.tasks import Prompt, Role, Task, TaskType
@@ -90,9 +90,7 @@ def _as_read(tokenizer: Any, prompt: Prompt) -> str:
 
 
 def _stops(folder: Path, tokenizer: Any) -> tuple[str, ...]:
-    path = folder / "generation_config.json"
-    named = read_json(path).get("eos_token_id") if path.is_file() else None
-    ids = dict.fromkeys([tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])])
+    ids = dict.fromkeys([tokenizer.eos_token_id, *named_end_tokens(folder)])
     return tuple(tokenizer.convert_ids_to_tokens(number) for number in ids if number is not None)
 
 

@@ -49,8 +49,10 @@ class ModelText:
     def __init__(self, folder: Path, trust_remote_code: bool) -> None:
         from transformers import AutoTokenizer
 
+        from azr.train.tokens import end_token_ids
+
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
-        self.end_ids = _end_ids(folder, self._tokenizer.eos_token_id)
+        self.end_ids = sorted(end_token_ids(self._tokenizer, folder))
 
     def prompt_ids(self, request: Request) -> list[int]:
         from azr.train.tokens import prompt_token_ids
@@ -67,14 +69,6 @@ class ModelText:
 
     def check_ids(self) -> list[int]:
         return list(self._tokenizer.encode(CHECK_TEXT, add_special_tokens=False))[:CHECK_TOKENS]
-
-
-def _end_ids(folder: Path, tokenizer_end: int | None) -> list[int]:
-    """Where generation ends: the tokenizer's token and those of the model's generation settings (else of its configuration)."""
-    settings = folder / "generation_config.json"
-    listed = read_json(settings if settings.is_file() else folder / "config.json").get("eos_token_id")
-    ids = {tokenizer_end, *(listed if isinstance(listed, list) else [listed])}
-    return sorted(each for each in ids if each is not None)
 
 
 class Session:

@@ -9,6 +9,7 @@ from typing import Any
 from azr.errors import ModelError
 from azr.evaluate.suites import Speaker
 from azr.files import read_json
+from azr.models.tokenizer_files import named_end_tokens
 
 FORMS = ("auto", "chat", "plain")
 
@@ -44,9 +45,6 @@ def _ends_turns(tokenizer: Any, folder: Path) -> bool:
     mark = "ANSWER"
     messages = [{"role": "user", "content": "QUESTION"}, {"role": "assistant", "content": mark}]
     after = str(tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(mark)[2]
-    ids = {tokenizer.eos_token_id}
-    if (folder / "generation_config.json").is_file():
-        listed = read_json(folder / "generation_config.json").get("eos_token_id")
-        ids |= set(listed if isinstance(listed, list) else [listed])
-    ends = [tokenizer.convert_ids_to_tokens(each) for each in ids if isinstance(each, int)]
+    ids = {*named_end_tokens(folder), tokenizer.eos_token_id} - {None}
+    ends = [tokenizer.convert_ids_to_tokens(each) for each in ids]
     return any(end and end in after for end in ends)

@@ -22,13 +22,13 @@ pytest.importorskip("vllm")
 
 PROJECT = Path(__file__).resolve().parents[2]
 LIMIT_S = 1500
-END, LINE = "<|end|>", "Ċ"
+END, FENCE = "<|end|>", "```outputĊ"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT_S + 60)]
 
 
-def odd_model(folder: Path) -> tuple[int, int]:
-    """The bundled model; returns the ids of its two end tokens, of which one is the end of a line."""
+def odd_model(folder: Path) -> None:
+    """The bundled model, with a second end token: the line that opens the answer of a deduction task."""
     shutil.copytree(PROJECT / "data" / "models" / "azr-tiny", folder)
     (folder / "generation_config.json").unlink()
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
@@ -37,8 +37,7 @@ def odd_model(folder: Path) -> tuple[int, int]:
     tokenizer["post_processor"]["special_tokens"] = {END: {"id": END, "ids": [ids[END]], "tokens": [END]}}
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": [ids[END], ids[LINE]]}))
-    return ids[END], ids[LINE]
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": [ids[END], ids[FENCE]]}))
 
 
 def test_a_run_from_a_folder_with_blanks_with_two_end_tokens(tmp_path: Path) -> None:
@@ -57,8 +56,10 @@ def test_a_run_from_a_folder_with_blanks_with_two_end_tokens(tmp_path: Path) -> 
     run = RunDir(tmp_path / "runs" / "odd")
     [trained] = [record.values for record in read_metrics(run) if record.step == 1]
     assert trained["train/logprob_mismatch"] < 0.005, "engine and trainer see the same tokens before and in every response"
-    said = [entry["response"] for entry in read_jsonl(run.transcripts(1))]
-    assert said and all("\n" not in text[:-1] for text in said), "the end of a line is an end token of this model"
+    said = [(entry["stream"], entry["response"]) for entry in read_jsonl(run.transcripts(1)) if entry["step"] == 0]
+    assert {stream for stream, _ in said} > {"solve-deduction"}
+    for stream, text in said:  # greedy answers
+        assert text.endswith("```output\n" if stream == "solve-deduction" else "</answer>"), (stream, text)
 
 
 def test_the_engine_gives_every_family_the_trainers_probabilities(tmp_path: Path) -> None:
