@@ -24,9 +24,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="run programs whose name holds this text")
     parser.add_argument("--seed", type=int, default=0, help="of the order in which programs are mixed")
     parser.add_argument("--one-by-one", action="store_true", help="check the surroundings after every program: slow, names the culprit")
-    parser.add_argument("--alone", action="store_true", help="no two programs share a process")
     arguments = parser.parse_args()
-    config = SandboxConfig(python=arguments.python, batch_programs=1 if arguments.alone else 16)
+    config = SandboxConfig(python=arguments.python)
     try:
         entries = [entry for entry in suite.load(arguments.file) if arguments.only in entry.name]
         outcome = suite.run(entries, config, seed=arguments.seed, one_by_one=arguments.one_by_one)

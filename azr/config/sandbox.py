@@ -54,8 +54,6 @@ class SandboxConfig:
     memory_share: float = 0.5
     """Share of the machine's available memory that all running programs together may claim: slots are lowered until
     workers x slots x limits.memory_mib fits."""
-    batch_programs: int = 16
-    """Programs that the static screen finds harmless share a process, up to this many (1: every program has its own)."""
     order_seeds: int = 4
     """Hash seeds that must agree on a verified program that touches sets, hash or id (2 to 8); other programs use 2."""
     nice: int = 5
@@ -83,7 +81,6 @@ class SandboxConfig:
         _in_range("sandbox.reserved_cores", self.reserved_cores, 0, 1024)
         _in_range("sandbox.slots", self.slots, 1, 64)
         _in_range("sandbox.memory_share", self.memory_share, 0.01, 1.0)
-        _in_range("sandbox.batch_programs", self.batch_programs, 1, 64)
         _in_range("sandbox.order_seeds", self.order_seeds, 2, 8)
         _in_range("sandbox.nice", self.nice, 0, 19)
         _in_range("sandbox.root_uid", self.root_uid, 1, 2**31 - 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 # the standard library that the hot modules import and programs do not
 import _socket  # noqa: F401
-import ast  # noqa: F401
 import gc
 import json  # noqa: F401
 import select  # noqa: F401
@@ -12,13 +11,12 @@ import signal  # noqa: F401
 import traceback  # noqa: F401
 from typing import NoReturn
 
-from azr.sandbox import memory, policy
+from azr.sandbox import policy
 
 
 def main() -> NoReturn:
     policy.load_modules()
     gc.collect()
-    memory.fill_holes()
     from azr.sandbox import zygote
 
     zygote.main()

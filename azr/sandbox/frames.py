@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 _LENGTH = struct.Struct("<I")
-_CALL = struct.Struct("<HHBBd")
+_CALL = struct.Struct("<HBBd")
 
 
 class FrameError(ValueError):
@@ -84,7 +84,6 @@ OK, ERROR, BLOCKED, NONDETERMINISTIC, REFUSED = range(5)
 class CallFrame:
     """What a program's process says about one call: its own opinion, no more."""
 
-    program: int
     call: int
     """Index of the input."""
     outcome: int
@@ -97,7 +96,7 @@ class CallFrame:
 
 
 def pack_call(frame: CallFrame) -> bytes:
-    header = _CALL.pack(frame.program, frame.call, frame.outcome, frame.repeat, frame.cpu_s)
+    header = _CALL.pack(frame.call, frame.outcome, frame.repeat, frame.cpu_s)
     return pack(header, encode(frame.value), encode(frame.exception), encode(frame.reason))
 
 
@@ -108,7 +107,7 @@ def unpack_call(body: bytes) -> CallFrame:
     fields = unpack(body)
     if len(fields) != 4 or len(fields[0]) != _CALL.size:
         raise FrameError("not a call frame")
-    program, call, outcome, repeat, cpu_s = _CALL.unpack(fields[0])
+    call, outcome, repeat, cpu_s = _CALL.unpack(fields[0])
     if outcome > REFUSED or repeat > 1 or not 0 <= cpu_s < 1e9:
         raise FrameError("a call frame with impossible numbers")
-    return CallFrame(program, call, outcome, repeat, cpu_s, decode(fields[1]), decode(fields[2]), decode(fields[3]))
+    return CallFrame(call, outcome, repeat, cpu_s, decode(fields[1]), decode(fields[2]), decode(fields[3]))

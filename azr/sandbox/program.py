@@ -7,14 +7,14 @@ Standard library only.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from azr.sandbox import frames
@@ -22,6 +22,7 @@ from azr.sandbox.frames import CallFrame, pack_call
 from azr.sandbox.policy import ClockError
 from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, parse_arguments, type_name
 
+_HEADER = struct.Struct("<QBBBddIII")
 MAX_REASON = 300
 PROGRAM_NAME = "program"
 """``__name__`` of a program's namespace."""
@@ -40,16 +41,37 @@ class Program:
     """Calls with every input: 2 when verified, else 1."""
     reverse: bool
     """Inputs in reversed order, so that state carried from one to the next shows."""
-    may_batch: bool
-    screen: bool
-    """The zygote screens it (else the trainer says in ``may_batch`` and ``compile_early`` what the screen said before)."""
-    compile_early: bool
-    """The zygote compiles it before it forks: cheaper, because the child need not copy the memory that compiling touches."""
     cpu_s: float
     wall_s: float
     memory_mib: int
     output_kib: int
     value_chars: int
+
+
+def read_program(data: bytes) -> Program:
+    """Raises:
+    FrameError, struct.error: the trainer and the zygote are of different versions.
+    """
+    header, entry, code, *inputs = frames.unpack(data)
+    job_id, evaluate, repeats, reverse, *limits = _HEADER.unpack(header)
+    texts = tuple(map(frames.decode, inputs))
+    return Program(job_id, frames.decode(code), texts, frames.decode(entry), bool(evaluate), repeats, bool(reverse), *limits)
+
+
+def pack_program(item: Program) -> bytes:
+    """The frame whose body ``read_program`` reads."""
+    header = _HEADER.pack(
+        item.job_id,
+        item.evaluate,
+        item.repeats,
+        item.reverse,
+        item.cpu_s,
+        item.wall_s,
+        item.memory_mib,
+        item.output_kib,
+        item.value_chars,
+    )
+    return frames.pack(header, frames.encode(item.entry), frames.encode(item.code), *map(frames.encode, item.inputs))
 
 
 class _Sink:
@@ -107,15 +129,8 @@ def guard_imports(modules: dict[str, ModuleType]) -> None:
     builtins.__import__ = guarded_import
 
 
-def compile_program(code: str | ast.Module) -> CodeType:
-    """Raises:
-    SyntaxError, and what else ``compile`` raises.
-    """
-    return compile(code, "<program>", "exec", dont_inherit=True)
-
-
-def execute(program: Program, index: int, send: Callable[[bytes], object], compiled: CodeType | None = None) -> None:
-    """Runs one program, if need be compiled here, and sends a frame per call (and one more per repeated call)."""
+def execute(program: Program, send: Callable[[bytes], object]) -> None:
+    """Compiles and runs a program, and sends a frame per call (and one more per repeated call)."""
     recursion_limit = sys.getrecursionlimit()
     start = time.process_time()
     try:
@@ -126,7 +141,7 @@ def execute(program: Program, index: int, send: Callable[[bytes], object], compi
             module = sys.modules[PROGRAM_NAME] = ModuleType(PROGRAM_NAME)
             scope = module.__dict__
             scope["__builtins__"] = builtins.__dict__
-            exec(compiled or compile_program(program.code), scope)
+            exec(compile(program.code, "<program>", "exec", dont_inherit=True), scope)
             if program.entry:
                 entry = scope.get(program.entry)
                 if entry is None:
@@ -135,7 +150,7 @@ def execute(program: Program, index: int, send: Callable[[bytes], object], compi
             failure = outcome_of(error)
         if not program.entry:
             outcome, exception, reason = failure or (frames.OK, "", "")
-            send(pack_call(CallFrame(index, 0, outcome, 0, time.process_time() - start, "", exception, reason)))
+            send(pack_call(CallFrame(0, outcome, 0, time.process_time() - start, "", exception, reason)))
             return
         order = range(len(program.inputs))
         for call in reversed(order) if program.reverse else order:
@@ -156,7 +171,7 @@ def execute(program: Program, index: int, send: Callable[[bytes], object], compi
                 if repeat:
                     value = exception = ""
                 now = time.process_time()
-                send(pack_call(CallFrame(index, call, outcome, min(repeat, 1), now - start, value, exception, reason)))
+                send(pack_call(CallFrame(call, outcome, min(repeat, 1), now - start, value, exception, reason)))
                 start = now
     finally:
         sys.setrecursionlimit(recursion_limit)

@@ -22,50 +22,44 @@ _STATUS = {
 }
 
 
-def call_results(report: Report, programs: list[Program]) -> list[tuple[CallResult, ...]]:
-    """Results per program of one process, one per input in the inputs' order.
+def call_results(report: Report, program: Program) -> tuple[CallResult, ...]:
+    """Results of a program's process, one per input in the inputs' order.
 
     Calls that did not end have the status that the process's end gives them: the first such call in the order
     of execution for its own sake, the later ones because they were not run (``not run`` opens their reason).
     """
-    seen: dict[tuple[int, int, int], CallFrame] = {}
+    seen: dict[tuple[int, int], CallFrame] = {}
     damage = ""
     buffer = bytearray(report.data)
     try:
         for body in take_frames(buffer):
             frame = unpack_call(body)
-            seen.setdefault((frame.program, frame.call, frame.repeat), frame)
+            seen.setdefault((frame.call, frame.repeat), frame)
     except FrameError as error:
         damage = f"its process sent a damaged result: {error}"
     if buffer and not damage:
         damage = "its process sent a damaged result: bytes left over" if report.verdict == 0 and not report.signal else ""
-    ending = CallResult(Status.KILLED, reason=damage) if damage else _ending(report, programs[0])
-    results = []
-    for index, program in enumerate(programs):
-        calls = len(program.inputs) if program.entry else 1
-        order = list(range(calls))
-        if program.reverse:
-            order.reverse()
-        found: dict[int, CallResult] = {}
-        for call in order:
-            result = None if damage else _one(seen, index, call, program)
-            if result is None:
-                found[call] = ending
-                ending = ending if ending.reason.startswith("not run") else replace(ending, reason=f"not run: {ending.reason}", cpu_s=0.0)
-            else:
-                found[call] = replace(result, wall_s=report.wall_s / calls / len(programs))
-        results.append(tuple(found[call] for call in range(calls)))
-    return results
+    ending = CallResult(Status.KILLED, reason=damage) if damage else _ending(report, program)
+    calls = len(program.inputs) if program.entry else 1
+    found: dict[int, CallResult] = {}
+    for call in reversed(range(calls)) if program.reverse else range(calls):
+        result = None if damage else _one(seen, call, program)
+        if result is None:
+            found[call] = ending
+            ending = ending if ending.reason.startswith("not run") else replace(ending, reason=f"not run: {ending.reason}", cpu_s=0.0)
+        else:
+            found[call] = replace(result, wall_s=report.wall_s / calls)
+    return tuple(found[call] for call in range(calls))
 
 
-def _one(seen: dict[tuple[int, int, int], CallFrame], index: int, call: int, program: Program) -> CallResult | None:
+def _one(seen: dict[tuple[int, int], CallFrame], call: int, program: Program) -> CallResult | None:
     """The result of one call, or None when it did not end."""
-    first = seen.get((index, call, 0))
+    first = seen.get((call, 0))
     if first is None:
         return None
     cpu_s = first.cpu_s
     if program.repeats > 1 and program.entry:
-        again = seen.get((index, call, 1))
+        again = seen.get((call, 1))
         if again is None:
             return None
         cpu_s += again.cpu_s

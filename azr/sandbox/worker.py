@@ -20,8 +20,8 @@ from azr.config.sandbox import SandboxConfig
 from azr.errors import SandboxError
 from azr.sandbox import frames
 from azr.sandbox.missing import missing_layers
-from azr.sandbox.program import Program
-from azr.sandbox.zygote import RESULT_HEADER, pack_program
+from azr.sandbox.program import Program, pack_program
+from azr.sandbox.zygote import RESULT_HEADER
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +40,7 @@ _BOOT = (
 class Report:
     """What a zygote tells of one ended child; ``data`` is as the child wrote it."""
 
-    job_ids: tuple[int, ...]
-    flags: bytes
+    job_id: int
     verdict: int
     signal: int
     cpu_s: float
@@ -142,9 +141,9 @@ class Worker:
         self.process.stderr.close()
         return text.splitlines()[-1] if text else f"exit status {self.process.returncode}"
 
-    def send(self, programs: list[Program]) -> None:
-        """Queues one group of programs and writes as much as the pipe takes."""
-        self.outgoing += frames.pack(*map(pack_program, programs))
+    def send(self, program: Program) -> None:
+        """Queues a program and writes as much as the pipe takes."""
+        self.outgoing += pack_program(program)
         self.flush()
 
     def flush(self) -> None:
@@ -200,12 +199,10 @@ def read_report(fields: list[bytes]) -> Report:
     """Raises:
     FrameError: the zygote sent nonsense.
     """
-    if len(fields) != 4 or len(fields[0]) != RESULT_HEADER.size:
+    if len(fields) != 2 or len(fields[0]) != RESULT_HEADER.size:
         raise frames.FrameError("not a report")
-    header, ids, flags, data = fields
-    verdict, number, count, cpu_s, wall_s, memory_kib = RESULT_HEADER.unpack(header)
-    job_ids = tuple(int.from_bytes(ids[8 * index : 8 * index + 8], "little") for index in range(count))
-    return Report(job_ids, flags, verdict, number, cpu_s, wall_s, memory_kib, data)
+    header, data = fields
+    return Report(*RESULT_HEADER.unpack(header), data)
 
 
 def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str]:

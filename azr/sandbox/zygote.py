@@ -1,14 +1,13 @@
 """The zygote: a warm, confined Python process that forks one child per program and watches over it.
 
 Started by ``azr.sandbox.worker`` as a new interpreter with an empty environment and its own hash seed; it holds no
-secret, no gold answer and no other program. It reads groups of programs from one pipe and writes what each child
+secret, no gold answer and no other program. It reads programs from one pipe and writes what each child
 sent, undecoded, with its own verdict, to another. Standard library only.
 """
 
 from __future__ import annotations
 
 import _socket
-import ast
 import contextlib
 import gc
 import json
@@ -23,14 +22,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import CodeType
 from typing import Any, NoReturn
 
-from azr.sandbox import confine, fingerprint, frames, memory, policy, program, screen
-from azr.sandbox.program import Program
+from azr.sandbox import confine, frames, policy, program
+from azr.sandbox.program import Program, read_program
 
-JOB_HEADER = struct.Struct("<QBBBBBBddIII")
-RESULT_HEADER = struct.Struct("<BBIddQ")
+RESULT_HEADER = struct.Struct("<QBBddQ")
 
 ENDED, CPU_LIMIT, WALL_LIMIT, FLOOD = range(4)
 """Verdicts: it ended by itself (the number beside it is the signal, or 0); we ended it, and why."""
@@ -39,8 +36,6 @@ QUIET_S = 0.02
 """A new child's pipe is only watched for its end this long: most programs end sooner, and cost one wake-up."""
 WALL_STRETCH = 4
 """A program past its wall limit that still gets CPU time may go on up to this multiple."""
-TOGETHER_CPU_S = 0.25
-"""CPU limit of programs that share a process: one that needs more is run again in its own, under its own limit."""
 PROGRESS_WINDOW_S = 1.0
 ASLEEP_WINDOWS = 2
 """A program past its wall limit is killed once it was asleep for so many windows in a row."""
@@ -63,25 +58,13 @@ WARM_UP = (
 )
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A program about to run, with what the zygote found out about it."""
-
-    program: Program
-    flags: int
-    """The screen's bits; 0 when it was not asked."""
-    compiled: CodeType | None
-    """None: it has to be compiled in its own process (or cannot be, and its process finds out why)."""
-
-
 @dataclass
 class Child:
-    """A running program (or batch of harmless ones) and what it sent so far."""
+    """A running program and what it sent so far."""
 
     pid: int
     pipe: int
-    programs: list[Program]
-    flags: bytes
+    program: Program
     clock: int
     started_s: float
     deadline_s: float
@@ -108,9 +91,8 @@ class Zygote:
         self.modules, self.evaluate_modules = policy.load_modules()
         program.guard_imports(self.modules)
         self.clock_slots = policy.stop_clock()
-        self.fingerprint: fingerprint.Fingerprint | None = None
         self.filters: tuple[confine.Filter, confine.Filter] | None = None
-        self.pending: deque[list[Ready]] = deque()
+        self.pending: deque[Program] = deque()
         self.children: dict[int, Child] = {}
         self.poll = select.poll()
         self.outgoing = bytearray()
@@ -171,14 +153,12 @@ class Zygote:
 
     def warm_up(self) -> None:
         for code, arguments in WARM_UP:
-            warm = Program(0, code, (arguments,), "f", False, 2, False, True, True, False, 2.0, 6.0, 1024, 256, 65536)
-            screen.examine(code)
-            program.execute(warm, 0, len)
+            program.execute(Program(0, code, (arguments,), "f", False, 2, False, 2.0, 6.0, 1024, 256, 65536), len)
 
     # ---------------------------------------------------------------------------------------------- serving
 
     def serve(self) -> NoReturn:
-        """Runs groups of programs until the trainer closes the pipe (or dies)."""
+        """Runs programs until the trainer closes the pipe (or dies)."""
         os.set_blocking(_COMMANDS, False)
         os.set_blocking(_RESULTS, False)
         self.poll.register(_COMMANDS, select.POLLIN)
@@ -226,78 +206,42 @@ class Zygote:
         if not data:
             os._exit(0)
         self.incoming += data
-        for body in frames.take_frames(self.incoming):
-            self._accept([read_program(item) for item in frames.unpack(body)])
+        self.pending += map(read_program, frames.take_frames(self.incoming))
 
-    def _accept(self, programs: list[Program]) -> None:
-        """Splits a group: what the screen finds harmless shares a process, everything else gets its own."""
-        together: list[Ready] = []
-        for item in programs:
-            flags, tree = screen.examine(item.code) if item.screen else (0, None)
-            compiled = compile_early(tree or item.code) if item.compile_early or tree else None
-            if item.may_batch and self.fingerprint and (not item.screen or flags & screen.HARMLESS):
-                together.append(Ready(item, flags | screen.HARMLESS, compiled))
-            else:
-                self.pending.append([Ready(item, flags, compiled)])
-        if together:
-            self.pending.append(together)
-
-    def _start(self, group: list[Ready]) -> None:
+    def _start(self, item: Program) -> None:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._be_child(group, writing)
+            self._be_child(item, writing)
         os.close(writing)
         os.set_blocking(reading, False)
         now = time.monotonic()
-        child = Child(
-            pid, reading, [item.program for item in group], bytes([item.flags for item in group]), (~pid) << 3 | 2, now, now + QUIET_S
-        )
+        child = Child(pid, reading, item, (~pid) << 3 | 2, now, now + QUIET_S)
         child.call_started_s = child.look_s = now
         self.children[reading] = child
         self.poll.register(reading, 0)
 
-    def _be_child(self, group: list[Ready], pipe: int) -> NoReturn:
-        """In the child: last confinement, then the programs, then the end. Never returns."""
+    def _be_child(self, item: Program, pipe: int) -> NoReturn:
+        """In the child: last confinement, then the program, then the end. Never returns."""
         code = 1
         try:
             for others in (self.pending, self.children, self.incoming, self.outgoing):
                 others.clear()
             os.closerange(3, pipe)
             os.closerange(pipe + 1, 128)
-            first = group[0].program
-            cpu_s, memory_mib = 0.0, 0
-            for item in group:
-                limits = item.program
-                cpu_s += limits.cpu_s * limits.repeats * (len(limits.inputs) or 1)
-                memory_mib = limits.memory_mib if limits.memory_mib > memory_mib else memory_mib
-            confine.limit_program(cpu_s, memory_mib)
-            evaluate = first.evaluate
+            confine.limit_program(item.cpu_s * item.repeats * (len(item.inputs) or 1), item.memory_mib)
             if "namespaces" not in self.options["layers"]:
                 confine.die_with_parent()
-            if evaluate:
+            if item.evaluate:
                 policy.start_clock(self.clock_slots)
                 self.modules.update(self.evaluate_modules)
                 self.evaluate_modules["random"].seed()
-            if self.filters is not None and not self.filters[evaluate].install():
+            if self.filters is not None and not self.filters[item.evaluate].install():
                 os._exit(1)
-            send = writer(pipe)
-            if len(group) == 1:
-                program.execute(first, 0, send, group[0].compiled)
-            else:
-                self._run_together(group, send)
+            program.execute(item, writer(pipe))
             code = 0
         finally:
             os._exit(code)
-
-    def _run_together(self, group: list[Ready], send: Callable[[bytes], object]) -> None:
-        """Ends at the first program that changed the process: it and those after it are then run again."""
-        for index, item in enumerate(group):
-            said: list[bytes] = []
-            program.execute(item.program, index, said.append, item.compiled)
-            if self.fingerprint is None or self.fingerprint.changed():
-                return
-            send(b"".join(said))
 
     def _read(self, child: Child) -> None:
         while True:
@@ -310,7 +254,7 @@ class Zygote:
                 return
             child.data += data
             self._note_progress(child)
-            if len(child.data) > sum(item.output_kib for item in child.programs) << 10:
+            if len(child.data) > child.program.output_kib << 10:
                 self._finish(child, FLOOD)
                 return
 
@@ -344,10 +288,9 @@ class Zygote:
         self._read(child)
         if child.pipe not in self.children:
             return
-        limits = child.programs[0]
-        alone = len(child.programs) == 1
+        limits = child.program
         cpu_s = self._cpu_s(child)
-        cpu_left_s = (limits.cpu_s if alone else min(TOGETHER_CPU_S, limits.cpu_s)) - (cpu_s - child.call_cpu_s)
+        cpu_left_s = limits.cpu_s - (cpu_s - child.call_cpu_s)
         wall_s = now - child.call_started_s
         if cpu_left_s <= 0:
             self._finish(child, CPU_LIMIT)
@@ -378,9 +321,9 @@ class Zygote:
         del self.children[child.pipe]
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         cpu_s = usage.ru_utime + usage.ru_stime
-        header = RESULT_HEADER.pack(verdict, number, len(child.programs), cpu_s, time.monotonic() - child.started_s, usage.ru_maxrss)
-        ids = b"".join(item.job_id.to_bytes(8, "little") for item in child.programs)
-        self.outgoing += frames.pack(header, ids, child.flags, bytes(child.data))
+        wall_s = time.monotonic() - child.started_s
+        header = RESULT_HEADER.pack(child.program.job_id, verdict, number, cpu_s, wall_s, usage.ru_maxrss)
+        self.outgoing += frames.pack(header, bytes(child.data))
 
     def _drain(self, child: Child) -> None:
         if len(child.data) < 1 << 24:
@@ -447,12 +390,6 @@ PROBES: dict[str, Callable[[], object]] = {
 }
 
 
-def compile_early(code: str | ast.Module) -> CodeType | None:
-    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-        return program.compile_program(code)
-    return None
-
-
 def writer(pipe: int) -> Callable[[bytes], None]:
     def send(data: bytes) -> None:
         view = memoryview(data)
@@ -460,51 +397,6 @@ def writer(pipe: int) -> Callable[[bytes], None]:
             view = view[os.write(pipe, view) :]
 
     return send
-
-
-def read_program(data: bytes) -> Program:
-    """Raises:
-    FrameError, struct.error: the trainer and the zygote are of different versions.
-    """
-    header, entry, code, *inputs = frames.unpack(data)
-    job_id, evaluate, repeats, reverse, may_batch, screened, early, cpu_s, wall_s, memory, output, chars = JOB_HEADER.unpack(header)
-    texts = tuple(frames.decode(item) for item in inputs)
-    return Program(
-        job_id,
-        frames.decode(code),
-        texts,
-        frames.decode(entry),
-        bool(evaluate),
-        repeats,
-        bool(reverse),
-        bool(may_batch),
-        bool(screened),
-        bool(early),
-        cpu_s,
-        wall_s,
-        memory,
-        output,
-        chars,
-    )
-
-
-def pack_program(item: Program) -> bytes:
-    """The field that ``read_program`` reads (without a frame's own length)."""
-    header = JOB_HEADER.pack(
-        item.job_id,
-        item.evaluate,
-        item.repeats,
-        item.reverse,
-        item.may_batch,
-        item.screen,
-        item.compile_early,
-        item.cpu_s,
-        item.wall_s,
-        item.memory_mib,
-        item.output_kib,
-        item.value_chars,
-    )
-    return frames.pack(header, frames.encode(item.entry), frames.encode(item.code), *map(frames.encode, item.inputs))[4:]
 
 
 def main() -> NoReturn:
@@ -524,8 +416,6 @@ def main() -> NoReturn:
     zygote.warm_up()
     layers = zygote.confine()
     options["layers"] = layers
-    if fingerprint.works():
-        zygote.fingerprint = fingerprint.Fingerprint(zygote.modules)
     hello = {
         "layers": layers,
         "probes": zygote.run_probes(),
@@ -536,7 +426,6 @@ def main() -> NoReturn:
     os.write(_RESULTS, frames.pack(json.dumps(hello).encode()))
     del sys.argv[1:]
     gc.collect()
-    memory.fill_holes()
     gc.freeze()
     try:
         zygote.serve()

@@ -144,7 +144,7 @@ def test_an_abandoned_wait_does_no_harm(sandbox):
 
 
 def test_a_dead_zygote_is_replaced_and_no_job_is_lost():
-    with Sandbox(SandboxConfig(batch_programs=4)) as sandbox:
+    with Sandbox(SandboxConfig()) as sandbox:
         futures = [sandbox.submit(Job(ADD, (f"{i}, 1",))) for i in range(120)]
         os.kill(sandbox.process_ids()[0], signal.SIGKILL)
         assert [future.result(timeout=120).values[0] for future in futures] == [str(i + 1) for i in range(120)]
@@ -181,7 +181,7 @@ def test_killing_the_owner_leaves_no_process():
         "import sys, time\n"
         "from azr.sandbox import *\n"
         "if __name__ == '__main__':\n"
-        "    sandbox = Sandbox(SandboxConfig(batch_programs=4))\n"
+        "    sandbox = Sandbox(SandboxConfig())\n"
         "    hang = 'def f(x):\\n    while True: pass'\n"
         "    jobs = [sandbox.submit(Job(hang if i % 3 else 'def f(x):\\n    return x', ('1',))) for i in range(60)]\n"
         "    print(*sandbox.process_ids(), flush=True)\n"
