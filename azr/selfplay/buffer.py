@@ -1,14 +1,15 @@
 """The task buffer: one bounded ring per task type, with statistics per task (spec 5; fixes B4, B13, B18).
 
-Adding, looking up, recording a use and drawing uniformly take constant time; weights for drawing by recency are one array.
-Records leave by mastery first (solved throughout in their last visits), then by age; never the new ones.
+Records leave by mastery first (solved throughout in their last visits), then by age; never the newest one. What is drawn and what
+leaves depend on the records alone, so that a restored buffer goes on as the saved one would have.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -38,6 +39,8 @@ class Record:
     """Step of its last use."""
     key: str = ""
     """See ``renamed_key``."""
+    mastered_order: int | None = None
+    """Place among the mastered tasks, the first mastered lowest; None for the others."""
 
     def mastered(self, visits: int) -> bool:
         return len(self.accuracies) >= visits and all(accuracy >= 1 for accuracy in self.accuracies[-visits:])
@@ -49,6 +52,7 @@ class Record:
             "accuracies": self.accuracies,
             "last_seen": self.last_seen,
             "key": self.key,
+            "mastered_order": self.mastered_order,
             "task": self.task.to_json(),
         }
 
@@ -56,7 +60,8 @@ class Record:
     def from_json(cls, record: dict[str, Any]) -> Record:
         try:
             task = Task.from_json(record["task"])
-            return cls(task, record["step"], record["uses"], list(record["accuracies"]), record["last_seen"], record["key"])
+            fields = ("step", "uses", "last_seen", "key", "mastered_order")
+            return cls(task, accuracies=list(record["accuracies"]), **{name: record[name] for name in fields})
         except KeyError as error:
             raise DataError(f"buffer record has no field {error}") from error
 
@@ -90,10 +95,7 @@ def said(message: str) -> str:
 
 
 class TaskBuffer:
-    """Tasks of one type in order of insertion.
-
-    ``slots`` holds them in that order, with None where one was evicted; it is compacted when half of it is empty.
-    """
+    """Tasks of one type in order of insertion."""
 
     def __init__(self, capacity: int, mastered_visits: int = 2) -> None:
         if capacity < 1:
@@ -102,34 +104,35 @@ class TaskBuffer:
         self.mastered_visits = mastered_visits
         self.evicted_mastered = 0
         self.evicted_old = 0
-        self._slots: list[Record | None] = []
-        self._index: dict[str, int] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._records: list[Record] = []
+        self._by_id: dict[str, Record] = {}
         self._keys: set[str] = set()
         self._puzzles: Counter[str] = Counter()
-        self._mastered: dict[str, None] = {}  # an ordered set: first mastered, first out
-        self._head = 0
+        self._mastered: dict[str, Record] = {}  # first mastered, first out
         self._weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._records)
 
     def __contains__(self, task_id: object) -> bool:
-        return task_id in self._index
+        return task_id in self._by_id
 
     def __iter__(self) -> Iterator[Record]:
-        return (record for record in self._slots if record is not None)
+        return iter(self._records)
 
     @property
     def mastered_count(self) -> int:
         return len(self._mastered)
 
     def get(self, task_id: str) -> Record | None:
-        slot = self._index.get(task_id)
-        return None if slot is None else self._slots[slot]
+        return self._by_id.get(task_id)
 
     def holds(self, task: Task) -> bool:
         """Whether ``add`` would call the task a duplicate."""
-        return task.task_id in self._index or renamed_key(task) in self._keys
+        return task.task_id in self._by_id or renamed_key(task) in self._keys
 
     def holds_puzzle(self, task: Task) -> bool:
         """Whether there is an induction task with the same program and the same hint, with whatever inputs."""
@@ -140,55 +143,42 @@ class TaskBuffer:
 
         The thought is left out: nothing reads it here, and it may be ten times as long as the task.
         """
-        if task.task_id in self._index:
+        if task.task_id in self._by_id:
             return "duplicate"
         key = renamed_key(task)
         if key in self._keys:
             return "duplicate_renamed"
         self._insert(Record(replace(task, thought=""), step, key=key))
-        while len(self._index) > self.capacity:
+        while len(self._records) > self.capacity:
             self._evict()
         return ""
 
     def _insert(self, record: Record) -> None:
-        self._index[record.task.task_id] = len(self._slots)
+        self._records.append(record)
+        self._by_id[record.task.task_id] = record
         self._keys.add(record.key)
         if record.task.task_type is TaskType.INDUCTION:
             self._puzzles[puzzle_key(record.task)] += 1
-        self._slots.append(record)
         self._weights = None
-        if record.mastered(self.mastered_visits):
-            self._mastered[record.task.task_id] = None
 
     def _evict(self) -> None:
-        newest = self._slots[-1]
-        assert newest is not None
-        if mastered := next((task_id for task_id in self._mastered if task_id != newest.task.task_id), None):
+        newest = self._records[-1]
+        mastered = next((record for record in self._mastered.values() if record is not newest), None)
+        if mastered is not None:
             self.evicted_mastered += 1
-            self._remove(mastered)
-            return
-        while self._slots[self._head] is None:
-            self._head += 1
-        oldest = self._slots[self._head]
-        assert oldest is not None
-        self.evicted_old += 1
-        self._remove(oldest.task.task_id)
+        else:
+            self.evicted_old += 1
+        self._remove(mastered or self._records[0])
 
-    def _remove(self, task_id: str) -> None:
-        slot = self._index.pop(task_id)
-        record = self._slots[slot]
-        assert record is not None
-        self._slots[slot] = None
+    def _remove(self, record: Record) -> None:
+        place = next(place for place, each in enumerate(self._records) if each is record)
+        del self._records[place]
+        del self._by_id[record.task.task_id]
         self._keys.discard(record.key)
         if record.task.task_type is TaskType.INDUCTION:
             self._puzzles[puzzle_key(record.task)] -= 1
-        self._mastered.pop(task_id, None)
+        self._mastered.pop(record.task.task_id, None)
         self._weights = None
-        if len(self._slots) > 2 * len(self._index) + 64:
-            kept = [record for record in self._slots if record is not None]
-            self._slots = list(kept)
-            self._index = {record.task.task_id: slot for slot, record in enumerate(kept)}
-            self._head = 0
 
     def record_use(self, task_id: str, accuracy: float, uses: int, step: int) -> None:
         """Notes that a task was solved in a step with this mean verdict; unknown (evicted) tasks are passed over."""
@@ -198,82 +188,49 @@ class TaskBuffer:
         record.uses += uses
         record.last_seen = step
         record.accuracies = [*record.accuracies, round(accuracy, 4)][-HISTORY:]
-        if record.mastered(self.mastered_visits):
-            self._mastered.setdefault(task_id)
-        else:
+        if not record.mastered(self.mastered_visits):
+            record.mastered_order = None
             self._mastered.pop(task_id, None)
+        elif record.mastered_order is None:
+            latest = next(reversed(self._mastered.values()), None)
+            record.mastered_order = 0 if latest is None or latest.mastered_order is None else latest.mastered_order + 1
+            self._mastered[task_id] = record
 
     # -- drawing --------------------------------------------------------------------------------------------------
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Record]:
         """Uniformly without replacement; all of them, in random order, when there are fewer."""
-        wanted = min(count, len(self._index))
-        if wanted * 2 > len(self._index):
-            records = list(self)
-            return [records[place] for place in rng.permutation(len(records))[:wanted]]
-        chosen: dict[int, None] = {}
-        while len(chosen) < wanted:  # at least a quarter of the slots from the head on are live, see _remove
-            slot = int(rng.integers(self._head, len(self._slots)))
-            if self._slots[slot] is not None:
-                chosen.setdefault(slot)
-        return [record for slot in chosen if (record := self._slots[slot]) is not None]
+        wanted = min(count, len(self._records))
+        return [self._records[place] for place in rng.choice(len(self._records), wanted, replace=False)] if wanted else []
 
     def draw_recent(self, count: int, rng: np.random.Generator, *, replace: bool) -> list[Record]:
         """With weight insertion step + 1, so that seeds (step 0) can be drawn too (fixes B25)."""
-        if not self._index:
+        wanted = count if replace else min(count, len(self._records))
+        if not wanted or not self._records:
             return []
         if self._weights is None:
-            self._weights = np.cumsum([0.0 if record is None else record.step + 1.0 for record in self._slots])
-        wanted = count if replace else min(count, len(self._index))
-        if not replace and wanted * 2 > len(self._index):
-            records = list(self)
-            weights = np.array([record.step + 1.0 for record in records])
-            places = rng.choice(len(records), wanted, replace=False, p=weights / weights.sum())
-            return [records[place] for place in places]
-        chosen: list[int] = []
-        seen: set[int] = set()
-        for _ in range(1000 * wanted + 1000):
-            if len(chosen) == wanted:
-                break
-            slot = int(np.searchsorted(self._weights, rng.random() * self._weights[-1], side="right"))
-            if replace or slot not in seen:
-                chosen.append(slot)
-                seen.add(slot)
-        return [record for slot in chosen if (record := self._slots[slot]) is not None]
-
-    def newest(self, count: int) -> list[Record]:
-        """The last ``count`` insertions that are still there, oldest first."""
-        found: list[Record] = []
-        for record in reversed(self._slots):
-            if len(found) == count:
-                break
-            if record is not None:
-                found.append(record)
-        return found[::-1]
+            steps = np.array([record.step + 1.0 for record in self._records])
+            self._weights = steps / steps.sum()
+        return [self._records[place] for place in rng.choice(len(self._records), wanted, replace=replace, p=self._weights)]
 
     def inserted_since(self, step: int) -> list[Record]:
         """Records inserted at ``step`` or later, oldest first."""
-        found: list[Record] = []
-        for record in reversed(self._slots):
-            if record is not None:
-                if record.step < step:
-                    break
-                found.append(record)
-        return found[::-1]
+        return self._records[bisect_left(self._records, step, key=lambda record: record.step) :]
 
     # -- saving ---------------------------------------------------------------------------------------------------
 
     def to_json(self) -> list[dict[str, Any]]:
-        return [record.to_json() for record in self]
+        return [record.to_json() for record in self._records]
 
-    def restore(self, records: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> None:
+    def restore(self, records: Iterable[dict[str, Any]]) -> None:
         """Replaces the content by saved records, statistics included.
 
         Raises:
             DataError: a record is malformed.
         """
         loaded = [Record.from_json(record) for record in records]
-        self._slots, self._index, self._keys, self._mastered, self._head = [], {}, set(), {}, 0
-        self._puzzles = Counter()
+        self._clear()
         for record in loaded:
             self._insert(record)
+        mastered = [(record.mastered_order, record) for record in loaded if record.mastered_order is not None]
+        self._mastered = {record.task.task_id: record for _, record in sorted(mastered, key=lambda pair: pair[0])}

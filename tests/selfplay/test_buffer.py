@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,6 +55,30 @@ def test_mastered_tasks_leave_first():
     assert ids[0] not in buffer and ids[1] in buffer
     record = buffer.get(ids[1])
     assert record is not None and (record.uses, record.accuracies, record.last_seen) == (2, [1.0, 0.5], 2)
+
+
+def test_a_restored_buffer_draws_and_evicts_as_the_saved_one_would_have():
+    """What was evicted, and what was mastered in which order, leaves no trace that saving would lose."""
+    buffer = filled({0: 150}, capacity=100)
+    ids = [record.task.task_id for record in buffer]
+    for task_id in (ids[40], ids[10], ids[70]):  # not in the order of insertion
+        for step in (1, 2):
+            buffer.record_use(task_id, 1.0, 1, step)
+    buffer.add(numbered(200), 3)
+    restored = TaskBuffer(100)
+    restored.restore(json.loads(json.dumps(buffer.to_json())))
+    for seed in range(5):
+        for draw in (
+            lambda each, rng: each.draw(6, rng),
+            lambda each, rng: each.draw_recent(6, rng, replace=False),
+            lambda each, rng: each.draw_recent(6, rng, replace=True),
+        ):
+            assert draw(buffer, np.random.default_rng(seed)) == draw(restored, np.random.default_rng(seed))
+    for number in range(201, 205):
+        for each in (buffer, restored):
+            each.add(numbered(number), 4)
+        assert restored.to_json() == buffer.to_json(), number
+    assert ids[40] not in buffer and ids[10] not in buffer and ids[70] not in buffer and buffer.evicted_mastered == 3
 
 
 def choose(buffer, count, strategy, step, fits=lambda task: True, seed=0):
