@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from azr.errors import DataError, RunError
-from azr.evaluate.suites import Item
+from azr.evaluate.items import Item
 from azr.files import json_line, read_json, read_jsonl, write_json_atomic
 
 FSYNC_EVERY_S = 2.0

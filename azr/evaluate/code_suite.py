@@ -19,7 +19,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, Check
 from azr.evaluate.extraction import defines, needed_parts, program_in
-from azr.evaluate.suites import Item, Speaker, Verdict
+from azr.evaluate.items import Item, Speaker, Verdict
 from azr.parsing import fenced_blocks, split_response
 from azr.prompts import load_frame
 from azr.sandbox import Sandbox

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
+from azr.evaluate.items import CHAT, Item, Speaker
 from azr.evaluate.records import records
-from azr.evaluate.suites import CHAT, Item, Speaker
 from azr.evaluate.tasks_suite import TaskSuite, task_suite
 from azr.sandbox.values import ValueReadError, canonical_text
 from azr.tasks import Prompt, Task, TaskType

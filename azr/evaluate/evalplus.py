@@ -20,9 +20,9 @@ from azr.errors import DataError
 from azr.evaluate.checks import PASSED, WRONG, call_all, reason_of
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
 from azr.evaluate.humaneval import frame_task, preamble
+from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.mbpp_inputs import as_python
 from azr.evaluate.records import records, stamp
-from azr.evaluate.suites import CHAT, Speaker
 from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueWriteError, canonical, read
 

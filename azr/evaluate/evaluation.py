@@ -14,26 +14,14 @@ from azr.errors import ConfigError, ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import recorded_answers
 from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
+from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import cpu_flags, number_type
 from azr.evaluate.questions import FORMAT, Asked, Decoding, claimed, engine_model
 from azr.evaluate.results import json_text, publish
 from azr.evaluate.scoring import Judged, Scores, compare_scores, judge_all, legend, notes, score, table, verdict_lines
 from azr.evaluate.speaker import speaker_of
-from azr.evaluate.suites import (
-    STYLES,
-    Item,
-    Speaker,
-    Suite,
-    build_suite,
-    evenly,
-    everything_fits,
-    folder_name,
-    not_asked,
-    sandbox_config,
-    styles_of,
-    wanted_styles,
-)
+from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
 from azr.files import json_line
 from azr.hardware import detect, device_for
 from azr.imports import DEVICE_NAMES, engine_build

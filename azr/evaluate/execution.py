@@ -13,8 +13,8 @@ from pathlib import Path
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.cruxeval import COT_OUTPUT, DIRECT_OUTPUT, RESPONSE_TOKENS, STOPS, filled, native_prompt
+from azr.evaluate.items import CHAT, Item, Speaker
 from azr.evaluate.records import records
-from azr.evaluate.suites import CHAT, Item, Speaker
 from azr.evaluate.tasks_suite import TaskSuite, task_suite
 from azr.programs.rename import NameConflict, rename_function
 from azr.programs.source import SourceError

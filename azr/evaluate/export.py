@@ -23,9 +23,9 @@ from azr.evaluate.card import model_card
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, answer_items
 from azr.evaluate.gguf import convert, find_converter
+from azr.evaluate.items import Item
 from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_folder, probe_scores
 from azr.evaluate.scoring import Scores
-from azr.evaluate.suites import Item
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import write_model_folder
 from azr.files import write_json_atomic, write_text_atomic

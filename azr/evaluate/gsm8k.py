@@ -17,8 +17,8 @@ from pathlib import Path
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.extraction import number_in
+from azr.evaluate.items import CHAT, Item, Speaker, Verdict
 from azr.evaluate.records import records
-from azr.evaluate.suites import CHAT, Item, Speaker, Verdict
 from azr.parsing import split_response
 from azr.prompts import load_frame
 from azr.sandbox import Sandbox

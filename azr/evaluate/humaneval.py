@@ -19,8 +19,8 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
 from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
+from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.records import records
-from azr.evaluate.suites import CHAT, Speaker
 
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```", "\nassert ")
 """Where a continuation has left the function (arXiv 2107.03374, 2.3, and fences that chat models close it with)."""

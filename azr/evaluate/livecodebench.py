@@ -28,8 +28,8 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, WRONG, call_all, reason_of
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite
+from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.records import records, stamp
-from azr.evaluate.suites import CHAT, Speaker
 from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueReadError, ValueWriteError, canonical, parse_arguments, read
 from azr.tasks import Prompt

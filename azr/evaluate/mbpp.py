@@ -17,8 +17,8 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
+from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.records import records
-from azr.evaluate.suites import CHAT, Speaker
 from azr.programs.source import SourceError, parse
 
 FIELDS = {"task_id": (int, str), "code": str, "test_list": list}

@@ -21,7 +21,7 @@ import numpy as np
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError, ModelError
-from azr.evaluate.suites import Item, Verdict
+from azr.evaluate.items import Item, Verdict
 from azr.files import read_jsonl
 from azr.parsing.response import split_response
 from azr.rundir import RunDir

@@ -13,9 +13,9 @@ from azr.errors import ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions
+from azr.evaluate.items import Item, Suite, fingerprint, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
-from azr.evaluate.suites import Item, Suite, fingerprint, folder_name
 
 FORMAT = 1
 

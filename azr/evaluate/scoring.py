@@ -11,8 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from azr.evaluate.answers import Answer, samples_of
+from azr.evaluate.items import Item, Suite, Verdict
 from azr.evaluate.statistics import Comparison, Estimate, compare, pass_at_k, share_or_mean
-from azr.evaluate.suites import Item, Suite, Verdict
 from azr.evaluate.verdict import EXPLANATION, Standing, Way, judge, sentences
 from azr.sandbox import Sandbox
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
-from azr.evaluate.suites import Speaker
+from azr.evaluate.items import Speaker
 from azr.files import read_json
 from azr.models.tokenizer_files import named_end_tokens
 

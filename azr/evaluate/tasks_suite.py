@@ -16,7 +16,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import reason_of
 from azr.evaluate.extraction import answer_in, expression_in
-from azr.evaluate.suites import Item, Verdict
+from azr.evaluate.items import Item, Verdict
 from azr.files import read_jsonl
 from azr.parsing import split_response
 from azr.prompts import solve_prompt

@@ -35,7 +35,6 @@ ENTROPY = "train/entropy"
 GRADIENT_NORM = "train/grad_norm"
 LEARNING_RATE = "train/learning_rate"
 MISMATCH = "train/logprob_mismatch"
-MISMATCH_RED_LINE = 0.01
 """Mean difference of token probabilities between engine and trainer above which the two do not run the same weights."""
 
 VRAM_SUFFIX = "_device_used_gib"

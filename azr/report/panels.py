@@ -343,7 +343,7 @@ def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
         ("Gradient norm", "Before clipping. Spikes that repeat, or no number at all, end in a rollback.", names.GRADIENT_NORM, 1),
         (
             "Engine against trainer",
-            f"Mean difference of token probabilities. Healthy below 0.005; above {names.MISMATCH_RED_LINE} the engine runs other weights.",
+            f"Mean difference of token probabilities. Healthy below 0.005; above {summary.mismatch_limit:g} the engine runs other weights.",
             names.MISMATCH,
             5,
         ),

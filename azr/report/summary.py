@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from azr.config.monitor import MonitorConfig
 from azr.errors import DataError
 from azr.files import read_json, read_jsonl
 from azr.processes import ProcessId
@@ -142,6 +143,12 @@ class RunSummary:
     def cycles_planned(self) -> int | None:
         value = lookup(self.config, "campaign.cycles")
         return value if isinstance(value, int) and value > 0 else None
+
+    @property
+    def mismatch_limit(self) -> float:
+        """``monitor.max_logprob_mismatch`` of the run: the judges and the report draw the same line."""
+        value = lookup(self.config, "monitor.max_logprob_mismatch")
+        return float(value) if isinstance(value, (int, float)) else MonitorConfig().max_logprob_mismatch
 
     @property
     def last_step(self) -> int | None:

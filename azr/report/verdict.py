@@ -261,8 +261,8 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
                 f"{percent(extremes, 0)} of the latest tasks are solved always or never, so most proposals teach nothing about difficulty."
             )
     mismatch = table.tail_mean(names.MISMATCH, TAIL)
-    if mismatch is not None and mismatch > names.MISMATCH_RED_LINE:
-        size = f"{number(mismatch)} on token probabilities (red line {names.MISMATCH_RED_LINE})"
+    if mismatch is not None and mismatch > summary.mismatch_limit:
+        size = f"{number(mismatch)} on token probabilities (red line {summary.mismatch_limit:g})"
         lines.append(f"Engine and trainer disagree by {size}; see docs/troubleshooting.md.")
     wait, generate = table.tail_mean(names.SANDBOX_WAIT, TAIL), table.tail_mean(names.seconds("generate"), TAIL)
     if wait is not None and generate and wait > HIGH_WAIT * generate:

@@ -24,14 +24,13 @@ from azr.selfplay.buffer import TaskBuffer, puzzle_key, renamed_key
 from azr.selfplay.composite import choose_composites
 from azr.selfplay.curriculum import InputCurriculum
 from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
+from azr.selfplay.identity import identity_task
 from azr.selfplay.intrinsic import capped
 from azr.selfplay.metrics import step_metrics
 from azr.selfplay.options import induction_options, prompt_options
 from azr.selfplay.rewards import propose_reward
 from azr.selfplay.rows import PromptRow
-from azr.selfplay.seeding import identity_task
 from azr.selfplay.selection import choose_solve_tasks, draw_references
-from azr.selfplay.transcripts import transcripts
 from azr.selfplay.type_counts import TypeCounts
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
 
@@ -60,7 +59,6 @@ class SelfPlay:
         self.curriculum = InputCurriculum(config)
         self._options = prompt_options(config)
         self._metrics: dict[str, float] = {}
-        self._prompts: dict[str, str] = {}
         self._plan_metrics: dict[str, float] = {}
 
     # -- tasks in -------------------------------------------------------------------------------------------------
@@ -123,12 +121,7 @@ class SelfPlay:
                 rows += self._plan_propose(kind, step, rng, fits, solve_rows)
             else:
                 rows += [*self._plan_propose(kind, step, rng, fits, None), *solve_rows]
-        self._prompts = {row.row_id: row.prompt.text for row in rows}
         return rows
-
-    def transcripts(self, step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> list[dict[str, Any]]:
-        """``transcripts_per_stream`` rows of each stream of the planned step, for people to read."""
-        return transcripts(step, outcomes, self._prompts, self.config.transcripts_per_stream, self.seed)
 
     def _plan_propose(
         self, kind: TaskType, step: int, rng: np.random.Generator, fits: Fits, fallbacks: Sequence[PromptRow] | None

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from azr.config.selfplay import SelfPlayConfig
+from azr.prompts import solve_prompt
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
+from azr.selfplay.options import prompt_options
+from azr.selfplay.rows import PromptRow
+from azr.tasks import Stream
 
 
 def summary(outcome: ProposeOutcome | SolveOutcome) -> dict[str, Any]:
@@ -37,18 +43,32 @@ def transcript(step: int, outcome: ProposeOutcome | SolveOutcome, prompt: str) -
 
 
 def transcripts(
-    step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome], prompts: dict[str, str], per_stream: int, seed: int
+    step: int, rows: Sequence[PromptRow], outcomes: Sequence[ProposeOutcome | SolveOutcome], config: SelfPlayConfig, seed: int
 ) -> list[dict[str, Any]]:
-    """A few rows of each stream, drawn by (seed, step); the best of each stream is always there.
+    """``transcripts_per_stream`` responses of each stream, drawn by (seed, step); the best of each stream is always there.
 
     Args:
-        prompts: prompt text by row id.
+        rows: what was asked.
     """
     rng = np.random.default_rng([seed, 3, step])
+    planned = {row.row_id: row for row in rows}
+    streams: dict[Stream, list[tuple[ProposeOutcome | SolveOutcome, str]]] = defaultdict(list)
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.row_id):
+        streams[outcome.stream].append((outcome, planned[outcome.row_id].prompt.text))
+        if isinstance(outcome, ProposeOutcome) and outcome.solved is not None:
+            prompt = _same_step_prompt(planned[outcome.row_id], outcome, config)
+            streams[outcome.solved.stream].append((outcome.solved, prompt))
+
     kept: list[dict[str, Any]] = []
-    for stream in sorted({outcome.stream for outcome in outcomes}):
-        own = sorted((outcome for outcome in outcomes if outcome.stream == stream), key=lambda outcome: outcome.row_id)
-        best = max(range(len(own)), key=lambda place: own[place].reward)
+    for _, own in sorted(streams.items()):
+        best = max(range(len(own)), key=lambda place: own[place][0].reward)
         others = [int(place) for place in rng.permutation(len(own)) if place != best]
-        kept += [transcript(step, own[place], prompts.get(own[place].row_id, "")) for place in [best, *others][:per_stream]]
+        kept += [transcript(step, *own[place]) for place in [best, *others][: config.transcripts_per_stream]]
     return kept
+
+
+def _same_step_prompt(row: PromptRow, outcome: ProposeOutcome, config: SelfPlayConfig) -> str:
+    """What the solution in a propose row was asked: the row's new task, or its fallback."""
+    if outcome.solved is not None and outcome.solved.sample and outcome.task is not None:
+        return solve_prompt(outcome.task, prompt_options(config)).text
+    return row.fallback.prompt.text if row.fallback else ""

@@ -6,7 +6,6 @@ The published one polls every 2 s for ever, and drops the row of a failed agent 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
@@ -30,8 +29,6 @@ class DeadlineReplayBuffer(ReplayBuffer):
         self._started_s = 0.0
         self.failed_rows = 0
         """Rows of the latest batch whose agent loop raised."""
-        self.on_poll: Callable[[int, int], None] | None = None
-        """Called at each poll with (rows done, rows asked for)."""
         self._asked = 0
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
@@ -66,6 +63,4 @@ class DeadlineReplayBuffer(ReplayBuffer):
                 f"{self._asked - done} of {self._asked} responses are still missing after {waited_s:.0f} s; the engine hangs, or it is "
                 "slower than rollout.generation_timeout_s allows"
             )
-        if self.on_poll is not None:
-            self.on_poll(done, self._asked)
         return super()._wait_for_next_poll(partition_id, last_debug_time)

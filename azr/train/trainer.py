@@ -14,7 +14,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,11 +32,10 @@ from azr.checkpoints import latest_verified_checkpoint, publish_checkpoint, stag
 from azr.errors import CheckpointError, EngineError, TrainingError
 from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
 from azr.protocol import Outcome, Phase
-from azr.selfplay.advantage import rows_to_learn_from, task_relative_advantages
-from azr.selfplay.controls import controlled_rewards
+from azr.selfplay.advantage import rows_to_learn_from
+from azr.selfplay.credit import Response, credit
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.game import SelfPlay
-from azr.selfplay.rewards import overlong_penalty
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
@@ -304,25 +302,21 @@ class SelfPlayTrainer(PPOTrainerSync):
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields", "response_mask", "rm_scores"]
         )
         extra = _dicts(fields["extra_fields"])
-        real = np.array([not tag.get("is_padding", False) for tag in batch.tags])
-        lengths = np.array([int(mask.sum()) for mask in fields["response_mask"].unbind()])
-        rewards = np.array([float(scores.sum()) for scores in fields["rm_scores"].unbind()])
-        # difficulty samples are inside their proposal's outcome
-        kept = [row for row, item in enumerate(extra) if real[row] and item["outcome"]]
-        outcomes: list[ProposeOutcome | SolveOutcome] = [outcome_from_json(json.loads(extra[row]["outcome"])) for row in kept]
-        final = self.selfplay.final_rewards(outcomes)
-        rewards[kept] = [final[outcome.row_id] for outcome in outcomes]
-        streams = [item["stream"] for item in extra]
-        groups = [item["group"] or None for item in extra]
-        lengths[~real] = 0  # a row of length 0 takes no part
-        limit = self.azr.rollout.max_response_tokens
-        penalties = np.array([overlong_penalty(int(length), limit, self.azr.selfplay) for length in lengths])
-        rewards -= penalties
-        # what people read is what was paid
-        outcomes = [replace(outcome, reward=float(rewards[row])) for row, outcome in zip(kept, outcomes, strict=True)]
-        formats = [bool(item["format_ok"]) for item in extra]
-        learned = controlled_rewards(self.azr.train.control, rewards.tolist(), streams, formats, self.azr.seed, self.global_steps)
-        advantages = task_relative_advantages(learned, lengths, streams, self.azr.selfplay.advantage_mode, groups)
+        responses = [
+            Response(
+                stream=item["stream"],
+                group=item["group"] or None,
+                n_tokens=0 if tag.get("is_padding", False) else int(mask.sum()),
+                reward=float(scores.sum()),
+                format_ok=bool(item["format_ok"]),
+                outcome=outcome_from_json(json.loads(item["outcome"])) if item["outcome"] else None,
+            )
+            for item, tag, mask, scores in zip(
+                extra, batch.tags, fields["response_mask"].unbind(), fields["rm_scores"].unbind(), strict=True
+            )
+        ]
+        found = credit(responses, self.selfplay, self.global_steps, self.azr.rollout.max_response_tokens, self.azr.train.control)
+        advantages, metrics = found.advantages, dict(found.metrics)
         per_token = [
             torch.full((mask.numel(),), float(value), dtype=torch.float32) * mask.float()  # [response]
             for value, mask in zip(advantages, fields["response_mask"].unbind(), strict=True)
@@ -331,19 +325,13 @@ class SelfPlayTrainer(PPOTrainerSync):
         columns = TensorDict({"advantages": nested, "returns": nested.clone()}, batch_size=len(extra))
         batch = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=columns)
 
-        metrics = {
-            "train/rows": float(real.sum()),
-            "train/response_tokens": float(lengths[real].sum()),
-            "train/nonzero_advantages": float((advantages[real] != 0).mean()),
-            "train/overlong": float((penalties[real] > 0).mean()),
-        }
         taught_by = batch
         if self.azr.train.drop_zero_advantages:
             rows = rows_to_learn_from(advantages, self.azr.train.gpus)
             taught_by = batch.select_keys([batch.keys[row] for row in rows])
             metrics["train/dropped_rows"] = float(len(batch) - len(rows))
         magnitude = float(np.abs(advantages).max(initial=0.0))
-        return batch, outcomes, {"metrics": metrics, "advantage_magnitude": magnitude, "taught_by": taught_by}
+        return batch, found.outcomes, {"metrics": metrics, "advantage_magnitude": magnitude, "taught_by": taught_by}
 
     def _update_policy(self, batch: Any) -> dict[str, Any]:
         """One optimizer step over all rows, or one for each ``train.mini_batch_sequences`` of them."""
@@ -433,8 +421,7 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def _keep_transcripts(self, outcomes: list[ProposeOutcome | SolveOutcome], rows: list[PromptRow]) -> None:
         """A few responses of each stream, for people to read."""
-        prompts = {row.row_id: row.prompt.text for row in rows}
-        kept = transcripts(self.global_steps, outcomes, prompts, self.azr.selfplay.transcripts_per_stream, self.azr.seed)
+        kept = transcripts(self.global_steps, rows, outcomes, self.azr.selfplay, self.azr.seed)
         append_jsonl(self.run.transcripts(self.link.request.cycle), kept)
 
     def _keep_probe_answers(self, outcomes: list[SolveOutcome], rows: list[PromptRow]) -> None:

@@ -13,10 +13,11 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.evaluation import Options, decoding, evaluate
+from azr.evaluate.items import evenly, fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
 from azr.evaluate.requests import sample_seed
 from azr.evaluate.scoring import judge_all, score, table
-from azr.evaluate.suites import build_suite, evenly, fingerprint
+from azr.evaluate.suites import build_suite
 from azr.evaluate.tasks_suite import probe_suite
 from azr.files import append_jsonl
 from azr.sandbox import Sandbox

@@ -19,10 +19,10 @@ from azr.evaluate.answers import AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.export import ExportOptions, export_model
+from azr.evaluate.items import evenly
 from azr.evaluate.models import resolve
 from azr.evaluate.questions import engine_model
 from azr.evaluate.requests import Request
-from azr.evaluate.suites import evenly
 from azr.evaluate.tasks_suite import probe_suite
 from azr.files import append_jsonl, read_jsonl
 from azr.tasks import Prompt

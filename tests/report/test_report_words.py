@@ -46,6 +46,18 @@ def test_the_commands_that_a_finished_run_advises_are_accepted(tmp_path: Path) -
                 assert Path(text.partition("@")[0]) == run.root, "the path stays whole in a shell"
 
 
+@pytest.mark.parametrize(("limit", "said"), [("0.01", True), ("0.05", False), (None, True)])
+def test_the_red_line_of_the_mismatch_is_the_one_that_the_judges_have(tmp_path: Path, limit: str | None, said: bool) -> None:
+    run = write_synthetic_run(tmp_path, steps=20)
+    records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for record in records:
+        record["values"][names.MISMATCH] = 0.02
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
+    run.config.write_text(f"monitor:\n  max_logprob_mismatch: {limit}\n" if limit else "seed: 1\n")
+    advice = judge(read_summary(run.root), read_task_stats(run.root, 1)).advice
+    assert any("Engine and trainer disagree" in line and "red line 0.01" in line for line in advice) is said
+
+
 def test_paths_are_shown_as_one_types_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert shown_path(tmp_path / "runs" / "friday") == "runs/friday"

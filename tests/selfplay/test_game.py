@@ -15,8 +15,10 @@ from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.errors import CheckpointError, ConfigError
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, outcome_from_json, play, trained_outcomes
 from azr.selfplay.game import STATE_FILE, SelfPlay
+from azr.selfplay.identity import identity_task
 from azr.selfplay.rows import PromptRow
-from azr.selfplay.seeding import Seeding, identity_task
+from azr.selfplay.seeding import Seeding
+from azr.selfplay.transcripts import transcripts
 from azr.tasks import STREAMS, Prompt, Role, Task, TaskType
 
 SMALL = SelfPlayConfig(batch_size=4, difficulty_samples=4, references=2, num_inputs=4, seed_factor=2)
@@ -171,12 +173,24 @@ async def test_transcripts_are_a_few_rows_of_each_stream_with_their_prompts(sand
     rows = game.plan_step(1, fits)
     model = Model()
     outcomes = [await play(row, model, sandbox, game.config, fits) for row in rows]
-    kept = game.transcripts(1, outcomes)
+    kept = transcripts(1, rows, outcomes, game.config, 7)
     assert Counter(record["stream"] for record in kept) == {stream.name: 2 for stream in STREAMS}
     for record in kept:
         assert record["prompt"] == next(row.prompt.text for row in rows if row.row_id == record["row_id"])
         assert record["response"] and "reward" in json.loads(json.dumps(record))
-    assert kept == game.transcripts(1, outcomes[::-1])
+    assert kept == transcripts(1, rows, outcomes[::-1], game.config, 7)
+
+
+async def test_same_step_solutions_are_among_the_transcripts(sandbox):
+    game = new_game(replace(SMALL, variant="paper", transcripts_per_stream=4))
+    rows = game.plan_step(1, fits)
+    outcomes = [await play(row, Model(), sandbox, game.config, fits) for row in rows]
+    travelled = [outcome_from_json(json.loads(json.dumps(outcome.to_json()))) for outcome in outcomes]
+    kept = transcripts(1, rows, travelled, game.config, 7)
+    assert Counter(record["stream"] for record in kept) == {stream.name: 4 for stream in STREAMS}
+    solutions = [record for record in kept if record["stream"].startswith("solve")]
+    asked = {each.solved.prompt.text for each in outcomes if isinstance(each, ProposeOutcome) and each.solved}
+    assert {record["prompt"] for record in solutions} == asked
 
 
 async def test_same_step_solving_fills_both_streams(sandbox):

@@ -1,0 +1,125 @@
+"""What a suite is: items with prompts, and a judge of answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from azr.sandbox import Sandbox
+from azr.tasks import Prompt
+
+NATIVE_PROMPT_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class TokenLimits:
+    prompt: int
+    response: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question."""
+
+    item_id: str
+    """Unique in its suite."""
+    kind: str
+    """What results are broken down by: a task type, or the suite itself."""
+    prompt: Prompt
+    stop: Sequence[str] = ()
+    """Texts before which a continuation is cut."""
+    remedy: str = ""
+    """What was done because the prompt first drafted did not fit the model's limit; '' where it fitted, or nothing could be done."""
+    limits: TokenLimits | None = None
+    """How long prompt and answer may be; None: as the model's run has it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    score: float
+    """0 to 1. In a frame: read strictly, an answer outside the format scores 0."""
+    reason: str
+    format_ok: bool
+    answer: str
+    """What was read from the response and judged."""
+    lenient: float | None = None
+    """In a frame: the score of the answer wherever it stands. None: there is only one reading."""
+    lenient_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """What native prompts depend on: how the model is spoken to, and how much it can hold."""
+
+    chat: bool = True
+    """Through its chat template; else it continues plain text."""
+    context: int = 0
+    """Tokens of its context; 0: not known, so never the obstacle."""
+    prompt_tokens: int = 0
+    """Limit of prompts that the user asked for; 0: none."""
+    response_tokens: int = 0
+    """Limit of answers that the user asked for, instead of the harnesses' own; 0: none."""
+
+    def limits(self, response: int) -> TokenLimits:
+        """Of a native prompt, and of an answer that the suite's harness gives ``response`` tokens."""
+        response = self.response_tokens or response
+        room = self.context - response if self.context else NATIVE_PROMPT_TOKENS
+        return TokenLimits(self.prompt_tokens or min(NATIVE_PROMPT_TOKENS, room), response)
+
+
+CHAT = Speaker()
+
+
+class Suite(Protocol):
+    """Items and their judge. Attributes are fixed after construction."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def style(self) -> str:
+        """One of ``STYLES``."""
+        ...
+
+    @property
+    def items(self) -> Sequence[Item]: ...
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Sentences on records that could not become items."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on how the items were made."""
+        ...
+
+    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
+        """Raises:
+        SandboxError: the sandbox itself failed; says nothing about the answer.
+        """
+        ...
+
+
+def folder_name(suite: Suite) -> str:
+    """Of the answers to a suite in a style."""
+    return suite.name if suite.style == "frame" else f"{suite.name}-{suite.style}"
+
+
+def fingerprint(suite: Suite) -> str:
+    """Hash of what is asked: ids, prompts and stops, 16 hex digits. Answers belong to one fingerprint."""
+    body = [[item.item_id, item.prompt.messages, item.prompt.raw, item.prompt.response_prefix, item.stop] for item in suite.items]
+    return hashlib.blake2b(json.dumps([suite.name, body]).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def evenly(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most ``limit`` items, evenly spaced, in order; 0 takes all."""
+    if not limit or limit >= len(items):
+        return list(items)
+    return [items[index * len(items) // limit] for index in range(limit)]
+
+
+def everything_fits(prompt: Prompt) -> bool:
+    """For suites that are built without a model at hand."""
+    return True

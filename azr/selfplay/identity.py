@@ -1,0 +1,26 @@
+"""The one human-made task of Absolute Zero, with which a run without seeds begins (spec 1.1, 1.2)."""
+
+from __future__ import annotations
+
+from azr.tasks import Lineage, Task, TaskType
+
+IDENTITY_CODE = "def f(x):\n    return x"
+_IDENTITY_INPUTS = ("'Hello world'", "1", "dict(a=1, b=2)", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0]]'", "1001101100010001")
+_IDENTITY_OUTPUTS = (
+    "'Hello world'", "1", "{'a': 1, 'b': 2}", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0]]'", "1001101100010001",
+)  # fmt: skip
+
+
+def identity_task(task_type: TaskType) -> Task:
+    """The one human-made triplet of Absolute Zero: a function that returns its argument (spec 1.1, 1.2)."""
+    if task_type is TaskType.INDUCTION:
+        return Task(
+            task_type=task_type,
+            code=IDENTITY_CODE,
+            inputs=_IDENTITY_INPUTS,
+            outputs=_IDENTITY_OUTPUTS,
+            message="Write a function that returns whatever you input",
+            lineage=Lineage(source="identity"),
+        )
+    output = "NoError" if task_type is TaskType.ERROR else "'Hello world'"
+    return Task(task_type=task_type, code=IDENTITY_CODE, inputs=("'Hello world'",), outputs=(output,), lineage=Lineage(source="identity"))
