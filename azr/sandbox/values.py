@@ -4,17 +4,16 @@ A value is None, bool, int, float, complex, str, bytes, tuple, list, dict, set o
 types (no subclass), nested at will within the caps below. Its canonical text is what ``repr`` gives, with the
 elements of sets in a fixed order. Standard library only: the confined processes import this module too.
 
-The reader is a recursive-descent parser of Python's literals. It accepts them as a model writes them (any
-spacing, trailing commas, comments, escapes, ``set()``, ``float('inf')``, ``dict(a=1)``); ``read`` in addition
-demands that the text is canonical.
+The reader lets Python parse the text and takes literals alone from the tree, as a model writes them (any spacing, trailing
+commas, comments, escapes, ``set()``, ``float('inf')``, ``dict(a=1)``); ``read`` in addition demands that the text is canonical.
 """
 
 from __future__ import annotations
 
-import json
+import ast
 import math
-import re
-import unicodedata
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 MAX_CHARS = 65536
@@ -113,351 +112,183 @@ def canonical(value: Any, max_chars: int = MAX_CHARS) -> str:
 
 # --------------------------------------------------------------------------------------------------- reading
 
-_SPACE = re.compile(r"(?:[ \t\r\n\f]|#[^\n]*|\\\r?\n)*")
-_NUMBER = re.compile(
-    r"(?P<based>0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+)"
-    r"|(?P<real>(?:[0-9](?:_?[0-9])*)?\.[0-9](?:_?[0-9])*(?:[eE][+-]?[0-9](?:_?[0-9])*)?"
-    r"|[0-9](?:_?[0-9])*\.?(?:[eE][+-]?[0-9](?:_?[0-9])*)|[0-9](?:_?[0-9])*\.)(?P<real_j>[jJ]?)"
-    r"|(?P<whole>[0-9](?:_?[0-9])*)(?P<whole_j>[jJ]?)"
-)
-_NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)?")
-_STRING = re.compile(
-    r"(?P<prefix>[rR]?[bB]?|[bB][rR]|[uU])"
-    r"(?:'''(?P<t1>(?:[^'\\]|\\.|'(?!''))*)'''|\"\"\"(?P<t2>(?:[^\"\\]|\\.|\"(?!\"\"))*)\"\"\""
-    r"|'(?P<s1>(?:[^'\\\n]|\\.)*)'|\"(?P<s2>(?:[^\"\\\n]|\\.)*)\")",
-    re.DOTALL,
-)
-_STRING_START = re.compile(r"(?:[rR]?[bB]?|[bB][rR]|[uU])['\"]")
-_ESCAPE = re.compile(r"\\(\r?\n|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]{1,100}\}|.)", re.DOTALL)
-_SIMPLE_ESCAPES = {"\\": "\\", "'": "'", '"': '"', "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_CONSTANTS = {"None": None, "True": True, "False": False}
-_FLOAT_NAMES = {"nan": "nan", "inf": "inf", "math.nan": "nan", "math.inf": "inf"}
-_FLOAT_TEXT = re.compile(r"[+-]?(?:nan|inf|infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)", re.IGNORECASE)
-
-
-class _Reader:
-    __slots__ = ("items", "position", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.position = 0
-        self.items = 0
-
-    def fail(self, what: str) -> ValueReadError:
-        return ValueReadError(f"{what} at character {self.position + 1}")
-
-    def peek(self) -> str:
-        """The next character that is not space or comment; '' at the end."""
-        match = _SPACE.match(self.text, self.position)
-        self.position = match.end() if match else self.position
-        return self.text[self.position : self.position + 1]
-
-    def take(self, character: str) -> bool:
-        if self.peek() == character:
-            self.position += 1
-            return True
-        return False
-
-    def expect(self, character: str) -> None:
-        if not self.take(character):
-            raise self.fail(f"expected {character!r}")
-
-    def count(self) -> None:
-        self.items += 1
-        if self.items > MAX_ITEMS:
-            raise ValueReadError(f"more than {MAX_ITEMS} items")
-
-    def value(self, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise self.fail(f"nested deeper than {MAX_DEPTH}")
-        first = self.peek()
-        if first == "[":
-            self.position += 1
-            return self.sequence("]", depth)
-        if first == "{":
-            return self.braces(depth)
-        if first == "(":
-            return self.parentheses(depth)
-        if first and first in "+-.0123456789":
-            return self.number()
-        if first and _STRING_START.match(self.text, self.position):
-            return self.string()
-        match = _NAME.match(self.text, self.position)
-        if match is None:
-            raise self.fail("expected a literal")
-        return self.name(match, depth)
-
-    def sequence(self, closing: str, depth: int) -> list[Any]:
-        items: list[Any] = []
-        while not self.take(closing):
-            self.count()
-            items.append(self.value(depth + 1))
-            if not self.take(","):
-                self.expect(closing)
-                break
-        return items
-
-    def parentheses(self, depth: int) -> Any:
-        self.expect("(")
-        if self.take(")"):
-            return ()
-        first = self.value(depth + 1)
-        if self.take(")"):
-            return first
-        self.expect(",")
-        self.count()
-        return (first, *self.sequence(")", depth))
-
-    def braces(self, depth: int) -> Any:
-        self.expect("{")
-        if self.take("}"):
-            return {}
-        self.count()
-        first = self.value(depth + 1)
-        if not self.take(":"):
-            if self.take(","):
-                return self.hashable(set, [first, *self.sequence("}", depth)])
-            self.expect("}")
-            return self.hashable(set, [first])
-        pairs = [(first, self.value(depth + 1))]
-        while not self.take("}"):
-            self.expect(",")
-            if self.take("}"):
-                break
-            self.count()
-            key = self.value(depth + 1)
-            self.expect(":")
-            pairs.append((key, self.value(depth + 1)))
-        return self.hashable(dict, pairs)
-
-    def hashable(self, kind: Any, items: Any) -> Any:
-        try:
-            return kind(items)
-        except (TypeError, ValueError) as error:
-            raise self.fail(f"not possible in a {kind.__name__}: {error}") from error
-
-    def number(self) -> Any:
-        """A signed number, or a real part followed by an imaginary one (``1-2j``)."""
-        text, value = self.signed()
-        if type(value) is complex or self.peek() not in ("+", "-"):
-            return value
-        start = self.position
-        _, imaginary = self.signed()
-        if type(imaginary) is not complex:
-            self.position = start
-            raise self.fail("expected a literal, not an expression")
-        return complex(float(text), imaginary.imag)
-
-    def signed(self) -> tuple[str, Any]:
-        negative = False
-        if (sign := self.peek()) in ("+", "-"):
-            negative = sign == "-"
-            self.position += 1
-            self.peek()
-        text, value = self.unsigned()
-        if not negative:
-            return text, value
-        return "-" + text, complex(0.0, -value.imag) if type(value) is complex else -value
-
-    def unsigned(self) -> tuple[str, Any]:
-        match = _NUMBER.match(self.text, self.position)
-        if match is None:
-            return self.float_name()
-        self.position = match.end()
-        following = self.text[self.position : self.position + 1]
-        if following.isalnum() or following == "_":
-            raise self.fail("a malformed number")
-        text = match[0]
-        if match["based"]:
-            if len(text) * 4 > MAX_INT_BITS:
-                raise self.fail("too many digits")
-            number = int(text, 0)
-            return str(number), number
-        text = text.replace("_", "").rstrip("jJ")
-        if len(text) * 3.33 > MAX_INT_BITS:
-            raise self.fail("too many digits")
-        if match["real_j"] or match["whole_j"]:
-            return text, complex(0.0, float(text))
-        if match["real"]:
-            return text, float(text)
-        if len(text) > 1 and text[0] == "0" and text.strip("0"):
-            raise self.fail("leading zeros in a number")
-        return text, int(text)
-
-    def float_name(self) -> tuple[str, Any]:
-        """``inf``, ``nan``, ``infj`` ... after a sign."""
-        match = _NAME.match(self.text, self.position)
-        if match is None:
-            raise self.fail("expected a number")
-        self.position = match.end()
-        name = match[0]
-        if name in ("infj", "nanj"):
-            return name[:3], complex(0.0, float(name[:3]))
-        if name in _FLOAT_NAMES:
-            return _FLOAT_NAMES[name], float(_FLOAT_NAMES[name])
-        if name == "float":
-            number = self.call_float()
-            return repr(number), number
-        raise self.fail("expected a number")
-
-    def string(self) -> Any:
-        """One or several string literals in a row."""
-        parts: list[Any] = []
-        while _STRING_START.match(self.text, self.position):
-            match = _STRING.match(self.text, self.position)
-            if match is None:
-                raise self.fail("an unterminated string")
-            self.position = match.end()
-            body = next(group for group in (match["t1"], match["t2"], match["s1"], match["s2"]) if group is not None)
-            prefix = match["prefix"].lower()
-            parts.append(self.bytes_body(body, "r" in prefix) if "b" in prefix else self.string_body(body, "r" in prefix))
-            self.peek()
-        if len({type(part) for part in parts}) > 1:
-            raise self.fail("bytes and text side by side")
-        return parts[0] if len(parts) == 1 else (b"" if type(parts[0]) is bytes else "").join(parts)
-
-    def string_body(self, body: str, raw: bool) -> str:
-        body = body.replace("\r\n", "\n").replace("\r", "\n") if "\r" in body else body
-        return body if raw or "\\" not in body else _ESCAPE.sub(self.unescape, body)
-
-    def bytes_body(self, body: str, raw: bool) -> bytes:
-        if not body.isascii():
-            raise self.fail("a bytes literal with characters beyond ASCII")
-        if raw or "\\" not in body:
-            return body.encode("ascii")
-        return _ESCAPE.sub(self.unescape_bytes, body).encode("latin-1")
-
-    def unescape(self, match: re.Match[str]) -> str:
-        escape = match[1]
-        if escape in _SIMPLE_ESCAPES:
-            return _SIMPLE_ESCAPES[escape]
-        if escape[0] in "01234567":
-            return chr(int(escape, 8))
-        if escape[0] in "xuU" and len(escape) > 1:
-            code = int(escape[1:], 16)
-            if code > 0x10FFFF:
-                raise self.fail("an escape beyond Unicode")
-            return chr(code)
-        if escape[0] == "N" and len(escape) > 1:
-            try:
-                return unicodedata.lookup(escape[2:-1])
-            except KeyError as error:
-                raise self.fail("an unknown character name") from error
-        if escape in ("\n", "\r\n"):
-            return ""
-        if escape in "xuUN":
-            raise self.fail("a malformed escape")
-        return match[0]
-
-    def unescape_bytes(self, match: re.Match[str]) -> str:
-        if match[1][0] in "uUN":
-            return match[0]
-        text = self.unescape(match)
-        return text if len(text) > 1 else "".join(chr(ord(letter) & 255) for letter in text)
-
-    def name(self, match: re.Match[str], depth: int) -> Any:
-        name = match[0]
-        if name in _CONSTANTS:
-            self.position = match.end()
-            return _CONSTANTS[name]
-        if name in _FLOAT_NAMES or name in ("infj", "nanj"):
-            return self.number()
-        self.position = match.end()
-        if name == "float":
-            return self.call_float()
-        if name in ("set", "frozenset", "list", "tuple"):
-            return self.call_container({"set": set, "frozenset": frozenset, "list": list, "tuple": tuple}[name], depth)
-        if name == "dict":
-            return self.call_dict(depth)
-        self.position = match.start()
-        raise self.fail(f"{name[:40]!r} is no literal")
-
-    def call_float(self) -> float:
-        self.expect("(")
-        self.peek()
-        text = self.string() if _STRING_START.match(self.text, self.position) else ""
-        if type(text) is not str or not _FLOAT_TEXT.fullmatch(text.strip()):
-            raise self.fail("float(...) of something else than a number in quotes")
-        self.expect(")")
-        return float(text)
-
-    def call_container(self, kind: type, depth: int) -> Any:
-        self.expect("(")
-        if self.take(")"):
-            return kind()
-        argument = self.value(depth + 1)
-        self.take(",")
-        self.expect(")")
-        if type(argument) not in _ITERABLE:
-            raise self.fail(f"{kind.__name__}(...) of something else than a sequence")
-        self.items += len(argument)
-        self.count()
-        return self.hashable(kind, argument)
-
-    def call_dict(self, depth: int) -> dict[Any, Any]:
-        self.expect("(")
-        positional, keywords = self.arguments(depth + 1)
-        if len(positional) > 1 or (positional and type(positional[0]) not in (dict, list, tuple)):
-            raise self.fail("dict(...) takes a dict or a list of pairs, and keywords")
-        result = self.hashable(dict, positional[0]) if positional else {}
-        return {**result, **keywords}
-
-    def arguments(self, depth: int) -> tuple[list[Any], dict[str, Any]]:
-        """An argument list up to its closing parenthesis, which is taken."""
-        positional: list[Any] = []
-        keywords: dict[str, Any] = {}
-        while not self.take(")"):
-            self.count()
-            keyword = self.keyword()
-            if keyword is None:
-                if keywords:
-                    raise self.fail("a positional argument after one by keyword")
-                positional.append(self.value(depth))
-            elif keyword in keywords:
-                raise self.fail(f"keyword {keyword[:40]} twice")
-            else:
-                keywords[keyword] = self.value(depth)
-            if not self.take(","):
-                self.expect(")")
-                break
-        return positional, keywords
-
-    def keyword(self) -> str | None:
-        self.peek()
-        match = _NAME.match(self.text, self.position)
-        if match is None or "." in match[0]:
-            return None
-        start, self.position = self.position, match.end()
-        if self.take("=") and self.text[self.position : self.position + 1] != "=":
-            return unicodedata.normalize("NFKC", match[0])
-        self.position = start
-        return None
-
-
+_SOURCE = "<literal>"
+warnings.filterwarnings("ignore", module=_SOURCE)  # of unknown escapes in it, as in "\\d"; set once, for all threads
+_CONSTANTS = frozenset({_type(None), bool, float, complex, _str, bytes})
+_FLOATS = {"nan": math.nan, "inf": math.inf}
+_IMAGINARY = {"nanj": math.nan, "infj": math.inf}
+_COLLECTIONS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 _ITERABLE = frozenset({list, tuple, set, frozenset, dict, str, bytes})
 
 
+class _Reader:
+    """The value of a syntax tree of literals. Every kind of node that is let in is named here."""
+
+    __slots__ = ("items",)
+
+    def __init__(self) -> None:
+        self.items = 0
+
+    def value(self, node: ast.AST, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise ValueReadError(f"nested deeper than {MAX_DEPTH}")
+        kind = type(node)
+        if kind is ast.Constant:
+            return _constant(node.value)  # type: ignore[attr-defined]
+        if kind is ast.List:
+            return self.sequence(node.elts, depth)  # type: ignore[attr-defined]
+        if kind is ast.Tuple:
+            return tuple(self.sequence(node.elts, depth))  # type: ignore[attr-defined]
+        if kind is ast.Set:
+            return _hashable(set, self.sequence(node.elts, depth))  # type: ignore[attr-defined]
+        if isinstance(node, ast.Dict):
+            if None in node.keys:
+                raise ValueReadError("** is no literal")
+            keys = self.sequence(node.keys, depth)  # type: ignore[arg-type]
+            return _hashable(dict, list(zip(keys, [self.value(item, depth + 1) for item in node.values], strict=True)))
+        if isinstance(node, ast.Call):
+            return self.call(node, depth)
+        return _number(node)
+
+    def sequence(self, nodes: Sequence[ast.AST], depth: int) -> list[Any]:
+        self.count(len(nodes))
+        return [self.value(node, depth + 1) for node in nodes]
+
+    def count(self, items: int) -> None:
+        self.items += items
+        if self.items > MAX_ITEMS:
+            raise ValueReadError(f"more than {MAX_ITEMS} items")
+
+    def call(self, node: ast.Call, depth: int) -> Any:
+        """``set()``, ``list(...)``, ``dict(a=1)``, ``float('inf')`` of literals."""
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name == "float":
+            return _float(node)
+        if name != "dict" and name not in _COLLECTIONS:
+            raise _no_literal(node)
+        positional, keywords = self.arguments(node, depth)
+        if len(positional) > 1 or (keywords and name != "dict"):
+            raise ValueReadError(f"{name}(...) takes one value")
+        if name == "dict":
+            if positional and type(positional[0]) not in (dict, list, tuple):
+                raise ValueReadError("dict(...) takes a dict or a list of pairs, and keywords")
+            return _hashable(dict, *positional) | keywords
+        if positional and type(positional[0]) not in _ITERABLE:
+            raise ValueReadError(f"{name}(...) of something else than a sequence")
+        self.count(sum(map(len, positional)))
+        return _hashable(_COLLECTIONS[name], *positional)
+
+    def arguments(self, node: ast.Call, depth: int) -> tuple[list[Any], dict[str, Any]]:
+        self.count(len(node.keywords))
+        positional = self.sequence(node.args, depth)
+        keywords: dict[str, Any] = {}
+        for keyword in node.keywords:
+            if keyword.arg is None or keyword.arg in keywords:
+                raise ValueReadError(f"keyword {keyword.arg[:40]} twice" if keyword.arg else "** is no literal")
+            keywords[keyword.arg] = self.value(keyword.value, depth + 1)
+        return positional, keywords
+
+
+def _constant(value: Any) -> Any:
+    kind = type(value)
+    if kind is int:
+        if value.bit_length() > MAX_INT_BITS:
+            raise ValueReadError("too many digits")
+    elif kind not in _CONSTANTS:
+        raise ValueReadError("... is no literal")
+    return value
+
+
+def _number(node: ast.AST) -> Any:
+    """A number that is more than a constant: with a sign, by name, or complex (``1-2j``)."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+        real, imaginary = _signed(node.left), _unsigned(node.right)
+        if type(real) is complex or type(imaginary) is not complex:
+            raise ValueReadError("expected a literal, not an expression")
+        if real == 0 and isinstance(node.left, ast.UnaryOp) and isinstance(node.left.op, ast.USub):
+            real = -0.0
+        return complex(real, imaginary.imag if isinstance(node.op, ast.Add) else -imaginary.imag)
+    return _signed(node)
+
+
+def _signed(node: ast.AST) -> Any:
+    if not isinstance(node, ast.UnaryOp):
+        return _unsigned(node)
+    value = _unsigned(node.operand)
+    if isinstance(node.op, ast.UAdd):
+        return value
+    if not isinstance(node.op, ast.USub):
+        raise ValueReadError("expected a literal, not an expression")
+    # as ``repr`` writes them: the real part of -1j is 0.0
+    return complex(0.0, -value.imag) if type(value) is complex else -value
+
+
+def _unsigned(node: ast.AST) -> Any:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float, complex):
+        return _constant(node.value)
+    if isinstance(node, ast.Name):
+        if node.id in _FLOATS:
+            return _FLOATS[node.id]
+        if node.id in _IMAGINARY:
+            return complex(0.0, _IMAGINARY[node.id])
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "math" and node.attr in _FLOATS:
+        return _FLOATS[node.attr]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float":
+        return _float(node)
+    raise _no_literal(node)
+
+
+def _float(node: ast.Call) -> float:
+    argument = node.args[0] if len(node.args) == 1 and not node.keywords else None
+    try:
+        if isinstance(argument, ast.Constant) and type(argument.value) is str:
+            return float(argument.value)
+    except ValueError as error:
+        raise ValueReadError(str(error)) from error
+    raise ValueReadError("float(...) of something else than a number in quotes")
+
+
+def _hashable(kind: Any, *items: Any) -> Any:
+    try:
+        return kind(*items)
+    except (TypeError, ValueError) as error:
+        raise ValueReadError(f"not possible in a {kind.__name__}: {error}") from error
+
+
+def _no_literal(node: ast.AST) -> ValueReadError:
+    name = node.id if isinstance(node, ast.Name) else type(node).__name__
+    return ValueReadError(f"{name[:40]!r} is no literal")
+
+
+def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Call:
+    """The text as the arguments of a call; it may close that call, but then something else than one call comes out."""
+    if type(text) is not str:
+        raise ValueReadError("not a text")
+    if len(text) > max_chars:
+        raise ValueReadError(f"a text of {len(text)} characters; at most {max_chars}")
+    try:
+        call = ast.parse(f"f{opening}{text}\n{closing}", _SOURCE, "eval").body
+    except SyntaxError as error:
+        raise ValueReadError(f"{error.msg} in line {error.lineno}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ValueReadError(f"cannot be parsed: {type(error).__name__}") from error
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueReadError("something follows the literal")
+    return call
+
+
 def parse(text: str, max_chars: int = MAX_CHARS) -> Any:
-    """The value of a literal as a person or a model writes it.
+    """The value of a literal as a person or a model writes it; several, with commas between them, are a tuple.
 
     Raises:
         ValueReadError: it is no literal; an expression, for instance.
     """
-    reader = _start(text, max_chars)
-    value = reader.value(0)
-    if reader.peek():
-        if reader.text[reader.position] != ",":
-            raise reader.fail("something follows the literal")
-        # a bare tuple: 1, 2
-        reader.position += 1
-        items = [value]
-        while reader.peek():
-            reader.count()
-            items.append(reader.value(1))
-            if not reader.take(",") and reader.peek():
-                raise reader.fail("something follows the literal")
-        return tuple(items)
-    return value
+    call = _parse_call(text, "((", "))", max_chars)
+    [node] = call.args if len(call.args) == 1 and not call.keywords else [None]
+    bare = node is not None and node.lineno == 1 and node.col_offset == len("f(")  # begins with the bracket that is ours
+    if node is None or (bare and not (isinstance(node, ast.Tuple) and node.elts)):
+        raise ValueReadError("expected a literal")
+    return _Reader().value(node, 0)
 
 
 def parse_arguments(text: str, max_chars: int = MAX_CHARS) -> tuple[list[Any], dict[str, Any]]:
@@ -466,90 +297,7 @@ def parse_arguments(text: str, max_chars: int = MAX_CHARS) -> tuple[list[Any], d
     Raises:
         ValueReadError: an argument is no literal, or the text closes the call and goes on.
     """
-    if type(text) is str and len(text) <= max_chars:
-        positional = _parse_common(text)
-        if positional is not None:
-            return positional, {}
-    reader = _start(text + "\n)", max_chars)
-    result = reader.arguments(0)
-    if reader.peek():
-        raise reader.fail("something follows the arguments")
-    return result
-
-
-_COMMON_CHARS = 2000
-"""Texts up to this length cannot exceed a cap on items or digits."""
-_COMMON_DEPTH = 60
-_JSON_LIKE = re.compile(r"""(?:[][{}:, 0-9.eE+-]|"[^"\\\x00-\x1f]*")*""")
-_scan_json: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-
-
-def _parse_common(text: str) -> list[Any] | None:
-    """Arguments that mean the same in JSON, by C code; None for all others, which are the reader's: it alone refuses.
-
-    Within these characters JSON is a part of Python's literals with the same values: numbers, texts without
-    escapes, lists, and dicts with texts as keys.
-    """
-    if len(text) > _COMMON_CHARS or text.count("[") + text.count("{") > _COMMON_DEPTH:
-        return None
-    if "'" in text:
-        if '"' in text:
-            return None
-        text = text.replace("'", '"')
-    if not _JSON_LIKE.fullmatch(text):
-        return None
-    text = "[" + text + "]"
-    try:
-        value, end = _scan_json(text, 0)
-    except (StopIteration, ValueError, RecursionError):
-        return None
-    return value if end == len(text) else None
-
-
-_PLAIN_TEXT = re.compile(r"b?'[ -&(-\[\]-~]*'")
-_FLOAT = re.compile(r"-?[0-9]+(?:\.[0-9]+(?:e[+-][0-9]+)?|e[+-][0-9]+)")
-_PLAIN = re.compile(r"(?:0|-?[1-9][0-9]{0,999})|True|False|None")
-_GROUP = re.compile("\\[(?:\0(?:, \0)*)?\\]|\\((?:\0,|\0(?:, \0)+)?\\)")
-
-
-def _commonly_canonical(text: str) -> bool:
-    """Whether a text is canonical at first sight: lists and tuples of numbers and texts. False says nothing.
-
-    Scalars become a NUL, then every list or tuple of NULs one NUL, until nothing but a NUL is left.
-    """
-    if len(text) > _COMMON_CHARS or "\0" in text:
-        return False
-    if "'" in text:
-        text = _PLAIN_TEXT.sub("\0", text)
-    if "." in text or "e" in text:
-        text = _FLOAT.sub(lambda match: "\0" if repr(float(match[0])) == match[0] else "?", text)
-    text = _PLAIN.sub("\0", text)
-    for _ in range(_COMMON_DEPTH):
-        if text == "\0":
-            return True
-        text, found = _GROUP.subn("\0", text)
-        if not found:
-            return False
-    return False
-
-
-def check(text: str, max_chars: int = MAX_CHARS) -> None:
-    """As ``read``, without making the value.
-
-    Raises:
-        ValueReadError: the text is no literal, or not the canonical one.
-    """
-    if type(text) is str and 2 * len(text) <= max_chars and _commonly_canonical(text):
-        return
-    read(text, max_chars)
-
-
-def _start(text: str, max_chars: int) -> _Reader:
-    if type(text) is not str:
-        raise ValueReadError("not a text")
-    if len(text) > max_chars + 2:
-        raise ValueReadError(f"a text of {len(text)} characters; at most {max_chars}")
-    return _Reader(text)
+    return _Reader().arguments(_parse_call(text, "(", ")", max_chars), -1)
 
 
 def read(text: str, max_chars: int = MAX_CHARS) -> Any:
@@ -558,8 +306,7 @@ def read(text: str, max_chars: int = MAX_CHARS) -> Any:
     Raises:
         ValueReadError: the text is no literal, or not the canonical one.
     """
-    reader = _start(text, max_chars)
-    value = reader.value(0)
+    value = parse(text, max_chars)
     try:
         if canonical(value, max_chars) != text:
             raise ValueReadError("not canonical")

@@ -9,7 +9,7 @@ from azr.sandbox import frames
 from azr.sandbox.frames import CallFrame, FrameError, take_frames, unpack_call
 from azr.sandbox.job import CallResult, Status
 from azr.sandbox.program import Program
-from azr.sandbox.values import ValueReadError, check
+from azr.sandbox.values import ValueReadError, read
 from azr.sandbox.worker import Report
 from azr.sandbox.zygote import CPU_LIMIT, FLOOD, WALL_LIMIT
 
@@ -72,7 +72,7 @@ def _one(seen: dict[tuple[int, int], CallFrame], call: int, program: Program) ->
     if not program.entry:
         return CallResult(Status.OK, cpu_s=cpu_s)
     try:
-        check(first.value, program.value_chars)
+        read(first.value, program.value_chars)
     except ValueReadError as error:
         return CallResult(Status.REFUSED, reason=f"the value's text is refused: {error}", cpu_s=cpu_s)
     return CallResult(Status.OK, value=first.value, cpu_s=cpu_s)
