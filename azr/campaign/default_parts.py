@@ -6,15 +6,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from azr.campaign.parts import CampaignParts, Judgement, Logger, Progress, Report, Sample
 from azr.campaign.progress import BarProgress
 from azr.config import Config
+from azr.config.paths import PROJECT
 from azr.protocol import MetricsRecord
 from azr.rundir import RunDir
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 REPORT_TIMEOUT_S = 300.0
 
 
@@ -66,10 +65,11 @@ def _report(run: RunDir, config: Config) -> str:
     """In a process of its own: whatever goes wrong in a page must not end a campaign, nor its memory stay here."""
     if not config.report.html:
         return ""
-    command = [sys.executable, str(PROJECT_ROOT / "scripts" / "report.py"), str(run.root)]
+    command = [sys.executable, "-m", "azr", "report", str(run.root.absolute())]
     try:
         done = subprocess.run(
             command,
+            cwd=PROJECT,  # where ``azr`` is imported from
             capture_output=True,
             text=True,
             timeout=REPORT_TIMEOUT_S,

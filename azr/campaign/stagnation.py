@@ -1,6 +1,6 @@
 """Is a noisy series still rising? Smoothing, an autocorrelation-corrected trend test, and a decision with patience.
 
-Pure functions of numbers; docs/stagnation.md derives them and ``scripts/bench_stagnation.py`` measures how often they err.
+Pure functions of numbers; docs/stagnation.md derives them and ``scripts/dev/bench_stagnation.py`` measures how often they err.
 
 A plateau is not "no significant trend": that also describes too little data. It is declared when the data *exclude* a gain
 that matters, that is when the upper confidence limit of the gain over a window is below ``min_delta`` (an equivalence test).

@@ -40,7 +40,7 @@ Often used:
     data.seeds=identity           zero-data start from the identity function alone
     data.extra_files=[my.jsonl]   your own tasks
 
-All keys: docs/configuration.md, or --cfg job. Watch from another terminal: python scripts/watch.py runs/NAME
+All keys: docs/configuration.md, or --cfg job. Without the .py: azr run [key=value ...]. Watch from another terminal: azr watch runs/NAME
 """
 
 

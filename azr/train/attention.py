@@ -41,7 +41,7 @@ CAPPED_BLOCK = 256
 """Queries whose soft-capped scores exist at once: 32 heads and 4,096 keys are 128 MiB."""
 LONGEST_STEP = 4096
 """The kernel is told the longest length, rounded up to a multiple of this: the kernel takes 2 to 10 % longer
-(``scripts/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one number."""
+(``scripts/dev/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one number."""
 
 
 @dataclass(frozen=True)

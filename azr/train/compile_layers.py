@@ -1,8 +1,8 @@
 """Decoder layers as compiled functions: fewer kernels to launch, and fewer passes over memory between the matrix products.
 
 A step of three micro-batches at 0.5B launches 14,500 kernels, and a fast card runs them faster than the host launches them; compiled, what
-lies between two products is one kernel, and 7,200 are left (`scripts/bench_update.py --ways ours ours+compile --explain-time`). Each layer
-is one graph, whose number of tokens and of sequences are left open, so that micro-batches of all sizes share it; all layers share one too.
+lies between two products is one kernel, and 7,200 are left (`scripts/dev/bench_update.py --ways ours ours+compile --explain-time`).
+Each layer is one graph, whose numbers of tokens and of sequences are left open: micro-batches of all sizes share it, and all layers do.
 """
 
 from __future__ import annotations

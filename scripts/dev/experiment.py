@@ -30,8 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
-
 from azr.files import write_bytes_atomic  # noqa: E402
 
 ARMS: dict[str, tuple[str, ...]] = {

@@ -29,8 +29,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
 from azr.errors import AzrError  # noqa: E402
 from azr.files import read_json, write_json_atomic, write_text_atomic  # noqa: E402
 from azr.report.summary import Status, read_summary  # noqa: E402

@@ -17,7 +17,7 @@ from azr.selfplay.episode import Completion, ProposeOutcome
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, TaskType
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "dev"
 
 
 def script(name):

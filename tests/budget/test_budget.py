@@ -213,9 +213,8 @@ def test_machine_without_a_gpu_counts_host_memory():
 def test_command_needs_no_torch(tmp_path):
     """The tables come without torch, ray, verl or vllm being imported."""
     code = (
-        "import sys, runpy; sys.argv=['preflight.py','recipe=0_5b_16gb','--gpu','15.92','--ram','31']\n"
-        "try: runpy.run_path('scripts/preflight.py', run_name='__main__')\n"
-        "except SystemExit as end: status = end.code\n"
+        "import sys; from azr.cli import main\n"
+        "status = main(['preflight', 'recipe=0_5b_16gb', '--gpu', '15.92', '--ram', '31'])\n"
         "assert not {'torch','ray','verl','vllm','transformers'} & set(sys.modules), 'heavy import'\n"
         "sys.exit(status)"
     )

@@ -101,7 +101,7 @@ def alive(pid: int) -> bool:
 
 
 def load_soak():
-    spec = importlib.util.spec_from_file_location("soak_campaign", ROOT / "scripts" / "soak_campaign.py")
+    spec = importlib.util.spec_from_file_location("soak_campaign", ROOT / "scripts" / "dev" / "soak_campaign.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["soak_campaign"] = module

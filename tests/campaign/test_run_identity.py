@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from fake_campaign import Driver, command_trainer, fast_config
 from azr import model_hash
 from azr.campaign.identity_check import require_same_run, settle_identity
 from azr.campaign.start_check import require_startable
+from azr.cli import run_command
 from azr.config import Config
 from azr.config.load import load, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
@@ -114,8 +114,7 @@ def test_a_start_that_differs_is_refused_with_both_values_and_changes_nothing(
 ) -> None:
     begin(run)
     before = contents(run.root)
-    pipeline = importlib.import_module("azr_single_gpu_pipeline")
-    assert pipeline.main([f"runs_dir={run.root.parent}", f"name={run.root.name}", *settings]) == 2
+    assert run_command("run", [f"runs_dir={run.root.parent}", f"name={run.root.name}", *settings]) == 2
     said = capsys.readouterr().err
     assert all(text in said for text in (*expected, "began with other settings", "name=OTHER")) and "Traceback" not in said
     assert contents(run.root) == before
@@ -125,8 +124,7 @@ def test_noise_of_the_same_shape_is_another_model(run: RunDir, tmp_path: Path, c
     begin(run)
     noise = copy_of_tiny(tmp_path / "noise", noise=True)
     before = contents(run.root)
-    pipeline = importlib.import_module("azr_single_gpu_pipeline")
-    assert pipeline.main([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={noise}"]) == 2
+    assert run_command("run", [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={noise}"]) == 2
     said = capsys.readouterr().err
     assert f"data/models/azr-tiny (content {hash_model(TINY).model[:8]}) at its start" in said
     assert f"{noise} (content {hash_model(noise).model[:8]}) now" in said and "model.path=data/models/azr-tiny" in said
@@ -241,8 +239,7 @@ def test_a_run_of_a_card_waits_for_the_card(
     machine.write_text(json.dumps({"gpus": [], "gpu_note": "no driver"}))
     monkeypatch.setenv("AZR_MACHINE", str(machine))
     before = contents(run.root)
-    pipeline = importlib.import_module("azr_single_gpu_pipeline")
-    assert pipeline.main([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]) == 2
+    assert run_command("run", [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]) == 2
     said = capsys.readouterr()
     assert "began with recipe=0_5b_16gb, which needs an NVIDIA GPU, and none is visible (no driver)" in said.err
     assert "recipe=cpu_tiny" not in said.out + said.err

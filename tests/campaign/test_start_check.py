@@ -11,6 +11,7 @@ import pytest
 
 from azr.budget import propose
 from azr.campaign.start_check import require_startable
+from azr.cli import run_command
 from azr.config.load import load
 from azr.errors import BudgetError, DataError, ModelError
 from azr.hardware import Gpu, Machine
@@ -114,14 +115,12 @@ def test_a_full_disk_names_the_folder(run: RunDir, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_command_refuses_in_a_sentence_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline = importlib.import_module("azr_single_gpu_pipeline")
-    status = pipeline.main(["recipe=cpu_tiny", f"runs_dir={tmp_path}/runs", "model.path=/nowhere"])
+    status = run_command("run", ["recipe=cpu_tiny", f"runs_dir={tmp_path}/runs", "model.path=/nowhere"])
     assert status == 2 and "error: model.path=/nowhere: no such folder" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
 def test_the_command_names_a_folder_that_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text(json.dumps("no folder"))
-    pipeline = importlib.import_module("azr_single_gpu_pipeline")
-    assert pipeline.main(["recipe=cpu_tiny", f"runs_dir={tmp_path}/file"]) == 2
+    assert run_command("run", ["recipe=cpu_tiny", f"runs_dir={tmp_path}/file"]) == 2
     assert f"{tmp_path}/file" in capsys.readouterr().err

@@ -76,7 +76,7 @@ def test_the_command_makes_a_file_that_a_run_takes(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "6 records (4 of input and output, 2 of induction) from 2 of 3 problems\n  line 3: neither test_list" in done.stdout
     again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert again.returncode == 2 and again.stderr == f"convert_problems: {tasks} exists; give another name\n"
+    assert again.returncode == 2 and again.stderr == f"convert-problems: {tasks} exists; give another name\n"
     run = RunDir(tmp_path / "run")
     report = consolidate(run, 1, quiet(seeds="none", extra_files=[str(tasks)], reexecute="once"))
     assert report.new.left_out == {} and len(load_pool(run)) == 10 and len(list(read_jsonl(tasks))) == 6

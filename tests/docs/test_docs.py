@@ -93,6 +93,6 @@ def test_keys_in_tables_and_text_exist() -> None:
 
 
 def test_the_configuration_reference_is_current() -> None:
-    command = [sys.executable, "scripts/make_config_reference.py", "--check"]
+    command = [sys.executable, "scripts/dev/make_config_reference.py", "--check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_folders import POINTER, TINY, change, rewrite, split, tiny_copy
 
+from azr.cli import run_command
 from azr.config.load import load
 from azr.errors import ModelError
 from azr.models import require_trainable, require_whole_files
@@ -339,18 +339,11 @@ def test_a_template_with_tokens_that_the_model_does_not_have(folder: Path) -> No
 # ---------------------------------------------------------------- where it is told
 
 
-@pytest.mark.parametrize("command", ["pipeline", "preflight"])
-def test_the_commands_refuse_in_a_sentence(
-    folder: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("command", ["run", "preflight"])
+def test_the_commands_refuse_in_a_sentence(folder: Path, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "model.safetensors").write_bytes(POINTER)
     settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}/runs", f"model.path='{folder}'"]
-    if command == "pipeline":
-        assert importlib.import_module("azr_single_gpu_pipeline").main(settings) == 2
-    else:
-        monkeypatch.syspath_prepend(str(TINY.parents[2] / "scripts"))
-        monkeypatch.setattr("sys.argv", ["preflight.py", *settings])
-        assert importlib.import_module("preflight").main() == 2
+    assert run_command(command, settings) == 2
     output = capsys.readouterr().err
     assert "Git LFS pointer" in output and "Traceback" not in output
     assert not (tmp_path / "runs").exists()

@@ -62,7 +62,8 @@ def setup(tmp_path: Path, cards: str | None, **environment: str) -> tuple[subpro
         shutil.copytree(PROJECT / "requirements", project / "requirements")
         shutil.copytree(PROJECT / "azr", project / "azr", ignore=shutil.ignore_patterns("__pycache__"))
         (project / "scripts").mkdir()
-        shutil.copyfile(PROJECT / "scripts" / "setup.sh", project / "scripts" / "setup.sh")
+        for name in ("scripts/setup.sh", "pyproject.toml"):
+            shutil.copyfile(PROJECT / name, project / name)
         (project / ".venv" / "bin").mkdir(parents=True)
         (project / ".venv" / "bin" / "python").write_text(FAKE_PYTHON)
         (project / ".venv" / "bin" / "python").chmod(0o755)

@@ -10,11 +10,8 @@ import argparse
 import json
 import math
 import random
-import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from azr.files import write_json_atomic, write_jsonl_atomic, write_text_atomic
 from azr.report import names

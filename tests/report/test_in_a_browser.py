@@ -105,7 +105,7 @@ def test_transcript_filters(browser: Browser, pages: dict[str, Path]) -> None:
 
 def test_the_pictures_of_the_documentation_can_be_made_again(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=40)
-    script = ROOT / "scripts" / "make_screenshots.py"
+    script = ROOT / "scripts" / "dev" / "make_screenshots.py"
     command = [sys.executable, str(script), str(run.root), "--output", str(tmp_path / "pictures")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

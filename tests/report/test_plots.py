@@ -1,4 +1,4 @@
-"""The figures of scripts/learning_curve.py and scripts/plot_metrics.py: what is drawn is what the run logged."""
+"""The figures of scripts/dev/learning_curve.py and scripts/plot_metrics.py: what is drawn is what the run logged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from synthetic_run import write_synthetic_run
 
+from azr.cli.plot_metrics import moving_mean
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / "dev" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
@@ -50,8 +52,7 @@ def test_the_gain_is_paired_by_task_over_the_seeds(monkeypatch: pytest.MonkeyPat
     assert curve.gain(cells, "shuffled", "train_families", "sampled") is None
 
 
-def test_a_moving_mean_leaves_missing_values_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    moving_mean = script("plot_metrics", monkeypatch).moving_mean
+def test_a_moving_mean_leaves_missing_values_out() -> None:
     assert moving_mean(np.array([np.nan, 1.0, np.nan, 3.0]), 2) == pytest.approx([np.nan, 1.0, 1.0, 3.0], nan_ok=True)
 
 

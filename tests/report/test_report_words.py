@@ -27,11 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _parser(script: str) -> Any:
-    spec = importlib.util.spec_from_file_location("script_under_test", ROOT / script)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module._parser()
+    return importlib.import_module(f"azr.cli.{Path(script).stem}")._parser()
 
 
 def test_the_commands_that_a_finished_run_advises_are_accepted(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 from synthetic_run import write_synthetic_run
 
 PROJECT = Path(__file__).resolve().parents[2]
-COMMANDS = ("control", "convert_problems", "doctor", "evaluate", "export", "plot_metrics", "preflight", "report", "sandbox_suite", "watch")
 
 
 def run(*command: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -46,11 +45,3 @@ def test_a_file_name_that_no_encoding_has(tmp_path: Path) -> None:
     for command in (["scripts/watch.py", "--once"], ["scripts/report.py"]):
         done = run(*command, os.fsencode(tmp_path) + b"/\xff\xe4", PYTHONIOENCODING="ascii")
         assert done.returncode == 2 and b"/\\xff\\xe4" in done.stderr and b"Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_takes_any_encoding(command: str) -> None:
-    text = (PROJECT / f"scripts/{command}.py").read_text(encoding="utf-8")
-    assert re.search(r"^def main\([^\n]*\)[^\n]*:\n    tolerate_any_encoding\(\)$", text, re.MULTILINE), (
-        "first, so that --help and errors are covered"
-    )

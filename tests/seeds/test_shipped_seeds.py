@@ -1,4 +1,4 @@
-"""The shipped seeds and probes: counts, formats, distinctness, and that they are what scripts/make_seeds.py makes."""
+"""The shipped seeds and probes: counts, formats, distinctness, and that they are what scripts/dev/make_seeds.py makes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROBES = ROOT / "data/probes/general.jsonl"
 
 @pytest.fixture(scope="module")
 def make_seeds() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_seeds", ROOT / "scripts/make_seeds.py")
+    spec = importlib.util.spec_from_file_location("make_seeds", ROOT / "scripts/dev/make_seeds.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules["make_seeds"] = module  # its dataclasses look themselves up there

@@ -1,4 +1,4 @@
-"""Replays what real small models said (scripts/record_transcripts.py) through parse, validate, reward and buffer.
+"""Replays what real small models said (scripts/dev/record_transcripts.py) through parse, validate, reward and buffer.
 
 Every verdict in the fixture was reviewed: see data/README.md beside it. A change of behaviour shows as a changed verdict.
 """

@@ -7,14 +7,14 @@ from random import Random
 
 import pytest
 import torch
-from tiny.dialogues import END, Habits, draw_dialogue
-from tiny.sampling import sample_texts
-from tiny.tokenizer import train_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.parsing import split_response
 from azr.prompts import PromptOptions, propose_prompt, solve_prompt
 from azr.tasks import Task, TaskType
+from tiny.dialogues import END, Habits, draw_dialogue
+from tiny.sampling import sample_texts
+from tiny.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODEL = ROOT / "data" / "models" / "azr-tiny"

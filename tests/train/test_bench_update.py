@@ -2,7 +2,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "dev"
 
 
 def test_what_is_live_at_the_peak(monkeypatch):

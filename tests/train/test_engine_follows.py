@@ -42,7 +42,7 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     def make(size: str) -> Path:
         folder = tmp_path_factory.getbasetemp() / f"random-{size}"
         if not folder.exists():
-            command = [sys.executable, "scripts/make_random_model.py", size, str(folder)]
+            command = [sys.executable, "scripts/dev/make_random_model.py", size, str(folder)]
             subprocess.run(command, cwd=PROJECT, timeout=LIMIT_S, check=True)
         return folder
 

@@ -165,7 +165,7 @@ def test_the_reference_loop_ends_at_any_of_them(monkeypatch: pytest.MonkeyPatch)
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "scripts" / "dev"))
     from tiny.sampling import sample_ids
 
     torch.manual_seed(0)

@@ -1,0 +1,6 @@
+"""``python -m azr COMMAND``: the same as ``azr COMMAND``."""
+
+from azr.cli import entry
+
+if __name__ == "__main__":
+    entry()

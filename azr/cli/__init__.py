@@ -1,0 +1,71 @@
+"""The ``azr`` command. One module a subcommand, imported when it is asked for; the files in ``scripts/`` start the same ones.
+
+To add one: a module here with ``main(words) -> int``, a line in ``COMMANDS``, and a file in ``scripts/`` if a clone without an
+installation should have it too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from azr.errors import AzrError
+from azr.terminal import outlive_the_terminal, tolerate_any_encoding
+
+COMMANDS = {
+    "run": "start a run, or go on with it",
+    "watch": "show a run in the terminal",
+    "report": "write the HTML report of a run, or compare several",
+    "evaluate": "score models on fixed suites",
+    "export": "take the model or the tasks home",
+    "control": "stop, pause or resume a run, or change its time budget",
+    "doctor": "is this machine fit for a run?",
+    "preflight": "does a run fit this machine's memory?",
+    "move-run": "take a run to another machine",
+    "convert-problems": "make tasks of MBPP- or HumanEval-like problems",
+    "plot-metrics": "draw chosen metrics of a run",
+    "sandbox-suite": "run hostile programs against the sandbox",
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    tolerate_any_encoding()
+    name, *rest = sys.argv[1:] if words is None else words or ["--help"]
+    if name in ("-h", "--help"):
+        listed = "\n".join(f"    azr {command:18}{purpose}" for command, purpose in COMMANDS.items())
+        print(f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nazr COMMAND --help says more.")
+        return 0
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean azr {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        print(f"azr: no command {name}; {hint}", file=sys.stderr)
+        return 2
+    return run_command(name, rest)
+
+
+def run_command(name: str, words: Sequence[str]) -> int:
+    """Returns the exit status. What a user can put right ends in a sentence, never in a traceback."""
+    tolerate_any_encoding()
+    try:
+        return importlib.import_module(f"azr.cli.{name.replace('-', '_')}").main(words)
+    except (AzrError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted", file=sys.stderr)
+        return 130
+
+
+def entry() -> NoReturn:
+    """What ``azr`` starts."""
+    outlive_the_terminal()
+    sys.exit(main())
+
+
+def start(name: str) -> NoReturn:
+    """What a file in ``scripts/`` starts."""
+    outlive_the_terminal()
+    sys.exit(run_command(name, sys.argv[1:]))

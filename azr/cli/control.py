@@ -1,0 +1,74 @@
+"""Asks something of a running campaign, from another terminal. Safe at any moment.
+
+    azr control RUN stop          save at the next step boundary, end; the same start command goes on later
+    azr control RUN checkpoint    save at the next step boundary, go on
+    azr control RUN pause         save, end the trainer, free the card; wait
+    azr control RUN resume        go on after a pause
+    azr control RUN budget 72     time budget of the whole campaign, in hours (0 = none)
+    azr control RUN status        where it stands
+
+RUN is a run directory (runs/default).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from azr.campaign.control import Control, driver_is_running, request_control, withdraw_control
+from azr.campaign.driver import describe
+from azr.campaign.state import load_state
+from azr.checkpoints import explain_os_error
+from azr.errors import AzrError, RunError
+from azr.rundir import RunDir
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="azr control", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument("command", choices=["stop", "checkpoint", "pause", "resume", "budget", "status"])
+    parser.add_argument("hours", type=float, nargs="?", help="with budget: hours, counted from the campaign's beginning")
+    options = parser.parse_args(words)
+    run = RunDir(options.run.absolute())
+    try:
+        print(obey(run, options.command, options.hours))
+    except AzrError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(explain_os_error(error, run.root), file=sys.stderr)
+        return 1
+    return 0
+
+
+def obey(run: RunDir, command: str, hours: float | None) -> str:
+    """Makes the request and says what will come of it.
+
+    Raises:
+        RunError: there is no such run, nothing to stop, or the hours are missing.
+    """
+    if not run.state.exists():
+        raise RunError(f"{run.root} holds no campaign (no state.json); give the run's directory, for example runs/default")
+    running = driver_is_running(run)
+    if command == "status":
+        state, _ = load_state(run)
+        return "nothing yet" if state is None else describe(state)
+    if command in ("stop", "checkpoint"):
+        if not running:
+            raise RunError(f"no driver works on {run.root}, so there is nothing to {command}")
+        request_control(run, Control(command))
+        return "asked: it saves at the next step boundary" + (" and ends" if command == "stop" else "")
+    if command == "pause":
+        request_control(run, Control.PAUSE)
+        return "asked: it saves at the next step boundary and frees the card" if running else "the next start will wait until `resume`"
+    if command == "resume":
+        if not withdraw_control(run, Control.PAUSE):
+            return "it was not paused"
+        return "asked: it goes on" if running else "the pause is withdrawn; the next start goes on"
+    if hours is None or not math.isfinite(hours) or hours < 0:
+        raise RunError("budget needs the hours of the whole campaign, for example `budget 72`; 0 means no limit")
+    request_control(run, Control.BUDGET, hours=hours)
+    return f"asked: the campaign's time budget is {hours:g} h" if running else f"the next start has a time budget of {hours:g} h"

@@ -1,0 +1,58 @@
+"""Makes tasks of a file of MBPP- or HumanEval-like problems: azr convert-problems PROBLEMS TASKS.jsonl
+
+Each assertion of the form ``assert name(literals) == literal`` becomes an input with its output, and the function is called f.
+Nothing is run here: a run executes every task in the sandbox before it takes it. Never train on what you evaluate on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from azr.data.problems import tasks_of_problem
+from azr.data.readers import read_rows
+from azr.errors import DataError
+from azr.files import write_jsonl_atomic
+
+SHOWN = 10
+
+
+def convert(problems: Path, target: Path) -> str:
+    """Returns:
+        what was made and what was left out, in lines.
+
+    Raises:
+        DataError: the file cannot be read, gives no task, or ``target`` exists.
+    """
+    if target.exists():
+        raise DataError(f"{target} exists; give another name")
+    tasks: list[dict[str, Any]] = []
+    left: list[str] = []
+    rows = 0
+    for row in read_rows(problems):
+        rows += 1
+        try:
+            if row.record is None:
+                raise DataError(row.problem)
+            tasks += tasks_of_problem(row.record)
+        except DataError as error:
+            left.append(f"{row.place}: {error}")
+    lines = [f"  {line}" for line in left[:SHOWN]] + ([f"  {len(left) - SHOWN} more"] if len(left) > SHOWN else [])
+    if not tasks:
+        raise DataError("\n".join([f"{problems} gives not one task of {rows} rows", *lines]))
+    write_jsonl_atomic(target, tasks)
+    kinds = Counter("induction" if "inputs" in task else "input and output" for task in tasks)
+    made = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())
+    return "\n".join([f"{target}: {len(tasks)} records ({made}) from {rows - len(left)} of {rows} problems", *lines])
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="azr convert-problems", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problems", type=Path, help="JSON Lines, JSON, CSV or parquet")
+    parser.add_argument("tasks", type=Path, help="file to write")
+    arguments = parser.parse_args(words)
+    print(convert(arguments.problems, arguments.tasks))
+    return 0

@@ -1,0 +1,66 @@
+"""Exports what a run made.
+
+    azr export runs/default --out my-model                  the best checkpoint, as a Hugging Face folder
+    azr export runs/default --out my-model --step latest    or: --step 120
+    azr export runs/default --out my-model --gguf --llama-cpp llama.cpp
+    azr export runs/default --out my-tasks --tasks          the verified tasks, as a datasets folder (parquet)
+
+The exported model answers the run's probe tasks again, and must score what the trainer recorded. More: docs/export.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from azr.errors import RunError
+from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
+from azr.evaluate.task_export import export_tasks
+from azr.places import prepare
+from azr.rundir import RunDir
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="azr export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
+    parser.add_argument("--step", default="best", help="step of a checkpoint, best (by probe score; default) or latest")
+    parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="type of the weights")
+    parser.add_argument("--tasks", action="store_true", help="export the verified tasks instead of the model")
+    parser.add_argument("--gguf", nargs="?", const="bf16", metavar="TYPE", help="also write a GGUF file: bf16 (default), f16, f32, q8_0")
+    parser.add_argument("--llama-cpp", type=Path, metavar="DIR", help="checkout of llama.cpp, whose converter writes the GGUF file")
+    parser.add_argument("--no-check", action="store_true", help="do not measure the probe score again")
+    parser.add_argument(
+        "--tolerance", type=float, default=TOLERANCE, help="largest difference of the two probe scores (default: %(default)s)"
+    )
+    parser.add_argument("--gpu-memory-share", type=float, default=0.85, help="share of the card for the check")
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    arguments = _parser().parse_args(words)
+    run = RunDir(arguments.run.expanduser().resolve())
+    target = arguments.out.expanduser().resolve()
+    try:
+        prepare()
+        if not run.config.is_file():
+            raise RunError(f"{run.root} is no run directory (it has no config.yaml)")
+        if arguments.tasks:
+            print(f"{export_tasks(run, target)}, written to {target}")
+            return 0
+        options = ExportOptions(
+            step=arguments.step,
+            dtype=arguments.dtype,
+            check=not arguments.no_check,
+            tolerance=arguments.tolerance,
+            gguf=parse_gguf_type(arguments.gguf) if arguments.gguf else None,
+            llama_cpp=arguments.llama_cpp,
+            gpu_memory_share=arguments.gpu_memory_share,
+        )
+        export_model(run, target, options)
+    except KeyboardInterrupt:
+        print("\nexport: interrupted; nothing was exported", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,55 @@
+"""Takes a run to another machine, which goes on with it.
+
+    azr move-run pack runs/default default.azr.zip                 what a resume needs, and the logs
+    azr move-run pack runs/default default.azr.zip --limit-mib 60  the logs as far as there is room
+    azr move-run unpack default.azr.zip runs/default --model /models/qwen
+
+The base model does not travel: it is known by its content, and compared with the one there. More: docs/howto/moving_a_run.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from azr.moving.pack import PackOptions, pack_run
+from azr.moving.unpack import unpack_run
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="azr move-run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    pack = commands.add_parser("pack", help="write a run into one file")
+    pack.add_argument("run", type=Path, metavar="RUN", help="run directory; nobody may work on it")
+    pack.add_argument("out", type=Path, metavar="OUT", help="file to write; must not exist")
+    pack.add_argument("--limit-mib", type=_above_zero, help="largest archive, in MiB; transcripts and logs give way")
+    pack.add_argument("--all", action="store_true", help="every checkpoint, not the newest alone")
+    unpack = commands.add_parser("unpack", help="make a run directory of such a file")
+    unpack.add_argument("archive", type=Path, metavar="ARCHIVE")
+    unpack.add_argument("run", type=Path, metavar="RUN", help="run directory to make, such as runs/NAME; must not exist")
+    unpack.add_argument("--model", default="", metavar="FOLDER", help="where the run's model lies here; must be the same by content")
+    unpack.add_argument("--trust", action="store_true", help="take checkpoints that hold more than tensors (several GPUs; your own only)")
+    return parser
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no size above 0")
+    return value
+
+
+def main(words: Sequence[str]) -> int:
+    arguments = _parser().parse_args(words)
+    run = arguments.run.expanduser().absolute()
+    try:
+        if arguments.command == "pack":
+            pack_run(run, arguments.out.expanduser().absolute(), PackOptions(arguments.limit_mib, arguments.all))
+        else:
+            unpack_run(arguments.archive.expanduser().absolute(), run, model=arguments.model, trust=arguments.trust)
+    except KeyboardInterrupt:
+        print("\nmove-run: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0

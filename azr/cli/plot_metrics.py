@@ -1,0 +1,92 @@
+"""Chosen metrics of a run over its steps, as a picture and as numbers: azr plot-metrics RUN METRIC ... --out FILE.png
+
+    azr plot-metrics runs/default propose-abduction/valid solve-abduction/accuracy --window 5 --out docs/mine.png
+
+Names are those of docs/metrics.md, patterns with * too; a CSV of the same values lies beside the picture, with what ``--also`` names
+beside them. ``--window`` draws means over so many steps
+beside the points. The report shows the usual ones; this is for a figure of one's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import fnmatch
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from azr.errors import RunError
+from azr.files import write_bytes_atomic, write_text_atomic
+from azr.report.metrics import FloatArray, MetricsTable, read_metrics
+
+
+def moving_mean(values: FloatArray, window: int) -> FloatArray:
+    """Mean of each value and the ``window - 1`` before it, as far as there are any; missing values are left out."""
+    return np.array(
+        [np.nanmean(part) if np.isfinite(part := values[max(0, end - window) : end]).any() else np.nan for end in range(1, len(values) + 1)]
+    )
+
+
+def logged(table: MetricsTable, patterns: list[str]) -> list[str]:
+    """The names that the run logged and that match, each once.
+
+    Raises:
+        RunError: a pattern matches none.
+    """
+    known = sorted(name for name in table.columns if table.has(name))
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        matching = fnmatch.filter(known, pattern)
+        if not matching:
+            raise RunError(f"the run logged no {pattern}; it logged: {', '.join(known) or 'nothing'}")
+        found |= dict.fromkeys(matching)
+    return list(found)
+
+
+def as_csv(table: MetricsTable, names: list[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", *names])
+    columns = [table.column(name) for name in names]
+    for row, step in enumerate(table.steps):
+        writer.writerow([int(step), *("" if np.isnan(column[row]) else f"{column[row]:.4f}" for column in columns)])
+    return text.getvalue()
+
+
+def picture(table: MetricsTable, names: list[str], window: int) -> bytes:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    for color, name in enumerate(names):
+        values = table.column(name)
+        axes.plot(table.steps, values, ".", color=f"C{color}", alpha=0.35 if window > 1 else 1.0, label=None if window > 1 else name)
+        if window > 1:
+            axes.plot(table.steps, moving_mean(values, window), color=f"C{color}", label=name)
+    axes.set(xlabel="training step", title=f"points: single steps; lines: means of {window}" if window > 1 else None)
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.25)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=130, format="png")
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="azr plot-metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run's directory")
+    parser.add_argument("metrics", nargs="+", metavar="METRIC")
+    parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="into the CSV only")
+    parser.add_argument("--window", type=int, default=1, metavar="STEPS")
+    parser.add_argument("--out", type=Path, required=True, help="the picture; the CSV gets its name")
+    options = parser.parse_args(words)
+    table = read_metrics(options.run / "metrics.jsonl")
+    drawn, also = logged(table, options.metrics), logged(table, options.also)
+    write_bytes_atomic(options.out, picture(table, drawn, options.window))
+    write_text_atomic(options.out.with_suffix(".csv"), as_csv(table, list(dict.fromkeys([*drawn, *also]))))
+    return 0

@@ -1,0 +1,144 @@
+"""Does a run fit this machine? Predicted before anything loads: GPU memory by phase, host memory, disk.
+
+    azr preflight [key=value ...]                 the run that these settings would start
+    azr preflight recipe=1_5b_16gb --gpu 16       on a card of 16 GiB that is not in this machine
+    azr preflight --propose [--gpu 24]            which recipes fit, the largest model first
+    azr preflight --speed                         what an RTX 5080 should do per recipe (a model, not a measurement)
+
+Exit status 0: fits. 1: does not, and the cheapest change that would is printed. 2: the question cannot be answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from azr.budget import Proposal, Verdict, free_disk_gib, judge, propose, refusal, shape_of
+from azr.budget.speed import RTX_5080, Card, step_time
+from azr.config import from_container
+from azr.config.load import compose_container, load, recipe_names
+from azr.config.paths import runs_folder
+from azr.hardware import Gpu, Machine, detect, device_for
+from azr.places import prepare
+from azr.train.model_source import local_folder, require_usable_model
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="azr preflight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ...")
+    parser.add_argument("--gpu", type=float, metavar="GIB", help="plan for a card of this memory")
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="with --gpu: how many of them (1)")
+    parser.add_argument("--ram", type=float, metavar="GIB", help="plan for this much host memory")
+    parser.add_argument("--propose", action="store_true", help="judge every recipe, the largest model first")
+    parser.add_argument("--speed", action="store_true", help="expected seconds per step on a card, by recipe")
+    parser.add_argument("--bandwidth", type=float, default=RTX_5080.bandwidth_gb_s, metavar="GB/S", help="with --speed: of the card (960)")
+    parser.add_argument("--tflops", type=float, default=RTX_5080.bf16_tflops, help="with --speed: dense bf16 of the card (112)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    options = parser.parse_args(words)
+    prepare()
+    machine = _machine(options)
+    if options.speed:
+        return _speed(options)
+    if options.propose:
+        return _propose(machine, options)
+    return _preflight(machine, options)
+
+
+def _machine(options: argparse.Namespace) -> Machine:
+    machine = detect()
+    if options.gpu is not None:
+        machine = replace(machine, gpus=(Gpu(f"a card of {options.gpu:g} GiB", options.gpu, options.gpu),) * options.gpus)
+    if options.ram is not None:
+        machine = replace(machine, ram_gib=options.ram, ram_available_gib=options.ram)
+    return machine
+
+
+def _preflight(machine: Machine, options: argparse.Namespace) -> int:
+    loaded = load(options.overrides)
+    config = loaded.config
+    if local_folder(config.model.path) is not None:
+        require_usable_model(config)
+    shape = shape_of(config.model.path)
+    if shape is None:
+        print(f"preflight: the size of model.path={config.model.path} is not known: no config.json in a folder of that name or in the "
+              "Hugging Face cache. Download it (hf download NAME), or name a folder", file=sys.stderr)  # fmt: skip
+        return 2
+    verdict = judge(config, machine, shape, free_disk_gib(runs_folder(config)))
+    if options.json:
+        print(json.dumps({"recipe": loaded.recipe_reason, "fits": verdict.fits, **asdict(verdict)}, indent=1))
+        return 0 if verdict.fits else 1
+    print(f"{loaded.recipe_reason}\nmodel {config.model.path}: {shape.parameters / 1e9:.2f} billion parameters")
+    device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
+    print(f"on {device}\nmachine: {machine.name}, {machine.ram_gib:.0f} GiB host memory{', WSL' if machine.is_wsl else ''}\n")
+    if not any(shortage.no_card for shortage in verdict.shortages):
+        print(table(verdict))
+    if verdict.fits:
+        print("\nfits.")
+        return 0
+    print("\n" + refusal(verdict, list(verdict.shortages), runs_folder(config)))
+    return 1
+
+
+def _propose(machine: Machine, options: argparse.Namespace) -> int:
+    recipes = {name: from_container(compose_container([f"recipe={name}", *options.overrides])) for name in recipe_names()}
+    proposals = propose(machine, recipes, free_disk_gib(Path()))
+    if options.json:
+        print(json.dumps([{"recipe": item.recipe, "fits": item.verdict.fits, **asdict(item.verdict)} for item in proposals], indent=1))
+    else:
+        print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory\n")
+        for item in proposals:
+            print(_line(item))
+    fitting = [item.recipe for item in proposals if item.verdict.fits]
+    if not options.json:
+        print(f"\nthe largest that fits: recipe={fitting[0]}" if fitting else "\nnone of them fits this machine.")
+    return 0 if fitting else 1
+
+
+def _speed(options: argparse.Namespace) -> int:
+    own = (options.bandwidth, options.tflops) != (RTX_5080.bandwidth_gb_s, RTX_5080.bf16_tflops)
+    memory_gib = options.gpu or RTX_5080.memory_gib
+    card = Card("this card" if own or options.gpu else RTX_5080.name, memory_gib, options.bandwidth, options.tflops)
+    peaks = f"{card.memory_gib:g} GiB, {card.bandwidth_gb_s:g} GB/s, {card.bf16_tflops:g} TFLOP/s bf16"
+    print(f"{card.name}: {peaks}. A model, not a measurement: azr/budget/speed.py")
+    print(f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}")
+    for name in recipe_names():
+        config = from_container(compose_container([f"recipe={name}", *options.overrides]))
+        shape = shape_of(config.model.path)
+        if shape is None or config.train.n_gpus_per_node > 1 or name in ("cpu_tiny", "published_single_gpu"):
+            continue
+        time = step_time(config, shape, card)
+        numbers = f"{time.total_s:7.0f} {time.generate_s:9.0f} {time.train_s:7.0f} {time.other_s:6.0f} {time.concurrent_sequences:8d}"
+        print(f"{name:16} {numbers} {time.steps_in(48):14,d}")
+    return 0
+
+
+def _line(item: Proposal) -> str:
+    verdict = item.verdict
+    if verdict.estimate.gpu:
+        peak = verdict.estimate.gpu_peak
+        need = f"peak {peak.gib:5.1f} of {verdict.available_gpu_gib:.1f} GiB ({peak.name})"
+    else:
+        need = "no GPU"
+    problem = "" if verdict.fits else "  " + "; ".join(str(shortage) for shortage in verdict.shortages)
+    head = f"{'fits' if verdict.fits else 'no  '}  {item.recipe:22} {item.parameters / 1e9:5.2f} B  {need},"
+    return f"{head} RAM {verdict.estimate.ram.gib:.0f}, disk {verdict.estimate.disk.gib:.0f} GiB{problem}"
+
+
+def table(verdict: Verdict) -> str:
+    """The phases side by side with their parts, GiB."""
+    rows = []
+    resources = [(phase, verdict.available_gpu_gib) for phase in verdict.estimate.gpu]
+    resources.append((verdict.estimate.ram, verdict.available_ram_gib))
+    if verdict.available_disk_gib is not None:
+        resources.append((verdict.estimate.disk, verdict.available_disk_gib))
+    for phase, available in resources:
+        mark = "" if phase.gib <= available else "   TOO MUCH"
+        rows.append(f"{phase.name:28} {phase.gib:6.2f} of {available:6.1f} GiB{mark}")
+        rows += [f"    {part.name:36} {part.gib:6.2f}" for part in phase.parts if part.gib >= 0.005]
+    if verdict.estimate.kv_tokens:
+        rows.append(f"KV cache: {verdict.estimate.kv_tokens:,} tokens")
+    return "\n".join(rows)

@@ -1,0 +1,22 @@
+"""Writes the report of a run, or one page that compares several: azr report runs/NAME [runs/OTHER ...]"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from azr.report.html import write_comparison, write_report
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="azr report", description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directory; more than one are compared in one page")
+    parser.add_argument("--output", type=Path, help="file to write (default: report.html in the run, or comparison.html here)")
+    arguments = parser.parse_args(words)
+    if len(arguments.runs) == 1:
+        path = write_report(arguments.runs[0], output=arguments.output)
+    else:
+        path = write_comparison(arguments.runs, arguments.output or Path("comparison.html"))
+    print(f"wrote {path} ({path.stat().st_size / 2**20:.1f} MiB)")
+    return 0

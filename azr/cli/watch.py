@@ -1,0 +1,39 @@
+"""Shows a run in the terminal, while it goes on or afterwards: azr watch runs/NAME"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from azr.config.report import ReportConfig
+from azr.report.live import LiveView, is_plain
+from azr.report.screen import plain_line, render
+from azr.report.summary import Status, read_summary
+from azr.terminal import output_is_lost
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="azr watch", description=__doc__)
+    parser.add_argument("run", type=Path, help="run directory, such as runs/NAME")
+    parser.add_argument("--once", action="store_true", help="show the present state and end")
+    parser.add_argument("--refresh", type=float, default=2.0, metavar="S", help="seconds between redraws (default 2)")
+    arguments = parser.parse_args(words)
+    config = ReportConfig(refresh_s=arguments.refresh)
+    config.validate()
+    if arguments.once:
+        summary, console = read_summary(arguments.run), Console()
+        shown = plain_line(summary) if is_plain(console, config) else render(summary, console.width)
+        console.print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
+        return 0
+    with LiveView(arguments.run, config) as view, contextlib.suppress(KeyboardInterrupt):
+        while not output_is_lost():
+            summary = view.update()
+            if summary is not None and summary.status in (Status.FINISHED, Status.FAILED):
+                break
+            time.sleep(min(0.2, config.refresh_s))
+    return 0

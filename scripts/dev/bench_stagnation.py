@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""How often the stagnation rule errs, on synthetic probe series: prints the table of docs/stagnation.md.
+
+    python scripts/dev/bench_stagnation.py [--series 200] [--noise 0.02] [--autocorrelation 0.5] [--seed 1]
+
+Every series is a curve plus AR(1) noise and is judged evaluation by evaluation, as in a run. Exit status 1 if a required rate
+is missed. Needs about a minute on a quiet core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from azr.campaign.judges import plateau_rule
+from azr.campaign.stagnation import FALL_WIDTH, FloatArray, PlateauRule, State, look, rolling_median
+from azr.config.monitor import MonitorConfig
+from azr.terminal import outlive_the_terminal
+
+EVALUATIONS = 160
+STATED_WINDOWS = 2.5
+"""A plateau must be found within this many windows after the rise (or the warm-up, if later) has ended."""
+MAX_FALSE = 0.01
+MIN_FOUND = 0.95
+MAX_FALL_DELAY = 5
+"""Evaluations within which a collapse must be seen."""
+
+Curve = Callable[[np.random.Generator], tuple[FloatArray, int]]
+"""Draws a noiseless series, [EVALUATIONS], and the index from which on it is over (flat, or collapsed)."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    curve: Curve
+    expect: str
+    """``rising``: never stopped; ``flat``: found in time, and not before; ``falls``: fall seen in time, and no plateau before it."""
+
+
+def kinds(rule: PlateauRule) -> list[Kind]:
+    t = np.arange(EVALUATIONS, dtype=np.float64)
+    per_evaluation = rule.min_delta / rule.window
+
+    def improving(factor: float) -> Curve:
+        return lambda rng: (0.1 + factor * per_evaluation * t, EVALUATIONS)
+
+    def late(rng: np.random.Generator) -> tuple[FloatArray, int]:
+        start = rng.integers(0, rule.warmup + rule.patience, endpoint=True)
+        return 0.2 + 2 * per_evaluation * np.maximum(t - start, 0), EVALUATIONS
+
+    def saturating(rng: np.random.Generator) -> tuple[FloatArray, int]:
+        """Rises by 2 to 6 min_delta a window and stops rising."""
+        stop = int(rng.integers(20, 60))
+        return 0.2 + rng.uniform(2, 6) * per_evaluation * np.minimum(t, stop), stop
+
+    def ramp(low: float, high: float) -> Curve:
+        return lambda rng: (0.4 + rng.uniform(low, high) * per_evaluation * t, 0)
+
+    def collapse(rng: np.random.Generator) -> tuple[FloatArray, int]:
+        """Rises, then loses most of it within 1 to 6 evaluations."""
+        start, length = int(rng.integers(30, 90)), int(rng.integers(1, 6))
+        rise = 0.3 + 2 * per_evaluation * t
+        return np.where(t < start, rise, np.maximum(rise[start] * (1 - (t - start + 1) / length), 0.02)), start + length - 1
+
+    def sawtooth(rng: np.random.Generator) -> tuple[FloatArray, int]:
+        """Rises by 2 min_delta a window with teeth of 1 min_delta, as when each cycle's new data first cost a little."""
+        period = int(rng.integers(8, 16))
+        teeth = rule.min_delta * (((t + rng.integers(0, period)) % period) / period - 0.5)
+        return 0.2 + 2 * per_evaluation * t + teeth, EVALUATIONS
+
+    return [
+        Kind("improving, 2 x min_delta a window", improving(2), "rising"),
+        Kind("improving, 3 x min_delta a window", improving(3), "rising"),
+        Kind("late take-off (inside warm-up + patience)", late, "rising"),
+        Kind("sawtooth, rising 2 x min_delta a window", sawtooth, "rising"),
+        Kind("plateau from the start", ramp(0, 0), "flat"),
+        Kind("plateau after a rise", saturating, "flat"),
+        Kind("slow ramp, up to 0.25 x min_delta a window", ramp(0, 0.25), "flat"),
+        Kind("slow ramp, 0.25 to 0.5 x min_delta a window", ramp(0.25, 0.5), "flat"),
+        Kind("collapse", collapse, "falls"),
+    ]
+
+
+def ar1(rng: np.random.Generator, phi: float, deviation: float) -> NDArray[np.float64]:
+    """Stationary noise of standard deviation ``deviation``, [EVALUATIONS]."""
+    noise = rng.normal(0, deviation, EVALUATIONS)
+    for index in range(1, EVALUATIONS):
+        noise[index] = phi * noise[index - 1] + np.sqrt(1 - phi**2) * noise[index]
+    return noise
+
+
+def first_plateau(series: FloatArray, rule: PlateauRule) -> int | None:
+    """Number of evaluations after which ``plateau`` first says stop. Keeps the flat count instead of looking back each time."""
+    flat = 0
+    for count in range(rule.warmup + rule.window, len(series) + 1):
+        window = look(range(count), series[:count].tolist(), rule)
+        if window is None or window.state is State.UNSURE:
+            continue
+        flat = flat + 1 if window.state is State.FLAT else 0
+        if flat >= rule.patience:
+            return count
+    return None
+
+
+def first_fall(series: FloatArray, drop: float) -> int | None:
+    """Number of evaluations after which ``fall`` first sees one; levels do not depend on what comes later, so once is enough."""
+    levels = rolling_median(series, FALL_WIDTH)
+    levels[: FALL_WIDTH - 1] = -np.inf
+    fell = np.flatnonzero(levels < np.maximum.accumulate(levels) - drop)
+    fell = fell[fell >= 2 * FALL_WIDTH - 1]
+    return int(fell[0]) + 1 if len(fell) else None
+
+
+@dataclass(frozen=True)
+class Rates:
+    found: float
+    false: float
+    delays: list[int]
+
+
+def measure(kind: Kind, rule: PlateauRule, drop: float, args: argparse.Namespace) -> Rates:
+    rng = np.random.default_rng([args.seed, *kind.name.encode()])
+    found = false = 0
+    delays: list[int] = []
+    for _ in range(args.series):
+        curve, end = kind.curve(rng)
+        series = np.clip(curve + ar1(rng, args.autocorrelation, args.noise), 0, 1)
+        stop, fell = first_plateau(series, rule), first_fall(series, drop)
+        event = fell if kind.expect == "falls" else stop
+        earliest = max(end, rule.warmup) if kind.expect == "flat" else end
+        limit = MAX_FALL_DELAY if kind.expect == "falls" else STATED_WINDOWS * rule.window
+        if event is not None:
+            delays.append(event - earliest)
+            found += event - earliest <= limit
+        if kind.expect == "rising":
+            false += stop is not None or fell is not None
+        elif kind.expect == "flat":
+            false += (stop is not None and stop <= end) or fell is not None
+        else:
+            false += (stop is not None and stop <= end) or (fell is not None and fell < end - 6)
+    return Rates(found / args.series, false / args.series, delays)
+
+
+def main() -> int:
+    defaults = MonitorConfig()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, default=200, help="series of each kind")
+    parser.add_argument("--noise", type=float, default=0.02, help="standard deviation of one evaluation")
+    parser.add_argument("--autocorrelation", type=float, default=0.5, help="of the noise, from one evaluation to the next")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    rule = plateau_rule(defaults)
+    print(f"rule: {rule}")
+    print(f"noise: AR(1), standard deviation {args.noise}, autocorrelation {args.autocorrelation}; {args.series} series of each kind")
+    stated = f"{STATED_WINDOWS} windows = {STATED_WINDOWS * rule.window:.0f} evaluations"
+    print(f"a plateau counts as found within {stated}, a fall within {MAX_FALL_DELAY}\n")
+    print(f"{'series':<46}{'found in time':>14}{'false':>8}{'delay: median':>15}{'95 %':>6}   required")
+    missed = False
+    for kind in tqdm(kinds(rule), leave=False, disable=None, file=sys.stderr):
+        rates = measure(kind, rule, defaults.regression_delta, args)
+        rising = kind.expect == "rising"
+        ok = rates.false <= MAX_FALSE and (rising or rates.found >= MIN_FOUND)
+        missed |= not ok
+        found = "" if rising else f"{rates.found:.1%}"
+        middle = "" if rising or not rates.delays else f"{np.median(rates.delays):.0f}"
+        late = "" if rising or not rates.delays else f"{np.quantile(rates.delays, 0.95):.0f}"
+        wanted = f"false <= {MAX_FALSE:.0%}" + ("" if rising else f", found >= {MIN_FOUND:.0%}")
+        print(f"{kind.name:<46}{found:>14}{rates.false:>8.1%}{middle:>15}{late:>6}   {wanted}: {'ok' if ok else 'MISSED'}", flush=True)
+    return int(missed)
+
+
+if __name__ == "__main__":
+    outlive_the_terminal()
+    sys.exit(main())

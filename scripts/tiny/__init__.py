@@ -1,4 +1,0 @@
-"""How the bundled tiny model's training data is made: programs, their execution, dialogues, tokenizer.
-
-Used by ``scripts/train_tiny_model.py`` only; the pipeline itself knows nothing of it.
-"""

@@ -1,0 +1,85 @@
+"""The ``azr`` command, the files in scripts/ that start the same, and an installation of its own in a folder with a blank."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from azr import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = {path.stem for path in (ROOT / "scripts").glob("[!_]*.py")}
+BARE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=cwd, env={**BARE, **environment}, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_scripts_and_subcommands_are_the_same() -> None:
+    assert {name.replace("-", "_") for name in cli.COMMANDS} - {"run"} == SCRIPTS
+    for name in SCRIPTS:
+        assert f'start("{name.replace("_", "-")}")' in (ROOT / "scripts" / f"{name}.py").read_text()
+
+
+def test_no_script_changes_where_python_looks() -> None:
+    paths = [*(ROOT / "scripts").rglob("*.py"), ROOT / "azr_single_gpu_pipeline.py"]
+    assert not [path.name for path in paths if "sys.path" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_explains_itself_on_any_terminal(name: str, tmp_path: Path) -> None:
+    done = run(sys.executable, "-m", "azr", name, "--help", cwd=tmp_path, PYTHONPATH=str(ROOT), PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and f"azr {name}" in done.stdout, done.stderr
+
+
+def test_slips_end_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["wacth", "runs/x"]) == 2 and "did you mean azr watch?" in capsys.readouterr().err
+    assert cli.main(["zzz"]) == 2 and "there are run, watch, report" in capsys.readouterr().err
+    assert cli.main(["watch", "/nowhere/x", "--once"]) == 2 and "watch: " in capsys.readouterr().err
+    assert cli.main([]) == cli.main(["--help"]) == 0 and "azr evaluate" in capsys.readouterr().out
+
+
+def test_the_pipeline_needs_no_installation_and_a_script_says_so(tmp_path: Path) -> None:
+    shown = run(sys.executable, ROOT / "azr_single_gpu_pipeline.py", "--cfg", "job", "recipe=cpu_tiny", cwd=tmp_path)
+    assert shown.returncode == 0 and "recipe: cpu_tiny" in shown.stdout, shown.stderr
+    folder = tmp_path / "a clone"
+    (folder / "scripts").mkdir(parents=True)
+    for name in ("_command.py", "watch.py"):
+        shutil.copyfile(ROOT / "scripts" / name, folder / "scripts" / name)
+    done = run(sys.executable, "-S", folder / "scripts" / "watch.py", "x", cwd=tmp_path)  # -S: nothing is installed
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"watch: azr is not installed for {sys.executable}" in done.stderr and f"-e '{folder}'" in done.stderr
+
+
+def test_an_editable_installation_in_a_folder_with_a_blank(tmp_path: Path) -> None:
+    project, environment, elsewhere = tmp_path / "My Projects (x)" / "azr", tmp_path / "environment", tmp_path / "else where"
+    for name in ("azr", "configs", "scripts"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "dev"))
+    (project / "data").symlink_to(ROOT / "data")
+    for name in ("pyproject.toml", "azr_single_gpu_pipeline.py"):
+        shutil.copyfile(ROOT / name, project / name)
+    elsewhere.mkdir()
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
+    python = environment / "bin" / "python"
+    [packages] = (environment / "lib").glob("python*/site-packages")
+    (packages / "parent.pth").write_text("".join(f"{folder}\n" for folder in site.getsitepackages()))
+    command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--editable", project]
+    installed = run(*command, cwd=elsewhere, PIP_DISABLE_PIP_VERSION_CHECK="1")
+    assert installed.returncode == 0, installed.stderr
+    azr = environment / "bin" / "azr"
+    for words in ([azr, "run", "--cfg", "job"], [python, project / "azr_single_gpu_pipeline.py", "--cfg", "job"]):
+        shown = run(*words, "recipe=cpu_tiny", cwd=elsewhere)
+        assert shown.returncode == 0 and "data/models/azr-tiny" in shown.stdout, shown.stderr
+    for words in ([azr, "preflight"], [python, project / "scripts" / "preflight.py"]):
+        fits = run(*words, "recipe=cpu_tiny", cwd=elsewhere)
+        assert "billion parameters" in fits.stdout, fits.stderr
+    place = run(python, "-c", "import azr; print(azr.__file__)", cwd=elsewhere)
+    assert Path(place.stdout.strip()).is_relative_to(project), "Ray's workers and the trainer import this tree"
