@@ -66,7 +66,7 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
-    write_text_atomic(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=False) + "\n")
+    write_text_atomic(path, _json(value, indent=1) + "\n")
 
 
 def write_jsonl_atomic(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -74,7 +74,18 @@ def write_jsonl_atomic(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def json_line(record: dict[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    return _json(record) + "\n"
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Readable, but where a text holds what UTF-8 cannot (half of a surrogate pair, a file name of another encoding): there escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return json.dumps(value, indent=indent)
+    return text
 
 
 def append_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -243,11 +243,22 @@ def _csv_rows(path: Path, file: BinaryIO) -> Iterator[Row]:
         try:
             reader = csv.reader(itertools.chain([header_line], text), delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(reader)]
+            _require_single_names(path, header)
             yield from _csv_records(path, reader, header)
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: no CSV: {error}; is a quotation mark missing?") from error
         finally:
             csv.field_size_limit(previous)
+
+
+def _require_single_names(path: Path, names: Sequence[str]) -> None:
+    """Raises:
+    DataError: two columns have one name (upper and lower case are alike), so that nobody can say which is meant.
+    """
+    seen = [name.lower() for name in names if name]
+    double = next((name for name in seen if seen.count(name) > 1), None)
+    if double is not None:
+        raise DataError(f"{path}: two columns are called {double!r}; rename or remove one")
 
 
 def _csv_records(path: Path, reader: Any, header: list[str]) -> Iterator[Row]:
@@ -302,6 +313,7 @@ def _arrow_batches(file: BinaryIO, is_file: bool) -> Iterator[pa.RecordBatch]:
 def _table_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
     numbers = itertools.count(1)
     for batch in batches:
+        _require_single_names(path, batch.schema.names)
         for record in batch.to_pylist():
             yield Row({key: _plain(value) for key, value in record.items() if value is not None}, path, next(numbers), unit="row")
 

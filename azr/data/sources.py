@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -65,22 +66,38 @@ def data_files(path: Path) -> list[Path]:
     """The data files at ``path``: the file itself, or those of a folder in name order.
 
     A Hugging Face ``datasets`` folder is one of arrow or parquet files (with one folder a split); its caches are left out.
+
+    Raises:
+        OSError: a folder in it cannot be read, or a data file in it is a link to nothing.
     """
     if path.is_file():
         return [path]
-    return [file for file in _candidates(path) if _data_suffix(file) in DATA_SUFFIXES]
+    files = [file for file in _candidates(path) if _data_suffix(file) in DATA_SUFFIXES and not file.is_dir()]
+    for file in files:
+        file.stat()
+    return [file for file in files if file.is_file()]
 
 
 def unread_files(path: Path) -> list[Path]:
-    """Files of a folder that ``data_files`` passes over, but for descriptions (README, LICENSE, ``dataset_info.json`` ...)."""
+    """What ``data_files`` passes over in a folder: links to other folders, and files but for descriptions (README, LICENSE,
+    ``dataset_info.json`` ...)."""
     if not path.is_dir():
         return []
-    return [file for file in _candidates(path) if _data_suffix(file) not in (*DATA_SUFFIXES, ".md") and file.stem != "LICENSE"]
+    descriptions = (".md", *DATA_SUFFIXES)
+    return [file for file in _candidates(path) if file.is_dir() or (_data_suffix(file) not in descriptions and file.stem != "LICENSE")]
 
 
 def _candidates(folder: Path) -> list[Path]:
-    files = (file for file in sorted(folder.rglob("*")) if file.name not in _NOT_DATA and not file.name.startswith((".", "cache-")))
-    return [file for file in files if file.is_file()]
+    """The files below a folder, and the links to folders, which are not entered."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        below = [Path(parent, name) for name in (*folders, *names)]
+        found += [path for path in below if path.is_symlink() or not path.is_dir()]
+    return [path for path in sorted(found) if path.name not in _NOT_DATA and not path.name.startswith((".", "cache-"))]
 
 
 def _data_suffix(file: Path) -> str:
@@ -97,12 +114,14 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
         if _ADDRESS.match(name):
             missing.append(f"{key}: {name} is an address; files are read from this machine, so download it first")
             continue
+        path = Path(name)
         try:
             path = find(name)
             there = path.exists()
             found = data_files(path) if there else []
         except OSError as error:
-            missing.append(f"{key}: {name} cannot be read: {error.strerror}")
+            inside = error.filename if os.path.isdir(path) else name
+            missing.append(f"{key}: {inside} cannot be read: {error.strerror}")
             continue
         if not there:
             missing.append(f"{key}: {path} does not exist{where_looked(name)}{_hub_hint(name)}")

@@ -13,16 +13,18 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from data_helpers import numbered, quiet, write_tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azr.data import consolidate, load_pool, prepare_probes
-from azr.data.check import require_readable
+from azr.data.check import passed_over, require_readable
 from azr.data.contamination import evaluation_items
 from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of
+from azr.data.sources import configured_files
 from azr.errors import DataError
 from azr.files import read_json, read_jsonl
 from azr.rundir import RunDir
@@ -110,6 +112,12 @@ def test_lists_in_cells(tmp_path: Path) -> None:
     assert tasks[0].outputs == tasks[1].outputs == ("1", "2")
 
 
+def column_twice() -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_arrays([pa.array([text]) for text in "abc"], names=["snippet", "input", "input"]), sink)
+    return sink.getvalue().to_pybytes()
+
+
 REFUSED: dict[str, tuple[str, bytes | str, str]] = {
     "zip": ("a.zip", b"PK\x03\x04rest", r"a\.zip is a zip archive; unpack it first"),
     "Excel": ("a.xlsx", b"PK\x03\x04rest", "an Excel workbook; save it as CSV"),
@@ -127,6 +135,8 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
     "cut zstd": ("a.jsonl.zst", zstd(JSONL.encode())[:-9], r"a\.jsonl\.zst cannot be"),
     "cut UTF-16": ("a.jsonl", JSONL.encode("utf-16")[:-1], "is no UTF-16"),
     "open quotation mark": ("a.csv", 'snippet,input,output\n"def f', r"a\.csv, line 2: no CSV"),
+    "a column twice": ("a.csv", "snippet,input,output,Input\na,1,2,3", r"a\.csv: two columns are called 'input'; rename or remove one"),
+    "a parquet column twice": ("a.parquet", column_twice(), r"a\.parquet: two columns are called 'input'"),
     "a field twice": ("a.json", '[{"input": "1",\n "input": "2"}]', "field input stands there twice"),
 }
 
@@ -152,6 +162,37 @@ def test_folders_pipes_and_files_that_may_not_be_read(tmp_path: Path, monkeypatc
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(DataError, match=r"a\.jsonl cannot be read as jsonl: Permission denied"):
         list(read_rows(path))
+
+
+def test_links_in_a_folder_are_followed_named_or_refused(tmp_path: Path) -> None:
+    """A file or folder that was linked and is left out without a word would be training data lost."""
+    (tmp_path / "elsewhere").mkdir()
+    written(tmp_path / "elsewhere" / "b.jsonl", JSONL)
+    folder = tmp_path / "mine"
+    (folder / "part").mkdir(parents=True)
+    (folder / "a.jsonl").symlink_to(tmp_path / "elsewhere" / "b.jsonl")
+    (folder / "more").symlink_to(tmp_path / "elsewhere")
+    (folder / "part" / "around").symlink_to(folder)
+    assert configured_files([str(folder)], "data.extra_files") == ([folder / "a.jsonl"], [])
+    assert passed_over([str(folder)]) == [f"{folder}: 2 other files in it not read (more, around)"]
+    (folder / "part" / "gone.csv").symlink_to("nowhere.csv")
+    [sentence] = configured_files([str(folder)], "data.extra_files")[1]
+    assert sentence == f"data.extra_files: {folder}/part/gone.csv cannot be read: No such file or directory"
+
+
+def test_a_folder_inside_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "a.jsonl", JSONL)
+    (tmp_path / "locked").mkdir()
+    scan = os.scandir
+
+    def refuse(path: str) -> object:  # root may read everything
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    [sentence] = configured_files([str(tmp_path)], "data.extra_files")[1]
+    assert sentence == f"data.extra_files: {tmp_path}/locked cannot be read: Permission denied"
 
 
 LATIN = JSONL.encode("latin-1")

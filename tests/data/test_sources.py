@@ -12,6 +12,7 @@ from data_helpers import numbered, quiet, write_tasks
 
 from azr.config.data import DataConfig
 from azr.data import consolidate, load_pool
+from azr.data.pool import REJECTED_FILE
 from azr.data.readers import read_rows
 from azr.data.seeds import seed_sources
 from azr.data.sources import configured_files, data_files
@@ -70,6 +71,7 @@ def test_lone_surrogates_survive(tmp_path: Path) -> None:
     mine = write_tasks(tmp_path / "mine.jsonl", [record, RECORDS[0]])
     report = consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
     assert report.tasks == 1 and report.new.left_out == {"not_python": 1}
+    (run.root / "pool" / REJECTED_FILE).read_text(encoding="utf-8")  # as other programs read it
     assert consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)])).manifest_hash == report.manifest_hash
 
 
