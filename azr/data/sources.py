@@ -114,14 +114,12 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
         if _ADDRESS.match(name):
             missing.append(f"{key}: {name} is an address; files are read from this machine, so download it first")
             continue
-        path = Path(name)
         try:
             path = find(name)
             there = path.exists()
             found = data_files(path) if there else []
         except OSError as error:
-            inside = error.filename if os.path.isdir(path) else name
-            missing.append(f"{key}: {inside} cannot be read: {error.strerror}")
+            missing.append(f"{key}: {error.filename or name} cannot be read: {error.strerror}")
             continue
         if not there:
             missing.append(f"{key}: {path} does not exist{where_looked(name)}{_hub_hint(name)}")

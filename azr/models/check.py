@@ -13,7 +13,7 @@ from typing import Any
 from azr.config import Config
 from azr.errors import ModelError
 from azr.models.context import require_context
-from azr.models.families import CHECKED, WITHOUT_ADAPTERS
+from azr.models.families import CHECKED, TIED_IN_THE_ENGINE, WINDOWS_IN_ALL_LAYERS, WITHOUT_ADAPTERS
 from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
 from azr.models.weight_files import Tensor, read_json_file, require_whole_files
 from azr.prompts import load_frame
@@ -73,6 +73,7 @@ def _require_architecture(folder: Path, values: dict[str, Any], config: Config) 
     if experts:
         raise ModelError(f"{folder}: {name} is a mixture of {values[experts[0]]} experts; only dense models can be trained here")
     _require_known(folder, values, model_type, config)
+    _require_served(folder, values, model_type)
 
 
 def _require_known(folder: Path, values: dict[str, Any], model_type: str, config: Config) -> None:
@@ -104,6 +105,23 @@ def _require_known(folder: Path, values: dict[str, Any], model_type: str, config
     raise ModelError(f"{folder}: the installed transformers knows no {model_type} models; it is newer than they are, take another model")
 
 
+def _require_served(folder: Path, values: dict[str, Any], model_type: str) -> None:
+    """Two forms of known families that the trainer would train and the engine does not run."""
+    where = folder / "config.json"
+    if model_type in TIED_IN_THE_ENGINE and values.get("tie_word_embeddings") is False:
+        raise ModelError(
+            f"{where}: tie_word_embeddings is false, and the engine runs {model_type} models only with the embeddings as output head; "
+            "take the original model, or one that was saved without a head of its own"
+        )
+    window, layers = values.get("sliding_window"), values.get("num_hidden_layers")
+    if model_type in WINDOWS_IN_ALL_LAYERS and values.get("use_sliding_window") and window and values.get("max_window_layers") != layers:
+        raise ModelError(
+            f"{where}: use_sliding_window is true for some layers and not for others, which the engine does not run for {model_type} "
+            f"models; where prompt and response together have no more than sliding_window ({window}) tokens, use_sliding_window=false "
+            "in a copy of the model is the same model"
+        )
+
+
 def _known_to_transformers(model_type: str) -> bool:
     """Looked up in its source, because importing it takes seconds."""
     found = importlib.util.find_spec("transformers")
@@ -132,6 +150,12 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
             f"the tokenizer of {folder} needs the Python code that it ships; if you have read that code and trust it: "
             "model.trust_remote_code=true"
         )
+    tokenizer_class = files.settings.get("tokenizer_class") or values.get("tokenizer_class")
+    if values.get("model_type") == "mistral" and tokenizer_class is None and not _has_mistral_tokenizer(folder):
+        raise ModelError(
+            f"{folder / 'tokenizer_config.json'} names no tokenizer_class; for mistral models transformers then wants tekken.json. "
+            'Write "tokenizer_class": "PreTrainedTokenizerFast" into it, with which it reads tokenizer.json'
+        )
     template = files.chat_template
     if not raw and template is None:
         raise ModelError(
@@ -157,6 +181,10 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
             f"{folder}: eos_token {files.special('eos_token')!r} would have id {eos}, and tokenizer.json has {len(files.ids)} tokens, "
             "beyond which the engine takes none; name an end token that is in tokenizer.json, or take a tokenizer whose ids have no gaps"
         )
+
+
+def _has_mistral_tokenizer(folder: Path) -> bool:
+    return (folder / "tekken.json").is_file() or any(folder.glob("tokenizer.model.v*"))
 
 
 def _require_in_vocabulary(files: TokenizerFiles, vocabulary: int, needed: dict[str, int]) -> None:

@@ -35,6 +35,10 @@ CHECKED = {
 
 TIED_BY_DEFAULT = frozenset({"cohere", "cohere2", "ernie4_5", "gemma", "gemma2", "gemma3_text", "smollm3", "starcoder2"})
 """The output head is the embedding matrix unless config.json says otherwise."""
+TIED_IN_THE_ENGINE = frozenset({"cohere", "cohere2", "gemma", "gemma2"})
+"""The engine takes these with the embedding matrix as output head only."""
+WINDOWS_IN_ALL_LAYERS = frozenset({"qwen2", "qwen3"})
+"""The engine takes these with attention windows in all layers or in none."""
 WITHOUT_ADAPTERS = frozenset({"starcoder2"})
 """The engine serves these without LoRA adapters only."""
 

@@ -219,6 +219,37 @@ def test_adapters_where_the_engine_serves_none(folder: Path) -> None:
     assert "set model.lora_rank=0" in refused(folder, "model.lora_rank=8")
 
 
+def test_a_head_of_its_own_where_the_engine_has_the_embeddings(folder: Path) -> None:
+    for model_type, name in (("gemma2", "Gemma2ForCausalLM"), ("cohere", "CohereForCausalLM")):
+        change(folder, "config.json", model_type=model_type, architectures=[name], tie_word_embeddings=True)
+        check(folder)
+        change(folder, "config.json", tie_word_embeddings=False)
+        assert f"the engine runs {model_type} models only with the embeddings as output head" in refused(folder)
+
+
+def test_windows_in_some_layers_where_the_engine_has_all_or_none(folder: Path) -> None:
+    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    change(folder, "config.json", use_sliding_window=True, sliding_window=512, max_window_layers=1)
+    assert "sliding_window (512) tokens, use_sliding_window=false in a copy" in refused(folder)
+    change(folder, "config.json", max_window_layers=layers)
+    check(folder)
+    change(folder, "config.json", max_window_layers=1, use_sliding_window=False)
+    check(folder)
+
+
+def test_a_mistral_model_whose_tokenizer_class_is_not_named(folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    change(folder, "config.json", model_type="mistral", architectures=["MistralForCausalLM"], tokenizer_class=None)
+    change(folder, "tokenizer_config.json", tokenizer_class=None)
+    assert 'Write "tokenizer_class": "PreTrainedTokenizerFast"' in refused(folder)
+    with pytest.raises(ValueError, match="No tokenizer file found"):  # what transformers would make of it; if not, the check can go
+        AutoTokenizer.from_pretrained(folder)
+    change(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    check(folder)
+    AutoTokenizer.from_pretrained(folder)
+
+
 # ---------------------------------------------------------------- context
 
 

@@ -25,7 +25,7 @@ import torch  # noqa: E402
 from test_families import OWN, SHAPE  # noqa: E402
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
-from azr.models.families import CHECKED  # noqa: E402
+from azr.models.families import CHECKED, TIED_BY_DEFAULT, WINDOWS_IN_ALL_LAYERS  # noqa: E402
 from azr.train import attention, logprobs  # noqa: E402
 
 TINY = PROJECT / "data" / "models" / "azr-tiny"
@@ -33,8 +33,13 @@ LENGTHS = (40, 3, 27)
 
 
 def write_model(folder: Path, model_type: str) -> None:
-    sizes = {"vocab_size": 4096, "hidden_size": 64, "head_dim": 32, "torch_dtype": "float32", "architectures": [CHECKED[model_type]]}
-    config = AutoConfig.for_model(model_type, **{**SHAPE, **OWN.get(model_type, {}), **sizes})
+    sizes = {"vocab_size": 4096, "hidden_size": 128, "head_dim": 32, "torch_dtype": "float32", "architectures": [CHECKED[model_type]]}
+    sizes["tie_word_embeddings"] = model_type in TIED_BY_DEFAULT
+    own = {**OWN.get(model_type, {}), **({"use_sliding_window": False} if model_type in WINDOWS_IN_ALL_LAYERS else {})}
+    own |= (
+        {"use_qk_norm": True} if model_type == "hunyuan_v1_dense" else {}
+    )  # as its checkpoints have it; the engine asks, transformers does not
+    config = AutoConfig.for_model(model_type, **{**SHAPE, **own, **sizes})
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
@@ -43,6 +48,8 @@ def write_model(folder: Path, model_type: str) -> None:
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(TINY / name, folder / name)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"}))
 
 
 def prompts() -> list[list[int]]:
