@@ -53,10 +53,6 @@ class PoolBuild:
     def dropped_counts(self) -> dict[str, int]:
         return dict(sorted(Counter(item.reason.value for item in self.dropped).items()))
 
-    @property
-    def refused_counts(self) -> dict[str, int]:
-        return dict(sorted(Counter(item.reason.value for item in self.refused).items()))
-
 
 def build_pool(
     sources: Sequence[Source],

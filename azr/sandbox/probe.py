@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from azr.config.sandbox import SandboxConfig
 from azr.errors import SandboxError
-from azr.sandbox.worker import Worker, stopped
+from azr.sandbox.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,6 @@ class ProbeReport:
     start_s: float
     problem: str = ""
     """Why not ``confined``, and what to do."""
-
-    @property
-    def unstopped(self) -> tuple[str, ...]:
-        return tuple(name for name, said in self.probes.items() if not stopped(said))
 
     def lines(self) -> list[str]:
         """For people: one line a fact."""

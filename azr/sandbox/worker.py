@@ -45,7 +45,6 @@ class Report:
     signal: int
     cpu_s: float
     wall_s: float
-    memory_kib: int
     data: bytes
 
 

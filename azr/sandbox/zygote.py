@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 from azr.sandbox import confine, frames, policy, program
 from azr.sandbox.program import Program, read_program
 
-RESULT_HEADER = struct.Struct("<QBBddQ")
+RESULT_HEADER = struct.Struct("<QBBdd")
 
 ENDED, CPU_LIMIT, WALL_LIMIT, FLOOD = range(4)
 """Verdicts: it ended by itself (the number beside it is the signal, or 0); we ended it, and why."""
@@ -322,7 +322,7 @@ class Zygote:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         cpu_s = usage.ru_utime + usage.ru_stime
         wall_s = time.monotonic() - child.started_s
-        header = RESULT_HEADER.pack(child.program.job_id, verdict, number, cpu_s, wall_s, usage.ru_maxrss)
+        header = RESULT_HEADER.pack(child.program.job_id, verdict, number, cpu_s, wall_s)
         self.outgoing += frames.pack(header, bytes(child.data))
 
     def _drain(self, child: Child) -> None:

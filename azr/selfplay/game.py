@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, ConfigError, DataError
 from azr.files import json_line, read_json, read_jsonl, write_json_atomic, write_text_atomic
@@ -45,7 +46,11 @@ SHARED_SOURCES = ("seed", "identity", "seeding", "user")
 class SelfPlay:
     """Single owner of all self-play state; not thread-safe."""
 
-    def __init__(self, config: SelfPlayConfig, seed: int, seed_offset: int = 0) -> None:
+    def __init__(self, config: SelfPlayConfig, seed: int, seed_offset: int = 0, *, timeout_s: float = Limits().cpu_s) -> None:
+        """
+        Args:
+            timeout_s: what the sandbox allows a call; proposers are told.
+        """
         config.validate()
         self.config = config
         self.seed = seed
@@ -57,7 +62,7 @@ class SelfPlay:
         self.totals: Counter[str] = Counter()
         """Over the whole run: accepted, and ``DUPLICATES``."""
         self.curriculum = InputCurriculum(config)
-        self._options = prompt_options(config)
+        self._options = prompt_options(config, timeout_s)
         self._metrics: dict[str, float] = {}
         self._plan_metrics: dict[str, float] = {}
 

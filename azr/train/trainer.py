@@ -63,7 +63,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         self.azr = config_from_verl(verl_config)
         self.run = link.run
         self.link = link
-        self.selfplay = SelfPlay(self.azr.selfplay, self.azr.seed, link.request.seed_offset)
+        self.selfplay = SelfPlay(self.azr.selfplay, self.azr.seed, link.request.seed_offset, timeout_s=self.azr.sandbox.limits.cpu_s)
         self._times_s: dict[str, float] = defaultdict(float)
         self._entropy: float | None = None
         """Token entropy of the last update; saved, because the next entropy bonus follows from it."""

@@ -23,7 +23,7 @@ def program(inputs=("1", "2"), repeats=2, reverse=False) -> Program:
 
 
 def report(data: bytes, verdict=ENDED, number=0) -> Report:
-    return Report(7, verdict, number, 0.1, 0.2, 1000, data)
+    return Report(7, verdict, number, 0.1, 0.2, data)
 
 
 def good(call: int, value: str, repeat: int) -> bytes:

@@ -106,6 +106,14 @@ def test_a_step_has_all_six_streams_in_order():
             assert all(reference.program in row.prompt.text for reference in row.references)
 
 
+def test_proposers_are_told_the_configured_time_limit():
+    game = SelfPlay(SMALL, 7, timeout_s=0.5)
+    game.start(seeds())
+    for row in game.plan_step(1, fits):
+        if row.stream.role is Role.PROPOSE and row.stream.task_type is not TaskType.INDUCTION:
+            assert "within 0.5 seconds" in row.prompt.text and "2 seconds" not in row.prompt.text
+
+
 async def test_two_runs_are_identical_and_resume_continues_the_stream(sandbox, tmp_path):
     whole, first = new_game(), new_game()
     everything = await run_steps(whole, range(1, 5), sandbox, Model())
