@@ -81,7 +81,11 @@ def read_identity(run: RunDir) -> RunIdentity | None:
         return None
     try:
         record = read_json(run.identity)
-        return RunIdentity(**{item.name: record[item.name] for item in fields(RunIdentity)})
+        values = {item.name: record[item.name] for item in fields(RunIdentity)}
+        for item in fields(RunIdentity):
+            if type(values[item.name]).__name__ != item.type:
+                raise TypeError(f"{item.name} is {values[item.name]!r}")
+        return RunIdentity(**values)
     except (DataError, OSError, KeyError, TypeError) as error:
         raise RunError(
             f"{run.identity} is damaged ({error}); it says what the run was started with. Put a copy back, or, when you are sure that "

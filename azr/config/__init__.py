@@ -7,7 +7,7 @@ validated ``Config``. The string after a field is its documentation (``docs/conf
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -147,14 +147,44 @@ def refuse_unknown_keys(values: Mapping[str, Any], known: Mapping[str, Any], pla
 
 
 def unknown_key_message(key: str) -> str:
-    names = _leaf_keys(default_container())
+    nearest = _nearest_key(key, _leaf_keys(default_container()))
+    hint = f"the nearest key is {nearest}" if nearest else "docs/configuration.md lists all keys"
+    return f"there is no configuration key {key}; {hint}"
+
+
+def without_former_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What a run's ``config.yaml`` says that this version still knows, and the keys that an earlier version had beside them.
+
+    A run writes every key. One that is unknown now and close to none of those that are missing was no slip of the pen; a misspelt
+    one is kept, and refused by ``from_container``.
+    """
+    known = _leaf_keys(default_container())
+    written = _leaf_keys(values)
+    missing = [key for key in known if key not in written]
+    sections = {key.rpartition(".")[0] for key in known}
+    former = [key for key in written if key not in known and key not in sections and not _nearest_key(key, missing)]
+    return _without(values, set(former)), former
+
+
+def _without(values: Mapping[str, Any], left_out: set[str], prefix: str = "") -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            value = _without(value, left_out, f"{prefix}{key}.")
+            if not value:
+                continue
+        if f"{prefix}{key}" not in left_out:
+            kept[key] = value
+    return kept
+
+
+def _nearest_key(key: str, names: Sequence[str]) -> str | None:
     nearest = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
     if not nearest:  # the right name in the wrong section
         last = key.rpartition(".")[2]
         by_last = {name.rpartition(".")[2]: name for name in names}
         nearest = [by_last[match] for match in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
-    hint = f"the nearest key is {nearest[0]}" if nearest else "docs/configuration.md lists all keys"
-    return f"there is no configuration key {key}; {hint}"
+    return nearest[0] if nearest else None
 
 
 def _leaf_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:

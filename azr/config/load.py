@@ -7,11 +7,12 @@ what the machine has, and the choice comes with its reason; a run that has begun
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from azr.config import Config, default_container, from_container, to_container
+from azr.config import Config, default_container, from_container, to_container, without_former_keys
 from azr.config.paths import resolve_paths
 from azr.config.typed import GROUPS, put, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml
@@ -20,6 +21,7 @@ from azr.files import write_text_atomic
 from azr.run_identity import read_identity
 from azr.rundir import RunDir
 
+_TOLD: set[Path] = set()
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
 HELP = """\
@@ -195,7 +197,7 @@ def write_config(path: Path, config: Config) -> None:
 
 
 def read_config(path: Path) -> Config:
-    """Reads the configuration that a run was started with.
+    """Reads the configuration that a run was started with. Settings that only an earlier version had are named on stderr and left out.
 
     Raises:
         DataError: no such file. ConfigError: it holds unknown or wrong values.
@@ -208,4 +210,8 @@ def read_config(path: Path) -> Config:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is no configuration")
+    values, former = without_former_keys(values)
+    if former and path not in _TOLD:
+        _TOLD.add(path)
+        print(f"{path}: without {', '.join(former)}, which this version has no more", file=sys.stderr)
     return from_container(values, line_finder(path))

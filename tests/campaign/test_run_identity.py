@@ -201,9 +201,18 @@ def test_a_run_without_a_record_is_compared_with_its_configuration_and_recorded(
 
 def test_a_damaged_record_is_a_sentence(run: RunDir) -> None:
     config = begin(run)
-    run.identity.write_text('{"format": 1}')
-    with pytest.raises(RunError, match=r"identity\.json is damaged"):
-        require_same_run(run, config)
+    good = run.identity.read_text()
+    for bad in (
+        '{"format": 1}',
+        "[]",
+        "",
+        good.replace('"lora_rank": 0', '"lora_rank": "none"'),
+        good.replace('"recipe": "', '"recipe": ["') + "]",
+    ):
+        assert bad != good
+        run.identity.write_text(bad)
+        with pytest.raises(RunError, match=r"identity\.json is damaged"):
+            require_same_run(run, config)
 
 
 # Recipes

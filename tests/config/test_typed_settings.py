@@ -214,6 +214,23 @@ def test_a_run_s_configuration(tmp_path: Path) -> None:
         read_config(path)
 
 
+def test_a_run_that_an_earlier_version_began(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its configuration has settings that are gone; without them its model can still be exported."""
+    path = tmp_path / "config.yaml"
+    config = loaded("name=old")
+    write_config(path, config)
+    good = path.read_text(encoding="utf-8")
+    path.write_text(good.replace("sandbox:\n", "sandbox:\n  batch_programs: 8\n") + "gone:\n  twice: [1]\n", encoding="utf-8")
+    assert read_config(path) == config
+    assert capsys.readouterr().err == f"{path}: without sandbox.batch_programs, gone.twice, which this version has no more\n"
+    path.write_text(good.replace("sandbox:\n", "sandboxes:\n"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="there is no configuration key sandboxes"):
+        read_config(path)
+    path.write_text(good + "rollout: 3\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="rollout stands there twice"):
+        read_config(path)
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=80) | st.text(alphabet="ab:-[]{}#&*!|>'\"%@`\t\n ?,", max_size=60).map(str.encode))
 def test_any_bytes_are_yaml_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
