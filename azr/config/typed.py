@@ -11,7 +11,7 @@ from typing import Any
 from azr.config import Config, unknown_key_message
 from azr.errors import ConfigError
 
-GROUPS = ("recipe", "selfplay", "monitor")
+GROUPS = ("recipe", "selfplay")
 """Without a dot these choose a file of configs/."""
 _QUOTES = "'\""
 
@@ -81,9 +81,10 @@ def _kind(hint: Any) -> str:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         parts = [part for part in typing.get_args(hint) if part is not type(None)]
         optional, hint = "optional ", parts[0] if len(parts) == 1 else None
-    if hint is str:
+    if hint is str or typing.get_origin(hint) is typing.Literal:
         return f"{optional}text"
-    return f"{optional}texts" if hint == list[str] else "other"
+    texts = typing.get_origin(hint) is list and _kind(typing.get_args(hint)[0]) == "text"
+    return f"{optional}texts" if texts else "other"
 
 
 def _no_setting(item: str) -> str:

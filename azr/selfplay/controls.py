@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 
-from azr.config.train import CONTROLS
+from azr.config.train import Control
 from azr.tasks import Role, Stream
 
 GOOD_FORM, BAD_FORM = 1.0, -1.0
@@ -31,8 +32,8 @@ def controlled_rewards(
     Raises:
         ValueError: the control is unknown, or the lengths differ.
     """
-    if control not in CONTROLS:
-        raise ValueError(f"control is {control!r}; it is one of {CONTROLS}")
+    if control not in get_args(Control):
+        raise ValueError(f"control is {control!r}; it is one of {get_args(Control)}")
     if not len(rewards) == len(streams) == len(formats):
         raise ValueError(f"{len(rewards)} rewards, {len(streams)} streams, {len(formats)} formats: all must agree")
     if control == "none":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config import Config
+from azr.config.limits import limit_text
 from azr.files import write_text_atomic
 from azr.terminal import outlive_the_terminal
 
@@ -48,6 +49,10 @@ def field_docs(cls: type) -> dict[str, str]:
 def type_name(hint: Any) -> str:
     """``int``, ``list of str``, ``int or empty`` ..."""
     arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(f"`{value}`" for value in arguments)
+    if typing.get_origin(hint) is typing.Annotated:
+        return f"{type_name(arguments[0])}, {limit_text(hint)}"
     if type(None) in arguments:
         return " or ".join([type_name(argument) for argument in arguments if argument is not type(None)] + ["null"])
     if typing.get_origin(hint) is list:
@@ -83,7 +88,7 @@ def tables(instance: Any, prefix: str) -> list[str]:
         SystemExit: a field has no docstring; the message names it.
     """
     cls = type(instance)
-    docs, hints = field_docs(cls), typing.get_type_hints(cls)
+    docs, hints = field_docs(cls), typing.get_type_hints(cls, include_extras=True)
     rows, nested = [], []
     for field in dataclasses.fields(instance):
         value, key = getattr(instance, field.name), f"{prefix}{field.name}"

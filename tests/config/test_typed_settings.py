@@ -91,6 +91,20 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("seed=x", "seed is 'x': input should be a valid integer"),
         ("campaign.hours=[", r"campaign\.hours=\[: the value cannot be read"),
         ("recipe=", "recipe= is unknown"),
+        ("train.grad_clip=0", "^train.grad_clip is 0; it is above 0$"),
+        ("train.optimizer=sgd", "^train.optimizer is 'sgd'; it is one of adamw, adamw_8bit$"),
+        ("selfplay.advantage=rows", "^selfplay.advantage is 'rows'; it is one of token, sequence, group$"),
+        (
+            "selfplay.task_types=[abduction,guess]",
+            "^selfplay.task_types: an entry is 'guess'; it is one of abduction, deduction, induction, error$",
+        ),
+        ("selfplay.seed_share=2", "^selfplay.seed_share is 2; it is a share from 0 to 1$"),
+        ("sandbox.workers=3", "^sandbox.workers is 3; it is from 2 to 256, a multiple of 2$"),
+        ("sandbox.limits.cpu_s=0", r"^sandbox\.limits\.cpu_s is 0; it is from 0\.05 to 3600$"),
+        ("data.backups_kept=-1", "^data.backups_kept is -1; it cannot be negative$"),
+        ("train.early_saves=[0]", "^train.early_saves: an entry is 0; it is at least 1$"),
+        ("data.reexecute=often", "^data.reexecute is 'often': input should be 'never', 'once' or 'always'$"),
+        ("campaign.hours=nan", "^campaign.hours is nan; it cannot be negative$"),
     ],
 )
 def test_slips_are_sentences(item: str, sentence: str) -> None:
@@ -153,7 +167,7 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
     ("pipeline.yaml", "seed: 1", "seed: ${x}", r"pipeline\.yaml, line \d+: seed: Interpolation key 'x' not found"),
     ("pipeline.yaml", "seed: 1", "# Müller".encode("latin-1"), r"pipeline\.yaml, line \d+: byte 0xfc is no UTF-8; save the file as UTF-8"),
     ("recipe/cpu_tiny.yaml", "model:", "modle:", r"recipe/cpu_tiny\.yaml, line \d+: there is no configuration key modle"),
-    ("monitor/default.yaml", "enabled: true", "enabled: 7up", r"monitor/default\.yaml, line \d+: monitor\.enabled is '7up'"),
+    ("recipe/cpu_tiny.yaml", "  seeds: data/", '  seeds: ""  # ', r"recipe/cpu_tiny\.yaml, line \d+: data\.seeds is ''; it is not empty"),
     ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
 ]
 

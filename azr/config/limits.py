@@ -1,0 +1,121 @@
+"""Limits that a field's type declares, ``Literal`` or ``Annotated[int, Ge(1)]``: checked here, shown in docs/configuration.md."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from dataclasses import asdict, astuple
+from functools import cache
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
+
+from azr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+PositiveInt = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+
+
+def check_limits(section: Any, name: str) -> None:
+    """
+    Args:
+        section: a dataclass of the configuration; ``name``: its dotted name.
+
+    Raises:
+        ConfigError: a value is not what its field declares; names key, value and what is right.
+    """
+    from pydantic import ValidationError
+
+    try:
+        _adapter(type(section)).validate_python(asdict(section))
+    except ValidationError as error:
+        raise ConfigError(sentence(error, type(section), f"{name}.")) from None
+
+
+@cache
+def _adapter(section: type) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(section)
+
+
+def build(section: type, values: dict[str, Any], place: Callable[[str], str]) -> Any:
+    """
+    Args:
+        place: where a dotted key was written (file and line), for messages; empty if that is not known.
+
+    Raises:
+        ConfigError: a value is not what its field declares.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(section).validate_python(values)
+    except ValidationError as error:
+        where = place(".".join(_key(error)))
+        raise ConfigError((f"{where}: " if where else "") + sentence(error, section, "")) from None
+
+
+def sentence(error: ValidationError, section: type, prefix: str) -> str:
+    """The first thing that is wrong, in our words where the field declares a limit, else in pydantic's."""
+    first = error.errors()[0]
+    names, value = _key(error), first["input"]
+    key = prefix + ".".join(names)
+    hint = _hint(section, names)
+    if len(first["loc"]) > len(names):  # inside of a list
+        key, hint = f"{key}: an entry", typing.get_args(_plain(hint))[0]
+    wanted = limit_text(hint)
+    if wanted and first["type"] in _OF_LIMITS:
+        return f"{key} is {value!r}; it {'cannot be negative' if wanted == NOT_NEGATIVE else f'is {wanted}'}"
+    quotes = f"; in a file a text that looks like {type(value).__name__} is quoted" if first["type"] == "string_type" else ""
+    return f"{key} is {value!r}: {first['msg'][0].lower()}{first['msg'][1:]}{quotes}"
+
+
+_NUMBERS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "finite_number"}
+_OF_LIMITS = _NUMBERS | {"literal_error", "string_too_short"}
+NOT_NEGATIVE = "0 or more"
+
+
+def _key(error: ValidationError) -> list[str]:
+    return [part for part in error.errors()[0]["loc"] if isinstance(part, str)]
+
+
+def _hint(section: Any, names: list[str]) -> Any:
+    for name in names:
+        section = typing.get_type_hints(section, include_extras=True)[name]
+    return section
+
+
+def _plain(hint: Any) -> Any:
+    """The hint without null and limits."""
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def limit_text(hint: Any) -> str:
+    """What a value has to be beyond its type: ``one of a, b``, ``at least 1``, ``a share from 0 to 1`` ...; empty for no limit."""
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        return " or ".join(filter(None, map(limit_text, typing.get_args(hint))))
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, typing.get_args(hint)))}"
+    if typing.get_origin(hint) is not Annotated:
+        return ""
+    limits = {type(item): astuple(item)[0] for item in hint.__metadata__}
+    share = "a share " if hint.__origin__ is float and (limits.get(Ge, limits.get(Gt)), limits.get(Le, limits.get(Lt))) == (0, 1) else ""
+    if Ge in limits and Le in limits:
+        text = f"{share}from {limits[Ge]} to {limits[Le]}"
+    elif limits.get(Ge) == 0:
+        text = NOT_NEGATIVE
+    else:
+        words = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
+        text = share + ", ".join(f"{word} {limits[kind]}" for kind, word in words.items() if kind in limits)
+    text += f", a multiple of {limits[MultipleOf]}" if MultipleOf in limits else ""
+    return "not empty" if MinLen in limits else text
