@@ -167,7 +167,7 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
     ("pipeline.yaml", "seed: 1", "seed: ${x}", r"pipeline\.yaml, line \d+: seed: Interpolation key 'x' not found"),
     ("pipeline.yaml", "seed: 1", "# Müller".encode("latin-1"), r"pipeline\.yaml, line \d+: byte 0xfc is no UTF-8; save the file as UTF-8"),
     ("recipe/cpu_tiny.yaml", "model:", "modle:", r"recipe/cpu_tiny\.yaml, line \d+: there is no configuration key modle"),
-    ("recipe/cpu_tiny.yaml", "  seeds: data/", '  seeds: ""  # ', r"recipe/cpu_tiny\.yaml, line \d+: data\.seeds is ''; it is not empty"),
+    ("recipe/cpu_tiny.yaml", "references: 2", "references: -1", r"recipe/\w+\.yaml, line \d+: selfplay\.references is -1; it cannot be"),
     ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
 ]
 
