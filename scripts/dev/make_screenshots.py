@@ -15,12 +15,12 @@ from pathlib import Path
 from rich.console import Console
 
 from azr.errors import AzrError, DataError
-from azr.report.browser import Browser
 from azr.report.html import write_report
 from azr.report.screen import render
 from azr.report.summary import Status, read_summary
 from azr.report.transcripts import PAGE_NAME
 from azr.terminal import outlive_the_terminal
+from browser import Browser
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 COLUMNS = 80

@@ -78,7 +78,7 @@ def test_a_reader_of_one_line_does_not_end_the_run(run: RunDir) -> None:
 
 @pytest.mark.parametrize("view", ["plain", "live"])
 def test_a_terminal_that_is_closed_ends_the_run_as_ctrl_c_does(run: RunDir, view: str) -> None:
-    """The screen of rich, or the bar of tqdm, on a terminal whose window goes away."""
+    """The live screen, or plain lines, on a terminal whose window goes away."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update(PYTHONPATH=f"{ROOT}:{Path(__file__).parent}", TERM="xterm")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from synthetic_run import write_synthetic_run
 
-from azr.report.browser import Browser, BrowserError, find_browser
 from azr.report.html import write_comparison, write_report
+from browser import Browser, BrowserError, find_browser
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium on this machine; apt install chromium")

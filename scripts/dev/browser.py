@@ -1,7 +1,9 @@
 """Headless Chromium over its debugging pipe: opens local pages, takes pictures, collects console errors. For tests and screenshots.
 
-Needs a ``chromium``, ``chromium-browser`` or ``google-chrome`` on the path (Debian and Ubuntu: ``apt install chromium``); no Python
-package. Every wait has a limit, and the browser dies with its owner's ``close``.
+Needs a ``chromium``, ``chromium-browser`` or ``google-chrome`` on the path (Debian and Ubuntu: ``apt install chromium``). Not Playwright:
+its package brings a Node of its own (163 MB beside every user's environment) and is made for browsers that it downloads itself, while all
+that is needed here is to open a file, evaluate an expression and take a picture. Every wait has a limit, and the browser dies with its
+owner's ``close``.
 """
 
 from __future__ import annotations
