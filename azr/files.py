@@ -143,6 +143,17 @@ def read_jsonl(path: Path, *, strict: bool = False) -> Iterator[dict[str, Any]]:
             yield record
 
 
+def read_tail(path: Path, size: int = 20_000) -> list[str]:
+    """Last lines of a text; none if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - size))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
 def file_hash(path: Path) -> str:
     """blake2b of the content, 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)

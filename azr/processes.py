@@ -24,9 +24,11 @@ import psutil
 
 from azr.errors import DataError
 from azr.files import read_json, write_json_atomic
-from azr.protocol import MARKER_VARIABLE
 
 GIB = 2**30
+
+MARKER_VARIABLE = "AZR_ATTEMPT"
+"""Environment variable that every process of an attempt inherits; how our own descendants are recognised."""
 
 
 @dataclass(frozen=True)

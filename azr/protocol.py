@@ -3,7 +3,7 @@
 The driver writes ``request.json`` and starts the trainer as ``python -m azr.train RUN_DIR``. The trainer finds the request
 by ``current_request``, writes ``heartbeat.json``, appends to ``metrics.jsonl``, looks for the attempt's ``stop`` and
 ``checkpoint`` files at every step boundary, publishes checkpoints (``azr.checkpoints``) and leaves ``result.json``.
-``azr.trainer_link`` does the trainer's half. Nothing here imports more than the standard library and ``azr.files``.
+``azr.trainer_link`` does the trainer's half. What the driver writes for people and for the report: ``azr.records``.
 
 Stop and checkpoint requests lie in the attempt's own folder, so that a request never reaches a later attempt. What a user
 asks (``scripts/control.py``) lies in ``control/`` and is read by the driver alone.
@@ -12,17 +12,19 @@ asks (``scripts/control.py``) lies in ``control/`` and is read by the driver alo
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+
+from pydantic import FiniteFloat
 
 from azr.errors import DataError
-from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
+from azr.files import append_jsonl, read_json, write_json_atomic
+from azr.processes import MARKER_VARIABLE
+from azr.records import from_json, read_log
 from azr.rundir import RunDir
 
 STOP_FILE = "stop"
@@ -31,8 +33,6 @@ CHECKPOINT_FILE = "checkpoint"
 """In the attempt's folder: save a checkpoint at the next step boundary, remove this file, go on."""
 STACKS_FILE = "stacks.txt"
 """In the attempt's folder: Python stacks of a trainer that hung (SIGUSR1)."""
-MARKER_VARIABLE = "AZR_ATTEMPT"
-"""Environment variable that every process of an attempt inherits; how our own descendants are recognised."""
 
 
 class Phase(str, Enum):
@@ -71,11 +71,11 @@ class TrainRequest:
     last_step: int
     resume_step: int = 0
     """Step of the verified checkpoint to restore; 0 = start from the model's own weights."""
-    learning_rate_scale: float = 1.0
+    learning_rate_scale: FiniteFloat = 1.0
     """Factor on the configured learning rate; below 1 after a rollback."""
     seed_offset: int = 0
     """Added to the seed of sampling: differs after a rollback, so that the retry does not walk into the same hole."""
-    deadline_unix_s: float | None = None
+    deadline_unix_s: FiniteFloat | None = None
     """When the time budget ends, for display; the driver itself asks for the stop."""
     driver_pid: int = 0
     """Parent process; when it is gone the trainer saves and ends. 0 = nobody watches."""
@@ -85,14 +85,14 @@ class TrainRequest:
 class Heartbeat:
     """``heartbeat.json``: rewritten at every phase change and every few seconds by a thread."""
 
-    unix_s: float
+    unix_s: FiniteFloat
     pid: int
     cycle: int
     attempt: int
     step: int
     """Latest finished step."""
     phase: Phase
-    phase_since_unix_s: float
+    phase_since_unix_s: FiniteFloat
     sequence: int = 0
     """Grows with each beat, so that liveness does not depend on any clock."""
 
@@ -139,7 +139,7 @@ def current_request(run: RunDir) -> TrainRequest:
 
 
 def read_request(path: Path) -> TrainRequest:
-    return _from_json(TrainRequest, read_json(path), path)
+    return from_json(TrainRequest, read_json(path), path)
 
 
 def write_request(run: RunDir, request: TrainRequest) -> None:
@@ -149,7 +149,7 @@ def write_request(run: RunDir, request: TrainRequest) -> None:
 def read_result(run: RunDir, cycle: int, attempt: int) -> TrainResult | None:
     """The result of this very attempt; None where it left none (a crash), or only a damaged one."""
     try:
-        result = _from_json(TrainResult, read_json(run.result(cycle)), run.result(cycle))
+        result = from_json(TrainResult, read_json(run.result(cycle)), run.result(cycle))
     except DataError:
         return None
     return result if (result.cycle, result.attempt) == (cycle, attempt) else None
@@ -162,7 +162,7 @@ def write_result(run: RunDir, result: TrainResult) -> None:
 def read_heartbeat(run: RunDir) -> Heartbeat | None:
     """The latest beat; None before the first, or while the file cannot be read."""
     try:
-        return _from_json(Heartbeat, read_json(run.heartbeat), run.heartbeat)
+        return from_json(Heartbeat, read_json(run.heartbeat), run.heartbeat)
     except (DataError, OSError):
         return None
 
@@ -182,18 +182,17 @@ def append_metrics(run: RunDir, record: MetricsRecord) -> None:
     append_jsonl(run.metrics, [asdict(record)])
 
 
-def metrics_from_json(record: dict[str, Any]) -> MetricsRecord | None:
-    """None where the line is no metrics record. JSON's NaN and Infinity become float values, for the judges to see."""
+def parse_metrics_line(line: bytes) -> MetricsRecord | None:
+    """None where a line is damaged. JSON's NaN and Infinity become float values, for the judges to see."""
     try:
-        values = {str(name): float(value) for name, value in record["values"].items() if isinstance(value, (int, float))}
-        return MetricsRecord(int(record["step"]), int(record["cycle"]), int(record["attempt"]), float(record["unix_s"]), values)
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return from_json(MetricsRecord, json.loads(line), "the line")
+    except (ValueError, RecursionError, DataError):
         return None
 
 
 def read_metrics(run: RunDir) -> list[MetricsRecord]:
     """One record per step that counts: where a later attempt trained steps again, its records replace the undone ones."""
-    return effective_metrics(record for line in read_jsonl(run.metrics) if (record := metrics_from_json(line)))
+    return effective_metrics(read_log(MetricsRecord, run.metrics))
 
 
 def effective_metrics(records: Iterable[MetricsRecord]) -> list[MetricsRecord]:
@@ -226,11 +225,7 @@ class MetricsTail:
         end = data.rfind(b"\n") + 1
         self.offset += end
         for line in data[:end].splitlines():
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            record = metrics_from_json(value) if isinstance(value, dict) else None
+            record = parse_metrics_line(line)
             if record is not None:
                 yield record
 
@@ -259,22 +254,3 @@ def asked(run: RunDir, cycle: int, attempt: int) -> Asked:
         except (DataError, AttributeError, OSError):
             reason = ""
     return Asked(stop, checkpoint, reason)
-
-
-_Message = TypeVar("_Message", TrainRequest, TrainResult, Heartbeat)
-
-
-def _from_json(cls: type[_Message], value: Any, path: Path) -> _Message:
-    """Builds a message from a JSON object; unknown keys are left out, so that versions can differ by an added field."""
-    enums = {"phase": Phase, "outcome": Outcome}
-    try:
-        known = {item.name: value[item.name] for item in fields(cls) if item.name in value}
-        for name, kind in enums.items():
-            if name in known:
-                known[name] = kind(known[name])
-        for name, item in known.items():
-            if isinstance(item, float) and not math.isfinite(item):
-                raise ValueError(f"{name} is {item}")
-        return cls(**known)
-    except (TypeError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is no {cls.__name__}: {error}") from error

@@ -7,16 +7,15 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from azr.files import append_jsonl, read_jsonl
+from azr.files import append_jsonl, read_tail
+from azr.records import Incident, read_log
 from azr.rundir import RunDir
 from azr.tracebacks import root_cause
 
-LOG_TAIL_BYTES = 20_000
 CAUSE_BYTES = 2_000_000
 """Where the cause of an end is looked for; a worker's last words may stand far above the trainer's."""
 SHOWN_CHARACTERS = 300
@@ -41,36 +40,17 @@ _CAUSES: tuple[tuple[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Incident:
-    kind: str
-    """crash, hang, rollback, recycle, repair, disk, vram, stop, pause ..."""
-    cause: str
-    action: str
-    cycle: int = 0
-    attempt: int = 0
-    step: int = 0
-    """Latest finished step when it happened."""
-    details: dict[str, Any] = field(default_factory=dict)
-    unix_s: float = 0.0
-
-    @property
-    def sentence(self) -> str:
-        where = f"cycle {self.cycle}, attempt {self.attempt}, step {self.step}: " if self.attempt else ""
-        return f"{where}{self.cause} {self.action}".strip()
-
-
 def record_incident(run: RunDir, incident: Incident) -> Incident:
     """Appends it, durable when it returns. A disk that is full must not end the campaign a second time, so that is let pass."""
     now = time.time()
-    record = asdict(incident) | {"unix_s": now, "time": datetime.fromtimestamp(now).astimezone().isoformat(timespec="seconds")}
+    incident = replace(incident, unix_s=now, time=datetime.fromtimestamp(now).astimezone().isoformat(timespec="seconds"))
     with contextlib.suppress(OSError):
-        append_jsonl(run.incidents, [record | {"sentence": incident.sentence}])
+        append_jsonl(run.incidents, [asdict(incident) | {"sentence": incident.sentence}])
     return incident
 
 
-def read_incidents(run: RunDir) -> Iterator[dict[str, Any]]:
-    return read_jsonl(run.incidents)
+def read_incidents(run: RunDir) -> Iterator[Incident]:
+    return read_log(Incident, run.incidents)
 
 
 def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
@@ -103,16 +83,6 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
         last = str(raised)
     why = f": {causes[0]}" if causes else ""
     return f"{how}{why}{f' ({last[:SHOWN_CHARACTERS]})' if last else ''}.", tail[-20:]
-
-
-def read_tail(path: Path, size: int = LOG_TAIL_BYTES) -> list[str]:
-    try:
-        with open(path, "rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - size))
-            return file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return []
 
 
 def where_it_hangs(stacks: list[str], frames: int = 3) -> list[str]:

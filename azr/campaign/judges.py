@@ -24,11 +24,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from azr.campaign.parts import Advice, Judgement, Sample
+from azr.campaign.parts import Advice, Judgement
 from azr.campaign.stagnation import PlateauRule, State, fall, fit_trend, plateau, smooth
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
 from azr.protocol import MetricsRecord
+from azr.records import MachineSample
 from azr.tasks import STREAMS
 
 LEAK_SAMPLES = 20
@@ -39,7 +40,7 @@ EARLY_STEPS = 20
 """Steps at the start of an attempt whose speed later ones are compared with (after the first two, which warm up)."""
 
 
-def judge_health(records: Sequence[MetricsRecord], samples: Sequence[Sample], config: Config) -> Judgement:
+def judge_health(records: Sequence[MetricsRecord], samples: Sequence[MachineSample], config: Config) -> Judgement:
     """Process and optimiser, as of the last record."""
     rules = config.monitor
     if not rules.enabled or not records:
@@ -54,7 +55,7 @@ def judge_health(records: Sequence[MetricsRecord], samples: Sequence[Sample], co
     return Judgement(Advice.CONTINUE, "healthy", "Updates finite, entropy, format and memory as they were.")
 
 
-def judge_learning(records: Sequence[MetricsRecord], samples: Sequence[Sample], config: Config) -> Judgement:
+def judge_learning(records: Sequence[MetricsRecord], samples: Sequence[MachineSample], config: Config) -> Judgement:
     """Probes and data, as of the last record."""
     rules = config.monitor
     if not rules.enabled or not records:
@@ -256,7 +257,7 @@ def _attempt(records: Sequence[MetricsRecord]) -> list[MetricsRecord]:
     return [record for record in records if (record.cycle, record.attempt) == (last.cycle, last.attempt)]
 
 
-def _leaking(records: Sequence[MetricsRecord], samples: Sequence[Sample], rules: MonitorConfig) -> Judgement | None:
+def _leaking(records: Sequence[MetricsRecord], samples: Sequence[MachineSample], rules: MonitorConfig) -> Judgement | None:
     """Memory of the trainer's process tree, extrapolated by its slope's lower limit, against what the host has left."""
     last = records[-1]
     own = [item for item in samples if (item.cycle, item.attempt) == (last.cycle, last.attempt) and item.step > 0]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from azr.campaign.trainer_process import TRAINER_COMMAND
 from azr.config import Config
 from azr.protocol import MetricsRecord
+from azr.records import MachineSample
 from azr.rundir import RunDir
 
 
@@ -39,24 +40,6 @@ class Judgement:
     """ROLLBACK: first step that is suspect; the checkpoint must be from before it."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One line of ``supervision.jsonl``: what the driver sees of the machine, every ``campaign.sample_s`` seconds."""
-
-    unix_s: float
-    cycle: int
-    attempt: int
-    step: int
-    trainer_gib: float
-    """Memory of the trainer's process tree, shared pages counted once."""
-    driver_gib: float
-    host_available_gib: float
-    disk_free_gib: float
-    vram_gib: float | None
-    processes: int
-    """Living processes of the attempt."""
-
-
 class Logger(Protocol):
     """Takes metrics beside ``metrics.jsonl`` (``azr.report.loggers``: TensorBoard, Weights & Biases)."""
 
@@ -82,7 +65,7 @@ class Report(Protocol):
 
 DataStep = Callable[[RunDir, int, Config], Report]
 """``consolidate`` or ``merge``: (run, cycle, config) -> report. Idempotent and atomic."""
-Judge = Callable[[Sequence[MetricsRecord], Sequence[Sample], Config], Judgement]
+Judge = Callable[[Sequence[MetricsRecord], Sequence[MachineSample], Config], Judgement]
 """(records that count, samples of this attempt, config) -> judgement."""
 
 

@@ -15,14 +15,14 @@ from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
 from azr.campaign.faults import Fault, FaultKind, read_fault
-from azr.campaign.incidents import CAUSE_BYTES, explain_exit, read_tail, where_it_hangs
-from azr.campaign.parts import Advice, Judgement, Logger, Sample
+from azr.campaign.incidents import CAUSE_BYTES, explain_exit, where_it_hangs
+from azr.campaign.parts import Advice, Judgement, Logger
 from azr.campaign.trainer_process import TrainerProcess
 from azr.campaign.vram import used_vram_gib, wait_for_vram
 from azr.checkpoints import free_gib, list_checkpoints, prune_checkpoints, require_disk_space
 from azr.config.load import write_config
 from azr.errors import BudgetError
-from azr.files import append_jsonl
+from azr.files import append_jsonl, read_tail
 from azr.host_memory import host_memory
 from azr.processes import GIB, ProcessId, memory_gib
 from azr.protocol import (
@@ -38,6 +38,7 @@ from azr.protocol import (
     read_metrics,
     read_result,
 )
+from azr.records import JudgeVerdict, MachineSample
 from azr.report.versions import write_versions
 
 STEPS_AFTER_STOP = 3
@@ -136,7 +137,7 @@ class _Watch:
         self.config = ctx.campaign
         self.tail = MetricsTail(ctx.run.metrics, ctx.run.metrics.stat().st_size if ctx.run.metrics.exists() else 0)
         self.records: list[MetricsRecord] = read_metrics(ctx.run)
-        self.samples: list[Sample] = []
+        self.samples: list[MachineSample] = []
         self.deadlines = Deadlines(
             learnt_limits(self.config, ctx.state.durations_s),
             MONOTONIC(),
@@ -230,8 +231,10 @@ class _Watch:
 
     def _write_verdict(self, judgement: Judgement) -> None:
         last = self.records[-1]
-        record = {"unix_s": time.time(), "cycle": last.cycle, "attempt": last.attempt, "step": last.step, "verdict": judgement.verdict}
-        append_jsonl(self.ctx.run.verdicts, [record | {"advice": judgement.advice.value, "sentence": judgement.sentence}])
+        verdict = JudgeVerdict(
+            time.time(), last.cycle, last.attempt, last.step, judgement.verdict, judgement.advice.value, judgement.sentence
+        )
+        append_jsonl(self.ctx.run.verdicts, [asdict(verdict)])
 
     def _take_checkpoints(self) -> None:
         """A checkpoint was published: note it, score it, delete what retention does not keep."""
@@ -349,7 +352,7 @@ class _Watch:
     def _sample(self) -> None:
         ctx, state = self.ctx, self.ctx.state
         own = ProcessId.of(os.getpid())
-        sample = Sample(
+        sample = MachineSample(
             unix_s=time.time(),
             cycle=state.cycle,
             attempt=state.attempt,

@@ -15,8 +15,8 @@ from pathlib import Path
 from azr.campaign.vram import used_vram_gib
 from azr.config.paths import PROJECT
 from azr.files import write_text_atomic
-from azr.processes import ProcessId, Registry, descendants, end_processes, memory_gib
-from azr.protocol import MARKER_VARIABLE, STACKS_FILE
+from azr.processes import MARKER_VARIABLE, ProcessId, Registry, descendants, end_processes, memory_gib
+from azr.protocol import STACKS_FILE
 from azr.rundir import RunDir
 from azr.shared_memory import SegmentList
 

@@ -14,10 +14,10 @@ from markupsafe import Markup
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError, DataError
 from azr.files import write_text_atomic
+from azr.records import Incident
 from azr.report import names
 from azr.report.charts import spark_svg
 from azr.report.comparison import render_comparison
-from azr.report.incidents import Incident
 from azr.report.marks import marks_of
 from azr.report.pages import render_page
 from azr.report.panels import PHASE_COLOURS, health_panels, learning_panels, resource_panels, task_panels
@@ -146,7 +146,7 @@ def _incident(item: Incident) -> dict[str, str]:
     return {"when": when(item.unix_s), "kind": item.kind, "where": where, "cause": item.cause, "action": item.action}
 
 
-def _where(cycle: int | None, step: int | None) -> str:
+def _where(cycle: int, step: int) -> str:
     return " ".join(part for part in (f"cycle {cycle}" if cycle else "", f"step {step}" if step else "") if part)
 
 

@@ -21,8 +21,7 @@ def marks_of(summary: RunSummary) -> list[Mark]:
     starts = np.flatnonzero(np.diff(table.cycles)) + 1
     marks = [Mark(float(table.steps[index]), "cycle", f"cycle {table.cycles[index]} begins") for index in starts.tolist()]
     for asked, kind in ((False, "incident"), (True, "asked")):
-        happened = [item for item in summary.incidents if item.asked is asked and item.step is not None]
-        marks += [Mark(float(item.step or 0), kind, f"{item.kind}: {item.cause}") for item in happened]
+        marks += [Mark(float(item.step), kind, f"{item.kind}: {item.cause}") for item in summary.incidents if item.asked is asked]
     return marks
 
 

@@ -2,23 +2,20 @@
 
 A record is ``{"step", "cycle", "attempt", "unix_s", "values": {name: number}}``. When a trainer resumes from a checkpoint
 it goes back to an earlier step; from there on everything that the dead attempt wrote at or after that step no longer
-happened, even steps that the new attempt has not reached yet. Read more leniently than in ``azr.protocol``, because a report
-has to come out of old and damaged runs too.
+happened, even steps that the new attempt has not reached yet. Damaged lines are passed over.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from azr.protocol import MetricsRecord
+from azr.protocol import MetricsRecord, parse_metrics_line
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -78,28 +75,6 @@ class MetricsTable:
         return sorted(name for name in self.columns if name.startswith(prefix))
 
 
-def parse_record(record: dict[str, Any]) -> MetricsRecord | None:
-    """A record of this or an earlier version (numbers beside ``step`` instead of under ``values``); None if it has no step."""
-    step = record.get("step")
-    if not isinstance(step, int) or isinstance(step, bool):
-        return None
-    values = record.get("values")
-    if not isinstance(values, dict):
-        values = {key: value for key, value in record.items() if key not in ("step", "cycle", "attempt", "unix_s", "schema")}
-    numbers = {key: value if type(value) is float else float(value) for key, value in values.items() if isinstance(value, (int, float))}
-    return MetricsRecord(step, _integer(record, "cycle", 1), _integer(record, "attempt", 1), _number(record, "unix_s"), numbers)
-
-
-def _integer(record: dict[str, Any], key: str, default: int) -> int:
-    value = record.get(key)
-    return value if isinstance(value, int) else default
-
-
-def _number(record: dict[str, Any], key: str) -> float:
-    value = record.get(key)
-    return float(value) if isinstance(value, (int, float)) else math.nan
-
-
 class MetricsReader:
     """Follows a growing ``metrics.jsonl``: each ``poll`` reads only what was added since the last one.
 
@@ -122,7 +97,7 @@ class MetricsReader:
         """The table as of now. A torn last line is left for the next poll; a file that shrank is read anew."""
         lines = self._new_lines()
         for line in lines:
-            record = _parse_line(line)
+            record = parse_metrics_line(line)
             if record is not None:
                 self._add(record)
         if lines or self._table is None:
@@ -180,14 +155,6 @@ class MetricsReader:
             columns=columns,
             undone=self._undone,
         )
-
-
-def _parse_line(line: bytes) -> MetricsRecord | None:
-    try:
-        record = json.loads(line.decode("utf-8", "replace"))
-    except ValueError:
-        return None
-    return parse_record(record) if isinstance(record, dict) else None
 
 
 def read_metrics(path: Path) -> MetricsTable:

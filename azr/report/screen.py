@@ -5,7 +5,6 @@ Every part keeps its height, so that the screen stands still while numbers chang
 
 from __future__ import annotations
 
-import math
 import time
 
 import numpy as np
@@ -77,10 +76,9 @@ def _title(summary: RunSummary, width: int) -> Text:
 
 
 def _progress(summary: RunSummary, width: int) -> RenderableType:
-    first = summary.request.get("first_step")
-    last = summary.last_step
+    first, last = summary.first_step, summary.last_step
     elapsed = duration((summary.ended_unix_s or 0) - summary.started_unix_s) if summary.started_unix_s else "–"
-    if isinstance(first, int) and last is not None and last >= first:
+    if first is not None and last is not None and last >= first:
         done = min(max(summary.step - first + 1, 0), last - first + 1)
         share = done / (last - first + 1)
         bar_width = 24
@@ -137,8 +135,7 @@ def _of_this_attempt(summary: RunSummary) -> bool:
     beat, state = summary.heartbeat, summary.state
     if beat is None or summary.paused:
         return False
-    present = (state.get("cycle", beat.cycle), state.get("attempt", beat.attempt))
-    return (beat.cycle, beat.attempt) == present and state.get("attempt_open", True) is True
+    return state is None or (state.attempt_open and (beat.cycle, beat.attempt) == (state.cycle, state.attempt))
 
 
 def _streams(summary: RunSummary, width: int) -> RenderableType:
@@ -216,16 +213,13 @@ def memory_words(summary: RunSummary) -> list[str]:
     """What is known of memory and disk, most wanted first."""
     machine, words = summary.machine, []
     vram = summary.vram_gib()
-    if vram is None and machine is not None and math.isfinite(machine.vram_gib):
+    if vram is None and machine is not None:
         vram = machine.vram_gib
     if vram is not None:
         words.append(f"VRAM {number(vram)} GiB")
     if machine is not None:
-        free = f" ({number(machine.host_available_gib)} free)" if math.isfinite(machine.host_available_gib) else ""
-        if math.isfinite(machine.trainer_gib):
-            words.append(f"RAM {number(machine.trainer_gib)} GiB{free}")
-        if math.isfinite(machine.disk_free_gib):
-            words.append(f"disk {number(machine.disk_free_gib)} GiB free")
+        words.append(f"RAM {number(machine.trainer_gib)} GiB ({number(machine.host_available_gib)} free)")
+        words.append(f"disk {number(machine.disk_free_gib)} GiB free")
     return words
 
 
@@ -237,7 +231,7 @@ def _incidents(summary: RunSummary, width: int) -> list[RenderableType]:
     latest = summary.incidents[-INCIDENT_LINES:]
     lines: list[RenderableType] = []
     for incident in latest:
-        at = time.strftime("%a %H:%M", time.localtime(incident.unix_s)) if math.isfinite(incident.unix_s) else "–"
+        at = time.strftime("%a %H:%M", time.localtime(incident.unix_s))
         words = " → ".join(part for part in (incident.cause, incident.action) if part)
         lines.append(_line((f"{at} ", "bright_black"), (f"{incident.kind} ", "yellow"), words, width=width))
     if not lines:

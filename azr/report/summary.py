@@ -1,4 +1,4 @@
-"""What a run directory says about the run, at any stage: empty, going on, crashed, finished, or written by an older version.
+"""What a run directory says about the run, at any stage: empty, going on, crashed or finished.
 
 Nothing here fails on a missing or damaged file: what cannot be read is absent, and the report says so.
 """
@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
 
 from azr.config.monitor import MonitorConfig
 from azr.errors import DataError
-from azr.files import read_json, read_jsonl
+from azr.files import read_json
 from azr.processes import ProcessId
-from azr.protocol import Heartbeat, Phase, read_heartbeat
+from azr.protocol import Heartbeat, Phase, TrainRequest, read_heartbeat
+from azr.records import CampaignState, Incident, JudgeVerdict, MachineSample, State, from_json, last_sample, read_log
 from azr.report import names
-from azr.report.incidents import Incident, incident_from_json
 from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
-from azr.report.supervision import MachineSample, last_sample
 from azr.rundir import RunDir
 
+_Record = TypeVar("_Record")
 FRESH_S = 60.0
 """A heartbeat younger than this is a sign of life; the trainer beats every few seconds."""
 RATE_WINDOW = 20
@@ -47,13 +46,12 @@ LEARNING_VERDICTS = frozenset({"learning", "plateau", "flat", "starved", "regres
 
 
 @dataclass(frozen=True)
-class JudgeVerdict:
-    """One line of ``verdicts.jsonl``: a judge changed its mind."""
+class PoolCounts:
+    """Of ``pool/manifest.json``."""
 
-    unix_s: float
-    step: int
-    verdict: str
-    sentence: str
+    tasks: int
+    through_shard: int
+    """Latest cycle whose tasks were merged into the pool; 0 before the first merge."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +69,18 @@ class RunSummary:
     status: Status
     now_unix_s: float
     table: MetricsTable
-    state: dict[str, Any] = field(default_factory=dict)
-    """``state.json`` as it is; empty if there is none."""
+    state: CampaignState | None = None
     heartbeat: Heartbeat | None = None
     incidents: tuple[Incident, ...] = ()
     """All of ``incidents.jsonl``; ``faults`` leaves out what the user asked for."""
     verdicts: tuple[JudgeVerdict, ...] = ()
     """Without "undecided" and "healthy", which say nothing."""
-    pool: dict[str, Any] = field(default_factory=dict)
-    """``pool/manifest.json`` as it is."""
+    pool: PoolCounts | None = None
+    """None before the first consolidation."""
     config: dict[str, Any] = field(default_factory=dict)
     config_text: str = ""
-    request: dict[str, Any] = field(default_factory=dict)
-    """The latest cycle's ``request.json``."""
+    request: TrainRequest | None = None
+    """The latest cycle's."""
     machine: MachineSample | None = None
     """Latest look of the driver at memory and disk."""
     problems: tuple[str, ...] = ()
@@ -101,13 +98,13 @@ class RunSummary:
     @property
     def cycle(self) -> int:
         for source in (self.state, self.request):
-            if isinstance(source.get("cycle"), int):
-                return source["cycle"]
+            if source is not None:
+                return source.cycle
         return int(self.table.cycles[-1]) if len(self.table) else 0
 
     @property
     def state_name(self) -> str:
-        return str(self.state.get("state", "")).upper()
+        return self.state.state.value if self.state else ""
 
     @property
     def learning_verdict(self) -> JudgeVerdict | None:
@@ -121,23 +118,21 @@ class RunSummary:
     @property
     def pool_tasks(self) -> int | None:
         """Tasks in the pool; None before the first consolidation."""
-        value = self.pool.get("tasks")
-        return value if isinstance(value, int) else None
+        return self.pool.tasks if self.pool else None
 
     @property
     def merged_cycles(self) -> int:
         """Latest cycle whose tasks were merged into the pool; 0 before the first merge."""
-        value = self.pool.get("through_shard")
-        return value if isinstance(value, int) else 0
+        return self.pool.through_shard if self.pool else 0
 
     @property
     def sentence(self) -> str:
-        """The campaign's own sentence about what goes on or why it ended; empty for old versions."""
-        return str(self.state.get("sentence", ""))
+        """The campaign's own sentence about what goes on or why it ended."""
+        return self.state.sentence if self.state else ""
 
     @property
     def paused(self) -> bool:
-        return self.state.get("paused") is True and self.status is Status.RUNNING
+        return self.state is not None and self.state.paused and self.status is Status.RUNNING
 
     @property
     def cycles_planned(self) -> int | None:
@@ -151,10 +146,13 @@ class RunSummary:
         return float(value) if isinstance(value, (int, float)) else MonitorConfig().max_logprob_mismatch
 
     @property
+    def first_step(self) -> int | None:
+        """First step of the cycle that is going on."""
+        return self.request.first_step if self.request else None
+
+    @property
     def last_step(self) -> int | None:
-        """Last step of the cycle that is going on."""
-        value = self.request.get("last_step")
-        return value if isinstance(value, int) else None
+        return self.request.last_step if self.request else None
 
     @property
     def step_seconds(self) -> float | None:
@@ -172,10 +170,9 @@ class RunSummary:
 
     @property
     def started_unix_s(self) -> float | None:
-        """The first start that the state names; in runs that do not say it, the beginning of the first step."""
-        started = self.state.get("started_unix_s")
-        if isinstance(started, (int, float)) and started > 0:
-            return float(started)
+        """The first start that the state names; without a state, the beginning of the first step."""
+        if self.state is not None and self.state.started_unix_s > 0:
+            return self.state.started_unix_s
         times = self.table.unix_s[np.isfinite(self.table.unix_s)]
         if not len(times):
             return None
@@ -186,16 +183,14 @@ class RunSummary:
     def ended_unix_s(self) -> float | None:
         """The latest step, or the end of the campaign."""
         times = self.table.unix_s[np.isfinite(self.table.unix_s)].tolist()
-        updated = self.state.get("updated_unix_s")
-        if self.status in (Status.FINISHED, Status.FAILED) and isinstance(updated, (int, float)):
-            times.append(float(updated))
+        if self.state is not None and self.status in (Status.FINISHED, Status.FAILED):
+            times.append(self.state.updated_unix_s)
         return float(max(times)) if times else None
 
     @property
     def starting_s(self) -> float:
-        """Seconds from each start of the trainer to its first step, as the campaign measured them; 0 for older runs."""
-        starts = lookup(self.state, "durations_s.start")
-        return float(sum(item for item in starts if isinstance(item, (int, float)))) if isinstance(starts, list) else 0.0
+        """Seconds from each start of the trainer to its first step, as the campaign measured them."""
+        return sum(self.state.durations_s.get("start", [])) if self.state else 0.0
 
     @property
     def trained_s(self) -> float:
@@ -283,7 +278,7 @@ class SummaryReader:
     def read(self, now_unix_s: float | None = None) -> RunSummary:
         now = time.time() if now_unix_s is None else now_unix_s
         problems: list[str] = []
-        state = _object(self.run.state, problems)
+        state = _record(CampaignState, self.run.state, problems)
         heartbeat = read_heartbeat(self.run)
         config_text = _text(self.run.config)
         table = self._metrics.poll()
@@ -294,9 +289,9 @@ class SummaryReader:
             table=table,
             state=state,
             heartbeat=heartbeat,
-            incidents=tuple(incident_from_json(record) for record in read_jsonl(self.run.incidents)),
-            verdicts=tuple(_verdicts(self.run)),
-            pool=_object(self.run.pool_manifest, problems),
+            incidents=tuple(read_log(Incident, self.run.incidents)),
+            verdicts=tuple(item for item in read_log(JudgeVerdict, self.run.verdicts) if item.verdict not in ("undecided", "healthy")),
+            pool=_record(PoolCounts, self.run.pool_manifest, problems),
             config=_yaml(config_text, self.run.config, problems),
             config_text=config_text,
             request=_latest_request(self.run, problems),
@@ -312,44 +307,28 @@ def read_summary(root: Path, now_unix_s: float | None = None) -> RunSummary:
     return SummaryReader(root).read(now_unix_s)
 
 
-def _status(state: dict[str, Any], heartbeat: Heartbeat | None, table: MetricsTable, now: float) -> Status:
-    name = str(state.get("state", "")).upper()
-    if name == "DONE":
-        return Status.FINISHED
-    if name == "FAILED":
-        return Status.FAILED
-    if _driver_alive(state) or (heartbeat is not None and now - heartbeat.unix_s < FRESH_S and ProcessId.of(heartbeat.pid) is not None):
+def _status(state: CampaignState | None, heartbeat: Heartbeat | None, table: MetricsTable, now: float) -> Status:
+    if state is not None and state.state in (State.DONE, State.FAILED):
+        return Status.FINISHED if state.state is State.DONE else Status.FAILED
+    # the driver of a run directory that came from another machine is never alive here
+    driver = state.driver if state is not None else None
+    if (driver is not None and driver.alive) or (
+        heartbeat is not None and now - heartbeat.unix_s < FRESH_S and ProcessId.of(heartbeat.pid) is not None
+    ):
         return Status.RUNNING
-    if not len(table) and not state and heartbeat is None:
+    if not len(table) and state is None and heartbeat is None:
         return Status.EMPTY
     return Status.INTERRUPTED
 
 
-def _driver_alive(state: dict[str, Any]) -> bool:
-    """True if the driver that the state names still works here; never for a run directory that came from another machine."""
-    try:
-        return ProcessId(**state["driver"]).alive
-    except (KeyError, TypeError):
-        return False
-
-
-def _verdicts(run: RunDir) -> Iterator[JudgeVerdict]:
-    for record in read_jsonl(run.verdicts):
-        verdict, step, unix_s = record.get("verdict"), record.get("step"), record.get("unix_s")
-        if isinstance(verdict, str) and verdict not in ("undecided", "healthy"):
-            when = float(unix_s) if isinstance(unix_s, (int, float)) else math.nan
-            yield JudgeVerdict(when, step if isinstance(step, int) else 0, verdict, str(record.get("sentence", "")))
-
-
-def _object(path: Path, problems: list[str]) -> dict[str, Any]:
+def _record(cls: type[_Record], path: Path, problems: list[str]) -> _Record | None:
     if not path.exists():
-        return {}
+        return None
     try:
-        value = read_json(path)
+        return from_json(cls, read_json(path), path)
     except (DataError, OSError) as error:
         problems.append(f"{error}")
-        return {}
-    return value if isinstance(value, dict) else {}
+        return None
 
 
 def _text(path: Path) -> str:
@@ -368,9 +347,9 @@ def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _latest_request(run: RunDir, problems: list[str]) -> dict[str, Any]:
+def _latest_request(run: RunDir, problems: list[str]) -> TrainRequest | None:
     requests = list(run.in_cycles("request.json").values())
-    return _object(requests[-1], problems) if requests else {}
+    return _record(TrainRequest, requests[-1], problems) if requests else None
 
 
 PHASE_WORDS = {

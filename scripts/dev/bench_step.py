@@ -40,8 +40,8 @@ from azr.errors import AzrError
 from azr.files import read_jsonl, write_jsonl_atomic, write_text_atomic
 from azr.hardware import Machine, detect, device_for
 from azr.places import prepare
-from azr.processes import memory_gib, processes_with_marker
-from azr.protocol import MARKER_VARIABLE, TrainRequest, read_heartbeat, read_metrics, read_result, write_request
+from azr.processes import MARKER_VARIABLE, memory_gib, processes_with_marker
+from azr.protocol import TrainRequest, read_heartbeat, read_metrics, read_result, write_request
 from azr.rundir import RunDir
 from azr.tasks import Task, TaskType
 from azr.terminal import outlive_the_terminal

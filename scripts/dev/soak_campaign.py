@@ -234,7 +234,7 @@ def tell(run: RunDir, injected: list[str], minutes: float, starts: int, problems
     print(f"\n{minutes:.1f} min, {len(injected)} faults, {starts} starts of the driver")
     print("\nThe incident log:")
     for incident in read_incidents(run):
-        print(f"  {incident['time']}  [{incident['kind']}] {incident['sentence']}")
+        print(f"  {incident.time}  [{incident.kind}] {incident.sentence}")
     print("\nMemory at the middle and the end of each attempt that had at least 10 samples, GiB (driver, trainer):")
     attempts: dict[tuple[int, int], list[dict[str, float]]] = {}
     for sample in read_jsonl(run.supervision):

@@ -126,7 +126,7 @@ def test_a_bit_flipped_checkpoint_is_set_aside_and_the_one_before_is_used(midway
     data[500] ^= 1
     weights.write_bytes(data)
     assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
-    repairs = " ".join(item["cause"] for item in read_incidents(run))
+    repairs = " ".join(item.cause for item in read_incidents(run))
     assert f"Set {newest.path.name} aside as damaged" in repairs and "another content than its manifest says" in repairs
     assert f"Steps {older.step + 1} to" in repairs
     assert [record.step for record in read_metrics(run)] == list(range(1, 17))
@@ -139,7 +139,7 @@ def test_a_truncated_checkpoint_is_set_aside(midway: RunDir, name: str) -> None:
     with open(newest.path / name, "r+b") as file:
         file.truncate(7)
     assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
-    assert any(f"Set {newest.path.name} aside" in item["cause"] for item in read_incidents(run))
+    assert any(f"Set {newest.path.name} aside" in item.cause for item in read_incidents(run))
     assert [record.step for record in read_metrics(run)] == list(range(1, 17))
 
 
@@ -148,7 +148,7 @@ def test_all_checkpoints_damaged_begins_again_and_says_so(midway: RunDir) -> Non
     for checkpoint in list_checkpoints(run):
         (checkpoint.path / "buffer.json").unlink()
     assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
-    repairs = [item["cause"] for item in read_incidents(run) if item["kind"] == "repair"]
+    repairs = [item.cause for item in read_incidents(run) if item.kind == "repair"]
     assert sum("aside as damaged" in cause for cause in repairs) >= 2 and any("Steps 1 to" in cause for cause in repairs)
     assert [record.step for record in read_metrics(run)] == list(range(1, 17))
 
@@ -188,7 +188,7 @@ def test_clocks_that_jump_end_nothing(run: RunDir) -> None:
         time.time = jumping
 
     assert Driver(run, fast_config(heartbeat_timeout_s=2, first_step_timeout_s=5, min_timeout_s=5), before=jump).wait() == 0
-    assert not [item for item in read_incidents(run) if item["kind"] == "crash"]
+    assert not [item for item in read_incidents(run) if item.kind == "crash"]
     assert read_state_file(run.state).active_s < 60
 
 
@@ -201,4 +201,4 @@ def test_a_driver_that_was_stopped_for_a_while_does_not_blame_the_trainer(run: R
     time.sleep(1.5)
     driver.signal(signal.SIGCONT)
     assert driver.wait() == 0
-    assert not [item for item in read_incidents(run) if item["kind"] == "crash"]
+    assert not [item for item in read_incidents(run) if item.kind == "crash"]

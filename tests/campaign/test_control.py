@@ -96,8 +96,8 @@ def test_sigterm_to_the_trainer_during_a_save_costs_only_that_save(run: RunDir) 
     assert beat is not None
     os.kill(beat.pid, signal.SIGTERM)
     assert driver.wait() == 0
-    crash = [item for item in read_incidents(run) if item["kind"] == "crash"]
-    assert len(crash) == 1 and "SIGTERM" in crash[0]["cause"] and "from step 2" in crash[0]["action"]
+    crash = [item for item in read_incidents(run) if item.kind == "crash"]
+    assert len(crash) == 1 and "SIGTERM" in crash[0].cause and "from step 2" in crash[0].action
     assert [record.step for record in read_metrics(run)] == list(range(1, 9))
 
 
@@ -118,7 +118,7 @@ def test_control_script(run: RunDir) -> None:
     assert read_state_file(run.state).active_s < used + 10
     assert control(run, "stop").returncode == 0
     assert driver.wait() == 0
-    kinds = [item["kind"] for item in read_incidents(run)]
+    kinds = [item.kind for item in read_incidents(run)]
     assert kinds == ["checkpoint", "pause", "resume", "stop"]
     late = control(run, "stop")
     assert late.returncode == 1 and "nothing to stop" in late.stderr

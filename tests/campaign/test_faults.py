@@ -189,7 +189,7 @@ def finish(run: RunDir, status: int, faults: Any, **config: Any) -> CampaignStat
 
 
 def kinds(run: RunDir) -> list[str]:
-    return [item["kind"] for item in read_incidents(run)]
+    return [item.kind for item in read_incidents(run)]
 
 
 def test_an_import_error_ends_the_run_at_its_first_attempt_with_the_cause_and_what_to_do(run: RunDir) -> None:

@@ -51,8 +51,8 @@ def test_incidents_read_like_a_story(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     record_incident(run, Incident("crash", "The trainer was killed by SIGKILL.", "Starting again.", 2, 3, 41))
     record = next(iter(read_incidents(run)))
-    assert record["sentence"] == "cycle 2, attempt 3, step 41: The trainer was killed by SIGKILL. Starting again."
-    assert record["unix_s"] > 0 and "T" in record["time"]
+    assert record.sentence == "cycle 2, attempt 3, step 41: The trainer was killed by SIGKILL. Starting again."
+    assert record.unix_s > 0 and "T" in record.time
 
 
 def test_best_checkpoint_is_the_highest_latest_score_between_checkpoints() -> None:

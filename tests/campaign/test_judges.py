@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from azr.campaign.judges import judge_health, judge_learning, plateau_rule
-from azr.campaign.parts import Advice, Sample
+from azr.campaign.parts import Advice
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
 from azr.errors import ConfigError
 from azr.protocol import MetricsRecord
+from azr.records import MachineSample
 from azr.tasks import STREAMS
 
 CONFIG = Config()
@@ -50,11 +51,11 @@ def probed(values: list[float], **changes: int) -> list[MetricsRecord]:
     ]
 
 
-def samples(count: int, gib_per_sample: float, available: float = 6.0) -> list[Sample]:
+def samples(count: int, gib_per_sample: float, available: float = 6.0) -> list[MachineSample]:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.02, count + 1)
     levels = [8 + gib_per_sample * index + noise[index] for index in range(count + 1)]
-    return [Sample(30.0 * index, 1, 1, index, levels[index], 0.1, available, 100.0, None, 5) for index in range(1, count + 1)]
+    return [MachineSample(30.0 * index, 1, 1, index, levels[index], 0.1, available, 100.0, None, 5) for index in range(1, count + 1)]
 
 
 def test_a_healthy_run_goes_on() -> None:

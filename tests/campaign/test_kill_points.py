@@ -127,7 +127,7 @@ def test_kill_minus_nine_at_random_points(tmp_path: Path) -> None:
             kills += 1
         assert Driver(run, CONFIG).wait() == 0, (run.root / "driver.log").read_text()[-3000:]
         check_everything(run)
-        repairs = [incident for incident in read_incidents(run) if incident["kind"] == "repair"]
+        repairs = [incident for incident in read_incidents(run) if incident.kind == "repair"]
         assert repairs or not kills
         finished += 1
     assert struck["START"] and min(struck["CONSOLIDATE"], struck["TRAIN"], struck["MERGE"]) >= 3, struck
@@ -166,4 +166,4 @@ def test_damaged_state_is_replaced_and_nothing_is_lost(tmp_path: Path, torn: str
     state = read_state_file(run.state)
     assert state.state is State.DONE and state.step == CYCLES * STEPS
     if torn != "state.previous.json":
-        assert any("checksum" in item["cause"] or "damaged" in item["cause"] for item in read_incidents(run))
+        assert any("checksum" in item.cause or "damaged" in item.cause for item in read_incidents(run))

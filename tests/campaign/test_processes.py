@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from fake_campaign import wait_for
 
-from azr.processes import ProcessId, Registry, descendants, end_processes, memory_gib, processes_with_marker
-from azr.protocol import MARKER_VARIABLE
+from azr.processes import MARKER_VARIABLE, ProcessId, Registry, descendants, end_processes, memory_gib, processes_with_marker
 
 SLEEP = "import time; time.sleep(60)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"

@@ -16,6 +16,7 @@ from azr.checkpoints import list_checkpoints
 from azr.files import read_json
 from azr.processes import processes_with_marker
 from azr.protocol import read_heartbeat, read_metrics
+from azr.records import Incident
 from azr.rundir import RunDir
 
 
@@ -33,8 +34,8 @@ def finish(run: RunDir, *, status: int = 0, faults: Any = (), config: Any = None
     return state
 
 
-def incidents(run: RunDir, kind: str) -> list[dict[str, Any]]:
-    return [item for item in read_incidents(run) if item["kind"] == kind]
+def incidents(run: RunDir, kind: str) -> list[Incident]:
+    return [item for item in read_incidents(run) if item.kind == kind]
 
 
 def assert_all_steps(run: RunDir, last: int = 8) -> None:
@@ -56,8 +57,8 @@ def test_a_trainer_that_dies_is_started_again_from_its_last_checkpoint(run: RunD
     state = finish(run, faults=[{"kind": kind, "cycle": 1, "attempt": 1, "step": 4 if kind in ("half_checkpoint", "exit_zero") else 3}])
     assert state.state is State.DONE
     crash = incidents(run, "crash")
-    assert len(crash) == 1 and cause in crash[0]["cause"], crash
-    assert "Starting again from step" in crash[0]["action"]
+    assert len(crash) == 1 and cause in crash[0].cause, crash
+    assert "Starting again from step" in crash[0].action
     assert_all_steps(run)
 
 
@@ -70,25 +71,25 @@ def test_a_hanging_trainer_is_found_its_stacks_kept_and_it_is_ended(run: RunDir,
     assert state.state is State.DONE
     crash = incidents(run, "hang")
     assert len(crash) == 1
-    assert ("no sign of life" if kind == "freeze" else "Saving took" if kind == "hang_in_save" else "Step 4 took") in crash[0]["cause"]
+    assert ("no sign of life" if kind == "freeze" else "Saving took" if kind == "hang_in_save" else "Step 4 took") in crash[0].cause
     if kind != "freeze":
-        assert f"in {'save' if kind == 'hang_in_save' else 'step'}" in crash[0]["cause"].partition("stacks.txt: fake_trainer.py:")[2], crash
+        assert f"in {'save' if kind == 'hang_in_save' else 'step'}" in crash[0].cause.partition("stacks.txt: fake_trainer.py:")[2], crash
     assert_all_steps(run)
 
 
 def test_a_trainer_that_never_starts_fails_the_campaign_at_the_second_try(run: RunDir) -> None:
     state = finish(run, status=1, faults=[{"kind": "crash", "step": 0}])
     assert state.state is State.FAILED and "twice in the same way" in state.sentence and "CUDA out of memory" in state.sentence
-    assert "card ran out of memory" in incidents(run, "crash")[0]["cause"]
+    assert "card ran out of memory" in incidents(run, "crash")[0].cause
     assert len(incidents(run, "crash")) == 1 and len(incidents(run, "failed")) == 1
     finish(run)  # repaired: the same command goes on
-    assert "with fresh budgets" in incidents(run, "retry")[0]["action"]
+    assert "with fresh budgets" in incidents(run, "retry")[0].action
     assert_all_steps(run)
 
 
 def test_a_trainer_that_hangs_at_its_start(run: RunDir) -> None:
     finish(run, faults=[{"kind": "hang", "cycle": 1, "attempt": 1, "step": 0}], config={"heartbeat_timeout_s": 1e6})
-    assert "did not begin its first step" in incidents(run, "hang")[0]["cause"]
+    assert "did not begin its first step" in incidents(run, "hang")[0].cause
 
 
 def test_what_starting_again_cannot_help_fails_at_once(run: RunDir) -> None:
@@ -101,7 +102,7 @@ def test_what_starting_again_cannot_help_fails_at_once(run: RunDir) -> None:
 )
 def test_success_is_checked_not_believed(run: RunDir, kind: str, step: int, cause: str) -> None:
     finish(run, faults=[{"kind": kind, "cycle": 1, "attempt": 1, "step": step}])
-    assert cause in incidents(run, "crash")[0]["cause"]
+    assert cause in incidents(run, "crash")[0].cause
     assert_all_steps(run)
 
 
@@ -113,7 +114,7 @@ def test_an_orphan_that_outlives_a_clean_trainer_is_ended(run: RunDir) -> None:
 def test_non_finite_update_rolls_back_once_at_a_lower_rate(run: RunDir) -> None:
     state = finish(run, faults=[{"kind": "nan", "cycle": 2, "attempt": 1, "step": 7}])
     assert state.rollbacks == 1 and state.learning_rate_scale == 0.5
-    action = incidents(run, "rollback")[0]["action"]
+    action = incidents(run, "rollback")[0].action
     assert "checkpoint of step 6 at 0.5 of the learning rate" in action
     records = read_metrics(run)
     assert [record.values["rate"] for record in records] == [1.0] * 6 + [0.5] * 2
@@ -124,7 +125,7 @@ def test_the_second_rollback_ends_the_campaign_at_the_last_good_checkpoint(run: 
     state = finish(run, status=1, faults=[{"kind": "nan", "cycle": 1, "step": 3}])
     assert state.state is State.FAILED and state.step == 2
     assert [checkpoint.step for checkpoint in list_checkpoints(run)] == [2]
-    assert "used up" in incidents(run, "rollback")[1]["action"]
+    assert "used up" in incidents(run, "rollback")[1].action
     assert {record["task_id"] for record in _pool(run)} >= {"s1.0", "s2.0", "s3.a1", "s3.a2"}, "what was generated is merged all the same"
 
 
@@ -164,7 +165,7 @@ def test_a_trainer_that_does_not_listen_is_ended(run: RunDir) -> None:
 
 def test_disk_full_in_the_trainer_is_named_and_survived(run: RunDir) -> None:
     finish(run, faults=[{"kind": "disk_full", "cycle": 1, "attempt": 1, "step": 4}])
-    assert "file size limit" in incidents(run, "crash")[0]["cause"]
+    assert "file size limit" in incidents(run, "crash")[0].cause
     assert_all_steps(run)
 
 
@@ -195,7 +196,7 @@ def test_a_hung_trainer_whose_driver_was_killed_is_ended_by_the_next_start(run: 
     orphans = processes_with_marker(f"{read_state_file(run.state).run_id}/")
     assert Driver(run, fast_config(orphan_grace_s=0.2)).wait() == 0
     assert orphans and not any(process.alive for process in orphans)
-    assert any("had left 1 processes running" in item["cause"] for item in incidents(run, "repair"))
+    assert any("had left 1 processes running" in item.cause for item in incidents(run, "repair"))
     assert_all_steps(run)
 
 
@@ -209,7 +210,7 @@ def test_processes_of_others_are_left_alone(run: RunDir) -> None:
         os.waitpid(bystander, 0)
 
 
-def _pool(run: RunDir) -> list[dict[str, Any]]:
+def _pool(run: RunDir) -> list[Incident]:
     from azr.files import read_jsonl
 
     return list(read_jsonl(run.pool_tasks))

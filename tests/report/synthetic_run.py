@@ -234,6 +234,8 @@ def write_synthetic_run(
         "state": "DONE" if finished else "TRAIN",
         "sentence": "SYNTHETIC run: invented numbers.",
         "cycle": cycles,
+        "attempt": 1,
+        "attempt_open": not finished,
         "step": steps,
         "driver": None,
     }

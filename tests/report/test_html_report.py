@@ -125,14 +125,6 @@ def test_a_crashed_run_with_damaged_files_has_a_report_that_says_so(tmp_path: Pa
     assert "interrupted" in page and "could not be read" in page and "Start the same command again" in page
 
 
-def test_an_older_version_has_a_report(tmp_path: Path) -> None:
-    run = RunDir(tmp_path)
-    run.metrics.write_text("".join(json.dumps({"step": step, "loss": 1.0 / step}) + "\n" for step in range(1, 30)))
-    write_json_atomic(run.state, {"phase": "training", "n": 3})
-    page = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "<code>loss</code>" in page and "interrupted" in page
-
-
 @pytest.mark.parametrize(
     ("first", "last", "count", "expected"),
     [(0.3, 0.45, 600, "It learned"), (0.3, 0.31, 600, "No clear change"), (0.45, 0.3, 600, "It got worse"), (0.3, 0.45, None, "not known")],

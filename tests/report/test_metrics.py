@@ -54,13 +54,6 @@ def test_damaged_lines_and_missing_values_do_not_stop_it(tmp_path: Path) -> None
     assert math.isnan(table.column("x")[2])
 
 
-def test_an_older_version_with_flat_records_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "time_s/step": 2.5, "note": "text"}\n')
-    table = read_metrics(path)
-    assert table.columns.keys() == {"time_s/step"}
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 4)), max_size=40))
 def test_it_agrees_with_the_protocol(rows: list[tuple[int, int]]) -> None:

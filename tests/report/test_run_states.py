@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -46,15 +45,6 @@ def crashed(root: Path) -> None:
             file.write(b'\xff\xfe\n{"step": 31, "val')
 
 
-def older_version(root: Path) -> None:
-    run = RunDir(root)
-    root.mkdir()
-    run.metrics.write_text("".join(json.dumps({"step": step, "loss": 1.0 / step}) + "\n" for step in range(1, 30)))
-    write_json_atomic(run.state, {"phase": "training", "n": 3})
-    write_json_atomic(run.heartbeat, {"time": 5})
-    run.incidents.write_text('{"message": "it broke"}\n')
-
-
 def empty(root: Path) -> None:
     root.mkdir()
 
@@ -67,7 +57,6 @@ def failed(root: Path) -> None:
 STATES: dict[Callable[[Path], None], tuple[str, str]] = {
     going_on: ("running", "generating"),
     crashed: ("interrupted", "the same command goes on"),
-    older_version: ("interrupted", "step 29"),
     empty: ("empty", "nothing has run here yet"),
     failed: ("failed", "The disk is full."),
 }
