@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from azr.config.data import DataConfig
+from azr.copies import renamed_key
 from azr.data.fingerprints import Fingerprint
 from azr.data.near import NearIndex
 from azr.data.reasons import Reason
-from azr.sandbox.values import canonical, parse_arguments
 from azr.tasks import Task, TaskType
 
 
@@ -42,15 +42,6 @@ def better_first(task: Task) -> tuple[object, ...]:
     rest = (task.outputs, task.imports, task.thought, task.composite_functions, task.original_code, repr(lineage))
     newest = (-lineage.cycle, -lineage.step, -lineage.attempt)
     return (-difficulty_band(lineage.accuracy), *newest, lineage.source != "seed", task.task_id, rest)
-
-
-def input_key(text: str) -> str:
-    """An argument list without differences of spelling; the text itself where it is no list of literals."""
-    try:
-        positional, keywords = parse_arguments(text)
-        return canonical((positional, keywords))
-    except ValueError:  # ValueReadError and ValueWriteError are ValueErrors
-        return " ".join(text.split())
 
 
 def drop_duplicates(
@@ -87,8 +78,8 @@ class _Group:
 
     def __init__(self, config: DataConfig) -> None:
         self._config = config
-        self._exact: dict[tuple[object, ...], str] = {}
-        self._renamed: dict[tuple[object, ...], str] = {}
+        self._exact: dict[tuple[str, ...], str] = {}
+        self._renamed: dict[str, str] = {}
         self._programs: Counter[str] = Counter()
         self._shapes: Counter[str] = Counter()
         self._near: dict[str, str] = {}
@@ -98,9 +89,8 @@ class _Group:
 
     def offer(self, task: Task, print_: Fingerprint) -> Dropped | None:
         """Takes the task in, or says why not."""
-        inputs = tuple(sorted(input_key(text) for text in task.inputs))
-        exact = (print_.text, inputs, task.message)
-        renamed = (print_.canonical, inputs)
+        renamed = renamed_key(print_.canonical, task.inputs)
+        exact = (print_.text, renamed, task.message)
         if exact in self._exact:
             return Dropped(task, Reason.EXACT, self._exact[exact])
         if renamed in self._renamed:

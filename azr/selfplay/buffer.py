@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from azr import copies
 from azr.errors import DataError
 from azr.programs import fingerprint
-from azr.sandbox.values import canonical, parse_arguments
 from azr.tasks import Task, TaskType
 
 HISTORY = 8
@@ -70,23 +70,13 @@ _fingerprint = lru_cache(maxsize=4096)(fingerprint)  # seeds enter two buffers o
 
 
 def renamed_key(task: Task) -> str:
-    """Equal for tasks that differ in variable names, comments, layout, the spelling or order of their inputs, or the message."""
-    inputs = "|".join(sorted(argument_key(text) or text.strip() for text in task.inputs))
-    return f"{_fingerprint(task.code)}:{inputs}"
+    """See ``azr.copies.renamed_key``."""
+    return copies.renamed_key(_fingerprint(task.program), task.inputs)
 
 
 def puzzle_key(task: Task) -> str:
     """Equal for induction tasks that give the same hint for the same program: one puzzle, whatever their inputs."""
-    return f"{_fingerprint(task.code)}:{said(task.message)}"
-
-
-def argument_key(text: str) -> str | None:
-    """Equal for inputs that give a program equal arguments; None for what is no list of literals."""
-    try:
-        positional, keywords = parse_arguments(text)
-        return canonical([positional, keywords])
-    except ValueError:  # ValueReadError, ValueWriteError
-        return None
+    return f"{_fingerprint(task.program)}:{said(task.message)}"
 
 
 def said(message: str) -> str:

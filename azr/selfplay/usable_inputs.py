@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from azr.copies import argument_key
 from azr.prompts.examples import INDUCTION_EXAMPLES
 from azr.sandbox.job import CallResult, Job, Status
-from azr.selfplay.buffer import argument_key, said
+from azr.selfplay.buffer import said
 from azr.selfplay.runner import Runner
 from azr.tasks import Rejection, Task
 
