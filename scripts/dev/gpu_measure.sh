@@ -8,7 +8,7 @@ set -uo pipefail
 out=${1:?usage: scripts/dev/gpu_measure.sh OUT [SECTION ...]}; shift
 sections=("$@"); [ ${#sections[@]} -gt 0 ] || sections=(tests update ours published)
 python=${PYTHON:-python3}
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 mkdir -p "$out/logs"; final=$(cd "$out" && pwd); out=$final/logs
 models=${MODELS:-${TMPDIR:-/tmp}/azr-models}; runs=${RUNS:-${TMPDIR:-/tmp}/azr-gpu-runs}  # run directories hold checkpoints of gigabytes
 leave=${LEAVE_GIB:-16}; fraction=${FRACTION:-0.25}

@@ -96,3 +96,17 @@ def test_the_configuration_reference_is_current() -> None:
     command = [sys.executable, "scripts/dev/make_config_reference.py", "--check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_every_file_of_ours_that_is_named_somewhere_exists() -> None:
+    """In code, configuration and benchmarks too: files move, and what names them does not notice."""
+    named = re.compile(r"(?<![\w/.-])(?:scripts|configs|requirements|azr)/[\w/.-]+\.(?:py|sh|yaml|in)\b")
+    folders = [ROOT / name for name in ("azr", "scripts", "docs", "configs", "benchmarks", "requirements", "data/models")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".sh", ".md", ".yaml", ".in", ".json"}]
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in [*files, *ROOT.glob("*.md"), ROOT / "pyproject.toml"]
+        for name in named.findall(path.read_text(encoding="utf-8"))
+        if not (ROOT / name).exists()
+    }
+    assert not missing
