@@ -384,8 +384,8 @@ try:
             cu = torch.tensor([0, 10, 32], device="cuda", dtype=torch.int32)
             varlen_attn(q, q, q, cu, cu, 22, 22, window_size=(-1, 0)).sum().backward()
         def kernel():
-            from azr.train.logprob_kernels import forward
-            from azr.train.logprobs import Bend
+            from azr.train.kernels.logprob_kernels import forward
+            from azr.train.kernels.logprobs import Bend
             logits = torch.zeros(2, 5000, device="cuda", dtype=torch.bfloat16)
             forward(logits, torch.zeros(2, dtype=torch.int64, device="cuda"), Bend(), torch.empty(3, 2, device="cuda"))
         report |= {"matmul": attempt(matmul), "varlen": attempt(varlen), "triton": attempt(kernel)}

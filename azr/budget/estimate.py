@@ -30,7 +30,7 @@ were 2.03 GiB on an H100 (docs/performance.md); a card with fewer multiprocessor
 GRAPH_GIB_PER_SIZE = 0.018
 """CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
 ENGINE_CACHE_GIB = 0.75
-"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``azr/train/engine_worker.py`` limits it)."""
+"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``azr.train.verl.engine_worker`` has the limit)."""
 ALLOCATOR_SLACK = 0.08
 """Share of the trainer's tensors lost to fragmentation in the caching allocator. It leaves the estimate of the update 1 % below what was
 measured at 1.5B, and 2 and 7 % above at 3B and 0.5B (docs/performance.md)."""
@@ -123,9 +123,9 @@ class _Trainer:
     low_precision_copies: float
     adapters: float
     """Of the weights: adapters on one card. They stay there whatever is offloaded, and nothing is moved for reading them or their frozen
-    base (``azr/train/no_shard.py``). 0 on several cards."""
+    base (``azr/train/verl/no_shard.py``). 0 on several cards."""
     clone: float
-    """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing (``azr/train/no_shard.py``)."""
+    """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing (``azr/train/verl/no_shard.py``)."""
     checkpoint: float
 
 
@@ -244,7 +244,7 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> P
     ]
     parts = [Part(part.name, part.gib * (1.0 if on_gpu else CPU_HOST_SHARE)) for part in processes]
     if on_gpu:
-        if config.train.param_offload:  # a frozen base is pinned as it is (``azr/train/no_shard.py``)
+        if config.train.param_offload:  # a frozen base is pinned as it is (``azr/train/verl/no_shard.py``)
             pinned_share = 1.0 if trainer.adapters else PINNED_SHARE
             parts.append(Part("offloaded weights", (trainer.weights - trainer.adapters) * shards * pinned_share))
         if config.train.optimizer_offload:

@@ -21,10 +21,10 @@ from azr.places import prepare, restart_with_plain_path
 from azr.protocol import Outcome, TrainResult, current_request, write_result
 from azr.rundir import RunDir
 from azr.tracebacks import root_cause
+from azr.train.cpu.warm_python import WarmPython
 from azr.train.environment import set_environment
 from azr.train.ipc_check import choose_weight_path
 from azr.train.sockets import sockets_folder
-from azr.train.warm_python import WarmPython
 from azr.trainer_link import DriverWatch
 
 
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
     from ray.exceptions import RayError
 
     from azr.train.cluster import session_folder, start_ray
-    from azr.train.runner import SelfPlayRunner
+    from azr.train.verl.runner import SelfPlayRunner
 
     with DriverWatch(run, request), sockets_folder(), warm_python(config, device) as warm:
         try:

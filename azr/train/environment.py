@@ -25,7 +25,7 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
     """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt."""
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl_plugin"
+    os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl.plugin"
     defaults = {
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_DISABLE_IMPORT_WARNING": "1",

@@ -69,9 +69,9 @@ def build(size: str, way: str, master: torch.dtype, chunk: int, lora_rank: int, 
     from transformers import AutoModelForCausalLM, Qwen2Config
     from verl.utils.fsdp_utils import get_fsdp_wrap_policy
 
-    from azr.train import attention, logprobs
-    from azr.train.compile_layers import compile_layers
-    from azr.train.engine import fully_sharded
+    from azr.train.kernels import attention, logprobs
+    from azr.train.kernels.compile_layers import compile_layers
+    from azr.train.verl.engine import fully_sharded
 
     config = Qwen2Config(**SIZES[size], num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=32768)
     config._attn_implementation = "sdpa" if way == "stock" else attention.register()
@@ -136,7 +136,7 @@ def train_step(model: Any, optimizer: torch.optim.Optimizer, rows: list[dict[str
 
 
 def measure(size: str, way: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    from azr.train.optimizers import AdamW8bit
+    from azr.train.kernels.optimizers import AdamW8bit
 
     ours_8bit = way != "stock" and options.optimizer == "adamw_8bit"
     master = torch.bfloat16 if ours_8bit else torch.float32

@@ -40,8 +40,8 @@ def test_where_it_hangs_takes_the_training_thread() -> None:
         '  File "/usr/lib/threading.py", line 331 in wait',
         "",
         "Current thread 0x00007f02 (most recent call first):",
-        '  File "/app/azr/train/engine.py", line 12 in generate',
-        '  File "/app/azr/train/trainer.py", line 99 in step',
+        '  File "/app/azr/train/verl/engine.py", line 12 in generate',
+        '  File "/app/azr/train/verl/trainer.py", line 99 in step',
     ]
     assert where_it_hangs(stacks) == ["engine.py:12 in generate", "trainer.py:99 in step"]
     assert where_it_hangs([]) == []

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from azr.moving.tensor_files import holds_frozen_weights, tensor_file_problem
-from azr.train.optimizers import AdamW8bit
+from azr.train.kernels.optimizers import AdamW8bit
 
 
 def saved(path: Path, value: Any, **options: Any) -> Path:

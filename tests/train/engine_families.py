@@ -26,7 +26,7 @@ from test_families import OWN, SHAPE  # noqa: E402
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 from azr.models.families import CHECKED, TIED_BY_DEFAULT, WINDOWS_IN_ALL_LAYERS  # noqa: E402
-from azr.train import attention, logprobs  # noqa: E402
+from azr.train.kernels import attention, logprobs  # noqa: E402
 
 TINY = PROJECT / "data" / "models" / "azr-tiny"
 LENGTHS = (40, 3, 27)

@@ -32,9 +32,9 @@ class EngineProbe:
         from verl.single_controller.base.decorator import Dispatch, register
         from verl.trainer.ppo.utils import Role
 
-        from azr.train import worker
-        from azr.train.runner import checked_verl_config
-        from azr.train.trainer import ENGINE_CHECK_PROMPT, ENGINE_CHECK_TOKENS, SelfPlayTrainer
+        from azr.train.verl import worker
+        from azr.train.verl.runner import checked_verl_config
+        from azr.train.verl.trainer import ENGINE_CHECK_PROMPT, ENGINE_CHECK_TOKENS, SelfPlayTrainer
         from azr.trainer_link import TrainerLink
 
         class ProbeWorker(worker.PolicyWorker):

@@ -36,10 +36,10 @@ def main(model: str) -> None:
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
 
-    from azr.train.cpu import patches
-    from azr.train.engine import SelfPlayEngine, fully_sharded
+    from azr.train.patches import vllm_on_cpu
+    from azr.train.verl.engine import SelfPlayEngine, fully_sharded
 
-    patches.apply()
+    vllm_on_cpu.apply()
     VLLMHijack.hijack()
     llm = LLM(
         model=model, dtype="float32", max_model_len=128, max_num_seqs=4, enforce_eager=True, skip_tokenizer_init=True,

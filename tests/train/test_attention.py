@@ -3,7 +3,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.errors import TrainingError
-from azr.train.attention import packed_attention, register, segments_of
+from azr.train.kernels.attention import packed_attention, register, segments_of
 
 LENGTHS = (7, 1, 19, 64, 3)
 

@@ -9,9 +9,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.config.load import load
 from azr.errors import ConfigError, ModelError
-from azr.train import attention, logprobs
-from azr.train.compile_layers import compile_layers
-from azr.train.engine import fully_sharded
+from azr.train.kernels import attention, logprobs
+from azr.train.kernels.compile_layers import compile_layers
+from azr.train.verl.engine import fully_sharded
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.budget.estimate import ENGINE_CACHE_GIB
 from azr.config.load import load
-from azr.train.engine_worker import EngineWorkerExtension, ForgettingWorkerExtension, OwnSocketExtension, memory_limit_share
-from azr.train.verl_config import build_verl_config
+from azr.train.verl.configuration import build_verl_config
+from azr.train.verl.engine_worker import EngineWorkerExtension, ForgettingWorkerExtension, OwnSocketExtension, memory_limit_share
 
 
 @pytest.mark.parametrize(("share", "total_gib"), [(0.38, 16.0), (0.0768, 79.2), (0.7, 79.2)])
@@ -84,7 +84,7 @@ def test_where_the_engine_has_its_weights_from(settings, extension, weights, tmp
     config = load(settings).config
     (tmp_path / "config.json").write_text("{}")
     made = build_verl_config(config, tmp_path, tmp_path, "cuda").actor_rollout_ref.rollout
-    assert made.engine_kwargs.vllm.worker_extension_cls == f"azr.train.engine_worker.{extension}"
+    assert made.engine_kwargs.vllm.worker_extension_cls == f"azr.train.verl.engine_worker.{extension}"
     assert made.load_format == weights
 
 

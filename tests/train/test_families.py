@@ -16,8 +16,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from azr.budget import shape_from_config
 from azr.errors import TrainingError
 from azr.models.families import CHECKED, DROPOUT_KEYS, WITHOUT_ADAPTERS
-from azr.train import attention, logprobs
-from azr.train.compile_layers import compile_layers
+from azr.train.kernels import attention, logprobs
+from azr.train.kernels.compile_layers import compile_layers
 
 SHAPE = {
     "vocab_size": 128, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,

@@ -5,7 +5,7 @@ import torch
 
 from azr.config.load import load
 from azr.errors import ConfigError
-from azr.train.engine import RATE_FLOOR, rate_factor
+from azr.train.verl.engine import RATE_FLOOR, rate_factor
 
 
 def test_falls_to_the_floor_and_stays_there():

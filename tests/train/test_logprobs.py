@@ -8,7 +8,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.errors import ModelError
-from azr.train.logprobs import install, token_logprobs
+from azr.train.kernels.logprobs import install, token_logprobs
 
 TOKENS, WIDTH, VOCABULARY = 37, 24, 301
 
@@ -90,7 +90,7 @@ def test_gpu_kernels_agree_with_plain(dtype, tolerance):
 
 KERNELS = """
 import torch
-from azr.train import logprobs, logprob_kernels
+from azr.train.kernels import logprobs, logprob_kernels
 torch.manual_seed(0)
 for bend in (logprobs.Bend(temperature=0.8), logprobs.Bend(scale=0.3, cap=2.0, temperature=0.8)):
     logits, labels = torch.randn(5, 9001) * 3, torch.randint(0, 9001, (5,))
@@ -150,7 +150,7 @@ def test_installed_model_agrees_with_logits(only_some_rows):
 
 def test_no_chunk_larger_than_asked_exists(monkeypatch):
     """The promise is memory: every product with the head has at most ``chunk`` rows."""
-    from azr.train import logprobs
+    from azr.train.kernels import logprobs
 
     seen = []
     original = logprobs._forward_chunk

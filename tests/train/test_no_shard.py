@@ -14,17 +14,9 @@ import torch.distributed as dist
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from azr.train.engine import fully_sharded
-from azr.train.no_shard import (
-    adapter_weights,
-    base_was_read,
-    base_weights,
-    named_weights,
-    offload,
-    point_to_flat_parameters,
-    state_dict_without_copies,
-    tensors_left_in_files,
-)
+from azr.train.patches.fsdp import state_dict_without_copies, tensors_left_in_files
+from azr.train.verl.engine import fully_sharded
+from azr.train.verl.no_shard import adapter_weights, base_was_read, base_weights, named_weights, offload, point_to_flat_parameters
 
 FLOAT32 = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
 
@@ -254,8 +246,8 @@ def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, d
     """FSDP gathers shards on the card alone, where an offload has taken them away; there is no card here, so the calls are looked at."""
     from types import SimpleNamespace
 
-    from azr.train import no_shard
-    from azr.train.engine import SelfPlayEngine
+    from azr.train.verl import no_shard
+    from azr.train.verl.engine import SelfPlayEngine
 
     calls: list[str] = []
     monkeypatch.setattr(dist, "get_world_size", lambda: devices)

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from azr.train.optimizers import SIGNED_LEVELS, UNSIGNED_LEVELS, AdamW8bit, _decode, _encode, stochastic_bf16, verl_optimizer
+from azr.train.kernels.optimizers import SIGNED_LEVELS, UNSIGNED_LEVELS, AdamW8bit, _decode, _encode, stochastic_bf16, verl_optimizer
 
 
 def test_stochastic_rounding_keeps_the_mean():
@@ -148,7 +148,7 @@ def test_verl_builds_it():
 
 KERNEL = """
 import torch
-from azr.train import optimizers, optimizer_kernels
+from azr.train.kernels import optimizers, optimizer_kernels
 torch.manual_seed(0)
 n = 256 * 9 + 100
 def fresh():

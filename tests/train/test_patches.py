@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+
+from azr.train.patches import PATCHES, Patch
 
 pytest.importorskip("verl")
 
 
-def test_pinned_versions() -> None:
-    assert version("verl") == "0.9.1"
-    assert version("vllm").startswith("0.24.0")
+TESTS = Path(__file__).parent
+TRAIN = TESTS.parents[1] / "azr" / "train"
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.by)
+def test_the_table_is_true(patch: Patch) -> None:
+    name, wanted = patch.version.split()
+    assert version(name).startswith(wanted), f"look at {patch.changed} again: is {patch.by} still needed?"
+    module, function = patch.by.split(".")[:2], patch.by.split(".")[2]
+    source = (TRAIN.joinpath(*module)).with_suffix(".py").read_text()
+    assert re.search(rf"^(def|class) {function}\b", source, re.MULTILINE)
+    file, test = patch.test.split("::")
+    assert f"def {test}(" in (TESTS / file).read_text()
+
+
+def test_no_other_file_assigns_to_a_module_of_a_library() -> None:
+    """``library.name = ours`` is found by the names under which modules are imported."""
+    found = []
+    for path in sorted(TRAIN.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        imports = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        modules = {(alias.asname or alias.name).split(".")[0] for alias in imports} - {"os", "sys"}
+        for node in ast.walk(tree):
+            for target in node.targets if isinstance(node, ast.Assign) else []:
+                base = target
+                while isinstance(base, ast.Attribute):
+                    base = base.value
+                if isinstance(target, ast.Attribute) and isinstance(base, ast.Name) and base.id in modules:
+                    found.append(path.parent.name)
+    assert set(found) == {"patches"}
+
+
+def test_vllm_packs_linear_weights_on_a_cpu() -> None:
+    import vllm.model_executor.layers.utils as layer_utils
+
+    source = inspect.getsource(layer_utils)
+    assert "def dispatch_cpu_unquantized_gemm(" in source and "layer.cpu_linear" in source
+    assert "remove_weight" in source, "are weights kept as they are now? Then keep_plain_linear_weights is not needed"
 
 
 def test_the_receiver_hands_out_views_of_its_shared_memory() -> None:

@@ -34,7 +34,7 @@ def prompt(status: str) -> dict[str, Any]:
 def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     from verl.trainer.ppo.v1 import replay_buffer as module
 
-    from azr.train.replay import DeadlineReplayBuffer
+    from azr.train.verl.replay import DeadlineReplayBuffer
 
     def build(tags: dict[str, dict[str, Any]], deadline_s: float, max_failed: float = 0.5) -> DeadlineReplayBuffer:
         monkeypatch.setattr(module, "tq", Queue(tags))
@@ -73,7 +73,7 @@ def test_a_batch_of_failures_only_is_an_error(make: Callable[..., Any]) -> None:
 
 def test_too_many_failures_are_an_error_that_a_restart_may_mend(make: Callable[..., Any]) -> None:
     """An engine that is killed in the middle of a batch leaves some rows finished; the campaign must not end over it."""
-    from azr.train.runner import FINAL_ERRORS
+    from azr.train.verl.runner import FINAL_ERRORS
 
     buffer = make({"a": prompt("finished"), "b": prompt("failure"), "a_0_0": {"seq_len": 3}}, deadline_s=5.0, max_failed=0.01)
     with pytest.raises(EngineError, match=r"1 of 2 agent loops failed in step 1, more than .*=1% allows") as caught:

@@ -10,7 +10,7 @@ PLATFORM = """
 import json, os
 from verl.plugin.platform.platform_manager import PlatformRegistry, get_platform
 from verl.utils.device import is_support_ipc
-import azr.train.verl_plugin
+import azr.train.verl.plugin
 platform = get_platform()
 print(json.dumps([type(platform).__name__, platform.device_name, platform.vendor_name, is_support_ipc()]))
 """

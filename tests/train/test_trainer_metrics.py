@@ -2,7 +2,7 @@
 
 import pytest
 
-from azr.train.trainer import _flat
+from azr.train.verl.trainer import _flat
 
 
 @pytest.mark.parametrize("key", ["actor/entropy", "actor/entropy_loss"])

@@ -13,8 +13,8 @@ from torch.distributed.fsdp import MixedPrecision
 from verl.utils.model import convert_weight_keys
 from verl.workers.engine.base import EngineRegistry
 
-from azr.train import no_shard
-from azr.train.engine import SelfPlayEngine, fully_sharded
+from azr.train.patches import fsdp
+from azr.train.verl.engine import SelfPlayEngine, fully_sharded
 
 
 class CpuSelfPlayEngine(SelfPlayEngine):
@@ -32,7 +32,7 @@ class CpuSelfPlayEngine(SelfPlayEngine):
     def to(self, device: str, model: bool = True, optimizer: bool = True, grad: bool = True) -> None: ...
 
     def save_checkpoint(self, local_path: str, hdfs_path: Any = None, global_step: int = 0, max_ckpt_to_keep: Any = None, **_: Any) -> None:
-        with no_shard.state_dict_without_copies(self.module):
+        with fsdp.state_dict_without_copies(self.module):
             self.checkpoint_manager.save_checkpoint(
                 local_path=local_path, hdfs_path=hdfs_path, global_step=global_step, max_ckpt_to_keep=max_ckpt_to_keep
             )

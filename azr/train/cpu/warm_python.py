@@ -52,9 +52,9 @@ RAY_MODULES = (
     "vllm.v1.engine.core",  # before verl, whose plugins patch what they find
     "vllm.v1.worker.cpu_worker",
     "verl.workers.rollout.vllm_rollout.vllm_async_server",
-    "azr.train.worker",
-    "azr.train.agent_worker",
-    "azr.train.trainer",
+    "azr.train.verl.worker",
+    "azr.train.verl.agent_worker",
+    "azr.train.verl.trainer",
     "transfer_queue.storage.simple_storage",
 )
 """Imported when the first client has brought the environment that Ray gives its workers; it is the same for all of a cluster."""
@@ -84,7 +84,7 @@ class WarmPython:
     def start(self) -> None:
         """Starts the server, which begins to import: some ten seconds of a core."""
         listener = self._listener.fileno()
-        command = [sys.executable, "-m", "azr.train.warm_python", str(listener), str(self.executable), *self._modules]
+        command = [sys.executable, "-m", "azr.train.cpu.warm_python", str(listener), str(self.executable), *self._modules]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener])
         self._listener.close()
 

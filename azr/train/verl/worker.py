@@ -17,7 +17,7 @@ from azr.train.sockets import own_socket
 if get_device_name() == "cpu":
     from azr.train.cpu import engine as _engine
 else:
-    from azr.train import engine as _engine  # noqa: F401
+    from azr.train.verl import engine as _engine  # noqa: F401
 
 
 ONE_TO_ALL: Any = Dispatch.ONE_TO_ALL  # type: ignore[attr-defined]  (verl adds the members at run time)

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from azr.config import Config, to_container
 from azr.models.families import DROPOUT_KEYS
 from azr.models.weight_files import read_json_file
-from azr.train.attention import IMPLEMENTATION as PACKED_ATTENTION
-from azr.train.optimizers import verl_optimizer
+from azr.train.kernels.attention import IMPLEMENTATION as PACKED_ATTENTION
+from azr.train.kernels.optimizers import verl_optimizer
 
 
 def build_verl_config(config: Config, model_folder: Path, run_dir: Path, device: str) -> DictConfig:
@@ -56,6 +56,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
     micro_batch_tokens = max(train.micro_batch_tokens, context_tokens)
     one_gpu = on_gpu and train.gpus == 1
     extension = "ForgettingWorkerExtension" if one_gpu and model.lora_rank and rollout.sleep else "EngineWorkerExtension"
+    extension = extension if on_gpu else "OwnSocketExtension"
     actor, engine, ref = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.model"
     settings: dict[str, Any] = {
         # the algorithm: advantages are ours (trainer.py); one update a step on the whole batch, no KL, no critic
@@ -105,7 +106,7 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{ref}.trust_remote_code": model.trust_remote_code,
         f"{ref}.enable_gradient_checkpointing": train.gradient_checkpointing,
         f"{ref}.use_remove_padding": train.packed_sequences,
-        f"{ref}.use_fused_kernels": train.chunked_logprobs,  # azr.train.packed gives the model the forward that this asks for
+        f"{ref}.use_fused_kernels": train.chunked_logprobs,  # azr.train.verl.packed gives the model the forward that this asks for
         f"{ref}.fused_kernel_options": {
             "impl_backend": None,
             "chunk_tokens": train.logprob_chunk_tokens,
@@ -139,10 +140,10 @@ def _settings(config: Config, model_folder: Path, run_dir: Path, device: str) ->
         f"{engine}.log_prob_use_dynamic_bsz": True,
         f"{engine}.log_prob_max_token_len_per_gpu": micro_batch_tokens,
         f"{engine}.agent.num_workers": rollout.agent_workers,
-        f"{engine}.agent.agent_loop_manager_class": "azr.train.agent_worker.SelfPlayAgentLoopManager",
+        f"{engine}.agent.agent_loop_manager_class": "azr.train.verl.agent_worker.SelfPlayAgentLoopManager",
         f"{engine}.seed": config.seed,
         f"{engine}.disable_log_stats": True,
-        f"{engine}.engine_kwargs.vllm.worker_extension_cls": f"azr.train.engine_worker.{extension if on_gpu else 'OwnSocketExtension'}",
+        f"{engine}.engine_kwargs.vllm.worker_extension_cls": f"azr.train.verl.engine_worker.{extension}",
         # the trainer
         "trainer.use_v1": True,
         "trainer.v1.trainer_mode": "sync",  # verl compares this very string; ours derives from the sync trainer

@@ -15,8 +15,8 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.metric import AggregationType, Metric
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
-from azr.train import attention, logprobs
-from azr.train.compile_layers import compile_layers
+from azr.train.kernels import attention, logprobs
+from azr.train.kernels.compile_layers import compile_layers
 
 if TYPE_CHECKING:  # verl's engines carry no types
     Base: Any = object

@@ -35,7 +35,7 @@ def verl_optimizer(kind: str, *, on_gpu: bool) -> dict[str, Any]:
     ``adamw_8bit``: ``AdamW8bit`` below.
     """
     if kind == "adamw_8bit":
-        return {"optimizer_impl": "azr.train.optimizers", "optimizer": "AdamW8bit", "override_optimizer_config": None}
+        return {"optimizer_impl": "azr.train.kernels.optimizers", "optimizer": "AdamW8bit", "override_optimizer_config": None}
     return {"optimizer_impl": "torch.optim", "optimizer": "AdamW", "override_optimizer_config": {"fused": True} if on_gpu else None}
 
 
@@ -92,7 +92,7 @@ class AdamW8bit(torch.optim.Optimizer):
         seed = (int(group["seed"]) * 1_000_003 + step * 8191 + place) % (2**31)
         moments = (state["first"], state["first_scale"], state["second"], state["second_scale"])
         if weights.is_cuda:
-            from azr.train.optimizer_kernels import adamw_step
+            from azr.train.kernels.optimizer_kernels import adamw_step
 
             adamw_step(weights, gradient, *moments, constants, seed)
         else:

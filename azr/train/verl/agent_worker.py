@@ -14,7 +14,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from azr.train import agent_loops as _agent_loops  # noqa: F401  (importing it registers our loops with verl)
+from azr.train.verl import agent_loops as _agent_loops  # noqa: F401  (importing it registers our loops with verl)
 
 _PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class  # type: ignore[attr-defined]
 

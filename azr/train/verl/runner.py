@@ -53,8 +53,8 @@ def _train(run: RunDir, link: TrainerLink, device: str) -> None:
     import transfer_queue as tq
     from verl.utils.logging_utils import configure_verl_logging
 
-    from azr.train.agent_worker import SelfPlayAgentLoopManager
-    from azr.train.trainer import SelfPlayTrainer
+    from azr.train.verl.agent_worker import SelfPlayAgentLoopManager
+    from azr.train.verl.trainer import SelfPlayTrainer
 
     configure_verl_logging()
     verl_config = checked_verl_config(run, device)
@@ -84,7 +84,7 @@ def checked_verl_config(run: RunDir, device: str) -> DictConfig:
 
     from azr.train.base_model import base_folder
     from azr.train.model_source import local_model_folder
-    from azr.train.verl_config import build_verl_config
+    from azr.train.verl.configuration import build_verl_config
 
     config = read_config(run.config)
     folder = local_model_folder(str(base_folder(run, config)), load_frame(config.selfplay.frame).raw)

@@ -1,4 +1,4 @@
-"""The Triton kernel under ``azr.train.optimizers.AdamW8bit``: one step in one pass over weights, gradient and moments."""
+"""The Triton kernel under ``azr.train.kernels.optimizers.AdamW8bit``: one step in one pass over weights, gradient and moments."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def adamw_step(
     constants: tuple[float, ...],
     seed: int,
 ) -> None:
-    """Updates weights and moments in place; arguments as in ``azr.train.optimizers._adamw_step``."""
+    """Updates weights and moments in place; arguments as in ``azr.train.kernels.optimizers._adamw_step``."""
     count = weights.numel()
     launch: Any = _adamw_kernel[(triton.cdiv(triton.cdiv(count, BLOCK), ROWS),)]
     launch(

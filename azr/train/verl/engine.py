@@ -26,8 +26,9 @@ from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import TrainingError
-from azr.train import no_shard
-from azr.train.packed import PackedEngine
+from azr.train.patches import fsdp
+from azr.train.verl import no_shard
+from azr.train.verl.packed import PackedEngine
 
 SAMPLED_VALUES_PER_PARAMETER = 512
 RATE_FLOOR = 0.1
@@ -87,12 +88,12 @@ class SelfPlayEngine(PackedEngine):
         return ((name, weight.to(compute) if weight.dtype == torch.float32 else weight) for name, weight in weights)
 
     def save_checkpoint(self, local_path: str, *options: Any, **named: Any) -> None:
-        with no_shard.state_dict_without_copies(self.module):
+        with fsdp.state_dict_without_copies(self.module):
             super().save_checkpoint(local_path, *options, **named)
 
     def load_checkpoint(self, local_path: str, *options: Any, **named: Any) -> None:
         no_shard.base_was_read(self.module)
-        with no_shard.tensors_left_in_files():
+        with fsdp.tensors_left_in_files():
             super().load_checkpoint(local_path, *options, **named)
 
     def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
@@ -161,5 +162,5 @@ def _assert_sharding(module: torch.nn.Module, world_size: int) -> None:
         )
 
 
-no_shard.install()
+fsdp.install_offload()
 EngineRegistry.register(model_type="language_model", backend="fsdp", device="cuda", vendor="nvidia")(SelfPlayEngine)

@@ -11,12 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._subclasses import meta_utils
 
 from azr.errors import ModelError
-
-COMPILE_THREADS = 1
-"""In the trainer's own process: by default a pool of up to 32 processes would stay for good, in a host memory that is short."""
+from azr.train.patches.dynamo import install, let_dynamo_in
 
 
 def compile_layers(model: torch.nn.Module, backend: str | Callable[..., Any] = "inductor") -> int:
@@ -31,8 +28,7 @@ def compile_layers(model: torch.nn.Module, backend: str | Callable[..., Any] = "
     layers: list[Any] = [module for module in model.modules() if type(module).__name__ in names]
     if not layers:
         raise ModelError(f"{type(model).__name__} does not name its decoder layers; set train.compile_layers=false for this model")
-    torch._inductor.config.compile_threads = COMPILE_THREADS  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    meta_utils.safe_grad = _gradient_of_same_type  # type: ignore[assignment]
+    install()
     for layer in layers:
         layer.forward = CompiledForward(layer, backend)
     return len(layers)
@@ -47,7 +43,7 @@ class CompiledForward:
 
     def __call__(self, hidden: torch.Tensor, **kwargs: Any) -> Any:
         if self._layer is not None:
-            _let_dynamo_in(self._layer)
+            let_dynamo_in(self._layer)
             self._layer = None
         torch._dynamo.maybe_mark_dynamic(hidden, 1)
         for table in kwargs.get("position_embeddings") or ():  # cos and sin
@@ -56,27 +52,3 @@ class CompiledForward:
             if isinstance(kwargs.get(name), torch.Tensor):
                 torch._dynamo.maybe_mark_dynamic(kwargs[name], dimension)
         return self._compiled(hidden, **kwargs)
-
-
-def _let_dynamo_in(layer: torch.nn.Module) -> None:
-    """Takes FSDP's mark off the modules of a layer.
-
-    Dynamo refuses marked modules whose weights are views into a flat parameter, because FSDP exchanges them. Here the compiled function
-    begins after FSDP has put them in place and ends before it takes them away; to it they are inputs like others.
-    """
-    for module in layer.modules():
-        if getattr(module, "_is_fsdp_managed_module", False):
-            module._is_fsdp_managed_module = False  # type: ignore[assignment]
-
-
-_gradient = meta_utils.safe_grad
-
-
-def _gradient_of_same_type(tensor: torch.Tensor) -> torch.Tensor | None:
-    """What Dynamo is told of a weight's gradient: none where its type differs, which it cannot describe.
-
-    FSDP sums the gradients of float32 weights in float32 while the flat parameter, which the weights are views into, is in bfloat16. A
-    graph made between two micro-batches meets both; it reads no gradients.
-    """
-    gradient = _gradient(tensor)
-    return gradient if gradient is None or gradient.dtype == tensor.dtype else None

@@ -1,7 +1,4 @@
-"""Repairs for which verl 0.9.1 and vLLM 0.24.0 have no hook, needed only on a machine without a GPU.
-
-Each says its reason; ``tests/train/test_patches.py`` fails when the code under a patch changes.
-"""
+"""What verl and vLLM do otherwise on a machine without a GPU, so that an engine can be sent new weights."""
 
 from __future__ import annotations
 

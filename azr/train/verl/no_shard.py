@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from torch.distributed.fsdp._common_utils import clean_tensor_name
 from torch.distributed.fsdp._runtime_utils import _lazy_init
 from verl.utils import fsdp_utils
 from verl.utils.device import get_torch_device
-from verl.workers.engine.fsdp import transformer_impl
 
 ADAPTER = "default"
 """Name of the one adapter that verl trains."""
@@ -47,7 +45,7 @@ def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]
 
     peft's own function finds none of them in a model that FSDP wrapped (0.21.2 compares names with and without FSDP's prefixes), and asks
     for the whole state dict first, which FSDP clones: a second copy of the frozen base on the card. On one device the adapters are not
-    FSDP's (``azr/train/engine.py``) and are read where they are; an offloaded base need not come back to a card that holds the engine's.
+    FSDP's (``verl/engine.py``) and are read where they are; an offloaded base need not come back to a card that holds the engine's.
     """
     found = {}
     for name, weight in module.named_parameters() if is_whole(module) else named_weights(module):
@@ -78,41 +76,10 @@ def _handles(module: FullyShardedDataParallel) -> list[tuple[str, Any]]:
     return [(prefix, part._handle) for prefix, part in units if part._handle is not None]
 
 
-@contextmanager
-def state_dict_without_copies(module: FullyShardedDataParallel) -> Iterator[None]:
-    """Within it ``module.state_dict()`` gives views of the weights, for a checkpoint that is written at once: of a model with adapters
-    the adapters alone, for the frozen base is where the run took it from.
-
-    FSDP's own clones them all on the card, whatever is said of offloading, where nothing is sharded: at 3B the base twice (seen: 15.4 GiB).
-    """
-    if not is_whole(module):
-        yield
-        return
-    module.state_dict = lambda: _trained_adapters(module) or dict(named_weights(module))  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        del module.state_dict
-
-
-def _trained_adapters(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
+def trained_adapters(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
     """Under the names that they have in the whole state dict, where ``load_state_dict(strict=False)`` finds their places again."""
     adapters = ((clean_tensor_name(name), weight) for name, weight in module.named_parameters() if weight.requires_grad)
     return {name: weight.detach() for name, weight in adapters if ".lora_" in name}
-
-
-@contextmanager
-def tensors_left_in_files() -> Iterator[None]:
-    """Within it ``torch.load`` maps tensors from the file instead of putting them where they were saved, on the card beside the model's.
-
-    verl reads checkpoints without saying where to. What is mapped takes no memory that the system could not take back.
-    """
-    original = torch.load
-    torch.load = partial(original, map_location="cpu", mmap=True)
-    try:
-        yield
-    finally:
-        torch.load = original
 
 
 def point_to_flat_parameters(module: FullyShardedDataParallel) -> None:
@@ -170,10 +137,3 @@ def load(module: Any) -> None:
     fsdp_utils.load_fsdp_model_to_gpu(module)
     if isinstance(module, FullyShardedDataParallel):
         point_to_flat_parameters(module)
-
-
-def install() -> None:
-    """Puts both in the place of verl's, in every method of its FSDP engine."""
-    engine: Any = transformer_impl
-    engine.offload_fsdp_model_to_cpu = offload
-    engine.load_fsdp_model_to_gpu = load

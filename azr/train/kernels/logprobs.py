@@ -124,7 +124,7 @@ def _chunks(total: int, size: int) -> list[slice]:
 def _forward_chunk(logits: torch.Tensor, labels: torch.Tensor, bend: Bend, out: torch.Tensor) -> None:
     """Writes log-sum-exp, log-prob and entropy of each row into ``out`` ``[3, C]``."""
     if logits.is_cuda:
-        from azr.train.logprob_kernels import forward
+        from azr.train.kernels.logprob_kernels import forward
 
         forward(logits, labels, bend, out)
         return
@@ -147,7 +147,7 @@ def _backward_chunk(
 ) -> torch.Tensor:
     """Gradient of the logits ``[C, V]``: ``g (onehot - p) - h p (log p + H)``; on a GPU it replaces ``logits``."""
     if logits.is_cuda:
-        from azr.train.logprob_kernels import backward
+        from azr.train.kernels.logprob_kernels import backward
 
         return backward(logits, labels, bend, logsumexp, entropy, grad_log_probs, grad_entropy)
     scaled = bend.logits(logits)

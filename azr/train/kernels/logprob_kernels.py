@@ -1,4 +1,4 @@
-"""Triton kernels under ``azr.train.logprobs``: statistics of a chunk of logits in one read, its gradient in one read and write."""
+"""Triton kernels under ``azr.train.kernels.logprobs``: statistics of a chunk of logits in one read, its gradient in one read and write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 if TYPE_CHECKING:
-    from azr.train.logprobs import Bend
+    from azr.train.kernels.logprobs import Bend
 
 BLOCK = 4096
 NUM_WARPS = 8

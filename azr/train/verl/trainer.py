@@ -40,13 +40,13 @@ from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
 from azr.tasks import Prompt, Task
-from azr.train import worker as policy_worker
-from azr.train.agent_loops import SELF_PLAY_LOOP
 from azr.train.entropy import entropy_coefficient
 from azr.train.probes import change_since_first, probe_metrics, probe_rows, verdict_metrics, verdict_rows, verdict_scores
-from azr.train.replay import DeadlineReplayBuffer
 from azr.train.tokens import prompt_token_ids
-from azr.train.verl_config import config_from_verl
+from azr.train.verl import worker as policy_worker
+from azr.train.verl.agent_loops import SELF_PLAY_LOOP
+from azr.train.verl.configuration import config_from_verl
+from azr.train.verl.replay import DeadlineReplayBuffer
 from azr.trainer_link import TrainerLink
 
 logger = logging.getLogger(__name__)
@@ -489,7 +489,7 @@ _RENAMED = {
     "actor/ppo_kl": "train/ppo_kl",
     "actor/pg_clipfrac": "train/clip_fraction",
     "actor/mfu": "train/mfu",
-    "actor/rollout_probs_diff_mean": "train/logprob_mismatch",  # from the update's own forward pass (azr.train.packed)
+    "actor/rollout_probs_diff_mean": "train/logprob_mismatch",  # from the update's own forward pass (azr.train.verl.packed)
     "actor/rollout_probs_diff_max": "train/logprob_mismatch_max",
     "training/rollout_probs_diff_mean": "train/logprob_mismatch",  # from the old-log-prob pass, where there is one
     "training/rollout_probs_diff_max": "train/logprob_mismatch_max",

@@ -1,0 +1,1 @@
+"""Tensor code that knows nothing of verl or FSDP: attention, log-probs, optimizers, compiled layers."""

@@ -1,0 +1,102 @@
+"""Every change that we make to code of a library, because it has no hook for it. Nothing else in ``azr`` changes foreign code.
+
+``PATCHES`` says what is changed, why, and which test fails when a new version no longer needs the change or breaks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Patch:
+    changed: str
+    """What is replaced, in the library."""
+    version: str
+    """For which it was written."""
+    why: str
+    by: str
+    """Module and function of ours."""
+    test: str
+    """File and test of ours."""
+
+
+PATCHES = (
+    Patch(
+        changed="vllm.model_executor.layers.utils.dispatch_cpu_unquantized_gemm",
+        version="vllm 0.24.0",
+        why="on a CPU it packs linear weights, which can then no longer be updated",
+        by="patches.vllm_on_cpu.keep_plain_linear_weights",
+        test="test_patches.py::test_vllm_packs_linear_weights_on_a_cpu",
+    ),
+    Patch(
+        changed="verl.workers.rollout.vllm_rollout.bucketed_weight_transfer.BucketedWeightReceiver.receive_weights",
+        version="verl 0.9.1",
+        why="on a CPU it hands out views of shared memory, which cannot be closed while they live",
+        by="patches.vllm_on_cpu.receive_weights_as_copies",
+        test="test_patches.py::test_the_receiver_hands_out_views_of_its_shared_memory",
+    ),
+    Patch(
+        changed="verl.workers.engine.fsdp.transformer_impl.offload_fsdp_model_to_cpu and load_fsdp_model_to_gpu",
+        version="verl 0.9.1",
+        why="where nothing is sharded, modules keep views of the weights on the card, so that offloading frees nothing",
+        by="patches.fsdp.install_offload",
+        test="test_no_shard.py::test_moved_weights_leave_nothing_behind",
+    ),
+    Patch(
+        changed="state_dict of the wrapped model, while a checkpoint is written",
+        version="torch 2.11.0",
+        why="FSDP clones all weights on the card, the frozen base too",
+        by="patches.fsdp.state_dict_without_copies",
+        test="test_no_shard.py::test_a_checkpoint_is_written_from_the_weights_themselves",
+    ),
+    Patch(
+        changed="torch.load, while a checkpoint is read",
+        version="verl 0.9.1",
+        why="verl does not say where to, so that tensors land on the card beside the model's own",
+        by="patches.fsdp.tensors_left_in_files",
+        test="test_no_shard.py::test_a_checkpoint_of_adapters_leaves_the_base_out_and_goes_on_alike",
+    ),
+    Patch(
+        changed="torch._subclasses.meta_utils.safe_grad",
+        version="torch 2.11.0",
+        why="Dynamo cannot describe a gradient whose type differs from its weight's",
+        by="patches.dynamo.install",
+        test="test_compile_layers.py::test_the_update_through_fsdp_and_checkpointing_is_the_same",
+    ),
+    Patch(
+        changed="the mark _is_fsdp_managed_module of a layer's modules",
+        version="torch 2.11.0",
+        why="Dynamo refuses modules whose weights are views into a flat parameter",
+        by="patches.dynamo.let_dynamo_in",
+        test="test_compile_layers.py::test_the_update_through_fsdp_and_checkpointing_is_the_same",
+    ),
+    Patch(
+        changed="forward of the model, an instance of transformers",
+        version="transformers 5.9.0",
+        why="it computes the logits of all tokens at once; ours returns log-probs, a chunk at a time",
+        by="kernels.logprobs.install",
+        test="test_logprobs.py::test_installed_model_agrees_with_logits",
+    ),
+    Patch(
+        changed="forward of each decoder layer, an instance of transformers",
+        version="transformers 5.9.0",
+        why="the compiled one takes its place",
+        by="kernels.compile_layers.compile_layers",
+        test="test_compile_layers.py::test_rows_of_all_sizes_and_all_layers_share_one_graph",
+    ),
+    Patch(
+        changed="sleep of vLLM's worker, and which token its model runner thinks has which adapter",
+        version="vllm 0.24.0",
+        why="verl has a sleeping engine keep its weights in pinned host memory, and adapters are not looked up again",
+        by="verl.engine_worker.ForgettingWorkerExtension",
+        test="test_engine_worker.py::test_a_sleep_that_keeps_no_weights",
+    ),
+    Patch(
+        changed="zmq_handle of verl's rollout",
+        version="verl 0.9.1",
+        why="two runs of one machine would share a socket, and an engine could be sent the other run's weights",
+        by="verl.worker.PolicyWorker.init_model",
+        test="test_sockets.py::test_the_pinned_verl_names_them_on_both_sides_in_this_way",
+    ),
+)
