@@ -30,7 +30,7 @@ were 2.03 GiB on an H100 (docs/performance.md); a card with fewer multiprocessor
 GRAPH_GIB_PER_SIZE = 0.018
 """CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
 ENGINE_CACHE_GIB = 0.75
-"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``azr.train.verl.engine_worker`` has the limit)."""
+"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``ForgettingWorkerExtension``)."""
 ALLOCATOR_SLACK = 0.08
 """Share of the trainer's tensors lost to fragmentation in the caching allocator. It leaves the estimate of the update 1 % below what was
 measured at 1.5B, and 2 and 7 % above at 3B and 0.5B (docs/performance.md)."""
