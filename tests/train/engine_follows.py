@@ -59,12 +59,12 @@ class EngineProbe:
         with TrainerLink(run) as link:
             tq.init(verl_config.transfer_queue)
             try:
-                trainer: Any = ProbeTrainer(verl_config, link)
+                trainer: Any = ProbeTrainer(verl_config, run, link.request)
                 trainer.init()
                 group, told, apart = trainer.actor_rollout_wg, {}, {}
 
                 def ask(when: str) -> None:
-                    answer = trainer._engine_check_answers()
+                    answer = trainer.engine_answers()
                     tokens, log_probs = [int(token) for token in answer[:ENGINE_CHECK_TOKENS]], answer[ENGINE_CHECK_TOKENS:]
                     assert len(log_probs) == ENGINE_CHECK_TOKENS
                     prompt = trainer.tokenizer.encode(ENGINE_CHECK_PROMPT, add_special_tokens=False)

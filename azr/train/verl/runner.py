@@ -53,6 +53,7 @@ def _train(run: RunDir, link: TrainerLink, device: str) -> None:
     import transfer_queue as tq
     from verl.utils.logging_utils import configure_verl_logging
 
+    from azr.train.loop import Attempt
     from azr.train.verl.agent_worker import SelfPlayAgentLoopManager
     from azr.train.verl.trainer import SelfPlayTrainer
 
@@ -60,15 +61,15 @@ def _train(run: RunDir, link: TrainerLink, device: str) -> None:
     verl_config = checked_verl_config(run, device)
     tq.init(verl_config.transfer_queue)
     try:
-        trainer = SelfPlayTrainer(verl_config, link)  # pyright: ignore[reportAbstractUsage]  (the decorator hides the base)
+        trainer: Any = SelfPlayTrainer(verl_config, run, link.request)  # pyright: ignore[reportAbstractUsage]  (a decorator hides the base)
         trainer.init()
-        manager: Any = SelfPlayAgentLoopManager.create(
+        trainer.agent_loop_manager = SelfPlayAgentLoopManager.create(
             config=verl_config,
             llm_client=trainer.get_llm_client(),
             teacher_client=trainer.get_teacher_client(),
             reward_loop_worker_handles=trainer.get_reward_handles(),
         )
-        trainer.train(manager)
+        Attempt(trainer, trainer.azr, link).train()
     finally:
         tq.close()
 

@@ -1,0 +1,221 @@
+"""One attempt at a cycle: restore, seed, train step after step, evaluate, save, and say how it ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from azr.checkpoints import Checkpoint, publish_checkpoint, staging_dir
+from azr.config import Config
+from azr.errors import CheckpointError
+from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
+from azr.protocol import Outcome, Phase
+from azr.selfplay.episode import ProposeOutcome, SolveOutcome
+from azr.selfplay.game import SelfPlay
+from azr.selfplay.rows import PromptRow
+from azr.selfplay.seeding import Seeding
+from azr.selfplay.transcripts import transcript, transcripts
+from azr.tasks import Task
+from azr.train.probes import change_since_first, probe_metrics, probe_rows, verdict_metrics, verdict_rows, verdict_scores
+from azr.train.step import Clock, Machine, train_step
+from azr.trainer_link import TrainerLink
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "trainer_state.json"
+
+
+class SavingMachine(Machine, Protocol):
+    """What an attempt needs of trainer and engine beside the step's own."""
+
+    global_steps: int
+    """The step that is trained."""
+    restored: Checkpoint | None
+    """Checkpoint that the weights were restored from."""
+
+    def save_weights(self, folder: Path) -> None:
+        """Weights, optimizer, scheduler and generators, as ``restored`` brings them back."""
+        ...
+
+    def optimizer_steps(self) -> int: ...
+    def outcomes(self, batch: Any) -> list[ProposeOutcome | SolveOutcome]: ...
+
+
+class Attempt:
+    def __init__(self, machine: SavingMachine, config: Config, link: TrainerLink) -> None:
+        self.machine, self.config, self.link = machine, config, link
+        self.run = link.run
+        self.game = SelfPlay(config.selfplay, config.seed, link.request.seed_offset, timeout_s=config.sandbox.limits.cpu_s)
+        self.clock = Clock(link.phase)
+        self._entropy: float | None = None
+        """Token entropy of the last update; saved, because the next entropy bonus follows from it."""
+        self._restore()
+
+    def _restore(self) -> None:
+        """Buffer and counters as they were saved with the weights, and what consolidation brought for this cycle.
+
+        Raises:
+            CheckpointError: what was restored differs from what was saved.
+        """
+        request, checkpoint = self.link.request, self.machine.restored
+        if checkpoint is not None:
+            state = read_json(checkpoint.path / STATE_FILE)
+            if self.game.load(checkpoint.path / "selfplay") != state["buffer_hash"]:
+                raise CheckpointError(f"{checkpoint.path}: the restored buffer differs from the saved one; resume from an earlier step")
+            if state["optimizer_steps"] != self.machine.optimizer_steps():
+                raise CheckpointError(f"{checkpoint.path}: the optimizer's state is not the saved one; resume from an earlier step")
+            self._entropy = state.get("entropy")
+        # tasks that are already there are passed over
+        tasks = [Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))]
+        logger.info("%d new tasks from %s", self.game.start(tasks, request.first_step), self.run.cycle_tasks(request.cycle))
+
+    def train(self) -> None:
+        """Trains ``resume_step + 1 .. last_step`` and leaves a checkpoint and a result.
+
+        Raises:
+            TrainingError: the run does not train (weights do not move, engine does not follow).
+            EngineError: the engine fails, or computes something else than the trainer.
+        """
+        request, train = self.link.request, self.config.train
+        first = request.resume_step + 1
+        if request.resume_step == 0:
+            if self.config.data.seeds == "identity":
+                self._seed()
+            self._evaluate_start()
+        for step in range(first, request.last_step + 1):
+            self.machine.global_steps = step
+            last = step == request.last_step
+            saving_s = self.clock.seconds.get("save", 0.0)
+            values = self._step(step, check_learning=step == first)
+            asked = self.link.asked()
+            if train.probe_every_steps and (last or step % train.probe_every_steps == 0):
+                with self.clock.timed("validate", Phase.VALIDATE):
+                    values |= self._evaluate_probes(step)
+            if last and train.verdict_samples:
+                with self.clock.timed("validate", Phase.VALIDATE):
+                    values |= self._measure_for_verdict(before=False)
+            values |= {f"time_s/{name}": seconds for name, seconds in self.clock.seconds.items()}
+            if saving_s:
+                values["time_s/save"] = saving_s  # of the step before: a step's metrics are written before it is saved
+            self.link.step_done(step, values)
+            due = step % train.save_every_steps == 0 or step in train.early_saves
+            if last or asked.stop or asked.checkpoint or due:
+                self._save(step, goes_on=not (last or asked.stop))
+            if asked.stop:
+                self.link.finish(Outcome.STOPPED, asked.reason or "stop was asked for")
+                return
+        self.link.finish(Outcome.FINISHED, f"trained steps {first} to {request.last_step}")
+
+    def _step(self, step: int, *, check_learning: bool) -> dict[str, float]:
+        self.clock.restart()
+        lineage = self._lineage() | {"model": f"{self.config.model.path}@{step - 1}"}
+        found = train_step(
+            step,
+            self.machine,
+            self.game,
+            self.config,
+            self.clock,
+            lineage,
+            entropy=self._entropy,
+            check_learning=check_learning,
+        )
+        self._entropy = found.values.get("train/entropy", self._entropy)
+        cycle = self.link.request.cycle
+        append_jsonl(self.run.shard(cycle), [task.to_json() for task in found.accepted])
+        kept = transcripts(step, found.rows, found.outcomes, self.config.selfplay, self.config.seed)
+        append_jsonl(self.run.transcripts(cycle), kept)
+        return found.values | {"train/optimizer_steps": float(self.machine.optimizer_steps())}
+
+    def _lineage(self) -> dict[str, Any]:
+        return {"run": self.run.root.name, "cycle": self.link.request.cycle, "attempt": self.link.request.attempt}
+
+    # ---------------------------------------------------------------- before the first step
+
+    def _seed(self) -> None:
+        """The zero-data start: the model writes its own seeds from the identity program, without a gradient (spec 5.2)."""
+        seeding = Seeding(self.game)
+        while not seeding.done:
+            self.link.phase(Phase.GENERATE)
+            accepted = seeding.accept_round(self._play(seeding.plan_round(self.machine.fits)))
+            append_jsonl(self.run.shard(self.link.request.cycle), [task.with_lineage(**self._lineage()).to_json() for task in accepted])
+            logger.info(seeding.report)
+
+    def _evaluate_start(self) -> None:
+        if not (self.config.train.probe_every_steps or self.config.train.verdict_samples):
+            return
+        self.link.phase(Phase.VALIDATE)
+        initial = self._evaluate_probes(0) if self.config.train.probe_every_steps else {}
+        self.link.step_done(0, initial | self._measure_for_verdict(before=True))
+
+    # ---------------------------------------------------------------- evaluation
+
+    def _play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[ProposeOutcome | SolveOutcome]:
+        """Rows that nothing is learnt from."""
+        batch = self.machine.roll_out(rows, greedy=greedy)
+        outcomes = self.machine.outcomes(batch)
+        self.machine.forget(batch)
+        return outcomes
+
+    def _solve(self, rows: Sequence[PromptRow], *, greedy: bool) -> list[SolveOutcome]:
+        return [outcome for outcome in self._play(rows, greedy=greedy) if isinstance(outcome, SolveOutcome)]
+
+    def _evaluate_probes(self, step: int) -> dict[str, float]:
+        """Greedy accuracy on the frozen probe tasks; the same tasks every time."""
+        rows = probe_rows(self.run.probes, self.config.train.probe_tasks, self.config.selfplay, self.machine.fits)
+        if not rows:
+            return {}
+        solved = self._solve(rows, greedy=True)
+        self._keep_probe_answers(step, solved, rows)
+        return probe_metrics(solved) | change_since_first(self.run.first_probe_scores, solved)
+
+    def _measure_for_verdict(self, *, before: bool) -> dict[str, float]:
+        """Every frozen probe task, ``train.verdict_samples`` answers each at temperature 1: what the report's verdict compares."""
+        rows = verdict_rows(self.run.probes, self.config.train.verdict_samples, self.config.selfplay, self.machine.fits)
+        if not rows:
+            return {}
+        kept = self.run.first_verdict_scores
+        first = read_json(kept)["scores"] if kept.exists() and not before else None
+        scores = verdict_scores(self._solve(rows, greedy=False))
+        if before:
+            write_json_atomic(kept, {"samples": self.config.train.verdict_samples, "scores": scores})
+        return verdict_metrics(scores, first)
+
+    def _keep_probe_answers(self, step: int, outcomes: Sequence[SolveOutcome], rows: Sequence[PromptRow]) -> None:
+        """The answers to the same few probe tasks at every evaluation, so that before and after can be compared."""
+        prompts = {row.row_id: row.prompt.text for row in rows}
+        kept: list[dict[str, Any]] = []
+        for kind in sorted({outcome.stream.task_type for outcome in outcomes}):
+            own = sorted((outcome for outcome in outcomes if outcome.stream.task_type is kind), key=lambda outcome: outcome.row_id)
+            chosen = own[: self.config.selfplay.transcripts_per_stream]
+            kept += [transcript(step, outcome, prompts[outcome.row_id]) for outcome in chosen]
+        append_jsonl(self.run.transcripts(self.link.request.cycle), kept)
+
+    # ---------------------------------------------------------------- saving
+
+    def _save(self, step: int, *, goes_on: bool) -> None:
+        """Writes a checkpoint while the engine sleeps: weights are copied on the card on their way to the disk, and a small card has
+        no room for that beside an engine that is awake (seen: 16.0 of 16 GiB)."""
+        with self.clock.timed("save", Phase.SAVE):
+            self.machine.sleep_engine()
+            self._publish(step)
+        self.link.saved(step)
+        if goes_on and self.config.rollout.sleep:
+            with self.clock.timed("save", Phase.SYNC):
+                self.machine.sync_engine()
+
+    def _publish(self, step: int) -> None:
+        staging = staging_dir(self.run, step)
+        self.machine.save_weights(staging / "actor")
+        state = {
+            "step": step,
+            "cycle": self.link.request.cycle,
+            "attempt": self.link.request.attempt,
+            "optimizer_steps": self.machine.optimizer_steps(),
+            "buffer_hash": self.game.save(staging / "selfplay"),
+            "entropy": self._entropy,
+            "model": self.config.model.path,
+        }
+        write_json_atomic(staging / STATE_FILE, state)
+        publish_checkpoint(self.run, step, staging, info=state)

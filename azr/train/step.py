@@ -1,0 +1,214 @@
+"""One training step, as it is told: plan, roll out, credit, update, sync, accept. ``azr/absolute_zero.py`` tells the same on one page.
+
+What verl, Ray and vLLM do stands behind ``Machine``; ``azr.train.verl.trainer`` is the one there is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from azr.config import Config
+from azr.errors import EngineError, TrainingError
+from azr.protocol import Phase
+from azr.selfplay.advantage import rows_to_learn_from
+from azr.selfplay.credit import Response, credit
+from azr.selfplay.episode import ProposeOutcome, SolveOutcome
+from azr.selfplay.game import SelfPlay
+from azr.selfplay.rows import PromptRow
+from azr.tasks import Prompt, Task
+from azr.train.entropy import entropy_coefficient
+
+logger = logging.getLogger(__name__)
+
+MISMATCH = "train/logprob_mismatch"
+
+
+class Machine(Protocol):
+    """Policy, engine and queue. A batch is what ``roll_out`` returns; nobody else looks inside."""
+
+    def fits(self, prompt: Prompt) -> bool:
+        """Whether a prompt is within ``rollout.max_prompt_tokens``."""
+        ...
+
+    def roll_out(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> Any:
+        """Has the agent loops play the rows, and waits for them.
+
+        Raises:
+            EngineError: the deadline passed, or more than ``train.max_failed_rollouts`` of the rows failed.
+        """
+        ...
+
+    def score_again(self, batch: Any) -> tuple[Any, dict[str, float]]:
+        """Spreads the batch over the devices (with padding) and gives it the log-probs from before the update; how far those are from
+        the engine's."""
+        ...
+
+    def responses(self, batch: Any) -> list[Response]: ...
+    def update(self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float) -> dict[str, float]:
+        """One optimizer step (or one for each ``train.mini_batch_sequences``) on these rows of the batch.
+
+        Args:
+            advantages: [N] of every response, constant over its tokens.
+        """
+        ...
+
+    def forget(self, batch: Any) -> None:
+        """Takes the batch out of the queue."""
+        ...
+
+    def sleep_engine(self) -> None: ...
+    def sync_engine(self) -> None:
+        """Sends the weights to the engine, and wakes it."""
+        ...
+
+    def engine_answers(self) -> list[float]:
+        """Tokens and log-probs of a short greedy answer: they change as soon as the engine's weights do."""
+        ...
+
+    def remember_weights(self) -> None: ...
+    def weights_moved(self) -> dict[str, float]:
+        """``share`` of a sample of the weights that changed since ``remember_weights``, and the ``largest`` change."""
+        ...
+
+    def memory(self, phase: str) -> dict[str, float]: ...
+    def release_memory(self) -> None: ...
+
+
+class Clock:
+    """Seconds of a step by phase; says which one begins."""
+
+    def __init__(self, begins: Callable[[Phase], None]) -> None:
+        self._begins = begins
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def restart(self) -> None:
+        self.seconds = defaultdict(float)
+
+    @contextmanager
+    def timed(self, name: str, phase: Phase) -> Iterator[None]:
+        self._begins(phase)
+        started_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.monotonic() - started_s
+
+
+@dataclass(frozen=True)
+class StepResult:
+    rows: list[PromptRow]
+    outcomes: list[ProposeOutcome | SolveOutcome]
+    accepted: list[Task]
+    """New tasks, by now in the buffer."""
+    values: dict[str, float]
+    """Metrics (docs/metrics.md)."""
+
+
+def train_step(
+    step: int,
+    machine: Machine,
+    game: SelfPlay,
+    config: Config,
+    clock: Clock,
+    lineage: dict[str, Any],
+    *,
+    entropy: float | None = None,
+    check_learning: bool = False,
+) -> StepResult:
+    """
+    Args:
+        lineage: of tasks that are accepted: run, cycle, attempt, model.
+        entropy: token entropy of the step before, in nats.
+        check_learning: see that the update moves weights and that the engine follows, as after every start.
+
+    Raises:
+        TrainingError: the run does not train (weights do not move, the engine does not follow).
+        EngineError: the engine fails, or computes something else than the trainer.
+    """
+    started_s = time.monotonic()
+
+    # Plan: all streams' prompts, drawn from the task buffer.
+    with clock.timed("plan", Phase.GENERATE):
+        rows = game.plan_step(step, machine.fits)
+
+    # Roll out: propose, verify, estimate and solve, side by side; then the engine makes room for the update.
+    with clock.timed("generate", Phase.GENERATE):
+        answers_before = machine.engine_answers() if check_learning else []
+        batch = machine.roll_out(rows)
+        memory = machine.memory("rollout")
+        machine.sleep_engine()
+    memory |= machine.memory("asleep")
+
+    # Credit: what each response is paid, and what that teaches.
+    with clock.timed("old_log_prob", Phase.UPDATE):
+        batch, scored = machine.score_again(batch)
+    found = credit(machine.responses(batch), game, step, config.rollout.max_response_tokens, config.train.control)
+    learned = list(range(len(found.advantages)))
+    if config.train.drop_zero_advantages:
+        learned = rows_to_learn_from(found.advantages, config.train.gpus)
+        found.metrics["train/dropped_rows"] = float(len(found.advantages) - len(learned))
+
+    # Update: one optimizer step on the whole batch.
+    with clock.timed("update", Phase.UPDATE):
+        if check_learning:
+            machine.remember_weights()
+        updated = machine.update(batch, found.advantages, learned, entropy_coefficient(config.train, entropy))
+        has_taught = bool(found.advantages.any()) or config.train.entropy_coefficient > 0
+        moved = check_learning and require_moved_weights(machine.weights_moved(), has_taught)
+    memory |= machine.memory("update")
+    machine.release_memory()
+
+    # Sync: the engine generates with the new weights from now on.
+    with clock.timed("sync", Phase.SYNC):
+        machine.sync_engine()
+    if moved:
+        require_changed_engine(answers_before, machine.engine_answers())
+
+    # Accept: new tasks enter the buffer, solved ones their statistics.
+    accepted = game.accept(step, found.outcomes, lineage)
+    machine.forget(batch)
+    clock.seconds["step"] = time.monotonic() - started_s
+    values = game.metrics() | found.metrics | updated | scored | memory
+    require_matching_engine(values, config.train.max_logprob_mismatch)
+    return StepResult(rows, found.outcomes, accepted, values)
+
+
+def require_moved_weights(moved: dict[str, float], has_taught: bool) -> bool:
+    """Whether the first update moved weights; it may not where the batch taught nothing.
+
+    Raises:
+        TrainingError: it had something to teach, and no weight moved.
+    """
+    logger.info("first update: %.2f %% of the sampled weights moved, at most by %.3g", 100 * moved["share"], moved["largest"])
+    if moved["share"] == 0 and has_taught:
+        raise TrainingError(
+            "the first update moved no weight: the learning rate vanishes in the weights' precision. Use "
+            "train.master_dtype=float32, or train.optimizer=adamw_8bit with its stochastic rounding, or a higher rate"
+        )
+    return moved["share"] > 0
+
+
+def require_changed_engine(before: list[float], after: list[float]) -> None:
+    if before == after:
+        raise TrainingError(
+            "the engine answers exactly as before the first update: weights do not reach it. On WSL2 CUDA IPC may not work; "
+            "run scripts/doctor.py"
+        )
+
+
+def require_matching_engine(values: dict[str, float], limit: float) -> None:
+    mismatch = values.get(MISMATCH)
+    if mismatch is not None and mismatch > limit:
+        raise EngineError(
+            f"engine and trainer disagree: token probabilities differ by {mismatch:.4f} on average, above "
+            f"train.max_logprob_mismatch={limit}; the engine does not run the trained weights"
+        )
