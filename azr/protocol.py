@@ -48,7 +48,7 @@ class Phase(str, Enum):
     IDLE = "idle"
 
 
-class Outcome(str, Enum):
+class Ending(str, Enum):
     FINISHED = "finished"
     """Trained and saved ``last_step``."""
     STOPPED = "stopped"
@@ -112,7 +112,7 @@ class MetricsRecord:
 class TrainResult:
     """``cycles/NNN/result.json``: the trainer's last word. An exit without one is a crash."""
 
-    outcome: Outcome
+    outcome: Ending
     step: int
     """Latest step that is in a published checkpoint."""
     reason: str

@@ -3,6 +3,16 @@
 A *task* is a verified program with its inputs and outputs; a *proposal* is what a model wrote when asked
 for a new task; a *stream* is one of the six (role, task type) pairs that are trained together.
 
+The words, one meaning each:
+
+* *row*: a prompt of one stream, planned for a step (``azr.selfplay.rows``); *completion*: one sampled response to it;
+  *rollout*: playing a step's rows with engine and sandbox; *group*: the responses to one task.
+* *outcome*: all that is known of a played row (``azr.selfplay.episode``); *grade*: what a solution is worth, before its format is
+  looked at; *reward*: what a response is paid, after every penalty; *credit*: from a step's outcomes to its advantages.
+* *truncated*: a response that ended at the token limit; *rejection*: why a response or program is no task.
+* *phase*: what the trainer does at a moment; *ending*: how an attempt ended; *incident*: what went wrong and what was done;
+  *verdict*: whether the run as a whole learned, as the report says it.
+
 Task types and their names in the published code (spec 0.2):
 
 =========== ======== ============================== ===============================

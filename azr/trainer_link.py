@@ -15,9 +15,9 @@ driver started, and turns the driver's death into an ordinary stop request. Neit
                 save to checkpoints/.tmp-step_NNNNNNNN; publish_checkpoint(...)
                 link.saved(step)
             if asked.stop:
-                link.finish(Outcome.STOPPED, asked.reason); break
+                link.finish(Ending.STOPPED, asked.reason); break
         else:
-            link.finish(Outcome.FINISHED, "trained all steps")
+            link.finish(Ending.FINISHED, "trained all steps")
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from azr.protocol import (
     STACKS_FILE,
     STOP_FILE,
     Asked,
+    Ending,
     Heartbeat,
     MetricsRecord,
-    Outcome,
     Phase,
     TrainRequest,
     TrainResult,
@@ -120,7 +120,7 @@ class TrainerLink:
         with contextlib.suppress(FileNotFoundError):
             (self.run.attempt(self.request.cycle, self.request.attempt) / CHECKPOINT_FILE).unlink()
 
-    def finish(self, outcome: Outcome, reason: str, *, retry: bool = True) -> None:
+    def finish(self, outcome: Ending, reason: str, *, retry: bool = True) -> None:
         """Leaves ``result.json``. Exit with status 0 after ``finished`` and ``stopped``."""
         request = self.request
         write_result(self.run, TrainResult(outcome, self.saved_step, reason, request.cycle, request.attempt, retry))

@@ -11,20 +11,20 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from azr.budget.advice import Change, Proposal, Shortage, Verdict, judge, propose
-from azr.budget.estimate import Estimate, Part, Phase, estimate
+from azr.budget.advice import Change, Fit, RecipeFit, Shortage, judge, propose
+from azr.budget.estimate import Estimate, Moment, Part, estimate
 from azr.budget.shape import ModelShape, shape_from_config, shape_of
 from azr.config import Config
 from azr.errors import BudgetError
 from azr.hardware import Machine
 
 __all__ = [
-    "Change", "Estimate", "ModelShape", "Part", "Phase", "Proposal", "Shortage", "Verdict",
+    "Change", "Estimate", "Fit", "ModelShape", "Moment", "Part", "RecipeFit", "Shortage",
     "estimate", "free_disk_gib", "judge", "propose", "refusal", "require_fit", "shape_from_config", "shape_of",
 ]  # fmt: skip
 
 
-def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Verdict | None:
+def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Fit | None:
     """Refuses a run that cannot fit, unless ``budget.override`` names what is short.
 
     Returns:
@@ -44,7 +44,7 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Verdict | N
     return verdict
 
 
-def refusal(verdict: Verdict, shortages: list[Shortage], runs_dir: Path) -> str:
+def refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
     """The sentences that a user reads when a run is refused."""
     lines = ["this run does not fit this machine."]
     lines += [f"  {shortage}" for shortage in shortages]

@@ -47,7 +47,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Fit:
     estimate: Estimate
     available_gpu_gib: float
     available_ram_gib: float
@@ -61,7 +61,7 @@ class Verdict:
         return not self.shortages
 
 
-def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None = None, advise: bool = True) -> Verdict:
+def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None = None, advise: bool = True) -> Fit:
     """
     Args:
         free_disk_gib: free space where the run lies; None leaves the disk out.
@@ -75,10 +75,10 @@ def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: fl
     result = estimate(config, shape, total, on_gpu)
     if (config.needs_gpu and not on_gpu) or (device.missing and not config.train.ray_address):
         shortage, advice = _too_few_cards(device, machine)
-        return Verdict(result, gpu, ram, free_disk_gib, (shortage,), advice if advise else None)
+        return Fit(result, gpu, ram, free_disk_gib, (shortage,), advice if advise else None)
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
     advice = _cheapest_change(config, machine, shape, free_disk_gib) if shortages and advise else None
-    return Verdict(result, gpu, ram, free_disk_gib, shortages, advice)
+    return Fit(result, gpu, ram, free_disk_gib, shortages, advice)
 
 
 def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
@@ -217,13 +217,13 @@ def _with(config: Config, settings: tuple[str, ...]) -> Config:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class RecipeFit:
     recipe: str
     parameters: int
-    verdict: Verdict
+    verdict: Fit
 
 
-def propose(machine: Machine, recipes: dict[str, Config], free_disk_gib: float | None = None) -> list[Proposal]:
+def propose(machine: Machine, recipes: dict[str, Config], free_disk_gib: float | None = None) -> list[RecipeFit]:
     """Each recipe judged on a machine, the largest model first (all weights before adapters); unknown models are left out.
 
     The first that fits is the answer. Recipes for several cards are left out where the machine has fewer, and those for a card where it
@@ -234,5 +234,5 @@ def propose(machine: Machine, recipes: dict[str, Config], free_disk_gib: float |
         shape = shape_of(config.model.path)
         if shape is None or config.train.n_gpus_per_node > max(1, len(machine.cards)) or (config.needs_gpu and not machine.cards):
             continue
-        proposals.append(Proposal(name, shape.parameters, judge(config, machine, shape, free_disk_gib)))
+        proposals.append(RecipeFit(name, shape.parameters, judge(config, machine, shape, free_disk_gib)))
     return sorted(proposals, key=lambda proposal: (-proposal.parameters, recipes[proposal.recipe].model.lora_rank > 0))

@@ -62,7 +62,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Phase:
+class Moment:
     """One moment of a step on one GPU (or a total of host memory, or disk)."""
 
     name: str
@@ -77,18 +77,18 @@ class Phase:
 class Estimate:
     """What the configuration needs. GPU phases are for each card."""
 
-    gpu: tuple[Phase, ...]
-    ram: Phase
-    disk: Phase
+    gpu: tuple[Moment, ...]
+    ram: Moment
+    disk: Moment
     shape: ModelShape
     kv_tokens: int
     """Tokens that the engine's KV cache holds; below ``max_sequences x`` a response it queues."""
 
     @property
-    def gpu_peak(self) -> Phase:
+    def gpu_peak(self) -> Moment:
         return max(self.gpu, key=lambda phase: phase.gib)
 
-    def phase(self, name: str) -> Phase:
+    def phase(self, name: str) -> Moment:
         return next(phase for phase in self.gpu if phase.name == name)
 
 
@@ -197,7 +197,7 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
     return _Engine(weights, kv_cache, graphs, workspace, awake, asleep)
 
 
-def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Phase, ...]:
+def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Moment, ...]:
     train = config.train
     context = Part("trainer context", TRAINER_CONTEXT_GIB)
     working = [
@@ -209,7 +209,7 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Pha
         Part("output head" if trainer.head >= trainer.layer else "one layer recomputed", max(trainer.head, trainer.layer)),
     ]
     slack = Part("allocator slack", ALLOCATOR_SLACK * sum(part.gib for part in working))
-    update = Phase("update", (context, *working, slack, Part("engine asleep", engine.asleep)))
+    update = Moment("update", (context, *working, slack, Part("engine asleep", engine.asleep)))
 
     states = [] if train.optimizer_offload else [Part("optimizer states", trainer.optimizer)]
     base = [Part("trainer weights", trainer.weights - trainer.adapters)]
@@ -227,13 +227,13 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Pha
         outside_share,
     )
     sent = (context, *kept, Part("engine weights and KV cache", engine.weights + engine.kv_cache), outside_share)
-    sync = max((Phase("sync", parts) for parts in (sending, sent)), key=lambda phase: phase.gib)
-    rollout = Phase("rollout", (context, *kept, Part("engine awake", engine.awake)))
-    asleep = Phase("engine asleep", (Part("context", ENGINE_CONTEXT_GIB), Part("CUDA graphs", engine.graphs)))
+    sync = max((Moment("sync", parts) for parts in (sending, sent)), key=lambda phase: phase.gib)
+    rollout = Moment("rollout", (context, *kept, Part("engine awake", engine.awake)))
+    asleep = Moment("engine asleep", (Part("context", ENGINE_CONTEXT_GIB), Part("CUDA graphs", engine.graphs)))
     return (update, sync, rollout, asleep) if config.rollout.sleep else (update, rollout)
 
 
-def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> Phase:
+def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> Moment:
     shards = config.train.n_gpus_per_node
     processes = [
         Part("trainer process", HOST_TRAINER_GIB * shards),
@@ -257,17 +257,17 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> P
         working = trainer.weights + trainer.gradients + trainer.optimizer + trainer.saved_activations + max(trainer.layer, trainer.head)
         parts += [Part("training", working), Part("engine weights and KV cache", engine.weights + config.rollout.cpu_kv_cache_gib)]
     parts.append(Part("sync bucket in shared memory", config.rollout.sync_bucket_mib / 1024))
-    return Phase("host memory", tuple(parts))
+    return Moment("host memory", tuple(parts))
 
 
-def _disk(config: Config, trainer: _Trainer) -> Phase:
+def _disk(config: Config, trainer: _Trainer) -> Moment:
     campaign = config.campaign
     steps = campaign.cycles * campaign.steps_per_cycle
     kept = campaign.keep_last + 1  # the one being written is published before the oldest goes
     permanent = steps // campaign.keep_every if campaign.keep_every else 0
     saves = max(1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps)) * campaign.cycles + len(config.train.early_saves)
     count = min(kept + 1 + permanent, saves + 1)  # + 1: the best one
-    return Phase(
+    return Moment(
         "disk",
         (
             Part(f"{count} checkpoints of {trainer.checkpoint:.1f} GiB", count * trainer.checkpoint),

@@ -17,7 +17,7 @@ LEARNT_FROM = 2
 
 
 @dataclass(frozen=True)
-class Limits:
+class WaitLimits:
     """Seconds after which each wait is over."""
 
     heartbeat_s: float
@@ -26,7 +26,7 @@ class Limits:
     save_s: float
 
 
-def learnt_limits(config: CampaignConfig, durations_s: dict[str, list[float]]) -> Limits:
+def learnt_limits(config: CampaignConfig, durations_s: dict[str, list[float]]) -> WaitLimits:
     """``timeout_factor`` times the median of what this run measured, never under ``min_timeout_s``; before, the first-time limits."""
 
     def limit(kind: str, first_s: float) -> float:
@@ -38,7 +38,7 @@ def learnt_limits(config: CampaignConfig, durations_s: dict[str, list[float]]) -
     start_s = limit("start", config.start_timeout_s)
     # The first steps after a start compile and capture graphs, so the save limit before any save borrows the step's.
     step_s = limit("step", config.first_step_timeout_s)
-    return Limits(config.heartbeat_timeout_s, start_s, step_s, limit("save", config.first_step_timeout_s))
+    return WaitLimits(config.heartbeat_timeout_s, start_s, step_s, limit("save", config.first_step_timeout_s))
 
 
 class Deadlines:
@@ -49,7 +49,7 @@ class Deadlines:
         first_step: this attempt's first step is measured against ``first_step_limit_s`` (compilation, graph capture).
     """
 
-    def __init__(self, limits: Limits, now_s: float, *, first_step_limit_s: float, poll_s: float) -> None:
+    def __init__(self, limits: WaitLimits, now_s: float, *, first_step_limit_s: float, poll_s: float) -> None:
         self.limits = limits
         self._first_step_limit_s = max(first_step_limit_s, limits.step_s)
         self._gap_s = max(30.0, 20 * poll_s)

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from azr.campaign.parts import Advice, Judgement
-from azr.campaign.stagnation import PlateauRule, State, fall, fit_trend, plateau, smooth
+from azr.campaign.stagnation import Course, PlateauRule, fall, fit_trend, plateau, smooth
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
 from azr.protocol import MetricsRecord
@@ -125,7 +125,7 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
         return Judgement(
             Advice.CONTINUE, "flat", f"Flat, but {rested} of {rules.cooldown_evaluations} evaluations after a start: {numbers}."
         )
-    if found.window.state is State.RISING:
+    if found.window.state is Course.RISING:
         return Judgement(Advice.CONTINUE, "learning", f"Rising: {numbers}.")
     return Judgement(Advice.CONTINUE, "undecided", f"{found.window.state.value.capitalize()}: {numbers}.")
 

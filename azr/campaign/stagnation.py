@@ -127,7 +127,7 @@ def variance_inflation(n: int, phi: float) -> float:
     return float(1 + 2 / (n * (n - 1) * (n - 2)) * ((n - lag) * (n - lag - 1) * (n - lag - 2) * phi**lag).sum())
 
 
-class State(str, Enum):
+class Course(str, Enum):
     """What a window of a series says."""
 
     RISING = "rising"
@@ -157,7 +157,7 @@ class PlateauRule:
 class Window:
     """One look at the last ``rule.window`` evaluations."""
 
-    state: State
+    state: Course
     gain: float
     """Theil-Sen slope times window: rise over the window."""
     low: float
@@ -183,11 +183,11 @@ def look(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Window | 
     span = float(positions[-1] - positions[0]) * rule.window / (rule.window - 1)
     gain, low, high = trend.slope * span, trend.low * span, trend.high * span
     if high < rule.min_delta:
-        state = State.FLAT
+        state = Course.FLAT
     elif low > 0 and trend.p < 2 * (1 - rule.confidence):
-        state = State.RISING
+        state = Course.RISING
     else:
-        state = State.UNSURE
+        state = Course.UNSURE
     return Window(state, gain, low, high, trend)
 
 
@@ -217,12 +217,12 @@ def plateau(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Platea
             if found is None:
                 break
             window = found
-        if window.state is State.RISING:
+        if window.state is Course.RISING:
             break
-        flat += window.state is State.FLAT
+        flat += window.state is Course.FLAT
         if flat >= rule.patience:
             break
-    return Plateau(last.state is State.FLAT and flat >= rule.patience, flat, last)
+    return Plateau(last.state is Course.FLAT and flat >= rule.patience, flat, last)
 
 
 @dataclass(frozen=True)

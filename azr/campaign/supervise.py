@@ -28,9 +28,9 @@ from azr.processes import GIB, ProcessId, memory_gib
 from azr.protocol import (
     CHECKPOINT_FILE,
     STOP_FILE,
+    Ending,
     MetricsRecord,
     MetricsTail,
-    Outcome,
     TrainRequest,
     ask,
     effective_metrics,
@@ -282,7 +282,7 @@ class _Watch:
 
     def _exited(self, status: int) -> AttemptEnd:
         result = read_result(self.ctx.run, self.request.cycle, self.request.attempt)
-        if result is None or (result.outcome is not Outcome.FAILED and status != 0):
+        if result is None or (result.outcome is not Ending.FAILED and status != 0):
             cause, _ = explain_exit(status, self.trainer.log)
             log = self.trainer.log.relative_to(self.ctx.run.root)
             return AttemptEnd(EndKind.CRASHED, f"{cause} Its log is {log}.", fault=self._early_fault(status))
@@ -290,13 +290,13 @@ class _Watch:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         if self.wrong_start:
             return AttemptEnd(EndKind.CRASHED, self.wrong_start, trusted=False)
-        if result.outcome is Outcome.FAILED:
+        if result.outcome is Ending.FAILED:
             sentence = f"The trainer gave up: {result.reason}"
             if not result.retry:
                 return AttemptEnd(EndKind.HOPELESS, sentence)
             return AttemptEnd(EndKind.CRASHED, sentence, fault=self._early_fault(status, result.reason))
         saved = [item.step for item in list_checkpoints(self.ctx.run)][-1:]
-        if result.outcome is Outcome.FINISHED:
+        if result.outcome is Ending.FINISHED:
             if saved != [self.request.last_step]:
                 found = f"step {saved[0]}" if saved else "none"
                 return AttemptEnd(

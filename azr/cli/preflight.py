@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from azr.budget import Proposal, Verdict, free_disk_gib, judge, propose, refusal, shape_of
+from azr.budget import Fit, RecipeFit, free_disk_gib, judge, propose, refusal, shape_of
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.config import from_container
 from azr.config.load import compose_container, load, recipe_names
@@ -116,7 +116,7 @@ def _speed(options: argparse.Namespace) -> int:
     return 0
 
 
-def _line(item: Proposal) -> str:
+def _line(item: RecipeFit) -> str:
     verdict = item.verdict
     if verdict.estimate.gpu:
         peak = verdict.estimate.gpu_peak
@@ -128,7 +128,7 @@ def _line(item: Proposal) -> str:
     return f"{head} RAM {verdict.estimate.ram.gib:.0f}, disk {verdict.estimate.disk.gib:.0f} GiB{problem}"
 
 
-def table(verdict: Verdict) -> str:
+def table(verdict: Fit) -> str:
     """The phases side by side with their parts, GiB."""
     rows = []
     resources = [(phase, verdict.available_gpu_gib) for phase in verdict.estimate.gpu]

@@ -19,7 +19,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, Check
 from azr.evaluate.extraction import defines, needed_parts, program_in
-from azr.evaluate.items import Item, Speaker, Verdict
+from azr.evaluate.items import Item, Rating, Speaker
 from azr.parsing import fenced_blocks, split_response
 from azr.prompts import load_frame
 from azr.sandbox import Sandbox
@@ -76,7 +76,7 @@ class CodeSuite:
     left_out: Sequence[str] = ()
     notes: Sequence[str] = ()
 
-    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
+    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         problem = self.problems[item.item_id]
         if self.style == "frame":
             return await _judge_framed(problem, item, text, sandbox)
@@ -87,13 +87,13 @@ class CodeSuite:
             code = problem.context + text
             code = code if self.habits.plain_as_is else needed_parts(code, problem.entry)
         score, reason = await problem.check.run(code, sandbox) if code.strip() else NO_PROGRAM
-        return Verdict(score, reason, True, code)
+        return Rating(score, reason, True, code)
 
 
 NO_PROGRAM = (0.0, "no_code_block")
 
 
-async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbox) -> Verdict:
+async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbox) -> Rating:
     response = split_response(text, item.prompt.response_prefix)
     codes = [block.text for block in fenced_blocks(response.answer) if block.is_code]
     strict = codes[-1] if codes else ""
@@ -105,9 +105,9 @@ async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbo
 
     lenient, lenient_reason = await run(needed_parts(anywhere, problem.entry))
     if not response.format_ok:
-        return Verdict(0.0, "bad_format", False, anywhere, lenient, lenient_reason)
+        return Rating(0.0, "bad_format", False, anywhere, lenient, lenient_reason)
     score, reason = await run(strict)
-    return Verdict(score, reason, True, strict or anywhere, max(score, lenient), PASSED if score else lenient_reason)
+    return Rating(score, reason, True, strict or anywhere, max(score, lenient), PASSED if score else lenient_reason)
 
 
 def code_suite(

@@ -17,7 +17,7 @@ from pathlib import Path
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.extraction import number_in
-from azr.evaluate.items import CHAT, Item, Speaker, Verdict
+from azr.evaluate.items import CHAT, Item, Rating, Speaker
 from azr.evaluate.records import records
 from azr.parsing import split_response
 from azr.prompts import load_frame
@@ -79,7 +79,7 @@ class NumberSuite:
     left_out: Sequence[str] = ()
     notes: Sequence[str] = ()
 
-    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
+    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         gold = self.golds[item.item_id]
         if self.style != "frame":
             return _verdict(gold, text)
@@ -87,15 +87,15 @@ class NumberSuite:
         inside = _verdict(gold, response.answer)
         anywhere = inside if number_in(response.answer) is not None else _verdict(gold, text)
         if response.format_ok:
-            return Verdict(inside.score, inside.reason, True, inside.answer, anywhere.score, anywhere.reason)
-        return Verdict(0.0, "bad_format", False, anywhere.answer, anywhere.score, anywhere.reason)
+            return Rating(inside.score, inside.reason, True, inside.answer, anywhere.score, anywhere.reason)
+        return Rating(0.0, "bad_format", False, anywhere.answer, anywhere.score, anywhere.reason)
 
 
-def _verdict(gold: Fraction, text: str) -> Verdict:
+def _verdict(gold: Fraction, text: str) -> Rating:
     number = number_in(text)
     if number is None:
-        return Verdict(0.0, "no_number", True, "")
-    return Verdict(float(number == gold), "right" if number == gold else "wrong", True, str(number))
+        return Rating(0.0, "no_number", True, "")
+    return Rating(float(number == gold), "right" if number == gold else "wrong", True, str(number))
 
 
 def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> NumberSuite:

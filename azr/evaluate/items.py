@@ -38,7 +38,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Rating:
     score: float
     """0 to 1. In a frame: read strictly, an answer outside the format scores 0."""
     reason: str
@@ -95,7 +95,7 @@ class Suite(Protocol):
         """Sentences on how the items were made."""
         ...
 
-    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
+    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         """Raises:
         SandboxError: the sandbox itself failed; says nothing about the answer.
         """

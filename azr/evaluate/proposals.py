@@ -21,7 +21,7 @@ import numpy as np
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError, ModelError
-from azr.evaluate.items import Item, Verdict
+from azr.evaluate.items import Item, Rating
 from azr.files import read_jsonl
 from azr.parsing.response import split_response
 from azr.rundir import RunDir
@@ -50,13 +50,13 @@ class ProposalSuite:
     notes: Sequence[str] = field(default_factory=tuple)
     style: str = "frame"
 
-    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
+    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         row = self.rows[item.item_id]
         response = split_response(text, row.prompt.response_prefix)
         task = await read_and_validate(row, response, sandbox, self.config, Stopwatch())
         if isinstance(task, Rejection):
-            return Verdict(0.0, task.reason, response.format_ok, "")
-        return Verdict(1.0, "valid", response.format_ok, task.code)
+            return Rating(0.0, task.reason, response.format_ok, "")
+        return Rating(1.0, "valid", response.format_ok, task.code)
 
 
 def run_proposals(run: RunDir, config: SelfPlayConfig, fits: Fits) -> ProposalSuite:

@@ -11,12 +11,12 @@ from typing import Any
 from tqdm import tqdm
 
 from azr.evaluate.answers import Answer, samples_of
-from azr.evaluate.items import Item, Suite, Verdict
+from azr.evaluate.items import Item, Rating, Suite
 from azr.evaluate.statistics import Comparison, Estimate, compare, pass_at_k, share_or_mean
 from azr.evaluate.verdict import EXPLANATION, Standing, Way, judge, sentences
 from azr.sandbox import Sandbox
 
-TOO_LONG = Verdict(0.0, "prompt_too_long", False, "")
+TOO_LONG = Rating(0.0, "prompt_too_long", False, "")
 IN_FLIGHT = 64
 """Answers judged at once; the sandbox queues what it cannot run yet."""
 
@@ -26,7 +26,7 @@ class Judged:
     """One answer with its verdict."""
 
     answer: Answer
-    verdict: Verdict
+    verdict: Rating
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.answer.item_id, "sample": self.answer.sample, **asdict(self.verdict)}
@@ -81,9 +81,9 @@ async def _judge_all(suite: Suite, items: Sequence[Item], answers: list[Answer],
     by_id = {item.item_id: item for item in items}
     wanted = [answer for answer in answers if answer.item_id in by_id]
     slots = asyncio.Semaphore(IN_FLIGHT)
-    verdicts: dict[tuple[str, str], asyncio.Task[Verdict]] = {}
+    verdicts: dict[tuple[str, str], asyncio.Task[Rating]] = {}
 
-    async def judge(item: Item, text: str) -> Verdict:
+    async def judge(item: Item, text: str) -> Rating:
         async with slots:
             return await suite.judge(item, text, sandbox)
 
@@ -144,7 +144,7 @@ def score(
     )
 
 
-def _lenient(verdict: Verdict) -> float:
+def _lenient(verdict: Rating) -> float:
     return verdict.score if verdict.lenient is None else verdict.lenient
 
 

@@ -16,7 +16,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import reason_of
 from azr.evaluate.extraction import answer_in, expression_in
-from azr.evaluate.items import Item, Verdict
+from azr.evaluate.items import Item, Rating
 from azr.files import read_jsonl
 from azr.parsing import split_response
 from azr.prompts import solve_prompt
@@ -41,20 +41,20 @@ class TaskSuite:
     left_out: Sequence[str] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
 
-    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Verdict:
+    async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         task = self.tasks[item.item_id]
         if self.style != "frame":
             score, reason, answer = await self._judge_anywhere(task, text, "", sandbox)
             if not answer and (expression := expression_in(task.task_type, text)):
                 score, reason, answer = *await self._judge_expression(task, expression, sandbox), expression
-            return Verdict(score, reason, True, answer)
+            return Rating(score, reason, True, answer)
         row = PromptRow(stream=Stream(Role.SOLVE, task.task_type), prompt=item.prompt, row_id=item.item_id, task=task)
 
         async def recorded(prompt: Prompt, n: int) -> list[Completion]:
             return [Completion(text, 0, finished=True)] * n
 
         outcome = await play_solve(row, recorded, sandbox, self.config)
-        strict = Verdict(outcome.score, outcome.reason, outcome.format_ok, outcome.solution)
+        strict = Rating(outcome.score, outcome.reason, outcome.format_ok, outcome.solution)
         if strict.score >= 1:
             return replace(strict, lenient=strict.score, lenient_reason=strict.reason)
         response = split_response(text, item.prompt.response_prefix)

@@ -14,7 +14,7 @@ from typing import Any
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import Response, parse_proposal, parse_solution, split_response
 from azr.prompts import solve_prompt
-from azr.selfplay.grading import Verdict, grade
+from azr.selfplay.grading import Grade, grade
 from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import parse_rules, prompt_options
 from azr.selfplay.rewards import learnability, propose_reward, solve_reward
@@ -104,7 +104,7 @@ class SolveOutcome(Outcome):
     task_id: str
     solution: str
     score: float
-    """Verdict, 0 to 1, before the format is looked at."""
+    """Grade, 0 to 1, before the format is looked at."""
     reason: str
     """Why: one of ``azr.selfplay.grading.GRADE_REASONS`` or of ``azr.parsing.REASONS``."""
     sample: bool = False
@@ -318,7 +318,7 @@ async def _estimate(
     """The difficulty samples. The format is not demanded of them (spec 4.1); equal answers are executed once."""
     total = config.difficulty_samples
     first = (total + 1) // 2 if config.adaptive_samples else total
-    verdicts: dict[str, asyncio.Future[Verdict]] = {}
+    verdicts: dict[str, asyncio.Future[Grade]] = {}
     samples: list[SolveOutcome] = []
     for count in (first, total - first):
         if not count or (samples and {sample.score for sample in samples} in ({0.0}, {1.0})):
@@ -339,7 +339,7 @@ async def judge(
     watch: Stopwatch | None = None,
     *,
     skip_bad_format: bool = False,
-    verdicts: dict[str, asyncio.Future[Verdict]] | None = None,
+    verdicts: dict[str, asyncio.Future[Grade]] | None = None,
 ) -> SolveOutcome:
     """One answer, read, graded and paid.
 
@@ -354,9 +354,9 @@ async def judge(
     solution = parse_solution(task.task_type, response.answer)
     text = solution if isinstance(solution, str) else ""
     if isinstance(solution, Rejection):
-        verdict = Verdict(0.0, solution.reason)
+        verdict = Grade(0.0, solution.reason)
     elif skip_bad_format and not response.format_ok:
-        verdict = Verdict(0.0, "bad_format")
+        verdict = Grade(0.0, "bad_format")
     elif verdicts is not None:
         if text not in verdicts:
             verdicts[text] = asyncio.ensure_future(grade(task, text, sandbox, config))

@@ -24,19 +24,19 @@ GRADE_REASONS = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Grade:
     score: float
     """0 to 1; between only for induction graded by ``accuracy``."""
     reason: str
     """One of ``GRADE_REASONS``."""
 
 
-WRONG = Verdict(0.0, "wrong")
-RIGHT = Verdict(1.0, "right")
-_NOT_LITERAL = Verdict(0.0, "not_literal")
+WRONG = Grade(0.0, "wrong")
+RIGHT = Grade(1.0, "right")
+_NOT_LITERAL = Grade(0.0, "not_literal")
 
 
-async def grade(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Verdict:
+async def grade(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Grade:
     """Whether ``solution`` (as ``parse_solution`` returned it) solves the task.
 
     Raises:
@@ -58,7 +58,7 @@ def equal(gold: str, value: str, config: SelfPlayConfig) -> bool:
     return same(gold, value, strict=not config.int_equals_float, dict_order=False)
 
 
-def grade_deduction(gold: str, solution: str, config: SelfPlayConfig) -> Verdict:
+def grade_deduction(gold: str, solution: str, config: SelfPlayConfig) -> Grade:
     """Compares literals; nothing is executed."""
     try:
         return RIGHT if equal(gold, canonical_text(solution), config) else WRONG
@@ -66,13 +66,13 @@ def grade_deduction(gold: str, solution: str, config: SelfPlayConfig) -> Verdict
         return _NOT_LITERAL
 
 
-def grade_error(gold: str, solution: str) -> Verdict:
+def grade_error(gold: str, solution: str) -> Grade:
     """The answer up to its first blank or colon names the exception class, in any case (spec 3.5)."""
     words = solution.split(maxsplit=1)
     return RIGHT if words and words[0].split(":", 1)[0].lower() == gold.lower() else WRONG
 
 
-async def _grade_abduction(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Verdict:
+async def _grade_abduction(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Grade:
     """Any input will do that gives the gold output; the gold input plays no part."""
     try:
         parse_arguments(solution)
@@ -80,11 +80,11 @@ async def _grade_abduction(task: Task, solution: str, sandbox: Runner, config: S
         return _NOT_LITERAL
     result = await sandbox.run(Job(code=task.program, inputs=(solution,), verify=False))
     if not result.calls or not result.ok:
-        return Verdict(0.0, "timeout" if result.status is Status.TIMEOUT else "failed")
+        return Grade(0.0, "timeout" if result.status is Status.TIMEOUT else "failed")
     return RIGHT if _equal_value(task.output, result.calls[0].value, config) else WRONG
 
 
-async def _grade_induction(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Verdict:
+async def _grade_induction(task: Task, solution: str, sandbox: Runner, config: SelfPlayConfig) -> Grade:
     hidden = task.hidden_pairs
     job = Job(
         code=solution,
@@ -99,8 +99,8 @@ async def _grade_induction(task: Task, solution: str, sandbox: Runner, config: S
     ]
     score = induction_score(right, config.induction_reward)
     if score > 0:
-        return Verdict(score, "right" if all(right) else "wrong")
-    return Verdict(0.0, {Status.OK: "wrong", Status.TIMEOUT: "timeout"}.get(result.status, "failed"))
+        return Grade(score, "right" if all(right) else "wrong")
+    return Grade(0.0, {Status.OK: "wrong", Status.TIMEOUT: "timeout"}.get(result.status, "failed"))
 
 
 def _equal_value(gold: str, value: str | None, config: SelfPlayConfig) -> bool:

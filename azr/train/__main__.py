@@ -18,7 +18,7 @@ from azr.config.load import read_config
 from azr.errors import AzrError
 from azr.hardware import detect, device_for
 from azr.places import prepare, restart_with_plain_path
-from azr.protocol import Outcome, TrainResult, current_request, write_result
+from azr.protocol import Ending, TrainResult, current_request, write_result
 from azr.rundir import RunDir
 from azr.tracebacks import root_cause
 from azr.train.cpu.warm_python import WarmPython
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         if chosen.missing or (config.needs_gpu and device == "cpu"):
             reason = f"the card that this run uses is not there: {machine.why_no_card}"
             print(f"azr.train: {reason}", file=sys.stderr)
-            write_result(run, TrainResult(Outcome.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
+            write_result(run, TrainResult(Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
             return 1
         chosen.take()
     print(f"azr.train: on {chosen}", flush=True)
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
             traceback.print_exc()
             reason = f"a process of the trainer died or raised: {root_cause(traceback.format_exc()) or error}"
             print(f"azr.train: {reason}", file=sys.stderr)
-            write_result(run, TrainResult(Outcome.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
+            write_result(run, TrainResult(Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
             return 1
         finally:
             session = session_folder(config)

@@ -11,7 +11,7 @@ from azr.checkpoints import Checkpoint, publish_checkpoint, staging_dir
 from azr.config import Config
 from azr.errors import CheckpointError
 from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
-from azr.protocol import Outcome, Phase
+from azr.protocol import Ending, Phase
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -104,9 +104,9 @@ class Attempt:
             if last or asked.stop or asked.checkpoint or due:
                 self._save(step, goes_on=not (last or asked.stop))
             if asked.stop:
-                self.link.finish(Outcome.STOPPED, asked.reason or "stop was asked for")
+                self.link.finish(Ending.STOPPED, asked.reason or "stop was asked for")
                 return
-        self.link.finish(Outcome.FINISHED, f"trained steps {first} to {request.last_step}")
+        self.link.finish(Ending.FINISHED, f"trained steps {first} to {request.last_step}")
 
     def _step(self, step: int, *, check_learning: bool) -> dict[str, float]:
         self.clock.restart()

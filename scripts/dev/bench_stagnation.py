@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from azr.campaign.judges import plateau_rule
-from azr.campaign.stagnation import FALL_WIDTH, FloatArray, PlateauRule, State, look, rolling_median
+from azr.campaign.stagnation import FALL_WIDTH, Course, FloatArray, PlateauRule, look, rolling_median
 from azr.config.monitor import MonitorConfig
 from azr.terminal import outlive_the_terminal
 
@@ -100,9 +100,9 @@ def first_plateau(series: FloatArray, rule: PlateauRule) -> int | None:
     flat = 0
     for count in range(rule.warmup + rule.window, len(series) + 1):
         window = look(range(count), series[:count].tolist(), rule)
-        if window is None or window.state is State.UNSURE:
+        if window is None or window.state is Course.UNSURE:
             continue
-        flat = flat + 1 if window.state is State.FLAT else 0
+        flat = flat + 1 if window.state is Course.FLAT else 0
         if flat >= rule.patience:
             return count
     return None

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from azr.checkpoints import latest_verified_checkpoint, publish_checkpoint, staging_dir
 from azr.files import append_jsonl, read_jsonl, write_json_atomic
-from azr.protocol import Outcome, Phase, current_request
+from azr.protocol import Ending, Phase, current_request
 from azr.rundir import RunDir
 from azr.trainer_link import DriverWatch, TrainerLink
 
@@ -86,10 +86,10 @@ class FakeTrainer:
         if self.fault(0) == "hang":
             self.hang()
         if self.fault(0) == "hopeless":
-            link.finish(Outcome.FAILED, "model.path does not exist (pretended)", retry=False)
+            link.finish(Ending.FAILED, "model.path does not exist (pretended)", retry=False)
             return 1
         if self.fault(0) == "finish_at_once":
-            link.finish(Outcome.FINISHED, "nothing to do (pretended)")
+            link.finish(Ending.FINISHED, "nothing to do (pretended)")
             return 0
         asked = link.asked()
         for step in range(self.request.resume_step + 1, self.request.last_step + 1):
@@ -106,9 +106,9 @@ class FakeTrainer:
             if self.fault(step) == "exit_zero":
                 return 0
         if link.saved_step == self.request.last_step:
-            link.finish(Outcome.FINISHED, "trained all steps")
+            link.finish(Ending.FINISHED, "trained all steps")
         else:
-            link.finish(Outcome.STOPPED, asked.reason or "stopped")
+            link.finish(Ending.STOPPED, asked.reason or "stopped")
         return 0
 
     def hangs(self) -> None:

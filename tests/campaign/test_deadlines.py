@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.campaign.deadlines import Deadlines, Limits, learnt_limits
+from azr.campaign.deadlines import Deadlines, WaitLimits, learnt_limits
 from azr.config.campaign import CampaignConfig
 from azr.protocol import Heartbeat, Phase
 
@@ -17,7 +17,7 @@ CONFIG = CampaignConfig(min_timeout_s=900, timeout_factor=5, first_step_timeout_
 class Clock:
     """Feeds ``Deadlines`` with beats at chosen monotonic times."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: WaitLimits | None = None) -> None:
         self.deadlines = Deadlines(limits or learnt_limits(CONFIG, {}), 0.0, first_step_limit_s=3600, poll_s=0.5)
         self.beat = Heartbeat(0.0, 1, 1, 1, 0, Phase.START, 0.0, 0)
 
@@ -66,7 +66,7 @@ def test_start_step_and_save_are_measured_apart() -> None:
 
 
 def test_hangs_are_found_in_each_phase() -> None:
-    limits = Limits(heartbeat_s=60, start_s=500, step_s=100, save_s=50)
+    limits = WaitLimits(heartbeat_s=60, start_s=500, step_s=100, save_s=50)
     assert "did not begin its first step" in Clock(limits).run(600, 0)
     clock = Clock(limits)
     clock.at(5)
@@ -83,7 +83,7 @@ def test_hangs_are_found_in_each_phase() -> None:
 
 
 def test_a_slow_save_does_not_count_as_a_slow_step() -> None:
-    clock = Clock(Limits(heartbeat_s=60, start_s=500, step_s=100, save_s=300))
+    clock = Clock(WaitLimits(heartbeat_s=60, start_s=500, step_s=100, save_s=300))
     clock.at(0, Phase.GENERATE)
     clock.at(50, Phase.SAVE, step=1)
     assert clock.run(250, 50) == ""
@@ -94,7 +94,7 @@ def test_a_slow_save_does_not_count_as_a_slow_step() -> None:
 
 @pytest.mark.parametrize("gap_s", [31.0, 3600.0, 86400.0])
 def test_time_in_which_the_driver_itself_did_not_run_is_nobodys_fault(gap_s: float) -> None:
-    clock = Clock(Limits(heartbeat_s=60, start_s=500, step_s=100, save_s=300))
+    clock = Clock(WaitLimits(heartbeat_s=60, start_s=500, step_s=100, save_s=300))
     clock.at(0, Phase.GENERATE)
     clock.at(10, step=1)
     clock.run(50, 10)

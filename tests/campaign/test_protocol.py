@@ -17,10 +17,10 @@ from azr.protocol import (
     CHECKPOINT_FILE,
     MARKER_VARIABLE,
     STOP_FILE,
+    Ending,
     Heartbeat,
     MetricsRecord,
     MetricsTail,
-    Outcome,
     Phase,
     TrainRequest,
     TrainResult,
@@ -52,7 +52,7 @@ def test_messages_survive_the_disk(run: RunDir) -> None:
     beat = Heartbeat(1.5, 7, 2, 3, 14, Phase.UPDATE, 1.0, 9)
     write_heartbeat(run, beat)
     assert read_heartbeat(run) == beat
-    result = TrainResult(Outcome.STOPPED, 15, "asked", 2, 3)
+    result = TrainResult(Ending.STOPPED, 15, "asked", 2, 3)
     write_result(run, result)
     assert read_result(run, 2, 3) == result and read_result(run, 2, 4) is None, "a result of another attempt is none"
 
@@ -146,9 +146,9 @@ def test_link_reports_and_listens(run: RunDir) -> None:
         ask(run, 1, 1, STOP_FILE, "enough")
         assert link.asked().stop and link.asked().reason == "enough"
         os.kill(os.getpid(), signal.SIGUSR1)
-        link.finish(Outcome.STOPPED, "enough")
+        link.finish(Ending.STOPPED, "enough")
     assert "test_link_reports_and_listens" in (run.attempt(1, 1) / "stacks.txt").read_text()
-    assert read_result(run, 1, 1) == TrainResult(Outcome.STOPPED, 3, "enough", 1, 1)
+    assert read_result(run, 1, 1) == TrainResult(Ending.STOPPED, 3, "enough", 1, 1)
     last = read_heartbeat(run)
     link.phase(Phase.IDLE)  # beats end with the link's thread; a late phase change is harmless
     assert last is not None

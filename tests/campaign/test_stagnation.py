@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from azr.campaign.stagnation import (
+    Course,
     PlateauRule,
-    State,
     ema,
     fall,
     fit_trend,
@@ -107,7 +107,7 @@ def test_constant_and_short_series() -> None:
         fit_trend(range(4), [1, 2, 3, 4])
     assert look(range(34), [0.5] * 34, RULE) is None
     window = look(range(35), [0.5] * 35, RULE)
-    assert window is not None and window.state is State.FLAT and "gain +0.0000" in window.sentence
+    assert window is not None and window.state is Course.FLAT and "gain +0.0000" in window.sentence
 
 
 def test_the_gain_does_not_depend_on_the_spacing_of_steps() -> None:
@@ -146,7 +146,7 @@ def test_too_much_noise_is_no_plateau() -> None:
     rng = np.random.default_rng(6)
     y = (0.5 + rng.normal(0, 0.3, 60)).tolist()
     window = look(range(60), y, RULE)
-    assert window is not None and window.state is State.UNSURE
+    assert window is not None and window.state is Course.UNSURE
 
 
 def test_a_rising_window_ends_a_flat_spell() -> None:
@@ -155,7 +155,7 @@ def test_a_rising_window_ends_a_flat_spell() -> None:
     assert found is not None and found.flat_windows == 2 and not found.stopped
     values = flat + rise
     found = plateau(range(len(values)), values, RULE)
-    assert found is not None and found.window.state is State.RISING and found.flat_windows == 0
+    assert found is not None and found.window.state is Course.RISING and found.flat_windows == 0
 
 
 def test_falls_are_seen_with_their_onset() -> None:

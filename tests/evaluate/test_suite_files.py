@@ -16,7 +16,7 @@ import pytest
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError
 from azr.evaluate.answers import Answer
-from azr.evaluate.items import Speaker, Suite, Verdict
+from azr.evaluate.items import Rating, Speaker, Suite
 from azr.evaluate.livecodebench import pickled_text, same_lines
 from azr.evaluate.mbpp_inputs import as_python
 from azr.evaluate.scoring import judge_all
@@ -40,7 +40,7 @@ def write(path: Path, records: list[dict[str, Any]], *, array: bool = False) -> 
     return path
 
 
-def verdicts(suite: Suite, answers: list[tuple[str, str]], sandbox: Sandbox) -> list[Verdict]:
+def verdicts(suite: Suite, answers: list[tuple[str, str]], sandbox: Sandbox) -> list[Rating]:
     listed = [Answer(item_id, number, text) for number, (item_id, text) in enumerate(answers)]
     judged = judge_all(suite, suite.items, listed, sandbox, progress=False)
     by_number = {each.answer.sample: each.verdict for each in judged}

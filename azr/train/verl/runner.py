@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from azr.config.load import read_config
 from azr.errors import AzrError, ConfigError, ModelError, TrainingError
 from azr.prompts import load_frame
-from azr.protocol import Outcome
+from azr.protocol import Ending
 from azr.rundir import RunDir
 from azr.trainer_link import TrainerLink
 
@@ -44,7 +44,7 @@ class SelfPlayRunner:
             except AzrError as error:
                 traceback.print_exc()
                 reason = str(getattr(error, "cause", error))  # from another process Ray brings it inside an error of its own
-                link.finish(Outcome.FAILED, reason, retry=not isinstance(error, FINAL_ERRORS))
+                link.finish(Ending.FAILED, reason, retry=not isinstance(error, FINAL_ERRORS))
                 return False
         return True
 
