@@ -29,6 +29,9 @@ SHARED = Path("/tmp")
 """Where temporary files go when TMPDIR does not say."""
 PLAIN = re.compile(r"[\w./+@%=,~-]*", re.ASCII)
 TEMPORARY_VARIABLES = ("TMPDIR", "RAY_TMPDIR")
+PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
+"""What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end without a word and its node is waited for in vain, and a
+warning that is an error ends any of the libraries."""
 NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 
@@ -91,6 +94,9 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
         yield Trouble("user", f"user id {os.getuid()} has no name", fix)
     if problem := _home_problem(environment):
         yield Trouble("home", problem, "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder")
+    for name in PYTHON_VARIABLES:
+        if environment.get(name):
+            yield Trouble("Python", f"{name}={environment[name]}", f"unset {name}; a run starts its processes without it", harmless=True)
     if not is_plain(sys.executable):
         fix = "nothing to do: a run starts its workers through a link; to be safe, move the project to a path of letters, digits, - and _"
         yield Trouble("environment", f"{sys.executable} has a blank or another special character in its path", fix, harmless=True)
@@ -152,6 +158,9 @@ def prepare(
         for name in ("USER", "LOGNAME"):
             environment[name] = _made_up_name()
         say(f"User id {os.getuid()} has no name here; the run calls it {_made_up_name()}.")
+    for name in PYTHON_VARIABLES:
+        if value := environment.pop(name, ""):
+            say(f"{name}={value} is set; the run's processes start without it, because the libraries do not bear it.")
     _choose_temporary_folder(environment, candidates, say)
     if problem := _home_problem(environment):
         _choose_home(environment, candidates, problem, say)

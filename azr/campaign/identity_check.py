@@ -9,7 +9,8 @@ from azr.checkpoints import list_checkpoints
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import RunError
-from azr.model_hash import ModelHash
+from azr.model_hash import ModelHash, hash_model
+from azr.models import HubName, cached_folder
 from azr.run_identity import SETTINGS, RunIdentity, read_identity, write_identity
 from azr.rundir import RunDir
 from azr.train.base_model import folder_on_disk, identify
@@ -78,7 +79,7 @@ def require_same_run(run: RunDir, config: Config) -> None:
             differing.append(Difference("model.path", recorded.model, now.model))
     elif folder is None:  # a hub model, known by its name until it is fetched
         now = RunIdentity.of(config, Path(recorded.folder), recorded.content)
-        if recorded.model != now.model:
+        if recorded.model != now.model and not _is_cached(config.model.path, recorded.content):
             differing.append(Difference("model.path", recorded.model, now.model))
     else:
         now = identify(config)
@@ -90,6 +91,13 @@ def require_same_run(run: RunDir, config: Config) -> None:
             differing.append(Difference(key, *values))
     if differing:
         raise RunError(refusal(run, differing))
+
+
+def _is_cached(path: str, content: ModelHash) -> bool:
+    """Is it the same model under another name: with the revision that the run began with, or on the hub what was a folder before?"""
+    name = HubName.parse(path)
+    folder = cached_folder(name) if name is not None else None
+    return folder is not None and hash_model(folder) == content
 
 
 def refusal(run: RunDir, differing: list[Difference]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from azr.config import Config
 from azr.evaluate.asking import Asking, snippet
+from azr.models import HubName
 from azr.protocol import MetricsRecord
 from azr.tasks import Task
 
@@ -42,8 +43,8 @@ def model_card(record: Mapping[str, Any], config: Config, records: Sequence[Metr
         "pipeline_tag": "text-generation",
         "tags": ["absolute-zero", "self-play", "reinforcement-learning"],
     }
-    if _is_hub_name(base):
-        front["base_model"] = base
+    if (hub := _hub_name(base)) is not None:
+        front["base_model"] = hub.name  # the hub takes no revision there; the table below tells it
     train, play = config.train, config.selfplay
     content = f" (content `{record['base_model_hash'][:16]}`)" if record.get("base_model_hash") else ""
     facts = {
@@ -225,8 +226,8 @@ def _human_data(config: Config) -> str:
     return f"none beyond the seed programs{extra}; all else was written by the model and verified by running it"
 
 
-def _is_hub_name(path: str) -> bool:
-    return path.count("/") == 1 and not path.startswith((".", "/", "~", "package:", "data/"))
+def _hub_name(path: str) -> HubName | None:
+    return None if path.startswith("data/") else HubName.parse(path)
 
 
 def _versions() -> list[str]:

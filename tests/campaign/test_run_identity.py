@@ -184,6 +184,63 @@ def test_the_driver_refuses_too_before_it_changes_anything(run: RunDir, tmp_path
     assert "began with other settings" in (run.root / "driver.log").read_text()
 
 
+# Names of the hub, with and without a revision
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache without a network: ``org/tiny`` and its branch v1, both at the commit OLD; NEW is another model."""
+    model = tmp_path / "hub" / "models--org--tiny"
+    copy_of_tiny(model / "snapshots" / OLD)
+    copy_of_tiny(model / "snapshots" / NEW, noise=True)
+    (model / "refs").mkdir()
+    for ref in ("main", "v1"):
+        (model / "refs" / ref).write_text(OLD)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return model
+
+
+@pytest.mark.parametrize("name", ["org/tiny", "org/tiny@v1"])
+def test_a_run_keeps_the_commit_it_began_with_when_its_branch_moves(run: RunDir, hub: Path, name: str) -> None:
+    config = begin(run, f"model.path={name}")
+    recorded = read_identity(run)
+    assert recorded is not None and (recorded.model, recorded.folder) == (name, str(hub / "snapshots" / OLD))
+    for ref in ("main", "v1"):
+        (hub / "refs" / ref).write_text(NEW)
+    require_same_run(run, config)
+    assert settle_identity(run, config) == "" and base_folder(run, config) == hub / "snapshots" / OLD
+    shutil.rmtree(hub / "snapshots" / OLD)
+    with pytest.raises(RunError, match=f"model.path: {name} .content .* at its start, {name} .content"):
+        settle_identity(run, config)
+    with pytest.raises(ModelError, match="that model is not there any more"):
+        base_folder(run, config)
+
+
+def test_the_same_model_under_another_name_of_the_hub_goes_on(run: RunDir, hub: Path) -> None:
+    begin(run, "model.path=org/tiny")
+    for name in ("org/tiny@v1", f"org/tiny@{OLD}", str(hub / "snapshots" / OLD)):
+        config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={name}"]).config
+        require_same_run(run, config)
+        settle_identity(run, config)
+        assert base_folder(run, config) == hub / "snapshots" / OLD
+    for name in (f"org/tiny@{NEW}", "org/tiny@gone", "org/other"):
+        config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={name}"]).config
+        with pytest.raises(RunError, match=f"model.path: org/tiny at its start, {name} now"):
+            require_same_run(run, config)
+
+
+def test_a_folder_that_is_the_hub_s_model_goes_on_under_its_name(run: RunDir, hub: Path, tmp_path: Path) -> None:
+    begin(run, f"model.path={copy_of_tiny(tmp_path / 'mine')}")
+    shutil.rmtree(tmp_path / "mine")
+    config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", "model.path=org/tiny@v1"]).config
+    require_startable(config, CARD, run)
+    assert "holds the model that mine began with" in settle_identity(run, config)
+
+
 # Runs of earlier versions, damaged records
 
 

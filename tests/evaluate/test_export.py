@@ -17,10 +17,12 @@ from run_fixture import PROJECT, make_run, random_model, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.checkpoints import read_checkpoint
+from azr.config import Config
 from azr.errors import CheckpointError, ConfigError, ModelError, RunError
 from azr.evaluate import gguf
+from azr.evaluate.card import model_card, shown_model
 from azr.evaluate.export import ExportOptions, compare_with_record, export_model, training_probes
-from azr.evaluate.models import find_checkpoint, resolve
+from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson
 from azr.evaluate.weights import write_model_folder
@@ -86,6 +88,14 @@ def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_
     assert str(PROJECT) not in card, "a path of this machine is nobody's business"
     source = resolve(str(folder))
     assert (source.selfplay.frame, source.max_prompt_tokens, source.max_response_tokens, source.dtype) == ("compact", 300, 48, "float32")
+
+
+@pytest.mark.parametrize(("base", "named"), [("org/name@v1.0", "org/name"), ("org/name", "org/name"), ("/m/x", None)])
+def test_the_card_names_a_base_model_as_the_hub_takes_it(base: str, named: str | None) -> None:
+    record = {"base_model": base, "step": 2, "weights": "float32", "ask": ask_record(Config())}
+    card = model_card(record, Config(), [], "mine")
+    assert f"base_model: {named}\n" in card if named else "base_model:" not in card
+    assert f"| `{shown_model(base)}`" in card
 
 
 def test_a_damaged_checkpoint_is_not_opened(run: RunDir, tmp_path: Path) -> None:

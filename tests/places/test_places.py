@@ -48,6 +48,15 @@ def test_an_ordinary_machine_is_left_alone(short: Path) -> None:
     assert not list(places.troubles(environment)) or sys.executable != places.plain_python()
 
 
+@pytest.mark.parametrize("name", ["PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT"])
+def test_what_changes_how_python_runs_is_not_handed_on(short: Path, name: str) -> None:
+    environment = environment_of(TMPDIR=str(short), HOME=str(short), **{name: "2"})
+    assert [trouble.seen for trouble in places.troubles(environment) if trouble.subject == "Python"] == [f"{name}=2"]
+    [sentence] = prepared(environment)
+    assert sentence.startswith(f"{name}=2 is set; the run's processes start without it")
+    assert name not in environment and prepared(environment) == []
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
