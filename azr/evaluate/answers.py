@@ -112,8 +112,13 @@ class AnswerWriter:
         self._file.close()
 
 
+ID_FIELDS = ("id", "task_id", "item_id")
+"""The last is what our own answers.jsonl says, so that its answers can be judged again without the model."""
+
+
 def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False) -> dict[tuple[str, int], Answer]:
-    """Answers from a JSONL file: ``id`` (or ``task_id``) and ``completion``; several lines of an id are its samples, in order.
+    """Answers from a JSONL file: an item's id under any of ``ID_FIELDS`` and ``completion``; several lines of an id are its samples,
+    in order.
 
     Args:
         partial: items without an answer are left out by the caller instead of being an error.
@@ -127,11 +132,12 @@ def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False
     answers: dict[tuple[str, int], Answer] = {}
     counts: dict[str, int] = {}
     for number, record in enumerate(read_jsonl(path, strict=True), 1):
-        item_id, text = str(record.get("id", record.get("task_id", ""))), record.get("completion")
+        named = next((record[key] for key in ID_FIELDS if key in record), "")
+        item_id, text = str(named), record.get("completion")
         if not isinstance(text, str):
             raise DataError(f"{path}, record {number}: field 'completion' is missing or no text")
         if item_id not in known:
-            raise DataError(f"{path}, record {number}: the suite has no item {item_id!r} (fields id or task_id)")
+            raise DataError(f"{path}, record {number}: the suite has no item {item_id!r} (fields id, task_id or item_id)")
         sample = counts.get(item_id, 0)
         counts[item_id] = sample + 1
         answers[item_id, sample] = Answer(item_id, sample, text)

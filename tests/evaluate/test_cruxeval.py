@@ -146,6 +146,8 @@ def test_recorded_answers_must_fit_the_suite(crux_file: Path, tmp_path: Path) ->
     with pytest.raises(DataError, match="no answer to 11 of 12 items"):
         recorded_answers(path, suite.items)
     assert len(recorded_answers(path, suite.items, partial=True)) == 1
+    path.write_text('{"item_id": "sample_0", "sample": 0, "completion": "x", "n_tokens": 1}\n', encoding="utf-8")
+    assert list(recorded_answers(path, suite.items, partial=True)) == [("sample_0", 0)], "our own answers.jsonl"
     path.write_text('{"id": "other", "completion": "x"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="no item 'other'"):
         recorded_answers(path, suite.items, partial=True)
