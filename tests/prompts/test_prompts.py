@@ -76,6 +76,16 @@ def test_solutions_round_trip(frame, task_type, label, answer):
 
 
 @pytest.mark.parametrize("frame", SHIPPED_FRAMES)
+@pytest.mark.parametrize("task_type", list(TASKS))
+def test_a_solve_prompt_s_form_is_no_answer(frame, task_type):
+    """0.5B gave the form's example, `[3, 1, 2], 2`, in 319 of 400 answers."""
+    text = solve_prompt(TASKS[task_type], PromptOptions(frame=frame)).messages[-1][1]
+    if "<answer>\n" in text:
+        shown = parse_solution(task_type, split_response(text).answer)
+        assert shown in ("...", "def f(...):\n    ...")
+
+
+@pytest.mark.parametrize("frame", SHIPPED_FRAMES)
 def test_solve_prompts_do_not_hold_the_answer(frame):
     options = PromptOptions(frame=frame)
     secret = Task(task_type=TaskType.ABDUCTION, code="def f(x):\n    return x + 1", inputs=("77311",), outputs=("77312",))
