@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import astuple, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import Response, parse_proposal, parse_solution, split_response
 from azr.prompts import solve_prompt
+from azr.records import from_json
 from azr.selfplay.grading import Grade, grade
 from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import parse_rules, prompt_options
@@ -62,6 +63,9 @@ Fits = Callable[[Prompt], bool]
 """Whether a prompt is within the length limit."""
 
 
+_AnyOutcome = TypeVar("_AnyOutcome", bound="Outcome")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What both roles report. ``completion`` stays in the process that generated it; the rest travels (``to_json``)."""
@@ -81,17 +85,16 @@ class Outcome:
         lower = self.completion.text.lower()
         return any(word in lower for word in REFLECTION_WORDS)
 
-    def _json(self) -> dict[str, Any]:
-        return {
-            "stream": self.stream.name,
-            "row_id": self.row_id,
-            "reward": self.reward,
-            "format_ok": self.format_ok,
-            "seconds": self.seconds,
-            "n_tokens": self.completion.n_tokens,
-            "finished": self.completion.finished,
-            "response": _shortened(self.completion.text),
-        }
+    def to_json(self) -> dict[str, Any]:
+        """What travels to the trainer, which ``outcome_from_json`` reads: no prompt, no handle, and long texts without their middle."""
+        return asdict(self._travelling())
+
+    def _travelling(self: _AnyOutcome) -> _AnyOutcome:
+        completion = replace(self.completion, text=_shortened(self.completion.text), handle=None)
+        return replace(self, prompt=_NO_PROMPT, completion=completion)
+
+
+_NO_PROMPT = Prompt((("user", ""),), raw=True)
 
 
 def _shortened(text: str) -> str:
@@ -110,14 +113,8 @@ class SolveOutcome(Outcome):
     sample: bool = False
     """One of a proposal's difficulty samples, not a row of the solve stream."""
 
-    def to_json(self) -> dict[str, Any]:
-        return self._json() | {
-            "task_id": self.task_id,
-            "solution": self.solution[:TRANSCRIPT_CHARS],
-            "score": self.score,
-            "reason": self.reason,
-            "sample": self.sample,
-        }
+    def _travelling(self) -> SolveOutcome:
+        return replace(super()._travelling(), solution=self.solution[:TRANSCRIPT_CHARS])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,47 +138,18 @@ class ProposeOutcome(Outcome):
         """The program was verified, whatever its format and its fate in the buffer."""
         return self.task is not None or (self.rejection is not None and self.rejection.reason in ("solve_prompt_too_long", "filtered"))
 
-    def to_json(self) -> dict[str, Any]:
-        return self._json() | {
-            "task": self.task.to_json() if self.task else None,
-            "rejection": list(astuple(self.rejection)) if self.rejection else None,
-            "accuracy": self.accuracy,
-            "learnability": self.learnability,
-            "terms": self.terms,
-            "samples": [sample.to_json() | {"response": ""} for sample in self.samples],
-            "solved": self.solved.to_json() if self.solved else None,
-            "wanted_samples": self.wanted_samples,
-        }
+    def _travelling(self) -> ProposeOutcome:
+        samples = [sample._travelling() for sample in self.samples]
+        return replace(
+            super()._travelling(),
+            samples=tuple(replace(sample, completion=replace(sample.completion, text="")) for sample in samples),
+            solved=self.solved._travelling() if self.solved else None,
+        )
 
 
 def outcome_from_json(record: dict[str, Any]) -> ProposeOutcome | SolveOutcome:
     """The outcome as the trainer needs it: completions come back without their handle, prompts empty."""
-    stream = Stream.from_name(record["stream"])
-    common: dict[str, Any] = {
-        "stream": stream,
-        "row_id": record["row_id"],
-        "prompt": Prompt((("user", ""),), raw=True),
-        "completion": Completion(record["response"], record["n_tokens"], record["finished"]),
-        "reward": record["reward"],
-        "format_ok": record["format_ok"],
-        "seconds": record["seconds"],
-    }
-    if stream.role is Role.SOLVE:
-        own = {key: record[key] for key in ("task_id", "solution", "score", "reason", "sample")}
-        return SolveOutcome(**common, **own)
-    solved = outcome_from_json(record["solved"]) if record["solved"] else None
-    samples = [outcome_from_json(sample) for sample in record["samples"]]
-    return ProposeOutcome(
-        **common,
-        task=Task.from_json(record["task"]) if record["task"] else None,
-        rejection=Rejection(*record["rejection"]) if record["rejection"] else None,
-        accuracy=record["accuracy"],
-        learnability=record["learnability"],
-        terms=record["terms"],
-        samples=tuple(sample for sample in samples if isinstance(sample, SolveOutcome)),
-        solved=solved if isinstance(solved, SolveOutcome) else None,
-        wanted_samples=record["wanted_samples"],
-    )
+    return from_json(SolveOutcome if "solution" in record else ProposeOutcome, record, "an agent loop's answer")
 
 
 def trained_outcomes(outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig) -> list[ProposeOutcome | SolveOutcome]:

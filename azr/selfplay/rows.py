@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from azr.records import from_json
 from azr.tasks import Prompt, Stream, Task
 
 
@@ -28,36 +29,17 @@ class PromptRow:
     """Same-step solving: the solve row that is played when the proposal yields no task."""
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "stream": self.stream.name,
-            "row_id": self.row_id,
-            "messages": [list(message) for message in self.prompt.messages],
-            "raw": self.prompt.raw,
-            "response_prefix": self.prompt.response_prefix,
-            "task": _travelling(self.task) if self.task else None,
-            "references": [_travelling(reference) for reference in self.references],
-            "composites": list(self.composites),
-            "needed_inputs": self.needed_inputs,
-            "estimate": self.estimate,
-            "fallback": self.fallback.to_json() if self.fallback else None,
-        }
+        """As it travels: its tasks without their thoughts, which no prompt shows."""
+        return asdict(self._travelling())
+
+    def _travelling(self) -> PromptRow:
+        return replace(
+            self,
+            task=replace(self.task, thought="") if self.task else None,
+            references=tuple(replace(reference, thought="") for reference in self.references),
+            fallback=self.fallback._travelling() if self.fallback else None,
+        )
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> PromptRow:
-        messages = tuple((role, content) for role, content in record["messages"])
-        return cls(
-            stream=Stream.from_name(record["stream"]),
-            prompt=Prompt(messages, record["raw"], record["response_prefix"]),
-            row_id=record["row_id"],
-            task=Task.from_json(record["task"]) if record["task"] else None,
-            references=tuple(Task.from_json(reference) for reference in record["references"]),
-            composites=tuple(record["composites"]),
-            needed_inputs=record.get("needed_inputs", 0),
-            estimate=record["estimate"],
-            fallback=cls.from_json(record["fallback"]) if record["fallback"] else None,
-        )
-
-
-def _travelling(task: Task) -> dict[str, Any]:
-    """A task without its thought, which no prompt shows."""
-    return replace(task, thought="").to_json()
+        return from_json(cls, record, "a row")

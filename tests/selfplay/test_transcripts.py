@@ -65,6 +65,6 @@ def test_the_fixture_is_large_and_mixed(lines):
     assert len(responses) >= 300
     rewards = Counter(line["expected"]["reward"] for line in lines)
     assert {-1.0, -0.5, 1.0, 0.5} <= set(rewards)
-    assert len({line["row"]["stream"] for line in lines}) == 6
+    assert len({PromptRow.from_json(line["row"]).stream for line in lines}) == 6
     assert len({line["expected"].get("rejection") for line in lines}) >= 8
     assert sum(line["expected"]["buffered"] for line in lines) >= 20
