@@ -6,7 +6,9 @@ installation should have it too.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -52,11 +54,21 @@ def run_command(name: str, words: Sequence[str]) -> int:
     try:
         return importlib.import_module(f"azr.cli.{name.replace('-', '_')}").main(words)
     except (AzrError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _sentence(error: AzrError | OSError) -> str:
+    """An error of the system in words, with its file as far as that is told, and with what to do where no room is left."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    advice = "; nothing was finished: make room (df, quota, ulimit -f), or write to another disk" if room else ""
+    return f"{where}{os.strerror(error.errno)}{advice}"
 
 
 def entry() -> NoReturn:

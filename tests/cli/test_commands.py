@@ -83,3 +83,15 @@ def test_an_editable_installation_in_a_folder_with_a_blank(tmp_path: Path) -> No
         assert "billion parameters" in fits.stdout, fits.stderr
     place = run(python, "-c", "import azr; print(azr.__file__)", cwd=elsewhere)
     assert Path(place.stdout.strip()).is_relative_to(project), "Ray's workers and the trainer import this tree"
+
+
+def test_a_disk_without_room_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    problems = tmp_path / "mbpp.jsonl"
+    problems.write_text('{"task_id": 1, "text": "t", "code": "def f(x):\\n    return x + 1", "test_list": ["assert f(1) == 2"]}\n')
+    command = f'ulimit -f 0; exec "{sys.executable}" -B -m azr convert-problems "{problems}" "{tmp_path}/out.jsonl"'
+    done = run("bash", "-c", command, PYTHONPATH=str(ROOT))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "convert-problems: File too large; nothing was finished: make room (df, quota, ulimit -f)" in done.stderr
+    assert list(tmp_path.iterdir()) == [problems]
+    done = run(sys.executable, "-m", "azr", "convert-problems", str(problems), str(problems / "out.jsonl"), PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr) == (2, f"convert-problems: {problems}: File exists\n")
