@@ -90,6 +90,7 @@ async def validate(
         if detail := composite_fault(tree, len(composites)):
             return Rejection("composite", detail)
         code, original = "\n".join([*composites, proposal.code]), proposal.code
+        tree = parse(code)
     task = Task(
         task_type=proposal.task_type,
         code=code,
@@ -104,7 +105,7 @@ async def validate(
     executed = await _executed(task, sandbox, config, needed_inputs or config.num_inputs)
     if isinstance(executed, Rejection):
         return executed
-    return _output_fault(executed, config) or executed
+    return _output_fault(executed, tree, config) or executed
 
 
 async def _executed(task: Task, sandbox: Runner, config: SelfPlayConfig, needed_inputs: int) -> Task | Rejection:
@@ -197,7 +198,7 @@ def _text_fault(output: str, config: SelfPlayConfig) -> Rejection | None:
     return Rejection("prompt_markup", found[0]) if found else None
 
 
-def _output_fault(task: Task, config: SelfPlayConfig) -> Rejection | None:
+def _output_fault(task: Task, tree: ast.Module, config: SelfPlayConfig) -> Rejection | None:
     outputs = task.outputs
     for output in outputs:
         if fault := _text_fault(output, config):
@@ -205,17 +206,17 @@ def _output_fault(task: Task, config: SelfPlayConfig) -> Rejection | None:
     if task.task_type is TaskType.INDUCTION:
         if config.reject_constant_outputs and len(set(outputs)) == 1:
             return Rejection("constant_outputs", outputs[0][:200])
-    elif config.reject_leaks and _comment_leaks(task.code, outputs[0]):
+    elif config.reject_leaks and _comment_leaks(task.code, tree, outputs[0]):
         return Rejection("leaked_output", outputs[0][:200])
     return None
 
 
-def _comment_leaks(code: str, output: str) -> bool:
+def _comment_leaks(code: str, tree: ast.Module, output: str) -> bool:
     if len(output) < _MIN_LEAK_CHARS:
         return False
     wanted = "".join(output.split())
     texts = list(comments(code))
-    for node in ast.walk(parse(code)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             texts.append(node.value.value)
     return any(wanted in "".join(text.split()) for text in texts)

@@ -35,6 +35,29 @@ def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     return ids if ids[: len(beginning)] == beginning else [*beginning, *ids]
 
 
+class PromptTokens:
+    """Token ids of prompts, each found once: whether a prompt fits is asked before it is sent."""
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self._tokenizer, self._max_tokens = tokenizer, max_tokens
+        self._known: dict[Prompt, list[int]] = {}
+
+    def ids(self, prompt: Prompt) -> list[int]:
+        if prompt not in self._known:
+            self._known[prompt] = prompt_token_ids(self._tokenizer, prompt)
+        return self._known[prompt]
+
+    def fits(self, prompt: Prompt) -> bool:
+        return len(self.ids(prompt)) <= self._max_tokens
+
+    def learn(self, prompt: Prompt, ids: list[int]) -> None:
+        """Takes over what another process found."""
+        self._known[prompt] = ids
+
+    def forget(self) -> None:
+        self._known.clear()
+
+
 def chat_text(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
     """The messages in the model's own chat template; where that has no place for a system message, the user's begins with it.
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from azr.errors import ModelError
 from azr.tasks import Prompt
-from azr.train.tokens import chat_text, end_token_ids, prompt_token_ids, response_text
+from azr.train.tokens import PromptTokens, chat_text, end_token_ids, prompt_token_ids, response_text
 
 GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"""  # noqa: E501
 """Gemma 2's own."""
@@ -176,3 +176,17 @@ def test_the_reference_loop_ends_at_any_of_them(monkeypatch: pytest.MonkeyPatch)
     rows = sample_ids(model, [[5], [6, 5, 4]] * 20, {2, 3}, max_new_tokens=60)
     assert {row[-1] for row in rows} == {2, 3}
     assert all(not {2, 3} & set(row[:-1]) for row in rows)
+
+
+def test_a_prompt_that_is_asked_about_and_sent_is_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = tokenizer(), []
+    monkeypatch.setattr("azr.train.tokens.prompt_token_ids", lambda _, prompt: seen.append(prompt) or prompt_token_ids(made, prompt))
+    length = len(prompt_token_ids(made, RAW))
+    tokens = PromptTokens(made, length)
+    assert tokens.fits(RAW) and tokens.ids(RAW) == prompt_token_ids(made, RAW) and seen == [RAW]
+    assert not PromptTokens(made, length - 1).fits(RAW)
+    elsewhere = PromptTokens(made, length)
+    elsewhere.learn(RAW, [1, 2])
+    assert elsewhere.ids(RAW) == [1, 2] and len(seen) == 2
+    tokens.forget()
+    assert tokens.fits(RAW) and len(seen) == 3

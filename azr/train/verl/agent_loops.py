@@ -25,7 +25,7 @@ from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play,
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
 from azr.train.fixed_lengths import play_fixed_lengths
-from azr.train.tokens import end_token_ids, prompt_token_ids, response_text
+from azr.train.tokens import PromptTokens, end_token_ids, response_text
 
 SELF_PLAY_LOOP = "azr_self_play"
 WHOLE_RESPONSE = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False, "flat_logprobs": True}
@@ -71,7 +71,10 @@ class SelfPlayLoop(AgentLoopBase):
         self.config, self.sandbox = worker_state(json.dumps(OmegaConf.to_container(trainer_config.config.azr), sort_keys=True))
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
-        row = PromptRow.from_json(json.loads(kwargs["row"]))
+        record = json.loads(kwargs["row"])
+        row = PromptRow.from_json(record)
+        tokens = PromptTokens(self.tokenizer, self.config.rollout.max_prompt_tokens)
+        tokens.learn(row.prompt, record["prompt_ids"])
         asked = itertools.count()
 
         def seeds() -> dict[str, int]:
@@ -79,18 +82,13 @@ class SelfPlayLoop(AgentLoopBase):
 
         async def generate(prompt: Prompt, n: int) -> list[Completion]:
             """n samples of one prompt; the engine shares the prompt's KV cache among them."""
-            prompt_ids = prompt_token_ids(self.tokenizer, prompt)
             each = [sampling_params | seeds() for _ in range(n)]
-            return list(await asyncio.gather(*(self._generate_one(prompt_ids, params) for params in each)))
-
-        def fits(prompt: Prompt) -> bool:
-            return len(prompt_token_ids(self.tokenizer, prompt)) <= self.config.rollout.max_prompt_tokens
+            return list(await asyncio.gather(*(self._generate_one(tokens.ids(prompt), params) for params in each)))
 
         if self.config.rollout.fixed_response_tokens:
-            prompt_ids = prompt_token_ids(self.tokenizer, row.prompt)
-            outcome = await play_fixed_lengths(row, self.config, prompt_ids, sampling_params, self._generate_one)
+            outcome = await play_fixed_lengths(row, self.config, tokens.ids(row.prompt), sampling_params, self._generate_one)
         else:
-            outcome = await play(row, generate, self.sandbox, self.config.selfplay, fits)
+            outcome = await play(row, generate, self.sandbox, self.config.selfplay, tokens.fits)
         trained = trained_outcomes(outcome, self.config.selfplay)
         return [self._output(each, json.dumps(outcome.to_json()) if each is outcome else "") for each in trained]
 

@@ -7,6 +7,7 @@ verl's own loop (``fit``) is not used: it iterates a data loader and validates o
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
 from azr.train.step import MISMATCH
-from azr.train.tokens import prompt_token_ids
+from azr.train.tokens import PromptTokens
 from azr.train.verl import worker as policy_worker
 from azr.train.verl.agent_loops import SELF_PLAY_LOOP
 from azr.train.verl.configuration import config_from_verl
@@ -97,8 +98,12 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     # ---------------------------------------------------------------- rollout
 
+    @functools.cached_property
+    def _prompt_tokens(self) -> PromptTokens:
+        return PromptTokens(self.tokenizer, self.azr.rollout.max_prompt_tokens)
+
     def fits(self, prompt: Prompt) -> bool:
-        return len(prompt_token_ids(self.tokenizer, prompt)) <= self.azr.rollout.max_prompt_tokens
+        return self._prompt_tokens.fits(prompt)
 
     def roll_out(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> Any:
         n, partition = len(rows), "val" if greedy else "train"
@@ -106,10 +111,11 @@ class SelfPlayTrainer(PPOTrainerSync):
             "uid": _objects([f"s{self.global_steps}{partition}r{index}" for index in range(n)]),
             "index": np.arange(n),
             "raw_prompt": _objects([[{"role": role, "content": text} for role, text in row.prompt.messages] for row in rows]),
-            "row": _objects([json.dumps(row.to_json()) for row in rows]),
+            "row": _objects([json.dumps(row.to_json() | {"prompt_ids": self._prompt_tokens.ids(row.prompt)}) for row in rows]),
             "agent_name": _objects([SELF_PLAY_LOOP] * n),
             "__rollout_n__": np.ones(n, dtype=np.int64),
         }
+        self._prompt_tokens.forget()
         batch = tu.get_tensordict(columns)
         tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
         if greedy:
