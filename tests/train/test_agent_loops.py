@@ -1,0 +1,53 @@
+"""The agent loop as verl calls it, with the bundled model's tokenizer; what the engine would say is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from azr.config import to_container
+from azr.config.load import load
+from azr.prompts import solve_prompt
+from azr.selfplay.episode import SolveOutcome, outcome_from_json
+from azr.selfplay.options import prompt_options
+from azr.selfplay.rows import PromptRow
+from azr.tasks import Role, Stream, Task, TaskType
+
+pytest.importorskip("verl")
+pytest.importorskip("vllm")
+
+MODEL = Path(__file__).resolve().parents[2] / "data" / "models" / "azr-tiny"
+
+
+async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> None:
+    from omegaconf import OmegaConf
+    from transformers import AutoTokenizer
+
+    from azr.train.verl.agent_loops import SelfPlayLoop
+
+    config = load(["recipe=cpu_tiny"]).config
+    tokenizer: Any = AutoTokenizer.from_pretrained(MODEL)
+    said = tokenizer.encode("so </think>\n<answer>\n2\n</answer>", add_special_tokens=False)
+    asked: list[list[int]] = []
+
+    class Engine:
+        async def generate(self, *, request_id: str, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Any:
+            asked.append(prompt_ids)
+            return SimpleNamespace(token_ids=[*said, tokenizer.eos_token_id], log_probs=None, extra_fields={"global_steps": 3})
+
+    whole = OmegaConf.create({"azr": to_container(config), "actor_rollout_ref": {"model": {"path": str(MODEL)}}})
+    loop: Any = SelfPlayLoop(SimpleNamespace(config=whole), Engine(), tokenizer)
+    task = Task(task_type=TaskType.DEDUCTION, code="def f(x):\n    return x + 1", inputs=("1",), outputs=("2",))
+    prompt = solve_prompt(task, prompt_options(config.selfplay))
+    row = PromptRow(stream=Stream(Role.SOLVE, TaskType.DEDUCTION), prompt=prompt, row_id="r", task=task)
+
+    [output] = await loop.run({}, row=json.dumps(row.to_json() | {"prompt_ids": [5, 6, 7]}))
+
+    assert asked == [[5, 6, 7]] and output.prompt_ids == [5, 6, 7]
+    outcome = outcome_from_json(json.loads(output.extra_fields["outcome"]))
+    assert isinstance(outcome, SolveOutcome) and outcome.score == 1.0 and output.reward_score == outcome.reward == 1.0
+    assert output.extra_fields["min_global_steps"] == 3
