@@ -11,6 +11,7 @@ import hashlib
 import os
 import pwd
 import re
+import resource
 import stat
 import sys
 import tempfile
@@ -32,6 +33,9 @@ TEMPORARY_VARIABLES = ("TMPDIR", "RAY_TMPDIR")
 PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
 """What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end without a word and its node is waited for in vain, and a
 warning that is an error ends any of the libraries."""
+FILES_WANTED = 4096
+FILES_NEEDED = 1200
+"""Open files of one process: Ray, its workers and the warm interpreter's children, which put descriptors aside at 600 and above."""
 NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 
@@ -151,8 +155,9 @@ def prepare(
         say: told a sentence for each change.
 
     Raises:
-        ConfigError: no folder serves as the temporary one; names each and what is wrong with it.
+        ConfigError: no folder serves as the temporary one; names each and what is wrong with it. Or too few files may be open.
     """
+    _allow_open_files()
     environment = os.environ if environment is None else environment
     if not _has_name(environment):
         for name in ("USER", "LOGNAME"):
@@ -164,6 +169,23 @@ def prepare(
     _choose_temporary_folder(environment, candidates, say)
     if problem := _home_problem(environment):
         _choose_home(environment, candidates, problem, say)
+
+
+def _allow_open_files() -> None:
+    """Raises the soft limit of this process and its children as far as the hard one allows.
+
+    Raises:
+        ConfigError: the hard limit is too low for a run.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reachable = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+    if reachable < FILES_NEEDED:
+        raise ConfigError(
+            f"a process may open {hard} files here, and a run needs {FILES_NEEDED}; raise the hard limit "
+            "(`ulimit -Hn` says it; /etc/security/limits.conf, LimitNOFILE= of a service, --ulimit nofile= of a container)"
+        )
+    if soft != resource.RLIM_INFINITY and soft < reachable:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
 
 
 def _choose_temporary_folder(environment: MutableMapping[str, str], candidates: Sequence[Path] | None, say: Callable[[str], None]) -> None:

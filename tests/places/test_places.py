@@ -243,3 +243,20 @@ def test_the_trainer_becomes_itself_under_the_plain_path(monkeypatch: pytest.Mon
     monkeypatch.setattr(places, "plain_python", lambda: "/plain/python")
     places.restart_with_plain_path("azr.train", ["/a run"])
     assert started[-1] == ["/plain/python", "/plain/python", "-m", "azr.train", "/a run"]
+
+
+@pytest.mark.parametrize(("hard", "words"), [(8192, "4096"), (2000, "2000"), (300, "ulimit -Hn")])
+def test_a_low_limit_of_open_files_is_raised_or_told(hard: int, words: str) -> None:
+    """With ``ulimit -n 256`` the trainer's interpreter ended with EINVAL when it put descriptors aside."""
+    code = (
+        "import resource\n"
+        "from azr import places\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard}))\n"
+        "try:\n"
+        "    places.prepare()\n"
+        "    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
+        "except places.ConfigError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert words in done.stdout, done.stderr
