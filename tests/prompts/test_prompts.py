@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 
 import pytest
@@ -75,14 +76,30 @@ def test_solutions_round_trip(frame, task_type, label, answer):
     assert response.format_ok and parse_solution(task_type, response.answer) == answer
 
 
-@pytest.mark.parametrize("frame", SHIPPED_FRAMES)
 @pytest.mark.parametrize("task_type", list(TASKS))
-def test_a_solve_prompt_s_form_is_no_answer(frame, task_type):
-    """0.5B gave the form's example, `[3, 1, 2], 2`, in 319 of 400 answers."""
-    text = solve_prompt(TASKS[task_type], PromptOptions(frame=frame)).messages[-1][1]
-    if "<answer>\n" in text:
-        shown = parse_solution(task_type, split_response(text).answer)
-        assert shown in ("...", "def f(...):\n    ...")
+def test_the_worked_example_of_a_short_solve_prompt_is_right_and_in_form(task_type):
+    """Shown an empty form with a value in it, 0.5B gave that value in 319 of 400 answers."""
+    text = solve_prompt(TASKS[task_type], PromptOptions(frame="short")).messages[-1][1]
+    asked, _, reply = text.partition("Now yours:")[0].partition("Reply:\n")
+    response = split_response(reply, strict=True)
+    assert response.format_ok and response.thought
+    answer = parse_solution(task_type, response.answer)
+    assert isinstance(answer, str)
+    shown = {block.label: block.text for block in fenced_blocks(asked)}
+    space: dict = {}
+    exec(answer if task_type is TaskType.INDUCTION else shown["python"], space)
+    f = space["f"]
+    if task_type is TaskType.ABDUCTION:
+        assert repr(f(ast.literal_eval(answer))) == shown["output"].strip()
+    elif task_type is TaskType.DEDUCTION:
+        assert repr(f(ast.literal_eval(shown["input"]))) == answer
+    elif task_type is TaskType.ERROR:
+        with pytest.raises(TypeError):
+            f(ast.literal_eval(shown["input"]))
+        assert answer == "TypeError"
+    else:
+        for number in range(2):
+            assert repr(f(ast.literal_eval(shown[f"input_{number}"]))) == shown[f"output_{number}"].strip()
 
 
 @pytest.mark.parametrize("frame", SHIPPED_FRAMES)
