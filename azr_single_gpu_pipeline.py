@@ -1,4 +1,5 @@
-"""The one command: python azr_single_gpu_pipeline.py [key=value ...]. It is ``azr run`` (azr/cli/run.py), and needs no installation."""
+"""The one command: python azr_single_gpu_pipeline.py [key=value ...]. It is ``azr run`` (azr/cli/run.py), and
+needs no installation."""
 
 from azr.cli import start
 

@@ -1,10 +1,13 @@
 """Absolute Zero, whole, in one file: python -m azr.absolute_zero [--steps 3]
 
-Read this first. ``step`` is one step of the algorithm (arXiv 2505.03335), top to bottom: propose, verify, estimate, solve,
-reward, compare, update. Each rule is a call into ``azr.selfplay``, and the trainer (``azr.train``) makes the same calls.
+Read this first. ``step`` is one step of the algorithm (arXiv 2505.03335), top to bottom: propose, verify,
+estimate, solve, reward, compare, update. Each rule is a call into ``azr.selfplay``, and the trainer
+(``azr.train``) makes the same calls.
 
-Left to the trainer: an inference engine, packed sequences, several devices, checkpoints, cycles, and rows that overlap, so
-that the GPU decodes while programs run. Three steps of the bundled model take about a minute on two quiet cores.
+Left to the trainer: an inference engine, packed sequences, several devices, checkpoints, cycles, and rows
+    that overlap, so
+that the GPU decodes while programs run. Three steps of the bundled model take about a minute on two quiet
+cores.
 """
 
 from __future__ import annotations
@@ -44,25 +47,38 @@ GAME = SelfPlayConfig(
 """That of recipe ``cpu_tiny``. Published: 64 tasks a stream, 6 references, 8 difficulty samples."""
 
 
-def step(number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+def step(
+    number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimizer: torch.optim.Optimizer
+) -> dict[str, float]:
     """One training step. Two roles times three task types are six streams of ``batch_size`` rows each."""
     rows = game.plan_step(number, policy.fits)
     propose_rows = [row for row in rows if row.stream.role is Role.PROPOSE]
     solve_rows = [row for row in rows if row.task is not None]
 
-    # Propose: the model writes a program and an input (for induction: inputs and a message for a given program).
+    # Propose: the model writes a program and an input (for induction: inputs and a message for a given
+    # program).
     proposals = policy.sample([row.prompt for row in propose_rows])
 
     # Verify: what can be read, runs, and gives the same result each time is a task whose answer is known.
-    tasks = wait_for([verify(row, proposal, policy, sandbox, game.config) for row, proposal in zip(propose_rows, proposals, strict=True)])
+    tasks = wait_for(
+        [
+            verify(row, proposal, policy, sandbox, game.config)
+            for row, proposal in zip(propose_rows, proposals, strict=True)
+        ]
+    )
 
     # Estimate: the same model tries each new task n times; its share of right answers is the task's accuracy.
     n = game.config.difficulty_samples
-    formed = [read(row, proposal, game.config).format_ok for row, proposal in zip(propose_rows, proposals, strict=True)]
+    formed = [
+        read(row, proposal, game.config).format_ok
+        for row, proposal in zip(propose_rows, proposals, strict=True)
+    ]
     valid = [index for index, task in enumerate(tasks) if isinstance(task, Task) and formed[index]]
     tried = [index for index in valid for _ in range(n)]
     row_ids = [propose_rows[index].row_id for index in tried]
-    samples = solve([tasks[index] for index in tried], row_ids, policy, sandbox, game.config, skip_bad_format=False)
+    samples = solve(
+        [tasks[index] for index in tried], row_ids, policy, sandbox, game.config, skip_bad_format=False
+    )
     samples_of = {index: samples[place * n : (place + 1) * n] for place, index in enumerate(valid)}
 
     # Reward the proposer: most for tasks that are hard but solvable.
@@ -73,15 +89,28 @@ def step(number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimize
 
     # Solve: tasks of the buffer, the newest first. The solver is paid for being right.
     row_ids = [row.row_id for row in solve_rows]
-    solved = solve([row.task for row in solve_rows if row.task], row_ids, policy, sandbox, game.config, skip_bad_format=True)
+    solved = solve(
+        [row.task for row in solve_rows if row.task],
+        row_ids,
+        policy,
+        sandbox,
+        game.config,
+        skip_bad_format=True,
+    )
 
-    # Compare (TRR++): a response is judged against the others of its stream, samples against those of the same task.
+    # Compare (TRR++): a response is judged against the others of its stream, samples against those of the
+    # same task.
     outcomes = [*proposed, *solved]
-    paid = game.final_rewards(outcomes)  # a copy of a known task may be paid less, which only the game can tell
+    paid = game.final_rewards(
+        outcomes
+    )  # a copy of a known task may be paid less, which only the game can tell
     trained_samples = samples if game.config.train_on_samples else []
     responses = [*trained_samples, *outcomes]
     advantages_N = task_relative_advantages(
-        rewards=[*(sample.reward for sample in trained_samples), *(paid[outcome.row_id] for outcome in outcomes)],
+        rewards=[
+            *(sample.reward for sample in trained_samples),
+            *(paid[outcome.row_id] for outcome in outcomes),
+        ],
         lengths=[each.completion.n_tokens for each in responses],
         streams=[each.stream.name for each in responses],
         mode=game.config.advantage_mode,
@@ -94,14 +123,20 @@ def step(number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimize
         for each, advantage in zip(responses, advantages_N, strict=True)
     ]
     norm, accepted = update(policy.model, optimizer, batch), game.accept(number, outcomes)
-    return game.metrics() | {"new_tasks": float(len(accepted)), "responses": float(len(batch)), "grad_norm": norm}
+    return game.metrics() | {
+        "new_tasks": float(len(accepted)),
+        "responses": float(len(batch)),
+        "grad_norm": norm,
+    }
 
 
 def read(row: PromptRow, proposal: Completion, config: SelfPlayConfig) -> Response:
     return split_response(proposal.text, row.prompt.response_prefix, strict=config.strict_format)
 
 
-async def verify(row: PromptRow, proposal: Completion, policy: Policy, sandbox: Sandbox, config: SelfPlayConfig) -> Task | Rejection:
+async def verify(
+    row: PromptRow, proposal: Completion, policy: Policy, sandbox: Sandbox, config: SelfPlayConfig
+) -> Task | Rejection:
     """The task that a proposal holds, executed and checked, or why there is none."""
     task = await read_and_validate(row, read(row, proposal, config), sandbox, config, Stopwatch())
     if isinstance(task, Task) and not policy.fits(solve_prompt(task, prompt_options(config))):
@@ -110,22 +145,35 @@ async def verify(row: PromptRow, proposal: Completion, policy: Policy, sandbox: 
 
 
 def solve(
-    tasks: Sequence[Task], row_ids: Sequence[str], policy: Policy, sandbox: Sandbox, config: SelfPlayConfig, *, skip_bad_format: bool
+    tasks: Sequence[Task],
+    row_ids: Sequence[str],
+    policy: Policy,
+    sandbox: Sandbox,
+    config: SelfPlayConfig,
+    *,
+    skip_bad_format: bool,
 ) -> list[SolveOutcome]:
     """One answer to each task, graded: 1 right, -0.5 wrong, -1 without the format."""
     prompts = [solve_prompt(task, prompt_options(config)) for task in tasks]
     return wait_for(
         [
             judge(task, prompt, answer, row_id, sandbox, config, skip_bad_format=skip_bad_format)
-            for task, prompt, answer, row_id in zip(tasks, prompts, policy.sample(prompts), row_ids, strict=True)
+            for task, prompt, answer, row_id in zip(
+                tasks, prompts, policy.sample(prompts), row_ids, strict=True
+            )
         ]
     )
 
 
 def reward_proposal(
-    row: PromptRow, proposal: Completion, task: Task | Rejection, samples: Sequence[SolveOutcome], config: SelfPlayConfig
+    row: PromptRow,
+    proposal: Completion,
+    task: Task | Rejection,
+    samples: Sequence[SolveOutcome],
+    config: SelfPlayConfig,
 ) -> ProposeOutcome:
-    """1 - accuracy; -0.5 where all samples or none are right; -1 for what is no task, or not in the format."""
+    """1 - accuracy; -0.5 where all samples or none are right; -1 for what is no task, or not in the
+    format."""
     format_ok = read(row, proposal, config).format_ok
     accuracy = sum(sample.score for sample in samples) / len(samples) if samples else None
     parents = tuple(reference.task_id for reference in row.references)
@@ -136,7 +184,9 @@ def reward_proposal(
         completion=proposal,
         reward=propose_reward(format_ok, accuracy, config),
         format_ok=format_ok,
-        task=task.with_lineage(source="selfplay", accuracy=accuracy, parents=parents) if isinstance(task, Task) else None,
+        task=task.with_lineage(source="selfplay", accuracy=accuracy, parents=parents)
+        if isinstance(task, Task)
+        else None,
         rejection=task if isinstance(task, Rejection) else None,
         accuracy=accuracy,
         learnability=None if accuracy is None else learnability(accuracy, config.learnability),
@@ -155,14 +205,18 @@ class Trained:
     advantage: float
 
 
-def update(model: Any, optimizer: torch.optim.Optimizer, batch: Sequence[Trained], micro_batch: int = 32) -> float:
-    """One on-policy policy-gradient step: the token mean of -advantage x log-prob. Every response is new, so importance ratios
-    are 1 and PPO's clip never acts. Returns the gradient's norm."""
+def update(
+    model: Any, optimizer: torch.optim.Optimizer, batch: Sequence[Trained], micro_batch: int = 32
+) -> float:
+    """One on-policy policy-gradient step: the token mean of -advantage x log-prob. Every response is new, so
+    importance ratios are 1 and PPO's clip never acts. Returns the gradient's norm."""
     tokens = sum(len(each.response) for each in batch)
     for start in range(0, len(batch), micro_batch):
         part = batch[start : start + micro_batch]
         width = max(len(each.prompt) + len(each.response) for each in part)
-        ids_BT = torch.zeros(len(part), width, dtype=torch.long)  # padded on the right: causal attention needs no mask
+        ids_BT = torch.zeros(
+            len(part), width, dtype=torch.long
+        )  # padded on the right: causal attention needs no mask
         weight_BT = torch.zeros(len(part), width)  # the advantage at response tokens, 0 elsewhere
         for b, each in enumerate(part):
             end = len(each.prompt) + len(each.response)
@@ -196,7 +250,8 @@ class Policy:
 
     @torch.inference_mode()
     def sample(self, prompts: Sequence[Prompt]) -> list[Completion]:
-        """One response to each prompt at temperature 1; ``handle`` holds its token ids, the end token included when it came."""
+        """One response to each prompt at temperature 1; ``handle`` holds its token ids, the end token
+        included when it came."""
         if not prompts:
             return []
         pad = self.tokenizer.pad_token_id
@@ -212,7 +267,14 @@ class Policy:
         for row in output_BT[:, width:].tolist():
             end = next((index for index, token in enumerate(row) if token in self.ends), None)
             ids = row if end is None else row[: end + 1]
-            found.append(Completion(self.tokenizer.decode(ids, skip_special_tokens=True), len(ids), end is not None, handle=ids))
+            found.append(
+                Completion(
+                    self.tokenizer.decode(ids, skip_special_tokens=True),
+                    len(ids),
+                    end is not None,
+                    handle=ids,
+                )
+            )
         return found
 
 
@@ -240,7 +302,10 @@ def main() -> None:
             seen = step(number, policy, game, sandbox, optimizer)
             print(
                 f"step {number}: {seen['new_tasks']:.0f} new tasks from {len(game.task_types) * GAME.batch_size} proposals, "
-                + ", ".join(f"{seen[f'solve-{kind.value}/accuracy']:.0%} of {kind.value} solved" for kind in game.task_types)
+                + ", ".join(
+                    f"{seen[f'solve-{kind.value}/accuracy']:.0%} of {kind.value} solved"
+                    for kind in game.task_types
+                )
                 + f" ({seen['responses']:.0f} responses, gradient {seen['grad_norm']:.2f}, {time.monotonic() - began_s:.0f} s)",
                 flush=True,
             )

@@ -1,7 +1,9 @@
-"""Which NVIDIA cards there are, and which of them ``CUDA_VISIBLE_DEVICES`` leaves: by UUID, without creating a CUDA context.
+"""Which NVIDIA cards there are, and which of them ``CUDA_VISIBLE_DEVICES`` leaves: by UUID, without creating
+a CUDA context.
 
-NVML numbers cards by their place on the bus; CUDA puts the fastest first unless ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` says otherwise. So a
-number in ``CUDA_VISIBLE_DEVICES`` is CUDA's, and where cards differ CUDA is asked for its order, once, by a short child process.
+NVML numbers cards by their place on the bus; CUDA puts the fastest first unless
+``CUDA_DEVICE_ORDER=PCI_BUS_ID`` says otherwise. So a number in ``CUDA_VISIBLE_DEVICES`` is CUDA's, and where
+cards differ CUDA is asked for its order, once, by a short child process.
 """
 
 from __future__ import annotations
@@ -46,7 +48,11 @@ class Gpu:
     @property
     def arch(self) -> str:
         """``sm_120`` ..., or an empty string."""
-        return "" if self.compute_capability is None else f"sm_{self.compute_capability[0]}{self.compute_capability[1]}"
+        return (
+            ""
+            if self.compute_capability is None
+            else f"sm_{self.compute_capability[0]}{self.compute_capability[1]}"
+        )
 
     @property
     def is_slice(self) -> bool:
@@ -108,8 +114,8 @@ def visible_cards(environment: Mapping[str, str] | None = None) -> Cards:
 def parse_visible_devices(text: str) -> list[int] | list[str]:
     """Numbers, or (prefixes of) UUIDs, as CUDA reads the variable.
 
-    The list ends at the first entry that is none of its kind; one that names anything twice is empty. torch reads it in the same way, and
-    a test compares the two.
+    The list ends at the first entry that is none of its kind; one that names anything twice is empty. torch
+    reads it in the same way, and a test compares the two.
     """
     for prefix in ("GPU-", "MIG-"):
         if text.startswith(prefix):
@@ -134,13 +140,17 @@ def parse_visible_devices(text: str) -> list[int] | list[str]:
 
 
 def select(
-    boards: Sequence[Board], environment: Mapping[str, str], ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]]
+    boards: Sequence[Board],
+    environment: Mapping[str, str],
+    ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]],
 ) -> tuple[list[Gpu], str]:
-    """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, in its order, and a note about an entry that names none.
+    """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, in its order, and a note about an entry that names
+    none.
 
     Args:
         boards: all physical cards in bus order.
-        ask_order: UUIDs of the boards -> those UUIDs in CUDA's order, or none and why; asked only where it matters.
+        ask_order: UUIDs of the boards -> those UUIDs in CUDA's order, or none and why; asked only where it
+            matters.
     """
     setting = environment.get(VISIBLE)
     if setting is None:
@@ -157,7 +167,11 @@ def select(
         if len(found) != 1:
             what = "names no card" if not found else f"names {len(found)} cards"
             there = ", ".join(_how_named(boards)) or "none"
-            note = "; ".join(filter(None, (note, f"{VISIBLE}={setting!r}: {entry} {what} of this machine (there is {there})")))
+            note = "; ".join(
+                filter(
+                    None, (note, f"{VISIBLE}={setting!r}: {entry} {what} of this machine (there is {there})")
+                )
+            )
             break
         chosen.append(found[0])
     return chosen, note
@@ -183,19 +197,25 @@ def _order_matters(boards: Sequence[Board], environment: Mapping[str, str]) -> b
     return len(kinds) > 1 and environment.get(ORDER, "").strip() != "PCI_BUS_ID"
 
 
-def _in_cuda_order(boards: Sequence[Board], ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]]) -> tuple[list[Board], str]:
+def _in_cuda_order(
+    boards: Sequence[Board], ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]]
+) -> tuple[list[Board], str]:
     order, why = ask_order(tuple(board.uuid for board in boards))
     by_uuid = {board.uuid: board for board in boards}
     if order:
         return [by_uuid[uuid] for uuid in order if uuid in by_uuid], ""
-    fastest = sorted(boards, key=lambda board: max(((part.compute_capability or (0, 0)), part.total_gib) for part in board.parts))[::-1]
+    fastest = sorted(
+        boards,
+        key=lambda board: max(((part.compute_capability or (0, 0)), part.total_gib) for part in board.parts),
+    )[::-1]
     note = f"CUDA could not be asked which card is number 0 ({why}); taken for granted: the newest generation, then the largest"
     return fastest, f"{note}. Name the card by its UUID, or set {ORDER}=PCI_BUS_ID"
 
 
 @functools.lru_cache(maxsize=4)
 def cuda_order(uuids: tuple[str, ...]) -> tuple[list[str], str]:
-    """The UUIDs of all cards in the order in which CUDA counts them; nothing, and why, where CUDA does not answer."""
+    """The UUIDs of all cards in the order in which CUDA counts them; nothing, and why, where CUDA does not
+    answer."""
     del uuids  # what the answer is remembered by
     environment = {name: value for name, value in os.environ.items() if name != VISIBLE}
     try:
@@ -313,13 +333,19 @@ def _or_none(nvml: Any, ask: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _boards_from_nvidia_smi() -> tuple[list[Board] | None, str]:
-    command = shutil.which("nvidia-smi") or next((path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None)
+    command = shutil.which("nvidia-smi") or next(
+        (path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None
+    )
     if command is None:
         return None, "no nvidia-smi"
     query = "--query-gpu=name,memory.total,memory.free,compute_cap,driver_version,uuid"
     try:
         answer = subprocess.run(
-            [command, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=False
+            [command, query, "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=NVIDIA_SMI_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, f"nvidia-smi: {error}"
@@ -329,7 +355,8 @@ def _boards_from_nvidia_smi() -> tuple[list[Board] | None, str]:
 
 
 def parse_nvidia_smi(text: str) -> list[Gpu]:
-    """Reads ``name, total MiB, free MiB, capability, driver, UUID`` lines; memory that is ``[N/A]`` becomes 0."""
+    """Reads ``name, total MiB, free MiB, capability, driver, UUID`` lines; memory that is ``[N/A]`` becomes
+    0."""
     gpus = []
     for line in text.strip().splitlines():
         fields = [field.strip() for field in line.split(",")]

@@ -1,9 +1,10 @@
 """Checkpoints on disk: published whole or not at all, verified by hash, kept by policy.
 
-The trainer writes into ``staging_dir``; ``publish_checkpoint`` hashes and fsyncs every file, writes ``manifest.json``, renames
-the folder to ``step_NNNNNNNN`` and points ``latest.json`` to it. A folder named ``step_*`` with a manifest whose hashes match
-is a checkpoint; anything else is debris. ``latest.json`` is for people and other tools: the truth is the newest folder that
-verifies, so a crash between the two renames costs nothing.
+The trainer writes into ``staging_dir``; ``publish_checkpoint`` hashes and fsyncs every file, writes
+``manifest.json``, renames the folder to ``step_NNNNNNNN`` and points ``latest.json`` to it. A folder named
+``step_*`` with a manifest whose hashes match is a checkpoint; anything else is debris. ``latest.json`` is for
+people and other tools: the truth is the newest folder that verifies, so a crash between the two renames costs
+nothing.
 
 Deleting goes through a rename to ``.trash-*``, so a half-deleted checkpoint never looks like one.
 """
@@ -54,14 +55,17 @@ def staging_dir(run: RunDir, step: int) -> Path:
     return path
 
 
-def publish_checkpoint(run: RunDir, step: int, staging: Path, info: dict[str, Any] | None = None) -> Checkpoint:
+def publish_checkpoint(
+    run: RunDir, step: int, staging: Path, info: dict[str, Any] | None = None
+) -> Checkpoint:
     """Turns a filled staging folder into the checkpoint of ``step``; durable when it returns.
 
     Args:
         info: small JSON values to keep in the manifest (cycle, attempt, buffer hash).
 
     Raises:
-        CheckpointError: the folder is empty, or the disk is full or read-only; earlier checkpoints are untouched.
+        CheckpointError: the folder is empty, or the disk is full or read-only; earlier checkpoints are
+            untouched.
     """
     target = run.checkpoint(step)
     if target.exists():
@@ -74,7 +78,10 @@ def publish_checkpoint(run: RunDir, step: int, staging: Path, info: dict[str, An
         files: dict[str, dict[str, Any]] = {}
         for path in _files_in(staging):
             _fsync_file(path)
-            files[path.relative_to(staging).as_posix()] = {"bytes": path.stat().st_size, "blake2b": file_hash(path)}
+            files[path.relative_to(staging).as_posix()] = {
+                "bytes": path.stat().st_size,
+                "blake2b": file_hash(path),
+            }
         files.pop(MANIFEST, None)
         if not files:
             raise CheckpointError(f"{staging} is empty: the trainer saved nothing for step {step}")
@@ -87,7 +94,9 @@ def publish_checkpoint(run: RunDir, step: int, staging: Path, info: dict[str, An
         fsync_directory(run.checkpoints)
         _write_latest(run, step)
     except OSError as error:
-        raise CheckpointError(f"checkpoint of step {step} could not be written: {explain_os_error(error, run.root)}") from error
+        raise CheckpointError(
+            f"checkpoint of step {step} could not be written: {explain_os_error(error, run.root)}"
+        ) from error
     return read_checkpoint(target)
 
 
@@ -146,13 +155,16 @@ def latest_verified_checkpoint(run: RunDir, *, at_most_step: int | None = None) 
         at_most_step: look only at checkpoints up to this step (rollback).
     """
     for checkpoint in reversed(list_checkpoints(run)):
-        if (at_most_step is None or checkpoint.step <= at_most_step) and not checkpoint_problems(checkpoint.path):
+        if (at_most_step is None or checkpoint.step <= at_most_step) and not checkpoint_problems(
+            checkpoint.path
+        ):
             return checkpoint
     return None
 
 
 def repair_checkpoints(run: RunDir) -> list[str]:
-    """After an unclean end: removes debris, sets damaged checkpoints aside, points ``latest.json`` to the newest sound one.
+    """After an unclean end: removes debris, sets damaged checkpoints aside, points ``latest.json`` to the
+    newest sound one.
 
     The newest sound checkpoint is found by reading it whole; older ones are checked by name and size.
 
@@ -180,7 +192,9 @@ def repair_checkpoints(run: RunDir) -> list[str]:
             run.latest_checkpoint.unlink(missing_ok=True)
         else:
             _write_latest(run, newest)
-        sentences.append(f"latest.json pointed to {_name_step(latest)}; it now points to {_name_step(newest)}.")
+        sentences.append(
+            f"latest.json pointed to {_name_step(latest)}; it now points to {_name_step(newest)}."
+        )
     return sentences
 
 
@@ -206,8 +220,11 @@ def reject_checkpoints_after(run: RunDir, step: int) -> list[int]:
     return rejected
 
 
-def steps_to_delete(steps: Iterable[int], *, keep_last: int, keep_every: int = 0, protected: Iterable[int] = ()) -> list[int]:
-    """The retention policy, pure: all but the last ``keep_last``, every multiple of ``keep_every``, and the protected.
+def steps_to_delete(
+    steps: Iterable[int], *, keep_last: int, keep_every: int = 0, protected: Iterable[int] = ()
+) -> list[int]:
+    """The retention policy, pure: all but the last ``keep_last``, every multiple of ``keep_every``, and the
+    protected.
 
     Args:
         keep_last: at least 1.
@@ -219,14 +236,19 @@ def steps_to_delete(steps: Iterable[int], *, keep_last: int, keep_every: int = 0
     return [step for step in ordered if step not in kept and not (keep_every and step % keep_every == 0)]
 
 
-def prune_checkpoints(run: RunDir, *, keep_last: int, keep_every: int = 0, protected: Iterable[int] = ()) -> list[int]:
+def prune_checkpoints(
+    run: RunDir, *, keep_last: int, keep_every: int = 0, protected: Iterable[int] = ()
+) -> list[int]:
     """Deletes what the policy does not keep, after the newest has been read whole and found sound.
 
     Returns:
-        the deleted steps; none while the newest checkpoint does not verify, so one sound checkpoint always remains.
+        the deleted steps; none while the newest checkpoint does not verify, so one sound checkpoint always
+        remains.
     """
     checkpoints = list_checkpoints(run)
-    doomed = steps_to_delete((item.step for item in checkpoints), keep_last=keep_last, keep_every=keep_every, protected=protected)
+    doomed = steps_to_delete(
+        (item.step for item in checkpoints), keep_last=keep_last, keep_every=keep_every, protected=protected
+    )
     if doomed and checkpoint_problems(checkpoints[-1].path):
         return []
     for step in doomed:
@@ -245,7 +267,8 @@ def free_gib(path: Path) -> float:
 
 
 def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expected_gib: float = 0.0) -> float:
-    """Raises unless the next saves fit: the real size of the newest checkpoint, or ``expected_gib`` before the first.
+    """Raises unless the next saves fit: the real size of the newest checkpoint, or ``expected_gib`` before
+    the first.
 
     Room is needed for one checkpoint under way beyond those that retention keeps.
 
@@ -274,7 +297,9 @@ def explain_os_error(error: OSError, path: Path) -> str:
     if error.errno == errno.EFBIG:
         return f"a file under {path} grew over the file size limit of this process (ulimit -f). Raise it and start again"
     if error.errno == errno.EROFS:
-        return f"the file system of {path} is read-only. Remount it for writing and start the same command again"
+        return (
+            f"the file system of {path} is read-only. Remount it for writing and start the same command again"
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"no permission to write {error.filename or path}. Give this user write access and start the same command again"
     return f"{error.strerror or error} ({error.filename or path})"

@@ -21,7 +21,8 @@ def input_key(text: str) -> str:
 
 
 def renamed_key(fingerprint: str, inputs: Iterable[str]) -> str:
-    """Equal for tasks that differ in variable names, comments, layout, the spelling or order of their inputs, or the message.
+    """Equal for tasks that differ in variable names, comments, layout, the spelling or order of their inputs,
+    or the message.
 
     Args:
         fingerprint: of the program's canonical form (``azr.programs.fingerprint``).

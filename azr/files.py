@@ -52,7 +52,8 @@ def fsync_directory(path: Path) -> None:
 
 
 def remove_leftovers(*folders: Path) -> None:
-    """Deletes the temporary files of a writer that was killed. Only for folders in which nobody else writes at the moment."""
+    """Deletes the temporary files of a writer that was killed. Only for folders in which nobody else writes
+    at the moment."""
     for folder in folders:
         for path in folder.glob(".*.tmp"):
             if path.is_dir():
@@ -78,7 +79,8 @@ def json_line(record: dict[str, Any]) -> str:
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    """Readable, but where a text holds what UTF-8 cannot (half of a surrogate pair, a file name of another encoding): there escaped."""
+    """Readable, but where a text holds what UTF-8 cannot (half of a surrogate pair, a file name of another
+    encoding): there escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     if not text.isascii():
         try:
@@ -109,7 +111,9 @@ def read_json(path: Path) -> Any:
     DataError: the file is missing or is no JSON; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass").removeprefix("\ufeff"))  # Windows editors add a mark
+        return json.loads(
+            path.read_text(encoding="utf-8", errors="surrogatepass").removeprefix("\ufeff")
+        )  # Windows editors add a mark
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except OSError as error:
@@ -133,7 +137,11 @@ def read_jsonl(path: Path, *, strict: bool = False) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads((line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8", "surrogatepass"))
+                record = json.loads(
+                    (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode(
+                        "utf-8", "surrogatepass"
+                    )
+                )
                 if not isinstance(record, dict):
                     raise ValueError("not an object")
             except (ValueError, RecursionError) as error:

@@ -1,10 +1,13 @@
-"""What machine this is: cards, cores, memory; and which device a run computes on. Read without torch, in milliseconds.
+"""What machine this is: cards, cores, memory; and which device a run computes on. Read without torch, in
+milliseconds.
 
-Cards come from NVML (the ``nvidia-ml-py`` package), else from ``nvidia-smi`` (``azr/cards.py``). ``AZR_MACHINE`` may name a JSON file that
-describes another machine (see ``Machine.from_json``): to plan for a card one does not have, and for tests.
+Cards come from NVML (the ``nvidia-ml-py`` package), else from ``nvidia-smi`` (``azr/cards.py``).
+``AZR_MACHINE`` may name a JSON file that describes another machine (see ``Machine.from_json``): to plan for a
+card one does not have, and for tests.
 
-Everything that speaks of a card asks here: ``device_for`` says which one a run takes, and ``Device.take`` names it by UUID in
-``CUDA_VISIBLE_DEVICES``, so that torch, Ray, vLLM and NVML in all children mean the same one.
+Everything that speaks of a card asks here: ``device_for`` says which one a run takes, and ``Device.take``
+names it by UUID in ``CUDA_VISIBLE_DEVICES``, so that torch, Ray, vLLM and NVML in all children mean the same
+one.
 """
 
 from __future__ import annotations
@@ -43,7 +46,12 @@ class Machine:
     @property
     def why_no_card(self) -> str:
         """What is in the way of the cards that no run can use, each by its name."""
-        return "; ".join([*(f"{gpu}: {gpu.unfit}" for gpu in self.gpus if gpu.unfit), *filter(None, [self.gpu_note])]) or "none found"
+        return (
+            "; ".join(
+                [*(f"{gpu}: {gpu.unfit}" for gpu in self.gpus if gpu.unfit), *filter(None, [self.gpu_note])]
+            )
+            or "none found"
+        )
 
     @property
     def name(self) -> str:
@@ -105,7 +113,8 @@ def detect() -> Machine:
 
 
 def choose_recipe(machine: Machine) -> tuple[str, str]:
-    """The recipe (``configs/recipe/<name>.yaml``) this machine starts with when the user names none, and why."""
+    """The recipe (``configs/recipe/<name>.yaml``) this machine starts with when the user names none, and
+    why."""
     if not machine.cards:
         what = "no NVIDIA GPU that a run can use" if machine.gpus else "no NVIDIA GPU"
         return "cpu_tiny", f"{what} ({machine.why_no_card}): the bundled tiny model on the CPU"
@@ -113,12 +122,21 @@ def choose_recipe(machine: Machine) -> tuple[str, str]:
     found = f"{best}, {best.total_gib:.1f} GiB"
     large = [gpu for gpu in machine.cards if gpu.total_gib >= 38 and not gpu.is_slice]
     if len(large) >= 2:
-        return "paper_multi_gpu", f"{len(large)} cards of at least 38 GiB: the published batch, sharded over them"
+        return (
+            "paper_multi_gpu",
+            f"{len(large)} cards of at least 38 GiB: the published batch, sharded over them",
+        )
     if best.total_gib >= 15:
-        return "0_5b_16gb", f"{found}: 0.5B, full fine-tuning, nothing offloaded; recipe=1_5b_16gb is the next step up"
+        return (
+            "0_5b_16gb",
+            f"{found}: 0.5B, full fine-tuning, nothing offloaded; recipe=1_5b_16gb is the next step up",
+        )
     if best.total_gib >= 7:
         return "0_5b_8gb", f"{found}: below 15 GiB, so 0.5B with 8-bit optimizer states and a smaller engine"
-    return "cpu_tiny", f"{found}: below the 7 GiB that the smallest GPU recipe needs; the bundled tiny model on the CPU"
+    return (
+        "cpu_tiny",
+        f"{found}: below the 7 GiB that the smallest GPU recipe needs; the bundled tiny model on the CPU",
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,9 @@ class Device:
 
     def environment(self) -> dict[str, str]:
         """Variables by which this process and its children see these cards and no others."""
-        if self.kind == "cpu":  # as many entries as processes, because Ray counts them; CUDA stops at the first and sees none
+        if (
+            self.kind == "cpu"
+        ):  # as many entries as processes, because Ray counts them; CUDA stops at the first and sees none
             return {VISIBLE: ",".join(["-1"] * self.count)}
         if not self.cards or not all(gpu.uuid for gpu in self.cards):
             return {}
@@ -155,7 +175,8 @@ class Device:
 
 
 def device_for(machine: Machine, wanted: str = "auto", count: int = 1) -> Device:
-    """The device of a run, which its recipe decides (``train.device``), and on a machine of several cards which of them.
+    """The device of a run, which its recipe decides (``train.device``), and on a machine of several cards
+    which of them.
 
     Args:
         wanted: ``cpu``, ``cuda``, or ``auto``: a card where there is one that a run can use.
@@ -163,7 +184,9 @@ def device_for(machine: Machine, wanted: str = "auto", count: int = 1) -> Device
     """
     if wanted == "cpu" or (wanted == "auto" and not machine.cards):
         return Device("cpu", (), count)
-    usable = [gpu for gpu in machine.cards if count == 1 or not gpu.is_slice]  # CUDA shows a process one slice at most
+    usable = [
+        gpu for gpu in machine.cards if count == 1 or not gpu.is_slice
+    ]  # CUDA shows a process one slice at most
     cards = tuple(usable[:count])
     return Device("cuda", cards, count)
 

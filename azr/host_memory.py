@@ -1,6 +1,8 @@
-"""Host memory that this process may use: the machine's, and what every memory group (cgroup v1 and v2) around it allows.
+"""Host memory that this process may use: the machine's, and what every memory group (cgroup v1 and v2) around
+it allows.
 
-What a group holds of files that nobody has used lately counts as available: the kernel gives it up before it lets a program fail.
+What a group holds of files that nobody has used lately counts as available: the kernel gives it up before it
+lets a program fail.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ def host_memory(root: Path = Path("/")) -> HostMemory:
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, _Names]]:
-    """Folders of the groups that this process is in, innermost first. Those that a container does not show are left out."""
+    """Folders of the groups that this process is in, innermost first. Those that a container does not show
+    are left out."""
     mounted = root / "sys/fs/cgroup"
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -73,7 +76,9 @@ def _groups(root: Path) -> Iterator[tuple[Path, _Names]]:
             continue
         folder = top / path.strip("/")
         for group in (folder, *folder.parents):
-            if group.is_dir() and ".." not in group.parts:  # seen from another namespace a path may begin with /..
+            if (
+                group.is_dir() and ".." not in group.parts
+            ):  # seen from another namespace a path may begin with /..
                 yield group, names
             if group == top:
                 break

@@ -1,4 +1,5 @@
-"""Which packages a run would really import, without importing them: what lies first on ``sys.path`` need not be what is installed."""
+"""Which packages a run would really import, without importing them: what lies first on ``sys.path`` need not
+be what is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from azr.errors import ConfigError
 
 DEVICE_NAMES = {"cpu": "the CPU", "cuda": "a card"}
 _VERSION_FILES = ("version/version", "_version.py", "version.py", "__about__.py", "__init__.py")
-_VERSION = re.compile(r"""^(?:__version__|version|VERSION)\s*(?::[^=]*)?=\s*(?:version\s*=\s*)?["']([^"']+)["']""", re.MULTILINE)
+_VERSION = re.compile(
+    r"""^(?:__version__|version|VERSION)\s*(?::[^=]*)?=\s*(?:version\s*=\s*)?["']([^"']+)["']""", re.MULTILINE
+)
 
 
 def installed_version(name: str) -> str | None:
@@ -41,7 +44,8 @@ class Shadow:
 
 
 def shadows(modules: Sequence[str], site_packages: Sequence[Path] | None = None) -> Iterator[Shadow]:
-    """Modules that do not come from the environment's own folders: hidden by PYTHONPATH, the working folder, or a user's site folder."""
+    """Modules that do not come from the environment's own folders: hidden by PYTHONPATH, the working folder,
+    or a user's site folder."""
     own = [folder.resolve() for folder in (site_packages or environment_folders())]
     for module in modules:
         place = module_place(module)
@@ -56,9 +60,11 @@ def environment_folders() -> list[Path]:
 
 
 def module_place(module: str) -> Path | None:
-    """The folder of a package, or the file of a module, that ``import`` would take; None where there is none."""
+    """The folder of a package, or the file of a module, that ``import`` would take; None where there is
+    none."""
     try:
-        # what a new process would find, whatever this one has imported; editable installations have finders of their own
+        # what a new process would find, whatever this one has imported; editable installations have finders
+        # of their own
         spec = importlib.machinery.PathFinder.find_spec(module) or importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None
@@ -71,7 +77,9 @@ def module_place(module: str) -> Path | None:
 
 def version_of_folder(place: Path) -> str:
     """The version that a package's own files name; read, never imported. Empty where none does."""
-    for metadata in sorted(place.parent.glob(f"{place.stem}-*.dist-info")) + sorted(place.parent.glob(f"{place.stem}.egg-info")):
+    for metadata in sorted(place.parent.glob(f"{place.stem}-*.dist-info")) + sorted(
+        place.parent.glob(f"{place.stem}.egg-info")
+    ):
         for file in (metadata / "METADATA", metadata / "PKG-INFO"):
             if file.is_file() and (found := re.search(r"^Version: (\S+)", _read(file), re.MULTILINE)):
                 return found.group(1)

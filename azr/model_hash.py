@@ -1,8 +1,9 @@
 """What a model folder holds, as two hashes: one of its weights and configuration, one of its tokenizer.
 
-Other weights in files of equal size give another hash, and 15 GB are hashed in about a second: files up to ``WHOLE_BYTES`` are
-read whole; of a larger safetensors file the header and blocks of every tensor, of any other large file blocks spread over it.
-Training changes every tensor all over, so the blocks tell; a change of a few numbers inside one large tensor they may not.
+Other weights in files of equal size give another hash, and 15 GB are hashed in about a second: files up to
+``WHOLE_BYTES`` are read whole; of a larger safetensors file the header and blocks of every tensor, of any
+other large file blocks spread over it. Training changes every tensor all over, so the blocks tell; a change
+of a few numbers inside one large tensor they may not.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ _TOKENIZER = (
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
 _WRITERS_OWN = ("transformers_version", "_name_or_path")
-"""Keys of config.json that say who wrote it, and where; a copy saved by another version of transformers is the same model."""
+"""Keys of config.json that say who wrote it, and where; a copy saved by another version of transformers is
+the same model."""
 
 
 @dataclass(frozen=True)
 class ModelHash:
-    """32 hex digits each; independent of where the folder lies and of files that are no part of the model (README, licence)."""
+    """32 hex digits each; independent of where the folder lies and of files that are no part of the model
+    (README, licence)."""
 
     model: str
     tokenizer: str
@@ -44,10 +47,14 @@ def hash_model(folder: Path) -> ModelHash:
     """
     try:
         files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-        weights = [path for path in files if path.suffix == ".safetensors"] or [path for path in files if path.suffix == ".bin"]
+        weights = [path for path in files if path.suffix == ".safetensors"] or [
+            path for path in files if path.suffix == ".bin"
+        ]
         code = [path for path in files if path.suffix == ".py"]
         configuration = [path for path in files if path.name in _CONFIGURATION]
-        tokenizer = [path for path in files if path.name in _TOKENIZER or path.suffix in (".model", ".tiktoken")]
+        tokenizer = [
+            path for path in files if path.name in _TOKENIZER or path.suffix in (".model", ".tiktoken")
+        ]
         return ModelHash(_hash(weights + code + configuration), _hash(tokenizer))
     except OSError as error:
         raise ModelError(f"the model in {folder} cannot be read: {error.strerror or error}") from error
@@ -83,10 +90,14 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _tensor_spans(header: bytes, start: int, size: int) -> list[tuple[int, int, int]]:
-    """(begin, end, blocks to read) of each tensor; empty where the header is no safetensors header of a file this long."""
+    """(begin, end, blocks to read) of each tensor; empty where the header is no safetensors header of a file
+    this long."""
     try:
         entries = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
-        spans = [(start + int(entry["data_offsets"][0]), start + int(entry["data_offsets"][1])) for entry in entries]
+        spans = [
+            (start + int(entry["data_offsets"][0]), start + int(entry["data_offsets"][1]))
+            for entry in entries
+        ]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return []
     return [(begin, end, BLOCKS_OF_TENSOR) for begin, end in spans if start <= begin <= end <= size]
@@ -95,7 +106,11 @@ def _tensor_spans(header: bytes, start: int, size: int) -> list[tuple[int, int, 
 def _offsets(begin: int, end: int, blocks: int) -> list[int]:
     """Where the blocks of a span begin: evenly spread, the first at its beginning and the last at its end."""
     last = max(begin, end - BLOCK_BYTES)
-    return sorted({begin + (last - begin) * index // (blocks - 1) for index in range(blocks)}) if end > begin else []
+    return (
+        sorted({begin + (last - begin) * index // (blocks - 1) for index in range(blocks)})
+        if end > begin
+        else []
+    )
 
 
 def _without_writer(data: bytes) -> bytes:

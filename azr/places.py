@@ -1,8 +1,10 @@
-"""Where a run's processes put their files: temporary folder, home, user name, and the path of the interpreter.
+"""Where a run's processes put their files: temporary folder, home, user name, and the path of the
+interpreter.
 
-Ray, Triton, torch and vLLM each take some of these for granted and fail minutes later, in their own words, where one is unusual: a blank
-in a path, a temporary folder that is long, mounted ``noexec`` or read-only, a user id without a passwd entry. ``prepare`` looks once,
-before anything starts, puts right what it can for this process and its children, and says what it changed.
+Ray, Triton, torch and vLLM each take some of these for granted and fail minutes later, in their own words,
+where one is unusual: a blank in a path, a temporary folder that is long, mounted ``noexec`` or read-only, a
+user id without a passwd entry. ``prepare`` looks once, before anything starts, puts right what it can for
+this process and its children, and says what it changed.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ SHARED = Path("/tmp")
 PLAIN = re.compile(r"[\w./+@%=,~-]*", re.ASCII)
 TEMPORARY_VARIABLES = ("TMPDIR", "RAY_TMPDIR")
 PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
-"""What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end without a word and its node is waited for in vain, and a
-warning that is an error ends any of the libraries."""
+"""What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end without a word and its node is
+waited for in vain, and a warning that is an error ends any of the libraries."""
 FILES_WANTED = 4096
 FILES_NEEDED = 1200
-"""Open files of one process: Ray, its workers and the warm interpreter's children, which put descriptors aside at 600 and above."""
+"""Open files of one process: Ray, its workers and the warm interpreter's children, which put descriptors
+aside at 600 and above."""
 NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 
@@ -70,11 +73,14 @@ def temporary_problem(folder: str) -> str:
     length = len(os.fsencode(folder))
     if length > TEMPORARY_BYTES:
         return f"is {length} bytes long; Ray's sockets need a path of at most {TEMPORARY_BYTES}"
-    return unwritable(path) or ("is mounted noexec, and compiled kernels are loaded from there" if _is_noexec(path) else "")
+    return unwritable(path) or (
+        "is mounted noexec, and compiled kernels are loaded from there" if _is_noexec(path) else ""
+    )
 
 
 def unwritable(folder: Path) -> str:
-    """Why no file can be made in ``folder``; empty where one can. Tried, because permissions do not tell all (read-only, full, quotas)."""
+    """Why no file can be made in ``folder``; empty where one can. Tried, because permissions do not tell all
+    (read-only, full, quotas)."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
@@ -92,18 +98,36 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
     """What ``prepare`` would have to put right; for the doctor."""
     for variable, folder in temporary_folders(environment):
         if problem := temporary_problem(folder):
-            yield Trouble("temporary folder", f"{variable}{folder} {problem}", f"export TMPDIR={SHARED}, or another short folder of yours")
+            yield Trouble(
+                "temporary folder",
+                f"{variable}{folder} {problem}",
+                f"export TMPDIR={SHARED}, or another short folder of yours",
+            )
     if not _has_name(environment):
         fix = f"export USER=azr (in a container also: --user NAME, or mount /etc/passwd); a run uses {_made_up_name()}"
         yield Trouble("user", f"user id {os.getuid()} has no name", fix)
     if problem := _home_problem(environment):
-        yield Trouble("home", problem, "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder")
+        yield Trouble(
+            "home",
+            problem,
+            "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder",
+        )
     for name in PYTHON_VARIABLES:
         if environment.get(name):
-            yield Trouble("Python", f"{name}={environment[name]}", f"unset {name}; a run starts its processes without it", harmless=True)
+            yield Trouble(
+                "Python",
+                f"{name}={environment[name]}",
+                f"unset {name}; a run starts its processes without it",
+                harmless=True,
+            )
     if not is_plain(sys.executable):
         fix = "nothing to do: a run starts its workers through a link; to be safe, move the project to a path of letters, digits, - and _"
-        yield Trouble("environment", f"{sys.executable} has a blank or another special character in its path", fix, harmless=True)
+        yield Trouble(
+            "environment",
+            f"{sys.executable} has a blank or another special character in its path",
+            fix,
+            harmless=True,
+        )
 
 
 def temporary_folders(environment: MutableMapping[str, str]) -> list[tuple[str, str]]:
@@ -155,7 +179,8 @@ def prepare(
         say: told a sentence for each change.
 
     Raises:
-        ConfigError: no folder serves as the temporary one; names each and what is wrong with it. Or too few files may be open.
+        ConfigError: no folder serves as the temporary one; names each and what is wrong with it. Or too few
+            files may be open.
     """
     _allow_open_files()
     environment = os.environ if environment is None else environment
@@ -165,7 +190,9 @@ def prepare(
         say(f"User id {os.getuid()} has no name here; the run calls it {_made_up_name()}.")
     for name in PYTHON_VARIABLES:
         if value := environment.pop(name, ""):
-            say(f"{name}={value} is set; the run's processes start without it, because the libraries do not bear it.")
+            say(
+                f"{name}={value} is set; the run's processes start without it, because the libraries do not bear it."
+            )
     _choose_temporary_folder(environment, candidates, say)
     if problem := _home_problem(environment):
         _choose_home(environment, candidates, problem, say)
@@ -188,7 +215,9 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
 
 
-def _choose_temporary_folder(environment: MutableMapping[str, str], candidates: Sequence[Path] | None, say: Callable[[str], None]) -> None:
+def _choose_temporary_folder(
+    environment: MutableMapping[str, str], candidates: Sequence[Path] | None, say: Callable[[str], None]
+) -> None:
     for name in TEMPORARY_VARIABLES:
         if not environment.get(name, "unset"):
             del environment[name]  # empty: Ray would take the working folder, everybody else the usual one
@@ -200,7 +229,9 @@ def _choose_temporary_folder(environment: MutableMapping[str, str], candidates: 
             tempfile.tempdir = None  # Python remembers its first choice
 
 
-def private_folder(candidates: Sequence[Path] | None = None, environment: MutableMapping[str, str] | None = None) -> Path:
+def private_folder(
+    candidates: Sequence[Path] | None = None, environment: MutableMapping[str, str] | None = None
+) -> Path:
     """A folder of this user's alone, short, plain and executable: the same one at every call.
 
     Raises:
@@ -210,7 +241,9 @@ def private_folder(candidates: Sequence[Path] | None = None, environment: Mutabl
     if candidates is None:
         candidates = [Path(environment.get("TMPDIR") or SHARED), SHARED, Path("/var/tmp"), Path("/dev/shm")]
         candidates += [
-            Path(environment[name]) / tail for name, tail in (("XDG_RUNTIME_DIR", ""), ("HOME", ".cache")) if environment.get(name)
+            Path(environment[name]) / tail
+            for name, tail in (("XDG_RUNTIME_DIR", ""), ("HOME", ".cache"))
+            if environment.get(name)
         ]
     refused = []
     for parent in dict.fromkeys(candidates):
@@ -241,7 +274,10 @@ def _make_private(folder: Path) -> str:
 
 
 def _choose_home(
-    environment: MutableMapping[str, str], candidates: Sequence[Path] | None, problem: str, say: Callable[[str], None]
+    environment: MutableMapping[str, str],
+    candidates: Sequence[Path] | None,
+    problem: str,
+    say: Callable[[str], None],
 ) -> None:
     """A home under the private folder; models in an old one that can be read stay in reach."""
     models = Path(environment.get("HOME") or "/nonexistent") / ".cache" / "huggingface"
@@ -254,7 +290,8 @@ def _choose_home(
 
 
 def plain_python() -> str:
-    """The running interpreter by a path that nothing has to quote: its own, or one through a link to its environment.
+    """The running interpreter by a path that nothing has to quote: its own, or one through a link to its
+    environment.
 
     Raises:
         ConfigError: there is no place for the link.

@@ -1,12 +1,16 @@
 """Processes of one attempt: found, remembered, ended. Only ever our own.
 
-A trainer brings a tree: Ray's daemons, its workers, the engine's core, sandbox children. Some start their own session, some
+A trainer brings a tree: Ray's daemons, its workers, the engine's core, sandbox children. Some start their own
+    session, some
 outlive their parent and hang on to the GPU. Each is recognised by at least one of
-* being a descendant of the trainer while that lives (and remembered, with its start time, in the attempt's registry);
+* being a descendant of the trainer while that lives (and remembered, with its start time, in the attempt's
+  registry);
 * the attempt's session id;
-* the environment variable that every process of the attempt inherits (unless it rewrote its own title over it).
+* the environment variable that every process of the attempt inherits (unless it rewrote its own title over
+  it).
 
-A process id alone is never trusted: it is paired with the kernel's start tick, which no change of the clock alters.
+A process id alone is never trusted: it is paired with the kernel's start tick, which no change of the clock
+    alters.
 """
 
 from __future__ import annotations
@@ -110,7 +114,10 @@ def processes_with_marker(value: str) -> list[ProcessId]:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        ours = any(entry == wanted or (value.endswith("/") and entry.startswith(wanted)) for entry in environment.split(b"\0"))
+        ours = any(
+            entry == wanted or (value.endswith("/") and entry.startswith(wanted))
+            for entry in environment.split(b"\0")
+        )
         if ours and (process := ProcessId.of(pid)):
             found.append(process)
     return found
@@ -144,7 +151,9 @@ class Registry:
     def save(self) -> None:
         """Forgets the dead and writes the file."""
         leader = self._leader
-        self._known = {key: process for key, process in self._known.items() if process.alive or process == leader}
+        self._known = {
+            key: process for key, process in self._known.items() if process.alive or process == leader
+        }
         entries = [vars(process) for process in self._known.values()]
         write_json_atomic(self.path, {"session": self.session, "marker": self.marker, "processes": entries})
 
@@ -155,10 +164,15 @@ class Registry:
     def _session_is_ours(self) -> bool:
         """While its leader exists (as a zombie, too) a session id cannot belong to anybody else."""
         leader = self._leader
-        return leader is not None and leader.boot_id == boot_id() and start_ticks(leader.pid) == leader.start_ticks
+        return (
+            leader is not None
+            and leader.boot_id == boot_id()
+            and start_ticks(leader.pid) == leader.start_ticks
+        )
 
     def living(self) -> list[ProcessId]:
-        """Everything of the attempt that lives now: remembered, its descendants, its session's, and by marker."""
+        """Everything of the attempt that lives now: remembered, its descendants, its session's, and by
+        marker."""
         found = {process for process in self._known.values() if process.alive}
         for process in list(found):
             found.update(descendants(process.pid))

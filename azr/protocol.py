@@ -1,12 +1,13 @@
 """What driver and trainer say to each other, all of it through files in the run directory.
 
-The driver writes ``request.json`` and starts the trainer as ``python -m azr.train RUN_DIR``. The trainer finds the request
-by ``current_request``, writes ``heartbeat.json``, appends to ``metrics.jsonl``, looks for the attempt's ``stop`` and
-``checkpoint`` files at every step boundary, publishes checkpoints (``azr.checkpoints``) and leaves ``result.json``.
-``azr.trainer_link`` does the trainer's half. What the driver writes for people and for the report: ``azr.records``.
+The driver writes ``request.json`` and starts the trainer as ``python -m azr.train RUN_DIR``. The trainer
+finds the request by ``current_request``, writes ``heartbeat.json``, appends to ``metrics.jsonl``, looks for
+the attempt's ``stop`` and ``checkpoint`` files at every step boundary, publishes checkpoints
+(``azr.checkpoints``) and leaves ``result.json``. ``azr.trainer_link`` does the trainer's half. What the
+driver writes for people and for the report: ``azr.records``.
 
-Stop and checkpoint requests lie in the attempt's own folder, so that a request never reaches a later attempt. What a user
-asks (``scripts/control.py``) lies in ``control/`` and is read by the driver alone.
+Stop and checkpoint requests lie in the attempt's own folder, so that a request never reaches a later attempt.
+What a user asks (``scripts/control.py``) lies in ``control/`` and is read by the driver alone.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class Ending(str, Enum):
 class TrainRequest:
     """``cycles/NNN/request.json``: what the driver asks of one attempt.
 
-    Steps count over all cycles. A cycle trains ``first_step .. last_step``; this attempt restores the checkpoint of
-    ``resume_step`` and trains ``resume_step + 1 .. last_step``.
+    Steps count over all cycles. A cycle trains ``first_step .. last_step``; this attempt restores the
+    checkpoint of ``resume_step`` and trains ``resume_step + 1 .. last_step``.
     """
 
     cycle: int
@@ -74,7 +75,8 @@ class TrainRequest:
     learning_rate_scale: FiniteFloat = 1.0
     """Factor on the configured learning rate; below 1 after a rollback."""
     seed_offset: int = 0
-    """Added to the seed of sampling: differs after a rollback, so that the retry does not walk into the same hole."""
+    """Added to the seed of sampling: differs after a rollback, so that the retry does not walk into the same
+    hole."""
     deadline_unix_s: FiniteFloat | None = None
     """When the time budget ends, for display; the driver itself asks for the stop."""
     driver_pid: int = 0
@@ -119,22 +121,28 @@ class TrainResult:
     cycle: int = 0
     attempt: int = 0
     retry: bool = True
-    """False where starting again cannot help (a configuration that does not train); the campaign then fails at once."""
+    """False where starting again cannot help (a configuration that does not train); the campaign then fails
+    at once."""
 
 
 def current_request(run: RunDir) -> TrainRequest:
     """The request of the newest cycle.
 
     Raises:
-        DataError: there is none, it is damaged, or it is for another attempt than the one this process was started for.
+        DataError: there is none, it is damaged, or it is for another attempt than the one this process was
+            started for.
     """
     requests = list(run.in_cycles("request.json").values())
     if not requests:
-        raise DataError(f"{run.root} holds no cycles/NNN/request.json; start the run through azr_single_gpu_pipeline.py")
+        raise DataError(
+            f"{run.root} holds no cycles/NNN/request.json; start the run through azr_single_gpu_pipeline.py"
+        )
     request = read_request(requests[-1])
     started_for = os.environ.get(MARKER_VARIABLE, "").split("/")[1:]
     if started_for and started_for != [str(request.cycle), str(request.attempt)]:
-        raise DataError(f"this trainer was started for attempt {'/'.join(started_for)}, but {requests[-1]} asks for a later one")
+        raise DataError(
+            f"this trainer was started for attempt {'/'.join(started_for)}, but {requests[-1]} asks for a later one"
+        )
     return request
 
 
@@ -191,12 +199,14 @@ def parse_metrics_line(line: bytes) -> MetricsRecord | None:
 
 
 def read_metrics(run: RunDir) -> list[MetricsRecord]:
-    """One record per step that counts: where a later attempt trained steps again, its records replace the undone ones."""
+    """One record per step that counts: where a later attempt trained steps again, its records replace the
+    undone ones."""
     return effective_metrics(read_log(MetricsRecord, run.metrics))
 
 
 def effective_metrics(records: Iterable[MetricsRecord]) -> list[MetricsRecord]:
-    """Drops what a restored checkpoint undid: a record at step s removes everything before it at steps >= s."""
+    """Drops what a restored checkpoint undid: a record at step s removes everything before it at steps >=
+    s."""
     kept: list[MetricsRecord] = []
     for record in records:
         while kept and kept[-1].step >= record.step:

@@ -1,7 +1,8 @@
 """What a run writes about itself beside its metrics, and the one codec of all of a run's JSON.
 
-``incidents.jsonl``, ``supervision.jsonl`` and ``verdicts.jsonl`` hold a record a line, ``state.json`` the campaign's state.
-Driver and report use these classes alike. What driver and trainer say to each other: ``azr.protocol``.
+``incidents.jsonl``, ``supervision.jsonl`` and ``verdicts.jsonl`` hold a record a line, ``state.json`` the
+campaign's state. Driver and report use these classes alike. What driver and trainer say to each other:
+``azr.protocol``.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _adapter = cache(TypeAdapter)
 
 
 def from_json(cls: type[_Record], value: Any, place: object) -> _Record:
-    """A dataclass from the JSON that ``dataclasses.asdict`` made of it. Keys that the class does not have are left out, so that
-    versions can differ by an added field.
+    """A dataclass from the JSON that ``dataclasses.asdict`` made of it. Keys that the class does not have are
+    left out, so that versions can differ by an added field.
 
     Args:
         place: the file, for the message.
@@ -42,7 +43,9 @@ def from_json(cls: type[_Record], value: Any, place: object) -> _Record:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise DataError(f"{place} is no {cls.__name__}: {where}{': ' if where else ''}{first['msg']}") from error
+        raise DataError(
+            f"{place} is no {cls.__name__}: {where}{': ' if where else ''}{first['msg']}"
+        ) from error
 
 
 def read_log(cls: type[_Record], path: Path) -> Iterator[_Record]:
@@ -55,7 +58,8 @@ def read_log(cls: type[_Record], path: Path) -> Iterator[_Record]:
 
 
 ASKED = frozenset({"stop", "pause", "resume", "budget", "checkpoint", "extended", "retry"})
-"""Kinds of incident that a person caused (Ctrl+C, ``azr control``, a changed configuration, the same command again): no faults."""
+"""Kinds of incident that a person caused (Ctrl+C, ``azr control``, a changed configuration, the same command
+again): no faults."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class Incident:
 
 @dataclass(frozen=True)
 class MachineSample:
-    """One line of ``supervision.jsonl``: what the driver sees of the machine, every ``campaign.sample_s`` seconds."""
+    """One line of ``supervision.jsonl``: what the driver sees of the machine, every ``campaign.sample_s``
+    seconds."""
 
     unix_s: float
     cycle: int
@@ -165,7 +170,8 @@ class CampaignState:
     """Unplanned restarts of the trainer so far, and those in a row without a new checkpoint."""
     restarts_in_row: int = 0
     start_fault: str = ""
-    """What ended the latest attempt before it finished a step (``azr.campaign.faults``); empty where it finished one."""
+    """What ended the latest attempt before it finished a step (``azr.campaign.faults``); empty where it
+    finished one."""
     rollbacks: int = 0
     rollback_to: int | None = None
     """A rollback is under way: checkpoints above this step are being taken out of use."""

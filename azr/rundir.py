@@ -91,7 +91,11 @@ class RunDir:
 
     def in_cycles(self, name: str) -> dict[int, Path]:
         """The file ``name`` of every cycle that has it, ordered by number: as text, 1000 comes before 999."""
-        found = {int(path.parent.name): path for path in (self.root / "cycles").glob(f"*/{name}") if path.parent.name.isdigit()}
+        found = {
+            int(path.parent.name): path
+            for path in (self.root / "cycles").glob(f"*/{name}")
+            if path.parent.name.isdigit()
+        }
         return dict(sorted(found.items()))
 
     def cycle(self, cycle: int) -> Path:
@@ -114,7 +118,9 @@ class RunDir:
 
     def attempts(self, cycle: int) -> list[int]:
         """The attempts at a cycle that have a folder, in order."""
-        return sorted(int(path.name) for path in (self.cycle(cycle) / "attempts").glob("*") if path.name.isdigit())
+        return sorted(
+            int(path.name) for path in (self.cycle(cycle) / "attempts").glob("*") if path.name.isdigit()
+        )
 
     def attempt(self, cycle: int, attempt: int) -> Path:
         return self.cycle(cycle) / "attempts" / f"{attempt:03d}"

@@ -1,4 +1,5 @@
-"""Shared memory of a trainer's processes: remembered while they live, and swept when they were killed before they could.
+"""Shared memory of a trainer's processes: remembered while they live, and swept when they were killed before
+they could.
 
 Only what a process of ours was seen to hold is ever removed, and only if nobody holds it any more.
 """
@@ -23,7 +24,8 @@ _GONE = " (deleted)"
 
 @dataclass(frozen=True)
 class Segment:
-    """A file of /dev/shm, unmistakably: a name may be used again, a name with its inode of the same boot is not."""
+    """A file of /dev/shm, unmistakably: a name may be used again, a name with its inode of the same boot is
+    not."""
 
     name: str
     inode: int
@@ -81,7 +83,8 @@ class SegmentList:
 
 
 def _held_by(pid: int, *, maps: bool) -> Iterator[str]:
-    """Names below /dev/shm that a process has open or mapped; none for a process that may not be looked at."""
+    """Names below /dev/shm that a process has open or mapped; none for a process that may not be looked
+    at."""
     paths = []
     folder = Path(f"/proc/{pid}")
     with contextlib.suppress(OSError):

@@ -5,13 +5,15 @@ for a new task; a *stream* is one of the six (role, task type) pairs that are tr
 
 The words, one meaning each:
 
-* *row*: a prompt of one stream, planned for a step (``azr.selfplay.rows``); *completion*: one sampled response to it;
-  *rollout*: playing a step's rows with engine and sandbox; *group*: the responses to one task.
-* *outcome*: all that is known of a played row (``azr.selfplay.episode``); *grade*: what a solution is worth, before its format is
-  looked at; *reward*: what a response is paid, after every penalty; *credit*: from a step's outcomes to its advantages.
+* *row*: a prompt of one stream, planned for a step (``azr.selfplay.rows``); *completion*: one sampled
+  response to it; *rollout*: playing a step's rows with engine and sandbox; *group*: the responses to one
+  task.
+* *outcome*: all that is known of a played row (``azr.selfplay.episode``); *grade*: what a solution is worth,
+  before its format is looked at; *reward*: what a response is paid, after every penalty; *credit*: from a
+  step's outcomes to its advantages.
 * *truncated*: a response that ended at the token limit; *rejection*: why a response or program is no task.
-* *phase*: what the trainer does at a moment; *ending*: how an attempt ended; *incident*: what went wrong and what was done;
-  *verdict*: whether the run as a whole learned, as the report says it.
+* *phase*: what the trainer does at a moment; *ending*: how an attempt ended; *incident*: what went wrong and
+  what was done; *verdict*: whether the run as a whole learned, as the report says it.
 
 Task types and their names in the published code (spec 0.2):
 
@@ -69,7 +71,9 @@ class Stream:
 
 
 CORE_TASK_TYPES = (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION)
-STREAMS = tuple(Stream(role, task_type) for task_type in CORE_TASK_TYPES for role in (Role.PROPOSE, Role.SOLVE))
+STREAMS = tuple(
+    Stream(role, task_type) for task_type in CORE_TASK_TYPES for role in (Role.PROPOSE, Role.SOLVE)
+)
 """The six streams in the published order: each task type proposes, then solves (spec 6.1)."""
 
 
@@ -117,9 +121,13 @@ class Task:
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.outputs) or not self.inputs:
-            raise DataError(f"task has {len(self.inputs)} inputs and {len(self.outputs)} outputs; it needs equally many, at least one")
+            raise DataError(
+                f"task has {len(self.inputs)} inputs and {len(self.outputs)} outputs; it needs equally many, at least one"
+            )
         if self.task_type is not TaskType.INDUCTION and len(self.inputs) != 1:
-            raise DataError(f"{self.task_type.value} task has {len(self.inputs)} inputs; it needs exactly one")
+            raise DataError(
+                f"{self.task_type.value} task has {len(self.inputs)} inputs; it needs exactly one"
+            )
 
     @property
     def input(self) -> str:
@@ -143,7 +151,8 @@ class Task:
 
     @property
     def program(self) -> str:
-        """The source as it is executed: collected imports that the code does not hold itself, then the code."""
+        """The source as it is executed: collected imports that the code does not hold itself, then the
+        code."""
         missing = [line for line in self.imports if line not in self.code]
         return "\n".join([*missing, self.code]) if missing else self.code
 
@@ -167,7 +176,11 @@ class Task:
         if self.task_type is TaskType.INDUCTION:
             record |= {"inputs": list(self.inputs), "outputs": list(self.outputs), "message": self.message}
         else:
-            record |= {"input": self.input, "output": self.output, "original_snippet": self.original_code or self.code}
+            record |= {
+                "input": self.input,
+                "output": self.output,
+                "original_snippet": self.original_code or self.code,
+            }
             record |= {"composite_functions": list(self.composite_functions)}
         record["imports"] = list(self.imports)
         if self.thought:
@@ -205,12 +218,23 @@ class Task:
                 lineage=Lineage(**lineage),
             )
         except KeyError as error:
-            raise DataError(f"task record has no field {error}; it needs snippet and input/output, or inputs/outputs") from error
+            raise DataError(
+                f"task record has no field {error}; it needs snippet and input/output, or inputs/outputs"
+            ) from error
         except (TypeError, ValueError) as error:
             raise DataError(f"task record is malformed: {error}") from error
-        texts = (task.code, *task.inputs, *task.outputs, *task.imports, task.message, *task.composite_functions)
+        texts = (
+            task.code,
+            *task.inputs,
+            *task.outputs,
+            *task.imports,
+            task.message,
+            *task.composite_functions,
+        )
         if not all(isinstance(text, str) for text in texts):
-            raise DataError("task record holds something that is not text where source, input, output, import or message is expected")
+            raise DataError(
+                "task record holds something that is not text where source, input, output, import or message is expected"
+            )
         return task
 
 
@@ -218,8 +242,8 @@ class Task:
 class Prompt:
     """What a model is asked: chat messages, or one raw text when ``raw`` is set.
 
-    ``response_prefix`` is text that the prompt already wrote on the model's behalf (an open think tag); the parser
-    reads prefix + response, so a response is judged as the model meant it (spec 2.1, 2.5).
+    ``response_prefix`` is text that the prompt already wrote on the model's behalf (an open think tag); the
+    parser reads prefix + response, so a response is judged as the model meant it (spec 2.1, 2.5).
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -253,4 +277,5 @@ class Rejection:
     """Reason code in snake_case, from the list in ``azr.parsing`` or ``azr.selfplay.validation``."""
     detail: str = ""
     progress: float = 0.0
-    """Share of what a valid proposal needs that was there, below 1; counted for induction proposals with ``selfplay.usable_inputs``."""
+    """Share of what a valid proposal needs that was there, below 1; counted for induction proposals with
+    ``selfplay.usable_inputs``."""

@@ -1,7 +1,7 @@
 """Output that never fails: on a character that the terminal's encoding lacks, or on a reader that went away.
 
-A character becomes the nearest ASCII. When nobody reads any more (a closed terminal, ``| head``, a ``tee`` that Ctrl+C ended), what a
-program does goes on and what it says goes nowhere; its exit status stays its own.
+A character becomes the nearest ASCII. When nobody reads any more (a closed terminal, ``| head``, a ``tee``
+that Ctrl+C ended), what a program does goes on and what it says goes nowhere; its exit status stays its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def tolerate_any_encoding() -> None:
 
 
 def _nearest(error: UnicodeError) -> tuple[str, int]:
-    """One character for one, so that columns stay where they are; a byte of a file name as Python shows it."""
+    """One character for one, so that columns stay where they are; a byte of a file name as Python shows
+    it."""
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start : error.end]
     return "".join(_one(character) for character in lost.translate(_NEAREST)), error.end
@@ -83,7 +84,8 @@ class SteadyStream:
 
 
 def outlive_the_terminal() -> None:
-    """To be called by a program before its first output. A stream that was closed before the start leads nowhere."""
+    """To be called by a program before its first output. A stream that was closed before the start leads
+    nowhere."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

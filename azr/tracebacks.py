@@ -1,6 +1,8 @@
-"""Finds in a log the exception that explains the others: under prefixes of Ray and vLLM, through chains, past mere pointers.
+"""Finds in a log the exception that explains the others: under prefixes of Ray and vLLM, through chains, past
+mere pointers.
 
-The last exception of a log is often no cause: a worker tells that an engine died, a library answers a failed import with advice.
+The last exception of a log is often no cause: a worker tells that an engine died, a library answers a failed
+import with advice.
 """
 
 from __future__ import annotations
@@ -23,7 +25,14 @@ _POINTERS = re.compile(
     r"|look up to see its traceback|process was terminated|Worker unexpectedly exits",
     re.IGNORECASE,
 )
-_ELSEWHERE = ("EngineDeadError", "ActorDiedError", "RayActorError", "WorkerCrashedError", "SystemExit", "BrokenProcessPool")
+_ELSEWHERE = (
+    "EngineDeadError",
+    "ActorDiedError",
+    "RayActorError",
+    "WorkerCrashedError",
+    "SystemExit",
+    "BrokenProcessPool",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,8 @@ class Raised:
 
 
 def root_cause(text: str) -> Raised | None:
-    """The exception that ended the program that wrote ``text``; where that one points elsewhere, the first that does not."""
+    """The exception that ended the program that wrote ``text``; where that one points elsewhere, the first
+    that does not."""
     found = list(exceptions(text))
     if not found:
         return None
@@ -60,7 +70,8 @@ def root_cause(text: str) -> Raised | None:
 
 
 def _root(found: Sequence[Raised], index: int) -> Raised:
-    """Down the chain of direct causes. What was raised while another was handled counts by itself: the other may have been expected."""
+    """Down the chain of direct causes. What was raised while another was handled counts by itself: the other
+    may have been expected."""
     while index and (found[index].link == "cause" or (found[index].link and found[index].points_elsewhere)):
         index -= 1
     return found[index]
@@ -102,7 +113,9 @@ def exceptions(text: str) -> Iterator[Raised]:
                 message = (raised["message"] or "").strip()
                 message = _telling(message, lines[index + 1 : index + 6])
                 yield Raised(raised["kind"].rpartition(".")[2], message, tuple(state.functions), state.link)
-            state = _Reader(in_stack="ray::" in line)  # then the exception of the other process follows, without a head
+            state = _Reader(
+                in_stack="ray::" in line
+            )  # then the exception of the other process follows, without a head
         else:
             state.link = ""
 

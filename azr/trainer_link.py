@@ -1,7 +1,8 @@
 """The trainer's half of the protocol with the driver (``azr.protocol``).
 
-``TrainerLink`` lives where the training loop runs (which may be a Ray actor); ``DriverWatch`` lives in the process that the
-driver started, and turns the driver's death into an ordinary stop request. Neither imports torch.
+``TrainerLink`` lives where the training loop runs (which may be a Ray actor); ``DriverWatch`` lives in the
+process that the driver started, and turns the driver's death into an ordinary stop request. Neither imports
+torch.
 
     with TrainerLink(RunDir(path)) as link:
         restore(link.request.resume_step)
@@ -61,7 +62,9 @@ class TrainerLink:
         DataError: the run directory holds no readable request.
     """
 
-    def __init__(self, run: RunDir, request: TrainRequest | None = None, *, beat_interval_s: float = BEAT_INTERVAL_S) -> None:
+    def __init__(
+        self, run: RunDir, request: TrainRequest | None = None, *, beat_interval_s: float = BEAT_INTERVAL_S
+    ) -> None:
         self.run = run
         self.request = request or current_request(run)
         self.step = self.request.resume_step
@@ -83,7 +86,9 @@ class TrainerLink:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2 * self._interval_s)
@@ -104,7 +109,11 @@ class TrainerLink:
             OSError: the disk is full or read-only; a trainer that cannot report should not go on.
         """
         record = MetricsRecord(
-            step, self.request.cycle, self.request.attempt, time.time(), {name: float(value) for name, value in values.items()}
+            step,
+            self.request.cycle,
+            self.request.attempt,
+            time.time(),
+            {name: float(value) for name, value in values.items()},
         )
         append_metrics(self.run, record)
         self.step = step
@@ -123,7 +132,9 @@ class TrainerLink:
     def finish(self, outcome: Ending, reason: str, *, retry: bool = True) -> None:
         """Leaves ``result.json``. Exit with status 0 after ``finished`` and ``stopped``."""
         request = self.request
-        write_result(self.run, TrainResult(outcome, self.saved_step, reason, request.cycle, request.attempt, retry))
+        write_result(
+            self.run, TrainResult(outcome, self.saved_step, reason, request.cycle, request.attempt, retry)
+        )
 
     def _beat_for_ever(self) -> None:
         while not self._closing.wait(self._interval_s):
@@ -134,17 +145,28 @@ class TrainerLink:
             self._sequence += 1
             request = self.request
             beat = Heartbeat(
-                time.time(), os.getpid(), request.cycle, request.attempt, self.step, self._phase, self._phase_since, self._sequence
+                time.time(),
+                os.getpid(),
+                request.cycle,
+                request.attempt,
+                self.step,
+                self._phase,
+                self._phase_since,
+                self._sequence,
             )
-            # A full disk must not kill the thread: beats go on when there is room, and their absence is seen by the driver.
+            # A full disk must not kill the thread: beats go on when there is room, and their absence is seen
+            # by the driver.
             with contextlib.suppress(OSError):
                 write_heartbeat(self.run, beat)
 
 
 class DriverWatch:
-    """In the process that the driver started: asks for a stop when the driver is gone, and ends us if that is not obeyed."""
+    """In the process that the driver started: asks for a stop when the driver is gone, and ends us if that is
+    not obeyed."""
 
-    def __init__(self, run: RunDir, request: TrainRequest, *, interval_s: float = 2.0, limit_s: float = 900.0) -> None:
+    def __init__(
+        self, run: RunDir, request: TrainRequest, *, interval_s: float = 2.0, limit_s: float = 900.0
+    ) -> None:
         self._run, self._request = run, request
         self._interval_s, self._limit_s = interval_s, limit_s
         self._closing = threading.Event()

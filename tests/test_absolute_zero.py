@@ -65,13 +65,25 @@ def test_the_same_responses_earn_the_same_in_the_trainers_episodes(one_step):
         return [left[prompt].pop(0) for _ in range(n)]
 
     async def play_in_order():
-        found = [await play(row, replay, sandbox, GAME, policy.fits) for row in rows if row.stream.role is Role.PROPOSE]
-        return found + [await play(row, replay, sandbox, GAME, policy.fits) for row in rows if row.stream.role is Role.SOLVE]
+        found = [
+            await play(row, replay, sandbox, GAME, policy.fits)
+            for row in rows
+            if row.stream.role is Role.PROPOSE
+        ]
+        return found + [
+            await play(row, replay, sandbox, GAME, policy.fits)
+            for row in rows
+            if row.stream.role is Role.SOLVE
+        ]
 
     expected = asyncio.run(play_in_order())
     ours = {each.row_id: each for each in outcomes}
     for each in expected:
         mine = ours[each.row_id]
-        assert (mine.reward, mine.format_ok, mine.completion.text) == (each.reward, each.format_ok, each.completion.text)
+        assert (mine.reward, mine.format_ok, mine.completion.text) == (
+            each.reward,
+            each.format_ok,
+            each.completion.text,
+        )
         if each.stream.role is Role.PROPOSE:
             assert [s.score for s in mine.samples] == [s.score for s in each.samples]

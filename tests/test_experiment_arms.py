@@ -1,4 +1,5 @@
-"""scripts/dev/experiment.py: which settings win, and that a command ends at its limit or when it is asked to."""
+"""scripts/dev/experiment.py: which settings win, and that a command ends at its limit or when it is asked
+to."""
 
 import argparse
 import importlib.util
@@ -36,11 +37,22 @@ def test_an_arms_settings_win_over_those_of_all_and_of_the_recipe(experiment, tm
     arms = experiment.ARMS | {"small": ("recipe=0_5b_16gb", "selfplay.frame=short")}
     arm = experiment.parse_arm("small:3", "1", arms)
     args = argparse.Namespace(
-        recipe="1_5b_16gb", out=tmp_path, model="/m", steps=5, minutes=1.0, settings=["selfplay.frame=chat", "seed=9"]
+        recipe="1_5b_16gb",
+        out=tmp_path,
+        model="/m",
+        steps=5,
+        minutes=1.0,
+        settings=["selfplay.frame=chat", "seed=9"],
     )
     command = experiment.training_command(arm, args)
-    assert [word for word in command if word.startswith(("recipe=", "selfplay.frame="))] == ["recipe=0_5b_16gb", "selfplay.frame=short"]
-    assert "name=small-3" in command and len({word.partition("=")[0] for word in command[2:]}) == len(command) - 2
+    assert [word for word in command if word.startswith(("recipe=", "selfplay.frame="))] == [
+        "recipe=0_5b_16gb",
+        "selfplay.frame=short",
+    ]
+    assert (
+        "name=small-3" in command
+        and len({word.partition("=")[0] for word in command[2:]}) == len(command) - 2
+    )
 
 
 @pytest.mark.parametrize("text", ["full", "full:x", "nothing:1"])
@@ -67,7 +79,12 @@ def test_a_command_is_asked_to_stop_at_its_limit_or_by_ctrl_c(experiment, tmp_pa
 
 
 def test_what_travels_holds_no_weights(experiment, tmp_path):
-    for name in ("runs/a/metrics.jsonl", "runs/a/checkpoints/step_00000001/manifest.json", "runs/a/model.safetensors", "logs/a.log"):
+    for name in (
+        "runs/a/metrics.jsonl",
+        "runs/a/checkpoints/step_00000001/manifest.json",
+        "runs/a/model.safetensors",
+        "logs/a.log",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")

@@ -1,4 +1,5 @@
-"""The codec of a run's JSON: what is written reads back the same, and what is no such record is refused with a sentence."""
+"""The codec of a run's JSON: what is written reads back the same, and what is no such record is refused with
+a sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +17,16 @@ from azr.files import append_jsonl
 from azr.protocol import Heartbeat, MetricsRecord, TrainRequest, TrainResult
 from azr.records import CampaignState, Incident, JudgeVerdict, MachineSample, from_json, last_sample, read_log
 
-CLASSES = (CampaignState, Incident, JudgeVerdict, MachineSample, Heartbeat, MetricsRecord, TrainRequest, TrainResult)
+CLASSES = (
+    CampaignState,
+    Incident,
+    JudgeVerdict,
+    MachineSample,
+    Heartbeat,
+    MetricsRecord,
+    TrainRequest,
+    TrainResult,
+)
 text = st.text(st.characters(exclude_categories=()))
 number = st.floats(allow_nan=False, allow_infinity=False)
 SPECIAL: dict[Any, st.SearchStrategy[Any]] = {
@@ -30,7 +40,9 @@ SPECIAL: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def any_of(cls: type) -> st.SearchStrategy[Any]:
-    return st.builds(cls, **{name: SPECIAL[hint] for name, hint in get_type_hints(cls).items() if hint in SPECIAL})
+    return st.builds(
+        cls, **{name: SPECIAL[hint] for name, hint in get_type_hints(cls).items() if hint in SPECIAL}
+    )
 
 
 @given(st.one_of(list(map(any_of, CLASSES))))

@@ -1,4 +1,5 @@
-"""Does a run fit this machine? Predicted from the configuration and the model's config.json, before anything loads.
+"""Does a run fit this machine? Predicted from the configuration and the model's config.json, before anything
+loads.
 
     verdict = judge(config, detect(), shape_of(config.model.path))
     require_fit(config, detect(), runs_dir)        # what the driver calls: raises BudgetError with the cheapest way out
@@ -31,7 +32,8 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Fit | None:
         The verdict; None when the model's size is not known yet (a hub model that was never downloaded).
 
     Raises:
-        BudgetError: it does not fit; the message names the phase, by how much, and the cheapest change that fits.
+        BudgetError: it does not fit; the message names the phase, by how much, and the cheapest change that
+            fits.
         ModelError: the model's config.json cannot be read.
     """
     shape = shape_of(config.model.path)
@@ -50,11 +52,17 @@ def refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
     lines += [f"  {shortage}" for shortage in shortages]
     names = sorted({shortage.resource for shortage in shortages})
     if "disk" in names:
-        lines.append(f"  the disk is the one of {runs_dir.resolve()}: free space there, or put runs elsewhere with runs_dir=FOLDER")
+        lines.append(
+            f"  the disk is the one of {runs_dir.resolve()}: free space there, or put runs elsewhere with runs_dir=FOLDER"
+        )
     if verdict.advice is not None:
-        lines.append(f"  the cheapest change that fits: {' '.join(verdict.advice.settings)}   ({verdict.advice.cost})")
+        lines.append(
+            f"  the cheapest change that fits: {' '.join(verdict.advice.settings)}   ({verdict.advice.cost})"
+        )
     elif names != ["disk"]:
-        lines.append("  no single setting makes it fit; which recipes do: python scripts/preflight.py --propose")
+        lines.append(
+            "  no single setting makes it fit; which recipes do: python scripts/preflight.py --propose"
+        )
     if "cards" not in names:
         lines.append(f"  to start all the same: budget.override=[{','.join(names)}]")
     return "\n".join(lines)

@@ -1,4 +1,5 @@
-"""Does it fit, what is the cheapest change that makes it fit, and which recipe is the largest that fits a machine."""
+"""Does it fit, what is the cheapest change that makes it fit, and which recipe is the largest that fits a
+machine."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class Shortage:
     """A resource that is not enough."""
 
     resource: str
-    """``gpu``, ``ram`` or ``disk``: the name that ``budget.override`` takes; or ``cards``, which nothing overrides."""
+    """``gpu``, ``ram`` or ``disk``: the name that ``budget.override`` takes; or ``cards``, which nothing
+    overrides."""
     phase: str
     needed_gib: float
     available_gib: float
@@ -33,7 +35,9 @@ class Shortage:
     def __str__(self) -> str:
         if self.no_card:
             return f"an NVIDIA GPU: this configuration {self.no_card}; python scripts/doctor.py says more"
-        what = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}[self.resource]
+        what = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}[
+            self.resource
+        ]
         return f"{what}: needs {self.needed_gib:.1f} GiB, has {self.available_gib:.1f}, {self.missing_gib:.1f} too little"
 
 
@@ -61,7 +65,13 @@ class Fit:
         return not self.shortages
 
 
-def judge(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None = None, advise: bool = True) -> Fit:
+def judge(
+    config: Config,
+    machine: Machine,
+    shape: ModelShape,
+    free_disk_gib: float | None = None,
+    advise: bool = True,
+) -> Fit:
     """
     Args:
         free_disk_gib: free space where the run lies; None leaves the disk out.
@@ -85,19 +95,26 @@ def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
     if device.cards:
         there = len(device.cards)
         text = f"needs {device.count} (train.n_gpus_per_node), and {there} can be used: {device}"
-        advice = Change((f"train.n_gpus_per_node={there}",), "fewer cards: more time a step, and each holds a larger part")
+        advice = Change(
+            (f"train.n_gpus_per_node={there}",), "fewer cards: more time a step, and each holds a larger part"
+        )
     else:
         text = f"needs one, and there is none ({machine.why_no_card})"
-        advice = Change(("recipe=cpu_tiny",), "the bundled tiny model on the CPU, which shows everything at work")
+        advice = Change(
+            ("recipe=cpu_tiny",), "the bundled tiny model on the CPU, which shows everything at work"
+        )
     return Shortage("cards" if device.missing else "gpu", "start", 0.0, 0.0, no_card=text), advice
 
 
 def _gpu_total(device: Device) -> float:
-    """Memory of the smallest card that would be used, of which the engine takes its share whatever ``budget.gpu_limit_gib`` says."""
+    """Memory of the smallest card that would be used, of which the engine takes its share whatever
+    ``budget.gpu_limit_gib`` says."""
     return min((gpu.total_gib for gpu in device.cards), default=0.0)
 
 
-def _shortages(config: Config, result: Estimate, gpu: float, ram: float, disk: float | None) -> Iterator[Shortage]:
+def _shortages(
+    config: Config, result: Estimate, gpu: float, ram: float, disk: float | None
+) -> Iterator[Shortage]:
     for phase in result.gpu:
         if phase.gib > gpu:
             yield Shortage("gpu", phase.name, phase.gib, gpu)
@@ -106,7 +123,9 @@ def _shortages(config: Config, result: Estimate, gpu: float, ram: float, disk: f
         if result.kv_tokens < tokens:
             engine = next(part.gib for part in result.phase("rollout").parts if part.name == "engine awake")
             missing = (tokens - result.kv_tokens) * result.shape.kv_bytes_per_token() / 2**30
-            yield Shortage("gpu", f"rollout (KV cache of {KV_SEQUENCES} full-length sequences)", engine + missing, engine)
+            yield Shortage(
+                "gpu", f"rollout (KV cache of {KV_SEQUENCES} full-length sequences)", engine + missing, engine
+            )
     if result.ram.gib > ram:
         yield Shortage("ram", result.ram.name, result.ram.gib, ram)
     if disk is not None and result.disk.gib > disk:
@@ -116,21 +135,33 @@ def _shortages(config: Config, result: Estimate, gpu: float, ram: float, disk: f
 # ---------------------------------------------------------------- the cheapest change
 
 
-def _cheapest_change(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None) -> Change | None:
-    """The cheapest rank of changes that is enough: one of that rank alone, else all that help up to that rank, added up."""
+def _cheapest_change(
+    config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None
+) -> Change | None:
+    """The cheapest rank of changes that is enough: one of that rank alone, else all that help up to that
+    rank, added up."""
     changes = list(_changes(config))
     for rank in sorted({rank for rank, _, _ in changes}):
         for each, settings, cost in changes:
-            if each == rank and judge(_with(config, settings), machine, shape, free_disk_gib, advise=False).fits:
+            if (
+                each == rank
+                and judge(_with(config, settings), machine, shape, free_disk_gib, advise=False).fits
+            ):
                 return Change(settings, cost)
-        together = _together([change for change in changes if change[0] <= rank], config, machine, shape, free_disk_gib)
+        together = _together(
+            [change for change in changes if change[0] <= rank], config, machine, shape, free_disk_gib
+        )
         if together is not None:
             return together
     return None
 
 
 def _together(
-    changes: list[tuple[int, tuple[str, ...], str]], config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None
+    changes: list[tuple[int, tuple[str, ...], str]],
+    config: Config,
+    machine: Machine,
+    shape: ModelShape,
+    free_disk_gib: float | None,
 ) -> Change | None:
     """Adds up the changes that each lessen what is missing, in their order, until nothing is."""
     chosen: dict[str, str] = {}
@@ -145,17 +176,23 @@ def _together(
         chosen |= dict(item.split("=", 1) for item in settings)
         costs.append(cost)
         if missing <= 0:
-            return Change(tuple(f"{key}={value}" for key, value in chosen.items()), "; ".join(dict.fromkeys(costs)))
+            return Change(
+                tuple(f"{key}={value}" for key, value in chosen.items()), "; ".join(dict.fromkeys(costs))
+            )
     return None
 
 
 def _missing(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None) -> float:
     """Sum of all shortages, GiB."""
-    return sum(shortage.missing_gib for shortage in judge(config, machine, shape, free_disk_gib, advise=False).shortages)
+    return sum(
+        shortage.missing_gib
+        for shortage in judge(config, machine, shape, free_disk_gib, advise=False).shortages
+    )
 
 
 def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
-    """(rank, overrides, what they cost), from the cheapest to the dearest, as far as they would change anything."""
+    """(rank, overrides, what they cost), from the cheapest to the dearest, as far as they would change
+    anything."""
     train, rollout = config.train, config.rollout
     longest = rollout.max_prompt_tokens + rollout.max_response_tokens
     if not train.chunked_logprobs:
@@ -175,7 +212,11 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
             yield 2, (f"rollout.gpu_memory_share={share}",), "a smaller KV cache: fewer sequences at once"
     for share in (0.4, 0.5, 0.6, 0.7):
         if share > rollout.gpu_memory_share:
-            yield 2, (f"rollout.gpu_memory_share={share}",), "memory that the trainer leaves free while the engine generates"
+            yield (
+                2,
+                (f"rollout.gpu_memory_share={share}",),
+                "memory that the trainer leaves free while the engine generates",
+            )
     if rollout.max_sequences > 64:
         yield 2, ("rollout.max_sequences=64", "rollout.cuda_graph_sizes=[1,4,16,64]"), "slower generation"
     if not rollout.sleep:
@@ -189,15 +230,25 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
     if rollout.agent_workers > 1:
         yield 3, ("rollout.agent_workers=1",), "slower execution of programs"
     if train.optimizer != "adamw_8bit" or train.master_dtype != "bfloat16":
-        yield 4, ("train.master_dtype=bfloat16", "train.optimizer=adamw_8bit"), "stochastic rounding instead of exact float32 weights"
+        yield (
+            4,
+            ("train.master_dtype=bfloat16", "train.optimizer=adamw_8bit"),
+            "stochastic rounding instead of exact float32 weights",
+        )
     if not config.model.lora_rank:
-        settings = ("model.lora_rank=32", "train.master_dtype=bfloat16", "train.optimizer=adamw_8bit", "train.learning_rate=1e-5")
+        settings = (
+            "model.lora_rank=32",
+            "train.master_dtype=bfloat16",
+            "train.optimizer=adamw_8bit",
+            "train.learning_rate=1e-5",
+        )
         settings += ("train.compile_layers=false",) if train.compile_layers else ()
         yield 5, settings, "adapters instead of all weights"
 
 
 def _with(config: Config, settings: tuple[str, ...]) -> Config:
-    """The configuration with overrides like ``train.micro_batch_tokens=8192`` put in (the forms that ``_changes`` writes)."""
+    """The configuration with overrides like ``train.micro_batch_tokens=8192`` put in (the forms that
+    ``_changes`` writes)."""
     for item in settings:
         key, _, text = item.partition("=")
         section, _, name = key.partition(".")
@@ -223,16 +274,25 @@ class RecipeFit:
     verdict: Fit
 
 
-def propose(machine: Machine, recipes: dict[str, Config], free_disk_gib: float | None = None) -> list[RecipeFit]:
-    """Each recipe judged on a machine, the largest model first (all weights before adapters); unknown models are left out.
+def propose(
+    machine: Machine, recipes: dict[str, Config], free_disk_gib: float | None = None
+) -> list[RecipeFit]:
+    """Each recipe judged on a machine, the largest model first (all weights before adapters); unknown models
+    are left out.
 
-    The first that fits is the answer. Recipes for several cards are left out where the machine has fewer, and those for a card where it
-    has none.
+    The first that fits is the answer. Recipes for several cards are left out where the machine has fewer, and
+    those for a card where it has none.
     """
     proposals = []
     for name, config in recipes.items():
         shape = shape_of(config.model.path)
-        if shape is None or config.train.n_gpus_per_node > max(1, len(machine.cards)) or (config.needs_gpu and not machine.cards):
+        if (
+            shape is None
+            or config.train.n_gpus_per_node > max(1, len(machine.cards))
+            or (config.needs_gpu and not machine.cards)
+        ):
             continue
         proposals.append(RecipeFit(name, shape.parameters, judge(config, machine, shape, free_disk_gib)))
-    return sorted(proposals, key=lambda proposal: (-proposal.parameters, recipes[proposal.recipe].model.lora_rank > 0))
+    return sorted(
+        proposals, key=lambda proposal: (-proposal.parameters, recipes[proposal.recipe].model.lora_rank > 0)
+    )

@@ -1,14 +1,18 @@
-"""What a configuration needs, phase by phase: GPU, host memory, disk. Arithmetic over shapes; the constants are measured.
+"""What a configuration needs, phase by phase: GPU, host memory, disk. Arithmetic over shapes; the constants
+are measured.
 
 Four moments decide whether one card is enough, because trainer and engine are never both at their largest:
 
 * ``update``: engine asleep; weights, gradients, optimizer states, activations, one chunk of logits.
-* ``engine asleep``: what the sleeping engine keeps on the card while the trainer works (part of every other moment).
-* ``sync``: the engine's weights awake beside the trainer's and a bucket (several cards: and a second copy of the trainer's, whose state
-  dict FSDP clones); or its end, when the engine has its KV cache back, if that is more.
+* ``engine asleep``: what the sleeping engine keeps on the card while the trainer works (part of every other
+    moment).
+* ``sync``: the engine's weights awake beside the trainer's and a bucket (several cards: and a second copy of
+  the trainer's, whose state dict FSDP clones); or its end, when the engine has its KV cache back, if that is
+  more.
 * ``rollout``: the trainer's residue beside the whole engine (weights, KV cache, graphs, workspace).
 
-Each phase lists its parts, so that a person sees what to change. ``docs/performance.md`` derives the formulas.
+Each phase lists its parts, so that a person sees what to change. ``docs/performance.md`` derives the
+formulas.
 """
 
 from __future__ import annotations
@@ -25,17 +29,21 @@ GIB = 2**30
 TRAINER_CONTEXT_GIB = 1.05
 """CUDA context, cuBLAS workspace and NCCL of the trainer's process."""
 ENGINE_CONTEXT_GIB = 0.95
-"""CUDA context and kernels of the engine's process: what sleep cannot return. vLLM does not count it in its share. Both contexts together
-were 2.03 GiB on an H100 (docs/performance.md); a card with fewer multiprocessors needs less."""
+"""CUDA context and kernels of the engine's process: what sleep cannot return. vLLM does not count it in its
+share. Both contexts together were 2.03 GiB on an H100 (docs/performance.md); a card with fewer
+multiprocessors needs less."""
 GRAPH_GIB_PER_SIZE = 0.018
-"""CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
+"""CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return
+it."""
 ENGINE_CACHE_GIB = 0.75
-"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch (``ForgettingWorkerExtension``)."""
+"""What the engine's allocator may keep beyond its share, in blocks that fit no later batch
+(``ForgettingWorkerExtension``)."""
 ALLOCATOR_SLACK = 0.08
-"""Share of the trainer's tensors lost to fragmentation in the caching allocator. It leaves the estimate of the update 1 % below what was
-measured at 1.5B, and 2 and 7 % above at 3B and 0.5B (docs/performance.md)."""
+"""Share of the trainer's tensors lost to fragmentation in the caching allocator. It leaves the estimate of
+the update 1 % below what was measured at 1.5B, and 2 and 7 % above at 3B and 0.5B (docs/performance.md)."""
 LAYER_BYTES_PER_INTERMEDIATE = 14
-"""Bytes a token of one recomputed layer and its gradients, per unit of the MLP's width (gate, up, activation, product, twice)."""
+"""Bytes a token of one recomputed layer and its gradients, per unit of the MLP's width (gate, up, activation,
+product, twice)."""
 LAYER_BYTES_PER_HIDDEN = 44
 """The same per unit of hidden width (norms in float32, attention inputs and outputs, rotations)."""
 ENGINE_WORKSPACE_BYTES_PER_TOKEN = 4 * 2
@@ -46,9 +54,11 @@ HOST_AGENT_WORKER_GIB = 1.0
 HOST_RUNNER_AND_QUEUE_GIB = 2.2
 HOST_RAY_GIB = 0.6
 CPU_HOST_SHARE = 0.75
-"""The processes above without CUDA's libraries. Measured: 8.6 GiB in all with the bundled model, 2 cores, one agent worker."""
+"""The processes above without CUDA's libraries. Measured: 8.6 GiB in all with the bundled model, 2 cores, one
+agent worker."""
 PINNED_SHARE = 1.5
-"""Host memory for a byte that torch pins: it rounds blocks up to powers of two. With two such copies of its base 3B took 28.7 GiB."""
+"""Host memory for a byte that torch pins: it rounds blocks up to powers of two. With two such copies of its
+base 3B took 28.7 GiB."""
 LOADING_SHARE = 0.5
 """Share of the trainer's weights in host memory at once while they load."""
 DISK_RUN_GIB = 1.0
@@ -122,10 +132,11 @@ class _Trainer:
     head: float
     low_precision_copies: float
     adapters: float
-    """Of the weights: adapters on one card. They stay there whatever is offloaded, and nothing is moved for reading them or their frozen
-    base (``azr/train/verl/no_shard.py``). 0 on several cards."""
+    """Of the weights: adapters on one card. They stay there whatever is offloaded, and nothing is moved for
+    reading them or their frozen base (``azr/train/verl/no_shard.py``). 0 on several cards."""
     clone: float
-    """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing (``azr/train/verl/no_shard.py``)."""
+    """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing
+    (``azr/train/verl/no_shard.py``)."""
     checkpoint: float
 
 
@@ -147,7 +158,9 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     trained = shape.lora_parameters(rank) if rank else shape.parameters
     total = shape.parameters + (trained if rank else 0)
     optimizer_bytes = {"adamw": 8.0, "adamw_8bit": 2.04}[train.optimizer]
-    tokens = max(train.micro_batch_tokens, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
+    tokens = max(
+        train.micro_batch_tokens, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens
+    )
     per_layer = LAYER_BYTES_PER_INTERMEDIATE * shape.intermediate + LAYER_BYTES_PER_HIDDEN * shape.hidden
     compute_bytes = 2 if train.compute_dtype == "bfloat16" else 4
     saved = tokens * shape.hidden * compute_bytes * (shape.layers + 2)
@@ -155,8 +168,15 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     if not train.gradient_checkpointing:
         saved, layer = tokens * per_layer * shape.layers * compute_bytes / 2, 0.0
     if not train.packed_sequences:
-        layer += 2.0 * tokens * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens) * shape.heads
-    head_gradient = 0.0 if rank else 8.0 * shape.embedding_parameters  # float32 sum, its bf16 copy, and the flat one
+        layer += (
+            2.0
+            * tokens
+            * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
+            * shape.heads
+        )
+    head_gradient = (
+        0.0 if rank else 8.0 * shape.embedding_parameters
+    )  # float32 sum, its bf16 copy, and the flat one
     if train.chunked_logprobs:
         head = train.logprob_chunk_tokens * shape.vocabulary * compute_bytes + head_gradient
     else:
@@ -176,7 +196,8 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         low_precision_copies=copies / GIB,
         adapters=weight_bytes * trained / GIB if rank and shards == 1 else 0.0,
         clone=weight_bytes * trained / (1 if rank else shards) / GIB if shards > 1 else 0.0,
-        checkpoint=(weight_bytes * (trained if rank and shards == 1 else total) + optimizer_bytes * trained) / GIB,
+        checkpoint=(weight_bytes * (trained if rank and shards == 1 else total) + optimizer_bytes * trained)
+        / GIB,
     )
 
 
@@ -185,14 +206,20 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
     spread = rollout.tensor_parallel
     weight_bytes = 2 if rollout.dtype == "bfloat16" else 4
     weights = weight_bytes * shape.parameters / spread / GIB
-    graphs = 0.0 if rollout.enforce_eager else GRAPH_GIB_PER_SIZE * len(rollout.cuda_graph_sizes) * shape.layers / 24
+    graphs = (
+        0.0
+        if rollout.enforce_eager
+        else GRAPH_GIB_PER_SIZE * len(rollout.cuda_graph_sizes) * shape.layers / 24
+    )
     workspace = max(
         rollout.max_batched_tokens * shape.intermediate * ENGINE_WORKSPACE_BYTES_PER_TOKEN,
         rollout.max_sequences * shape.vocabulary * 10.0,  # logits of the sampled rows, twice in float32
     ) / (GIB * spread)
     share = rollout.gpu_memory_share * gpu_total_gib
     kv_cache = max(0.0, share - weights - workspace)
-    awake = max(share, weights + workspace) + ENGINE_CACHE_GIB + ENGINE_CONTEXT_GIB + graphs  # vLLM counts only the first in its share
+    awake = (
+        max(share, weights + workspace) + ENGINE_CACHE_GIB + ENGINE_CONTEXT_GIB + graphs
+    )  # vLLM counts only the first in its share
     asleep = (ENGINE_CONTEXT_GIB + graphs) if rollout.sleep else awake
     return _Engine(weights, kv_cache, graphs, workspace, awake, asleep)
 
@@ -206,7 +233,10 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Mom
         Part("optimizer states", trainer.optimizer),
         Part("saved activations", trainer.saved_activations),
         Part("bf16 copies of weights", trainer.low_precision_copies),
-        Part("output head" if trainer.head >= trainer.layer else "one layer recomputed", max(trainer.head, trainer.layer)),
+        Part(
+            "output head" if trainer.head >= trainer.layer else "one layer recomputed",
+            max(trainer.head, trainer.layer),
+        ),
     ]
     slack = Part("allocator slack", ALLOCATOR_SLACK * sum(part.gib for part in working))
     update = Moment("update", (context, *working, slack, Part("engine asleep", engine.asleep)))
@@ -221,15 +251,23 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Mom
         context,
         *synced,
         Part("state dict copy", trainer.clone),
-        # once: the receiver maps the sender's bucket, or, without CUDA IPC, only the receiver's copy is on the card
+        # once: the receiver maps the sender's bucket, or, without CUDA IPC, only the receiver's copy is on
+        # the card
         Part("bucket", config.rollout.sync_bucket_mib / 1024),
         Part("engine weights", engine.weights),
         outside_share,
     )
-    sent = (context, *kept, Part("engine weights and KV cache", engine.weights + engine.kv_cache), outside_share)
+    sent = (
+        context,
+        *kept,
+        Part("engine weights and KV cache", engine.weights + engine.kv_cache),
+        outside_share,
+    )
     sync = max((Moment("sync", parts) for parts in (sending, sent)), key=lambda phase: phase.gib)
     rollout = Moment("rollout", (context, *kept, Part("engine awake", engine.awake)))
-    asleep = Moment("engine asleep", (Part("context", ENGINE_CONTEXT_GIB), Part("CUDA graphs", engine.graphs)))
+    asleep = Moment(
+        "engine asleep", (Part("context", ENGINE_CONTEXT_GIB), Part("CUDA graphs", engine.graphs))
+    )
     return (update, sync, rollout, asleep) if config.rollout.sleep else (update, rollout)
 
 
@@ -246,7 +284,9 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> M
     if on_gpu:
         if config.train.param_offload:  # a frozen base is pinned as it is (``azr/train/verl/no_shard.py``)
             pinned_share = 1.0 if trainer.adapters else PINNED_SHARE
-            parts.append(Part("offloaded weights", (trainer.weights - trainer.adapters) * shards * pinned_share))
+            parts.append(
+                Part("offloaded weights", (trainer.weights - trainer.adapters) * shards * pinned_share)
+            )
         if config.train.optimizer_offload:
             parts.append(Part("offloaded optimizer states", trainer.optimizer * shards * PINNED_SHARE))
         if config.model.lora_rank and config.rollout.sleep and not trainer.adapters:
@@ -254,8 +294,17 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> M
             parts.append(Part("sleeping engine's weights (level 1)", PINNED_SHARE * engine.weights * engines))
         parts.append(Part("loading weights (passing)", LOADING_SHARE * trainer.weights))
     else:
-        working = trainer.weights + trainer.gradients + trainer.optimizer + trainer.saved_activations + max(trainer.layer, trainer.head)
-        parts += [Part("training", working), Part("engine weights and KV cache", engine.weights + config.rollout.cpu_kv_cache_gib)]
+        working = (
+            trainer.weights
+            + trainer.gradients
+            + trainer.optimizer
+            + trainer.saved_activations
+            + max(trainer.layer, trainer.head)
+        )
+        parts += [
+            Part("training", working),
+            Part("engine weights and KV cache", engine.weights + config.rollout.cpu_kv_cache_gib),
+        ]
     parts.append(Part("sync bucket in shared memory", config.rollout.sync_bucket_mib / 1024))
     return Moment("host memory", tuple(parts))
 
@@ -265,7 +314,9 @@ def _disk(config: Config, trainer: _Trainer) -> Moment:
     steps = campaign.cycles * campaign.steps_per_cycle
     kept = campaign.keep_last + 1  # the one being written is published before the oldest goes
     permanent = steps // campaign.keep_every if campaign.keep_every else 0
-    saves = max(1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps)) * campaign.cycles + len(config.train.early_saves)
+    saves = max(
+        1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps)
+    ) * campaign.cycles + len(config.train.early_saves)
     count = min(kept + 1 + permanent, saves + 1)  # + 1: the best one
     return Moment(
         "disk",

@@ -13,7 +13,12 @@ from azr.errors import ModelError
 from azr.models import HubName, cached_folder
 from azr.models.families import TIED_BY_DEFAULT
 
-_QWEN2_5 = {"model_type": "qwen2", "vocab_size": 151936, "num_key_value_heads": 2, "tie_word_embeddings": True}
+_QWEN2_5 = {
+    "model_type": "qwen2",
+    "vocab_size": 151936,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+}
 _SIZES: dict[str, dict[str, Any]] = {
     "0.5B": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14},
     "1.5B": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12},
@@ -45,11 +50,21 @@ class ModelShape:
     def layer_parameters(self) -> int:
         query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         bias = query + 2 * kv if self.attention_bias else 0
-        return 2 * self.hidden * query + 2 * self.hidden * kv + bias + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        return (
+            2 * self.hidden * query
+            + 2 * self.hidden * kv
+            + bias
+            + 3 * self.hidden * self.intermediate
+            + 2 * self.hidden
+        )
 
     @property
     def parameters(self) -> int:
-        return self.layers * self.layer_parameters + self.embedding_parameters * (1 if self.tied else 2) + self.hidden
+        return (
+            self.layers * self.layer_parameters
+            + self.embedding_parameters * (1 if self.tied else 2)
+            + self.hidden
+        )
 
     def lora_parameters(self, rank: int) -> int:
         """Adapters of that rank on all seven linear layers."""
@@ -79,14 +94,19 @@ def shape_from_config(config: dict[str, Any], where: str = "config.json") -> Mod
             head_dim=int(values.get("head_dim") or hidden // heads),
             vocabulary=int(values["vocab_size"]),
             tied=bool(values.get("tie_word_embeddings", values.get("model_type") in TIED_BY_DEFAULT)),
-            attention_bias=bool(values.get("attention_bias", values.get("model_type") in ("qwen2", "qwen2_moe"))),
+            attention_bias=bool(
+                values.get("attention_bias", values.get("model_type") in ("qwen2", "qwen2_moe"))
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{where}: cannot tell the model's size ({error}); the budget knows dense Llama- and Qwen-like models") from error
+        raise ModelError(
+            f"{where}: cannot tell the model's size ({error}); the budget knows dense Llama- and Qwen-like models"
+        ) from error
 
 
 def shape_of(path: str) -> ModelShape | None:
-    """The shape of ``model.path``: a folder, a hub name whose config.json is cached, or a Qwen2.5 name. None: not known yet.
+    """The shape of ``model.path``: a folder, a hub name whose config.json is cached, or a Qwen2.5 name. None:
+    not known yet.
 
     Raises:
         ModelError: there is a config.json, but it is damaged or of an unknown architecture.

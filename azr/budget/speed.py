@@ -1,7 +1,9 @@
-"""How long a step should take on a card, from its bandwidth and arithmetic: a model with its assumptions written beside it.
+"""How long a step should take on a card, from its bandwidth and arithmetic: a model with its assumptions
+written beside it.
 
-It answers "what would a 5080 do" before anybody has one, and is no measurement. The shares come from measurements on a Hopper
-card (docs/performance.md) and are assumed to carry over; a consumer card may reach more or less of its peaks.
+It answers "what would a 5080 do" before anybody has one, and is no measurement. The shares come from
+measurements on a Hopper card (docs/performance.md) and are assumed to carry over; a consumer card may reach
+more or less of its peaks.
 """
 
 from __future__ import annotations
@@ -39,11 +41,13 @@ class Assumptions:
     """With ``train.compile_layers``."""
     compiled_large_model_mfu: float = 0.41
     adapters_mfu: float = 0.26
-    """Of 4.5 x parameters x tokens, adapters on a frozen base: no gradients of its weights, but twice as many products."""
+    """Of 4.5 x parameters x tokens, adapters on a frozen base: no gradients of its weights, but twice as many
+    products."""
     adapter_units_mfu: float = 0.08
     """The same on several cards, where each adapter is an FSDP unit."""
     adapters_decode_factor: float = 1.4
-    """The engine computes adapters beside each product (measured: 0.435 s against 0.309 s for 50 tokens of 96 sequences at 3B)."""
+    """The engine computes adapters beside each product (measured: 0.435 s against 0.309 s for 50 tokens of 96
+    sequences at 3B)."""
     decode_share: float = 0.5
     """Share of the memory roofline that decoding with CUDA graphs reaches (real engines: 0.40 to 0.65)."""
     matmul_share: float = 0.6
@@ -67,7 +71,9 @@ class StepTime:
         return int(hours * 3600 / self.total_s)
 
 
-def step_time(config: Config, shape: ModelShape, card: Card, assumptions: Assumptions | None = None) -> StepTime:
+def step_time(
+    config: Config, shape: ModelShape, card: Card, assumptions: Assumptions | None = None
+) -> StepTime:
     """Seconds of a full step: every stream's rows, and the difficulty samples of the valid proposals."""
     a = assumptions or Assumptions()
     types = len(config.selfplay.task_types)
@@ -87,7 +93,9 @@ def step_time(config: Config, shape: ModelShape, card: Card, assumptions: Assump
     prefill_s = 2.0 * shape.parameters * prefilled / (card.bf16_tflops * 1e12 * a.matmul_share)
 
     small, large = (
-        (a.compiled_small_model_mfu, a.compiled_large_model_mfu) if config.train.compile_layers else (a.small_model_mfu, a.large_model_mfu)
+        (a.compiled_small_model_mfu, a.compiled_large_model_mfu)
+        if config.train.compile_layers
+        else (a.small_model_mfu, a.large_model_mfu)
     )
     passes, mfu = 6.0, small if shape.parameters < 1e9 else large
     if config.model.lora_rank:

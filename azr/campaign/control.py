@@ -1,7 +1,9 @@
-"""What a user asks of a running campaign from another terminal: files under ``control/``, looked at by the driver.
+"""What a user asks of a running campaign from another terminal: files under ``control/``, looked at by the
+driver.
 
-A request is a small file, written whole; so it can be made at any moment, also while no driver runs (a pause or a budget then
-holds for the next start; an old ``stop`` or ``checkpoint`` is dropped there, because starting says the contrary).
+A request is a small file, written whole; so it can be made at any moment, also while no driver runs (a pause
+or a budget then holds for the next start; an old ``stop`` or ``checkpoint`` is dropped there, because
+starting says the contrary).
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def read_requests(run: RunDir) -> Requests:
 
 
 def lock_run(run: RunDir) -> filelock.FileLock:
-    """The run's single-writer lock, taken. The kernel lets go of it when its holder dies, so a stale file blocks nobody.
+    """The run's single-writer lock, taken. The kernel lets go of it when its holder dies, so a stale file
+    blocks nobody.
 
     Raises:
         RunError: another driver holds it, or the run directory cannot be written.
@@ -78,7 +81,8 @@ def lock_run(run: RunDir) -> filelock.FileLock:
     try:
         run.root.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(run.lock)
-        # A driver that was killed may leave a child that holds the lock for the moment until it sees that it is alone.
+        # A driver that was killed may leave a child that holds the lock for the moment until it sees that it
+        # is alone.
         lock.acquire(timeout=LOCK_WAIT_S if _recorded_driver_is_dead(run) else 0)
     except filelock.Timeout as error:
         raise RunError(

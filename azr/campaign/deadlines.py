@@ -1,7 +1,9 @@
-"""When a silent trainer counts as hung: deadlines learnt from this run's own medians. Pure; time comes from outside.
+"""When a silent trainer counts as hung: deadlines learnt from this run's own medians. Pure; time comes from
+outside.
 
-Only the caller's monotonic clock is used, so that a jump of the wall clock (NTP, suspend, a wrong battery clock) ends nothing.
-When the caller itself was not running for a while (a stopped or starved driver), the gap is taken off every deadline.
+Only the caller's monotonic clock is used, so that a jump of the wall clock (NTP, suspend, a wrong battery
+clock) ends nothing. When the caller itself was not running for a while (a stopped or starved driver), the gap
+is taken off every deadline.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ class WaitLimits:
 
 
 def learnt_limits(config: CampaignConfig, durations_s: dict[str, list[float]]) -> WaitLimits:
-    """``timeout_factor`` times the median of what this run measured, never under ``min_timeout_s``; before, the first-time limits."""
+    """``timeout_factor`` times the median of what this run measured, never under ``min_timeout_s``; before,
+    the first-time limits."""
 
     def limit(kind: str, first_s: float) -> float:
         measured = durations_s.get(kind, [])
@@ -36,7 +39,8 @@ def learnt_limits(config: CampaignConfig, durations_s: dict[str, list[float]]) -
         return max(config.min_timeout_s, config.timeout_factor * median(measured))
 
     start_s = limit("start", config.start_timeout_s)
-    # The first steps after a start compile and capture graphs, so the save limit before any save borrows the step's.
+    # The first steps after a start compile and capture graphs, so the save limit before any save borrows the
+    # step's.
     step_s = limit("step", config.first_step_timeout_s)
     return WaitLimits(config.heartbeat_timeout_s, start_s, step_s, limit("save", config.first_step_timeout_s))
 
@@ -46,7 +50,8 @@ class Deadlines:
 
     Args:
         limits: from ``learnt_limits``.
-        first_step: this attempt's first step is measured against ``first_step_limit_s`` (compilation, graph capture).
+        first_step: this attempt's first step is measured against ``first_step_limit_s`` (compilation, graph
+            capture).
     """
 
     def __init__(self, limits: WaitLimits, now_s: float, *, first_step_limit_s: float, poll_s: float) -> None:
@@ -68,7 +73,9 @@ class Deadlines:
         if gap_s > self._gap_s:
             self._shift(gap_s)
         self._checked_s = now_s
-        if beat is None or (self._beat is not None and beat.sequence == self._beat.sequence and beat.pid == self._beat.pid):
+        if beat is None or (
+            self._beat is not None and beat.sequence == self._beat.sequence and beat.pid == self._beat.pid
+        ):
             return
         before, self._beat, self._seen_s = self._beat, beat, now_s
         if self._step_since_s is None:
@@ -77,7 +84,8 @@ class Deadlines:
             self.measured.append(("start", now_s - self._started_s))
             self._step_since_s = now_s
         if before is not None and beat.step > before.step:
-            # A save inside or after the step is measured by itself; otherwise every saving step would look slow.
+            # A save inside or after the step is measured by itself; otherwise every saving step would look
+            # slow.
             self.measured.append(("step", max(0.0, now_s - self._step_since_s - self._saved_in_step_s)))
             self._steps_done += 1
             self._step_since_s, self._saved_in_step_s = now_s, 0.0
@@ -108,7 +116,11 @@ class Deadlines:
             return f"The trainer gave no sign of life for {silent_s:.0f} s {where} (limit {limits.heartbeat_s:.0f} s)."
         if self._save_since_s is not None:
             saving_s = now_s - self._save_since_s
-            return f"Saving took {saving_s:.0f} s (limit {limits.save_s:.0f} s)." if saving_s > limits.save_s else ""
+            return (
+                f"Saving took {saving_s:.0f} s (limit {limits.save_s:.0f} s)."
+                if saving_s > limits.save_s
+                else ""
+            )
         limit_s = limits.step_s if self._steps_done else self._first_step_limit_s
         stepping_s = now_s - self._step_since_s - self._saved_in_step_s
         if stepping_s > limit_s:

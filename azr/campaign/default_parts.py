@@ -1,4 +1,5 @@
-"""The real parts of a campaign: data, judges, progress, loggers, report. Commands that start no campaign do not import them."""
+"""The real parts of a campaign: data, judges, progress, loggers, report. Commands that start no campaign do
+not import them."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def _loggers(run: RunDir, config: Config, first_step: int) -> Sequence[Logger]:
 
 
 def _report(run: RunDir, config: Config) -> str:
-    """In a process of its own: whatever goes wrong in a page must not end a campaign, nor its memory stay here."""
+    """In a process of its own: whatever goes wrong in a page must not end a campaign, nor its memory stay
+    here."""
     if not config.report.html:
         return ""
     command = [sys.executable, "-m", "azr", "report", str(run.root.absolute())]
@@ -56,4 +58,8 @@ def _report(run: RunDir, config: Config) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"The report page was not written within {REPORT_TIMEOUT_S:.0f} s."
-    return "" if done.returncode == 0 else f"The report page could not be written: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+    return (
+        ""
+        if done.returncode == 0
+        else f"The report page could not be written: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+    )

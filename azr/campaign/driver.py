@@ -1,4 +1,5 @@
-"""The campaign: CONSOLIDATE -> TRAIN (watched) -> MERGE -> next cycle, until done; each state's work may be repeated.
+"""The campaign: CONSOLIDATE -> TRAIN (watched) -> MERGE -> next cycle, until done; each state's work may be
+repeated.
 
 ``run_campaign`` is the one entry. Read ``_STEPS`` and the function of each state to see the whole loop.
 """
@@ -20,12 +21,19 @@ from azr.campaign.default_parts import default_parts
 from azr.campaign.identity_check import settle_identity
 from azr.campaign.parts import CampaignParts
 from azr.campaign.recovery import close_campaign, open_campaign
+from azr.campaign.requests import request_for
 from azr.campaign.rollback import discard_after, roll_back
 from azr.campaign.signals import StopSignals
 from azr.campaign.state import CampaignState, State, latest_attempt
-from azr.campaign.supervise import AttemptEnd, EndKind, StopReason, request_for, supervise
+from azr.campaign.supervise import AttemptEnd, EndKind, StopReason, supervise
 from azr.campaign.trainer_process import end_leftovers
-from azr.checkpoints import explain_os_error, latest_verified_checkpoint, list_checkpoints, prune_checkpoints, require_disk_space
+from azr.checkpoints import (
+    explain_os_error,
+    latest_verified_checkpoint,
+    list_checkpoints,
+    prune_checkpoints,
+    require_disk_space,
+)
 from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError, BudgetError
@@ -65,10 +73,12 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         parts: what tests put in place of data, judges, trainer and progress.
 
     Returns:
-        0 when it is done or was stopped on request (the same command goes on), 1 when it failed, 130 after a second Ctrl+C.
+        0 when it is done or was stopped on request (the same command goes on), 1 when it failed, 130 after a
+        second Ctrl+C.
 
     Raises:
-        RunError: another driver works on the run, the directory cannot be written, or the run began with another model or recipe.
+        RunError: another driver works on the run, the directory cannot be written, or the run began with
+            another model or recipe.
         ModelError: the model cannot be found.
     """
     parts = parts or default_parts()
@@ -109,17 +119,28 @@ def _run(ctx: Context) -> int:
     except _Stopped as stop:
         _drop_stop_request(ctx)
         ctx.incident("stop", str(stop), "Start the same command again to go on.")
-        _close(ctx, sentence=f"{stop} In {ctx.state.state.value} of cycle {ctx.state.cycle}, step {ctx.state.step} is saved.")
+        _close(
+            ctx,
+            sentence=f"{stop} In {ctx.state.state.value} of cycle {ctx.state.cycle}, step {ctx.state.step} is saved.",
+        )
         return EXIT_DONE
     except (_Failed, AzrError) as error:
-        ctx.incident("failed", str(error), "The campaign stops. Start the same command again to try once more.")
+        ctx.incident(
+            "failed", str(error), "The campaign stops. Start the same command again to try once more."
+        )
         _close(ctx, state=State.FAILED, failed_in=ctx.state.state, ending="", sentence=str(error))
         return EXIT_FAILED
     except KeyboardInterrupt:
         # It may have struck while a trainer was being ended; nothing more can interrupt this.
         end_leftovers(ctx.run, ctx.state.cycle, ctx.state.attempt, ctx.state.run_id, grace_s=0.0)
-        ctx.incident("stop", "Ctrl+C twice: ended at once.", f"Step {ctx.state.step} is saved; start the same command again to go on.")
-        _close(ctx, report=False, sentence=f"Interrupted; step {ctx.state.step} is saved.", attempt_open=False)
+        ctx.incident(
+            "stop",
+            "Ctrl+C twice: ended at once.",
+            f"Step {ctx.state.step} is saved; start the same command again to go on.",
+        )
+        _close(
+            ctx, report=False, sentence=f"Interrupted; step {ctx.state.step} is saved.", attempt_open=False
+        )
         return EXIT_INTERRUPTED
     _close(ctx)
     return EXIT_DONE if ctx.state.state is State.DONE else EXIT_FAILED
@@ -158,14 +179,29 @@ def _leave_final_state(ctx: Context) -> None:
     """DONE goes on when the configuration now asks for more; FAILED tries again, with fresh budgets."""
     state = ctx.state
     if state.state is State.DONE and not reason_to_end(ctx):
-        ctx.incident("extended", "The campaign was done; the configuration now asks for more.", f"Cycle {state.cycle + 1} begins.")
+        ctx.incident(
+            "extended",
+            "The campaign was done; the configuration now asks for more.",
+            f"Cycle {state.cycle + 1} begins.",
+        )
         _begin_cycle(ctx)
     elif state.state is State.FAILED:
         back = state.failed_in or State.TRAIN
         ctx.incident(
-            "retry", f"The campaign had failed: {state.sentence}", f"Started again by the user, in {back.value}, with fresh budgets."
+            "retry",
+            f"The campaign had failed: {state.sentence}",
+            f"Started again by the user, in {back.value}, with fresh budgets.",
         )
-        ctx.save(state=back, failed_in=None, ending="", ending_failed=False, restarts=0, restarts_in_row=0, rollbacks=0, start_fault="")
+        ctx.save(
+            state=back,
+            failed_in=None,
+            ending="",
+            ending_failed=False,
+            restarts=0,
+            restarts_in_row=0,
+            rollbacks=0,
+            start_fault="",
+        )
         if back is State.MERGE and state.cycle_end == CycleEnd.FAILED.value:
             _begin_cycle(ctx)
 
@@ -231,13 +267,20 @@ def _make_room(ctx: Context) -> None:
     try:
         _require_space(ctx, config.keep_last)
     except BudgetError:
-        prune_checkpoints(ctx.run, keep_last=1, protected=[] if ctx.state.best_step is None else [ctx.state.best_step])
+        prune_checkpoints(
+            ctx.run, keep_last=1, protected=[] if ctx.state.best_step is None else [ctx.state.best_step]
+        )
         _require_space(ctx, 1)
 
 
 def _require_space(ctx: Context, keep_last: int) -> None:
     config = ctx.campaign
-    require_disk_space(ctx.run, keep_last=keep_last, margin_gib=config.disk_margin_gib, expected_gib=config.expected_checkpoint_gib)
+    require_disk_space(
+        ctx.run,
+        keep_last=keep_last,
+        margin_gib=config.disk_margin_gib,
+        expected_gib=config.expected_checkpoint_gib,
+    )
 
 
 def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
@@ -251,7 +294,9 @@ def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
         if not roll_back(ctx, end.judgement):
             _end_cycle(ctx, CycleEnd.FAILED, end.sentence)
     elif end.kind is EndKind.FINISHED and end.judgement is not None:
-        _end_cycle(ctx, CycleEnd.STAGNATION, end.judgement.sentence)  # its last steps came before the request to stop
+        _end_cycle(
+            ctx, CycleEnd.STAGNATION, end.judgement.sentence
+        )  # its last steps came before the request to stop
     elif end.kind in (EndKind.CRASHED, EndKind.HUNG):
         if not end.trusted:
             discard_after(ctx, resume_step)
@@ -293,18 +338,36 @@ def _restart_later(ctx: Context, kind: str, sentence: str) -> None:
     state, config = ctx.state, ctx.campaign
     in_row, total = state.restarts_in_row + 1, state.restarts + 1
     if in_row > config.max_restarts_without_progress or total > config.max_restarts:
-        which = f"{in_row} times in a row without a new checkpoint" if in_row > config.max_restarts_without_progress else f"{total} times"
+        which = (
+            f"{in_row} times in a row without a new checkpoint"
+            if in_row > config.max_restarts_without_progress
+            else f"{total} times"
+        )
         ctx.save(restarts_in_row=in_row, restarts=total)
         raise _Failed(f"The trainer ended unexpectedly {which}. The last time: {sentence}")
     wait_s = min(config.backoff_max_s, config.backoff_s * 2 ** (in_row - 1))
-    ctx.incident(kind, sentence, f"Starting again from step {state.step} in {wait_s:.0f} s (restart {total} of {config.max_restarts}).")
-    ctx.save(restarts_in_row=in_row, restarts=total, sentence=f"Waiting {wait_s:.0f} s before the trainer starts again.")
+    ctx.incident(
+        kind,
+        sentence,
+        f"Starting again from step {state.step} in {wait_s:.0f} s (restart {total} of {config.max_restarts}).",
+    )
+    ctx.save(
+        restarts_in_row=in_row,
+        restarts=total,
+        sentence=f"Waiting {wait_s:.0f} s before the trainer starts again.",
+    )
     ctx.wait(wait_s)
 
 
 def _end_cycle(ctx: Context, end: CycleEnd, sentence: str) -> None:
     state = ctx.state
-    flat = state.flat_cycles + 1 if end is CycleEnd.STAGNATION else 0 if end is CycleEnd.FINISHED else state.flat_cycles
+    flat = (
+        state.flat_cycles + 1
+        if end is CycleEnd.STAGNATION
+        else 0
+        if end is CycleEnd.FINISHED
+        else state.flat_cycles
+    )
     ctx.save(
         state=State.MERGE,
         cycle_end=end.value,
@@ -349,8 +412,15 @@ def _wait_while_paused(ctx: Context) -> None:
         if ctx.state.paused:
             ctx.save(paused=False)
         return
-    ctx.save(paused=True, sentence=f"Paused after step {ctx.state.step}; `python scripts/control.py {ctx.run.root} resume` goes on.")
-    ctx.incident("pause", f"Paused after step {ctx.state.step}: no trainer runs, the card is free.", "Waiting for resume.")
+    ctx.save(
+        paused=True,
+        sentence=f"Paused after step {ctx.state.step}; `python scripts/control.py {ctx.run.root} resume` goes on.",
+    )
+    ctx.incident(
+        "pause",
+        f"Paused after step {ctx.state.step}: no trainer runs, the card is free.",
+        "Waiting for resume.",
+    )
     while read_requests(ctx.run).pause:
         if ctx.wait(ctx.campaign.poll_s):
             raise _Stopped(f"Stopped by {ctx.stop_asked()} while paused.")

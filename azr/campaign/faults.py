@@ -1,7 +1,8 @@
 """Which errors of a trainer no restart can mend. Pure: from what its log and its result say.
 
-Before the first finished step of an attempt, an error of imports, configuration, model files or device ends the run at once, and
-any other when it comes twice. What is known to pass (a busy machine, memory that another program took) is tried again.
+Before the first finished step of an attempt, an error of imports, configuration, model files or device ends
+the run at once, and any other when it comes twice. What is known to pass (a busy machine, memory that another
+program took) is tried again.
 """
 
 from __future__ import annotations
@@ -37,11 +38,18 @@ _LOADERS = {
     "from_pretrained", "load_weights", "load_model", "get_model", "get_tokenizer", "hf_tokenizer", "load_state_dict_from_file",
     "load_safetensors", "safe_open",
 }  # fmt: skip
-"""Functions that read a model; what is raised below them is the model's fault, if it is no fault of another kind."""
+"""Functions that read a model; what is raised below them is the model's fault, if it is no fault of another
+kind."""
 
 _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
-    (FaultKind.PASSING, r"timed out during startup|GCS has become overloaded|Error in memory profiling|RPC error: Deadline"),
-    (FaultKind.PASSING, r"No space left on device|Disk quota exceeded"),  # the driver's own look at the disk decides
+    (
+        FaultKind.PASSING,
+        r"timed out during startup|GCS has become overloaded|Error in memory profiling|RPC error: Deadline",
+    ),
+    (
+        FaultKind.PASSING,
+        r"No space left on device|Disk quota exceeded",
+    ),  # the driver's own look at the disk decides
     (
         FaultKind.MEMORY,
         r"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|No available memory for the cache blocks|CUDNN_STATUS_ALLOC_FAILED"
@@ -95,12 +103,15 @@ class Fault:
         """Whether starting again cannot help.
 
         Args:
-            before: signature of the fault that ended the attempt before this one, before its first step; empty if none did.
+            before: signature of the fault that ended the attempt before this one, before its first step;
+                empty if none did.
             has_trained: the run finished steps in an earlier attempt, so it can work here.
         """
         if self.kind in _REMEDIES:
             return True
-        passes = self.kind is FaultKind.PASSING or (has_trained and self.kind in (FaultKind.MEMORY, FaultKind.SLOW))
+        passes = self.kind is FaultKind.PASSING or (
+            has_trained and self.kind in (FaultKind.MEMORY, FaultKind.SLOW)
+        )
         return before == self.signature and not passes
 
     def sentence(self, model: str) -> str:
@@ -121,13 +132,20 @@ def read_fault(status: int, log: str, reason: str = "") -> Fault:
     if not reason and -status in _FROM_OUTSIDE:
         return Fault(FaultKind.PASSING, f"killed by {signal.Signals(-status).name}")
     raised = root_cause(log)
-    if reason and (raised is None or not (raised.message[:80] in reason or Raised("", reason).points_elsewhere)):
-        raised = Raised("", reason)  # the trainer's own words, which the end of the log does not explain better
+    if reason and (
+        raised is None or not (raised.message[:80] in reason or Raised("", reason).points_elsewhere)
+    ):
+        raised = Raised(
+            "", reason
+        )  # the trainer's own words, which the end of the log does not explain better
     if raised is None:
         return Fault(FaultKind.OTHER, f"it ended with status {status} and no word")
     misfit = _MISFIT.search(log) if "look at the above report" in raised.message else None
     if misfit:
-        return Fault(FaultKind.MODEL, f"weights and config.json do not fit together: {misfit['name']}, {misfit['shapes']}")
+        return Fault(
+            FaultKind.MODEL,
+            f"weights and config.json do not fit together: {misfit['name']}, {misfit['shapes']}",
+        )
     return Fault(classify(raised), str(raised))
 
 

@@ -1,4 +1,5 @@
-"""Is this start one of the run that lies there? A start that differs is refused before a byte of the run is changed."""
+"""Is this start one of the run that lies there? A start that differs is refused before a byte of the run is
+changed."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class Difference:
 
 
 def settle_identity(run: RunDir, config: Config) -> str:
-    """Writes down what the run is made of at its first start; compares at later ones. The caller holds the run's lock.
+    """Writes down what the run is made of at its first start; compares at later ones. The caller holds the
+    run's lock.
 
     Returns:
         a sentence for the user where there is something to say; else empty.
@@ -52,7 +54,11 @@ def settle_identity(run: RunDir, config: Config) -> str:
     if recorded is None:
         begun_before = run.config.is_file()  # by a version that recorded nothing
         write_identity(run, now)
-        return f"{run.root.name} goes on with this model alone from now on (content {now.model_hash[:8]})." if begun_before else ""
+        return (
+            f"{run.root.name} goes on with this model alone from now on (content {now.model_hash[:8]})."
+            if begun_before
+            else ""
+        )
     if recorded.content != now.content:  # a hub model that had to be fetched first
         raise RunError(refusal(run, [_model_difference(recorded, now)]))
     if recorded.folder != now.folder:
@@ -94,7 +100,8 @@ def require_same_run(run: RunDir, config: Config) -> None:
 
 
 def _is_cached(path: str, content: ModelHash) -> bool:
-    """Is it the same model under another name: with the revision that the run began with, or on the hub what was a folder before?"""
+    """Is it the same model under another name: with the revision that the run began with, or on the hub what
+    was a folder before?"""
     name = HubName.parse(path)
     folder = cached_folder(name) if name is not None else None
     return folder is not None and hash_model(folder) == content
@@ -102,12 +109,16 @@ def _is_cached(path: str, content: ModelHash) -> bool:
 
 def refusal(run: RunDir, differing: list[Difference]) -> str:
     """Both values of each difference, and the ways out."""
-    lines = [f"{run.root} began with other settings. A run keeps these to its end, for its checkpoints and scores belong to them:"]
+    lines = [
+        f"{run.root} began with other settings. A run keeps these to its end, for its checkpoints and scores belong to them:"
+    ]
     lines += [f"  {item}" for item in differing]
     lines.append("To start another run: name=OTHER")
     lines.append(f"To go on with this one: {' '.join(item.way_back for item in differing)}")
     if not list_checkpoints(run):
-        lines.append(f"This one has no checkpoint yet; if nothing in it is wanted, remove {run.root} to use the name again.")
+        lines.append(
+            f"This one has no checkpoint yet; if nothing in it is wanted, remove {run.root} to use the name again."
+        )
     return "\n".join(lines)
 
 
@@ -117,5 +128,7 @@ def _as_configured(config: Config) -> RunIdentity:
 
 def _model_difference(recorded: RunIdentity, now: RunIdentity) -> Difference:
     if recorded.model_hash == now.model_hash:
-        return Difference("model.path", recorded.model, now.model, (recorded.tokenizer_hash, now.tokenizer_hash))
+        return Difference(
+            "model.path", recorded.model, now.model, (recorded.tokenizer_hash, now.tokenizer_hash)
+        )
     return Difference("model.path", recorded.model, now.model, (recorded.model_hash, now.model_hash))

@@ -1,4 +1,5 @@
-"""The incident log: what went wrong, why, and what was done about it. Reads like a story (``incidents.jsonl``)."""
+"""The incident log: what went wrong, why, and what was done about it. Reads like a story
+(``incidents.jsonl``)."""
 
 from __future__ import annotations
 
@@ -24,7 +25,10 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (r"No space left on device|Disk quota exceeded|ENOSPC", "the disk is full"),
     (r"Read-only file system", "the file system is read-only"),
     (r"File too large", "a file grew over this process's file size limit"),
-    (r"Error in memory profiling", "another program changed the card's memory while the engine measured it (harmless; start again)"),
+    (
+        r"Error in memory profiling",
+        "another program changed the card's memory while the engine measured it (harmless; start again)",
+    ),
     (r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError: CUDA", "the card ran out of memory"),
     (r"no kernel image is available", "the installed kernels do not support this card"),
     (
@@ -33,7 +37,10 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "rollout.enforce_eager=true go without)",
     ),
     (r"CUDA error|cudaError|NVRM|Xid", "a CUDA error"),
-    (r"ray\.exceptions\.OutOfMemoryError|OOM killer|Cannot allocate memory|MemoryError", "host memory ran out"),
+    (
+        r"ray\.exceptions\.OutOfMemoryError|OOM killer|Cannot allocate memory|MemoryError",
+        "host memory ran out",
+    ),
     (r"ActorDiedError|RayActorError|WorkerCrashedError", "a Ray worker died"),
     (r"EngineDeadError|EngineCore .*(failed|died)", "the generation engine died"),
     (r"ModuleNotFoundError|ImportError", "a Python module cannot be imported"),
@@ -41,9 +48,12 @@ _CAUSES: tuple[tuple[str, str], ...] = (
 
 
 def record_incident(run: RunDir, incident: Incident) -> Incident:
-    """Appends it, durable when it returns. A disk that is full must not end the campaign a second time, so that is let pass."""
+    """Appends it, durable when it returns. A disk that is full must not end the campaign a second time, so
+    that is let pass."""
     now = time.time()
-    incident = replace(incident, unix_s=now, time=datetime.fromtimestamp(now).astimezone().isoformat(timespec="seconds"))
+    incident = replace(
+        incident, unix_s=now, time=datetime.fromtimestamp(now).astimezone().isoformat(timespec="seconds")
+    )
     with contextlib.suppress(OSError):
         append_jsonl(run.incidents, [asdict(incident) | {"sentence": incident.sentence}])
     return incident
@@ -78,7 +88,14 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
         how = "The trainer ended with status 0 but left no result"
     else:
         how = f"The trainer crashed with status {status}"
-    last = next((line.strip() for line in reversed(tail) if re.match(r"^\s*[\w.]*(Error|Exception|Interrupt)\b", line)), "")
+    last = next(
+        (
+            line.strip()
+            for line in reversed(tail)
+            if re.match(r"^\s*[\w.]*(Error|Exception|Interrupt)\b", line)
+        ),
+        "",
+    )
     if raised is not None:
         last = str(raised)
     why = f": {causes[0]}" if causes else ""
@@ -86,10 +103,11 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
 
 
 def where_it_hangs(stacks: list[str], frames: int = 3) -> list[str]:
-    """Innermost frames of the thread that trains, from what faulthandler (or py-spy) wrote: ``fake.py:12 in step``.
+    """Innermost frames of the thread that trains, from what faulthandler (or py-spy) wrote: ``fake.py:12 in
+    step``.
 
-    faulthandler begins the thread that took the signal (the main thread) with "Current thread"; without one the last block is
-    the main thread's.
+    faulthandler begins the thread that took the signal (the main thread) with "Current thread"; without one
+    the last block is the main thread's.
     """
     starts = [index for index, line in enumerate(stacks) if re.match(r"(Current thread|Thread) ", line)]
     current = [index for index in starts if stacks[index].startswith("Current thread")]

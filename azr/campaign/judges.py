@@ -1,7 +1,9 @@
-"""The two judges. *Health* looks at process and optimiser, *learning* at probes and data; each answers with one judgement.
+"""The two judges. *Health* looks at process and optimiser, *learning* at probes and data; each answers with
+one judgement.
 
-Pure functions of the records that count (undone steps are gone from them), so a judge has no memory: patience, hysteresis and
-cooldown are read off the records, and after a crash or rollback the same records give the same verdict.
+Pure functions of the records that count (undone steps are gone from them), so a judge has no memory:
+patience, hysteresis and cooldown are read off the records, and after a crash or rollback the same records
+give the same verdict.
 
 ======================= ============================================================== ===============
 verdict                 evidence                                                       advice
@@ -37,14 +39,19 @@ LEAK_SAMPLES = 20
 HEALTH_HALF_LIFE = 2.0
 """Steps; smoothing of health series, short because a collapse is fast."""
 EARLY_STEPS = 20
-"""Steps at the start of an attempt whose speed later ones are compared with (after the first two, which warm up)."""
+"""Steps at the start of an attempt whose speed later ones are compared with (after the first two, which warm
+up)."""
 
 
-def judge_health(records: Sequence[MetricsRecord], samples: Sequence[MachineSample], config: Config) -> Judgement:
+def judge_health(
+    records: Sequence[MetricsRecord], samples: Sequence[MachineSample], config: Config
+) -> Judgement:
     """Process and optimiser, as of the last record."""
     rules = config.monitor
     if not rules.enabled or not records:
-        return Judgement(Advice.CONTINUE, "healthy", "Health is not watched." if not rules.enabled else "No step yet.")
+        return Judgement(
+            Advice.CONTINUE, "healthy", "Health is not watched." if not rules.enabled else "No step yet."
+        )
     for check in (_diverged, _entropy, _cut, _format, _mismatch):
         verdict = check(records, rules)
         if verdict is not None:
@@ -55,11 +62,15 @@ def judge_health(records: Sequence[MetricsRecord], samples: Sequence[MachineSamp
     return Judgement(Advice.CONTINUE, "healthy", "Updates finite, entropy, format and memory as they were.")
 
 
-def judge_learning(records: Sequence[MetricsRecord], samples: Sequence[MachineSample], config: Config) -> Judgement:
+def judge_learning(
+    records: Sequence[MetricsRecord], samples: Sequence[MachineSample], config: Config
+) -> Judgement:
     """Probes and data, as of the last record."""
     rules = config.monitor
     if not rules.enabled or not records:
-        return Judgement(Advice.CONTINUE, "undecided", "Learning is not watched." if not rules.enabled else "No step yet.")
+        return Judgement(
+            Advice.CONTINUE, "undecided", "Learning is not watched." if not rules.enabled else "No step yet."
+        )
     return _starved(records, rules) or _probes(records, rules)
 
 
@@ -71,7 +82,12 @@ def _starved(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
     if len(current) < rules.starved_steps:
         return None
     for what, of, bad, limit in (
-        ("of the valid proposals were new", _novelty, lambda value: value < rules.min_novelty, f"below {rules.min_novelty:.0%}"),
+        (
+            "of the valid proposals were new",
+            _novelty,
+            lambda value: value < rules.min_novelty,
+            f"below {rules.min_novelty:.0%}",
+        ),
         (
             "of the new tasks were solved always or never",
             _zero_variance,
@@ -95,12 +111,16 @@ def _novelty(record: MetricsRecord) -> float | None:
 
 
 def _zero_variance(record: MetricsRecord) -> float | None:
-    shares = [record.values[name] for name in ("data/all_solved", "data/none_solved") if name in record.values]
+    shares = [
+        record.values[name] for name in ("data/all_solved", "data/none_solved") if name in record.values
+    ]
     return sum(shares) if shares else None
 
 
 def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement:
-    evaluated = [record for record in records if math.isfinite(record.values.get(rules.probe_metric, math.nan))]
+    evaluated = [
+        record for record in records if math.isfinite(record.values.get(rules.probe_metric, math.nan))
+    ]
     steps = [float(record.step) for record in evaluated]
     values = [record.values[rules.probe_metric] for record in evaluated]
     if not evaluated or evaluated[-1] is not records[-1]:  # nothing new since the last time
@@ -114,7 +134,11 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
     found = plateau(steps, values, plateau_rule(rules))
     if found is None:
         needed = rules.warmup_evaluations + rules.window_evaluations
-        return Judgement(Advice.CONTINUE, "undecided", f"{len(values)} of the {needed} probe evaluations that a first verdict needs.")
+        return Judgement(
+            Advice.CONTINUE,
+            "undecided",
+            f"{len(values)} of the {needed} probe evaluations that a first verdict needs.",
+        )
     numbers = f"{rules.probe_metric}: {found.window.sentence}, min_delta {rules.min_delta}"
     last = records[-1]
     rested = sum((record.cycle, record.attempt) == (last.cycle, last.attempt) for record in evaluated)
@@ -123,7 +147,9 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
         return Judgement(Advice.END_CYCLE, "plateau", sentence)
     if found.stopped:
         return Judgement(
-            Advice.CONTINUE, "flat", f"Flat, but {rested} of {rules.cooldown_evaluations} evaluations after a start: {numbers}."
+            Advice.CONTINUE,
+            "flat",
+            f"Flat, but {rested} of {rules.cooldown_evaluations} evaluations after a start: {numbers}.",
         )
     if found.window.state is Course.RISING:
         return Judgement(Advice.CONTINUE, "learning", f"Rising: {numbers}.")
@@ -131,7 +157,8 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
 
 
 def _regression_limit(record: MetricsRecord, rules: MonitorConfig) -> float:
-    """The configured fall, but at least four standard errors of one evaluation: with few probe tasks chance alone falls far."""
+    """The configured fall, but at least four standard errors of one evaluation: with few probe tasks chance
+    alone falls far."""
     tasks = record.values.get("probe/tasks", 0.0)
     return max(rules.regression_delta, 4 * math.sqrt(0.25 / tasks)) if tasks > 0 else rules.regression_delta
 
@@ -152,7 +179,11 @@ def plateau_rule(rules: MonitorConfig) -> PlateauRule:
 def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
     recent = records[-rules.nonfinite_window :]
     names = ("train/grad_norm", "train/pg_loss")
-    bad = [record.step for record in recent if any(not math.isfinite(record.values.get(name, 0.0)) for name in names)]
+    bad = [
+        record.step
+        for record in recent
+        if any(not math.isfinite(record.values.get(name, 0.0)) for name in names)
+    ]
     if len(bad) < rules.nonfinite_limit:
         return None
     sentence = f"{len(bad)} of the last {len(recent)} updates were not finite (limit {rules.nonfinite_limit}), the first at step {bad[0]}."
@@ -160,7 +191,8 @@ def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgeme
 
 
 def _entropy(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
-    """On a logarithmic scale: entropy falls by orders of magnitude, and an average of 0.4 and 0.0001 says nothing."""
+    """On a logarithmic scale: entropy falls by orders of magnitude, and an average of 0.4 and 0.0001 says
+    nothing."""
     if not rules.entropy_floor:
         return None
 
@@ -174,7 +206,9 @@ def _entropy(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
         of=log_entropy,
         bad=lambda level, best: level < math.log(rules.entropy_floor),
         verdict="collapsing",
-        describe=lambda level, best: f"Token entropy {math.exp(level):.2g} is below the floor {rules.entropy_floor}",
+        describe=lambda level, best: (
+            f"Token entropy {math.exp(level):.2g} is below the floor {rules.entropy_floor}"
+        ),
     )
 
 
@@ -202,7 +236,9 @@ def _format(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
         of=errors,
         bad=lambda level, best: level > rules.max_format_errors and level > best + rules.collapse_rise,
         verdict="collapsing",
-        describe=lambda level, best: f"{level:.0%} of the responses lack the format (limit {rules.max_format_errors:.0%}, once {best:.0%})",
+        describe=lambda level, best: (
+            f"{level:.0%} of the responses lack the format (limit {rules.max_format_errors:.0%}, once {best:.0%})"
+        ),
     )
 
 
@@ -213,7 +249,9 @@ def _mismatch(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgeme
         of=lambda record: record.values.get("train/logprob_mismatch"),
         bad=lambda level, best: level > rules.max_logprob_mismatch,
         verdict="mismatch",
-        describe=lambda level, best: f"Engine and trainer differ by {level:.4f} in token probability (limit {rules.max_logprob_mismatch})",
+        describe=lambda level, best: (
+            f"Engine and trainer differ by {level:.4f} in token probability (limit {rules.max_logprob_mismatch})"
+        ),
     )
 
 
@@ -231,7 +269,11 @@ def _collapse(
     Args:
         bad: of (smoothed level, lowest smoothed level up to there).
     """
-    known = [(record.step, value) for record in records if (value := of(record)) is not None and math.isfinite(value)]
+    known = [
+        (record.step, value)
+        for record in records
+        if (value := of(record)) is not None and math.isfinite(value)
+    ]
     if len(known) < rules.health_steps or known[-1][0] != records[-1].step:
         return None
     levels = smooth([value for _, value in known], HEALTH_HALF_LIFE)
@@ -257,15 +299,24 @@ def _attempt(records: Sequence[MetricsRecord]) -> list[MetricsRecord]:
     return [record for record in records if (record.cycle, record.attempt) == (last.cycle, last.attempt)]
 
 
-def _leaking(records: Sequence[MetricsRecord], samples: Sequence[MachineSample], rules: MonitorConfig) -> Judgement | None:
-    """Memory of the trainer's process tree, extrapolated by its slope's lower limit, against what the host has left."""
+def _leaking(
+    records: Sequence[MetricsRecord], samples: Sequence[MachineSample], rules: MonitorConfig
+) -> Judgement | None:
+    """Memory of the trainer's process tree, extrapolated by its slope's lower limit, against what the host
+    has left."""
     last = records[-1]
-    own = [item for item in samples if (item.cycle, item.attempt) == (last.cycle, last.attempt) and item.step > 0]
+    own = [
+        item for item in samples if (item.cycle, item.attempt) == (last.cycle, last.attempt) and item.step > 0
+    ]
     if len(own) < LEAK_SAMPLES or len(_attempt(records)) < rules.recycle_min_steps:
         return None
     recent = own[-2 * LEAK_SAMPLES :]
-    growth = float(np.median([item.trainer_gib for item in own[-5:]]) - np.median([item.trainer_gib for item in own[:5]]))
-    trend = fit_trend([item.unix_s - recent[0].unix_s for item in recent], [item.trainer_gib for item in recent])
+    growth = float(
+        np.median([item.trainer_gib for item in own[-5:]]) - np.median([item.trainer_gib for item in own[:5]])
+    )
+    trend = fit_trend(
+        [item.unix_s - recent[0].unix_s for item in recent], [item.trainer_gib for item in recent]
+    )
     left_gib = recent[-1].host_available_gib - trend.low * rules.leak_horizon_s
     if growth < rules.leak_min_growth_gib or trend.low <= 0 or left_gib >= rules.leak_margin_gib:
         return None
@@ -295,7 +346,9 @@ def _slowing(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
 def _seconds_per_token(record: MetricsRecord) -> float | None:
     seconds = record.values.get("time_s/step")
     counts = [
-        record.values.get(f"{stream.name}/count", 0.0) * record.values.get(f"{stream.name}/response_tokens_mean", 0.0) for stream in STREAMS
+        record.values.get(f"{stream.name}/count", 0.0)
+        * record.values.get(f"{stream.name}/response_tokens_mean", 0.0)
+        for stream in STREAMS
     ]
     tokens = sum(counts)
     return seconds / tokens if seconds and tokens else None

@@ -1,6 +1,7 @@
 """At every start: what the last end left unfinished is found and repaired, each with a sentence.
 
-Safe to interrupt and to repeat: every repair leaves the run in a state from which the same repair finds nothing.
+Safe to interrupt and to repeat: every repair leaves the run in a state from which the same repair finds
+    nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from azr.protocol import read_metrics
 from azr.rundir import RunDir
 
 
-def open_campaign(run: RunDir, config: CampaignConfig, driver: ProcessId | None) -> tuple[CampaignState, list[str]]:
-    """Loads or begins the run's state, repairs what needs it, and enters ``driver`` as the one who works on it.
+def open_campaign(
+    run: RunDir, config: CampaignConfig, driver: ProcessId | None
+) -> tuple[CampaignState, list[str]]:
+    """Loads or begins the run's state, repairs what needs it, and enters ``driver`` as the one who works on
+    it.
 
     The caller holds the run's lock.
 
@@ -35,7 +39,9 @@ def open_campaign(run: RunDir, config: CampaignConfig, driver: ProcessId | None)
     state, repairs = load_state(run)
     if state is None:
         if list_checkpoints(run):
-            repairs.append("There are checkpoints but no state: the campaign goes on from the newest of them.")
+            repairs.append(
+                "There are checkpoints but no state: the campaign goes on from the newest of them."
+            )
         state = CampaignState(run_id=uuid.uuid4().hex[:12], started_unix_s=time.time())
     if not state.run_id:
         state = replace(state, run_id=uuid.uuid4().hex[:12])
@@ -51,11 +57,14 @@ def open_campaign(run: RunDir, config: CampaignConfig, driver: ProcessId | None)
     if state.attempt_open and state.state is State.TRAIN:
         trained = max([state.trained_step, *(record.step for record in read_metrics(run)[-1:])])
         if trained > step:
-            repairs.append(f"Steps {step + 1} to {trained} were trained but not saved; they are trained again.")
+            repairs.append(
+                f"Steps {step + 1} to {trained} were trained but not saved; they are trained again."
+            )
     for control in (Control.STOP, Control.CHECKPOINT):
         withdraw_control(run, control)
     state = replace(state, step=step, driver=driver, attempt_open=False, rollback_to=None)
-    # The incidents come after the state: killed in between, a sentence is lost; the other way round it would be told twice.
+    # The incidents come after the state: killed in between, a sentence is lost; the other way round it would
+    # be told twice.
     state = save_state(run, state)
     for sentence in repairs:
         record_incident(run, Incident("repair", sentence, "", state.cycle, state.attempt, state.trained_step))
@@ -76,10 +85,14 @@ def _explain_end_of(driver: ProcessId, updated_unix_s: float) -> str:
 
 def _end_trainer_of_old_attempt(run: RunDir, state: CampaignState, config: CampaignConfig) -> list[str]:
     attempt = max(state.attempt, latest_attempt(run, state.cycle))
-    found, left = end_leftovers(run, state.cycle, attempt, state.run_id, grace_s=config.term_grace_s, wait_s=config.orphan_grace_s)
+    found, left = end_leftovers(
+        run, state.cycle, attempt, state.run_id, grace_s=config.term_grace_s, wait_s=config.orphan_grace_s
+    )
     if not found:
         return []
-    sentence = f"Attempt {attempt} of cycle {state.cycle} had left {found} processes running; they were ended."
+    sentence = (
+        f"Attempt {attempt} of cycle {state.cycle} had left {found} processes running; they were ended."
+    )
     return [f"{sentence} {len(left)} of them could not be: {left}." if left else sentence]
 
 
@@ -98,4 +111,6 @@ def _finish_rollback(run: RunDir, state: CampaignState) -> list[str]:
     if state.rollback_to is None:
         return []
     rejected = reject_checkpoints_after(run, state.rollback_to)
-    return [f"Finished the rollback to step {state.rollback_to}: {len(rejected)} later checkpoints were taken out of use."]
+    return [
+        f"Finished the rollback to step {state.rollback_to}: {len(rejected)} later checkpoints were taken out of use."
+    ]

@@ -10,11 +10,12 @@ from azr.checkpoints import latest_verified_checkpoint, reject_checkpoints_after
 def roll_back(ctx: Context, judgement: Judgement) -> bool:
     """Takes every suspect checkpoint out of use and lowers the rate.
 
-    The order makes it safe to be killed anywhere: the state names the target first, and the next start finishes the work.
+    The order makes it safe to be killed anywhere: the state names the target first, and the next start
+    finishes the work.
 
     Returns:
-        False when the budget of rollbacks is used up; the suspect checkpoints are out of use then, too, so that what
-        remains is the last good model.
+        False when the budget of rollbacks is used up; the suspect checkpoints are out of use then, too, so
+        that what remains is the last good model.
     """
     state = ctx.state
     onset = judgement.onset_step if judgement.onset_step is not None else state.trained_step
@@ -45,7 +46,11 @@ def discard_after(ctx: Context, step: int) -> None:
     rejected = _take_out(ctx, step)
     if rejected:
         shown = ", ".join(str(number) for number in sorted(rejected))
-        ctx.incident("discard", f"The checkpoints of steps {shown} come from an attempt that cannot be trusted.", "They are out of use.")
+        ctx.incident(
+            "discard",
+            f"The checkpoints of steps {shown} come from an attempt that cannot be trusted.",
+            "They are out of use.",
+        )
 
 
 def _take_out(ctx: Context, step: int) -> list[int]:

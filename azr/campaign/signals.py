@@ -1,4 +1,5 @@
-"""Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: at once. SIGTERM and SIGHUP: as Ctrl+C once.
+"""Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: at once. SIGTERM and SIGHUP: as
+Ctrl+C once.
 
 A signal that was ignored at the start (SIGHUP under ``nohup``) stays ignored.
 """
@@ -22,12 +23,13 @@ class StopSignals:
     """Catches the signals while it is entered (main thread only).
 
     Raises:
-        KeyboardInterrupt: from wherever the program is, at the second Ctrl+C; further ones are ignored, so that the clean-up
-            that follows is not cut short.
+        KeyboardInterrupt: from wherever the program is, at the second Ctrl+C; further ones are ignored, so
+            that the clean-up that follows is not cut short.
     """
 
     REPEAT_S = 0.3
-    """Two Ctrl+C closer than this are one (a key that bounces, a terminal that sends it to several processes)."""
+    """Two Ctrl+C closer than this are one (a key that bounces, a terminal that sends it to several
+    processes)."""
 
     def __init__(self) -> None:
         self.asked = ""
@@ -42,13 +44,22 @@ class StopSignals:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, handler in self._before.items():  # once asked for, the end is on its way: a late signal must not cut it short
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for (
+            number,
+            handler,
+        ) in (
+            self._before.items()
+        ):  # once asked for, the end is on its way: a late signal must not cut it short
             signal.signal(number, signal.SIG_IGN if self.asked else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self.asked:
-            with contextlib.suppress(OSError, RuntimeError):  # a terminal that is gone; a print that this one interrupts
+            with contextlib.suppress(
+                OSError, RuntimeError
+            ):  # a terminal that is gone; a print that this one interrupts
                 print(ANSWER, file=sys.stderr, flush=True)
         self.asked = self.asked or signal.Signals(number).name
         if number != signal.SIGINT:

@@ -1,9 +1,12 @@
-"""Is a noisy series still rising? Smoothing, an autocorrelation-corrected trend test, and a decision with patience.
+"""Is a noisy series still rising? Smoothing, an autocorrelation-corrected trend test, and a decision with
+patience.
 
-Pure functions of numbers; docs/stagnation.md derives them and ``scripts/dev/bench_stagnation.py`` measures how often they err.
+Pure functions of numbers; docs/stagnation.md derives them and ``scripts/dev/bench_stagnation.py`` measures
+how often they err.
 
-A plateau is not "no significant trend": that also describes too little data. It is declared when the data *exclude* a gain
-that matters, that is when the upper confidence limit of the gain over a window is below ``min_delta`` (an equivalence test).
+A plateau is not "no significant trend": that also describes too little data. It is declared when the data
+*exclude* a gain that matters, that is when the upper confidence limit of the gain over a window is below
+``min_delta`` (an equivalence test).
 """
 
 from __future__ import annotations
@@ -27,11 +30,14 @@ FALL_WIDTH = 3
 def rolling_median(values: ArrayLike, width: int = 5) -> FloatArray:
     """Median of the last ``width`` values at each point (fewer at the start), [n] -> [n]."""
     series = np.asarray(values, dtype=np.float64)
-    return np.array([np.median(series[max(0, index + 1 - width) : index + 1]) for index in range(len(series))])
+    return np.array(
+        [np.median(series[max(0, index + 1 - width) : index + 1]) for index in range(len(series))]
+    )
 
 
 def ema(values: ArrayLike, half_life: float) -> FloatArray:
-    """Exponential moving average whose weights halve every ``half_life`` points, without bias to the start, [n] -> [n]."""
+    """Exponential moving average whose weights halve every ``half_life`` points, without bias to the start,
+    [n] -> [n]."""
     series = np.asarray(values, dtype=np.float64)
     keep = 0.5 ** (1 / half_life)
     result = np.empty_like(series)
@@ -43,13 +49,15 @@ def ema(values: ArrayLike, half_life: float) -> FloatArray:
 
 
 def smooth(values: ArrayLike, half_life: float, width: int = 5) -> FloatArray:
-    """Rolling median against outliers, then EMA against noise: for levels that are shown or compared with a limit."""
+    """Rolling median against outliers, then EMA against noise: for levels that are shown or compared with a
+    limit."""
     return ema(rolling_median(values, width), half_life)
 
 
 @dataclass(frozen=True)
 class Trend:
-    """Theil-Sen slope with confidence limits, and the Mann-Kendall test, both corrected for autocorrelation."""
+    """Theil-Sen slope with confidence limits, and the Mann-Kendall test, both corrected for
+    autocorrelation."""
 
     n: int
     slope: float
@@ -71,9 +79,10 @@ def fit_trend(x: ArrayLike, y: ArrayLike, confidence: float = 0.9) -> Trend:
         y: values, [n], n >= 5.
         confidence: of the two-sided interval [low, high]; each limit alone has (1 + confidence) / 2.
 
-    Mann-Kendall's S has variance V0 = (n (n-1) (2n+5) - ties) / 18 for independent values. Hamed and Rao (1998) multiply it by
-    1 + 2 / (n (n-1) (n-2)) sum_i (n-i) (n-i-1) (n-i-2) rho_i. We take rho_i = phi^i with phi from the residuals, because at
-    n = 40 single autocorrelations are too noisy to sum. The limits of the Theil-Sen slope come from the same corrected variance.
+    Mann-Kendall's S has variance V0 = (n (n-1) (2n+5) - ties) / 18 for independent values. Hamed and Rao
+    (1998) multiply it by 1 + 2 / (n (n-1) (n-2)) sum_i (n-i) (n-i-1) (n-i-2) rho_i. We take rho_i = phi^i
+    with phi from the residuals, because at n = 40 single autocorrelations are too noisy to sum. The limits of
+    the Theil-Sen slope come from the same corrected variance.
     """
     positions, values = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     n = len(values)
@@ -87,11 +96,15 @@ def fit_trend(x: ArrayLike, y: ArrayLike, confidence: float = 0.9) -> Trend:
     inflation = variance_inflation(n, phi)
     score = float(np.sign(rises[above]).sum())
     _, ties = np.unique(values, return_counts=True)
-    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18 * inflation
+    variance = (
+        (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18 * inflation
+    )
     z = (score - np.sign(score)) / np.sqrt(variance) if variance > 0 else 0.0
     # a wider interval of independent values is the corrected interval of correlated ones
     wider = _quantile((1 + confidence) / 2) * np.sqrt(inflation)
-    slope, _, low, high = np.array(stats.theilslopes(values, positions, alpha=1 - _tails(wider)), dtype=np.float64)
+    slope, _, low, high = np.array(
+        stats.theilslopes(values, positions, alpha=1 - _tails(wider)), dtype=np.float64
+    )
     return Trend(n, float(slope), float(low), float(high), _tails(abs(z)), phi, inflation)
 
 
@@ -112,7 +125,8 @@ def _tails(z: float) -> float:
 
 
 def residual_autocorrelation(residuals: FloatArray) -> float:
-    """Lag-1 autocorrelation phi, at least 0. After a line is taken out, E[r1] is about phi - (2 + 4 phi) / n; that is undone."""
+    """Lag-1 autocorrelation phi, at least 0. After a line is taken out, E[r1] is about phi - (2 + 4 phi) / n;
+    that is undone."""
     n = len(residuals)
     centred = residuals - residuals.mean()
     power = float(centred @ centred)
@@ -124,7 +138,9 @@ def residual_autocorrelation(residuals: FloatArray) -> float:
 
 def variance_inflation(n: int, phi: float) -> float:
     lag = np.arange(1, n - 2)
-    return float(1 + 2 / (n * (n - 1) * (n - 2)) * ((n - lag) * (n - lag - 1) * (n - lag - 2) * phi**lag).sum())
+    return float(
+        1 + 2 / (n * (n - 1) * (n - 2)) * ((n - lag) * (n - lag - 1) * (n - lag - 2) * phi**lag).sum()
+    )
 
 
 class Course(str, Enum):
@@ -175,7 +191,8 @@ class Window:
 
 
 def look(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Window | None:
-    """The last window; None while there are fewer than warm-up + window evaluations, so a window never holds the warm-up."""
+    """The last window; None while there are fewer than warm-up + window evaluations, so a window never holds
+    the warm-up."""
     if len(y) < rule.warmup + rule.window:
         return None
     positions, values = np.asarray(x[-rule.window :], dtype=np.float64), y[-rule.window :]
@@ -204,7 +221,8 @@ class Plateau:
 def plateau(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Plateau | None:
     """Whether the series has stopped rising as of its last evaluation; None while nothing can be said.
 
-    Hysteresis: windows that are neither flat nor rising do not end a spell of flat ones, only a rising one does; and the
+    Hysteresis: windows that are neither flat nor rising do not end a spell of flat ones, only a rising one
+        does; and the
     plateau is declared at a flat window only.
     """
     last = look(x, y, rule)

@@ -1,4 +1,5 @@
-"""What can be told before a run begins: no directory is made and no process started for a run that cannot work."""
+"""What can be told before a run begins: no directory is made and no process started for a run that cannot
+work."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
 
 
 def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
-    """A run that began on a card waits for the card; what else a machine without one could train is no way out for it.
+    """A run that began on a card waits for the card; what else a machine without one could train is no way
+    out for it.
 
     Raises:
         BudgetError: the run needs a card, and none is visible.

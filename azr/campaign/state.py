@@ -3,10 +3,12 @@
     CONSOLIDATE -> TRAIN -> MERGE -> CONSOLIDATE of the next cycle ... -> DONE
                      any of them -> FAILED, and back when the same command is started again
 
-The work of a state may be repeated without harm; its outputs are durable before ``state.json`` names the next state. So a
-crash at any byte costs at most the work of one state (in TRAIN: the steps since the last checkpoint).
+The work of a state may be repeated without harm; its outputs are durable before ``state.json`` names the next
+state. So a crash at any byte costs at most the work of one state (in TRAIN: the steps since the last
+checkpoint).
 
-``state.json`` is replaced atomically and carries a checksum; the version before it stays as ``state.previous.json``.
+``state.json`` is replaced atomically and carries a checksum; the version before it stays as
+``state.previous.json``.
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ def save_state(run: RunDir, state: CampaignState) -> CampaignState:
 def load_state(run: RunDir) -> tuple[CampaignState | None, list[str]]:
     """The state, or None for a new run; and a sentence for each thing that had to be repaired.
 
-    A damaged ``state.json`` is replaced by the version before it (its work is repeated, without harm); when that is damaged
-    too, the state is rebuilt from what lies in the run directory.
+    A damaged ``state.json`` is replaced by the version before it (its work is repeated, without harm); when
+    that is damaged too, the state is rebuilt from what lies in the run directory.
     """
     repairs: list[str] = []
     for path in (run.state, state_path_previous(run)):
@@ -99,7 +101,8 @@ def read_state_file(path: Path) -> CampaignState:
 
 
 def rebuild_state(run: RunDir) -> CampaignState:
-    """A state that loses nothing: TRAIN of the newest cycle that was asked for; it ends at once if its last step is saved."""
+    """A state that loses nothing: TRAIN of the newest cycle that was asked for; it ends at once if its last
+    step is saved."""
     checkpoints = list_checkpoints(run)
     step = checkpoints[-1].step if checkpoints else 0
     for path in reversed(run.in_cycles("request.json").values()):

@@ -1,16 +1,18 @@
 """TRAIN and WATCH: one attempt of the trainer, from its start until nothing of it is left.
 
-``supervise`` returns why the attempt ended; what follows from that (restart, roll back, end the cycle) is the driver's.
+``supervise`` returns why the attempt ended; what follows from that (restart, roll back, end the cycle) is the
+driver's.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 
+from azr.campaign.best import best_checkpoint
 from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
@@ -120,8 +122,14 @@ def _run_attempt(ctx: Context, request: TrainRequest, watch: _Watch) -> AttemptE
     finally:
         left = trainer.end(grace_s=grace_s)
         if left:
-            ctx.incident("leftover", f"{len(left)} processes of the trainer could not be ended: {left}.", "Going on without them.")
-        problem = wait_for_vram(trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s)
+            ctx.incident(
+                "leftover",
+                f"{len(left)} processes of the trainer could not be ended: {left}.",
+                "Going on without them.",
+            )
+        problem = wait_for_vram(
+            trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s
+        )
         if problem:
             ctx.incident("vram", problem, "The next start is tried anyway.")
 
@@ -135,7 +143,9 @@ class _Watch:
         self.ctx, self.request = ctx, request
         self.loggers = list(loggers)
         self.config = ctx.campaign
-        self.tail = MetricsTail(ctx.run.metrics, ctx.run.metrics.stat().st_size if ctx.run.metrics.exists() else 0)
+        self.tail = MetricsTail(
+            ctx.run.metrics, ctx.run.metrics.stat().st_size if ctx.run.metrics.exists() else 0
+        )
         self.records: list[MetricsRecord] = read_metrics(ctx.run)
         self.samples: list[MachineSample] = []
         self.deadlines = Deadlines(
@@ -187,7 +197,11 @@ class _Watch:
             self.deadlines.limits = learnt_limits(self.config, self.ctx.state.durations_s)
 
     def _take_records(self) -> None:
-        new = [item for item in self.tail.new_records() if (item.cycle, item.attempt) == (self.request.cycle, self.request.attempt)]
+        new = [
+            item
+            for item in self.tail.new_records()
+            if (item.cycle, item.attempt) == (self.request.cycle, self.request.attempt)
+        ]
         for record in new:
             done = max(self.ctx.state.trained_step, self.request.resume_step)
             # Step 0 is what probes say before any training.
@@ -198,7 +212,9 @@ class _Watch:
             self._log(record)
             self._judge()
         if new:
-            self.ctx.save(sentence=f"Training cycle {self.request.cycle}: step {new[-1].step} of {self.request.last_step}.")
+            self.ctx.save(
+                sentence=f"Training cycle {self.request.cycle}: step {new[-1].step} of {self.request.last_step}."
+            )
 
     def _log(self, record: MetricsRecord) -> None:
         """A logger that fails is left out from then on: metrics.jsonl has everything."""
@@ -207,7 +223,11 @@ class _Watch:
                 logger.log(record.step, record.values, record.unix_s)
             except (OSError, RuntimeError, ValueError) as error:
                 self.loggers.remove(logger)
-                self.ctx.incident("logger", f"{type(logger).__name__} failed: {error}.", "It is left out; metrics.jsonl has everything.")
+                self.ctx.incident(
+                    "logger",
+                    f"{type(logger).__name__} failed: {error}.",
+                    "It is left out; metrics.jsonl has everything.",
+                )
 
     def _judge(self) -> None:
         for index, judge in enumerate(self.ctx.parts.judges):
@@ -232,7 +252,13 @@ class _Watch:
     def _write_verdict(self, judgement: Judgement) -> None:
         last = self.records[-1]
         verdict = JudgeVerdict(
-            time.time(), last.cycle, last.attempt, last.step, judgement.verdict, judgement.advice.value, judgement.sentence
+            time.time(),
+            last.cycle,
+            last.attempt,
+            last.step,
+            judgement.verdict,
+            judgement.advice.value,
+            judgement.sentence,
         )
         append_jsonl(self.ctx.run.verdicts, [asdict(verdict)])
 
@@ -245,7 +271,9 @@ class _Watch:
         checkpoints = list_checkpoints(self.ctx.run)
         if not checkpoints:
             return
-        best_step, best_score = best_checkpoint((item.step for item in checkpoints), self.records, self.config.best_metric)
+        best_step, best_score = best_checkpoint(
+            (item.step for item in checkpoints), self.records, self.config.best_metric
+        )
         self.ctx.save(step=checkpoints[-1].step, best_step=best_step, best_score=best_score)
         self._prune(self.config.keep_last)
 
@@ -253,13 +281,19 @@ class _Watch:
         protected = {self.request.resume_step} if self.loop_pid is None else set()  # not yet restored
         if self.ctx.state.best_step is not None:
             protected.add(self.ctx.state.best_step)
-        prune_checkpoints(self.ctx.run, keep_last=keep_last, keep_every=self.config.keep_every, protected=protected)
+        prune_checkpoints(
+            self.ctx.run, keep_last=keep_last, keep_every=self.config.keep_every, protected=protected
+        )
 
     # What ends an attempt
 
     def _judged(self) -> AttemptEnd | None:
         if self.wrong_start:
-            return AttemptEnd(EndKind.CRASHED, f"{self.wrong_start} Resuming did not restore what the checkpoint holds.", trusted=False)
+            return AttemptEnd(
+                EndKind.CRASHED,
+                f"{self.wrong_start} Resuming did not restore what the checkpoint holds.",
+                trusted=False,
+            )
         if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         return None
@@ -272,12 +306,20 @@ class _Watch:
             return None
         stacks = self.trainer.dump_stacks(self.loop_pid)
         where = where_it_hangs(read_tail(stacks)) if stacks else []
-        shown = f" Its stacks are in {stacks.relative_to(self.ctx.run.root)}" if stacks else " Its stacks could not be had"
+        shown = (
+            f" Its stacks are in {stacks.relative_to(self.ctx.run.root)}"
+            if stacks
+            else " Its stacks could not be had"
+        )
         sentence = f"{sentence}{shown}{': ' + '; '.join(where) if where else ''}."
         if self.stops:  # it was to end anyway; it did so without the last checkpoint
-            return AttemptEnd(EndKind.STOPPED, f"{sentence} Ended without a last checkpoint.", min(self.stops))
+            return AttemptEnd(
+                EndKind.STOPPED, f"{sentence} Ended without a last checkpoint.", min(self.stops)
+            )
         return AttemptEnd(
-            EndKind.HUNG, sentence, fault=None if self._finished_a_step else Fault(FaultKind.SLOW, "no step was finished in time")
+            EndKind.HUNG,
+            sentence,
+            fault=None if self._finished_a_step else Fault(FaultKind.SLOW, "no step was finished in time"),
         )
 
     def _exited(self, status: int) -> AttemptEnd:
@@ -300,7 +342,8 @@ class _Watch:
             if saved != [self.request.last_step]:
                 found = f"step {saved[0]}" if saved else "none"
                 return AttemptEnd(
-                    EndKind.CRASHED, f"The trainer says it finished step {self.request.last_step}, but the newest checkpoint is {found}."
+                    EndKind.CRASHED,
+                    f"The trainer says it finished step {self.request.last_step}, but the newest checkpoint is {found}.",
                 )
             return AttemptEnd(EndKind.FINISHED, result.reason, judgement=self.judgement)
         if not self.stops:
@@ -313,7 +356,11 @@ class _Watch:
         return self.ctx.state.trained_step > self.request.resume_step
 
     def _early_fault(self, status: int, reason: str = "") -> Fault | None:
-        return None if self._finished_a_step else read_fault(status, "\n".join(read_tail(self.trainer.log, CAUSE_BYTES)), reason)
+        return (
+            None
+            if self._finished_a_step
+            else read_fault(status, "\n".join(read_tail(self.trainer.log, CAUSE_BYTES)), reason)
+        )
 
     # What the driver asks
 
@@ -329,7 +376,9 @@ class _Watch:
         ctx = self.ctx
         who = ctx.stop_asked()
         if who and StopReason.USER not in self.stops:
-            ctx.say(f"Stop asked ({who}): saving at the next step boundary. Ctrl+C again ends at once, without saving.")
+            ctx.say(
+                f"Stop asked ({who}): saving at the next step boundary. Ctrl+C again ends at once, without saving."
+            )
             self._stop(StopReason.USER, f"Stopped by {who}.")
         ctx.take_budget_request()
         requests = read_requests(ctx.run)
@@ -338,7 +387,9 @@ class _Watch:
         if requests.checkpoint:
             ask(ctx.run, self.request.cycle, self.request.attempt, CHECKPOINT_FILE, "asked by the user")
             withdraw_control(ctx.run, Control.CHECKPOINT)
-            ctx.incident("checkpoint", "A checkpoint was asked for.", "It is saved at the next step boundary.")
+            ctx.incident(
+                "checkpoint", "A checkpoint was asked for.", "It is saved at the next step boundary."
+            )
         if ctx.budget_left_s() <= 0:
             self._stop(StopReason.BUDGET, f"The time budget of {ctx.hours:g} h is used up.")
         done_here = ctx.state.trained_step - self.request.resume_step
@@ -382,40 +433,6 @@ _ACTIONS = {
     Advice.ROLLBACK: "The trainer is ended without saving.",
     Advice.RECYCLE: "The trainer is restarted at the next checkpoint.",
 }
-
-
-def best_checkpoint(steps: Iterable[int], records: list[MetricsRecord], metric: str) -> tuple[int | None, float | None]:
-    """The checkpoint with the highest score, the latest of equals; (None, None) where none was scored.
-
-    A checkpoint's score is the latest value of ``metric`` at or before its step, and after the checkpoint before it.
-    """
-    best: tuple[int | None, float | None] = (None, None)
-    if not metric:
-        return best
-    before = 0
-    for step in sorted(steps):
-        scores = [item.values[metric] for item in records if before < item.step <= step and metric in item.values]
-        before = step
-        if scores and scores[-1] == scores[-1] and (best[1] is None or scores[-1] >= best[1]):
-            best = (step, scores[-1])
-    return best
-
-
-def request_for(ctx: Context, resume_step: int) -> TrainRequest:
-    """The request of the state's current attempt."""
-    state = ctx.state
-    left_s = ctx.budget_left_s()
-    return TrainRequest(
-        cycle=state.cycle,
-        attempt=state.attempt,
-        first_step=state.first_step,
-        last_step=state.last_step,
-        resume_step=resume_step,
-        learning_rate_scale=state.learning_rate_scale,
-        seed_offset=state.seed_offset,
-        deadline_unix_s=None if left_s == float("inf") else time.time() + left_s,
-        driver_pid=os.getpid(),
-    )
 
 
 def _mtime_ns(ctx: Context) -> int:

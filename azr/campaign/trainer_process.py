@@ -1,4 +1,5 @@
-"""One attempt's trainer as a process: started in its own session, watched, its stacks dumped, ended with all it started."""
+"""One attempt's trainer as a process: started in its own session, watched, its stacks dumped, ended with all
+it started."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ def marker(run_id: str, cycle: int, attempt: int) -> str:
 class TrainerProcess:
     """Starts ``command RUN_DIR`` and owns everything that comes of it.
 
-    The registry is on disk, with the marker, before the process exists; so whatever a kill -9 of the driver leaves behind
-    is found at the next start.
+    The registry is on disk, with the marker, before the process exists; so whatever a kill -9 of the driver
+    leaves behind is found at the next start.
     """
 
     def __init__(
@@ -57,7 +58,12 @@ class TrainerProcess:
         self.registry.marker = marker(run_id, cycle, attempt)
         self.registry.save()
         self.segments = SegmentList(self.folder / SEGMENTS_FILE)
-        environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace", **(env or {}), MARKER_VARIABLE: self.registry.marker}
+        environment = {
+            **os.environ,
+            "PYTHONIOENCODING": "utf-8:backslashreplace",
+            **(env or {}),
+            MARKER_VARIABLE: self.registry.marker,
+        }
         self.vram_before_gib = used_vram_gib()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -78,7 +84,8 @@ class TrainerProcess:
             raise
 
     def poll(self) -> int | None:
-        """Exit status, or None while it runs. The zombie is kept until ``end``: it guards the session's number."""
+        """Exit status, or None while it runs. The zombie is kept until ``end``: it guards the session's
+        number."""
         if self.process.returncode is not None:
             return self.process.returncode
         found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -87,7 +94,8 @@ class TrainerProcess:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def register_processes(self) -> None:
-        """Remembers descendants, at most every ``REGISTRY_INTERVAL_S``; written only when there are new ones."""
+        """Remembers descendants, at most every ``REGISTRY_INTERVAL_S``; written only when there are new
+        ones."""
         now_s = time.monotonic()
         if now_s - self._registered_s < REGISTRY_INTERVAL_S:
             return
@@ -103,7 +111,8 @@ class TrainerProcess:
         return memory_gib([*([own] if own else []), *descendants(self.pid)])
 
     def dump_stacks(self, pid: int | None) -> Path | None:
-        """Python stacks of the training loop (SIGUSR1 to ``pid``, from the heartbeat) and, where py-spy may look, of all others.
+        """Python stacks of the training loop (SIGUSR1 to ``pid``, from the heartbeat) and, where py-spy may
+        look, of all others.
 
         Returns:
             the file that holds them, or None when none could be had.
@@ -132,7 +141,11 @@ class TrainerProcess:
         if dumps:
             with contextlib.suppress(OSError):
                 write_text_atomic(self.folder / "stacks-all.txt", "\n".join(dumps))
-        return path if path.exists() and path.stat().st_size else (self.folder / "stacks-all.txt" if dumps else None)
+        return (
+            path
+            if path.exists() and path.stat().st_size
+            else (self.folder / "stacks-all.txt" if dumps else None)
+        )
 
     def end(self, *, grace_s: float) -> list[ProcessId]:
         """Ends the trainer and every descendant; returns what could not be ended (normally nothing)."""

@@ -8,7 +8,8 @@ from azr.cards import visible_cards
 
 
 def used_vram_gib() -> float | None:
-    """Memory in use on the cards of this run (the driver hides all others from itself), everybody's; None where no card says."""
+    """Memory in use on the cards of this run (the driver hides all others from itself), everybody's; None
+    where no card says."""
     used = [gpu.used_gib for gpu in visible_cards().gpus if gpu.total_gib > 0]
     return sum(used) if used else None
 

@@ -1,6 +1,8 @@
-"""The ``azr`` command. One module a subcommand, imported when it is asked for; the files in ``scripts/`` start the same ones.
+"""The ``azr`` command. One module a subcommand, imported when it is asked for; the files in ``scripts/``
+start the same ones.
 
-To add one: a module here with ``main(words) -> int``, a line in ``COMMANDS``, and a file in ``scripts/`` if a clone without an
+To add one: a module here with ``main(words) -> int``, a line in ``COMMANDS``, and a file in ``scripts/`` if a
+    clone without an
 installation should have it too.
 """
 
@@ -38,7 +40,9 @@ def main(words: Sequence[str] | None = None) -> int:
     name, *rest = sys.argv[1:] if words is None else words or ["--help"]
     if name in ("-h", "--help"):
         listed = "\n".join(f"    azr {command:18}{purpose}" for command, purpose in COMMANDS.items())
-        print(f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nazr COMMAND --help says more.")
+        print(
+            f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nazr COMMAND --help says more."
+        )
         return 0
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)
@@ -62,12 +66,15 @@ def run_command(name: str, words: Sequence[str]) -> int:
 
 
 def _sentence(error: AzrError | OSError) -> str:
-    """An error of the system in words, with its file as far as that is told, and with what to do where no room is left."""
+    """An error of the system in words, with its file as far as that is told, and with what to do where no
+    room is left."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     where = f"{error.filename}: " if error.filename else ""
     room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = "; nothing was finished: make room (df, quota, ulimit -f), or write to another disk" if room else ""
+    advice = (
+        "; nothing was finished: make room (df, quota, ulimit -f), or write to another disk" if room else ""
+    )
     return f"{where}{os.strerror(error.errno)}{advice}"
 
 

@@ -27,10 +27,14 @@ from azr.rundir import RunDir
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="azr control", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="azr control", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("command", choices=["stop", "checkpoint", "pause", "resume", "budget", "status"])
-    parser.add_argument("hours", type=float, nargs="?", help="with budget: hours, counted from the campaign's beginning")
+    parser.add_argument(
+        "hours", type=float, nargs="?", help="with budget: hours, counted from the campaign's beginning"
+    )
     options = parser.parse_args(words)
     run = RunDir(options.run.absolute())
     try:
@@ -51,7 +55,9 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         RunError: there is no such run, nothing to stop, or the hours are missing.
     """
     if not run.state.exists():
-        raise RunError(f"{run.root} holds no campaign (no state.json); give the run's directory, for example runs/default")
+        raise RunError(
+            f"{run.root} holds no campaign (no state.json); give the run's directory, for example runs/default"
+        )
     running = driver_is_running(run)
     if command == "status":
         state, _ = load_state(run)
@@ -63,12 +69,22 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         return "asked: it saves at the next step boundary" + (" and ends" if command == "stop" else "")
     if command == "pause":
         request_control(run, Control.PAUSE)
-        return "asked: it saves at the next step boundary and frees the card" if running else "the next start will wait until `resume`"
+        return (
+            "asked: it saves at the next step boundary and frees the card"
+            if running
+            else "the next start will wait until `resume`"
+        )
     if command == "resume":
         if not withdraw_control(run, Control.PAUSE):
             return "it was not paused"
         return "asked: it goes on" if running else "the pause is withdrawn; the next start goes on"
     if hours is None or not math.isfinite(hours) or hours < 0:
-        raise RunError("budget needs the hours of the whole campaign, for example `budget 72`; 0 means no limit")
+        raise RunError(
+            "budget needs the hours of the whole campaign, for example `budget 72`; 0 means no limit"
+        )
     request_control(run, Control.BUDGET, hours=hours)
-    return f"asked: the campaign's time budget is {hours:g} h" if running else f"the next start has a time budget of {hours:g} h"
+    return (
+        f"asked: the campaign's time budget is {hours:g} h"
+        if running
+        else f"the next start has a time budget of {hours:g} h"
+    )

@@ -1,7 +1,8 @@
 """Makes tasks of a file of MBPP- or HumanEval-like problems: azr convert-problems PROBLEMS TASKS.jsonl
 
-Each assertion of the form ``assert name(literals) == literal`` becomes an input with its output, and the function is called f.
-Nothing is run here: a run executes every task in the sandbox before it takes it. Never train on what you evaluate on.
+Each assertion of the form ``assert name(literals) == literal`` becomes an input with its output, and the
+function is called f. Nothing is run here: a run executes every task in the sandbox before it takes it. Never
+train on what you evaluate on.
 """
 
 from __future__ import annotations
@@ -40,17 +41,23 @@ def convert(problems: Path, target: Path) -> str:
             tasks += tasks_of_problem(row.record)
         except DataError as error:
             left.append(f"{row.place}: {error}")
-    lines = [f"  {line}" for line in left[:SHOWN]] + ([f"  {len(left) - SHOWN} more"] if len(left) > SHOWN else [])
+    lines = [f"  {line}" for line in left[:SHOWN]] + (
+        [f"  {len(left) - SHOWN} more"] if len(left) > SHOWN else []
+    )
     if not tasks:
         raise DataError("\n".join([f"{problems} gives not one task of {rows} rows", *lines]))
     write_jsonl_atomic(target, tasks)
     kinds = Counter("induction" if "inputs" in task else "input and output" for task in tasks)
     made = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())
-    return "\n".join([f"{target}: {len(tasks)} records ({made}) from {rows - len(left)} of {rows} problems", *lines])
+    return "\n".join(
+        [f"{target}: {len(tasks)} records ({made}) from {rows - len(left)} of {rows} problems", *lines]
+    )
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="azr convert-problems", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="azr convert-problems", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("problems", type=Path, help="JSON Lines, JSON, CSV or parquet")
     parser.add_argument("tasks", type=Path, help="file to write")
     arguments = parser.parse_args(words)

@@ -1,4 +1,5 @@
-"""Is this machine fit for a run? Looks at card, driver, packages, memory, disk, limits and sandbox; each finding comes with its fix.
+"""Is this machine fit for a run? Looks at card, driver, packages, memory, disk, limits and sandbox; each
+finding comes with its fix.
 
     azr doctor [key=value ...] [--quick] [--json]
 
@@ -24,28 +25,46 @@ MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING "
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="azr doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="as for azr_single_gpu_pipeline.py; the recipe is chosen when none is named")
+    parser = argparse.ArgumentParser(
+        prog="azr doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--quick", action="store_true", help="leave out torch, CUDA IPC and the sandbox (a second instead of half a minute)"
+        "overrides",
+        nargs="*",
+        help="as for azr_single_gpu_pipeline.py; the recipe is chosen when none is named",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out torch, CUDA IPC and the sandbox (a second instead of half a minute)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
     options = parser.parse_args(words)
-    found = list(troubles(os.environ))  # told as findings; the rest of the doctor looks at what a run would work with
+    found = list(
+        troubles(os.environ)
+    )  # told as findings; the rest of the doctor looks at what a run would work with
     prepare(say=lambda _: None)
     machine = detect()
     config = load(options.overrides).config
     if not options.json:
         wsl = ", WSL2" if machine.is_wsl else ""
-        print(f"{machine.name}; {machine.cpu_cores} cores, {machine.ram_gib:.0f} GiB host memory, {machine.os_name}{wsl}\n")
+        print(
+            f"{machine.name}; {machine.cpu_cores} cores, {machine.ram_gib:.0f} GiB host memory, {machine.os_name}{wsl}\n"
+        )
     findings = []
-    for finding in itertools.chain(place_findings(found), examine(machine, config, runs_folder(config), quick=options.quick)):
+    for finding in itertools.chain(
+        place_findings(found), examine(machine, config, runs_folder(config), quick=options.quick)
+    ):
         findings.append(finding)
         print(json.dumps(asdict(finding)) if options.json else line(finding), flush=True)
     problems = [finding for finding in findings if finding.level is Level.PROBLEM]
     warnings = [finding for finding in findings if finding.level is Level.WARNING]
     if not options.json:
-        print(f"\n{len(problems)} problems, {len(warnings)} warnings" if problems or warnings else "\nthis machine is fit.")
+        print(
+            f"\n{len(problems)} problems, {len(warnings)} warnings"
+            if problems or warnings
+            else "\nthis machine is fit."
+        )
     return 1 if problems else 0
 
 

@@ -1,7 +1,8 @@
 """Scores models on fixed suites: azr evaluate MODEL [MODEL ...] --suite probes [--suite humaneval ...]
 
 MODEL   RUN (its newest checkpoint), RUN@best, RUN@12 (step), RUN@0 (the model it started from), a checkpoint's folder, a Hugging
-        Face folder, or a hub name. Several models are compared with the first: each in its best style, task by task.
+        Face folder, or a hub name. Several models are compared with the first: each in its best style, task
+        by task.
 SUITE   probes[=PATH], proposals[=FILE], humaneval, and from their authors' files (NAME=FILE): humaneval+, mbpp, mbpp+, cruxeval-i,
         cruxeval-o, livecodebench, livecodebench-execution, gsm8k
 STYLE   native (as the suite's authors ask), native-cot (with their chain of thought), frame (as the run trains); default: all
@@ -10,8 +11,9 @@ STYLE   native (as the suite's authors ask), native-cot (with their chain of tho
     azr evaluate Qwen/Qwen2.5-Coder-0.5B-Instruct --suite humaneval --style native
     azr evaluate --answers samples.jsonl --suite humaneval     recorded answers, no model
 
-Greedy by default; --samples 10 --k 1,5,10 samples at temperature 1. The same command goes on where it was interrupted. Results that
-differ from those in the output folder replace them; the earlier ones stay beside them, under a number (result-001.json).
+Greedy by default; --samples 10 --k 1,5,10 samples at temperature 1. The same command goes on where it was
+interrupted. Results that differ from those in the output folder replace them; the earlier ones stay beside
+them, under a number (result-001.json).
 
 COLUMNS
 style       how the model was asked; in a frame, answers are read twice: strict (in its format only) and lenient (wherever they stand)
@@ -54,38 +56,80 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="azr evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="azr evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="*", metavar="MODEL")
-    parser.add_argument("--suite", action="append", dest="suites", metavar="SUITE", help="may be given several times; default: probes")
-    parser.add_argument("--out", type=Path, help="folder of answers and results (default: RUN/evaluations, or evaluations here)")
-    parser.add_argument("--limit", type=_positive, default=0, metavar="N", help="only N items of each suite, evenly spaced")
-    parser.add_argument("--restart", action="store_true", help="throw away answers given under other settings")
+    parser.add_argument(
+        "--suite",
+        action="append",
+        dest="suites",
+        metavar="SUITE",
+        help="may be given several times; default: probes",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder of answers and results (default: RUN/evaluations, or evaluations here)",
+    )
+    parser.add_argument(
+        "--limit", type=_positive, default=0, metavar="N", help="only N items of each suite, evenly spaced"
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="throw away answers given under other settings"
+    )
     asking = parser.add_argument_group("how models are asked (default: as their run asked them)")
-    asking.add_argument("--frame", help="prompt frame: paper, chat, compact, short, or a folder that holds one")
     asking.add_argument(
-        "--style", action="append", dest="styles", choices=tuple(STYLES), help="may be given several times; default: all that a suite has"
+        "--frame", help="prompt frame: paper, chat, compact, short, or a folder that holds one"
     )
     asking.add_argument(
-        "--native-form", choices=FORMS, default="auto", help="chat template or plain continuation (auto: as the model was made for)"
+        "--style",
+        action="append",
+        dest="styles",
+        choices=tuple(STYLES),
+        help="may be given several times; default: all that a suite has",
+    )
+    asking.add_argument(
+        "--native-form",
+        choices=FORMS,
+        default="auto",
+        help="chat template or plain continuation (auto: as the model was made for)",
     )
     asking.add_argument("--samples", type=_positive, default=1, metavar="N", help="answers per item")
-    asking.add_argument("--k", type=_ks, default=[1], dest="ks", metavar="K,K", help="pass@k to report, for example 1,5,10")
+    asking.add_argument(
+        "--k", type=_ks, default=[1], dest="ks", metavar="K,K", help="pass@k to report, for example 1,5,10"
+    )
     asking.add_argument("--temperature", type=float, help="default: 0 (greedy) for one answer, 1 for several")
     asking.add_argument("--top-p", type=float, default=1.0)
     asking.add_argument("--seed", type=int, default=0)
     asking.add_argument("--max-prompt-tokens", type=_positive)
     asking.add_argument("--max-response-tokens", type=_positive)
     engine = parser.add_argument_group("engine")
-    engine.add_argument("--device", choices=("auto", "cuda", "cpu"), help="default: as the run computed; a card where one can be used")
+    engine.add_argument(
+        "--device",
+        choices=("auto", "cuda", "cpu"),
+        help="default: as the run computed; a card where one can be used",
+    )
     engine.add_argument("--dtype", choices=("bfloat16", "float16", "float32"))
-    engine.add_argument("--gpu-memory-share", type=float, default=0.85, help="share of the card that vLLM may take")
+    engine.add_argument(
+        "--gpu-memory-share", type=float, default=0.85, help="share of the card that vLLM may take"
+    )
     engine.add_argument("--max-sequences", type=_positive, default=256, help="answers decoded at once")
     engine.add_argument("--tensor-parallel", type=_positive, default=1, help="GPUs that share the model")
-    engine.add_argument("--cpu-kv-cache-gib", type=float, default=1.0, help="KV cache on a machine without a GPU")
+    engine.add_argument(
+        "--cpu-kv-cache-gib", type=float, default=1.0, help="KV cache on a machine without a GPU"
+    )
     engine.add_argument("--trust-remote-code", action="store_true")
     recorded = parser.add_argument_group("recorded answers")
-    recorded.add_argument("--answers", type=Path, metavar="FILE", help="JSONL with id (or task_id) and completion, instead of models")
-    recorded.add_argument("--partial", action="store_true", help="judge the items that have an answer, and only those")
+    recorded.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FILE",
+        help="JSONL with id (or task_id) and completion, instead of models",
+    )
+    recorded.add_argument(
+        "--partial", action="store_true", help="judge the items that have an answer, and only those"
+    )
     return parser
 
 
@@ -104,6 +148,8 @@ def main(words: Sequence[str]) -> int:
         prepare()
         evaluate(models, Options(**arguments))
     except KeyboardInterrupt:
-        print("\nevaluate: interrupted; the answers so far are kept, the same command goes on", file=sys.stderr)
+        print(
+            "\nevaluate: interrupted; the answers so far are kept, the same command goes on", file=sys.stderr
+        )
         return 130
     return 0

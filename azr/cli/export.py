@@ -5,7 +5,8 @@
     azr export runs/default --out my-model --gguf --llama-cpp llama.cpp
     azr export runs/default --out my-tasks --tasks          the verified tasks, as a datasets folder (parquet)
 
-The exported model answers the run's probe tasks again, and must score what the trainer recorded. More: docs/export.md
+The exported model answers the run's probe tasks again, and must score what the trainer recorded. More:
+docs/export.md
 """
 
 from __future__ import annotations
@@ -23,19 +24,43 @@ from azr.rundir import RunDir
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="azr export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="azr export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
-    parser.add_argument("--step", default="best", help="step of a checkpoint, best (by probe score; default) or latest")
-    parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="type of the weights")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist"
+    )
+    parser.add_argument(
+        "--step", default="best", help="step of a checkpoint, best (by probe score; default) or latest"
+    )
+    parser.add_argument(
+        "--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="type of the weights"
+    )
     parser.add_argument("--tasks", action="store_true", help="export the verified tasks instead of the model")
-    parser.add_argument("--gguf", nargs="?", const="bf16", metavar="TYPE", help="also write a GGUF file: bf16 (default), f16, f32, q8_0")
-    parser.add_argument("--llama-cpp", type=Path, metavar="DIR", help="checkout of llama.cpp, whose converter writes the GGUF file")
+    parser.add_argument(
+        "--gguf",
+        nargs="?",
+        const="bf16",
+        metavar="TYPE",
+        help="also write a GGUF file: bf16 (default), f16, f32, q8_0",
+    )
+    parser.add_argument(
+        "--llama-cpp",
+        type=Path,
+        metavar="DIR",
+        help="checkout of llama.cpp, whose converter writes the GGUF file",
+    )
     parser.add_argument("--no-check", action="store_true", help="do not measure the probe score again")
     parser.add_argument(
-        "--tolerance", type=float, default=TOLERANCE, help="largest difference of the two probe scores (default: %(default)s)"
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help="largest difference of the two probe scores (default: %(default)s)",
     )
-    parser.add_argument("--gpu-memory-share", type=float, default=0.85, help="share of the card for the check")
+    parser.add_argument(
+        "--gpu-memory-share", type=float, default=0.85, help="share of the card for the check"
+    )
     return parser
 
 

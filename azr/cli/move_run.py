@@ -4,7 +4,8 @@
     azr move-run pack runs/default default.azr.zip --limit-mib 60  the logs as far as there is room
     azr move-run unpack default.azr.zip runs/default --model /models/qwen
 
-The base model does not travel: it is known by its content, and compared with the one there. More: docs/howto/moving_a_run.md
+The base model does not travel: it is known by its content, and compared with the one there. More:
+    docs/howto/moving_a_run.md
 """
 
 from __future__ import annotations
@@ -19,18 +20,33 @@ from azr.moving.unpack import unpack_run
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="azr move-run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="azr move-run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     pack = commands.add_parser("pack", help="write a run into one file")
     pack.add_argument("run", type=Path, metavar="RUN", help="run directory; nobody may work on it")
     pack.add_argument("out", type=Path, metavar="OUT", help="file to write; must not exist")
-    pack.add_argument("--limit-mib", type=_above_zero, help="largest archive, in MiB; transcripts and logs give way")
+    pack.add_argument(
+        "--limit-mib", type=_above_zero, help="largest archive, in MiB; transcripts and logs give way"
+    )
     pack.add_argument("--all", action="store_true", help="every checkpoint, not the newest alone")
     unpack = commands.add_parser("unpack", help="make a run directory of such a file")
     unpack.add_argument("archive", type=Path, metavar="ARCHIVE")
-    unpack.add_argument("run", type=Path, metavar="RUN", help="run directory to make, such as runs/NAME; must not exist")
-    unpack.add_argument("--model", default="", metavar="FOLDER", help="where the run's model lies here; must be the same by content")
-    unpack.add_argument("--trust", action="store_true", help="take checkpoints that hold more than tensors (several GPUs; your own only)")
+    unpack.add_argument(
+        "run", type=Path, metavar="RUN", help="run directory to make, such as runs/NAME; must not exist"
+    )
+    unpack.add_argument(
+        "--model",
+        default="",
+        metavar="FOLDER",
+        help="where the run's model lies here; must be the same by content",
+    )
+    unpack.add_argument(
+        "--trust",
+        action="store_true",
+        help="take checkpoints that hold more than tensors (several GPUs; your own only)",
+    )
     return parser
 
 
@@ -46,9 +62,13 @@ def main(words: Sequence[str]) -> int:
     run = arguments.run.expanduser().absolute()
     try:
         if arguments.command == "pack":
-            pack_run(run, arguments.out.expanduser().absolute(), PackOptions(arguments.limit_mib, arguments.all))
+            pack_run(
+                run, arguments.out.expanduser().absolute(), PackOptions(arguments.limit_mib, arguments.all)
+            )
         else:
-            unpack_run(arguments.archive.expanduser().absolute(), run, model=arguments.model, trust=arguments.trust)
+            unpack_run(
+                arguments.archive.expanduser().absolute(), run, model=arguments.model, trust=arguments.trust
+            )
     except KeyboardInterrupt:
         print("\nmove-run: interrupted; nothing was written", file=sys.stderr)
         return 130

@@ -1,10 +1,12 @@
-"""Chosen metrics of a run over its steps, as a picture and as numbers: azr plot-metrics RUN METRIC ... --out FILE.png
+"""Chosen metrics of a run over its steps, as a picture and as numbers: azr plot-metrics RUN METRIC ... --out
+FILE.png
 
-    azr plot-metrics runs/default propose-abduction/valid solve-abduction/accuracy --window 5 --out docs/mine.png
+    azr plot-metrics runs/default propose-abduction/valid solve-abduction/accuracy --window 5 --out
+    docs/mine.png
 
-Names are those of docs/metrics.md, patterns with * too; a CSV of the same values lies beside the picture, with what ``--also`` names
-beside them. ``--window`` draws means over so many steps
-beside the points. The report shows the usual ones; this is for a figure of one's own.
+Names are those of docs/metrics.md, patterns with * too; a CSV of the same values lies beside the picture,
+with what ``--also`` names beside them. ``--window`` draws means over so many steps beside the points. The
+report shows the usual ones; this is for a figure of one's own.
 """
 
 from __future__ import annotations
@@ -24,9 +26,13 @@ from azr.report.metrics import FloatArray, MetricsTable, read_metrics
 
 
 def moving_mean(values: FloatArray, window: int) -> FloatArray:
-    """Mean of each value and the ``window - 1`` before it, as far as there are any; missing values are left out."""
+    """Mean of each value and the ``window - 1`` before it, as far as there are any; missing values are left
+    out."""
     return np.array(
-        [np.nanmean(part) if np.isfinite(part := values[max(0, end - window) : end]).any() else np.nan for end in range(1, len(values) + 1)]
+        [
+            np.nanmean(part) if np.isfinite(part := values[max(0, end - window) : end]).any() else np.nan
+            for end in range(1, len(values) + 1)
+        ]
     )
 
 
@@ -52,7 +58,9 @@ def as_csv(table: MetricsTable, names: list[str]) -> str:
     writer.writerow(["step", *names])
     columns = [table.column(name) for name in names]
     for row, step in enumerate(table.steps):
-        writer.writerow([int(step), *("" if np.isnan(column[row]) else f"{column[row]:.4f}" for column in columns)])
+        writer.writerow(
+            [int(step), *("" if np.isnan(column[row]) else f"{column[row]:.4f}" for column in columns)]
+        )
     return text.getvalue()
 
 
@@ -65,10 +73,20 @@ def picture(table: MetricsTable, names: list[str], window: int) -> bytes:
     figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
     for color, name in enumerate(names):
         values = table.column(name)
-        axes.plot(table.steps, values, ".", color=f"C{color}", alpha=0.35 if window > 1 else 1.0, label=None if window > 1 else name)
+        axes.plot(
+            table.steps,
+            values,
+            ".",
+            color=f"C{color}",
+            alpha=0.35 if window > 1 else 1.0,
+            label=None if window > 1 else name,
+        )
         if window > 1:
             axes.plot(table.steps, moving_mean(values, window), color=f"C{color}", label=name)
-    axes.set(xlabel="training step", title=f"points: single steps; lines: means of {window}" if window > 1 else None)
+    axes.set(
+        xlabel="training step",
+        title=f"points: single steps; lines: means of {window}" if window > 1 else None,
+    )
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
     buffer = io.BytesIO()
@@ -78,7 +96,9 @@ def picture(table: MetricsTable, names: list[str], window: int) -> bytes:
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="azr plot-metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="azr plot-metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="a run's directory")
     parser.add_argument("metrics", nargs="+", metavar="METRIC")
     parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="into the CSV only")

@@ -5,7 +5,8 @@
     azr preflight --propose [--gpu 24]            which recipes fit, the largest model first
     azr preflight --speed                         what an RTX 5080 should do per recipe (a model, not a measurement)
 
-Exit status 0: fits. 1: does not, and the cheapest change that would is printed. 2: the question cannot be answered.
+Exit status 0: fits. 1: does not, and the cheapest change that would is printed. 2: the question cannot be
+    answered.
 """
 
 from __future__ import annotations
@@ -28,15 +29,30 @@ from azr.train.model_source import local_folder, require_usable_model
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="azr preflight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ...")
+    parser = argparse.ArgumentParser(
+        prog="azr preflight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ..."
+    )
     parser.add_argument("--gpu", type=float, metavar="GIB", help="plan for a card of this memory")
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="with --gpu: how many of them (1)")
     parser.add_argument("--ram", type=float, metavar="GIB", help="plan for this much host memory")
     parser.add_argument("--propose", action="store_true", help="judge every recipe, the largest model first")
     parser.add_argument("--speed", action="store_true", help="expected seconds per step on a card, by recipe")
-    parser.add_argument("--bandwidth", type=float, default=RTX_5080.bandwidth_gb_s, metavar="GB/S", help="with --speed: of the card (960)")
-    parser.add_argument("--tflops", type=float, default=RTX_5080.bf16_tflops, help="with --speed: dense bf16 of the card (112)")
+    parser.add_argument(
+        "--bandwidth",
+        type=float,
+        default=RTX_5080.bandwidth_gb_s,
+        metavar="GB/S",
+        help="with --speed: of the card (960)",
+    )
+    parser.add_argument(
+        "--tflops",
+        type=float,
+        default=RTX_5080.bf16_tflops,
+        help="with --speed: dense bf16 of the card (112)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args(words)
     prepare()
@@ -51,7 +67,9 @@ def main(words: Sequence[str]) -> int:
 def _machine(options: argparse.Namespace) -> Machine:
     machine = detect()
     if options.gpu is not None:
-        machine = replace(machine, gpus=(Gpu(f"a card of {options.gpu:g} GiB", options.gpu, options.gpu),) * options.gpus)
+        machine = replace(
+            machine, gpus=(Gpu(f"a card of {options.gpu:g} GiB", options.gpu, options.gpu),) * options.gpus
+        )
     if options.ram is not None:
         machine = replace(machine, ram_gib=options.ram, ram_available_gib=options.ram)
     return machine
@@ -71,9 +89,13 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"recipe": loaded.recipe_reason, "fits": verdict.fits, **asdict(verdict)}, indent=1))
         return 0 if verdict.fits else 1
-    print(f"{loaded.recipe_reason}\nmodel {config.model.path}: {shape.parameters / 1e9:.2f} billion parameters")
+    print(
+        f"{loaded.recipe_reason}\nmodel {config.model.path}: {shape.parameters / 1e9:.2f} billion parameters"
+    )
     device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
-    print(f"on {device}\nmachine: {machine.name}, {machine.ram_gib:.0f} GiB host memory{', WSL' if machine.is_wsl else ''}\n")
+    print(
+        f"on {device}\nmachine: {machine.name}, {machine.ram_gib:.0f} GiB host memory{', WSL' if machine.is_wsl else ''}\n"
+    )
     if not any(shortage.no_card for shortage in verdict.shortages):
         print(table(verdict))
     if verdict.fits:
@@ -84,27 +106,46 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
 
 
 def _propose(machine: Machine, options: argparse.Namespace) -> int:
-    recipes = {name: from_container(compose_container([f"recipe={name}", *options.overrides])) for name in recipe_names()}
+    recipes = {
+        name: from_container(compose_container([f"recipe={name}", *options.overrides]))
+        for name in recipe_names()
+    }
     proposals = propose(machine, recipes, free_disk_gib(Path()))
     if options.json:
-        print(json.dumps([{"recipe": item.recipe, "fits": item.verdict.fits, **asdict(item.verdict)} for item in proposals], indent=1))
+        print(
+            json.dumps(
+                [
+                    {"recipe": item.recipe, "fits": item.verdict.fits, **asdict(item.verdict)}
+                    for item in proposals
+                ],
+                indent=1,
+            )
+        )
     else:
         print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory\n")
         for item in proposals:
             print(_line(item))
     fitting = [item.recipe for item in proposals if item.verdict.fits]
     if not options.json:
-        print(f"\nthe largest that fits: recipe={fitting[0]}" if fitting else "\nnone of them fits this machine.")
+        print(
+            f"\nthe largest that fits: recipe={fitting[0]}"
+            if fitting
+            else "\nnone of them fits this machine."
+        )
     return 0 if fitting else 1
 
 
 def _speed(options: argparse.Namespace) -> int:
     own = (options.bandwidth, options.tflops) != (RTX_5080.bandwidth_gb_s, RTX_5080.bf16_tflops)
     memory_gib = options.gpu or RTX_5080.memory_gib
-    card = Card("this card" if own or options.gpu else RTX_5080.name, memory_gib, options.bandwidth, options.tflops)
+    card = Card(
+        "this card" if own or options.gpu else RTX_5080.name, memory_gib, options.bandwidth, options.tflops
+    )
     peaks = f"{card.memory_gib:g} GiB, {card.bandwidth_gb_s:g} GB/s, {card.bf16_tflops:g} TFLOP/s bf16"
     print(f"{card.name}: {peaks}. A model, not a measurement: azr/budget/speed.py")
-    print(f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}")
+    print(
+        f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}"
+    )
     for name in recipe_names():
         config = from_container(compose_container([f"recipe={name}", *options.overrides]))
         shape = shape_of(config.model.path)

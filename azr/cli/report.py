@@ -11,8 +11,16 @@ from azr.report.html import write_comparison, write_report
 
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="azr report", description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directory; more than one are compared in one page")
-    parser.add_argument("--output", type=Path, help="file to write (default: report.html in the run, or comparison.html here)")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="run directory; more than one are compared in one page",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="file to write (default: report.html in the run, or comparison.html here)"
+    )
     arguments = parser.parse_args(words)
     if len(arguments.runs) == 1:
         path = write_report(arguments.runs[0], output=arguments.output)

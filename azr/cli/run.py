@@ -1,8 +1,10 @@
-"""Absolute Zero self-play on one GPU, in one command: consolidate data -> train -> watch -> merge -> next cycle.
+"""Absolute Zero self-play on one GPU, in one command: consolidate data -> train -> watch -> merge -> next
+cycle.
 
     azr run [key=value ...]                          or, from a clone: python azr_single_gpu_pipeline.py [key=value ...]
 
-The same command goes on where it stopped. ``--help`` says what is often set; the campaign itself is in ``azr/campaign``.
+The same command goes on where it stopped. ``--help`` says what is often set; the campaign itself is in
+``azr/campaign``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Runs a suite of hostile and honest programs against the sandbox: azr sandbox-suite [FILE] [--python PATH]."""
+"""Runs a suite of hostile and honest programs against the sandbox: azr sandbox-suite [FILE] [--python
+PATH]."""
 
 from __future__ import annotations
 
@@ -15,22 +16,40 @@ OWN_SUITE = PROJECT / "tests" / "sandbox" / "suite.yaml"
 
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="azr sandbox-suite", description="Programs that the sandbox must hold; exit status 1 when one got through."
+        prog="azr sandbox-suite",
+        description="Programs that the sandbox must hold; exit status 1 when one got through.",
     )
-    parser.add_argument("file", nargs="?", type=Path, default=OWN_SUITE, help="suite in YAML, JSON or JSONL (default: the project's own)")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=OWN_SUITE,
+        help="suite in YAML, JSON or JSONL (default: the project's own)",
+    )
     parser.add_argument("--python", default="", help="interpreter that runs the programs (default: this one)")
     parser.add_argument("--only", default="", help="run programs whose name holds this text")
     parser.add_argument("--seed", type=int, default=0, help="of the order in which programs are mixed")
-    parser.add_argument("--one-by-one", action="store_true", help="check the surroundings after every program: slow, names the culprit")
+    parser.add_argument(
+        "--one-by-one",
+        action="store_true",
+        help="check the surroundings after every program: slow, names the culprit",
+    )
     arguments = parser.parse_args(words)
     config = SandboxConfig(python=arguments.python)
     entries = [entry for entry in suite.load(arguments.file) if arguments.only in entry.name]
     outcome = suite.run(entries, config, seed=arguments.seed, one_by_one=arguments.one_by_one)
     for category in sorted({category for category, _ in outcome.statuses}):
-        counts = {status: count for (name, status), count in sorted(outcome.statuses.items()) if name == category}
-        print(f"{category:16} {sum(counts.values()):4}  " + "  ".join(f"{status} {count}" for status, count in counts.items()))
+        counts = {
+            status: count for (name, status), count in sorted(outcome.statuses.items()) if name == category
+        }
+        print(
+            f"{category:16} {sum(counts.values()):4}  "
+            + "  ".join(f"{status} {count}" for status, count in counts.items())
+        )
     print(f"layers: {', '.join(outcome.layers)}")
-    print(f"{outcome.entries} programs, {outcome.runs} runs on Python {outcome.python} in {outcome.seconds:.1f} s: {len(outcome.bad)} bad")
+    print(
+        f"{outcome.entries} programs, {outcome.runs} runs on Python {outcome.python} in {outcome.seconds:.1f} s: {len(outcome.bad)} bad"
+    )
     for line in outcome.bad:
         print(f"BAD {line}")
     return 1 if outcome.bad else 0

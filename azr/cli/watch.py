@@ -21,7 +21,9 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="azr watch", description=__doc__)
     parser.add_argument("run", type=Path, help="run directory, such as runs/NAME")
     parser.add_argument("--once", action="store_true", help="show the present state and end")
-    parser.add_argument("--refresh", type=float, default=2.0, metavar="S", help="seconds between redraws (default 2)")
+    parser.add_argument(
+        "--refresh", type=float, default=2.0, metavar="S", help="seconds between redraws (default 2)"
+    )
     arguments = parser.parse_args(words)
     config = ReportConfig(refresh_s=arguments.refresh)
     config.validate()

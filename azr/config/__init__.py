@@ -1,7 +1,8 @@
 """Typed configuration: one dataclass per section, one file per section, no heavy imports.
 
-``azr.config.load`` composes ``configs/*.yaml`` and the command line with Hydra; ``from_container`` turns plain values into a
-validated ``Config``. The string after a field is its documentation (``docs/configuration.md`` is generated from it).
+``azr.config.load`` composes ``configs/*.yaml`` and the command line with Hydra; ``from_container`` turns
+plain values into a validated ``Config``. The string after a field is its documentation
+(``docs/configuration.md`` is generated from it).
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Config:
     name: str = "default"
     """Name of the run: its directory under ``runs_dir``. The same name goes on where it stopped."""
     runs_dir: str = "runs"
-    """Folder of all runs; a relative one is the project's, and on the command line that of the folder where the command is started."""
+    """Folder of all runs; a relative one is the project's, and on the command line that of the folder where
+    the command is started."""
     seed: int = 1
     """One seed for sampling, buffers and order."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -52,9 +54,12 @@ class Config:
 
     @property
     def needs_gpu(self) -> bool:
-        """Asks for a card, or trains and serves in bfloat16, for which a CPU is no place (``cpu_tiny`` and what is made from it compute in
-        float32). Not where ``budget.override`` says that no card is wanted."""
-        wanted = self.rollout.dtype == "bfloat16" if self.train.device == "auto" else self.train.device == "cuda"
+        """Asks for a card, or trains and serves in bfloat16, for which a CPU is no place (``cpu_tiny`` and
+        what is made from it compute in float32). Not where ``budget.override`` says that no card is
+        wanted."""
+        wanted = (
+            self.rollout.dtype == "bfloat16" if self.train.device == "auto" else self.train.device == "cuda"
+        )
         return wanted and "gpu" not in self.budget.override
 
     def validate(self) -> None:
@@ -118,7 +123,8 @@ def from_container(values: Mapping[str, Any], place: Callable[[str], str] = lamb
         place: where a dotted key was written (file and line), for messages; empty if that is not known.
 
     Raises:
-        ConfigError: an unknown key (with the nearest known one), a value of the wrong type, or a contradiction.
+        ConfigError: an unknown key (with the nearest known one), a value of the wrong type, or a
+            contradiction.
     """
     refuse_unknown_keys(values, default_container(), place)
     config = build(Config, dict(values), place)
@@ -126,7 +132,9 @@ def from_container(values: Mapping[str, Any], place: Callable[[str], str] = lamb
     return config
 
 
-def refuse_unknown_keys(values: Mapping[str, Any], known: Mapping[str, Any], place: Callable[[str], str], prefix: str = "") -> None:
+def refuse_unknown_keys(
+    values: Mapping[str, Any], known: Mapping[str, Any], place: Callable[[str], str], prefix: str = ""
+) -> None:
     """Raises:
     ConfigError: a key of ``values`` is not in ``known``; names the nearest one that is.
     """
@@ -145,16 +153,19 @@ def unknown_key_message(key: str) -> str:
 
 
 def without_former_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What a run's ``config.yaml`` says that this version still knows, and the keys that an earlier version had beside them.
+    """What a run's ``config.yaml`` says that this version still knows, and the keys that an earlier version
+    had beside them.
 
-    A run writes every key. One that is unknown now and close to none of those that are missing was no slip of the pen; a misspelt
-    one is kept, and refused by ``from_container``.
+    A run writes every key. One that is unknown now and close to none of those that are missing was no slip of
+    the pen; a misspelt one is kept, and refused by ``from_container``.
     """
     known = _leaf_keys(default_container())
     written = _leaf_keys(values)
     missing = [key for key in known if key not in written]
     sections = {key.rpartition(".")[0] for key in known}
-    former = [key for key in written if key not in known and key not in sections and not _nearest_key(key, missing)]
+    former = [
+        key for key in written if key not in known and key not in sections and not _nearest_key(key, missing)
+    ]
     return _without(values, set(former)), former
 
 
@@ -182,7 +193,11 @@ def _nearest_key(key: str, names: Sequence[str]) -> str | None:
 def _leaf_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     names = []
     for key, value in values.items():
-        names += _leaf_keys(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else [f"{prefix}{key}"]
+        names += (
+            _leaf_keys(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping) and value
+            else [f"{prefix}{key}"]
+        )
     return names
 
 

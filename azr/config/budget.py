@@ -11,14 +11,15 @@ from azr.config.limits import NonNegativeFloat, check_limits
 @dataclass(frozen=True)
 class BudgetConfig:
     override: list[Literal["gpu", "ram", "disk"]] = field(default_factory=list)
-    """Resources (``gpu``, ``ram``, ``disk``) for which a run starts although the preflight says that it does not fit."""
+    """Resources (``gpu``, ``ram``, ``disk``) for which a run starts although the preflight says that it does
+    not fit."""
     gpu_reserve_gib: NonNegativeFloat = 0.6
     """GPU memory left to the desktop; 0.1 is enough without a display."""
     ram_reserve_gib: NonNegativeFloat = 2.0
     """Host memory left to the system and to other programs."""
     gpu_limit_gib: NonNegativeFloat = 0.0
-    """GPU memory that a run may take, engine and trainer together, where that is less than the card's; 0 is the whole card. The engine's
-    share is of the card's own memory all the same."""
+    """GPU memory that a run may take, engine and trainer together, where that is less than the card's; 0 is
+    the whole card. The engine's share is of the card's own memory all the same."""
 
     def validate(self) -> None:
         check_limits(self, "budget")

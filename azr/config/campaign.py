@@ -13,13 +13,16 @@ from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, P
 @dataclass(frozen=True)
 class CampaignConfig:
     cycles: PositiveInt = 5
-    """Cycles of consolidate, train, merge. Raise it and start the same command again to go on after the end."""
+    """Cycles of consolidate, train, merge. Raise it and start the same command again to go on after the
+    end."""
     steps_per_cycle: PositiveInt = 100
     """Training steps of a cycle; a cycle ends earlier when learning stagnates or the budget is used up."""
     hours: NonNegativeFloat = 48.0
-    """Time budget over all starts of the run; paused time and time between starts do not count. 0 = no limit."""
+    """Time budget over all starts of the run; paused time and time between starts do not count. 0 = no
+    limit."""
     max_flat_cycles: NonNegativeInt = 2
-    """Consecutive cycles that ended in stagnation after which the campaign is done. 0 = never for that reason."""
+    """Consecutive cycles that ended in stagnation after which the campaign is done. 0 = never for that
+    reason."""
 
     keep_last: PositiveInt = 2
     """Checkpoints kept, newest first. At least one verified checkpoint always remains."""
@@ -28,9 +31,11 @@ class CampaignConfig:
     best_metric: str = "probe/all/accuracy"
     """The checkpoint with the highest value of this metric is kept too. Empty = none."""
     disk_margin_gib: NonNegativeFloat = 2.0
-    """Free disk that must remain beside the checkpoints still to come; below it the run stops before it breaks something."""
+    """Free disk that must remain beside the checkpoints still to come; below it the run stops before it
+    breaks something."""
     expected_checkpoint_gib: NonNegativeFloat = 0.0
-    """Size of a checkpoint for the disk check before the first one exists; afterwards the real size is used."""
+    """Size of a checkpoint for the disk check before the first one exists; afterwards the real size is
+    used."""
 
     poll_s: PositiveFloat = 0.5
     """Seconds between two looks at the trainer."""
@@ -39,11 +44,14 @@ class CampaignConfig:
     heartbeat_timeout_s: PositiveFloat = 300.0
     """No sign of life for this long: the trainer hangs."""
     start_timeout_s: PositiveFloat = 1800.0
-    """Longest start-up before any start of this run was measured; afterwards ``timeout_factor`` times their median applies."""
+    """Longest start-up before any start of this run was measured; afterwards ``timeout_factor`` times their
+    median applies."""
     first_step_timeout_s: PositiveFloat = 3600.0
-    """Longest step before any step of this run was measured; afterwards ``timeout_factor`` times their median applies."""
+    """Longest step before any step of this run was measured; afterwards ``timeout_factor`` times their median
+    applies."""
     timeout_factor: Annotated[float, Ge(1.5)] = 5.0
-    """Start, step and save count as hung after this many times the median of this run's own; below 1.5 every slower one would."""
+    """Start, step and save count as hung after this many times the median of this run's own; below 1.5 every
+    slower one would."""
     min_timeout_s: PositiveFloat = 900.0
     """No learnt deadline is shorter than this."""
     term_grace_s: NonNegativeFloat = 10.0
@@ -51,7 +59,8 @@ class CampaignConfig:
     orphan_grace_s: NonNegativeFloat = 20.0
     """Seconds that a trainer whose driver died gets to save, when the next driver finds it."""
     vram_wait_s: NonNegativeFloat = 90.0
-    """Longest wait until the card's memory has fallen after a trainer ended; then the next start is tried anyway."""
+    """Longest wait until the card's memory has fallen after a trainer ended; then the next start is tried
+    anyway."""
     vram_margin_gib: NonNegativeFloat = 0.5
     """Memory above the level before the start that still counts as fallen."""
 
@@ -64,9 +73,11 @@ class CampaignConfig:
     backoff_max_s: NonNegativeFloat = 300.0
     """Longest such wait."""
     recycle_every_steps: NonNegativeInt = 0
-    """Planned restart of the trainer after this many steps of one attempt, at a checkpoint. 0 = only when memory or step time grows."""
+    """Planned restart of the trainer after this many steps of one attempt, at a checkpoint. 0 = only when
+    memory or step time grows."""
     max_rollbacks: NonNegativeInt = 1
-    """Returns to the last good checkpoint after a collapse or non-finite updates; one more and the campaign stops."""
+    """Returns to the last good checkpoint after a collapse or non-finite updates; one more and the campaign
+    stops."""
     rollback_rate_factor: Annotated[float, Gt(0), Le(1)] = 0.5
     """Learning rate after a rollback, as a share of the one before."""
 

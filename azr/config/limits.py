@@ -1,4 +1,5 @@
-"""Limits that a field's type declares, ``Literal`` or ``Annotated[int, Ge(1)]``: checked here, shown in docs/configuration.md."""
+"""Limits that a field's type declares, ``Literal`` or ``Annotated[int, Ge(1)]``: checked here, shown in
+docs/configuration.md."""
 
 from __future__ import annotations
 
@@ -74,11 +75,22 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
     wanted = limit_text(hint)
     if wanted and first["type"] in _OF_LIMITS:
         return f"{key} is {value!r}; it {'cannot be negative' if wanted == NOT_NEGATIVE else f'is {wanted}'}"
-    quotes = f"; in a file a text that looks like {type(value).__name__} is quoted" if first["type"] == "string_type" else ""
+    quotes = (
+        f"; in a file a text that looks like {type(value).__name__} is quoted"
+        if first["type"] == "string_type"
+        else ""
+    )
     return f"{key} is {value!r}: {first['msg'][0].lower()}{first['msg'][1:]}{quotes}"
 
 
-_NUMBERS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "finite_number"}
+_NUMBERS = {
+    "greater_than",
+    "greater_than_equal",
+    "less_than",
+    "less_than_equal",
+    "multiple_of",
+    "finite_number",
+}
 _OF_LIMITS = _NUMBERS | {"literal_error", "string_too_short"}
 NOT_NEGATIVE = "0 or more"
 
@@ -101,7 +113,8 @@ def _plain(hint: Any) -> Any:
 
 
 def limit_text(hint: Any) -> str:
-    """What a value has to be beyond its type: ``one of a, b``, ``at least 1``, ``a share from 0 to 1`` ...; empty for no limit."""
+    """What a value has to be beyond its type: ``one of a, b``, ``at least 1``, ``a share from 0 to 1`` ...;
+    empty for no limit."""
     if typing.get_origin(hint) in (typing.Union, UnionType):
         return " or ".join(filter(None, map(limit_text, typing.get_args(hint))))
     if typing.get_origin(hint) is Literal:
@@ -109,7 +122,12 @@ def limit_text(hint: Any) -> str:
     if typing.get_origin(hint) is not Annotated:
         return ""
     limits = {type(item): astuple(item)[0] for item in hint.__metadata__}
-    share = "a share " if hint.__origin__ is float and (limits.get(Ge, limits.get(Gt)), limits.get(Le, limits.get(Lt))) == (0, 1) else ""
+    share = (
+        "a share "
+        if hint.__origin__ is float
+        and (limits.get(Ge, limits.get(Gt)), limits.get(Le, limits.get(Lt))) == (0, 1)
+        else ""
+    )
     if Ge in limits and Le in limits:
         text = f"{share}from {limits[Ge]} to {limits[Le]}"
     elif limits.get(Ge) == 0:

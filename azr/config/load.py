@@ -1,7 +1,8 @@
 """Composes configs/*.yaml and command-line overrides with Hydra, without Hydra's tracebacks.
 
-``load(["recipe=0_5b_16gb", "train.learning_rate=2e-6"])`` returns the typed ``Config``. Without a ``recipe`` one is chosen from
-what the machine has, and the choice comes with its reason; a run that has begun keeps the recipe it began with.
+``load(["recipe=0_5b_16gb", "train.learning_rate=2e-6"])`` returns the typed ``Config``. Without a ``recipe``
+one is chosen from what the machine has, and the choice comes with its reason; a run that has begun keeps the
+recipe it began with.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def load(overrides: Sequence[str]) -> Loaded:
         run = _run_of(overrides)
         began_with = _recipe_of(run)
         if began_with:
-            other = f"; this machine would take {name}, which needs another name=" if name != began_with else ""
+            other = (
+                f"; this machine would take {name}, which needs another name=" if name != began_with else ""
+            )
             name, why = began_with, f"{run.root.name} began with it{other}"
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
@@ -152,7 +155,10 @@ def _yaml_files() -> list[Path]:
 def _place(key: str) -> str:
     """File and line of configs/ in which ``key`` stands, as far as one can tell."""
     for path in _yaml_files():
-        whole = path.parent == CONFIG_DIR or "@package _global_" in path.read_text(encoding="utf-8").partition("\n")[0]
+        whole = (
+            path.parent == CONFIG_DIR
+            or "@package _global_" in path.read_text(encoding="utf-8").partition("\n")[0]
+        )
         place = line_finder(path, "" if whole else f"{path.parent.name}.")(key)
         if place:
             return place
@@ -174,7 +180,9 @@ def _plain_message(text: str, overrides: Sequence[str]) -> str:
             return f"{item} names several values; a run takes one"
     key = re.search(r"full_key: (\S+)", text)
     if key:  # in a file: what was typed was fine
-        return f"{_place(key.group(1)) or 'configs'}: {key.group(1)}: {' '.join(text.splitlines()[0].split())}"
+        return (
+            f"{_place(key.group(1)) or 'configs'}: {key.group(1)}: {' '.join(text.splitlines()[0].split())}"
+        )
     return " ".join(text.split("\n")[0].split())
 
 
@@ -197,7 +205,8 @@ def write_config(path: Path, config: Config) -> None:
 
 
 def read_config(path: Path) -> Config:
-    """Reads the configuration that a run was started with. Settings that only an earlier version had are named on stderr and left out.
+    """Reads the configuration that a run was started with. Settings that only an earlier version had are
+    named on stderr and left out.
 
     Raises:
         DataError: no such file. ConfigError: it holds unknown or wrong values.

@@ -7,7 +7,14 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
-from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share, check_limits
+from azr.config.limits import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    check_limits,
+)
 from azr.errors import ConfigError
 
 
@@ -24,49 +31,59 @@ class MonitorConfig:
     window_evaluations: Annotated[int, Ge(10)] = 30
     """Evaluations in a window. Longer: fewer wrong verdicts, later right ones."""
     min_delta: PositiveFloat = 0.05
-    """Gain of ``probe_metric`` over a window that counts as learning. Below about 2.5 times the noise of one evaluation nothing is
-    ever called a plateau within reasonable time (docs/stagnation.md has the table)."""
+    """Gain of ``probe_metric`` over a window that counts as learning. Below about 2.5 times the noise of one
+    evaluation nothing is ever called a plateau within reasonable time (docs/stagnation.md has the table)."""
     confidence: Annotated[float, Gt(0.5), Lt(1)] = 0.9
     """Confidence of each one-sided limit of the gain. Higher: fewer wrong verdicts, later right ones."""
     patience_evaluations: PositiveInt = 6
     """Flat windows, without a rising one in between, that make a plateau."""
     cooldown_evaluations: NonNegativeInt = 5
-    """Evaluations after the start of a cycle or attempt before a plateau may be called: new data first gets its chance."""
+    """Evaluations after the start of a cycle or attempt before a plateau may be called: new data first gets
+    its chance."""
     regression_delta: NonNegativeFloat = 0.15
-    """Fall of ``probe_metric`` below its best level that counts as lost ability and is rolled back, but at least four standard
-    errors of one evaluation; 0 = never."""
+    """Fall of ``probe_metric`` below its best level that counts as lost ability and is rolled back, but at
+    least four standard errors of one evaluation; 0 = never."""
     starved_steps: PositiveInt = 20
     """Steps in a row with starved data after which the cycle ends."""
     min_novelty: Share = 0.1
     """Data counts as starved when fewer than this share of valid proposals is new ..."""
     max_zero_variance: Share = 0.8
-    """... or when more than this share of new tasks is solved always or never, so that nothing can be learnt from them."""
+    """... or when more than this share of new tasks is solved always or never, so that nothing can be learnt
+    from them."""
 
     # health: process and optimiser
     nonfinite_limit: PositiveInt = 3
-    """Updates with a non-finite gradient or loss, within ``nonfinite_window`` steps, that count as divergence."""
+    """Updates with a non-finite gradient or loss, within ``nonfinite_window`` steps, that count as
+    divergence."""
     nonfinite_window: int = 10
     """Steps in which ``nonfinite_limit`` is counted."""
     entropy_floor: NonNegativeFloat = 0.005
-    """Token entropy (nats) below which sampling has collapsed: all samples of a task become the same; 0 = not watched."""
+    """Token entropy (nats) below which sampling has collapsed: all samples of a task become the same; 0 = not
+    watched."""
     max_cut_share: Share = 0.5
-    """Share of responses cut at their token limit from which, if it also rose by ``collapse_rise``, the model has collapsed."""
+    """Share of responses cut at their token limit from which, if it also rose by ``collapse_rise``, the model
+    has collapsed."""
     max_format_errors: Share = 0.6
-    """Share of responses without the asked-for format from which, if it also rose by ``collapse_rise``, the model has collapsed."""
+    """Share of responses without the asked-for format from which, if it also rose by ``collapse_rise``, the
+    model has collapsed."""
     collapse_rise: Share = 0.3
-    """Rise above the run's best level that turns a bad share into a collapse: a small model may be bad from the start."""
+    """Rise above the run's best level that turns a bad share into a collapse: a small model may be bad from
+    the start."""
     max_logprob_mismatch: float = 0.01
-    """Mean difference of token probabilities between engine and trainer from which the two do not run the same model."""
+    """Mean difference of token probabilities between engine and trainer from which the two do not run the
+    same model."""
     health_steps: PositiveInt = 5
     """Steps in a row that a collapse or mismatch must last (on smoothed series) before it counts."""
     leak_horizon_s: PositiveFloat = 3600.0
-    """Recycle the trainer when its memory, growing as it does, would leave less than ``leak_margin_gib`` this much later."""
+    """Recycle the trainer when its memory, growing as it does, would leave less than ``leak_margin_gib`` this
+    much later."""
     leak_margin_gib: NonNegativeFloat = 2.0
     """Host memory that must remain for everything else."""
     leak_min_growth_gib: float = 0.5
     """Growth since the attempt's first samples below which nothing is called a leak."""
     slow_factor: NonNegativeFloat = 1.6
-    """Recycle the trainer when a step takes this many times as long per token as early in the attempt; 0 = never."""
+    """Recycle the trainer when a step takes this many times as long per token as early in the attempt; 0 =
+    never."""
     recycle_min_steps: PositiveInt = 40
     """Steps of an attempt before it may be recycled."""
 
@@ -81,4 +98,6 @@ class MonitorConfig:
                 "it could never be reached"
             )
         if 0 < self.slow_factor <= 1:
-            raise ConfigError(f"monitor.slow_factor is {self.slow_factor}; it is above 1, or 0 to switch it off")
+            raise ConfigError(
+                f"monitor.slow_factor is {self.slow_factor}; it is above 1, or 0 to switch it off"
+            )

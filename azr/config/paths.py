@@ -1,8 +1,10 @@
-"""Relative paths in a configuration: where they are looked for, and how they are written into a run's ``config.yaml``.
+"""Relative paths in a configuration: where they are looked for, and how they are written into a run's
+``config.yaml``.
 
-What the command line names is looked for in the folder where the command was started, then in the project (so that shipped files have
-short names); what a YAML file of the project names is looked for in the project first. A path that means the project's file wherever it is
-read stays as it is; any other becomes absolute, so that trainer, evaluation and a later start find the same file.
+What the command line names is looked for in the folder where the command was started, then in the project (so
+that shipped files have short names); what a YAML file of the project names is looked for in the project
+first. A path that means the project's file wherever it is read stays as it is; any other becomes absolute, so
+that trainer, evaluation and a later start find the same file.
 """
 
 from __future__ import annotations
@@ -44,7 +46,11 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
         section = getattr(config, section_name)
         value = getattr(section, name)
         places = (started, PROJECT) if key in typed else (PROJECT, started)
-        found: Any = [_resolved(key, item, places) for item in value] if isinstance(value, list) else _resolved(key, value, places)
+        found: Any = (
+            [_resolved(key, item, places) for item in value]
+            if isinstance(value, list)
+            else _resolved(key, value, places)
+        )
         if found != value:
             config = replace(config, **{section_name: replace(section, **{name: found})})
     if "runs_dir" in typed:
@@ -84,7 +90,8 @@ def _resolved(key: str, name: str, places: Sequence[Path]) -> str:
 
 
 def _hidden_by(places: Sequence[Path], name: str) -> bool:
-    """Whether the plain name would be taken for another file than the project's by who looks in the folder of the command first."""
+    """Whether the plain name would be taken for another file than the project's by who looks in the folder of
+    the command first."""
     return any((place / name).exists() and not (place / name).samefile(PROJECT / name) for place in places)
 
 

@@ -20,16 +20,18 @@ class ReportConfig:
     html: bool = True
     """Write ``report.html`` and the transcript pages after each cycle and at the end."""
     loggers: list[Literal["tensorboard", "wandb"]] = field(default_factory=lambda: ["tensorboard"])
-    """Where metrics go beside ``metrics.jsonl``: ``tensorboard`` (files in the run directory, no account), ``wandb``."""
+    """Where metrics go beside ``metrics.jsonl``: ``tensorboard`` (files in the run directory, no account),
+    ``wandb``."""
     wandb_project: str = "azr"
     """Weights & Biases project; read only when ``wandb`` is among the loggers."""
     wandb_mode: Literal["offline", "online", "disabled"] = "offline"
-    """``offline`` writes into the run directory, to be sent later with ``wandb sync``; ``online`` sends as it goes; ``disabled``."""
+    """``offline`` writes into the run directory, to be sent later with ``wandb sync``; ``online`` sends as it
+    goes; ``disabled``."""
     sample_tasks: NonNegativeInt = 3
     """Tasks of each type that the report prints in full."""
     machine_watts: NonNegativeFloat = 0.0
-    """Power draw of the whole machine while it trains, in watts, measured at the plug; the report multiplies it by the hours. 0 = no
-    cost is shown."""
+    """Power draw of the whole machine while it trains, in watts, measured at the plug; the report multiplies
+    it by the hours. 0 = no cost is shown."""
     eur_per_kwh: NonNegativeFloat = 0.30
     """Price of electricity in that line of the report."""
 
@@ -39,4 +41,6 @@ class ReportConfig:
         """
         check_limits(self, "report")
         if "wandb" in self.loggers and not self.wandb_project:
-            raise ConfigError("report.wandb_project is empty; give the project's name, or take wandb out of report.loggers")
+            raise ConfigError(
+                "report.wandb_project is empty; give the project's name, or take wandb out of report.loggers"
+            )

@@ -1,7 +1,7 @@
 """Section ``selfplay``: the rules of the game (docs/conformance.md maps each to the specification).
 
-``variant`` is one switch over everything in which the published paper and the published code differ; a key that is set
-(not null) overrides it. What differs: ``extremes``, ``advantage``, ``solve_timing``.
+``variant`` is one switch over everything in which the published paper and the published code differ; a key
+that is set (not null) overrides it. What differs: ``extremes``, ``advantage``, ``solve_timing``.
 """
 
 from __future__ import annotations
@@ -23,28 +23,34 @@ TaskTypeName = Literal["abduction", "deduction", "induction", "error"]
 
 @dataclass(frozen=True)
 class IntrinsicConfig:
-    """Further rewards of the proposer (spec 4.3): each term is min(coefficient x value, its maximum); 0 switches a term off."""
+    """Further rewards of the proposer (spec 4.3): each term is min(coefficient x value, its maximum); 0
+    switches a term off."""
 
     complexity: NonNegativeFloat = 0.0
     """Coefficient of the cognitive complexity of the program / 15 (complexipy)."""
     complexity_max: NonNegativeFloat = 0.5
     """Largest value of the complexity term."""
     halstead: NonNegativeFloat = 0.0
-    """Coefficient of the mix of Halstead effort, Halstead volume and cyclomatic complexity (radon), 0 to 1."""
+    """Coefficient of the mix of Halstead effort, Halstead volume and cyclomatic complexity (radon), 0 to
+    1."""
     halstead_max: NonNegativeFloat = 0.5
     """Largest value of the Halstead term."""
     edit_distance: NonNegativeFloat = 0.0
-    """Coefficient of the mean distance of the program's syntax tree to those of its references, 0 to 1 (rapidfuzz)."""
+    """Coefficient of the mean distance of the program's syntax tree to those of its references, 0 to 1
+    (rapidfuzz)."""
     edit_distance_max: NonNegativeFloat = 0.5
     """Largest value of the edit-distance term."""
     diversity: NonNegativeFloat = 0.0
-    """Coefficient of how rare the answer is among all tasks so far, 0 to 1 (induction: mean over inputs and outputs)."""
+    """Coefficient of how rare the answer is among all tasks so far, 0 to 1 (induction: mean over inputs and
+    outputs)."""
     diversity_max: NonNegativeFloat = 0.5
     """Largest value of the diversity term."""
     hierarchical_diversity: bool = False
-    """Average the rarity of the value's type and the rarity of the value within its type, instead of counting values alone."""
+    """Average the rarity of the value's type and the rarity of the value within its type, instead of counting
+    values alone."""
     combine: Literal["sum", "multiply", "sum_multiply", "multiply_sum"] = "sum"
-    """How terms join the learnability reward: ``sum``, ``multiply``, ``sum_multiply`` (reward + product) or ``multiply_sum``."""
+    """How terms join the learnability reward: ``sum``, ``multiply``, ``sum_multiply`` (reward + product) or
+    ``multiply_sum``."""
 
     def validate(self) -> None:
         check_limits(self, "selfplay.intrinsic")
@@ -59,10 +65,11 @@ class SelfPlayConfig:
     variant: Literal["code", "paper"] = "code"
     """``code`` or ``paper``: which published behaviour fills the keys that are null below."""
     frame: str = "paper"
-    """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``short`` (small instruct models), ``compact`` (small contexts),
-    or a folder of templates."""
+    """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``short`` (small instruct models),
+    ``compact`` (small contexts), or a folder of templates."""
     task_types: list[TaskTypeName] = field(default_factory=lambda: ["abduction", "deduction", "induction"])
-    """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be added."""
+    """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be
+    added."""
     train_propose: bool = True
     """Off: only the solver is trained, and no tasks are proposed (an ablation of the paper)."""
     solve_only_steps: NonNegativeInt = 0
@@ -74,40 +81,48 @@ class SelfPlayConfig:
     references: NonNegativeInt = 6
     """Tasks shown to a proposer as examples; 0 shows none (an ablation of the paper)."""
     reference_weighting: Literal["uniform", "step"] = "uniform"
-    """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw collapse)."""
+    """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw
+    collapse)."""
     num_inputs: Annotated[int, Ge(2)] = 10
-    """Inputs of an induction task; half of the pairs are shown to the solver. With a curriculum, the most that it comes to."""
+    """Inputs of an induction task; half of the pairs are shown to the solver. With a curriculum, the most
+    that it comes to."""
     induction_prompt: Literal["plain", "numbered", "example"] = "plain"
-    """How induction proposals are asked for: ``plain`` as published, ``numbered`` with every block of the reply spelt out, or ``example``:
-    numbered, after a complete reply for another program. Small models asked plainly write one or two blocks and stop."""
+    """How induction proposals are asked for: ``plain`` as published, ``numbered`` with every block of the
+    reply spelt out, or ``example``: numbered, after a complete reply for another program. Small models asked
+    plainly write one or two blocks and stop."""
     induction_reply: Literal["frame", "think", "answer"] = "frame"
-    """How the reply of an induction proposal is begun for the model: ``frame`` as the frame does, ``think`` with an open think tag, or
-    ``answer`` up to its first input block (nothing is thought then)."""
+    """How the reply of an induction proposal is begun for the model: ``frame`` as the frame does, ``think``
+    with an open think tag, or ``answer`` up to its first input block (nothing is thought then)."""
     induction_inputs_start: int = 0
-    """Curriculum: inputs that an induction task needs at first. One more is needed whenever the share of valid induction proposals over
-    the last ``induction_inputs_window`` steps is at least ``induction_inputs_threshold``, up to ``num_inputs``. 0: ``num_inputs`` from
-    the start, as published."""
+    """Curriculum: inputs that an induction task needs at first. One more is needed whenever the share of
+    valid induction proposals over the last ``induction_inputs_window`` steps is at least
+    ``induction_inputs_threshold``, up to ``num_inputs``. 0: ``num_inputs`` from the start, as published."""
     induction_inputs_threshold: Annotated[float, Gt(0), Le(1)] = 0.6
     """See ``induction_inputs_start``."""
     induction_inputs_window: PositiveInt = 5
     """See ``induction_inputs_start``."""
     induction_spare_inputs: NonNegativeInt = 0
-    """Inputs asked for beyond those that a task needs; useful with ``usable_inputs``, where a bad one is left out."""
+    """Inputs asked for beyond those that a task needs; useful with ``usable_inputs``, where a bad one is left
+    out."""
     banned_modules: list[str] | None = None
-    """Words no program may import, said in the prompt; null is the published list. The sandbox has its own rules beside it."""
+    """Words no program may import, said in the prompt; null is the published list. The sandbox has its own
+    rules beside it."""
     max_output_chars: PositiveInt = 400
-    """Longest output text of a task; longer ones are refused (the published code cut them, which made them unsolvable)."""
+    """Longest output text of a task; longer ones are refused (the published code cut them, which made them
+    unsolvable)."""
 
     # Reading proposals
     reject_multiple_functions: bool = True
-    """Refuse programs with more than one function at the top level; methods and nested helpers are welcome."""
+    """Refuse programs with more than one function at the top level; methods and nested helpers are
+    welcome."""
     entry_point: Literal["not_first", "not_last", "any_first", "any_last"] = "not_first"
-    """Which function becomes ``f``: ``not_first`` the first one, ``not_last`` the last one, ``any_first`` / ``any_last`` an existing
-    ``f``, else the first / last one."""
+    """Which function becomes ``f``: ``not_first`` the first one, ``not_last`` the last one, ``any_first`` /
+    ``any_last`` an existing ``f``, else the first / last one."""
     code_location: Literal["first", "last"] = "first"
     """Which code block of a proposal counts: ``first`` or ``last``."""
     reject_test_input: bool = False
-    """Refuse programs that hold their test input (top-level calls of f, asserts, variables named after inputs)."""
+    """Refuse programs that hold their test input (top-level calls of f, asserts, variables named after
+    inputs)."""
     strip_comments: bool = False
     """Remove comments and docstrings from proposals (the authors saw a clear drop)."""
     strip_globals: bool = False
@@ -117,9 +132,10 @@ class SelfPlayConfig:
     reject_leaks: bool = True
     """Refuse proposals whose message holds the program, or whose comments hold the output."""
     usable_inputs: bool = False
-    """Judge the inputs of an induction proposal one by one: repeated ones, ones that are no literals and ones that the program fails on are
-    left out, surplus ones dropped, and the task is valid if enough remain. An empty message, or one copied from the prompt's example, is
-    refused. Off: exactly the last ``num_inputs`` blocks count, and one bad input refuses the proposal, as published."""
+    """Judge the inputs of an induction proposal one by one: repeated ones, ones that are no literals and ones
+    that the program fails on are left out, surplus ones dropped, and the task is valid if enough remain. An
+    empty message, or one copied from the prompt's example, is refused. Off: exactly the last ``num_inputs``
+    blocks count, and one bad input refuses the proposal, as published."""
     reject_constant_outputs: bool = False
     """Refuse induction proposals whose outputs are all equal."""
 
@@ -127,32 +143,39 @@ class SelfPlayConfig:
     difficulty_samples: PositiveInt = 8
     """Solutions sampled per valid proposal to estimate its difficulty."""
     adaptive_samples: bool = False
-    """Sample in two halves and stop after the first when all of its answers agree (all right or all wrong). Saves generation;
-    biased: tasks of middling difficulty whose first half agrees by chance count as extreme (docs/conformance.md gives the size)."""
+    """Sample in two halves and stop after the first when all of its answers agree (all right or all wrong).
+    Saves generation; biased: tasks of middling difficulty whose first half agrees by chance count as extreme
+    (docs/conformance.md gives the size)."""
     learnability: Literal["one_minus", "inverse", "middle"] = "one_minus"
-    """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse`` is 1 - a also at a = 0;
-    ``middle`` is 4 a (1 - a), best at one half: with 8 samples ``one_minus`` pays most for a task solved once, which is mostly luck."""
+    """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse``
+    is 1 - a also at a = 0; ``middle`` is 4 a (1 - a), best at one half: with 8 samples ``one_minus`` pays
+    most for a task solved once, which is mostly luck."""
     extremes: float | None = None
     """Proposer's reward when the learnability is 0: -0.5 (code) or 0 (paper); null follows ``variant``."""
     duplicate_reward: float | None = None
-    """Proposer's reward for a valid proposal that the buffer holds already, or that comes twice in a step; null pays it like any other,
-    as published. A small model that finds one valid task then proposes it for ever."""
+    """Proposer's reward for a valid proposal that the buffer holds already, or that comes twice in a step;
+    null pays it like any other, as published. A small model that finds one valid task then proposes it for
+    ever."""
     partial_proposal_reward: float = 0.0
-    """Reward above -1 of an induction proposal that is well-formed but not valid, times the share of the inputs and message it needs that
-    was there: 0.4 pays -0.7 for three of four parts. Needs ``usable_inputs``; never as much as any valid, new proposal. 0 pays -1."""
+    """Reward above -1 of an induction proposal that is well-formed but not valid, times the share of the
+    inputs and message it needs that was there: 0.4 pays -0.7 for three of four parts. Needs
+    ``usable_inputs``; never as much as any valid, new proposal. 0 pays -1."""
     format_reward: bool = True
     """Give -1 to responses without the think/answer format; off, the format is not looked at."""
     strict_format: bool = False
-    """The think/answer format is each tag once, in order, and nothing after the answer. Off, whatever follows a complete answer is
-    allowed, as published: ``</answer></think></answer>`` is paid as good form, and a model learns to write on."""
+    """The think/answer format is each tag once, in order, and nothing after the answer. Off, whatever follows
+    a complete answer is allowed, as published: ``</answer></think></answer>`` is paid as good form, and a
+    model learns to write on."""
     overlong_tokens: NonNegativeInt = 0
-    """Length guard: over its last so many tokens before ``rollout.max_response_tokens`` a response's reward falls linearly, by
-    ``overlong_penalty`` at the limit (DAPO's soft overlong punishment; both roles). 0 switches it off, as published: then wrong answers
-    of any length are paid alike, and a model that is ill writes on to the limit."""
+    """Length guard: over its last so many tokens before ``rollout.max_response_tokens`` a response's reward
+    falls linearly, by ``overlong_penalty`` at the limit (DAPO's soft overlong punishment; both roles). 0
+    switches it off, as published: then wrong answers of any length are paid alike, and a model that is ill
+    writes on to the limit."""
     overlong_penalty: NonNegativeFloat = 0.5
     """See ``overlong_tokens``."""
     induction_reward: Literal["binary", "accuracy", "if_one"] = "binary"
-    """Verdict of an induction answer: ``binary`` all hidden pairs right, ``accuracy`` their share, ``if_one`` at least one."""
+    """Verdict of an induction answer: ``binary`` all hidden pairs right, ``accuracy`` their share, ``if_one``
+    at least one."""
     bool_equals_int: bool = False
     """Compatibility switch: accept ``True`` where 1 is right."""
     int_equals_float: bool = True
@@ -161,9 +184,11 @@ class SelfPlayConfig:
 
     # Buffer and selection
     program_filter: Literal["all", "non_one", "non_extremes"] = "all"
-    """Valid proposals that enter the buffer: ``all``, ``non_one`` (accuracy below 1), ``non_extremes`` (strictly between 0 and 1)."""
+    """Valid proposals that enter the buffer: ``all``, ``non_one`` (accuracy below 1), ``non_extremes``
+    (strictly between 0 and 1)."""
     buffer_bad_format: bool = True
-    """Buffer valid programs whose response failed the think/answer format, as the published code does; their reward is -1 anyway."""
+    """Buffer valid programs whose response failed the think/answer format, as the published code does; their
+    reward is -1 anyway."""
     buffer_capacity: int = 16384
     """Tasks held per task type; beyond it mastered tasks go first, then the oldest."""
     mastered_visits: PositiveInt = 2
@@ -171,17 +196,20 @@ class SelfPlayConfig:
     solve_selection: Literal["max_new", "uniform_total", "half_new", "step"] = "max_new"
     """How solve tasks are drawn: ``max_new``, ``uniform_total``, ``half_new`` or ``step``."""
     seed_share: Share = 0.0
-    """Share of the rows of each solve stream taken from tasks that no model of this game proposed (seeds, your own files): an anchor
-    against drifting to what the proposer likes. 0: whatever ``solve_selection`` draws, as published."""
+    """Share of the rows of each solve stream taken from tasks that no model of this game proposed (seeds,
+    your own files): an anchor against drifting to what the proposer likes. 0: whatever ``solve_selection``
+    draws, as published."""
     solve_timing: Literal["next_step", "same_step"] | None = None
-    """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows ``variant``."""
+    """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows
+    ``variant``."""
 
     # Learning signal
     advantage: Literal["token", "sequence", "group"] | None = None
-    """Whitening per stream: ``token`` (weighted by length; code), ``sequence`` (paper) or ``group`` (per task, where a task has several
-    responses); null follows ``variant``."""
+    """Whitening per stream: ``token`` (weighted by length; code), ``sequence`` (paper) or ``group`` (per
+    task, where a task has several responses); null follows ``variant``."""
     train_on_samples: bool = False
-    """Train on the difficulty samples too, as further responses of the solve streams (the published code throws them away)."""
+    """Train on the difficulty samples too, as further responses of the solve streams (the published code
+    throws them away)."""
 
     # Composite functions
     composite_start_step: NonNegativeInt = 0
@@ -193,7 +221,8 @@ class SelfPlayConfig:
     composite_max: int = 2
     """Most composite functions in a prompt (inclusive)."""
     composite_schedule: bool = False
-    """Raise ``composite_max`` by 1 (up to 3) and the chance by 0.01 (up to 0.8) every 50 steps from step 101 on."""
+    """Raise ``composite_max`` by 1 (up to 3) and the chance by 0.01 (up to 0.8) every 50 steps from step 101
+    on."""
 
     # Zero-data start
     seed_factor: PositiveInt = 4
@@ -220,22 +249,32 @@ class SelfPlayConfig:
         check_limits(self, "selfplay")
         if not self.task_types or len(set(self.task_types)) != len(self.task_types):
             raise ConfigError(f"selfplay.task_types is {self.task_types}; name at least one, each once")
-        if self.train_propose and "induction" in self.task_types and not {"abduction", "deduction"} & set(self.task_types):
-            raise ConfigError("selfplay.task_types: induction takes its programs from abduction or deduction tasks; add one of them")
+        if (
+            self.train_propose
+            and "induction" in self.task_types
+            and not {"abduction", "deduction"} & set(self.task_types)
+        ):
+            raise ConfigError(
+                "selfplay.task_types: induction takes its programs from abduction or deduction tasks; add one of them"
+            )
         self._validate_induction()
         if self.buffer_capacity < self.batch_size:
             raise ConfigError(
                 f"selfplay.buffer_capacity is {self.buffer_capacity}; it must hold at least batch_size={self.batch_size} tasks"
             )
         if self.composite_max < self.composite_min:
-            raise ConfigError(f"selfplay.composite_max={self.composite_max} is below composite_min={self.composite_min}")
+            raise ConfigError(
+                f"selfplay.composite_max={self.composite_max} is below composite_min={self.composite_min}"
+            )
         if self.composite_start_step and self.references <= self.composite_max:
             raise ConfigError(
                 f"selfplay.references={self.references} leaves no reference beside {self.composite_max} composite functions; "
                 "raise it above composite_max"
             )
         if self.advantage_mode == "group" and not self.train_on_samples:
-            raise ConfigError("selfplay.advantage=group needs several responses per task; set selfplay.train_on_samples=true")
+            raise ConfigError(
+                "selfplay.advantage=group needs several responses per task; set selfplay.train_on_samples=true"
+            )
         if self.adaptive_samples and self.difficulty_samples < 2:
             raise ConfigError("selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2")
         self.intrinsic.validate()
@@ -246,15 +285,22 @@ class SelfPlayConfig:
             raise ConfigError(
                 f"selfplay.induction_inputs_start is {start}; it is 0 (no curriculum) or from 2 to selfplay.num_inputs={self.num_inputs}"
             )
-        if self.induction_prompt == "example" and self.num_inputs + self.induction_spare_inputs > MOST_EXAMPLE_INPUTS:
+        if (
+            self.induction_prompt == "example"
+            and self.num_inputs + self.induction_spare_inputs > MOST_EXAMPLE_INPUTS
+        ):
             raise ConfigError(
                 f"selfplay.induction_prompt=example shows at most {MOST_EXAMPLE_INPUTS} inputs; num_inputs and induction_spare_inputs are "
                 f"{self.num_inputs} and {self.induction_spare_inputs}; ask for fewer, or set selfplay.induction_prompt=numbered"
             )
         if self.induction_prompt == "example" and not self.usable_inputs:
-            raise ConfigError("selfplay.induction_prompt=example could be copied; selfplay.usable_inputs=true refuses copies, set it too")
+            raise ConfigError(
+                "selfplay.induction_prompt=example could be copied; selfplay.usable_inputs=true refuses copies, set it too"
+            )
         if self.partial_proposal_reward and not self.usable_inputs:
-            raise ConfigError("selfplay.partial_proposal_reward counts usable inputs; set selfplay.usable_inputs=true")
+            raise ConfigError(
+                "selfplay.partial_proposal_reward counts usable inputs; set selfplay.usable_inputs=true"
+            )
         if not 0 <= self.partial_proposal_reward <= 1 + self.extreme_reward:
             raise ConfigError(
                 f"selfplay.partial_proposal_reward is {self.partial_proposal_reward}; it is at least 0, and at most "

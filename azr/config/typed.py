@@ -1,4 +1,5 @@
-"""Command-line settings as people type them. Text keys take what stands after = as it is; Hydra's grammar never sees it."""
+"""Command-line settings as people type them. Text keys take what stands after = as it is; Hydra's grammar
+never sees it."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
         elif kinds[key] == "optional text":
             values[key] = None if value in ("null", "") else _text(key, value)
         elif kinds[key] in ("texts", "optional texts"):
-            values[key] = None if value == "null" and kinds[key].startswith("optional") else _texts(key, value)
+            values[key] = (
+                None if value == "null" and kinds[key].startswith("optional") else _texts(key, value)
+            )
         else:
             hydra.append(item)
     return hydra, values
@@ -96,7 +99,9 @@ def _no_setting(item: str) -> str:
 def _refuse_bytes(key: str, value: str) -> None:
     if any("\ud800" <= character <= "\udfff" for character in value):
         shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        raise ConfigError(f"{key} holds bytes that are no UTF-8: {shown}; rename the file or folder, or make a link to it")
+        raise ConfigError(
+            f"{key} holds bytes that are no UTF-8: {shown}; rename the file or folder, or make a link to it"
+        )
 
 
 def _text(key: str, value: str) -> str:
@@ -104,7 +109,9 @@ def _text(key: str, value: str) -> str:
     if len(value) >= 2 and value[0] in _QUOTES and value[-1] == value[0]:
         value = value[1:-1].replace(f"\\{value[0]}", value[0])
     if "${" in value:
-        raise ConfigError(f"{key} holds ${{, which the trainer's libraries read as a reference to another key; rename it, or make a link")
+        raise ConfigError(
+            f"{key} holds ${{, which the trainer's libraries read as a reference to another key; rename it, or make a link"
+        )
     if any(character in value for character in "\0\n\r"):
         raise ConfigError(f"{key} holds a line end or a NUL; it is one line of text")
     return value
@@ -114,7 +121,9 @@ def _texts(key: str, value: str) -> list[str]:
     """``[a,b]``; each part as typed. One name alone needs no brackets."""
     if not (value.startswith("[") and value.endswith("]")):
         if "," in value:
-            raise ConfigError(f"{key}={value}: write '{key}=[a,b]' for several, or '{key}=[\"{value}\"]' for one name with a comma in it")
+            raise ConfigError(
+                f"{key}={value}: write '{key}=[a,b]' for several, or '{key}=[\"{value}\"]' for one name with a comma in it"
+            )
         return [_text(key, value)] if value else []
     parts, current, quote = [], "", ""
     for character in value[1:-1]:

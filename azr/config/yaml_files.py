@@ -21,7 +21,10 @@ class _StrictLoader(yaml.SafeLoader):
             line = key_node.start_mark.line + 1
             if key is not None and key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key} stands there twice (first in line {seen[key]})", key_node.start_mark
+                    None,
+                    None,
+                    f"key {key} stands there twice (first in line {seen[key]})",
+                    key_node.start_mark,
                 )
             seen[key] = line
         return super().construct_mapping(node, deep)
@@ -53,12 +56,18 @@ def _text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8") from None
+        raise ConfigError(
+            f"{path}, line {line}: byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8"
+        ) from None
 
 
 def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
     for number in (line, line - 1):  # the parser may stop a line later
-        blank = lines[number - 1][: len(lines[number - 1]) - len(lines[number - 1].lstrip())] if 0 < number <= len(lines) else ""
+        blank = (
+            lines[number - 1][: len(lines[number - 1]) - len(lines[number - 1].lstrip())]
+            if 0 < number <= len(lines)
+            else ""
+        )
         if "\t" in blank:
             return f"a tab (in line {number}); YAML wants blanks there"
     problem = error.problem or error.context or "not readable"
@@ -67,7 +76,8 @@ def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
 
 
 def line_finder(path: Path, prefix: str = "") -> Callable[[str], str]:
-    """A function that says in which line of ``path`` a dotted key stands, such as ``FILE, line 3``; empty where it does not.
+    """A function that says in which line of ``path`` a dotted key stands, such as ``FILE, line 3``; empty
+    where it does not.
 
     Args:
         prefix: where the file's keys stand in the configuration (``monitor.``).

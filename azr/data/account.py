@@ -1,9 +1,10 @@
-"""The one way tasks are counted, on screen, in reports and in the manifest (docs/data.md, "How tasks are counted").
+"""The one way tasks are counted, on screen, in reports and in the manifest (docs/data.md, "How tasks are
+counted").
 
     read = known + taken + left out, by reason
 
-A row that holds no task counts as one. Only what is new is counted: what an earlier consolidation or merge judged is not read
-again, as far as a person is concerned, although the pool is always made from all sources.
+A row that holds no task counts as one. Only what is new is counted: what an earlier consolidation or merge
+judged is not read again, as far as a person is concerned, although the pool is always made from all sources.
 """
 
 from __future__ import annotations
@@ -61,14 +62,21 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
         entries: of the new sources only.
         refused: rows of these sources.
     """
-    files = [entry for entry in entries if len(entries) > 1 or entry.kind == Kind.USER.value or not entry.rows]
+    files = [
+        entry for entry in entries if len(entries) > 1 or entry.kind == Kind.USER.value or not entry.rows
+    ]
     lines = [_file_line(entry) for entry in files[:SHOWN_FILES]]
     if len(files) > SHOWN_FILES:
         lines.append(f"{len(files) - SHOWN_FILES} more files: pool/manifest.json has the counts of each")
-    lines += [f"{item.source}, {item.row.place}: {item.reason.value}, {item.detail}" for item in refused[:SHOWN_ROWS]]
+    lines += [
+        f"{item.source}, {item.row.place}: {item.reason.value}, {item.detail}"
+        for item in refused[:SHOWN_ROWS]
+    ]
     if len(refused) > SHOWN_ROWS:
         lines.append(f"{len(refused) - SHOWN_ROWS} more rows without a task: pool/rejected.jsonl names them")
-    brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]  # a user wonders about files, not about every merge
+    brought = [
+        entry for entry in entries if entry.kind != Kind.SHARD.value
+    ]  # a user wonders about files, not about every merge
     leaked = Account.of(brought).left_out.get(Reason.LEAKED.value, 0)
     if leaked:
         lines.append(

@@ -1,8 +1,10 @@
-"""Programs that look different and compute the same: equal outputs on shared probe inputs (docs/data.md, "Behaviour").
+"""Programs that look different and compute the same: equal outputs on shared probe inputs (docs/data.md,
+"Behaviour").
 
-Each signature (the types of a task's arguments, as ``int, list[str]``) has one fixed bank of argument lists, drawn from a random
-generator that the signature's text seeds. So all programs of a signature get the same inputs, in every run and on every
-machine, and what was found once stays valid. Programs run in the sandbox only.
+Each signature (the types of a task's arguments, as ``int, list[str]``) has one fixed bank of argument lists,
+drawn from a random generator that the signature's text seeds. So all programs of a signature get the same
+inputs, in every run and on every machine, and what was found once stays valid. Programs run in the sandbox
+only.
 """
 
 from __future__ import annotations
@@ -38,16 +40,31 @@ SAME = "same"
 _ANY = "any"
 """Type of the elements of a mixed or empty container."""
 _BATCH = 256
-_WORDS = ("", "a", "abc", "hello world", "Racecar", "aabbb", "x1y2", "The quick brown fox", "level", "zZ-9", "banana", "12345")
+_WORDS = (
+    "",
+    "a",
+    "abc",
+    "hello world",
+    "Racecar",
+    "aabbb",
+    "x1y2",
+    "The quick brown fox",
+    "level",
+    "zZ-9",
+    "banana",
+    "12345",
+)
 _INTEGERS = (0, 1, 2, 3, 4, 5, 7, 8, 10, 12, 15, 20, -1, -3, -8, 31)
 _FLOATS = (0.0, 0.5, 1.0, 2.5, -1.25, 3.0, 10.75, -4.0)
 
 Outputs = Callable[[Sequence[tuple[str, tuple[str, ...]]]], Iterator[tuple[int, tuple[str, ...]]]]
-"""Runs (program, inputs) pairs; yields (index, one text an input: the value, ``!`` and an exception's name, or empty: unknown)."""
+"""Runs (program, inputs) pairs; yields (index, one text an input: the value, ``!`` and an exception's name,
+or empty: unknown)."""
 
 
 def describe(value: Any) -> str:
-    """Type of a value with the types inside, as ``dict[str, list[int]]``; a mixed or empty container's are ``any``."""
+    """Type of a value with the types inside, as ``dict[str, list[int]]``; a mixed or empty container's are
+    ``any``."""
     if isinstance(value, (list, set, frozenset)):
         return f"{type(value).__name__}[{_one({describe(item) for item in value})}]"
     if isinstance(value, tuple):
@@ -62,17 +79,25 @@ def _one(kinds: set[str]) -> str:
 
 
 def signature(task: Task) -> tuple[str, list[Any]] | None:
-    """Text and example arguments of a task's first input; None for keyword arguments or what is no literal."""
+    """Text and example arguments of a task's first input; None for keyword arguments or what is no
+    literal."""
     try:
         positional, keywords = parse_arguments(task.inputs[0])
     except ValueError:
         return None
-    return None if keywords or not positional else (", ".join(describe(value) for value in positional), positional)
+    return (
+        None
+        if keywords or not positional
+        else (", ".join(describe(value) for value in positional), positional)
+    )
 
 
 def bank(text: str, example: Sequence[Any]) -> tuple[str, ...]:
-    """The argument lists of a signature. ``example`` gives the shape; its values do not matter where the text is precise."""
-    if any(word in text for word in (_ANY, "bytes", "complex")):  # values of these types are taken over from the example
+    """The argument lists of a signature. ``example`` gives the shape; its values do not matter where the text
+    is precise."""
+    if any(
+        word in text for word in (_ANY, "bytes", "complex")
+    ):  # values of these types are taken over from the example
         return _draw_bank(text, example)
     if text not in _BANKS:
         if len(_BANKS) >= _BANKS_REMEMBERED:
@@ -116,12 +141,14 @@ def _draw(like: Any, rng: Random) -> Any:
 
 
 def _least(values: Iterable[Any]) -> Any:
-    """An element that depends on the container's content alone; sets have no first one. An empty container holds integers."""
+    """An element that depends on the container's content alone; sets have no first one. An empty container
+    holds integers."""
     return min(values, key=canonical, default=0)
 
 
 class BehaviourStore:
-    """What executions said: hash of a program's bank outputs (empty where they say nothing), or whether two programs are the same."""
+    """What executions said: hash of a program's bank outputs (empty where they say nothing), or whether two
+    programs are the same."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -161,17 +188,22 @@ def drop_behavioural(
 ) -> tuple[list[Task], list[Dropped]]:
     """Of the tasks of one type whose programs compute the same, those of the best program stay.
 
-    Two programs compute the same when they agree on the bank of their signature, and each gives, on the inputs of the other's
-    tasks, the outputs that those tasks record: random text rarely holds the markup that a parser treats specially, but the
-    parser's own tasks do.
+    Two programs compute the same when they agree on the bank of their signature, and each gives, on the
+    inputs of the other's tasks, the outputs that those tasks record: random text rarely holds the markup that
+    a parser treats specially, but the parser's own tasks do.
 
     Args:
         outputs: executes; ``sandbox_outputs`` in a run.
-        settled: ids of tasks that were compared with each other before; signatures with no other tasks are passed over.
+        settled: ids of tasks that were compared with each other before; signatures with no other tasks are
+            passed over.
     """
     ordered = sorted(tasks, key=better_first)
     programs = _programs(ordered, prints)
-    moving = {programs[task.task_id].signature for task in ordered if task.task_id in programs and task.task_id not in settled}
+    moving = {
+        programs[task.task_id].signature
+        for task in ordered
+        if task.task_id in programs and task.task_id not in settled
+    }
     active = {program.canonical: program for program in programs.values() if program.signature in moving}
     behaviour = _bank_outputs(active, store, outputs, progress)
     groups: dict[str, list[_Program]] = {}
@@ -209,16 +241,24 @@ def _programs(ordered: Sequence[Task], prints: dict[str, Fingerprint]) -> dict[s
         text, example = found
         key = (prints[task.program].canonical, text)
         if key not in first:
-            first[key] = _Program(task.program, short_hash(repr((python_minor(), *key))), text, bank(text, example), ())
+            first[key] = _Program(
+                task.program, short_hash(repr((python_minor(), *key))), text, bank(text, example), ()
+            )
             pairs[key] = {}
         pairs[key].update(zip(task.inputs, task.outputs, strict=True))
         where[task.task_id] = key
-    full = {key: replace(program, pairs=tuple(sorted(pairs[key].items())[:OWN_PAIRS])) for key, program in first.items()}
+    full = {
+        key: replace(program, pairs=tuple(sorted(pairs[key].items())[:OWN_PAIRS]))
+        for key, program in first.items()
+    }
     return {task_id: full[key] for task_id, key in where.items()}
 
 
 def _bank_outputs(
-    active: dict[str, _Program], store: BehaviourStore, outputs: Outputs, progress: Callable[[int, int], object] | None
+    active: dict[str, _Program],
+    store: BehaviourStore,
+    outputs: Outputs,
+    progress: Callable[[int, int], object] | None,
 ) -> dict[str, str]:
     todo = {key: (program.code, program.bank) for key, program in active.items() if store.get(key) is None}
     _fill(store, todo, lambda key, texts: _summary(active[key].bank, texts), outputs, progress)
@@ -226,9 +266,13 @@ def _bank_outputs(
 
 
 def _confirmed(
-    groups: Iterable[list[_Program]], store: BehaviourStore, outputs: Outputs, progress: Callable[[int, int], object] | None
+    groups: Iterable[list[_Program]],
+    store: BehaviourStore,
+    outputs: Outputs,
+    progress: Callable[[int, int], object] | None,
 ) -> dict[str, list[str]]:
-    """Program -> better programs that compute the same on each other's inputs too. Each is compared with the best few of its group."""
+    """Program -> better programs that compute the same on each other's inputs too. Each is compared with the
+    best few of its group."""
     todo: dict[str, tuple[str, tuple[str, ...]]] = {}
     expected: dict[str, tuple[str, ...]] = {}
     wanted: list[tuple[str, str, tuple[str, str]]] = []
@@ -270,7 +314,8 @@ def _fill(
 
 
 def _summary(inputs: Sequence[str], texts: Sequence[str]) -> str:
-    """Hash of the outputs, with the inputs they belong to; empty where too few values came back or too few differ."""
+    """Hash of the outputs, with the inputs they belong to; empty where too few values came back or too few
+    differ."""
     values = [text for text in texts if text and not text.startswith("!")]
     if "" in texts or len(texts) < len(inputs) or len(values) < MIN_VALUES or len(set(values)) < MIN_DISTINCT:
         return ""
@@ -280,7 +325,9 @@ def _summary(inputs: Sequence[str], texts: Sequence[str]) -> str:
 def sandbox_outputs(config: SandboxConfig) -> Outputs:
     def run(pairs: Sequence[tuple[str, tuple[str, ...]]]) -> Iterator[tuple[int, tuple[str, ...]]]:
         with Sandbox(config) as sandbox:
-            for index, result in sandbox.run_many([Job(code=code, inputs=inputs, verify=False) for code, inputs in pairs]):
+            for index, result in sandbox.run_many(
+                [Job(code=code, inputs=inputs, verify=False) for code, inputs in pairs]
+            ):
                 yield index, _texts(result)
 
     return run

@@ -1,7 +1,9 @@
-"""The pool from its sources, in one pass: schema, leaks, re-execution, duplicates, caps. Reads files, writes none.
+"""The pool from its sources, in one pass: schema, leaks, re-execution, duplicates, caps. Reads files, writes
+none.
 
-Every task of every source is in the result exactly once, as kept or as dropped with a reason; a record that several sources
-hold is one task. Kept tasks come in an order that depends on them alone, so the order of sources and rows does not matter.
+Every task of every source is in the result exactly once, as kept or as dropped with a reason; a record that
+several sources hold is one task. Kept tasks come in an order that depends on them alone, so the order of
+sources and rows does not matter.
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ def build_pool(
         dropped += dropped_now
     with phases("re-execution"), _bar("re-execution") as bar:
         advance = functools.partial(_advance, bar)
-        tasks, dropped_now = reexecute(tasks, config.reexecute, verdicts, sandbox, trusted=trusted, progress=advance)
+        tasks, dropped_now = reexecute(
+            tasks, config.reexecute, verdicts, sandbox, trusted=trusted, progress=advance
+        )
         dropped += dropped_now
     with phases("duplicates"), _bar("duplicates", len(tasks)) as bar:
         tasks, dropped_now = drop_duplicates(tasks, prints, config, bar.update)
@@ -88,14 +92,21 @@ def build_pool(
     if config.behavioural_duplicates:
         with phases("behaviour"), _bar("behaviour") as bar:
             advance = functools.partial(_advance, bar)
-            tasks, dropped_now = drop_behavioural(tasks, prints, behaviour, sandbox_outputs(sandbox), settled=settled, progress=advance)
+            tasks, dropped_now = drop_behavioural(
+                tasks, prints, behaviour, sandbox_outputs(sandbox), settled=settled, progress=advance
+            )
             dropped += dropped_now
     with phases("caps and order"):
         tasks, dropped_now = cap_pool(tasks, config.max_tasks)
         dropped += dropped_now
         if len(tasks) + len(dropped) != everything:
-            raise AssertionError(f"{everything} tasks came in, {len(tasks)} were kept and {len(dropped)} dropped")
-        kept, dropped = sorted(tasks, key=_pool_order), sorted(dropped, key=lambda item: better_first(item.task))
+            raise AssertionError(
+                f"{everything} tasks came in, {len(tasks)} were kept and {len(dropped)} dropped"
+            )
+        kept, dropped = (
+            sorted(tasks, key=_pool_order),
+            sorted(dropped, key=lambda item: better_first(item.task)),
+        )
         entries = _settle(entries, origins, kept, dropped)
     return PoolBuild(kept, dropped, refused, entries, phases.seconds)
 
@@ -103,15 +114,18 @@ def build_pool(
 _OWN_LOGS = (Kind.CYCLE, Kind.SHARD, Kind.OTHER_RUN)
 
 Origins = dict[int, int]
-"""``id`` of a task object -> index of its source. By object: two equal rows of one file are two tasks, one a copy of the other."""
+"""``id`` of a task object -> index of its source. By object: two equal rows of one file are two tasks, one a
+copy of the other."""
 
 
-def _read(sources: Sequence[Source], config: DataConfig) -> tuple[list[Task], Origins, list[RefusedRow], list[SourceEntry], frozenset[str]]:
+def _read(
+    sources: Sequence[Source], config: DataConfig
+) -> tuple[list[Task], Origins, list[RefusedRow], list[SourceEntry], frozenset[str]]:
     """All sources, the judged ones first, so that a task counts for the source that brought it first.
 
     Returns:
-        tasks, the source of each, rows without a task, one entry a source (what became of its tasks is not known yet), and the
-        verdict keys that need no execution.
+        tasks, the source of each, rows without a task, one entry a source (what became of its tasks is not
+        known yet), and the verdict keys that need no execution.
     """
     tasks: list[Task] = []
     origins: Origins = {}
@@ -136,60 +150,106 @@ def _read(sources: Sequence[Source], config: DataConfig) -> tuple[list[Task], Or
         tasks += new
         origins |= {id(task): index for task in new}
         refused_rows = dict(sorted(reasons.items()))
-        entries.append(SourceEntry(source.name, source.kind.value, source.hash(), rows, len(found), refused_rows, len(found) - len(new)))
+        entries.append(
+            SourceEntry(
+                source.name,
+                source.kind.value,
+                source.hash(),
+                rows,
+                len(found),
+                refused_rows,
+                len(found) - len(new),
+            )
+        )
     return tasks, origins, refused, entries, frozenset(trusted)
 
 
-def _settle(entries: list[SourceEntry], origins: Origins, kept: list[Task], dropped: list[Dropped]) -> list[SourceEntry]:
+def _settle(
+    entries: list[SourceEntry], origins: Origins, kept: list[Task], dropped: list[Dropped]
+) -> list[SourceEntry]:
     """The entries with what became of their tasks."""
     taken = Counter(origins[id(task)] for task in kept)
     reasons = [Counter[str]() for _ in entries]
     for item in dropped:
         reasons[origins[id(item.task)]][item.reason.value] += 1
-    return [replace(entry, taken=taken[index], dropped=dict(sorted(reasons[index].items()))) for index, entry in enumerate(entries)]
+    return [
+        replace(entry, taken=taken[index], dropped=dict(sorted(reasons[index].items())))
+        for index, entry in enumerate(entries)
+    ]
 
 
 def row_tasks(row: Row, source: Source, config: DataConfig) -> list[Task] | Refused:
     """The tasks that a row of ``source`` holds, by its form alone."""
     if row.record is None:
-        return Refused(Reason.UNREADABLE, "a line torn by a crash" if source.kind in _OWN_LOGS else row.problem)
-    return tasks_of(row.record, origin=source.origin, max_code_chars=config.max_code_chars, max_value_chars=config.max_value_chars)
+        return Refused(
+            Reason.UNREADABLE, "a line torn by a crash" if source.kind in _OWN_LOGS else row.problem
+        )
+    return tasks_of(
+        row.record,
+        origin=source.origin,
+        max_code_chars=config.max_code_chars,
+        max_value_chars=config.max_value_chars,
+    )
 
 
 def _drop_unparsed(tasks: list[Task], prints: dict) -> tuple[list[Task], list[Dropped]]:
     kept = [task for task in tasks if prints[task.program].parsed]
-    dropped = [Dropped(task, Reason.NOT_PYTHON, detail="does not parse") for task in tasks if not prints[task.program].parsed]
+    dropped = [
+        Dropped(task, Reason.NOT_PYTHON, detail="does not parse")
+        for task in tasks
+        if not prints[task.program].parsed
+    ]
     return kept, dropped
 
 
 def _drop_leaks(tasks: list[Task], leaks: dict[str, str]) -> tuple[list[Task], list[Dropped]]:
     kept = [task for task in tasks if task.program not in leaks]
-    return kept, [Dropped(task, Reason.LEAKED, detail=leaks[task.program]) for task in tasks if task.program in leaks]
+    return kept, [
+        Dropped(task, Reason.LEAKED, detail=leaks[task.program]) for task in tasks if task.program in leaks
+    ]
 
 
 def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dropped]]:
     """Evicts down to ``max_tasks``, never "the newest" (spec, bug B4).
 
-    Each type has an equal share, and what one does not fill goes to the others. Within a type seeds and user tasks stay
-    longest, then tasks the solver sometimes fails, then recent ones.
+    Each type has an equal share, and what one does not fill goes to the others. Within a type seeds and user
+    tasks stay longest, then tasks the solver sometimes fails, then recent ones.
     """
     if len(tasks) <= max_tasks:
         return list(tasks), []
-    by_type = {task_type: sorted((t for t in tasks if t.task_type is task_type), key=_useful_first) for task_type in TaskType}
+    by_type = {
+        task_type: sorted((t for t in tasks if t.task_type is task_type), key=_useful_first)
+        for task_type in TaskType
+    }
     quotas: dict[TaskType, int] = {}
-    left, waiting = max_tasks, sorted((task_type for task_type in TaskType if by_type[task_type]), key=lambda kind: len(by_type[kind]))
+    left, waiting = (
+        max_tasks,
+        sorted(
+            (task_type for task_type in TaskType if by_type[task_type]), key=lambda kind: len(by_type[kind])
+        ),
+    )
     while waiting:
         task_type = waiting.pop(0)
         quotas[task_type] = min(len(by_type[task_type]), left // (len(waiting) + 1))
         left -= quotas[task_type]
     kept = [task for task_type, quota in quotas.items() for task in by_type[task_type][:quota]]
-    dropped = [Dropped(task, Reason.POOL_CAP) for task_type, quota in quotas.items() for task in by_type[task_type][quota:]]
+    dropped = [
+        Dropped(task, Reason.POOL_CAP)
+        for task_type, quota in quotas.items()
+        for task in by_type[task_type][quota:]
+    ]
     return kept, dropped
 
 
 def _useful_first(task: Task) -> tuple[object, ...]:
     lineage = task.lineage
-    return (lineage.source not in ("seed", "user"), -difficulty_band(lineage.accuracy), -lineage.cycle, -lineage.step, task.task_id)
+    return (
+        lineage.source not in ("seed", "user"),
+        -difficulty_band(lineage.accuracy),
+        -lineage.cycle,
+        -lineage.step,
+        task.task_id,
+    )
 
 
 def _pool_order(task: Task) -> tuple[object, ...]:
@@ -197,9 +257,12 @@ def _pool_order(task: Task) -> tuple[object, ...]:
 
 
 def _bar(what: str, total: int | None = None) -> tqdm:
-    """A progress bar on a terminal, nothing elsewhere; nothing either where a live screen has the terminal, which a bar would tear."""
+    """A progress bar on a terminal, nothing elsewhere; nothing either where a live screen has the terminal,
+    which a bar would tear."""
     disable = None if sys.stderr is sys.__stderr__ else True
-    return tqdm(desc=f"  {what}", total=total, unit="task", leave=False, disable=disable, file=sys.stderr, delay=0.5)
+    return tqdm(
+        desc=f"  {what}", total=total, unit="task", leave=False, disable=disable, file=sys.stderr, delay=0.5
+    )
 
 
 def _advance(bar: tqdm, done: int, total: int) -> None:

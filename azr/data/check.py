@@ -1,4 +1,5 @@
-"""The configured data files are there, can be opened, and give what they are named for: asked before anything is started."""
+"""The configured data files are there, can be opened, and give what they are named for: asked before anything
+is started."""
 
 from __future__ import annotations
 
@@ -16,13 +17,28 @@ from azr.data.manifest import SourceEntry
 from azr.data.reasons import Reason
 from azr.data.schema import Refused
 from azr.data.seeds import seed_sources
-from azr.data.sources import Source, configured_files, other_run_sources, refuse_missing, unread_files, user_sources
+from azr.data.sources import (
+    Source,
+    configured_files,
+    other_run_sources,
+    refuse_missing,
+    unread_files,
+    user_sources,
+)
 from azr.errors import DataError
 from azr.rundir import RunDir
 
 _IN_ANOTHER_FORM = {
     reason.value
-    for reason in (Reason.EXACT, Reason.RENAMED, Reason.NEAR, Reason.BEHAVIOUR, Reason.PROGRAM_CAP, Reason.SHAPE_CAP, Reason.POOL_CAP)
+    for reason in (
+        Reason.EXACT,
+        Reason.RENAMED,
+        Reason.NEAR,
+        Reason.BEHAVIOUR,
+        Reason.PROGRAM_CAP,
+        Reason.SHAPE_CAP,
+        Reason.POOL_CAP,
+    )
 }
 """Left out since a better one of the kind is in the pool: the file was of use."""
 _SHOWN_FILES = 5
@@ -31,12 +47,13 @@ _SHOWN_FILES = 5
 def require_readable(config: DataConfig, run: RunDir) -> None:
     """Reads every file that ``config`` names; nothing is executed.
 
-    A run that has begun needs its evaluation files only: what its own sources held is in its pool. Those that are still there are
-    looked at all the same, since one of them may be new.
+    A run that has begun needs its evaluation files only: what its own sources held is in its pool. Those that
+    are still there are looked at all the same, since one of them may be new.
 
     Raises:
-        DataError: a path does not exist or holds no data file, a file is damaged, or what is named gives not one task (or, of
-            evaluation files, not one program). All missing paths are named at once, and so are all that give nothing.
+        DataError: a path does not exist or holds no data file, a file is damaged, or what is named gives not
+            one task (or, of evaluation files, not one program). All missing paths are named at once, and so
+            are all that give nothing.
     """
     begun = run.cycle_tasks(1).is_file()
     evaluation, missing = configured_files(config.evaluation_files, "data.evaluation_files")
@@ -52,11 +69,17 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
     if not begun:
         for file in probes:
             read_probes(file)
-    nothing = [f"data.evaluation_files: {file} holds no program that a task could resemble" for file in evaluation if not _programs(file)]
+    nothing = [
+        f"data.evaluation_files: {file} holds no program that a task could resemble"
+        for file in evaluation
+        if not _programs(file)
+    ]
     for named in dict.fromkeys(source.named for source in sources if source.named):
         nothing += _without_a_task(named, [source for source in sources if source.named == named], config)
     if nothing:
-        raise DataError("; ".join(nothing) + "; correct it (docs/howto/own_tasks.md), or take it out of the configuration")
+        raise DataError(
+            "; ".join(nothing) + "; correct it (docs/howto/own_tasks.md), or take it out of the configuration"
+        )
 
 
 def _programs(file: Path) -> int:
@@ -64,7 +87,8 @@ def _programs(file: Path) -> int:
 
 
 def _without_a_task(named: str, sources: Sequence[Source], config: DataConfig) -> list[str]:
-    """A sentence if no row of the sources holds a task. All rows are read, so that a damaged file shows now."""
+    """A sentence if no row of the sources holds a task. All rows are read, so that a damaged file shows
+    now."""
     rows, holds, first, reasons = 0, False, "", Counter[str]()
     for source in sources:
         for row in source.rows():
@@ -78,7 +102,11 @@ def _without_a_task(named: str, sources: Sequence[Source], config: DataConfig) -
     if holds:
         return []
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    return [f"{named} gives not one task of {rows} row{'s' if rows > 1 else ''} ({counts}); {first}" if rows else f"{named} is empty"]
+    return [
+        f"{named} gives not one task of {rows} row{'s' if rows > 1 else ''} ({counts}); {first}"
+        if rows
+        else f"{named} is empty"
+    ]
 
 
 def useless_sources(sources: Iterable[Source], entries: Sequence[SourceEntry]) -> list[str]:
@@ -106,6 +134,10 @@ def passed_over(names: Iterable[str]) -> list[str]:
     for name in names:
         files = unread_files(find(name))
         if files:
-            shown = ", ".join(file.name for file in files[:_SHOWN_FILES]) + (", ..." if len(files) > _SHOWN_FILES else "")
-            lines.append(f"{name}: {len(files)} other file{'s' if len(files) > 1 else ''} in it not read ({shown})")
+            shown = ", ".join(file.name for file in files[:_SHOWN_FILES]) + (
+                ", ..." if len(files) > _SHOWN_FILES else ""
+            )
+            lines.append(
+                f"{name}: {len(files)} other file{'s' if len(files) > 1 else ''} in it not read ({shown})"
+            )
     return lines

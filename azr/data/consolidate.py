@@ -1,13 +1,16 @@
 """CONSOLIDATE and MERGE: the pool from all sources, and the pool with a cycle's shard in it.
 
-Both are pure functions of files that do not change while they run, and both end with the manifest. Killed at any byte, they
-give the same files when run again:
+Both are pure functions of files that do not change while they run, and both end with the manifest. Killed at
+any byte, they give the same files when run again:
 
-* ``consolidate(cycle)`` reads seeds, user files, other runs, what the previous cycle started from, and all shards before this cycle;
-* ``merge(cycle)`` reads what this cycle started from and all shards up to this cycle. It needs nothing outside the run.
+* ``consolidate(cycle)`` reads seeds, user files, other runs, what the previous cycle started from, and all
+  shards before this cycle;
+* ``merge(cycle)`` reads what this cycle started from and all shards up to this cycle. It needs nothing
+  outside the run.
 
-Neither reads the pool it replaces, so a damaged pool heals by itself. Their reports count what is new only: a source that an
-earlier report of the run names with the same hash was judged then (docs/data.md, "How tasks are counted").
+Neither reads the pool it replaces, so a damaged pool heals by itself. Their reports count what is new only: a
+source that an earlier report of the run names with the same hash was judged then (docs/data.md, "How tasks
+are counted").
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ class ConsolidationReport:
     new: Account
     """Of the sources that no earlier step read as they are now."""
     tasks: int
-    """``before`` + ``new.taken``, but for tasks that a better copy replaced, or that changed rules let in or out."""
+    """``before`` + ``new.taken``, but for tasks that a better copy replaced, or that changed rules let in or
+    out."""
     by_type: dict[str, int]
     by_source: dict[str, int]
     manifest_hash: str
@@ -71,8 +75,14 @@ class ConsolidationReport:
         types = ", ".join(f"{count} {name}" for name, count in self.by_type.items())
         account = self.new.sentence if self.new.read or not self.before else "no new ones read"
         others = self.tasks - self.before - self.new.taken
-        pool = f"; {_pool_sum(self.before, self.new.taken, max(-others, 0), max(others, 0))}" if self.before else ""
-        return _with_lines(f"{self.tasks} tasks ({types}): {account}{pool}, in {self.seconds:.1f} s", self.lines)
+        pool = (
+            f"; {_pool_sum(self.before, self.new.taken, max(-others, 0), max(others, 0))}"
+            if self.before
+            else ""
+        )
+        return _with_lines(
+            f"{self.tasks} tasks ({types}): {account}{pool}, in {self.seconds:.1f} s", self.lines
+        )
 
 
 @dataclass(frozen=True)
@@ -104,18 +114,26 @@ class MergeReport:
 
     @property
     def sentence(self) -> str:
-        shards = f" (of {self.new.read + self.judged} in all shards, {self.judged} were known already)" if self.judged else ""
+        shards = (
+            f" (of {self.new.read + self.judged} in all shards, {self.judged} were known already)"
+            if self.judged
+            else ""
+        )
         account = self.new.sentence.replace(" read", f" read{shards}", 1)
         pool = f"{_pool_sum(self.before, self.new.taken, self.gone, self.back)} (x {self.growth:.2f})"
-        return _with_lines(f"Cycle {self.cycle} merged: {account}; {pool}, in {self.seconds:.1f} s", self.lines)
+        return _with_lines(
+            f"Cycle {self.cycle} merged: {account}; {pool}, in {self.seconds:.1f} s", self.lines
+        )
 
 
-def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | None = None) -> ConsolidationReport:
+def consolidate(
+    run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | None = None
+) -> ConsolidationReport:
     """Builds the pool from all sources and writes what TRAIN of ``cycle`` starts from.
 
     Raises:
-        DataError: an evaluation file was changed, no task is left, or, in the first cycle, a configured file is missing or gives
-            not one task that holds, or a probe task does not hold.
+        DataError: an evaluation file was changed, no task is left, or, in the first cycle, a configured file
+            is missing or gives not one task that holds, or a probe task does not hold.
         SandboxError: programs cannot be confined on this machine.
     """
     started = time.monotonic()
@@ -126,7 +144,9 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
     useless = useless_sources(sources, build.entries) if cycle == 1 else []
     if useless:
         write_rejected(run, build)
-        raise DataError(f"{'; '.join(useless)}. {run.pool / REJECTED_FILE} says why; correct it, or take it out of the configuration")
+        raise DataError(
+            f"{'; '.join(useless)}. {run.pool / REJECTED_FILE} says why; correct it, or take it out of the configuration"
+        )
     if not build.kept:
         write_rejected(run, build)
         raise DataError(
@@ -149,7 +169,9 @@ def consolidate(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxCon
         tasks_hash=manifest.tasks_hash,
         verified=config.reexecute is not Reexecute.NEVER,
         seconds=now - started,
-        phases={name: round(seconds, 3) for name, seconds in (build.seconds | {"write": now - built}).items()},
+        phases={
+            name: round(seconds, 3) for name, seconds in (build.seconds | {"write": now - built}).items()
+        },
         sources=build.entries,
         lines=_lines(new, build) + (passed_over(config.extra_files) if cycle == 1 else []),
         missing=missing,
@@ -196,7 +218,9 @@ def merge(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | 
     return report
 
 
-def _build(run: RunDir, sources: Sequence[Source], config: DataConfig, sandbox: SandboxConfig | None) -> PoolBuild:
+def _build(
+    run: RunDir, sources: Sequence[Source], config: DataConfig, sandbox: SandboxConfig | None
+) -> PoolBuild:
     return build_pool(
         sources,
         config,
@@ -224,7 +248,8 @@ def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[Sour
 
 
 def _judged(run: RunDir, cycle: int) -> set[tuple[str, str]]:
-    """(name, hash) of what CONSOLIDATE of ``cycle`` read; a file that changed since is new, but for what it shares with the pool."""
+    """(name, hash) of what CONSOLIDATE of ``cycle`` read; a file that changed since is new, but for what it
+    shares with the pool."""
     sources = _report(run, cycle, CONSOLIDATION_FILE).get("sources", [])
     return {(str(entry["name"]), str(entry["hash"])) for entry in sources}
 
@@ -246,9 +271,12 @@ def _lines(new: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
 
 
 def _cycle_source(run: RunDir, cycle: int) -> Source:
-    """Tasks that were verified when the file was written are not run again, as long as it is the file that was written."""
+    """Tasks that were verified when the file was written are not run again, as long as it is the file that
+    was written."""
     file, written = run.cycle_tasks(cycle), _report(run, cycle, CONSOLIDATION_FILE)
-    trusted = bool(written.get("verified")) and file.is_file() and file_hash(file) == written.get("tasks_hash")
+    trusted = (
+        bool(written.get("verified")) and file.is_file() and file_hash(file) == written.get("tasks_hash")
+    )
     return Source(Kind.CYCLE, f"cycles/{cycle:03d}/tasks.jsonl", file, trusted=trusted)
 
 
@@ -257,9 +285,12 @@ def _shard_name(cycle: int) -> str:
 
 
 def _shards(run: RunDir, last: int, *, judged: int) -> list[Source]:
-    """Shards of the cycles up to ``last``, those up to ``judged`` merged before; a cycle that accepted nothing has none."""
+    """Shards of the cycles up to ``last``, those up to ``judged`` merged before; a cycle that accepted
+    nothing has none."""
     cycles = [cycle for cycle in range(1, last + 1) if run.shard(cycle).is_file()]
-    return [Source(Kind.SHARD, _shard_name(cycle), run.shard(cycle), judged=cycle <= judged) for cycle in cycles]
+    return [
+        Source(Kind.SHARD, _shard_name(cycle), run.shard(cycle), judged=cycle <= judged) for cycle in cycles
+    ]
 
 
 def _pool_sum(before: int, taken: int, gone: int, back: int) -> str:

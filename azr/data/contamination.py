@@ -1,13 +1,16 @@
-"""Keeps evaluation items out of the pool: every program is compared with every item of every probe and evaluation file.
+"""Keeps evaluation items out of the pool: every program is compared with every item of every probe and
+evaluation file.
 
-The comparison is exhaustive, not by LSH, so nothing slips through by chance: counts of shared token 5-grams come from one
-sparse matrix product. With G(x) the set of 5-grams of the canonical form, program p counts as leaked from item e when
+The comparison is exhaustive, not by LSH, so nothing slips through by chance: counts of shared token 5-grams
+come from one sparse matrix product. With G(x) the set of 5-grams of the canonical form, program p counts as
+leaked from item e when
 
     |G(p) & G(e)| / |G(p) | G(e)| >= similarity                        (a copy, renamed or edited), or
     |G(p) & G(e)| / |G(e)| >= CONTAINMENT and |G(e)| >= MIN_GRAMS      (the item inside a larger program), or
     the token edit similarity of p and e is >= EDITED                  (a short copy, of whose 5-grams few survive an edit).
 
-The threshold is lower than that for duplicates: a lost task costs little, a leaked one makes every later figure worthless.
+The threshold is lower than that for duplicates: a lost task costs little, a leaked one makes every later
+figure worthless.
 """
 
 from __future__ import annotations
@@ -54,13 +57,16 @@ def evaluation_items(files: Iterable[Path]) -> list[EvaluationItem]:
     """Every program text in every row of the files, whatever the columns are called.
 
     Raises:
-        DataError: a file is missing, or it or one of its rows cannot be read: nothing could be kept out that is like it.
+        DataError: a file is missing, or it or one of its rows cannot be read: nothing could be kept out that
+            is like it.
     """
     items: list[EvaluationItem] = []
     for file in files:
         for row in read_rows(file):
             if row.record is None:
-                raise DataError(f"{file}, {row.place}: {row.problem}; what cannot be read cannot be kept out of training, so correct it")
+                raise DataError(
+                    f"{file}, {row.place}: {row.problem}; what cannot be read cannot be kept out of training, so correct it"
+                )
             for text in _program_texts(row.record):
                 items.append(EvaluationItem(f"{file.name}:{row.line}", text))
     return items
@@ -72,7 +78,9 @@ def _program_texts(value: Any) -> Iterable[str]:
             fenced = [block for block in _FENCE.findall(value) if _PROGRAM_TEXT.search(block)]
             yield from fenced or [value]
     elif isinstance(value, dict):
-        if isinstance(value.get("prompt"), str) and isinstance(value.get("canonical_solution"), str):  # HumanEval: head and body apart
+        if isinstance(value.get("prompt"), str) and isinstance(
+            value.get("canonical_solution"), str
+        ):  # HumanEval: head and body apart
             yield value["prompt"] + value["canonical_solution"]
             value = {key: item for key, item in value.items() if key not in ("prompt", "canonical_solution")}
         for item in value.values():
@@ -111,7 +119,9 @@ class LeakIndex:
             columns.append(at)
             ends.append(ends[-1] + len(at))
         flat = np.concatenate(columns) if columns else np.zeros(0, np.int64)
-        return sparse.csr_matrix((np.ones(len(flat), np.float32), flat, ends), shape=(len(grams), len(self._vocabulary)))
+        return sparse.csr_matrix(
+            (np.ones(len(flat), np.float32), flat, ends), shape=(len(grams), len(self._vocabulary))
+        )
 
     def leaks(self, prints: Sequence[Fingerprint], grams: Sequence[Grams] | None = None) -> list[str]:
         """For each program the name of the item it resembles most, or an empty text.
@@ -122,7 +132,9 @@ class LeakIndex:
         grams = [gram_hashes(print_.tokens) for print_ in prints] if grams is None else grams
         result = [self._canonical.get(print_.canonical, "") for print_ in prints]
         for start in range(0, len(prints) if self._names else 0, _CHUNK):
-            for index, name in self._chunk_leaks(prints[start : start + _CHUNK], grams[start : start + _CHUNK]):
+            for index, name in self._chunk_leaks(
+                prints[start : start + _CHUNK], grams[start : start + _CHUNK]
+            ):
                 result[start + index] = result[start + index] or name
         return result
 
@@ -136,7 +148,10 @@ class LeakIndex:
         for at in np.flatnonzero(leaked | (jaccard >= CANDIDATE_JACCARD)):
             row, column = int(rows[at]), int(columns[at])
             tokens, item = chunk[row].tokens, self._tokens[column]
-            if leaked[at] or Indel.normalized_similarity(tokens, item, score_cutoff=max(EDITED, self._similarity)) > 0:
+            if (
+                leaked[at]
+                or Indel.normalized_similarity(tokens, item, score_cutoff=max(EDITED, self._similarity)) > 0
+            ):
                 yield row, self._names[column]
 
 
@@ -148,7 +163,8 @@ def examine(
     workers: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[dict[str, Fingerprint], dict[str, str]]:
-    """Fingerprints by source text, and the evaluation item that each source resembles, for those that resemble one.
+    """Fingerprints by source text, and the evaluation item that each source resembles, for those that
+    resemble one.
 
     Both come from one pass, because both take time that can be spread over processes.
 

@@ -1,8 +1,8 @@
 """Which of many similar tasks stay: of each group of copies the better one (docs/data.md, "Duplicates").
 
-Tasks are looked at from the best to the worst, so whatever a task is found to copy is at least as good as it is. Groups are
-formed around kept tasks only; a copy of a copy counts for nothing, so there are no chains from one program to a very
-different one. The result depends on the set of tasks, not on their order.
+Tasks are looked at from the best to the worst, so whatever a task is found to copy is at least as good as it
+is. Groups are formed around kept tasks only; a copy of a copy counts for nothing, so there are no chains from
+one program to a very different one. The result depends on the set of tasks, not on their order.
 """
 
 from __future__ import annotations
@@ -30,16 +30,25 @@ class Dropped:
 
 
 def difficulty_band(accuracy: float | None) -> int:
-    """2: solved sometimes; 1: never measured (seeds); 0: solved always or never, so nothing to learn from it."""
+    """2: solved sometimes; 1: never measured (seeds); 0: solved always or never, so nothing to learn from
+    it."""
     if accuracy is None:
         return 1
     return 2 if 0 < accuracy < 1 else 0
 
 
 def better_first(task: Task) -> tuple[object, ...]:
-    """Sort key: of two copies the one with the smaller key is kept. Mid difficulty, then recent, then seeds; a total order."""
+    """Sort key: of two copies the one with the smaller key is kept. Mid difficulty, then recent, then seeds;
+    a total order."""
     lineage = task.lineage
-    rest = (task.outputs, task.imports, task.thought, task.composite_functions, task.original_code, repr(lineage))
+    rest = (
+        task.outputs,
+        task.imports,
+        task.thought,
+        task.composite_functions,
+        task.original_code,
+        repr(lineage),
+    )
     newest = (-lineage.cycle, -lineage.step, -lineage.attempt)
     return (-difficulty_band(lineage.accuracy), *newest, lineage.source != "seed", task.task_id, rest)
 
@@ -122,4 +131,8 @@ class _Group:
         return self._near[print_.canonical]
 
     def _comparable(self, print_: Fingerprint) -> bool:
-        return self._config.near_duplicates and print_.parsed and len(print_.tokens) >= self._config.near_min_tokens
+        return (
+            self._config.near_duplicates
+            and print_.parsed
+            and len(print_.tokens) >= self._config.near_min_tokens
+        )

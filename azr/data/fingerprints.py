@@ -1,4 +1,5 @@
-"""What a program looks like once names, comments and layout are taken away, in the forms the duplicate search needs.
+"""What a program looks like once names, comments and layout are taken away, in the forms the duplicate search
+needs.
 
 ========== ============================================================ ===========================
 form       what it is                                                    equal for
@@ -49,7 +50,8 @@ class Fingerprint:
     canonical: str
     shape: str
     tokens: str
-    """One character per token; every name the program itself binds is the same character, indentation is a token."""
+    """One character per token; every name the program itself binds is the same character, indentation is a
+    token."""
     signature: NDArray[np.uint32]
     """MinHash values, [PERMUTATIONS]."""
     parsed: bool
@@ -103,7 +105,8 @@ _MOST_REMEMBERED = 1 << 16
 
 
 def gram_hashes(tokens: str) -> NDArray[np.uint64]:
-    """Distinct hashes (below 2**32) of all runs of ``GRAM_TOKENS`` tokens, sorted; one hash for a shorter program."""
+    """Distinct hashes (below 2**32) of all runs of ``GRAM_TOKENS`` tokens, sorted; one hash for a shorter
+    program."""
     codes = np.frombuffer(tokens.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     width = min(GRAM_TOKENS, len(codes))
     if width == 0:
@@ -129,7 +132,9 @@ def fingerprint_and_grams(source: str) -> tuple[Fingerprint, NDArray[np.uint64]]
     grams = gram_hashes(tokens)
     sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme=SCHEME, permutations=_permutations())
     sketch.update_batch(grams.tolist())
-    return Fingerprint(text_hash(source), short_hash(canonical), short_hash(shape), tokens, sketch.digest(), parsed), grams
+    return Fingerprint(
+        text_hash(source), short_hash(canonical), short_hash(shape), tokens, sketch.digest(), parsed
+    ), grams
 
 
 @functools.lru_cache(maxsize=1)
@@ -137,8 +142,11 @@ def _permutations() -> NDArray[np.uint32]:
     return np.asarray(MinHash(num_perm=PERMUTATIONS, scheme=SCHEME).permutations)
 
 
-def fingerprint_all(sources: Iterable[str], *, workers: int = 0, progress: Callable[[int], object] | None = None) -> dict[str, Fingerprint]:
-    """Fingerprints by source text; many programs are spread over processes that end with this call or with our process.
+def fingerprint_all(
+    sources: Iterable[str], *, workers: int = 0, progress: Callable[[int], object] | None = None
+) -> dict[str, Fingerprint]:
+    """Fingerprints by source text; many programs are spread over processes that end with this call or with
+    our process.
 
     Args:
         workers: processes; 0 = one a core.

@@ -1,4 +1,5 @@
-"""Evaluation files stay what they were: probes are copied read-only into the run, and every hash is checked around each cycle."""
+"""Evaluation files stay what they were: probes are copied read-only into the run, and every hash is checked
+around each cycle."""
 
 from __future__ import annotations
 
@@ -17,7 +18,16 @@ from azr.data.schema import Refused, tasks_of
 from azr.data.sources import DATA_SUFFIXES, SHIPPED_PROBES, configured_files, refuse_missing
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
-from azr.files import file_hash, fsync_directory, json_line, read_json, read_jsonl, remove_leftovers, write_bytes_atomic, write_json_atomic
+from azr.files import (
+    file_hash,
+    fsync_directory,
+    json_line,
+    read_json,
+    read_jsonl,
+    remove_leftovers,
+    write_bytes_atomic,
+    write_json_atomic,
+)
 from azr.rundir import RunDir
 from azr.tasks import Task
 
@@ -26,10 +36,11 @@ HASHES_FILE = "hashes.json"
 
 
 def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
-    """Copies the configured probe files into the run, read-only, once; later calls check that they are still the same.
+    """Copies the configured probe files into the run, read-only, once; later calls check that they are still
+    the same.
 
-    Idempotent; after a crash in the middle it starts over. The run's copies are what is evaluated, so a changed or vanished
-    original does not matter to a run that goes on.
+    Idempotent; after a crash in the middle it starts over. The run's copies are what is evaluated, so a
+    changed or vanished original does not matter to a run that goes on.
 
     Returns:
         The run's probe files in name order.
@@ -45,7 +56,9 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
     for file in _configured_probes(config):
         name = f"{_bare_name(file)}.jsonl"
         if name in names:
-            raise DataError(f"data.probe_files holds two files called {name} ({names[name]} and {file}); rename one of them")
+            raise DataError(
+                f"data.probe_files holds two files called {name} ({names[name]} and {file}); rename one of them"
+            )
         names[name] = file
     hashes = {}
     for name, file in sorted(names.items()):
@@ -54,7 +67,11 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
         os.chmod(copy, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
         hashes[name] = file_hash(copy)
     write_json_atomic(
-        _hashes_path(run), {"probes": hashes, "evaluation": {str(file.absolute()): file_hash(file) for file in _evaluation_files(config)}}
+        _hashes_path(run),
+        {
+            "probes": hashes,
+            "evaluation": {str(file.absolute()): file_hash(file) for file in _evaluation_files(config)},
+        },
     )
     fsync_directory(run.probes)
     return probe_files(run)
@@ -77,7 +94,8 @@ def read_probes(file: Path) -> bytes:
     """The probe tasks of a file as JSON Lines: as they stand where they are that, else converted.
 
     Raises:
-        DataError: a row is no task. A probe is never left out silently: scores would be of fewer tasks than the user thinks.
+        DataError: a row is no task. A probe is never left out silently: scores would be of fewer tasks than
+            the user thinks.
     """
     try:
         records = list(read_jsonl(file, strict=True))
@@ -90,7 +108,9 @@ def read_probes(file: Path) -> bytes:
     for row in read_rows(file):
         found = Refused(Reason.UNREADABLE, row.problem) if row.record is None else tasks_of(row.record)
         if isinstance(found, Refused):
-            raise DataError(f"data.probe_files: {file}, {row.place}: {found.detail}; every row of a probe file has to be a task")
+            raise DataError(
+                f"data.probe_files: {file}, {row.place}: {found.detail}; every row of a probe file has to be a task"
+            )
         tasks += found
     if not tasks:
         raise DataError(f"data.probe_files: {file} is empty; correct it, or take it out of the configuration")
@@ -121,7 +141,11 @@ def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
     """
     recorded = _hashes(run)
     for name, expected in recorded["probes"].items():
-        _check(run.probes / name, expected, "copy the original back, or start a new run: figures before and after cannot be compared")
+        _check(
+            run.probes / name,
+            expected,
+            "copy the original back, or start a new run: figures before and after cannot be compared",
+        )
     known = {str(PROJECT / name): expected for name, expected in recorded["evaluation"].items()}
     added = {}
     for file in _evaluation_files(config):
@@ -170,6 +194,8 @@ def _hashes(run: RunDir) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {"probes": {}, "evaluation": {}}
     value: Any = read_json(path)
-    if not isinstance(value, dict) or not all(isinstance(value.get(key), dict) for key in ("probes", "evaluation")):
+    if not isinstance(value, dict) or not all(
+        isinstance(value.get(key), dict) for key in ("probes", "evaluation")
+    ):
         raise DataError(f"{path} is damaged; delete it to record the probe files anew")
     return value

@@ -1,7 +1,8 @@
 """The pool's manifest: what is in it, made from what, and what was left out for which reason.
 
-It holds no times, machine names or absolute paths: the same inputs under the same policy give the same bytes, and so the
-same ``hash``. It is written last; a pool whose files do not match it is the trace of a crash and is made anew.
+It holds no times, machine names or absolute paths: the same inputs under the same policy give the same bytes,
+and so the same ``hash``. It is written last; a pool whose files do not match it is the trace of a crash and
+is made anew.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from azr.rundir import RunDir
 from azr.tasks import Task
 
 MANIFEST_VERSION = 1
-_POLICY_LEFT_OUT = ("extra_files", "other_runs", "probe_files", "evaluation_files", "seeds", "workers", "backups_kept")
+_POLICY_LEFT_OUT = (
+    "extra_files",
+    "other_runs",
+    "probe_files",
+    "evaluation_files",
+    "seeds",
+    "workers",
+    "backups_kept",
+)
 """Configuration that says where to look or how fast, not what to keep."""
 
 
@@ -60,8 +69,9 @@ class Manifest:
     by_source: dict[str, int]
     """Lineage source -> tasks."""
     dropped: dict[str, int]
-    """Reason -> tasks that are in a source but not in the pool. Over all sources of the pool, not the new ones alone: with
-    ``tasks`` and what the sources have as ``known`` they add up to all tasks of the sources."""
+    """Reason -> tasks that are in a source but not in the pool. Over all sources of the pool, not the new
+    ones alone: with ``tasks`` and what the sources have as ``known`` they add up to all tasks of the
+    sources."""
     tasks_hash: str
     rejected_hash: str
     evaluation: dict[str, str]
@@ -78,7 +88,12 @@ def _body_hash(record: dict[str, Any]) -> str:
 
 
 def policy_hash(config: DataConfig) -> str:
-    return short_hash(json.dumps({key: value for key, value in asdict(config).items() if key not in _POLICY_LEFT_OUT}, sort_keys=True))
+    return short_hash(
+        json.dumps(
+            {key: value for key, value in asdict(config).items() if key not in _POLICY_LEFT_OUT},
+            sort_keys=True,
+        )
+    )
 
 
 def python_minor() -> str:
@@ -111,9 +126,13 @@ def read_manifest(run: RunDir) -> Manifest:
         known["sources"] = [SourceEntry(**entry) for entry in known["sources"]]
         manifest = Manifest(**known)
     except (KeyError, TypeError) as error:
-        raise DataError(f"{run.pool_manifest} is no pool manifest: {error}; the next consolidation makes it anew") from error
+        raise DataError(
+            f"{run.pool_manifest} is no pool manifest: {error}; the next consolidation makes it anew"
+        ) from error
     if _body_hash(value) != manifest.hash:  # of the file as it stands: an older version wrote fewer fields
-        raise DataError(f"{run.pool_manifest} was changed by hand or damaged; the next consolidation makes it anew")
+        raise DataError(
+            f"{run.pool_manifest} was changed by hand or damaged; the next consolidation makes it anew"
+        )
     return manifest
 
 
@@ -125,5 +144,7 @@ def load_pool(run: RunDir) -> list[Task]:
     """
     manifest = read_manifest(run)
     if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) != manifest.tasks_hash:
-        raise DataError(f"{run.pool_tasks} does not match its manifest; run the same command again, consolidation makes it anew")
+        raise DataError(
+            f"{run.pool_tasks} does not match its manifest; run the same command again, consolidation makes it anew"
+        )
     return [Task.from_json(record) for record in read_jsonl(run.pool_tasks, strict=True)]

@@ -1,8 +1,10 @@
-"""Which kept program a new one is an edited copy of: candidates by MinHash/LSH, verified by token edit similarity.
+"""Which kept program a new one is an edited copy of: candidates by MinHash/LSH, verified by token edit
+similarity.
 
-In a large pool a program has a hundred candidates and no copy among them. The edit similarity of two token strings cannot
-exceed 2 c / (|p| + |q|), c the tokens they have in common whatever their order; one numpy operation computes that for all
-candidates, and the few that remain go to rapidfuzz. The result is the same as without.
+In a large pool a program has a hundred candidates and no copy among them. The edit similarity of two token
+strings cannot exceed 2 c / (|p| + |q|), c the tokens they have in common whatever their order; one numpy
+operation computes that for all candidates, and the few that remain go to rapidfuzz. The result is the same as
+without.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from rapidfuzz.distance import Indel
 from azr.data.fingerprints import PERMUTATIONS, Fingerprint
 
 LSH_BANDS_ROWS = (25, 5)
-"""A pair of 5-gram Jaccard similarity 0.5 / 0.6 / 0.7 becomes a candidate with probability 0.55 / 0.87 / 0.99."""
+"""A pair of 5-gram Jaccard similarity 0.5 / 0.6 / 0.7 becomes a candidate with probability 0.55 / 0.87 /
+0.99."""
 _BINS = 128
 """Token characters are counted by their last bits. Two in one bin can only raise the bound."""
 _ROUNDING = 1e-6
@@ -48,7 +51,8 @@ class NearIndex:
         self._programs.append((print_.tokens, name))
 
     def find(self, print_: Fingerprint) -> str:
-        """The name of the first program added that ``print_`` is an edited copy of; empty if there is none."""
+        """The name of the first program added that ``print_`` is an edited copy of; empty if there is
+        none."""
         minhash, counts = self._forms(print_)
         candidates = np.array(self._lsh.query(minhash), dtype=np.int64)
         for index in np.sort(self._possible(len(print_.tokens), counts, candidates)).tolist():
@@ -57,7 +61,9 @@ class NearIndex:
                 return name
         return ""
 
-    def _possible(self, length: int, counts: NDArray[np.uint16], candidates: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _possible(
+        self, length: int, counts: NDArray[np.uint16], candidates: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         lengths = self._lengths[candidates]
         needed = (lengths + length) * (self._similarity / 2) - _ROUNDING
         fits = np.minimum(lengths, length) >= needed

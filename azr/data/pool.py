@@ -27,10 +27,13 @@ from azr.tasks import SCHEMA_VERSION
 
 BACKUPS = "backups"
 REJECTED_FILE = "rejected.jsonl"
-"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its reason and the copy that is."""
+"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its reason and the copy that
+is."""
 
 
-def publish_pool(run: RunDir, cycle: int, through_shard: int, build: PoolBuild, config: DataConfig) -> Manifest:
+def publish_pool(
+    run: RunDir, cycle: int, through_shard: int, build: PoolBuild, config: DataConfig
+) -> Manifest:
     """Writes the pool of ``build``; killed anywhere inside, the next call finishes the work."""
     remove_leftovers(run.pool, run.pool / BACKUPS, run.cycle(cycle))
     text = tasks_text(build.kept)
@@ -65,14 +68,22 @@ def write_rejected(run: RunDir, build: PoolBuild) -> Path:
         where = {"source": item.source, "line": item.row.line}
         records.append({"reason": item.reason.value, "detail": item.detail, **where, "record": content})
     for left in build.dropped:
-        records.append({"reason": left.reason.value, "detail": left.detail, "copy_of": left.copy_of, "record": left.task.to_json()})
+        records.append(
+            {
+                "reason": left.reason.value,
+                "detail": left.detail,
+                "copy_of": left.copy_of,
+                "record": left.task.to_json(),
+            }
+        )
     path = run.pool / REJECTED_FILE
     write_jsonl_atomic(path, records)
     return path
 
 
 def back_up_pool(run: RunDir, kept: int, keep_current: str = "") -> None:
-    """Puts the valid pool aside as ``pool/backups/CYCLE_HASH/`` unless it is what is about to be written; prunes old ones."""
+    """Puts the valid pool aside as ``pool/backups/CYCLE_HASH/`` unless it is what is about to be written;
+    prunes old ones."""
     folder = run.pool / BACKUPS
     try:
         manifest = read_manifest(run)
@@ -87,7 +98,9 @@ def back_up_pool(run: RunDir, kept: int, keep_current: str = "") -> None:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             for file in (run.pool_tasks, run.pool_manifest):
-                write_text_atomic(temporary / file.name, file.read_text(encoding="utf-8", errors="surrogatepass"))
+                write_text_atomic(
+                    temporary / file.name, file.read_text(encoding="utf-8", errors="surrogatepass")
+                )
             temporary.rename(target)
             fsync_directory(folder)
     backups = sorted(path for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []

@@ -1,4 +1,5 @@
-"""Probe tasks of the user's are run before a run measures itself by them: a wrong one would count every right answer as wrong."""
+"""Probe tasks of the user's are run before a run measures itself by them: a wrong one would count every right
+answer as wrong."""
 
 from __future__ import annotations
 
@@ -14,8 +15,11 @@ from azr.rundir import RunDir
 from azr.tasks import Task
 
 
-def require_true_probes(run: RunDir, config: DataConfig, verdicts: VerdictStore, sandbox: SandboxConfig) -> None:
-    """Runs the configured probe tasks, unless the run has its copies already; the shipped ones were run by their maker.
+def require_true_probes(
+    run: RunDir, config: DataConfig, verdicts: VerdictStore, sandbox: SandboxConfig
+) -> None:
+    """Runs the configured probe tasks, unless the run has its copies already; the shipped ones were run by
+    their maker.
 
     Raises:
         DataError: one of them raises, differs between two runs, or gives another output than it says.
@@ -27,7 +31,9 @@ def require_true_probes(run: RunDir, config: DataConfig, verdicts: VerdictStore,
         if file.resolve().parent == SHIPPED_PROBES.parent:
             continue
         tasks = [
-            Task.from_json(json.loads(line)) for line in read_probes(file).decode("utf-8", "surrogatepass").split("\n") if line.strip()
+            Task.from_json(json.loads(line))
+            for line in read_probes(file).decode("utf-8", "surrogatepass").split("\n")
+            if line.strip()
         ]
         _, dropped = reexecute(tasks, config.reexecute, verdicts, sandbox)
         if dropped:

@@ -1,4 +1,5 @@
-"""Tasks from programming problems with assertions, as MBPP and HumanEval have them. Only read, never run: consolidation runs them."""
+"""Tasks from programming problems with assertions, as MBPP and HumanEval have them. Only read, never run:
+consolidation runs them."""
 
 from __future__ import annotations
 
@@ -20,7 +21,12 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
         DataError: it is no such problem, or none of its assertions is of that form; the message says which.
     """
     if "test_list" in record:
-        code, tests, called, message = _text(record, "code"), _joined(record["test_list"]), "", record.get("text") or record.get("prompt")
+        code, tests, called, message = (
+            _text(record, "code"),
+            _joined(record["test_list"]),
+            "",
+            record.get("text") or record.get("prompt"),
+        )
     elif "canonical_solution" in record:
         code = _text(record, "prompt") + _text(record, "canonical_solution")
         tests, called, message = _text(record, "test"), "candidate", ""
@@ -32,7 +38,9 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
     except SourceError as error:
         raise DataError(f"does not parse: {error}") from error
     functions = {function.name: function for function in top_level_functions(program)}
-    entry = str(record.get("entry_point") or "") or next((name for node in asserts if (name := _called(node)) in functions), "")
+    entry = str(record.get("entry_point") or "") or next(
+        (name for node in asserts if (name := _called(node)) in functions), ""
+    )
     if entry not in functions:
         raise DataError("its assertions call no function that it defines")
     pairs = [pair for node in asserts if (pair := _pair(node, called or entry)) is not None]
@@ -42,11 +50,15 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
         snippet = rename_function(code, entry, "f").strip() + "\n"
     except (NameConflict, SourceError) as error:
         raise DataError(str(error)) from error
-    tasks: list[dict[str, Any]] = [{"snippet": snippet, "input": given, "output": wanted} for given, wanted in pairs]
+    tasks: list[dict[str, Any]] = [
+        {"snippet": snippet, "input": given, "output": wanted} for given, wanted in pairs
+    ]
     message = message if isinstance(message, str) and message else ast.get_docstring(functions[entry]) or ""
     if len(pairs) > 1 and message:
         inputs, outputs = zip(*pairs, strict=True)
-        tasks.append({"snippet": snippet, "inputs": list(inputs), "outputs": list(outputs), "message": message})
+        tasks.append(
+            {"snippet": snippet, "inputs": list(inputs), "outputs": list(outputs), "message": message}
+        )
     return tasks
 
 
@@ -73,12 +85,18 @@ def _called(node: ast.Assert) -> str:
 def _pair(node: ast.Assert, entry: str) -> tuple[str, str] | None:
     """(input, output) of ``assert entry(literals) == literal``; None for anything else."""
     test = node.test
-    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], (ast.Eq, ast.Is)):
+    if (
+        not isinstance(test, ast.Compare)
+        or len(test.ops) != 1
+        or not isinstance(test.ops[0], (ast.Eq, ast.Is))
+    ):
         return None
     if _called(node) != entry or not isinstance(test.left, ast.Call):
         return None
     arguments = [ast.unparse(argument) for argument in test.left.args]
-    arguments += [f"{keyword.arg}={ast.unparse(keyword.value)}" for keyword in test.left.keywords if keyword.arg]
+    arguments += [
+        f"{keyword.arg}={ast.unparse(keyword.value)}" for keyword in test.left.keywords if keyword.arg
+    ]
     try:
         given = ", ".join(arguments)
         parse_arguments(given)

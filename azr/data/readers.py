@@ -1,4 +1,5 @@
-"""A data file, row by row, with the place of each row: JSON Lines, JSON, CSV, parquet and arrow, packed or not.
+"""A data file, row by row, with the place of each row: JSON Lines, JSON, CSV, parquet and arrow, packed or
+not.
 
 What cannot be read becomes a row without a record that says why, so that nothing is lost uncounted.
 """
@@ -38,7 +39,8 @@ _MAX_CELL = 1 << 24
 @dataclass(frozen=True)
 class Row:
     record: dict[str, Any] | None
-    """None where there is no object with fields; ``text`` is then what stood there, and ``problem`` why it is none."""
+    """None where there is no object with fields; ``text`` is then what stood there, and ``problem`` why it is
+    none."""
     file: Path
     line: int
     """1-based line of a text file, or row of a table or list."""
@@ -71,7 +73,9 @@ def read_rows(path: Path) -> Iterator[Row]:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except (EOFError, lzma.LZMAError, zlib.error) as error:
-        raise DataError(f"{path} cannot be unpacked: {_first_line(error)}; it is damaged or was not copied whole") from error
+        raise DataError(
+            f"{path} cannot be unpacked: {_first_line(error)}; it is damaged or was not copied whole"
+        ) from error
     except (pa.ArrowException, OSError) as error:
         kind = path.suffix.lstrip(".") or "data"
         raise DataError(f"{path} cannot be read as {kind}: {_first_line(error)}") from error
@@ -118,7 +122,9 @@ def _lines(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
 
 def _row(line: bytes, path: Path, number: int) -> Row:
     try:
-        value = json.loads(line.decode("utf-8", "surrogatepass"), object_pairs_hook=_object)  # as azr.files writes it
+        value = json.loads(
+            line.decode("utf-8", "surrogatepass"), object_pairs_hook=_object
+        )  # as azr.files writes it
         if isinstance(value, dict):
             return Row(value, path, number)
         problem = f"{_kind(value)} where an object with fields is expected"
@@ -127,7 +133,9 @@ def _row(line: bytes, path: Path, number: int) -> Row:
     except _TwiceError as error:
         problem = str(error)
     except json.JSONDecodeError as error:
-        quotes = "; JSON has double quotes: write it with json.dumps" if line.lstrip().startswith(b"{'") else ""
+        quotes = (
+            "; JSON has double quotes: write it with json.dumps" if line.lstrip().startswith(b"{'") else ""
+        )
         problem = f"no JSON: {error.msg.removesuffix(' at')} (character {error.pos + 1}){quotes}"
     except ValueError as error:
         problem = f"no JSON: {error}"
@@ -149,7 +157,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+    names = {
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     return names.get(type(value), type(value).__name__)
 
 
@@ -172,7 +187,8 @@ def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
 
 
 def _records(value: Any) -> list[Any]:
-    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself."""
+    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by
+    itself."""
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or not value:
@@ -183,16 +199,23 @@ def _records(value: Any) -> list[Any]:
     if all(isinstance(item, dict) for item in value.values()):
         return list(value.values())
     lists = [item for item in value.values() if isinstance(item, list)]
-    return lists[0] if len(lists) == 1 and lists[0] and all(isinstance(item, dict) for item in lists[0]) else [value]
+    return (
+        lists[0]
+        if len(lists) == 1 and lists[0] and all(isinstance(item, dict) for item in lists[0])
+        else [value]
+    )
 
 
 def _columns(value: dict[str, Any]) -> list[Any] | None:
-    """Records of a table that was written column by column, as ``DataFrame.to_json`` does; None for anything else."""
+    """Records of a table that was written column by column, as ``DataFrame.to_json`` does; None for anything
+    else."""
     program = next((value[name] for name in PROGRAM_COLUMNS if name in value), None)
     if isinstance(program, dict):
         if all(isinstance(column, dict) and column.keys() == program.keys() for column in value.values()):
             return [{name: column[row] for name, column in value.items()} for row in program]
-    elif isinstance(program, list) and all(isinstance(column, list) and len(column) == len(program) for column in value.values()):
+    elif isinstance(program, list) and all(
+        isinstance(column, list) and len(column) == len(program) for column in value.values()
+    ):
         return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
     return None
 
@@ -246,14 +269,16 @@ def _csv_rows(path: Path, file: BinaryIO) -> Iterator[Row]:
             _require_single_names(path, header)
             yield from _csv_records(path, reader, header)
         except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: no CSV: {error}; is a quotation mark missing?") from error
+            raise DataError(
+                f"{path}, line {reader.line_num}: no CSV: {error}; is a quotation mark missing?"
+            ) from error
         finally:
             csv.field_size_limit(previous)
 
 
 def _require_single_names(path: Path, names: Sequence[str]) -> None:
-    """Raises:
-    DataError: two columns have one name (upper and lower case are alike), so that nobody can say which is meant.
+    """Raises: DataError: two columns have one name (upper and lower case are alike), so that nobody can say
+    which is meant.
     """
     seen = [name.lower() for name in names if name]
     double = next((name for name in seen if seen.count(name) > 1), None)
@@ -276,7 +301,11 @@ def _csv_records(path: Path, reader: Any, header: list[str]) -> Iterator[Row]:
             yield Row(None, path, start, raw.decode("utf-8"), problem)
         else:
             named = zip(header, cells, strict=False)
-            yield Row({name: _cell(name, cell) for name, cell in named if cell or name.lower() in _KEPT_EMPTY}, path, start)
+            yield Row(
+                {name: _cell(name, cell) for name, cell in named if cell or name.lower() in _KEPT_EMPTY},
+                path,
+                start,
+            )
 
 
 def _wrong_byte(raw: bytes) -> str:
@@ -315,7 +344,12 @@ def _table_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
     for batch in batches:
         _require_single_names(path, batch.schema.names)
         for record in batch.to_pylist():
-            yield Row({key: _plain(value) for key, value in record.items() if value is not None}, path, next(numbers), unit="row")
+            yield Row(
+                {key: _plain(value) for key, value in record.items() if value is not None},
+                path,
+                next(numbers),
+                unit="row",
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Why a row or a task is not in the pool. The names are counted in manifests, logged and shown; docs/data.md explains them."""
+"""Why a row or a task is not in the pool. The names are counted in manifests, logged and shown; docs/data.md
+explains them."""
 
 from __future__ import annotations
 

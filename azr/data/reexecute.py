@@ -1,7 +1,9 @@
-"""Runs tasks again before they enter the pool: same output, twice the same, within the limits (docs/data.md, "Re-execution").
+"""Runs tasks again before they enter the pool: same output, twice the same, within the limits (docs/data.md,
+"Re-execution").
 
-Verdicts are remembered in ``pool/verdicts.jsonl`` by content and Python version, so a task runs once in a run's life; the file
-is a cache and may be deleted. Time-outs are tried a second time, alone on the machine as far as we can, and are not remembered.
+Verdicts are remembered in ``pool/verdicts.jsonl`` by content and Python version, so a task runs once in a
+run's life; the file is a cache and may be deleted. Time-outs are tried a second time, alone on the machine as
+far as we can, and are not remembered.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class VerdictStore:
         for record in read_jsonl(path):
             key, reason = record.get("key"), record.get("reason")
             if isinstance(key, str) and (reason is None or reason in known):
-                self._verdicts[key] = Verdict(Reason(reason) if reason else None, str(record.get("detail", "")))
+                self._verdicts[key] = Verdict(
+                    Reason(reason) if reason else None, str(record.get("detail", ""))
+                )
 
     def get(self, key: str) -> Verdict | None:
         return self._verdicts.get(key)
@@ -104,7 +108,10 @@ def reexecute(
 
 
 def _run(
-    todo: dict[str, Task], store: VerdictStore, config: SandboxConfig, progress: Callable[[int, int], object] | None
+    todo: dict[str, Task],
+    store: VerdictStore,
+    config: SandboxConfig,
+    progress: Callable[[int, int], object] | None,
 ) -> dict[str, Verdict]:
     keys, tasks = list(todo), list(todo.values())
     found: dict[str, Verdict] = {}
@@ -132,7 +139,9 @@ def _run(
 
 
 def _job(task: Task) -> Job:
-    return Job(code=task.program, inputs=task.inputs, verify=True, verify_errors=task.task_type is TaskType.ERROR)
+    return Job(
+        code=task.program, inputs=task.inputs, verify=True, verify_errors=task.task_type is TaskType.ERROR
+    )
 
 
 def judge(task: Task, result: JobResult) -> Verdict:

@@ -1,4 +1,5 @@
-"""From a row of any source to tasks, or to the reason why not. Everything here may have been written by a model: nothing is run."""
+"""From a row of any source to tasks, or to the reason why not. Everything here may have been written by a
+model: nothing is run."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ _TEXT_LISTS = ("imports", "composite_functions")
 _NAMES = frozenset((*_ALIASES, *_VALUES, *_TEXTS, *_VALUE_LISTS, *_TEXT_LISTS, "lineage"))
 _SHOWN_FIELDS = 8
 _OTHER_SHAPES = (
-    (("prompt", "canonical_solution"), "a HumanEval-like row; scripts/convert_problems.py makes tasks of such a file"),
+    (
+        ("prompt", "canonical_solution"),
+        "a HumanEval-like row; scripts/convert_problems.py makes tasks of such a file",
+    ),
     (("test_list",), "an MBPP-like row; scripts/convert_problems.py makes tasks of such a file"),
     (("messages",), "a conversation; a task is a program with an input and its output"),
     (("conversations",), "a conversation; a task is a program with an input and its output"),
@@ -38,11 +42,14 @@ class Refused:
     detail: str
 
 
-def tasks_of(record: dict[str, Any], *, origin: str = "", max_code_chars: int = 8000, max_value_chars: int = 4000) -> list[Task] | Refused:
+def tasks_of(
+    record: dict[str, Any], *, origin: str = "", max_code_chars: int = 8000, max_value_chars: int = 4000
+) -> list[Task] | Refused:
     """The tasks a record holds.
 
-    Reads our own records and the published formats (spec 1.1, 1.2). A single input/output record without ``task_type``, as
-    in the published seed files, is two tasks: abduction and deduction both start from it (spec 5.3).
+    Reads our own records and the published formats (spec 1.1, 1.2). A single input/output record without
+    ``task_type``, as in the published seed files, is two tasks: abduction and deduction both start from it
+    (spec 5.3).
 
     Args:
         origin: replaces the lineage's source; empty keeps it.
@@ -56,10 +63,16 @@ def tasks_of(record: dict[str, Any], *, origin: str = "", max_code_chars: int = 
     except DataError as error:
         return Refused(Reason.SCHEMA, str(error))
     if len(task.code) > max_code_chars:
-        return Refused(Reason.TOO_LARGE, f"program of {len(task.code)} characters; data.max_code_chars is {max_code_chars}")
+        return Refused(
+            Reason.TOO_LARGE,
+            f"program of {len(task.code)} characters; data.max_code_chars is {max_code_chars}",
+        )
     longest = max(len(text) for text in (*task.inputs, *task.outputs, task.message))
     if longest > max_value_chars:
-        return Refused(Reason.TOO_LARGE, f"an input, output or message of {longest} characters; data.max_value_chars is {max_value_chars}")
+        return Refused(
+            Reason.TOO_LARGE,
+            f"an input, output or message of {longest} characters; data.max_value_chars is {max_value_chars}",
+        )
     if task.task_type is not TaskType.ERROR:
         try:
             task = replace(task, outputs=tuple(canonical_text(output) for output in task.outputs))
@@ -80,7 +93,9 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
     needed = ("snippet", "inputs", "outputs") if "inputs" in record else ("snippet", "input", "output")
     lacking = [key for key in needed if key not in record]
     if lacking and lacking[0] in empty:
-        return Refused(Reason.SCHEMA, f'field {lacking[0]} is null; if that is the value, write it as text, "None"')
+        return Refused(
+            Reason.SCHEMA, f'field {lacking[0]} is null; if that is the value, write it as text, "None"'
+        )
     if lacking:
         return Refused(Reason.SCHEMA, _lacks(record, lacking))
     try:
@@ -89,7 +104,9 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
                 record[key] = _value_text(key, record[key])
         for key in _VALUE_LISTS:
             if key in record:
-                record[key] = [_value_text(f"{key}[{index}]", item) for index, item in enumerate(_list(key, record[key]))]
+                record[key] = [
+                    _value_text(f"{key}[{index}]", item) for index, item in enumerate(_list(key, record[key]))
+                ]
         for key in _TEXT_LISTS:
             if key in record and not all(isinstance(item, str) for item in _list(key, record[key])):
                 raise DataError(f"field {key} is no list of texts")
@@ -104,7 +121,8 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
 
 
 def _our_names(record: dict[str, Any]) -> dict[str, Any]:
-    """``Code``, ``program `` and the like are ``snippet`` where nothing else is; the same for the other names."""
+    """``Code``, ``program `` and the like are ``snippet`` where nothing else is; the same for the other
+    names."""
     plain = {key.strip().lower(): key for key in reversed(record)}
     named = {key: record[key if key in record else plain[key]] for key in _NAMES if key in plain}
     for alias, name in _ALIASES.items():
@@ -148,13 +166,24 @@ def _value_text(key: str, value: Any) -> str:
             return repr(value)
         if math.isnan(value):
             raise DataError(f"field {key} is NaN, an empty cell of a table")
-        whole = f': a table makes this of a whole number; write it as text, "{value:.0f}" or "{value}"' if math.isfinite(value) else ""
+        whole = (
+            f': a table makes this of a whole number; write it as text, "{value:.0f}" or "{value}"'
+            if math.isfinite(value)
+            else ""
+        )
         raise DataError(f"field {key} is {value}{whole or '; ' + how}")
     raise DataError(f"field {key} is {_shown(value)}; {how}")
 
 
 def _shown(value: Any) -> str:
-    words = {type(None): "null", list: "a list", dict: "an object", bool: "true or false", int: "a number", float: "a number"}
+    words = {
+        type(None): "null",
+        list: "a list",
+        dict: "an object",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
     return words.get(type(value), type(value).__name__)
 
 
@@ -176,5 +205,10 @@ def _clean_lineage(task: Task, origin: str) -> Task:
         raise DataError(f"lineage has accuracy {str(accuracy)[:40]}; it is a share from 0 to 1")
     # what a shared file says about its own cycles is not this run's history
     return (
-        replace(task, lineage=Lineage(source=origin, parents=lineage.parents, model=lineage.model, accuracy=accuracy)) if origin else task
+        replace(
+            task,
+            lineage=Lineage(source=origin, parents=lineage.parents, model=lineage.model, accuracy=accuracy),
+        )
+        if origin
+        else task
     )

@@ -48,9 +48,12 @@ def _seed_files(seeds: str) -> list[Path]:
 
 
 def shipped_hashes() -> dict[str, str]:
-    """File name -> hash of the shipped seed files as their maker verified them; empty where there is no manifest."""
+    """File name -> hash of the shipped seed files as their maker verified them; empty where there is no
+    manifest."""
     path = SHIPPED_SEEDS / "manifest.json"
     if not path.is_file():
         return {}
     files = read_json(path).get("files", {})
-    return {str(name): str(entry["hash"] if isinstance(entry, dict) else entry) for name, entry in files.items()}
+    return {
+        str(name): str(entry["hash"] if isinstance(entry, dict) else entry) for name, entry in files.items()
+    }

@@ -1,4 +1,5 @@
-"""Where task records come from: every place a run may take them. A source is opened read-only, by ``azr.data.readers``."""
+"""Where task records come from: every place a run may take them. A source is opened read-only, by
+``azr.data.readers``."""
 
 from __future__ import annotations
 
@@ -40,11 +41,13 @@ class Source:
     """Shown to people and written into the manifest; free of machine-specific folders."""
     file: Path
     origin: str = ""
-    """Lineage source given to its tasks (``seed``, ``user``, the other run's name); empty keeps what the record says."""
+    """Lineage source given to its tasks (``seed``, ``user``, the other run's name); empty keeps what the
+    record says."""
     trusted: bool = False
     """Verified already (its hash is the one in the shipped manifest): not executed again."""
     named: str = ""
-    """Key and path of the configuration that it comes from (``data.extra_files: my.jsonl``); empty for what nobody named."""
+    """Key and path of the configuration that it comes from (``data.extra_files: my.jsonl``); empty for what
+    nobody named."""
     judged: bool = False
     """An earlier consolidation or merge read it as it is now: nothing in it is new."""
 
@@ -65,7 +68,8 @@ class SourceList:
 def data_files(path: Path) -> list[Path]:
     """The data files at ``path``: the file itself, or those of a folder in name order.
 
-    A Hugging Face ``datasets`` folder is one of arrow or parquet files (with one folder a split); its caches are left out.
+    A Hugging Face ``datasets`` folder is one of arrow or parquet files (with one folder a split); its caches
+    are left out.
 
     Raises:
         OSError: a folder in it cannot be read, or a data file in it is a link to nothing.
@@ -79,12 +83,16 @@ def data_files(path: Path) -> list[Path]:
 
 
 def unread_files(path: Path) -> list[Path]:
-    """What ``data_files`` passes over in a folder: links to other folders, and files but for descriptions (README, LICENSE,
-    ``dataset_info.json`` ...)."""
+    """What ``data_files`` passes over in a folder: links to other folders, and files but for descriptions
+    (README, LICENSE, ``dataset_info.json`` ...)."""
     if not path.is_dir():
         return []
     descriptions = (".md", *DATA_SUFFIXES)
-    return [file for file in _candidates(path) if file.is_dir() or (_data_suffix(file) not in descriptions and file.stem != "LICENSE")]
+    return [
+        file
+        for file in _candidates(path)
+        if file.is_dir() or (_data_suffix(file) not in descriptions and file.stem != "LICENSE")
+    ]
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -97,7 +105,11 @@ def _candidates(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder, onerror=refuse):
         below = [Path(parent, name) for name in (*folders, *names)]
         found += [path for path in below if path.is_symlink() or not path.is_dir()]
-    return [path for path in sorted(found) if path.name not in _NOT_DATA and not path.name.startswith((".", "cache-"))]
+    return [
+        path
+        for path in sorted(found)
+        if path.name not in _NOT_DATA and not path.name.startswith((".", "cache-"))
+    ]
 
 
 def _data_suffix(file: Path) -> str:
@@ -112,7 +124,9 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
     missing: list[str] = []
     for name in names:
         if _ADDRESS.match(name):
-            missing.append(f"{key}: {name} is an address; files are read from this machine, so download it first")
+            missing.append(
+                f"{key}: {name} is an address; files are read from this machine, so download it first"
+            )
             continue
         try:
             path = find(name)
@@ -124,7 +138,11 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
         if not there:
             missing.append(f"{key}: {path} does not exist{where_looked(name)}{_hub_hint(name)}")
         elif not found:
-            what = f"holds no {', '.join(DATA_SUFFIXES)} file" if path.is_dir() else "is no ordinary file (a pipe or a device)"
+            what = (
+                f"holds no {', '.join(DATA_SUFFIXES)} file"
+                if path.is_dir()
+                else "is no ordinary file (a pipe or a device)"
+            )
             missing.append(f"{key}: {path} {what}")
         files.extend(file for file in found if file not in files)
     return files, missing
@@ -139,7 +157,11 @@ def user_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
         missing += lacking
         known = {source.file for source in sources}
         named = f"data.extra_files: {name}"
-        sources += [Source(Kind.USER, "/".join(file.parts[-2:]), file, "user", named=named) for file in files if file not in known]
+        sources += [
+            Source(Kind.USER, "/".join(file.parts[-2:]), file, "user", named=named)
+            for file in files
+            if file not in known
+        ]
     return sources, missing
 
 
@@ -172,7 +194,9 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], li
         if root.resolve() == own.resolve():
             missing.append(f"data.other_runs: {root} is this very run; take it out")
         elif not files:
-            missing.append(f"data.other_runs: {root}{where_looked(name)} holds neither pool/tasks.jsonl nor cycles/*/shard.jsonl")
+            missing.append(
+                f"data.other_runs: {root}{where_looked(name)} holds neither pool/tasks.jsonl nor cycles/*/shard.jsonl"
+            )
         for file in files:
             short = f"{root.name}/{file.relative_to(root).as_posix()}"
             sources.append(Source(Kind.OTHER_RUN, short, file, root.name, named=f"data.other_runs: {name}"))

@@ -21,11 +21,14 @@ _work: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 """In a worker process: what it does with a chunk."""
 
 
-def spread(work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], workers: int = 0) -> Iterator[Sequence[Result]]:
+def spread(
+    work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], workers: int = 0
+) -> Iterator[Sequence[Result]]:
     """Yields ``work(chunk)`` for each chunk of the items, in their order.
 
     Args:
-        work: goes to each worker process once, so it may hold data (a bound method, a partial); it must be picklable.
+        work: goes to each worker process once, so it may hold data (a bound method, a partial); it must be
+            picklable.
         workers: processes; 0 = one a core. Few items are done here.
     """
     workers = workers or os.cpu_count() or 1
@@ -34,7 +37,9 @@ def spread(work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[I
         yield from map(work, chunks)
         return
     # spawn: our own process may hold threads and locks that a fork would copy
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(os.getpid(), work)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(os.getpid(), work)
+    ) as pool:
         yield from pool.map(_one_chunk, chunks)
 
 

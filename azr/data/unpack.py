@@ -1,4 +1,5 @@
-"""The bytes of a data file as text or table: unpacked, decoded, and refused by name where they are something else.
+"""The bytes of a data file as text or table: unpacked, decoded, and refused by name where they are something
+else.
 
 What a file is, its first bytes say; its name decides only where they cannot (CSV, arrow streams).
 """
@@ -52,8 +53,10 @@ def open_data(path: Path) -> Opened:
     """Opens a data file; the caller closes ``file``.
 
     Raises:
-        DataError: it is a folder, an archive or another format that is not read; the message names it and says what to do.
-        OSError, EOFError, lzma.LZMAError, zlib.error, pyarrow.ArrowException: it cannot be read, or its packing is damaged.
+        DataError: it is a folder, an archive or another format that is not read; the message names it and
+            says what to do.
+        OSError, EOFError, lzma.LZMAError, zlib.error, pyarrow.ArrowException: it cannot be read, or its
+        packing is damaged.
     """
     if path.is_dir():
         raise DataError(f"{path} is a folder; name the file in it")
@@ -63,7 +66,13 @@ def open_data(path: Path) -> Opened:
     try:
         suffix = _suffix(path)
         head = _peek(file)
-        kind = "parquet" if head.startswith(b"PAR1") or suffix == ".parquet" else "arrow file" if head.startswith(b"ARROW1") else suffix
+        kind = (
+            "parquet"
+            if head.startswith(b"PAR1") or suffix == ".parquet"
+            else "arrow file"
+            if head.startswith(b"ARROW1")
+            else suffix
+        )
         if kind in ("parquet", "arrow file", ".arrow"):
             table = io.BytesIO(file.read()) if packed else file  # tables are read from their end
             return Opened("arrow stream" if kind == ".arrow" else kind, table, suffix)
@@ -108,7 +117,11 @@ def _refuse_others(path: Path, head: bytes) -> None:
     """
     what = next((words for magic, words in _OTHERS.items() if head.startswith(magic)), "")
     if head.startswith(b"PK\x03\x04"):
-        what = f"an Excel workbook; {_SAVE_AS}" if path.suffix.lower() in (".xlsx", ".xlsm") else "a zip archive; unpack it first"
+        what = (
+            f"an Excel workbook; {_SAVE_AS}"
+            if path.suffix.lower() in (".xlsx", ".xlsm")
+            else "a zip archive; unpack it first"
+        )
     elif head[257:262] == b"ustar":
         what = "a tar archive; unpack it first"
     elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
@@ -136,5 +149,7 @@ def _as_utf8(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text: byte {error.start + 1} is no {encoding.upper()}; {_SAVE_AS}") from error
+        raise DataError(
+            f"{path} is no text: byte {error.start + 1} is no {encoding.upper()}; {_SAVE_AS}"
+        ) from error
     return io.BytesIO(text.encode("utf-8"))

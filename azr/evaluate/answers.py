@@ -1,7 +1,8 @@
-"""Answers on disk: every completion is kept as soon as it exists, so that an evaluation goes on where it was interrupted.
+"""Answers on disk: every completion is kept as soon as it exists, so that an evaluation goes on where it was
+interrupted.
 
-A folder holds the answers of one model to one suite under one set of settings (``request.json``). Answers of other settings are
-never mixed in. Verdicts are not cached: they are computed anew from the answers each time.
+A folder holds the answers of one model to one suite under one set of settings (``request.json``). Answers of
+other settings are never mixed in. Verdicts are not cached: they are computed anew from the answers each time.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Answer:
     finished: bool = True
     """False: cut at the response limit."""
     prompt_too_long: bool = False
-    """The prompt did not fit, so the item was not asked; it counts as wrong, and ``n_tokens`` is the prompt's length."""
+    """The prompt did not fit, so the item was not asked; it counts as wrong, and ``n_tokens`` is the prompt's
+    length."""
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -60,7 +62,9 @@ class AnswerStore:
                 self._claim(request, restart)
                 yield
         except Timeout as error:
-            raise RunError(f"{self.folder}: another evaluation writes there; wait for it, or give another --out") from error
+            raise RunError(
+                f"{self.folder}: another evaluation writes there; wait for it, or give another --out"
+            ) from error
 
     def _claim(self, request: dict[str, Any], restart: bool) -> None:
         if restart:
@@ -88,8 +92,8 @@ class AnswerStore:
 
 
 class AnswerWriter:
-    """Appends answers to ``answers.jsonl``, each in one write as soon as it is finished: a process that is killed loses none of them,
-    a machine that loses power those of the last ``FSYNC_EVERY_S``."""
+    """Appends answers to ``answers.jsonl``, each in one write as soon as it is finished: a process that is
+    killed loses none of them, a machine that loses power those of the last ``FSYNC_EVERY_S``."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (closed by close)
@@ -116,9 +120,11 @@ ID_FIELDS = ("id", "task_id", "item_id")
 """The last is what our own answers.jsonl says, so that its answers can be judged again without the model."""
 
 
-def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False) -> dict[tuple[str, int], Answer]:
-    """Answers from a JSONL file: an item's id under any of ``ID_FIELDS`` and ``completion``; several lines of an id are its samples,
-    in order.
+def recorded_answers(
+    path: Path, items: Sequence[Item], *, partial: bool = False
+) -> dict[tuple[str, int], Answer]:
+    """Answers from a JSONL file: an item's id under any of ``ID_FIELDS`` and ``completion``; several lines of
+    an id are its samples, in order.
 
     Args:
         partial: items without an answer are left out by the caller instead of being an error.
@@ -137,7 +143,9 @@ def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False
         if not isinstance(text, str):
             raise DataError(f"{path}, record {number}: field 'completion' is missing or no text")
         if item_id not in known:
-            raise DataError(f"{path}, record {number}: the suite has no item {item_id!r} (fields id, task_id or item_id)")
+            raise DataError(
+                f"{path}, record {number}: the suite has no item {item_id!r} (fields id, task_id or item_id)"
+            )
         sample = counts.get(item_id, 0)
         counts[item_id] = sample + 1
         answers[item_id, sample] = Answer(item_id, sample, text)

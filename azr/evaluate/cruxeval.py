@@ -1,7 +1,8 @@
 """CRUXEval (arXiv 2401.03065): its authors' prompts in the native styles, our task prompts inside the frame.
 
-Values compare as in Python (True equals 1). In the native styles an answer that is an expression such as ``2 + 3`` is evaluated in the
-sandbox, as the authors' harness evaluates it; inside the frame an answer is a literal, as in training.
+Values compare as in Python (True equals 1). In the native styles an answer that is an expression such as ``2
++ 3`` is evaluated in the sandbox, as the authors' harness evaluates it; inside the frame an answer is a
+literal, as in training.
 """
 
 from __future__ import annotations
@@ -155,7 +156,9 @@ PROMPTS = {
 }
 
 
-def cruxeval_suite(path: Path, name: str, config: SelfPlayConfig, style: str = "frame", speaker: Speaker = CHAT) -> TaskSuite:
+def cruxeval_suite(
+    path: Path, name: str, config: SelfPlayConfig, style: str = "frame", speaker: Speaker = CHAT
+) -> TaskSuite:
     """CRUXEval from a JSONL file with the fields ``code``, ``input``, ``output``, ``id``.
 
     An item whose output is no literal cannot be judged without evaluating text; it is left out and named.
@@ -173,7 +176,13 @@ def cruxeval_suite(path: Path, name: str, config: SelfPlayConfig, style: str = "
         except ValueReadError as error:
             left_out.append(f"{item_id}: its output is no literal ({error})")
             continue
-        tasks.append((item_id, name, Task(task_type=TYPES[name], code=record["code"], inputs=(record["input"],), outputs=(gold,))))
+        tasks.append(
+            (
+                item_id,
+                name,
+                Task(task_type=TYPES[name], code=record["code"], inputs=(record["input"],), outputs=(gold,)),
+            )
+        )
         if style != "frame":
             native[item_id] = _native_item(item_id, name, style, record, speaker)
     judging = replace(config, format_reward=True, bool_equals_int=True, int_equals_float=True)

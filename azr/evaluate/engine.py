@@ -3,9 +3,10 @@
     from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
     answer_all([(model, [Batch(requests, store), ...]), ...], EngineOptions())
 
-Models of one shape (architecture, vocabulary, number type) are loaded into the running engine one after the other; for another shape
-another engine is started. Every answer is kept as soon as it is finished: Ctrl+C, a crash or a power cut cost what was being written.
-Sampling is seeded by item and sample, so that an evaluation that goes on draws what it would have drawn.
+Models of one shape (architecture, vocabulary, number type) are loaded into the running engine one after the
+other; for another shape another engine is started. Every answer is kept as soon as it is finished: Ctrl+C, a
+crash or a power cut cost what was being written. Sampling is seeded by item and sample, so that an evaluation
+that goes on draws what it would have drawn.
 """
 
 from __future__ import annotations
@@ -39,7 +40,15 @@ QUIET_LIMIT_S = 1800.0
 """Without any news for this long the engine counts as hung; its start on a slow disk takes minutes."""
 END_GRACE_S = 15.0
 POLL_S = 0.25
-COSMETIC_KEYS = ("_name_or_path", "attn_implementation", "bos_token_id", "dtype", "eos_token_id", "pad_token_id", "tokenizer_class")
+COSMETIC_KEYS = (
+    "_name_or_path",
+    "attn_implementation",
+    "bos_token_id",
+    "dtype",
+    "eos_token_id",
+    "pad_token_id",
+    "tokenizer_class",
+)
 COSMETIC_KEYS += ("torch_dtype", "transformers_version", "use_cache")
 """Of a model's configuration: what may differ between models that share an engine."""
 STAGES = {
@@ -88,7 +97,10 @@ class Batch:
     def missing(self) -> _Missing:
         """Requests with answers missing, and the numbers of those samples."""
         have = self.store.read()
-        wanted = [(each, [sample for sample in range(each.samples) if (each.item_id, sample) not in have]) for each in self.requests]
+        wanted = [
+            (each, [sample for sample in range(each.samples) if (each.item_id, sample) not in have])
+            for each in self.requests
+        ]
         return [(request, samples) for request, samples in wanted if samples]
 
 
@@ -115,7 +127,12 @@ class _Plan:
         return [each for _, batches in self.models for _, missing in batches for each in missing]
 
     def still_missing(self) -> int:
-        return sum(len(samples) for _, batches in self.models for batch, _ in batches for _, samples in batch.missing())
+        return sum(
+            len(samples)
+            for _, batches in self.models
+            for batch, _ in batches
+            for _, samples in batch.missing()
+        )
 
     def job(self) -> dict[str, Any]:
         models = []
@@ -128,17 +145,28 @@ class _Plan:
                 for batch, missing in batches
             ]
             checkpoint = str(model.checkpoint.resolve()) if model.checkpoint else None
-            models.append({"label": model.label, "folder": str(model.folder.resolve()), "checkpoint": checkpoint, "batches": asked})
+            models.append(
+                {
+                    "label": model.label,
+                    "folder": str(model.folder.resolve()),
+                    "checkpoint": checkpoint,
+                    "batches": asked,
+                }
+            )
         longest = max(request.max_prompt_tokens + request.max_tokens for request, _ in self._asked())
         return {"engine": asdict(self.options) | {"max_model_len": longest}, "models": models}
 
 
 def answer_all(
-    work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]], *, progress: bool = True, say: Callable[[str], None] = print
+    work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]],
+    *,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Fills the stores with the answers that they lack. Returns when all are there.
 
-    What the engine and its libraries say goes to ``engine.log`` beside the first answers it gives; a failure quotes its end.
+    What the engine and its libraries say goes to ``engine.log`` beside the first answers it gives; a failure
+    quotes its end.
 
     A second evaluation on the same card waits for the first to end.
 
@@ -180,7 +208,8 @@ def _plans(work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]]) -
 
 
 def shape(folder: Path, options: EngineOptions) -> str:
-    """Equal for models that one engine can hold in turn: the same configuration, vocabulary and engine options.
+    """Equal for models that one engine can hold in turn: the same configuration, vocabulary and engine
+    options.
 
     A quantised model shares its engine with no other folder's.
 
@@ -190,8 +219,12 @@ def shape(folder: Path, options: EngineOptions) -> str:
     from transformers import AutoConfig, AutoTokenizer
 
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code, local_files_only=True).to_dict()
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=options.trust_remote_code, local_files_only=True)
+        config = AutoConfig.from_pretrained(
+            folder, trust_remote_code=options.trust_remote_code, local_files_only=True
+        ).to_dict()
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=options.trust_remote_code, local_files_only=True
+        )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} is no model that can be evaluated: {error}") from error
     described = {key: value for key, value in config.items() if key not in COSMETIC_KEYS}
@@ -199,12 +232,16 @@ def shape(folder: Path, options: EngineOptions) -> str:
     described["engine"] = asdict(options)
     if "quantization_config" in config:
         described["folder"] = str(folder.resolve())
-    return hashlib.blake2b(json.dumps(described, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(
+        json.dumps(described, sort_keys=True, default=str).encode(), digest_size=8
+    ).hexdigest()
 
 
-def prompt_limit(folder: Path, max_prompt_tokens: int, trust_remote_code: bool = False) -> Callable[[Prompt], bool]:
-    """Whether a prompt has at most ``max_prompt_tokens`` tokens, counted as the engine counts them. The tokenizer is loaded at the
-    first question."""
+def prompt_limit(
+    folder: Path, max_prompt_tokens: int, trust_remote_code: bool = False
+) -> Callable[[Prompt], bool]:
+    """Whether a prompt has at most ``max_prompt_tokens`` tokens, counted as the engine counts them. The
+    tokenizer is loaded at the first question."""
     tokenizer: Any = None
 
     def fits(prompt: Prompt) -> bool:
@@ -214,7 +251,9 @@ def prompt_limit(folder: Path, max_prompt_tokens: int, trust_remote_code: bool =
         from azr.train.tokens import prompt_token_ids
 
         if tokenizer is None:
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=trust_remote_code, local_files_only=True
+            )
         return len(prompt_token_ids(tokenizer, prompt)) <= max_prompt_tokens
 
     return fits
@@ -228,7 +267,8 @@ def _tail(log: Path, lines: int = 15) -> str:
 
 
 def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
-    """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes wrong here.
+    """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes
+    wrong here.
 
     Returns:
         its exit status, and why it gave up if it said so.
@@ -324,11 +364,15 @@ class _Watch:
         if self._stage == "answer":
             self._line.show(f"{label}{place}: {self._tally.words()}", last=last)
         else:
-            self._line.show(f"{label}{place}: {STAGES[self._stage]}, {duration(time.monotonic() - self._since_s)}", last=last)
+            self._line.show(
+                f"{label}{place}: {STAGES[self._stage]}, {duration(time.monotonic() - self._since_s)}",
+                last=last,
+            )
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends the engine's process group: SIGTERM, a grace, SIGKILL. vLLM's own processes are in the same group."""
+    """Ends the engine's process group: SIGTERM, a grace, SIGKILL. vLLM's own processes are in the same
+    group."""
     for number, wait_s in ((signal.SIGTERM, END_GRACE_S), (signal.SIGKILL, END_GRACE_S)):
         try:
             os.killpg(process.pid, number)

@@ -41,7 +41,10 @@ GAVE_UP = 3
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
-        print("usage: python -m azr.evaluate.engine_process JOB.json EVENTS   (scripts/evaluate.py starts this)", file=sys.stderr)
+        print(
+            "usage: python -m azr.evaluate.engine_process JOB.json EVENTS   (scripts/evaluate.py starts this)",
+            file=sys.stderr,
+        )
         return 2
     from azr.hardware import detect, device_for
     from azr.places import prepare, restart_with_plain_path
@@ -83,8 +86,13 @@ def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # this process is the engine's own already
     }
     if not on_gpu:
-        defaults |= {"VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        defaults["TORCHDYNAMO_DISABLE"] = "1"  # as in training: vLLM would compile its samplers while it warms up
+        defaults |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+        defaults["TORCHDYNAMO_DISABLE"] = (
+            "1"  # as in training: vLLM would compile its samplers while it warms up
+        )
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
@@ -124,14 +132,20 @@ def _run(job: dict[str, Any], on_gpu: bool, events: Events) -> None:
 
 
 def _pending(record: dict[str, Any], text: ModelText, writer: AnswerWriter) -> list[Pending]:
-    """The answers that a request of the job asks for; a prompt over its limit is answered with that at once."""
+    """The answers that a request of the job asks for; a prompt over its limit is answered with that at
+    once."""
     prompt, missing = record["prompt"], record.pop("missing")
     messages = tuple((role, content) for role, content in prompt["messages"])
-    record |= {"prompt": Prompt(messages, prompt["raw"], prompt["response_prefix"]), "stop": tuple(record["stop"])}
+    record |= {
+        "prompt": Prompt(messages, prompt["raw"], prompt["response_prefix"]),
+        "stop": tuple(record["stop"]),
+    }
     request = Request(**record)
     ids = text.prompt_ids(request)
     if len(ids) > request.max_prompt_tokens:
-        writer.write([Answer(request.item_id, sample, "", len(ids), True, prompt_too_long=True) for sample in missing])
+        writer.write(
+            [Answer(request.item_id, sample, "", len(ids), True, prompt_too_long=True) for sample in missing]
+        )
         return []
     return [Pending(request, sample, ids, writer) for sample in missing]
 

@@ -1,4 +1,5 @@
-"""vLLM as an evaluation uses it: started once, then given one model after the other, each checked before it answers."""
+"""vLLM as an evaluation uses it: started once, then given one model after the other, each checked before it
+answers."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ class ModelText:
 
         from azr.train.tokens import end_token_ids
 
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
         self.end_ids = sorted(end_token_ids(self._tokenizer, folder))
 
     def prompt_ids(self, request: Request) -> list[int]:
@@ -72,10 +75,12 @@ class ModelText:
 
 
 class Session:
-    """One engine. Models of one shape are loaded into it in turn (``azr.evaluate.engine`` decides which may share one)."""
+    """One engine. Models of one shape are loaded into it in turn (``azr.evaluate.engine`` decides which may
+    share one)."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], on_gpu: bool, report: Report) -> None:
-        """Starts vLLM with meaningless weights in the shape of the model in ``folder``; a quantised model is read at once."""
+        """Starts vLLM with meaningless weights in the shape of the model in ``folder``; a quantised model is
+        read at once."""
         from vllm import LLM  # takes seconds, so only when there is something to ask
 
         logging.getLogger("vllm").addHandler(_StageHandler(report))
@@ -99,9 +104,14 @@ class Session:
         if on_gpu:
             options["gpu_memory_utilization"] = settings["gpu_memory_share"]
         else:
-            # A prompt read in pieces takes back a sample of its seeded generator; torch's CPU generator cannot (vLLM 0.24 then dies).
+            # A prompt read in pieces takes back a sample of its seeded generator; torch's CPU generator
+            # cannot (vLLM 0.24 then dies).
             whole = max(CPU_BATCHED_TOKENS, self._max_model_len)
-            options |= {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": whole}
+            options |= {
+                "enforce_eager": True,
+                "enable_chunked_prefill": False,
+                "max_num_batched_tokens": whole,
+            }
         self._engine = LLM(**options)
         self._tokens = self._answers = 0
         self._checks: dict[str, tuple[str, list[float]]] = {}
@@ -119,7 +129,9 @@ class Session:
             return
         if not self._checks:
             self._checks["none"] = "the weights it started with", self._log_probs(text)
-        hashes = self._engine.collective_rpc("load_evaluated_model", args=(str(folder), checkpoint, self._trust_remote_code))
+        hashes = self._engine.collective_rpc(
+            "load_evaluated_model", args=(str(folder), checkpoint, self._trust_remote_code)
+        )
         self._forget_prompts()
         digest, now = str(hashes[0]), self._log_probs(text)
         check_loaded(label, digest, now, self._checks)
@@ -133,7 +145,9 @@ class Session:
         self._report({"stage": "answer"})
         self._forget_prompts()  # what is asked before must not matter, not even in the last bit
         engine = self._engine.llm_engine
-        for number, one in enumerate(pending):  # samples of an item side by side: they share the blocks of their prompt
+        for number, one in enumerate(
+            pending
+        ):  # samples of an item side by side: they share the blocks of their prompt
             request = one.request
             params = SamplingParams(
                 temperature=request.temperature,
@@ -168,12 +182,18 @@ class Session:
 
     def _count(self, engine: Any) -> None:
         states = engine.output_processor.request_states.values()
-        writing = sum(state.detokenizer.num_output_tokens() for state in states if state.detokenizer is not None)
-        self._report({"answers": self._answers, "finished_tokens": self._tokens, "tokens": self._tokens + writing})
+        writing = sum(
+            state.detokenizer.num_output_tokens() for state in states if state.detokenizer is not None
+        )
+        self._report(
+            {"answers": self._answers, "finished_tokens": self._tokens, "tokens": self._tokens + writing}
+        )
 
     def _forget_prompts(self) -> None:
         if not self._engine.reset_prefix_cache():
-            raise ModelError("vLLM did not give up the prompts that it keeps from the model before; ask one model a command")
+            raise ModelError(
+                "vLLM did not give up the prompts that it keeps from the model before; ask one model a command"
+            )
 
     def _log_probs(self, text: ModelText) -> list[float]:
         """Of every token of a fixed prompt, and of the likeliest ones after it."""
@@ -182,21 +202,32 @@ class Session:
         self._forget_prompts()
         ids = text.check_ids()[: self._max_model_len - 1]
         prompt: Any = {"prompt_token_ids": ids}
-        params = SamplingParams(temperature=0.0, max_tokens=1, logprobs=5, prompt_logprobs=0, detokenize=False)
+        params = SamplingParams(
+            temperature=0.0, max_tokens=1, logprobs=5, prompt_logprobs=0, detokenize=False
+        )
         [output] = self._engine.generate([prompt], params, use_tqdm=False)
-        asked = [each[token].logprob for each, token in zip(output.prompt_logprobs or [], ids, strict=True) if each is not None]
+        asked = [
+            each[token].logprob
+            for each, token in zip(output.prompt_logprobs or [], ids, strict=True)
+            if each is not None
+        ]
         [first] = output.outputs[0].logprobs or [{}]
         return asked + [value for _, value in sorted((token, each.logprob) for token, each in first.items())]
 
 
-def check_loaded(label: str, digest: str, now: Sequence[float], before: dict[str, tuple[str, list[float]]]) -> None:
+def check_loaded(
+    label: str, digest: str, now: Sequence[float], before: dict[str, tuple[str, list[float]]]
+) -> None:
     """Whether log-probs are those of a model just loaded, whose weights have the hash ``digest``.
 
     Raises:
-        ModelError: they are no numbers, changed although the weights are the same, or did not change although they are others.
+        ModelError: they are no numbers, changed although the weights are the same, or did not change although
+            they are others.
     """
     if not all(map(math.isfinite, now)):
-        raise ModelError(f"{label} gives log-probs that are no numbers; its number type may be too narrow: try --dtype float32")
+        raise ModelError(
+            f"{label} gives log-probs that are no numbers; its number type may be too narrow: try --dtype float32"
+        )
     for other, (name, then) in before.items():
         apart = max(abs(a - b) for a, b in zip(now, then, strict=True)) if len(now) == len(then) else math.inf
         if other == digest and apart > CHECK_TOLERANCE:
@@ -219,5 +250,7 @@ class _StageHandler(logging.Handler):
         self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.startswith("vllm.compilation") or record.getMessage().startswith(("Warming up model", "Profiling CUDA graph")):
+        if record.name.startswith("vllm.compilation") or record.getMessage().startswith(
+            ("Warming up model", "Profiling CUDA graph")
+        ):
             self._report({"stage": "compile"})

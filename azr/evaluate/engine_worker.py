@@ -1,7 +1,8 @@
 """What is added to vLLM's worker: another model's weights are put in the place of those that it has.
 
-The parameters keep their places in memory, so compiled graphs stay valid; vLLM's own layerwise reloading (0.24) does that, and repeats
-what a layer does with its weights after loading (on a processor they are repacked).
+The parameters keep their places in memory, so compiled graphs stay valid; vLLM's own layerwise reloading
+(0.24) does that, and repeats what a layer does with its weights after loading (on a processor they are
+repacked).
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class LoadingWorkerExtension:
         """Replaces the weights by those of a Hugging Face folder, or of a checkpoint of the trainer.
 
         Returns:
-            a hash of the weights in the engine's number type: equal for equal models, whatever they were read from.
+            a hash of the weights in the engine's number type: equal for equal models, whatever they were read
+            from.
 
         Raises:
             CheckpointError: the checkpoint is damaged.
@@ -59,11 +61,15 @@ class LoadingWorkerExtension:
             finalize_layerwise_reload(model, runner.model_config)
         missing = sorted(there - loaded) if loaded is not None else []
         if missing:
-            raise ModelError(f"{checkpoint or folder} lacks {len(missing)} weights that the engine's model has, {missing[0]} for example")
+            raise ModelError(
+                f"{checkpoint or folder} lacks {len(missing)} weights that the engine's model has, {missing[0]} for example"
+            )
         return hashed.digest()
 
 
-def _checkpoint_weights(path: Path, dtype: torch.dtype, trust_remote_code: bool) -> Iterable[tuple[str, torch.Tensor]]:
+def _checkpoint_weights(
+    path: Path, dtype: torch.dtype, trust_remote_code: bool
+) -> Iterable[tuple[str, torch.Tensor]]:
     problems = checkpoint_problems(path, only=WEIGHT_FILES)
     if problems:
         raise CheckpointError(f"{path} is damaged: {problems[0]}; nothing of it was opened")
@@ -74,10 +80,13 @@ def _checkpoint_weights(path: Path, dtype: torch.dtype, trust_remote_code: bool)
 class HashedWeights:
     """Hands weights on in one number type, and hashes them by the way, a thread a tensor."""
 
-    def __init__(self, weights: Iterable[tuple[str, torch.Tensor]], dtype: torch.dtype, skip: Iterable[str] = ()) -> None:
+    def __init__(
+        self, weights: Iterable[tuple[str, torch.Tensor]], dtype: torch.dtype, skip: Iterable[str] = ()
+    ) -> None:
         """
         Args:
-            skip: names whose tensors are handed on unhashed: a tied output matrix, which some files hold and some do not.
+            skip: names whose tensors are handed on unhashed: a tied output matrix, which some files hold and
+                some do not.
         """
         self._weights, self._dtype, self._skip = weights, dtype, frozenset(skip)
         self._hashes: dict[str, str] = {}

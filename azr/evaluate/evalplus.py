@@ -1,9 +1,11 @@
-"""HumanEval+ and MBPP+ (arXiv 2305.01210) from EvalPlus's files, ``HumanEvalPlus.jsonl[.gz]`` and ``MbppPlus.jsonl[.gz]``.
+"""HumanEval+ and MBPP+ (arXiv 2305.01210) from EvalPlus's files, ``HumanEvalPlus.jsonl[.gz]`` and
+``MbppPlus.jsonl[.gz]``.
 
-A program is called with every input of the file, base and plus, and must return what the file's own solution returns. Both run in the
-sandbox; their values are compared here, as text that is read back, by the rules of EvalPlus 0.3.1 (``evalplus/eval``, Apache-2.0):
-equality as in Python, floats with a tolerance, and the special rules of some tasks. Inputs and values that are too large for the
-sandbox's reader are passed over, and counted.
+A program is called with every input of the file, base and plus, and must return what the file's own solution
+returns. Both run in the sandbox; their values are compared here, as text that is read back, by the rules of
+EvalPlus 0.3.1 (``evalplus/eval``, Apache-2.0): equality as in Python, floats with a tolerance, and the
+special rules of some tasks. Inputs and values that are too large for the sandbox's reader are passed over,
+and counted.
 """
 
 from __future__ import annotations
@@ -60,12 +62,17 @@ class PlusCheck:
     atol: float
     mbpp: bool
     expected: list[tuple[int, str]] = field(default_factory=list)
-    """Index of the input and canonical value, of those for which the solution gives a value; computed at the first need."""
+    """Index of the input and canonical value, of those for which the solution gives a value; computed at the
+    first need."""
 
     async def run(self, program: str, sandbox: Sandbox) -> tuple[float, str]:
         if not self.expected:
-            calls = await call_all(*self._judged(self.solution, own=True), self.inputs, sandbox, until_failure=False)
-            self.expected[:] = [(index, call.value) for index, call in enumerate(calls) if call.ok and call.value is not None]
+            calls = await call_all(
+                *self._judged(self.solution, own=True), self.inputs, sandbox, until_failure=False
+            )
+            self.expected[:] = [
+                (index, call.value) for index, call in enumerate(calls) if call.ok and call.value is not None
+            ]
             if not self.expected:
                 return 0.0, "no_expected_value"
         inputs = [self.inputs[index] for index, _ in self.expected]
@@ -86,7 +93,10 @@ class PlusCheck:
         if not self.mbpp or self.entry not in NOT_NONE:
             return program, self.entry
         value = "value is not None" if own else "value if isinstance(value, bool) else value is not None"
-        return f"{program}\n\ndef {_WRAPPER}(*arguments):\n    value = {self.entry}(*arguments)\n    return {value}\n", _WRAPPER
+        return (
+            f"{program}\n\ndef {_WRAPPER}(*arguments):\n    value = {self.entry}(*arguments)\n    return {value}\n",
+            _WRAPPER,
+        )
 
     def _right(self, arguments: str, value: str, wanted: str) -> bool:
         try:
@@ -119,7 +129,9 @@ def _is_floats(value: Any) -> bool:
 def _close(out: Any, expected: Any, atol: float) -> bool:
     """``numpy.allclose(out, expected, rtol=1e-07, atol=atol)`` for numbers and lists of equal lengths."""
     if isinstance(out, (list, tuple)) and isinstance(expected, (list, tuple)):
-        return len(out) == len(expected) and all(_close(one, other, atol) for one, other in zip(out, expected, strict=True))
+        return len(out) == len(expected) and all(
+            _close(one, other, atol) for one, other in zip(out, expected, strict=True)
+        )
     if not isinstance(out, (int, float, complex)) or not isinstance(expected, (int, float, complex)):
         return False
     return out == expected or abs(out - expected) <= atol + 1e-7 * abs(expected)
@@ -138,7 +150,9 @@ def _surface_area(arguments: list[Any], out: Any, expected: Any, atol: float) ->
 def _digit_distance(arguments: list[Any], out: Any, expected: Any, atol: float) -> bool:
     one, other = (str(each) for each in arguments)
     width = max(len(one), len(other))
-    return equal(out, expected, atol) or out == sum(abs(int(a) - int(b)) for a, b in zip(one.zfill(width), other.zfill(width), strict=True))
+    return equal(out, expected, atol) or out == sum(
+        abs(int(a) - int(b)) for a, b in zip(one.zfill(width), other.zfill(width), strict=True)
+    )
 
 
 _SPECIAL: dict[tuple[bool, str], Callable[[list[Any], Any, Any, float], bool]] = {
@@ -151,7 +165,9 @@ _SPECIAL: dict[tuple[bool, str], Callable[[list[Any], Any, Any, float], bool]] =
 """Tasks of MBPP (True) and HumanEval (False) with a rule of their own."""
 
 
-def plus_suite(path: Path, name: str, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> CodeSuite:
+def plus_suite(
+    path: Path, name: str, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT
+) -> CodeSuite:
     """
     Args:
         name: ``humaneval+`` or ``mbpp+``.
@@ -165,7 +181,8 @@ def plus_suite(path: Path, name: str, config: SelfPlayConfig, style: str, speake
 
 @lru_cache(maxsize=2)
 def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str]]:
-    """Problems and notes. The expected values of a problem are computed once for all styles and models too."""
+    """Problems and notes. The expected values of a problem are computed once for all styles and models
+    too."""
     problems, too_large, total = [], 0, 0
     for place, record in records(path, name, FIELDS):
         plus = record["plus_input"]
@@ -178,7 +195,9 @@ def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[list[Problem
         problems.append(_problem(name, record, inputs, n_base))
     notes = []
     if too_large:
-        notes.append(f"{too_large} of {total} test inputs are too large for the sandbox's reader and were passed over")
+        notes.append(
+            f"{too_large} of {total} test inputs are too large for the sandbox's reader and were passed over"
+        )
     return problems, notes
 
 
@@ -197,7 +216,9 @@ def _problem(name: str, record: dict[str, Any], inputs: tuple[str, ...], n_base:
     )
 
 
-def _argument_lists(place: str, name: str, task_id: str, base: Sequence[Any], plus: Sequence[Any]) -> tuple[tuple[str, ...], int]:
+def _argument_lists(
+    place: str, name: str, task_id: str, base: Sequence[Any], plus: Sequence[Any]
+) -> tuple[tuple[str, ...], int]:
     """Argument lists as text, without those that are too large, and how many of them are base inputs."""
     texts: list[str] = []
     n_base = 0
@@ -210,7 +231,9 @@ def _argument_lists(place: str, name: str, task_id: str, base: Sequence[Any], pl
         except ValueWriteError:
             continue
         except (TypeError, ValueError, IndexError, AttributeError) as error:
-            raise DataError(f"{place}: its inputs are not those of {task_id} in EvalPlus's file ({error})") from error
+            raise DataError(
+                f"{place}: its inputs are not those of {task_id} in EvalPlus's file ({error})"
+            ) from error
         if len(text) <= MAX_CHARS:
             texts.append(text)
             n_base += index < len(base)

@@ -19,7 +19,17 @@ from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import cpu_flags, number_type
 from azr.evaluate.questions import FORMAT, Asked, Decoding, claimed, engine_model
 from azr.evaluate.results import json_text, publish
-from azr.evaluate.scoring import Judged, Scores, compare_scores, judge_all, legend, notes, score, table, verdict_lines
+from azr.evaluate.scoring import (
+    Judged,
+    Scores,
+    compare_scores,
+    judge_all,
+    legend,
+    notes,
+    score,
+    table,
+    verdict_lines,
+)
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
 from azr.files import json_line
@@ -74,9 +84,15 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         AzrError: a model, suite or file is not usable; the engine or the sandbox failed.
     """
     if options.answers is not None:
-        return _report([_judge_recorded(spec, options, say) for spec in options.suites], options.out or Path("evaluations"), say)
+        return _report(
+            [_judge_recorded(spec, options, say) for spec in options.suites],
+            options.out or Path("evaluations"),
+            say,
+        )
     named = [models.resolve(spec) for spec in specs]
-    sources = list({source.label: source for source in named}.values())  # one that is named twice is asked once
+    sources = list(
+        {source.label: source for source in named}.values()
+    )  # one that is named twice is asked once
     out = options.out or _default_out(sources)
     unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):
@@ -90,13 +106,21 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             how, machinery = decoding(source, options), engine_options(source, options)
             fits = prompt_limit(model.folder, how.max_prompt_tokens, machinery.trust_remote_code)
             asked = []
-            for suite in itertools.chain.from_iterable(_suites(source, spec, options, [], fits) for spec in options.suites):
+            for suite in itertools.chain.from_iterable(
+                _suites(source, spec, options, [], fits) for spec in options.suites
+            ):
                 items = evenly(suite.items, options.limit)
                 _announce(source, suite, items, say)
-                asked.append(held.enter_context(claimed(source, suite, items, how, machinery, out, restart=options.restart)))
+                asked.append(
+                    held.enter_context(
+                        claimed(source, suite, items, how, machinery, out, restart=options.restart)
+                    )
+                )
             work.append((model, asked))
         results = _answered(work, options, say)
-    return _report([scores for source in named for scores in results if scores.model == source.label], out, say, unasked)
+    return _report(
+        [scores for source in named for scores in results if scores.model == source.label], out, say, unasked
+    )
 
 
 def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Callable[[str], None]) -> None:
@@ -105,38 +129,64 @@ def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Cal
     say(f"{source.label}: {len(items)} tasks of {suite.name}, {suite.style}")
 
 
-def _suites(source: ModelSource, spec: str, options: Options, unasked: list[str], fits: Fits = everything_fits) -> list[Suite]:
-    """A suite in each style in which the model is asked; sentences on the others are appended to ``unasked``."""
+def _suites(
+    source: ModelSource, spec: str, options: Options, unasked: list[str], fits: Fits = everything_fits
+) -> list[Suite]:
+    """A suite in each style in which the model is asked; sentences on the others are appended to
+    ``unasked``."""
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
-    speaker = speaker_of(models.tokenizer_folder(source), options.native_form, trust_remote_code=source.trust_remote_code)
-    speaker = replace(speaker, prompt_tokens=options.max_prompt_tokens or 0, response_tokens=options.max_response_tokens or 0)
+    speaker = speaker_of(
+        models.tokenizer_folder(source), options.native_form, trust_remote_code=source.trust_remote_code
+    )
+    speaker = replace(
+        speaker,
+        prompt_tokens=options.max_prompt_tokens or 0,
+        response_tokens=options.max_response_tokens or 0,
+    )
     suites = []
     # a model that no run has to do with is asked in a frame only if one is named
-    styles = options.styles or (STYLES if source.framed or options.frame else [style for style in STYLES if style != "frame"])
+    styles = options.styles or (
+        STYLES if source.framed or options.frame else [style for style in STYLES if style != "frame"]
+    )
     for style in wanted_styles(spec, styles):
         if why := not_asked(style, speaker):
             unasked.append(f"{spec.partition('=')[0]}, {source.label}, {style}: {why}")
         else:
             suites.append(build_suite(spec, config, style=style, speaker=speaker, run=source.run, fits=fits))
     if not suites:
-        remedy = "" if "frame" in styles else "; a frame asks in its own way (--frame compact for the bundled tiny model)"
+        remedy = (
+            ""
+            if "frame" in styles
+            else "; a frame asks in its own way (--frame compact for the bundled tiny model)"
+        )
         raise ModelError(f"{unasked[-1]}{remedy}")
     return suites
 
 
 def answer_items(
-    source: ModelSource, suite: Suite, items: Sequence[Item], out: Path, options: Options, say: Callable[[str], None]
+    source: ModelSource,
+    suite: Suite,
+    items: Sequence[Item],
+    out: Path,
+    options: Options,
+    say: Callable[[str], None],
 ) -> Scores:
     """Asks one model one suite, and judges."""
     _announce(source, suite, items, say)
     how, machinery = decoding(source, options), engine_options(source, options)
-    with engine_model(source, out) as model, claimed(source, suite, items, how, machinery, out, restart=options.restart) as asked:
+    with (
+        engine_model(source, out) as model,
+        claimed(source, suite, items, how, machinery, out, restart=options.restart) as asked,
+    ):
         [scores] = _answered([(model, [asked])], options, say)
     return scores
 
 
-def _answered(work: Sequence[tuple[EngineModel, Sequence[Asked]]], options: Options, say: Callable[[str], None]) -> list[Scores]:
-    """All answers first, in as few engines as the models allow; then they are judged, with the card free again."""
+def _answered(
+    work: Sequence[tuple[EngineModel, Sequence[Asked]]], options: Options, say: Callable[[str], None]
+) -> list[Scores]:
+    """All answers first, in as few engines as the models allow; then they are judged, with the card free
+    again."""
     answer_all(
         [(model, asked[0].engine, [each.batch for each in asked]) for model, asked in work if asked],
         progress=options.progress,
@@ -148,12 +198,20 @@ def _answered(work: Sequence[tuple[EngineModel, Sequence[Asked]]], options: Opti
 def _judged(asked: Asked, options: Options, say: Callable[[str], None]) -> Scores:
     with Sandbox(sandbox_config(asked.source.sandbox)) as sandbox:
         judged = judge_all(asked.suite, asked.items, asked.answers(), sandbox, progress=options.progress)
-    scores = score(asked.suite, asked.source.label, asked.items, judged, options.ks, asked.how.max_prompt_tokens)
+    scores = score(
+        asked.suite, asked.source.label, asked.items, judged, options.ks, asked.how.max_prompt_tokens
+    )
     _write(asked.store.folder, asked.settings, scores, judged, say)
     return scores
 
 
-def _write(folder: Path, settings: dict[str, Any], scores: Scores, judged: Sequence[Judged], say: Callable[[str], None]) -> None:
+def _write(
+    folder: Path,
+    settings: dict[str, Any],
+    scores: Scores,
+    judged: Sequence[Judged],
+    say: Callable[[str], None],
+) -> None:
     """Verdicts and scores of one model on one suite; see ``publish`` for those that are there already."""
     files = {
         "verdicts.jsonl": "".join(json_line(each.to_json()) for each in judged),
@@ -168,9 +226,13 @@ def decoding(source: ModelSource, options: Options) -> Decoding:
     Raises:
         ModelError: several greedy answers are asked for, which would be equal.
     """
-    temperature = options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)
+    temperature = (
+        options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)
+    )
     if options.samples > 1 and not temperature:
-        raise ModelError(f"--samples {options.samples} at temperature 0 would give {options.samples} equal answers; raise --temperature")
+        raise ModelError(
+            f"--samples {options.samples} at temperature 0 would give {options.samples} equal answers; raise --temperature"
+        )
     return Decoding(
         samples=options.samples,
         temperature=temperature,
@@ -184,12 +246,15 @@ def decoding(source: ModelSource, options: Options) -> Decoding:
 def engine_options(source: ModelSource, options: Options) -> EngineOptions:
     """
     Raises:
-        ModelError: the engine that is installed cannot compute where the model is to be asked, or the cards are not there.
+        ModelError: the engine that is installed cannot compute where the model is to be asked, or the cards
+            are not there.
     """
     machine = detect()
     device = device_for(machine, _device(options.device or source.device), options.tensor_parallel)
     if device.missing:
-        raise ModelError(f"{device.count} cards are wanted (--tensor-parallel), {len(device.cards)} can be used: {machine.why_no_card}")
+        raise ModelError(
+            f"{device.count} cards are wanted (--tensor-parallel), {len(device.cards)} can be used: {machine.why_no_card}"
+        )
     return EngineOptions(
         dtype=options.dtype or number_type(source.dtype, replace(machine, gpus=device.cards), cpu_flags()),
         device=device.kind,
@@ -219,7 +284,8 @@ def _device(wanted: str) -> str:
 def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> Scores:
     assert options.answers is not None
     config = SelfPlayConfig(frame=options.frame) if options.frame else SelfPlayConfig()
-    # answers come without their prompts: native ones are read as continuations of plain text, as the reference harness has them
+    # answers come without their prompts: native ones are read as continuations of plain text, as the
+    # reference harness has them
     if len(options.styles) > 1:
         raise ConfigError("--answers reads answers in one style; give --style once")
     [style] = options.styles or styles_of(spec)[:1]
@@ -237,9 +303,15 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     return scores
 
 
-def _report(results: Sequence[Scores], out: Path, say: Callable[[str], None], unasked: Sequence[str] = ()) -> dict[str, Any]:
+def _report(
+    results: Sequence[Scores], out: Path, say: Callable[[str], None], unasked: Sequence[str] = ()
+) -> dict[str, Any]:
     lines = [table(results), legend(results), *unasked, *notes(results)]
-    record: dict[str, Any] = {"format": FORMAT, "results": [scores.to_json() for scores in results], "comparisons": []}
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "results": [scores.to_json() for scores in results],
+        "comparisons": [],
+    }
     by_style: dict[tuple[str, str], list[Scores]] = {}
     for scores in results:
         by_style.setdefault((scores.suite, scores.style), []).append(scores)

@@ -1,7 +1,8 @@
-"""LiveCodeBench's execution tasks (arXiv 2403.07974) from its authors' ``execution-v2`` file: what does this call return?
+"""LiveCodeBench's execution tasks (arXiv 2403.07974) from its authors' ``execution-v2`` file: what does this
+call return?
 
-They are CRUXEval's output prediction with other programs: the same prompts with the program's own names in the native styles, our
-deduction prompts (where functions are called f) inside the frame.
+They are CRUXEval's output prediction with other programs: the same prompts with the program's own names in
+the native styles, our deduction prompts (where functions are called f) inside the frame.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ FIELDS = {"id": (str, int), "function_name": str, "code": str, "input": str, "ou
 PROMPTS = {"native": DIRECT_OUTPUT, "native-cot": COT_OUTPUT}
 
 
-def execution_suite(path: Path, config: SelfPlayConfig, style: str = "frame", speaker: Speaker = CHAT) -> TaskSuite:
+def execution_suite(
+    path: Path, config: SelfPlayConfig, style: str = "frame", speaker: Speaker = CHAT
+) -> TaskSuite:
     """
     Raises:
         DataError: no such file, or a record lacks a field.
@@ -44,7 +47,13 @@ def execution_suite(path: Path, config: SelfPlayConfig, style: str = "frame", sp
         except (ValueReadError, NameConflict, SourceError) as error:
             left_out.append(f"{item_id}: {error}")
             continue
-        tasks.append((item_id, NAME, Task(task_type=TaskType.DEDUCTION, code=code, inputs=(arguments,), outputs=(gold,))))
+        tasks.append(
+            (
+                item_id,
+                NAME,
+                Task(task_type=TaskType.DEDUCTION, code=code, inputs=(arguments,), outputs=(gold,)),
+            )
+        )
         if style != "frame":
             # the prompts call f(...) where these programs have names of their own
             text = filled(PROMPTS[style].replace("f({input})", "{input}"), record)

@@ -1,7 +1,9 @@
-"""A run's model as an ordinary Hugging Face folder: merged weights, tokenizer, model card, and a probe score measured anew.
+"""A run's model as an ordinary Hugging Face folder: merged weights, tokenizer, model card, and a probe score
+measured anew.
 
-The folder appears under its name only when all checks have passed: every tensor equals the checkpoint's, plain transformers loads
-it, and the probe tasks of training, answered again by the exported model, give the score that the trainer recorded.
+The folder appears under its name only when all checks have passed: every tensor equals the checkpoint's,
+plain transformers loads it, and the probe tasks of training, answered again by the exported model, give the
+score that the trainer recorded.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from azr.train.base_model import require_base_unchanged
 
 PROBE_METRIC = "probe/all/accuracy"
 TOLERANCE = 0.03
-"""Difference of two greedy probe scores that is put down to arithmetic: batches and rounding flip near ties in a few answers."""
+"""Difference of two greedy probe scores that is put down to arithmetic: batches and rounding flip near ties
+in a few answers."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,22 @@ class ExportOptions:
     check: bool = True
     tolerance: float = TOLERANCE
     gguf: str | None = None
-    """Outtype of a GGUF file to write beside the weights (``bf16``, ``f16``, ``q8_0`` ...); None writes none."""
+    """Outtype of a GGUF file to write beside the weights (``bf16``, ``f16``, ``q8_0`` ...); None writes
+    none."""
     llama_cpp: Path | None = None
     gpu_memory_share: float = 0.85
 
 
-def export_model(run: RunDir, target: Path, options: ExportOptions, say: Callable[[str], None] = print) -> Path:
+def export_model(
+    run: RunDir, target: Path, options: ExportOptions, say: Callable[[str], None] = print
+) -> Path:
     """Exports a checkpoint of ``run`` to ``target``, which must not exist.
 
     Raises:
         RunError: the run has no such checkpoint.
         CheckpointError: it is damaged.
-        ModelError: the folder exists, another model lies where the run's base model lay, or the exported model differs from the
-            checkpoint in weights or probe score.
+        ModelError: the folder exists, another model lies where the run's base model lay, or the exported
+            model differs from the checkpoint in weights or probe score.
         ConfigError: a GGUF file was asked for and there is no converter.
     """
     if target.exists():
@@ -70,7 +76,9 @@ def export_model(run: RunDir, target: Path, options: ExportOptions, say: Callabl
     say(f"{run.root.name}, step {checkpoint.step}: merging weights to {options.dtype}")
     unchecked = target.with_name(f"{target.name}.unchecked")
     shutil.rmtree(unchecked, ignore_errors=True)
-    write_model_folder(checkpoint, unchecked, dtype=options.dtype, trust_remote_code=config.model.trust_remote_code)
+    write_model_folder(
+        checkpoint, unchecked, dtype=options.dtype, trust_remote_code=config.model.trust_remote_code
+    )
     record: dict[str, Any] = {
         "format": 1,
         "run": run.root.name,
@@ -103,7 +111,8 @@ def export_model(run: RunDir, target: Path, options: ExportOptions, say: Callabl
 
 
 def _asking(folder: Path, config: Config, say: Callable[[str], None]) -> Asking | None:
-    """How the model is asked; None, and a sentence, where that cannot be written down. The weights are good all the same."""
+    """How the model is asked; None, and a sentence, where that cannot be written down. The weights are good
+    all the same."""
     try:
         return asking_of(folder, config)
     except (ConfigError, ModelError) as error:
@@ -112,7 +121,12 @@ def _asking(folder: Path, config: Config, say: Callable[[str], None]) -> Asking 
 
 
 def check_probes(
-    run: RunDir, config: Config, checkpoint: Checkpoint, folder: Path, options: ExportOptions, say: Callable[[str], None]
+    run: RunDir,
+    config: Config,
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: ExportOptions,
+    say: Callable[[str], None],
 ) -> dict[str, float]:
     """Asks the exported model the probe tasks of training.
 
@@ -127,14 +141,25 @@ def check_probes(
         say("the run has no probe tasks, so no score could be measured again")
         return {}
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        asked = Options(suites=(), gpu_memory_share=options.gpu_memory_share, tensor_parallel=config.rollout.tensor_parallel)
+        asked = Options(
+            suites=(),
+            gpu_memory_share=options.gpu_memory_share,
+            tensor_parallel=config.rollout.tensor_parallel,
+        )
         source = replace(of_folder(folder), label="exported model")
         scores = answer_items(source, suite, suite.items, Path(scratch), asked, say)
-    return compare_with_record(scores, probe_scores(run, checkpoint.step), checkpoint.step, folder, options.tolerance, say)
+    return compare_with_record(
+        scores, probe_scores(run, checkpoint.step), checkpoint.step, folder, options.tolerance, say
+    )
 
 
 def compare_with_record(
-    scores: Scores, recorded: dict[str, float], step: int, folder: Path, tolerance: float, say: Callable[[str], None]
+    scores: Scores,
+    recorded: dict[str, float],
+    step: int,
+    folder: Path,
+    tolerance: float,
+    say: Callable[[str], None],
 ) -> dict[str, float]:
     """Whether the score measured now is the one that the trainer recorded.
 
@@ -145,8 +170,14 @@ def compare_with_record(
     measured = {"accuracy": now.value, "tasks": float(now.n)}
     before = recorded.get(PROBE_METRIC)
     if before is None or recorded.get("probe/tasks") != now.n:
-        why = "recorded none" if before is None else f"recorded one on {recorded.get('probe/tasks', 0):.0f} tasks"
-        say(f"probe score {now.value:.1%} on {now.n} tasks; the trainer {why} at step {step}, so there is nothing to compare it with")
+        why = (
+            "recorded none"
+            if before is None
+            else f"recorded one on {recorded.get('probe/tasks', 0):.0f} tasks"
+        )
+        say(
+            f"probe score {now.value:.1%} on {now.n} tasks; the trainer {why} at step {step}, so there is nothing to compare it with"
+        )
         return measured
     difference = abs(now.value - before)
     if difference > max(tolerance, 1.01 / now.n):
@@ -155,7 +186,9 @@ def compare_with_record(
             f"{tolerance:.0%} apart, so this is not the same model. It is left in {folder} for inspection. If the weights' type is "
             f"the reason (the run's engine used another one), try --dtype float32, or --tolerance"
         )
-    say(f"probe score {now.value:.1%} on {now.n} tasks; the trainer recorded {before:.1%} at step {step}: they agree")
+    say(
+        f"probe score {now.value:.1%} on {now.n} tasks; the trainer recorded {before:.1%} at step {step}: they agree"
+    )
     return measured
 
 

@@ -1,7 +1,8 @@
 """What a reply says, wherever it says it: the program, the literal, the number. Pure functions of text.
 
-Harnesses for instruct models read replies without our tags, so this is how the style ``native`` reads, and how an answer inside the
-frame is read leniently. Nothing here knows the right answer: the first candidate that reads as what was asked for is taken.
+Harnesses for instruct models read replies without our tags, so this is how the style ``native`` reads, and
+how an answer inside the frame is read leniently. Nothing here knows the right answer: the first candidate
+that reads as what was asked for is taken.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def answer_in(task_type: TaskType, text: str, answer: str = "") -> str:
-    """What a reply says to a task of the self-play kinds, wherever it stands; '' where it says nothing readable.
+    """What a reply says to a task of the self-play kinds, wherever it stands; '' where it says nothing
+    readable.
 
     Args:
         answer: what the reply's answer tag holds, if anything; it is looked at first.
@@ -51,7 +53,8 @@ def answer_in(task_type: TaskType, text: str, answer: str = "") -> str:
 def program_in(text: str, entry: str) -> str:
     """The program of a reply, as harnesses find it; '' where there is none.
 
-    In this order: the last closed code block that defines ``entry``, a block that was never closed, a program inside prose; then the
+    In this order: the last closed code block that defines ``entry``, a block that was never closed, a program
+        inside prose; then the
     same without asking for ``entry``.
     """
     text = _TAGS.sub("\n", text[-MAX_CHARS:]).replace("\t", "    ")
@@ -64,14 +67,16 @@ def program_in(text: str, entry: str) -> str:
 
 
 def defines(source: str, name: str) -> bool:
-    """Whether a text defines a function or class of this name at its top level; any program will do where ``name`` is ''."""
+    """Whether a text defines a function or class of this name at its top level; any program will do where
+    ``name`` is ''."""
     if not name:
         return bool(source.strip())
     return re.search(rf"^(?:async[ ]+def|def|class)[ ]+{re.escape(name)}\b", source, re.MULTILINE) is not None
 
 
 def longest_program(text: str) -> str:
-    """The longest run of lines (by lines that are not blank) that parses, beginning with an import or a definition."""
+    """The longest run of lines (by lines that are not blank) that parses, beginning with an import or a
+    definition."""
     lines = text[-MAX_CHARS:].split("\n")
     best, best_length, parses, done = "", 0, 0, -1
     for start, line in enumerate(lines):
@@ -104,9 +109,10 @@ def _first_bad_line(source: str) -> int:
 
 
 def needed_parts(source: str, entry: str) -> str:
-    """Imports, and the definitions and assignments at the top level that ``entry`` needs: example calls and tests that a model wrote
-    around its answer are left away, as EvalPlus does (``evalplus.sanitize``). Of equal names the first counts, and a function that
-    returns nothing is no function. What does not parse is reduced to its longest part that does.
+    """Imports, and the definitions and assignments at the top level that ``entry`` needs: example calls and
+    tests that a model wrote around its answer are left away, as EvalPlus does (``evalplus.sanitize``). Of
+    equal names the first counts, and a function that returns nothing is no function. What does not parse is
+    reduced to its longest part that does.
     """
     try:
         tree = parse(source)
@@ -121,11 +127,15 @@ def needed_parts(source: str, entry: str) -> str:
     for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             imports.append(node)
-        elif isinstance(node, ast.ClassDef) or (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _returns(node)):
+        elif isinstance(node, ast.ClassDef) or (
+            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _returns(node)
+        ):
             named.setdefault(node.name, node)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for name in (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)):
+            for name in (
+                each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)
+            ):
                 named.setdefault(name, node)
     if entry not in named:
         return source
@@ -165,8 +175,9 @@ def literal_in(task_type: TaskType, text: str, answer: str = "") -> str:
 
 
 def expression_in(task_type: TaskType, text: str) -> str:
-    """The asked side of the assertion that a reply ends with, where it is an expression instead of a literal: the arguments of the
-    call, or the value; '' where there is none. Written anew from its syntax tree, so it is one expression and closes nothing.
+    """The asked side of the assertion that a reply ends with, where it is an expression instead of a literal:
+    the arguments of the call, or the value; '' where there is none. Written anew from its syntax tree, so it
+    is one expression and closes nothing.
     """
     text = text[-MAX_CHARS:]
     tagged = text.rsplit("[ANSWER]", 1)[-1].split("[/ANSWER]", 1)[0]
@@ -206,7 +217,11 @@ def _candidates(task_type: TaskType, text: str, answer: str) -> Iterator[str]:
         solution = parse_solution(task_type, part)
         if isinstance(solution, str):
             yield from _variants(task_type, solution)
-        blocks = [block for block in fenced_blocks(part, open_end=True) if block.label in ("", word, "text", "plaintext")]
+        blocks = [
+            block
+            for block in fenced_blocks(part, open_end=True)
+            if block.label in ("", word, "text", "plaintext")
+        ]
         for block in reversed(blocks):
             yield from _variants(task_type, block.text)
         for line in reversed(part.splitlines()[-_MAX_LINES:]):
@@ -216,7 +231,8 @@ def _candidates(task_type: TaskType, text: str, answer: str) -> Iterator[str]:
 
 
 def _tagged(task_type: TaskType, text: str) -> Iterator[str]:
-    """Of ``[ANSWER] assert f(x) == y [/ANSWER]`` the part that was asked for, opened or closed as it may be."""
+    """Of ``[ANSWER] assert f(x) == y [/ANSWER]`` the part that was asked for, opened or closed as it may
+    be."""
     if "[ANSWER]" in text:
         text = text.rsplit("[ANSWER]", 1)[1]
     elif "[/ANSWER]" not in text:
@@ -225,7 +241,8 @@ def _tagged(task_type: TaskType, text: str) -> Iterator[str]:
 
 
 def _variants(task_type: TaskType, text: str) -> Iterator[str]:
-    """A candidate as it stands, without markdown around it, and the asked side of an assertion or call in it."""
+    """A candidate as it stands, without markdown around it, and the asked side of an assertion or call in
+    it."""
     text = text.strip()
     plain = re.sub(r"^(?:[-*>]|\d+[.)])\s+", "", text).strip("*` ").rstrip(".").strip("*` ")
     for each in dict.fromkeys((text, plain)):
@@ -241,8 +258,11 @@ def _variants(task_type: TaskType, text: str) -> Iterator[str]:
 
 
 def _assertion_sides(text: str) -> tuple[str, str] | None:
-    """``("f(x)", "y")`` of the last ``assert f(x) == y``, or ``f(x) == y``, in a text; None where there is none."""
-    starts = [[match.start(1) for match in pattern.finditer(text)][-_MAX_ASSERTIONS:] for pattern in _ASSERTIONS]
+    """``("f(x)", "y")`` of the last ``assert f(x) == y``, or ``f(x) == y``, in a text; None where there is
+    none."""
+    starts = [
+        [match.start(1) for match in pattern.finditer(text)][-_MAX_ASSERTIONS:] for pattern in _ASSERTIONS
+    ]
     fallback = None
     for start in [*reversed(starts[0]), *reversed(starts[1])]:
         source = text[start:].split("\n\n")[0].strip().rstrip("`").rstrip()
@@ -255,7 +275,9 @@ def _assertion_sides(text: str) -> tuple[str, str] | None:
             fallback = fallback or (left.strip(), right.strip())
             continue
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq):
-            return ast.get_source_segment(source, node.left) or "", ast.get_source_segment(source, node.comparators[0]) or ""
+            return ast.get_source_segment(source, node.left) or "", ast.get_source_segment(
+                source, node.comparators[0]
+            ) or ""
     return fallback
 
 
@@ -272,7 +294,8 @@ _ANSWER_IS = re.compile(r"answer is:?", re.IGNORECASE)
 
 
 def number_in(text: str) -> Fraction | None:
-    r"""The number that a solution ends with: inside the last ``\boxed{}``, after ``####`` or "the answer is", else the last one."""
+    r"""The number that a solution ends with: inside the last ``\boxed{}``, after ``####`` or "the answer is",
+    else the last one."""
     text = text[-MAX_CHARS:]
     if "\\boxed" in text:
         number = _first_number(text.rsplit("\\boxed", 1)[1].split("\n", 1)[0])

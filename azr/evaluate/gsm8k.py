@@ -4,7 +4,8 @@ r"""GSM8K (arXiv 2110.14168): does what a run learns carry over to arithmetic?
 * ``native``, plain: the eight worked examples of arXiv 2201.11903 before the question.
 * ``frame``: the question as a task inside the run's frame.
 
-The number is read as harnesses do: inside the last ``\boxed{}``, after ``####`` or "the answer is", else the last number.
+The number is read as harnesses do: inside the last ``\boxed{}``, after ``####`` or "the answer is", else the
+    last number.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def _verdict(gold: Fraction, text: str) -> Rating:
 
 
 def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> NumberSuite:
-    """GSM8K from its authors' JSONL file with the fields ``question`` and ``answer`` (which ends with ``#### NUMBER``).
+    """GSM8K from its authors' JSONL file with the fields ``question`` and ``answer`` (which ends with ``####
+    NUMBER``).
 
     Raises:
         DataError: no such file, or a record lacks a field.
@@ -117,9 +119,13 @@ def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker
 
 def _item(item_id: str, question: str, config: SelfPlayConfig, style: str, speaker: Speaker) -> Item:
     if style == "frame":
-        return Item(item_id, "gsm8k", load_frame(config.frame).wrap(FRAME_TASK.replace("{question}", question)))
+        return Item(
+            item_id, "gsm8k", load_frame(config.frame).wrap(FRAME_TASK.replace("{question}", question))
+        )
     limits = speaker.limits(RESPONSE_TOKENS)
     if speaker.chat:
-        return Item(item_id, "gsm8k", Prompt((("user", f"{question}\n{CHAT_SENTENCE}"),), raw=False), limits=limits)
+        return Item(
+            item_id, "gsm8k", Prompt((("user", f"{question}\n{CHAT_SENTENCE}"),), raw=False), limits=limits
+        )
     prompt = Prompt((("user", EXAMPLES.replace("{question}", question)),), raw=True)
     return Item(item_id, "gsm8k", prompt, PLAIN_STOPS, limits=limits)

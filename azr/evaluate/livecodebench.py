@@ -1,12 +1,14 @@
-"""LiveCodeBench (arXiv 2403.07974): code generation, from its authors' ``test*.jsonl`` (code_generation_lite).
+"""LiveCodeBench (arXiv 2403.07974): code generation, from its authors' ``test*.jsonl``
+(code_generation_lite).
 
 * ``native``: the authors' prompt, as chat messages or as one text.
 * ``frame``: the problem as a task inside the run's frame.
 
-A problem has tests of one of two kinds: a whole program reads a text and writes one, or a method of ``class Solution`` is called. Both
-run in the sandbox, after the authors' imports; outputs are compared here. The private tests of the official files are text inside a
-pickle inside zlib inside base64. A pickle can run anything when it is opened, so this one is not opened: it is walked through, and
-accepted only if it does nothing but hold one text.
+A problem has tests of one of two kinds: a whole program reads a text and writes one, or a method of ``class
+    Solution`` is called. Both
+run in the sandbox, after the authors' imports; outputs are compared here. The private tests of the official
+files are text inside a pickle inside zlib inside base64. A pickle can run anything when it is opened, so this
+one is not opened: it is walked through, and accepted only if it does nothing but hold one text.
 """
 
 from __future__ import annotations
@@ -34,7 +36,13 @@ from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueReadError, ValueWriteError, canonical, parse_arguments, read
 from azr.tasks import Prompt
 
-FIELDS = {"question_id": str, "question_content": str, "starter_code": str, "public_test_cases": str, "private_test_cases": str}
+FIELDS = {
+    "question_id": str,
+    "question_content": str,
+    "starter_code": str,
+    "public_test_cases": str,
+    "private_test_cases": str,
+}
 HABITS = Habits(chat_stops=(), plain_stops=("###",), response_tokens=2000)
 TEST_LIMITS = Limits(cpu_s=6.0, wall_s=20.0, memory_mib=2048, output_kib=1 << 14, value_chars=1 << 20)
 MAX_UNPACKED = 1 << 28
@@ -59,7 +67,9 @@ FRAME_TASK = """\
 {form} Put one self-contained program with every import it needs into a block labelled `python`, without tests and without example calls.\
 """
 FRAME_METHOD = "Complete this starter code, keeping its names:\n\n```python\n{starter}\n```\n\n"
-FRAME_PROGRAM = "Write a program that reads the input from standard input and writes the answer to standard output."
+FRAME_PROGRAM = (
+    "Write a program that reads the input from standard input and writes the answer to standard output."
+)
 
 _STAR = (
     "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools", "functools",
@@ -145,7 +155,9 @@ def _text(value: str | None) -> str:
 def _same_value(value: str | None, wanted: str) -> bool:
     try:
         found = read(value or "", TEST_LIMITS.value_chars)
-        return (list(found) if isinstance(found, tuple) else found) == read(wanted, TEST_LIMITS.value_chars)  # plain data of our reader
+        return (list(found) if isinstance(found, tuple) else found) == read(
+            wanted, TEST_LIMITS.value_chars
+        )  # plain data of our reader
     except ValueReadError:
         return False
 
@@ -179,14 +191,21 @@ def _read(path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str
     """Problems, what was left out, and notes."""
     problems, left_out, passed_over, total = [], [], 0, 0
     for place, record in records(path, "livecodebench", FIELDS):
-        tests = [*_tests(place, "public_test_cases", record["public_test_cases"]), *_private_tests(place, record["private_test_cases"])]
+        tests = [
+            *_tests(place, "public_test_cases", record["public_test_cases"]),
+            *_private_tests(place, record["private_test_cases"]),
+        ]
         check, skipped = _check(place, record, tests)
         total, passed_over = total + len(tests), passed_over + skipped
         if check is None:
             left_out.append(f"{record['question_id']}: none of its tests is small enough for the sandbox")
         else:
             problems.append(_problem(record, check))
-    notes = [f"{passed_over} of {total} tests are too large for the sandbox's reader and were passed over"] if passed_over else []
+    notes = (
+        [f"{passed_over} of {total} tests are too large for the sandbox's reader and were passed over"]
+        if passed_over
+        else []
+    )
     return problems, left_out, notes
 
 
@@ -212,7 +231,9 @@ def _problem(record: dict[str, Any], check: StdinCheck | MethodCheck) -> Problem
 # -------------------------------------------------------------------------------------------------------- tests
 
 
-def _check(place: str, record: dict[str, Any], tests: Sequence[dict[str, str]]) -> tuple[StdinCheck | MethodCheck | None, int]:
+def _check(
+    place: str, record: dict[str, Any], tests: Sequence[dict[str, str]]
+) -> tuple[StdinCheck | MethodCheck | None, int]:
     """The check, and how many tests are too large; no check where all are."""
     kinds = {test["testtype"] for test in tests}
     if kinds == {"stdin"}:
@@ -229,22 +250,31 @@ def _check(place: str, record: dict[str, Any], tests: Sequence[dict[str, str]]) 
     if not fitting:
         return None, len(tests)
     inputs, outputs = zip(*fitting, strict=True)
-    return MethodCheck(method, inputs, outputs) if method else StdinCheck(inputs, outputs), len(tests) - len(fitting)
+    return MethodCheck(method, inputs, outputs) if method else StdinCheck(inputs, outputs), len(tests) - len(
+        fitting
+    )
 
 
 def _method(place: str, record: dict[str, Any]) -> str:
     try:
-        metadata: Any = json.loads(record["metadata"]) if isinstance(record.get("metadata"), str) else record.get("metadata")
+        metadata: Any = (
+            json.loads(record["metadata"])
+            if isinstance(record.get("metadata"), str)
+            else record.get("metadata")
+        )
         name = metadata["func_name"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{place}: field 'metadata' names no func_name, which its functional tests need") from error
+        raise DataError(
+            f"{place}: field 'metadata' names no func_name, which its functional tests need"
+        ) from error
     if not isinstance(name, str) or not name.isidentifier():
         raise DataError(f"{place}: func_name {name!r} is no name of a function")
     return name
 
 
 def _call(place: str, test: dict[str, str]) -> tuple[str, str] | None:
-    """Argument list and value of a functional test, whose input has a JSON value a line; None where they are too large."""
+    """Argument list and value of a functional test, whose input has a JSON value a line; None where they are
+    too large."""
     try:
         arguments = [json.loads(line) for line in test["input"].split("\n") if line.strip()]
         value = json.loads(test["output"])
@@ -265,7 +295,9 @@ def _private_tests(place: str, text: str) -> list[dict[str, str]]:
         unpacker = zlib.decompressobj()
         pickled = unpacker.decompress(base64.b64decode(text, validate=True), MAX_UNPACKED)
     except (binascii.Error, zlib.error, ValueError) as error:
-        raise DataError(f"{place}: field 'private_test_cases' is neither JSON nor base64 of zlib, as the official files have it") from error
+        raise DataError(
+            f"{place}: field 'private_test_cases' is neither JSON nor base64 of zlib, as the official files have it"
+        ) from error
     if not unpacker.eof:
         raise DataError(f"{place}: its private tests are damaged, or larger than {MAX_UNPACKED >> 20} MiB")
     return _tests(place, "private_test_cases", pickled_text(pickled, place))
@@ -289,7 +321,9 @@ def pickled_text(data: bytes, place: str = "") -> str:
     except (ValueError, IndexError, UnicodeError) as error:
         raise DataError(f"{place}: its private tests are a damaged pickle ({error})") from error
     if len(texts) != 1:
-        raise DataError(f"{place}: its private tests are a pickle of {len(texts)} texts instead of one; it is not opened")
+        raise DataError(
+            f"{place}: its private tests are a pickle of {len(texts)} texts instead of one; it is not opened"
+        )
     return texts[0]
 
 
@@ -304,5 +338,7 @@ def _tests(place: str, name: str, text: str) -> list[dict[str, str]]:
     for test in tests:
         missing = [key for key in needed if not isinstance(test, dict) or not isinstance(test.get(key), str)]
         if missing:
-            raise DataError(f"{place}: a test in {name!r} lacks {missing[0]!r}; needed are {', '.join(needed)}")
+            raise DataError(
+                f"{place}: a test in {name!r} lacks {missing[0]!r}; needed are {', '.join(needed)}"
+            )
     return tests

@@ -1,7 +1,8 @@
 """MBPP (arXiv 2108.07732) from its authors' files: ``sanitized-mbpp.json`` and the plain ``mbpp.jsonl``.
 
 * ``native``, chat: EvalPlus's prompt, the problem as a docstring with its first assertion.
-* ``native``, plain: the authors' three worked examples, tasks 2, 3 and 4 of the file, before the problem and its assertions.
+* ``native``, plain: the authors' three worked examples, tasks 2, 3 and 4 of the file, before the problem and
+    its assertions.
 * ``frame``: the problem with its first assertion as a task inside the run's frame.
 
 Asked are the tasks of the authors' test split, 11 to 510; a file that has none of them is asked whole.
@@ -43,7 +44,9 @@ def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker 
     found: dict[int, tuple[str, dict[str, Any]]] = {}
     for place, record in records(path, "mbpp", FIELDS):
         if not isinstance(record.get("prompt", record.get("text")), str):
-            raise DataError(f"{place}: field 'prompt' (sanitized file) or 'text' (plain file) is missing; mbpp needs one of them")
+            raise DataError(
+                f"{place}: field 'prompt' (sanitized file) or 'text' (plain file) is missing; mbpp needs one of them"
+            )
         if not record["test_list"] or not all(isinstance(test, str) for test in record["test_list"]):
             raise DataError(f"{place}: field 'test_list' holds no assertions")
         try:
@@ -54,7 +57,9 @@ def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker 
     examples = ""
     if style != "frame" and not speaker.chat:
         if not all(number in found for number in EXAMPLES):
-            raise DataError(f"{path} lacks the tasks 2, 3 and 4, which are the worked examples for a model that continues plain text")
+            raise DataError(
+                f"{path} lacks the tasks 2, 3 and 4, which are the worked examples for a model that continues plain text"
+            )
         examples = "".join(_shown(found[number][1], found[number][1]["code"]) for number in EXAMPLES)
     problems = [_problem(*found[number], examples) for number in chosen]
     return code_suite("mbpp", problems, config, style, speaker, Habits(plain_stops=PLAIN_STOPS))
@@ -89,7 +94,11 @@ def _shown(record: dict[str, Any], code: str) -> str:
 def _entry(place: str, record: dict[str, Any]) -> str:
     """The function that the assertions call."""
     try:
-        defined = {node.name for node in parse(record["code"]).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        defined = {
+            node.name
+            for node in parse(record["code"]).body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        }
         tests = parse("\n".join(record["test_list"]))
     except SourceError as error:
         raise DataError(f"{place}: its code or tests do not parse ({error})") from error

@@ -1,5 +1,5 @@
-"""MBPP+'s inputs as Python values: JSON has no tuples, sets and complex numbers, so EvalPlus turns lists back task by task
-(``mbpp_deserialize_inputs`` of evalplus 0.3.1, Apache-2.0). The numbers are MBPP's task ids.
+"""MBPP+'s inputs as Python values: JSON has no tuples, sets and complex numbers, so EvalPlus turns lists back
+task by task (``mbpp_deserialize_inputs`` of evalplus 0.3.1, Apache-2.0). The numbers are MBPP's task ids.
 """
 
 from __future__ import annotations
@@ -20,10 +20,36 @@ def _deep(value: Any) -> Any:
 
 _RULES: tuple[tuple[tuple[int, ...], Callable[[Inputs], Any]], ...] = (
     (
-        (2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630, 726, 740, 744, 809),
+        (
+            2,
+            116,
+            132,
+            143,
+            222,
+            261,
+            273,
+            394,
+            399,
+            421,
+            424,
+            429,
+            470,
+            560,
+            579,
+            596,
+            616,
+            630,
+            726,
+            740,
+            744,
+            809,
+        ),
         lambda given: _tuples(given),
     ),
-    ((63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780), lambda given: [_tuples(each) for each in given]),
+    (
+        (63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780),
+        lambda given: [_tuples(each) for each in given],
+    ),
     ((75, 413, 444, 753), lambda given: [_tuples(given[0]), given[1]]),
     ((106, 750), lambda given: [given[0], tuple(given[1])]),
     ((115,), lambda given: [[set(each) if isinstance(each, list) and each else {} for each in given[0]]]),
@@ -43,7 +69,8 @@ def as_python(task_id: str, given: Inputs) -> Inputs:
     """One argument list of a task ``Mbpp/NUMBER``.
 
     Raises:
-        ValueError, TypeError, IndexError, AttributeError: the values have not the form that this task's inputs have.
+        ValueError, TypeError, IndexError, AttributeError: the values have not the form that this task's
+        inputs have.
     """
     rule = _BY_TASK.get(int(task_id.rsplit("/", 1)[-1]))
     return list(rule(given)) if rule else given

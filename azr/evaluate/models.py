@@ -19,9 +19,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from azr.campaign.best import best_checkpoint
 from azr.campaign.state import load_state
-from azr.campaign.supervise import best_checkpoint
-from azr.checkpoints import MANIFEST, Checkpoint, checkpoint_problems, latest_verified_checkpoint, list_checkpoints, read_checkpoint
+from azr.checkpoints import (
+    MANIFEST,
+    Checkpoint,
+    checkpoint_problems,
+    latest_verified_checkpoint,
+    list_checkpoints,
+    read_checkpoint,
+)
 from azr.config import Config
 from azr.config.load import read_config
 from azr.config.sandbox import SandboxConfig
@@ -87,7 +94,9 @@ def resolve(spec: str) -> ModelSource:
     if which and not path.exists() and HubName.parse(spec):
         return of_folder(local_model_folder(spec), label=spec)
     if which and not Path(spec).expanduser().is_dir():
-        raise RunError(f"{spec}: {path} is no run directory, so @{which} has no meaning; give the folder alone")
+        raise RunError(
+            f"{spec}: {path} is no run directory, so @{which} has no meaning; give the folder alone"
+        )
     if which:  # a folder whose name has an @
         path, path_text = Path(spec).expanduser(), spec
     if (path / MANIFEST).is_file() and (path / "actor").is_dir():
@@ -106,11 +115,15 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
     """
     found = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(run)}
     if not found:
-        raise RunError(f"{run.root} has no checkpoint yet; a run saves its first after train.save_every_steps steps")
+        raise RunError(
+            f"{run.root} has no checkpoint yet; a run saves its first after train.save_every_steps steps"
+        )
     if which == "latest":
         newest = latest_verified_checkpoint(run)
         if newest is None:
-            raise CheckpointError(f"no checkpoint of {run.root} matches its manifest; all {len(found)} are damaged")
+            raise CheckpointError(
+                f"no checkpoint of {run.root} matches its manifest; all {len(found)} are damaged"
+            )
         return newest
     if which == "best":
         step = _best_step(run, found)
@@ -119,7 +132,9 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
     else:
         raise RunError(f"{which!r} names no checkpoint; give a step number, best or latest")
     if step not in found:
-        raise RunError(f"{run.root} has no checkpoint of step {step}; there is {', '.join(map(str, sorted(found)))}")
+        raise RunError(
+            f"{run.root} has no checkpoint of step {step}; there is {', '.join(map(str, sorted(found)))}"
+        )
     problems = checkpoint_problems(found[step].path, only=WEIGHT_FILES)
     if problems:
         raise CheckpointError(f"{found[step].path} is damaged: {problems[0]}; choose another step")
@@ -144,15 +159,23 @@ def of_checkpoint(checkpoint: Checkpoint, run: RunDir | None) -> ModelSource:
     if problems:
         raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}")
     manifest = read_json(checkpoint.path / MANIFEST)
-    weights = {name: entry["blake2b"] for name, entry in manifest["files"].items() if name.startswith("actor/")}
+    weights = {
+        name: entry["blake2b"] for name, entry in manifest["files"].items() if name.startswith("actor/")
+    }
     name = run.root.name if run else checkpoint.path.parent.name
-    source = ModelSource(f"{name}@{checkpoint.step}", _digest(weights), folder=None, checkpoint=checkpoint, run=run)
+    source = ModelSource(
+        f"{name}@{checkpoint.step}", _digest(weights), folder=None, checkpoint=checkpoint, run=run
+    )
     return _configured(source, read_config(run.config)) if run and run.config.is_file() else source
 
 
 def of_folder(folder: Path, label: str = "") -> ModelSource:
     """A Hugging Face folder; one that we exported says itself how to ask it."""
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")]
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")
+    ]
     require_whole_files(folder)
     identity = _digest({path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD})
     source = ModelSource(label or folder.name, identity, folder=folder)
@@ -187,13 +210,19 @@ def slug(text: str) -> str:
 
 
 def _best_step(run: RunDir, found: dict[int, Checkpoint]) -> int:
-    metric = read_config(run.config).campaign.best_metric if run.config.is_file() else Config().campaign.best_metric
+    metric = (
+        read_config(run.config).campaign.best_metric
+        if run.config.is_file()
+        else Config().campaign.best_metric
+    )
     step, _ = best_checkpoint(found, read_metrics(run), metric)
     if step is None:
         state, _ = load_state(run)  # the campaign's own choice, where the metrics are gone
         step = state.best_step if state else None
     if step is None:
-        raise RunError(f"{run.root}: no checkpoint has a score of {metric}, so none is best; give a step, or latest")
+        raise RunError(
+            f"{run.root}: no checkpoint has a score of {metric}, so none is best; give a step, or latest"
+        )
     return step
 
 
@@ -231,18 +260,23 @@ def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> M
         ask = record["ask"]
         return replace(
             source,
-            selfplay=replace(source.selfplay, frame=str(ask["frame"]), **_prompt_settings(ask.get("selfplay", {}))),
+            selfplay=replace(
+                source.selfplay, frame=str(ask["frame"]), **_prompt_settings(ask.get("selfplay", {}))
+            ),
             max_prompt_tokens=int(ask["max_prompt_tokens"]),
             max_response_tokens=int(ask["max_response_tokens"]),
             dtype=str(ask["engine_dtype"]),
             framed=True,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder / EXPORT_RECORD} is damaged ({error!r}); export the model again, or remove that file") from error
+        raise DataError(
+            f"{folder / EXPORT_RECORD} is damaged ({error!r}); export the model again, or remove that file"
+        ) from error
 
 
 def _prompt_settings(recorded: dict[str, Any]) -> dict[str, Any]:
-    """The prompt settings of an export record; exports of earlier versions have none, and keys of later ones are passed over."""
+    """The prompt settings of an export record; exports of earlier versions have none, and keys of later ones
+    are passed over."""
     return {name: recorded[name] for name in PROMPT_KEYS if name in recorded}
 
 

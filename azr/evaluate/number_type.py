@@ -1,4 +1,5 @@
-"""The number type that this machine computes in: bfloat16 where it is native, since imitated it is many times slower."""
+"""The number type that this machine computes in: bfloat16 where it is native, since imitated it is many times
+slower."""
 
 from __future__ import annotations
 
@@ -14,13 +15,18 @@ BF16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 def number_type(wanted: str, machine: Machine, flags: frozenset[str]) -> str:
     """The type to evaluate in, where ``wanted`` is the one that the model's run or the default asks for.
 
-    Float32 is kept everywhere. The half types become float32 on a processor that lacks them, and float16 on a card before sm_80.
+    Float32 is kept everywhere. The half types become float32 on a processor that lacks them, and float16 on a
+    card before sm_80.
     """
     if wanted == "float32":
         return wanted
     if not machine.gpus:
         return "bfloat16" if wanted == "bfloat16" and flags & BF16_CPU_FLAGS else "float32"
-    old = [gpu for gpu in machine.gpus if gpu.compute_capability is not None and gpu.compute_capability < BF16_CAPABILITY]
+    old = [
+        gpu
+        for gpu in machine.gpus
+        if gpu.compute_capability is not None and gpu.compute_capability < BF16_CAPABILITY
+    ]
     return "float16" if old else wanted
 
 

@@ -1,4 +1,5 @@
-"""The line that tells what the engine is doing: on a terminal one that changes, in a log a new one every half minute at most."""
+"""The line that tells what the engine is doing: on a terminal one that changes, in a log a new one every half
+minute at most."""
 
 from __future__ import annotations
 
@@ -50,13 +51,16 @@ class Tally:
         return (end - start) / (end_s - start_s)
 
     def time_left(self) -> str:
-        """From the mean length of the finished answers; before there is one, from the most that the answers may have."""
+        """From the mean length of the finished answers; before there is one, from the most that the answers
+        may have."""
         if not self.rate or self.done >= self.wanted:
             return ""
         in_flight = self.tokens - self.done_tokens
         if self.done:
             mean = self.done_tokens / self.done
-            return f"about {duration(max(0.0, (self.wanted - self.done) * mean - in_flight) / self.rate)} left"
+            return (
+                f"about {duration(max(0.0, (self.wanted - self.done) * mean - in_flight) / self.rate)} left"
+            )
         return f"at most {duration(max(0.0, self.most_tokens - in_flight) / self.rate)} left"
 
     def words(self) -> str:
@@ -67,7 +71,8 @@ class Tally:
 
 
 class ProgressLine:
-    """Shows texts. A terminal's line is replaced; in a log, a text within ``LOG_EVERY_S`` of the one before is left out."""
+    """Shows texts. A terminal's line is replaced; in a log, a text within ``LOG_EVERY_S`` of the one before
+    is left out."""
 
     def __init__(
         self,

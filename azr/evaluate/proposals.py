@@ -1,12 +1,13 @@
 """A suite of requests for new tasks: what share of a model's proposals is valid.
 
-They are the propose prompts of training, made by the game itself over fixed tasks with fixed seeds, so that two checkpoints of a run
-get the same ones; a proposal is read and verified by the code of training. No difficulty is estimated, and no composite functions
-are asked for.
+They are the propose prompts of training, made by the game itself over fixed tasks with fixed seeds, so that
+two checkpoints of a run get the same ones; a proposal is read and verified by the code of training. No
+difficulty is estimated, and no composite functions are asked for.
 
-The reference tasks of a run's model are those that the run started from (its consolidated seeds and extra files, without what leaks
-probes). Each request has a generator of its own: where one does not fit a model's limit, only this one is drawn anew, in the way of
-training (other references, then fewer), and the others stay the same for every model.
+The reference tasks of a run's model are those that the run started from (its consolidated seeds and extra
+files, without what leaks probes). Each request has a generator of its own: where one does not fit a model's
+limit, only this one is drawn anew, in the way of training (other references, then fewer), and the others stay
+the same for every model.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ FEWER_REFERENCES = "fewer references"
 
 @dataclass(frozen=True)
 class ProposalSuite:
-    """Propose prompts; an answer scores 1 when its task is verified, whatever its think and answer tags (reported as format)."""
+    """Propose prompts; an answer scores 1 when its task is verified, whatever its think and answer tags
+    (reported as format)."""
 
     name: str
     rows: dict[str, PromptRow]
@@ -75,14 +77,19 @@ def run_proposals(run: RunDir, config: SelfPlayConfig, fits: Fits) -> ProposalSu
     return proposal_suite([path], config, fits, source=f"tasks that run {run.root.name} started from")
 
 
-def proposal_suite(paths: Sequence[Path], config: SelfPlayConfig, fits: Fits, *, source: str = "") -> ProposalSuite:
-    """``REQUESTS_PER_TYPE`` requests for each task type of ``config``, with references drawn from the tasks of ``paths``.
+def proposal_suite(
+    paths: Sequence[Path], config: SelfPlayConfig, fits: Fits, *, source: str = ""
+) -> ProposalSuite:
+    """``REQUESTS_PER_TYPE`` requests for each task type of ``config``, with references drawn from the tasks
+    of ``paths``.
 
-    An item's id is ``TYPE/REFERENCES-NUMBER``, with a hash of the references shown: equal ids ask for the same thing.
+    An item's id is ``TYPE/REFERENCES-NUMBER``, with a hash of the references shown: equal ids ask for the
+    same thing.
 
     Args:
         fits: whether a prompt is within the model's limit.
-        source: what the reference tasks are, in the plural, for people; default: the tasks of the files by name.
+        source: what the reference tasks are, in the plural, for people; default: the tasks of the files by
+            name.
 
     Raises:
         DataError: a file is missing or malformed.
@@ -101,7 +108,9 @@ def proposal_suite(paths: Sequence[Path], config: SelfPlayConfig, fits: Fits, *,
         seen: Counter[str] = Counter()
         for index in range(REQUESTS_PER_TYPE):
             references, prompt, remedy = _request(game, kind, index, fits)
-            shown = hashlib.blake2b(" ".join(task.task_id for task in references).encode(), digest_size=6).hexdigest()
+            shown = hashlib.blake2b(
+                " ".join(task.task_id for task in references).encode(), digest_size=6
+            ).hexdigest()
             seen[shown] += 1
             item_id = f"{kind.value}/{shown}-{seen[shown]}"
             rows[item_id] = PromptRow(

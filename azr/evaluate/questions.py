@@ -72,17 +72,31 @@ class Asked:
 
 @contextlib.contextmanager
 def claimed(
-    source: ModelSource, suite: Suite, items: Sequence[Item], how: Decoding, engine: EngineOptions, out: Path, *, restart: bool
+    source: ModelSource,
+    suite: Suite,
+    items: Sequence[Item],
+    how: Decoding,
+    engine: EngineOptions,
+    out: Path,
+    *,
+    restart: bool,
 ) -> Iterator[Asked]:
     """The folder of a model's answers to a suite under ``out``, for this evaluation alone.
 
     Raises:
         RunError: another evaluation writes there, or the answers there belong to other settings.
     """
-    # greedy and sampled answers lie side by side, so that asking once more in another way needs no other folder
+    # greedy and sampled answers lie side by side, so that asking once more in another way needs no other
+    # folder
     name = folder_name(suite) + (f"-t{how.temperature:g}" if how.temperature else "")
     store = AnswerStore(out / models.slug(source.label) / name)
-    request = {"model": source.identity, "suite": fingerprint(suite), "format": FORMAT, **asdict(how), "dtype": engine.dtype}
+    request = {
+        "model": source.identity,
+        "suite": fingerprint(suite),
+        "format": FORMAT,
+        **asdict(how),
+        "dtype": engine.dtype,
+    }
     request["samples"] = 0  # more samples of the same items extend what is there
     with store.opened(request, restart=restart):
         yield Asked(source, suite, items, how, engine, store)
@@ -90,8 +104,8 @@ def claimed(
 
 @contextlib.contextmanager
 def engine_model(source: ModelSource, out: Path) -> Iterator[EngineModel]:
-    """What the engine loads. Of a checkpoint it reads the weights where they are; plain configuration and tokenizer are written
-    beside the results, and removed afterwards."""
+    """What the engine loads. Of a checkpoint it reads the weights where they are; plain configuration and
+    tokenizer are written beside the results, and removed afterwards."""
     if source.folder is not None:
         yield EngineModel(source.label, source.folder)
         return

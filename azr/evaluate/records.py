@@ -12,17 +12,22 @@ from azr.errors import DataError
 NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", bool: "true or false"}
 
 
-def records(path: Path, suite: str, fields: Mapping[str, type | tuple[type, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(
+    path: Path, suite: str, fields: Mapping[str, type | tuple[type, ...]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Place and record of each row of a suite's file: JSON Lines, one JSON array, or parquet, packed or not.
 
     Args:
         fields: what every record needs, and of which type.
 
     Raises:
-        DataError: no such file, it cannot be read, it is empty, or a record lacks a field or has another type there.
+        DataError: no such file, it cannot be read, it is empty, or a record lacks a field or has another type
+            there.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist; {suite} needs its authors' file, with the fields {', '.join(fields)} (docs/evaluate.md)")
+        raise DataError(
+            f"{path} does not exist; {suite} needs its authors' file, with the fields {', '.join(fields)} (docs/evaluate.md)"
+        )
     empty = True
     for row in read_rows(path):
         empty = False
@@ -33,15 +38,22 @@ def records(path: Path, suite: str, fields: Mapping[str, type | tuple[type, ...]
             kinds = wanted if isinstance(wanted, tuple) else (wanted,)
             value = row.record.get(name)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                what = "is missing" if name not in row.record else f"is not {' or '.join(NAMES[kind] for kind in kinds)}"
-                raise DataError(f"{place}: field {name!r} {what}; {suite} needs {', '.join(fields)}. {_hint(row.record)}")
+                what = (
+                    "is missing"
+                    if name not in row.record
+                    else f"is not {' or '.join(NAMES[kind] for kind in kinds)}"
+                )
+                raise DataError(
+                    f"{place}: field {name!r} {what}; {suite} needs {', '.join(fields)}. {_hint(row.record)}"
+                )
         yield place, row.record
     if empty:
         raise DataError(f"{path} is empty; {suite} needs its authors' file (docs/evaluate.md)")
 
 
 def stamp(path: Path) -> tuple[Path, int, int]:
-    """Names the present content of a file, for what is kept as long as the file stays: large ones are read once for all styles and models.
+    """Names the present content of a file, for what is kept as long as the file stays: large ones are read
+    once for all styles and models.
 
     Raises:
         DataError: there is no such file.
@@ -49,7 +61,9 @@ def stamp(path: Path) -> tuple[Path, int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError(f"{path} does not exist; the suite needs its authors' file (docs/evaluate.md)") from error
+        raise DataError(
+            f"{path} does not exist; the suite needs its authors' file (docs/evaluate.md)"
+        ) from error
     return path.resolve(), status.st_mtime_ns, status.st_size
 
 

@@ -1,7 +1,8 @@
-"""What a suite in a style asks of the engine: prompts with the limits of their answers, and whose answers they become.
+"""What a suite in a style asks of the engine: prompts with the limits of their answers, and whose answers
+they become.
 
-The engine knows nothing of suites and styles. One engine session takes requests of any mixture: raw texts and chats, prompts that
-begin the response for the model, their own stops and limits.
+The engine knows nothing of suites and styles. One engine session takes requests of any mixture: raw texts and
+chats, prompts that begin the response for the model, their own stops and limits.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ class Request:
     item_id: str
     """Answers are kept under it; unique in its store."""
     prompt: Prompt
-    """One raw text, or chat messages through the model's own template; ``response_prefix`` is what the prompt has written already of
-    the model's response."""
+    """One raw text, or chat messages through the model's own template; ``response_prefix`` is what the prompt
+    has written already of the model's response."""
     max_prompt_tokens: int
     """A longer prompt is not asked (``Answer.prompt_too_long``)."""
     max_tokens: int
@@ -33,10 +34,13 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     begin_token: bool = False
-    """A raw text starts as the model's tokenizer starts texts (some with a token of their own), as harnesses ask base models. The frames
-    of training do not."""
+    """A raw text starts as the model's tokenizer starts texts (some with a token of their own), as harnesses
+    ask base models. The frames of training do not."""
 
 
 def sample_seed(seed: int, item_id: str, sample: int) -> int:
     """31-bit seed of one answer, whatever else is asked beside it."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{item_id}/{sample}".encode(), digest_size=4).digest(), "big") >> 1
+    return (
+        int.from_bytes(hashlib.blake2b(f"{seed}/{item_id}/{sample}".encode(), digest_size=4).digest(), "big")
+        >> 1
+    )

@@ -41,7 +41,8 @@ class Scores:
     samples: int
     """Answers per item."""
     estimates: dict[str, Estimate]
-    """``pass@1`` ...; for one answer an item pass@1 is the accuracy. By kind as ``pass@1/<kind>`` where there are several kinds."""
+    """``pass@1`` ...; for one answer an item pass@1 is the accuracy. By kind as ``pass@1/<kind>`` where there
+    are several kinds."""
     reasons: dict[str, int]
     """Answers by verdict."""
     format_ok: float
@@ -49,12 +50,14 @@ class Scores:
     cut: float
     """Share of answers cut at the response limit."""
     mean_tokens: float
-    """Tokens of an answer. As format and cut, over the answers that were given: not over prompts that were too long to be asked."""
+    """Tokens of an answer. As format and cut, over the answers that were given: not over prompts that were
+    too long to be asked."""
     item_scores: dict[str, float]
     """Mean score of each item's answers: what a paired comparison takes."""
     left_out: Sequence[str] = ()
     too_long: int = 0
-    """Items whose prompt, as first drafted, did not fit the model's limit; ``notes`` say what became of them."""
+    """Items whose prompt, as first drafted, did not fit the model's limit; ``notes`` say what became of
+    them."""
     style: str = "frame"
     lenient: dict[str, Estimate] = field(default_factory=dict)
     """In a frame: as ``estimates``, for the answer wherever it stands."""
@@ -68,7 +71,9 @@ class Scores:
         return asdict(self)
 
 
-def judge_all(suite: Suite, items: Sequence[Item], answers: Iterable[Answer], sandbox: Sandbox, *, progress: bool = True) -> list[Judged]:
+def judge_all(
+    suite: Suite, items: Sequence[Item], answers: Iterable[Answer], sandbox: Sandbox, *, progress: bool = True
+) -> list[Judged]:
     """Judges every answer; equal answers to an item are judged once.
 
     Raises:
@@ -77,7 +82,9 @@ def judge_all(suite: Suite, items: Sequence[Item], answers: Iterable[Answer], sa
     return asyncio.run(_judge_all(suite, items, list(answers), sandbox, progress))
 
 
-async def _judge_all(suite: Suite, items: Sequence[Item], answers: list[Answer], sandbox: Sandbox, progress: bool) -> list[Judged]:
+async def _judge_all(
+    suite: Suite, items: Sequence[Item], answers: list[Answer], sandbox: Sandbox, progress: bool
+) -> list[Judged]:
     by_id = {item.item_id: item for item in items}
     wanted = [answer for answer in answers if answer.item_id in by_id]
     slots = asyncio.Semaphore(IN_FLIGHT)
@@ -96,7 +103,9 @@ async def _judge_all(suite: Suite, items: Sequence[Item], answers: list[Answer],
         return Judged(answer, await verdicts[key])
 
     judged = []
-    with tqdm(total=len(wanted), desc=f"judge {suite.name}", unit="answer", disable=None if progress else True) as bar:
+    with tqdm(
+        total=len(wanted), desc=f"judge {suite.name}", unit="answer", disable=None if progress else True
+    ) as bar:
         for work in asyncio.as_completed([one(answer) for answer in wanted]):
             judged.append(await work)
             bar.update()
@@ -104,7 +113,12 @@ async def _judge_all(suite: Suite, items: Sequence[Item], answers: list[Answer],
 
 
 def score(
-    suite: Suite, model: str, items: Sequence[Item], judged: Sequence[Judged], ks: Sequence[int] = (1,), max_prompt_tokens: int = 0
+    suite: Suite,
+    model: str,
+    items: Sequence[Item],
+    judged: Sequence[Judged],
+    ks: Sequence[int] = (1,),
+    max_prompt_tokens: int = 0,
 ) -> Scores:
     """Adds up. ``ks`` beyond the number of answers per item are left out.
 
@@ -139,7 +153,12 @@ def score(
         style=suite.style,
         lenient=_estimates(items, lenient, ks) if two_readings else {},
         lenient_item_scores=_means(lenient) if two_readings else {},
-        format_item_shares=_means({item_id: [float(verdict.format_ok) for verdict in verdicts] for item_id, verdicts in grouped.items()}),
+        format_item_shares=_means(
+            {
+                item_id: [float(verdict.format_ok) for verdict in verdicts]
+                for item_id, verdicts in grouped.items()
+            }
+        ),
         notes=[*suite.notes, *_length_notes(items, grouped, unasked, max_prompt_tokens)],
     )
 
@@ -152,7 +171,9 @@ def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {item_id: sum(scores) / len(scores) for item_id, scores in values.items()}
 
 
-def _estimates(items: Sequence[Item], scores: Mapping[str, list[float]], ks: Sequence[int]) -> dict[str, Estimate]:
+def _estimates(
+    items: Sequence[Item], scores: Mapping[str, list[float]], ks: Sequence[int]
+) -> dict[str, Estimate]:
     """pass@k of all items, and of each kind where there are several."""
     samples = min(map(len, scores.values()))
     kinds: dict[str, list[str]] = {}
@@ -169,7 +190,9 @@ def _estimates(items: Sequence[Item], scores: Mapping[str, list[float]], ks: Seq
     return estimates
 
 
-def _length_notes(items: Sequence[Item], answered: Collection[str], unasked: Collection[str], limit: int) -> list[str]:
+def _length_notes(
+    items: Sequence[Item], answered: Collection[str], unasked: Collection[str], limit: int
+) -> list[str]:
     """What was done about prompts over the limit of ``limit`` tokens; none where all fitted."""
     notes = []
     remedies = Counter(item.remedy for item in items if item.remedy and item.item_id in answered)
@@ -192,7 +215,10 @@ def compare_scores(first: Scores, second: Scores) -> Comparison | None:
     shared = [item_id for item_id in first.item_scores if item_id in second.item_scores]
     if not shared:
         return None
-    return compare([first.item_scores[item_id] for item_id in shared], [second.item_scores[item_id] for item_id in shared])
+    return compare(
+        [first.item_scores[item_id] for item_id in shared],
+        [second.item_scores[item_id] for item_id in shared],
+    )
 
 
 def standing(results: Sequence[Scores]) -> Standing:
@@ -205,7 +231,11 @@ def standing(results: Sequence[Scores]) -> Standing:
         ways.append(Way(_way_name(scores), scores.item_scores))
         if scores.lenient:
             ways.append(Way("frame, lenient", scores.lenient_item_scores))
-            strict, lenient, shares = scores.item_scores, scores.lenient_item_scores, scores.format_item_shares
+            strict, lenient, shares = (
+                scores.item_scores,
+                scores.lenient_item_scores,
+                scores.format_item_shares,
+            )
     return Standing(results[0].model, ways, strict, lenient, shares)
 
 
@@ -214,24 +244,39 @@ def _way_name(scores: Scores) -> str:
 
 
 def _pass_at_k(scores: list[float], k: int) -> float:
-    """Partial scores (induction graded by accuracy) are averaged at k = 1 and count as right only when whole above."""
+    """Partial scores (induction graded by accuracy) are averaged at k = 1 and count as right only when whole
+    above."""
     if k == 1:
         return sum(scores) / len(scores)
     return pass_at_k(len(scores), sum(value >= 1 for value in scores), k)
 
 
 def table(results: Sequence[Scores]) -> str:
-    """A plain table: a line for each suite, model, style and measure, and one for the lenient reading of answers in a frame."""
-    rows = [["suite", "model", "style", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]]
+    """A plain table: a line for each suite, model, style and measure, and one for the lenient reading of
+    answers in a frame."""
+    rows = [
+        ["suite", "model", "style", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]
+    ]
     for result in results:
         native = result.style != "frame"
         style = _way_name(result)
         for name, estimate in result.estimates.items():
             shares = ["" if native else f"{result.format_ok:.0%}", f"{result.cut:.0%}", str(result.too_long)]
-            rows.append([result.suite, result.model, style, name, *_cells(estimate), *(["", "", ""] if "/" in name else shares)])
+            rows.append(
+                [
+                    result.suite,
+                    result.model,
+                    style,
+                    name,
+                    *_cells(estimate),
+                    *(["", "", ""] if "/" in name else shares),
+                ]
+            )
         for name, estimate in result.lenient.items():
             if "/" not in name:
-                rows.append([result.suite, result.model, "frame, lenient", name, *_cells(estimate), "", "", ""])
+                rows.append(
+                    [result.suite, result.model, "frame, lenient", name, *_cells(estimate), "", "", ""]
+                )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -250,7 +295,9 @@ def legend(results: Sequence[Scores]) -> str:
     right = "valid proposals" if all(result.suite == "proposals" for result in results) else "right answers"
     several = "; pass@k: one of k answers is right" if any(result.samples > 1 for result in results) else ""
     framed = any(result.lenient for result in results)
-    readings = "; strict: an answer counts in the frame's format only, lenient: wherever it stands" if framed else ""
+    readings = (
+        "; strict: an answer counts in the frame's format only, lenient: wherever it stands" if framed else ""
+    )
     return (
         f"pass@1: {right}{several}{readings}; n: items; format: has the think and answer tags; cut: ended by the length limit; "
         "too long: prompts over the limit"
@@ -259,7 +306,11 @@ def legend(results: Sequence[Scores]) -> str:
 
 def notes(results: Sequence[Scores]) -> list[str]:
     """What has to be known beside the figures, a line each."""
-    return list(dict.fromkeys(f"{result.suite}, {result.model}: {note}" for result in results for note in result.notes))
+    return list(
+        dict.fromkeys(
+            f"{result.suite}, {result.model}: {note}" for result in results for note in result.notes
+        )
+    )
 
 
 def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -270,7 +321,11 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
     for scores in results:
         models = suites.setdefault(scores.suite, [])
         # a model that is given twice is compared with itself
-        if not models or models[-1][0].model != scores.model or scores.style in [each.style for each in models[-1]]:
+        if (
+            not models
+            or models[-1][0].model != scores.model
+            or scores.style in [each.style for each in models[-1]]
+        ):
             models.append([])
         models[-1].append(scores)
     for suite, (first, *others) in suites.items():

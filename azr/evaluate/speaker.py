@@ -1,4 +1,5 @@
-"""How a model is spoken to in its native style: through its chat template, or by plain text that it continues."""
+"""How a model is spoken to in its native style: through its chat template, or by plain text that it
+continues."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from azr.models.tokenizer_files import named_end_tokens
 FORMS = ("auto", "chat", "plain")
 
 
-@functools.lru_cache(maxsize=32)  # a tokenizer takes a second to read, and every suite and style of a model asks
+@functools.lru_cache(
+    maxsize=32
+)  # a tokenizer takes a second to read, and every suite and style of a model asks
 def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = False) -> Speaker:
     """
     Args:
@@ -28,18 +31,22 @@ def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = Fa
 
     context = read_json(folder / "config.json").get("max_position_embeddings")
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: its tokenizer cannot be read ({error})") from error
     if form == "chat" and tokenizer.chat_template is None:
-        raise ModelError(f"{folder} has no chat template, so it cannot be asked in the form chat; leave --native-form away")
+        raise ModelError(
+            f"{folder} has no chat template, so it cannot be asked in the form chat; leave --native-form away"
+        )
     chat = _ends_turns(tokenizer, folder) if form == "auto" else form == "chat"
     return Speaker(chat, context if isinstance(context, int) else 0)
 
 
 def _ends_turns(tokenizer: Any, folder: Path) -> bool:
-    """Whether the model was taught its chat template: that ends an answer with a token at which the model stops. Base models often
-    carry the template of their instruct sibling, but stop at another token."""
+    """Whether the model was taught its chat template: that ends an answer with a token at which the model
+    stops. Base models often carry the template of their instruct sibling, but stop at another token."""
     if tokenizer.chat_template is None:
         return False
     mark = "ANSWER"

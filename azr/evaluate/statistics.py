@@ -1,6 +1,7 @@
 """How sure a score is: pass@k, intervals, paired comparison. Pure functions of numbers.
 
-Intervals are two-sided with 95 % confidence. Items are the unit of everything: samples of one item are not independent.
+Intervals are two-sided with 95 % confidence. Items are the unit of everything: samples of one item are not
+independent.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Estimate:
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Chance that at least one of ``k`` samples is right, estimated without bias from ``correct`` of ``n`` (arXiv 2107.03374, eq. 1).
+    """Chance that at least one of ``k`` samples is right, estimated without bias from ``correct`` of ``n``
+    (arXiv 2107.03374, eq. 1).
 
     Raises:
         ValueError: not 0 <= correct <= n, or not 1 <= k <= n.
@@ -100,7 +102,9 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> C
         ValueError: the lengths differ, or there are no items.
     """
     if len(first) != len(second) or not first:
-        raise ValueError(f"a paired comparison needs the same items twice, got {len(first)} and {len(second)}")
+        raise ValueError(
+            f"a paired comparison needs the same items twice, got {len(first)} and {len(second)}"
+        )
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
     low, high = np.quantile(_resampled_means(differences, seed), _tails())
     only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
@@ -108,7 +112,9 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> C
         p_value, test = mcnemar_exact(only_first, only_second), "exact McNemar"
     else:
         p_value, test = _sign_flip(differences, seed), "sign flip"
-    return Comparison(len(first), float(differences.mean()), float(low), float(high), only_first, only_second, p_value, test)
+    return Comparison(
+        len(first), float(differences.mean()), float(low), float(high), only_first, only_second, p_value, test
+    )
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
@@ -125,7 +131,9 @@ def _resampled_means(values: np.ndarray, seed: int) -> np.ndarray:
     """[RESAMPLES] means of resamples with replacement."""
     random = np.random.default_rng(seed)
     n = len(values)
-    return np.concatenate([values[random.integers(0, n, (_CHUNK, n))].mean(axis=1) for _ in range(RESAMPLES // _CHUNK)])
+    return np.concatenate(
+        [values[random.integers(0, n, (_CHUNK, n))].mean(axis=1) for _ in range(RESAMPLES // _CHUNK)]
+    )
 
 
 def _sign_flip(differences: np.ndarray, seed: int) -> float:

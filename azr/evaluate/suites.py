@@ -75,8 +75,8 @@ def styles_of(spec: str) -> tuple[str, ...]:
 
 
 def wanted_styles(spec: str, styles: Collection[str]) -> tuple[str, ...]:
-    """Those of ``styles`` that the suite has; all of its styles where none is given, or where it has none of them (so that
-    ``--style native`` beside ``--suite probes`` asks the probes in the only way there is).
+    """Those of ``styles`` that the suite has; all of its styles where none is given, or where it has none of
+    them (so that ``--style native`` beside ``--suite probes`` asks the probes in the only way there is).
 
     Raises:
         ConfigError: unknown suite.
@@ -116,10 +116,14 @@ def build_suite(
         ModelError: requests for proposals cannot be made to fit.
     """
     if style not in styles_of(spec):
-        raise ConfigError(f"suite {spec!r} is not asked in style {style!r}; there is {', '.join(styles_of(spec))}")
+        raise ConfigError(
+            f"suite {spec!r} is not asked in style {style!r}; there is {', '.join(styles_of(spec))}"
+        )
     name, _, path = spec.partition("=")
     if name == "probes":
-        return probe_suite(Path(path) if path else run.probes if run and run.probes.is_dir() else SHIPPED_PROBES, config)
+        return probe_suite(
+            Path(path) if path else run.probes if run and run.probes.is_dir() else SHIPPED_PROBES, config
+        )
     if name == "humaneval":
         return humaneval_suite(config, style, speaker, Path(path) if path else None)
     if name == "proposals":
@@ -127,7 +131,9 @@ def build_suite(
             return proposal_suite([Path(path)], config, fits)
         if run:
             return run_proposals(run, config, fits)
-        return proposal_suite(SHIPPED_SEEDS, config, fits, source="shipped general seeds, since the model belongs to no run")
+        return proposal_suite(
+            SHIPPED_SEEDS, config, fits, source="shipped general seeds, since the model belongs to no run"
+        )
     if not path:
         raise ConfigError(
             f"suite {name} needs its authors' file: --suite {name}=FILE (docs/evaluate.md says where it is and what it looks like)"
@@ -137,7 +143,12 @@ def build_suite(
         return plus_suite(file, name, config, style, speaker)
     if name in ("cruxeval-i", "cruxeval-o"):
         return cruxeval_suite(file, name, config, style, speaker)
-    build = {"mbpp": mbpp_suite, "gsm8k": gsm8k_suite, "livecodebench": livecodebench_suite, "livecodebench-execution": execution_suite}
+    build = {
+        "mbpp": mbpp_suite,
+        "gsm8k": gsm8k_suite,
+        "livecodebench": livecodebench_suite,
+        "livecodebench-execution": execution_suite,
+    }
     return build[name](file, config, style, speaker)
 
 

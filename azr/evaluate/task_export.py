@@ -1,6 +1,7 @@
 """A run's verified tasks as a Hugging Face ``datasets`` folder: one parquet file per task type, and a card.
 
-What is exported is the pool, and what self-play accepted since the last merge, unless it resembles an evaluation item.
+What is exported is the pool, and what self-play accepted since the last merge, unless it resembles an
+evaluation item.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ class RunTasks:
 
     pool: list[Task]
     unmerged: list[Task]
-    """Accepted in self-play since the last merge, and in no way like an evaluation item; copies have not been looked for."""
+    """Accepted in self-play since the last merge, and in no way like an evaluation item; copies have not been
+    looked for."""
     leaked: int
-    """Accepted since the last merge as well, but like an evaluation item, so left out here as the next merge will."""
+    """Accepted since the last merge as well, but like an evaluation item, so left out here as the next merge
+    will."""
 
     @property
     def tasks(self) -> list[Task]:
@@ -70,7 +73,9 @@ def run_tasks(run: RunDir, config: DataConfig) -> RunTasks:
     leaks: dict[str, str] = {}
     if found:
         programs = [task.program for task in found.values()]
-        _, leaks = examine(programs, protected_files(run, config), config.contamination_similarity, workers=config.workers)
+        _, leaks = examine(
+            programs, protected_files(run, config), config.contamination_similarity, workers=config.workers
+        )
     unmerged = [task for task in found.values() if task.program not in leaks]
     return RunTasks(pool, unmerged, len(found) - len(unmerged))
 
@@ -99,7 +104,9 @@ def export_tasks(run: RunDir, target: Path) -> str:
     try:
         for kind in sorted({task.task_type.value for task in tasks}):
             rows = [_row(task) for task in tasks if task.task_type.value == kind]
-            pandas.DataFrame(rows, columns=list(COLUMNS)).to_parquet(staging / "data" / f"{kind}.parquet", index=False, schema=_schema())
+            pandas.DataFrame(rows, columns=list(COLUMNS)).to_parquet(
+                staging / "data" / f"{kind}.parquet", index=False, schema=_schema()
+            )
         write_text_atomic(staging / "README.md", task_card(tasks, run.root.name, base))
         os.replace(staging, target)
     finally:

@@ -1,8 +1,9 @@
-"""Suites whose items are tasks of the self-play kinds: the frozen probes, and CRUXEval and LiveCodeBench's execution tasks.
+"""Suites whose items are tasks of the self-play kinds: the frozen probes, and CRUXEval and LiveCodeBench's
+execution tasks.
 
 In the frame they are asked with the very prompts of training and judged by the very code of training
-(``azr.selfplay.episode.play_solve``), so a probe score here, read strictly, means what it means in ``metrics.jsonl``. Read leniently,
-the answer may stand anywhere (``azr.evaluate.extraction``).
+(``azr.selfplay.episode.play_solve``), so a probe score here, read strictly, means what it means in
+``metrics.jsonl``. Read leniently, the answer may stand anywhere (``azr.evaluate.extraction``).
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class TaskSuite:
             if not answer and (expression := expression_in(task.task_type, text)):
                 score, reason, answer = *await self._judge_expression(task, expression, sandbox), expression
             return Rating(score, reason, True, answer)
-        row = PromptRow(stream=Stream(Role.SOLVE, task.task_type), prompt=item.prompt, row_id=item.item_id, task=task)
+        row = PromptRow(
+            stream=Stream(Role.SOLVE, task.task_type), prompt=item.prompt, row_id=item.item_id, task=task
+        )
 
         async def recorded(prompt: Prompt, n: int) -> list[Completion]:
             return [Completion(text, 0, finished=True)] * n
@@ -59,9 +62,13 @@ class TaskSuite:
             return replace(strict, lenient=strict.score, lenient_reason=strict.reason)
         response = split_response(text, item.prompt.response_prefix)
         score, reason, answer = await self._judge_anywhere(task, text, response.answer, sandbox)
-        return replace(strict, lenient=max(score, strict.score), lenient_reason=reason, answer=strict.answer or answer)
+        return replace(
+            strict, lenient=max(score, strict.score), lenient_reason=reason, answer=strict.answer or answer
+        )
 
-    async def _judge_anywhere(self, task: Task, text: str, answer: str, sandbox: Sandbox) -> tuple[float, str, str]:
+    async def _judge_anywhere(
+        self, task: Task, text: str, answer: str, sandbox: Sandbox
+    ) -> tuple[float, str, str]:
         """Score, reason, and what was read."""
         found = answer_in(task.task_type, text, answer)
         if not found:
@@ -70,8 +77,9 @@ class TaskSuite:
         return graded.score, graded.reason, found
 
     async def _judge_expression(self, task: Task, expression: str, sandbox: Sandbox) -> tuple[float, str]:
-        """As the authors' harness does, which evaluates answers: in the sandbox, and with the right value kept outside. The function is
-        there for its input only, so that an output cannot be had by calling it."""
+        """As the authors' harness does, which evaluates answers: in the sandbox, and with the right value
+        kept outside. The function is there for its input only, so that an output cannot be had by calling
+        it."""
         if task.task_type is TaskType.ABDUCTION:
             program = f"{task.program}\n\ndef {_ENTRY}():\n    return f({expression})\n"
         else:
@@ -110,21 +118,26 @@ def task_suite(
         if item_id in by_id:
             raise DataError(f"suite {name}: two items are called {item_id!r}; ids must be unique")
         by_id[item_id] = task
-        items.append(native[item_id] if style != "frame" else Item(item_id, kind, solve_prompt(task, options)))
+        items.append(
+            native[item_id] if style != "frame" else Item(item_id, kind, solve_prompt(task, options))
+        )
     if not items:
         raise DataError(f"suite {name} has no items" + (f": {left_out[0]}" if left_out else ""))
     return TaskSuite(name, style, by_id, config, items, left_out)
 
 
 def probe_suite(path: Path, config: SelfPlayConfig) -> TaskSuite:
-    """All probe tasks of a file, or of the ``*.jsonl`` files of a folder; as in training, an answer needs the format.
+    """All probe tasks of a file, or of the ``*.jsonl`` files of a folder; as in training, an answer needs the
+    format.
 
     Raises:
         DataError: no such file or folder, or a record is malformed.
     """
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
-        raise DataError(f"{path}: no probe tasks there; give a JSONL file of tasks, or a folder that holds some")
+        raise DataError(
+            f"{path}: no probe tasks there; give a JSONL file of tasks, or a folder that holds some"
+        )
     tasks = []
     for file in files:
         for record in read_jsonl(file, strict=True):

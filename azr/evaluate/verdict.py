@@ -1,12 +1,12 @@
 """Is the trained model better, and than what? Pure functions of scores by task.
 
-A model that learnt to answer in the frame's format scores higher in the frame without knowing more, and a start that is asked in a style
-it does not know scores lower than it can. So what counts is each model in *its* best way of being asked and read, task by task; what
-changed in form is a finding of its own.
+A model that learnt to answer in the frame's format scores higher in the frame without knowing more, and a
+start that is asked in a style it does not know scores lower than it can. So what counts is each model in
+*its* best way of being asked and read, task by task; what changed in form is a finding of its own.
 
-Choosing the best of several ways flatters whoever has more of them that are nearly equal. Therefore no task takes part in the choice that
-it is scored by: the tasks are dealt into ``FOLDS`` parts, and those of a part are scored in the way that was best on the other parts, for
-both models alike.
+Choosing the best of several ways flatters whoever has more of them that are nearly equal. Therefore no task
+takes part in the choice that it is scored by: the tasks are dealt into ``FOLDS`` parts, and those of a part
+are scored in the way that was best on the other parts, for both models alike.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Standing:
     model: str
     ways: Sequence[Way]
     strict: Mapping[str, float]
-    """Scores inside the frame, in its format; empty where the model was not asked in the frame, or is read in one way only."""
+    """Scores inside the frame, in its format; empty where the model was not asked in the frame, or is read in
+    one way only."""
     lenient: Mapping[str, float]
     """Scores inside the frame, wherever the answer stands."""
     format: Mapping[str, float]
@@ -115,15 +116,20 @@ def in_best_way(standing: Standing, tasks: Sequence[str]) -> tuple[Best, list[fl
     chosen: dict[int, Way] = {}
     for part in set(parts):
         others = [task for task, own in zip(tasks, parts, strict=True) if own != part] or tasks
-        chosen[part] = max(standing.ways, key=lambda way: sum(way.scores[task] for task in others))  # the first of equals
+        chosen[part] = max(
+            standing.ways, key=lambda way: sum(way.scores[task] for task in others)
+        )  # the first of equals
     scores = [chosen[part].scores[task] for task, part in zip(tasks, parts, strict=True)]
     names = [name for name, _ in Counter(chosen[part].name for part in parts).most_common()]
     return Best(standing.model, names[0], sum(scores) / len(scores), tuple(names[1:])), scores
 
 
 def _dealt(tasks: Sequence[str]) -> list[int]:
-    """The part of each task: equally many in each, by chance, and the same in every evaluation of these tasks."""
-    ranked = sorted(tasks, key=lambda task: hashlib.blake2b(task.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    """The part of each task: equally many in each, by chance, and the same in every evaluation of these
+    tasks."""
+    ranked = sorted(
+        tasks, key=lambda task: hashlib.blake2b(task.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    )
     part = {task: rank % FOLDS for rank, task in enumerate(ranked)}
     return [part[task] for task in tasks]
 
@@ -158,7 +164,11 @@ def sentences(verdict: SuiteVerdict, start_format: float, trained_format: float)
     if verdict.form is not None:
         form = verdict.form
         change = "gained" if form.format.difference > 0 else "lost"
-        said = f"clearly {change} (p = {form.format.p_value:.3g})" if form.clear else f"no clear change (p = {form.format.p_value:.3g})"
+        said = (
+            f"clearly {change} (p = {form.format.p_value:.3g})"
+            if form.clear
+            else f"no clear change (p = {form.format.p_value:.3g})"
+        )
         lines.append(
             f"{verdict.suite}, form: answers in the frame's format {start_format:.0%} -> {trained_format:.0%}, {said}; inside the frame "
             f"read strictly {form.strict.difference * 100:+.1f} points, of which {form.share * 100:+.1f} are form and "

@@ -1,8 +1,9 @@
-"""From a checkpoint of the trainer to an ordinary Hugging Face folder: shards joined, LoRA merged, weights in one type.
+"""From a checkpoint of the trainer to an ordinary Hugging Face folder: shards joined, LoRA merged, weights in
+one type.
 
-``torch.load`` unpickles, so a file is opened only after its hash matched our manifest, and with ``weights_only``, which admits
-tensors and nothing that runs. Shards of several ranks hold DTensors, which ``weights_only`` refuses: those go through verl's own
-merger, after the same check of hashes.
+``torch.load`` unpickles, so a file is opened only after its hash matched our manifest, and with
+``weights_only``, which admits tensors and nothing that runs. Shards of several ranks hold DTensors, which
+``weights_only`` refuses: those go through verl's own merger, after the same check of hashes.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from azr.train.base_model import base_folder
 from azr.train.model_source import local_model_folder
 
 WEIGHT_FILES = ("actor/model_", "actor/fsdp_config", "actor/lora", "actor/huggingface/")
-"""Beginnings of the names of the files that a model is made of; what else a checkpoint holds is for going on with training."""
+"""Beginnings of the names of the files that a model is made of; what else a checkpoint holds is for going on
+with training."""
 DTYPES = ("bfloat16", "float16", "float32")
 _TRAINER_ONLY = ("attn_implementation", "_attn_implementation")
-"""What the trainer writes into config.json for itself; plain transformers would look for our attention function."""
+"""What the trainer writes into config.json for itself; plain transformers would look for our attention
+function."""
 _LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _PEFT_PREFIX = "base_model.model."
 _SAMPLE_TEXTS = (
@@ -36,7 +39,9 @@ _SAMPLE_TEXTS = (
 """Words, numbers, indentation, tags and other scripts: where splitting rules differ."""
 
 
-def write_model_folder(checkpoint: Checkpoint, target: Path, *, dtype: str = "bfloat16", trust_remote_code: bool = False) -> None:
+def write_model_folder(
+    checkpoint: Checkpoint, target: Path, *, dtype: str = "bfloat16", trust_remote_code: bool = False
+) -> None:
     """Writes config, tokenizer and safetensors of a checkpoint; ``target`` appears whole or not at all.
 
     What was written is loaded again by plain transformers and compared with the checkpoint, tensor by tensor.
@@ -70,7 +75,8 @@ def write_model_folder(checkpoint: Checkpoint, target: Path, *, dtype: str = "bf
 
 
 def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_code: bool = False) -> None:
-    """Writes what ``write_model_folder`` does except the weights: plain config.json, generation settings and tokenizer, in milliseconds.
+    """Writes what ``write_model_folder`` does except the weights: plain config.json, generation settings and
+    tokenizer, in milliseconds.
 
     Raises:
         CheckpointError: one of those files is damaged.
@@ -82,11 +88,15 @@ def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_co
     source = checkpoint.path / "actor" / "huggingface"
     shutil.copytree(source, target)
     raw = read_json(target / "config.json")
-    write_json_atomic(target / "config.json", {key: value for key, value in raw.items() if key not in _TRAINER_ONLY})
+    write_json_atomic(
+        target / "config.json", {key: value for key, value in raw.items() if key not in _TRAINER_ONLY}
+    )
     _require_same_tokens(target, trust_remote_code)
 
 
-def merged_state_dict(checkpoint: Checkpoint, *, dtype: str, trust_remote_code: bool = False) -> dict[str, Any]:
+def merged_state_dict(
+    checkpoint: Checkpoint, *, dtype: str, trust_remote_code: bool = False
+) -> dict[str, Any]:
     """Plain names and tensors of ``dtype``; hashes must have been checked before.
 
     Raises:
@@ -107,7 +117,9 @@ def _world_size(actor: Path) -> int:
     try:
         return int(read_json(actor / "fsdp_config.json")["world_size"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{actor / 'fsdp_config.json'} does not say how many ranks saved: {error!r}") from error
+        raise CheckpointError(
+            f"{actor / 'fsdp_config.json'} does not say how many ranks saved: {error!r}"
+        ) from error
 
 
 def _single_rank(actor: Path) -> dict[str, Any]:
@@ -119,10 +131,14 @@ def _single_rank(actor: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(
+            f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}"
+        ) from error
     strange = [name for name, tensor in state.items() if type(tensor) is not torch.Tensor]
     if strange:
-        raise CheckpointError(f"{path}: {strange[0]} is a {type(state[strange[0]]).__name__}, not a plain tensor")
+        raise CheckpointError(
+            f"{path}: {strange[0]} is a {type(state[strange[0]]).__name__}, not a plain tensor"
+        )
     return dict(state)
 
 
@@ -148,8 +164,8 @@ def _several_ranks(actor: Path, ranks: int, trust_remote_code: bool) -> dict[str
 
 
 def _merge_lora(state: dict[str, Any], checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
-    """W + (alpha / r) B A for every adapted weight, in float32, one at a time (what peft's ``merge_and_unload`` computes,
-    without a second copy of the model in memory).
+    """W + (alpha / r) B A for every adapted weight, in float32, one at a time (what peft's
+    ``merge_and_unload`` computes, without a second copy of the model in memory).
 
     Raises:
         CheckpointError: the adapters are of a kind, or have names, that cannot be merged.
@@ -158,7 +174,9 @@ def _merge_lora(state: dict[str, Any], checkpoint: Checkpoint, trust_remote_code
     try:
         alpha = float(read_json(actor / "lora_train_meta.json")["lora_alpha"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{actor / 'lora_train_meta.json'} does not say lora_alpha: {error!r}") from error
+        raise CheckpointError(
+            f"{actor / 'lora_train_meta.json'} does not say lora_alpha: {error!r}"
+        ) from error
     plain: dict[str, Any] = {}
     adapters: dict[str, dict[str, Any]] = {}
     for name, tensor in state.items():
@@ -167,7 +185,9 @@ def _merge_lora(state: dict[str, Any], checkpoint: Checkpoint, trust_remote_code
         if found:
             adapters.setdefault(found["module"], {})[found["half"]] = tensor
         elif ".lora_" in name:
-            raise CheckpointError(f"{actor}: {name} belongs to an adapter of another kind than plain LoRA; it cannot be merged")
+            raise CheckpointError(
+                f"{actor}: {name} belongs to an adapter of another kind than plain LoRA; it cannot be merged"
+            )
         else:
             plain[name.replace(".base_layer.", ".")] = tensor
     if not plain:  # adapters were saved alone: the base is where the run took it from
@@ -175,9 +195,13 @@ def _merge_lora(state: dict[str, Any], checkpoint: Checkpoint, trust_remote_code
     for module, halves in adapters.items():
         weight = f"{module}.weight"
         if set(halves) != {"A", "B"} or weight not in plain:
-            raise CheckpointError(f"{actor}: the adapter of {module} is incomplete, or the model has no such weight")
+            raise CheckpointError(
+                f"{actor}: the adapter of {module} is incomplete, or the model has no such weight"
+            )
         scale = alpha / halves["A"].shape[0]
-        plain[weight] = plain[weight].float() + scale * (halves["B"].float() @ halves["A"].float())  # [out, in]
+        plain[weight] = plain[weight].float() + scale * (
+            halves["B"].float() @ halves["A"].float()
+        )  # [out, in]
     return plain
 
 
@@ -186,7 +210,11 @@ def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, An
 
     run = RunDir(checkpoint.path.parent.parent)
     has_run = checkpoint.path.parent == run.checkpoints and run.config.is_file()
-    folder = base_folder(run, read_config(run.config)) if has_run else local_model_folder(str(checkpoint.info.get("model", "")))
+    folder = (
+        base_folder(run, read_config(run.config))
+        if has_run
+        else local_model_folder(str(checkpoint.info.get("model", "")))
+    )
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=trust_remote_code)
     return dict(model.state_dict())
 
@@ -203,17 +231,23 @@ def _plain_config(folder: Path, dtype: str, trust_remote_code: bool) -> Any:
     return type(config).from_dict(raw)
 
 
-def _save(state: dict[str, Any], config: Any, source: Path, staging: Path, dtype: str, trust_remote_code: bool) -> None:
+def _save(
+    state: dict[str, Any], config: Any, source: Path, staging: Path, dtype: str, trust_remote_code: bool
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code)
+        model: Any = AutoModelForCausalLM.from_config(
+            config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
+        )
     missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
     tied = {"lm_head.weight"} if getattr(config, "tie_word_embeddings", False) else set()
     wrong = [*(set(missing) - tied), *unexpected]
     if wrong:
-        raise CheckpointError(f"the checkpoint does not fit its config.json: {wrong[0]} is missing or unexpected")
+        raise CheckpointError(
+            f"the checkpoint does not fit its config.json: {wrong[0]} is missing or unexpected"
+        )
     model.tie_weights()
     if (source / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(source)
@@ -227,10 +261,11 @@ def _save(state: dict[str, Any], config: Any, source: Path, staging: Path, dtype
 
 
 def _require_same_tokens(folder: Path, trust_remote_code: bool) -> None:
-    """Makes sure that ``AutoTokenizer`` gives the ids that ``tokenizer.json`` gives, which is what the model was trained with.
+    """Makes sure that ``AutoTokenizer`` gives the ids that ``tokenizer.json`` gives, which is what the model
+    was trained with.
 
-    transformers 5 takes the class of the model's family (its own splitting rules) where a saved tokenizer names only the
-    generic backend; then the class is named so that the file is used as it is.
+    transformers 5 takes the class of the model's family (its own splitting rules) where a saved tokenizer
+    names only the generic backend; then the class is named so that the file is used as it is.
 
     Raises:
         ModelError: the ids differ all the same.
@@ -243,7 +278,9 @@ def _require_same_tokens(folder: Path, trust_remote_code: bool) -> None:
     config = read_json(folder / "config.json")
     write_json_atomic(folder / "config.json", config | {"tokenizer_class": "PreTrainedTokenizerFast"})
     if not _same_tokens(folder, trust_remote_code):
-        raise ModelError("AutoTokenizer reads the exported tokenizer.json in another way than it was trained with; nothing was exported")
+        raise ModelError(
+            "AutoTokenizer reads the exported tokenizer.json in another way than it was trained with; nothing was exported"
+        )
 
 
 def _same_tokens(folder: Path, trust_remote_code: bool) -> bool:
@@ -253,7 +290,8 @@ def _same_tokens(folder: Path, trust_remote_code: bool) -> bool:
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
     loaded: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     return all(
-        list(loaded.encode(text, add_special_tokens=False)) == raw.encode(text, add_special_tokens=False).ids for text in _SAMPLE_TEXTS
+        list(loaded.encode(text, add_special_tokens=False)) == raw.encode(text, add_special_tokens=False).ids
+        for text in _SAMPLE_TEXTS
     )
 
 
@@ -270,12 +308,22 @@ def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code:
         folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, output_loading_info=True
     )
     model, report = answer
-    wrong = [*report.get("missing_keys", ()), *report.get("unexpected_keys", ()), *report.get("mismatched_keys", ())]
+    wrong = [
+        *report.get("missing_keys", ()),
+        *report.get("unexpected_keys", ()),
+        *report.get("mismatched_keys", ()),
+    ]
     if wrong:
-        raise ModelError(f"the exported folder does not load whole: {wrong[0]} is missing, unexpected or of another shape")
+        raise ModelError(
+            f"the exported folder does not load whole: {wrong[0]} is missing, unexpected or of another shape"
+        )
     loaded = model.state_dict()
     for name, tensor in state.items():
         if name in loaded and not torch.equal(loaded[name], tensor):
-            raise ModelError(f"the exported weight {name} differs from the checkpoint's; nothing was exported")
+            raise ModelError(
+                f"the exported weight {name} differs from the checkpoint's; nothing was exported"
+            )
     if not set(state) & set(loaded):
-        raise ModelError("no exported weight has the checkpoint's name; nothing could be compared, so nothing was exported")
+        raise ModelError(
+            "no exported weight has the checkpoint's name; nothing could be compared, so nothing was exported"
+        )

@@ -1,6 +1,8 @@
-"""Can a run train the model in a folder? Judged from its JSON files and the headers of its weights, before anything starts.
+"""Can a run train the model in a folder? Judged from its JSON files and the headers of its weights, before
+anything starts.
 
-A model that the trainer or the engine would refuse minutes later, or worse, train wrongly, is refused here in one sentence.
+A model that the trainer or the engine would refuse minutes later, or worse, train wrongly, is refused here in
+one sentence.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from azr.models.weight_files import Tensor, read_json_file, require_whole_files
 from azr.prompts import load_frame
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-PACKED_TENSOR = re.compile(r"\.(qweight|qzeros|weight_packed|weight_scale|weight_scale_inv|absmax|quant_map|SCB|scales|lut)$")
+PACKED_TENSOR = re.compile(
+    r"\.(qweight|qzeros|weight_packed|weight_scale|weight_scale_inv|absmax|quant_map|SCB|scales|lut)$"
+)
 EMBEDDING, HEAD, LAYER = "model.embed_tokens.weight", "lm_head.weight", re.compile(r"^model\.layers\.(\d+)\.")
 SLOW_AND_SAFE = "train.packed_sequences=false train.compile_layers=false train.chunked_logprobs=false"
 OWN_DEFAULTS = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", None)
@@ -45,7 +49,9 @@ def require_config_trainable(folder: Path, config: Config) -> None:
     values = read_json_file(folder / "config.json")
     _require_architecture(folder, values, config)
     require_context(folder, values, config)
-    _require_tokenizer(folder, values, raw=load_frame(config.selfplay.frame).raw, trusted=config.model.trust_remote_code)
+    _require_tokenizer(
+        folder, values, raw=load_frame(config.selfplay.frame).raw, trusted=config.model.trust_remote_code
+    )
 
 
 def _require_architecture(folder: Path, values: dict[str, Any], config: Config) -> None:
@@ -56,28 +62,39 @@ def _require_architecture(folder: Path, values: dict[str, Any], config: Config) 
             "is short a smaller one, or adapters (model.lora_rank=32)"
         )
     if not isinstance(model_type, str):
-        raise ModelError(f"{folder / 'config.json'} names no model_type; it is no language model of transformers")
+        raise ModelError(
+            f"{folder / 'config.json'} names no model_type; it is no language model of transformers"
+        )
     if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
         told = f"architectures is {names!r}; it has to name one class"
-        raise ModelError(f"{folder / 'config.json'}: {told}, for example {[CHECKED.get(model_type, 'LlamaForCausalLM')]}")
+        raise ModelError(
+            f"{folder / 'config.json'}: {told}, for example {[CHECKED.get(model_type, 'LlamaForCausalLM')]}"
+        )
     [name] = names
     if values.get("is_encoder_decoder"):
-        raise ModelError(f"{folder}: {name} is an encoder with a decoder; only decoder-only language models can be trained")
+        raise ModelError(
+            f"{folder}: {name} is an encoder with a decoder; only decoder-only language models can be trained"
+        )
     if "vision_config" in values or "audio_config" in values or "ConditionalGeneration" in name:
         raise ModelError(
             f"{folder}: {name} reads images or sound as well; only text models can be trained, so take the text-only model of that family"
         )
     if not name.endswith(("ForCausalLM", "LMHeadModel")):
-        raise ModelError(f"{folder}: {name} does not write text (its head is for something else); take a causal language model")
+        raise ModelError(
+            f"{folder}: {name} does not write text (its head is for something else); take a causal language model"
+        )
     experts = [key for key in EXPERT_KEYS if isinstance(values.get(key), int) and values[key] > 1]
     if experts:
-        raise ModelError(f"{folder}: {name} is a mixture of {values[experts[0]]} experts; only dense models can be trained here")
+        raise ModelError(
+            f"{folder}: {name} is a mixture of {values[experts[0]]} experts; only dense models can be trained here"
+        )
     _require_known(folder, values, model_type, config)
     _require_served(folder, values, model_type)
 
 
 def _require_known(folder: Path, values: dict[str, Any], model_type: str, config: Config) -> None:
-    """An architecture that was compared with the original, or the original itself, with code that is there."""
+    """An architecture that was compared with the original, or the original itself, with code that is
+    there."""
     auto_map = values.get("auto_map")
     has_own_code = isinstance(auto_map, dict) and "AutoModelForCausalLM" in auto_map
     if config.model.lora_rank and model_type in WITHOUT_ADAPTERS:
@@ -102,7 +119,9 @@ def _require_known(folder: Path, values: dict[str, Any], model_type: str, config
         raise ModelError(
             f"{folder} needs the Python code that it ships; if you have read that code and trust it: model.trust_remote_code=true"
         )
-    raise ModelError(f"{folder}: the installed transformers knows no {model_type} models; it is newer than they are, take another model")
+    raise ModelError(
+        f"{folder}: the installed transformers knows no {model_type} models; it is newer than they are, take another model"
+    )
 
 
 def _require_served(folder: Path, values: dict[str, Any], model_type: str) -> None:
@@ -114,7 +133,12 @@ def _require_served(folder: Path, values: dict[str, Any], model_type: str) -> No
             "take the original model, or one that was saved without a head of its own"
         )
     window, layers = values.get("sliding_window"), values.get("num_hidden_layers")
-    if model_type in WINDOWS_IN_ALL_LAYERS and values.get("use_sliding_window") and window and values.get("max_window_layers") != layers:
+    if (
+        model_type in WINDOWS_IN_ALL_LAYERS
+        and values.get("use_sliding_window")
+        and window
+        and values.get("max_window_layers") != layers
+    ):
         raise ModelError(
             f"{where}: use_sliding_window is true for some layers and not for others, which the engine does not run for {model_type} "
             f"models; where prompt and response together have no more than sliding_window ({window}) tokens, use_sliding_window=false "
@@ -136,8 +160,12 @@ def _quantisation(values: dict[str, Any]) -> str | None:
     for key in ("quantization_config", "compression_config", "quantization"):
         settings = values.get(key)
         if isinstance(settings, dict) and settings:
-            method = settings.get("quant_method") or settings.get("format") or settings.get("quant_algo") or "MLX"
-            bits = settings.get("bits") or (4 if settings.get("load_in_4bit") else 8 if settings.get("load_in_8bit") else None)
+            method = (
+                settings.get("quant_method") or settings.get("format") or settings.get("quant_algo") or "MLX"
+            )
+            bits = settings.get("bits") or (
+                4 if settings.get("load_in_4bit") else 8 if settings.get("load_in_8bit") else None
+            )
             return f"{method}, {bits} bit" if isinstance(bits, int) else str(method)
     return None
 
@@ -145,13 +173,22 @@ def _quantisation(values: dict[str, Any]) -> str | None:
 def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trusted: bool) -> None:
     files = read_tokenizer_files(folder)
     own_code = files.settings.get("auto_map")
-    if isinstance(own_code, dict) and "AutoTokenizer" in own_code and not (folder / "tokenizer.json").is_file() and not trusted:
+    if (
+        isinstance(own_code, dict)
+        and "AutoTokenizer" in own_code
+        and not (folder / "tokenizer.json").is_file()
+        and not trusted
+    ):
         raise ModelError(
             f"the tokenizer of {folder} needs the Python code that it ships; if you have read that code and trust it: "
             "model.trust_remote_code=true"
         )
     tokenizer_class = files.settings.get("tokenizer_class") or values.get("tokenizer_class")
-    if values.get("model_type") == "mistral" and tokenizer_class is None and not _has_mistral_tokenizer(folder):
+    if (
+        values.get("model_type") == "mistral"
+        and tokenizer_class is None
+        and not _has_mistral_tokenizer(folder)
+    ):
         raise ModelError(
             f"{folder / 'tokenizer_config.json'} names no tokenizer_class; for mistral models transformers then wants tekken.json. "
             'Write "tokenizer_class": "PreTrainedTokenizerFast" into it, with which it reads tokenizer.json'
@@ -173,7 +210,11 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
         return
     needed = {**ends, **{what: number for what, number in named.items() if number is not None}}
     if not raw and template is not None:
-        needed |= {f"{token} of the chat template": number for token, number in files.added.items() if token in template}
+        needed |= {
+            f"{token} of the chat template": number
+            for token, number in files.added.items()
+            if token in template
+        }
     _require_in_vocabulary(files, vocabulary, needed)
     eos = files.special_id("eos_token")
     if eos is not None and eos >= len(files.ids):
@@ -200,10 +241,17 @@ def _require_in_vocabulary(files: TokenizerFiles, vocabulary: int, needed: dict[
 
 
 def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Weights that are not the architecture's would be left out, and the gaps filled with noise, with no more than a warning."""
-    packed = [name for name, tensor in tensors.items() if PACKED_TENSOR.search(name) or tensor.dtype.startswith("F8")]
+    """Weights that are not the architecture's would be left out, and the gaps filled with noise, with no more
+    than a warning."""
+    packed = [
+        name
+        for name, tensor in tensors.items()
+        if PACKED_TENSOR.search(name) or tensor.dtype.startswith("F8")
+    ]
     if packed:
-        raise ModelError(f"{folder} is quantised ({packed[0]} is {tensors[packed[0]].dtype}), and quantised weights cannot be trained")
+        raise ModelError(
+            f"{folder} is quantised ({packed[0]} is {tensors[packed[0]].dtype}), and quantised weights cannot be trained"
+        )
     model_type = values["model_type"]
     if model_type not in CHECKED:
         return
@@ -226,4 +274,6 @@ def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dic
             f"{' x '.join(map(str, tensors[EMBEDDING].shape))}; configuration and weights are of different models"
         )
     if values.get("tie_word_embeddings") is False and HEAD not in tensors:
-        raise ModelError(f"{folder}: config.json says that the output head is apart from the embeddings, and the weights have no {HEAD}")
+        raise ModelError(
+            f"{folder}: config.json says that the output head is apart from the embeddings, and the weights have no {HEAD}"
+        )

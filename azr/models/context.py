@@ -14,8 +14,8 @@ LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_len
 def require_context(folder: Path, values: dict[str, Any], config: Config) -> None:
     """
     Raises:
-        ModelError: the longest sequence is longer than the model's context, or so long that the engine and the trainer would turn
-            positions by different factors.
+        ModelError: the longest sequence is longer than the model's context, or so long that the engine and
+            the trainer would turn positions by different factors.
     """
     rollout = config.rollout
     needed = rollout.max_prompt_tokens + rollout.max_response_tokens
@@ -33,8 +33,9 @@ def require_context(folder: Path, values: dict[str, Any], config: Config) -> Non
 def context_tokens(values: dict[str, Any]) -> tuple[int | None, str]:
     """The longest sequence that engine and trainer treat alike, and why; None where config.json does not say.
 
-    As vLLM derives it, except for rotations that depend on the length (``longrope``, ``dynamic``): beyond the original length the engine
-    takes one factor for all sequences, transformers another one by the longest of a batch.
+    As vLLM derives it, except for rotations that depend on the length (``longrope``, ``dynamic``): beyond the
+    original length the engine takes one factor for all sequences, transformers another one by the longest of
+    a batch.
     """
     limit = next((values[key] for key in LENGTH_KEYS if isinstance(values.get(key), int)), None)
     if limit is None:
@@ -43,7 +44,11 @@ def context_tokens(values: dict[str, Any]) -> tuple[int | None, str]:
         return limit, f"its context is {limit} tokens"
     for rope in _rotations(values):
         kind, factor = str(rope.get("rope_type") or rope.get("type") or "default"), rope.get("factor")
-        original = rope.get("original_max_position_embeddings") or values.get("original_max_position_embeddings") or limit
+        original = (
+            rope.get("original_max_position_embeddings")
+            or values.get("original_max_position_embeddings")
+            or limit
+        )
         if kind in ("longrope", "su") and isinstance(original, int):
             return original, f"engine and trainer treat its {kind} positions alike up to {original} tokens"
         if kind == "dynamic":
@@ -56,7 +61,8 @@ def context_tokens(values: dict[str, Any]) -> tuple[int | None, str]:
 
 
 def _rotations(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """``rope_parameters`` (transformers 5) or ``rope_scaling``; some models have one for each kind of layer, all scaled alike."""
+    """``rope_parameters`` (transformers 5) or ``rope_scaling``; some models have one for each kind of layer,
+    all scaled alike."""
     rope = values.get("rope_parameters") or values.get("rope_scaling")
     if not isinstance(rope, dict):
         return []

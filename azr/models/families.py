@@ -1,7 +1,8 @@
 """Architectures whose training was compared, token by token, with the model's own attention and output head.
 
-Packed attention and the chunked output head (``azr/train``) stand in for parts of a model. They were held to the original for each of
-these by ``tests/train/test_families.py``; for others nobody knows, so they are trained the slow way or not at all.
+Packed attention and the chunked output head (``azr/train``) stand in for parts of a model. They were held to
+the original for each of these by ``tests/train/test_families.py``; for others nobody knows, so they are
+trained the slow way or not at all.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ CHECKED = {
 }
 """``model_type`` of config.json -> architecture; all are known to the engine too."""
 
-TIED_BY_DEFAULT = frozenset({"cohere", "cohere2", "ernie4_5", "gemma", "gemma2", "gemma3_text", "smollm3", "starcoder2"})
+TIED_BY_DEFAULT = frozenset(
+    {"cohere", "cohere2", "ernie4_5", "gemma", "gemma2", "gemma3_text", "smollm3", "starcoder2"}
+)
 """The output head is the embedding matrix unless config.json says otherwise."""
 TIED_IN_THE_ENGINE = frozenset({"cohere", "cohere2", "gemma", "gemma2"})
 """The engine takes these with the embedding matrix as output head only."""
@@ -45,4 +48,5 @@ WITHOUT_ADAPTERS = frozenset({"starcoder2"})
 DROPOUT_KEYS = (
     "attention_dropout", "attn_pdrop", "embd_pdrop", "embedding_dropout", "hidden_dropout", "resid_pdrop", "residual_dropout",
 )  # fmt: skip
-"""Fields of config.json that drop activations in training. A policy gradient needs the probabilities that were sampled from."""
+"""Fields of config.json that drop activations in training. A policy gradient needs the probabilities that
+were sampled from."""

@@ -22,13 +22,16 @@ class TokenizerFiles:
 
     @property
     def chat_template(self) -> str | None:
-        """As transformers finds it: a file of its own, or in tokenizer_config.json (one, or several with a default)."""
+        """As transformers finds it: a file of its own, or in tokenizer_config.json (one, or several with a
+        default)."""
         file = self.folder / "chat_template.jinja"
         if file.is_file():
             return file.read_text(encoding="utf-8", errors="replace")
         template = self.settings.get("chat_template")
         if isinstance(template, list):
-            named = {str(entry.get("name")): entry.get("template") for entry in template if isinstance(entry, dict)}
+            named = {
+                str(entry.get("name")): entry.get("template") for entry in template if isinstance(entry, dict)
+            }
             template = named.get("default")
         return template if isinstance(template, str) and template.strip() else None
 
@@ -39,7 +42,8 @@ class TokenizerFiles:
         return text if isinstance(text, str) else None
 
     def special_id(self, name: str) -> int | None:
-        """Its id; a token that is named and not in tokenizer.json comes behind all others. None where it is not named or not known."""
+        """Its id; a token that is named and not in tokenizer.json comes behind all others. None where it is
+        not named or not known."""
         text = self.special(name)
         if text is None or not self.ids:
             return None
@@ -52,8 +56,14 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         ModelError: there is no tokenizer, or one of its files is damaged.
     """
     names = {path.name for path in folder.iterdir()}
-    if not (names & {"tokenizer.json", "tokenizer.model", "spiece.model"} or {"vocab.json", "merges.txt"} <= names):
-        other = " (tekken.json alone is Mistral's own format, which is not read here)" if "tekken.json" in names else ""
+    if not (
+        names & {"tokenizer.json", "tokenizer.model", "spiece.model"} or {"vocab.json", "merges.txt"} <= names
+    ):
+        other = (
+            " (tekken.json alone is Mistral's own format, which is not read here)"
+            if "tekken.json" in names
+            else ""
+        )
         raise ModelError(
             f"{folder} has no tokenizer (tokenizer.json or tokenizer.model){other}; "
             "copy the tokenizer's files from the model that this one was made from"
@@ -61,7 +71,9 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     settings: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if name in names:
-            settings |= {key: value for key, value in read_json_file(folder / name).items() if value is not None}
+            settings |= {
+                key: value for key, value in read_json_file(folder / name).items() if value is not None
+            }
     added: dict[str, int] = {}
     ids: dict[str, int] = {}
     if "tokenizer.json" in names:
@@ -73,9 +85,17 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         if isinstance(vocabulary, dict):
             ids = {token: number for token, number in vocabulary.items() if isinstance(number, int)}
         elif isinstance(vocabulary, list):  # Unigram: [[token, score], ...]
-            ids = {entry[0]: number for number, entry in enumerate(vocabulary) if isinstance(entry, list) and entry}
+            ids = {
+                entry[0]: number
+                for number, entry in enumerate(vocabulary)
+                if isinstance(entry, list) and entry
+            }
         entries = content.get("added_tokens") or []
-        added = {str(entry.get("content")): entry.get("id") for entry in entries if isinstance(entry.get("id"), int)}
+        added = {
+            str(entry.get("content")): entry.get("id")
+            for entry in entries
+            if isinstance(entry.get("id"), int)
+        }
     for number, entry in (settings.get("added_tokens_decoder") or {}).items():
         if str(number).isdigit() and isinstance(entry, dict):
             added.setdefault(str(entry.get("content")), int(number))
@@ -83,7 +103,8 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
 
 
 def named_end_tokens(folder: Path) -> tuple[int, ...]:
-    """Ids that end a response by the model's generation settings: generation_config.json, or else config.json.
+    """Ids that end a response by the model's generation settings: generation_config.json, or else
+    config.json.
 
     The engine stops at each of them, beside the tokenizer's own end token.
     """

@@ -1,7 +1,7 @@
 """Are the files of a model folder what they seem? Headers are read, weights are not.
 
-What a download leaves behind when it breaks off, what git leaves where Git LFS is not installed, and formats that cannot be
-trained from: each is one sentence with what to do.
+What a download leaves behind when it breaks off, what git leaves where Git LFS is not installed, and formats
+that cannot be trained from: each is one sentence with what to do.
 """
 
 from __future__ import annotations
@@ -50,14 +50,17 @@ def read_json_file(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(content.decode("utf-8-sig"))
     except ValueError as error:
-        raise ModelError(f"{path} is no JSON ({error}); the model folder is damaged, fetch that file again") from error
+        raise ModelError(
+            f"{path} is no JSON ({error}); the model folder is damaged, fetch that file again"
+        ) from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds no mapping; it is not the file that its name says")
     return value
 
 
 def require_whole_files(folder: Path) -> dict[str, Tensor]:
-    """Every weight file is there, is what it seems, and is as long as its header says; the tokenizer's files are no pointers.
+    """Every weight file is there, is what it seems, and is as long as its header says; the tokenizer's files
+    are no pointers.
 
     Returns:
         The tensors by name.
@@ -91,11 +94,17 @@ def _no_weights(folder: Path) -> str:
     if safetensors:
         return f"{folder} holds {safetensors[0]}, but weights are looked for as {WEIGHTS} or {INDEX}; rename it if it is the whole model"
     for suffix, why in FOREIGN.items():
-        found = [name for name in names if name.endswith(suffix) and name not in ("training_args.bin", "optimizer.bin", "scheduler.bin")]
+        found = [
+            name
+            for name in names
+            if name.endswith(suffix) and name not in ("training_args.bin", "optimizer.bin", "scheduler.bin")
+        ]
         if found:
             remedy = f" ({CONVERSION})" if "convert" in why else ""
             return f"{folder} has no {WEIGHTS}, only {found[0]}: {why}{remedy}"
-    return f"{folder} holds no weights ({WEIGHTS}, or {INDEX} with its pieces); it is no complete model folder"
+    return (
+        f"{folder} holds no weights ({WEIGHTS}, or {INDEX} with its pieces); it is no complete model folder"
+    )
 
 
 def _sharded(folder: Path) -> dict[str, Tensor]:
@@ -115,7 +124,9 @@ def _sharded(folder: Path) -> dict[str, Tensor]:
         tensors |= _header(folder / shard)
     absent = [name for name in places if name not in tensors]
     if absent:
-        raise ModelError(f"{folder}: {absent[0]} is not in the file that {INDEX} names for it; index and weights are of different models")
+        raise ModelError(
+            f"{folder}: {absent[0]} is not in the file that {INDEX} names for it; index and weights are of different models"
+        )
     return tensors
 
 
@@ -135,12 +146,17 @@ def _header(path: Path) -> dict[str, Tensor]:
     try:
         header = json.loads(content)
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        tensors = {name: Tensor(str(entry["dtype"]), tuple(map(int, entry["shape"]))) for name, entry in entries.items()}
+        tensors = {
+            name: Tensor(str(entry["dtype"]), tuple(map(int, entry["shape"])))
+            for name, entry in entries.items()
+        }
         end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise ModelError(f"{path} has a damaged header ({type(error).__name__}); fetch it again") from error
     if size != 8 + length + end:
-        raise ModelError(f"{path} has {size} bytes, and its header describes {8 + length + end}; the download broke off, fetch it again")
+        raise ModelError(
+            f"{path} has {size} bytes, and its header describes {8 + length + end}; the download broke off, fetch it again"
+        )
     return tensors
 
 

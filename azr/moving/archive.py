@@ -1,10 +1,13 @@
-"""The file that a run travels in: a ZIP in which ``azr-run.json`` names every other member with its size and hash.
+"""The file that a run travels in: a ZIP in which ``azr-run.json`` names every other member with its size and
+hash.
 
-Everything is deflated: tensors at the fastest level, where bfloat16 adapters come to 0.79 and 8-bit moments to 0.85 of their size
-at 50 MB/s (xz: 0.72 and 0.87 at 3 MB/s), the rest at level 6. ZIP, because what is inside can be judged before anything is
-unpacked, and because it has no devices or owners to be misused.
+Everything is deflated: tensors at the fastest level, where bfloat16 adapters come to 0.79 and 8-bit moments
+    to 0.85 of their size
+at 50 MB/s (xz: 0.72 and 0.87 at 3 MB/s), the rest at level 6. ZIP, because what is inside can be judged
+before anything is unpacked, and because it has no devices or owners to be misused.
 
-Reading trusts nothing: names, sizes and the list are checked before a byte is written, and what is written is held to its size and hash.
+Reading trusts nothing: names, sizes and the list are checked before a byte is written, and what is written is
+    held to its size and hash.
 """
 
 from __future__ import annotations
@@ -33,11 +36,21 @@ TENSOR_LEVEL, TEXT_LEVEL = 1, 6
 MAX_FILES = 100_000
 MAX_MANIFEST_BYTES = 64 << 20
 MAX_GROWTH, GROWTH_FLOOR_BYTES = 200, 64 << 20
-"""An archive that unpacks to more than this many times its size, and more than the floor, is no run: text deflates to a tenth."""
+"""An archive that unpacks to more than this many times its size, and more than the floor, is no run: text
+deflates to a tenth."""
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]*")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _BLOCK = 1 << 20
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 """What ``zipfile`` raises where an archive is damaged, of another kind, or made to be trouble."""
 
 
@@ -60,7 +73,9 @@ class Manifest:
         return sum(entry.size for entry in self.entries)
 
     def to_json(self) -> dict[str, Any]:
-        files = [{"path": entry.path, "bytes": entry.size, "blake2b": entry.blake2b} for entry in self.entries]
+        files = [
+            {"path": entry.path, "bytes": entry.size, "blake2b": entry.blake2b} for entry in self.entries
+        ]
         return {"kind": KIND, "format": FORMAT, "info": self.info, "files": files}
 
 
@@ -130,7 +145,9 @@ class ArchiveWriter(AbstractContextManager["ArchiveWriter"]):
     def finish(self, info: dict[str, Any]) -> Manifest:
         manifest = Manifest(info, tuple(self._entries))
         record = manifest.to_json()
-        self._archive.writestr(_member(MANIFEST), json.dumps(record | {"checksum": _checksum(record)}, indent=1))
+        self._archive.writestr(
+            _member(MANIFEST), json.dumps(record | {"checksum": _checksum(record)}, indent=1)
+        )
         self._archive.close()
         return manifest
 
@@ -185,11 +202,15 @@ class ArchiveReader:
                         file.write(block)
                     more = member.read(1)
             except _UNREADABLE as error:
-                raise DataError(f"{self._path}: {entry.path} is damaged ({_short(error)}); copy the archive again") from error
+                raise DataError(
+                    f"{self._path}: {entry.path} is damaged ({_short(error)}); copy the archive again"
+                ) from error
             file.flush()
             os.fsync(file.fileno())
         if left or more or digest.hexdigest() != entry.blake2b:
-            raise DataError(f"{self._path}: {entry.path} is not what the archive's own list says; copy the archive again")
+            raise DataError(
+                f"{self._path}: {entry.path} is not what the archive's own list says; copy the archive again"
+            )
 
 
 @contextmanager
@@ -204,7 +225,9 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
     try:
         archive = zipfile.ZipFile(path)
     except _UNREADABLE as error:
-        raise DataError(f"{path} is no archive of a run, or was cut short on its way ({_short(error)}); copy it again") from error
+        raise DataError(
+            f"{path} is no archive of a run, or was cut short on its way ({_short(error)}); copy it again"
+        ) from error
     with archive:
         manifest = _read_manifest(path, archive)
         _check_members(path, archive, manifest)
@@ -215,7 +238,9 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
     try:
         member = archive.getinfo(MANIFEST)
     except KeyError:
-        raise DataError(f"{path} is a ZIP file but holds no run; give what `scripts/move_run.py pack` wrote") from None
+        raise DataError(
+            f"{path} is a ZIP file but holds no run; give what `scripts/move_run.py pack` wrote"
+        ) from None
     try:
         if member.file_size > MAX_MANIFEST_BYTES:
             raise ValueError("the list is too long")
@@ -226,23 +251,33 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
         if kind != KIND:
             raise ValueError(f"it holds a {str(kind)[:40]!r}")
     except (*_UNREADABLE, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: its list of files is damaged ({_short(error)}); copy the archive again") from error
+        raise DataError(
+            f"{path}: its list of files is damaged ({_short(error)}); copy the archive again"
+        ) from error
     if version != FORMAT:
-        raise DataError(f"{path} has format {str(version)[:20]}, this version reads {FORMAT}; unpack it with the version that packed it")
+        raise DataError(
+            f"{path} has format {str(version)[:20]}, this version reads {FORMAT}; unpack it with the version that packed it"
+        )
     try:
         if checksum != _checksum(record):
             raise ValueError("it differs from its own checksum")
-        entries = tuple(Entry(str(item["path"]), int(item["bytes"]), str(item["blake2b"])) for item in record["files"])
+        entries = tuple(
+            Entry(str(item["path"]), int(item["bytes"]), str(item["blake2b"])) for item in record["files"]
+        )
         if not isinstance(record["info"], dict):
             raise ValueError("it says nothing about the run")
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataError(f"{path}: its list of files is damaged ({_short(error)}); copy the archive again") from error
+        raise DataError(
+            f"{path}: its list of files is damaged ({_short(error)}); copy the archive again"
+        ) from error
     return Manifest(record["info"], entries)
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile, manifest: Manifest) -> None:
     def refuse(why: str) -> DataError:
-        return DataError(f"{path} is not accepted: {why}. It was not made by `scripts/move_run.py pack`; nothing was written")
+        return DataError(
+            f"{path} is not accepted: {why}. It was not made by `scripts/move_run.py pack`; nothing was written"
+        )
 
     members = archive.infolist()
     if len(members) > MAX_FILES:
@@ -271,7 +306,9 @@ def _check_members(path: Path, archive: zipfile.ZipFile, manifest: Manifest) -> 
             raise refuse(f"{entry.path} has another size than its list says")
     limit = max(GROWTH_FLOOR_BYTES, MAX_GROWTH * path.stat().st_size)
     if manifest.total_bytes > limit:
-        raise refuse(f"it would grow to {manifest.total_bytes / 2**30:.1f} GiB from {path.stat().st_size / 2**20:.1f} MiB")
+        raise refuse(
+            f"it would grow to {manifest.total_bytes / 2**30:.1f} GiB from {path.stat().st_size / 2**20:.1f} MiB"
+        )
 
 
 def _short(error: BaseException) -> str:

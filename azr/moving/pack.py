@@ -42,7 +42,9 @@ def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], N
     """
     run = RunDir(root)
     if not run.config.is_file() or not run.state.is_file():
-        raise RunError(f"{root} is no run that has begun (it has no config.yaml and state.json); give one, such as runs/NAME")
+        raise RunError(
+            f"{root} is no run that has begun (it has no config.yaml and state.json); give one, such as runs/NAME"
+        )
     if out.exists():
         raise RunError(f"{out} exists; give another name, or remove it")
     lock = lock_run(run)
@@ -68,7 +70,9 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
     try:
         with os.fdopen(descriptor, "wb") as file, ArchiveWriter(file) as writer:
             for path in chosen.needed:
-                writer.add(Source(path, run.root / path, level=TENSOR_LEVEL if is_tensor_file(path) else TEXT_LEVEL))
+                writer.add(
+                    Source(path, run.root / path, level=TENSOR_LEVEL if is_tensor_file(path) else TEXT_LEVEL)
+                )
             limit = options.limit_mib * MIB if options.limit_mib is not None else float("inf")
             if writer.size_bytes > limit:
                 raise RunError(_too_large(run, chosen.needed, writer.size_bytes, options))
@@ -85,7 +89,9 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
             os.unlink(temporary)
     for line in left_out:
         say(f"Left out: {line}")
-    say(f"{out}: {size / MIB:.1f} MiB, {len(manifest.entries)} files, step {steps[-1]} of {run.root.name}. Nothing in the run was changed.")
+    say(
+        f"{out}: {size / MIB:.1f} MiB, {len(manifest.entries)} files, step {steps[-1]} of {run.root.name}. Nothing in the run was changed."
+    )
     return out
 
 
@@ -94,7 +100,9 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
     if not options.every_checkpoint:
         newest = latest_verified_checkpoint(run)
         if newest is None:
-            raise RunError(f"{run.root} has no sound checkpoint to go on from; let it train until its first one is saved")
+            raise RunError(
+                f"{run.root} has no sound checkpoint to go on from; let it train until its first one is saved"
+            )
         return [newest.step]
     steps = []
     for checkpoint in list_checkpoints(run):
@@ -104,7 +112,9 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
         else:
             steps.append(checkpoint.step)
     if not steps:
-        raise RunError(f"{run.root} has no sound checkpoint to go on from; let it train until its first one is saved")
+        raise RunError(
+            f"{run.root} has no sound checkpoint to go on from; let it train until its first one is saved"
+        )
     return steps
 
 
@@ -122,7 +132,9 @@ def _require_adapters_alone(run: RunDir, steps: list[int]) -> None:
                 )
 
 
-def _add_what_people_read(run: RunDir, writer: ArchiveWriter, paths: tuple[str, ...], limit: float) -> list[str]:
+def _add_what_people_read(
+    run: RunDir, writer: ArchiveWriter, paths: tuple[str, ...], limit: float
+) -> list[str]:
     """Adds whole files while there is room, then the end of the first that does not fit.
 
     Returns:

@@ -1,4 +1,5 @@
-"""What of a run travels. What a resume needs goes always; what people read goes as far as the limit allows; the rest stays.
+"""What of a run travels. What a resume needs goes always; what people read goes as far as the limit allows;
+the rest stays.
 
 The same lists say what an archive may hold: nothing else of a run directory can be written by unpacking one.
 """
@@ -26,7 +27,8 @@ NEEDED = (
     r"cycles/\d+/attempts/\d+/(config\.yaml|versions\.json)",
     r"checkpoints/latest\.json",
 )
-"""Paths inside a run directory, as regular expressions. ``pool/verdicts.jsonl`` and ``behaviour.jsonl`` save executing every task again."""
+"""Paths inside a run directory, as regular expressions. ``pool/verdicts.jsonl`` and ``behaviour.jsonl`` save
+executing every task again."""
 CHECKPOINT = r"checkpoints/step_(\d{8,})/.+"
 READ = (
     r"supervision\.jsonl",
@@ -63,7 +65,11 @@ def is_tensor_file(path: str) -> bool:
 
 def files_of(root: Path) -> list[str]:
     """Paths of the plain files below ``root``; what lies behind links is not followed."""
-    return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    ]
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:

@@ -1,7 +1,9 @@
-"""Is a file of ``torch.save`` made of tensors and plain values alone? Read without loading it, and without torch.
+"""Is a file of ``torch.save`` made of tensors and plain values alone? Read without loading it, and without
+torch.
 
-The trainer restores a checkpoint through verl, which unpickles whatever a file says. In a run of one's own that is right, as its hashes
-are checked; a file that came from elsewhere could name any function to be called. So an unpacked one may name these only.
+The trainer restores a checkpoint through verl, which unpickles whatever a file says. In a run of one's own
+that is right, as its hashes are checked; a file that came from elsewhere could name any function to be
+called. So an unpacked one may name these only.
 """
 
 from __future__ import annotations
@@ -20,7 +22,17 @@ _ALLOWED = re.compile(
 )
 _NAMING = {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4", "PERSID"}
 """Other ways in which a pickle can name something; torch writes none of them."""
-_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, OSError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    OSError,
+)
 
 
 def tensor_file_problem(path: Path) -> str:
@@ -32,7 +44,9 @@ def tensor_file_problem(path: Path) -> str:
             if name == "GLOBAL" and not _ALLOWED.fullmatch(str(argument)):
                 return f"it would call or build {str(argument).replace(' ', '.')[:120]}"
     except _DAMAGED as error:
-        return f"it cannot be read as tensors ({(str(error).splitlines() or [type(error).__name__])[0][:120]})"
+        return (
+            f"it cannot be read as tensors ({(str(error).splitlines() or [type(error).__name__])[0][:120]})"
+        )
     return ""
 
 
@@ -42,7 +56,9 @@ def holds_frozen_weights(path: Path) -> bool:
     Raises:
         ValueError: it is no file of tensors.
     """
-    texts = [str(argument) for name, argument in _operations(path) if name in ("BINUNICODE", "SHORT_BINUNICODE")]
+    texts = [
+        str(argument) for name, argument in _operations(path) if name in ("BINUNICODE", "SHORT_BINUNICODE")
+    ]
     return any(text.endswith(".weight") and ".lora_" not in text for text in texts)
 
 
@@ -59,9 +75,15 @@ def _operations(path: Path) -> Iterator[tuple[str, object]]:
         members = archive.infolist()
         names = [member.filename for member in members]
         pickles = [member for member in members if member.filename.endswith(".pkl")]
-        if len(set(names)) != len(names) or len(pickles) != 1 or not re.fullmatch(r"[^/]+/data\.pkl", pickles[0].filename):
+        if (
+            len(set(names)) != len(names)
+            or len(pickles) != 1
+            or not re.fullmatch(r"[^/]+/data\.pkl", pickles[0].filename)
+        ):
             raise ValueError("it holds other things than one data.pkl")
-        if min(member.header_offset for member in members) != 0 or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        if min(member.header_offset for member in members) != 0 or any(
+            member.compress_type != zipfile.ZIP_STORED for member in members
+        ):
             raise ValueError("it is not laid out as torch.save does")
         content = archive.read(pickles[0])
     for operation, argument, _ in pickletools.genops(content):

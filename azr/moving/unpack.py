@@ -30,12 +30,15 @@ SPARE_GIB = 0.5
 REQUIRED = ("config.yaml", "state.json", "identity.json")
 
 
-def unpack_run(archive: Path, root: Path, *, model: str = "", trust: bool = False, say: Callable[[str], None] = print) -> RunDir:
+def unpack_run(
+    archive: Path, root: Path, *, model: str = "", trust: bool = False, say: Callable[[str], None] = print
+) -> RunDir:
     """``root`` appears whole or not at all.
 
     Args:
         model: folder of the model that the run began with, where it lies elsewhere now.
-        trust: load what the checkpoint's files name, whatever it is; for checkpoints of several GPUs, from one's own machine.
+        trust: load what the checkpoint's files name, whatever it is; for checkpoints of several GPUs, from
+            one's own machine.
 
     Raises:
         DataError: the archive is damaged or foreign.
@@ -43,7 +46,9 @@ def unpack_run(archive: Path, root: Path, *, model: str = "", trust: bool = Fals
         ModelError: the model here is not the one that the run began with.
     """
     if root.exists() or root.is_symlink():
-        raise RunError(f"{root} exists, and an archive never goes over a run. Give another folder, or move that one away")
+        raise RunError(
+            f"{root} exists, and an archive never goes over a run. Give another folder, or move that one away"
+        )
     with open_archive(archive) as reader:
         _require_run(archive, reader)
         needed = reader.manifest.total_bytes / 2**30
@@ -74,7 +79,10 @@ def unpack_run(archive: Path, root: Path, *, model: str = "", trust: bool = Fals
                 shutil.rmtree(staging, ignore_errors=True)
     steps = [checkpoint.step for checkpoint in list_checkpoints(RunDir(root))]
     say(f"{root}: step {steps[-1]}, {len(reader.manifest.entries)} files, every one as its hash says.")
-    for line in [*(f"Not in the archive: {text}" for text in _texts(reader.manifest.info.get("left_out"))), *notes]:
+    for line in [
+        *(f"Not in the archive: {text}" for text in _texts(reader.manifest.info.get("left_out"))),
+        *notes,
+    ]:
         say(line)
     say(f"Go on with: {resume_command(config, root)}")
     return RunDir(root)
@@ -84,23 +92,36 @@ def _require_run(archive: Path, reader: ArchiveReader) -> None:
     paths = [entry.path for entry in reader.manifest.entries]
     foreign = [path for path in paths if not belongs_to_a_run(path)]
     if foreign:
-        raise DataError(f"{archive} is not accepted: {foreign[0]!r} is nothing that a run is resumed with; nothing was written")
+        raise DataError(
+            f"{archive} is not accepted: {foreign[0]!r} is nothing that a run is resumed with; nothing was written"
+        )
     missing = [name for name in REQUIRED if name not in paths]
-    if missing or not any(path.startswith("checkpoints/step_") and path.endswith(f"/{MANIFEST}") for path in paths):
-        raise DataError(f"{archive} holds no run that could go on: {missing[0] if missing else 'a checkpoint'} is not in it")
+    if missing or not any(
+        path.startswith("checkpoints/step_") and path.endswith(f"/{MANIFEST}") for path in paths
+    ):
+        raise DataError(
+            f"{archive} holds no run that could go on: {missing[0] if missing else 'a checkpoint'} is not in it"
+        )
 
 
 def _check_content(archive: Path, run: RunDir, trust: bool) -> None:
-    """What the hashes cannot say: that the parts are those of a run, and that nothing in them is more than data."""
+    """What the hashes cannot say: that the parts are those of a run, and that nothing in them is more than
+    data."""
     try:
         read_state_file(run.state)
         folders = [path for path in run.checkpoints.iterdir() if path.is_dir()]
         problems = [problem for folder in folders for problem in checkpoint_problems(folder)]
         if problems or len(list_checkpoints(run)) != len(folders):
             raise DataError(problems[0] if problems else "a folder among the checkpoints is none")
-        listed = {path.relative_to(run.root).as_posix() for path in run.checkpoints.glob("step_*/**/*") if path.is_file()}
+        listed = {
+            path.relative_to(run.root).as_posix()
+            for path in run.checkpoints.glob("step_*/**/*")
+            if path.is_file()
+        }
     except AzrError as error:
-        raise DataError(f"{archive} is not accepted: {str(error).replace(f'{run.root}{os.sep}', '')}; nothing was kept of it") from error
+        raise DataError(
+            f"{archive} is not accepted: {str(error).replace(f'{run.root}{os.sep}', '')}; nothing was kept of it"
+        ) from error
     for path in sorted(listed):
         problem = tensor_file_problem(run.root / path) if is_tensor_file(path) and not trust else ""
         if problem:
@@ -118,7 +139,9 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
         config = read_config(run.config)
     except AzrError as error:
         text = str(error).replace(f"{run.root}{os.sep}", "")
-        raise DataError(f"{archive} was packed by another version, whose settings this one does not know: {text}") from error
+        raise DataError(
+            f"{archive} was packed by another version, whose settings this one does not know: {text}"
+        ) from error
     if model:
         config = replace(config, model=replace(config.model, path=model))
         write_config(run.config, config)
@@ -126,7 +149,9 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
     if folder is None:
         if model:
             raise ModelError(f"--model {model}: no such model folder; give the folder of {identity.model}")
-        return config, [f"The model {identity.model} (content {identity.model_hash[:8]}) is not here. {_bring(identity)}"]
+        return config, [
+            f"The model {identity.model} (content {identity.model_hash[:8]}) is not here. {_bring(identity)}"
+        ]
     found = hash_model(folder)
     if found != identity.content:
         raise ModelError(
@@ -138,17 +163,25 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
 
 def _bring(identity: RunIdentity) -> str:
     return (
-        f"Bring it, and give its folder with model.path=FOLDER; the start compares it. Base weights never travel ({identity.model_hash})."
+        "Bring it, and give its folder with model.path=FOLDER; the start compares it. "
+        f"Base weights never travel ({identity.model_hash})."
     )
 
 
 def resume_command(config: Config, root: Path) -> str:
-    """The command that goes on with the run in ``root``: its recipe, and every setting that differs from it."""
+    """The command that goes on with the run in ``root``: its recipe, and every setting that differs from
+    it."""
     recipe = [f"recipe={config.recipe}"] if config.recipe in recipe_names() else []
     base = _flat(compose_container(recipe))
     place = os.path.relpath(root.parent)
-    now = _flat(to_container(replace(config, name=root.name, runs_dir=str(root.parent) if place.startswith("..") else place)))
-    settings = [f"{key}={_typed(value)}" for key, value in now.items() if key != "recipe" and value != base.get(key)]
+    now = _flat(
+        to_container(
+            replace(config, name=root.name, runs_dir=str(root.parent) if place.startswith("..") else place)
+        )
+    )
+    settings = [
+        f"{key}={_typed(value)}" for key, value in now.items() if key != "recipe" and value != base.get(key)
+    ]
     return shlex.join(["python", "azr_single_gpu_pipeline.py", *recipe, *settings])
 
 
@@ -162,7 +195,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _typed(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_typed, value))}]"
-    return {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool) or value is None else str(value)
+    return (
+        {True: "true", False: "false", None: "null"}[value]
+        if isinstance(value, bool) or value is None
+        else str(value)
+    )
 
 
 def _texts(value: object) -> list[str]:

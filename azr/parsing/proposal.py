@@ -10,7 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from azr.parsing.response import Block, fenced_blocks
-from azr.programs import NameConflict, SourceError, collect_imports, drop_globals, drop_prints, parse, rename_function, strip_comments
+from azr.programs import (
+    NameConflict,
+    SourceError,
+    collect_imports,
+    drop_globals,
+    drop_prints,
+    parse,
+    rename_function,
+    strip_comments,
+)
 from azr.programs.source import top_level_functions
 from azr.tasks import Proposal, Rejection, Task, TaskType
 
@@ -80,7 +89,9 @@ def _code_block(blocks: list[Block], rules: ParseRules) -> str | None:
     return codes[0 if rules.code_location == "first" else -1].strip()
 
 
-def _induction(answer: str, blocks: list[Block], rules: ParseRules, thought: str, program: Task) -> Proposal | Rejection:
+def _induction(
+    answer: str, blocks: list[Block], rules: ParseRules, thought: str, program: Task
+) -> Proposal | Rejection:
     inputs = [block.text.strip() for block in blocks if re.fullmatch(r"input(?:_\d+)?", block.label)]
     message = _message(answer, blocks)
     if rules.usable_inputs:
@@ -96,14 +107,23 @@ def _induction(answer: str, blocks: list[Block], rules: ParseRules, thought: str
             return Rejection("empty_input")
         if message is None:
             return Rejection("no_message")
-    return Proposal(TaskType.INDUCTION, program.code, tuple(inputs), program.imports, message=message.strip(), thought=thought)
+    return Proposal(
+        TaskType.INDUCTION,
+        program.code,
+        tuple(inputs),
+        program.imports,
+        message=message.strip(),
+        thought=thought,
+    )
 
 
 def _message(answer: str, blocks: list[Block]) -> str | None:
     for block in blocks:
         if block.label == "message":
             return block.text
-    tagged = re.search(r"<message>(.*?)</message>", answer, re.DOTALL | re.IGNORECASE) or _MESSAGE_HEADING.search(answer)
+    tagged = re.search(
+        r"<message>(.*?)</message>", answer, re.DOTALL | re.IGNORECASE
+    ) or _MESSAGE_HEADING.search(answer)
     return tagged[1] if tagged else None
 
 
@@ -147,7 +167,8 @@ def prepare_program(source: str, rules: ParseRules) -> tuple[str, tuple[str, ...
 
 
 def _test_input(source: str, tree: ast.Module, entry: str) -> str:
-    """What gives a test away (spec 2.6, step 5): by the tree, so that strings and recursive calls are no offence."""
+    """What gives a test away (spec 2.6, step 5): by the tree, so that strings and recursive calls are no
+    offence."""
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             continue
@@ -156,12 +177,20 @@ def _test_input(source: str, tree: ast.Module, entry: str) -> str:
                 return "a call of the entry function at the top level"
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and _tells(node.id):
                 return f"a top-level variable {node.id}"
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name) and statement.value.id == "input":
+        if (
+            isinstance(statement, ast.Expr)
+            and isinstance(statement.value, ast.Name)
+            and statement.value.id == "input"
+        ):
             return "a statement that is the word input"
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert):
             return "an assert"
-        if isinstance(node, ast.Call) and _calls(node, "print") and any(_calls(inner, entry) for inner in node.args):
+        if (
+            isinstance(node, ast.Call)
+            and _calls(node, "print")
+            and any(_calls(inner, entry) for inner in node.args)
+        ):
             return "a printed call of the entry function"
     for comment in comments(source):
         if _TEST_COMMENT.match(comment):

@@ -33,7 +33,8 @@ class Response:
     answer: str
     """Empty when there is no answer tag."""
     format_ok: bool
-    """Think tags, then answer tags, from the beginning on; text after them is allowed (spec 2.5) unless ``strict`` was asked for."""
+    """Think tags, then answer tags, from the beginning on; text after them is allowed (spec 2.5) unless
+    ``strict`` was asked for."""
 
 
 def split_response(text: str, prefix: str = "", *, strict: bool = False) -> Response:
@@ -42,8 +43,9 @@ def split_response(text: str, prefix: str = "", *, strict: bool = False) -> Resp
     The answer is what follows the last ``<answer>``, up to the next ``</answer>`` or the end.
 
     Args:
-        strict: good form is each of the four tags exactly once, in order, and nothing but white space before, between and after
-            the two parts. The published rule is a prefix match: it pays ``...</answer></think></answer>`` and a second answer, too.
+        strict: good form is each of the four tags exactly once, in order, and nothing but white space before,
+            between and after the two parts. The published rule is a prefix match: it pays
+            ``...</answer></think></answer>`` and a second answer, too.
     """
     whole = (prefix + text).lstrip()
     start = whole.rfind(ANSWER_OPEN)
@@ -70,11 +72,13 @@ class Block:
 
 
 def fenced_blocks(text: str, *, open_end: bool = False) -> list[Block]:
-    """The closed ``` blocks of a text, in order, at most 64; with ``open_end`` also a last one that ends with the text.
+    """The closed ``` blocks of a text, in order, at most 64; with ``open_end`` also a last one that ends with
+    the text.
 
-    A fence inside a string does not end its block: the first closing fence is taken after which the content makes sense for
-    its label (python parses, an input is an argument list), else the first one at the beginning of a line, else the first.
-    A closing fence that is directly followed by a known label opens the next block too (small models save the token).
+    A fence inside a string does not end its block: the first closing fence is taken after which the content
+    makes sense for its label (python parses, an input is an argument list), else the first one at the
+    beginning of a line, else the first. A closing fence that is directly followed by a known label opens the
+    next block too (small models save the token).
     """
     return list(_Scanner(text).blocks(open_end))
 
@@ -99,7 +103,12 @@ class _Scanner:
             yield Block(label, self.text[start:closing].strip("\n"))
             after = closing + len(_FENCE)
             match = _LABEL.match(self.text, after)
-            shared = match is not None and match[1] and match.start(1) == after and _KNOWN_LABEL.fullmatch(match[1])
+            shared = (
+                match is not None
+                and match[1]
+                and match.start(1) == after
+                and _KNOWN_LABEL.fullmatch(match[1])
+            )
             position = closing if shared else after
 
     def label(self, position: int) -> tuple[str, int]:
@@ -128,7 +137,11 @@ class _Scanner:
         for candidate in candidates:
             if self.makes_sense(self.text[start:candidate], label):
                 return candidate
-        at_line_start = [place for place in candidates if not self.text[self.text.rfind("\n", 0, place) + 1 : place].strip()]
+        at_line_start = [
+            place
+            for place in candidates
+            if not self.text[self.text.rfind("\n", 0, place) + 1 : place].strip()
+        ]
         return (at_line_start or candidates)[0]
 
     def makes_sense(self, content: str, label: str) -> bool:

@@ -1,7 +1,8 @@
-"""Python source as a tree: scopes, renaming, canonical form, imports, stripping. Nothing here executes anything.
+"""Python source as a tree: scopes, renaming, canonical form, imports, stripping. Nothing here executes
+anything.
 
-Model-written text is only ever *parsed* here. ``parse`` refuses what is too long or too deep for the visitors of this
-package, so none of them can exhaust the stack.
+Model-written text is only ever *parsed* here. ``parse`` refuses what is too long or too deep for the visitors
+of this package, so none of them can exhaust the stack.
 """
 
 from azr.programs.canonical import canonical_source, fingerprint

@@ -1,4 +1,5 @@
-"""A program's canonical form and fingerprint: equal for copies that differ in names, comments and layout only."""
+"""A program's canonical form and fingerprint: equal for copies that differ in names, comments and layout
+only."""
 
 from __future__ import annotations
 
@@ -11,10 +12,12 @@ from azr.programs.source import drop_docstrings, parse_nodes
 
 
 def canonical_source(source: str, *, blank_constants: bool = False) -> str:
-    """The program with bound names replaced by v0, v1 ... in order of appearance, without comments, docstrings or annotations.
+    """The program with bound names replaced by v0, v1 ... in order of appearance, without comments,
+    docstrings or annotations.
 
-    Builtins, imported module names (not their aliases) and attributes keep their names, but attributes that the program's
-    own classes define are renamed too. ``blank_constants`` also replaces every number and text by one constant of its type.
+    Builtins, imported module names (not their aliases) and attributes keep their names, but attributes that
+    the program's own classes define are renamed too. ``blank_constants`` also replaces every number and text
+    by one constant of its type.
 
     Raises:
         SourceError: ``source`` is no program (see ``azr.programs.parse``).
@@ -39,9 +42,11 @@ def canonical_source(source: str, *, blank_constants: bool = False) -> str:
 
 
 def fingerprint(source: str, *, blank_constants: bool = False) -> str:
-    """16 hex digits of the canonical form; text that does not parse is hashed as it stands, without blanks at line ends.
+    """16 hex digits of the canonical form; text that does not parse is hashed as it stands, without blanks at
+    line ends.
 
-    It holds for one minor version of Python, as verified outputs do: 3.10 prints ``(a, b) = c`` where 3.11 prints ``a, b = c``.
+    It holds for one minor version of Python, as verified outputs do: 3.10 prints ``(a, b) = c`` where 3.11
+    prints ``a, b = c``.
     """
     try:
         text = canonical_source(source, blank_constants=blank_constants)
@@ -51,7 +56,8 @@ def fingerprint(source: str, *, blank_constants: bool = False) -> str:
 
 
 class _AnnotationRemover(ast.NodeTransformer):
-    """Annotations say nothing to the interpreter, except in a class body, where they are a dataclass's fields."""
+    """Annotations say nothing to the interpreter, except in a class body, where they are a dataclass's
+    fields."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -66,7 +72,10 @@ class _AnnotationRemover(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.body = [statement if isinstance(statement, ast.AnnAssign) else self.visit(statement) for statement in node.body]
+        node.body = [
+            statement if isinstance(statement, ast.AnnAssign) else self.visit(statement)
+            for statement in node.body
+        ]
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
@@ -77,7 +86,8 @@ class _AnnotationRemover(ast.NodeTransformer):
 
 
 def _expand_imports(tree: ast.Module) -> None:
-    """Gives every import an alias of its own, so that ``import math`` and ``import math as m`` become the same."""
+    """Gives every import an alias of its own, so that ``import math`` and ``import math as m`` become the
+    same."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
@@ -90,7 +100,11 @@ _HOLD_DOCSTRINGS = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.Class
 
 def _has_docstring(node: Any) -> bool:
     first = node.body[0] if node.body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
 
 
 def _is_annotated(node: Any) -> bool:

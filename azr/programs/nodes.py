@@ -42,7 +42,9 @@ def nodes_by_level(tree: ast.AST, limit: int) -> list[Any] | None:
             for name in fields[node.__class__]:
                 value: Any = getattr(node, name, None)
                 if value.__class__ is list:
-                    children += [item for item in value if item is not None] if name in _HOLD_NONE_TOO else value
+                    children += (
+                        [item for item in value if item is not None] if name in _HOLD_NONE_TOO else value
+                    )
                 elif isinstance(value, base):
                     children.append(value)
         if not children:

@@ -1,4 +1,5 @@
-"""Renaming a top-level function without touching strings, attributes or shadowing variables (spec 2.6, step 6)."""
+"""Renaming a top-level function without touching strings, attributes or shadowing variables (spec 2.6, step
+6)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,11 @@ def rename_function(source: str, old: str, new: str) -> str:
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     tree = parse(source)
     scopes = Scopes(tree)
-    targets = [entry for entry in scopes.occurrences if entry.name == old and scopes.resolve(entry.scope, old) is scopes.module]
+    targets = [
+        entry
+        for entry in scopes.occurrences
+        if entry.name == old and scopes.resolve(entry.scope, old) is scopes.module
+    ]
     _refuse_conflicts(scopes, targets, old, new)
     edited = _edit_text(source, targets, old, new)  # before the tree is changed: it reads positions only
     for entry in targets:
@@ -36,7 +41,8 @@ def rename_function(source: str, old: str, new: str) -> str:
             return edited
     except (SyntaxError, ValueError):
         pass
-    # Positions inside f-strings are wrong before Python 3.12, and "global" has none: print the changed tree instead.
+    # Positions inside f-strings are wrong before Python 3.12, and "global" has none: print the changed tree
+    # instead.
     return ast.unparse(tree)
 
 

@@ -1,7 +1,8 @@
 """Which scope a name belongs to: the rules of Python's name resolution on a syntax tree.
 
-``Scopes(tree)`` lists every *occurrence* of an identifier that names a variable, function, class, parameter or import
-(attributes and keyword names are no variables) with the scope it is written in; ``resolve`` finds the scope that binds it.
+``Scopes(tree)`` lists every *occurrence* of an identifier that names a variable, function, class, parameter
+or import (attributes and keyword names are no variables) with the scope it is written in; ``resolve`` finds
+the scope that binds it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Scope:
 
 @dataclass(eq=False, slots=True)
 class Occurrence:
-    """One place where an identifier stands: attribute ``attr`` of ``node`` (element ``index`` of it, if it is a list)."""
+    """One place where an identifier stands: attribute ``attr`` of ``node`` (element ``index`` of it, if it is
+    a list)."""
 
     scope: Scope
     name: str
@@ -79,9 +81,11 @@ class Scopes:
                 yield current
             current = current.parent
 
-    # -- the walk -------------------------------------------------------------------------------------------------
+    # -- the walk --------------------------------------------------------------------------------------------
 
-    def _note(self, scope: Scope, node: ast.AST, attr: str, name: str, *, bind: bool, index: int | None = None) -> None:
+    def _note(
+        self, scope: Scope, node: ast.AST, attr: str, name: str, *, bind: bool, index: int | None = None
+    ) -> None:
         self.occurrences.append(Occurrence(scope, name, node, attr, index))
         if not bind:
             return
@@ -122,7 +126,9 @@ class Scopes:
 
     def _visit_named_expression(self, node: ast.NamedExpr, scope: Scope) -> None:
         target = scope
-        while target.kind == "comprehension" and target.parent is not None:  # PEP 572: binds outside comprehensions
+        while (
+            target.kind == "comprehension" and target.parent is not None
+        ):  # PEP 572: binds outside comprehensions
             target = target.parent
         self._visit(node.value, scope)
         self._note(target, node.target, "id", node.target.id, bind=True)
@@ -156,13 +162,27 @@ class Scopes:
                 scope.declared_global.update(node.names)
             elif isinstance(node, ast.Nonlocal):
                 scope.declared_nonlocal.update(node.names)
-            elif not isinstance(node, (*_FUNCTIONS, ast.ClassDef)):  # expressions hold no statements: not looked into
-                stack.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, _HOLDS_STATEMENTS))
+            elif not isinstance(
+                node, (*_FUNCTIONS, ast.ClassDef)
+            ):  # expressions hold no statements: not looked into
+                stack.extend(
+                    child for child in ast.iter_child_nodes(node) if isinstance(child, _HOLDS_STATEMENTS)
+                )
 
-    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope) -> None:
+    def _visit_function(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope
+    ) -> None:
         arguments = node.args
-        parameters = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
-        self._visit_all([*getattr(node, "decorator_list", []), *arguments.defaults, *arguments.kw_defaults], scope)
+        parameters = [
+            *arguments.posonlyargs,
+            *arguments.args,
+            arguments.vararg,
+            *arguments.kwonlyargs,
+            arguments.kwarg,
+        ]
+        self._visit_all(
+            [*getattr(node, "decorator_list", []), *arguments.defaults, *arguments.kw_defaults], scope
+        )
         self._visit_all([parameter.annotation for parameter in parameters if parameter], scope)
         if not isinstance(node, ast.Lambda):
             self._visit_all([node.returns], scope)

@@ -1,4 +1,5 @@
-"""Reading source safely, and the simple transformations of spec 2.6 (imports; comments, globals and prints removed)."""
+"""Reading source safely, and the simple transformations of spec 2.6 (imports; comments, globals and prints
+removed)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from azr.errors import AzrError
 from azr.programs.nodes import nodes_by_level
 
 MAX_SOURCE_CHARS = 20_000
-"""Longest program that is looked at; a response of 8,096 tokens holds about 30,000 characters, thoughts included."""
+"""Longest program that is looked at; a response of 8,096 tokens holds about 30,000 characters, thoughts
+included."""
 MAX_DEPTH = 120
 """Deepest syntax tree that is looked at: visitors need up to five frames a level, and Python has 1,000."""
 
@@ -28,13 +30,15 @@ def parse(source: str) -> ast.Module:
     """The syntax tree of a program of acceptable size.
 
     Raises:
-        SourceError: ``program_too_long``, ``syntax_error`` (also for NUL bytes and lone surrogates) or ``program_too_nested``.
+        SourceError: ``program_too_long``, ``syntax_error`` (also for NUL bytes and lone surrogates) or
+            ``program_too_nested``.
     """
     return parse_nodes(source)[0]
 
 
 def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
-    """As ``parse``, and the tree's nodes (see ``azr.programs.nodes``), which the check of the depth collects anyway."""
+    """As ``parse``, and the tree's nodes (see ``azr.programs.nodes``), which the check of the depth collects
+    anyway."""
     if len(source) > MAX_SOURCE_CHARS:
         raise SourceError("program_too_long", f"{len(source)} characters, at most {MAX_SOURCE_CHARS}")
     try:
@@ -85,7 +89,11 @@ def drop_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
             first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 del node.body[0]
                 if not node.body and not isinstance(node, ast.Module):
                     node.body.append(ast.Pass())
@@ -98,7 +106,9 @@ def drop_globals(source: str, tree: ast.Module) -> str:
     parts = []
     for node in tree.body:
         if isinstance(node, kept):
-            first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+            first = min(
+                [node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))]
+            )
             parts.append("\n".join(lines[first - 1 : node.end_lineno]))
     result = "\n".join(parts)
     # Two statements of one line ("import re; x = 1") cannot be cut by lines.

@@ -2,18 +2,22 @@
 
 A *frame* is a folder of jinja2 templates beside this file (or any folder given by path):
 
-* ``frame.json``: ``{"raw": bool, "response_prefix": str, "system": str, "templates": str}``. A ``raw`` frame is one text
-  that a base model continues; otherwise the prompt is chat messages. ``response_prefix`` is the end of a raw prompt that
-  already belongs to the answer (an open think tag). ``system`` is the system message of a chat frame. ``templates`` names
-  another frame whose task templates are used instead of own ones. All but ``raw`` may be left out.
-* ``frame.jinja``: the text around the task; variable ``task_text``. A raw frame's must end with ``response_prefix``.
+* ``frame.json``: ``{"raw": bool, "response_prefix": str, "system": str, "templates": str}``. A ``raw`` frame
+  is one text that a base model continues; otherwise the prompt is chat messages. ``response_prefix`` is the
+  end of a raw prompt that already belongs to the answer (an open think tag). ``system`` is the system message
+  of a chat frame. ``templates`` names another frame whose task templates are used instead of own ones. All
+  but ``raw`` may be left out.
+* ``frame.jinja``: the text around the task; variable ``task_text``. A raw frame's must end with
+    ``response_prefix``.
 * ``propose_<task type>.jinja`` and ``solve_<task type>.jinja`` for abduction, deduction, induction and error.
-  Variables of propose templates: ``task_type`` (str), ``references`` (list of Task), ``composites`` (list of source texts,
-  each defining ``g_0``, ``g_1`` ...), ``options`` (PromptOptions). Variables of solve templates: ``task`` (Task), ``options``.
+  Variables of propose templates: ``task_type`` (str), ``references`` (list of Task), ``composites`` (list of
+  source texts, each defining ``g_0``, ``g_1`` ...), ``options`` (PromptOptions). Variables of solve
+  templates: ``task`` (Task), ``options``.
 
-The answers of all frames use the same tags and fences (``<think>..</think><answer>..</answer>``; blocks labelled ``python``,
-``input``, ``output``, ``message``), so that ``azr.parsing`` reads them all. Shipped: ``paper`` (the R1-style conversation),
-``chat`` (instruct models), ``short`` (small instruct models), ``compact`` (small contexts and vocabularies).
+The answers of all frames use the same tags and fences (``<think>..</think><answer>..</answer>``; blocks
+labelled ``python``, ``input``, ``output``, ``message``), so that ``azr.parsing`` reads them all. Shipped:
+``paper`` (the R1-style conversation), ``chat`` (instruct models), ``short`` (small instruct models),
+``compact`` (small contexts and vocabularies).
 """
 
 from __future__ import annotations
@@ -55,15 +59,17 @@ class PromptOptions:
     numbered: bool = False
     """Spell an induction proposal's form out, block by numbered block (not in the ``compact`` frame)."""
     example: WorkedExample | None = None
-    """A complete induction proposal for another program, shown before the form; read with ``numbered`` only."""
+    """A complete induction proposal for another program, shown before the form; read with ``numbered``
+    only."""
     begun: str = ""
-    """How the reply of an induction proposal is begun for the model; empty: as the frame begins it. Must go on from the frame's own
-    ``response_prefix``."""
+    """How the reply of an induction proposal is begun for the model; empty: as the frame begins it. Must go
+    on from the frame's own ``response_prefix``."""
     banned: tuple[str, ...] = BANNED_WORDS
     banned_error_words: tuple[str, ...] = ()
     """Further words an error proposal must not use; empty leaves the line out."""
     forbid_globals: bool = False
-    """Say that variables live inside functions only, because other top-level code is removed (``remove_after_return``)."""
+    """Say that variables live inside functions only, because other top-level code is removed
+    (``remove_after_return``)."""
     forbid_test_input: bool = False
     """Say that the program must not hold its test input."""
     timeout_s: float = 10.0
@@ -107,9 +113,12 @@ def load_frame(name: str) -> Frame:
         ) from error
     known = {"raw", "response_prefix", "system", "templates"}
     if unknown := set(descriptor) - known:
-        raise ConfigError(f"{folder / 'frame.json'}: unknown keys {sorted(unknown)}; known are {sorted(known)}")
+        raise ConfigError(
+            f"{folder / 'frame.json'}: unknown keys {sorted(unknown)}; known are {sorted(known)}"
+        )
     shared = descriptor.get("templates")
-    # "paper/..." inside a template names a shipped frame's file, so that frames can include each other's parts.
+    # "paper/..." inside a template names a shipped frame's file, so that frames can include each other's
+    # parts.
     search = [str(folder), *([str(_FOLDER / shared)] if shared else []), str(_FOLDER)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(search),
@@ -121,7 +130,11 @@ def load_frame(name: str) -> Frame:
     )
     try:
         outer = environment.get_template("frame.jinja")
-        tasks = {(role, kind): environment.get_template(f"{role.value}_{kind.value}.jinja") for role in Role for kind in TaskType}
+        tasks = {
+            (role, kind): environment.get_template(f"{role.value}_{kind.value}.jinja")
+            for role in Role
+            for kind in TaskType
+        }
     except jinja2.TemplateNotFound as error:
         raise ConfigError(f"selfplay.frame={name!r}: {folder} has no template {error.name}") from error
     except jinja2.TemplateSyntaxError as error:
@@ -135,26 +148,36 @@ def load_frame(name: str) -> Frame:
         tasks=tasks,
     )
     if frame.raw and not frame.wrap("x").text.endswith(frame.response_prefix):
-        raise ConfigError(f"{folder / 'frame.jinja'} must end with the response_prefix {frame.response_prefix!r} that frame.json states")
+        raise ConfigError(
+            f"{folder / 'frame.jinja'} must end with the response_prefix {frame.response_prefix!r} that frame.json states"
+        )
     return frame
 
 
-def propose_prompt(task_type: TaskType, references: Sequence[Task], options: PromptOptions, composites: Sequence[str] = ()) -> Prompt:
+def propose_prompt(
+    task_type: TaskType, references: Sequence[Task], options: PromptOptions, composites: Sequence[str] = ()
+) -> Prompt:
     """Asks for a new task (spec 2.2; induction: 2.3).
 
     Args:
-        references: shown as examples to learn from and differ from; an induction prompt takes exactly one, whose program it uses.
-        composites: sources defining ``g_0``, ``g_1`` ... that the new program must call (spec 5.6); not for induction.
+        references: shown as examples to learn from and differ from; an induction prompt takes exactly one,
+            whose program it uses.
+        composites: sources defining ``g_0``, ``g_1`` ... that the new program must call (spec 5.6); not for
+            induction.
 
     Raises:
         ConfigError: the frame cannot be read.
         ValueError: an induction prompt without exactly one reference.
     """
     if task_type is TaskType.INDUCTION and (len(references) != 1 or composites):
-        raise ValueError(f"an induction prompt takes one reference and no composite functions, got {len(references)} and {len(composites)}")
+        raise ValueError(
+            f"an induction prompt takes one reference and no composite functions, got {len(references)} and {len(composites)}"
+        )
     frame = load_frame(options.frame)
     template = frame.tasks[Role.PROPOSE, task_type]
-    text = template.render(task_type=task_type.value, references=list(references), composites=list(composites), options=options)
+    text = template.render(
+        task_type=task_type.value, references=list(references), composites=list(composites), options=options
+    )
     prompt = frame.wrap(text)
     return _begin(prompt, options.begun) if options.begun and task_type is TaskType.INDUCTION else prompt
 
@@ -162,11 +185,15 @@ def propose_prompt(task_type: TaskType, references: Sequence[Task], options: Pro
 def _begin(prompt: Prompt, begun: str) -> Prompt:
     """The prompt with more of the reply written already."""
     if not begun.startswith(prompt.response_prefix):
-        raise ConfigError(f"the frame begins replies with {prompt.response_prefix!r}; {begun!r} does not go on from there")
+        raise ConfigError(
+            f"the frame begins replies with {prompt.response_prefix!r}; {begun!r} does not go on from there"
+        )
     if not prompt.raw:
         return replace(prompt, response_prefix=begun)
     [(role, text)] = prompt.messages
-    return replace(prompt, messages=((role, text + begun[len(prompt.response_prefix) :]),), response_prefix=begun)
+    return replace(
+        prompt, messages=((role, text + begun[len(prompt.response_prefix) :]),), response_prefix=begun
+    )
 
 
 def solve_prompt(task: Task, options: PromptOptions) -> Prompt:

@@ -1,8 +1,9 @@
-"""Think tags of Qwen3 base models: their dedicated tokens were never trained, so they must tokenise as ordinary text (spec 2.1).
+"""Think tags of Qwen3 base models: their dedicated tokens were never trained, so they must tokenise as
+ordinary text (spec 2.1).
 
-Qwen3's tokenizer has ``<think>`` and ``</think>`` as added tokens (ids 151667, 151668). In the base models their embeddings are
-untrained, and a prompt that ends with one makes the model emit nonsense. The remedy is a copy of the folder's tokenizer files
-without the two entries; weights are linked, not copied.
+Qwen3's tokenizer has ``<think>`` and ``</think>`` as added tokens (ids 151667, 151668). In the base models
+their embeddings are untrained, and a prompt that ends with one makes the model emit nonsense. The remedy is a
+copy of the folder's tokenizer files without the two entries; weights are linked, not copied.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ THINK_TAGS = ("<think>", "</think>")
 
 
 def has_untrained_think_tokens(folder: Path, raw_frame: bool) -> bool:
-    """Whether the model in ``folder`` needs the remedy: a Qwen3 under a raw (base-model) frame, with the tags as added tokens.
+    """Whether the model in ``folder`` needs the remedy: a Qwen3 under a raw (base-model) frame, with the tags
+    as added tokens.
 
     Raises:
         ModelError: config.json or tokenizer.json is no JSON.
@@ -28,7 +30,10 @@ def has_untrained_think_tokens(folder: Path, raw_frame: bool) -> bool:
         return False
     if not str(_read(folder / "config.json").get("model_type", "")).startswith("qwen3"):
         return False
-    return any(entry.get("content") in THINK_TAGS for entry in _read(folder / "tokenizer.json").get("added_tokens", []))
+    return any(
+        entry.get("content") in THINK_TAGS
+        for entry in _read(folder / "tokenizer.json").get("added_tokens", [])
+    )
 
 
 def write_plain_think_tokens(folder: Path, target: Path) -> None:
@@ -42,11 +47,15 @@ def write_plain_think_tokens(folder: Path, target: Path) -> None:
     for source in folder.iterdir():
         if source.name == "tokenizer.json":
             content = _read(source)
-            content["added_tokens"] = [entry for entry in content.get("added_tokens", []) if entry.get("content") not in THINK_TAGS]
+            content["added_tokens"] = [
+                entry for entry in content.get("added_tokens", []) if entry.get("content") not in THINK_TAGS
+            ]
         elif source.name == "tokenizer_config.json":
             content = _read(source)
             decoder = content.get("added_tokens_decoder", {})
-            content["added_tokens_decoder"] = {key: entry for key, entry in decoder.items() if entry.get("content") not in THINK_TAGS}
+            content["added_tokens_decoder"] = {
+                key: entry for key, entry in decoder.items() if entry.get("content") not in THINK_TAGS
+            }
             extra = content.get("additional_special_tokens")
             if isinstance(extra, list):
                 content["additional_special_tokens"] = [token for token in extra if token not in THINK_TAGS]

@@ -1,7 +1,7 @@
 """Charts as inline SVG text: pure functions, no network, no script needed to read them.
 
-Colours are CSS classes (``c0`` ... ``c7``), so that light and dark come from the page. Each chart carries its points as JSON in
-``data-chart``, which the page's script uses to show values under the pointer.
+Colours are CSS classes (``c0`` ... ``c7``), so that light and dark come from the page. Each chart carries its
+points as JSON in ``data-chart``, which the page's script uses to show values under the pointer.
 """
 
 from __future__ import annotations
@@ -122,13 +122,21 @@ def _axes(x: Scale, y: Scale, y_format: ValueFormat, x_label: str) -> str:
     for value, text in zip(values, tick_texts(values, y_format), strict=True):
         at = y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{at + 3.5:.1f}" text-anchor="end">{escape(text)}</text>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 6}" y="{at + 3.5:.1f}" text-anchor="end">{escape(text)}</text>'
+        )
     for value in ticks(x.low, x.high, 6):
         if abs(value - round(value)) > 1e-9:
             continue
-        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>')
-    parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{escape(x_label)}</text>')
-    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(
+            f'<text class="tick" x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>'
+        )
+    parts.append(
+        f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{escape(x_label)}</text>'
+    )
+    parts.append(
+        f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>'
+    )
     return "".join(parts)
 
 
@@ -156,7 +164,9 @@ def _wrap(body: str, title: str, hover: dict[str, object] | None) -> Markup:
     data = f" data-chart='{escape(json.dumps(hover, separators=(',', ':')))}'" if hover else ""
     label = escape(title)
     # Everything in ``body`` is made of numbers and of texts escaped where they were put in.
-    return Markup(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"{data}>{body}</svg>')
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"{data}>{body}</svg>'
+    )
 
 
 def _rounded(values: FloatArray) -> list[float | None]:
@@ -176,15 +186,21 @@ def line_chart(
 ) -> Markup:
     """Lines with bands. Empty lines are left out; without any line an empty frame is drawn.
 
-    With ``y_format=percent_tick`` the values are shares: axis and bands end at 0 and 1, where the normal band of a smoothed share does not.
+    With ``y_format=percent_tick`` the values are shares: axis and bands end at 0 and 1, where the normal band
+    of a smoothed share does not.
     """
     lines = [line for line in lines if len(line.curve.x)]
     low_x, high_x = x_range or _range([line.curve.x for line in lines], (None, None))
     if x_range is None and lines:
-        low_x, high_x = min(float(line.curve.x.min()) for line in lines), max(float(line.curve.x.max()) for line in lines)
+        low_x, high_x = (
+            min(float(line.curve.x.min()) for line in lines),
+            max(float(line.curve.x.max()) for line in lines),
+        )
     if high_x <= low_x:
         low_x, high_x = low_x - 1, high_x + 1
-    arrays = [part for line in lines for part in (line.curve.y, line.curve.low, line.curve.high) if part is not None]
+    arrays = [
+        part for line in lines for part in (line.curve.y, line.curve.low, line.curve.high) if part is not None
+    ]
     x = Scale(low_x, high_x, LEFT, WIDTH - RIGHT)
     low_y, high_y = _range(arrays, (y_low, y_high))
     if y_format is percent_tick:
@@ -199,7 +215,9 @@ def line_chart(
             body.append(f'<polygon class="band c{line.colour}" points="{_points(xs, ys)}"/>')
     for line in lines:
         xs, ys = x.many(line.curve.x), y.many(np.clip(line.curve.y, y.low, y.high))
-        body.append(f'<polyline class="line c{line.colour}{" bold" if line.bold else ""}" points="{_points(xs, ys)}"/>')
+        body.append(
+            f'<polyline class="line c{line.colour}{" bold" if line.bold else ""}" points="{_points(xs, ys)}"/>'
+        )
         if len(xs) == 1 or (line.dots and len(xs) <= MAX_DOTS):
             body.append(_dots(xs, ys, line.colour))
     hover: dict[str, object] = {
@@ -207,7 +225,10 @@ def line_chart(
         "range": [low_x, high_x],
         "percent": y_format is percent_tick,
         "unit": x_label,
-        "series": [{"label": line.label, "c": line.colour, "x": _rounded(line.curve.x), "y": _rounded(line.curve.y)} for line in lines],
+        "series": [
+            {"label": line.label, "c": line.colour, "x": _rounded(line.curve.x), "y": _rounded(line.curve.y)}
+            for line in lines
+        ],
     }
     return _wrap("".join(body), title, hover if lines else None)
 
@@ -229,7 +250,8 @@ def stacked_chart(
     y_high: float | None = None,
     x_label: str = "step",
 ) -> Markup:
-    """Stacked areas from 0, first layer at the bottom. ``x_values`` ascending, one value of each layer per x."""
+    """Stacked areas from 0, first layer at the bottom. ``x_values`` ascending, one value of each layer per
+    x."""
     if not len(x_values) or not layers:
         return _wrap("", title, None)
     total = np.sum([layer.values for layer in layers], axis=0)
@@ -248,20 +270,31 @@ def stacked_chart(
     for layer in layers:
         above = below + layer.values
         ys = np.clip(np.concatenate([above, below[::-1]]), 0, high)
-        body.append(f'<polygon class="area c{layer.colour}" points="{_points(np.concatenate([xs, xs[::-1]]), y.many(ys))}"/>')
+        body.append(
+            f'<polygon class="area c{layer.colour}" points="{_points(np.concatenate([xs, xs[::-1]]), y.many(ys))}"/>'
+        )
         below = above
     hover: dict[str, object] = {
         "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
         "range": [low_x, high_x],
         "percent": y_format is percent_tick,
         "unit": x_label,
-        "series": [{"label": layer.label, "c": layer.colour, "x": _rounded(x_values), "y": _rounded(layer.values)} for layer in layers],
+        "series": [
+            {"label": layer.label, "c": layer.colour, "x": _rounded(x_values), "y": _rounded(layer.values)}
+            for layer in layers
+        ],
     }
     return _wrap("".join(body) + _axes(x, y, y_format, x_label) + _marks(marks, x), title, hover)
 
 
-def heat_map(title: str, columns: Sequence[tuple[float, float]], shares: Sequence[Sequence[float]], row_labels: Sequence[str]) -> Markup:
-    """A column per range of steps, a row per class (first at the bottom), darker = larger share of the column.
+def heat_map(
+    title: str,
+    columns: Sequence[tuple[float, float]],
+    shares: Sequence[Sequence[float]],
+    row_labels: Sequence[str],
+) -> Markup:
+    """A column per range of steps, a row per class (first at the bottom), darker = larger share of the
+    column.
 
     Args:
         columns: (first, last) step of each column.
@@ -276,7 +309,9 @@ def heat_map(title: str, columns: Sequence[tuple[float, float]], shares: Sequenc
     body = []
     for row, label in enumerate(row_labels):
         top = HEIGHT - BOTTOM - (row + 1) * row_height
-        body.append(f'<text class="tick" x="{left - 6}" y="{top + row_height / 2 + 3.5:.1f}" text-anchor="end">{escape(label)}</text>')
+        body.append(
+            f'<text class="tick" x="{left - 6}" y="{top + row_height / 2 + 3.5:.1f}" text-anchor="end">{escape(label)}</text>'
+        )
         for index, column in enumerate(shares):
             share = column[row]
             if share <= 0:
@@ -285,11 +320,15 @@ def heat_map(title: str, columns: Sequence[tuple[float, float]], shares: Sequenc
             span = f"step {first:,.0f}" if first == last else f"steps {first:,.0f} to {last:,.0f}"
             place = f'x="{x(index):.1f}" y="{top:.1f}" width="{x(index + 1) - x(index) - 0.5:.1f}" height="{row_height - 1:.1f}"'
             tip = f"<title>{escape(label)}: {100 * share:.0f} % of {span}</title>"
-            body.append(f'<rect class="cell c0" {place} fill-opacity="{0.08 + 0.92 * share / peak:.2f}">{tip}</rect>')
+            body.append(
+                f'<rect class="cell c0" {place} fill-opacity="{0.08 + 0.92 * share / peak:.2f}">{tip}</rect>'
+            )
     for value in ticks(columns[0][0], columns[-1][1], 5):
         index = next((index for index, (first, last) in enumerate(columns) if first <= value <= last), None)
         if index is not None and value == round(value):
-            body.append(f'<text class="tick" x="{x(index + 0.5):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>')
+            body.append(
+                f'<text class="tick" x="{x(index + 0.5):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>'
+            )
     body.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">step</text>')
     return _wrap("".join(body), title, None)
 

@@ -1,4 +1,5 @@
-"""Two or more runs on one page: key numbers side by side, curves over each other, configuration where it differs."""
+"""Two or more runs on one page: key numbers side by side, curves over each other, configuration where it
+differs."""
 
 from __future__ import annotations
 
@@ -26,14 +27,25 @@ MAX_RUNS = 8
 def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> str:
     """At most ``MAX_RUNS`` runs get a colour of their own; more repeat colours."""
     labels = unique_names(summaries)
-    tables = [(label, summary.table, index % MAX_RUNS) for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))]
+    tables = [
+        (label, summary.table, index % MAX_RUNS)
+        for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
+    ]
     learning = [_probe_panel(tables, "all", names.PROBE_ALL)]
     learning += [_probe_panel(tables, t.value, names.probe(t)) for t in CORE_TASK_TYPES]
     streams = [_panel(tables, f"{s.name}: right", names.accuracy(s.name), share=True) for s in STREAMS]
-    tasks = [_panel(tables, f"{t.value}: valid proposals", names.valid(t), share=True) for t in CORE_TASK_TYPES]
-    tasks += [_panel(tables, "Tasks accepted a step", names.ACCEPTED), _panel(tables, "Novelty", names.NOVELTY, share=True)]
+    tasks = [
+        _panel(tables, f"{t.value}: valid proposals", names.valid(t), share=True) for t in CORE_TASK_TYPES
+    ]
+    tasks += [
+        _panel(tables, "Tasks accepted a step", names.ACCEPTED),
+        _panel(tables, "Novelty", names.NOVELTY, share=True),
+    ]
     cost = [_panel(tables, "Seconds a step", names.STEP_SECONDS), _panel(tables, "Entropy", names.ENTROPY)]
-    cost += [_panel(tables, "Gradient norm", names.GRADIENT_NORM), _panel(tables, "Engine against trainer", names.MISMATCH)]
+    cost += [
+        _panel(tables, "Gradient norm", names.GRADIENT_NORM),
+        _panel(tables, "Engine against trainer", names.MISMATCH),
+    ]
     sections = [("Probes", learning), ("Streams", streams), ("Tasks", tasks), ("Cost and health", cost)]
     page = {
         "names": labels,
@@ -44,7 +56,11 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
             for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
         ],
         "rows": _rows(summaries, stats),
-        "sections": [(title, known) for title, items in sections if (known := [panel for panel in items if panel is not None])],
+        "sections": [
+            (title, known)
+            for title, items in sections
+            if (known := [panel for panel in items if panel is not None])
+        ],
         "differences": config_differences(summaries),
         "written": time.strftime("%Y-%m-%d %H:%M"),
     }
@@ -64,8 +80,12 @@ def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
     changes = [(label, deciding_change(summary)) for label, summary in zip(labels, summaries, strict=True)]
     known = [(label, change) for label, change in changes if change is not None]
     if len(known) < 2:
-        return "Fewer than two of these runs measured their probes twice, so their learning cannot be compared."
-    parts = ", ".join(f"{label} {points(change.change)} (to {percent(change.last)})" for label, change in known)
+        return (
+            "Fewer than two of these runs measured their probes twice, so their learning cannot be compared."
+        )
+    parts = ", ".join(
+        f"{label} {points(change.change)} (to {percent(change.last)})" for label, change in known
+    )
     return f"Change on the frozen probes: {parts}."
 
 
@@ -78,7 +98,8 @@ def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
 
 
 def _against(first: ProbeChange | None, other: ProbeChange | None) -> str:
-    """The difference of two latest scores with its 95 % interval; only where both answered equally many tasks."""
+    """The difference of two latest scores with its 95 % interval; only where both answered equally many
+    tasks."""
     if first is None or other is None:
         return "–"
     if not first.count or first.count != other.count:
@@ -115,21 +136,29 @@ def _probe_panel(tables: Sequence[tuple[str, MetricsTable, int]], label: str, na
     known = [item for item in tables if item[1].has(name)]
     if not known:
         return None
-    lines = [Line(run, probe_curve(table, name, band=name == names.PROBE_ALL), colour, dots=True) for run, table, colour in known]
+    lines = [
+        Line(run, probe_curve(table, name, band=name == names.PROBE_ALL), colour, dots=True)
+        for run, table, colour in known
+    ]
     svg = line_chart(f"Probe accuracy: {label}", lines, y_format=percent_tick)
     legend = tuple(LegendItem(line.label, line.colour, percent(float(line.curve.y[-1]))) for line in lines)
     return Panel(f"Probe accuracy: {label}", "Greedy answers to the frozen tasks.", svg, legend)
 
 
-def _panel(tables: Sequence[tuple[str, MetricsTable, int]], title: str, name: str, *, share: bool = False) -> Panel | None:
+def _panel(
+    tables: Sequence[tuple[str, MetricsTable, int]], title: str, name: str, *, share: bool = False
+) -> Panel | None:
     known = [item for item in tables if item[1].has(name)]
     if not known:
         return None
     lines = [Line(run, smoothed(table, name), colour) for run, table, colour in known]
-    svg = line_chart(title, lines, y_low=0.0 if share else None, y_format=percent_tick if share else plain_number)
+    svg = line_chart(
+        title, lines, y_low=0.0 if share else None, y_format=percent_tick if share else plain_number
+    )
     ends = [float(line.curve.y[-1]) if len(line.curve.y) else np.nan for line in lines]
     legend = tuple(
-        LegendItem(line.label, line.colour, percent(end) if share else number(end)) for line, end in zip(lines, ends, strict=True)
+        LegendItem(line.label, line.colour, percent(end) if share else number(end))
+        for line, end in zip(lines, ends, strict=True)
     )
     return Panel(title, "", svg, legend)
 

@@ -1,4 +1,5 @@
-"""Writes the report: one self-contained HTML file a run, or one that compares several. No network, no external script."""
+"""Writes the report: one self-contained HTML file a run, or one that compares several. No network, no
+external script."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ MAX_CONFIG_CHARS = 60_000
 
 
 def write_report(root: Path, config: ReportConfig | None = None, output: Path | None = None) -> Path:
-    """Writes ``report.html`` (and ``transcripts.html`` if there are transcripts) into the run directory, atomically.
+    """Writes ``report.html`` (and ``transcripts.html`` if there are transcripts) into the run directory,
+    atomically.
 
     Args:
         config: the run's own where it is None.
@@ -58,7 +60,8 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
 
 
 def report_config(summary: RunSummary) -> ReportConfig:
-    """The run's own ``report`` section; defaults where it has none, or an older version wrote what is not understood now."""
+    """The run's own ``report`` section; defaults where it has none, or an older version wrote what is not
+    understood now."""
     section = summary.config.get("report")
     if not isinstance(section, dict):
         return ReportConfig()
@@ -71,7 +74,9 @@ def report_config(summary: RunSummary) -> ReportConfig:
     return config
 
 
-def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, transcripts: list[Transcript], link: str = "") -> str:
+def render_report(
+    summary: RunSummary, stats: TaskStats, config: ReportConfig, transcripts: list[Transcript], link: str = ""
+) -> str:
     """Args:
     transcripts: of the run, or a sample of them.
     link: relative, to the transcript page; empty if there is none.
@@ -108,8 +113,15 @@ def render_report(summary: RunSummary, stats: TaskStats, config: ReportConfig, t
         "facts": _facts(summary, stats, config),
         "problems": summary.problems,
         "streams": _stream_rows(summary) if len(table) else [],
-        "tail": f"the last {TAIL} steps" if table.trained > TAIL else f"all {table.trained} steps" if table.trained != 1 else "one step",
-        "rejections": [_bar(reason, index % 8, count / total, f"{count:,}") for index, (reason, count) in enumerate(rejections[:12])],
+        "tail": f"the last {TAIL} steps"
+        if table.trained > TAIL
+        else f"all {table.trained} steps"
+        if table.trained != 1
+        else "one step",
+        "rejections": [
+            _bar(reason, index % 8, count / total, f"{count:,}")
+            for index, (reason, count) in enumerate(rejections[:12])
+        ],
         "transcripts": link,
         "time_bars": [
             _bar(
@@ -143,17 +155,27 @@ def _bar(label: str, colour: int, share: float, value: str) -> dict[str, Any]:
 
 def _incident(item: Incident) -> dict[str, str]:
     where = _where(item.cycle, item.step)
-    return {"when": when(item.unix_s), "kind": item.kind, "where": where, "cause": item.cause, "action": item.action}
+    return {
+        "when": when(item.unix_s),
+        "kind": item.kind,
+        "where": where,
+        "cause": item.cause,
+        "action": item.action,
+    }
 
 
 def _where(cycle: int, step: int) -> str:
-    return " ".join(part for part in (f"cycle {cycle}" if cycle else "", f"step {step}" if step else "") if part)
+    return " ".join(
+        part for part in (f"cycle {cycle}" if cycle else "", f"step {step}" if step else "") if part
+    )
 
 
 def _subtitle(summary: RunSummary) -> str:
     parts = []
     if summary.cycle:
-        parts.append(f"cycle {summary.cycle}" + (f" of {summary.cycles_planned}" if summary.cycles_planned else ""))
+        parts.append(
+            f"cycle {summary.cycle}" + (f" of {summary.cycles_planned}" if summary.cycles_planned else "")
+        )
     if summary.step:
         parts.append(f"step {summary.step:,}")
     model = lookup(summary.config, "model.path")
@@ -176,14 +198,26 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
     ]
     change = deciding_change(summary)
     if change:
-        facts.append(_fact("Probe accuracy", percent(change.last), f"{points(change.change)} since step {change.first_step}"))
+        facts.append(
+            _fact(
+                "Probe accuracy",
+                percent(change.last),
+                f"{points(change.change)} since step {change.first_step}",
+            )
+        )
     elif table.has(names.PROBE_ALL):
         facts.append(_fact("Probe accuracy", percent(table.last(names.PROBE_ALL)), "measured once"))
     facts.append(_tasks_fact(summary, stats))
     vram = summary.vram_gib()
     if vram is not None:
-        peaks = [np.nanmax(table.column(name)) for name in table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)]
-        facts.append(_fact("Memory of the card", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB"))
+        peaks = [
+            np.nanmax(table.column(name))
+            for name in table.with_prefix(names.MEMORY_PREFIX)
+            if name.endswith(names.VRAM_SUFFIX)
+        ]
+        facts.append(
+            _fact("Memory of the card", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB")
+        )
     if config.machine_watts and summary.trained_s:
         kwh = config.machine_watts * summary.trained_s / 3.6e6
         euro = f"{number(kwh * config.eur_per_kwh)} € at {config.eur_per_kwh} €/kWh, steps only, {config.machine_watts:.0f} W as configured"
@@ -196,7 +230,8 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
 
 
 def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
-    """The pool as its manifest counts it, beside what self-play accepted (docs/data.md, "How tasks are counted")."""
+    """The pool as its manifest counts it, beside what self-play accepted (docs/data.md, "How tasks are
+    counted")."""
     gained = stats.count or round(summary.table.total(names.ACCEPTED))
     rate = f"{number(gained / max(summary.table.trained, 1))} accepted a step"
     if summary.pool_tasks is None:
@@ -214,10 +249,18 @@ def _fact(label: str, value: str, note: str) -> dict[str, str]:
 def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
     table, rows = summary.table, []
     for index, stream in enumerate(STREAMS):
-        reward, accuracy, form = names.reward(stream.name), names.accuracy(stream.name), names.format_ok(stream.name)
+        reward, accuracy, form = (
+            names.reward(stream.name),
+            names.accuracy(stream.name),
+            names.format_ok(stream.name),
+        )
         if not (table.has(reward) or table.has(accuracy)):
             continue
-        right, formed, mean = table.tail_mean(accuracy, TAIL), table.tail_mean(form, TAIL), table.tail_mean(reward, TAIL)
+        right, formed, mean = (
+            table.tail_mean(accuracy, TAIL),
+            table.tail_mean(form, TAIL),
+            table.tail_mean(reward, TAIL),
+        )
         given = right / formed if stream.role.value == "solve" and right is not None and formed else None
         rows.append(
             {
@@ -235,7 +278,9 @@ def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
 
 def _spark(values: np.ndarray, colour: int) -> Markup:
     buckets = [part for part in np.array_split(values, min(60, max(len(values), 1))) if len(part)]
-    return spark_svg(np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in buckets]), colour)
+    return spark_svg(
+        np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in buckets]), colour
+    )
 
 
 def _other_rows(summary: RunSummary) -> list[dict[str, Any]]:
@@ -246,7 +291,13 @@ def _other_rows(summary: RunSummary) -> list[dict[str, Any]]:
         if not len(known):
             continue
         numbers = {"first": known[0], "last": known[-1], "low": known.min(), "high": known.max()}
-        rows.append({"name": name, "spark": _spark(values, 0), **{key: number(float(value)) for key, value in numbers.items()}})
+        rows.append(
+            {
+                "name": name,
+                "spark": _spark(values, 0),
+                **{key: number(float(value)) for key, value in numbers.items()},
+            }
+        )
     return rows
 
 
@@ -258,5 +309,10 @@ def write_comparison(roots: Sequence[Path], output: Path) -> Path:
     """
     if len(roots) < 2:
         raise DataError("a comparison needs at least two run directories")
-    write_text_atomic(output, render_comparison([read_summary(root) for root in roots], [read_task_stats(root, 0) for root in roots]))
+    write_text_atomic(
+        output,
+        render_comparison(
+            [read_summary(root) for root in roots], [read_task_stats(root, 0) for root in roots]
+        ),
+    )
     return output

@@ -1,7 +1,7 @@
 """The live view in the terminal; plain lines where there is no terminal.
 
-``LiveView`` reads the run directory alone, so the driver that runs the campaign and ``scripts/watch.py`` in another terminal show
-the same.
+``LiveView`` reads the run directory alone, so the driver that runs the campaign and ``scripts/watch.py`` in
+another terminal show the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class LiveView:
             view.say("checkpoint of step 40 saved")
     """
 
-    def __init__(self, root: Path, config: ReportConfig, console: Console | None = None, *, past: bool = True) -> None:
+    def __init__(
+        self, root: Path, config: ReportConfig, console: Console | None = None, *, past: bool = True
+    ) -> None:
         """
         Args:
             past: plain lines begin with the incidents that there were before.
@@ -59,7 +61,9 @@ class LiveView:
         self.update(force=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with contextlib.suppress(OSError):
             self.update(force=True)
         if self._live is not None:

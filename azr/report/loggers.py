@@ -1,7 +1,7 @@
 """Sends each metrics record to TensorBoard files or Weights & Biases, under the names of docs/metrics.md.
 
-``metrics.jsonl`` stays the source of truth. TensorBoard files are written by TensorBoard's own event writer, the part of that
-package that needs neither torch nor tensorflow.
+``metrics.jsonl`` stays the source of truth. TensorBoard files are written by TensorBoard's own event writer,
+the part of that package that needs neither torch nor tensorflow.
 """
 
 from __future__ import annotations
@@ -39,21 +39,30 @@ class TensorBoardLogger:
             self._writer.add_event(restart)
 
     def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None:
-        scalars = [self._summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        self._writer.add_event(self._event_pb2.Event(step=step, wall_time=unix_s, summary=self._summary_pb2.Summary(value=scalars)))
+        scalars = [
+            self._summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in values.items()
+        ]
+        self._writer.add_event(
+            self._event_pb2.Event(
+                step=step, wall_time=unix_s, summary=self._summary_pb2.Summary(value=scalars)
+            )
+        )
 
     def close(self) -> None:
         self._writer.close()
 
 
 class WandbLogger:
-    """One W&B run per run directory: the id is the directory's name, so a resumed run goes on in the same place."""
+    """One W&B run per run directory: the id is the directory's name, so a resumed run goes on in the same
+    place."""
 
     def __init__(self, config: ReportConfig, run_dir: Path, run_config: Mapping[str, Any]) -> None:
         try:
             wandb = importlib.import_module("wandb")
         except ImportError as error:
-            raise ConfigError("report.loggers holds wandb, but the package is not installed: pip install wandb") from error
+            raise ConfigError(
+                "report.loggers holds wandb, but the package is not installed: pip install wandb"
+            ) from error
         self._wandb = wandb
         self._run = wandb.init(
             project=config.wandb_project,
@@ -73,11 +82,14 @@ class WandbLogger:
         self._wandb.teardown()  # ends the service process that init started
 
 
-def make_loggers(config: ReportConfig, run_dir: Path, *, first_step: int = 0, run_config: Mapping[str, Any] | None = None) -> list[Logger]:
+def make_loggers(
+    config: ReportConfig, run_dir: Path, *, first_step: int = 0, run_config: Mapping[str, Any] | None = None
+) -> list[Logger]:
     """The loggers that the configuration names. Each gets every record; the caller closes them.
 
     Args:
-        first_step: first step of this attempt; a resume passes it so that undone steps vanish from TensorBoard.
+        first_step: first step of this attempt; a resume passes it so that undone steps vanish from
+            TensorBoard.
         run_config: the resolved configuration, shown by Weights & Biases.
 
     Raises:

@@ -1,4 +1,5 @@
-"""The vertical lines in the curves: where a cycle began, where something went wrong, and where the user stopped or paused."""
+"""The vertical lines in the curves: where a cycle began, where something went wrong, and where the user
+stopped or paused."""
 
 from __future__ import annotations
 
@@ -19,9 +20,16 @@ def marks_of(summary: RunSummary) -> list[Mark]:
     """In the order of ``MARK_WORDS``; ``x`` is a training step."""
     table = summary.table
     starts = np.flatnonzero(np.diff(table.cycles)) + 1
-    marks = [Mark(float(table.steps[index]), "cycle", f"cycle {table.cycles[index]} begins") for index in starts.tolist()]
+    marks = [
+        Mark(float(table.steps[index]), "cycle", f"cycle {table.cycles[index]} begins")
+        for index in starts.tolist()
+    ]
     for asked, kind in ((False, "incident"), (True, "asked")):
-        marks += [Mark(float(item.step), kind, f"{item.kind}: {item.cause}") for item in summary.incidents if item.asked is asked]
+        marks += [
+            Mark(float(item.step), kind, f"{item.kind}: {item.cause}")
+            for item in summary.incidents
+            if item.asked is asked
+        ]
     return marks
 
 

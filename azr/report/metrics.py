@@ -1,8 +1,10 @@
-"""Reads ``metrics.jsonl``: one line per training step, later attempts superseding the steps that a crash undid.
+"""Reads ``metrics.jsonl``: one line per training step, later attempts superseding the steps that a crash
+undid.
 
-A record is ``{"step", "cycle", "attempt", "unix_s", "values": {name: number}}``. When a trainer resumes from a checkpoint
-it goes back to an earlier step; from there on everything that the dead attempt wrote at or after that step no longer
-happened, even steps that the new attempt has not reached yet. Damaged lines are passed over.
+A record is ``{"step", "cycle", "attempt", "unix_s", "values": {name: number}}``. When a trainer resumes from
+a checkpoint it goes back to an earlier step; from there on everything that the dead attempt wrote at or after
+that step no longer happened, even steps that the new attempt has not reached yet. Damaged lines are passed
+over.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class MetricsTable:
-    """All steps of a run, ascending; ``columns[name]`` has one value a step, NaN where the step did not log it."""
+    """All steps of a run, ascending; ``columns[name]`` has one value a step, NaN where the step did not log
+    it."""
 
     steps: IntArray
     cycles: IntArray
@@ -78,7 +81,8 @@ class MetricsTable:
 class MetricsReader:
     """Follows a growing ``metrics.jsonl``: each ``poll`` reads only what was added since the last one.
 
-    Rows are kept as columns that grow, so that a step more of a run of 20,000 costs a copy of the columns and no second reading.
+    Rows are kept as columns that grow, so that a step more of a run of 20,000 costs a copy of the columns and
+    no second reading.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,7 +98,8 @@ class MetricsReader:
         """Shorter than the others where a name was not logged lately; what is missing in between is NaN."""
 
     def poll(self) -> MetricsTable:
-        """The table as of now. A torn last line is left for the next poll; a file that shrank is read anew."""
+        """The table as of now. A torn last line is left for the next poll; a file that shrank is read
+        anew."""
         lines = self._new_lines()
         for line in lines:
             record = parse_metrics_line(line)

@@ -12,12 +12,17 @@ from collections.abc import Iterable
 from azr.tasks import Role, TaskType
 
 PHASES = ("plan", "generate", "old_log_prob", "update", "sync")
-"""Phases inside a step in the order they are drawn; programs run while the engine generates. What is left of ``time_s/step`` is shown
-as "other"."""
+"""Phases inside a step in the order they are drawn; programs run while the engine generates. What is left of
+``time_s/step`` is shown as "other"."""
 PHASES_BETWEEN = ("save", "validate")
 """Phases between two steps; not part of ``time_s/step``."""
 
-PHASE_LABELS = {"old_log_prob": "score again", "sync": "sync weights", "save": "save", "validate": "measure probes"}
+PHASE_LABELS = {
+    "old_log_prob": "score again",
+    "sync": "sync weights",
+    "save": "save",
+    "validate": "measure probes",
+}
 """Words for phases whose metric name is no plain word."""
 
 STEP_SECONDS = "time_s/step"
@@ -35,7 +40,8 @@ ENTROPY = "train/entropy"
 GRADIENT_NORM = "train/grad_norm"
 LEARNING_RATE = "train/learning_rate"
 MISMATCH = "train/logprob_mismatch"
-"""Mean difference of token probabilities between engine and trainer above which the two do not run the same weights."""
+"""Mean difference of token probabilities between engine and trainer above which the two do not run the same
+weights."""
 
 VRAM_SUFFIX = "_device_used_gib"
 """``memory/<phase>_device_used_gib``: memory of the card in use at the end of the phase, by everybody."""
@@ -74,7 +80,8 @@ def probe(task_type: TaskType | str) -> str:
 PROBE_ALL = "probe/all/accuracy"
 PROBE_CHANGE = "probe/all/change"
 PROBE_CHANGE_ERROR = "probe/all/change_error"
-"""Standard error of the change since the first evaluation, paired by task; runs of older versions have none."""
+"""Standard error of the change since the first evaluation, paired by task; runs of older versions have
+none."""
 PROBE_COUNT = "probe/tasks"
 """Frozen tasks answered at each evaluation, all types together."""
 
@@ -83,7 +90,8 @@ VERDICT_PREFIX = "verdict/"
 
 
 def verdict(probes: str, what: str) -> str:
-    """``what``: accuracy, tasks, change or change_error, sampled before and after training; ``probes``: a probe file or ``all``."""
+    """``what``: accuracy, tasks, change or change_error, sampled before and after training; ``probes``: a
+    probe file or ``all``."""
     return f"{VERDICT_PREFIX}{probes}/{what}"
 
 

@@ -1,7 +1,7 @@
 """Renders a template of this package into one self-contained HTML page.
 
-Everything that came from a model or a file goes through Jinja's autoescape; a content security policy with the hash of the page's
-only script is the second line of defence. The pages load nothing.
+Everything that came from a model or a file goes through Jinja's autoescape; a content security policy with
+the hash of the page's only script is the second line of defence. The pages load nothing.
 """
 
 from __future__ import annotations
@@ -21,21 +21,27 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 def code_spans(text: str) -> Markup:
     """Escapes a text; what stands between backquotes becomes code."""
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(text.split("`"))
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
+        for index, part in enumerate(text.split("`"))
     )
 
 
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["code_spans"] = code_spans
     return environment
 
 
 def render_page(template: str, title: str, script_name: str, **values: Any) -> str:
-    """A template with the page's style and its one script, whose hash stands in the content security policy."""
+    """A template with the page's style and its one script, whose hash stands in the content security
+    policy."""
     css = (TEMPLATES / "base.css").read_text(encoding="utf-8")
     script = (TEMPLATES / script_name).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -3,101 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup
 
 from azr.report import names
-from azr.report.charts import Layer, Line, Mark, heat_map, line_chart, percent_tick, plain_number, stacked_chart
-from azr.report.marks import mark_legend
+from azr.report.charts import (
+    Layer,
+    Line,
+    Mark,
+    heat_map,
+    line_chart,
+    percent_tick,
+    stacked_chart,
+)
 from azr.report.metrics import FloatArray, MetricsTable
-from azr.report.series import Curve, bucket_means, envelope, finite, smooth, wilson, window_for
+from azr.report.panel import BUCKETS, LegendItem, Panel, legend_of, lines_panel, probe_curve
+from azr.report.series import Curve, bucket_means, envelope, finite
 from azr.report.summary import RunSummary
 from azr.report.supervision import read_samples
 from azr.report.tasks import BINS, TaskStats, difficulty_shares
-from azr.report.text import number, percent
+from azr.report.text import number
 from azr.rundir import RunDir
 from azr.tasks import CORE_TASK_TYPES, STREAMS, Role
 
-BUCKETS = 240
 SHORT_S = 3 * 3600.0
 """A run up to this long has its time axis in minutes."""
-PHASE_COLOURS = {"plan": 7, "generate": 0, "old_log_prob": 6, "update": 2, "sync": 3, "other": 4, "save": 5, "validate": 7}
-
-
-@dataclass(frozen=True)
-class LegendItem:
-    label: str
-    colour: int
-    value: str = ""
-
-
-@dataclass(frozen=True)
-class Panel:
-    title: str
-    why: str
-    """What the chart shows and how to read it, in a sentence or two."""
-    svg: Markup
-    legend: tuple[LegendItem, ...] = ()
-
-    @property
-    def marks(self) -> tuple[tuple[str, str], ...]:
-        """Legend of the vertical lines: (CSS class, words)."""
-        return mark_legend(self.svg)
-
-
-def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
-    """Measured scores, with Wilson intervals where that is asked for and the number of items was logged."""
-    x, y = finite(table.steps.astype(np.float64), table.column(name))
-    counts = table.column(names.PROBE_COUNT)[np.isfinite(table.column(name))]
-    if len(x) > BUCKETS:
-        index = np.unique(np.linspace(0, len(x) - 1, BUCKETS).astype(int))
-        x, y, counts = x[index], y[index], counts[index]
-    if not band or not np.isfinite(counts).any():
-        return Curve(x, y)
-    bounds = np.array([wilson(share, count) for share, count in zip(y.tolist(), counts.tolist(), strict=True)])
-    return Curve(x, y, bounds[:, 0], bounds[:, 1])
-
-
-def smoothed(table: MetricsTable, name: str) -> Curve:
-    values = table.column(name)
-    return smooth(table.steps.astype(np.float64), values, window_for(int(np.isfinite(values).sum())), BUCKETS)
-
-
-def lines_panel(
-    title: str, why: str, table: MetricsTable, series: Sequence[tuple[str, str, int]], marks: Sequence[Mark], *, share: bool = False
-) -> Panel | None:
-    """Smoothed lines with bands of several metrics.
-
-    Args:
-        series: (label, metric name, colour).
-        share: the values are shares from 0 to 1.
-    """
-    known = [(label, name, colour) for label, name, colour in series if table.has(name)]
-    if not known:
-        return None
-    lines = [Line(label, smoothed(table, name), colour) for label, name, colour in known]
-    top = max((float(np.nanmax(line.curve.y)) for line in lines if len(line.curve.y)), default=0.0)
-    svg = line_chart(
-        title,
-        lines,
-        marks=marks,
-        y_low=0.0 if share else None,
-        y_high=(1.0 if top > 0.6 else None) if share else None,
-        y_format=percent_tick if share else plain_number,
-    )
-    return Panel(title, why, svg, tuple(_legend(line, share) for line in lines))
-
-
-def _legend(line: Line, share: bool) -> LegendItem:
-    last = float(line.curve.y[-1]) if len(line.curve.y) else None
-    return LegendItem(line.label, line.colour, percent(last) if share else number(last))
+PHASE_COLOURS = {
+    "plan": 7,
+    "generate": 0,
+    "old_log_prob": 6,
+    "update": 2,
+    "sync": 3,
+    "other": 4,
+    "save": 5,
+    "validate": 7,
+}
 
 
 def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
-    panels: list[Panel | None] = [_probe_panel(table, marks), _probe_file_panel(table, marks), _probe_format_panel(table, marks)]
+    panels: list[Panel | None] = [
+        _probe_panel(table, marks),
+        _probe_file_panel(table, marks),
+        _probe_format_panel(table, marks),
+    ]
     solve = [stream for stream in STREAMS if stream.role is Role.SOLVE]
     propose = [stream for stream in STREAMS if stream.role is Role.PROPOSE]
     panels.append(
@@ -105,7 +54,10 @@ def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
             "Solver: right answers in training",
             "Share of right answers on self-made tasks. Flat is normal: the tasks get harder with the solver.",
             table,
-            [(stream.task_type.value, names.accuracy(stream.name), index) for index, stream in enumerate(solve)],
+            [
+                (stream.task_type.value, names.accuracy(stream.name), index)
+                for index, stream in enumerate(solve)
+            ],
             marks,
             share=True,
         )
@@ -115,7 +67,10 @@ def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
             "Proposer: valid proposals",
             "Share of proposals that parse, run, repeat and pass every check.",
             table,
-            [(task_type.value, names.valid(task_type), index) for index, task_type in enumerate(CORE_TASK_TYPES)],
+            [
+                (task_type.value, names.valid(task_type), index)
+                for index, task_type in enumerate(CORE_TASK_TYPES)
+            ],
             marks,
             share=True,
         )
@@ -131,13 +86,20 @@ def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
         )
     )
     for role, streams in (("Proposer", propose), ("Solver", solve)):
-        why = "1 − accuracy for tasks of middling difficulty, −0.5 at the extremes, −1 for invalid." if role == "Proposer" else ""
+        why = (
+            "1 − accuracy for tasks of middling difficulty, −0.5 at the extremes, −1 for invalid."
+            if role == "Proposer"
+            else ""
+        )
         panels.append(
             lines_panel(
                 f"{role}: reward",
                 why or "1 right, −0.5 wrong, −1 without the format (published rewards).",
                 table,
-                [(stream.task_type.value, names.reward(stream.name), index) for index, stream in enumerate(streams)],
+                [
+                    (stream.task_type.value, names.reward(stream.name), index)
+                    for index, stream in enumerate(streams)
+                ],
                 marks,
             )
         )
@@ -151,13 +113,21 @@ def _with_format_means(table: MetricsTable) -> MetricsTable:
         stacked = np.stack(logged)
         known = np.isfinite(stacked)
         counts = known.sum(axis=0)
-        columns[f"format/{role.value}"] = np.where(counts > 0, np.where(known, stacked, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+        columns[f"format/{role.value}"] = np.where(
+            counts > 0, np.where(known, stacked, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan
+        )
     return MetricsTable(table.steps, table.cycles, table.attempts, table.unix_s, columns)
 
 
 def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
-    series = [(task_type.value, names.probe(task_type), index) for index, task_type in enumerate(CORE_TASK_TYPES)]
-    lines = [Line(label, probe_curve(table, name, band=False), colour) for label, name, colour in series if table.has(name)]
+    series = [
+        (task_type.value, names.probe(task_type), index) for index, task_type in enumerate(CORE_TASK_TYPES)
+    ]
+    lines = [
+        Line(label, probe_curve(table, name, band=False), colour)
+        for label, name, colour in series
+        if table.has(name)
+    ]
     if table.has(names.PROBE_ALL):
         types = lines if len(lines) > 1 else []  # a single type is the same line as "all"
         label = "all" if types or not lines else f"all ({lines[0].label})"
@@ -168,7 +138,7 @@ def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     items = f"{counts:,.0f} frozen tasks" if counts else "frozen tasks"
     svg = line_chart("Probe accuracy", lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))
     why = f"Greedy answers to {items}, never trained on, the same every time. Band: 95 % interval of “all”."
-    return Panel("Probe accuracy", why, svg, tuple(_legend(line, True) for line in lines))
+    return Panel("Probe accuracy", why, svg, tuple(legend_of(line, True) for line in lines))
 
 
 def _probe_file_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
@@ -176,11 +146,14 @@ def _probe_file_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | Non
     known = [(label, name) for label, name in names.probe_files(table.columns) if table.has(name)]
     if len(known) < 2:
         return None
-    lines = [Line(label, probe_curve(table, name, band=False), index % 8, dots=True) for index, (label, name) in enumerate(known)]
+    lines = [
+        Line(label, probe_curve(table, name, band=False), index % 8, dots=True)
+        for index, (label, name) in enumerate(known)
+    ]
     title = "Probe accuracy by file"
     svg = line_chart(title, lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))
     why = "The same answers, by the file that the task comes from (data.probe_files)."
-    return Panel(title, why, svg, tuple(_legend(line, True) for line in lines))
+    return Panel(title, why, svg, tuple(legend_of(line, True) for line in lines))
 
 
 def _probe_format_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
@@ -192,9 +165,17 @@ def _probe_format_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | N
     given = np.where(form > 0, score / np.where(form > 0, form, 1.0), np.nan)
     parts = (("in the asked format", form, 1), ("right, given the format", given, 2))
     lines = [Line(label, Curve(*finite(x, values)), colour, dots=True) for label, values, colour in parts]
-    svg = line_chart("Format and reasoning", lines, marks=marks, y_low=0.0, y_high=1.0, y_format=percent_tick, x_range=_step_range(table))
+    svg = line_chart(
+        "Format and reasoning",
+        lines,
+        marks=marks,
+        y_low=0.0,
+        y_high=1.0,
+        y_format=percent_tick,
+        x_range=_step_range(table),
+    )
     why = "The same probe answers, taken apart: a model that merely learns to keep the format moves the first line only."
-    return Panel("Format and reasoning", why, svg, tuple(_legend(line, True) for line in lines))
+    return Panel("Format and reasoning", why, svg, tuple(legend_of(line, True) for line in lines))
 
 
 def _step_range(table: MetricsTable) -> tuple[float, float]:
@@ -251,7 +232,7 @@ def _growth_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
         "Data growth",
         "Tasks accepted in self-play so far, and tasks held in the buffers. Merges leave copies and leaks out of the pool.",
         svg,
-        tuple(_legend(line, False) for line in lines),
+        tuple(legend_of(line, False) for line in lines),
     )
 
 
@@ -261,8 +242,12 @@ def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None
         return None
     table, shown = summary.table, reasons[:6]
     columns = summary.rejection_columns()
-    x, layers = bucket_means(table.steps.astype(np.float64), [columns[reason] for reason in reasons], BUCKETS // 2)
-    drawn = [Layer(reason, layer, index) for index, (reason, layer) in enumerate(zip(shown, layers, strict=False))]
+    x, layers = bucket_means(
+        table.steps.astype(np.float64), [columns[reason] for reason in reasons], BUCKETS // 2
+    )
+    drawn = [
+        Layer(reason, layer, index) for index, (reason, layer) in enumerate(zip(shown, layers, strict=False))
+    ]
     if len(reasons) > len(shown):
         drawn.append(Layer("other", np.sum(layers[len(shown) :], axis=0), 7))
     svg = stacked_chart("Rejections a step", x, drawn, marks=marks)
@@ -275,12 +260,23 @@ def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     panels: list[Panel | None] = [_time_panel(table, marks)]
     phases = (
         ("Memory of the card by phase", "GiB in use on the card, by everybody.", names.VRAM_SUFFIX),
-        ("Memory of the trainer by phase", "GiB of the card, the trainer's own peak, engine left out.", names.TRAINER_PEAK_SUFFIX),
+        (
+            "Memory of the trainer by phase",
+            "GiB of the card, the trainer's own peak, engine left out.",
+            names.TRAINER_PEAK_SUFFIX,
+        ),
     )
     has_card = summary.vram_gib() is not None
     for title, why, suffix in phases if has_card else ():  # without a card the allocator's figures are all 0
-        members = [name for name in table.with_prefix(names.MEMORY_PREFIX) if table.has(name) and name.endswith(suffix)]
-        series = [(name.removeprefix(names.MEMORY_PREFIX).removesuffix(suffix), name, index % 8) for index, name in enumerate(members)]
+        members = [
+            name
+            for name in table.with_prefix(names.MEMORY_PREFIX)
+            if table.has(name) and name.endswith(suffix)
+        ]
+        series = [
+            (name.removeprefix(names.MEMORY_PREFIX).removesuffix(suffix), name, index % 8)
+            for index, name in enumerate(members)
+        ]
         panels.append(lines_panel(title, why, table, series, marks))
     panels += _machine_panels(summary, has_card)
     return [panel for panel in panels if panel is not None]
@@ -298,7 +294,11 @@ def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel]:
             "Memory over time",
             "GiB. A trainer that climbs for hours leaks; it is restarted at a checkpoint before that hurts."
             + ("" if has_card else " No card was used, so there is no memory of one to show."),
-            (("trainer", "trainer_gib", 0), ("available on the machine", "host_available_gib", 2), ("card", "vram_gib", 1)),
+            (
+                ("trainer", "trainer_gib", 0),
+                ("available on the machine", "host_available_gib", 2),
+                ("card", "vram_gib", 1),
+            ),
         ),
         ("Free disk over time", "GiB left where the run directory lies.", (("free", "disk_free_gib", 4),)),
     )
@@ -311,7 +311,7 @@ def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel]:
         ]
         if lines:
             svg = line_chart(title, lines, y_low=0.0, x_label=unit)
-            panels.append(Panel(title, why, svg, tuple(_legend(line, False) for line in lines)))
+            panels.append(Panel(title, why, svg, tuple(legend_of(line, False) for line in lines)))
     return panels
 
 
@@ -321,12 +321,21 @@ def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     real = table.steps > 0
     x = table.steps[real].astype(np.float64)
     inside = {phase: np.nan_to_num(table.column(names.seconds(phase))[real]) for phase in names.PHASES}
-    between = {phase: np.nan_to_num(table.column(names.seconds(phase))[real]) for phase in names.PHASES_BETWEEN}
+    between = {
+        phase: np.nan_to_num(table.column(names.seconds(phase))[real]) for phase in names.PHASES_BETWEEN
+    }
     step = np.nan_to_num(table.column(names.STEP_SECONDS)[real])
     other = np.maximum(step - np.sum(list(inside.values()), axis=0), 0.0)
-    layers = {phase: values for phase, values in (inside | {"other": other} | between).items() if values.sum() > 0.002 * step.sum()}
+    layers = {
+        phase: values
+        for phase, values in (inside | {"other": other} | between).items()
+        if values.sum() > 0.002 * step.sum()
+    }
     reduced_x, reduced = bucket_means(x, list(layers.values()), BUCKETS // 2)
-    drawn = [Layer(names.phase_label(phase), values, PHASE_COLOURS[phase]) for phase, values in zip(layers, reduced, strict=True)]
+    drawn = [
+        Layer(names.phase_label(phase), values, PHASE_COLOURS[phase])
+        for phase, values in zip(layers, reduced, strict=True)
+    ]
     svg = stacked_chart("Seconds a step", reduced_x, drawn, marks=marks)
     legend = tuple(LegendItem(layer.label, layer.colour) for layer in drawn)
     why = (
@@ -339,8 +348,18 @@ def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
 def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
     wanted = (
-        ("Entropy", "Mean over tokens, nats. A fall towards 0 is a collapse; a climb is noise taking over.", names.ENTROPY, 0),
-        ("Gradient norm", "Before clipping. Spikes that repeat, or no number at all, end in a rollback.", names.GRADIENT_NORM, 1),
+        (
+            "Entropy",
+            "Mean over tokens, nats. A fall towards 0 is a collapse; a climb is noise taking over.",
+            names.ENTROPY,
+            0,
+        ),
+        (
+            "Gradient norm",
+            "Before clipping. Spikes that repeat, or no number at all, end in a rollback.",
+            names.GRADIENT_NORM,
+            1,
+        ),
         (
             "Engine against trainer",
             f"Mean difference of token probabilities. Healthy below 0.005; above {summary.mismatch_limit:g} the engine runs other weights.",
@@ -353,8 +372,11 @@ def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     return [panel for panel in panels if panel is not None]
 
 
-def _raw_panel(title: str, why: str, table: MetricsTable, name: str, colour: int, marks: Sequence[Mark]) -> Panel | None:
-    """One metric as it is; long series as bucket means with their extremes as the band, so that no spike is hidden."""
+def _raw_panel(
+    title: str, why: str, table: MetricsTable, name: str, colour: int, marks: Sequence[Mark]
+) -> Panel | None:
+    """One metric as it is; long series as bucket means with their extremes as the band, so that no spike is
+    hidden."""
     if not table.has(name):
         return None
     curve = envelope(table.steps.astype(np.float64), table.column(name), BUCKETS)

@@ -23,14 +23,26 @@ def sample_cards(stats: TaskStats, transcripts: list[Transcript]) -> list[dict[s
 
 
 def _card(task: Task, answers: list[Transcript]) -> dict[str, Any]:
-    accuracy = "not measured" if task.lineage.accuracy is None else f"solved by {percent(task.lineage.accuracy, 0)} of the samples"
+    accuracy = (
+        "not measured"
+        if task.lineage.accuracy is None
+        else f"solved by {percent(task.lineage.accuracy, 0)} of the samples"
+    )
     if task.task_type is TaskType.INDUCTION:
-        pairs = "\n".join(f"f({left}) = {right}" for left, right in zip(task.inputs, task.outputs, strict=True))
-        parts = [("Message", cut(task.message, MAX_TEXT)), ("Pairs (the first half is shown to the solver)", cut(pairs, MAX_TEXT))]
+        pairs = "\n".join(
+            f"f({left}) = {right}" for left, right in zip(task.inputs, task.outputs, strict=True)
+        )
+        parts = [
+            ("Message", cut(task.message, MAX_TEXT)),
+            ("Pairs (the first half is shown to the solver)", cut(pairs, MAX_TEXT)),
+        ]
     else:
         hidden = {TaskType.ABDUCTION: "input", TaskType.DEDUCTION: "output"}.get(task.task_type, "output")
         texts = {"input": task.input, "output": task.output}
-        parts = [(f"{key.capitalize()}{' (to be found)' if key == hidden else ''}", cut(text, MAX_TEXT)) for key, text in texts.items()]
+        parts = [
+            (f"{key.capitalize()}{' (to be found)' if key == hidden else ''}", cut(text, MAX_TEXT))
+            for key, text in texts.items()
+        ]
     return {
         "title": task.task_type.value.capitalize(),
         "note": f"step {task.lineage.step} · {accuracy} · {task.task_id}",
@@ -45,7 +57,11 @@ def _first_and_last(answers: list[Transcript]) -> list[dict[str, str]]:
         return []
     chosen = [answers[0]] if answers[0].step == answers[-1].step else [answers[0], answers[-1]]
     return [
-        {"label": f"Answer at step {item.step}: {item.verdict or item.reason}", "text": cut(item.response, MAX_TEXT)} for item in chosen
+        {
+            "label": f"Answer at step {item.step}: {item.verdict or item.reason}",
+            "text": cut(item.response, MAX_TEXT),
+        }
+        for item in chosen
     ]
 
 

@@ -1,4 +1,5 @@
-"""What the terminal shows of a run: a screen of at most 80 to 100 columns, and its one-line form. Pure: summary in, text out.
+"""What the terminal shows of a run: a screen of at most 80 to 100 columns, and its one-line form. Pure:
+summary in, text out.
 
 Every part keeps its height, so that the screen stands still while numbers change.
 """
@@ -22,7 +23,8 @@ from azr.tasks import CORE_TASK_TYPES, STREAMS
 MAX_WIDTH = 100
 INCIDENT_LINES = 3
 TAIL = 10
-"""Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says little."""
+"""Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says
+little."""
 
 PHASE_STYLES = {
     "plan": "magenta",
@@ -44,11 +46,30 @@ STATUS_STYLES = {
 
 
 def render(summary: RunSummary, width: int = 80) -> RenderableType:
-    """The whole screen. Model text never appears in it; file texts are shown as plain text, without markup."""
+    """The whole screen. Model text never appears in it; file texts are shown as plain text, without
+    markup."""
     inner = min(width, MAX_WIDTH) - 4
-    parts: list[RenderableType] = [_progress(summary, inner), _time_line(summary, inner), Text(), _streams(summary, inner), Text()]
-    parts += [_tasks(summary, inner), _probe(summary, inner), _memory(summary, inner), Text(), *_incidents(summary, inner)]
-    return Panel(Group(*parts), title=_title(summary, inner), title_align="left", width=min(width, MAX_WIDTH), border_style="bright_black")
+    parts: list[RenderableType] = [
+        _progress(summary, inner),
+        _time_line(summary, inner),
+        Text(),
+        _streams(summary, inner),
+        Text(),
+    ]
+    parts += [
+        _tasks(summary, inner),
+        _probe(summary, inner),
+        _memory(summary, inner),
+        Text(),
+        *_incidents(summary, inner),
+    ]
+    return Panel(
+        Group(*parts),
+        title=_title(summary, inner),
+        title_align="left",
+        width=min(width, MAX_WIDTH),
+        border_style="bright_black",
+    )
 
 
 def _line(*pieces: tuple[str, str] | str, width: int) -> Text:
@@ -77,7 +98,9 @@ def _title(summary: RunSummary, width: int) -> Text:
 
 def _progress(summary: RunSummary, width: int) -> RenderableType:
     first, last = summary.first_step, summary.last_step
-    elapsed = duration((summary.ended_unix_s or 0) - summary.started_unix_s) if summary.started_unix_s else "–"
+    elapsed = (
+        duration((summary.ended_unix_s or 0) - summary.started_unix_s) if summary.started_unix_s else "–"
+    )
     if first is not None and last is not None and last >= first:
         done = min(max(summary.step - first + 1, 0), last - first + 1)
         share = done / (last - first + 1)
@@ -100,7 +123,9 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
     text = Text(no_wrap=True, overflow="ellipsis")
     beat = summary.heartbeat
     if summary.status is Status.RUNNING and beat is not None and _of_this_attempt(summary):
-        text.append(f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold")
+        text.append(
+            f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold"
+        )
     elif summary.status is Status.EMPTY:
         text.append("nothing has run here yet", "bright_black")
     elif summary.status is Status.RUNNING:
@@ -131,16 +156,21 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
 
 
 def _of_this_attempt(summary: RunSummary) -> bool:
-    """Is the heartbeat the present trainer's? Between two trainers, and while none runs, the last one's is still there."""
+    """Is the heartbeat the present trainer's? Between two trainers, and while none runs, the last one's is
+    still there."""
     beat, state = summary.heartbeat, summary.state
     if beat is None or summary.paused:
         return False
-    return state is None or (state.attempt_open and (beat.cycle, beat.attempt) == (state.cycle, state.attempt))
+    return state is None or (
+        state.attempt_open and (beat.cycle, beat.attempt) == (state.cycle, state.attempt)
+    )
 
 
 def _streams(summary: RunSummary, width: int) -> RenderableType:
     spark_width = max(8, min(24, (width - 46) // 2))
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bright_black")
+    table = Table(
+        box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bright_black"
+    )
     table.add_column("stream", width=18, no_wrap=True)
     table.add_column("reward", justify="right", width=6, no_wrap=True)
     table.add_column("", width=spark_width, no_wrap=True)

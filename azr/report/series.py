@@ -1,4 +1,5 @@
-"""Series for plotting: smoothing, error bands, and reduction to a bounded number of points without hiding extremes."""
+"""Series for plotting: smoothing, error bands, and reduction to a bounded number of points without hiding
+extremes."""
 
 from __future__ import annotations
 
@@ -49,10 +50,12 @@ def envelope(x: FloatArray, y: FloatArray, buckets: int) -> Curve:
 
 
 def smooth(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) -> Curve:
-    """Centred rolling mean of ``window`` values with a 95 % band for that mean, reduced to ``buckets`` points.
+    """Centred rolling mean of ``window`` values with a 95 % band for that mean, reduced to ``buckets``
+    points.
 
-    The band is 1.96 standard errors from the spread inside the window; it treats steps as independent, so it is a little
-    narrow where they are not. At the ends the window is cut, and the band widens. A series of fewer than two windows stays as it is.
+    The band is 1.96 standard errors from the spread inside the window; it treats steps as independent, so it
+    is a little narrow where they are not. At the ends the window is cut, and the band widens. A series of
+    fewer than two windows stays as it is.
     """
     x, y = finite(x, y)
     count = len(y)
@@ -60,7 +63,9 @@ def smooth(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) -> Cur
         return Curve(x, y)
     half = window // 2
     sums, squares = np.concatenate([[0.0], np.cumsum(y)]), np.concatenate([[0.0], np.cumsum(y * y)])
-    index = np.arange(count) if count <= buckets else np.unique(np.linspace(0, count - 1, buckets).astype(int))
+    index = (
+        np.arange(count) if count <= buckets else np.unique(np.linspace(0, count - 1, buckets).astype(int))
+    )
     left, right = np.maximum(index - half, 0), np.minimum(index + half + 1, count)
     n = right - left
     mean = (sums[right] - sums[left]) / n
@@ -84,11 +89,14 @@ def wilson(share: float, count: float, z: float = Z_95) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def difference_interval(first: float, second: float, count: float, z: float = Z_95) -> tuple[float, float] | None:
-    """Interval (95 %) of ``second - first``, two shares on ``count`` items each (Newcombe's hybrid of Wilson intervals).
+def difference_interval(
+    first: float, second: float, count: float, z: float = Z_95
+) -> tuple[float, float] | None:
+    """Interval (95 %) of ``second - first``, two shares on ``count`` items each (Newcombe's hybrid of Wilson
+    intervals).
 
-    Treats the two as independent; a paired comparison of the same items is at least as sharp for probes that correlate.
-    None where the count is unknown.
+    Treats the two as independent; a paired comparison of the same items is at least as sharp for probes that
+    correlate. None where the count is unknown.
     """
     if not count or not math.isfinite(count) or count < 1:
         return None
@@ -100,8 +108,11 @@ def difference_interval(first: float, second: float, count: float, z: float = Z_
     return difference - down, difference + up
 
 
-def bucket_means(x: FloatArray, layers: list[FloatArray], buckets: int) -> tuple[FloatArray, list[FloatArray]]:
-    """Several series on one x axis, reduced to at most ``buckets`` means; missing values count as 0 (for stacked areas)."""
+def bucket_means(
+    x: FloatArray, layers: list[FloatArray], buckets: int
+) -> tuple[FloatArray, list[FloatArray]]:
+    """Several series on one x axis, reduced to at most ``buckets`` means; missing values count as 0 (for
+    stacked areas)."""
     x = np.asarray(x, dtype=np.float64)
     filled = [np.nan_to_num(layer, nan=0.0, posinf=0.0, neginf=0.0) for layer in layers]
     if len(x) <= buckets:

@@ -20,7 +20,16 @@ from azr.errors import DataError
 from azr.files import read_json
 from azr.processes import ProcessId
 from azr.protocol import Heartbeat, Phase, TrainRequest, read_heartbeat
-from azr.records import CampaignState, Incident, JudgeVerdict, MachineSample, State, from_json, last_sample, read_log
+from azr.records import (
+    CampaignState,
+    Incident,
+    JudgeVerdict,
+    MachineSample,
+    State,
+    from_json,
+    last_sample,
+    read_log,
+)
 from azr.report import names
 from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
 from azr.rundir import RunDir
@@ -198,7 +207,8 @@ class RunSummary:
         return self.table.total(names.STEP_SECONDS)
 
     def phase_shares(self, steps: int | None = None) -> list[PhaseShare]:
-        """Where the time of the last ``steps`` steps went (all if None); phases that took nothing are left out."""
+        """Where the time of the last ``steps`` steps went (all if None); phases that took nothing are left
+        out."""
         count = self.table.trained if steps is None else min(steps, self.table.trained)
         if not count:
             return []
@@ -212,21 +222,34 @@ class RunSummary:
         other = max(0.0, mean(names.STEP_SECONDS) - sum(inside.values()))
         known = inside | {"other": other} | between
         total = sum(known.values())
-        return [PhaseShare(phase, seconds, seconds / total) for phase, seconds in known.items() if seconds > 0.001 * total]
+        return [
+            PhaseShare(phase, seconds, seconds / total)
+            for phase, seconds in known.items()
+            if seconds > 0.001 * total
+        ]
 
     def vram_gib(self) -> float | None:
         """Largest memory of the card in use in the latest step, over the phases; None without a GPU."""
-        values = [self.table.last(name) for name in self.table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)]
+        values = [
+            self.table.last(name)
+            for name in self.table.with_prefix(names.MEMORY_PREFIX)
+            if name.endswith(names.VRAM_SUFFIX)
+        ]
         return max((value for value in values if value is not None), default=None)
 
     def rejection_columns(self) -> dict[str, FloatArray]:
         """Rejected proposals per step by reason, all streams together."""
         logged = self.table.with_prefix(names.REJECTED_PREFIX)
-        return {name.removeprefix(names.REJECTED_PREFIX): np.nan_to_num(self.table.columns[name]) for name in logged}
+        return {
+            name.removeprefix(names.REJECTED_PREFIX): np.nan_to_num(self.table.columns[name])
+            for name in logged
+        }
 
     def rejections(self) -> list[tuple[str, int]]:
         """Rejected proposals by reason over the whole run, most frequent first."""
-        counts = [(reason, round(float(np.nansum(values)))) for reason, values in self.rejection_columns().items()]
+        counts = [
+            (reason, round(float(np.nansum(values)))) for reason, values in self.rejection_columns().items()
+        ]
         counts = [item for item in counts if item[1]]
         return sorted(counts, key=lambda item: -item[1])
 
@@ -260,7 +283,10 @@ def require_run(root: Path) -> None:
 
 def _looks_like_a_run(root: Path) -> bool:
     run = RunDir(root)
-    return any(path.exists() for path in (run.config, run.state, run.metrics, run.heartbeat, run.incidents, root / "cycles"))
+    return any(
+        path.exists()
+        for path in (run.config, run.state, run.metrics, run.heartbeat, run.incidents, root / "cycles")
+    )
 
 
 class SummaryReader:
@@ -290,7 +316,11 @@ class SummaryReader:
             state=state,
             heartbeat=heartbeat,
             incidents=tuple(read_log(Incident, self.run.incidents)),
-            verdicts=tuple(item for item in read_log(JudgeVerdict, self.run.verdicts) if item.verdict not in ("undecided", "healthy")),
+            verdicts=tuple(
+                item
+                for item in read_log(JudgeVerdict, self.run.verdicts)
+                if item.verdict not in ("undecided", "healthy")
+            ),
             pool=_record(PoolCounts, self.run.pool_manifest, problems),
             config=_yaml(config_text, self.run.config, problems),
             config_text=config_text,
@@ -307,7 +337,9 @@ def read_summary(root: Path, now_unix_s: float | None = None) -> RunSummary:
     return SummaryReader(root).read(now_unix_s)
 
 
-def _status(state: CampaignState | None, heartbeat: Heartbeat | None, table: MetricsTable, now: float) -> Status:
+def _status(
+    state: CampaignState | None, heartbeat: Heartbeat | None, table: MetricsTable, now: float
+) -> Status:
     if state is not None and state.state in (State.DONE, State.FAILED):
         return Status.FINISHED if state.state is State.DONE else Status.FAILED
     # the driver of a run directory that came from another machine is never alive here

@@ -1,4 +1,5 @@
-"""Reads ``supervision.jsonl``: what the driver saw of memory and disk, every ``campaign.sample_s`` seconds."""
+"""Reads ``supervision.jsonl``: what the driver saw of memory and disk, every ``campaign.sample_s``
+seconds."""
 
 from __future__ import annotations
 
@@ -15,4 +16,6 @@ FIELDS = ("unix_s", "trainer_gib", "driver_gib", "host_available_gib", "disk_fre
 def read_samples(path: Path) -> dict[str, FloatArray]:
     """All samples as columns by field name, in order of time; NaN where a thing was not measured."""
     samples = sorted(read_log(MachineSample, path), key=lambda sample: sample.unix_s)
-    return {name: np.array([getattr(sample, name) for sample in samples], dtype=np.float64) for name in FIELDS}
+    return {
+        name: np.array([getattr(sample, name) for sample in samples], dtype=np.float64) for name in FIELDS
+    }

@@ -1,4 +1,5 @@
-"""What the accepted tasks of a run look like: counts, difficulty over time, samples to read. From the cycles' shards."""
+"""What the accepted tasks of a run look like: counts, difficulty over time, samples to read. From the cycles'
+shards."""
 
 from __future__ import annotations
 
@@ -77,14 +78,20 @@ def read_task_stats(root: Path, samples: int) -> TaskStats:
             by_cycle[cycle] += 1
             kept = middling if 0 < value < 1 else extreme
             kept.setdefault(task_type, deque(maxlen=max(samples, 1))).append(record)
-    chosen = {name: [*reversed(middling.get(name, ())), *reversed(extreme.get(name, ()))][:samples] for name in sorted(by_type)}
+    chosen = {
+        name: [*reversed(middling.get(name, ())), *reversed(extreme.get(name, ()))][:samples]
+        for name in sorted(by_type)
+    }
     return TaskStats(
         steps=np.array(steps, dtype=np.int64),
         accuracies=np.array(accuracies, dtype=np.float64),
         by_type=dict(by_type),
         by_cycle=dict(by_cycle),
         seeds=sum(1 for _ in read_jsonl(run.cycle_tasks(1))),
-        samples={name: tuple(task for record in records if (task := _task(record)) is not None) for name, records in chosen.items()},
+        samples={
+            name: tuple(task for record in records if (task := _task(record)) is not None)
+            for name, records in chosen.items()
+        },
     )
 
 
@@ -96,7 +103,8 @@ def _task(record: dict[str, Any]) -> Task | None:
 
 
 def difficulty_shares(stats: TaskStats) -> tuple[list[tuple[float, float]], list[list[float]]]:
-    """Columns of steps, and per column the share of its tasks in each class of ``BINS``; unmeasured tasks are left out."""
+    """Columns of steps, and per column the share of its tasks in each class of ``BINS``; unmeasured tasks are
+    left out."""
     known = np.isfinite(stats.accuracies)
     steps, accuracies = stats.steps[known], stats.accuracies[known]
     if not len(steps):

@@ -66,7 +66,9 @@ def signed(value: float | None, decimals: int = 2) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u00a0%"  # no line break before the sign
+    return (
+        "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u00a0%"
+    )  # no line break before the sign
 
 
 def points(value: float | None) -> str:
@@ -94,7 +96,9 @@ def sparkline(values: FloatArray, width: int, low: float | None = None, high: fl
     if not len(values):
         return " " * width
     buckets = np.array_split(values, min(width, len(values)))
-    means = np.array([np.mean(bucket[np.isfinite(bucket)]) if np.isfinite(bucket).any() else np.nan for bucket in buckets])
+    means = np.array(
+        [np.mean(bucket[np.isfinite(bucket)]) if np.isfinite(bucket).any() else np.nan for bucket in buckets]
+    )
     finite = means[np.isfinite(means)]
     if not len(finite):
         return " " * width
@@ -112,12 +116,14 @@ def sparkline(values: FloatArray, width: int, low: float | None = None, high: fl
 
 
 def shown_path(path: Path) -> str:
-    """As one would type it from here: relative where it lies below the working directory, quoted where a shell needs that."""
+    """As one would type it from here: relative where it lies below the working directory, quoted where a
+    shell needs that."""
     with contextlib.suppress(ValueError, OSError):
         path = path.resolve().relative_to(Path.cwd())
     return shlex.quote(str(path))
 
 
 def one_line(text: str) -> str:
-    """A text from a file as it may go to a terminal: no control characters (they could move the cursor), one line."""
+    """A text from a file as it may go to a terminal: no control characters (they could move the cursor), one
+    line."""
     return "".join(character if character.isprintable() else " " for character in text)

@@ -21,7 +21,8 @@ PAGE_NAME = "transcripts.html"
 MAX_SHOWN = 1200
 """Transcripts on a page, spread evenly over the run; the JSONL files hold all."""
 READ_LIMIT = 32 * 2**20
-"""Bytes of transcripts that are read; a long run's are sampled from beginning to end, or a report would take minutes."""
+"""Bytes of transcripts that are read; a long run's are sampled from beginning to end, or a report would take
+minutes."""
 STRETCH = 64 * 2**10
 MAX_CHARS = 6000
 """Longest prompt or response on the page."""
@@ -103,11 +104,13 @@ class TranscriptSample:
     items: list[Transcript]
     total: int
     exact: bool
-    """False: the files are larger than ``READ_LIMIT``, parts of them were read, and ``total`` is an estimate."""
+    """False: the files are larger than ``READ_LIMIT``, parts of them were read, and ``total`` is an
+    estimate."""
 
 
 def read_sample(root: Path, limit: int = READ_LIMIT) -> TranscriptSample:
-    """All transcripts of a run, or stretches of them from its beginning to its end; damaged lines are left out."""
+    """All transcripts of a run, or stretches of them from its beginning to its end; damaged lines are left
+    out."""
     paths = RunDir(root).in_cycles("transcripts.jsonl")
     sizes = [path.stat().st_size for path in paths.values()]
     share = min(1.0, limit / max(sum(sizes), 1))
@@ -128,7 +131,8 @@ def read_transcripts(root: Path) -> list[Transcript]:
 
 
 def _lines(path: Path, size: int, share: float) -> Iterator[bytes]:
-    """All lines, or those of stretches that cover about ``share`` of the file, its first and last included."""
+    """All lines, or those of stretches that cover about ``share`` of the file, its first and last
+    included."""
     with open(path, "rb") as file:
         if share >= 1:
             yield from file
@@ -160,10 +164,15 @@ def cut(text: str, limit: int = MAX_CHARS) -> str:
 
 
 def gist(response: str, limit: int = 120) -> str:
-    """A line to tell responses apart in a list: the function that it defines, else its last line that is no tag or fence."""
+    """A line to tell responses apart in a list: the function that it defines, else its last line that is no
+    tag or fence."""
     program = re.search(r"^[ \t]*def .*?(?=^[ \t]*```|\Z)", response, flags=re.MULTILINE | re.DOTALL)
     lines = [line.strip() for line in response.splitlines()]
-    said = [line for line in lines if line and not line.startswith("```") and not re.fullmatch(r"(</?\w+>\s*)+", line)]
+    said = [
+        line
+        for line in lines
+        if line and not line.startswith("```") and not re.fullmatch(r"(</?\w+>\s*)+", line)
+    ]
     chosen = " ".join(program[0].split()) if program else said[-1] if said else ""
     return chosen if len(chosen) <= limit else f"{chosen[:limit]}…"
 
@@ -198,7 +207,12 @@ def render_transcripts(name: str, sample: TranscriptSample) -> str:
         "reason": sorted({item.reason for item in shown if item.reason}),
         "cycle": sorted({str(item.cycle) for item in shown}, key=int),
     }
-    page = {"name": name, "entries": entries, "choices": choices, "total": f"{'' if sample.exact else 'about '}{sample.total:,}"}
+    page = {
+        "name": name,
+        "entries": entries,
+        "choices": choices,
+        "total": f"{'' if sample.exact else 'about '}{sample.total:,}",
+    }
     return render_page("transcripts.html.j2", f"{name} · transcripts", "transcripts.js", page=page)
 
 

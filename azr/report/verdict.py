@@ -1,8 +1,10 @@
-"""The report's first words: did it learn, on what evidence, and what to do next. Pure; every sentence carries its numbers.
+"""The report's first words: did it learn, on what evidence, and what to do next. Pure; every sentence carries
+its numbers.
 
-Self-play reward is not evidence: the proposer is paid for tasks that the solver sometimes fails, so its training accuracy stays near
-a set-point while both get better. Only the frozen probes can say that a model learned. One comparison decides, fixed by the
-configuration before the run: the first measurement against the last, two-sided, at 1 % (docs/report.md).
+Self-play reward is not evidence: the proposer is paid for tasks that the solver sometimes fails, so its
+training accuracy stays near a set-point while both get better. Only the frozen probes can say that a model
+learned. One comparison decides, fixed by the configuration before the run: the first measurement against the
+last, two-sided, at 1 % (docs/report.md).
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class ProbeChange:
     count: float | None
     """Items measured each time, if it was logged."""
     interval: tuple[float, float] | None
-    """99 % interval of the change: paired by task where the run kept the tasks' scores, else as of two independent samples."""
+    """99 % interval of the change: paired by task where the run kept the tasks' scores, else as of two
+    independent samples."""
     p: float | None = None
     """Two-sided, of the paired comparison."""
     probes: str = "the frozen probes"
@@ -59,7 +62,8 @@ class ProbeChange:
 
     @property
     def word(self) -> str:
-        """``learning``, ``worse`` or ``no clear change``: where 0 lies to the interval; empty without an interval."""
+        """``learning``, ``worse`` or ``no clear change``: where 0 lies to the interval; empty without an
+        interval."""
         if self.interval is None:
             return ""
         return "learning" if self.interval[0] > 0 else "worse" if self.interval[1] < 0 else "no clear change"
@@ -75,12 +79,14 @@ class Verdict:
 
 
 def deciding_change(summary: RunSummary) -> ProbeChange | None:
-    """The comparison that decides the verdict: of sampled answers before and after where the run took them, else of greedy ones."""
+    """The comparison that decides the verdict: of sampled answers before and after where the run took them,
+    else of greedy ones."""
     return verdict_change(summary, deciding_probes(summary)) or probe_change(summary)
 
 
 def deciding_probes(summary: RunSummary) -> str:
-    """The probe file that ``train.verdict_probes`` names, or ``all`` where it names none of those that were measured."""
+    """The probe file that ``train.verdict_probes`` names, or ``all`` where it names none of those that were
+    measured."""
     named = lookup(summary.config, "train.verdict_probes")
     return named if isinstance(named, str) and named in dict(verdict_files(summary)) else "all"
 
@@ -99,11 +105,20 @@ def verdict_change(summary: RunSummary, probes: str) -> ProbeChange | None:
         return None
     last = measured[-1]
     change, error = float(changes[last]), float(table.column(names.verdict(probes, "change_error"))[last])
-    after, count = float(table.column(names.verdict(probes, "accuracy"))[last]), float(table.column(names.verdict(probes, "tasks"))[last])
+    after, count = (
+        float(table.column(names.verdict(probes, "accuracy"))[last]),
+        float(table.column(names.verdict(probes, "tasks"))[last]),
+    )
     samples = lookup(summary.config, "train.verdict_samples")
-    each = f", {samples} sampled answers each" if isinstance(samples, int) and samples > 1 else ", sampled answers"
+    each = (
+        f", {samples} sampled answers each"
+        if isinstance(samples, int) and samples > 1
+        else ", sampled answers"
+    )
     words = f"{count:,.0f} frozen tasks{'' if probes == 'all' else f' of {probes}'}{each}"
-    return ProbeChange(after - change, after, 0, int(table.steps[last]), count, *_paired(change, error), words)
+    return ProbeChange(
+        after - change, after, 0, int(table.steps[last]), count, *_paired(change, error), words
+    )
 
 
 def _paired(change: float, error: float) -> tuple[tuple[float, float], float]:
@@ -112,14 +127,19 @@ def _paired(change: float, error: float) -> tuple[tuple[float, float], float]:
 
 
 def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChange | None:
-    """None with fewer than two measurements. An interval is given for the score over all types only, whose number of items is known."""
+    """None with fewer than two measurements. An interval is given for the score over all types only, whose
+    number of items is known."""
     values = summary.table.column(name)
     measured = np.flatnonzero(np.isfinite(values))
     if len(measured) < 2:
         return None
     first, last = float(values[measured[0]]), float(values[measured[-1]])
     count = summary.table.last(names.PROBE_COUNT) if name == names.PROBE_ALL else None
-    error = float(summary.table.column(names.PROBE_CHANGE_ERROR)[measured[-1]]) if name == names.PROBE_ALL else math.nan
+    error = (
+        float(summary.table.column(names.PROBE_CHANGE_ERROR)[measured[-1]])
+        if name == names.PROBE_ALL
+        else math.nan
+    )
     paired = float(summary.table.column(names.PROBE_CHANGE)[measured[-1]])
     p = None
     if math.isfinite(error) and abs(paired - (last - first)) < 1e-6:  # since the same first evaluation
@@ -144,7 +164,10 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
         return "No training step has finished yet, so there is nothing to judge.", Tone.NEUTRAL
     change = deciding_change(summary)
     if change is None:
-        return "Not known yet: the frozen probes were measured fewer than two times, and self-play reward cannot tell.", Tone.NEUTRAL
+        return (
+            "Not known yet: the frozen probes were measured fewer than two times, and self-play reward cannot tell.",
+            Tone.NEUTRAL,
+        )
     at = f" at step {change.last_step}" if change.last_step < summary.step else ""
     numbers = f"from {percent(change.first)} to {percent(change.last)}{at} on {change.probes}"
     if percent(change.first) == percent(change.last):
@@ -169,15 +192,21 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         change = probe_change(summary, names.probe(task_type))
         if change is not None:
             steps = f"at step {change.first_step} → {percent(change.last)} at step {change.last_step}"
-            lines.append(f"{task_type.value.capitalize()} probes, greedy: {percent(change.first)} {steps} ({points(change.change)}).")
+            lines.append(
+                f"{task_type.value.capitalize()} probes, greedy: {percent(change.first)} {steps} ({points(change.change)})."
+            )
     for label, name in names.probe_files(table.columns):
         change = probe_change(summary, name)
         if change is not None:
-            lines.append(f"Probes of {label}, greedy: {percent(change.first)} → {percent(change.last)} ({points(change.change)}).")
+            lines.append(
+                f"Probes of {label}, greedy: {percent(change.first)} → {percent(change.last)} ({points(change.change)})."
+            )
     overall = deciding_change(summary)
     if overall is not None and overall.interval is not None and overall.word == "no clear change":
         width = 50 * (overall.interval[1] - overall.interval[0])
-        lines.append(f"With {overall.count:,.0f} tasks a change of less than about {width:.0f} points cannot be told from chance.")
+        lines.append(
+            f"With {overall.count:,.0f} tasks a change of less than about {width:.0f} points cannot be told from chance."
+        )
     judged = summary.learning_verdict
     if judged is not None:
         lines.append(f"The campaign's judge at step {judged.step}: {judged.verdict}. {judged.sentence}")
@@ -188,13 +217,19 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         grown = f" beside {stats.seeds:,} it began with" if stats.seeds else ""
         types = ", ".join(f"{count:,} {name}" for name, count in sorted(stats.by_type.items()))
         pool = (
-            f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}." if summary.merged_cycles else ""
+            f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}."
+            if summary.merged_cycles
+            else ""
         )
         lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).{pool}")
     if summary.trained_s:
         lines.append(
             f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately"
-            + (f"; starting the trainer and the engine took {duration(summary.starting_s)}." if summary.starting_s else ".")
+            + (
+                f"; starting the trainer and the engine took {duration(summary.starting_s)}."
+                if summary.starting_s
+                else "."
+            )
         )
     if table.undone:
         lines.append(f"{table.undone} steps were undone by a crash or a rollback and trained again.")
@@ -232,16 +267,22 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     if summary.status is Status.EMPTY:
         return ["Start a run: `python azr_single_gpu_pipeline.py`"]
     if summary.status is Status.INTERRUPTED:
-        lines.append("Nobody is working on this run. Start the same command again; it goes on from the last checkpoint.")
+        lines.append(
+            "Nobody is working on this run. Start the same command again; it goes on from the last checkpoint."
+        )
     if summary.status is Status.FAILED:
         lines.append(
             "Read the last incident and the end of its trainer.log, then start the same command again; it goes on where it failed."
         )
     change = deciding_change(summary)
     if 0 < table.trained < FEW_STEPS and change is not None and change.word == "no clear change":
-        lines.append(f"{table.trained} steps are few. Published runs gain over hundreds of them; this one shows that everything works.")
+        lines.append(
+            f"{table.trained} steps are few. Published runs gain over hundreds of them; this one shows that everything works."
+        )
     if len(table) and not table.has(names.PROBE_ALL):
-        lines.append("No probe score was logged. Without frozen probes nobody can say whether the model learned.")
+        lines.append(
+            "No probe score was logged. Without frozen probes nobody can say whether the model learned."
+        )
     for task_type in CORE_TASK_TYPES:
         valid = table.tail_mean(names.valid(task_type), TAIL)
         if valid is not None and valid < LOW_VALID:
@@ -264,15 +305,24 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     if mismatch is not None and mismatch > summary.mismatch_limit:
         size = f"{number(mismatch)} on token probabilities (red line {summary.mismatch_limit:g})"
         lines.append(f"Engine and trainer disagree by {size}; see docs/troubleshooting.md.")
-    wait, generate = table.tail_mean(names.SANDBOX_WAIT, TAIL), table.tail_mean(names.seconds("generate"), TAIL)
+    wait, generate = (
+        table.tail_mean(names.SANDBOX_WAIT, TAIL),
+        table.tail_mean(names.seconds("generate"), TAIL),
+    )
     if wait is not None and generate and wait > HIGH_WAIT * generate:
         lines.append(
             f"A response waits {duration(wait)} for its programs, of {duration(generate)} of generation: more sandbox processes "
             "(`sandbox.workers`) would help, if there are cores."
         )
     if summary.status is Status.FINISHED and table.trained:
-        root, model, tasks = shown_path(summary.root), shlex.quote(f"{summary.name}-model"), shlex.quote(f"{summary.name}-tasks")
-        lines.append(f"Measure the best checkpoint against the start: `python scripts/evaluate.py {root}@0 {root}@best --suite probes`")
+        root, model, tasks = (
+            shown_path(summary.root),
+            shlex.quote(f"{summary.name}-model"),
+            shlex.quote(f"{summary.name}-tasks"),
+        )
+        lines.append(
+            f"Measure the best checkpoint against the start: `python scripts/evaluate.py {root}@0 {root}@best --suite probes`"
+        )
         lines.append(f"Take the model home: `python scripts/export.py {root} --out {model}`")
         lines.append(f"Take the tasks home: `python scripts/export.py {root} --out {tasks} --tasks`")
         lines.append("To go on from here, raise `campaign.cycles` and start the same command again.")

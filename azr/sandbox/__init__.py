@@ -10,4 +10,15 @@ from azr.sandbox.job import CallResult, Job, JobResult, Profile, Status
 from azr.sandbox.pool import Sandbox
 from azr.sandbox.probe import ProbeReport, probe
 
-__all__ = ["CallResult", "Job", "JobResult", "Limits", "ProbeReport", "Profile", "Sandbox", "SandboxConfig", "Status", "probe"]
+__all__ = [
+    "CallResult",
+    "Job",
+    "JobResult",
+    "Limits",
+    "ProbeReport",
+    "Profile",
+    "Sandbox",
+    "SandboxConfig",
+    "Status",
+    "probe",
+]

@@ -1,4 +1,5 @@
-"""The first lines of a zygote: everything that programs may import, then, on pages of its own, what every program uses."""
+"""The first lines of a zygote: everything that programs may import, then, on pages of its own, what every
+program uses."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Kernel confinement of the zygote and its programs, by ctypes: no package, no privilege needed.
 
-Each layer is applied if this kernel gives it and named in the report; what must hold is not decided here but by
-the probe child, which tries to read, write, connect, fork and kill (``zygote.run_probes``).
-Standard library only.
+Each layer is applied if this kernel gives it and named in the report; what must hold is not decided here but
+by the probe child, which tries to read, write, connect, fork and kill (``zygote.run_probes``). Standard
+library only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ import sys
 
 from azr.sandbox import seccomp
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 1, 4, 22, 38, 24
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = (
+    1,
+    4,
+    22,
+    38,
+    24,
+)
 _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = (
     0x00020000,
     0x04000000,
@@ -39,7 +45,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
 _libc.syscall.restype = ctypes.c_long
 _libc.unshare.argtypes = [ctypes.c_int]
-# looked up once, holding the interpreter's lock and without a copy of errno: each would cost a program's process pages
+# looked up once, holding the interpreter's lock and without a copy of errno: each would cost a program's
+# process pages
 _fast_prctl = ctypes.PyDLL(None).prctl
 _fast_prctl.argtypes = _libc.prctl.argtypes
 
@@ -55,7 +62,8 @@ def prctl(option: int, value: int, third: int = 0) -> None:
 
 
 def die_with_parent() -> None:
-    """SIGKILL when the thread that started this process ends. Every change of credentials clears it, so call it last."""
+    """SIGKILL when the thread that started this process ends. Every change of credentials clears it, so call
+    it last."""
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -91,7 +99,8 @@ def new_namespaces() -> bool:
 
 
 def empty_root() -> bool:
-    """Makes the root directory an empty one: that of a process in /proc which then ends. Needs a user namespace."""
+    """Makes the root directory an empty one: that of a process in /proc which then ends. Needs a user
+    namespace."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -144,7 +153,8 @@ def landlock_version() -> int:
 
 
 def landlock() -> int:
-    """Denies every file access (and, if the kernel can, TCP and signals to others); returns the ABI used, 0 for none."""
+    """Denies every file access (and, if the kernel can, TCP and signals to others); returns the ABI used, 0
+    for none."""
     version = landlock_version()
     if not version:
         return 0
@@ -167,7 +177,8 @@ class _SockFprog(ctypes.Structure):
 
 
 class Filter:
-    """A seccomp filter ready to install; building it is done once, installing it in every program's process."""
+    """A seccomp filter ready to install; building it is done once, installing it in every program's
+    process."""
 
     def __init__(self, code: bytes) -> None:
         self._code = ctypes.create_string_buffer(code, len(code))
@@ -179,10 +190,13 @@ class Filter:
 
 
 def program_filters() -> tuple[Filter, Filter] | None:
-    """The strict filters of the selfplay and the evaluate profile; None on a machine whose numbers we lack."""
+    """The strict filters of the selfplay and the evaluate profile; None on a machine whose numbers we
+    lack."""
     if MACHINE not in seccomp.AUDIT_ARCH or sys.byteorder != "little":
         return None
-    return Filter(seccomp.program_filter(MACHINE, randomness=False)), Filter(seccomp.program_filter(MACHINE, randomness=True))
+    return Filter(seccomp.program_filter(MACHINE, randomness=False)), Filter(
+        seccomp.program_filter(MACHINE, randomness=True)
+    )
 
 
 def zygote_filter() -> Filter | None:

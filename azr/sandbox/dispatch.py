@@ -1,4 +1,5 @@
-"""Gives programs to zygotes, puts their answers together, and replaces zygotes that die. Lives in the pool's thread."""
+"""Gives programs to zygotes, puts their answers together, and replaces zygotes that die. Lives in the pool's
+thread."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ MAX_INPUTS = 1024
 MAX_ATTEMPTS = 3
 """Zygotes that may die with a job before the job is blamed."""
 MAX_KERNEL_KILLS = 2
-"""Times that a program killed by the kernel below its limits (when the machine is out of memory) is run again."""
+"""Times that a program killed by the kernel below its limits (when the machine is out of memory) is run
+again."""
 MAX_DEATHS = 20
 DEATHS_WINDOW_S = 60.0
 SILENCE_S = 60.0
@@ -34,7 +36,8 @@ SILENCE_S = 60.0
 PATIENCE_LOOK_S = 1.0
 """How often the zygotes that say nothing are looked at."""
 SLUGGISH_S = 0.3
-"""A zygote that said nothing for so long gets no more than it can start at once: its programs may all be hanging."""
+"""A zygote that said nothing for so long gets no more than it can start at once: its programs may all be
+hanging."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +106,9 @@ class Dispatcher:
         try:
             while True:
                 wanted = {worker.results: select.POLLIN for worker in self.workers}
-                wanted.update({worker.commands: select.POLLOUT if worker.outgoing else 0 for worker in self.workers})
+                wanted.update(
+                    {worker.commands: select.POLLOUT if worker.outgoing else 0 for worker in self.workers}
+                )
                 if wanted != self.watched:
                     for descriptor, events in wanted.items():
                         self.poll.register(descriptor, events)
@@ -148,7 +153,10 @@ class Dispatcher:
 
     def patience_s(self, worker: Worker) -> float:
         running = [sent.program for sent in self.sent.values() if sent.worker is worker]
-        longest = max((program.wall_s * program.repeats * max(1, len(program.inputs)) for program in running), default=0.0)
+        longest = max(
+            (program.wall_s * program.repeats * max(1, len(program.inputs)) for program in running),
+            default=0.0,
+        )
         return SILENCE_S + WALL_STRETCH * longest
 
     def admit(self, ticket: Ticket) -> None:
@@ -169,7 +177,8 @@ class Dispatcher:
     # ------------------------------------------------------------------------------------------------- sending
 
     def feed(self) -> None:
-        """Keeps as many programs with each zygote as it runs at a time, and as many more for it to start at once."""
+        """Keeps as many programs with each zygote as it runs at a time, and as many more for it to start at
+        once."""
         now = time.monotonic()
         while self.fresh or any(self.backlog.values()):
             worker = self.next_worker(now)
@@ -267,7 +276,9 @@ class Dispatcher:
 
     def finish(self, ticket: Ticket, calls: tuple[CallResult, ...]) -> None:
         if ticket.job.every_input:
-            first = next((index for index, call in enumerate(calls) if call.reason.startswith("not run")), None)
+            first = next(
+                (index for index, call in enumerate(calls) if call.reason.startswith("not run")), None
+            )
             if first is not None:
                 ticket.done += calls[:first]
                 ticket.offset += first
@@ -298,7 +309,9 @@ class Dispatcher:
         self.watched = {}
         worker.kill()
         if len(self.deaths) > MAX_DEATHS:
-            raise SandboxError(f"sandbox processes died {MAX_DEATHS} times within a minute; dmesg may hold the reason")
+            raise SandboxError(
+                f"sandbox processes died {MAX_DEATHS} times within a minute; dmesg may hold the reason"
+            )
 
         self.workers.remove(worker)
         del self.outstanding[id(worker)], self.heard_s[id(worker)]
@@ -312,17 +325,27 @@ class Dispatcher:
             ticket = self.sent.pop(job_id).ticket
             ticket.attempts += 1
             if ticket.attempts >= MAX_ATTEMPTS:
-                call = CallResult(Status.KILLED, reason=f"the sandbox's own process died or hung {MAX_ATTEMPTS} times while it ran this")
-                self.deliver(ticket, ticket.done + tuple([call] * max(1, len(ticket.job.inputs) - ticket.offset)))
+                call = CallResult(
+                    Status.KILLED,
+                    reason=f"the sandbox's own process died or hung {MAX_ATTEMPTS} times while it ran this",
+                )
+                self.deliver(
+                    ticket, ticket.done + tuple([call] * max(1, len(ticket.job.inputs) - ticket.offset))
+                )
             else:
                 self.again(ticket)
 
 
 def killed_by_kernel(report: Report, program: Program, calls: tuple[CallResult, ...]) -> bool:
-    """Whether a program was killed at work though neither we nor its CPU limit did it. Mostly the machine ran out of memory,
-    and the kernel took whoever was there: that says nothing about the program."""
+    """Whether a program was killed at work though neither we nor its CPU limit did it. Mostly the machine ran
+    out of memory, and the kernel took whoever was there: that says nothing about the program."""
     unfinished = any(call.status is Status.KILLED for call in calls)
-    return unfinished and report.verdict == ENDED and report.signal == signal.SIGKILL and report.cpu_s < program.cpu_s
+    return (
+        unfinished
+        and report.verdict == ENDED
+        and report.signal == signal.SIGKILL
+        and report.cpu_s < program.cpu_s
+    )
 
 
 def merge(left: CallResult, right: CallResult) -> CallResult:
@@ -333,7 +356,13 @@ def merge(left: CallResult, right: CallResult) -> CallResult:
     for call in (left, right):
         if call.status in (Status.TIMEOUT, Status.KILLED, Status.BLOCKED):
             return call
-    return replace(left, status=Status.NONDETERMINISTIC, value=None, exception=left.exception or right.exception, reason=different)
+    return replace(
+        left,
+        status=Status.NONDETERMINISTIC,
+        value=None,
+        exception=left.exception or right.exception,
+        reason=different,
+    )
 
 
 def fail(ticket: Ticket, error: SandboxError) -> None:

@@ -1,4 +1,5 @@
-"""Layers of confinement that this machine does not give, and what gives them: the kernel's setting, or a container's option."""
+"""Layers of confinement that this machine does not give, and what gives them: the kernel's setting, or a
+container's option."""
 
 from __future__ import annotations
 
@@ -29,19 +30,31 @@ def missing_layers(layers: Sequence[str], root: Path = Path("/")) -> list[Missin
     if not any(layer.startswith("seccomp") for layer in layers):
         found.append(Missing("seccomp", "programs may call the kernel as they like", _seccomp_fix(root)))
     if "namespaces" not in layers:
-        found.append(Missing("namespaces", "programs see the machine's network, processes and files", _namespaces_fix(root, container)))
+        found.append(
+            Missing(
+                "namespaces",
+                "programs see the machine's network, processes and files",
+                _namespaces_fix(root, container),
+            )
+        )
     elif "empty_root" not in layers:
         fix = "/proc as the kernel gives it, without hidepid and without masks of a container"
         found.append(Missing("empty_root", "programs see the machine's files", fix))
     if not any(layer.startswith("landlock") for layer in layers):
-        found.append(Missing("landlock", "files are guarded by one layer less", _landlock_fix(root, container)))
+        found.append(
+            Missing("landlock", "files are guarded by one layer less", _landlock_fix(root, container))
+        )
     return found
 
 
 def _seccomp_fix(root: Path) -> str:
     if not (root / "proc/sys/kernel/seccomp/actions_avail").exists():
-        return "a kernel with CONFIG_SECCOMP_FILTER (gVisor and some old kernels have none), on x86-64 or ARM64"
-    return "an x86-64 or ARM64 machine, and a container whose own seccomp profile allows prctl(PR_SET_SECCOMP)"
+        return (
+            "a kernel with CONFIG_SECCOMP_FILTER (gVisor and some old kernels have none), on x86-64 or ARM64"
+        )
+    return (
+        "an x86-64 or ARM64 machine, and a container whose own seccomp profile allows prctl(PR_SET_SECCOMP)"
+    )
 
 
 def _namespaces_fix(root: Path, container: bool) -> str:
@@ -53,7 +66,8 @@ def _namespaces_fix(root: Path, container: bool) -> str:
         return "unprivileged user namespaces (Ubuntu 23.10 and later): sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
     if container:
         return (
-            "CAP_SYS_ADMIN, or a seccomp profile that allows unshare: docker run --security-opt seccomp=unconfined (or --cap-add SYS_ADMIN)"
+            "CAP_SYS_ADMIN, or a seccomp profile that allows unshare: "
+            "docker run --security-opt seccomp=unconfined (or --cap-add SYS_ADMIN)"
         )
     return "a kernel with CONFIG_USER_NS that lets a user call unshare"
 

@@ -47,7 +47,8 @@ _NEEDED_LATER = (
     "encodings.punycode", "json.decoder", "json.encoder", "linecache",
 )
 # fmt: on
-"""Modules that the standard library imports when a function is first called; afterwards no file can be opened."""
+"""Modules that the standard library imports when a function is first called; afterwards no file can be
+opened."""
 
 # fmt: off
 _SAFE_SYS = (
@@ -60,8 +61,8 @@ _SAFE_SYS = (
 
 @contextlib.contextmanager
 def no_fork_hooks() -> Iterator[None]:
-    """Modules imported within (random, threading and others) cannot hook themselves into fork, which would cost up to 170
-    page faults in every program's process. Whoever imports them first must do it within."""
+    """Modules imported within (random, threading and others) cannot hook themselves into fork, which would
+    cost up to 170 page faults in every program's process. Whoever imports them first must do it within."""
     register_at_fork = os.register_at_fork
     os.register_at_fork = lambda **hooks: None  # type: ignore[assignment]
     try:
@@ -71,7 +72,8 @@ def no_fork_hooks() -> Iterator[None]:
 
 
 def load_modules() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
-    """Imports everything programs may use; returns the modules of the selfplay and of the evaluate profile."""
+    """Imports everything programs may use; returns the modules of the selfplay and of the evaluate
+    profile."""
     sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type] - OpenSSL: hashlib has built-in digests
     with no_fork_hooks():
         for name in _NEEDED_LATER:

@@ -68,7 +68,9 @@ class Sandbox:
     def submit(self, job: Job) -> Future[JobResult]:
         """Like ``run``, for threads: a future that can be waited on."""
         if os.getpid() != self._owner:
-            raise SandboxError("this Sandbox belongs to the process that made it; make one from the same SandboxConfig here")
+            raise SandboxError(
+                "this Sandbox belongs to the process that made it; make one from the same SandboxConfig here"
+            )
         future: Future[JobResult] = Future()
         ticket = Ticket(job, future, time.monotonic())
         with self._lock:
@@ -112,7 +114,8 @@ class Sandbox:
         return self._recorder.snapshot()
 
     def close(self) -> None:
-        """Ends every process of the sandbox; jobs still running fail with SandboxError. May be called twice."""
+        """Ends every process of the sandbox; jobs still running fail with SandboxError. May be called
+        twice."""
         if os.getpid() != self._owner:
             return
         with self._lock:
@@ -123,11 +126,15 @@ class Sandbox:
     def __enter__(self) -> Sandbox:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __reduce__(self) -> str:
-        raise SandboxError("a Sandbox cannot be sent to another process; send its SandboxConfig and make one there")
+        raise SandboxError(
+            "a Sandbox cannot be sent to another process; send its SandboxConfig and make one there"
+        )
 
     @property
     def workers(self) -> int:
@@ -169,12 +176,16 @@ class Sandbox:
                 return
             ready.set_result(None)
             try:
-                Dispatcher(self.config, self._recorder, self._workers, self._wake_reader, self._take_inbox).loop()
+                Dispatcher(
+                    self.config, self._recorder, self._workers, self._wake_reader, self._take_inbox
+                ).loop()
             except SandboxError as error:
                 self._failure = error
             except Exception as error:  # noqa: BLE001 - no job may wait for ever because of our own mistake
                 _log.exception("the sandbox's own thread failed")
-                self._failure = SandboxError(f"the sandbox's own thread failed: {type(error).__name__}: {error}")
+                self._failure = SandboxError(
+                    f"the sandbox's own thread failed: {type(error).__name__}: {error}"
+                )
         finally:
             with self._lock:
                 self._closing = True
@@ -185,7 +196,12 @@ class Sandbox:
             for ticket in waiting:
                 fail(ticket, self._failure or SandboxError("the sandbox was closed"))
             with self._lock:
-                reader, writer, self._wake_reader, self._wake_writer = self._wake_reader, self._wake_writer, -1, -1
+                reader, writer, self._wake_reader, self._wake_writer = (
+                    self._wake_reader,
+                    self._wake_writer,
+                    -1,
+                    -1,
+                )
             os.close(reader)
             os.close(writer)
 

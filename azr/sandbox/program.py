@@ -55,7 +55,16 @@ def read_program(data: bytes) -> Program:
     header, entry, code, *inputs = frames.unpack(data)
     job_id, evaluate, repeats, reverse, *limits = _HEADER.unpack(header)
     texts = tuple(map(frames.decode, inputs))
-    return Program(job_id, frames.decode(code), texts, frames.decode(entry), bool(evaluate), repeats, bool(reverse), *limits)
+    return Program(
+        job_id,
+        frames.decode(code),
+        texts,
+        frames.decode(entry),
+        bool(evaluate),
+        repeats,
+        bool(reverse),
+        *limits,
+    )
 
 
 def pack_program(item: Program) -> bytes:
@@ -71,7 +80,9 @@ def pack_program(item: Program) -> bytes:
         item.output_kib,
         item.value_chars,
     )
-    return frames.pack(header, frames.encode(item.entry), frames.encode(item.code), *map(frames.encode, item.inputs))
+    return frames.pack(
+        header, frames.encode(item.entry), frames.encode(item.code), *map(frames.encode, item.inputs)
+    )
 
 
 class _Sink:
@@ -108,14 +119,17 @@ class _EmptyInput(_Sink):
 
 
 def guard_imports(modules: dict[str, ModuleType]) -> None:
-    """From here on programs can import ``modules`` only. It makes results reproducible; the kernel makes them harmless.
+    """From here on programs can import ``modules`` only. It makes results reproducible; the kernel makes them
+    harmless.
 
-    The standard library's own imports, at a function's first call, go on as before. One set of builtins serves all:
-    copying it for every program would touch a hundred pages of the forked process.
+    The standard library's own imports, at a function's first call, go on as before. One set of builtins
+    serves all: copying it for every program would touch a hundred pages of the forked process.
     """
     original = builtins.__import__
 
-    def guarded_import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
+    def guarded_import(
+        name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> ModuleType:
         # a list as fromlist is how C code imports for its own needs (datetime.strptime does)
         if type(fromlist) is list or (globals or sys._getframe(1).f_globals).get("__name__") != PROGRAM_NAME:
             return original(name, globals, locals, fromlist, level)
@@ -123,7 +137,9 @@ def guard_imports(modules: dict[str, ModuleType]) -> None:
             raise ImportError("attempted relative import with no known parent package")
         module = modules.get(name)
         if module is None:
-            raise ModuleNotFoundError(f"No module named {name!r} (or it is not available to programs here)", name=name)
+            raise ModuleNotFoundError(
+                f"No module named {name!r} (or it is not available to programs here)", name=name
+            )
         return module if fromlist or "." not in name else modules[name.partition(".")[0]]
 
     builtins.__import__ = guarded_import
@@ -160,18 +176,25 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
                 if failure:
                     outcome, exception, reason = failure
                 else:
-                    value, outcome, exception, reason = call_once(entry, program.inputs[call], program.value_chars)
+                    value, outcome, exception, reason = call_once(
+                        entry, program.inputs[call], program.value_chars
+                    )
                 sys.setrecursionlimit(recursion_limit)
                 if first is None:
                     first = (outcome, value, exception, reason)
                 elif (outcome, value, exception) != first[:3]:
-                    outcome, reason = frames.NONDETERMINISTIC, disagreement(first, (outcome, value, exception, reason))
+                    outcome, reason = (
+                        frames.NONDETERMINISTIC,
+                        disagreement(first, (outcome, value, exception, reason)),
+                    )
                 else:
                     outcome = frames.OK
                 if repeat:
                     value = exception = ""
                 now = time.process_time()
-                send(pack_call(CallFrame(call, outcome, min(repeat, 1), now - start, value, exception, reason)))
+                send(
+                    pack_call(CallFrame(call, outcome, min(repeat, 1), now - start, value, exception, reason))
+                )
                 start = now
     finally:
         sys.setrecursionlimit(recursion_limit)
@@ -184,7 +207,8 @@ def disagreement(first: tuple[int, str, str, str], second: tuple[int, str, str, 
 
 
 def call_once(entry: Any, arguments: str, value_chars: int) -> tuple[str, int, str, str]:
-    """(value text, outcome, exception name, reason) of one call; arguments are parsed anew, so that none is shared."""
+    """(value text, outcome, exception name, reason) of one call; arguments are parsed anew, so that none is
+    shared."""
     try:
         positional, keywords = parse_arguments(arguments)
     except ValueReadError as error:

@@ -2,8 +2,8 @@
 
 An allow list: what a running Python program needs. Everything else fails with EPERM, and what only an attack
 does (open a file for writing, sockets, new processes, signals, namespaces ...) ends the process with SIGSYS,
-which cannot be caught. The filter is a binary search over call numbers: the kernel evaluates it for every number
-when it is installed, so its depth is what installing costs.
+which cannot be caught. The filter is a binary search over call numbers: the kernel evaluates it for every
+number when it is installed, so its depth is what installing costs.
 
 The numbers are those of the kernel's ``unistd`` headers. aarch64 is written from them and has not been run.
 """
@@ -175,8 +175,9 @@ Instruction = tuple[int, int, int, int]
 def program_filter(machine: str, *, randomness: bool) -> bytes:
     """The strict filter of a program's process, as an array of ``struct sock_filter``.
 
-    It stands on top of the zygote's, which the process inherits and which kills for most of the fatal calls: of two
-    filters the kernel obeys the harsher, so here those are among the rest that fails, and the filter is shorter.
+    It stands on top of the zygote's, which the process inherits and which kills for most of the fatal calls:
+    of two filters the kernel obeys the harsher, so here those are among the rest that fails, and the filter
+    is shorter.
 
     Raises:
         KeyError: no numbers for this machine.
@@ -197,7 +198,8 @@ def program_filter(machine: str, *, randomness: bool) -> bytes:
 
 
 def zygote_filter(machine: str) -> bytes:
-    """The coarse filter of the forking process: what is fatal to programs is fatal to it, but fork and kill."""
+    """The coarse filter of the forking process: what is fatal to programs is fatal to it, but fork and
+    kill."""
     column = _COLUMN[machine]
     actions: dict[int, list[Instruction]] = {}
     for name, numbers in FATAL.items():
@@ -216,7 +218,8 @@ def _ret(action: int) -> Instruction:
 
 
 def _if_argument(index: int, bits: int, then: int, otherwise: int) -> list[Instruction]:
-    """Looks at the low half of an argument (little endian); the flag words tested have nothing in the high half."""
+    """Looks at the low half of an argument (little endian); the flag words tested have nothing in the high
+    half."""
     return [(_LOAD, 0, 0, 16 + 8 * index), (_JUMP_SET, 0, 1, bits), _ret(then), _ret(otherwise)]
 
 
@@ -227,7 +230,12 @@ def _assemble(machine: str, actions: dict[int, list[Instruction]], default: list
         code = actions.get(number, default)
         if code != ranges[-1][1]:
             ranges.append((number, code))
-    head: list[Instruction] = [(_LOAD, 0, 0, 4), (_JUMP_EQUAL, 1, 0, AUDIT_ARCH[machine]), _ret(_KILL), (_LOAD, 0, 0, 0)]
+    head: list[Instruction] = [
+        (_LOAD, 0, 0, 4),
+        (_JUMP_EQUAL, 1, 0, AUDIT_ARCH[machine]),
+        _ret(_KILL),
+        (_LOAD, 0, 0, 0),
+    ]
     if machine == "x86_64":
         head += [(_JUMP_GE, 0, 1, _X32_BIT), _ret(_KILL)]
     code = head + _search(ranges)

@@ -1,8 +1,9 @@
-"""Runs a file of hostile and honest programs through the sandbox and looks for what they may have done outside it.
+"""Runs a file of hostile and honest programs through the sandbox and looks for what they may have done
+outside it.
 
-Around the programs stand a folder that must not change, listeners that must hear nothing, a secret that must not
-appear, and the process table. All programs run through one sandbox in a shuffled order, honest ones among them, so that a
-program that spoils its neighbours shows in their values.
+Around the programs stand a folder that must not change, listeners that must hear nothing, a secret that must
+not appear, and the process table. All programs run through one sandbox in a shuffled order, honest ones among
+them, so that a program that spoils its neighbours shows in their values.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Outcome:
 
 
 def load(path: Path) -> list[Entry]:
-    """Reads a suite: YAML (a mapping with ``programs``, and ``reach``), or JSON, or JSONL, with the same fields.
+    """Reads a suite: YAML (a mapping with ``programs``, and ``reach``), or JSON, or JSONL, with the same
+    fields.
 
     Raises:
         DataError: not readable, or an entry lacks name, code, inputs or expected.
@@ -92,7 +94,9 @@ def _entry(record: Any, number: int, reach: str, path: Path) -> Entry:
         expected = record["expected"]
         expected = frozenset([expected] if isinstance(expected, str) else expected)
         if not expected or expected - _STATUSES:
-            raise DataError(f"{path}, program {number}: expected is {sorted(expected)}; it may hold {', '.join(sorted(_STATUSES))}")
+            raise DataError(
+                f"{path}, program {number}: expected is {sorted(expected)}; it may hold {', '.join(sorted(_STATUSES))}"
+            )
         inputs = record["inputs"]
         return Entry(
             name=str(record["name"]),
@@ -104,7 +108,9 @@ def _entry(record: Any, number: int, reach: str, path: Path) -> Entry:
             wall_s=record.get("wall_s"),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}, program {number}: needs name, code, inputs and expected ({error})") from error
+        raise DataError(
+            f"{path}, program {number}: needs name, code, inputs and expected ({error})"
+        ) from error
 
 
 class Surroundings:
@@ -183,10 +189,13 @@ def _secret_in_environment(secret: str) -> Iterator[None]:
         del os.environ[SECRET_VARIABLE]
 
 
-def run(entries: list[Entry], config: SandboxConfig | None = None, *, seed: int = 0, one_by_one: bool = False) -> Outcome:
+def run(
+    entries: list[Entry], config: SandboxConfig | None = None, *, seed: int = 0, one_by_one: bool = False
+) -> Outcome:
     """Runs all programs, then the honest ones once more, and checks verdicts, values and surroundings.
 
-    ``one_by_one`` runs every program by itself and checks the surroundings after each: slow, but it names the culprit.
+    ``one_by_one`` runs every program by itself and checks the surroundings after each: slow, but it names the
+    culprit.
     """
     config = replace(config or SandboxConfig(), limits=SUITE_LIMITS)
     order = random.Random(seed)
@@ -217,7 +226,11 @@ def run(entries: list[Entry], config: SandboxConfig | None = None, *, seed: int 
             outcome.bad.append(f"{restarts} of the sandbox's own processes died")
         sandbox.close()
         children = set(psutil.Process().children(recursive=True)) - before
-        outcome.bad += [f"a process outlived the sandbox: {child}" for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        outcome.bad += [
+            f"a process outlived the sandbox: {child}"
+            for child in children
+            if child.status() != psutil.STATUS_ZOMBIE
+        ]
     outcome.seconds = time.monotonic() - start
     return outcome
 
@@ -249,4 +262,9 @@ def judge(entry: Entry, result: JobResult, secret: str) -> list[str]:
 
 def below(sandbox: Sandbox) -> set[psutil.Process]:
     """Every process below the pool: right after its start, its own; later, programs too."""
-    return {child for pid in sandbox.process_ids() if psutil.pid_exists(pid) for child in psutil.Process(pid).children(recursive=True)}
+    return {
+        child
+        for pid in sandbox.process_ids()
+        if psutil.pid_exists(pid)
+        for child in psutil.Process(pid).children(recursive=True)
+    }

@@ -4,8 +4,9 @@ A value is None, bool, int, float, complex, str, bytes, tuple, list, dict, set o
 types (no subclass), nested at will within the caps below. Its canonical text is what ``repr`` gives, with the
 elements of sets in a fixed order. Standard library only: the confined processes import this module too.
 
-The reader lets Python parse the text and takes literals alone from the tree, as a model writes them (any spacing, trailing
-commas, comments, escapes, ``set()``, ``float('inf')``, ``dict(a=1)``); ``read`` in addition demands that the text is canonical.
+The reader lets Python parse the text and takes literals alone from the tree, as a model writes them (any
+spacing, trailing commas, comments, escapes, ``set()``, ``float('inf')``, ``dict(a=1)``); ``read`` in addition
+demands that the text is canonical.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class ValueReadError(ValueError):
 
 
 class ValueWriteError(ValueError):
-    """The value has no canonical text: a type that is not allowed, or a cap exceeded. The message says which."""
+    """The value has no canonical text: a type that is not allowed, or a cap exceeded. The message says
+    which."""
 
 
 # The program under test shares a process with the writer and may have replaced builtins.
@@ -92,17 +94,29 @@ class _Writer:
 
 
 _SIMPLE = frozenset({_type(None), bool, _int, float, complex, _str, bytes})
-_BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), dict: ("{", "}"), set: ("{", "}"), frozenset: ("frozenset({", "})")}
+_BRACKETS = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    dict: ("{", "}"),
+    set: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+}
 
 
 def type_name(kind: type) -> str:
-    """The class's own name, without calling anything its author could have written; letters and digits only, at most 80."""
+    """The class's own name, without calling anything its author could have written; letters and digits only,
+    at most 80."""
     name = _type_name(kind)
-    return "".join([letter for letter in name[:80] if letter.isalnum() or letter == "_"]) if _type(name) is _str else "object"
+    return (
+        "".join([letter for letter in name[:80] if letter.isalnum() or letter == "_"])
+        if _type(name) is _str
+        else "object"
+    )
 
 
 def canonical(value: Any, max_chars: int = MAX_CHARS) -> str:
-    """The canonical text of a *value* (of a text in the sense of a str: its repr). For literal texts: ``canonical_text``.
+    """The canonical text of a *value* (of a text in the sense of a str: its repr). For literal texts:
+    ``canonical_text``.
 
     Raises:
         ValueWriteError: a type without canonical text, or too large, deep, long or many.
@@ -113,7 +127,9 @@ def canonical(value: Any, max_chars: int = MAX_CHARS) -> str:
 # --------------------------------------------------------------------------------------------------- reading
 
 _SOURCE = "<literal>"
-warnings.filterwarnings("ignore", module=_SOURCE)  # of unknown escapes in it, as in "\\d"; set once, for all threads
+warnings.filterwarnings(
+    "ignore", module=_SOURCE
+)  # of unknown escapes in it, as in "\\d"; set once, for all threads
 _CONSTANTS = frozenset({_type(None), bool, float, complex, _str, bytes})
 _FLOATS = {"nan": math.nan, "inf": math.inf}
 _IMAGINARY = {"nanj": math.nan, "infj": math.inf}
@@ -145,7 +161,9 @@ class _Reader:
             if None in node.keys:
                 raise ValueReadError("** is no literal")
             keys = self.sequence(node.keys, depth)  # type: ignore[arg-type]
-            return _hashable(dict, list(zip(keys, [self.value(item, depth + 1) for item in node.values], strict=True)))
+            return _hashable(
+                dict, list(zip(keys, [self.value(item, depth + 1) for item in node.values], strict=True))
+            )
         if isinstance(node, ast.Call):
             return self.call(node, depth)
         return _number(node)
@@ -184,7 +202,9 @@ class _Reader:
         keywords: dict[str, Any] = {}
         for keyword in node.keywords:
             if keyword.arg is None or keyword.arg in keywords:
-                raise ValueReadError(f"keyword {keyword.arg[:40]} twice" if keyword.arg else "** is no literal")
+                raise ValueReadError(
+                    f"keyword {keyword.arg[:40]} twice" if keyword.arg else "** is no literal"
+                )
             keywords[keyword.arg] = self.value(keyword.value, depth + 1)
         return positional, keywords
 
@@ -231,7 +251,12 @@ def _unsigned(node: ast.AST) -> Any:
             return _FLOATS[node.id]
         if node.id in _IMAGINARY:
             return complex(0.0, _IMAGINARY[node.id])
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "math" and node.attr in _FLOATS:
+    if (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "math"
+        and node.attr in _FLOATS
+    ):
         return _FLOATS[node.attr]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float":
         return _float(node)
@@ -261,7 +286,8 @@ def _no_literal(node: ast.AST) -> ValueReadError:
 
 
 def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Call:
-    """The text as the arguments of a call; it may close that call, but then something else than one call comes out."""
+    """The text as the arguments of a call; it may close that call, but then something else than one call
+    comes out."""
     if type(text) is not str:
         raise ValueReadError("not a text")
     if len(text) > max_chars:
@@ -278,14 +304,17 @@ def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Ca
 
 
 def parse(text: str, max_chars: int = MAX_CHARS) -> Any:
-    """The value of a literal as a person or a model writes it; several, with commas between them, are a tuple.
+    """The value of a literal as a person or a model writes it; several, with commas between them, are a
+    tuple.
 
     Raises:
         ValueReadError: it is no literal; an expression, for instance.
     """
     call = _parse_call(text, "((", "))", max_chars)
     [node] = call.args if len(call.args) == 1 and not call.keywords else [None]
-    bare = node is not None and node.lineno == 1 and node.col_offset == len("f(")  # begins with the bracket that is ours
+    bare = (
+        node is not None and node.lineno == 1 and node.col_offset == len("f(")
+    )  # begins with the bracket that is ours
     if node is None or (bare and not (isinstance(node, ast.Tuple) and node.elts)):
         raise ValueReadError("expected a literal")
     return _Reader().value(node, 0)
@@ -333,9 +362,9 @@ def canonical_text(text: str, max_chars: int = MAX_CHARS) -> str:
 def same(left_text: str, right_text: str, strict: bool = False, dict_order: bool = True) -> bool:
     """Whether two canonical texts mean the same value.
 
-    A bool never equals a number, nan equals nan, a tuple is no list, sets have no order. Unless ``strict``, an
-    int equals a float of the same value and a frozenset a set. Dicts must agree in order, unless ``dict_order``
-    is off.
+    A bool never equals a number, nan equals nan, a tuple is no list, sets have no order. Unless ``strict``,
+    an int equals a float of the same value and a frozenset a set. Dicts must agree in order, unless
+    ``dict_order`` is off.
 
     Raises:
         ValueReadError: one of them is no canonical text.
@@ -358,8 +387,13 @@ def _key(value: Any, strict: bool, dict_order: bool) -> tuple[Any, ...]:
     if kind is list or kind is tuple:
         return (kind.__name__, *[_key(item, strict, dict_order) for item in value])
     if kind is dict:
-        pairs = [(_key(key, strict, dict_order), _key(item, strict, dict_order)) for key, item in value.items()]
+        pairs = [
+            (_key(key, strict, dict_order), _key(item, strict, dict_order)) for key, item in value.items()
+        ]
         return ("dict", *pairs) if dict_order else ("dict", frozenset(pairs))
     if kind is set or kind is frozenset:
-        return (kind.__name__ if strict else "set", frozenset([_key(item, strict, dict_order) for item in value]))
+        return (
+            kind.__name__ if strict else "set",
+            frozenset([_key(item, strict, dict_order) for item in value]),
+        )
     return (kind.__name__, value)

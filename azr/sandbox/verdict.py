@@ -1,4 +1,5 @@
-"""From what a program's process sent and how it ended to call results. All of it is the program's word, so all is checked."""
+"""From what a program's process sent and how it ended to call results. All of it is the program's word, so
+all is checked."""
 
 from __future__ import annotations
 
@@ -38,7 +39,11 @@ def call_results(report: Report, program: Program) -> tuple[CallResult, ...]:
     except FrameError as error:
         damage = f"its process sent a damaged result: {error}"
     if buffer and not damage:
-        damage = "its process sent a damaged result: bytes left over" if report.verdict == 0 and not report.signal else ""
+        damage = (
+            "its process sent a damaged result: bytes left over"
+            if report.verdict == 0 and not report.signal
+            else ""
+        )
     ending = CallResult(Status.KILLED, reason=damage) if damage else _ending(report, program)
     calls = len(program.inputs) if program.entry else 1
     found: dict[int, CallResult] = {}
@@ -46,7 +51,11 @@ def call_results(report: Report, program: Program) -> tuple[CallResult, ...]:
         result = None if damage else _one(seen, call, program)
         if result is None:
             found[call] = ending
-            ending = ending if ending.reason.startswith("not run") else replace(ending, reason=f"not run: {ending.reason}", cpu_s=0.0)
+            ending = (
+                ending
+                if ending.reason.startswith("not run")
+                else replace(ending, reason=f"not run: {ending.reason}", cpu_s=0.0)
+            )
         else:
             found[call] = replace(result, wall_s=report.wall_s / calls)
     return tuple(found[call] for call in range(calls))
@@ -64,7 +73,12 @@ def _one(seen: dict[tuple[int, int], CallFrame], call: int, program: Program) ->
             return None
         cpu_s += again.cpu_s
         if again.outcome == frames.NONDETERMINISTIC:
-            return CallResult(Status.NONDETERMINISTIC, exception=first.exception[:80] or None, reason=again.reason[:400], cpu_s=cpu_s)
+            return CallResult(
+                Status.NONDETERMINISTIC,
+                exception=first.exception[:80] or None,
+                reason=again.reason[:400],
+                cpu_s=cpu_s,
+            )
     status = _STATUS[first.outcome]
     exception, reason = first.exception[:80] or None, first.reason[:400]
     if status is not Status.OK:
@@ -82,15 +96,34 @@ def _ending(report: Report, program: Program) -> CallResult:
     """What the end of the process means for a call that was running."""
     cpu_s, wall_s = report.cpu_s, report.wall_s
     if report.verdict == CPU_LIMIT:
-        return CallResult(Status.TIMEOUT, reason=f"more than {program.cpu_s:g} s of CPU time", cpu_s=cpu_s, wall_s=wall_s)
+        return CallResult(
+            Status.TIMEOUT, reason=f"more than {program.cpu_s:g} s of CPU time", cpu_s=cpu_s, wall_s=wall_s
+        )
     if report.verdict == WALL_LIMIT:
-        return CallResult(Status.TIMEOUT, reason=f"more than {program.wall_s:g} s of wall-clock time", cpu_s=cpu_s, wall_s=wall_s)
+        return CallResult(
+            Status.TIMEOUT,
+            reason=f"more than {program.wall_s:g} s of wall-clock time",
+            cpu_s=cpu_s,
+            wall_s=wall_s,
+        )
     if report.verdict == FLOOD:
-        return CallResult(Status.KILLED, reason=f"more than {program.output_kib} KiB of results", cpu_s=cpu_s, wall_s=wall_s)
+        return CallResult(
+            Status.KILLED, reason=f"more than {program.output_kib} KiB of results", cpu_s=cpu_s, wall_s=wall_s
+        )
     if report.signal == signal.SIGSYS:
-        return CallResult(Status.BLOCKED, reason="a forbidden system call (file, network, process or signal)", cpu_s=cpu_s, wall_s=wall_s)
+        return CallResult(
+            Status.BLOCKED,
+            reason="a forbidden system call (file, network, process or signal)",
+            cpu_s=cpu_s,
+            wall_s=wall_s,
+        )
     if report.signal == signal.SIGKILL:
-        return CallResult(Status.KILLED, reason="killed by the kernel, most likely for want of memory", cpu_s=cpu_s, wall_s=wall_s)
+        return CallResult(
+            Status.KILLED,
+            reason="killed by the kernel, most likely for want of memory",
+            cpu_s=cpu_s,
+            wall_s=wall_s,
+        )
     if report.signal:
         try:
             name = signal.Signals(report.signal).name

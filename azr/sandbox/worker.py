@@ -61,13 +61,24 @@ class Worker:
         self.started_s = time.monotonic()
         package = Path(__file__).resolve().parent
         interpreter = config.python or sys.executable
-        options = {"slots": slots, "nice": config.nice, "root_uid": config.root_uid, "parent": 0 if config.bubblewrap else os.getpid()}
+        options = {
+            "slots": slots,
+            "nice": config.nice,
+            "root_uid": config.root_uid,
+            "parent": 0 if config.bubblewrap else os.getpid(),
+        }
         boot = _BOOT.format(azr=str(package.parent), sandbox=str(package))
-        # not -I or -E: they make Python ignore PYTHONHASHSEED. -S keeps site-packages out, -s and the path filter the rest.
+        # not -I or -E: they make Python ignore PYTHONHASHSEED. -S keeps site-packages out, -s and the path
+        # filter the rest.
         command = [interpreter, "-s", "-S", "-B", "-c", boot, json.dumps(options)]
         if config.bubblewrap:
             command = bubblewrap_command(config.bubblewrap, interpreter, package.parent) + command
-        environment = {"PYTHONHASHSEED": str(seed), "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            "PYTHONHASHSEED": str(seed),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         # symbols resolved at the first call would be resolved, and their pages copied, in every forked child
         environment["LD_BIND_NOW"] = "1"
         # bubblewrap's own user namespace knows one user only, so root is given up before it, not inside
@@ -106,7 +117,9 @@ class Worker:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 self.kill()
-                raise SandboxError(f"a sandbox process was not ready after {START_LIMIT_S:.0f} s; the machine may be overloaded")
+                raise SandboxError(
+                    f"a sandbox process was not ready after {START_LIMIT_S:.0f} s; the machine may be overloaded"
+                )
             if not select.select([self.results], [], [], left_s)[0]:
                 continue
             data = os.read(self.results, 1 << 16)
@@ -126,7 +139,9 @@ class Worker:
             refused.append("root")
         if refused:
             self.kill()
-            lacking = "; ".join(f"{item.layer} needs {item.fix}" for item in missing_layers(self.hello["layers"]))
+            lacking = "; ".join(
+                f"{item.layer} needs {item.fix}" for item in missing_layers(self.hello["layers"])
+            )
             raise SandboxError(
                 f"this kernel does not confine programs: {', '.join(refused)} not stopped (layers in force: "
                 f"{', '.join(self.hello['layers']) or 'none'}). {lacking or 'Run as another user than root'}. Or accept weaker confinement "
@@ -212,9 +227,26 @@ def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str
     """
     path = shutil.which(binary)
     if path is None:
-        raise SandboxError(f"sandbox.bubblewrap names {binary!r}, which is not installed (apt install bubblewrap); or leave it empty")
-    command = [path, "--unshare-all", "--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    python = {sys.prefix, sys.base_prefix} if interpreter == sys.executable else {str(Path(interpreter).resolve().parent.parent)}
+        raise SandboxError(
+            f"sandbox.bubblewrap names {binary!r}, which is not installed (apt install bubblewrap); or leave it empty"
+        )
+    command = [
+        path,
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+    ]
+    python = (
+        {sys.prefix, sys.base_prefix}
+        if interpreter == sys.executable
+        else {str(Path(interpreter).resolve().parent.parent)}
+    )
     roots = {"/usr", "/lib", "/lib64", "/bin", str(package), *python}
     for root in sorted(roots):
         if Path(root).exists():

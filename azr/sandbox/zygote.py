@@ -1,8 +1,8 @@
 """The zygote: a warm, confined Python process that forks one child per program and watches over it.
 
-Started by ``azr.sandbox.worker`` as a new interpreter with an empty environment and its own hash seed; it holds no
-secret, no gold answer and no other program. It reads programs from one pipe and writes what each child
-sent, undecoded, with its own verdict, to another. Standard library only.
+Started by ``azr.sandbox.worker`` as a new interpreter with an empty environment and its own hash seed; it
+holds no secret, no gold answer and no other program. It reads programs from one pipe and writes what each
+child sent, undecoded, with its own verdict, to another. Standard library only.
 """
 
 from __future__ import annotations
@@ -33,28 +33,40 @@ ENDED, CPU_LIMIT, WALL_LIMIT, FLOOD = range(4)
 """Verdicts: it ended by itself (the number beside it is the signal, or 0); we ended it, and why."""
 
 QUIET_S = 0.02
-"""A new child's pipe is only watched for its end this long: most programs end sooner, and cost one wake-up."""
+"""A new child's pipe is only watched for its end this long: most programs end sooner, at one wake-up."""
 WALL_STRETCH = 4
 """A program past its wall limit that still gets CPU time may go on up to this multiple."""
 PROGRESS_WINDOW_S = 1.0
 ASLEEP_WINDOWS = 2
 """A program past its wall limit is killed once it was asleep for so many windows in a row."""
 PROGRESS_SHARE = 0.002
-"""CPU seconds per second below which a program counts as asleep. A niced program on a machine with a dozen other tasks a
-core gets about 0.005; a loop around a sleep of 50 ms uses less than 0.001."""
+"""CPU seconds per second below which a program counts as asleep. A niced program on a machine with a dozen
+other tasks a core gets about 0.005; a loop around a sleep of 50 ms uses less than 0.001."""
 _COMMANDS, _RESULTS = 3, 4
 
 WARM_UP = (
     ("def f(a, b):\n    return {k: sorted(v) for k, v in zip(a, b)}", "['x'], [[2, 1]]"),
-    ("import re, math\ndef f(s):\n    return [m.group(0) for m in re.finditer('[a-z]+', s)], math.sqrt(2)", "'ab 1 cd'"),
-    ("from collections import Counter, defaultdict, deque\ndef f(x):\n    return dict(Counter(x)), list(deque(x))", "[1, 2, 2]"),
+    (
+        "import re, math\ndef f(s):\n    return [m[0] for m in re.finditer('[a-z]+', s)], math.sqrt(2)",
+        "'ab 1 cd'",
+    ),
+    (
+        "from collections import Counter, defaultdict, deque\ndef f(x):\n    return dict(Counter(x)), list(deque(x))",
+        "[1, 2, 2]",
+    ),
     (
         "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int = 0\ndef f(x):\n"
         "    try:\n        return P(x).x / 0\n    except ZeroDivisionError as e:\n        return str(e)",
         "1",
     ),
-    ("def f(n):\n    seen = set()\n    while n:\n        n, r = divmod(n, 3)\n        seen.add(r)\n    return seen", "12345"),
-    ("def f(s):\n    return ''.join(reversed(s.upper().split('.'))).encode(), f'{1.5:.3f}', {'a': None}", "'a.b'"),
+    (
+        "def f(n):\n    seen = set()\n    while n:\n        n, r = divmod(n, 3)\n        seen.add(r)\n    return seen",
+        "12345",
+    ),
+    (
+        "def f(s):\n    return ''.join(reversed(s.upper().split('.'))).encode(), f'{1.5:.3f}', {'a': None}",
+        "'a.b'",
+    ),
 )
 
 
@@ -138,7 +150,7 @@ class Zygote:
         return layers
 
     def _become_first_process(self) -> None:
-        """The first process of the new process namespace goes on; this one only waits for it and ends with it."""
+        """The first process of the new process namespace goes on; this one waits for it and ends with it."""
         pid = os.fork()
         if pid == 0:
             return
@@ -153,7 +165,9 @@ class Zygote:
 
     def warm_up(self) -> None:
         for code, arguments in WARM_UP:
-            program.execute(Program(0, code, (arguments,), "f", False, 2, False, 2.0, 6.0, 1024, 256, 65536), len)
+            program.execute(
+                Program(0, code, (arguments,), "f", False, 2, False, 2.0, 6.0, 1024, 256, 65536), len
+            )
 
     # ---------------------------------------------------------------------------------------------- serving
 
@@ -259,7 +273,8 @@ class Zygote:
                 return
 
     def _note_progress(self, child: Child) -> None:
-        """Every complete frame ends a call, so the next one's clocks start anew; lengths are the child's own claim."""
+        """Every complete frame ends a call, so the next one's clocks start anew; lengths are the child's own
+        claim."""
         seen = child.parsed
         while len(child.data) - child.parsed >= 4:
             size = int.from_bytes(child.data[child.parsed : child.parsed + 4], "little")
@@ -297,13 +312,15 @@ class Zygote:
             return
         wall_left_s = limits.wall_s - wall_s
         if now - child.look_s >= PROGRESS_WINDOW_S:
-            # asleep or only starved? A busy machine must not make an honest program time out. A look that comes late
-            # itself says nothing about the program.
+            # asleep or only starved? A busy machine must not make an honest program time out. A look that
+            # comes late itself says nothing about the program.
             if late_s <= PROGRESS_WINDOW_S / 2:
                 asleep = (cpu_s - child.look_cpu_s) / (now - child.look_s) < PROGRESS_SHARE
                 child.asleep_windows = child.asleep_windows + 1 if asleep else 0
             child.look_cpu_s, child.look_s = cpu_s, now
-        if wall_left_s <= 0 and (child.asleep_windows >= ASLEEP_WINDOWS or wall_s > WALL_STRETCH * limits.wall_s):
+        if wall_left_s <= 0 and (
+            child.asleep_windows >= ASLEEP_WINDOWS or wall_s > WALL_STRETCH * limits.wall_s
+        ):
             self._finish(child, WALL_LIMIT)
             return
         wait_s = min(cpu_left_s, child.look_s + PROGRESS_WINDOW_S - now)
@@ -416,13 +433,8 @@ def main() -> NoReturn:
     zygote.warm_up()
     layers = zygote.confine()
     options["layers"] = layers
-    hello = {
-        "layers": layers,
-        "probes": zygote.run_probes(),
-        "python": sys.version.split()[0],
-        "hash": hash("azr"),
-        "uid": zygote.uid,
-    }
+    about = {"python": sys.version.split()[0], "hash": hash("azr"), "uid": zygote.uid}
+    hello = {"layers": layers, "probes": zygote.run_probes(), **about}
     os.write(_RESULTS, frames.pack(json.dumps(hello).encode()))
     del sys.argv[1:]
     gc.collect()

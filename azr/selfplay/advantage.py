@@ -1,4 +1,5 @@
-"""TRR++: task-relative advantages, whitened inside each of the six streams (spec 6.3, Appendix B; paper equation 8)."""
+"""TRR++: task-relative advantages, whitened inside each of the six streams (spec 6.3, Appendix B; paper
+equation 8)."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ def task_relative_advantages(
 ) -> NDArray[np.float64]:
     """One advantage per response, constant over its tokens.
 
-    ``token``: mean and (Bessel-corrected) variance over all tokens of the stream, so long responses weigh more; what the
-    published code does. ``sequence``: over its responses; the paper's formula. ``group``: responses of one task are compared
-    with each other (group-relative), and those without company by ``token`` in their stream.
+    ``token``: mean and (Bessel-corrected) variance over all tokens of the stream, so long responses weigh
+    more; what the published code does. ``sequence``: over its responses; the paper's formula. ``group``:
+    responses of one task are compared with each other (group-relative), and those without company by
+    ``token`` in their stream.
 
     A stream (or group) whose rewards are all equal has nothing to teach: exactly 0, not noise scaled up.
 
@@ -41,7 +43,9 @@ def task_relative_advantages(
     length_N = np.asarray(lengths, dtype=np.int64)
     group_N = list(groups) if groups is not None else [None] * len(reward_N)
     if not len(reward_N) == len(length_N) == len(streams) == len(group_N):
-        raise ValueError(f"{len(reward_N)} rewards, {len(length_N)} lengths, {len(streams)} streams, {len(group_N)} groups: all must agree")
+        raise ValueError(
+            f"{len(reward_N)} rewards, {len(length_N)} lengths, {len(streams)} streams, {len(group_N)} groups: all must agree"
+        )
     if mode not in ("token", "sequence", "group"):
         raise ValueError(f"mode is {mode!r}; it is token, sequence or group")
     advantage_N = np.zeros(len(reward_N))
@@ -56,18 +60,25 @@ def task_relative_advantages(
         elif mode == "group":
             alone.setdefault(stream, []).extend(rows)
         else:
-            advantage_N[rows] = _whiten(reward_N[rows], length_N[rows] if mode == "token" else np.ones(len(rows)))
+            advantage_N[rows] = _whiten(
+                reward_N[rows], length_N[rows] if mode == "token" else np.ones(len(rows))
+            )
     for rows in alone.values():
         advantage_N[rows] = _whiten(reward_N[rows], length_N[rows])
     return advantage_N
 
 
 def rows_to_learn_from(advantages: NDArray[np.float64], multiple: int = 1) -> list[int]:
-    """The rows with an advantage, in order; with some of the others where the number has to be a multiple. All rows where none has one."""
+    """The rows with an advantage, in order; with some of the others where the number has to be a multiple.
+    All rows where none has one."""
     order = np.argsort(advantages == 0, kind="stable")  # those with an advantage first
     count = int((advantages != 0).sum())
     whole = -(-count // multiple) * multiple
-    return sorted(int(row) for row in order[:whole]) if 0 < whole <= len(advantages) else list(range(len(advantages)))
+    return (
+        sorted(int(row) for row in order[:whole])
+        if 0 < whole <= len(advantages)
+        else list(range(len(advantages)))
+    )
 
 
 def _whiten(reward_n: NDArray[np.float64], weight_n: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """The task buffer: one bounded ring per task type, with statistics per task (spec 5; fixes B4, B13, B18).
 
-Records leave by mastery first (solved throughout in their last visits), then by age; never the newest one. What is drawn and what
-leaves depend on the records alone, so that a restored buffer goes on as the saved one would have.
+Records leave by mastery first (solved throughout in their last visits), then by age; never the newest one.
+What is drawn and what leaves depend on the records alone, so that a restored buffer goes on as the saved one
+would have.
 """
 
 from __future__ import annotations
@@ -75,12 +76,14 @@ def renamed_key(task: Task) -> str:
 
 
 def puzzle_key(task: Task) -> str:
-    """Equal for induction tasks that give the same hint for the same program: one puzzle, whatever their inputs."""
+    """Equal for induction tasks that give the same hint for the same program: one puzzle, whatever their
+    inputs."""
     return f"{_fingerprint(task.program)}:{said(task.message)}"
 
 
 def said(message: str) -> str:
-    """What a message says: equal for messages that differ in case, spacing and punctuation, empty for '...'."""
+    """What a message says: equal for messages that differ in case, spacing and punctuation, empty for
+    '...'."""
     return " ".join(re.findall(r"\w+", message.lower()))
 
 
@@ -125,7 +128,8 @@ class TaskBuffer:
         return task.task_id in self._by_id or renamed_key(task) in self._keys
 
     def holds_puzzle(self, task: Task) -> bool:
-        """Whether there is an induction task with the same program and the same hint, with whatever inputs."""
+        """Whether there is an induction task with the same program and the same hint, with whatever
+        inputs."""
         return task.task_type is TaskType.INDUCTION and self._puzzles[puzzle_key(task)] > 0
 
     def add(self, task: Task, step: int) -> str:
@@ -171,7 +175,8 @@ class TaskBuffer:
         self._weights = None
 
     def record_use(self, task_id: str, accuracy: float, uses: int, step: int) -> None:
-        """Notes that a task was solved in a step with this mean verdict; unknown (evicted) tasks are passed over."""
+        """Notes that a task was solved in a step with this mean verdict; unknown (evicted) tasks are passed
+        over."""
         record = self.get(task_id)
         if record is None:
             return
@@ -183,15 +188,21 @@ class TaskBuffer:
             self._mastered.pop(task_id, None)
         elif record.mastered_order is None:
             latest = next(reversed(self._mastered.values()), None)
-            record.mastered_order = 0 if latest is None or latest.mastered_order is None else latest.mastered_order + 1
+            record.mastered_order = (
+                0 if latest is None or latest.mastered_order is None else latest.mastered_order + 1
+            )
             self._mastered[task_id] = record
 
-    # -- drawing --------------------------------------------------------------------------------------------------
+    # -- drawing ---------------------------------------------------------------------------------------------
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Record]:
         """Uniformly without replacement; all of them, in random order, when there are fewer."""
         wanted = min(count, len(self._records))
-        return [self._records[place] for place in rng.choice(len(self._records), wanted, replace=False)] if wanted else []
+        return (
+            [self._records[place] for place in rng.choice(len(self._records), wanted, replace=False)]
+            if wanted
+            else []
+        )
 
     def draw_recent(self, count: int, rng: np.random.Generator, *, replace: bool) -> list[Record]:
         """With weight insertion step + 1, so that seeds (step 0) can be drawn too (fixes B25)."""
@@ -201,13 +212,16 @@ class TaskBuffer:
         if self._weights is None:
             steps = np.array([record.step + 1.0 for record in self._records])
             self._weights = steps / steps.sum()
-        return [self._records[place] for place in rng.choice(len(self._records), wanted, replace=replace, p=self._weights)]
+        return [
+            self._records[place]
+            for place in rng.choice(len(self._records), wanted, replace=replace, p=self._weights)
+        ]
 
     def inserted_since(self, step: int) -> list[Record]:
         """Records inserted at ``step`` or later, oldest first."""
         return self._records[bisect_left(self._records, step, key=lambda record: record.step) :]
 
-    # -- saving ---------------------------------------------------------------------------------------------------
+    # -- saving ----------------------------------------------------------------------------------------------
 
     def to_json(self) -> list[dict[str, Any]]:
         return [record.to_json() for record in self._records]
@@ -223,4 +237,6 @@ class TaskBuffer:
         for record in loaded:
             self._insert(record)
         mastered = [(record.mastered_order, record) for record in loaded if record.mastered_order is not None]
-        self._mastered = {record.task.task_id: record for _, record in sorted(mastered, key=lambda pair: pair[0])}
+        self._mastered = {
+            record.task.task_id: record for _, record in sorted(mastered, key=lambda pair: pair[0])
+        }

@@ -13,7 +13,8 @@ from azr.tasks import Task
 
 
 def composite_rates(config: SelfPlayConfig, step: int) -> tuple[float, int]:
-    """(chance that a prompt asks for composites, most functions in it) at a step; the schedule is computed, never stored."""
+    """(chance that a prompt asks for composites, most functions in it) at a step; the schedule is computed,
+    never stored."""
     if not config.composite_start_step or step < config.composite_start_step:
         return 0.0, 0
     if not config.composite_schedule:
@@ -23,10 +24,13 @@ def composite_rates(config: SelfPlayConfig, step: int) -> tuple[float, int]:
     return chance, max(config.composite_max, min(3, config.composite_max + raises))
 
 
-def choose_composites(references: Sequence[Task], config: SelfPlayConfig, step: int, rng: np.random.Generator) -> tuple[str, ...]:
+def choose_composites(
+    references: Sequence[Task], config: SelfPlayConfig, step: int, rng: np.random.Generator
+) -> tuple[str, ...]:
     """Sources defining g_0, g_1 ..., taken from the references, or none this time.
 
-    Programs that are themselves composite, or cannot be renamed, are passed over. Nothing shared is changed (fixes B16).
+    Programs that are themselves composite, or cannot be renamed, are passed over. Nothing shared is changed
+    (fixes B16).
     """
     chance, most = composite_rates(config, step)
     if not chance or len(references) <= most or rng.random() >= chance:
@@ -48,11 +52,15 @@ def choose_composites(references: Sequence[Task], config: SelfPlayConfig, step: 
 def composite_fault(tree: ast.Module, count: int) -> str:
     """What is wrong with a program that must call g_0 .. g_{count-1} (spec 3.6); '' when nothing is.
 
-    ``f`` must call each of them with variables (not constants alone), define none of them, and do more than return such a call.
+    ``f`` must call each of them with variables (not constants alone), define none of them, and do more than
+    return such a call.
     """
     names = {f"g_{number}" for number in range(count)}
     for statement in ast.walk(tree):
-        if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)) and statement.name in names:
+        if (
+            isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
+            and statement.name in names
+        ):
             return f"{statement.name} is defined again"
         if isinstance(statement, ast.Name) and isinstance(statement.ctx, ast.Store) and statement.id in names:
             return f"{statement.id} is assigned"
@@ -62,11 +70,18 @@ def composite_fault(tree: ast.Module, count: int) -> str:
     called = {
         node.func.id
         for node in ast.walk(entry)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names and _takes_variables(node)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in names
+        and _takes_variables(node)
     }
     if missing := sorted(names - called):
         return f"{missing[0]} is not called with variables"
-    body = [statement for statement in entry.body if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))]
+    body = [
+        statement
+        for statement in entry.body
+        if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+    ]
     if len(body) == 1 and isinstance(body[0], ast.Return) and _is_bare_call(body[0].value, names):
         return "f only wraps a composite function"
     return ""

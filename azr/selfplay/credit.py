@@ -39,7 +39,9 @@ class Credit:
     metrics: dict[str, float]
 
 
-def credit(responses: Sequence[Response], game: SelfPlay, step: int, max_response_tokens: int, control: str = "none") -> Credit:
+def credit(
+    responses: Sequence[Response], game: SelfPlay, step: int, max_response_tokens: int, control: str = "none"
+) -> Credit:
     """
     Args:
         max_response_tokens: the limit that ``selfplay.overlong_tokens`` counts back from.

@@ -8,7 +8,8 @@ from azr.config.selfplay import SelfPlayConfig
 
 
 class InputCurriculum:
-    """Part of the saved self-play state: a restored run goes on with the number and the window that it had."""
+    """Part of the saved self-play state: a restored run goes on with the number and the window that it
+    had."""
 
     def __init__(self, config: SelfPlayConfig) -> None:
         self._config = config
@@ -23,7 +24,11 @@ class InputCurriculum:
             return
         self._valid = [*self._valid, valid][-config.induction_inputs_window :]
         full = len(self._valid) == config.induction_inputs_window
-        if full and self.needed < config.num_inputs and sum(self._valid) / len(self._valid) >= config.induction_inputs_threshold:
+        if (
+            full
+            and self.needed < config.num_inputs
+            and sum(self._valid) / len(self._valid) >= config.induction_inputs_threshold
+        ):
             self.needed += 1
             self._valid = []
 
@@ -31,8 +36,11 @@ class InputCurriculum:
         return {"needed": self.needed, "valid": self._valid}
 
     def restore(self, record: dict[str, Any] | None) -> None:
-        """Goes on from a saved state; None: it was saved before there was a curriculum. A changed configuration's limits apply."""
+        """Goes on from a saved state; None: it was saved before there was a curriculum. A changed
+        configuration's limits apply."""
         if record is None or not self._config.induction_inputs_start:
             return
-        self.needed = min(max(int(record["needed"]), self._config.induction_inputs_start), self._config.num_inputs)
+        self.needed = min(
+            max(int(record["needed"]), self._config.induction_inputs_start), self._config.num_inputs
+        )
         self._valid = [float(value) for value in record["valid"]]

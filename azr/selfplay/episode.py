@@ -1,6 +1,8 @@
-"""One row of a step, played: prompt -> response -> parse -> sandbox -> reward. The model is a callable, so recorded answers replay.
+"""One row of a step, played: prompt -> response -> parse -> sandbox -> reward. The model is a callable, so
+recorded answers replay.
 
-Nothing here knows verl, Ray or vLLM; ``azr.train`` wraps these coroutines in agent loops, and tests run them on transcripts.
+Nothing here knows verl, Ray or vLLM; ``azr.train`` wraps these coroutines in agent loops, and tests run them
+on transcripts.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ _AnyOutcome = TypeVar("_AnyOutcome", bound="Outcome")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What both roles report. ``completion`` stays in the process that generated it; the rest travels (``to_json``)."""
+    """What both roles report. ``completion`` stays in the process that generated it; the rest travels
+    (``to_json``)."""
 
     stream: Stream
     row_id: str
@@ -86,7 +89,8 @@ class Outcome:
         return any(word in lower for word in REFLECTION_WORDS)
 
     def to_json(self) -> dict[str, Any]:
-        """What travels to the trainer, which ``outcome_from_json`` reads: no prompt, no handle, and long texts without their middle."""
+        """What travels to the trainer, which ``outcome_from_json`` reads: no prompt, no handle, and long
+        texts without their middle."""
         return asdict(self._travelling())
 
     def _travelling(self: _AnyOutcome) -> _AnyOutcome:
@@ -120,7 +124,8 @@ class SolveOutcome(Outcome):
 @dataclass(frozen=True, kw_only=True)
 class ProposeOutcome(Outcome):
     task: Task | None
-    """The verified task, ready for the buffer (its lineage holds accuracy and parents); None when rejected."""
+    """The verified task, ready for the buffer (its lineage holds accuracy and parents); None when
+    rejected."""
     rejection: Rejection | None
     accuracy: float | None
     """Share of the difficulty samples that solved it; None when invalid or not estimated."""
@@ -136,24 +141,33 @@ class ProposeOutcome(Outcome):
     @property
     def valid(self) -> bool:
         """The program was verified, whatever its format and its fate in the buffer."""
-        return self.task is not None or (self.rejection is not None and self.rejection.reason in ("solve_prompt_too_long", "filtered"))
+        return self.task is not None or (
+            self.rejection is not None and self.rejection.reason in ("solve_prompt_too_long", "filtered")
+        )
 
     def _travelling(self) -> ProposeOutcome:
         samples = [sample._travelling() for sample in self.samples]
         return replace(
             super()._travelling(),
-            samples=tuple(replace(sample, completion=replace(sample.completion, text="")) for sample in samples),
+            samples=tuple(
+                replace(sample, completion=replace(sample.completion, text="")) for sample in samples
+            ),
             solved=self.solved._travelling() if self.solved else None,
         )
 
 
 def outcome_from_json(record: dict[str, Any]) -> ProposeOutcome | SolveOutcome:
     """The outcome as the trainer needs it: completions come back without their handle, prompts empty."""
-    return from_json(SolveOutcome if "solution" in record else ProposeOutcome, record, "an agent loop's answer")
+    return from_json(
+        SolveOutcome if "solution" in record else ProposeOutcome, record, "an agent loop's answer"
+    )
 
 
-def trained_outcomes(outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig) -> list[ProposeOutcome | SolveOutcome]:
-    """The responses of a row that the optimizer learns from: the row's own last, before it its same-step solution and samples."""
+def trained_outcomes(
+    outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig
+) -> list[ProposeOutcome | SolveOutcome]:
+    """The responses of a row that the optimizer learns from: the row's own last, before it its same-step
+    solution and samples."""
     if isinstance(outcome, SolveOutcome):
         return [outcome]
     before: list[ProposeOutcome | SolveOutcome] = list(outcome.samples) if config.train_on_samples else []
@@ -176,14 +190,18 @@ class Stopwatch:
             self.seconds[what] += time.monotonic() - start
 
 
-async def play(row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits) -> ProposeOutcome | SolveOutcome:
+async def play(
+    row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits
+) -> ProposeOutcome | SolveOutcome:
     """Plays a row of either role."""
     if row.stream.role is Role.SOLVE:
         return await play_solve(row, generate, sandbox, config)
     return await play_propose(row, generate, sandbox, config, fits)
 
 
-async def play_solve(row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig) -> SolveOutcome:
+async def play_solve(
+    row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig
+) -> SolveOutcome:
     """One solution of a task, graded. Without the think/answer format it is not executed (spec 4.4).
 
     Raises:
@@ -193,15 +211,27 @@ async def play_solve(row: PromptRow, generate: Generate, sandbox: Runner, config
         raise ValueError(f"row {row.row_id} of {row.stream.name} has no task to solve")
     watch = Stopwatch()
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
-    outcome = await judge(row.task, row.prompt, completion, row.row_id, sandbox, config, watch, skip_bad_format=config.format_reward)
+    outcome = await judge(
+        row.task,
+        row.prompt,
+        completion,
+        row.row_id,
+        sandbox,
+        config,
+        watch,
+        skip_bad_format=config.format_reward,
+    )
     return replace(outcome, seconds=watch.seconds)
 
 
-async def play_propose(row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits) -> ProposeOutcome:
+async def play_propose(
+    row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits
+) -> ProposeOutcome:
     """One proposal: read, verified, its difficulty estimated by n solutions, rewarded (spec 4.1, 4.2).
 
-    With ``row.fallback`` (same-step solving) the outcome also holds one solution for the solve stream: of the new task (the first
-    difficulty sample, which is an ordinary sample of its prompt) or, if there is none, of the fallback's task.
+    With ``row.fallback`` (same-step solving) the outcome also holds one solution for the solve stream: of the
+    new task (the first difficulty sample, which is an ordinary sample of its prompt) or, if there is none, of
+    the fallback's task.
 
     Raises:
         SandboxError: the sandbox itself failed.
@@ -239,7 +269,9 @@ async def play_propose(row: PromptRow, generate: Generate, sandbox: Runner, conf
         row_id=row.row_id,
         prompt=row.prompt,
         completion=completion,
-        reward=propose_reward(format_ok, reward_accuracy, config, terms, rejection.progress if rejection else 0.0),
+        reward=propose_reward(
+            format_ok, reward_accuracy, config, terms, rejection.progress if rejection else 0.0
+        ),
         format_ok=response.format_ok,
         seconds=watch.seconds,
         task=accepted,
@@ -266,10 +298,14 @@ async def read_and_validate(
     # Seeding reads the whole response, tags or not (spec 2.6).
     answer = response.answer if row.estimate or response.answer else f"{response.thought}\n{response.answer}"
     rules = parse_rules(config, row.needed_inputs)
-    proposal = parse_proposal(task_type, answer, rules, thought=response.thought[:MAX_THOUGHT_CHARS], program=program)
+    proposal = parse_proposal(
+        task_type, answer, rules, thought=response.thought[:MAX_THOUGHT_CHARS], program=program
+    )
     if isinstance(proposal, Rejection):
         return proposal
-    return await watch.measure("execute", validate(proposal, sandbox, config, row.composites, rules.num_inputs))
+    return await watch.measure(
+        "execute", validate(proposal, sandbox, config, row.composites, rules.num_inputs)
+    )
 
 
 def _filtered(config: SelfPlayConfig, format_ok: bool, accuracy: float | None) -> bool:
@@ -281,9 +317,16 @@ def _filtered(config: SelfPlayConfig, format_ok: bool, accuracy: float | None) -
 
 
 async def _estimate(
-    task: Task, prompt: Prompt, row_id: str, generate: Generate, sandbox: Runner, config: SelfPlayConfig, watch: Stopwatch
+    task: Task,
+    prompt: Prompt,
+    row_id: str,
+    generate: Generate,
+    sandbox: Runner,
+    config: SelfPlayConfig,
+    watch: Stopwatch,
 ) -> tuple[SolveOutcome, ...]:
-    """The difficulty samples. The format is not demanded of them (spec 4.1); equal answers are executed once."""
+    """The difficulty samples. The format is not demanded of them (spec 4.1); equal answers are executed
+    once."""
     total = config.difficulty_samples
     first = (total + 1) // 2 if config.adaptive_samples else total
     verdicts: dict[str, asyncio.Future[Grade]] = {}
@@ -292,7 +335,9 @@ async def _estimate(
         if not count or (samples and {sample.score for sample in samples} in ({0.0}, {1.0})):
             break  # nothing left, or (adaptive) the first half agrees
         completions = await watch.measure("generate", generate(prompt, count))
-        judged = [judge(task, prompt, each, row_id, sandbox, config, verdicts=verdicts) for each in completions]
+        judged = [
+            judge(task, prompt, each, row_id, sandbox, config, verdicts=verdicts) for each in completions
+        ]
         samples += await watch.measure("execute", asyncio.gather(*judged))
     return tuple(replace(sample, sample=True) for sample in samples)
 
@@ -333,7 +378,9 @@ async def judge(
         work = grade(task, text, sandbox, config)
         verdict = await (watch.measure("execute", work) if watch else work)
     # A program without a code block is malformed too (spec 2.8).
-    format_ok = response.format_ok and not (isinstance(solution, Rejection) and task.task_type is TaskType.INDUCTION)
+    format_ok = response.format_ok and not (
+        isinstance(solution, Rejection) and task.task_type is TaskType.INDUCTION
+    )
     return SolveOutcome(
         stream=Stream(Role.SOLVE, task.task_type),
         row_id=row_id,
@@ -349,7 +396,11 @@ async def judge(
 
 
 async def _same_step_solution(
-    row: PromptRow, samples: tuple[SolveOutcome, ...], generate: Generate, sandbox: Runner, config: SelfPlayConfig
+    row: PromptRow,
+    samples: tuple[SolveOutcome, ...],
+    generate: Generate,
+    sandbox: Runner,
+    config: SelfPlayConfig,
 ) -> SolveOutcome | None:
     if row.fallback is None:
         return None

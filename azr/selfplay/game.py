@@ -1,13 +1,12 @@
 """The game, as the trainer process owns it: buffers, the rows of each step, and what their outcomes change.
 
-A step is ``plan_step`` -> the rows are played elsewhere (``azr.selfplay.episode``) -> ``accept``. Every draw comes from a
-generator seeded by (seed, step), so a restored buffer alone continues the same stream: there is no hidden random state.
+A step is ``plan_step`` -> the rows are played elsewhere (``azr.selfplay.episode``) -> ``accept``. Every draw
+comes from a generator seeded by (seed, step), so a restored buffer alone continues the same stream: there is
+no hidden random state.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +17,7 @@ import numpy as np
 
 from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import CheckpointError, ConfigError, DataError
-from azr.files import json_line, read_json, read_jsonl, write_json_atomic, write_text_atomic
+from azr.errors import ConfigError
 from azr.prompts import propose_prompt, solve_prompt
 from azr.selfplay.buffer import TaskBuffer, puzzle_key, renamed_key
 from azr.selfplay.composite import choose_composites
@@ -31,11 +29,11 @@ from azr.selfplay.metrics import step_metrics
 from azr.selfplay.options import induction_options, prompt_options
 from azr.selfplay.rewards import propose_reward
 from azr.selfplay.rows import PromptRow
+from azr.selfplay.saving import load_state, save_state
 from azr.selfplay.selection import choose_solve_tasks, draw_references
 from azr.selfplay.type_counts import TypeCounts
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
 
-STATE_FILE = "selfplay.json"
 DUPLICATES = ("duplicate", "duplicate_renamed", "duplicate_puzzle")
 _PROMPT_TRIES = 8
 """Draws of references per prompt before fewer are shown."""
@@ -46,7 +44,9 @@ SHARED_SOURCES = ("seed", "identity", "seeding", "user")
 class SelfPlay:
     """Single owner of all self-play state; not thread-safe."""
 
-    def __init__(self, config: SelfPlayConfig, seed: int, seed_offset: int = 0, *, timeout_s: float = Limits().cpu_s) -> None:
+    def __init__(
+        self, config: SelfPlayConfig, seed: int, seed_offset: int = 0, *, timeout_s: float = Limits().cpu_s
+    ) -> None:
         """
         Args:
             timeout_s: what the sandbox allows a call; proposers are told.
@@ -55,7 +55,8 @@ class SelfPlay:
         self.config = config
         self.seed = seed
         self.seed_offset = seed_offset
-        """Shifts what is drawn, without being part of the saved state: a retry after a rollback takes another path."""
+        """Shifts what is drawn, without being part of the saved state: a retry after a rollback takes another
+        path."""
         self.task_types = tuple(TaskType(name) for name in config.task_types)
         self.buffers = {kind: TaskBuffer(config.buffer_capacity, config.mastered_visits) for kind in TaskType}
         self.types = TypeCounts()
@@ -66,12 +67,13 @@ class SelfPlay:
         self._metrics: dict[str, float] = {}
         self._plan_metrics: dict[str, float] = {}
 
-    # -- tasks in -------------------------------------------------------------------------------------------------
+    # -- tasks in --------------------------------------------------------------------------------------------
 
     def start(self, tasks: Sequence[Task], first_step: int = 1) -> int:
         """Takes the pool's tasks as if they came in the step before ``first_step``; returns how many are new.
 
-        A task already held is passed over, so this also tops up a restored buffer. A buffer left empty gets the identity task.
+        A task already held is passed over, so this also tops up a restored buffer. A buffer left empty gets
+        the identity task.
         """
         added = sum(not self.add_seed(task, first_step - 1) for task in tasks)
         for kind in self.task_types:
@@ -85,9 +87,16 @@ class SelfPlay:
         Returns '' when at least one buffer took it, else the reason.
         """
         kinds = [task.task_type]
-        if task.lineage.source in SHARED_SOURCES and task.task_type in (TaskType.ABDUCTION, TaskType.DEDUCTION):
+        if task.lineage.source in SHARED_SOURCES and task.task_type in (
+            TaskType.ABDUCTION,
+            TaskType.DEDUCTION,
+        ):
             kinds = [TaskType.ABDUCTION, TaskType.DEDUCTION]
-        reasons = [self._add(_as_type(task, kind), step) for kind in kinds if kind in self.task_types or kind is task.task_type]
+        reasons = [
+            self._add(_as_type(task, kind), step)
+            for kind in kinds
+            if kind in self.task_types or kind is task.task_type
+        ]
         return "" if "" in reasons else reasons[0]
 
     def _add(self, task: Task, step: int) -> str:
@@ -100,13 +109,14 @@ class SelfPlay:
                 self.types.add(kind, text)
         return reason
 
-    # -- a step's rows --------------------------------------------------------------------------------------------
+    # -- a step's rows ---------------------------------------------------------------------------------------
 
     def plan_step(self, step: int, fits: Fits) -> list[PromptRow]:
         """The rows of a step: batch_size for each stream, each task type proposing, then solving (spec 6.1).
 
-        With same-step solving, solve rows come inside the propose rows (``fallback``): a row whose proposal is accepted solves
-        that, and otherwise the fallback, so each solve stream still gets batch_size responses.
+        With same-step solving, solve rows come inside the propose rows (``fallback``): a row whose proposal
+        is accepted solves that, and otherwise the fallback, so each solve stream still gets batch_size
+        responses.
 
         Args:
             fits: whether a prompt is within the length limit; what is not is redrawn and counted.
@@ -115,7 +125,11 @@ class SelfPlay:
             ConfigError: not even a prompt without references, or the identity task, fits.
         """
         rng = np.random.default_rng([self.seed + self.seed_offset, 1, step])
-        self._plan_metrics = {"plan/dropped_propose_prompts": 0.0, "plan/dropped_solve_prompts": 0.0, "plan/repeated_solve_rows": 0.0}
+        self._plan_metrics = {
+            "plan/dropped_propose_prompts": 0.0,
+            "plan/dropped_solve_prompts": 0.0,
+            "plan/repeated_solve_rows": 0.0,
+        }
         proposes = self.config.train_propose and step > self.config.solve_only_steps
         rows: list[PromptRow] = []
         for kind in self.task_types:
@@ -129,7 +143,12 @@ class SelfPlay:
         return rows
 
     def _plan_propose(
-        self, kind: TaskType, step: int, rng: np.random.Generator, fits: Fits, fallbacks: Sequence[PromptRow] | None
+        self,
+        kind: TaskType,
+        step: int,
+        rng: np.random.Generator,
+        fits: Fits,
+        fallbacks: Sequence[PromptRow] | None,
     ) -> list[PromptRow]:
         stream = Stream(Role.PROPOSE, kind)
         rows = []
@@ -140,7 +159,9 @@ class SelfPlay:
             else:
                 references, prompt = self.program_prompt(kind, rng, fits)
                 composites = choose_composites(references, self.config, step, rng)
-                if composites and fits(with_composites := propose_prompt(kind, references, self._options, composites)):
+                if composites and fits(
+                    with_composites := propose_prompt(kind, references, self._options, composites)
+                ):
                     prompt = with_composites
                 else:
                     composites = ()
@@ -157,7 +178,9 @@ class SelfPlay:
             )
         return rows
 
-    def program_prompt(self, kind: TaskType, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
+    def program_prompt(
+        self, kind: TaskType, rng: np.random.Generator, fits: Fits
+    ) -> tuple[list[Task], Prompt]:
         """References and prompt of a new program; too long ones are redrawn, then shown fewer references."""
         for count in range(self.config.references, -1, -1):
             for _ in range(_PROMPT_TRIES if count else 1):
@@ -172,8 +195,8 @@ class SelfPlay:
         )
 
     def induction_prompt(self, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
-        """One program, uniformly from the abduction and deduction buffers together (spec 2.3), and its prompt, for ``curriculum.needed``
-        inputs."""
+        """One program, uniformly from the abduction and deduction buffers together (spec 2.3), and its
+        prompt, for ``curriculum.needed`` inputs."""
         sources = [self.buffers[TaskType.ABDUCTION], self.buffers[TaskType.DEDUCTION]]
         total = sum(len(source) for source in sources)
         for attempt in range(_PROMPT_TRIES * 4 + 1):
@@ -207,7 +230,9 @@ class SelfPlay:
         if self.config.solves_same_step and strategy in ("max_new", "half_new"):
             strategy = "uniform_total"  # the new tasks are this step's own; these rows only fill up
         share = self.config.seed_share
-        selection = choose_solve_tasks(self.buffers[kind], self.config.batch_size, strategy, step, rng, task_fits, share)
+        selection = choose_solve_tasks(
+            self.buffers[kind], self.config.batch_size, strategy, step, rng, task_fits, share
+        )
         self._count_plan("plan/seed_solve_rows", selection.anchors)
         self._count_plan("plan/dropped_solve_prompts", selection.dropped)
         self._count_plan("plan/repeated_solve_rows", selection.repeated)
@@ -221,20 +246,24 @@ class SelfPlay:
                 )
             tasks = [identity] * self.config.batch_size
         return [
-            PromptRow(stream=stream, prompt=prompts[task.task_id], row_id=_row_id(step, stream, index), task=task)
+            PromptRow(
+                stream=stream, prompt=prompts[task.task_id], row_id=_row_id(step, stream, index), task=task
+            )
             for index, task in enumerate(tasks)
         ]
 
     def _count_plan(self, name: str, count: int = 1) -> None:
         self._plan_metrics[name] = self._plan_metrics.get(name, 0.0) + count
 
-    # -- a step's outcomes ----------------------------------------------------------------------------------------
+    # -- a step's outcomes -----------------------------------------------------------------------------------
 
     def final_rewards(self, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float]:
-        """The rewards that are trained on, by row: the outcomes' own, but for what needs the state held here: the diversity term, and
-        ``selfplay.duplicate_reward``, which of equal proposals of a step spares the first row's.
+        """The rewards that are trained on, by row: the outcomes' own, but for what needs the state held here:
+        the diversity term, and ``selfplay.duplicate_reward``, which of equal proposals of a step spares the
+        first row's.
 
-        Call it before ``accept`` counts the step's new values. The result does not depend on the order of ``outcomes``.
+        Call it before ``accept`` counts the step's new values. The result does not depend on the order of
+        ``outcomes``.
         """
         rewards = {outcome.row_id: outcome.reward for outcome in outcomes}
         seen: set[tuple[TaskType, str]] = set()
@@ -242,7 +271,9 @@ class SelfPlay:
             if not isinstance(outcome, ProposeOutcome) or outcome.task is None:
                 continue
             if terms := self._terms(outcome):
-                rewards[outcome.row_id] = propose_reward(outcome.format_ok, outcome.accuracy or 0.0, self.config, terms)
+                rewards[outcome.row_id] = propose_reward(
+                    outcome.format_ok, outcome.accuracy or 0.0, self.config, terms
+                )
             if self.config.duplicate_reward is not None:
                 keys = {(outcome.task.task_type, key) for key in self._keys(outcome.task)}
                 if keys & seen or self._held(outcome.task):
@@ -252,9 +283,14 @@ class SelfPlay:
 
     @staticmethod
     def _keys(task: Task) -> tuple[str, ...]:
-        """What must be new about a task where ``selfplay.duplicate_reward`` is set: of an induction task also its puzzle, because ever
-        new inputs for the same program under the same hint are no new task to learn from."""
-        return (renamed_key(task), puzzle_key(task)) if task.task_type is TaskType.INDUCTION else (renamed_key(task),)
+        """What must be new about a task where ``selfplay.duplicate_reward`` is set: of an induction task also
+        its puzzle, because ever new inputs for the same program under the same hint are no new task to learn
+        from."""
+        return (
+            (renamed_key(task), puzzle_key(task))
+            if task.task_type is TaskType.INDUCTION
+            else (renamed_key(task),)
+        )
 
     def _held(self, task: Task) -> bool:
         buffer = self.buffers[task.task_type]
@@ -275,7 +311,12 @@ class SelfPlay:
         value = sum(rarities) / len(rarities)
         return {**outcome.terms, "diversity": capped(value, intrinsic.diversity, intrinsic.diversity_max)}
 
-    def accept(self, step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome], lineage: Mapping[str, Any] | None = None) -> list[Task]:
+    def accept(
+        self,
+        step: int,
+        outcomes: Sequence[ProposeOutcome | SolveOutcome],
+        lineage: Mapping[str, Any] | None = None,
+    ) -> list[Task]:
         """Takes a step's outcomes: new tasks into the buffers, statistics of solved ones; sets ``metrics()``.
 
         The result does not depend on the order of ``outcomes``.
@@ -299,7 +340,11 @@ class SelfPlay:
             if outcome.task is None:
                 continue
             task = outcome.task.with_lineage(step=step, **(lineage or {}))
-            reason = "duplicate_puzzle" if self._held(task) and not self.buffers[task.task_type].holds(task) else self._add(task, step)
+            reason = (
+                "duplicate_puzzle"
+                if self._held(task) and not self.buffers[task.task_type].holds(task)
+                else self._add(task, step)
+            )
             if reason:
                 refused[reason] += 1
                 self.totals[reason] += 1
@@ -307,7 +352,9 @@ class SelfPlay:
             accepted.append(task)
             self.totals["accepted"] += 1
             if outcome.samples and outcome.accuracy is not None:
-                self.buffers[task.task_type].record_use(task.task_id, outcome.accuracy, len(outcome.samples), step)
+                self.buffers[task.task_type].record_use(
+                    task.task_id, outcome.accuracy, len(outcome.samples), step
+                )
         found["data/accepted"] = float(len(accepted))
         valid = found.get("data/valid", 0.0)
         if valid:
@@ -316,7 +363,9 @@ class SelfPlay:
         found |= {f"data/rejected/{reason}": float(count) for reason, count in refused.items()}
         for kind in TaskType:
             if kind in self.task_types:
-                found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(sum(task.task_type is kind for task in accepted))
+                found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(
+                    sum(task.task_type is kind for task in accepted)
+                )
         self._metrics = found
         if "propose-induction/valid" in found:
             self.curriculum.note(found["propose-induction/valid"])
@@ -345,27 +394,17 @@ class SelfPlay:
         found["data/accepted_total"] = float(self.totals["accepted"])
         return found
 
-    # -- saving ---------------------------------------------------------------------------------------------------
+    # -- saving ----------------------------------------------------------------------------------------------
 
     def save(self, directory: Path) -> str:
-        """Writes buffers as JSONL and the rest as JSON, each atomically, the state file last; returns the content hash."""
-        hashes: dict[str, str] = {}
-        for kind, buffer in self.buffers.items():
-            text = "".join(json_line(record) for record in buffer.to_json())
-            write_text_atomic(directory / f"{kind.value}.jsonl", text)
-            hashes[kind.value] = _hash(text)
+        """Writes buffers and state; returns the content hash."""
         state = {
-            "schema": 1,
             "seed": self.seed,
             "totals": dict(self.totals),
-            "evicted": {kind.value: [buffer.evicted_mastered, buffer.evicted_old] for kind, buffer in self.buffers.items()},
             "types": self.types.to_json(),
             "curriculum": self.curriculum.to_json(),
-            "hashes": hashes,
         }
-        content = _hash(json.dumps(state, sort_keys=True))
-        write_json_atomic(directory / STATE_FILE, {**state, "content_hash": content})
-        return content
+        return save_state(directory, state, self.buffers)
 
     def load(self, directory: Path) -> str:
         """Restores what ``save`` wrote; returns its content hash.
@@ -374,22 +413,7 @@ class SelfPlay:
             CheckpointError: a file is missing, or differs from what was saved.
             ConfigError: it was saved with another seed.
         """
-        try:
-            state = read_json(directory / STATE_FILE)
-            content = state.pop("content_hash")
-            if _hash(json.dumps(state, sort_keys=True)) != content:
-                raise CheckpointError(f"{directory / STATE_FILE} is damaged: it does not match its own hash; use an earlier checkpoint")
-            if state["seed"] != self.seed:
-                raise ConfigError(f"{directory} was saved with seed {state['seed']}, this run has seed {self.seed}; set the same seed")
-            for kind, buffer in self.buffers.items():
-                path = directory / f"{kind.value}.jsonl"
-                text = path.read_bytes().decode("utf-8", "surrogatepass")
-                if _hash(text) != state["hashes"][kind.value]:
-                    raise CheckpointError(f"{path} is damaged: its content does not match {STATE_FILE}; use an earlier checkpoint")
-                buffer.restore(read_jsonl(path, strict=True))
-                buffer.evicted_mastered, buffer.evicted_old = state["evicted"][kind.value]
-        except (DataError, KeyError, OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{directory} holds no complete self-play state: {error}; use an earlier checkpoint") from error
+        state, content = load_state(directory, self.seed, self.buffers)
         self.totals = Counter(state["totals"])
         self.types = TypeCounts.from_json(state["types"])
         self.curriculum.restore(state.get("curriculum"))
@@ -402,7 +426,3 @@ def _as_type(task: Task, kind: TaskType) -> Task:
 
 def _row_id(step: int, stream: Stream, index: int) -> str:
     return f"{step:07d}-{stream.name}-{index:05d}"
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,6 +1,8 @@
-"""Judging solutions (spec 3.5, 13.1). The solver's text is read by a strict reader or executed in the sandbox, never pasted.
+"""Judging solutions (spec 3.5, 13.1). The solver's text is read by a strict reader or executed in the
+sandbox, never pasted.
 
-The child process that runs the answer reports values only; gold values stay on this side and are compared as canonical text.
+The child process that runs the answer reports values only; gold values stay on this side and are compared as
+canonical text.
 """
 
 from __future__ import annotations
@@ -9,7 +11,15 @@ from dataclasses import dataclass
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.sandbox.job import Job, Status
-from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, canonical_text, parse_arguments, read, same
+from azr.sandbox.values import (
+    ValueReadError,
+    ValueWriteError,
+    canonical,
+    canonical_text,
+    parse_arguments,
+    read,
+    same,
+)
 from azr.selfplay.rewards import induction_score
 from azr.selfplay.runner import Runner
 from azr.tasks import Task, TaskType
@@ -52,7 +62,8 @@ async def grade(task: Task, solution: str, sandbox: Runner, config: SelfPlayConf
 
 
 def equal(gold: str, value: str, config: SelfPlayConfig) -> bool:
-    """Whether two canonical texts mean the same, under the configured switches; dicts compare without order, as in Python."""
+    """Whether two canonical texts mean the same, under the configured switches; dicts compare without order,
+    as in Python."""
     if config.bool_equals_int:
         gold, value = _bools_as_ints(gold), _bools_as_ints(value)
     return same(gold, value, strict=not config.int_equals_float, dict_order=False)
@@ -94,7 +105,9 @@ async def _grade_induction(task: Task, solution: str, sandbox: Runner, config: S
     )
     result = await sandbox.run(job)
     right = [
-        index < len(result.calls) and result.calls[index].ok and _equal_value(gold, result.calls[index].value, config)
+        index < len(result.calls)
+        and result.calls[index].ok
+        and _equal_value(gold, result.calls[index].value, config)
         for index, (_, gold) in enumerate(hidden)
     ]
     score = induction_score(right, config.induction_reward)

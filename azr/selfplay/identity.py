@@ -5,7 +5,14 @@ from __future__ import annotations
 from azr.tasks import Lineage, Task, TaskType
 
 IDENTITY_CODE = "def f(x):\n    return x"
-_IDENTITY_INPUTS = ("'Hello world'", "1", "dict(a=1, b=2)", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0]]'", "1001101100010001")
+_IDENTITY_INPUTS = (
+    "'Hello world'",
+    "1",
+    "dict(a=1, b=2)",
+    "(1.1, 1.2, 1.3)",
+    "'[[1, 0, 0], [0, 0, 0]]'",
+    "1001101100010001",
+)
 _IDENTITY_OUTPUTS = (
     "'Hello world'", "1", "{'a': 1, 'b': 2}", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0]]'", "1001101100010001",
 )  # fmt: skip
@@ -23,4 +30,10 @@ def identity_task(task_type: TaskType) -> Task:
             lineage=Lineage(source="identity"),
         )
     output = "NoError" if task_type is TaskType.ERROR else "'Hello world'"
-    return Task(task_type=task_type, code=IDENTITY_CODE, inputs=("'Hello world'",), outputs=(output,), lineage=Lineage(source="identity"))
+    return Task(
+        task_type=task_type,
+        code=IDENTITY_CODE,
+        inputs=("'Hello world'",),
+        outputs=(output,),
+        lineage=Lineage(source="identity"),
+    )

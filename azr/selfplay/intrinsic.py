@@ -1,4 +1,5 @@
-"""Optional further rewards of the proposer (spec 4.3). Each is computed only when its coefficient is above 0."""
+"""Optional further rewards of the proposer (spec 4.3). Each is computed only when its coefficient is above
+0."""
 
 from __future__ import annotations
 
@@ -13,17 +14,21 @@ from azr.tasks import Task
 def program_terms(task: Task, references: Sequence[Task], config: IntrinsicConfig) -> dict[str, float]:
     """The enabled terms that depend on the program and its references alone, scaled and capped.
 
-    Measured on the uncomposed source, as published. The diversity term needs the counts of all tasks so far and is added by
-    ``SelfPlay.final_rewards``.
+    Measured on the uncomposed source, as published. The diversity term needs the counts of all tasks so far
+    and is added by ``SelfPlay.final_rewards``.
     """
     code = task.original_code or task.code
     terms: dict[str, float] = {}
     if config.complexity:
-        terms["complexity"] = capped(cognitive_complexity(code) / 15, config.complexity, config.complexity_max)
+        terms["complexity"] = capped(
+            cognitive_complexity(code) / 15, config.complexity, config.complexity_max
+        )
     if config.halstead:
         terms["halstead"] = capped(halstead(code), config.halstead, config.halstead_max)
     if config.edit_distance:
-        distance = edit_distance(code, [reference.original_code or reference.code for reference in references])
+        distance = edit_distance(
+            code, [reference.original_code or reference.code for reference in references]
+        )
         terms["edit_distance"] = capped(distance, config.edit_distance, config.edit_distance_max)
     return terms
 
@@ -38,12 +43,15 @@ def cognitive_complexity(code: str) -> float:
 
     try:
         return float(complexipy.code_complexity(code).complexity)
-    except ValueError:  # its parser refuses some programs that Python accepts; the term is then 0, as published
+    except (
+        ValueError
+    ):  # its parser refuses some programs that Python accepts; the term is then 0, as published
         return 0.0
 
 
 def halstead(code: str) -> float:
-    """0.5 effort/10,000 + 0.3 cyclomatic/10 + 0.2 volume/500, each at most its weight (radon); 0 when it cannot be measured."""
+    """0.5 effort/10,000 + 0.3 cyclomatic/10 + 0.2 volume/500, each at most its weight (radon); 0 when it
+    cannot be measured."""
     from radon.complexity import cc_visit
     from radon.metrics import h_visit
 
@@ -52,21 +60,30 @@ def halstead(code: str) -> float:
         cyclomatic = max((block.complexity for block in cc_visit(code)), default=0)
     except (SyntaxError, ValueError, RecursionError, AttributeError, ZeroDivisionError, TypeError):
         return 0.0
-    return round(0.5 * min(total.effort / 10_000, 1) + 0.3 * min(cyclomatic / 10, 1) + 0.2 * min(total.volume / 500, 1), 3)
+    return round(
+        0.5 * min(total.effort / 10_000, 1)
+        + 0.3 * min(cyclomatic / 10, 1)
+        + 0.2 * min(total.volume / 500, 1),
+        3,
+    )
 
 
 def edit_distance(code: str, references: Sequence[str]) -> float:
-    """Mean normalised Indel distance (rapidfuzz) of the programs' syntax trees, as sequences of node types and leaves; 0 to 1.
+    """Mean normalised Indel distance (rapidfuzz) of the programs' syntax trees, as sequences of node types
+    and leaves; 0 to 1.
 
-    The published term diffed pretty-printed JSON of the trees by characters, at 30 to 90 ms a pair; this takes well under 1 ms
-    and ranks programs alike (difflib's ratio is an Indel similarity too).
+    The published term diffed pretty-printed JSON of the trees by characters, at 30 to 90 ms a pair; this
+    takes well under 1 ms and ranks programs alike (difflib's ratio is an Indel similarity too).
     """
     from rapidfuzz.distance import Indel
 
     own = _tree_tokens(code)
     if own is None or not references:
         return 0.0
-    distances = [Indel.normalized_distance(own, other) if (other := _tree_tokens(source)) else 0.0 for source in references]
+    distances = [
+        Indel.normalized_distance(own, other) if (other := _tree_tokens(source)) else 0.0
+        for source in references
+    ]
     return sum(distances) / len(distances)
 
 
@@ -86,5 +103,9 @@ def _tree_tokens(code: str) -> list[str] | None:
             tokens.append(repr(node.value))
         elif isinstance(node, ast.Attribute):
             tokens.append(node.attr)
-        stack.extend(reversed([child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]))
+        stack.extend(
+            reversed(
+                [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
+            )
+        )
     return tokens

@@ -1,4 +1,5 @@
-"""What a step's outcomes say, as numbers with one documented name each (docs/metrics.md; spec 10 with its gaps filled)."""
+"""What a step's outcomes say, as numbers with one documented name each (docs/metrics.md; spec 10 with its
+gaps filled)."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ def mean(values: Iterable[float]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def step_metrics(outcomes: Sequence[ProposeOutcome | SolveOutcome], rewards: dict[str, float]) -> dict[str, float]:
+def step_metrics(
+    outcomes: Sequence[ProposeOutcome | SolveOutcome], rewards: dict[str, float]
+) -> dict[str, float]:
     """Metrics of one step's rows. What cannot be said (no valid proposal, so no accuracy) is left out.
 
     Args:
@@ -34,8 +37,13 @@ def step_metrics(outcomes: Sequence[ProposeOutcome | SolveOutcome], rewards: dic
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _common(stream: Stream, outcomes: Sequence[Outcome], rewards: dict[str, float]) -> dict[str, float | None]:
-    paid = [rewards.get(outcome.row_id, outcome.reward) if isinstance(outcome, ProposeOutcome) else outcome.reward for outcome in outcomes]
+def _common(
+    stream: Stream, outcomes: Sequence[Outcome], rewards: dict[str, float]
+) -> dict[str, float | None]:
+    paid = [
+        rewards.get(outcome.row_id, outcome.reward) if isinstance(outcome, ProposeOutcome) else outcome.reward
+        for outcome in outcomes
+    ]
     lengths = [outcome.completion.n_tokens for outcome in outcomes]
     records = [outcome.completion for outcome in outcomes]
     return {
@@ -55,17 +63,29 @@ def _propose(stream: Stream, outcomes: Sequence[ProposeOutcome]) -> dict[str, fl
     estimated = [outcome for outcome in outcomes if outcome.samples]
     found: dict[str, float | None] = {
         f"{stream.name}/valid": mean(outcome.valid for outcome in outcomes),
-        f"{stream.name}/accuracy": mean(outcome.accuracy for outcome in estimated if outcome.accuracy is not None),
-        f"{stream.name}/learnability": mean(outcome.learnability for outcome in estimated if outcome.learnability is not None),
+        f"{stream.name}/accuracy": mean(
+            outcome.accuracy for outcome in estimated if outcome.accuracy is not None
+        ),
+        f"{stream.name}/learnability": mean(
+            outcome.learnability for outcome in estimated if outcome.learnability is not None
+        ),
         f"{stream.name}/all_solved": mean(outcome.accuracy == 1 for outcome in estimated),
         f"{stream.name}/none_solved": mean(outcome.accuracy == 0 for outcome in estimated),
-        f"{stream.name}/program_lines": mean(len(outcome.task.code.splitlines()) for outcome in outcomes if outcome.task),
+        f"{stream.name}/program_lines": mean(
+            len(outcome.task.code.splitlines()) for outcome in outcomes if outcome.task
+        ),
     }
     if stream.task_type is TaskType.INDUCTION:
-        found[f"{stream.name}/progress"] = mean(outcome.rejection.progress if outcome.rejection else 1.0 for outcome in outcomes)
+        found[f"{stream.name}/progress"] = mean(
+            outcome.rejection.progress if outcome.rejection else 1.0 for outcome in outcomes
+        )
     for term in sorted({term for outcome in outcomes for term in outcome.terms}):
-        found[f"{stream.name}/{term}"] = mean(outcome.terms[term] for outcome in outcomes if term in outcome.terms)
-    for reason, count in Counter(outcome.rejection.reason for outcome in outcomes if outcome.rejection).items():
+        found[f"{stream.name}/{term}"] = mean(
+            outcome.terms[term] for outcome in outcomes if term in outcome.terms
+        )
+    for reason, count in Counter(
+        outcome.rejection.reason for outcome in outcomes if outcome.rejection
+    ).items():
         found[f"{stream.name}/rejected/{reason}"] = count
     return found
 
@@ -75,7 +95,9 @@ def _solve(stream: Stream, outcomes: Sequence[SolveOutcome]) -> dict[str, float 
     found: dict[str, float | None] = {
         f"{stream.name}/accuracy": mean(outcome.score for outcome in outcomes),
         f"{stream.name}/right_tokens_mean": mean(outcome.completion.n_tokens for outcome in right),
-        f"{stream.name}/wrong_tokens_mean": mean(outcome.completion.n_tokens for outcome in outcomes if outcome.score < 1),
+        f"{stream.name}/wrong_tokens_mean": mean(
+            outcome.completion.n_tokens for outcome in outcomes if outcome.score < 1
+        ),
         f"{stream.name}/distinct_tasks": len({outcome.task_id for outcome in outcomes}),
     }
     for reason, count in Counter(outcome.reason for outcome in outcomes).items():
@@ -102,7 +124,9 @@ def _data(proposals: Sequence[ProposeOutcome]) -> dict[str, float | None]:
 def _sandbox(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float | None]:
     waits = [outcome.seconds["execute"] for outcome in outcomes if outcome.seconds.get("execute")]
     judged = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
-    judged += [sample for outcome in outcomes if isinstance(outcome, ProposeOutcome) for sample in outcome.samples]
+    judged += [
+        sample for outcome in outcomes if isinstance(outcome, ProposeOutcome) for sample in outcome.samples
+    ]
     timeouts = sum(outcome.reason == "timeout" for outcome in judged)
     for outcome in outcomes:
         if isinstance(outcome, ProposeOutcome) and outcome.rejection is not None:

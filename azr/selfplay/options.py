@@ -38,12 +38,25 @@ def prompt_options(config: SelfPlayConfig, timeout_s: float = Limits().cpu_s) ->
     )
 
 
-def induction_options(options: PromptOptions, config: SelfPlayConfig, needed: int, rng: np.random.Generator) -> PromptOptions:
-    """``options`` for one induction proposal whose task needs ``needed`` inputs; draws the worked example, where one is shown."""
+def induction_options(
+    options: PromptOptions, config: SelfPlayConfig, needed: int, rng: np.random.Generator
+) -> PromptOptions:
+    """``options`` for one induction proposal whose task needs ``needed`` inputs; draws the worked example,
+    where one is shown."""
     asked = needed + config.induction_spare_inputs
     numbered = config.induction_prompt != "plain"
-    example = INDUCTION_EXAMPLES[int(rng.integers(len(INDUCTION_EXAMPLES)))] if config.induction_prompt == "example" else None
-    return replace(options, num_inputs=asked, numbered=numbered, example=example, begun=BEGUN_REPLIES[config.induction_reply])
+    example = (
+        INDUCTION_EXAMPLES[int(rng.integers(len(INDUCTION_EXAMPLES)))]
+        if config.induction_prompt == "example"
+        else None
+    )
+    return replace(
+        options,
+        num_inputs=asked,
+        numbered=numbered,
+        example=example,
+        begun=BEGUN_REPLIES[config.induction_reply],
+    )
 
 
 def parse_rules(config: SelfPlayConfig, needed_inputs: int = 0) -> ParseRules:

@@ -14,9 +14,11 @@ WRONG = -0.5
 
 
 def learnability(accuracy: float, conversion: str = "one_minus") -> float:
-    """How much a task is worth that the solver solves with this accuracy: hard but solvable is best (spec 4.2).
+    """How much a task is worth that the solver solves with this accuracy: hard but solvable is best (spec
+    4.2).
 
-    ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout. ``middle``: 4 a (1 - a).
+    ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout. ``middle``: 4 a (1 -
+    a).
     """
     if conversion == "middle":
         return 4 * accuracy * (1 - accuracy)
@@ -49,7 +51,8 @@ def propose_reward(
 
 
 def combine(value: float, terms: list[float], how: str) -> float:
-    """Joins the learnability reward with the intrinsic terms (spec 4.3); without terms it is returned as it is."""
+    """Joins the learnability reward with the intrinsic terms (spec 4.3); without terms it is returned as it
+    is."""
     if not terms:
         return value
     return {
@@ -68,13 +71,15 @@ def solve_reward(format_ok: bool, score: float, config: SelfPlayConfig) -> float
 
 
 def induction_score(right: list[bool], how: str) -> float:
-    """Verdict over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least one."""
+    """Verdict over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least
+    one."""
     share = sum(right) / len(right)
     return {"binary": float(share == 1), "accuracy": share, "if_one": float(share > 0)}[how]
 
 
 def overlong_penalty(tokens: int, limit: int, config: SelfPlayConfig) -> float:
-    """What a response's length costs (``selfplay.overlong_tokens``): nothing up to ``limit - overlong_tokens``, all of it at the limit."""
+    """What a response's length costs (``selfplay.overlong_tokens``): nothing up to ``limit -
+    overlong_tokens``, all of it at the limit."""
     if not config.overlong_tokens:
         return 0.0
     over = tokens - (limit - config.overlong_tokens)

@@ -14,7 +14,8 @@ class PromptRow:
     stream: Stream
     prompt: Prompt
     row_id: str
-    """Unique in the run, sortable into the order of planning, without underscores (verl splits its keys there)."""
+    """Unique in the run, sortable into the order of planning, without underscores (verl splits its keys
+    there)."""
     task: Task | None = None
     """What a solve row solves."""
     references: tuple[Task, ...] = ()
@@ -22,7 +23,8 @@ class PromptRow:
     composites: tuple[str, ...] = ()
     """Sources of g_0, g_1 ... that the proposal must call."""
     needed_inputs: int = 0
-    """Inputs that an induction proposal's task needs (the prompt may ask for a few more); 0: ``selfplay.num_inputs``."""
+    """Inputs that an induction proposal's task needs (the prompt may ask for a few more); 0:
+    ``selfplay.num_inputs``."""
     estimate: bool = True
     """Off while seeding: proposals are verified only, and the whole response is read."""
     fallback: PromptRow | None = None

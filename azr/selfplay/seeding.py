@@ -1,7 +1,8 @@
-"""The zero-data start: the model writes its own seeds, beginning with the identity program (spec 5.2). No gradient here.
+"""The zero-data start: the model writes its own seeds, beginning with the identity program (spec 5.2). No
+gradient here.
 
-The caller plays the planned rows with whatever generates; a model too weak to fill the target ends the phase by its budget,
-with a report that says why.
+The caller plays the planned rows with whatever generates; a model too weak to fill the target ends the phase
+by its budget, with a report that says why.
 """
 
 from __future__ import annotations
@@ -40,9 +41,15 @@ class Seeding:
     @property
     def report(self) -> str:
         """One line for people: what was reached, and what proposals failed by."""
-        sizes = ", ".join(f"{kind.value} {len(self._game.buffers[kind])}/{self.target}" for kind in self._game.task_types)
+        sizes = ", ".join(
+            f"{kind.value} {len(self._game.buffers[kind])}/{self.target}" for kind in self._game.task_types
+        )
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.reasons.most_common(5))
-        end = "target reached" if not self._wanted() else f"stopped after its budget of {self._config.seed_rounds} rounds"
+        end = (
+            "target reached"
+            if not self._wanted()
+            else f"stopped after its budget of {self._config.seed_rounds} rounds"
+        )
         if self._wanted() and self.done:
             end += "; the model is too weak to fill the buffers: start from shipped seeds, or raise selfplay.seed_rounds"
         return f"seeding: {sizes} from {self.tried} proposals in {self.round} rounds; {end}. Refused: {reasons or 'none'}"
@@ -54,7 +61,8 @@ class Seeding:
         return programs or short
 
     def plan_round(self, fits: Fits) -> list[PromptRow]:
-        """The next round's rows (batch_size per task type), to be played with estimate off. Empty when done."""
+        """The next round's rows (batch_size per task type), to be played with estimate off. Empty when
+        done."""
         if self.done:
             return []
         self.round += 1

@@ -1,4 +1,5 @@
-"""Which tasks are shown, and which are solved (spec 2.2, 2.3, 5.5). One generator of random numbers drives all draws."""
+"""Which tasks are shown, and which are solved (spec 2.2, 2.3, 5.5). One generator of random numbers drives
+all draws."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from azr.tasks import Task
 SELF_PLAY = "selfplay"
 """Lineage of what a proposer wrote; anything else came from outside the game."""
 _TRIES_PER_ROW = 8
-"""Further uniform draws per missing row before rows are repeated: a bound instead of the published endless loop (B7)."""
+"""Further uniform draws per missing row before rows are repeated: a bound instead of the published endless
+loop (B7)."""
 
 
 @dataclass
@@ -30,7 +32,9 @@ class Selection:
 
 def draw_references(buffer: TaskBuffer, count: int, weighting: str, rng: np.random.Generator) -> list[Task]:
     """Up to ``count`` tasks without replacement, uniformly or by recency (spec 2.2)."""
-    records = buffer.draw(count, rng) if weighting == "uniform" else buffer.draw_recent(count, rng, replace=False)
+    records = (
+        buffer.draw(count, rng) if weighting == "uniform" else buffer.draw_recent(count, rng, replace=False)
+    )
     return [record.task for record in records]
 
 
@@ -45,12 +49,13 @@ def choose_solve_tasks(
 ) -> Selection:
     """``count`` tasks to solve at ``step`` whose prompts fit; empty only if no drawn task fits at all.
 
-    ``max_new``: the previous step's additions (at step 1: all seeds), up to ``count``, then uniform draws from the whole buffer.
-    ``half_new``: the same with at most half of the rows new. ``uniform_total``: uniform. ``step``: by recency, with replacement.
+    ``max_new``: the previous step's additions (at step 1: all seeds), up to ``count``, then uniform draws
+    from the whole buffer. ``half_new``: the same with at most half of the rows new. ``uniform_total``:
+    uniform. ``step``: by recency, with replacement.
 
     Args:
-        seed_share: share of the rows that go to tasks from outside the game before the strategy has its turn; fewer where there are
-            fewer such tasks.
+        seed_share: share of the rows that go to tasks from outside the game before the strategy has its turn;
+            fewer where there are fewer such tasks.
     """
     selection = Selection()
     if not len(buffer):
@@ -75,11 +80,16 @@ def choose_solve_tasks(
             selection.dropped += 1
     selection.repeated = count - len(selection.tasks) if selection.tasks else 0
     if selection.repeated:
-        selection.tasks += [selection.tasks[int(place)] for place in rng.integers(len(selection.tasks), size=selection.repeated)]
+        selection.tasks += [
+            selection.tasks[int(place)]
+            for place in rng.integers(len(selection.tasks), size=selection.repeated)
+        ]
     return selection
 
 
-def _candidates(buffer: TaskBuffer, count: int, strategy: str, step: int, rng: np.random.Generator) -> Iterator[Record]:
+def _candidates(
+    buffer: TaskBuffer, count: int, strategy: str, step: int, rng: np.random.Generator
+) -> Iterator[Record]:
     if strategy == "step":
         yield from buffer.draw_recent(count * _TRIES_PER_ROW, rng, replace=True)
         return
@@ -87,5 +97,7 @@ def _candidates(buffer: TaskBuffer, count: int, strategy: str, step: int, rng: n
         new = buffer.inserted_since(step - 1)
         most = count if strategy == "max_new" else count // 2
         yield from (new[place] for place in rng.permutation(len(new))[:most])
-    for _ in range(_TRIES_PER_ROW):  # fresh draws from the whole buffer; may repeat what was drawn before, as published
+    for _ in range(
+        _TRIES_PER_ROW
+    ):  # fresh draws from the whole buffer; may repeat what was drawn before, as published
         yield from buffer.draw(count, rng)

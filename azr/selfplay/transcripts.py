@@ -43,9 +43,14 @@ def transcript(step: int, outcome: ProposeOutcome | SolveOutcome, prompt: str) -
 
 
 def transcripts(
-    step: int, rows: Sequence[PromptRow], outcomes: Sequence[ProposeOutcome | SolveOutcome], config: SelfPlayConfig, seed: int
+    step: int,
+    rows: Sequence[PromptRow],
+    outcomes: Sequence[ProposeOutcome | SolveOutcome],
+    config: SelfPlayConfig,
+    seed: int,
 ) -> list[dict[str, Any]]:
-    """``transcripts_per_stream`` responses of each stream, drawn by (seed, step); the best of each stream is always there.
+    """``transcripts_per_stream`` responses of each stream, drawn by (seed, step); the best of each stream is
+    always there.
 
     Args:
         rows: what was asked.

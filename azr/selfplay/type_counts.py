@@ -1,4 +1,5 @@
-"""How often values of each type occurred among inputs, outputs and errors (spec 1.8, 4.3); bounded (fixes B18)."""
+"""How often values of each type occurred among inputs, outputs and errors (spec 1.8, 4.3); bounded (fixes
+B18)."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ MAX_VALUES = 20_000
 
 
 def type_of(text: str) -> str:
-    """Type name of a literal text; a bare comma list is a tuple; what is no literal counts as str (spec 1.8)."""
+    """Type name of a literal text; a bare comma list is a tuple; what is no literal counts as str (spec
+    1.8)."""
     try:
         return type(parse(text)).__name__
     except ValueReadError:
@@ -65,8 +67,13 @@ class TypeCounts:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> TypeCounts:
         counts = cls()
-        counts._counts = {kind: {name: dict(values) for name, values in types.items()} for kind, types in record.items()}
-        counts._totals = {kind: {name: sum(values.values()) for name, values in types.items()} for kind, types in counts._counts.items()}
+        counts._counts = {
+            kind: {name: dict(values) for name, values in types.items()} for kind, types in record.items()
+        }
+        counts._totals = {
+            kind: {name: sum(values.values()) for name, values in types.items()}
+            for kind, types in counts._counts.items()
+        }
         return counts
 
 

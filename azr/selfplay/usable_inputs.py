@@ -1,7 +1,9 @@
-"""Induction proposals judged input by input (``selfplay.usable_inputs``): what is usable is kept, and how far a proposal came is known.
+"""Induction proposals judged input by input (``selfplay.usable_inputs``): what is usable is kept, and how far
+a proposal came is known.
 
-The published rule refuses a proposal for one bad input and tells it nothing but -1. Models of 0.5B and 1.5B write one or two blocks
-where ten are asked for, so none of their proposals is ever valid, and no reward says which of them came closer.
+The published rule refuses a proposal for one bad input and tells it nothing but -1. Models of 0.5B and 1.5B
+write one or two blocks where ten are asked for, so none of their proposals is ever valid, and no reward says
+which of them came closer.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from azr.tasks import Rejection, Task
 _SPARE = 4
 """Inputs run beyond twice the needed number: a bound on what a proposal of sixty blocks may cost."""
 _INPUT_FAULTS = (Status.ERROR, Status.REFUSED)
-"""How a call may end without a word against the program; anything else (time-out, a forbidden call) refuses the proposal."""
+"""How a call may end without a word against the program; anything else (time-out, a forbidden call) refuses
+the proposal."""
 
 CheckOutput = Callable[[CallResult], "str | Rejection"]
 
@@ -46,13 +49,18 @@ class Count:
         if self.usable < self.needed:
             detail = f"{self.usable} usable of {self.needed}" + (f"; {first_fault}" if first_fault else "")
             return Rejection("too_few_inputs", detail[:300], self.progress)
-        return None if self.has_message else Rejection("no_message", "it is missing, or says nothing", self.progress)
+        return (
+            None
+            if self.has_message
+            else Rejection("no_message", "it is missing, or says nothing", self.progress)
+        )
 
 
 async def run_usable_inputs(
     task: Task, needed: int, most: int, sandbox: Runner, check: CheckOutput, markup: re.Pattern[str]
 ) -> Task | Rejection:
-    """The task with its usable inputs and their outputs, at most ``most`` of them, in the order in which they were written.
+    """The task with its usable inputs and their outputs, at most ``most`` of them, in the order in which they
+    were written.
 
     Args:
         check: the output of a call as text, or what is wrong with it.
@@ -67,16 +75,23 @@ async def run_usable_inputs(
     inputs, fault = _distinct_literals(task.inputs, 2 * most + _SPARE, markup)
     outputs: list[str] = []
     while inputs:
-        # inputs that failed are left out and the rest is run again: after a failure the second process was not asked
+        # inputs that failed are left out and the rest is run again: after a failure the second process was
+        # not asked
         result = await sandbox.run(Job(code=task.program, inputs=tuple(inputs)))
         if len(result.calls) != len(inputs):
             return Rejection("killed", result.reason)
         if any(call.status not in (Status.OK, *_INPUT_FAULTS) for call in result.calls):
-            found = next(check(call) for call in result.calls if call.status not in (Status.OK, *_INPUT_FAULTS))
+            found = next(
+                check(call) for call in result.calls if call.status not in (Status.OK, *_INPUT_FAULTS)
+            )
             return found if isinstance(found, Rejection) else Rejection("killed", result.reason)
         checked = [check(call) for call in result.calls]
-        kept = [(text, output) for text, output in zip(inputs, checked, strict=True) if isinstance(output, str)]
-        faults = [f"{output.reason} {output.detail}".strip() for output in checked if isinstance(output, Rejection)]
+        kept = [
+            (text, output) for text, output in zip(inputs, checked, strict=True) if isinstance(output, str)
+        ]
+        faults = [
+            f"{output.reason} {output.detail}".strip() for output in checked if isinstance(output, Rejection)
+        ]
         fault = fault or (faults[0] if faults else "")
         inputs, outputs = [text for text, _ in kept[:most]], [output for _, output in kept[:most]]
         if result.ok:

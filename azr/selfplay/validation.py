@@ -1,7 +1,9 @@
-"""From a proposal to a verified task: rules on the source, then execution in the sandbox (spec 3.2 to 3.4, 3.6, 13).
+"""From a proposal to a verified task: rules on the source, then execution in the sandbox (spec 3.2 to 3.4,
+3.6, 13).
 
-A task is accepted when its program runs without an error, its result has a canonical text of acceptable size, and repeated
-runs in processes with different hash seeds agree. Everything else is a ``Rejection`` with one of ``REASONS``.
+A task is accepted when its program runs without an error, its result has a canonical text of acceptable size,
+and repeated runs in processes with different hash seeds agree. Everything else is a ``Rejection`` with one of
+``REASONS``.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ REASONS = {
     "duplicate_puzzle": "the buffer holds an induction task with the same program and hint (where duplicates are not paid)",
     "filtered": "the program filter excludes tasks of this accuracy, or of responses without the format",
 }
-"""Reason codes of validation and buffering, with their meanings (those of parsing: ``azr.parsing.REASONS``)."""
+"""Reason codes of validation and buffering, with their meanings (those of parsing:
+``azr.parsing.REASONS``)."""
 
 _MARKUP = re.compile(r"```|</?(?:think|answer)>|<\|[^|<>\n]{1,40}\|>", re.IGNORECASE)
 _RAISING = ("Assert", "Raise", "Try", "TryStar")
@@ -67,14 +70,18 @@ _STATUS_REASONS = {
 
 
 async def validate(
-    proposal: Proposal, sandbox: Runner, config: SelfPlayConfig, composites: tuple[str, ...] = (), needed_inputs: int = 0
+    proposal: Proposal,
+    sandbox: Runner,
+    config: SelfPlayConfig,
+    composites: tuple[str, ...] = (),
+    needed_inputs: int = 0,
 ) -> Task | Rejection:
     """Verifies a proposal by execution.
 
     Args:
         composites: sources of ``g_0``, ``g_1`` ... which the program was told to call (spec 3.6).
-        needed_inputs: inputs that an induction task needs; 0: ``selfplay.num_inputs``. Read with ``selfplay.usable_inputs`` only:
-            without it the parser has counted them.
+        needed_inputs: inputs that an induction task needs; 0: ``selfplay.num_inputs``. Read with
+            ``selfplay.usable_inputs`` only: without it the parser has counted them.
 
     Raises:
         SandboxError: the sandbox itself failed; says nothing about the proposal.
@@ -108,7 +115,9 @@ async def validate(
     return _output_fault(executed, tree, config) or executed
 
 
-async def _executed(task: Task, sandbox: Runner, config: SelfPlayConfig, needed_inputs: int) -> Task | Rejection:
+async def _executed(
+    task: Task, sandbox: Runner, config: SelfPlayConfig, needed_inputs: int
+) -> Task | Rejection:
     """The task with its outputs, or why there are none."""
     if task.task_type is TaskType.INDUCTION and config.usable_inputs:
 
@@ -118,7 +127,9 @@ async def _executed(task: Task, sandbox: Runner, config: SelfPlayConfig, needed_
 
         most = needed_inputs + config.induction_spare_inputs
         return await run_usable_inputs(task, needed_inputs, most, sandbox, check, _MARKUP)
-    result = await sandbox.run(Job(code=task.program, inputs=task.inputs, verify_errors=task.task_type is TaskType.ERROR))
+    result = await sandbox.run(
+        Job(code=task.program, inputs=task.inputs, verify_errors=task.task_type is TaskType.ERROR)
+    )
     outputs: list[str] = []
     for call in result.calls:
         output = _error_label(call) if task.task_type is TaskType.ERROR else _output(call)
@@ -134,7 +145,9 @@ def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) 
     """Everything that can be said without running the program."""
     if proposal.task_type is not TaskType.INDUCTION and (name := banned_import(tree, banned_words(config))):
         return Rejection("banned_import", name)
-    if proposal.task_type is TaskType.ERROR and any(type(node).__name__ in _RAISING for node in ast.walk(tree)):
+    if proposal.task_type is TaskType.ERROR and any(
+        type(node).__name__ in _RAISING for node in ast.walk(tree)
+    ):
         return Rejection("banned_word", ", ".join(BANNED_ERROR_WORDS))
     one_by_one = proposal.task_type is TaskType.INDUCTION and config.usable_inputs
     inputs = () if one_by_one else proposal.inputs
@@ -146,13 +159,18 @@ def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) 
             parse_arguments(text)
         except ValueReadError as error:
             return Rejection("input_not_literal", str(error)[:200])
-    if proposal.task_type is TaskType.INDUCTION and config.reject_leaks and _message_leaks(proposal.message, proposal.code):
+    if (
+        proposal.task_type is TaskType.INDUCTION
+        and config.reject_leaks
+        and _message_leaks(proposal.message, proposal.code)
+    ):
         return Rejection("leaked_program")
     return None
 
 
 def banned_import(tree: ast.AST, banned: tuple[str, ...]) -> str:
-    """The first imported module that a banned entry names (``os.path`` bans ``os.path`` and what is inside it); '' for none."""
+    """The first imported module that a banned entry names (``os.path`` bans ``os.path`` and what is inside
+    it); '' for none."""
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -180,13 +198,20 @@ def _output(call: CallResult) -> str | Rejection:
         return call.value
     if call.status is Status.ERROR and call.exception in ("ModuleNotFoundError", "ImportError"):
         return Rejection("forbidden_import", call.reason[:200])
-    return Rejection(_STATUS_REASONS.get(call.status, "killed"), f"{call.exception or ''} {call.reason}".strip()[:200])
+    return Rejection(
+        _STATUS_REASONS.get(call.status, "killed"), f"{call.exception or ''} {call.reason}".strip()[:200]
+    )
 
 
 def _error_label(call: CallResult) -> str | Rejection:
-    """The answer of an error task (spec 3.4); a time-out is no error the solver could deduce, so it is refused."""
+    """The answer of an error task (spec 3.4); a time-out is no error the solver could deduce, so it is
+    refused."""
     if call.status is Status.ERROR and call.exception and ERROR_NAME.fullmatch(call.exception):
-        return _output(call) if call.exception in ("ModuleNotFoundError", "ImportError", "SyntaxError") else call.exception
+        return (
+            _output(call)
+            if call.exception in ("ModuleNotFoundError", "ImportError", "SyntaxError")
+            else call.exception
+        )
     output = _output(call)
     return output if isinstance(output, Rejection) else NO_ERROR
 
@@ -217,6 +242,10 @@ def _comment_leaks(code: str, tree: ast.Module, output: str) -> bool:
     wanted = "".join(output.split())
     texts = list(comments(code))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             texts.append(node.value.value)
     return any(wanted in "".join(text.split()) for text in texts)

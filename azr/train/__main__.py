@@ -1,4 +1,5 @@
-"""``python -m azr.train RUN_DIR``: one attempt at a cycle, as ``cycles/NNN/request.json`` asks. Started by the driver.
+"""``python -m azr.train RUN_DIR``: one attempt at a cycle, as ``cycles/NNN/request.json`` asks. Started by
+the driver.
 
 Exit status 0: finished or stopped as asked. 1: failed; ``result.json`` says why.
 """
@@ -30,7 +31,10 @@ from azr.trainer_link import DriverWatch
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
-        print("usage: python -m azr.train RUN_DIR   (the driver starts this: python azr_single_gpu_pipeline.py)", file=sys.stderr)
+        print(
+            "usage: python -m azr.train RUN_DIR   (the driver starts this: python azr_single_gpu_pipeline.py)",
+            file=sys.stderr,
+        )
         return 2
     run = RunDir(Path(arguments[0]).resolve())
     try:
@@ -48,7 +52,12 @@ def main(arguments: list[str]) -> int:
         if chosen.missing or (config.needs_gpu and device == "cpu"):
             reason = f"the card that this run uses is not there: {machine.why_no_card}"
             print(f"azr.train: {reason}", file=sys.stderr)
-            write_result(run, TrainResult(Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
+            write_result(
+                run,
+                TrainResult(
+                    Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True
+                ),
+            )
             return 1
         chosen.take()
     print(f"azr.train: on {chosen}", flush=True)
@@ -73,7 +82,12 @@ def main(arguments: list[str]) -> int:
             traceback.print_exc()
             reason = f"a process of the trainer died or raised: {root_cause(traceback.format_exc()) or error}"
             print(f"azr.train: {reason}", file=sys.stderr)
-            write_result(run, TrainResult(Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True))
+            write_result(
+                run,
+                TrainResult(
+                    Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True
+                ),
+            )
             return 1
         finally:
             session = session_folder(config)
@@ -85,8 +99,11 @@ def main(arguments: list[str]) -> int:
 
 @contextmanager
 def warm_python(config: Config, device: str) -> Iterator[WarmPython | None]:
-    """The interpreter of the workers where all of them are on this machine and none has a GPU; else None, which means the usual one."""
-    if device != "cpu" or config.train.ray_address:  # a child of a process that has looked at CUDA cannot use it
+    """The interpreter of the workers where all of them are on this machine and none has a GPU; else None,
+    which means the usual one."""
+    if (
+        device != "cpu" or config.train.ray_address
+    ):  # a child of a process that has looked at CUDA cannot use it
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="azr-") as folder, WarmPython(Path(folder)) as warm:

@@ -1,6 +1,7 @@
 """The model that a run began with: identified at its start, and found again by whoever speaks of it later.
 
-Trainer, evaluation and export ask here, so that no figure is ever compared with a model that the run did not start from.
+Trainer, evaluation and export ask here, so that no figure is ever compared with a model that the run did not
+start from.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ def identify(config: Config, recorded: RunIdentity | None = None) -> RunIdentity
     """What a run with this configuration is made of. A hub model is fetched if need be.
 
     Args:
-        recorded: of the run that is to go on; a hub name then means the commit that the run began with, while that is in the cache.
+        recorded: of the run that is to go on; a hub name then means the commit that the run began with, while
+            that is in the cache.
 
     Raises:
         ModelError: the model cannot be found or read.
     """
-    if recorded is not None and recorded.model == config.model.path and local_folder(config.model.path) is None:
+    if (
+        recorded is not None
+        and recorded.model == config.model.path
+        and local_folder(config.model.path) is None
+    ):
         folder = folder_on_disk(recorded.folder)
         if folder is not None and hash_model(folder) == recorded.content:
             return RunIdentity.of(config, folder, recorded.content)
@@ -36,7 +42,8 @@ def base_folder(run: RunDir, config: Config) -> Path:
     """The folder of the model that ``run`` began with.
 
     Args:
-        config: the run's own. It names the model where an earlier version started the run and recorded nothing.
+        config: the run's own. It names the model where an earlier version started the run and recorded
+            nothing.
 
     Raises:
         ModelError: no folder holds that model any more.
@@ -62,10 +69,12 @@ def base_folder(run: RunDir, config: Config) -> Path:
 
 
 def require_base_unchanged(run: RunDir) -> RunIdentity | None:
-    """What the run began with, for whoever names it; None where nothing was recorded. A model that is gone may still be named.
+    """What the run began with, for whoever names it; None where nothing was recorded. A model that is gone
+    may still be named.
 
     Raises:
-        ModelError: another model lies where that one lay, so that naming the place would name the wrong model.
+        ModelError: another model lies where that one lay, so that naming the place would name the wrong
+            model.
     """
     identity = read_identity(run)
     if identity is None:

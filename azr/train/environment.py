@@ -18,7 +18,8 @@ VERL_ENVIRONMENT = {
     "VLLM_BATCH_INVARIANT": "0",
     "VERL_RL_INSIGHT_ENABLE": "0",
 }
-"""What verl's own launcher gives its processes. Written down here because asking verl takes seven seconds; a test compares."""
+"""What verl's own launcher gives its processes. Written down here because asking verl takes seven seconds; a
+test compares."""
 
 
 def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
@@ -44,7 +45,8 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
         defaults |= {
             "VLLM_CPU_KVCACHE_SPACE": str(cpu_kv_cache_gib),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            # vLLM compiles its samplers with inductor while it warms up: half of the engine's start, for nothing at this size
+            # vLLM compiles its samplers with inductor while it warms up: half of the engine's start, for
+            # nothing at this size
             "TORCHDYNAMO_DISABLE": "1",
         }
     for name, value in defaults.items():

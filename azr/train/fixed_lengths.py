@@ -1,8 +1,10 @@
-"""Rows of fixed lengths, for benchmarks: what is generated and trained is known beforehand, whatever the model can do.
+"""Rows of fixed lengths, for benchmarks: what is generated and trained is known beforehand, whatever the
+model can do.
 
-A row keeps its place in the step (a propose row is followed by its difficulty samples, which share one prompt), but its
-prompt is tokens of that length drawn from its own, responses end at theirs and nowhere else, nothing is executed, and
-rewards are drawn from the row's name. Lengths vary evenly by half around their mean, by row, so that packing has work to do.
+A row keeps its place in the step (a propose row is followed by its difficulty samples, which share one
+prompt), but its prompt is tokens of that length drawn from its own, responses end at theirs and nowhere else,
+nothing is executed, and rewards are drawn from the row's name. Lengths vary evenly by half around their mean,
+by row, so that packing has work to do.
 """
 
 from __future__ import annotations
@@ -26,18 +28,27 @@ def length_around(mean: int, draw: random.Random) -> int:
 
 
 async def play_fixed_lengths(
-    row: PromptRow, config: Config, prompt_ids: list[int], sampling_params: dict[str, Any], generate_one: GenerateOne
+    row: PromptRow,
+    config: Config,
+    prompt_ids: list[int],
+    sampling_params: dict[str, Any],
+    generate_one: GenerateOne,
 ) -> ProposeOutcome | SolveOutcome:
-    """Plays a row by its lengths alone; a proposal is followed by ``selfplay.difficulty_samples`` of one further prompt."""
+    """Plays a row by its lengths alone; a proposal is followed by ``selfplay.difficulty_samples`` of one
+    further prompt."""
     draw = random.Random(row.row_id)
 
     async def respond(prompt: list[int], count: int) -> list[Completion]:
         lengths = [length_around(config.rollout.fixed_response_tokens, draw) for _ in range(count)]
-        each = [{**sampling_params, "ignore_eos": True, "min_tokens": length, "max_tokens": length} for length in lengths]
+        each = [
+            {**sampling_params, "ignore_eos": True, "min_tokens": length, "max_tokens": length}
+            for length in lengths
+        ]
         return list(await asyncio.gather(*(generate_one(prompt, params) for params in each)))
 
     def prompt() -> list[int]:
-        """Tokens of the row's own prompt in random order: no two rows share a beginning, so the prefix cache helps only samples."""
+        """Tokens of the row's own prompt in random order: no two rows share a beginning, so the prefix cache
+        helps only samples."""
         return draw.choices(prompt_ids, k=length_around(config.rollout.fixed_prompt_tokens, draw))
 
     [completion] = await respond(prompt(), 1)
@@ -51,5 +62,10 @@ async def play_fixed_lengths(
     samples = await respond(prompt(), config.selfplay.difficulty_samples)
     accuracy = draw.random()
     return ProposeOutcome(
-        **common, task=None, rejection=Rejection("filtered"), accuracy=accuracy, learnability=1 - accuracy, wanted_samples=len(samples)
+        **common,
+        task=None,
+        rejection=Rejection("filtered"),
+        accuracy=accuracy,
+        learnability=1 - accuracy,
+        wanted_samples=len(samples),
     )

@@ -22,15 +22,21 @@ logger = logging.getLogger(__name__)
 
 
 def choose_weight_path(is_wsl: bool) -> None:
-    """Sets ``VERL_PLATFORM`` so that weights go through shared memory where CUDA IPC may not work (WSL2) and does not.
+    """Sets ``VERL_PLATFORM`` so that weights go through shared memory where CUDA IPC may not work (WSL2) and
+    does not.
 
-    The check starts two processes on the card and takes some seconds; elsewhere than on WSL2 it is left to the doctor.
+    The check starts two processes on the card and takes some seconds; elsewhere than on WSL2 it is left to
+    the doctor.
     """
     if not is_wsl or os.environ.get("VERL_PLATFORM"):
         return
     try:
         answer = subprocess.run(
-            [sys.executable, "-m", "azr.train.ipc_check"], capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False
+            [sys.executable, "-m", "azr.train.ipc_check"],
+            capture_output=True,
+            text=True,
+            timeout=CHECK_TIMEOUT_S,
+            check=False,
         )
         works, said = answer.returncode == 0, (answer.stdout + answer.stderr).strip()[-200:]
     except subprocess.TimeoutExpired:

@@ -18,7 +18,14 @@ from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
 from azr.tasks import Task
-from azr.train.probes import change_since_first, probe_metrics, probe_rows, verdict_metrics, verdict_rows, verdict_scores
+from azr.train.probes import (
+    change_since_first,
+    probe_metrics,
+    probe_rows,
+    verdict_metrics,
+    verdict_rows,
+    verdict_scores,
+)
 from azr.train.step import Clock, Machine, train_step
 from azr.trainer_link import TrainerLink
 
@@ -47,14 +54,17 @@ class Attempt:
     def __init__(self, machine: SavingMachine, config: Config, link: TrainerLink) -> None:
         self.machine, self.config, self.link = machine, config, link
         self.run = link.run
-        self.game = SelfPlay(config.selfplay, config.seed, link.request.seed_offset, timeout_s=config.sandbox.limits.cpu_s)
+        self.game = SelfPlay(
+            config.selfplay, config.seed, link.request.seed_offset, timeout_s=config.sandbox.limits.cpu_s
+        )
         self.clock = Clock(link.phase)
         self._entropy: float | None = None
         """Token entropy of the last update; saved, because the next entropy bonus follows from it."""
         self._restore()
 
     def _restore(self) -> None:
-        """Buffer and counters as they were saved with the weights, and what consolidation brought for this cycle.
+        """Buffer and counters as they were saved with the weights, and what consolidation brought for this
+        cycle.
 
         Raises:
             CheckpointError: what was restored differs from what was saved.
@@ -63,13 +73,21 @@ class Attempt:
         if checkpoint is not None:
             state = read_json(checkpoint.path / STATE_FILE)
             if self.game.load(checkpoint.path / "selfplay") != state["buffer_hash"]:
-                raise CheckpointError(f"{checkpoint.path}: the restored buffer differs from the saved one; resume from an earlier step")
+                raise CheckpointError(
+                    f"{checkpoint.path}: the restored buffer differs from the saved one; resume from an earlier step"
+                )
             if state["optimizer_steps"] != self.machine.optimizer_steps():
-                raise CheckpointError(f"{checkpoint.path}: the optimizer's state is not the saved one; resume from an earlier step")
+                raise CheckpointError(
+                    f"{checkpoint.path}: the optimizer's state is not the saved one; resume from an earlier step"
+                )
             self._entropy = state.get("entropy")
         # tasks that are already there are passed over
         tasks = [Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))]
-        logger.info("%d new tasks from %s", self.game.start(tasks, request.first_step), self.run.cycle_tasks(request.cycle))
+        logger.info(
+            "%d new tasks from %s",
+            self.game.start(tasks, request.first_step),
+            self.run.cycle_tasks(request.cycle),
+        )
 
     def train(self) -> None:
         """Trains ``resume_step + 1 .. last_step`` and leaves a checkpoint and a result.
@@ -98,7 +116,9 @@ class Attempt:
                     values |= self._measure_for_verdict(before=False)
             values |= {f"time_s/{name}": seconds for name, seconds in self.clock.seconds.items()}
             if saving_s:
-                values["time_s/save"] = saving_s  # of the step before: a step's metrics are written before it is saved
+                values["time_s/save"] = (
+                    saving_s  # of the step before: a step's metrics are written before it is saved
+                )
             self.link.step_done(step, values)
             due = step % train.save_every_steps == 0 or step in train.early_saves
             if last or asked.stop or asked.checkpoint or due:
@@ -129,17 +149,25 @@ class Attempt:
         return found.values | {"train/optimizer_steps": float(self.machine.optimizer_steps())}
 
     def _lineage(self) -> dict[str, Any]:
-        return {"run": self.run.root.name, "cycle": self.link.request.cycle, "attempt": self.link.request.attempt}
+        return {
+            "run": self.run.root.name,
+            "cycle": self.link.request.cycle,
+            "attempt": self.link.request.attempt,
+        }
 
     # ---------------------------------------------------------------- before the first step
 
     def _seed(self) -> None:
-        """The zero-data start: the model writes its own seeds from the identity program, without a gradient (spec 5.2)."""
+        """The zero-data start: the model writes its own seeds from the identity program, without a gradient
+        (spec 5.2)."""
         seeding = Seeding(self.game)
         while not seeding.done:
             self.link.phase(Phase.GENERATE)
             accepted = seeding.accept_round(self._play(seeding.plan_round(self.machine.fits)))
-            append_jsonl(self.run.shard(self.link.request.cycle), [task.with_lineage(**self._lineage()).to_json() for task in accepted])
+            append_jsonl(
+                self.run.shard(self.link.request.cycle),
+                [task.with_lineage(**self._lineage()).to_json() for task in accepted],
+            )
             logger.info(seeding.report)
 
     def _evaluate_start(self) -> None:
@@ -151,7 +179,9 @@ class Attempt:
 
     # ---------------------------------------------------------------- evaluation
 
-    def _play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[ProposeOutcome | SolveOutcome]:
+    def _play(
+        self, rows: Sequence[PromptRow], *, greedy: bool = False
+    ) -> list[ProposeOutcome | SolveOutcome]:
         """Rows that nothing is learnt from."""
         batch = self.machine.roll_out(rows, greedy=greedy)
         outcomes = self.machine.outcomes(batch)
@@ -163,7 +193,9 @@ class Attempt:
 
     def _evaluate_probes(self, step: int) -> dict[str, float]:
         """Greedy accuracy on the frozen probe tasks; the same tasks every time."""
-        rows = probe_rows(self.run.probes, self.config.train.probe_tasks, self.config.selfplay, self.machine.fits)
+        rows = probe_rows(
+            self.run.probes, self.config.train.probe_tasks, self.config.selfplay, self.machine.fits
+        )
         if not rows:
             return {}
         solved = self._solve(rows, greedy=True)
@@ -171,8 +203,11 @@ class Attempt:
         return probe_metrics(solved) | change_since_first(self.run.first_probe_scores, solved)
 
     def _measure_for_verdict(self, *, before: bool) -> dict[str, float]:
-        """Every frozen probe task, ``train.verdict_samples`` answers each at temperature 1: what the report's verdict compares."""
-        rows = verdict_rows(self.run.probes, self.config.train.verdict_samples, self.config.selfplay, self.machine.fits)
+        """Every frozen probe task, ``train.verdict_samples`` answers each at temperature 1: what the report's
+        verdict compares."""
+        rows = verdict_rows(
+            self.run.probes, self.config.train.verdict_samples, self.config.selfplay, self.machine.fits
+        )
         if not rows:
             return {}
         kept = self.run.first_verdict_scores
@@ -182,12 +217,18 @@ class Attempt:
             write_json_atomic(kept, {"samples": self.config.train.verdict_samples, "scores": scores})
         return verdict_metrics(scores, first)
 
-    def _keep_probe_answers(self, step: int, outcomes: Sequence[SolveOutcome], rows: Sequence[PromptRow]) -> None:
-        """The answers to the same few probe tasks at every evaluation, so that before and after can be compared."""
+    def _keep_probe_answers(
+        self, step: int, outcomes: Sequence[SolveOutcome], rows: Sequence[PromptRow]
+    ) -> None:
+        """The answers to the same few probe tasks at every evaluation, so that before and after can be
+        compared."""
         prompts = {row.row_id: row.prompt.text for row in rows}
         kept: list[dict[str, Any]] = []
         for kind in sorted({outcome.stream.task_type for outcome in outcomes}):
-            own = sorted((outcome for outcome in outcomes if outcome.stream.task_type is kind), key=lambda outcome: outcome.row_id)
+            own = sorted(
+                (outcome for outcome in outcomes if outcome.stream.task_type is kind),
+                key=lambda outcome: outcome.row_id,
+            )
             chosen = own[: self.config.selfplay.transcripts_per_stream]
             kept += [transcript(step, outcome, prompts[outcome.row_id]) for outcome in chosen]
         append_jsonl(self.run.transcripts(self.link.request.cycle), kept)
@@ -195,8 +236,8 @@ class Attempt:
     # ---------------------------------------------------------------- saving
 
     def _save(self, step: int, *, goes_on: bool) -> None:
-        """Writes a checkpoint while the engine sleeps: weights are copied on the card on their way to the disk, and a small card has
-        no room for that beside an engine that is awake (seen: 16.0 of 16 GiB)."""
+        """Writes a checkpoint while the engine sleeps: weights are copied on the card on their way to the
+        disk, and a small card has no room for that beside an engine that is awake (seen: 16.0 of 16 GiB)."""
         with self.clock.timed("save", Phase.SAVE):
             self.machine.sleep_engine()
             self._publish(step)

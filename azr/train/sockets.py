@@ -1,7 +1,8 @@
 """Sockets of an attempt lie in a folder of its own.
 
-verl 0.9.1 names the socket through which weights go to the engine by Ray's job id, which is the first one in every cluster: in ``/tmp`` two
-runs of one machine would have the same, and an engine could be sent the other run's weights.
+verl 0.9.1 names the socket through which weights go to the engine by Ray's job id, which is the first one in
+every cluster: in ``/tmp`` two runs of one machine would have the same, and an engine could be sent the other
+run's weights.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def sockets_folder() -> Iterator[None]:
 
 
 def own_socket(name: str) -> str:
-    """verl's socket in this attempt's folder; as it is where the attempt has none (a Ray cluster that was there before)."""
+    """verl's socket in this attempt's folder; as it is where the attempt has none (a Ray cluster that was
+    there before)."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder or not name.startswith(SHARED):
         return name

@@ -1,4 +1,5 @@
-"""One training step, as it is told: plan, roll out, credit, update, sync, accept. ``azr/absolute_zero.py`` tells the same on one page.
+"""One training step, as it is told: plan, roll out, credit, update, sync, accept. ``azr/absolute_zero.py``
+tells the same on one page.
 
 What verl, Ray and vLLM do stands behind ``Machine``; ``azr.train.verl.trainer`` is the one there is.
 """
@@ -48,12 +49,14 @@ class Machine(Protocol):
         ...
 
     def score_again(self, batch: Any) -> tuple[Any, dict[str, float]]:
-        """Spreads the batch over the devices (with padding) and gives it the log-probs from before the update; how far those are from
-        the engine's."""
+        """Spreads the batch over the devices (with padding) and gives it the log-probs from before the
+        update; how far those are from the engine's."""
         ...
 
     def responses(self, batch: Any) -> list[Response]: ...
-    def update(self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float) -> dict[str, float]:
+    def update(
+        self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float
+    ) -> dict[str, float]:
         """One optimizer step (or one for each ``train.mini_batch_sequences``) on these rows of the batch.
 
         Args:
@@ -76,7 +79,8 @@ class Machine(Protocol):
 
     def remember_weights(self) -> None: ...
     def weights_moved(self) -> dict[str, float]:
-        """``share`` of a sample of the weights that changed since ``remember_weights``, and the ``largest`` change."""
+        """``share`` of a sample of the weights that changed since ``remember_weights``, and the ``largest``
+        change."""
         ...
 
     def memory(self, phase: str) -> dict[str, float]: ...
@@ -151,7 +155,9 @@ def train_step(
     # Credit: what each response is paid, and what that teaches.
     with clock.timed("old_log_prob", Phase.UPDATE):
         batch, scored = machine.score_again(batch)
-    found = credit(machine.responses(batch), game, step, config.rollout.max_response_tokens, config.train.control)
+    found = credit(
+        machine.responses(batch), game, step, config.rollout.max_response_tokens, config.train.control
+    )
     learned = list(range(len(found.advantages)))
     if config.train.drop_zero_advantages:
         learned = rows_to_learn_from(found.advantages, config.train.gpus)
@@ -188,7 +194,11 @@ def require_moved_weights(moved: dict[str, float], has_taught: bool) -> bool:
     Raises:
         TrainingError: it had something to teach, and no weight moved.
     """
-    logger.info("first update: %.2f %% of the sampled weights moved, at most by %.3g", 100 * moved["share"], moved["largest"])
+    logger.info(
+        "first update: %.2f %% of the sampled weights moved, at most by %.3g",
+        100 * moved["share"],
+        moved["largest"],
+    )
     if moved["share"] == 0 and has_taught:
         raise TrainingError(
             "the first update moved no weight: the learning rate vanishes in the weights' precision. Use "

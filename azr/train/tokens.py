@@ -1,7 +1,9 @@
-"""Prompts to token ids, and which tokens end a response: one path for the trainer, the engine, probes and evaluation.
+"""Prompts to token ids, and which tokens end a response: one path for the trainer, the engine, probes and
+evaluation.
 
-What the tokenizer itself puts before a text (mostly a beginning-of-sequence token) stands once before every raw prompt, because models
-that were trained with it fall apart without. A chat template says by itself what a conversation begins with.
+What the tokenizer itself puts before a text (mostly a beginning-of-sequence token) stands once before every
+raw prompt, because models that were trained with it fall apart without. A chat template says by itself what a
+conversation begins with.
 """
 
 from __future__ import annotations
@@ -22,14 +24,20 @@ TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
 
 
 def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Token ids of a prompt: a raw text behind what the tokenizer begins with, or chat messages through the model's own template.
+    """Token ids of a prompt: a raw text behind what the tokenizer begins with, or chat messages through the
+    model's own template.
 
-    A chat prompt with a ``response_prefix`` ends with that prefix, after the template's generation marker (spec 2.1).
+    A chat prompt with a ``response_prefix`` ends with that prefix, after the template's generation marker
+    (spec 2.1).
 
     Raises:
         ModelError: the tokenizer has no chat template, or the template refuses the messages.
     """
-    text = prompt.text if prompt.raw else _without_opened_thought(chat_text(tokenizer, prompt.messages)) + prompt.response_prefix
+    text = (
+        prompt.text
+        if prompt.raw
+        else _without_opened_thought(chat_text(tokenizer, prompt.messages)) + prompt.response_prefix
+    )
     ids = list(tokenizer.encode(text, add_special_tokens=False))
     beginning = _beginning(tokenizer) if prompt.raw else []
     return ids if ids[: len(beginning)] == beginning else [*beginning, *ids]
@@ -59,7 +67,8 @@ class PromptTokens:
 
 
 def chat_text(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
-    """The messages in the model's own chat template; where that has no place for a system message, the user's begins with it.
+    """The messages in the model's own chat template; where that has no place for a system message, the user's
+    begins with it.
 
     Raises:
         ModelError: there is no template, or it refuses the messages.
@@ -84,9 +93,11 @@ def chat_text(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
 
 
 def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:
-    """Every token that ends a response: the tokenizer's own, and those that the model's generation settings list.
+    """Every token that ends a response: the tokenizer's own, and those that the model's generation settings
+    list.
 
-    The engine stops at each of them. The first of them in a response is its last token, and is trained like the others.
+    The engine stops at each of them. The first of them in a response is its last token, and is trained like
+    the others.
 
     Raises:
         ModelError: there is none.
@@ -94,12 +105,15 @@ def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:
     own = tokenizer.eos_token_id
     ends = frozenset(named_end_tokens(Path(model_folder))) | ({own} if own is not None else frozenset())
     if not ends:
-        raise ModelError(f"{model_folder} names no end token, so no response would ever end; name eos_token in tokenizer_config.json")
+        raise ModelError(
+            f"{model_folder} names no end token, so no response would ever end; name eos_token in tokenizer_config.json"
+        )
     return ends
 
 
 def response_text(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of a response without special tokens; think and answer tags are kept where a tokenizer has them as such."""
+    """The text of a response without special tokens; think and answer tags are kept where a tokenizer has
+    them as such."""
     dropped = _dropped_ids(tokenizer)
     return tokenizer.decode([token for token in ids if token not in dropped], skip_special_tokens=False)
 
@@ -112,7 +126,8 @@ def _dropped_ids(tokenizer: Any) -> frozenset[int]:
 
 
 def _without_opened_thought(text: str) -> str:
-    """Some templates (DeepSeek-R1's distills, Qwen3 Thinking) open the thought themselves; whether one is open is the frame's to say."""
+    """Some templates (DeepSeek-R1's distills, Qwen3 Thinking) open the thought themselves; whether one is
+    open is the frame's to say."""
     ending = text.rstrip()
     return ending.removesuffix(THINK_OPEN) if ending.endswith(THINK_OPEN) else text
 
@@ -133,7 +148,8 @@ def _without_system(messages: Sequence[tuple[str, str]]) -> list[tuple[str, str]
 
 
 def _beginning(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before every text by itself; what it puts behind is never wanted, because the model goes on there."""
+    """What the tokenizer puts before every text by itself; what it puts behind is never wanted, because the
+    model goes on there."""
     plain = list(tokenizer.encode("a", add_special_tokens=False))
     whole = list(tokenizer.encode("a", add_special_tokens=True))
     for start in range(len(whole) - len(plain) + 1):

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Consolidates many programs with planted copies and leaks: prints time, recall and precision (docs/data.md has a run).
+"""Consolidates many programs with planted copies and leaks: prints time, recall and precision (docs/data.md
+has a run).
 
     python scripts/dev/bench_consolidate.py [--programs 50000] [--behaviour 300] [--seed 1]
 
-A generator writes distinct programs; some get one copy each (verbatim, renamed, edited), others copy an evaluation item. The
-whole of ``azr.data.consolidate`` is timed, by phases, without executions: re-execution is off, and the behavioural search gets no
-answers. Behavioural copies need executions, so a smaller set of them goes through the sandbox afterwards, timed apart. Exit
-status 1 if a required figure is missed.
+A generator writes distinct programs; some get one copy each (verbatim, renamed, edited), others copy an
+evaluation item. The whole of ``azr.data.consolidate`` is timed, by phases, without executions: re-execution
+is off, and the behavioural search gets no answers. Behavioural copies need executions, so a smaller set of
+them goes through the sandbox afterwards, timed apart. Exit status 1 if a required figure is missed.
 """
 
 from __future__ import annotations
@@ -47,7 +48,25 @@ TAILS = (
     "(items, text)",
     "total + len(text)",
 )
-NAMES = ("items", "text", "n", "total", "table", "stack", "out", "word", "best", "seen", "last", "x", "i", "ch", "key", "left", "right")
+NAMES = (
+    "items",
+    "text",
+    "n",
+    "total",
+    "table",
+    "stack",
+    "out",
+    "word",
+    "best",
+    "seen",
+    "last",
+    "x",
+    "i",
+    "ch",
+    "key",
+    "left",
+    "right",
+)
 STATEMENTS = (
     r"items = [x {op} {c} for x in items]",
     r"items = [x for x in items if x % {c} != {d}]",
@@ -118,9 +137,15 @@ def verbatim(source: str, rng: Random) -> str:
 
 
 def renamed(source: str, rng: Random) -> str:
-    fresh = rng.sample([f"{first}_{second}" for first in ("my", "the", "cur", "tmp") for second in "abcdefgh"], len(NAMES))
+    fresh = rng.sample(
+        [f"{first}_{second}" for first in ("my", "the", "cur", "tmp") for second in "abcdefgh"], len(NAMES)
+    )
     table: dict[str, str] = dict(zip(NAMES, fresh, strict=True))
-    text = re.sub(r"(?<![\w.'\"])(" + "|".join(NAMES) + r")(?![\w'\"(]|=lambda)", lambda match: table[match.group(1)], source)
+    text = re.sub(
+        r"(?<![\w.'\"])(" + "|".join(NAMES) + r")(?![\w'\"(]|=lambda)",
+        lambda match: table[match.group(1)],
+        source,
+    )
     return text.replace("\n", "\n    # computed step by step\n", 1)
 
 
@@ -150,7 +175,11 @@ def edited(source: str, rng: Random) -> str:
 def _stands_alone(lines: list[str], index: int) -> bool:
     """A short statement at the function's own level, without a block before or after."""
     line, following = lines[index], lines[index + 1]
-    return re.match(r"    (items|total|text)\b.{0,40}$", line) is not None and following.startswith("    ") and following[4] != " "
+    return (
+        re.match(r"    (items|total|text)\b.{0,40}$", line) is not None
+        and following.startswith("    ")
+        and following[4] != " "
+    )
 
 
 def embedded(source: str, rng: Random) -> str:
@@ -166,7 +195,8 @@ def behavioural(source: str, rng: Random) -> str:
     """Computes the same in other words."""
     body = source.split("\n", 1)[1]
     body = body.replace(
-        "    total = n\n", "    total, unused = n, [n] * 3\n    for _ in range(2):\n        unused = [value + 1 for value in unused]\n"
+        "    total = n\n",
+        "    total, unused = n, [n] * 3\n    for _ in range(2):\n        unused = [value + 1 for value in unused]\n",
     )
     return "def f(items, text, n):\n    items = [value for value in list(items)]\n" + re.sub(
         r"return (.*)", r"outcome = (\1)\n    return outcome", body
@@ -177,13 +207,23 @@ def record(source: str, index: int, group: int) -> dict[str, object]:
     rng = Random(index)
     text = "".join(rng.choice(LETTERS) for _ in range(8))
     argument = f"{[rng.randrange(50) for _ in range(5)]}, {text!r}, {rng.randrange(9)}"
-    return {"task_type": "deduction", "snippet": source, "input": argument, "output": "0", "lineage": {"model": f"group {group}"}}
+    return {
+        "task_type": "deduction",
+        "snippet": source,
+        "input": argument,
+        "output": "0",
+        "lineage": {"model": f"group {group}"},
+    }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--programs", type=int, default=50_000)
-    parser.add_argument("--behaviour", type=int, default=300, help="behavioural copies run through the sandbox; 0: none")
+    parser.add_argument(
+        "--behaviour", type=int, default=300, help="behavioural copies run through the sandbox; 0: none"
+    )
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     rng = Random(args.seed)
@@ -231,7 +271,9 @@ def bench(
     again = consolidate(run, 1, config)
     print(f"{len(records)} programs, {len(originals)} of them distinct; {len(evaluation)} evaluation items")
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    print(f"consolidated in {seconds:.1f} s ({cpu:.1f} s of CPU, {load}); required: {MAX_SECONDS} s", flush=True)
+    print(
+        f"consolidated in {seconds:.1f} s ({cpu:.1f} s of CPU, {load}); required: {MAX_SECONDS} s", flush=True
+    )
     show_phases(report.phases, seconds)
     print(f"counts: {report.tasks} kept, {json.dumps(report.new.left_out)}")
     stayed = Counter(int(task.lineage.model.split()[1]) for task in load_pool(run))
@@ -242,12 +284,16 @@ def bench(
         recall = sum(stayed[group] == 1 for group in groups) / len(groups)
         ok &= recall >= least
         print(f"recall {kind:<10}{recall:8.2%}   required: {least:.0%}")
-    dropped = [item for item in read_jsonl(run.pool / "rejected.jsonl") if not item["reason"].startswith("leaked")]
+    dropped = [
+        item for item in read_jsonl(run.pool / "rejected.jsonl") if not item["reason"].startswith("leaked")
+    ]
     false = sum(stayed[group] == 0 for group in range(len(originals)))
     leaked_out = sum(task.lineage.model == "group -1" for task in load_pool(run))
     precision = 1 - false / max(len(dropped) + false, 1)
     ok &= precision >= LEAST_PRECISION and not leaked_out
-    print(f"precision        {precision:8.2%}   required: {LEAST_PRECISION:.0%} ({false} distinct programs lost)")
+    print(
+        f"precision        {precision:8.2%}   required: {LEAST_PRECISION:.0%} ({false} distinct programs lost)"
+    )
     print(f"leaked items in the pool: {leaked_out} of {args.programs // 50}   required: 0")
     if args.behaviour:
         ok &= bench_behaviour(folder, originals, args)
@@ -258,12 +304,16 @@ def bench(
 def show_phases(phases: dict[str, float], seconds: float) -> None:
     """What the time went into."""
     for name, taken in (phases | {"the rest": seconds - sum(phases.values())}).items():
-        note = {"re-execution": "switched off: does not count", "behaviour": "counts; all but its executions"}.get(name, "counts")
+        note = {
+            "re-execution": "switched off: does not count",
+            "behaviour": "counts; all but its executions",
+        }.get(name, "counts")
         print(f"    {name:<24}{taken:7.1f} s   {note}")
 
 
 def unanswered(config: SandboxConfig) -> Outputs:
-    """In place of the sandbox: every program is asked, none answers. What is left of the behavioural search is not execution."""
+    """In place of the sandbox: every program is asked, none answers. What is left of the behavioural search
+    is not execution."""
     return lambda pairs: ((index, ("",) * len(inputs)) for index, (_, inputs) in enumerate(pairs))
 
 
@@ -280,9 +330,20 @@ def bench_behaviour(folder: Path, originals: list[str], args: argparse.Namespace
     pairs += [(behavioural(source, rng), group) for source, group in pairs]
     outputs = sandbox_outputs(SandboxConfig())
     inputs = [str(record(source, int(group.split()[1]), 0)["input"]) for source, group in pairs]
-    values = {index: texts[0] for index, texts in outputs([(source, (text,)) for (source, _), text in zip(pairs, inputs, strict=True)])}
+    values = {
+        index: texts[0]
+        for index, texts in outputs(
+            [(source, (text,)) for (source, _), text in zip(pairs, inputs, strict=True)]
+        )
+    }
     tasks = [
-        Task(task_type=TaskType.DEDUCTION, code=source, inputs=(inputs[index],), outputs=(values[index],), lineage=Lineage(model=group))
+        Task(
+            task_type=TaskType.DEDUCTION,
+            code=source,
+            inputs=(inputs[index],),
+            outputs=(values[index],),
+            lineage=Lineage(model=group),
+        )
         for index, (source, group) in enumerate(pairs)
         if values[index] and not values[index].startswith("!")
     ]

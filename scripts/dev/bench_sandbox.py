@@ -1,8 +1,9 @@
-"""Speed of the sandbox beside the floor of this machine, measured in the same run: python scripts/dev/bench_sandbox.py.
+"""Speed of the sandbox beside the floor of this machine, measured in the same run: python
+scripts/dev/bench_sandbox.py.
 
-The floors fork an equally warm process on every core (symbols resolved): once doing nothing, once compiling and
-running the program without any confinement. A verified program is two such
-forks. Figures depend on the machine's load, which is printed too.
+The floors fork an equally warm process on every core (symbols resolved): once doing nothing, once compiling
+and running the program without any confinement. A verified program is two such forks. Figures depend on the
+machine's load, which is printed too.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ print(count / (time.monotonic() - start))
 def floor(seconds: float, work: bool) -> float:
     """Forks a second of warm processes, one per core, without confinement."""
     package = ROOT / "azr"
-    code = _FLOOR.format(azr=str(package), sandbox=str(package / "sandbox"), code=PROGRAM, seconds=seconds, work=work)
+    code = _FLOOR.format(
+        azr=str(package), sandbox=str(package / "sandbox"), code=PROGRAM, seconds=seconds, work=work
+    )
     cores = len(os.sched_getaffinity(0))
     command = [sys.executable, "-s", "-S", "-c", code]
     environment = {**os.environ, "LD_BIND_NOW": "1"}
@@ -90,13 +93,18 @@ def floor(seconds: float, work: bool) -> float:
 
 
 def jobs_of(count: int, inputs: int = 1) -> list[Job]:
-    return [Job(f"{PROGRAM}# {i}", tuple(f"[{i}, {k}, 3, 2, {i % 7}]" for k in range(inputs))) for i in range(count)]
+    return [
+        Job(f"{PROGRAM}# {i}", tuple(f"[{i}, {k}, 3, 2, {i % 7}]" for k in range(inputs)))
+        for i in range(count)
+    ]
 
 
 def rate(sandbox: Sandbox, jobs: list[Job]) -> tuple[float, int]:
     """(jobs a second, jobs that were not ok)."""
     start = time.monotonic()
-    reasons = [f"{result.status.value}: {result.reason}" for _, result in sandbox.run_many(jobs) if not result.ok]
+    reasons = [
+        f"{result.status.value}: {result.reason}" for _, result in sandbox.run_many(jobs) if not result.ok
+    ]
     seconds = time.monotonic() - start
     for reason in reasons[:5]:
         print(f"  misjudged: {reason}")
@@ -109,7 +117,11 @@ def cpu_s(sandbox: Sandbox) -> float:
     for pid in sandbox.process_ids():
         for process in (psutil.Process(pid), *psutil.Process(pid).children()):
             times = process.cpu_times()
-            total += times.user + times.system + (times.children_user + times.children_system if process.pid != pid else 0.0)
+            total += (
+                times.user
+                + times.system
+                + (times.children_user + times.children_system if process.pid != pid else 0.0)
+            )
     return total
 
 
@@ -118,7 +130,11 @@ def mixed_jobs(count: int, seed: int = 0) -> tuple[list[Job], list[bool]]:
     order = random.Random(seed)
     honest = [order.random() >= 0.07 for _ in range(count)]
     jobs = [
-        Job(PROGRAM if good else order.choice(BAD), (f"[{i}, 2, 3, 2, 1]",), limits=Limits(cpu_s=2.0, wall_s=6.0))
+        Job(
+            PROGRAM if good else order.choice(BAD),
+            (f"[{i}, 2, 3, 2, 1]",),
+            limits=Limits(cpu_s=2.0, wall_s=6.0),
+        )
         for i, good in enumerate(honest)
     ]
     return jobs, honest
@@ -129,7 +145,14 @@ def subprocess_rate(count: int) -> float:
     cores = len(os.sched_getaffinity(0))
     start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(cores) as threads:
-        list(threads.map(lambda _: subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True), range(count)))
+        list(
+            threads.map(
+                lambda _: subprocess.run(
+                    [sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True
+                ),
+                range(count),
+            )
+        )
     return count / (time.monotonic() - start)
 
 
@@ -162,15 +185,23 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Throughput and latency of the sandbox, beside this machine's floor.")
+    parser = argparse.ArgumentParser(
+        description="Throughput and latency of the sandbox, beside this machine's floor."
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of programs")
     arguments = parser.parse_args()
     n = lambda count: max(10, int(count * arguments.scale))  # noqa: E731
-    print(f"Python {sys.version.split()[0]}, {len(os.sched_getaffinity(0))} cores, load average {os.getloadavg()[0]:.1f}")
+    print(
+        f"Python {sys.version.split()[0]}, {len(os.sched_getaffinity(0))} cores, load average {os.getloadavg()[0]:.1f}"
+    )
 
     bare, running = floor(2.0, False), floor(2.0, True)
     line("floor: bare forks of a warm process", f"{bare:.0f} /s")
-    line("floor: forks that run the program, unconfined", f"{running:.0f} /s", f"allows {running / 2:.0f} verified programs/s")
+    line(
+        "floor: forks that run the program, unconfined",
+        f"{running:.0f} /s",
+        f"allows {running / 2:.0f} verified programs/s",
+    )
     with Sandbox(SandboxConfig()) as sandbox:
         rate(sandbox, jobs_of(n(60)))
         before = cpu_s(sandbox)
@@ -190,7 +221,9 @@ def main() -> None:
         )
         ten, wrong = rate(sandbox, jobs_of(n(300), inputs=10))
         line("verified inputs, 10 a program", f"{ten * 10:.0f} /s", f"not ok: {wrong}")
-        singles = sorted(timed(lambda job=job: sandbox.submit(job).result()) * 1000 for job in jobs_of(n(200)))
+        singles = sorted(
+            timed(lambda job=job: sandbox.submit(job).result()) * 1000 for job in jobs_of(n(200))
+        )
         line(
             "latency of one verified program, idle p50",
             f"{statistics.median(singles):.1f} ms",
@@ -200,18 +233,31 @@ def main() -> None:
         line("one endless loop (limit 2 s of CPU), until its verdict", f"{hang:.2f} s")
         rate(sandbox, jobs_of(n(2100)))
         stats = sandbox.stats()
-        line("latency with a full queue p50", f"{stats.latency_p50_s * 1000:.0f} ms", f"p99 {stats.latency_p99_s * 1000:.0f} ms")
+        line(
+            "latency with a full queue p50",
+            f"{stats.latency_p50_s * 1000:.0f} ms",
+            f"p99 {stats.latency_p99_s * 1000:.0f} ms",
+        )
         jobs, honest = mixed_jobs(n(600))
         start = time.monotonic()
         misjudged = 0
         for index, result in sandbox.run_many(jobs):
             if result.ok != honest[index]:
                 misjudged += 1
-                print(f"  misjudged: {'honest' if honest[index] else 'bad'} program: {result.status.value}: {result.reason}")
+                print(
+                    f"  misjudged: {'honest' if honest[index] else 'bad'} program: {result.status.value}: {result.reason}"
+                )
         seconds = time.monotonic() - start
-        line("93 % honest, 7 % bad", f"{len(jobs) / seconds:.0f} /s", f"{len(jobs)} programs in {seconds:.1f} s, misjudged: {misjudged}")
+        line(
+            "93 % honest, 7 % bad",
+            f"{len(jobs) / seconds:.0f} /s",
+            f"{len(jobs)} programs in {seconds:.1f} s, misjudged: {misjudged}",
+        )
     line("plain subprocess per run (one run, not verified, unconfined)", f"{subprocess_rate(n(60)):.0f} /s")
-    line("process pool that execs in the worker (two calls, unconfined)", f"{process_pool_rate(n(3000)):.0f} /s")
+    line(
+        "process pool that execs in the worker (two calls, unconfined)",
+        f"{process_pool_rate(n(3000)):.0f} /s",
+    )
     print(f"load average at the end {os.getloadavg()[0]:.1f}")
 
 

@@ -3,8 +3,9 @@
     python scripts/dev/bench_selfplay.py                 # paper size: batch 64, 8 samples: 384 responses, 1,536 difficulty answers
     python scripts/dev/bench_selfplay.py --batch 8 --samples 4 --hangs 2
 
-A scripted model proposes variations of the shipped seed programs and answers them right or wrong by turns, so the real
-parser, sandbox, grader and buffer do a real step's work. All difficulty answers differ, so none is saved by the cache.
+A scripted model proposes variations of the shipped seed programs and answers them right or wrong by turns, so
+the real parser, sandbox, grader and buffer do a real step's work. All difficulty answers differ, so none is
+saved by the cache.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def seed_tasks() -> list[Task]:
 
 
 class ScriptedModel:
-    """Knows the row it is asked about; answers in the right format, right or wrong by turns, never twice alike."""
+    """Knows the row it is asked about; answers in the right format, right or wrong by turns, never twice
+    alike."""
 
     def __init__(self, row: PromptRow, number: int, programs: Sequence[Task], hang: bool) -> None:
         self.row, self.number, self.programs, self.hang = row, number, programs, hang
@@ -71,7 +73,9 @@ class ScriptedModel:
         unique = f"\n\n_VARIANT = {self.number}"
         code = HANG if self.hang else source.code + unique
         if self.row.stream.task_type is TaskType.INDUCTION:
-            self.proposal = replace_type(source, TaskType.INDUCTION, (source.input,) * 10, (source.output,) * 10)
+            self.proposal = replace_type(
+                source, TaskType.INDUCTION, (source.input,) * 10, (source.output,) * 10
+            )
             inputs = "\n".join(f"```input\n{source.input}\n```" for _ in range(10))
             return f"{inputs}\n```message\nfind the program, number {self.number}\n```"
         self.proposal = replace_type(source, self.row.stream.task_type, source.inputs, source.outputs, code)
@@ -80,24 +84,43 @@ class ScriptedModel:
     def _solve(self, task: Task, place: int) -> str:
         right = (self.number + place) % 2 == 0
         if task.task_type is TaskType.ABDUCTION:
-            return f"```input\n{task.input}\n```" if right and place < 2 else f"```input\n{task.input}  # {place}\n```"
+            return (
+                f"```input\n{task.input}\n```"
+                if right and place < 2
+                else f"```input\n{task.input}  # {place}\n```"
+            )
         if task.task_type is TaskType.DEDUCTION:
             return f"```output\n{task.output}\n```" if right else f"```output\n[{place}]\n```"
         code = task.code if right else f"def f(*arguments):\n    return {place}"
         return f"```python\n{code}\n# answer {place}\n```"
 
 
-def replace_type(source: Task, kind: TaskType, inputs: tuple[str, ...], outputs: tuple[str, ...], code: str | None = None) -> Task:
+def replace_type(
+    source: Task, kind: TaskType, inputs: tuple[str, ...], outputs: tuple[str, ...], code: str | None = None
+) -> Task:
     return Task(
-        task_type=kind, code=code or source.code, inputs=inputs, outputs=outputs, imports=source.imports, message="find the program"
+        task_type=kind,
+        code=code or source.code,
+        inputs=inputs,
+        outputs=outputs,
+        imports=source.imports,
+        message="find the program",
     )
 
 
-async def play_rows(rows: list[PromptRow], programs: Sequence[Task], sandbox: Sandbox, config: SelfPlayConfig, hangs: int):
+async def play_rows(
+    rows: list[PromptRow], programs: Sequence[Task], sandbox: Sandbox, config: SelfPlayConfig, hangs: int
+):
     proposing = [row.row_id for row in rows if row.stream.name == "propose-deduction"]
     hanging = set(proposing[:hangs])
     calls = [
-        play(row, ScriptedModel(row, number, programs, row.row_id in hanging), sandbox, config, lambda prompt: True)
+        play(
+            row,
+            ScriptedModel(row, number, programs, row.row_id in hanging),
+            sandbox,
+            config,
+            lambda prompt: True,
+        )
         for number, row in enumerate(rows)
     ]
     return await asyncio.gather(*calls)
@@ -110,9 +133,17 @@ def filler(count: int) -> list[Task]:
         "        if total % 7 == {1}:\n            total -= {2}\n    return total"
     )
     programs = [
-        Task(task_type=TaskType.DEDUCTION, code=code.format(n % 997, n % 7, n), inputs=(str(n % 50),), outputs=("0",)) for n in range(count)
+        Task(
+            task_type=TaskType.DEDUCTION,
+            code=code.format(n % 997, n % 7, n),
+            inputs=(str(n % 50),),
+            outputs=("0",),
+        )
+        for n in range(count)
     ]
-    inductions = [replace_type(task, TaskType.INDUCTION, (task.input,) * 10, ("0",) * 10) for task in programs]
+    inductions = [
+        replace_type(task, TaskType.INDUCTION, (task.input,) * 10, ("0",) * 10) for task in programs
+    ]
     return [*[task.with_lineage(source="seed") for task in programs], *inductions]
 
 
@@ -131,11 +162,16 @@ def measure(config: SelfPlayConfig, sandbox: Sandbox, buffer_size: int, hangs: i
         return now
 
     start = time.perf_counter()
-    rows = [PromptRow.from_json(json.loads(json.dumps(row.to_json()))) for row in game.plan_step(1, lambda prompt: True)]
+    rows = [
+        PromptRow.from_json(json.loads(json.dumps(row.to_json())))
+        for row in game.plan_step(1, lambda prompt: True)
+    ]
     proposing = [row for row in rows if row.stream.role is Role.PROPOSE]
     solving = [row for row in rows if row.stream.role is Role.SOLVE]
     start = lap("plan and prompts", start)
-    asyncio.run(play_rows([replace(row, estimate=False) for row in proposing], programs, sandbox, config, hangs))
+    asyncio.run(
+        play_rows([replace(row, estimate=False) for row in proposing], programs, sandbox, config, hangs)
+    )
     start = lap("parse and validate proposals", start)
     outcomes = list(asyncio.run(play_rows(proposing, programs, sandbox, config, hangs)))
     start = lap("the same with difficulty answers", start)
@@ -155,8 +191,16 @@ def measure(config: SelfPlayConfig, sandbox: Sandbox, buffer_size: int, hangs: i
         lap("save (at checkpoints only)", start)
     proposals = [outcome for outcome in outcomes if isinstance(outcome, ProposeOutcome)]
     solutions = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
-    seconds["difficulty answers"] = seconds["the same with difficulty answers"] - seconds["parse and validate proposals"]
-    counted = ("plan and prompts", "the same with difficulty answers", "grade solutions", "accept into the buffer", "advantages")
+    seconds["difficulty answers"] = (
+        seconds["the same with difficulty answers"] - seconds["parse and validate proposals"]
+    )
+    counted = (
+        "plan and prompts",
+        "the same with difficulty answers",
+        "grade solutions",
+        "accept into the buffer",
+        "advantages",
+    )
     seconds["step"] = sum(seconds[name] for name in counted)
     print(
         f"buffers {[len(game.buffers[kind]) for kind in game.task_types]}, {len(outcomes)} responses, "
@@ -188,14 +232,24 @@ def measure_large_buffer(size: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batch", type=int, default=64, help="tasks per stream")
     parser.add_argument("--samples", type=int, default=8, help="difficulty answers per valid proposal")
-    parser.add_argument("--hangs", type=int, default=4, help="proposals that never end, in the second measurement")
+    parser.add_argument(
+        "--hangs", type=int, default=4, help="proposals that never end, in the second measurement"
+    )
     parser.add_argument("--buffer", type=int, default=16384, help="tasks per buffer in the third measurement")
-    parser.add_argument("--workers", type=int, default=None, help="sandbox processes; default: what the machine has")
+    parser.add_argument(
+        "--workers", type=int, default=None, help="sandbox processes; default: what the machine has"
+    )
     arguments = parser.parse_args()
-    config = SelfPlayConfig(batch_size=arguments.batch, difficulty_samples=arguments.samples, buffer_capacity=max(16384, arguments.batch))
+    config = SelfPlayConfig(
+        batch_size=arguments.batch,
+        difficulty_samples=arguments.samples,
+        buffer_capacity=max(16384, arguments.batch),
+    )
     with Sandbox(SandboxConfig(workers=arguments.workers)) as sandbox:
         plain = measure(config, sandbox, 0, 0)
         hanging = measure(config, sandbox, 0, arguments.hangs)
@@ -204,11 +258,15 @@ def main() -> None:
         "plan and prompts", "parse and validate proposals", "difficulty answers", "grade solutions", "accept into the buffer",
         "advantages", "step", "save (at checkpoints only)",
     ]  # fmt: skip
-    print(f"\n{'seconds':<32}{'seed buffer':>14}{f'{arguments.hangs} hangs':>14}{f'{arguments.buffer} tasks':>14}")
+    print(
+        f"\n{'seconds':<32}{'seed buffer':>14}{f'{arguments.hangs} hangs':>14}{f'{arguments.buffer} tasks':>14}"
+    )
     for name in names:
         print(f"{name:<32}{plain[name]:>14.2f}{hanging[name]:>14.2f}{large[name]:>14.2f}")
     if arguments.hangs:
-        added = (hanging["parse and validate proposals"] - plain["parse and validate proposals"]) / arguments.hangs
+        added = (
+            hanging["parse and validate proposals"] - plain["parse and validate proposals"]
+        ) / arguments.hangs
         print(f"each hanging proposal adds {added:.2f} s")
     print(measure_large_buffer(100_000))
 

@@ -3,8 +3,8 @@
 
     python scripts/dev/bench_stagnation.py [--series 200] [--noise 0.02] [--autocorrelation 0.5] [--seed 1]
 
-Every series is a curve plus AR(1) noise and is judged evaluation by evaluation, as in a run. Exit status 1 if a required rate
-is missed. Needs about a minute on a quiet core.
+Every series is a curve plus AR(1) noise and is judged evaluation by evaluation, as in a run. Exit status 1 if
+a required rate is missed. Needs about a minute on a quiet core.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Kind:
     name: str
     curve: Curve
     expect: str
-    """``rising``: never stopped; ``flat``: found in time, and not before; ``falls``: fall seen in time, and no plateau before it."""
+    """``rising``: never stopped; ``flat``: found in time, and not before; ``falls``: fall seen in time, and
+    no plateau before it."""
 
 
 def kinds(rule: PlateauRule) -> list[Kind]:
@@ -66,10 +67,13 @@ def kinds(rule: PlateauRule) -> list[Kind]:
         """Rises, then loses most of it within 1 to 6 evaluations."""
         start, length = int(rng.integers(30, 90)), int(rng.integers(1, 6))
         rise = 0.3 + 2 * per_evaluation * t
-        return np.where(t < start, rise, np.maximum(rise[start] * (1 - (t - start + 1) / length), 0.02)), start + length - 1
+        return np.where(
+            t < start, rise, np.maximum(rise[start] * (1 - (t - start + 1) / length), 0.02)
+        ), start + length - 1
 
     def sawtooth(rng: np.random.Generator) -> tuple[FloatArray, int]:
-        """Rises by 2 min_delta a window with teeth of 1 min_delta, as when each cycle's new data first cost a little."""
+        """Rises by 2 min_delta a window with teeth of 1 min_delta, as when each cycle's new data first cost a
+        little."""
         period = int(rng.integers(8, 16))
         teeth = rule.min_delta * (((t + rng.integers(0, period)) % period) / period - 0.5)
         return 0.2 + 2 * per_evaluation * t + teeth, EVALUATIONS
@@ -96,7 +100,8 @@ def ar1(rng: np.random.Generator, phi: float, deviation: float) -> NDArray[np.fl
 
 
 def first_plateau(series: FloatArray, rule: PlateauRule) -> int | None:
-    """Number of evaluations after which ``plateau`` first says stop. Keeps the flat count instead of looking back each time."""
+    """Number of evaluations after which ``plateau`` first says stop. Keeps the flat count instead of looking
+    back each time."""
     flat = 0
     for count in range(rule.warmup + rule.window, len(series) + 1):
         window = look(range(count), series[:count].tolist(), rule)
@@ -109,7 +114,8 @@ def first_plateau(series: FloatArray, rule: PlateauRule) -> int | None:
 
 
 def first_fall(series: FloatArray, drop: float) -> int | None:
-    """Number of evaluations after which ``fall`` first sees one; levels do not depend on what comes later, so once is enough."""
+    """Number of evaluations after which ``fall`` first sees one; levels do not depend on what comes later, so
+    once is enough."""
     levels = rolling_median(series, FALL_WIDTH)
     levels[: FALL_WIDTH - 1] = -np.inf
     fell = np.flatnonzero(levels < np.maximum.accumulate(levels) - drop)
@@ -149,15 +155,21 @@ def measure(kind: Kind, rule: PlateauRule, drop: float, args: argparse.Namespace
 
 def main() -> int:
     defaults = MonitorConfig()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--series", type=int, default=200, help="series of each kind")
     parser.add_argument("--noise", type=float, default=0.02, help="standard deviation of one evaluation")
-    parser.add_argument("--autocorrelation", type=float, default=0.5, help="of the noise, from one evaluation to the next")
+    parser.add_argument(
+        "--autocorrelation", type=float, default=0.5, help="of the noise, from one evaluation to the next"
+    )
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     rule = plateau_rule(defaults)
     print(f"rule: {rule}")
-    print(f"noise: AR(1), standard deviation {args.noise}, autocorrelation {args.autocorrelation}; {args.series} series of each kind")
+    print(
+        f"noise: AR(1), standard deviation {args.noise}, autocorrelation {args.autocorrelation}; {args.series} series of each kind"
+    )
     stated = f"{STATED_WINDOWS} windows = {STATED_WINDOWS * rule.window:.0f} evaluations"
     print(f"a plateau counts as found within {stated}, a fall within {MAX_FALL_DELAY}\n")
     print(f"{'series':<46}{'found in time':>14}{'false':>8}{'delay: median':>15}{'95 %':>6}   required")
@@ -171,7 +183,10 @@ def main() -> int:
         middle = "" if rising or not rates.delays else f"{np.median(rates.delays):.0f}"
         late = "" if rising or not rates.delays else f"{np.quantile(rates.delays, 0.95):.0f}"
         wanted = f"false <= {MAX_FALSE:.0%}" + ("" if rising else f", found >= {MIN_FOUND:.0%}")
-        print(f"{kind.name:<46}{found:>14}{rates.false:>8.1%}{middle:>15}{late:>6}   {wanted}: {'ok' if ok else 'MISSED'}", flush=True)
+        print(
+            f"{kind.name:<46}{found:>14}{rates.false:>8.1%}{middle:>15}{late:>6}   {wanted}: {'ok' if ok else 'MISSED'}",
+            flush=True,
+        )
     return int(missed)
 
 

@@ -1,17 +1,19 @@
-"""Training steps of the driver's own trainer under one or two recipes: seconds by phase, tokens/s, MFU, memory by phase.
+"""Training steps of the driver's own trainer under one or two recipes: seconds by phase, tokens/s, MFU,
+memory by phase.
 
     python scripts/dev/bench_step.py 0_5b_16gb --model build/random-0.5b
     python scripts/dev/bench_step.py published_single_gpu 0_5b_16gb --model build/random-0.5b --fraction 0.25 --leave-gib 16
     python scripts/dev/bench_step.py 0_5b_16gb --real            the model's own lengths and rewards instead of fixed ones
 
 Each recipe runs as ``python -m azr.train`` in a run directory of its own, and the figures are read from its
-``metrics.jsonl`` and from the card, twenty times a second. With fixed lengths (the default) all recipes do the same work: the
-same sequences and tokens; optimizer steps are printed. ``--leave-gib`` holds the rest of a large card and scales the
-engine's share, so that the recipe sees a card of that size; ``--no-hold RECIPE`` gives the whole card to one that does not fit. A
-table is printed; ``--json FILE`` keeps the figures.
+``metrics.jsonl`` and from the card, twenty times a second. With fixed lengths (the default) all recipes do
+the same work: the same sequences and tokens; optimizer steps are printed. ``--leave-gib`` holds the rest of a
+large card and scales the engine's share, so that the recipe sees a card of that size; ``--no-hold RECIPE``
+gives the whole card to one that does not fit. A table is printed; ``--json FILE`` keeps the figures.
 
-``--baseline FILE`` compares with an earlier JSON of the same machine and fails when a ratio got worse by more than
-``--tolerance``; ``--require-speedup 6`` fails when the last recipe's step is not that much faster than the first's.
+``--baseline FILE`` compares with an earlier JSON of the same machine and fails when a ratio got worse by more
+than ``--tolerance``; ``--require-speedup 6`` fails when the last recipe's step is not that much faster than
+the first's.
 """
 
 from __future__ import annotations
@@ -56,17 +58,35 @@ PHASES = ("generate", "old_log_prob", "update", "sync")
 
 def configuration(recipe: str, options: argparse.Namespace, machine: Machine) -> Config:
     """The recipe with the model, the work and the card of this measurement put in."""
-    game = [] if any(item.startswith("selfplay=") for item in options.override) else ["selfplay=code"]  # the published batch
-    overrides = [f"recipe={recipe}", *game, "train.probe_every_steps=0", "train.save_every_steps=1000000", *options.override]
+    game = (
+        [] if any(item.startswith("selfplay=") for item in options.override) else ["selfplay=code"]
+    )  # the published batch
+    overrides = [
+        f"recipe={recipe}",
+        *game,
+        "train.probe_every_steps=0",
+        "train.save_every_steps=1000000",
+        *options.override,
+    ]
     if options.model:
         overrides.append(f"model.path={Path(options.model).resolve()}")
     if not options.real:
-        overrides += [f"rollout.fixed_prompt_tokens={options.prompt}", f"rollout.fixed_response_tokens={options.response}"]
-        overrides += ["selfplay.frame=compact", "selfplay.references=1"]  # short: a random model's tokenizer knows bytes only
+        overrides += [
+            f"rollout.fixed_prompt_tokens={options.prompt}",
+            f"rollout.fixed_response_tokens={options.response}",
+        ]
+        overrides += [
+            "selfplay.frame=compact",
+            "selfplay.references=1",
+        ]  # short: a random model's tokenizer knows bytes only
     config = load(overrides).config
     batch = max(1, round(config.selfplay.batch_size * options.fraction))
     mini = min(config.train.mini_batch_sequences, 6 * batch)
-    config = replace(config, selfplay=replace(config.selfplay, batch_size=batch), train=replace(config.train, mini_batch_sequences=mini))
+    config = replace(
+        config,
+        selfplay=replace(config.selfplay, batch_size=batch),
+        train=replace(config.train, mini_batch_sequences=mini),
+    )
     if _leave_gib(recipe, options) and machine.cards:
         share = config.rollout.gpu_memory_share * options.leave_gib / machine.cards[0].total_gib
         config = replace(config, rollout=replace(config.rollout, gpu_memory_share=round(share, 4)))
@@ -78,7 +98,8 @@ def _leave_gib(recipe: str, options: argparse.Namespace) -> float:
 
 
 def synthetic_tasks(count: int) -> list[Task]:
-    """Small verified-looking tasks of each type, enough to fill every stream; benchmarks execute none of them."""
+    """Small verified-looking tasks of each type, enough to fill every stream; benchmarks execute none of
+    them."""
     tasks = []
     for index in range(count):
         code = f"def f(x):\n    y = x * {index + 2}\n    return y + {index}"
@@ -86,7 +107,15 @@ def synthetic_tasks(count: int) -> list[Task]:
         for kind in (TaskType.ABDUCTION, TaskType.DEDUCTION):
             tasks.append(Task(task_type=kind, code=code, inputs=(pairs[3][0],), outputs=(pairs[3][1],)))
         inputs, outputs = zip(*pairs, strict=True)
-        tasks.append(Task(task_type=TaskType.INDUCTION, code=code, inputs=inputs, outputs=outputs, message="multiply, then add"))
+        tasks.append(
+            Task(
+                task_type=TaskType.INDUCTION,
+                code=code,
+                inputs=inputs,
+                outputs=outputs,
+                message="multiply, then add",
+            )
+        )
     return tasks
 
 
@@ -111,7 +140,9 @@ class Watch(threading.Thread):
             self.gpu_gib[phase] = max(self.gpu_gib[phase], _gpu_used_gib() - self._before)
             if time.monotonic() - looked > 2.0:
                 looked = time.monotonic()
-                self.ram_gib.append((beat.step if beat else 0, memory_gib(processes_with_marker(self.marker))))
+                self.ram_gib.append(
+                    (beat.step if beat else 0, memory_gib(processes_with_marker(self.marker)))
+                )
 
     def stop(self) -> None:
         self._done.set()
@@ -124,7 +155,9 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
     run = RunDir(folder / recipe)
     write_config(run.config, config)
     tasks = (
-        list(read_jsonl(options.tasks)) if options.tasks else [task.to_json() for task in synthetic_tasks(4 * config.selfplay.batch_size)]
+        list(read_jsonl(options.tasks))
+        if options.tasks
+        else [task.to_json() for task in synthetic_tasks(4 * config.selfplay.batch_size)]
     )
     write_jsonl_atomic(run.cycle_tasks(1), tasks)
     figures: dict[str, Any] = {"recipe": recipe}
@@ -134,20 +167,33 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
     records = read_metrics(run)
     if not records:
         return figures | {"failed": _why(run, request, status, options)}
-    figures |= summarise(config, [record.values for record in records if record.step > 0], watch, options, machine)
+    figures |= summarise(
+        config, [record.values for record in records if record.step > 0], watch, options, machine
+    )
     if options.resume:
-        request = TrainRequest(cycle=1, attempt=2, first_step=1, last_step=options.steps + options.resume, resume_step=options.steps)
+        request = TrainRequest(
+            cycle=1,
+            attempt=2,
+            first_step=1,
+            last_step=options.steps + options.resume,
+            resume_step=options.steps,
+        )
         status, watch, wall_s = _attempt(run, request, options)
         records = [record for record in read_metrics(run) if record.attempt == 2]
         if status != 0 or len(records) != options.resume:
             return figures | {"failed": "resuming: " + _why(run, request, status, options)}
         resumed = summarise(config, [record.values for record in records], watch, options, machine)
-        figures["resumed"] = {name: resumed[name] for name in ("steps", "step_s", "gpu_peak_gib", "host_peak_gib")} | {"wall_s": wall_s}
+        figures["resumed"] = {
+            name: resumed[name] for name in ("steps", "step_s", "gpu_peak_gib", "host_peak_gib")
+        } | {"wall_s": wall_s}
     return figures
 
 
-def _attempt(run: RunDir, request: TrainRequest, options: argparse.Namespace) -> tuple[int | None, Watch, float]:
-    """One trainer process, watched: its exit status (None: it ran out of time), the readings, and the seconds it took."""
+def _attempt(
+    run: RunDir, request: TrainRequest, options: argparse.Namespace
+) -> tuple[int | None, Watch, float]:
+    """One trainer process, watched: its exit status (None: it ran out of time), the readings, and the seconds
+    it took."""
     write_request(run, request)
     run.heartbeat.unlink(missing_ok=True)  # an earlier attempt's last phase would be taken for this one's
     log = run.trainer_log(request.cycle, request.attempt)
@@ -157,7 +203,14 @@ def _attempt(run: RunDir, request: TrainRequest, options: argparse.Namespace) ->
     command = [sys.executable, "-m", "azr.train", str(run.root)]
     started = time.perf_counter()
     with open(log, "wb") as output:
-        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         watch = Watch(run, marker)
         watch.start()
         try:
@@ -174,10 +227,16 @@ def _why(run: RunDir, request: TrainRequest, status: int | None, options: argpar
     if status is None:
         return f"no step within {options.timeout_s:g} s"
     result = read_result(run, request.cycle, request.attempt)
-    return (result.reason if result else "the trainer died") + "\n" + _tail(run.trainer_log(request.cycle, request.attempt))
+    return (
+        (result.reason if result else "the trainer died")
+        + "\n"
+        + _tail(run.trainer_log(request.cycle, request.attempt))
+    )
 
 
-def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, options: argparse.Namespace, machine: Machine) -> dict[str, Any]:
+def summarise(
+    config: Config, steps: list[dict[str, float]], watch: Watch, options: argparse.Namespace, machine: Machine
+) -> dict[str, Any]:
     """Medians over the steps after the first (which warms up), or the first where there is only one."""
     timed = steps[1:] or steps
     shape = shape_of(config.model.path)
@@ -188,7 +247,11 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
 
     seconds = {phase: round(median(f"time_s/{phase}"), 3) for phase in PHASES}
     rows, response_tokens = median("train/rows"), median("train/response_tokens")
-    samples = config.selfplay.batch_size * 3 * config.selfplay.difficulty_samples if config.rollout.fixed_response_tokens else 0.0
+    samples = (
+        config.selfplay.batch_size * 3 * config.selfplay.difficulty_samples
+        if config.rollout.fixed_response_tokens
+        else 0.0
+    )
     prompt = config.rollout.fixed_prompt_tokens if config.rollout.fixed_response_tokens else 0
     trained_tokens = response_tokens + rows * prompt
     generated = response_tokens + samples * config.rollout.fixed_response_tokens
@@ -204,7 +267,11 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
         "update_tokens_per_s": round(trained_tokens / update_s) if update_s else 0,
         "logprob_mismatch": median("train/logprob_mismatch"),
         "gpu_peak_gib": {phase: round(value, 2) for phase, value in watch.gpu_gib.items()},
-        "trainer_memory_gib": {name.removeprefix("memory/"): round(median(name), 2) for name in timed[-1] if name.startswith("memory/")},
+        "trainer_memory_gib": {
+            name.removeprefix("memory/"): round(median(name), 2)
+            for name in timed[-1]
+            if name.startswith("memory/")
+        },
         "host_peak_gib": round(max((gib for _, gib in watch.ram_gib), default=0.0), 2),
         "quarters_gib": quarters(steps, watch.ram_gib),
         "engine_share": config.rollout.gpu_memory_share,
@@ -212,7 +279,14 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
     if shape is not None:
         figures["parameters"] = shape.parameters
         if options.peak_tflops and update_s:
-            figures["mfu"] = round(6 * shape.parameters * trained_tokens / update_s / (config.train.gpus * options.peak_tflops * 1e12), 4)
+            figures["mfu"] = round(
+                6
+                * shape.parameters
+                * trained_tokens
+                / update_s
+                / (config.train.gpus * options.peak_tflops * 1e12),
+                4,
+            )
         predicted = judge(config, machine, shape, advise=False).estimate
         figures["predicted_gib"] = {phase.name: round(phase.gib, 2) for phase in predicted.gpu} | {
             "host memory": round(predicted.ram.gib, 2)
@@ -221,11 +295,19 @@ def summarise(config: Config, steps: list[dict[str, float]], watch: Watch, optio
 
 
 def quarters(steps: list[dict[str, float]], host: list[tuple[int, float]]) -> dict[str, list[float]]:
-    """Medians over each quarter of the steps but the first: what grows, if anything. GiB of the card (by anybody) and the host."""
+    """Medians over each quarter of the steps but the first: what grows, if anything. GiB of the card (by
+    anybody) and the host."""
     series: dict[str, list[tuple[int, float]]] = {"host": host}
-    for name in ("rollout_device_used_gib", "asleep_device_used_gib", "update_device_used_gib", "update_trainer_peak_gib"):
+    for name in (
+        "rollout_device_used_gib",
+        "asleep_device_used_gib",
+        "update_device_used_gib",
+        "update_trainer_peak_gib",
+    ):
         key = f"memory/{name}"
-        series[name.removesuffix("_gib")] = [(number, values[key]) for number, values in enumerate(steps, start=1) if key in values]
+        series[name.removesuffix("_gib")] = [
+            (number, values[key]) for number, values in enumerate(steps, start=1) if key in values
+        ]
     found = {}
     for name, readings in series.items():
         parts: list[list[float]] = [[], [], [], []]
@@ -266,7 +348,12 @@ def matmul_peak_tflops() -> float:
         "print(matmul_peak_tflops(torch.device('cuda')) if torch.cuda.is_available() else 0.0)"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=180, check=False
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
     )
     try:
         return float(answer.stdout.strip().splitlines()[-1])
@@ -304,7 +391,10 @@ def table(results: list[dict[str, Any]]) -> str:
     line("host peak, GiB", lambda r: r["host_peak_gib"])
     resumed = [result.get("resumed", {}).get("gpu_peak_gib", {}) for result in results]
     for phase in dict.fromkeys(phase for peaks in resumed for phase in peaks):
-        line(f"  resumed: {phase}", lambda r, phase=phase: r.get("resumed", {}).get("gpu_peak_gib", {}).get(phase, "-"))
+        line(
+            f"  resumed: {phase}",
+            lambda r, phase=phase: r.get("resumed", {}).get("gpu_peak_gib", {}).get(phase, "-"),
+        )
     if any(resumed):
         line("resumed: host peak, GiB", lambda r: r.get("resumed", {}).get("host_peak_gib", "-"))
     line("card left free, GiB", lambda r: r.get("leave_gib") or "all")
@@ -312,13 +402,17 @@ def table(results: list[dict[str, Any]]) -> str:
     line("predicted update, GiB", lambda r: r.get("predicted_gib", {}).get("update", "?"))
     line("predicted rollout, GiB", lambda r: r.get("predicted_gib", {}).get("rollout", "?"))
     widths = [max(len(cells[index]) for _, cells in lines) + 2 for index in range(len(results))]
-    text = "\n".join(f"{name:28}" + "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)) for name, cells in lines)
+    text = "\n".join(
+        f"{name:28}" + "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        for name, cells in lines
+    )
     failures = [f"{result['recipe']} failed: {result['failed']}" for result in results if "failed" in result]
     return "\n".join([text, *failures])
 
 
 def regressions(report: dict[str, Any], baseline: dict[str, Any], tolerance: float) -> list[str]:
-    """What got worse than the baseline by more than ``tolerance`` (a share), as sentences; only the same machine compares."""
+    """What got worse than the baseline by more than ``tolerance`` (a share), as sentences; only the same
+    machine compares."""
     if report["machine"] != baseline["machine"]:
         return []
     earlier = {result["recipe"]: result for result in baseline["results"]}
@@ -337,18 +431,39 @@ def regressions(report: dict[str, Any], baseline: dict[str, Any], tolerance: flo
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipes", nargs="+", help="one recipe, or two to compare")
     parser.add_argument("--model", help="folder of a model to use instead of the recipes' own")
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--resume", type=int, default=0, metavar="STEPS", help="then resume from the checkpoint for so many steps")
-    parser.add_argument("--fraction", type=float, default=1.0, help="of the recipes' batch: 0.25 is 96 sequences and 384 samples")
+    parser.add_argument(
+        "--resume",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="then resume from the checkpoint for so many steps",
+    )
+    parser.add_argument(
+        "--fraction",
+        type=float,
+        default=1.0,
+        help="of the recipes' batch: 0.25 is 96 sequences and 384 samples",
+    )
     parser.add_argument("--prompt", type=int, default=600, help="mean prompt tokens")
     parser.add_argument("--response", type=int, default=300, help="mean response tokens")
     parser.add_argument("--real", action="store_true", help="real self-play instead of fixed lengths")
     parser.add_argument("--tasks", type=Path, help="JSONL of tasks to start from")
-    parser.add_argument("--leave-gib", type=float, default=0.0, help="hold the card's memory except this much")
-    parser.add_argument("--no-hold", nargs="*", default=[], metavar="RECIPE", help="recipes that get the whole card all the same")
+    parser.add_argument(
+        "--leave-gib", type=float, default=0.0, help="hold the card's memory except this much"
+    )
+    parser.add_argument(
+        "--no-hold",
+        nargs="*",
+        default=[],
+        metavar="RECIPE",
+        help="recipes that get the whole card all the same",
+    )
     parser.add_argument("--peak-tflops", type=float, default=0.0, help="0: measure it")
     parser.add_argument("--timeout-s", type=float, default=1800.0, help="for each recipe")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="for all recipes")
@@ -356,7 +471,9 @@ def main() -> int:
     parser.add_argument("--baseline", type=Path)
     parser.add_argument("--tolerance", type=float, default=0.15)
     parser.add_argument("--require-speedup", type=float, default=0.0)
-    parser.add_argument("--keep", type=Path, help="folder for the run directories (default: a temporary one, removed)")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the run directories (default: a temporary one, removed)"
+    )
     options = parser.parse_args()
     try:
         return measure(options)
@@ -371,7 +488,12 @@ def measure(options: argparse.Namespace) -> int:
     prepare()
     machine = detect()
     device_for(
-        machine, "auto", max(load([f"recipe={name}", *options.override]).config.train.n_gpus_per_node for name in options.recipes)
+        machine,
+        "auto",
+        max(
+            load([f"recipe={name}", *options.override]).config.train.n_gpus_per_node
+            for name in options.recipes
+        ),
     ).take()
     options.peak_tflops = options.peak_tflops or (matmul_peak_tflops() if machine.cards else 0.0)
     with contextlib.ExitStack() as stack:
@@ -379,11 +501,20 @@ def measure(options: argparse.Namespace) -> int:
         results = []
         for recipe in options.recipes:
             leave_gib = _leave_gib(recipe, options)
-            with held(leave_gib) if leave_gib and machine.cards else contextlib.nullcontext("the whole card") as card:
+            with (
+                held(leave_gib)
+                if leave_gib and machine.cards
+                else contextlib.nullcontext("the whole card") as card
+            ):
                 print(f"{recipe}: {card}", flush=True)
                 results.append(run_recipe(recipe, options, machine, folder) | {"leave_gib": leave_gib})
             print(json.dumps(results[-1]), flush=True)
-    work = {"fraction": options.fraction, "prompt": options.prompt, "response": options.response, "real": options.real}
+    work = {
+        "fraction": options.fraction,
+        "prompt": options.prompt,
+        "response": options.response,
+        "real": options.real,
+    }
     report = {
         "machine": machine.name,
         "peak_tflops": round(options.peak_tflops, 1),
@@ -397,11 +528,15 @@ def measure(options: argparse.Namespace) -> int:
     problems = [f"{result['recipe']} failed" for result in results if "failed" in result]
     if len(results) == 2 and not problems:
         ratio = results[0]["step_s"] / results[1]["step_s"]
-        print(f"\na step of {results[1]['recipe']} is {ratio:.2f} times as fast as one of {results[0]['recipe']}")
+        print(
+            f"\na step of {results[1]['recipe']} is {ratio:.2f} times as fast as one of {results[0]['recipe']}"
+        )
         if ratio < options.require_speedup:
             problems.append(f"speed-up {ratio:.2f} is below {options.require_speedup:g}")
     if options.baseline:
-        problems += regressions(report, json.loads(options.baseline.read_text(encoding="utf-8")), options.tolerance)
+        problems += regressions(
+            report, json.loads(options.baseline.read_text(encoding="utf-8")), options.tolerance
+        )
     for problem in problems:
         print(f"PROBLEM: {problem}")
     return 1 if problems else 0

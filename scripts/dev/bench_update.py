@@ -1,12 +1,14 @@
-"""The update phase alone: packed sequences through FSDP NO_SHARD as the trainer wraps it, gradients accumulated, one optimizer step.
+"""The update phase alone: packed sequences through FSDP NO_SHARD as the trainer wraps it, gradients
+accumulated, one optimizer step.
 
     python scripts/dev/bench_update.py --size 0.5b --ways stock ours ours+liger [--tokens 262144] [--json FILE]
 
-``stock`` is what verl does without flash-attn: SDPA with a dense mask over each packed row, whole logits, torch's AdamW.
-``ours`` is azr.train: packed attention, chunked head over response rows only, the recipe's optimizer. Equal tokens, equal
-sequences (600 + 300 tokens on average). ``--lora-rank 32`` trains adapters on a frozen base; ``ours+units`` wraps each adapter as verl
-does, an FSDP unit of its own. MFU = 6 x parameters x tokens / time / measured matmul peak. Weights are random. Each way has
-a process of its own: in one process, what the way before left behind is in the peak of the next.
+``stock`` is what verl does without flash-attn: SDPA with a dense mask over each packed row, whole logits,
+torch's AdamW. ``ours`` is azr.train: packed attention, chunked head over response rows only, the recipe's
+optimizer. Equal tokens, equal sequences (600 + 300 tokens on average). ``--lora-rank 32`` trains adapters on
+a frozen base; ``ours+units`` wraps each adapter as verl does, an FSDP unit of its own. MFU = 6 x parameters x
+tokens / time / measured matmul peak. Weights are random. Each way has a process of its own: in one process,
+what the way before left behind is in the peak of the next.
 """
 
 from __future__ import annotations
@@ -41,13 +43,18 @@ def lengths(total_tokens: int, prompt: int, response: int, seed: int = 0) -> lis
     """(prompt, response) lengths, half to one and a half of their means, until the tokens are used up."""
     draw, pairs, used = random.Random(seed), [], 0
     while used < total_tokens:
-        pair = (draw.randint(prompt // 2, prompt + prompt // 2), draw.randint(response // 2, response + response // 2))
+        pair = (
+            draw.randint(prompt // 2, prompt + prompt // 2),
+            draw.randint(response // 2, response + response // 2),
+        )
         pairs.append(pair)
         used += sum(pair)
     return pairs
 
 
-def packed(pairs: list[tuple[int, int]], at_once: int, vocabulary: int, device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
+def packed(
+    pairs: list[tuple[int, int]], at_once: int, vocabulary: int, device: torch.device
+) -> Iterator[dict[str, torch.Tensor]]:
     """Rows of at most ``at_once`` tokens: ids, positions, labels, scored places."""
     group: list[tuple[int, int]] = []
     for index, pair in enumerate(pairs):
@@ -61,7 +68,12 @@ def packed(pairs: list[tuple[int, int]], at_once: int, vocabulary: int, device: 
             for p, r in group:
                 rows.append(torch.arange(start + p - 1, start + p + r - 1))
                 start += p + r
-            yield {"ids": ids, "positions": positions, "labels": torch.roll(ids, -1, 1), "rows": torch.cat(rows).to(device)}
+            yield {
+                "ids": ids,
+                "positions": positions,
+                "labels": torch.roll(ids, -1, 1),
+                "rows": torch.cat(rows).to(device),
+            }
             group = []
 
 
@@ -73,7 +85,9 @@ def build(size: str, way: str, master: torch.dtype, chunk: int, lora_rank: int, 
     from azr.train.kernels.compile_layers import compile_layers
     from azr.train.verl.engine import fully_sharded
 
-    config = Qwen2Config(**SIZES[size], num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=32768)
+    config = Qwen2Config(
+        **SIZES[size], num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=32768
+    )
     config._attn_implementation = "sdpa" if way == "stock" else attention.register()
     with device:
         model = AutoModelForCausalLM.from_config(config, dtype=master)
@@ -92,7 +106,9 @@ def build(size: str, way: str, master: torch.dtype, chunk: int, lora_rank: int, 
         from peft import LoraConfig, get_peft_model
 
         model.enable_input_require_grads()
-        settings = LoraConfig(task_type="CAUSAL_LM", r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear")
+        settings = LoraConfig(
+            task_type="CAUSAL_LM", r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear"
+        )
         model = get_peft_model(model, settings, autocast_adapter_dtype=False)
     reduce = torch.float32 if master == torch.float32 else torch.bfloat16
     precision = MixedPrecision(param_dtype=torch.bfloat16, reduce_dtype=reduce, buffer_dtype=torch.float32)
@@ -112,9 +128,13 @@ def score(model: Any, row: dict[str, torch.Tensor], way: str) -> torch.Tensor:
     if way == "stock":
         import verl.utils.torch_functional as functional
 
-        logits = model(input_ids=row["ids"], position_ids=row["positions"], attention_mask=None, use_cache=False).logits[0]
+        logits = model(
+            input_ids=row["ids"], position_ids=row["positions"], attention_mask=None, use_cache=False
+        ).logits[0]
         entropy = functional.entropy_from_logits(logits)
-        log_probs = functional.logprobs_from_logits(logits=logits, labels=row["labels"][0], inplace_backward=False)
+        log_probs = functional.logprobs_from_logits(
+            logits=logits, labels=row["labels"][0], inplace_backward=False
+        )
         return -(log_probs[row["rows"]].mean() + 0.001 * entropy[row["rows"]].mean())
     output = model(
         input_ids=row["ids"], position_ids=row["positions"], attention_mask=None, use_cache=False,
@@ -123,7 +143,13 @@ def score(model: Any, row: dict[str, torch.Tensor], way: str) -> torch.Tensor:
     return -(output.log_probs[0, row["rows"]].mean() + 0.001 * output.entropy[0, row["rows"]].mean())
 
 
-def train_step(model: Any, optimizer: torch.optim.Optimizer, rows: list[dict[str, torch.Tensor]], way: str, device: torch.device) -> float:
+def train_step(
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    rows: list[dict[str, torch.Tensor]],
+    way: str,
+    device: torch.device,
+) -> float:
     """Gradients of all rows, clipped, one optimizer step; returns the gradient norm."""
     for row in rows:
         with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -145,13 +171,17 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
     if ours_8bit:
         optimizer: torch.optim.Optimizer = AdamW8bit(model.parameters(), lr=1e-6)
     else:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=(way != "stock" and device.type == "cuda") or None)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=1e-6, fused=(way != "stock" and device.type == "cuda") or None
+        )
     at_once = STOCK_TOKENS_AT_ONCE if way == "stock" else options.at_once
     pairs = lengths(options.tokens, options.prompt, options.response)
     rows = list(packed(pairs, at_once, SIZES[size]["vocab_size"], device))
     tokens = sum(row["ids"].numel() for row in rows)
 
-    train_step(model, optimizer, rows, way, device)  # warm-up: kernels for rows of all sizes, optimizer states
+    train_step(
+        model, optimizer, rows, way, device
+    )  # warm-up: kernels for rows of all sizes, optimizer states
     synchronize(device)
     reset_peak(device)
     started = time.perf_counter()
@@ -194,22 +224,43 @@ def measure_alone(way: str, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="azr-bench-") as folder:
         figures = Path(folder) / "figures.json"
         command = [sys.executable, __file__, "--ways", way, "--json", str(figures)]
-        for name in ("size", "optimizer", "lora_rank", "tokens", "at_once", "chunk", "prompt", "response", "peak_tflops"):
+        for name in (
+            "size",
+            "optimizer",
+            "lora_rank",
+            "tokens",
+            "at_once",
+            "chunk",
+            "prompt",
+            "response",
+            "peak_tflops",
+        ):
             command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
         command += ["--explain-peak"] * options.explain_peak + ["--explain-time"] * options.explain_time
         try:
-            child = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=WAY_LIMIT_S, check=False)
+            child = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, timeout=WAY_LIMIT_S, check=False
+            )
         except subprocess.TimeoutExpired:
             return {"size": options.size, "way": way, "failed": f"not done within {WAY_LIMIT_S:g} s"}
         if not figures.exists():
-            return {"size": options.size, "way": way, "failed": f"its process ended with status {child.returncode}"}
-        lines = child.stdout.splitlines(keepends=True)[1:]  # the first names the machine, which this process has done
+            return {
+                "size": options.size,
+                "way": way,
+                "failed": f"its process ended with status {child.returncode}",
+            }
+        lines = child.stdout.splitlines(keepends=True)[
+            1:
+        ]  # the first names the machine, which this process has done
         print("".join(line for line in lines if not line.startswith("{")), end="")
         return json.loads(figures.read_text(encoding="utf-8"))["results"][0]
 
 
-def explain_time(step: Callable[[], object], device: torch.device, lines: int = 20) -> tuple[dict[str, float], list[str]]:
-    """Where a step's time goes: seconds, those of kernels, launches; and in words, with the costliest kernels and host operations."""
+def explain_time(
+    step: Callable[[], object], device: torch.device, lines: int = 20
+) -> tuple[dict[str, float], list[str]]:
+    """Where a step's time goes: seconds, those of kernels, launches; and in words, with the costliest kernels
+    and host operations."""
     from torch.profiler import ProfilerActivity, profile
 
     on_gpu = device.type == "cuda"
@@ -218,15 +269,24 @@ def explain_time(step: Callable[[], object], device: torch.device, lines: int = 
     started = time.perf_counter()
     step()
     synchronize(device)
-    plain_s = time.perf_counter() - started  # the profiler slows the host, so the share of work is of a step without it
+    plain_s = (
+        time.perf_counter() - started
+    )  # the profiler slows the host, so the share of work is of a step without it
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as recorded:
         step()
         synchronize(device)
     averages: list[Any] = list(recorded.key_averages())
     hosts = [entry for entry in averages if entry.device_type.name == "CPU"]
-    kernels = [entry for entry in averages if entry.device_type.name != "CPU" and not entry.is_user_annotation]
-    busy_s, launches = sum(entry.self_device_time_total for entry in kernels) / 1e6, sum(entry.count for entry in kernels)
-    told = [f"a step of {plain_s:.3f} s; kernels take {busy_s:.3f} s ({100 * busy_s / plain_s:.0f} %) in {launches} launches"]
+    kernels = [
+        entry for entry in averages if entry.device_type.name != "CPU" and not entry.is_user_annotation
+    ]
+    busy_s, launches = (
+        sum(entry.self_device_time_total for entry in kernels) / 1e6,
+        sum(entry.count for entry in kernels),
+    )
+    told = [
+        f"a step of {plain_s:.3f} s; kernels take {busy_s:.3f} s ({100 * busy_s / plain_s:.0f} %) in {launches} launches"
+    ]
     for name, entries, spent in (
         ("kernel", kernels, lambda e: e.self_device_time_total),
         ("host", hosts, lambda e: e.self_cpu_time_total),
@@ -237,10 +297,12 @@ def explain_time(step: Callable[[], object], device: torch.device, lines: int = 
 
 
 def live_at_peak(trace: list[dict[str, Any]], lines: int = 30) -> list[str]:
-    """What a traced step held at its largest, beyond what it began with, by place in the source; the largest first.
+    """What a traced step held at its largest, beyond what it began with, by place in the source; the largest
+    first.
 
     Args:
-        trace: ``device_traces`` of torch's memory snapshot: events with ``action``, ``addr``, ``size`` in bytes and ``frames``.
+        trace: ``device_traces`` of torch's memory snapshot: events with ``action``, ``addr``, ``size`` in
+            bytes and ``frames``.
     """
     live: dict[int, dict[str, Any]] = {}
     at_peak: list[dict[str, Any]] = []
@@ -264,13 +326,16 @@ def live_at_peak(trace: list[dict[str, Any]], lines: int = 30) -> list[str]:
         places.setdefault(_place(event["frames"]), []).append(event["size"])
     ordered = sorted(places.items(), key=lambda item: -sum(item[1]))[:lines]
     return [f"{largest / GIB:.2f} GiB at the peak:"] + [
-        f"{sum(sizes) / GIB:7.3f} GiB in {len(sizes):4} pieces, largest {max(sizes) / 2**20:8.1f} MiB  {place}" for place, sizes in ordered
+        f"{sum(sizes) / GIB:7.3f} GiB in {len(sizes):4} pieces, largest {max(sizes) / 2**20:8.1f} MiB  {place}"
+        for place, sizes in ordered
     ]
 
 
 def _place(frames: list[dict[str, Any]]) -> str:
     """The four innermost Python frames; a backward pass that has none says so."""
-    named = [f"{'/'.join(Path(frame['filename']).parts[-2:])}:{frame['line']} {frame['name']}" for frame in frames]
+    named = [
+        f"{'/'.join(Path(frame['filename']).parts[-2:])}:{frame['line']} {frame['name']}" for frame in frames
+    ]
     return " < ".join(named[:4]) or "backward, no Python frame"
 
 
@@ -308,19 +373,36 @@ def reserved_gib(device: torch.device) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=sorted(SIZES), default="0.5b")
-    parser.add_argument("--ways", nargs="+", default=["stock", "ours"], help="stock, ours, ours+liger, ours+compile, ours+units")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        default=["stock", "ours"],
+        help="stock, ours, ours+liger, ours+compile, ours+units",
+    )
     parser.add_argument("--optimizer", choices=["adamw", "adamw_8bit"], default="adamw", help="of ours")
-    parser.add_argument("--lora-rank", type=int, default=0, help="train adapters alone; MFU still counts 6 x parameters")
+    parser.add_argument(
+        "--lora-rank", type=int, default=0, help="train adapters alone; MFU still counts 6 x parameters"
+    )
     parser.add_argument("--tokens", type=int, default=131072, help="tokens of the timed step")
     parser.add_argument("--at-once", type=int, default=16384, help="tokens in one forward pass of ours")
     parser.add_argument("--chunk", type=int, default=1024)
     parser.add_argument("--prompt", type=int, default=600)
     parser.add_argument("--response", type=int, default=300)
     parser.add_argument("--peak-tflops", type=float, default=0.0, help="0: measure it")
-    parser.add_argument("--explain-peak", action="store_true", help="print what a step holds at its largest, by place in the source")
-    parser.add_argument("--explain-time", action="store_true", help="print the costliest kernels and host operations of a step")
+    parser.add_argument(
+        "--explain-peak",
+        action="store_true",
+        help="print what a step holds at its largest, by place in the source",
+    )
+    parser.add_argument(
+        "--explain-time",
+        action="store_true",
+        help="print the costliest kernels and host operations of a step",
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     on_gpu = torch.cuda.is_available()
@@ -332,7 +414,9 @@ def main() -> int:
     print(f"{machine}; matmul peak {options.peak_tflops:.0f} TFLOP/s (bf16); torch {torch.__version__}")
     results = []
     for way in options.ways:
-        results.append(measure_alone(way, options) if len(options.ways) > 1 else measure_or_say_why(way, options, device))
+        results.append(
+            measure_alone(way, options) if len(options.ways) > 1 else measure_or_say_why(way, options, device)
+        )
         print(json.dumps(results[-1]), flush=True)
         if options.json:  # after each: a limit from outside loses the last one at most
             options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -340,7 +424,9 @@ def main() -> int:
             write_text_atomic(options.json, json.dumps(report, indent=1) + "\n")
     first, last = results[0], results[-1]
     if len(results) > 1 and "failed" not in first and "failed" not in last:
-        print(f"{last['way']} is {last['tokens_per_s'] / first['tokens_per_s']:.2f} times as fast as {first['way']}")
+        print(
+            f"{last['way']} is {last['tokens_per_s'] / first['tokens_per_s']:.2f} times as fast as {first['way']}"
+        )
     dist.destroy_process_group()
     return 0
 

@@ -1,9 +1,10 @@
-"""Headless Chromium over its debugging pipe: opens local pages, takes pictures, collects console errors. For tests and screenshots.
+"""Headless Chromium over its debugging pipe: opens local pages, takes pictures, collects console errors. For
+tests and screenshots.
 
-Needs a ``chromium``, ``chromium-browser`` or ``google-chrome`` on the path (Debian and Ubuntu: ``apt install chromium``). Not Playwright:
-its package brings a Node of its own (163 MB beside every user's environment) and is made for browsers that it downloads itself, while all
-that is needed here is to open a file, evaluate an expression and take a picture. Every wait has a limit, and the browser dies with its
-owner's ``close``.
+Needs a ``chromium``, ``chromium-browser`` or ``google-chrome`` on the path (Debian and Ubuntu: ``apt install
+chromium``). Not Playwright: its package brings a Node of its own (163 MB beside every user's environment) and
+is made for browsers that it downloads itself, while all that is needed here is to open a file, evaluate an
+expression and take a picture. Every wait has a limit, and the browser dies with its owner's ``close``.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Page:
         Raises:
             BrowserError: the expression throws.
         """
-        reply = self.browser.call("Runtime.evaluate", {"expression": expression, "returnByValue": True}, self.session)
+        reply = self.browser.call(
+            "Runtime.evaluate", {"expression": expression, "returnByValue": True}, self.session
+        )
         if "exceptionDetails" in reply:
             raise BrowserError(f"the page throws: {reply['exceptionDetails'].get('text', '')}")
         return reply["result"].get("value")
@@ -59,10 +62,18 @@ class Page:
         """Writes a PNG of the first ``height`` pixels of the page; the whole page if None."""
         size = self.browser.call("Page.getLayoutMetrics", {}, self.session)["cssContentSize"]
         width = self.evaluate("window.innerWidth")
-        clip = {"x": 0, "y": 0, "width": width, "height": min(height or size["height"], size["height"]), "scale": 1}
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": width,
+            "height": min(height or size["height"], size["height"]),
+            "scale": 1,
+        }
         options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(base64.b64decode(self.browser.call("Page.captureScreenshot", options, self.session)["data"]))
+        path.write_bytes(
+            base64.b64decode(self.browser.call("Page.captureScreenshot", options, self.session)["data"])
+        )
 
     def move_pointer(self, x: float, y: float) -> None:
         self.browser.call("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y}, self.session)
@@ -90,13 +101,28 @@ class Browser:
             "--disable-dev-shm-usage",
         ]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            flags.append("--no-sandbox")  # Chromium refuses its own sandbox to root; it only opens files that we wrote
+            flags.append(
+                "--no-sandbox"
+            )  # Chromium refuses its own sandbox to root; it only opens files that we wrote
         # Chromium reads commands from descriptor 3 and answers on 4.
         shell = f'exec "$0" "$@" 3<&{to_child} 4>&{from_child}'
-        command = ["bash", "-c", shell, program, *flags, f"--user-data-dir={self._profile.name}", "about:blank"]
+        command = [
+            "bash",
+            "-c",
+            shell,
+            program,
+            *flags,
+            f"--user-data-dir={self._profile.name}",
+            "about:blank",
+        ]
         silent = subprocess.DEVNULL
         self._process = subprocess.Popen(
-            command, pass_fds=(to_child, from_child), start_new_session=True, stdin=silent, stdout=silent, stderr=silent
+            command,
+            pass_fds=(to_child, from_child),
+            start_new_session=True,
+            stdin=silent,
+            stdout=silent,
+            stderr=silent,
         )
         os.close(to_child)
         os.close(from_child)
@@ -109,7 +135,9 @@ class Browser:
     def __enter__(self) -> Browser:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -122,7 +150,9 @@ class Browser:
             self._process.wait(timeout=60)
         self._profile.cleanup()
 
-    def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1.0) -> Page:
+    def open(
+        self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1.0
+    ) -> Page:
         """Opens a local file and waits until it is loaded. Network access is refused."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
@@ -130,7 +160,9 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable", {}, session)
         self.call(
-            "Network.emulateNetworkConditions", {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}, session
+            "Network.emulateNetworkConditions",
+            {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
+            session,
         )
         metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", metrics, session)
@@ -149,7 +181,9 @@ class Browser:
             BrowserError: it failed, or there was no answer in time.
         """
         self._next_id += 1
-        message = {"id": self._next_id, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
+        message = {"id": self._next_id, "method": method, "params": parameters} | (
+            {"sessionId": session} if session else {}
+        )
         try:
             os.write(self._write, json.dumps(message).encode() + b"\0")
         except BrokenPipeError as error:
@@ -167,7 +201,9 @@ class Browser:
             ready, _, _ = select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))
             data = os.read(self._read, 1 << 16) if ready else b""
             if not data:
-                raise BrowserError("the browser ended" if ready else f"the browser did not answer within {LIMIT_S:.0f} s")
+                raise BrowserError(
+                    "the browser ended" if ready else f"the browser did not answer within {LIMIT_S:.0f} s"
+                )
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(line)
@@ -176,7 +212,11 @@ class Browser:
 
     def _note(self, message: dict[str, Any]) -> None:
         """Keeps load events and console errors."""
-        session, method, parameters = message.get("sessionId", ""), message.get("method"), message.get("params", {})
+        session, method, parameters = (
+            message.get("sessionId", ""),
+            message.get("method"),
+            message.get("params", {}),
+        )
         page = self._pages.get(session)
         if page is None:
             return
@@ -184,7 +224,11 @@ class Browser:
             self._loaded.add(session)
         elif method == "Runtime.exceptionThrown":
             page.errors.append(str(parameters["exceptionDetails"].get("text")))
-        elif method == "Runtime.consoleAPICalled" and parameters.get("type") in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and parameters.get("type") in (
+            "error",
+            "warning",
+            "assert",
+        ):
             page.errors.append(json.dumps(parameters.get("args")))
         elif method == "Log.entryAdded" and parameters["entry"].get("level") in ("error", "warning"):
             page.errors.append(str(parameters["entry"].get("text")))

@@ -1,14 +1,17 @@
 #!/usr/bin/env python
-"""Does a real model get better? Arms of one experiment side by side, one card each, trained and then evaluated (docs/results.md).
+"""Does a real model get better? Arms of one experiment side by side, one card each, trained and then
+evaluated (docs/results.md).
 
     python scripts/dev/experiment.py OUT --model FOLDER --recipe 1_5b_16gb --arms full:1 full:2 form_only:1 shuffled:1 \
-        --cards 0 1 2 3 --steps 100 --minutes 15 --suite cruxeval-i=FILE --suite humaneval --set rollout.max_sequences=256
+        --cards 0 1 2 3 --steps 100 --minutes 15 --suite cruxeval-i=FILE --suite humaneval --set
+        rollout.max_sequences=256
 
-An arm is NAME:SEED, an ordinary run OUT/runs/NAME-SEED of the one command; its card is the one at its place in --cards. Further arms:
---arm "chat: selfplay.frame=chat" makes chat:1 possible; its settings win over --set, and those over the recipe. The steps end at
---steps or after --minutes, whichever comes first. Then the newest checkpoint is compared with the model that the arm started from.
-What travels is OUT/results.tar.xz (metrics, scores, incidents, transcripts and the ends of logs), renewed whenever a part is
-finished. The same command goes on where it was interrupted.
+An arm is NAME:SEED, an ordinary run OUT/runs/NAME-SEED of the one command; its card is the one at its place
+in --cards. Further arms: --arm "chat: selfplay.frame=chat" makes chat:1 possible; its settings win over
+--set, and those over the recipe. The steps end at --steps or after --minutes, whichever comes first. Then the
+newest checkpoint is compared with the model that the arm started from. What travels is OUT/results.tar.xz
+(metrics, scores, incidents, transcripts and the ends of logs), renewed whenever a part is finished. The same
+command goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -64,7 +67,9 @@ def parse_arm(text: str, card: str, arms: Mapping[str, tuple[str, ...]]) -> Arm:
     """
     name, _, seed = text.partition(":")
     if name not in arms or not seed.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no arm; write NAME:SEED with a name of {', '.join(arms)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no arm; write NAME:SEED with a name of {', '.join(arms)}"
+        )
     return Arm(name, int(seed), card, arms[name])
 
 
@@ -87,7 +92,15 @@ def evaluation_command(arm: Arm, args: argparse.Namespace) -> list[str]:
     run = args.out / "runs" / arm.run_name
     suites = [part for suite in args.suites for part in ("--suite", suite)]
     models = [f"{run}@0", str(run)]
-    return [sys.executable, "scripts/evaluate.py", *models, *suites, *args.evaluate, "--out", str(args.out / "evaluate" / arm.run_name)]
+    return [
+        sys.executable,
+        "scripts/evaluate.py",
+        *models,
+        *suites,
+        *args.evaluate,
+        "--out",
+        str(args.out / "evaluate" / arm.run_name),
+    ]
 
 
 stopping = threading.Event()
@@ -95,13 +108,16 @@ stopping = threading.Event()
 
 
 def call(command: Sequence[str], arm: Arm, log: Path, limit_s: float) -> int | None:
-    """Runs one command on the arm's card with a temporary directory of its own; asks it to stop when the limit is over, and ends it
-    when it does not. Returns its exit status; None where even SIGKILL left it waiting for the system."""
+    """Runs one command on the arm's card with a temporary directory of its own; asks it to stop when the
+    limit is over, and ends it when it does not. Returns its exit status; None where even SIGKILL left it
+    waiting for the system."""
     with tempfile.TemporaryDirectory(prefix=f"azr-{arm.card}-") as scratch, open(log, "ab") as out:
         out.write(f"+ CUDA_VISIBLE_DEVICES={arm.card} {shlex.join(command)}\n".encode())
         out.flush()
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": arm.card, "TMPDIR": scratch}
-        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+        )
         end_s = time.monotonic() + limit_s
         while time.monotonic() < end_s and not stopping.is_set():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -124,7 +140,10 @@ def run_arm(arm: Arm, args: argparse.Namespace) -> None:
         if stopping.is_set():
             return
         status = call(command, arm, log, limit_s)
-        print(f"{time.monotonic() - began_s:6.0f} s  {arm.run_name} on card {arm.card}: {done}, status {status}", flush=True)
+        print(
+            f"{time.monotonic() - began_s:6.0f} s  {arm.run_name} on card {arm.card}: {done}, status {status}",
+            flush=True,
+        )
         collect(args.out)
 
 
@@ -132,7 +151,8 @@ _collecting = threading.Lock()
 
 
 def collect(out: Path) -> None:
-    """OUT/results.tar.xz: what is worth keeping of all arms so far. Weights and answers stay where they are."""
+    """OUT/results.tar.xz: what is worth keeping of all arms so far. Weights and answers stay where they
+    are."""
     with _collecting:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:xz", preset=6) as archive:
@@ -144,7 +164,15 @@ def collect(out: Path) -> None:
 
 
 def worth_keeping(out: Path) -> Iterator[tuple[str, bytes]]:
-    whole = ("metrics.jsonl", "incidents.jsonl", "verdicts.jsonl", "result.json", "summary.txt", "config.yaml", "manifest.json")
+    whole = (
+        "metrics.jsonl",
+        "incidents.jsonl",
+        "verdicts.jsonl",
+        "result.json",
+        "summary.txt",
+        "config.yaml",
+        "manifest.json",
+    )
     ends = (".log", "transcripts.jsonl", "shard.jsonl")
     for path in out.rglob("*"):
         inside = path.relative_to(out)
@@ -157,25 +185,56 @@ def worth_keeping(out: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path, help="folder of runs, logs and results; its path should be short")
     parser.add_argument("--model", required=True, help="Hugging Face folder that every arm starts from")
     parser.add_argument("--recipe", required=True)
-    parser.add_argument("--arms", nargs="+", required=True, metavar="NAME:SEED", help=f"names: {', '.join(ARMS)}")
-    parser.add_argument("--arm", action="append", default=[], dest="own_arms", metavar="'NAME: KEY=VALUE ...'", help="an arm of your own")
+    parser.add_argument(
+        "--arms", nargs="+", required=True, metavar="NAME:SEED", help=f"names: {', '.join(ARMS)}"
+    )
+    parser.add_argument(
+        "--arm",
+        action="append",
+        default=[],
+        dest="own_arms",
+        metavar="'NAME: KEY=VALUE ...'",
+        help="an arm of your own",
+    )
     parser.add_argument("--cards", nargs="+", default=["0"], help="one card an arm")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=600.0, help="time for training, the start included")
     parser.add_argument("--evaluate-minutes", type=float, default=60.0)
-    parser.add_argument("--suite", action="append", default=[], dest="suites", help="as for scripts/evaluate.py; none: no evaluation")
-    parser.add_argument("--evaluate", nargs="*", default=[], metavar="OPTION", help="further options of scripts/evaluate.py")
-    parser.add_argument("--set", nargs="*", default=[], dest="settings", metavar="KEY=VALUE", help="further settings of every arm")
+    parser.add_argument(
+        "--suite",
+        action="append",
+        default=[],
+        dest="suites",
+        help="as for scripts/evaluate.py; none: no evaluation",
+    )
+    parser.add_argument(
+        "--evaluate", nargs="*", default=[], metavar="OPTION", help="further options of scripts/evaluate.py"
+    )
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="further settings of every arm",
+    )
     args = parser.parse_args()
     if len(args.arms) > len(args.cards):
         parser.error(f"{len(args.arms)} arms need as many --cards, which names {len(args.cards)}")
     try:
-        own = {name.strip(): tuple(rest.split()) for name, _, rest in (item.partition(":") for item in args.own_arms)}
-        args.arms = [parse_arm(text, card, ARMS | own) for text, card in zip(args.arms, args.cards, strict=False)]
+        own = {
+            name.strip(): tuple(rest.split())
+            for name, _, rest in (item.partition(":") for item in args.own_arms)
+        }
+        args.arms = [
+            parse_arm(text, card, ARMS | own) for text, card in zip(args.arms, args.cards, strict=False)
+        ]
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
     args.out = args.out.resolve()

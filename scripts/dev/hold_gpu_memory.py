@@ -3,8 +3,9 @@
     python scripts/dev/hold_gpu_memory.py --leave 16 [--gpu 0] &     prints "holding ..." when it does; ends when killed
     with held(16): ...                                           the same around a block, from other scripts
 
---gpu counts the cards that a run can use, the largest first: 0 is the one that a run takes. The line that is printed names it.
-What is left includes everything that other processes take, CUDA contexts too, as on a real card of that size.
+--gpu counts the cards that a run can use, the largest first: 0 is the one that a run takes. The line that is
+printed names it. What is left includes everything that other processes take, CUDA contexts too, as on a real
+card of that size.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ def hold(leave_gib: float, gpu: int) -> None:
     """
     machine = detect()
     if not 0 <= gpu < len(machine.cards):
-        there = ", ".join(f"{index}: {card}" for index, card in enumerate(machine.cards)) or f"none ({machine.why_no_card})"
+        there = (
+            ", ".join(f"{index}: {card}" for index, card in enumerate(machine.cards))
+            or f"none ({machine.why_no_card})"
+        )
         raise ConfigError(f"--gpu {gpu}: there is no such card; the cards that a run can use are {there}")
     card = machine.cards[gpu]
     Device("cuda", (card,), 1).take()
@@ -42,11 +46,17 @@ def hold(leave_gib: float, gpu: int) -> None:
     free, total = torch.cuda.mem_get_info()
     take = free - int(leave_gib * 2**30)
     if take <= 0:
-        print(f"nothing to hold on {card}: {free / 2**30:.1f} GiB are free, {leave_gib:g} shall be left", flush=True)
+        print(
+            f"nothing to hold on {card}: {free / 2**30:.1f} GiB are free, {leave_gib:g} shall be left",
+            flush=True,
+        )
     else:
         block = torch.empty(take, dtype=torch.uint8, device="cuda")
         left = torch.cuda.mem_get_info()[0] / 2**30
-        print(f"holding {card}: {block.numel() / 2**30:.1f} of {total / 2**30:.1f} GiB; {left:.2f} GiB are left", flush=True)
+        print(
+            f"holding {card}: {block.numel() / 2**30:.1f} of {total / 2**30:.1f} GiB; {left:.2f} GiB are left",
+            flush=True,
+        )
     while True:
         time.sleep(3600)
 
@@ -72,7 +82,9 @@ def held(leave_gib: float, gpu: int = 0) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--leave", type=float, default=16.0, metavar="GIB")
     parser.add_argument("--gpu", type=int, default=0)
     options = parser.parse_args()

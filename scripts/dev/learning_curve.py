@@ -1,16 +1,18 @@
 #!/usr/bin/env python
-"""Does self-play learn? Runs the pipeline over seeds and controls, measures before and after on frozen tasks, plots.
+"""Does self-play learn? Runs the pipeline over seeds and controls, measures before and after on frozen tasks,
+plots.
 
     python scripts/dev/learning_curve.py                          # everything: 4 arms x 3 seeds, hours on two cores
     python scripts/dev/learning_curve.py --arms full --seeds 1    # one arm, one seed; the others can follow later
     python scripts/dev/learning_curve.py --only-plot              # tables and picture from what is there
 
 Each (arm, seed) is an ordinary run, runs/curve-ARM-SEED, started by ``bash scripts/run.sh`` and judged by
-``scripts/evaluate.py``: sampled at temperature 1 (the main figure, fixed before anything was run) and greedy. The same command
-goes on where it was interrupted; what is finished is not repeated, so remove runs/curve-* after the model or the recipe changed.
+``scripts/evaluate.py``: sampled at temperature 1 (the main figure, fixed before anything was run) and greedy.
+The same command goes on where it was interrupted; what is finished is not repeated, so remove runs/curve-*
+after the model or the recipe changed.
 
-Writes docs/learning_curve.csv (one row per arm, seed, probe set and decoding, with format validity and accuracy given a valid
-format apart), docs/learning_curve.png, and prints paired tests over tasks.
+Writes docs/learning_curve.csv (one row per arm, seed, probe set and decoding, with format validity and
+accuracy given a valid format apart), docs/learning_curve.png, and prints paired tests over tasks.
 """
 
 from __future__ import annotations
@@ -52,8 +54,23 @@ PROBES = {
 }
 BEFORE = "curve-before"
 """Folder under ``runs/`` for the answers of the model that all runs begin with."""
-DECODINGS = {"sampled": ("--temperature", "1.0", "--samples"), "greedy": ("--temperature", "0.0", "--samples")}
-COLUMNS = ("arm", "seed", "probes", "decoding", "when", "accuracy", "format", "accuracy_given_format", "mean_tokens", "tasks", "new_tasks")
+DECODINGS = {
+    "sampled": ("--temperature", "1.0", "--samples"),
+    "greedy": ("--temperature", "0.0", "--samples"),
+}
+COLUMNS = (
+    "arm",
+    "seed",
+    "probes",
+    "decoding",
+    "when",
+    "accuracy",
+    "format",
+    "accuracy_given_format",
+    "mean_tokens",
+    "tasks",
+    "new_tasks",
+)
 
 
 @dataclass(frozen=True)
@@ -94,9 +111,13 @@ def _call(command: Sequence[str], limit_s: float) -> None:
     try:
         status = subprocess.run(command, cwd=ROOT, timeout=limit_s, check=False).returncode
     except subprocess.TimeoutExpired as error:
-        raise RunError(f"{' '.join(command)} took longer than {limit_s:.0f} s; raise --limit-s, or start again: it goes on") from error
+        raise RunError(
+            f"{' '.join(command)} took longer than {limit_s:.0f} s; raise --limit-s, or start again: it goes on"
+        ) from error
     if status:
-        raise RunError(f"{' '.join(command)} ended with status {status}; start again to go on after the cause is removed")
+        raise RunError(
+            f"{' '.join(command)} ended with status {status}; start again to go on after the cause is removed"
+        )
 
 
 def result_path(name: str, probes: str, decoding: str) -> Path:
@@ -104,7 +125,8 @@ def result_path(name: str, probes: str, decoding: str) -> Path:
 
 
 def measure(arm: str, seed: int, samples: int, limit_s: float) -> None:
-    """Evaluates a run's newest checkpoint, once for each probe set and decoding, and once for all runs the model they began with."""
+    """Evaluates a run's newest checkpoint, once for each probe set and decoding, and once for all runs the
+    model they began with."""
     name = name_of(arm, seed)
     for target, model in ((BEFORE, f"runs/{name}@0"), (name, f"runs/{name}")):
         for probes, path in PROBES.items():
@@ -112,23 +134,37 @@ def measure(arm: str, seed: int, samples: int, limit_s: float) -> None:
                 out = result_path(target, probes, decoding)
                 if not out.exists():
                     count = str(samples if decoding == "sampled" else 1)
-                    command = [sys.executable, "scripts/evaluate.py", model, "--suite", f"probes={path}", *settings, count]
+                    command = [
+                        sys.executable,
+                        "scripts/evaluate.py",
+                        model,
+                        "--suite",
+                        f"probes={path}",
+                        *settings,
+                        count,
+                    ]
                     _call([*command, "--cpu-kv-cache-gib", "0.25", "--out", str(out.parent)], limit_s)
 
 
 def new_tasks(run: RunDir) -> int:
     """Unique verified tasks that self-play added, over all cycles."""
-    found = {record["task_id"] for shard in run.in_cycles("shard.jsonl").values() for record in read_jsonl(shard)}
+    found = {
+        record["task_id"] for shard in run.in_cycles("shard.jsonl").values() for record in read_jsonl(shard)
+    }
     return len(found)
 
 
 def measured_seeds(arm: str) -> list[int]:
-    names = [re.fullmatch(name_of(arm, 0).removesuffix("0") + r"(\d+)", path.name) for path in (ROOT / "runs").glob("curve-*")]
+    names = [
+        re.fullmatch(name_of(arm, 0).removesuffix("0") + r"(\d+)", path.name)
+        for path in (ROOT / "runs").glob("curve-*")
+    ]
     return sorted(int(match[1]) for match in names if match)
 
 
 def collect() -> list[Cell]:
-    """Everything that was measured so far, of all arms and seeds under ``runs/``, whichever the command named."""
+    """Everything that was measured so far, of all arms and seeds under ``runs/``, whichever the command
+    named."""
     cells = []
     for arm in ARMS:
         for seed in measured_seeds(arm):
@@ -139,12 +175,26 @@ def collect() -> list[Cell]:
                     for when, name in (("before", BEFORE), ("after", name_of(arm, seed))):
                         path = result_path(name, probes, decoding)
                         if path.exists():
-                            cells.append(_cell(read_json(path)["results"][0], arm, seed, probes, decoding, when, count))
+                            cells.append(
+                                _cell(read_json(path)["results"][0], arm, seed, probes, decoding, when, count)
+                            )
     return cells
 
 
-def _cell(result: dict[str, Any], arm: str, seed: int, probes: str, decoding: str, when: str, count: int) -> Cell:
-    return Cell(arm, seed, probes, decoding, when, result["item_scores"], result["format_ok"], result["mean_tokens"], count)
+def _cell(
+    result: dict[str, Any], arm: str, seed: int, probes: str, decoding: str, when: str, count: int
+) -> Cell:
+    return Cell(
+        arm,
+        seed,
+        probes,
+        decoding,
+        when,
+        result["item_scores"],
+        result["format_ok"],
+        result["mean_tokens"],
+        count,
+    )
 
 
 def write_csv(cells: Sequence[Cell], path: Path) -> None:
@@ -155,12 +205,27 @@ def write_csv(cells: Sequence[Cell], path: Path) -> None:
         given = cell.accuracy / cell.format_ok if cell.format_ok else 0.0
         numbers = (f"{value:.4f}" for value in (cell.accuracy, cell.format_ok, given))
         tokens = f"{cell.mean_tokens:.1f}"
-        writer.writerow([cell.arm, cell.seed, cell.probes, cell.decoding, cell.when, *numbers, tokens, len(cell.scores), cell.new_tasks])
+        writer.writerow(
+            [
+                cell.arm,
+                cell.seed,
+                cell.probes,
+                cell.decoding,
+                cell.when,
+                *numbers,
+                tokens,
+                len(cell.scores),
+                cell.new_tasks,
+            ]
+        )
     write_text_atomic(path, text.getvalue())
 
 
-def gain(cells: Sequence[Cell], arm: str, probes: str, decoding: str) -> tuple[float, float, float, int] | None:
-    """(gain, half width of its 95 % interval, p, seeds): per task the mean over seeds of after - before; paired t-test over tasks."""
+def gain(
+    cells: Sequence[Cell], arm: str, probes: str, decoding: str
+) -> tuple[float, float, float, int] | None:
+    """(gain, half width of its 95 % interval, p, seeds): per task the mean over seeds of after - before;
+    paired t-test over tasks."""
     chosen = [cell for cell in cells if (cell.arm, cell.probes, cell.decoding) == (arm, probes, decoding)]
     pairs = []
     for seed in sorted({cell.seed for cell in chosen}):
@@ -178,7 +243,9 @@ def gain(cells: Sequence[Cell], arm: str, probes: str, decoding: str) -> tuple[f
 
 
 def print_table(cells: Sequence[Cell]) -> None:
-    print(f"{'arm':16} {'probes':15} {'decoding':9} {'before':>7} {'after':>7} {'gain':>16} {'p':>9} {'seeds':>5} {'new':>6}")
+    print(
+        f"{'arm':16} {'probes':15} {'decoding':9} {'before':>7} {'after':>7} {'gain':>16} {'p':>9} {'seeds':>5} {'new':>6}"
+    )
     for arm in ARMS:
         for probes in PROBES:
             for decoding in DECODINGS:
@@ -187,7 +254,9 @@ def print_table(cells: Sequence[Cell]) -> None:
                     continue
                 change, half, p, seeds = found
                 chosen = [c for c in cells if (c.arm, c.probes, c.decoding) == (arm, probes, decoding)]
-                before, after = (np.mean([c.accuracy for c in chosen if c.when == when]) for when in ("before", "after"))
+                before, after = (
+                    np.mean([c.accuracy for c in chosen if c.when == when]) for when in ("before", "after")
+                )
                 tasks = int(np.mean([c.new_tasks for c in chosen]))
                 print(
                     f"{arm:16} {probes:15} {decoding:9} {before:7.1%} {after:7.1%} "
@@ -198,11 +267,16 @@ def print_table(cells: Sequence[Cell]) -> None:
 def probe_points(metrics: Path) -> list[tuple[int, float]]:
     """(step, accuracy in %) of every evaluation of the frozen probes during a run."""
     table = read_metrics(metrics)
-    return [(int(step), 100 * float(score)) for step, score in zip(table.steps, table.column(PROBE_ALL), strict=True) if np.isfinite(score)]
+    return [
+        (int(step), 100 * float(score))
+        for step, score in zip(table.steps, table.column(PROBE_ALL), strict=True)
+        if np.isfinite(score)
+    ]
 
 
 def plot(cells: Sequence[Cell], path: Path) -> None:
-    """Left: greedy probe accuracy over the steps of every run, from its metrics. Right: gain of each arm, with intervals."""
+    """Left: greedy probe accuracy over the steps of every run, from its metrics. Right: gain of each arm,
+    with intervals."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -216,7 +290,11 @@ def plot(cells: Sequence[Cell], path: Path) -> None:
             if points:
                 left.plot(*zip(*points, strict=True), "o-", ms=3, color=f"C{color}", alpha=0.7, label=label)
                 label = ""  # one entry in the legend for all seeds
-    left.set(xlabel="training step", ylabel="accuracy on frozen tasks, %", title="During training (all probe sets, greedy)")
+    left.set(
+        xlabel="training step",
+        ylabel="accuracy on frozen tasks, %",
+        title="During training (all probe sets, greedy)",
+    )
     left.legend(frameon=False)
     places: dict[float, str] = {}
     for row, probes in enumerate(PROBES):
@@ -224,7 +302,9 @@ def plot(cells: Sequence[Cell], path: Path) -> None:
             found = gain(cells, arm, probes, "sampled")
             if found:
                 place = -color - 5.0 * row
-                right.errorbar(100 * found[0], place, xerr=100 * found[1], fmt="o", color=f"C{color}", capsize=3)
+                right.errorbar(
+                    100 * found[0], place, xerr=100 * found[1], fmt="o", color=f"C{color}", capsize=3
+                )
                 places[place] = f"{arm}, {probes}"
     right.axvline(0, color="grey", lw=0.8)
     right.set_yticks(list(places), list(places.values()), fontsize=8)
@@ -236,11 +316,15 @@ def plot(cells: Sequence[Cell], path: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--samples", type=int, default=2, help="samples a task at temperature 1")
-    parser.add_argument("--limit-s", type=float, default=3600.0, help="longest time for one run or evaluation")
+    parser.add_argument(
+        "--limit-s", type=float, default=3600.0, help="longest time for one run or evaluation"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the CSV and the picture")
     parser.add_argument("--only-plot", action="store_true")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="further settings of the runs")
@@ -257,7 +341,11 @@ def main() -> int:
         write_csv(cells, args.out / "learning_curve.csv")
         plot(cells, args.out / "learning_curve.png")
         print_table(cells)
-        print(json.dumps({"csv": str(args.out / "learning_curve.csv"), "png": str(args.out / "learning_curve.png")}))
+        print(
+            json.dumps(
+                {"csv": str(args.out / "learning_curve.csv"), "png": str(args.out / "learning_curve.png")}
+            )
+        )
     except AzrError as error:
         print(error, file=sys.stderr)
         return 1

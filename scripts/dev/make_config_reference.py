@@ -1,7 +1,8 @@
-"""Writes docs/configuration.md from the typed configuration: python scripts/dev/make_config_reference.py [--check]
+"""Writes docs/configuration.md from the typed configuration: python scripts/dev/make_config_reference.py
+[--check]
 
-Keys, types and defaults come from the dataclasses in azr/config, meanings from the string after each field. ``--check`` writes nothing
-and fails where the page is not what it would write; the tests call it.
+Keys, types and defaults come from the dataclasses in azr/config, meanings from the string after each field.
+``--check`` writes nothing and fails where the page is not what it would write; the tests call it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def field_docs(cls: type) -> dict[str, str]:
     for field, after in itertools.pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
             continue
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+        if (
+            isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+            and isinstance(after.value.value, str)
+        ):
             docs[field.target.id] = " ".join(after.value.value.split())
     return docs
 
@@ -54,7 +59,9 @@ def type_name(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Annotated:
         return f"{type_name(arguments[0])}, {limit_text(hint)}"
     if type(None) in arguments:
-        return " or ".join([type_name(argument) for argument in arguments if argument is not type(None)] + ["null"])
+        return " or ".join(
+            [type_name(argument) for argument in arguments if argument is not type(None)] + ["null"]
+        )
     if typing.get_origin(hint) is list:
         return f"list of {type_name(arguments[0])}"
     if typing.get_origin(hint) is dict:
@@ -95,9 +102,13 @@ def tables(instance: Any, prefix: str) -> list[str]:
         if dataclasses.is_dataclass(value):
             nested.append((key, value))
         elif field.name not in docs:
-            raise SystemExit(f"make_config_reference: {cls.__module__}.{cls.__name__}.{field.name} has no docstring")
+            raise SystemExit(
+                f"make_config_reference: {cls.__module__}.{cls.__name__}.{field.name} has no docstring"
+            )
         else:
-            rows.append(f"| `{key}` | {type_name(hints[field.name])} | `{value_text(value)}` | {cell(docs[field.name])} |")
+            rows.append(
+                f"| `{key}` | {type_name(hints[field.name])} | `{value_text(value)}` | {cell(docs[field.name])} |"
+            )
     lines = ["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""] if rows else []
     for key, value in nested:
         lines += [f"{'##' if not prefix else '###'} {key}", ""]
@@ -113,14 +124,19 @@ def render() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only compare; status 1 where the page is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="only compare; status 1 where the page is out of date"
+    )
     arguments = parser.parse_args()
     text = render()
     if not arguments.check:
         write_text_atomic(PAGE, text)
         return 0
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        print("docs/configuration.md is out of date: run python scripts/dev/make_config_reference.py", file=sys.stderr)
+        print(
+            "docs/configuration.md is out of date: run python scripts/dev/make_config_reference.py",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -1,10 +1,12 @@
-"""Writes a Qwen2.5-shaped model with random weights: for memory and speed work where no real weights are at hand.
+"""Writes a Qwen2.5-shaped model with random weights: for memory and speed work where no real weights are at
+hand.
 
     python scripts/dev/make_random_model.py 0.5b build/random-0.5b
     python scripts/dev/make_random_model.py tiny build/random-tiny
 
-Its tokenizer encodes single bytes only, but has a word for every row of the vocabulary: verl keeps the engine from writing tokens that the
-tokenizer does not know, and the engine's log-probs would then not be those of the trainer. Runs on a GPU or a CPU.
+Its tokenizer encodes single bytes only, but has a word for every row of the vocabulary: verl keeps the engine
+from writing tokens that the tokenizer does not know, and the engine's log-probs would then not be those of
+the trainer. Runs on a GPU or a CPU.
 """
 
 from __future__ import annotations
@@ -18,16 +20,41 @@ from typing import Any
 from azr.terminal import outlive_the_terminal
 
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 1024},
-    "0.5b": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14, "vocab_size": 151936},
-    "1.5b": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12, "vocab_size": 151936},
-    "3b": {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16, "vocab_size": 151936},
+    "tiny": {
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 1024,
+    },
+    "0.5b": {
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "vocab_size": 151936,
+    },
+    "1.5b": {
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "vocab_size": 151936,
+    },
+    "3b": {
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+        "vocab_size": 151936,
+    },
 }
 END_TOKEN = "<|endoftext|>"
 
 
 def byte_tokenizer(folder: Path, size: int) -> int:
-    """Writes a tokenizer of ``size`` tokens: 256 bytes, the end token, and words that no text is encoded to; returns the end token's id."""
+    """Writes a tokenizer of ``size`` tokens: 256 bytes, the end token, and words that no text is encoded to;
+    returns the end token's id."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -38,7 +65,12 @@ def byte_tokenizer(folder: Path, size: int) -> int:
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     tokenizer.add_special_tokens([END_TOKEN])
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_TOKEN, "pad_token": END_TOKEN, "model_max_length": 32768}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_TOKEN,
+        "pad_token": END_TOKEN,
+        "model_max_length": 32768,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return vocabulary[END_TOKEN]
 
@@ -68,7 +100,9 @@ def make_random_model(size: str, folder: Path, seed: int = 0) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("size", choices=sorted(SIZES))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)

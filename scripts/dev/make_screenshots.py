@@ -1,6 +1,7 @@
 """Makes the pictures in docs/pictures from a real run: python scripts/dev/make_screenshots.py runs/NAME
 
-Needs Chromium (Debian and Ubuntu: apt install chromium). The live view is drawn at 80 columns, as a terminal shows it.
+Needs Chromium (Debian and Ubuntu: apt install chromium). The live view is drawn at 80 columns, as a terminal
+shows it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ MAX_BYTES = 300_000
 
 def screen_svg(root: Path) -> str:
     """The live view at 80 columns as SVG, without the font that rich would fetch from the network."""
-    console = Console(width=COLUMNS, record=True, force_terminal=True, color_system="truecolor", file=io.StringIO())
+    console = Console(
+        width=COLUMNS, record=True, force_terminal=True, color_system="truecolor", file=io.StringIO()
+    )
     console.print(render(read_summary(root), COLUMNS))
     svg = console.export_svg(title=f"python scripts/watch.py runs/{root.resolve().name}", unique_id="watch")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
@@ -41,7 +44,8 @@ def make_pictures(run: Path, output: Path) -> list[Path]:
     """Writes the pictures, and returns their paths.
 
     Raises:
-        DataError: the run trained no step, so that its pictures would show nothing; or a picture is too large.
+        DataError: the run trained no step, so that its pictures would show nothing; or a picture is too
+            large.
         BrowserError: there is no Chromium, or it failed.
     """
     if read_summary(run).status is Status.EMPTY or not read_summary(run).table.trained:
@@ -64,7 +68,9 @@ def make_pictures(run: Path, output: Path) -> list[Path]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--output", type=Path, default=DOCS, help="folder of the pictures (default docs/pictures)")
+    parser.add_argument(
+        "--output", type=Path, default=DOCS, help="folder of the pictures (default docs/pictures)"
+    )
     arguments = parser.parse_args()
     try:
         paths = make_pictures(arguments.run, arguments.output)

@@ -1,11 +1,13 @@
-"""Makes data/seeds and data/probes from scripts/dev/seed_programs: runs every program in the sandbox and writes what came out.
+"""Makes data/seeds and data/probes from scripts/dev/seed_programs: runs every program in the sandbox and
+writes what came out.
 
     python scripts/dev/make_seeds.py             write the files
     python scripts/dev/make_seeds.py --check     make them again in memory and compare with the shipped ones, byte for byte
 
-The seeds are 256 input/output records (abduction and deduction start from them) and 256 induction records; the probes are
-frozen tasks of other programs, never trained on. Everything is refused that a run would drop: duplicates, leaks between
-probes and seeds, values without a canonical text, outputs that differ between processes.
+The seeds are 256 input/output records (abduction and deduction start from them) and 256 induction records;
+the probes are frozen tasks of other programs, never trained on. Everything is refused that a run would drop:
+duplicates, leaks between probes and seeds, values without a canonical text, outputs that differ between
+processes.
 """
 
 from __future__ import annotations
@@ -34,7 +36,17 @@ from azr.tasks import Lineage, Task, TaskType  # noqa: E402
 from azr.terminal import outlive_the_terminal  # noqa: E402
 from seed_programs import DIFFICULTIES, SeedProgram  # noqa: E402
 
-SEED_FAMILIES = ("strings", "lists", "mappings", "numbers", "recursion", "machines", "formats", "grids", "techniques")
+SEED_FAMILIES = (
+    "strings",
+    "lists",
+    "mappings",
+    "numbers",
+    "recursion",
+    "machines",
+    "formats",
+    "grids",
+    "techniques",
+)
 PROBE_FAMILIES = ("probe_text", "probe_data", "probe_math", "probe_worlds")
 SEEDS = 256
 PAIRS = 10
@@ -42,11 +54,30 @@ MAX_OUTPUT_CHARS = 400
 """The published executor cuts outputs here (spec 3.1); ours are shorter."""
 MIN_DISTINCT_OUTPUTS = 5
 ALLOWED_MODULES = frozenset(
-    {"bisect", "collections", "fractions", "functools", "heapq", "itertools", "math", "operator", "re", "statistics", "string"}
+    {
+        "bisect",
+        "collections",
+        "fractions",
+        "functools",
+        "heapq",
+        "itertools",
+        "math",
+        "operator",
+        "re",
+        "statistics",
+        "string",
+    }
 )
 IDENTITY = SeedProgram(
     "def f(x):\n    return x",
-    ('"Hello world"', "1", "dict(name='Ada', born=1815)", "(0.5, -1.25)", "'[[1, 0], [0, 1]]'", "31415926535897932384626433"),
+    (
+        '"Hello world"',
+        "1",
+        "dict(name='Ada', born=1815)",
+        "(0.5, -1.25)",
+        "'[[1, 0], [0, 1]]'",
+        "31415926535897932384626433",
+    ),
     "Give back whatever you are given.",
 )
 """First record of both seed files (spec 1.1, 1.2)."""
@@ -62,7 +93,11 @@ class Verified:
 
 
 def load(families: Sequence[str]) -> list[tuple[str, SeedProgram]]:
-    return [(family, item) for family in families for item in importlib.import_module(f"seed_programs.{family}").PROGRAMS]
+    return [
+        (family, item)
+        for family in families
+        for item in importlib.import_module(f"seed_programs.{family}").PROGRAMS
+    ]
 
 
 def verify(programs: Sequence[tuple[str, SeedProgram]]) -> list[Verified]:
@@ -90,14 +125,23 @@ def verify(programs: Sequence[tuple[str, SeedProgram]]) -> list[Verified]:
 def _faults(item: SeedProgram, outputs: Sequence[str]) -> list[str]:
     faults = []
     tree = parse(item.code)
-    if [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] != ["f"] or len(top_level_functions(tree)) != 1:
+    if [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] != ["f"] or len(
+        top_level_functions(tree)
+    ) != 1:
         faults.append("it must define one function, f, at the top level")
-    if any(not isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)) for node in tree.body):
+    if any(
+        not isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef))
+        for node in tree.body
+    ):
         faults.append("only imports, classes and f may stand at the top level")
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        faults += [f"module {name} is not one of {', '.join(sorted(ALLOWED_MODULES))}" for name in names if name not in ALLOWED_MODULES]
+        faults += [
+            f"module {name} is not one of {', '.join(sorted(ALLOWED_MODULES))}"
+            for name in names
+            if name not in ALLOWED_MODULES
+        ]
     if len(set(item.inputs)) != len(item.inputs):
         faults.append("an input is there twice")
     if item is not IDENTITY and len(item.inputs) != PAIRS:
@@ -106,7 +150,9 @@ def _faults(item: SeedProgram, outputs: Sequence[str]) -> list[str]:
         faults.append(f"only {len(set(outputs))} different outputs")
     for text, output in zip(item.inputs, outputs, strict=True):
         if len(output) >= MAX_OUTPUT_CHARS or output == "None":
-            faults.append(f"f({text}) gives {output[:60]} ({len(output)} characters); it must be a value of less than {MAX_OUTPUT_CHARS}")
+            faults.append(
+                f"f({text}) gives {output[:60]} ({len(output)} characters); it must be a value of less than {MAX_OUTPUT_CHARS}"
+            )
     lines = [line.strip() for line in item.code.splitlines()]
     if not item.message or any(line in item.message for line in lines if len(line) >= 12):
         faults.append("the message is empty or holds a line of the code")
@@ -114,7 +160,8 @@ def _faults(item: SeedProgram, outputs: Sequence[str]) -> list[str]:
 
 
 def io_record(item: Verified) -> dict[str, Any]:
-    """An abduction/deduction seed in the published format (spec 1.1); without a task type it stands for both."""
+    """An abduction/deduction seed in the published format (spec 1.1); without a task type it stands for
+    both."""
     code = item.program.code
     return {
         "snippet": code,
@@ -140,7 +187,8 @@ def induction_record(item: Verified) -> dict[str, Any]:
 def probe_tasks(item: Verified) -> list[Task]:
     """Two abduction and two deduction tasks on four different inputs, and one of induction.
 
-    The four are those of middling size: neither the empty list, which anybody gets right, nor the most tedious case.
+    The four are those of middling size: neither the empty list, which anybody gets right, nor the most
+        tedious case.
     """
     code, pairs = item.program.code, list(zip(item.program.inputs, item.outputs, strict=True))
     induction = Task(
@@ -163,7 +211,8 @@ def probe_tasks(item: Verified) -> list[Task]:
 
 
 def probe_records(items: Sequence[Verified]) -> list[dict[str, Any]]:
-    """Task records with ``family`` and ``difficulty``, in the order of their ids: a mixture wherever one cuts it."""
+    """Task records with ``family`` and ``difficulty``, in the order of their ids: a mixture wherever one cuts
+    it."""
     records = [
         task.to_json() | {"family": item.family.removeprefix("probe_"), "difficulty": item.program.difficulty}
         for item in items
@@ -173,7 +222,8 @@ def probe_records(items: Sequence[Verified]) -> list[dict[str, Any]]:
 
 
 def check_distinct(seeds: Sequence[Verified], probes: Sequence[Verified]) -> None:
-    """No program twice (whatever its names and constants), and none that a run would drop as a copy or as a leak.
+    """No program twice (whatever its names and constants), and none that a run would drop as a copy or as a
+    leak.
 
     Raises:
         DataError: some are; the message names them.
@@ -186,12 +236,25 @@ def check_distinct(seeds: Sequence[Verified], probes: Sequence[Verified]) -> Non
             faults.append(f"{_name(item)} is {_name(other)} but for names and constants")
     names = {item.program.code: _name(item) for item in (*seeds, *probes)}
     prints = fingerprint_all(names, workers=1)
-    everything = [Task(task_type=TaskType.INDUCTION, code=code, inputs=("0",), outputs=("0",)) for code in names]
-    faults += [f"{names[item.task.code]} resembles another one" for item in drop_duplicates(everything, prints, DataConfig())[1]]
-    index = LeakIndex([EvaluationItem(_name(item), item.program.code) for item in probes], DataConfig().contamination_similarity, workers=1)
+    everything = [
+        Task(task_type=TaskType.INDUCTION, code=code, inputs=("0",), outputs=("0",)) for code in names
+    ]
+    faults += [
+        f"{names[item.task.code]} resembles another one"
+        for item in drop_duplicates(everything, prints, DataConfig())[1]
+    ]
+    index = LeakIndex(
+        [EvaluationItem(_name(item), item.program.code) for item in probes],
+        DataConfig().contamination_similarity,
+        workers=1,
+    )
     leaks = index.leaks([prints[item.program.code] for item in seeds])
-    faults += [f"{_name(item)} resembles the probe {leak}" for item, leak in zip(seeds, leaks, strict=True) if leak]
-    faults += [f"{_name(item)} has no difficulty" for item in probes if item.program.difficulty not in DIFFICULTIES]
+    faults += [
+        f"{_name(item)} resembles the probe {leak}" for item, leak in zip(seeds, leaks, strict=True) if leak
+    ]
+    faults += [
+        f"{_name(item)} has no difficulty" for item in probes if item.program.difficulty not in DIFFICULTIES
+    ]
     if faults:
         raise DataError("seeds and probes are not distinct:\n  " + "\n  ".join(faults))
 
@@ -210,7 +273,9 @@ def make() -> dict[Path, bytes]:
     seeds = [item for item in verified if item.family not in PROBE_FAMILIES]
     probes = [item for item in verified if item.family in PROBE_FAMILIES]
     if len(seeds) != SEEDS:
-        raise DataError(f"scripts/dev/seed_programs holds {len(seeds) - 1} seed programs beside the identity; it must hold {SEEDS - 1}")
+        raise DataError(
+            f"scripts/dev/seed_programs holds {len(seeds) - 1} seed programs beside the identity; it must hold {SEEDS - 1}"
+        )
     check_distinct(seeds, probes)
     files = {
         PROJECT / "data/seeds/seed_io.jsonl": [io_record(item) for item in seeds],
@@ -224,14 +289,20 @@ def write(files: dict[Path, bytes]) -> None:
     for path, data in files.items():
         write_bytes_atomic(path, data)
     for folder in {path.parent for path in files}:
-        write_json_atomic(folder / "manifest.json", manifest([path for path in files if path.parent == folder]))
+        write_json_atomic(
+            folder / "manifest.json", manifest([path for path in files if path.parent == folder])
+        )
 
 
 def manifest(files: Sequence[Path]) -> dict[str, Any]:
-    """Hashes and numbers of rows of one folder's files; a run trusts seeds whose hash stands here (data.trust_shipped_seeds)."""
+    """Hashes and numbers of rows of one folder's files; a run trusts seeds whose hash stands here
+    (data.trust_shipped_seeds)."""
     return {
         "made_by": "scripts/dev/make_seeds.py",
-        "files": {file.name: {"hash": file_hash(file), "rows": file.read_bytes().count(b"\n")} for file in sorted(files)},
+        "files": {
+            file.name: {"hash": file_hash(file), "rows": file.read_bytes().count(b"\n")}
+            for file in sorted(files)
+        },
     }
 
 
@@ -242,7 +313,10 @@ def differences(files: dict[Path, bytes]) -> list[str]:
         shipped = path.read_bytes() if path.is_file() else b""
         if shipped != data:
             old, new = shipped.splitlines(), data.splitlines()
-            line = next((i for i, (a, b) in enumerate(zip(old, new, strict=False), 1) if a != b), min(len(old), len(new)) + 1)
+            line = next(
+                (i for i, (a, b) in enumerate(zip(old, new, strict=False), 1) if a != b),
+                min(len(old), len(new)) + 1,
+            )
             found.append(f"{path.relative_to(PROJECT)} differs from line {line} on")
     for folder in sorted({path.parent for path in files}):
         recorded = folder / "manifest.json"
@@ -253,8 +327,14 @@ def differences(files: dict[Path, bytes]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Makes data/seeds and data/probes from scripts/dev/seed_programs.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the shipped files are not what would be written")
+    parser = argparse.ArgumentParser(
+        description="Makes data/seeds and data/probes from scripts/dev/seed_programs."
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; exit 1 if the shipped files are not what would be written",
+    )
     arguments = parser.parse_args()
     try:
         files = make()

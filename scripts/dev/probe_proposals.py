@@ -6,9 +6,10 @@
     python scripts/dev/probe_proposals.py MODEL_FOLDER --variant "mine: selfplay.frame=short selfplay.num_inputs=3"
     python scripts/dev/probe_proposals.py MODEL_FOLDER --type deduction --variant "chat:" --variant "short: selfplay.frame=short"
 
-Every variant asks about the same programs (drawn from the seeds with fixed seeds), at temperature 1, as training does; the proposals
-are read and verified by the code of training. ``--solve N`` answers each valid proposal N times, too: valid tasks that everybody or
-nobody solves teach nothing. Prints a table; every prompt, response and verdict goes to ``--out`` (JSON lines).
+Every variant asks about the same programs (drawn from the seeds with fixed seeds), at temperature 1, as
+training does; the proposals are read and verified by the code of training. ``--solve N`` answers each valid
+proposal N times, too: valid tasks that everybody or nobody solves teach nothing. Prints a table; every
+prompt, response and verdict goes to ``--out`` (JSON lines).
 """
 
 from __future__ import annotations
@@ -49,7 +50,11 @@ VARIANTS: dict[str, list[str]] = {
     "published": ["selfplay.num_inputs=10"],
     "plain4": ["selfplay.num_inputs=4"],
     "usable4": ["selfplay.num_inputs=4", "selfplay.usable_inputs=true"],
-    "numbered4": ["selfplay.num_inputs=4", "selfplay.usable_inputs=true", "selfplay.induction_prompt=numbered"],
+    "numbered4": [
+        "selfplay.num_inputs=4",
+        "selfplay.usable_inputs=true",
+        "selfplay.induction_prompt=numbered",
+    ],
     "example4": EXAMPLE,
     "example4-spare": [*EXAMPLE, "selfplay.induction_spare_inputs=1"],
     "example4-think": [*EXAMPLE, "selfplay.induction_reply=think"],
@@ -91,13 +96,23 @@ class Asked:
 class Engine:
     """Plain vLLM in this process; all prompts of a wave go in together."""
 
-    def __init__(self, folder: str, prompt_tokens: int, response_tokens: int, memory_share: float, sequences: int) -> None:
+    def __init__(
+        self, folder: str, prompt_tokens: int, response_tokens: int, memory_share: float, sequences: int
+    ) -> None:
         import torch
 
         on_gpu = torch.cuda.is_available()
-        settings = {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_USE_FLASHINFER_SAMPLER": "0", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+        settings = {
+            "VLLM_LOGGING_LEVEL": "WARNING",
+            "VLLM_USE_FLASHINFER_SAMPLER": "0",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        }
         if not on_gpu:
-            settings |= {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
+            settings |= {
+                "VLLM_CPU_KVCACHE_SPACE": "2",
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+                "TORCHDYNAMO_DISABLE": "1",
+            }
         for name, value in settings.items():
             os.environ.setdefault(name, value)
         from transformers import AutoTokenizer
@@ -105,7 +120,9 @@ class Engine:
 
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.prompt_tokens, self.response_tokens = prompt_tokens, response_tokens
-        options: dict[str, Any] = {"gpu_memory_utilization": memory_share} if on_gpu else {"enforce_eager": True}
+        options: dict[str, Any] = (
+            {"gpu_memory_utilization": memory_share} if on_gpu else {"enforce_eager": True}
+        )
         self.llm = LLM(
             model=folder,
             dtype="bfloat16" if on_gpu else "float32",
@@ -128,14 +145,25 @@ class Engine:
 
     def _reply(self, output: Any) -> Reply:
         ids = list(output.token_ids)
-        return Reply(self.tokenizer.decode(ids, skip_special_tokens=True), len(ids), output.finish_reason != "length")
+        return Reply(
+            self.tokenizer.decode(ids, skip_special_tokens=True), len(ids), output.finish_reason != "length"
+        )
 
 
 def requests(name: str, config: Config, kind: TaskType, count: int, fits: Any) -> Asked:
-    """The propose prompts of training over the run's seeds; request i is about the same program (or references) in every variant."""
+    """The propose prompts of training over the run's seeds; request i is about the same program (or
+    references) in every variant."""
     game = SelfPlay(config.selfplay, SEED)
-    names = ["data/seeds/seed_io.jsonl", "data/seeds/seed_induction.jsonl"] if config.data.seeds == "shipped" else [config.data.seeds]
-    tasks = [Task.from_json(record) for path in names for record in read_jsonl(Path(__file__).resolve().parents[2] / path)]
+    names = (
+        ["data/seeds/seed_io.jsonl", "data/seeds/seed_induction.jsonl"]
+        if config.data.seeds == "shipped"
+        else [config.data.seeds]
+    )
+    tasks = [
+        Task.from_json(record)
+        for path in names
+        for record in read_jsonl(Path(__file__).resolve().parents[2] / path)
+    ]
     game.start(tasks)
     rows = []
     for index in range(count):
@@ -167,9 +195,16 @@ async def solve(asked: Asked, samples: int, engine: Engine, sandbox: Sandbox) ->
     config = asked.config.selfplay
     valid = [(index, result) for index, result in enumerate(asked.results) if isinstance(result, Task)]
     prompts = [solve_prompt(task, prompt_options(config)) for _, task in valid]
-    for (index, task), prompt, replies in zip(valid, prompts, engine.answer(prompts, samples) if prompts else [], strict=True):
-        solutions = [parse_solution(task.task_type, split_response(reply.text, prompt.response_prefix).answer) for reply in replies]
-        verdicts = await asyncio.gather(*(grade(task, text, sandbox, config) for text in solutions if isinstance(text, str)))
+    for (index, task), prompt, replies in zip(
+        valid, prompts, engine.answer(prompts, samples) if prompts else [], strict=True
+    ):
+        solutions = [
+            parse_solution(task.task_type, split_response(reply.text, prompt.response_prefix).answer)
+            for reply in replies
+        ]
+        verdicts = await asyncio.gather(
+            *(grade(task, text, sandbox, config) for text in solutions if isinstance(text, str))
+        )
         asked.accuracies[index] = sum(verdict.score for verdict in verdicts) / samples
 
 
@@ -178,14 +213,19 @@ def table_line(asked: Asked) -> list[str]:
     responses = asked.responses
     valid = [result for result in asked.results if isinstance(result, Task)]
     refused = [result for result in asked.results if isinstance(result, Rejection)]
-    keys = {(each.code, each.inputs if each.task_type is not TaskType.INDUCTION else each.message) for each in valid}
+    keys = {
+        (each.code, each.inputs if each.task_type is not TaskType.INDUCTION else each.message)
+        for each in valid
+    }
     config = asked.config.selfplay
     rewards = [
         propose_reward(response.format_ok, None, config, None, result.progress)
         for response, result in zip(responses, asked.results, strict=True)
         if isinstance(result, Rejection)
     ]
-    reasons = ", ".join(f"{reason} {number}" for reason, number in Counter(each.reason for each in refused).most_common(4))
+    reasons = ", ".join(
+        f"{reason} {number}" for reason, number in Counter(each.reason for each in refused).most_common(4)
+    )
     accuracies = list(asked.accuracies.values())
     middling = sum(0 < accuracy < 1 for accuracy in accuracies)
     return [
@@ -203,7 +243,19 @@ def table_line(asked: Asked) -> list[str]:
     ]
 
 
-HEAD = ["variant", "valid", "+format", "format", "distinct", "inputs", "refused get", "tokens", "cut", "solved, middling", "reasons"]
+HEAD = [
+    "variant",
+    "valid",
+    "+format",
+    "format",
+    "distinct",
+    "inputs",
+    "refused get",
+    "tokens",
+    "cut",
+    "solved, middling",
+    "reasons",
+]
 
 
 def show(lines: Sequence[Sequence[str]]) -> None:
@@ -234,7 +286,10 @@ def transcript(asked: Asked) -> list[dict[str, Any]]:
 
 
 def named_variants(arguments: argparse.Namespace) -> dict[str, list[str]]:
-    own = {name.strip(): overrides.split() for name, _, overrides in (item.partition(":") for item in arguments.variant)}
+    own = {
+        name.strip(): overrides.split()
+        for name, _, overrides in (item.partition(":") for item in arguments.variant)
+    }
     chosen = arguments.variants.split(",") if arguments.variants else ([] if own else list(VARIANTS))
     if unknown := [name for name in chosen if name not in VARIANTS]:
         raise ConfigError(f"--variants: {unknown[0]} is unknown; there is {', '.join(VARIANTS)}")
@@ -242,14 +297,24 @@ def named_variants(arguments: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help="Hugging Face folder")
     parser.add_argument("--type", choices=[kind.value for kind in TaskType], default="induction")
-    parser.add_argument("--recipe", default="1_5b_16gb", help="where settings come from that no variant names")
-    parser.add_argument("--variants", default="", help="comma-separated names of built-in variants; default: all")
-    parser.add_argument("--variant", action="append", default=[], metavar="'NAME: KEY=VALUE ...'", help="one of your own")
+    parser.add_argument(
+        "--recipe", default="1_5b_16gb", help="where settings come from that no variant names"
+    )
+    parser.add_argument(
+        "--variants", default="", help="comma-separated names of built-in variants; default: all"
+    )
+    parser.add_argument(
+        "--variant", action="append", default=[], metavar="'NAME: KEY=VALUE ...'", help="one of your own"
+    )
     parser.add_argument("--requests", type=int, default=96)
-    parser.add_argument("--solve", type=int, default=0, metavar="N", help="answer each valid proposal N times")
+    parser.add_argument(
+        "--solve", type=int, default=0, metavar="N", help="answer each valid proposal N times"
+    )
     parser.add_argument("--prompt-tokens", type=int, default=2048)
     parser.add_argument("--response-tokens", type=int, default=1024)
     parser.add_argument("--memory-share", type=float, default=0.8)
@@ -258,12 +323,23 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         overrides = named_variants(arguments)
-        configs = {name: load([f"recipe={arguments.recipe}", *_last([*COMMON, *items])]).config for name, items in overrides.items()}
+        configs = {
+            name: load([f"recipe={arguments.recipe}", *_last([*COMMON, *items])]).config
+            for name, items in overrides.items()
+        }
         started_s = time.monotonic()
-        engine = Engine(arguments.model, arguments.prompt_tokens, arguments.response_tokens, arguments.memory_share, arguments.sequences)
+        engine = Engine(
+            arguments.model,
+            arguments.prompt_tokens,
+            arguments.response_tokens,
+            arguments.memory_share,
+            arguments.sequences,
+        )
         ready_s = time.monotonic()
         kind = TaskType(arguments.type)
-        every = [requests(name, config, kind, arguments.requests, engine.fits) for name, config in configs.items()]
+        every = [
+            requests(name, config, kind, arguments.requests, engine.fits) for name, config in configs.items()
+        ]
         replies = [reply for [reply] in engine.answer([row.prompt for asked in every for row in asked.rows])]
         for number, asked in enumerate(every):
             asked.replies = replies[number * arguments.requests : (number + 1) * arguments.requests]

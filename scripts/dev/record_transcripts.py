@@ -1,9 +1,11 @@
-"""Records what a real model says in self-play, with every verdict, as a fixture for tests/selfplay/test_transcripts.py.
+"""Records what a real model says in self-play, with every verdict, as a fixture for
+tests/selfplay/test_transcripts.py.
 
     python scripts/dev/record_transcripts.py MODEL_FOLDER OUT.jsonl --frame compact --steps 3
 
-Each line holds a row as it was played, the model's responses in the order they were asked for, and what came of them:
-rewards, reasons, the accepted task. Read the verdicts before you commit them: the test demands exactly these for ever.
+Each line holds a row as it was played, the model's responses in the order they were asked for, and what came
+of them: rewards, reasons, the accepted task. Read the verdicts before you commit them: the test demands
+exactly these for ever.
 """
 
 from __future__ import annotations
@@ -54,13 +56,17 @@ class TransformersModel:
             await asyncio.sleep(0.5)
             while self.queue:
                 taken, self.queue = self.queue[: self.batch], self.queue[self.batch :]
-                for (_, future), completion in zip(taken, self.generate([ids for ids, _ in taken]), strict=True):
+                for (_, future), completion in zip(
+                    taken, self.generate([ids for ids, _ in taken]), strict=True
+                ):
                     future.set_result(completion)
                 await asyncio.sleep(0)
 
     def generate(self, prompts: list[list[int]]) -> list[Completion]:
         rows = sample_ids(self.model, prompts, self.ends, max_new_tokens=self.max_tokens, batch=self.batch)
-        return [Completion(response_text(self.tokenizer, row), len(row), row[-1] in self.ends) for row in rows]
+        return [
+            Completion(response_text(self.tokenizer, row), len(row), row[-1] in self.ends) for row in rows
+        ]
 
 
 class Recorder:
@@ -72,14 +78,24 @@ class Recorder:
 
     async def __call__(self, prompt: Prompt, n: int) -> list[Completion]:
         completions = await self.model(prompt, n)
-        self.said += [{"text": each.text, "n_tokens": each.n_tokens, "finished": each.finished} for each in completions]
+        self.said += [
+            {"text": each.text, "n_tokens": each.n_tokens, "finished": each.finished} for each in completions
+        ]
         return completions
 
 
-async def record_row(row: PromptRow, step: int, model: TransformersModel, sandbox: Sandbox, config: SelfPlayConfig, name: str):
+async def record_row(
+    row: PromptRow, step: int, model: TransformersModel, sandbox: Sandbox, config: SelfPlayConfig, name: str
+):
     recorder = Recorder(model)
     outcome = await play(row, recorder, sandbox, config, lambda prompt: True)
-    return outcome, {"model": name, "step": step, "row": row.to_json(), "responses": recorder.said, "expected": summary(outcome)}
+    return outcome, {
+        "model": name,
+        "step": step,
+        "row": row.to_json(),
+        "responses": recorder.said,
+        "expected": summary(outcome),
+    }
 
 
 async def record(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -93,26 +109,34 @@ async def record(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     model = TransformersModel(arguments.model, arguments.max_tokens, arguments.generation_batch)
     model.torch.manual_seed(arguments.seed)
     game = SelfPlay(config, arguments.seed)
-    game.start([Task.from_json(line) for path in sorted(SEEDS.glob(arguments.seeds)) for line in read_jsonl(path)])
+    game.start(
+        [Task.from_json(line) for path in sorted(SEEDS.glob(arguments.seeds)) for line in read_jsonl(path)]
+    )
     longest = arguments.max_prompt_chars
     lines: list[dict[str, Any]] = []
     server = asyncio.ensure_future(model.serve())
     with Sandbox(SandboxConfig(workers=2)) as sandbox:
         for step in range(1, arguments.steps + 1):
             rows = game.plan_step(step, lambda prompt: len(prompt.text) <= longest)
-            played = await asyncio.gather(*[record_row(row, step, model, sandbox, config, arguments.name) for row in rows])
+            played = await asyncio.gather(
+                *[record_row(row, step, model, sandbox, config, arguments.name) for row in rows]
+            )
             accepted = {task.task_id for task in game.accept(step, [outcome for outcome, _ in played])}
             for _, line in played:
                 line["expected"]["buffered"] = line["expected"].get("task_id") in accepted
                 lines.append(line)
             write_text_atomic(arguments.out, "".join(json_line(line) for line in lines))
-            print(f"step {step}: {sum(len(line['responses']) for line in lines)} responses, {len(accepted)} accepted")
+            print(
+                f"step {step}: {sum(len(line['responses']) for line in lines)} responses, {len(accepted)} accepted"
+            )
     server.cancel()
     return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help="Hugging Face folder")
     parser.add_argument("out", type=Path)
     parser.add_argument("--name", default="model", help="what the fixture calls the model")

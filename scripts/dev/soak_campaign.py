@@ -1,12 +1,14 @@
-"""A time-compressed weekend: the real command, a fault every few minutes, until the campaign is done; then the books are checked.
+"""A time-compressed weekend: the real command, a fault every few minutes, until the campaign is done; then
+the books are checked.
 
     python scripts/dev/soak_campaign.py --every 180 --seed 1 name=soak campaign.cycles=4 campaign.steps_per_cycle=40
     python scripts/dev/soak_campaign.py --every 180 --seed 1 name=soak campaign.cycles=100 campaign.steps_per_cycle=8 campaign.hours=1
 
-Overrides go to ``azr_single_gpu_pipeline.py``; deadlines are shortened unless given. Faults: kill -9 of the driver, the trainer,
-the training loop or the engine, a frozen loop, a power cut (everything at once), a damaged checkpoint, SIGTERM, pause and
-resume, a checkpoint on request. Only processes of this run are touched (they carry its marker in their environment). After a
-fault that ends the driver the same command is started again. Exit status 0: done by itself, and everything adds up.
+Overrides go to ``azr_single_gpu_pipeline.py``; deadlines are shortened unless given. Faults: kill -9 of the
+driver, the trainer, the training loop or the engine, a frozen loop, a power cut (everything at once), a
+damaged checkpoint, SIGTERM, pause and resume, a checkpoint on request. Only processes of this run are touched
+(they carry its marker in their environment). After a fault that ends the driver the same command is started
+again. Exit status 0: done by itself, and everything adds up.
 """
 
 from __future__ import annotations
@@ -64,7 +66,11 @@ class Soak:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "wb") as file:
             self.driver = subprocess.Popen(
-                self.command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+                self.command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     def state(self) -> CampaignState | None:
@@ -96,14 +102,22 @@ class Soak:
 
     def kill_trainer(self) -> str:
         # The trainer's process is the driver's child; everything else descends from it.
-        children = [process for process in self.ours() if _parent(process.pid) == (self.driver.pid if self.driver else -1)]
+        children = [
+            process
+            for process in self.ours()
+            if _parent(process.pid) == (self.driver.pid if self.driver else -1)
+        ]
         return f"kill -9 of the trainer: {self.kill(children)}"
 
     def kill_loop(self) -> str:
         return f"kill -9 of the training loop: {self.kill(self.loop_id())}"
 
     def kill_engine(self) -> str:
-        engines = [process for process in self.ours() if "EngineCor" in process.name or "vllm" in process.name.lower()]
+        engines = [
+            process
+            for process in self.ours()
+            if "EngineCor" in process.name or "vllm" in process.name.lower()
+        ]
         return f"kill -9 of the engine: {self.kill(engines)}"
 
     def freeze_loop(self) -> str:
@@ -154,7 +168,9 @@ class Soak:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--every", type=float, default=180.0, help="mean seconds between faults")
     parser.add_argument("--limit-minutes", type=float, default=240.0, help="give up after this long")
     parser.add_argument("--seed", type=int, default=1)
@@ -217,10 +233,16 @@ def check(run: RunDir, expected_steps: int | None, finished: bool) -> list[str]:
     if left := processes_with_marker(f"{state.run_id}/"):
         problems.append(f"Processes are left: {left}")
     steps = [record.step for record in read_metrics(run) if record.step > 0]
-    expected = list(range(1, (state.step if expected_steps is None or state.flat_cycles else expected_steps) + 1))
+    expected = list(
+        range(1, (state.step if expected_steps is None or state.flat_cycles else expected_steps) + 1)
+    )
     if steps != expected:
         missing = sorted(set(expected) - set(steps))
-        problems.append(f"metrics.jsonl lacks steps {missing}" if missing else f"metrics.jsonl has steps out of order: {steps}")
+        problems.append(
+            f"metrics.jsonl lacks steps {missing}"
+            if missing
+            else f"metrics.jsonl has steps out of order: {steps}"
+        )
     checkpoints = list_checkpoints(run)
     if not checkpoints or checkpoints[-1].step != state.step or checkpoint_problems(checkpoints[-1].path):
         problems.append("The newest checkpoint is not the last step, or is damaged.")
@@ -235,7 +257,9 @@ def tell(run: RunDir, injected: list[str], minutes: float, starts: int, problems
     print("\nThe incident log:")
     for incident in read_incidents(run):
         print(f"  {incident.time}  [{incident.kind}] {incident.sentence}")
-    print("\nMemory at the middle and the end of each attempt that had at least 10 samples, GiB (driver, trainer):")
+    print(
+        "\nMemory at the middle and the end of each attempt that had at least 10 samples, GiB (driver, trainer):"
+    )
     attempts: dict[tuple[int, int], list[dict[str, float]]] = {}
     for sample in read_jsonl(run.supervision):
         attempts.setdefault((sample["cycle"], sample["attempt"]), []).append(sample)
@@ -244,16 +268,28 @@ def tell(run: RunDir, injected: list[str], minutes: float, starts: int, problems
             half = len(samples) // 2
             line = f"  cycle {cycle}, attempt {attempt}:"
             for name in ("driver_gib", "trainer_gib"):
-                middle, end = (statistics.median(item[name] for item in part) for part in (samples[half : half + 5], samples[-5:]))
+                middle, end = (
+                    statistics.median(item[name] for item in part)
+                    for part in (samples[half : half + 5], samples[-5:])
+                )
                 line += f"  {middle:.3f} -> {end:.3f}"
             print(line)
     print("\n" + ("Everything adds up." if not problems else "Problems:\n  " + "\n  ".join(problems)))
-    print(json.dumps({"minutes": round(minutes, 1), "faults": len(injected), "starts": starts, "problems": problems}))
+    print(
+        json.dumps(
+            {"minutes": round(minutes, 1), "faults": len(injected), "starts": starts, "problems": problems}
+        )
+    )
 
 
 def _parent(pid: int) -> int:
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+        return int(
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[1]
+        )
     except (OSError, IndexError, ValueError):
         return -1
 

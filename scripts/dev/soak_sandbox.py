@@ -52,7 +52,9 @@ BAD = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Soak test of the sandbox; exit status 1 when something was misjudged or leaked.")
+    parser = argparse.ArgumentParser(
+        description="Soak test of the sandbox; exit status 1 when something was misjudged or leaked."
+    )
     parser.add_argument("count", nargs="?", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -84,7 +86,8 @@ def main() -> int:
             elif value is not None and result.values[0] != value:
                 wrong.append(f"{index}: gave {result.values[0]}, expected {value}")
             if done % max(1, arguments.count // 10) == 0:
-                # empties the interpreter's free lists (up to 2,000 tuples of each length), which fill slowly and look like a leak
+                # empties the interpreter's free lists (up to 2,000 tuples of each length), which fill slowly
+                # and look like a leak
                 gc.collect()
                 memory = [process.memory_info().rss >> 10 for process in zygotes]
                 descriptors = [process.num_fds() for process in zygotes]
@@ -94,11 +97,17 @@ def main() -> int:
                     flush=True,
                 )
         time.sleep(0.5)
-        left = [child for process in zygotes[len(sandbox.process_ids()) :] for child in process.children(recursive=True)]
+        left = [
+            child
+            for process in zygotes[len(sandbox.process_ids()) :]
+            for child in process.children(recursive=True)
+        ]
         if left:
             wrong.append(f"processes left when idle, zombies or not: {left}")
         stats = sandbox.stats()
-    print(f"{stats.by_status}, restarts {stats.restarts}, latency p50 {stats.latency_p50_s:.3f} s p99 {stats.latency_p99_s:.3f} s")
+    print(
+        f"{stats.by_status}, restarts {stats.restarts}, latency p50 {stats.latency_p50_s:.3f} s p99 {stats.latency_p99_s:.3f} s"
+    )
     for line in wrong[:20]:
         print(f"WRONG {line}")
     return 1 if wrong or stats.restarts or me.children(recursive=True) else 0

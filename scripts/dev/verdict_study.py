@@ -1,12 +1,14 @@
 #!/usr/bin/env python
-"""How often does the default run without a card end in a verdict? Whole runs over seeds, and controls with shuffled rewards.
+"""How often does the default run without a card end in a verdict? Whole runs over seeds, and controls with
+shuffled rewards.
 
     python scripts/dev/verdict_study.py --parallel 16 --cores 4                  # ten seeds and five shuffled ones
     python scripts/dev/verdict_study.py --seeds 1 2 --shuffled campaign.cycles=1 # two seeds of a shorter run, no control
 
-Each run is ``python azr_single_gpu_pipeline.py name=verdict-CONTROL-SEED seed=SEED train.control=CONTROL``, on cores and with a temporary
-folder of its own. One that fails or takes too long is recorded, and the others go on. The same command goes on where it was
-interrupted: what has a verdict is not run again, what was begun is continued. Writes OUT/result.json and OUT/table.md.
+Each run is ``python azr_single_gpu_pipeline.py name=verdict-CONTROL-SEED seed=SEED train.control=CONTROL``,
+on cores and with a temporary folder of its own. One that fails or takes too long is recorded, and the others
+go on. The same command goes on where it was interrupted: what has a verdict is not run again, what was begun
+is continued. Writes OUT/result.json and OUT/table.md.
 """
 
 from __future__ import annotations
@@ -77,7 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     cores = sorted(os.sched_getaffinity(0))
     if args.cores * args.parallel > len(cores):
-        print(f"{args.parallel} x {args.cores} cores are wanted, {len(cores)} are here; give fewer", file=sys.stderr)
+        print(
+            f"{args.parallel} x {args.cores} cores are wanted, {len(cores)} are here; give fewer",
+            file=sys.stderr,
+        )
         return 2
     slots: queue.Queue[list[int]] = queue.Queue()
     for slot in range(args.parallel):
@@ -109,9 +114,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(1, 11)))
-    parser.add_argument("--shuffled", type=int, nargs="*", default=list(range(1, 6)), help="seeds of the control with shuffled rewards")
+    parser.add_argument(
+        "--shuffled",
+        type=int,
+        nargs="*",
+        default=list(range(1, 6)),
+        help="seeds of the control with shuffled rewards",
+    )
     parser.add_argument("--parallel", type=int, default=1, help="runs at a time")
     parser.add_argument("--cores", type=int, default=2, help="cores of each run")
     parser.add_argument("--limit-s", type=float, default=5400.0, help="after this long a run is ended")
@@ -135,7 +148,15 @@ def run_one(job: Job, cores: Sequence[int], args: argparse.Namespace, stop: thre
         "report.live=false",
         "report.loggers=[]",
     ]
-    command = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, str(PIPELINE), *settings, *args.overrides]
+    command = [
+        "taskset",
+        "-c",
+        ",".join(map(str, cores)),
+        sys.executable,
+        str(PIPELINE),
+        *settings,
+        *args.overrides,
+    ]
     try:
         with open(log, "ab") as output:
             process = subprocess.Popen(
@@ -187,7 +208,13 @@ def _read(job: Job, root: Path, seconds: float) -> Outcome:
     for probes in [*(file for file, _ in verdict_files(summary)), "all"]:
         other = verdict_change(summary, probes)
         if other is not None and probes != deciding_probes(summary):
-            beside[probes] = {"before": other.first, "after": other.last, "interval": other.interval, "p": other.p, "word": other.word}
+            beside[probes] = {
+                "before": other.first,
+                "after": other.last,
+                "interval": other.interval,
+                "p": other.p,
+                "word": other.word,
+            }
     return Outcome(
         control=job.control,
         seed=job.seed,
@@ -214,7 +241,10 @@ def report(jobs: Sequence[Job], out: Path) -> int:
     """Writes result.json and table.md of what there is. Returns 0 when every run has a verdict."""
     records = [read_json(path) for job in jobs if (path := out / f"{job.name}.json").exists()]
     write_json_atomic(out / "result.json", {"runs": records, "missing": len(jobs) - len(records)})
-    lines = ["| control | seed | verdict | before | after | change, points (99 %) | p | steps | minutes |", "|" + "---|" * 9]
+    lines = [
+        "| control | seed | verdict | before | after | change, points (99 %) | p | steps | minutes |",
+        "|" + "---|" * 9,
+    ]
     lines += [f"| {record['control']} | {record['seed']} | {_row(record)} |" for record in records]
     for control in (NONE, SHUFFLED):
         words = [record["word"] or record["ended"] for record in records if record["control"] == control]
@@ -229,12 +259,16 @@ def report(jobs: Sequence[Job], out: Path) -> int:
 def _row(record: dict[str, Any]) -> str:
     minutes = f"{record['seconds'] / 60:.1f}"
     if record["before"] is None or record["interval"] is None:
-        return " | ".join([record["ended"], "", "", record["note"].replace("|", "/"), "", str(record["steps"]), minutes])
+        return " | ".join(
+            [record["ended"], "", "", record["note"].replace("|", "/"), "", str(record["steps"]), minutes]
+        )
     low, high = (100 * bound for bound in record["interval"])
     change = f"{100 * (record['after'] - record['before']):+.1f} ({low:+.1f} to {high:+.1f})"
     p = "" if record["p"] is None else f"{record['p']:.2g}"
     word = record["word"] if record["ended"] == "finished" else f"{record['ended']}: {record['word']}"
-    return " | ".join([word, f"{record['before']:.1%}", f"{record['after']:.1%}", change, p, str(record["steps"]), minutes])
+    return " | ".join(
+        [word, f"{record['before']:.1%}", f"{record['after']:.1%}", change, p, str(record["steps"]), minutes]
+    )
 
 
 if __name__ == "__main__":

@@ -52,10 +52,14 @@ CARD_80 = Machine((Gpu("H100", 80.0, 79.0, (9, 0)),), cpu_cores=16, ram_gib=128.
 
 def test_share_of_a_large_card_is_that_of_the_small_one():
     config = bench_step.configuration("0_5b_16gb", options(), CARD_80)
-    assert config.rollout.gpu_memory_share == pytest.approx(load(["recipe=0_5b_16gb"]).config.rollout.gpu_memory_share * 16 / 80, abs=1e-4)
+    assert config.rollout.gpu_memory_share == pytest.approx(
+        load(["recipe=0_5b_16gb"]).config.rollout.gpu_memory_share * 16 / 80, abs=1e-4
+    )
     assert config.selfplay.batch_size == 16
     assert config.rollout.fixed_response_tokens == 300
-    alone = bench_step.configuration("published_single_gpu", options(no_hold=["published_single_gpu"]), CARD_80)
+    alone = bench_step.configuration(
+        "published_single_gpu", options(no_hold=["published_single_gpu"]), CARD_80
+    )
     assert alone.rollout.gpu_memory_share == 0.7
 
 
@@ -67,7 +71,9 @@ def test_a_small_card_can_be_imitated_on_a_large_one(recipe, leave_gib):
 def test_tasks_fill_every_stream():
     tasks = bench_step.synthetic_tasks(5)
     kinds = [task.task_type for task in tasks]
-    assert all(kinds.count(kind) == 5 for kind in (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION))
+    assert all(
+        kinds.count(kind) == 5 for kind in (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION)
+    )
     assert len({task.task_id for task in tasks}) == 15
 
 
@@ -79,7 +85,9 @@ class NoWatch:
 
 def test_growth_shows_between_quarters():
     """Four quarters of the steps after the first; host readings by the step that was finished last."""
-    steps = [{"memory/asleep_device_used_gib": 99.0}] + [{"memory/asleep_device_used_gib": 8.0 + number // 2} for number in range(8)]
+    steps = [{"memory/asleep_device_used_gib": 99.0}] + [
+        {"memory/asleep_device_used_gib": 8.0 + number // 2} for number in range(8)
+    ]
     host = [(0, 50.0), (1, 50.0), *((number + 2, 10.0) for number in range(8))]
     found = bench_step.quarters(steps, host)
     assert found == {"host": [10.0] * 4, "asleep_device_used": [8.0, 9.0, 10.0, 11.0]}
@@ -120,15 +128,21 @@ def test_regressions_are_ratios_on_the_same_machine():
     assert len(against(step_s=12.0)) == 1
     assert len(against(update_tokens_per_s=80, generated_tokens_per_s=50)) == 2
     assert not against(update_tokens_per_s=200)
-    assert not bench_step.regressions({"machine": "other", "results": [{**result, "step_s": 99.0}]}, baseline, 0.15)
+    assert not bench_step.regressions(
+        {"machine": "other", "results": [{**result, "step_s": 99.0}]}, baseline, 0.15
+    )
 
 
 @pytest.mark.parametrize("role", [Role.PROPOSE, Role.SOLVE])
 def test_rows_of_fixed_lengths(role):
     from azr.train.fixed_lengths import length_around, play_fixed_lengths
 
-    config = replace(Config(), rollout=replace(Config().rollout, fixed_prompt_tokens=60, fixed_response_tokens=30))
-    row = PromptRow(stream=Stream(role, TaskType.DEDUCTION), prompt=Prompt((("user", "x"),), raw=True), row_id="r7")
+    config = replace(
+        Config(), rollout=replace(Config().rollout, fixed_prompt_tokens=60, fixed_response_tokens=30)
+    )
+    row = PromptRow(
+        stream=Stream(role, TaskType.DEDUCTION), prompt=Prompt((("user", "x"),), raw=True), row_id="r7"
+    )
     asked = []
 
     async def generate(prompt, params):

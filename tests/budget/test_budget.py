@@ -26,7 +26,12 @@ def recipe(name, *overrides):
 
 @pytest.mark.parametrize(
     ("name", "billions"),
-    [("Qwen/Qwen2.5-0.5B", 0.494), ("Qwen/Qwen2.5-Coder-1.5B", 1.544), ("Qwen/Qwen2.5-Coder-3B", 3.086), ("Qwen/Qwen2.5-7B", 7.616)],
+    [
+        ("Qwen/Qwen2.5-0.5B", 0.494),
+        ("Qwen/Qwen2.5-Coder-1.5B", 1.544),
+        ("Qwen/Qwen2.5-Coder-3B", 3.086),
+        ("Qwen/Qwen2.5-7B", 7.616),
+    ],
 )
 def test_published_parameter_counts(name, billions):
     shape = shape_of(name)
@@ -38,7 +43,13 @@ def test_parameter_count_is_that_of_the_real_model(tmp_path):
     torch = pytest.importorskip("torch")
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-    sizes = {"vocab_size": 999, "hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 3, "num_attention_heads": 6}
+    sizes = {
+        "vocab_size": 999,
+        "hidden_size": 96,
+        "intermediate_size": 200,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+    }
     for model_class, config in [
         (Qwen2ForCausalLM, Qwen2Config(**sizes, num_key_value_heads=2, tie_word_embeddings=True)),
         (LlamaForCausalLM, LlamaConfig(**sizes, num_key_value_heads=3, tie_word_embeddings=False)),
@@ -75,7 +86,10 @@ def test_checkpoints_of_adapters_on_one_device_are_small():
     shape = shape_of(config.model.path)
     assert shape is not None
     several = recipe("3b_lora_16gb", "train.n_gpus_per_node=2", "train.compile_layers=false")
-    sizes = [judge(each, machine, shape).estimate.disk.parts[0].gib for each, machine in ((config, CARD_16), (several, TWO_80))]
+    sizes = [
+        judge(each, machine, shape).estimate.disk.parts[0].gib
+        for each, machine in ((config, CARD_16), (several, TWO_80))
+    ]
     assert sizes[0] < 2 and sizes[1] > 20, "several devices save their shards of the frozen model too"
 
 
@@ -112,7 +126,10 @@ def test_advice_is_cheap_and_true():
         assert verdict.advice is not None
         assert expected in verdict.advice.settings
         name = config.recipe
-        overrides = [*verdict.advice.settings, *(["train.micro_batch_tokens=16000"] if "16000" in expected else [])]
+        overrides = [
+            *verdict.advice.settings,
+            *(["train.micro_batch_tokens=16000"] if "16000" in expected else []),
+        ]
         fixed = recipe(name, *dict.fromkeys(overrides))
         assert judge(fixed, machine, shape, 100.0).fits
 
@@ -127,7 +144,8 @@ def test_host_memory_and_disk_count(missing, resource):
 
 
 def test_limit_below_the_card_leaves_the_engines_share_alone():
-    """A large card of which 16 GiB may be used: the engine takes its share of the whole card, as vLLM does."""
+    """A large card of which 16 GiB may be used: the engine takes its share of the whole card, as vLLM
+    does."""
     card_80 = replace(CARD_16, gpus=(replace(CARD_16.gpus[0], total_gib=80.0, free_gib=80.0),))
     small = recipe("0_5b_16gb")
     imitated = recipe(
@@ -219,7 +237,9 @@ def test_command_needs_no_torch(tmp_path):
         "sys.exit(status)"
     )
     started = time.perf_counter()
-    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "update" in answer.stdout and "fits." in answer.stdout
     print(f"{time.perf_counter() - started:.2f} s")
@@ -238,7 +258,9 @@ def test_speed_model_by_hand():
     step_bytes = 2 * 0.494e9 + 256 * 750 * 12 * 1024
     prefill_s = 2 * 0.494e9 * (384 + 192) * 600 / (0.6 * 112e12)
     assert time_of.generate_s == pytest.approx(2250 * step_bytes / 960e9 / 0.5 + prefill_s, rel=0.01)
-    assert step_time(config, shape, RTX_5080, Assumptions(valid_share=0.2)).generate_s < 0.5 * time_of.generate_s
+    assert (
+        step_time(config, shape, RTX_5080, Assumptions(valid_share=0.2)).generate_s < 0.5 * time_of.generate_s
+    )
 
 
 def test_adapters_are_advised_without_compiled_layers():

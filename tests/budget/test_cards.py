@@ -1,4 +1,5 @@
-"""Which cards ``CUDA_VISIBLE_DEVICES`` means. NVML is a stand-in here that answers from records; parsing is compared with torch's own."""
+"""Which cards ``CUDA_VISIBLE_DEVICES`` means. NVML is a stand-in here that answers from records; parsing is
+compared with torch's own."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class NVMLError(Exception):
 
 
 class FakeNvml(SimpleNamespace):
-    """As ``pynvml``, over records: ``name``, ``uuid``, ``gib``, ``bus``, ``capability``; ``gib=None`` and ``broken`` raise; ``slices``."""
+    """As ``pynvml``, over records: ``name``, ``uuid``, ``gib``, ``bus``, ``capability``; ``gib=None`` and
+    ``broken`` raise; ``slices``."""
 
     NVMLError = NVMLError
 
@@ -76,14 +78,39 @@ class FakeNvml(SimpleNamespace):
         return handle["slices"][index]
 
 
-GTX_1650 = {"name": "NVIDIA GeForce GTX 1650", "uuid": "GPU-1650aaaa-1", "gib": 4, "bus": "00000000:01:00.0", "capability": (7, 5)}
-RTX_4090 = {"name": "NVIDIA GeForce RTX 4090", "uuid": "GPU-4090bbbb-2", "gib": 24, "bus": "00000000:41:00.0", "used": 3}
-GB10 = {"name": "NVIDIA GB10", "uuid": "GPU-6b10cccc-3", "gib": None, "bus": "0000000F:01:00.0", "capability": (12, 1)}
+GTX_1650 = {
+    "name": "NVIDIA GeForce GTX 1650",
+    "uuid": "GPU-1650aaaa-1",
+    "gib": 4,
+    "bus": "00000000:01:00.0",
+    "capability": (7, 5),
+}
+RTX_4090 = {
+    "name": "NVIDIA GeForce RTX 4090",
+    "uuid": "GPU-4090bbbb-2",
+    "gib": 24,
+    "bus": "00000000:41:00.0",
+    "used": 3,
+}
+GB10 = {
+    "name": "NVIDIA GB10",
+    "uuid": "GPU-6b10cccc-3",
+    "gib": None,
+    "bus": "0000000F:01:00.0",
+    "capability": (12, 1),
+}
 SLICES = [
     {"name": "NVIDIA A100 MIG 3g.20gb", "uuid": "MIG-aaaa-1", "gib": 20},
     {"name": "NVIDIA A100 MIG 2g.10gb", "uuid": "MIG-bbbb-2", "gib": 10},
 ]
-A100 = {"name": "NVIDIA A100", "uuid": "GPU-a100dddd-4", "gib": 40, "bus": "00000000:61:00.0", "capability": (8, 0), "slices": SLICES}
+A100 = {
+    "name": "NVIDIA A100",
+    "uuid": "GPU-a100dddd-4",
+    "gib": 40,
+    "bus": "00000000:61:00.0",
+    "capability": (8, 0),
+    "slices": SLICES,
+}
 IDLE_A100 = {**A100, "uuid": "GPU-a100eeee-5", "slices": []}
 LOST = {"broken": True}
 
@@ -130,7 +157,9 @@ FASTEST_FIRST = [RTX_4090["uuid"], GTX_1650["uuid"]]
         ({"CUDA_VISIBLE_DEVICES": "5"}, []),
     ],
 )
-def test_a_small_card_before_a_large_one(machine_of: Any, environment: dict[str, str], expected: list[str]) -> None:
+def test_a_small_card_before_a_large_one(
+    machine_of: Any, environment: dict[str, str], expected: list[str]
+) -> None:
     found = machine_of(GTX_1650, RTX_4090, order=FASTEST_FIRST, **environment)
     assert names(found) == expected
     assert found.gpus or "CUDA_VISIBLE_DEVICES" in found.note
@@ -202,12 +231,16 @@ def test_nvidia_smi_lines() -> None:
         "NVIDIA GB10, [N/A], [N/A], 12.1, 580, GPU-10\n"
     )  # fmt: skip
     known, unknown = parse_nvidia_smi(text)
-    assert known == cards.Gpu("NVIDIA GeForce RTX 5080", 16303 / 1024, 15010 / 1024, (12, 0), "581.29", "GPU-5080")
+    assert known == cards.Gpu(
+        "NVIDIA GeForce RTX 5080", 16303 / 1024, 15010 / 1024, (12, 0), "581.29", "GPU-5080"
+    )
     assert known.arch == "sm_120" and not known.unfit
     assert unknown.name == "NVIDIA GB10" and unknown.unfit
 
 
-ENTRIES = st.sampled_from(["0", "1", "2", "-1", "+1", "1x", "", " 0", "GPU-a", "GPU-ab", "MIG-c", "gpu", "NoDevFiles", "0 ", "7"])
+ENTRIES = st.sampled_from(
+    ["0", "1", "2", "-1", "+1", "1x", "", " 0", "GPU-a", "GPU-ab", "MIG-c", "gpu", "NoDevFiles", "0 ", "7"]
+)
 
 
 @settings(deadline=None)  # the first one imports torch
@@ -234,4 +267,6 @@ def test_cuda_is_asked_in_a_process_of_its_own() -> None:
 
 
 def test_the_question_to_cuda_is_valid_python() -> None:
-    subprocess.run([sys.executable, "-c", f"compile({cards._CUDA_ORDER!r}, 'order', 'exec')"], check=True, timeout=30)
+    subprocess.run(
+        [sys.executable, "-c", f"compile({cards._CUDA_ORDER!r}, 'order', 'exec')"], check=True, timeout=30
+    )

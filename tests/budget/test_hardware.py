@@ -56,7 +56,10 @@ def test_slices_are_no_cards_to_shard_over():
     assert device_for(of(*slices)).environment()["CUDA_VISIBLE_DEVICES"] == "MIG-1"
 
 
-@pytest.mark.parametrize("cards", [(SMALL, LARGE), (LARGE, SMALL), (LAPTOP, LARGE), (UNKNOWN, LARGE), (UNKNOWN, SMALL, LAPTOP, LARGE)])
+@pytest.mark.parametrize(
+    "cards",
+    [(SMALL, LARGE), (LARGE, SMALL), (LAPTOP, LARGE), (UNKNOWN, LARGE), (UNKNOWN, SMALL, LAPTOP, LARGE)],
+)
 def test_a_run_takes_the_largest_card_that_it_can_use(cards):
     here = of(*cards)
     device = device_for(here)
@@ -66,10 +69,15 @@ def test_a_run_takes_the_largest_card_that_it_can_use(cards):
     config = load(["recipe=0_5b_16gb"]).config
     shape = shape_of(config.model.path)
     assert shape is not None
-    assert judge(config, here, shape).available_gpu_gib == pytest.approx(23.99 - config.budget.gpu_reserve_gib)
+    assert judge(config, here, shape).available_gpu_gib == pytest.approx(
+        23.99 - config.budget.gpu_reserve_gib
+    )
 
 
-@pytest.mark.parametrize(("cards", "words"), [((SMALL,), ("GTX 1650", "sm_75")), ((UNKNOWN,), ("GB10", "does not tell its memory"))])
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [((SMALL,), ("GTX 1650", "sm_75")), ((UNKNOWN,), ("GB10", "does not tell its memory"))],
+)
 def test_cards_that_no_run_can_use_are_told_by_name(cards, words):
     here = of(*cards)
     assert choose_recipe(here)[0] == "cpu_tiny"
@@ -81,7 +89,11 @@ def test_the_recipe_decides_the_device():
     tiny = load(["recipe=cpu_tiny"]).config
     for cards in ((), (SMALL,), (LARGE,)):
         device = device_for(of(*cards), tiny.train.device, tiny.train.n_gpus_per_node)
-        assert (device.kind, device.cards, device.environment()) == ("cpu", (), {"CUDA_VISIBLE_DEVICES": "-1"})
+        assert (device.kind, device.cards, device.environment()) == (
+            "cpu",
+            (),
+            {"CUDA_VISIBLE_DEVICES": "-1"},
+        )
     asked = load(["recipe=cpu_tiny", "train.device=cuda"]).config
     assert asked.needs_gpu and device_for(of(LARGE), asked.train.device).cards == (LARGE,)
 
@@ -91,7 +103,9 @@ def test_too_few_cards_are_refused_by_name():
     shape = shape_of(config.model.path)
     assert shape is not None
     [shortage] = judge(config, of(SMALL, LARGE), shape).shortages
-    assert "needs 2 (train.n_gpus_per_node), and 1 can be used: NVIDIA GeForce RTX 4090 (GPU-4090)" in str(shortage)
+    assert "needs 2 (train.n_gpus_per_node), and 1 can be used: NVIDIA GeForce RTX 4090 (GPU-4090)" in str(
+        shortage
+    )
 
 
 def test_a_card_that_is_not_there_is_not_overridden(tmp_path):
@@ -124,7 +138,11 @@ def test_hidden_cards_are_not_used(monkeypatch, setting):
 
 def test_described_machine(monkeypatch, tmp_path):
     file = tmp_path / "machine.json"
-    file.write_text(json.dumps({"gpus": [{"name": "RTX 5080", "total_gib": 15.92, "compute_capability": [12, 0]}], "ram_gib": 16}))
+    file.write_text(
+        json.dumps(
+            {"gpus": [{"name": "RTX 5080", "total_gib": 15.92, "compute_capability": [12, 0]}], "ram_gib": 16}
+        )
+    )
     monkeypatch.setenv("AZR_MACHINE", str(file))
     here = detect()
     assert here.gpus[0].free_gib == 15.92

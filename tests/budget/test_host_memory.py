@@ -13,7 +13,10 @@ MIB = 2**20
 
 
 def write(root: Path, files: dict[str, object]) -> Path:
-    files = {"proc/meminfo": f"MemTotal: {64 * MIB} kB\nMemFree: {MIB} kB\nMemAvailable: {60 * MIB} kB\n", **files}
+    files = {
+        "proc/meminfo": f"MemTotal: {64 * MIB} kB\nMemFree: {MIB} kB\nMemAvailable: {60 * MIB} kB\n",
+        **files,
+    }
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +33,11 @@ def v2(folder: str, limit: object, used: int, inactive_file: int) -> dict[str, o
 def v1(folder: str, limit: object, used: int, inactive_file: int) -> dict[str, object]:
     base = f"sys/fs/cgroup/memory{folder}"
     stat = f"inactive_file 5\ntotal_inactive_file {inactive_file}"
-    return {f"{base}/memory.limit_in_bytes": limit, f"{base}/memory.usage_in_bytes": used, f"{base}/memory.stat": stat}
+    return {
+        f"{base}/memory.limit_in_bytes": limit,
+        f"{base}/memory.usage_in_bytes": used,
+        f"{base}/memory.stat": stat,
+    }
 
 
 def test_without_groups_it_is_the_machine_s(tmp_path: Path) -> None:
@@ -44,12 +51,22 @@ def test_the_page_cache_of_a_container_is_available(tmp_path: Path, make) -> Non
 
 
 def test_the_smallest_limit_on_the_way_up_counts(tmp_path: Path) -> None:
-    files = v2("", "max", 50 * GIB, 0) | v2("/user.slice", 20 * GIB, 19 * GIB, 4 * GIB) | v2("/user.slice/job", 30 * GIB, GIB, 0)
-    assert host_memory(write(tmp_path, {"proc/self/cgroup": "0::/user.slice/job", **files})) == HostMemory(20 * GIB, 5 * GIB)
+    files = (
+        v2("", "max", 50 * GIB, 0)
+        | v2("/user.slice", 20 * GIB, 19 * GIB, 4 * GIB)
+        | v2("/user.slice/job", 30 * GIB, GIB, 0)
+    )
+    assert host_memory(write(tmp_path, {"proc/self/cgroup": "0::/user.slice/job", **files})) == HostMemory(
+        20 * GIB, 5 * GIB
+    )
 
 
 def test_nested_groups_of_the_first_version(tmp_path: Path) -> None:
-    files = v1("", 2**63 - 4096, 40 * GIB, 0) | v1("/slurm", 32 * GIB, 30 * GIB, 25 * GIB) | v1("/slurm/job", 8 * GIB, 2 * GIB, GIB)
+    files = (
+        v1("", 2**63 - 4096, 40 * GIB, 0)
+        | v1("/slurm", 32 * GIB, 30 * GIB, 25 * GIB)
+        | v1("/slurm/job", 8 * GIB, 2 * GIB, GIB)
+    )
     write(tmp_path, {"proc/self/cgroup": "9:cpu:/other\n4:memory:/slurm/job", **files})
     assert host_memory(tmp_path) == HostMemory(8 * GIB, 7 * GIB)
 

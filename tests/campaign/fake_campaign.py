@@ -1,4 +1,5 @@
-"""The real driver around the fake trainer: small data steps, simple judges, short deadlines; run in a forked child."""
+"""The real driver around the fake trainer: small data steps, simple judges, short deadlines; run in a forked
+child."""
 
 from __future__ import annotations
 
@@ -79,7 +80,12 @@ def judge(records, samples, config) -> Judgement:
     """NaN -> rollback; leak -> recycle; stagnate -> end of the cycle."""
     last = records[-1]
     if last.values.get("actor/grad_norm") is not None:
-        return Judgement(Advice.ROLLBACK, "diverged", f"The update of step {last.step} was not finite.", onset_step=last.step)
+        return Judgement(
+            Advice.ROLLBACK,
+            "diverged",
+            f"The update of step {last.step} was not finite.",
+            onset_step=last.step,
+        )
     if "leak" in last.values:
         return Judgement(Advice.RECYCLE, "leaking", "Host memory grows by 1 GiB a step.")
     if "stagnate" in last.values:
@@ -96,7 +102,11 @@ def fake_parts(**changes) -> CampaignParts:
         loggers=lambda run, config, first_step: (),
         report=lambda run, config: "",
         trainer_command=(sys.executable, "-S", str(Path(__file__).with_name("fake_trainer.py"))),
-        trainer_env={"PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))])},
+        trainer_env={
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
+            )
+        },
     )
     return replace(parts, **changes)
 
@@ -107,7 +117,8 @@ def command_trainer(run: RunDir, **commands) -> None:
 
 
 def hurry(run: RunDir) -> None:
-    """The driver's clock runs ahead while the trainer hangs on command, and only then: limits may be long, and a busy machine meets none.
+    """The driver's clock runs ahead while the trainer hangs on command, and only then: limits may be long,
+    and a busy machine meets none.
 
     For ``Driver(before=...)``.
     """
@@ -127,7 +138,14 @@ class Driver:
     """``run_campaign`` in a forked child, as if started from a shell of its own."""
 
     def __init__(
-        self, run: RunDir, config: Config, parts: CampaignParts | None = None, *, die_at: int = 0, renames_only=False, before=None
+        self,
+        run: RunDir,
+        config: Config,
+        parts: CampaignParts | None = None,
+        *,
+        die_at: int = 0,
+        renames_only=False,
+        before=None,
     ) -> None:
         sys.stdout.flush()
         self.run = run
@@ -169,7 +187,9 @@ class Driver:
         while self.poll() is None:
             if time.monotonic() > end:
                 self.kill()
-                raise TimeoutError(f"the driver did not end within {limit_s} s; see {self.run.root / 'driver.log'}")
+                raise TimeoutError(
+                    f"the driver did not end within {limit_s} s; see {self.run.root / 'driver.log'}"
+                )
             time.sleep(0.005)
         assert self.status is not None
         return self.status

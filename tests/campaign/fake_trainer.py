@@ -2,9 +2,9 @@
 
     python fake_trainer.py RUN_DIR
 
-``RUN_DIR/fake.json`` commands it: ``{"step_s", "save_every", "tasks", "faults": [{"kind", "cycle", "attempt", "step"}]}``. A fault
-without cycle or attempt strikes in each. ``RUN_DIR/kill-trainer-at`` holds a number n: the process is killed by SIGKILL at its
-n-th change of the file system (the file is removed first).
+``RUN_DIR/fake.json`` commands it: ``{"step_s", "save_every", "tasks", "faults": [{"kind", "cycle", "attempt",
+"step"}]}``. A fault without cycle or attempt strikes in each. ``RUN_DIR/kill-trainer-at`` holds a number n:
+the process is killed by SIGKILL at its n-th change of the file system (the file is removed first).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def die_at_change(number: int, *, renames_only: bool = False) -> None:
     """SIGKILL at the n-th change of the file system by this process: odd n before it, even n after it.
 
     Args:
-        renames_only: count renames alone and die after the n-th; each is a state that the next start may find.
+        renames_only: count renames alone and die after the n-th; each is a state that the next start may
+            find.
     """
     done = 0
 
@@ -58,13 +59,19 @@ def die_at_change(number: int, *, renames_only: bool = False) -> None:
 class FakeTrainer:
     def __init__(self, run: RunDir) -> None:
         self.run = run
-        self.commands = json.loads((run.root / "fake.json").read_text()) if (run.root / "fake.json").exists() else {}
+        self.commands = (
+            json.loads((run.root / "fake.json").read_text()) if (run.root / "fake.json").exists() else {}
+        )
         self.request = current_request(run)
         self.buffer: list[str] = []
 
     def fault(self, step: int) -> str:
         for fault in self.commands.get("faults", []):
-            wanted = (fault.get("cycle", self.request.cycle), fault.get("attempt", self.request.attempt), fault["step"])
+            wanted = (
+                fault.get("cycle", self.request.cycle),
+                fault.get("attempt", self.request.attempt),
+                fault["step"],
+            )
             if wanted == (self.request.cycle, self.request.attempt, step):
                 return fault["kind"]
         return ""
@@ -78,7 +85,10 @@ class FakeTrainer:
             raise KeyError("odd (pretended)")
         if self.fault(0) == "ignore_sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        with DriverWatch(self.run, self.request, interval_s=0.02, limit_s=20), TrainerLink(self.run, beat_interval_s=0.05) as link:
+        with (
+            DriverWatch(self.run, self.request, interval_s=0.02, limit_s=20),
+            TrainerLink(self.run, beat_interval_s=0.05) as link,
+        ):
             return self.train(link)
 
     def train(self, link: TrainerLink) -> int:
@@ -133,16 +143,23 @@ class FakeTrainer:
         if kind == "freeze":
             self.hangs()
             os.kill(os.getpid(), signal.SIGSTOP)
-        if kind in ("orphan", "orphan_crash"):  # as a vLLM engine core: own session, deaf to SIGTERM, holds on
+        if kind in (
+            "orphan",
+            "orphan_crash",
+        ):  # as a vLLM engine core: own session, deaf to SIGTERM, holds on
             code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
             subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
             if kind == "orphan_crash":
                 time.sleep(0.2)
                 os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self.commands.get("step_s", 0.01))
-        tasks = [f"s{step}.{index}" for index in range(self.commands.get("tasks", 1))] + [f"s{step}.a{self.request.attempt}"]
+        tasks = [f"s{step}.{index}" for index in range(self.commands.get("tasks", 1))] + [
+            f"s{step}.a{self.request.attempt}"
+        ]
         lineage = {"cycle": self.request.cycle, "attempt": self.request.attempt, "step": step}
-        append_jsonl(self.run.shard(self.request.cycle), [{"task_id": task, "lineage": lineage} for task in tasks])
+        append_jsonl(
+            self.run.shard(self.request.cycle), [{"task_id": task, "lineage": lineage} for task in tasks]
+        )
         self.buffer += tasks
         values = {
             "reward": 0.5,
@@ -163,7 +180,9 @@ class FakeTrainer:
         link.phase(Phase.SAVE)
         staging = staging_dir(self.run, step)
         (staging / "model").mkdir()
-        (staging / "model" / "weights.bin").write_bytes(bytes(step % 256 for _ in range(self.commands.get("weights_bytes", 1000))))
+        (staging / "model" / "weights.bin").write_bytes(
+            bytes(step % 256 for _ in range(self.commands.get("weights_bytes", 1000)))
+        )
         time.sleep(self.commands.get("save_s", 0.0))
         if kind == "half_checkpoint":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,5 @@
-"""Full disk, read-only file system, truncated and bit-flipped files, torn lines, jumping clocks: each with a clear message."""
+"""Full disk, read-only file system, truncated and bit-flipped files, torn lines, jumping clocks: each with a
+clear message."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def text_of_log(run: RunDir) -> str:
 
 @pytest.fixture(scope="module")
 def killed_run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """A campaign whose driver was killed after some steps, with two checkpoints on disk; copied by the tests, not used itself."""
+    """A campaign whose driver was killed after some steps, with two checkpoints on disk; copied by the tests,
+    not used itself."""
     run = RunDir(tmp_path_factory.mktemp("killed") / "run")
     command_trainer(run, step_s=0.05)
     driver = Driver(run, fast_config(steps_per_cycle=8))
@@ -53,7 +55,8 @@ def midway(run: RunDir, killed_run: RunDir) -> RunDir:
 
 
 def failing_from(number: int, code: int):
-    """In the driver's process: every file system change from the n-th on fails, as on a disk that filled up."""
+    """In the driver's process: every file system change from the n-th on fails, as on a disk that filled
+    up."""
 
     def break_it() -> None:
         done = 0
@@ -73,25 +76,39 @@ def failing_from(number: int, code: int):
 
 
 @pytest.mark.parametrize("number", [1, 5, 12, 20, 29, 40])
-def test_a_disk_that_fills_up_stops_the_driver_with_a_sentence_and_nothing_is_lost(run: RunDir, number: int) -> None:
+def test_a_disk_that_fills_up_stops_the_driver_with_a_sentence_and_nothing_is_lost(
+    run: RunDir, number: int
+) -> None:
     broken = Driver(run, fast_config(), before=failing_from(number, errno.ENOSPC))
     assert broken.wait() == 1
-    assert "is full" in text_of_log(run) and "Free some space" in text_of_log(run) and "Traceback" not in text_of_log(run)
+    assert (
+        "is full" in text_of_log(run)
+        and "Free some space" in text_of_log(run)
+        and "Traceback" not in text_of_log(run)
+    )
     with contextlib.suppress(FileNotFoundError):
         assert not processes_with_marker(f"{read_state_file(run.state).run_id}/"), "its trainer was ended"
     assert Driver(run, fast_config()).wait() == 0
-    assert read_state_file(run.state).state is State.DONE and [record.step for record in read_metrics(run)] == list(range(1, 9))
+    assert read_state_file(run.state).state is State.DONE and [
+        record.step for record in read_metrics(run)
+    ] == list(range(1, 9))
 
 
 def test_too_little_disk_is_said_before_anything_starts(run: RunDir) -> None:
     assert Driver(run, fast_config(disk_margin_gib=1e6)).wait() == 1
     state = read_state_file(run.state)
-    assert state.state is State.FAILED and "GiB free, but" in state.sentence and "campaign.keep_last" in state.sentence
+    assert (
+        state.state is State.FAILED
+        and "GiB free, but" in state.sentence
+        and "campaign.keep_last" in state.sentence
+    )
     assert not (run.cycle(1) / "attempts").exists()
     assert Driver(run, fast_config()).wait() == 0
 
 
-def test_disk_that_runs_low_during_training_stops_with_a_checkpoint(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_that_runs_low_during_training_stops_with_a_checkpoint(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command_trainer(run, step_s=0.05)
 
     def shrink() -> None:
@@ -127,7 +144,10 @@ def test_a_bit_flipped_checkpoint_is_set_aside_and_the_one_before_is_used(midway
     weights.write_bytes(data)
     assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
     repairs = " ".join(item.cause for item in read_incidents(run))
-    assert f"Set {newest.path.name} aside as damaged" in repairs and "another content than its manifest says" in repairs
+    assert (
+        f"Set {newest.path.name} aside as damaged" in repairs
+        and "another content than its manifest says" in repairs
+    )
     assert f"Steps {older.step + 1} to" in repairs
     assert [record.step for record in read_metrics(run)] == list(range(1, 17))
 
@@ -149,11 +169,15 @@ def test_all_checkpoints_damaged_begins_again_and_says_so(midway: RunDir) -> Non
         (checkpoint.path / "buffer.json").unlink()
     assert Driver(run, fast_config(steps_per_cycle=8)).wait() == 0
     repairs = [item.cause for item in read_incidents(run) if item.kind == "repair"]
-    assert sum("aside as damaged" in cause for cause in repairs) >= 2 and any("Steps 1 to" in cause for cause in repairs)
+    assert sum("aside as damaged" in cause for cause in repairs) >= 2 and any(
+        "Steps 1 to" in cause for cause in repairs
+    )
     assert [record.step for record in read_metrics(run)] == list(range(1, 17))
 
 
-@pytest.mark.parametrize("name", ["latest.json", "heartbeat.json", "request.json", "result.json", "processes.json"])
+@pytest.mark.parametrize(
+    "name", ["latest.json", "heartbeat.json", "request.json", "result.json", "processes.json"]
+)
 def test_small_damaged_files_are_no_obstacle(midway: RunDir, name: str) -> None:
     run = midway
     found = list(run.root.rglob(name))
@@ -187,13 +211,19 @@ def test_clocks_that_jump_end_nothing(run: RunDir) -> None:
 
         time.time = jumping
 
-    assert Driver(run, fast_config(heartbeat_timeout_s=2, first_step_timeout_s=5, min_timeout_s=5), before=jump).wait() == 0
+    assert (
+        Driver(
+            run, fast_config(heartbeat_timeout_s=2, first_step_timeout_s=5, min_timeout_s=5), before=jump
+        ).wait()
+        == 0
+    )
     assert not [item for item in read_incidents(run) if item.kind == "crash"]
     assert read_state_file(run.state).active_s < 60
 
 
 def test_a_driver_that_was_stopped_for_a_while_does_not_blame_the_trainer(run: RunDir) -> None:
-    """SIGSTOP and SIGCONT, as a suspended laptop or a starved container: the gap is taken off the deadlines (unit: test_deadlines)."""
+    """SIGSTOP and SIGCONT, as a suspended laptop or a starved container: the gap is taken off the deadlines
+    (unit: test_deadlines)."""
     command_trainer(run, step_s=0.1)
     driver = Driver(run, fast_config(heartbeat_timeout_s=1.0, steps_per_cycle=20, cycles=1))
     wait_for(lambda: len(read_metrics(run)) >= 1)

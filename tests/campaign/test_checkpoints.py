@@ -66,7 +66,9 @@ def test_an_empty_checkpoint_is_refused(run: RunDir) -> None:
 
 @given(st.data())
 @settings(deadline=None, max_examples=60)
-def test_any_flipped_bit_and_any_cut_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_any_flipped_bit_and_any_cut_is_found(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     run = RunDir(tmp_path_factory.mktemp("run"))
     checkpoint = publish(run, 1, bytes(range(256)))
     file = data.draw(st.sampled_from(sorted(path for path in checkpoint.path.rglob("*") if path.is_file())))
@@ -102,14 +104,24 @@ def test_a_renamed_checkpoint_is_found_out(run: RunDir) -> None:
     assert "holds the checkpoint of step 1" in checkpoint_problems(run.checkpoint(2))[0]
 
 
-@given(st.sets(st.integers(1, 400), max_size=40), st.integers(1, 5), st.sampled_from([0, 10, 50]), st.sets(st.integers(1, 400), max_size=2))
+@given(
+    st.sets(st.integers(1, 400), max_size=40),
+    st.integers(1, 5),
+    st.sampled_from([0, 10, 50]),
+    st.sets(st.integers(1, 400), max_size=2),
+)
 @settings(deadline=None, max_examples=200)
-def test_retention_keeps_the_last_the_every_nth_and_the_best(steps: set[int], keep_last: int, keep_every: int, protected: set[int]) -> None:
+def test_retention_keeps_the_last_the_every_nth_and_the_best(
+    steps: set[int], keep_last: int, keep_every: int, protected: set[int]
+) -> None:
     doomed = set(steps_to_delete(steps, keep_last=keep_last, keep_every=keep_every, protected=protected))
     kept = steps - doomed
     assert kept >= set(sorted(steps)[-keep_last:]) and kept >= (protected & steps)
     assert all(step in kept for step in steps if keep_every and step % keep_every == 0)
-    assert all(step in set(sorted(steps)[-keep_last:]) | protected or (keep_every and step % keep_every == 0) for step in kept)
+    assert all(
+        step in set(sorted(steps)[-keep_last:]) | protected or (keep_every and step % keep_every == 0)
+        for step in kept
+    )
     assert kept or not steps
 
 
@@ -132,7 +144,11 @@ def test_repair_says_what_it_did_and_finds_nothing_the_second_time(run: RunDir) 
     (run.checkpoint(1) / "buffer.jsonl").unlink()
     sentences = repair_checkpoints(run)
     assert len(sentences) == 4, sentences
-    assert "interrupted" in sentences[0] and "step_00000003 aside" in sentences[1] and "step_00000001 aside" in sentences[2]
+    assert (
+        "interrupted" in sentences[0]
+        and "step_00000003 aside" in sentences[1]
+        and "step_00000001 aside" in sentences[2]
+    )
     assert sentences[3] == "latest.json pointed to step 3; it now points to step 2."
     assert repair_checkpoints(run) == []
     assert [item.step for item in list_checkpoints(run)] == [2]
@@ -143,7 +159,9 @@ def test_rollback_takes_later_checkpoints_out_of_use(run: RunDir) -> None:
         publish(run, step)
     assert reject_checkpoints_after(run, 1) == [3, 2]
     assert reject_checkpoints_after(run, 1) == []
-    assert [item.step for item in list_checkpoints(run)] == [1] and read_json(run.latest_checkpoint)["step"] == 1
+    assert [item.step for item in list_checkpoints(run)] == [1] and read_json(run.latest_checkpoint)[
+        "step"
+    ] == 1
     with pytest.raises(CheckpointError, match="does not exist"):
         reject_checkpoints_after(run, 7)
     assert reject_checkpoints_after(run, 0) == [1] and latest_verified_checkpoint(run) is None
@@ -167,8 +185,12 @@ def test_full_disk_while_publishing_leaves_the_old_one(run: RunDir, monkeypatch:
 
 def test_disk_preflight_uses_the_real_size(run: RunDir) -> None:
     publish(run, 1, b"x" * 1_000_000)
-    assert require_disk_space(run, keep_last=2, margin_gib=0.001) == pytest.approx(0.001 + 2 * 1_000_003 / 2**30)
-    with pytest.raises(BudgetError, match=r"GiB free, but .* GiB are needed \(2 more checkpoints of 0.00 GiB"):
+    assert require_disk_space(run, keep_last=2, margin_gib=0.001) == pytest.approx(
+        0.001 + 2 * 1_000_003 / 2**30
+    )
+    with pytest.raises(
+        BudgetError, match=r"GiB free, but .* GiB are needed \(2 more checkpoints of 0.00 GiB"
+    ):
         require_disk_space(run, keep_last=2, margin_gib=1e6)
     with pytest.raises(BudgetError, match=r"lower campaign\.keep_last"):
         require_disk_space(RunDir(run.root / "new"), keep_last=2, margin_gib=1, expected_gib=1e6)

@@ -1,4 +1,5 @@
-"""Signals and scripts/control.py on a running campaign: stop, checkpoint, pause, resume, budget; two drivers; a stale lock."""
+"""Signals and scripts/control.py on a running campaign: stop, checkpoint, pause, resume, budget; two drivers;
+a stale lock."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(run: RunDir, num
     assert driver.wait() == 0
     said = (run.root / "driver.log").read_text()
     assert "Stopping: what runs now is finished and saved first" in said and "Ctrl+C again" in said
-    assert f"python scripts/evaluate.py {run.root}@0 {run.root}@best" in said, "the last lines say what people do next"
+    assert f"python scripts/evaluate.py {run.root}@0 {run.root}@best" in said, (
+        "the last lines say what people do next"
+    )
     state = read_state_file(run.state)
     assert state.state is State.TRAIN and state.driver is None and state.step == state.trained_step >= 2
     assert list_checkpoints(run)[-1].step == state.step
@@ -89,7 +92,9 @@ def test_sigterm_during_a_save_ends_cleanly(run: RunDir) -> None:
 def test_sigterm_to_the_trainer_during_a_save_costs_only_that_save(run: RunDir) -> None:
     command_trainer(run, step_s=0.01, save_every=2, save_s=0.3)
     driver = Driver(run, fast_config())
-    wait_for(lambda: (beat := read_heartbeat(run)) is not None and beat.phase is Phase.SAVE and beat.step == 4)
+    wait_for(
+        lambda: (beat := read_heartbeat(run)) is not None and beat.phase is Phase.SAVE and beat.step == 4
+    )
     import os
 
     beat = read_heartbeat(run)
@@ -187,4 +192,6 @@ def test_a_terminal_that_goes_away_does_not_end_the_campaign(run: RunDir) -> Non
             raise BrokenPipeError
 
     command_trainer(run)
-    assert Driver(run, fast_config(), fake_parts(progress=lambda run, config: nullcontext(Gone()))).wait() == 0
+    assert (
+        Driver(run, fast_config(), fake_parts(progress=lambda run, config: nullcontext(Gone()))).wait() == 0
+    )

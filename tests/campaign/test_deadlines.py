@@ -11,20 +11,38 @@ from azr.campaign.deadlines import Deadlines, WaitLimits, learnt_limits
 from azr.config.campaign import CampaignConfig
 from azr.protocol import Heartbeat, Phase
 
-CONFIG = CampaignConfig(min_timeout_s=900, timeout_factor=5, first_step_timeout_s=3600, start_timeout_s=1800, heartbeat_timeout_s=300)
+CONFIG = CampaignConfig(
+    min_timeout_s=900,
+    timeout_factor=5,
+    first_step_timeout_s=3600,
+    start_timeout_s=1800,
+    heartbeat_timeout_s=300,
+)
 
 
 class Clock:
     """Feeds ``Deadlines`` with beats at chosen monotonic times."""
 
     def __init__(self, limits: WaitLimits | None = None) -> None:
-        self.deadlines = Deadlines(limits or learnt_limits(CONFIG, {}), 0.0, first_step_limit_s=3600, poll_s=0.5)
+        self.deadlines = Deadlines(
+            limits or learnt_limits(CONFIG, {}), 0.0, first_step_limit_s=3600, poll_s=0.5
+        )
         self.beat = Heartbeat(0.0, 1, 1, 1, 0, Phase.START, 0.0, 0)
 
-    def at(self, now_s: float, phase: Phase | None = None, step: int | None = None, *, silent: bool = False) -> str:
+    def at(
+        self, now_s: float, phase: Phase | None = None, step: int | None = None, *, silent: bool = False
+    ) -> str:
         if not silent:
-            changes = {"sequence": self.beat.sequence + 1, "unix_s": -now_s}  # the wall clock runs backwards: nobody may care
-            self.beat = replace(self.beat, **changes, phase=phase or self.beat.phase, step=self.beat.step if step is None else step)
+            changes = {
+                "sequence": self.beat.sequence + 1,
+                "unix_s": -now_s,
+            }  # the wall clock runs backwards: nobody may care
+            self.beat = replace(
+                self.beat,
+                **changes,
+                phase=phase or self.beat.phase,
+                step=self.beat.step if step is None else step,
+            )
         self.deadlines.observe(self.beat, now_s)
         return self.deadlines.overdue(now_s)
 
@@ -44,7 +62,9 @@ class Clock:
 def test_learnt_limits_follow_the_median_but_never_go_under_the_floor(steps: list[float]) -> None:
     limits = learnt_limits(CONFIG, {"step": steps})
     assert limits.step_s == max(900, 5 * median(steps))
-    assert limits.start_s == 1800 and limits.save_s == 3600, "what was not measured keeps its first-time limit"
+    assert limits.start_s == 1800 and limits.save_s == 3600, (
+        "what was not measured keeps its first-time limit"
+    )
 
 
 def test_one_measurement_is_not_yet_a_median() -> None:

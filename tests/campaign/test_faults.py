@@ -81,11 +81,22 @@ def direct_cause(first: str, second: str) -> str:
 @pytest.mark.parametrize(
     ("log", "cause", "kind"),
     [
-        (RAY_LOG, "ImportError: cannot import name 'AutoModelForCausalLMWithValueHead' from 'trl'", FaultKind.IMPORT),
-        (CHAINED_LOG, "ValueError: The checkpoint you are trying to load has model type `gemma9`", FaultKind.MODEL),
+        (
+            RAY_LOG,
+            "ImportError: cannot import name 'AutoModelForCausalLMWithValueHead' from 'trl'",
+            FaultKind.IMPORT,
+        ),
+        (
+            CHAINED_LOG,
+            "ValueError: The checkpoint you are trying to load has model type `gemma9`",
+            FaultKind.MODEL,
+        ),
         (ENGINE_LOG, "ValueError: No available memory for the cache blocks", FaultKind.MEMORY),
         (
-            direct_cause("ModuleNotFoundError: No module named 'x'", "RuntimeError: Failed to import y; install accelerate"),
+            direct_cause(
+                "ModuleNotFoundError: No module named 'x'",
+                "RuntimeError: Failed to import y; install accelerate",
+            ),
             "ModuleNotFoundError: No module named 'x'",
             FaultKind.IMPORT,
         ),
@@ -98,7 +109,8 @@ def test_the_real_cause_is_found_under_prefixes_and_pointers(log: str, cause: st
 
 def test_advice_after_the_cause_and_an_ignored_exception_are_no_causes() -> None:
     after = (
-        'Exception ignored in: <function f>\nTraceback (most recent call last):\n  File "b.py", line 1, in __del__\n    x\nOSError: gone\n'
+        "Exception ignored in: <function f>\n"
+        'Traceback (most recent call last):\n  File "b.py", line 1, in __del__\n    x\nOSError: gone\n'
     )
     found = root_cause(CHAINED_LOG + after)
     assert found is not None and found.kind == "ValueError" and "from_pretrained" in found.functions
@@ -108,7 +120,8 @@ def test_a_message_that_only_announces_takes_its_next_line() -> None:
     log = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
     log += "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, odd setting\n"
     assert read_fault(1, log) == Fault(
-        FaultKind.CONFIGURATION, "ValidationError: 1 validation error for ModelConfig Value error, odd setting"
+        FaultKind.CONFIGURATION,
+        "ValidationError: 1 validation error for ModelConfig Value error, odd setting",
     )
 
 
@@ -116,11 +129,20 @@ def test_a_message_that_only_announces_takes_its_next_line() -> None:
     ("message", "kind"),
     [
         ("RuntimeError: No CUDA GPUs are available", FaultKind.DEVICE),
-        ("RuntimeError: CUDA error: no kernel image is available for execution on the device", FaultKind.DEVICE),
+        (
+            "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+            FaultKind.DEVICE,
+        ),
         ("ValueError: Total available GPUs 0 is less than total desired GPUs 1", FaultKind.DEVICE),
-        ("OSError: libcudart.so.13: cannot open shared object file: No such file or directory", FaultKind.IMPORT),
+        (
+            "OSError: libcudart.so.13: cannot open shared object file: No such file or directory",
+            FaultKind.IMPORT,
+        ),
         ("ImportError: /x/flash_attn.so: undefined symbol: _ZN3c104cuda9SetDeviceEi", FaultKind.IMPORT),
-        ("OSError: nothing does not appear to have a file named pytorch_model.bin or model.safetensors", FaultKind.MODEL),
+        (
+            "OSError: nothing does not appear to have a file named pytorch_model.bin or model.safetensors",
+            FaultKind.MODEL,
+        ),
         ("SafetensorError: Error while deserializing header: incomplete metadata", FaultKind.MODEL),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", FaultKind.MEMORY),
         ("Exception: The current node timed out during startup", FaultKind.PASSING),
@@ -142,14 +164,27 @@ def test_weights_of_another_shape_are_told_by_the_first_of_them() -> None:
     report += "ckpt: torch.Size([256, 896]) vs model:torch.Size([256, 768])\n"
     message = "RuntimeError: You set `ignore_mismatched_sizes` to `False`, thus raising an error. For details look at the above report!"
     log = f'{report}Traceback (most recent call last):\n  File "a.py", line 1, in from_pretrained\n    call()\n{message}\n'
-    sentence = read_fault(1, log, f"a process of the trainer died or raised: {message}").sentence("/models/mine")
-    assert "model.layers.{0, 1}.mlp.down_proj.weight, ckpt: torch.Size([256, 896]) vs model:torch.Size([256, 768])" in sentence
+    sentence = read_fault(1, log, f"a process of the trainer died or raised: {message}").sentence(
+        "/models/mine"
+    )
+    assert (
+        "model.layers.{0, 1}.mlp.down_proj.weight, ckpt: torch.Size([256, 896]) vs model:torch.Size([256, 768])"
+        in sentence
+    )
     assert "the model cannot be loaded" in sentence and "model.path=/models/mine" in sentence
 
 
 def test_the_trainers_own_reason_counts_unless_it_points_elsewhere() -> None:
-    assert read_fault(1, RAY_LOG, "the sandbox cannot confine programs").cause == "the sandbox cannot confine programs"
-    assert read_fault(1, ENGINE_LOG, "RuntimeError: Engine core initialization failed. See root cause above").kind is FaultKind.MEMORY
+    assert (
+        read_fault(1, RAY_LOG, "the sandbox cannot confine programs").cause
+        == "the sandbox cannot confine programs"
+    )
+    assert (
+        read_fault(
+            1, ENGINE_LOG, "RuntimeError: Engine core initialization failed. See root cause above"
+        ).kind
+        is FaultKind.MEMORY
+    )
     assert read_fault(-9, ENGINE_LOG).kind is FaultKind.PASSING, "who is killed does not say why"
 
 
@@ -158,14 +193,22 @@ def test_what_passes_and_what_does_not() -> None:
     assert not odd.final("", has_trained=False)
     assert odd.final(Fault(FaultKind.OTHER, "KeyError: 13 at 0x7f99").signature, has_trained=True)
     assert Fault(FaultKind.IMPORT, "x").final("", has_trained=True)
-    memory, busy = Fault(FaultKind.MEMORY, "CUDA out of memory"), Fault(FaultKind.PASSING, "killed by SIGKILL")
-    assert memory.final(memory.signature, has_trained=False) and not memory.final(memory.signature, has_trained=True)
+    memory, busy = (
+        Fault(FaultKind.MEMORY, "CUDA out of memory"),
+        Fault(FaultKind.PASSING, "killed by SIGKILL"),
+    )
+    assert memory.final(memory.signature, has_trained=False) and not memory.final(
+        memory.signature, has_trained=True
+    )
     assert not busy.final(busy.signature, has_trained=False)
 
 
 @given(
     st.lists(
-        st.sampled_from([*RAY_LOG.splitlines(), *CHAINED_LOG.splitlines(), *ENGINE_LOG.splitlines(), "", "(pid=", "ray::"]) | st.text()
+        st.sampled_from(
+            [*RAY_LOG.splitlines(), *CHAINED_LOG.splitlines(), *ENGINE_LOG.splitlines(), "", "(pid=", "ray::"]
+        )
+        | st.text()
     )
 )
 def test_any_log_is_read(lines: list[str]) -> None:
@@ -206,13 +249,19 @@ def test_the_same_error_twice_before_a_step_ends_the_run(run: RunDir) -> None:
 
 
 def test_two_different_errors_are_tried_again(run: RunDir) -> None:
-    faults = [{"kind": "odd", "cycle": 1, "attempt": 1, "step": 0}, {"kind": "crash", "cycle": 1, "attempt": 2, "step": 0}]
+    faults = [
+        {"kind": "odd", "cycle": 1, "attempt": 1, "step": 0},
+        {"kind": "crash", "cycle": 1, "attempt": 2, "step": 0},
+    ]
     assert finish(run, 0, faults).state is State.DONE
     assert kinds(run) == ["crash", "crash"]
 
 
 def test_after_finished_steps_the_same_error_is_tried_again(run: RunDir) -> None:
-    faults = [{"kind": "crash", "cycle": 1, "attempt": attempt, "step": step} for attempt, step in ((1, 3), (2, 4), (3, 4))]
+    faults = [
+        {"kind": "crash", "cycle": 1, "attempt": attempt, "step": step}
+        for attempt, step in ((1, 3), (2, 4), (3, 4))
+    ]
     assert finish(run, 0, faults).state is State.DONE
     assert kinds(run) == ["crash"] * 3 and len(read_metrics(run)) == 8
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from azr.campaign.best import best_checkpoint
 from azr.campaign.incidents import Incident, explain_exit, read_incidents, record_incident, where_it_hangs
-from azr.campaign.supervise import best_checkpoint
 from azr.protocol import MetricsRecord
 from azr.rundir import RunDir
 
@@ -13,11 +13,31 @@ from azr.rundir import RunDir
 @pytest.mark.parametrize(
     ("status", "log", "expected"),
     [
-        (-9, "step 3\n", "killed by SIGKILL: somebody killed it, or the kernel did because host memory ran out"),
-        (1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", "status 1: the card ran out of memory"),
-        (1, "AssertionError: Error in memory profiling. Initial free memory", "another program changed the card's memory"),
-        (1, "ray.exceptions.ActorDiedError: The actor died", "a Ray worker died (ray.exceptions.ActorDiedError: The actor died)"),
-        (1, "torch._inductor.exc.InductorError: RuntimeError: Failed to find C compiler", "kernels could not be compiled"),
+        (
+            -9,
+            "step 3\n",
+            "killed by SIGKILL: somebody killed it, or the kernel did because host memory ran out",
+        ),
+        (
+            1,
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate",
+            "status 1: the card ran out of memory",
+        ),
+        (
+            1,
+            "AssertionError: Error in memory profiling. Initial free memory",
+            "another program changed the card's memory",
+        ),
+        (
+            1,
+            "ray.exceptions.ActorDiedError: The actor died",
+            "a Ray worker died (ray.exceptions.ActorDiedError: The actor died)",
+        ),
+        (
+            1,
+            "torch._inductor.exc.InductorError: RuntimeError: Failed to find C compiler",
+            "kernels could not be compiled",
+        ),
         (1, "torch._dynamo.exc.InternalTorchDynamoError: odd", "train.compile_layers=false"),
         (1, "OSError: [Errno 28] No space left on device", "the disk is full"),
         (-11, "", "killed by SIGSEGV"),
@@ -51,13 +71,20 @@ def test_incidents_read_like_a_story(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     record_incident(run, Incident("crash", "The trainer was killed by SIGKILL.", "Starting again.", 2, 3, 41))
     record = next(iter(read_incidents(run)))
-    assert record.sentence == "cycle 2, attempt 3, step 41: The trainer was killed by SIGKILL. Starting again."
+    assert (
+        record.sentence == "cycle 2, attempt 3, step 41: The trainer was killed by SIGKILL. Starting again."
+    )
     assert record.unix_s > 0 and "T" in record.time
 
 
 def test_best_checkpoint_is_the_highest_latest_score_between_checkpoints() -> None:
     scores = {2: 0.3, 4: 0.5, 6: 0.5, 7: float("nan"), 8: 0.4}
-    records = [MetricsRecord(step, 1, 1, 0.0, {"probe": scores[step]} if step in scores else {}) for step in range(1, 11)]
-    assert best_checkpoint([2, 4, 6, 8, 10], records, "probe") == (6, 0.5), "the later of equals; a checkpoint without a score has none"
+    records = [
+        MetricsRecord(step, 1, 1, 0.0, {"probe": scores[step]} if step in scores else {})
+        for step in range(1, 11)
+    ]
+    assert best_checkpoint([2, 4, 6, 8, 10], records, "probe") == (6, 0.5), (
+        "the later of equals; a checkpoint without a score has none"
+    )
     assert best_checkpoint([7], records, "probe") == (None, None)
     assert best_checkpoint([2, 4], records, "") == (None, None)

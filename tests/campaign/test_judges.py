@@ -31,12 +31,22 @@ WELL = {
 } | {
     f"{stream.name}/{name}": value
     for stream in STREAMS
-    for name, value in (("response_cut", 0.05), ("format_ok", 0.9), ("count", 64.0), ("response_tokens_mean", 300.0))
+    for name, value in (
+        ("response_cut", 0.05),
+        ("format_ok", 0.9),
+        ("count", 64.0),
+        ("response_tokens_mean", 300.0),
+    )
 }
 
 
-def records(count: int, *, cycle: int = 1, attempt: int = 1, first: int = 1, **changes: float) -> list[MetricsRecord]:
-    return [MetricsRecord(step, cycle, attempt, 60.0 * step, WELL | changes) for step in range(first, first + count)]
+def records(
+    count: int, *, cycle: int = 1, attempt: int = 1, first: int = 1, **changes: float
+) -> list[MetricsRecord]:
+    return [
+        MetricsRecord(step, cycle, attempt, 60.0 * step, WELL | changes)
+        for step in range(first, first + count)
+    ]
 
 
 def bad_format(count: int, first: int) -> list[MetricsRecord]:
@@ -55,7 +65,10 @@ def samples(count: int, gib_per_sample: float, available: float = 6.0) -> list[M
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.02, count + 1)
     levels = [8 + gib_per_sample * index + noise[index] for index in range(count + 1)]
-    return [MachineSample(30.0 * index, 1, 1, index, levels[index], 0.1, available, 100.0, None, 5) for index in range(1, count + 1)]
+    return [
+        MachineSample(30.0 * index, 1, 1, index, levels[index], 0.1, available, 100.0, None, 5)
+        for index in range(1, count + 1)
+    ]
 
 
 def test_a_healthy_run_goes_on() -> None:
@@ -116,31 +129,47 @@ def test_growing_memory_recycles_before_the_host_is_full() -> None:
     assert "GiB an hour" in verdict.sentence
     assert judge_health(run, samples(60, 0.05, available=60.0), CONFIG).advice is Advice.CONTINUE
     assert judge_health(run, samples(60, 0.0), CONFIG).advice is Advice.CONTINUE
-    assert judge_health(run[:20], samples(60, 0.05), CONFIG).advice is Advice.CONTINUE, "not again right after a restart"
+    assert judge_health(run[:20], samples(60, 0.05), CONFIG).advice is Advice.CONTINUE, (
+        "not again right after a restart"
+    )
 
 
 def test_slower_steps_recycle_unless_responses_grew() -> None:
     run = records(100)
-    slow = [replace(item, values=item.values | {"time_s/step": 10 + max(0, item.step - 30) * 0.2}) for item in run]
+    slow = [
+        replace(item, values=item.values | {"time_s/step": 10 + max(0, item.step - 30) * 0.2}) for item in run
+    ]
     assert judge_health(slow, [], CONFIG).verdict == "slowing"
     longer = []
     for item in slow:
-        tokens = {f"{stream.name}/response_tokens_mean": 30 * item.values["time_s/step"] for stream in STREAMS}
+        tokens = {
+            f"{stream.name}/response_tokens_mean": 30 * item.values["time_s/step"] for stream in STREAMS
+        }
         longer.append(replace(item, values=item.values | tokens))
     assert judge_health(longer, [], CONFIG).advice is Advice.CONTINUE
 
 
-@pytest.mark.parametrize("changes", [{"data/novelty": 0.02}, {"data/valid": 0.0}, {"data/all_solved": 0.5, "data/none_solved": 0.45}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"data/novelty": 0.02}, {"data/valid": 0.0}, {"data/all_solved": 0.5, "data/none_solved": 0.45}],
+)
 def test_starved_data_end_the_cycle(changes: dict[str, float]) -> None:
     rows = records(50, **changes)
     if "data/valid" in changes:
-        rows = [replace(item, values={name: value for name, value in item.values.items() if name != "data/novelty"}) for item in rows]
+        rows = [
+            replace(
+                item, values={name: value for name, value in item.values.items() if name != "data/novelty"}
+            )
+            for item in rows
+        ]
     assert judge_learning(rows[:19], [], CONFIG).advice is Advice.CONTINUE
     verdict = judge_learning(rows[:20], [], CONFIG)
     assert (verdict.advice, verdict.verdict) == (Advice.END_CYCLE, "starved")
     assert judge_learning([*rows[:20], *records(1, first=21)], [], CONFIG).advice is Advice.CONTINUE
     fresh = records(10, first=51, cycle=2, **changes)
-    assert judge_learning([*rows, *fresh], [], CONFIG).advice is Advice.CONTINUE, "a new cycle starts with new data"
+    assert judge_learning([*rows, *fresh], [], CONFIG).advice is Advice.CONTINUE, (
+        "a new cycle starts with new data"
+    )
 
 
 def test_flat_probes_end_the_cycle_with_numbers() -> None:
@@ -157,7 +186,10 @@ def test_flat_probes_end_the_cycle_with_numbers() -> None:
 def test_a_new_cycle_or_attempt_gets_its_chance() -> None:
     run = probed([0.5] * 60)
     for changes in ({"cycle": 2, "attempt": 1}, {"cycle": 1, "attempt": 2}):
-        found = [judge_learning([*run, *probed([0.5] * count, first=61, **changes)], [], CONFIG) for count in range(1, 6)]
+        found = [
+            judge_learning([*run, *probed([0.5] * count, first=61, **changes)], [], CONFIG)
+            for count in range(1, 6)
+        ]
         assert [item.advice for item in found] == [Advice.CONTINUE] * 4 + [Advice.END_CYCLE]
         assert found[0].verdict == "flat"
 

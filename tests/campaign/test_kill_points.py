@@ -1,7 +1,9 @@
 """kill -9 at random points of the driver, the trainer, or both: nothing lost, nothing twice, no orphan.
 
-Two kinds of points: the n-th change of the file system (exact, before or after the call), and a moment in time. After each kill
-the same command is started again, until the run is done; then everything on disk is checked against everything else.
+Two kinds of points: the n-th change of the file system (exact, before or after the call), and a moment in
+    time. After each kill
+the same command is started again, until the run is done; then everything on disk is checked against
+everything else.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from azr.protocol import read_metrics
 from azr.rundir import RunDir
 
 CYCLES, STEPS = 3, 4
-CONFIG = fast_config(cycles=CYCLES, steps_per_cycle=STEPS, max_restarts=1000, max_restarts_without_progress=100, sample_s=0.5)
+CONFIG = fast_config(
+    cycles=CYCLES, steps_per_cycle=STEPS, max_restarts=1000, max_restarts_without_progress=100, sample_s=0.5
+)
 KILL_POINTS = 160
 RUNS = 6
 SHORT = fast_config(cycles=2, steps_per_cycle=1, sample_s=100)
@@ -51,14 +55,19 @@ def kill_everything(run: RunDir, driver: Driver) -> None:
 
 
 def one_kill(run: RunDir, dice: random.Random) -> str | None:
-    """Starts the driver, kills something at a random point. Returns the state it struck in; None when the run got done instead."""
-    kind = dice.choices(["driver change", "trainer change", "driver moment", "power cut"], [50, 25, 15, 10])[0]
+    """Starts the driver, kills something at a random point. Returns the state it struck in; None when the run
+    got done instead."""
+    kind = dice.choices(["driver change", "trainer change", "driver moment", "power cut"], [50, 25, 15, 10])[
+        0
+    ]
     if kind == "trainer change":
         (run.root / "kill-trainer-at").write_text(str(dice.randint(1, 60)))
         driver = Driver(run, CONFIG)
         while (run.root / "kill-trainer-at").exists() and driver.poll() is None:
             time.sleep(0.005)
-        time.sleep(dice.uniform(0, 0.25))  # the trainer dies on its way; the driver carries on, then dies, too
+        time.sleep(
+            dice.uniform(0, 0.25)
+        )  # the trainer dies on its way; the driver carries on, then dies, too
         struck = state_now(run)
         driver.kill()
     elif kind == "driver change":
@@ -88,7 +97,8 @@ def check_everything(run: RunDir, cycles: int = CYCLES, steps: int = STEPS) -> N
     assert [record.step for record in records] == list(range(1, last + 1))
     assert [record.cycle for record in records] == [(step - 1) // steps + 1 for step in range(1, last + 1)]
 
-    # The newest checkpoint is whole, and its buffer holds each step's tasks once, from the attempt that counts.
+    # The newest checkpoint is whole, and its buffer holds each step's tasks once, from the attempt that
+    # counts.
     newest = list_checkpoints(run)[-1]
     assert newest.step == last and not checkpoint_problems(newest.path)
     assert read_json(newest.path / "buffer.json") == [
@@ -105,7 +115,11 @@ def check_everything(run: RunDir, cycles: int = CYCLES, steps: int = STEPS) -> N
 
     # Nothing is left: no process, no half-written file.
     assert not processes_with_marker(f"{state.run_id}/")
-    debris = [path for path in run.root.rglob(".*") if path.name.startswith((".tmp-", ".trash-")) or path.suffix == ".tmp"]
+    debris = [
+        path
+        for path in run.root.rglob(".*")
+        if path.name.startswith((".tmp-", ".trash-")) or path.suffix == ".tmp"
+    ]
     assert not debris, debris
 
 
@@ -135,7 +149,8 @@ def test_kill_minus_nine_at_random_points(tmp_path: Path) -> None:
 
 
 def test_kill_minus_nine_after_every_rename_of_the_driver(tmp_path: Path) -> None:
-    """From the first rename to the last of a short campaign, each in a run of its own: every state that can be on disk."""
+    """From the first rename to the last of a short campaign, each in a run of its own: every state that can
+    be on disk."""
     struck: Counter[str] = Counter()
     for number in range(1, 1000):
         run = RunDir(tmp_path / f"run{number}")
@@ -146,7 +161,10 @@ def test_kill_minus_nine_after_every_rename_of_the_driver(tmp_path: Path) -> Non
         assert Driver(run, SHORT).wait() == 0, (number, (run.root / "driver.log").read_text()[-3000:])
         check_everything(run, 2, 1)
         shutil.rmtree(run.root)
-    assert sum(struck.values()) >= 40 and min(struck[name] for name in ("CONSOLIDATE", "TRAIN", "MERGE", "DONE")) >= 2, struck
+    assert (
+        sum(struck.values()) >= 40
+        and min(struck[name] for name in ("CONSOLIDATE", "TRAIN", "MERGE", "DONE")) >= 2
+    ), struck
     print(f"{sum(struck.values())} kills: {dict(struck)}")
 
 

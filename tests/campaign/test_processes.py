@@ -10,11 +10,20 @@ from pathlib import Path
 import pytest
 from fake_campaign import wait_for
 
-from azr.processes import MARKER_VARIABLE, ProcessId, Registry, descendants, end_processes, memory_gib, processes_with_marker
+from azr.processes import (
+    MARKER_VARIABLE,
+    ProcessId,
+    Registry,
+    descendants,
+    end_processes,
+    memory_gib,
+    processes_with_marker,
+)
 
 SLEEP = "import time; time.sleep(60)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
-# A tree: a child in a session of its own that ignores SIGTERM, as an engine does; then the parent waits or dies.
+# A tree: a child in a session of its own that ignores SIGTERM, as an engine does; then the parent waits or
+# dies.
 TREE = f"""
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", {DEAF!r}], start_new_session=True)
@@ -27,7 +36,13 @@ time.sleep(60)
 def tree() -> Iterator[tuple[subprocess.Popen[str], int]]:
     """(parent, pid of the grandchild)."""
     environment = {**os.environ, MARKER_VARIABLE: f"test{os.getpid()}/1/1"}
-    parent = subprocess.Popen([sys.executable, "-c", TREE], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", TREE],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     yield parent, child
@@ -53,7 +68,9 @@ def registry_of(parent: subprocess.Popen[str], path: Path, marker: str = "") -> 
 def test_identity_is_number_and_start() -> None:
     own = ProcessId.of(os.getpid())
     assert own is not None and own.alive
-    assert not ProcessId(own.pid, own.start_ticks + 1, own.boot_id).alive, "a recycled number is somebody else"
+    assert not ProcessId(own.pid, own.start_ticks + 1, own.boot_id).alive, (
+        "a recycled number is somebody else"
+    )
     assert not ProcessId(own.pid, own.start_ticks, "another boot").alive
     assert ProcessId.of(2**22 + 1) is None
 
@@ -87,7 +104,9 @@ def test_a_recycled_session_number_is_not_ours(tree, tmp_path: Path) -> None:
     own = ProcessId.of(parent.pid)
     assert own is not None
     registry.session = parent.pid
-    registry.add([ProcessId(own.pid, own.start_ticks - 1, own.boot_id)])  # the number was ours once; now a stranger has it
+    registry.add(
+        [ProcessId(own.pid, own.start_ticks - 1, own.boot_id)]
+    )  # the number was ours once; now a stranger has it
     assert registry.living() == []
     assert end_processes(registry, grace_s=0) == [] and own.alive
 

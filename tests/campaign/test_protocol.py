@@ -54,7 +54,9 @@ def test_messages_survive_the_disk(run: RunDir) -> None:
     assert read_heartbeat(run) == beat
     result = TrainResult(Ending.STOPPED, 15, "asked", 2, 3)
     write_result(run, result)
-    assert read_result(run, 2, 3) == result and read_result(run, 2, 4) is None, "a result of another attempt is none"
+    assert read_result(run, 2, 3) == result and read_result(run, 2, 4) is None, (
+        "a result of another attempt is none"
+    )
 
 
 def test_cycle_1000_comes_after_999(run: RunDir) -> None:
@@ -66,7 +68,9 @@ def test_cycle_1000_comes_after_999(run: RunDir) -> None:
     (run.root / "cycles" / "notes").mkdir()
     (run.root / "cycles" / "notes" / "shard.jsonl").touch()
     assert current_request(run).cycle == rebuild_state(run).cycle == 1000
-    assert list(run.in_cycles("shard.jsonl").items()) == [(cycle, run.shard(cycle)) for cycle in (1, 999, 1000)]
+    assert list(run.in_cycles("shard.jsonl").items()) == [
+        (cycle, run.shard(cycle)) for cycle in (1, 999, 1000)
+    ]
     assert run.attempts(1000) == [999, 1000]
 
 
@@ -83,7 +87,9 @@ def test_added_fields_are_ignored_and_damage_is_named(run: RunDir) -> None:
         current_request(run)
 
 
-def test_a_slow_trainer_of_an_ended_attempt_does_not_take_the_next_ones_request(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_trainer_of_an_ended_attempt_does_not_take_the_next_ones_request(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_request(run, TrainRequest(1, 2, 1, 4))
     monkeypatch.setenv(MARKER_VARIABLE, "run/1/1")
     with pytest.raises(DataError, match="started for attempt 1/1"):

@@ -1,4 +1,5 @@
-"""Ten kill points with the real trainer on the CPU: each phase of a step, driver or training loop or everything at once."""
+"""Ten kill points with the real trainer on the CPU: each phase of a step, driver or training loop or
+everything at once."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def test_ten_kill_points_with_the_real_trainer(tmp_path: Path) -> None:
 
 
 def wait_for_phase(soak, run: RunDir, phase: Phase) -> bool:
-    """True when the current attempt is in the phase; False when the campaign is over. A driver that a fault ended is started again."""
+    """True when the current attempt is in the phase; False when the campaign is over. A driver that a fault
+    ended is started again."""
     end = time.monotonic() + PHASE_LIMIT_S
     while time.monotonic() < end:
         if soak.driver.poll() is not None:
@@ -86,7 +88,9 @@ def wait_for_phase(soak, run: RunDir, phase: Phase) -> bool:
             if current and beat.phase is phase and alive(beat.pid):
                 return True
         time.sleep(0.05)
-    raise TimeoutError(f"no phase {phase.value} within {PHASE_LIMIT_S} s; see the driver's log beside {run.root}")
+    raise TimeoutError(
+        f"no phase {phase.value} within {PHASE_LIMIT_S} s; see the driver's log beside {run.root}"
+    )
 
 
 def over(soak) -> bool:
@@ -101,7 +105,9 @@ def alive(pid: int) -> bool:
 
 
 def load_soak():
-    spec = importlib.util.spec_from_file_location("soak_campaign", ROOT / "scripts" / "dev" / "soak_campaign.py")
+    spec = importlib.util.spec_from_file_location(
+        "soak_campaign", ROOT / "scripts" / "dev" / "soak_campaign.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["soak_campaign"] = module

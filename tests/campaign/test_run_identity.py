@@ -1,4 +1,5 @@
-"""A run keeps the model, recipe and adapters that it began with; a start that differs changes nothing of it."""
+"""A run keeps the model, recipe and adapters that it began with; a start that differs changes nothing of
+it."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ from azr.train.base_model import base_folder, require_base_unchanged
 
 PROJECT = Path(__file__).resolve().parents[2]
 TINY = PROJECT / "data" / "models" / "azr-tiny"
-NO_CARD = Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="CUDA_VISIBLE_DEVICES='' hides every card")
+NO_CARD = Machine(
+    (), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="CUDA_VISIBLE_DEVICES='' hides every card"
+)
 CARD = Machine((Gpu("a card", 15.92, 15.9, (12, 0)),), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0)
 
 
@@ -41,7 +44,9 @@ def copy_of_tiny(folder: Path, *, noise: bool = False) -> Path:
 
 def begin(run: RunDir, *settings: str) -> Config:
     """A run with state, configuration and an attempt, begun with these settings."""
-    config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", "recipe=cpu_tiny", *settings]).config
+    config = load(
+        [f"runs_dir={run.root.parent}", f"name={run.root.name}", "recipe=cpu_tiny", *settings]
+    ).config
     run.root.mkdir(parents=True)
     settle_identity(run, config)
     write_config(run.config, config)
@@ -51,7 +56,11 @@ def begin(run: RunDir, *settings: str) -> Config:
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -66,11 +75,16 @@ def test_the_hash_is_of_the_model_not_of_its_place(tmp_path: Path) -> None:
     moved = copy_of_tiny(tmp_path / "moved")
     (moved / "README.md").write_text("another text")
     config = json.loads((moved / "config.json").read_text())
-    (moved / "config.json").write_bytes(json.dumps(config | {"transformers_version": "9"}, indent=7).replace("\n", "\r\n").encode())
+    (moved / "config.json").write_bytes(
+        json.dumps(config | {"transformers_version": "9"}, indent=7).replace("\n", "\r\n").encode()
+    )
     assert hash_model(moved) == hash_model(TINY)
     assert hash_model(copy_of_tiny(tmp_path / "noise", noise=True)).model != hash_model(TINY).model
     (moved / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
-    assert hash_model(moved).model != hash_model(TINY).model and hash_model(moved).tokenizer == hash_model(TINY).tokenizer
+    assert (
+        hash_model(moved).model != hash_model(TINY).model
+        and hash_model(moved).tokenizer == hash_model(TINY).tokenizer
+    )
 
 
 def test_a_large_file_is_sampled_in_each_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +93,9 @@ def test_a_large_file_is_sampled_in_each_tensor(tmp_path: Path, monkeypatch: pyt
     whole = path.read_bytes()
     before = hash_model(path.parent)
     length = int.from_bytes(whole[:8], "little")
-    tensors = {name: entry for name, entry in json.loads(whole[8 : 8 + length]).items() if name != "__metadata__"}
+    tensors = {
+        name: entry for name, entry in json.loads(whole[8 : 8 + length]).items() if name != "__metadata__"
+    }
     assert len(tensors) > 10
     for entry in tensors.values():
         begin, end = (8 + length + offset for offset in entry["data_offsets"])
@@ -103,10 +119,19 @@ def test_a_large_file_is_sampled_in_each_tensor(tmp_path: Path, monkeypatch: pyt
     ("settings", "expected"),
     [
         (["model.lora_rank=8"], ("model.lora_rank: 0 at its start, 8 now", "model.lora_rank=0")),
-        (["train.optimizer=adamw_8bit"], ("train.optimizer: adamw at its start, adamw_8bit now", "train.optimizer=adamw")),
-        (["selfplay.frame=short"], ("selfplay.frame: compact at its start, short now", "selfplay.frame=compact")),
+        (
+            ["train.optimizer=adamw_8bit"],
+            ("train.optimizer: adamw at its start, adamw_8bit now", "train.optimizer=adamw"),
+        ),
+        (
+            ["selfplay.frame=short"],
+            ("selfplay.frame: compact at its start, short now", "selfplay.frame=compact"),
+        ),
         (["model.path=Qwen/Qwen2.5-Coder-0.5B"], ("now", "name=OTHER")),
-        (["recipe=0_5b_16gb", f"model.path={TINY}"], ("recipe: cpu_tiny at its start, 0_5b_16gb now", "recipe=cpu_tiny")),
+        (
+            ["recipe=0_5b_16gb", f"model.path={TINY}"],
+            ("recipe: cpu_tiny at its start, 0_5b_16gb now", "recipe=cpu_tiny"),
+        ),
     ],
 )
 def test_a_start_that_differs_is_refused_with_both_values_and_changes_nothing(
@@ -116,18 +141,29 @@ def test_a_start_that_differs_is_refused_with_both_values_and_changes_nothing(
     before = contents(run.root)
     assert run_command("run", [f"runs_dir={run.root.parent}", f"name={run.root.name}", *settings]) == 2
     said = capsys.readouterr().err
-    assert all(text in said for text in (*expected, "began with other settings", "name=OTHER")) and "Traceback" not in said
+    assert (
+        all(text in said for text in (*expected, "began with other settings", "name=OTHER"))
+        and "Traceback" not in said
+    )
     assert contents(run.root) == before
 
 
-def test_noise_of_the_same_shape_is_another_model(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_noise_of_the_same_shape_is_another_model(
+    run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     begin(run)
     noise = copy_of_tiny(tmp_path / "noise", noise=True)
     before = contents(run.root)
-    assert run_command("run", [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={noise}"]) == 2
+    assert (
+        run_command("run", [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={noise}"])
+        == 2
+    )
     said = capsys.readouterr().err
     assert f"data/models/azr-tiny (content {hash_model(TINY).model[:8]}) at its start" in said
-    assert f"{noise} (content {hash_model(noise).model[:8]}) now" in said and "model.path=data/models/azr-tiny" in said
+    assert (
+        f"{noise} (content {hash_model(noise).model[:8]}) now" in said
+        and "model.path=data/models/azr-tiny" in said
+    )
     assert contents(run.root) == before
 
 
@@ -191,7 +227,8 @@ OLD, NEW = "a" * 40, "b" * 40
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub's cache without a network: ``org/tiny`` and its branch v1, both at the commit OLD; NEW is another model."""
+    """The hub's cache without a network: ``org/tiny`` and its branch v1, both at the commit OLD; NEW is
+    another model."""
     model = tmp_path / "hub" / "models--org--tiny"
     copy_of_tiny(model / "snapshots" / OLD)
     copy_of_tiny(model / "snapshots" / NEW, noise=True)
@@ -205,7 +242,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", ["org/tiny", "org/tiny@v1"])
-def test_a_run_keeps_the_commit_it_began_with_when_its_branch_moves(run: RunDir, hub: Path, name: str) -> None:
+def test_a_run_keeps_the_commit_it_began_with_when_its_branch_moves(
+    run: RunDir, hub: Path, name: str
+) -> None:
     config = begin(run, f"model.path={name}")
     recorded = read_identity(run)
     assert recorded is not None and (recorded.model, recorded.folder) == (name, str(hub / "snapshots" / OLD))
@@ -233,7 +272,9 @@ def test_the_same_model_under_another_name_of_the_hub_goes_on(run: RunDir, hub: 
             require_same_run(run, config)
 
 
-def test_a_folder_that_is_the_hub_s_model_goes_on_under_its_name(run: RunDir, hub: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_the_hub_s_model_goes_on_under_its_name(
+    run: RunDir, hub: Path, tmp_path: Path
+) -> None:
     begin(run, f"model.path={copy_of_tiny(tmp_path / 'mine')}")
     shutil.rmtree(tmp_path / "mine")
     config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", "model.path=org/tiny@v1"]).config
@@ -244,10 +285,14 @@ def test_a_folder_that_is_the_hub_s_model_goes_on_under_its_name(run: RunDir, hu
 # Runs of earlier versions, damaged records
 
 
-def test_a_run_without_a_record_is_compared_with_its_configuration_and_recorded(run: RunDir, tmp_path: Path) -> None:
+def test_a_run_without_a_record_is_compared_with_its_configuration_and_recorded(
+    run: RunDir, tmp_path: Path
+) -> None:
     config = begin(run)
     run.identity.unlink()
-    other = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={copy_of_tiny(tmp_path / 'x')}"]).config
+    other = load(
+        [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={copy_of_tiny(tmp_path / 'x')}"]
+    ).config
     with pytest.raises(RunError, match=r"model\.path: data/models/azr-tiny at its start"):
         require_same_run(run, other)
     absolute = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]).config
@@ -275,7 +320,9 @@ def test_a_damaged_record_is_a_sentence(run: RunDir) -> None:
 # Recipes
 
 
-def test_a_run_keeps_its_recipe_when_none_is_named(run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_run_keeps_its_recipe_when_none_is_named(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     begin(run)
     machine = tmp_path / "machine.json"
     machine.write_text(json.dumps({"gpus": [{"total_gib": 24, "compute_capability": [8, 9]}]}))
@@ -283,7 +330,10 @@ def test_a_run_keeps_its_recipe_when_none_is_named(run: RunDir, monkeypatch: pyt
     place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
     loaded = load(place)
     assert loaded.config.recipe == "cpu_tiny"
-    assert "mine began with it; this machine would take 0_5b_16gb, which needs another name=" in loaded.recipe_reason
+    assert (
+        "mine began with it; this machine would take 0_5b_16gb, which needs another name="
+        in loaded.recipe_reason
+    )
     assert load([place[0], "name=other"]).config.recipe == "0_5b_16gb"
     run.identity.unlink()  # as of an earlier version
     assert load(place).config.recipe == "cpu_tiny"
@@ -305,9 +355,14 @@ def test_a_run_of_a_card_waits_for_the_card(
     machine.write_text(json.dumps({"gpus": [], "gpu_note": "no driver"}))
     monkeypatch.setenv("AZR_MACHINE", str(machine))
     before = contents(run.root)
-    assert run_command("run", [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]) == 2
+    assert (
+        run_command("run", [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"])
+        == 2
+    )
     said = capsys.readouterr()
-    assert "began with recipe=0_5b_16gb, which needs an NVIDIA GPU, and none is visible (no driver)" in said.err
+    assert (
+        "began with recipe=0_5b_16gb, which needs an NVIDIA GPU, and none is visible (no driver)" in said.err
+    )
     assert "recipe=cpu_tiny" not in said.out + said.err
     assert contents(run.root) == before and read_config(run.config).recipe == "0_5b_16gb"
     with pytest.raises(BudgetError, match="hides every card"):

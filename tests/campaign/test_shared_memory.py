@@ -19,7 +19,8 @@ from azr.rundir import RunDir
 from azr.shared_memory import SHM, SegmentList
 
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no /dev/shm here")
-# As an engine: the segment is held by a grandchild in a session of its own, and by nothing that cleans up after a kill.
+# As an engine: the segment is held by a grandchild in a session of its own, and by nothing that cleans up
+# after a kill.
 TRAINER = """
 import subprocess, sys, time
 ENGINE = '''

@@ -52,7 +52,9 @@ def test_smoothing() -> None:
 
 def test_uncorrelated_values_give_scipy_s_numbers() -> None:
     x = np.arange(40.0)
-    y = 0.02 * x + (-1) ** x * np.random.default_rng(0).uniform(0.5, 1, 40)  # residuals alternate: nothing to correct
+    y = 0.02 * x + (-1) ** x * np.random.default_rng(0).uniform(
+        0.5, 1, 40
+    )  # residuals alternate: nothing to correct
     trend = fit_trend(x, y, confidence=0.9)
     slope, _, low, high = stats.theilslopes(y, x, alpha=0.9)
     assert (trend.autocorrelation, trend.inflation) == (0, 1)
@@ -62,7 +64,9 @@ def test_uncorrelated_values_give_scipy_s_numbers() -> None:
 
 def test_the_inflation_is_hamed_and_rao_s_with_geometric_autocorrelation() -> None:
     n, phi = 25, 0.6
-    expected = 1 + 2 / (n * (n - 1) * (n - 2)) * sum((n - i) * (n - i - 1) * (n - i - 2) * phi**i for i in range(1, n))
+    expected = 1 + 2 / (n * (n - 1) * (n - 2)) * sum(
+        (n - i) * (n - i - 1) * (n - i - 2) * phi**i for i in range(1, n)
+    )
     assert variance_inflation(n, phi) == pytest.approx(expected)
     assert variance_inflation(n, 0) == 1
 
@@ -130,7 +134,9 @@ def test_rising_series_are_not_stopped(gain: float) -> None:
 def test_a_late_take_off_is_not_stopped() -> None:
     rng = np.random.default_rng(4)
     start = RULE.warmup + RULE.patience
-    series = [0.2 + 2 * DELTA * np.maximum(np.arange(110) - start, 0) + ar1(rng, 110, 0.5, 0.02) for _ in range(8)]
+    series = [
+        0.2 + 2 * DELTA * np.maximum(np.arange(110) - start, 0) + ar1(rng, 110, 0.5, 0.02) for _ in range(8)
+    ]
     assert [first_plateau(item) for item in series] == [None] * 8
 
 
@@ -142,7 +148,8 @@ def test_plateaus_are_found_in_time_and_not_before() -> None:
 
 
 def test_too_much_noise_is_no_plateau() -> None:
-    """Absence of significance alone is no evidence: the rule says "unsure" where the data cannot exclude a gain."""
+    """Absence of significance alone is no evidence: the rule says "unsure" where the data cannot exclude a
+    gain."""
     rng = np.random.default_rng(6)
     y = (0.5 + rng.normal(0, 0.3, 60)).tolist()
     window = look(range(60), y, RULE)

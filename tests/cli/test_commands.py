@@ -1,4 +1,5 @@
-"""The ``azr`` command, the files in scripts/ that start the same, and an installation of its own in a folder with a blank."""
+"""The ``azr`` command, the files in scripts/ that start the same, and an installation of its own in a folder
+with a blank."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ BARE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH
 
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     words = [str(word) for word in command]
-    return subprocess.run(words, cwd=cwd, env={**BARE, **environment}, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        words, cwd=cwd, env={**BARE, **environment}, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def test_scripts_and_subcommands_are_the_same() -> None:
@@ -36,7 +39,16 @@ def test_no_script_changes_where_python_looks() -> None:
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_explains_itself_on_any_terminal(name: str, tmp_path: Path) -> None:
-    done = run(sys.executable, "-m", "azr", name, "--help", cwd=tmp_path, PYTHONPATH=str(ROOT), PYTHONIOENCODING="ascii")
+    done = run(
+        sys.executable,
+        "-m",
+        "azr",
+        name,
+        "--help",
+        cwd=tmp_path,
+        PYTHONPATH=str(ROOT),
+        PYTHONIOENCODING="ascii",
+    )
     assert done.returncode == 0 and f"azr {name}" in done.stdout, done.stderr
 
 
@@ -48,19 +60,29 @@ def test_slips_end_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_pipeline_needs_no_installation_and_a_script_says_so(tmp_path: Path) -> None:
-    shown = run(sys.executable, ROOT / "azr_single_gpu_pipeline.py", "--cfg", "job", "recipe=cpu_tiny", cwd=tmp_path)
+    shown = run(
+        sys.executable, ROOT / "azr_single_gpu_pipeline.py", "--cfg", "job", "recipe=cpu_tiny", cwd=tmp_path
+    )
     assert shown.returncode == 0 and "recipe: cpu_tiny" in shown.stdout, shown.stderr
     folder = tmp_path / "a clone"
     (folder / "scripts").mkdir(parents=True)
     for name in ("_command.py", "watch.py"):
         shutil.copyfile(ROOT / "scripts" / name, folder / "scripts" / name)
-    done = run(sys.executable, "-S", folder / "scripts" / "watch.py", "x", cwd=tmp_path)  # -S: nothing is installed
+    done = run(
+        sys.executable, "-S", folder / "scripts" / "watch.py", "x", cwd=tmp_path
+    )  # -S: nothing is installed
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"watch: azr is not installed for {sys.executable}" in done.stderr and f"-e '{folder}'" in done.stderr
+    assert (
+        f"watch: azr is not installed for {sys.executable}" in done.stderr and f"-e '{folder}'" in done.stderr
+    )
 
 
 def test_an_editable_installation_in_a_folder_with_a_blank(tmp_path: Path) -> None:
-    project, environment, elsewhere = tmp_path / "My Projects (x)" / "azr", tmp_path / "environment", tmp_path / "else where"
+    project, environment, elsewhere = (
+        tmp_path / "My Projects (x)" / "azr",
+        tmp_path / "environment",
+        tmp_path / "else where",
+    )
     for name in ("azr", "configs", "scripts"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "dev"))
     (project / "data").symlink_to(ROOT / "data")
@@ -71,27 +93,58 @@ def test_an_editable_installation_in_a_folder_with_a_blank(tmp_path: Path) -> No
     python = environment / "bin" / "python"
     [packages] = (environment / "lib").glob("python*/site-packages")
     (packages / "parent.pth").write_text("".join(f"{folder}\n" for folder in site.getsitepackages()))
-    command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--editable", project]
+    command = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--editable",
+        project,
+    ]
     installed = run(*command, cwd=elsewhere, PIP_DISABLE_PIP_VERSION_CHECK="1")
     assert installed.returncode == 0, installed.stderr
     azr = environment / "bin" / "azr"
-    for words in ([azr, "run", "--cfg", "job"], [python, project / "azr_single_gpu_pipeline.py", "--cfg", "job"]):
+    for words in (
+        [azr, "run", "--cfg", "job"],
+        [python, project / "azr_single_gpu_pipeline.py", "--cfg", "job"],
+    ):
         shown = run(*words, "recipe=cpu_tiny", cwd=elsewhere)
         assert shown.returncode == 0 and "data/models/azr-tiny" in shown.stdout, shown.stderr
     for words in ([azr, "preflight"], [python, project / "scripts" / "preflight.py"]):
         fits = run(*words, "recipe=cpu_tiny", cwd=elsewhere)
         assert "billion parameters" in fits.stdout, fits.stderr
     place = run(python, "-c", "import azr; print(azr.__file__)", cwd=elsewhere)
-    assert Path(place.stdout.strip()).is_relative_to(project), "Ray's workers and the trainer import this tree"
+    assert Path(place.stdout.strip()).is_relative_to(project), (
+        "Ray's workers and the trainer import this tree"
+    )
 
 
 def test_a_disk_without_room_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     problems = tmp_path / "mbpp.jsonl"
-    problems.write_text('{"task_id": 1, "text": "t", "code": "def f(x):\\n    return x + 1", "test_list": ["assert f(1) == 2"]}\n')
-    command = f'ulimit -f 0; exec "{sys.executable}" -B -m azr convert-problems "{problems}" "{tmp_path}/out.jsonl"'
+    problems.write_text(
+        '{"task_id": 1, "text": "t", "code": "def f(x):\\n    return x + 1", "test_list": ["assert f(1) == 2"]}\n'
+    )
+    command = (
+        f'ulimit -f 0; exec "{sys.executable}" -B -m azr convert-problems "{problems}" "{tmp_path}/out.jsonl"'
+    )
     done = run("bash", "-c", command, PYTHONPATH=str(ROOT))
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "convert-problems: File too large; nothing was finished: make room (df, quota, ulimit -f)" in done.stderr
+    assert (
+        "convert-problems: File too large; nothing was finished: make room (df, quota, ulimit -f)"
+        in done.stderr
+    )
     assert list(tmp_path.iterdir()) == [problems]
-    done = run(sys.executable, "-m", "azr", "convert-problems", str(problems), str(problems / "out.jsonl"), PYTHONPATH=str(ROOT))
+    done = run(
+        sys.executable,
+        "-m",
+        "azr",
+        "convert-problems",
+        str(problems),
+        str(problems / "out.jsonl"),
+        PYTHONPATH=str(ROOT),
+    )
     assert (done.returncode, done.stderr) == (2, f"convert-problems: {problems}: File exists\n")

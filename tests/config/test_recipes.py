@@ -14,7 +14,11 @@ SMALL = ["0_5b_8gb", "0_5b_16gb", "1_5b_16gb", "3b_lora_16gb"]
 def test_gpu_recipes_start_from_instruct_models_and_the_game_for_them(recipe):
     config = load([f"recipe={recipe}"]).config
     assert config.model.path.endswith("-Instruct") and config.selfplay.frame in ("chat", "short")
-    assert config.selfplay.advantage_mode == "group" and config.selfplay.train_on_samples and config.selfplay.strict_format
+    assert (
+        config.selfplay.advantage_mode == "group"
+        and config.selfplay.train_on_samples
+        and config.selfplay.strict_format
+    )
     assert config.selfplay.duplicate_reward == -1 and config.selfplay.usable_inputs
     assert config.train.learning_rate == (4e-5 if config.model.lora_rank else 2e-6)
     assert min(config.train.early_saves) == 1 < config.train.save_every_steps
@@ -27,13 +31,29 @@ def test_one_override_brings_the_published_game_back(recipe, variant):
     config = load([f"recipe={recipe}", f"selfplay={variant}"]).config
     assert config.selfplay == SelfPlayConfig(variant=variant)
     published = TrainConfig()
-    for key in ("entropy_floor", "early_saves", "drop_zero_advantages", *(["learning_rate"] if not config.model.lora_rank else [])):
+    for key in (
+        "entropy_floor",
+        "early_saves",
+        "drop_zero_advantages",
+        *(["learning_rate"] if not config.model.lora_rank else []),
+    ):
         assert getattr(config.train, key) == getattr(published, key), key
 
 
 def test_a_single_key_still_wins():
-    config = load(["recipe=1_5b_16gb", "selfplay.num_inputs=6", "train.learning_rate=1e-6", "model.path=Qwen/Qwen2.5-Coder-1.5B"]).config
-    assert (config.selfplay.num_inputs, config.train.learning_rate, config.model.path) == (6, 1e-6, "Qwen/Qwen2.5-Coder-1.5B")
+    config = load(
+        [
+            "recipe=1_5b_16gb",
+            "selfplay.num_inputs=6",
+            "train.learning_rate=1e-6",
+            "model.path=Qwen/Qwen2.5-Coder-1.5B",
+        ]
+    ).config
+    assert (config.selfplay.num_inputs, config.train.learning_rate, config.model.path) == (
+        6,
+        1e-6,
+        "Qwen/Qwen2.5-Coder-1.5B",
+    )
 
 
 def test_a_length_guard_as_long_as_the_response_is_refused():

@@ -1,4 +1,5 @@
-"""What the code imports is named in a requirements file, with its purpose, and pinned; nothing comes along by luck."""
+"""What the code imports is named in a requirements file, with its purpose, and pinned; nothing comes along by
+luck."""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ def names_in(path: Path) -> set[str]:
 def imported_packages() -> dict[str, str]:
     """Each top-level module that comes from elsewhere, and a file that imports it."""
     files = [path for folder in ("azr", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
-    own = {"azr"} | {name for path in files if "scripts" in path.parts for name in (path.stem, path.parent.name)}
+    own = {"azr"} | {
+        name for path in files if "scripts" in path.parts for name in (path.stem, path.parent.name)
+    }
     found: dict[str, str] = {}
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,7 +58,8 @@ def test_every_import_from_elsewhere_is_named() -> None:
     missing = {
         module: place
         for module, place in imported_packages().items()
-        if not named & {normal(name) for name in [PROVIDED_BY.get(module, module), *installed.get(module, [])]}
+        if not named
+        & {normal(name) for name in [PROVIDED_BY.get(module, module), *installed.get(module, [])]}
     }
     assert not missing, f"name these in requirements/*.in, and what each is for: {missing}"
 

@@ -42,21 +42,55 @@ def test_a_home_folder_is_spelt_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["123", "1e5", "true", "007", "null", "1.50", "0x10", "2026-01-01", "a b", "Wörld", "a=b", "[1]", "x" * 200]
+    "name",
+    [
+        "123",
+        "1e5",
+        "true",
+        "007",
+        "null",
+        "1.50",
+        "0x10",
+        "2026-01-01",
+        "a b",
+        "Wörld",
+        "a=b",
+        "[1]",
+        "x" * 200,
+    ],
 )
 def test_names_as_typed(name: str) -> None:
     assert loaded(f"name={name}").name == name
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../x", "a/b", "a\\b", ".", "..", ".hidden", "-x", "~x", " x", "x ", "a\tb", "x" * 201, "ä" * 101, "a\u200bb"]
+    "name",
+    [
+        "",
+        "../x",
+        "a/b",
+        "a\\b",
+        ".",
+        "..",
+        ".hidden",
+        "-x",
+        "~x",
+        " x",
+        "x ",
+        "a\tb",
+        "x" * 201,
+        "ä" * 101,
+        "a\u200bb",
+    ],
 )
 def test_names_that_are_no_folder_names(name: str) -> None:
     with pytest.raises(ConfigError, match=r"name is .*; it becomes a folder name, so it "):
         loaded(f"name={name}")
 
 
-@pytest.mark.parametrize(("typed", "value"), [("'/m/x y'", "/m/x y"), ('"/m/v=1"', "/m/v=1"), ("'it\\'s'", "it's"), ("'", "'")])
+@pytest.mark.parametrize(
+    ("typed", "value"), [("'/m/x y'", "/m/x y"), ('"/m/v=1"', "/m/v=1"), ("'it\\'s'", "it's"), ("'", "'")]
+)
 def test_quotation_marks_around_a_text_are_taken_off(typed: str, value: str) -> None:
     assert loaded(f"model.path={typed}").model.path == value
 
@@ -82,7 +116,10 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("model.path", "'model.path' is no setting; write key=value"),
         ("model.path =x", r"no blank before =; write model\.path=VALUE"),
         ("--resume", "there is no option --resume"),
-        ("train.learning_rat=1", r"there is no configuration key train\.learning_rat; the nearest key is train\.learning_rate"),
+        (
+            "train.learning_rat=1",
+            r"there is no configuration key train\.learning_rat; the nearest key is train\.learning_rate",
+        ),
         ("learning_rate=1", r"the nearest key is train\.learning_rate"),
         ("train=x", "train is a section; set its keys one by one"),
         ("selfplay=papr", "selfplay=papr is unknown; there is code, instruct, instruct_small, paper"),
@@ -114,7 +151,9 @@ def test_slips_are_sentences(item: str, sentence: str) -> None:
 
 def test_the_command_says_it_without_a_traceback() -> None:
     command = [sys.executable, str(PROJECT / "azr_single_gpu_pipeline.py"), "--cfg", "job", "recipe=cpu_tiny"]
-    right = subprocess.run([*command, "model.path=/m/ä=1 [x]", "name=007"], capture_output=True, timeout=120, check=True)
+    right = subprocess.run(
+        [*command, "model.path=/m/ä=1 [x]", "name=007"], capture_output=True, timeout=120, check=True
+    )
     values = yaml.safe_load(right.stdout.decode())
     assert (values["model"]["path"], values["name"]) == ("/m/ä=1 [x]", "007")
     wrong = subprocess.run([*command, b"model.path=/m/\xe4"], capture_output=True, timeout=120, check=False)
@@ -124,13 +163,25 @@ def test_the_command_says_it_without_a_traceback() -> None:
 
 def test_every_text_key_is_known_as_one() -> None:
     kinds = leaf_kinds()
-    assert kinds["model.path"] == kinds["report.wandb_project"] == "text" and kinds["selfplay.solve_timing"] == "optional text"
-    assert kinds["data.other_runs"] == "texts" and kinds["selfplay.banned_modules"] == "optional texts" and kinds["seed"] == "other"
-    assert loaded("selfplay.solve_timing=null", "selfplay.banned_modules=null").selfplay.banned_modules is None
+    assert (
+        kinds["model.path"] == kinds["report.wandb_project"] == "text"
+        and kinds["selfplay.solve_timing"] == "optional text"
+    )
+    assert (
+        kinds["data.other_runs"] == "texts"
+        and kinds["selfplay.banned_modules"] == "optional texts"
+        and kinds["seed"] == "other"
+    )
+    assert (
+        loaded("selfplay.solve_timing=null", "selfplay.banned_modules=null").selfplay.banned_modules is None
+    )
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(sorted(key for key, kind in leaf_kinds().items() if kind != "other")), st.text(max_size=20))
+@given(
+    st.sampled_from(sorted(key for key, kind in leaf_kinds().items() if kind != "other")),
+    st.text(max_size=20),
+)
 def test_any_text_is_a_value_or_a_sentence(key: str, value: str) -> None:
     try:
         hydra, values = split_overrides([f"{key}={value}"])
@@ -152,28 +203,70 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 DAMAGES: list[tuple[str, str, str | bytes, str]] = [
     ("pipeline.yaml", "seed: 1", "seed: 1\n\tname: x", r"pipeline\.yaml, line \d+: a tab \(in line \d+\)"),
-    ("pipeline.yaml", "seed: 1", "seed: 1\nseed: 2", r"pipeline\.yaml, line \d+: key seed stands there twice \(first in line \d+\)"),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "seed: 1\nseed: 2",
+        r"pipeline\.yaml, line \d+: key seed stands there twice \(first in line \d+\)",
+    ),
     ("pipeline.yaml", "seed: 1", "seed: [1", r"pipeline\.yaml, line \d+: "),
     ("pipeline.yaml", "seed: 1", 'name: "x', r"pipeline\.yaml, line \d+: "),
-    ("pipeline.yaml", "seed: 1", "a: b: c", r"pipeline\.yaml, line \d+: mapping values are not allowed here \(at 'a: b: c'\)"),
-    ("pipeline.yaml", "seed: 1", "sed: 1", r"pipeline\.yaml, line \d+: there is no configuration key sed; the nearest key is seed"),
-    ("pipeline.yaml", "seed: 1", "seed: x", r"pipeline\.yaml, line \d+: seed is 'x': input should be a valid integer"),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "a: b: c",
+        r"pipeline\.yaml, line \d+: mapping values are not allowed here \(at 'a: b: c'\)",
+    ),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "sed: 1",
+        r"pipeline\.yaml, line \d+: there is no configuration key sed; the nearest key is seed",
+    ),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "seed: x",
+        r"pipeline\.yaml, line \d+: seed is 'x': input should be a valid integer",
+    ),
     (
         "pipeline.yaml",
         "name: default ",
         "name: 123 ",
         r"pipeline\.yaml, line \d+: name is 123: .* looks like int is quoted",
     ),
-    ("pipeline.yaml", "seed: 1", "seed: ${x}", r"pipeline\.yaml, line \d+: seed: Interpolation key 'x' not found"),
-    ("pipeline.yaml", "seed: 1", "# Müller".encode("latin-1"), r"pipeline\.yaml, line \d+: byte 0xfc is no UTF-8; save the file as UTF-8"),
-    ("recipe/cpu_tiny.yaml", "model:", "modle:", r"recipe/cpu_tiny\.yaml, line \d+: there is no configuration key modle"),
-    ("recipe/cpu_tiny.yaml", "references: 2", "references: -1", r"recipe/\w+\.yaml, line \d+: selfplay\.references is -1; it cannot be"),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "seed: ${x}",
+        r"pipeline\.yaml, line \d+: seed: Interpolation key 'x' not found",
+    ),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "# Müller".encode("latin-1"),
+        r"pipeline\.yaml, line \d+: byte 0xfc is no UTF-8; save the file as UTF-8",
+    ),
+    (
+        "recipe/cpu_tiny.yaml",
+        "model:",
+        "modle:",
+        r"recipe/cpu_tiny\.yaml, line \d+: there is no configuration key modle",
+    ),
+    (
+        "recipe/cpu_tiny.yaml",
+        "references: 2",
+        "references: -1",
+        r"recipe/\w+\.yaml, line \d+: selfplay\.references is -1; it cannot be",
+    ),
     ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
 ]
 
 
 @pytest.mark.parametrize(("file", "old", "new", "sentence"), DAMAGES)
-def test_a_wrong_file_is_named_with_its_line(configs: Path, file: str, old: str, new: str | bytes, sentence: str) -> None:
+def test_a_wrong_file_is_named_with_its_line(
+    configs: Path, file: str, old: str, new: str | bytes, sentence: str
+) -> None:
     path = configs / file
     text = path.read_bytes()
     assert old.encode() in text
@@ -211,7 +304,10 @@ def test_a_run_s_configuration(tmp_path: Path) -> None:
     for bad, sentence in (
         (good + "seed: 1\n", r"config\.yaml, line \d+: key seed stands there twice"),
         (good.replace("seed: 1", "seed: a"), r"config\.yaml, line \d+: seed is 'a'"),
-        (good.replace("seed: 1", "sead: 1"), r"config\.yaml, line \d+: there is no configuration key sead; the nearest key is seed"),
+        (
+            good.replace("seed: 1", "sead: 1"),
+            r"config\.yaml, line \d+: there is no configuration key sead; the nearest key is seed",
+        ),
         (good.replace("model:\n", "model:\n\t"), r"config\.yaml, line \d+: a tab"),
         (good[: len(good) // 2] + "'", r"config\.yaml, line \d+: "),
         ("", "is no configuration"),
@@ -234,9 +330,15 @@ def test_a_run_that_an_earlier_version_began(tmp_path: Path, capsys: pytest.Capt
     config = loaded("name=old")
     write_config(path, config)
     good = path.read_text(encoding="utf-8")
-    path.write_text(good.replace("sandbox:\n", "sandbox:\n  batch_programs: 8\n") + "gone:\n  twice: [1]\n", encoding="utf-8")
+    path.write_text(
+        good.replace("sandbox:\n", "sandbox:\n  batch_programs: 8\n") + "gone:\n  twice: [1]\n",
+        encoding="utf-8",
+    )
     assert read_config(path) == config
-    assert capsys.readouterr().err == f"{path}: without sandbox.batch_programs, gone.twice, which this version has no more\n"
+    assert (
+        capsys.readouterr().err
+        == f"{path}: without sandbox.batch_programs, gone.twice, which this version has no more\n"
+    )
     path.write_text(good.replace("sandbox:\n", "sandboxes:\n"), encoding="utf-8")
     with pytest.raises(ConfigError, match="there is no configuration key sandboxes"):
         read_config(path)

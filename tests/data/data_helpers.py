@@ -26,13 +26,26 @@ LONG = """def f(items, n):
 """A program long enough for the near-duplicate search."""
 
 
-def task(code: str = "def f(x):\n    return x + 1", argument: str = "1", output: str = "2", **lineage: Any) -> Task:
-    return Task(task_type=TaskType.DEDUCTION, code=code, inputs=(argument,), outputs=(output,), lineage=Lineage(**lineage))
+def task(
+    code: str = "def f(x):\n    return x + 1", argument: str = "1", output: str = "2", **lineage: Any
+) -> Task:
+    return Task(
+        task_type=TaskType.DEDUCTION,
+        code=code,
+        inputs=(argument,),
+        outputs=(output,),
+        lineage=Lineage(**lineage),
+    )
 
 
 def numbered(number: int, **lineage: Any) -> Task:
     """Short tasks that differ from each other by more than names."""
-    return task(f"def f(x):\n    return x * {number} + {number % 7}", str(number), str(number * number + number % 7), **lineage)
+    return task(
+        f"def f(x):\n    return x * {number} + {number % 7}",
+        str(number),
+        str(number * number + number % 7),
+        **lineage,
+    )
 
 
 def write_tasks(path: Path, tasks: Iterable[Task | dict[str, Any]], tail: str = "") -> Path:
@@ -44,7 +57,12 @@ def write_tasks(path: Path, tasks: Iterable[Task | dict[str, Any]], tail: str = 
 
 def quiet(**changes: Any) -> DataConfig:
     """Nothing from the shipped files, nothing executed, unless asked for."""
-    values: dict[str, Any] = {"seeds": "identity", "probe_files": [], "reexecute": Reexecute.NEVER, "behavioural_duplicates": False}
+    values: dict[str, Any] = {
+        "seeds": "identity",
+        "probe_files": [],
+        "reexecute": Reexecute.NEVER,
+        "behavioural_duplicates": False,
+    }
     return DataConfig(**(values | changes))
 
 

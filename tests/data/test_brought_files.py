@@ -1,4 +1,5 @@
-"""Files as people bring them: what can be read without doubt is read, the rest is refused by name, place and reason."""
+"""Files as people bring them: what can be read without doubt is read, the rest is refused by name, place and
+reason."""
 
 from __future__ import annotations
 
@@ -71,17 +72,26 @@ READ: dict[str, tuple[str, Callable[[Path], bytes | str]]] = {
     "an array in .jsonl": ("a.jsonl", lambda _: json.dumps(RECORDS)),
     "an array over lines in .jsonl": ("a.jsonl", lambda _: json.dumps(RECORDS, indent=2)),
     "lines in .json": ("a.json", lambda _: JSONL),
-    "objects over several lines": ("a.jsonl", lambda _: "\n".join(json.dumps(record, indent=1) for record in RECORDS)),
+    "objects over several lines": (
+        "a.jsonl",
+        lambda _: "\n".join(json.dumps(record, indent=1) for record in RECORDS),
+    ),
     "one array a key": ("a.json", lambda _: json.dumps({"version": 1, "data": RECORDS})),
     "columns of pandas": ("a.json", lambda _: str(TABLE.to_json())),
     "columns of lists": ("a.json", lambda _: json.dumps(TABLE.to_dict("list"))),
     "no ending": ("tasks", lambda _: JSONL),
     ".txt": ("a.txt", lambda _: JSONL),
     "CSV": ("a.csv", lambda _: CSV),
-    "CSV of a German Excel": ("a.csv", lambda _: ("\ufeff" + TABLE.to_csv(index=False, sep=";")).replace("\r\n", "\n")),
+    "CSV of a German Excel": (
+        "a.csv",
+        lambda _: ("\ufeff" + TABLE.to_csv(index=False, sep=";")).replace("\r\n", "\n"),
+    ),
     "Unicode text of Excel": ("a.txt", lambda _: TABLE.to_csv(index=False, sep="\t").encode("utf-16")),
     "TSV": ("a.tsv", lambda _: TABLE.to_csv(index=False, sep="\t")),
-    "CSV with an index and other names": ("a.csv", lambda _: TABLE.rename(columns={"snippet": "Code", "input": "Input "}).to_csv()),
+    "CSV with an index and other names": (
+        "a.csv",
+        lambda _: TABLE.rename(columns={"snippet": "Code", "input": "Input "}).to_csv(),
+    ),
     "gzip": ("a.jsonl.gz", lambda _: gzip.compress(JSONL.encode())),
     "gzip under another name": ("a.jsonl", lambda _: gzip.compress(JSONL.encode())),
     "bzip2": ("a.json.bz2", lambda _: bz2.compress(json.dumps(RECORDS).encode())),
@@ -99,12 +109,18 @@ def test_what_is_read_without_doubt(tmp_path: Path, kind: str) -> None:
     name, make = READ[kind]
     path = written(tmp_path / name, make(tmp_path))
     found = [task for row in read_rows(path) if row.record for task in tasks_of(row.record)]  # type: ignore[union-attr]
-    assert [(task.code, task.input, task.output) for task in found] == [(r["snippet"], r["input"], r["output"]) for r in RECORDS]
+    assert [(task.code, task.input, task.output) for task in found] == [
+        (r["snippet"], r["input"], r["output"]) for r in RECORDS
+    ]
 
 
 def test_lists_in_cells(tmp_path: Path) -> None:
     header, code = "snippet,input,output,inputs,outputs,message\n", '"def f(x):\n    return x"'
-    rows = [f'{code},,,"[""1"", ""2""]","[""1"", ""2""]",same', f"{code},,,\"['1', '2']\",\"[1, 2]\",same", f"{code},7,7,,,"]
+    rows = [
+        f'{code},,,"[""1"", ""2""]","[""1"", ""2""]",same',
+        f"{code},,,\"['1', '2']\",\"[1, 2]\",same",
+        f"{code},7,7,,,",
+    ]
     found = list(read_rows(written(tmp_path / "a.csv", header + "\n".join(rows))))
     tasks = [task for row in found if row.record for task in tasks_of(row.record)]  # type: ignore[union-attr]
     assert [row.line for row in found] == [2, 4, 6]
@@ -114,7 +130,9 @@ def test_lists_in_cells(tmp_path: Path) -> None:
 
 def column_twice() -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays([pa.array([text]) for text in "abc"], names=["snippet", "input", "input"]), sink)
+    pq.write_table(
+        pa.Table.from_arrays([pa.array([text]) for text in "abc"], names=["snippet", "input", "input"]), sink
+    )
     return sink.getvalue().to_pybytes()
 
 
@@ -122,7 +140,11 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
     "zip": ("a.zip", b"PK\x03\x04rest", r"a\.zip is a zip archive; unpack it first"),
     "Excel": ("a.xlsx", b"PK\x03\x04rest", "an Excel workbook; save it as CSV"),
     "old Excel": ("a.xls", b"\xd0\xcf\x11\xe0rest", "an old Office document"),
-    "tar.gz": ("a.tar.gz", gzip.compress(b"a" * 257 + b"ustar" + b"\0" * 300), "a tar archive; unpack it first"),
+    "tar.gz": (
+        "a.tar.gz",
+        gzip.compress(b"a" * 257 + b"ustar" + b"\0" * 300),
+        "a tar archive; unpack it first",
+    ),
     "pickle": ("a.pkl", b"\x80\x04\x95rest", "a Python pickle, which is never opened"),
     "SQLite": ("a.db", b"SQLite format 3\0", "an SQLite database"),
     "web page": ("a.jsonl", "<!DOCTYPE html>\n<html>", "a web page or XML"),
@@ -135,7 +157,11 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
     "cut zstd": ("a.jsonl.zst", zstd(JSONL.encode())[:-9], r"a\.jsonl\.zst cannot be"),
     "cut UTF-16": ("a.jsonl", JSONL.encode("utf-16")[:-1], "is no UTF-16"),
     "open quotation mark": ("a.csv", 'snippet,input,output\n"def f', r"a\.csv, line 2: no CSV"),
-    "a column twice": ("a.csv", "snippet,input,output,Input\na,1,2,3", r"a\.csv: two columns are called 'input'; rename or remove one"),
+    "a column twice": (
+        "a.csv",
+        "snippet,input,output,Input\na,1,2,3",
+        r"a\.csv: two columns are called 'input'; rename or remove one",
+    ),
     "a parquet column twice": ("a.parquet", column_twice(), r"a\.parquet: two columns are called 'input'"),
     "a field twice": ("a.json", '[{"input": "1",\n "input": "2"}]', "field input stands there twice"),
 }
@@ -148,7 +174,9 @@ def test_what_is_refused_by_name(tmp_path: Path, kind: str) -> None:
         list(read_rows(written(tmp_path / name, data)))
 
 
-def test_folders_pipes_and_files_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_pipes_and_files_that_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="is a folder; name the file in it"):
         list(read_rows(tmp_path))
@@ -201,8 +229,18 @@ LATIN = JSONL.encode("latin-1")
 @pytest.mark.parametrize(
     ("name", "data", "place", "problem"),
     [
-        ("a.jsonl", LATIN, "line 1", f"byte {LATIN.index(0xE4) + 1} of the line (0xe4) is no UTF-8; save the file as UTF-8"),
-        ("a.csv", 'snippet,input,output\n"ä",1,2\n'.encode("latin-1"), "line 2", "byte 1 of the row (0xe4) is no UTF-8"),
+        (
+            "a.jsonl",
+            LATIN,
+            "line 1",
+            f"byte {LATIN.index(0xE4) + 1} of the line (0xe4) is no UTF-8; save the file as UTF-8",
+        ),
+        (
+            "a.csv",
+            'snippet,input,output\n"ä",1,2\n'.encode("latin-1"),
+            "line 2",
+            "byte 1 of the row (0xe4) is no UTF-8",
+        ),
         ("a.csv", "snippet,input,output\na,1,2,3\n", "line 2", "4 cells, but the first line names 3 columns"),
         ("a.jsonl", "7\n" + JSONL, "line 1", "a number where an object with fields is expected"),
         ("a.jsonl", JSONL + "{'snippet': 'def f(): return 1'}", "line 4", "JSON has double quotes"),
@@ -212,7 +250,9 @@ LATIN = JSONL.encode("latin-1")
         ("a.json", json.dumps([*RECORDS, None]), "row 4", "null where an object"),
     ],
 )
-def test_rows_that_cannot_be_read_say_where_and_why(tmp_path: Path, name: str, data: bytes | str, place: str, problem: str) -> None:
+def test_rows_that_cannot_be_read_say_where_and_why(
+    tmp_path: Path, name: str, data: bytes | str, place: str, problem: str
+) -> None:
     bad = [row for row in read_rows(written(tmp_path / name, data)) if row.record is None]
     assert bad and bad[0].place == place and problem in bad[0].problem
     assert "crash" not in bad[0].problem, "a user's file was not torn by one of our crashes"
@@ -222,7 +262,8 @@ CODE = "def f(x):\n    return x"
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(7, "7"), (-3, "-3"), (True, "True"), (False, "False"), (2.5, "2.5"), (1e-7, "1e-07"), ("'a'", "'a'")]
+    ("value", "text"),
+    [(7, "7"), (-3, "-3"), (True, "True"), (False, "False"), (2.5, "2.5"), (1e-7, "1e-07"), ("'a'", "'a'")],
 )
 def test_values_that_can_mean_one_text_only(value: object, text: str) -> None:
     [task] = tasks_of({"snippet": CODE, "input": value, "output": value, "task_type": "deduction"})  # type: ignore[misc]
@@ -251,16 +292,38 @@ def test_values_in_doubt_are_refused_with_the_way_to_write_them(value: object, s
 
 
 def test_empty_columns_of_a_mixed_table_are_absent() -> None:
-    record = {"snippet": CODE, "input": "1", "output": "1", "inputs": None, "outputs": None, "lineage": None, "message": None}
+    record = {
+        "snippet": CODE,
+        "input": "1",
+        "output": "1",
+        "inputs": None,
+        "outputs": None,
+        "lineage": None,
+        "message": None,
+    }
     assert len(tasks_of(record)) == 2  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("record", "sentence"),
     [
-        ({"task_id": "HumanEval/0", "prompt": "def g():", "canonical_solution": "    return 1", "test": ""}, "a HumanEval-like row"),
-        ({"text": "Write", "code": "def g(): pass", "test_list": ["assert g() is None"]}, "an MBPP-like row; scripts/convert_problems.py"),
-        ({"messages": []}, "no field snippet and no field input and no field output .*; the row has messages: a conversation"),
+        (
+            {
+                "task_id": "HumanEval/0",
+                "prompt": "def g():",
+                "canonical_solution": "    return 1",
+                "test": "",
+            },
+            "a HumanEval-like row",
+        ),
+        (
+            {"text": "Write", "code": "def g(): pass", "test_list": ["assert g() is None"]},
+            "an MBPP-like row; scripts/convert_problems.py",
+        ),
+        (
+            {"messages": []},
+            "no field snippet and no field input and no field output .*; the row has messages: a conversation",
+        ),
         ({"a": 1}, "the row has a$"),
         ({}, "the row has none"),
     ],
@@ -272,9 +335,13 @@ def test_rows_of_other_data_sets_are_told_apart(record: dict[str, Any], sentence
     assert isinstance(refused, Refused) and re.search(sentence, refused.detail)
 
 
-FIELDS = st.sampled_from(["snippet", "Code", "input", "output", "inputs", "outputs", "task_type", "lineage", "imports", "x"])
+FIELDS = st.sampled_from(
+    ["snippet", "Code", "input", "output", "inputs", "outputs", "task_type", "lineage", "imports", "x"]
+)
 SCALARS = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
-JSON_VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+JSON_VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
 
 
 @settings(deadline=None)
@@ -307,7 +374,11 @@ def run(tmp_path: Path) -> RunDir:
     ("name", "data", "sentence"),
     [
         ("a.jsonl", "", r"data\.extra_files: .*a\.jsonl is empty; correct it"),
-        ("a.csv", "prompt,answer\n1,2\n3,4\n", r"gives not one task of 2 rows \(2 schema\); .*a\.csv, line 2: no field snippet"),
+        (
+            "a.csv",
+            "prompt,answer\n1,2\n3,4\n",
+            r"gives not one task of 2 rows \(2 schema\); .*a\.csv, line 2: no field snippet",
+        ),
         ("a.jsonl", JSONL.encode("utf-16-be")[1:], r"a\.jsonl is no text|not one task"),
         ("a.jsonl.gz", gzip.compress(JSONL.encode())[:-9], "cannot be unpacked"),
     ],
@@ -329,22 +400,32 @@ def test_all_that_gives_nothing_is_named_at_once(run: RunDir, tmp_path: Path) ->
     empty, wrong = written(tmp_path / "empty.jsonl", ""), written(tmp_path / "wrong.jsonl", "{}")
     with pytest.raises(DataError) as error:
         require_readable(quiet(extra_files=[str(empty), str(wrong)], evaluation_files=[str(wrong)]), run)
-    for words in ("empty.jsonl is empty", "wrong.jsonl gives not one task of 1 row ", "wrong.jsonl holds no program"):
+    for words in (
+        "empty.jsonl is empty",
+        "wrong.jsonl gives not one task of 1 row ",
+        "wrong.jsonl holds no program",
+    ):
         assert words in str(error.value)
 
 
 def test_a_named_file_of_which_no_task_holds_stops_the_run(run: RunDir, tmp_path: Path) -> None:
-    wrong = write_tasks(tmp_path / "wrong.jsonl", [{"snippet": CODE, "input": "1", "output": "2", "task_type": "deduction"}])
+    wrong = write_tasks(
+        tmp_path / "wrong.jsonl", [{"snippet": CODE, "input": "1", "output": "2", "task_type": "deduction"}]
+    )
     config = quiet(extra_files=[str(wrong)], reexecute="once")
     require_readable(config, run)
-    with pytest.raises(DataError, match=r"wrong\.jsonl gives not one task that can be used: .*1 output_mismatch"):
+    with pytest.raises(
+        DataError, match=r"wrong\.jsonl gives not one task that can be used: .*1 output_mismatch"
+    ):
         consolidate(run, 1, config)
     assert [record["reason"] for record in read_jsonl(run.pool / "rejected.jsonl")] == ["output_mismatch"]
 
 
 def test_a_named_file_of_copies_was_of_use(run: RunDir, tmp_path: Path) -> None:
     one = write_tasks(tmp_path / "one.jsonl", [numbered(1)])
-    two = write_tasks(tmp_path / "two.jsonl", [{**numbered(1).to_json(), "snippet": "def f(y):\n    return y * 1 + 1"}])
+    two = write_tasks(
+        tmp_path / "two.jsonl", [{**numbered(1).to_json(), "snippet": "def f(y):\n    return y * 1 + 1"}]
+    )
     report = consolidate(run, 1, quiet(extra_files=[str(one), str(two)]))
     assert report.new.left_out == {"duplicate_renamed": 1}
 
@@ -352,9 +433,15 @@ def test_a_named_file_of_copies_was_of_use(run: RunDir, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("https://example.org/a.jsonl", r"https://example\.org/a\.jsonl is an address; files are read from this machine, so download it"),
+        (
+            "https://example.org/a.jsonl",
+            r"https://example\.org/a\.jsonl is an address; files are read from this machine, so download it",
+        ),
         ("s3://bucket/a", "is an address"),
-        ("nobody/nothing", r"does not exist \(a data set of the Hugging Face hub has to be saved first: datasets\.load_dataset"),
+        (
+            "nobody/nothing",
+            r"does not exist \(a data set of the Hugging Face hub has to be saved first: datasets\.load_dataset",
+        ),
         ("x" * 300, "cannot be read: File name too long"),
     ],
 )
@@ -370,15 +457,23 @@ def test_probes_of_any_format_are_asked(run: RunDir, tmp_path: Path) -> None:
     [copy] = prepare_probes(run, quiet(probe_files=[str(probes)]))
     assert copy.name == "mine.jsonl" and [record["input"] for record in read_jsonl(copy)] == ["0", "1", "2"]
     bad = written(tmp_path / "bad.csv", CSV + "a,b\n")
-    with pytest.raises(DataError, match=r"data\.probe_files: .*bad\.csv, line \d+: no field output .*every row of a probe file"):
+    with pytest.raises(
+        DataError,
+        match=r"data\.probe_files: .*bad\.csv, line \d+: no field output .*every row of a probe file",
+    ):
         require_readable(quiet(probe_files=[str(bad)]), run)
 
 
-def test_probes_that_do_not_hold_stop_the_run_before_it_measures_itself_by_them(run: RunDir, tmp_path: Path) -> None:
+def test_probes_that_do_not_hold_stop_the_run_before_it_measures_itself_by_them(
+    run: RunDir, tmp_path: Path
+) -> None:
     wrong = {"snippet": CODE, "input": "1", "output": "2", "task_type": "deduction"}
     probes = write_tasks(tmp_path / "mine.jsonl", [numbered(3), wrong])
     config = quiet(probe_files=[str(probes)], reexecute="once")
-    with pytest.raises(DataError, match=r"1 of 2 tasks of .*mine\.jsonl do not hold.*\(input '1', output '2'\): output_mismatch"):
+    with pytest.raises(
+        DataError,
+        match=r"1 of 2 tasks of .*mine\.jsonl do not hold.*\(input '1', output '2'\): output_mismatch",
+    ):
         consolidate(run, 1, config)
     written(probes, "\ufeff" + json.dumps(numbered(3).to_json()))
     consolidate(run, 1, config)  # corrected, under the same name
@@ -388,7 +483,9 @@ def test_probes_that_do_not_hold_stop_the_run_before_it_measures_itself_by_them(
 def test_what_cannot_be_read_cannot_be_kept_out(tmp_path: Path) -> None:
     path = written(tmp_path / "evaluation.jsonl", "\ufeff" + JSONL)
     assert len(evaluation_items([path])) == 3
-    with pytest.raises(DataError, match=r"evaluation\.jsonl, line 4: no JSON.*cannot be kept out of training"):
+    with pytest.raises(
+        DataError, match=r"evaluation\.jsonl, line 4: no JSON.*cannot be kept out of training"
+    ):
         evaluation_items([written(path, JSONL + "{")])
 
 

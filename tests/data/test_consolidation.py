@@ -45,7 +45,9 @@ def test_a_cycle_grows_the_pool_and_says_by_how_much(run: RunDir) -> None:
     assert merged.growth == pytest.approx(8 / 3)
     assert merged.new == Account(read=7, known=0, taken=5, left_out={"unreadable": 1, "duplicate_exact": 1})
     assert {item.lineage.attempt for item in load_pool(run) if item.lineage.source == "selfplay"} == {1, 2}
-    assert [record["task_id"] for record in read_jsonl(run.pool_tasks)] == [item.task_id for item in load_pool(run)]
+    assert [record["task_id"] for record in read_jsonl(run.pool_tasks)] == [
+        item.task_id for item in load_pool(run)
+    ]
 
 
 def test_every_row_is_kept_or_rejected_with_a_reason(run: RunDir, tmp_path: Path) -> None:
@@ -63,7 +65,9 @@ def test_every_row_is_kept_or_rejected_with_a_reason(run: RunDir, tmp_path: Path
     mine = write_tasks(tmp_path / "mine.jsonl", rows, tail="[1, 2]\n")
     report = consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
     assert report.tasks == 1
-    assert report.new == Account(read=10, known=0, taken=1, left_out={"schema": 5, "not_python": 2, "too_large": 1, "unreadable": 1})
+    assert report.new == Account(
+        read=10, known=0, taken=1, left_out={"schema": 5, "not_python": 2, "too_large": 1, "unreadable": 1}
+    )
     rejected = list(read_jsonl(run.pool / "rejected.jsonl"))
     assert sorted(item["line"] for item in rejected if "line" in item) == [2, 3, 4, 6, 7, 8, 9, 10]
     assert all(item["reason"] and item["detail"] for item in rejected)
@@ -79,7 +83,10 @@ def test_the_tasks_that_the_documentation_shows_are_taken(run: RunDir, tmp_path:
 
 
 def test_published_seed_rows_become_two_tasks_and_keep_their_lineage(run: RunDir, tmp_path: Path) -> None:
-    mine = write_tasks(tmp_path / "mine.jsonl", [{"snippet": "def f(x):\n    return [x]", "input": "1", "output": "[1,]", "imports": []}])
+    mine = write_tasks(
+        tmp_path / "mine.jsonl",
+        [{"snippet": "def f(x):\n    return [x]", "input": "1", "output": "[1,]", "imports": []}],
+    )
     consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
     pool = load_pool(run)
     assert {item.task_type for item in pool} == {TaskType.ABDUCTION, TaskType.DEDUCTION}
@@ -97,12 +104,16 @@ def test_same_inputs_give_the_same_bytes(run: RunDir, tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_the_pool_depends_on_the_set_of_tasks_only(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_the_pool_depends_on_the_set_of_tasks_only(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     numbers = data.draw(st.lists(st.integers(0, 8), min_size=1, max_size=12))
     variants = [
         lambda number: numbered(number, accuracy=0.5, cycle=1, step=number),
         lambda number: numbered(number),
-        lambda number: task(f"def f(value):\n    # times\n    return value * {number} + {number % 7}", str(number), "0"),
+        lambda number: task(
+            f"def f(value):\n    # times\n    return value * {number} + {number % 7}", str(number), "0"
+        ),
         lambda number: task(LONG.replace("% 3", f"% {number + 3}"), f"[1, {number}], 2", "0", cycle=2),
     ]
     tasks = [variants[data.draw(st.integers(0, 3))](number) for number in numbers]
@@ -122,11 +133,15 @@ def test_the_pool_depends_on_the_set_of_tasks_only(tmp_path_factory: pytest.Temp
     assert build([*tasks, *doubled], "three") == kept, "consolidating a pool into itself changes nothing"
 
 
-def test_the_next_cycle_starts_from_what_was_merged_even_if_the_pool_is_lost(run: RunDir, tmp_path: Path) -> None:
+def test_the_next_cycle_starts_from_what_was_merged_even_if_the_pool_is_lost(
+    run: RunDir, tmp_path: Path
+) -> None:
     mine = write_tasks(tmp_path / "mine.jsonl", [numbered(index) for index in range(4)])
     config = quiet(extra_files=[str(mine)])
     consolidate(run, 1, config)
-    write_tasks(run.shard(1), [numbered(index, source="selfplay", cycle=1, step=1) for index in range(10, 14)])
+    write_tasks(
+        run.shard(1), [numbered(index, source="selfplay", cycle=1, step=1) for index in range(10, 14)]
+    )
     merge(run, 1, config)
     expected = run.pool_tasks.read_bytes()
     run.pool_tasks.write_bytes(b"garbage")
@@ -169,7 +184,9 @@ def test_backups_are_kept_by_policy(run: RunDir) -> None:
         merge(run, cycle, config)
     backups = sorted((run.pool / "backups").iterdir())
     assert len(backups) == 2
-    assert all((folder / "tasks.jsonl").is_file() and (folder / "manifest.json").is_file() for folder in backups)
+    assert all(
+        (folder / "tasks.jsonl").is_file() and (folder / "manifest.json").is_file() for folder in backups
+    )
     assert [len(list(read_jsonl(folder / "tasks.jsonl"))) for folder in backups] == [6, 7]
 
 
@@ -203,12 +220,16 @@ def test_probes_are_frozen_and_their_tasks_stay_out(run: RunDir, tmp_path: Path)
 
 
 def test_evaluation_files_are_checked_around_each_cycle(run: RunDir, tmp_path: Path) -> None:
-    items = write_tasks(tmp_path / "heldout.jsonl", [{"question": "?", "solution": {"text": f"```python\n{LONG}```"}}])
+    items = write_tasks(
+        tmp_path / "heldout.jsonl", [{"question": "?", "solution": {"text": f"```python\n{LONG}```"}}]
+    )
     config = quiet(evaluation_files=[str(items)])
     prepare_probes(run, config)
     check_evaluation_files(run, config)
     items.write_text(items.read_text() + "{}\n")
-    with pytest.raises(DataError, match=r"heldout\.jsonl was changed .* nothing may write into evaluation files"):
+    with pytest.raises(
+        DataError, match=r"heldout\.jsonl was changed .* nothing may write into evaluation files"
+    ):
         consolidate(run, 1, config)
 
 
@@ -271,7 +292,9 @@ def test_killed_at_any_time_and_started_again_gives_the_same_files(tmp_path: Pat
     for index, delay_s in enumerate((0.0, 0.05, 0.12, 0.2, 0.3, 0.45)):
         run = prepare(f"killed{index}")
         script = KILLED.format(tests=tests, run=str(run.root), mine=str(mine))
-        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+        ) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(delay_s)

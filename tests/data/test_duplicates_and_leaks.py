@@ -22,7 +22,11 @@ from azr.data.spread import PARALLEL_FROM
 from azr.sandbox.values import parse_arguments
 from azr.tasks import Task, TaskType
 
-RENAMED = LONG.replace("total", "amount").replace("seen", "table").replace("    amount = n\n", "    # start\n    amount = n\n")
+RENAMED = (
+    LONG.replace("total", "amount")
+    .replace("seen", "table")
+    .replace("    amount = n\n", "    # start\n    amount = n\n")
+)
 EDITED = LONG.replace("item * index", "item + index")
 OTHER = """def f(items, n):
     stack = []
@@ -65,13 +69,28 @@ def test_the_better_copy_stays() -> None:
     assert {copy_of for _, copy_of in dropped} == {newer.task_id}
 
 
-LINES = ("n += len(items)", "items = items[n:]", "n = n * 3 - 1", "items.append(n)", "items = sorted(items)", "n = max(items, default=n)")
+LINES = (
+    "n += len(items)",
+    "items = items[n:]",
+    "n = n * 3 - 1",
+    "items.append(n)",
+    "items = sorted(items)",
+    "n = max(items, default=n)",
+)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.sampled_from(LINES), min_size=8, max_size=14), min_size=2, max_size=12), st.sampled_from((0.6, 0.8, 0.9)))
-def test_the_filter_before_the_edit_distance_loses_nothing(bodies: list[list[str]], similarity: float) -> None:
-    prints = [make_fingerprint("def f(items, n):\n    " + "\n    ".join(body) + "\n    return items, n\n") for body in bodies]
+@given(
+    st.lists(st.lists(st.sampled_from(LINES), min_size=8, max_size=14), min_size=2, max_size=12),
+    st.sampled_from((0.6, 0.8, 0.9)),
+)
+def test_the_filter_before_the_edit_distance_loses_nothing(
+    bodies: list[list[str]], similarity: float
+) -> None:
+    prints = [
+        make_fingerprint("def f(items, n):\n    " + "\n    ".join(body) + "\n    return items, n\n")
+        for body in bodies
+    ]
     index, plain = NearIndex(similarity), MinHashLSH(num_perm=PERMUTATIONS, params=LSH_BANDS_ROWS)
     for number, print_ in enumerate(prints):
         near = [
@@ -86,7 +105,10 @@ def test_the_filter_before_the_edit_distance_loses_nothing(bodies: list[list[str
 
 def test_the_index_grows() -> None:
     index = NearIndex(0.9)
-    distinct = [make_fingerprint(f"def f(x):\n    return x.{'abcdefghij'[i // 120]}{i}({', '.join(['x'] * 20)})") for i in range(1200)]
+    distinct = [
+        make_fingerprint(f"def f(x):\n    return x.{'abcdefghij'[i // 120]}{i}({', '.join(['x'] * 20)})")
+        for i in range(1200)
+    ]
     for number, print_ in enumerate(distinct):
         index.add(print_, str(number))
     assert [index.find(distinct[number]) != "" for number in (0, 1023, 1024, 1199)] == [True] * 4
@@ -141,7 +163,9 @@ def test_tokens_hide_own_names_and_keep_everything_else() -> None:
     assert len(gram_hashes(left)) == 8 and len(gram_hashes(left[:3])) == 1 and len(gram_hashes("")) == 0
 
 
-@pytest.mark.parametrize("code", [LONG, RENAMED, EDITED, LONG.replace("def f", "def helper") + "\n\n" + OTHER])
+@pytest.mark.parametrize(
+    "code", [LONG, RENAMED, EDITED, LONG.replace("def f", "def helper") + "\n\n" + OTHER]
+)
 def test_leaks_are_found_verbatim_renamed_edited_and_embedded(code: str) -> None:
     index = LeakIndex([EvaluationItem("eval.jsonl:7", LONG)], 0.6)
     assert index.leaks([make_fingerprint(code), make_fingerprint(OTHER)]) == ["eval.jsonl:7", ""]
@@ -150,7 +174,11 @@ def test_leaks_are_found_verbatim_renamed_edited_and_embedded(code: str) -> None
 def test_programs_are_found_whatever_the_columns_are_called(tmp_path: Path) -> None:
     rows = [
         {"question": "Sort it.", "answer": f"Like this:\n```python\n{OTHER}```\n"},
-        {"prompt": "def f(items, n):\n    '''Doc.'''\n", "canonical_solution": "    return sorted(items)[:n]\n", "test": "assert True"},
+        {
+            "prompt": "def f(items, n):\n    '''Doc.'''\n",
+            "canonical_solution": "    return sorted(items)[:n]\n",
+            "test": "assert True",
+        },
         {"nested": {"list": [LONG, "no program"]}},
     ]
     items = evaluation_items([write_tasks(tmp_path / "mixed.jsonl", rows)])
@@ -166,7 +194,9 @@ def test_signatures_and_banks() -> None:
     inputs = bank(*found)
     assert inputs == bank(*found) and len(set(inputs)) > 10
     one, other = (signature(task(argument=text)) for text in ("b'a', [1]", "b'b', [2]"))
-    assert one is not None and other is not None and one[0] == other[0] and bank(*one) != bank(*other), "bytes are not drawn"
+    assert one is not None and other is not None and one[0] == other[0] and bank(*one) != bank(*other), (
+        "bytes are not drawn"
+    )
     for text in inputs:
         positional, _ = parse_arguments(text)
         assert [type(value).__name__ for value in positional] == ["list", "str", "dict"]
@@ -174,11 +204,17 @@ def test_signatures_and_banks() -> None:
 
 def test_same_behaviour_in_other_code_is_found_and_remembered(tmp_path: Path) -> None:
     loop = task(
-        "def f(s, n):\n    out = ''\n    for ch in s:\n        out = ch + out\n    return out * (n % 3) + s", "'abc', 2", "'cbacbaabc'"
+        "def f(s, n):\n    out = ''\n    for ch in s:\n        out = ch + out\n    return out * (n % 3) + s",
+        "'abc', 2",
+        "'cbacbaabc'",
     )
     slices = task("def f(s, n):\n    return s[::-1] * (n % 3) + s", "'abcd', 1", "'dcbaabcd'", accuracy=0.5)
-    markup = task("def f(s, n):\n    return (s[::-1] * (n % 3) + s).replace('<b>', '')", "'<b>', 0", "''", accuracy=0.4)
-    predicate = [task(f"def f(s):\n    return {text}", "'a'", "False") for text in ("len(s) > 90", "s.count('q') > 9")]
+    markup = task(
+        "def f(s, n):\n    return (s[::-1] * (n % 3) + s).replace('<b>', '')", "'<b>', 0", "''", accuracy=0.4
+    )
+    predicate = [
+        task(f"def f(s):\n    return {text}", "'a'", "False") for text in ("len(s) > 90", "s.count('q') > 9")
+    ]
     tasks = [loop, slices, markup, *predicate]
     prints = fingerprint_all(item.program for item in tasks)
     outputs = sandbox_outputs(SandboxConfig())
@@ -192,5 +228,7 @@ def test_same_behaviour_in_other_code_is_found_and_remembered(tmp_path: Path) ->
 
     again, _ = drop_behavioural(tasks, prints, BehaviourStore(tmp_path / "b.jsonl"), never)  # type: ignore[arg-type]
     assert again == kept
-    settled, _ = drop_behavioural(tasks, prints, BehaviourStore(tmp_path / "new"), never, settled={item.task_id for item in tasks})  # type: ignore[arg-type]
+    settled, _ = drop_behavioural(
+        tasks, prints, BehaviourStore(tmp_path / "new"), never, settled={item.task_id for item in tasks}
+    )  # type: ignore[arg-type]
     assert len(settled) == len(tasks)

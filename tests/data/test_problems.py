@@ -33,7 +33,10 @@ HUMAN_EVAL = {
     "prompt": 'def halve(x: int, up=False) -> int:\n    """Half of x, rounded down, or up."""\n',
     "canonical_solution": "    return -(-x // 2) if up else x // 2\n",
     "test": "METADATA = {}\n\ndef check(candidate):\n"
-    + "".join(f"    assert {claim}\n" for claim in ("candidate(7) == 3", "candidate(7, up=True) == 4", "candidate(0) is not None")),
+    + "".join(
+        f"    assert {claim}\n"
+        for claim in ("candidate(7) == 3", "candidate(7, up=True) == 4", "candidate(0) is not None")
+    ),
     "entry_point": "halve",
 }
 
@@ -52,7 +55,10 @@ def test_problems_of_both_kinds() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"test_list": ["assert long_words(1, open('x')) == []"]}, "no assertion of the form: assert long_words"),
+        (
+            {"test_list": ["assert long_words(1, open('x')) == []"]},
+            "no assertion of the form: assert long_words",
+        ),
         ({"test_list": ["assert long_words(1, 'x')"]}, "no assertion of the form"),
         ({"test_list": ["assert other(1) == 2"]}, "call no function that it defines"),
         ({"test_list": 7}, "test_list is no list of texts"),
@@ -74,7 +80,10 @@ def test_the_command_makes_a_file_that_a_run_takes(tmp_path: Path) -> None:
     problems.write_text("\n".join(json.dumps(record) for record in (MBPP, HUMAN_EVAL, {"a": 1})))
     command = [sys.executable, str(PROJECT / "scripts/convert_problems.py"), str(problems), str(tasks)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "6 records (4 of input and output, 2 of induction) from 2 of 3 problems\n  line 3: neither test_list" in done.stdout
+    assert (
+        "6 records (4 of input and output, 2 of induction) from 2 of 3 problems\n  line 3: neither test_list"
+        in done.stdout
+    )
     again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert again.returncode == 2 and again.stderr == f"convert-problems: {tasks} exists; give another name\n"
     run = RunDir(tmp_path / "run")

@@ -24,7 +24,9 @@ RECORDS = [numbered(index).to_json() for index in range(3)]
 
 def save_parquet(folder: Path) -> Path:
     path = folder / "tasks.parquet"
-    pd.DataFrame([{**record, "lineage": None, "noise": pd.Timestamp("2026-01-01")} for record in RECORDS]).to_parquet(path)
+    pd.DataFrame(
+        [{**record, "lineage": None, "noise": pd.Timestamp("2026-01-01")} for record in RECORDS]
+    ).to_parquet(path)
     return path
 
 
@@ -32,8 +34,13 @@ def save_datasets_folder(folder: Path) -> Path:
     """What ``datasets.save_to_disk`` writes: arrow streams per split, beside JSON descriptions."""
     split = folder / "hf" / "train"
     split.mkdir(parents=True)
-    table = pa.Table.from_pylist([{key: record[key] for key in ("snippet", "input", "output", "task_type")} for record in RECORDS])
-    with pa.OSFile(str(split / "data-00000-of-00001.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+    table = pa.Table.from_pylist(
+        [{key: record[key] for key in ("snippet", "input", "output", "task_type")} for record in RECORDS]
+    )
+    with (
+        pa.OSFile(str(split / "data-00000-of-00001.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, table.schema) as writer,
+    ):
         writer.write_table(table)
     (split / "state.json").write_text("{}")
     (split / "dataset_info.json").write_text("{}")
@@ -60,19 +67,32 @@ def test_a_damaged_line_costs_that_line_only(tmp_path: Path) -> None:
     lines = [json.dumps(record).encode() for record in RECORDS]
     path.write_bytes(b"\n".join([lines[0], b"\xff\xfe" + lines[1], b"", b"[" * 5000, lines[2]]))
     rows = list(read_rows(path))
-    assert [(row.line, row.record is not None) for row in rows] == [(1, True), (2, False), (4, False), (5, True)]
+    assert [(row.line, row.record is not None) for row in rows] == [
+        (1, True),
+        (2, False),
+        (4, False),
+        (5, True),
+    ]
     assert rows[1].text.startswith("\\xff\\xfe")
 
 
 def test_lone_surrogates_survive(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     text = "'\\ud800'"
-    record = {"snippet": "def f(x):\n    return x  # \ud800", "input": text, "output": text, "task_type": "deduction"}
+    record = {
+        "snippet": "def f(x):\n    return x  # \ud800",
+        "input": text,
+        "output": text,
+        "task_type": "deduction",
+    }
     mine = write_tasks(tmp_path / "mine.jsonl", [record, RECORDS[0]])
     report = consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
     assert report.tasks == 1 and report.new.left_out == {"not_python": 1}
     (run.root / "pool" / REJECTED_FILE).read_text(encoding="utf-8")  # as other programs read it
-    assert consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)])).manifest_hash == report.manifest_hash
+    assert (
+        consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)])).manifest_hash
+        == report.manifest_hash
+    )
 
 
 def test_files_that_are_no_tables_are_named(tmp_path: Path) -> None:
@@ -96,7 +116,9 @@ def test_seeds_by_name_and_by_path(tmp_path: Path) -> None:
     assert [source.name for source in seed_sources(quiet(seeds="identity"))] == ["identity.jsonl"]
     shipped = list(seed_sources(quiet(seeds="shipped")))
     assert [source.trusted for source in shipped] == [True, True]
-    assert not any(source.trusted for source in seed_sources(quiet(seeds="shipped", trust_shipped_seeds=False)))
+    assert not any(
+        source.trusted for source in seed_sources(quiet(seeds="shipped", trust_shipped_seeds=False))
+    )
     own = write_tasks(tmp_path / "seed_io.jsonl", [numbered(1)])
     assert [(source.file, source.trusted) for source in seed_sources(quiet(seeds=str(own)))] == [(own, False)]
     with pytest.raises(DataError, match="nothing does not exist; use shipped"):

@@ -1,4 +1,5 @@
-"""Counts of tasks add up, on screen, in the reports and in the manifest: read = known + taken + left out by reason."""
+"""Counts of tasks add up, on screen, in the reports and in the manifest: read = known + taken + left out by
+reason."""
 
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def mine(cycle: int, *numbers: int, attempt: int = 1) -> list[Task]:
-    return [numbered(number, source="selfplay", cycle=cycle, step=number, attempt=attempt, accuracy=0.5) for number in numbers]
+    return [
+        numbered(number, source="selfplay", cycle=cycle, step=number, attempt=attempt, accuracy=0.5)
+        for number in numbers
+    ]
 
 
 def adds_up(account: Account) -> bool:
@@ -42,7 +46,9 @@ def test_a_merge_counts_what_is_new_since_the_last_one(run: RunDir) -> None:
     consolidate(run, 2, quiet())
     write_tasks(run.shard(2), [*mine(2, 20, 21), *mine(2, 21, attempt=2)], tail='{"torn')
     second = merge(run, 2, quiet())
-    assert second.new == Account(4, 0, 2, {"duplicate_exact": 1, "unreadable": 1}), "the duplicate of cycle 1 is not counted again"
+    assert second.new == Account(4, 0, 2, {"duplicate_exact": 1, "unreadable": 1}), (
+        "the duplicate of cycle 1 is not counted again"
+    )
     assert "4 read (of 8 in all shards, 4 were known already), 2 taken, 2 left out (" in second.sentence
     assert "pool 6 + 2 taken = 8 (x 1.33)" in second.sentence
     assert "\n  cycles/002/shard.jsonl, line 4: unreadable" in second.sentence
@@ -53,7 +59,9 @@ def test_a_better_copy_and_a_full_pool_are_named_in_the_sum(run: RunDir, tmp_pat
     seeds = write_tasks(tmp_path / "seeds.jsonl", [numbered(index) for index in range(4)])
     config = quiet(seeds=str(seeds))
     consolidate(run, 1, config)
-    write_tasks(run.shard(1), mine(1, 0, 10, 11))  # 0 was solved sometimes: better than the seed, which was never measured
+    write_tasks(
+        run.shard(1), mine(1, 0, 10, 11)
+    )  # 0 was solved sometimes: better than the seed, which was never measured
     report = merge(run, 1, config)
     assert (report.before, report.new.taken, report.gone, report.after) == (4, 3, 1, 6)
     assert "pool 4 + 3 taken - 1 replaced or evicted = 6" in report.sentence
@@ -68,7 +76,10 @@ def test_what_was_left_out_and_comes_back_is_named_in_the_sum(run: RunDir) -> No
     consolidate(run, 1, quiet())
     middle = LONG.replace("% 3", "% 4").replace("total = n", "total = n + 1 + n")
     far = LONG.replace("total = n", "total = n + 1 + n + 2 * n + 3 + n").replace("% 3", "% 4")
-    write_tasks(run.shard(1), [task(LONG, "[1], 1", "0", cycle=1, step=1), task(middle, "[1], 1", "0", cycle=1, step=2)])
+    write_tasks(
+        run.shard(1),
+        [task(LONG, "[1], 1", "0", cycle=1, step=1), task(middle, "[1], 1", "0", cycle=1, step=2)],
+    )
     config = quiet(near_similarity=0.93)
     first = merge(run, 1, config)
     assert first.new == Account(2, 0, 1, {"duplicate_near": 1})
@@ -76,16 +87,24 @@ def test_what_was_left_out_and_comes_back_is_named_in_the_sum(run: RunDir) -> No
     write_tasks(run.shard(2), [task(far, "[1], 1", "0", cycle=2, step=1)])
     second = merge(run, 2, config)
     assert (second.gone, second.back, second.new.taken) == (1, 1, 1)
-    assert second.after == second.before + 1 and "pool 4 + 1 taken - 1 replaced or evicted + 1 back = 5" in second.sentence
+    assert (
+        second.after == second.before + 1
+        and "pool 4 + 1 taken - 1 replaced or evicted + 1 back = 5" in second.sentence
+    )
 
 
 def test_a_second_cycle_reads_nothing_new_and_lists_no_copies_of_itself(run: RunDir, tmp_path: Path) -> None:
     probes = write_tasks(tmp_path / "probes.jsonl", [task(LONG, "[3, 4], 1", "(0, 1)")])
-    seeds = write_tasks(tmp_path / "seeds.jsonl", [*(numbered(index) for index in range(4)), numbered(3), task(LONG, "[9], 9", "(0, 0)")])
+    seeds = write_tasks(
+        tmp_path / "seeds.jsonl",
+        [*(numbered(index) for index in range(4)), numbered(3), task(LONG, "[9], 9", "(0, 0)")],
+    )
     config = quiet(seeds=str(seeds), probe_files=[str(probes)])
     first = consolidate(run, 1, config)
     assert first.new == Account(6, 0, 4, {"leaked_evaluation": 1, "duplicate_exact": 1})
-    assert "leaked_evaluation: 1 too like a task of the probes" in first.sentence, "the reason has an explanation"
+    assert "leaked_evaluation: 1 too like a task of the probes" in first.sentence, (
+        "the reason has an explanation"
+    )
     write_tasks(run.shard(1), mine(1, 10, 11))
     merged = merge(run, 1, config)
     second = consolidate(run, 2, config)
@@ -93,7 +112,9 @@ def test_a_second_cycle_reads_nothing_new_and_lists_no_copies_of_itself(run: Run
     assert ": no new ones read; pool 6 + 0 taken = 6, in " in second.sentence
     manifest = read_manifest(run)
     assert manifest.dropped == {"leaked_evaluation": 1, "duplicate_exact": 1}, "no task is a copy of itself"
-    assert entries_add_up(manifest.sources) and manifest.tasks == sum(entry.taken for entry in manifest.sources)
+    assert entries_add_up(manifest.sources) and manifest.tasks == sum(
+        entry.taken for entry in manifest.sources
+    )
     more = write_tasks(tmp_path / "more.jsonl", [numbered(30), numbered(31), numbered(2)])
     merge(run, 2, config)
     third = consolidate(run, 3, quiet(seeds=str(seeds), probe_files=[str(probes)], extra_files=[str(more)]))
@@ -119,7 +140,9 @@ def test_own_files_have_lines_of_their_own(run: RunDir, tmp_path: Path) -> None:
     (folder / "old.zip").write_bytes(b"PK")
     report = consolidate(run, 1, quiet(extra_files=[str(folder)]))
     first, *lines = report.sentence.split("\n")
-    assert "7 read, 6 taken, 1 left out (1 unreadable)" in first, "3 of the identity function, 3 and a torn line of mine"
+    assert "7 read, 6 taken, 1 left out (1 unreadable)" in first, (
+        "3 of the identity function, 3 and a torn line of mine"
+    )
     assert lines == [
         "  identity.jsonl: 3 read (2 rows), 3 taken, none left out.",
         "  own/empty.jsonl: empty, no task in it.",
@@ -132,7 +155,10 @@ def test_own_files_have_lines_of_their_own(run: RunDir, tmp_path: Path) -> None:
 def test_many_bad_rows_do_not_fill_the_screen(run: RunDir, tmp_path: Path) -> None:
     bad = write_tasks(tmp_path / "bad.jsonl", [numbered(1), *[{"snippet": "def f(x): return x"}] * 30])
     sentence = consolidate(run, 1, quiet(extra_files=[str(bad)])).sentence
-    assert len(re.findall(r"bad\.jsonl, line \d+: schema", sentence)) == 5 and "25 more rows without a task" in sentence
+    assert (
+        len(re.findall(r"bad\.jsonl, line \d+: schema", sentence)) == 5
+        and "25 more rows without a task" in sentence
+    )
 
 
 def test_a_manifest_of_an_older_version_can_be_read(run: RunDir) -> None:

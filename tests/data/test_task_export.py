@@ -1,4 +1,5 @@
-"""The exported tasks are those of the pool, and what self-play accepted since; never a task that was left out as leaked."""
+"""The exported tasks are those of the pool, and what self-play accepted since; never a task that was left out
+as leaked."""
 
 from __future__ import annotations
 
@@ -43,12 +44,16 @@ def found(cycle: int, *numbers: int) -> list:
     return [*tasks, task(LEAK, f"[{cycle}], 9", "(0, 0)", source="selfplay", cycle=cycle, step=99)]
 
 
-def test_the_export_is_the_pool_and_says_where_its_tasks_come_from(run: RunDir, config: DataConfig, tmp_path: Path) -> None:
+def test_the_export_is_the_pool_and_says_where_its_tasks_come_from(
+    run: RunDir, config: DataConfig, tmp_path: Path
+) -> None:
     write_tasks(run.shard(1), found(1, 10, 11))
     merge(run, 1, config)
     sentence = export_tasks(run, tmp_path / "out")
     assert sentence == "7 tasks: the pool's 7 (3 seeds, 2 of your own files, 2 of self-play)"
-    table = pandas.concat(pandas.read_parquet(file) for file in sorted((tmp_path / "out" / "data").glob("*.parquet")))
+    table = pandas.concat(
+        pandas.read_parquet(file) for file in sorted((tmp_path / "out" / "data").glob("*.parquet"))
+    )
     assert set(table["task_id"]) == {item.task_id for item in load_pool(run)}
     assert LEAK not in set(table["program"])
     with pytest.raises(DataError, match="exists"):
@@ -58,7 +63,9 @@ def test_the_export_is_the_pool_and_says_where_its_tasks_come_from(run: RunDir, 
 def test_what_is_not_merged_yet_is_named_and_its_leaks_stay_out(run: RunDir, config: DataConfig) -> None:
     write_tasks(run.shard(1), found(1, 10, 11))
     merge(run, 1, config)
-    write_tasks(run.shard(2), [*found(2, 20), numbered(10, source="selfplay", cycle=2, step=3)], tail='{"torn')
+    write_tasks(
+        run.shard(2), [*found(2, 20), numbered(10, source="selfplay", cycle=2, step=3)], tail='{"torn'
+    )
     tasks = run_tasks(run, config)
     assert tasks.sentence == (
         "8 tasks: the pool's 7 (3 seeds, 2 of your own files, 2 of self-play), and 1 accepted in self-play and not merged yet; "
@@ -70,16 +77,28 @@ def test_what_is_not_merged_yet_is_named_and_its_leaks_stay_out(run: RunDir, con
 
 
 def test_the_command_prints_that_sentence(run: RunDir, tmp_path: Path) -> None:
-    command = [sys.executable, str(PROJECT / "scripts" / "export.py"), str(run.root), "--tasks", "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        str(PROJECT / "scripts" / "export.py"),
+        str(run.root),
+        "--tasks",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"5 tasks: the pool's 5 (3 seeds, 2 of your own files), written to {tmp_path / 'out'}\n"
+    assert (
+        done.stdout
+        == f"5 tasks: the pool's 5 (3 seeds, 2 of your own files), written to {tmp_path / 'out'}\n"
+    )
 
 
 def test_the_folder_loads_with_datasets(run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")
-    lineage = Lineage(source="selfplay", run="tiny", cycle=1, step=2, accuracy=0.25, parents=("abc",), model="m@1")
+    lineage = Lineage(
+        source="selfplay", run="tiny", cycle=1, step=2, accuracy=0.25, parents=("abc",), model="m@1"
+    )
     odd = Task(
         task_type=TaskType.INDUCTION,
         code="def f(x):\n    return -x  # \udcff",

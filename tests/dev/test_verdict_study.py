@@ -1,4 +1,5 @@
-"""The study of many runs: one that fails or hangs does not stop the others, and what is done is not done again."""
+"""The study of many runs: one that fails or hangs does not stop the others, and what is done is not done
+again."""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ values |= {"verdict/all/change": change, "verdict/all/change_error": 0.02}
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    spec = importlib.util.spec_from_file_location("verdict_study", ROOT / "scripts" / "dev" / "verdict_study.py")
+    spec = importlib.util.spec_from_file_location(
+        "verdict_study", ROOT / "scripts" / "dev" / "verdict_study.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "verdict_study", module)
@@ -47,30 +50,59 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_runs_fail_alone_and_finished_ones_stay(study, tmp_path: Path) -> None:
     out, runs = tmp_path / "out", tmp_path / "runs"
-    command = ["--seeds", "1", "2", "--shuffled", "1", "--cores", "1", "--out", str(out), "--runs-dir", str(runs)]
+    command = [
+        "--seeds",
+        "1",
+        "2",
+        "--shuffled",
+        "1",
+        "--cores",
+        "1",
+        "--out",
+        str(out),
+        "--runs-dir",
+        str(runs),
+    ]
     assert study.main(command) == 1
     found = {(record["control"], record["seed"]): record for record in read_json(out / "result.json")["runs"]}
     assert [found[key]["ended"] for key in sorted(found)] == ["finished", "failed", "finished"]
-    assert found[("none", 1)]["word"] == "learning" and found[("none", 1)]["interval"][0] == pytest.approx(0.0885, abs=1e-4)
+    assert found[("none", 1)]["word"] == "learning" and found[("none", 1)]["interval"][0] == pytest.approx(
+        0.0885, abs=1e-4
+    )
     assert found[("shuffled_rewards", 1)]["word"] == "no clear change"
     assert "no disk left" in found[("none", 2)]["note"]
     table = (out / "table.md").read_text()
-    assert "none: 1 failed, 1 learning, of 2." in table and "| 30.0% | 44.0% | +14.0 (+8.8 to +19.2) |" in table
+    assert (
+        "none: 1 failed, 1 learning, of 2." in table and "| 30.0% | 44.0% | +14.0 (+8.8 to +19.2) |" in table
+    )
 
     study.main(command)
     starts = {
-        name: len((runs / name / "starts").read_text()) for name in ("verdict-none-1", "verdict-none-2", "verdict-shuffled-rewards-1")
+        name: len((runs / name / "starts").read_text())
+        for name in ("verdict-none-1", "verdict-none-2", "verdict-shuffled-rewards-1")
     }
     assert starts == {"verdict-none-1": 1, "verdict-none-2": 2, "verdict-shuffled-rewards-1": 1}
 
 
 def test_a_run_that_hangs_is_ended(study, tmp_path: Path) -> None:
-    command = ["--seeds", "3", "--shuffled", "--cores", "1", "--out", str(tmp_path / "out"), "--runs-dir", str(tmp_path / "runs")]
+    command = [
+        "--seeds",
+        "3",
+        "--shuffled",
+        "--cores",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+        "--runs-dir",
+        str(tmp_path / "runs"),
+    ]
     assert study.main([*command, "--limit-s", "1"]) == 1
     [record] = read_json(tmp_path / "out" / "result.json")["runs"]
     assert record["ended"] == "limit" and "ended after 1 s" in record["note"]
 
 
-def test_more_cores_than_there_are_is_refused(study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_cores_than_there_are_is_refused(
+    study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert study.main(["--parallel", "100", "--cores", "1000", "--out", str(tmp_path / "out")]) == 2
     assert "cores are wanted" in capsys.readouterr().err

@@ -18,12 +18,17 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def _commands() -> list[tuple[str, list[str]]]:
-    """(page, words) of every command in an indented or fenced block, or between backquotes, that starts one of our scripts."""
+    """(page, words) of every command in an indented or fenced block, or between backquotes, that starts one
+    of our scripts."""
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
-        lines += [line.strip() for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, flags=re.DOTALL) for line in block.splitlines()]
+        lines += [
+            line.strip()
+            for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, flags=re.DOTALL)
+            for line in block.splitlines()
+        ]
         lines += re.findall(r"`((?:python|bash) [^`\n]+)`", text)
         for line in lines:
             if re.match(r"(python|bash) \S+\.(py|sh)\b", line):
@@ -36,7 +41,9 @@ COMMANDS = _commands()
 
 def test_there_are_commands_to_check() -> None:
     assert len(COMMANDS) > 30
-    assert {"azr_single_gpu_pipeline.py", "scripts/report.py", "scripts/watch.py"} <= {words[1] for _, words in COMMANDS}
+    assert {"azr_single_gpu_pipeline.py", "scripts/report.py", "scripts/watch.py"} <= {
+        words[1] for _, words in COMMANDS
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -54,11 +61,19 @@ def test_scripts_exist(script: str) -> None:
 
 @cache
 def _help(script: str) -> str:
-    return subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(
+        [sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    ).stdout
 
 
 _FLAGS = sorted(
-    {(words[1], word.partition("=")[0]) for _, words in COMMANDS if words[0] == "python" for word in words if word.startswith("--")}
+    {
+        (words[1], word.partition("=")[0])
+        for _, words in COMMANDS
+        if words[0] == "python"
+        for word in words
+        if word.startswith("--")
+    }
 )
 
 
@@ -84,10 +99,18 @@ def test_overrides_are_accepted(overrides: tuple[str, ...], monkeypatch: pytest.
 
 
 def test_keys_in_tables_and_text_exist() -> None:
-    known = set(re.findall(r"^\| `([\w.]+)` \|", (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    known = set(
+        re.findall(
+            r"^\| `([\w.]+)` \|",
+            (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
+    )
     sections = "|".join(sorted({key.partition(".")[0] for key in known if "." in key}))
     for page in PAGES:
-        for key in re.findall(rf"`((?:{sections})\.[a-z_0-9.]+)(?:=[^`]*)?`", page.read_text(encoding="utf-8")):
+        for key in re.findall(
+            rf"`((?:{sections})\.[a-z_0-9.]+)(?:=[^`]*)?`", page.read_text(encoding="utf-8")
+        ):
             if not key.endswith((".py", ".md", ".")):
                 assert key in known, f"{page.name} names the key {key}"
 
@@ -101,8 +124,16 @@ def test_the_configuration_reference_is_current() -> None:
 def test_every_file_of_ours_that_is_named_somewhere_exists() -> None:
     """In code, configuration and benchmarks too: files move, and what names them does not notice."""
     named = re.compile(r"(?<![\w/.-])(?:scripts|configs|requirements|azr)/[\w/.-]+\.(?:py|sh|yaml|in)\b")
-    folders = [ROOT / name for name in ("azr", "scripts", "docs", "configs", "benchmarks", "requirements", "data/models")]
-    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".sh", ".md", ".yaml", ".in", ".json"}]
+    folders = [
+        ROOT / name
+        for name in ("azr", "scripts", "docs", "configs", "benchmarks", "requirements", "data/models")
+    ]
+    files = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in {".py", ".sh", ".md", ".yaml", ".in", ".json"}
+    ]
     missing = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in [*files, *ROOT.glob("*.md"), ROOT / "pyproject.toml"]

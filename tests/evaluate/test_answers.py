@@ -29,12 +29,17 @@ COMPACT = SelfPlayConfig(frame="compact")
 def test_answers_survive_a_torn_line_and_other_settings_are_refused(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path / "a")
     with store.opened({"model": "m1", "seed": 0}):
-        append_jsonl(store.path, [Answer("x", 0, "one").to_json(), Answer("x", 1, "two", finished=False).to_json()])
+        append_jsonl(
+            store.path, [Answer("x", 0, "one").to_json(), Answer("x", 1, "two", finished=False).to_json()]
+        )
         with store.path.open("ab") as file:
             file.write(b'{"item_id": "y", "samp')
     with store.opened({"model": "m1", "seed": 0}):
         assert [answer.completion for answer in store.read().values()] == ["one", "two"]
-        with pytest.raises(RunError, match="another evaluation writes"), AnswerStore(tmp_path / "a").opened({"model": "m1", "seed": 0}):
+        with (
+            pytest.raises(RunError, match="another evaluation writes"),
+            AnswerStore(tmp_path / "a").opened({"model": "m1", "seed": 0}),
+        ):
             pass
     with pytest.raises(RunError, match="model was 'm1', is 'm2'"), store.opened({"model": "m2", "seed": 0}):
         pass
@@ -44,7 +49,9 @@ def test_answers_survive_a_torn_line_and_other_settings_are_refused(tmp_path: Pa
 
 def test_a_suite_s_fingerprint_follows_its_prompts() -> None:
     assert fingerprint(probe_suite(PROBE_FILE, COMPACT)) == fingerprint(probe_suite(PROBE_FILE, COMPACT))
-    assert fingerprint(probe_suite(PROBE_FILE, COMPACT)) != fingerprint(probe_suite(PROBE_FILE, SelfPlayConfig(frame="chat")))
+    assert fingerprint(probe_suite(PROBE_FILE, COMPACT)) != fingerprint(
+        probe_suite(PROBE_FILE, SelfPlayConfig(frame="chat"))
+    )
 
 
 def test_a_limit_takes_items_evenly() -> None:
@@ -68,15 +75,27 @@ def test_probes_are_judged_as_in_training() -> None:
     """Gold answers are right; without the format they are wrong, as the trainer has it."""
     suite = probe_suite(PROBE_FILE, COMPACT)
     items = evenly(suite.items, 30)
-    right = [Answer(item.item_id, 0, f"hm</think><answer>{gold_answer(suite.tasks[item.item_id])}</answer>") for item in items]
-    bare = [Answer(item.item_id, 1, f"<answer>{gold_answer(suite.tasks[item.item_id])}</answer>") for item in items]
+    right = [
+        Answer(item.item_id, 0, f"hm</think><answer>{gold_answer(suite.tasks[item.item_id])}</answer>")
+        for item in items
+    ]
+    bare = [
+        Answer(item.item_id, 1, f"<answer>{gold_answer(suite.tasks[item.item_id])}</answer>")
+        for item in items
+    ]
     with Sandbox() as sandbox:
         judged = judge_all(suite, items, [*right, *bare], sandbox, progress=False)
     assert all(each.verdict.score == 1 for each in judged if each.answer.sample == 0)
-    assert all((each.verdict.score, each.verdict.reason) == (0, "bad_format") for each in judged if each.answer.sample == 1)
+    assert all(
+        (each.verdict.score, each.verdict.reason) == (0, "bad_format")
+        for each in judged
+        if each.answer.sample == 1
+    )
     result = score(suite, "gold", items, judged)
     assert result.estimates["pass@1"].value == 0.5
-    assert {name for name in result.estimates if "/" in name} == {f"pass@1/{kind}" for kind in {item.kind for item in items}}
+    assert {name for name in result.estimates if "/" in name} == {
+        f"pass@1/{kind}" for kind in {item.kind for item in items}
+    }
     assert "gold" in table([result])
 
 
@@ -97,7 +116,10 @@ def test_sampling_defaults_follow_the_number_of_samples() -> None:
 
 def test_seeds_depend_on_item_and_sample_only() -> None:
     assert sample_seed(0, "a", 1) == sample_seed(0, "a", 1)
-    assert len({sample_seed(seed, item, sample) for seed in (0, 1) for item in ("a", "b") for sample in (0, 1)}) == 8
+    assert (
+        len({sample_seed(seed, item, sample) for seed in (0, 1) for item in ("a", "b") for sample in (0, 1)})
+        == 8
+    )
     assert all(0 <= sample_seed(0, str(n), 0) < 2**31 for n in range(100))
 
 
@@ -112,6 +134,13 @@ def test_a_small_context_shrinks_the_limits_and_labels_are_file_names() -> None:
 
 def test_prompts_that_do_not_fit_are_an_error_with_the_remedy(tmp_path: Path) -> None:
     """The real engine process: it tokenises, finds nothing to ask, and ends without loading the model."""
-    options = Options(suites=[f"probes={PROBE_FILE}"], limit=3, max_prompt_tokens=5, out=tmp_path, frame="compact", progress=False)
+    options = Options(
+        suites=[f"probes={PROBE_FILE}"],
+        limit=3,
+        max_prompt_tokens=5,
+        out=tmp_path,
+        frame="compact",
+        progress=False,
+    )
     with pytest.raises(ModelError, match="no prompt fits the limit of 5 tokens"):
         evaluate([str(TINY)], options, lambda _: None)

@@ -30,7 +30,9 @@ CHATML = (
 
 def config(frame: str, *task_types: str) -> Config:
     selfplay = {"frame": frame} | ({"task_types": list(task_types)} if task_types else {})
-    return from_container({"selfplay": selfplay, "rollout": {"max_prompt_tokens": 300, "max_response_tokens": 48}})
+    return from_container(
+        {"selfplay": selfplay, "rollout": {"max_prompt_tokens": 300, "max_response_tokens": 48}}
+    )
 
 
 @pytest.fixture
@@ -49,7 +51,9 @@ def ollama(text: str, question: str) -> str:
     """What Ollama makes of the template for one question, up to the place of the answer."""
     template, system = (re.search(rf'{name} """(.*?)"""', text, re.DOTALL) for name in ("TEMPLATE", "SYSTEM"))
     assert template is not None
-    filled = template[1].replace("{{ .Prompt }}", question).replace("{{ .System }}", system[1] if system else "")
+    filled = (
+        template[1].replace("{{ .Prompt }}", question).replace("{{ .System }}", system[1] if system else "")
+    )
     filled, end, rest = filled.partition("{{ .Response }}")
     assert end and not rest
     return re.sub(r"\{\{ `(.*?)` \}\}", r"\1", filled)
@@ -61,11 +65,20 @@ def test_a_raw_frame(frame: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     ids = prompt_token_ids(tokenizer, load_frame(frame).wrap(asking.question))
     assert tokenizer.encode(asking.before + asking.question + asking.after, add_special_tokens=False) == ids
-    assert asking.after.endswith("<think>") and asking.kind is TaskType.DEDUCTION and asking.stops == ("<|end|>",)
+    assert (
+        asking.after.endswith("<think>")
+        and asking.kind is TaskType.DEDUCTION
+        and asking.stops == ("<|end|>",)
+    )
     text = modelfile(asking, "my model-bf16.gguf")
     assert ollama(text, "1 + 1?") == f"{asking.before}1 + 1?{asking.after}"
     lines = text.splitlines()
-    for line in ('FROM "./my model-bf16.gguf"', 'PARAMETER stop "<|end|>"', "PARAMETER num_ctx 348", "PARAMETER num_predict 48"):
+    for line in (
+        'FROM "./my model-bf16.gguf"',
+        'PARAMETER stop "<|end|>"',
+        "PARAMETER num_ctx 348",
+        "PARAMETER num_predict 48",
+    ):
         assert line in lines
     assert "SYSTEM" not in text
 
@@ -82,7 +95,9 @@ def test_a_chat_frame(chat_model: Path) -> None:
     assert ollama(text, "why?") == f"{asking.before}why?{asking.after}"
 
 
-@pytest.mark.parametrize("kinds", ["abduction", "error abduction", "induction abduction", "induction abduction deduction"])
+@pytest.mark.parametrize(
+    "kinds", ["abduction", "error abduction", "induction abduction", "induction abduction deduction"]
+)
 def test_the_example_is_of_a_kind_that_was_trained(kinds: str) -> None:
     kind = asking_of(TINY, config("compact", *kinds.split())).kind.value
     assert kind == ("deduction" if "deduction" in kinds else kinds.split()[0])
@@ -95,7 +110,9 @@ def test_texts_that_templates_would_take_for_their_own() -> None:
     assert ollama(text, "?") == f"{before}?<s>{{{{"
     assert 'PARAMETER stop """"""""' not in text and text.count('"""') % 2 == 0
     asking = dataclasses.replace(asking, before="<s>hello ", beginning="<s>")
-    assert 'TEMPLATE """hello ' in modelfile(asking, "m.gguf"), "llama.cpp puts the beginning of a sequence there itself"
+    assert 'TEMPLATE """hello ' in modelfile(asking, "m.gguf"), (
+        "llama.cpp puts the beginning of a sequence there itself"
+    )
     program = "\n".join(snippet(dataclasses.replace(asking, question='a\\n"""b\n"'), "m"))
     compile(program, "card", "exec")
 
@@ -124,7 +141,14 @@ def test_the_card_s_program_runs_and_the_modelfile_lies_beside_the_weights(tmp_p
     assert (folder / weights).is_file() and any("ollama create my-model -f" in line for line in said)
     card = (folder / "README.md").read_text()
     [(_, program)] = re.findall(r"^(````?)python\n(.*?)^\1$", card, re.MULTILINE | re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("\n<think>")
 

@@ -1,4 +1,5 @@
-"""Whoever speaks of the model that a run began with speaks of that model, or says that it is not there any more."""
+"""Whoever speaks of the model that a run began with speaks of that model, or says that it is not there any
+more."""
 
 from __future__ import annotations
 
@@ -50,10 +51,14 @@ def replace_by_noise(folder: Path) -> None:
 
 def point_to(run: RunDir, folder: Path) -> None:
     config = read_config(run.config)
-    write_config(run.config, dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(folder))))
+    write_config(
+        run.config, dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(folder)))
+    )
 
 
-def test_evaluation_of_the_start_takes_the_model_of_the_start(run: RunDir, base: Path, tmp_path: Path) -> None:
+def test_evaluation_of_the_start_takes_the_model_of_the_start(
+    run: RunDir, base: Path, tmp_path: Path
+) -> None:
     source = resolve(f"{run.root}@0")
     assert source.folder == base and not source.note
     other = tmp_path / "other"

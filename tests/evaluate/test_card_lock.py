@@ -57,7 +57,10 @@ def test_the_wait_has_a_limit_and_other_cards_are_free(tmp_path: Path) -> None:
     try:
         with hold_cards(["GPU-another"], folder=tmp_path, limit_s=0):
             pass
-        with pytest.raises(EngineError, match="still evaluates on card GPU-5a0c"), hold_cards([CARD], folder=tmp_path, limit_s=0):
+        with (
+            pytest.raises(EngineError, match="still evaluates on card GPU-5a0c"),
+            hold_cards([CARD], folder=tmp_path, limit_s=0),
+        ):
             pass
     finally:
         holder.kill()
@@ -83,7 +86,9 @@ def test_nothing_is_locked_without_a_card(tmp_path: Path) -> None:
 def test_the_engine_holds_the_card_that_it_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a card here, the machine is described and the engine itself is not started."""
     machine = tmp_path / "machine.json"
-    machine.write_text(json.dumps({"gpus": [{"total_gib": 16, "uuid": CARD}, {"total_gib": 8, "uuid": "GPU-small"}]}))
+    machine.write_text(
+        json.dumps({"gpus": [{"total_gib": 16, "uuid": CARD}, {"total_gib": 8, "uuid": "GPU-small"}]})
+    )
     monkeypatch.setenv("AZR_MACHINE", str(machine))
     monkeypatch.setattr(card_lock, "lock_folder", lambda: tmp_path)
     free = []

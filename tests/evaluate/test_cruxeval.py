@@ -1,4 +1,5 @@
-"""CRUXEval: scores against a straightforward re-computation with Python's own ``==``. Programs and answers here are ours."""
+"""CRUXEval: scores against a straightforward re-computation with Python's own ``==``. Programs and answers
+here are ours."""
 
 from __future__ import annotations
 
@@ -41,7 +42,10 @@ INPUT_ANSWERS = [
 @pytest.fixture
 def crux_file(tmp_path: Path) -> Path:
     path = tmp_path / "cruxeval.jsonl"
-    records = [{"code": code, "input": given, "output": gold, "id": f"sample_{n}"} for n, (code, given, gold) in enumerate(PROGRAMS)]
+    records = [
+        {"code": code, "input": given, "output": gold, "id": f"sample_{n}"}
+        for n, (code, given, gold) in enumerate(PROGRAMS)
+    ]
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
 
@@ -79,21 +83,35 @@ def inputs_right() -> list[bool]:
 
 @pytest.mark.parametrize(
     ("name", "label", "answers", "expected"),
-    [("cruxeval-o", "output", OUTPUT_ANSWERS, outputs_right), ("cruxeval-i", "input", INPUT_ANSWERS, inputs_right)],
+    [
+        ("cruxeval-o", "output", OUTPUT_ANSWERS, outputs_right),
+        ("cruxeval-i", "input", INPUT_ANSWERS, inputs_right),
+    ],
 )
-def test_scores_agree_with_a_straightforward_recomputation(crux_file, tmp_path, name, label, answers, expected) -> None:
+def test_scores_agree_with_a_straightforward_recomputation(
+    crux_file, tmp_path, name, label, answers, expected
+) -> None:
     right = expected()
     assert 3 <= sum(right) <= 9, "both verdicts must occur"
     recorded = write_answers(tmp_path / "answers.jsonl", answers, label)
     result = evaluate(
         [],
-        Options(suites=[f"{name}={crux_file}"], styles=["frame"], answers=recorded, out=tmp_path / "out", progress=False),
+        Options(
+            suites=[f"{name}={crux_file}"],
+            styles=["frame"],
+            answers=recorded,
+            out=tmp_path / "out",
+            progress=False,
+        ),
         lambda _: None,
     )
     [scores] = result["results"]
     assert [scores["item_scores"][f"sample_{n}"] == 1 for n in range(len(PROGRAMS))] == right
     assert scores["estimates"]["pass@1"]["value"] == pytest.approx(sum(right) / len(right))
-    verdicts = [json.loads(line) for line in (tmp_path / "out" / "answers" / name / "verdicts.jsonl").read_text().splitlines()]
+    verdicts = [
+        json.loads(line)
+        for line in (tmp_path / "out" / "answers" / name / "verdicts.jsonl").read_text().splitlines()
+    ]
     assert [verdict["score"] == 1 for verdict in sorted(verdicts, key=lambda v: int(v["id"][7:]))] == right
 
 
@@ -102,7 +120,9 @@ def test_an_answer_that_injects_an_expression_is_wrong(crux_file: Path, tmp_path
     hostile = ["1) or True or f(1", "__import__('os')", "*[1]", "", "lambda: 1", "[x for x in (1,)]"]
     recorded = write_answers(tmp_path / "hostile.jsonl", (hostile * 2)[: len(PROGRAMS)], "input")
     with Sandbox() as sandbox:
-        judged = judge_all(suite, suite.items, recorded_answers(recorded, suite.items).values(), sandbox, progress=False)
+        judged = judge_all(
+            suite, suite.items, recorded_answers(recorded, suite.items).values(), sandbox, progress=False
+        )
     assert score(suite, "hostile", suite.items, judged).estimates["pass@1"].value == 0
 
 
@@ -111,11 +131,18 @@ def test_several_samples_give_the_unbiased_pass_at_k(crux_file: Path, tmp_path: 
     for n, (_, _, gold) in enumerate(PROGRAMS):
         for sample in range(4):
             answer = gold if sample < n % 5 else "'no such value'"
-            lines.append({"id": f"sample_{n}", "completion": f"hm</think> <answer>```output\n{answer}\n```</answer>"})
+            lines.append(
+                {"id": f"sample_{n}", "completion": f"hm</think> <answer>```output\n{answer}\n```</answer>"}
+            )
     recorded = tmp_path / "samples.jsonl"
     recorded.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     options = Options(
-        suites=[f"cruxeval-o={crux_file}"], styles=["frame"], answers=recorded, out=tmp_path / "out", ks=[1, 2, 4, 8], progress=False
+        suites=[f"cruxeval-o={crux_file}"],
+        styles=["frame"],
+        answers=recorded,
+        out=tmp_path / "out",
+        ks=[1, 2, 4, 8],
+        progress=False,
     )
     [scores] = evaluate([], options, lambda _: None)["results"]
     counts = [n % 5 for n in range(len(PROGRAMS))]
@@ -129,7 +156,9 @@ def test_several_samples_give_the_unbiased_pass_at_k(crux_file: Path, tmp_path: 
 
 def test_what_cannot_be_an_item_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
-    path.write_text('{"code": "def f(x): return x", "input": "1", "output": "object()", "id": "a"}\n', encoding="utf-8")
+    path.write_text(
+        '{"code": "def f(x): return x", "input": "1", "output": "object()", "id": "a"}\n', encoding="utf-8"
+    )
     with pytest.raises(DataError, match="a: its output is no literal"):
         cruxeval_suite(path, "cruxeval-o", SelfPlayConfig())
     path.write_text('{"code": "def f(x): return x", "input": "1", "id": "a"}\n', encoding="utf-8")
@@ -146,8 +175,12 @@ def test_recorded_answers_must_fit_the_suite(crux_file: Path, tmp_path: Path) ->
     with pytest.raises(DataError, match="no answer to 11 of 12 items"):
         recorded_answers(path, suite.items)
     assert len(recorded_answers(path, suite.items, partial=True)) == 1
-    path.write_text('{"item_id": "sample_0", "sample": 0, "completion": "x", "n_tokens": 1}\n', encoding="utf-8")
-    assert list(recorded_answers(path, suite.items, partial=True)) == [("sample_0", 0)], "our own answers.jsonl"
+    path.write_text(
+        '{"item_id": "sample_0", "sample": 0, "completion": "x", "n_tokens": 1}\n', encoding="utf-8"
+    )
+    assert list(recorded_answers(path, suite.items, partial=True)) == [("sample_0", 0)], (
+        "our own answers.jsonl"
+    )
     path.write_text('{"id": "other", "completion": "x"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="no item 'other'"):
         recorded_answers(path, suite.items, partial=True)

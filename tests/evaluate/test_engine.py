@@ -1,4 +1,5 @@
-"""The real engine with the bundled tiny model: answers, going on, a checkpoint against its base, and the check of an export."""
+"""The real engine with the bundled tiny model: answers, going on, a checkpoint against its base, and the
+check of an export."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def test_a_checkpoint_is_evaluated_compared_and_gone_on_with(tmp_path: Path) -> 
     assert base["item_scores"] == trained["item_scores"]
     assert len(base["item_scores"]) == 12
     assert record["comparisons"][0]["p_value"] == 1.0
-    assert not list((run.root / "evaluations").glob(".model*")), "the merged copy of the checkpoint is removed"
+    assert not list((run.root / "evaluations").glob(".model*")), (
+        "the merged copy of the checkpoint is removed"
+    )
 
     # going on: an answer that was lost is asked again, greedy gives it again, the others stay
     answers_path = run.root / "evaluations" / "tiny@2" / "probes" / "answers.jsonl"
@@ -68,9 +71,18 @@ def test_an_export_answers_the_trainer_s_probe_tasks(tmp_path: Path) -> None:
 
 
 def test_more_seeded_prompts_than_fit_one_pass_are_answered(tmp_path: Path) -> None:
-    """A prompt read in two pieces takes back a sample of its generator, which torch's CPU generator cannot: the engine died."""
+    """A prompt read in two pieces takes back a sample of its generator, which torch's CPU generator cannot:
+    the engine died."""
     probes = f"probes={PROJECT / 'data/probes/azr_tiny_train_families.jsonl'}"
-    options = Options(suites=[probes], limit=80, samples=2, temperature=1.0, cpu_kv_cache_gib=0.25, out=tmp_path / "out", progress=False)
+    options = Options(
+        suites=[probes],
+        limit=80,
+        samples=2,
+        temperature=1.0,
+        cpu_kv_cache_gib=0.25,
+        out=tmp_path / "out",
+        progress=False,
+    )
     [result] = evaluate([f"{make_run(tmp_path).root}@0"], options, lambda _: None)["results"]
     assert sum(result["reasons"].values()) == 160
 
@@ -91,20 +103,36 @@ def test_sampled_answers_do_not_depend_on_where_an_evaluation_went_on(tmp_path: 
 
 
 def test_models_in_one_engine_answer_as_each_does_in_its_own(tmp_path: Path) -> None:
-    """A folder, checkpoints with other weights, and the first weights again: greedy, token for token, whole models and one merged adapter.
-    Raw texts and chats with stops, prefill and limits of their own go through the same session."""
+    """A folder, checkpoints with other weights, and the first weights again: greedy, token for token, whole
+    models and one merged adapter. Raw texts and chats with stops, prefill and limits of their own go through
+    the same session."""
     run = make_run(tmp_path)
     config = AutoConfig.from_pretrained(TINY)
     model: Any = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32)
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(0)
-    shaken = {name: tensor + 2e-2 * torch.randn_like(tensor) for name, tensor in base.items() if name != "lm_head.weight"}
+    shaken = {
+        name: tensor + 2e-2 * torch.randn_like(tensor)
+        for name, tensor in base.items()
+        if name != "lm_head.weight"
+    }
     save_checkpoint(run, 1, shaken, config)
     save_checkpoint(run, 2, base, config)
     save_checkpoint(run, 3, with_adapter(base), config, lora_alpha=8)
-    prompts = [item.prompt for item in evenly(probe_suite(PROBE_FILE, SelfPlayConfig(frame="compact")).items, 6)]
+    prompts = [
+        item.prompt for item in evenly(probe_suite(PROBE_FILE, SelfPlayConfig(frame="compact")).items, 6)
+    ]
     asked = [Request(f"item {number}", prompt, 300, 40) for number, prompt in enumerate(prompts)]
-    asked.append(Request("stopped", Prompt((("user", "def f(x):\n    return x"),), raw=True), 300, 30, stop=("\n",), begin_token=True))
+    asked.append(
+        Request(
+            "stopped",
+            Prompt((("user", "def f(x):\n    return x"),), raw=True),
+            300,
+            30,
+            stop=("\n",),
+            begin_token=True,
+        )
+    )
     asked.append(Request("short", prompts[0], 300, 5))
     asked.append(Request("prefilled", Prompt(prompts[1].messages, prompts[1].raw, "x = 1"), 300, 20))
     sources = [resolve(spec) for spec in (f"{run.root}@0", f"{run.root}@1", f"{run.root}@2", f"{run.root}@3")]
@@ -112,11 +140,16 @@ def test_models_in_one_engine_answer_as_each_does_in_its_own(tmp_path: Path) -> 
         work = []
         for source in sources:
             model = held.enter_context(engine_model(source, tmp_path))
-            together, alone = AnswerStore(tmp_path / f"together {source.label}"), AnswerStore(tmp_path / f"alone {source.label}")
+            together, alone = (
+                AnswerStore(tmp_path / f"together {source.label}"),
+                AnswerStore(tmp_path / f"alone {source.label}"),
+            )
             for store in (together, alone):
                 held.enter_context(store.opened({}))
             work.append((model, together, alone))
-        answer_all([(model, OPTIONS, [Batch(asked[:5], store), Batch(asked[5:], store)]) for model, store, _ in work])
+        answer_all(
+            [(model, OPTIONS, [Batch(asked[:5], store), Batch(asked[5:], store)]) for model, store, _ in work]
+        )
         for model, _, alone in work[1:]:
             answer_all([(model, OPTIONS, [Batch(asked, alone)])], progress=False)
     answers = {model.label: together.read() for model, together, _ in work}

@@ -1,4 +1,5 @@
-"""The engine's process and what the parent makes of it. Programs that speak as the engine does stand where vLLM would start."""
+"""The engine's process and what the parent makes of it. Programs that speak as the engine does stand where
+vLLM would start."""
 
 from __future__ import annotations
 
@@ -60,13 +61,18 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> Path:
     return note
 
 
-def test_models_of_one_shape_share_an_engine_and_others_get_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_of_one_shape_share_an_engine_and_others_get_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tmp_path / "wider"
     shutil.copytree(TINY, other)
     write_json_atomic(other / "config.json", read_json(TINY / "config.json") | {"intermediate_size": 640})
     note = _stand_in(monkeypatch, tmp_path, SPEAKS)
     models = [EngineModel("a", TINY), EngineModel("wide", other), EngineModel("b", TINY)]
-    work = [(model, OPTIONS, [Batch(_requests("x", "y"), AnswerStore(tmp_path / model.label))]) for model in models]
+    work = [
+        (model, OPTIONS, [Batch(_requests("x", "y"), AnswerStore(tmp_path / model.label))])
+        for model in models
+    ]
     for _, _, [batch] in work:
         batch.store.folder.mkdir()
     said: list[str] = []
@@ -78,7 +84,9 @@ def test_models_of_one_shape_share_an_engine_and_others_get_their_own(tmp_path: 
     assert {answer.completion for answer in AnswerStore(tmp_path / "b").read().values()} == {"b"}
 
 
-def test_going_on_asks_only_what_is_missing_and_nothing_starts_when_all_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_going_on_asks_only_what_is_missing_and_nothing_starts_when_all_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     note = _stand_in(monkeypatch, tmp_path, SPEAKS)
     store = AnswerStore(tmp_path / "store")
     store.folder.mkdir()
@@ -101,7 +109,9 @@ def test_a_model_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
         answer_all([(EngineModel("m", tmp_path / "no-model"), OPTIONS, [Batch(_requests("x"), store)])])
 
 
-def test_an_engine_that_fails_is_reported_with_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_fails_is_reported_with_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _stand_in(monkeypatch, tmp_path, "import sys\nsys.exit('no room on the card')")
     store = AnswerStore(tmp_path / "store")
     store.folder.mkdir()
@@ -109,7 +119,11 @@ def test_an_engine_that_fails_is_reported_with_the_end_of_its_log(tmp_path: Path
     with pytest.raises(ModelError, match="status 1 and 2 answers missing") as caught:
         answer_all(work, progress=False)
     assert "no room on the card" in str(caught.value).partition("engine.log")[2]
-    _stand_in(monkeypatch, tmp_path, 'import os, sys\nos.write(int(sys.argv[4]), b\'{"failed": "m lacks a weight"}\\n\')\nsys.exit(3)')
+    _stand_in(
+        monkeypatch,
+        tmp_path,
+        'import os, sys\nos.write(int(sys.argv[4]), b\'{"failed": "m lacks a weight"}\\n\')\nsys.exit(3)',
+    )
     with pytest.raises(ModelError, match="m lacks a weight") as caught:
         answer_all(work, progress=False)
     assert str(caught.value) == "m lacks a weight"
@@ -144,8 +158,11 @@ def test_an_engine_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_engine_at_once_and_keeps_its_answers(tmp_path: Path) -> None:
-    """The real parent in a process of its own, interrupted while an engine stand-in has written one of two answers."""
-    code = SPEAKS.replace('            for sample in request["missing"]:', '            for sample in request["missing"][:1]:')
+    """The real parent in a process of its own, interrupted while an engine stand-in has written one of two
+    answers."""
+    code = SPEAKS.replace(
+        '            for sample in request["missing"]:', '            for sample in request["missing"][:1]:'
+    )
     code += "\nimport time\nopen(NOTE + '.pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
     script = f"""
 import sys
@@ -179,7 +196,10 @@ def test_a_torn_line_is_ended_before_the_next_answer(tmp_path: Path) -> None:
 
 def test_a_shape_is_what_an_engine_is_built_for(tmp_path: Path) -> None:
     same, other = tmp_path / "same", tmp_path / "other"
-    for folder, change in ((same, {"eos_token_id": 5, "use_cache": False}), (other, {"tie_word_embeddings": False})):
+    for folder, change in (
+        (same, {"eos_token_id": 5, "use_cache": False}),
+        (other, {"tie_word_embeddings": False}),
+    ):
         shutil.copytree(TINY, folder)
         write_json_atomic(folder / "config.json", read_json(TINY / "config.json") | change)
     assert shape(TINY, OPTIONS) == shape(same, OPTIONS)
@@ -201,7 +221,9 @@ def test_a_model_that_did_not_arrive_in_the_engine_is_refused() -> None:
 
 def test_the_number_type_is_one_that_the_machine_computes_in() -> None:
     def machine(*capabilities: tuple[int, int]) -> Machine:
-        return Machine.from_json({"gpus": [{"total_gib": 16, "compute_capability": each} for each in capabilities]})
+        return Machine.from_json(
+            {"gpus": [{"total_gib": 16, "compute_capability": each} for each in capabilities]}
+        )
 
     native = frozenset({"avx2", "avx512_bf16"})
     assert number_type("bfloat16", machine(), native) == "bfloat16"
@@ -213,7 +235,9 @@ def test_the_number_type_is_one_that_the_machine_computes_in() -> None:
 
 
 def test_the_processor_s_flags_are_read_and_their_absence_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / "x86").write_text("processor\t: 0\nflags\t\t: fpu avx512_bf16\n\nprocessor\t: 1\nflags\t\t: fpu\n")
+    (tmp_path / "x86").write_text(
+        "processor\t: 0\nflags\t\t: fpu avx512_bf16\n\nprocessor\t: 1\nflags\t\t: fpu\n"
+    )
     (tmp_path / "arm").write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
     assert cpu_flags(tmp_path / "x86") == {"fpu", "avx512_bf16"}
     assert "bf16" in cpu_flags(tmp_path / "arm")
@@ -227,7 +251,9 @@ def test_the_tally_tells_rate_and_time_left() -> None:
     tally.note(10.0, 200)
     assert tally.words() == "0 of 10 answers, 20 tokens/s, at most 40 s left"
     tally.done, tally.done_tokens = 4, 160
-    assert tally.words() == "4 of 10 answers, 20 tokens/s, about 10 s left"  # 6 of 40 tokens, 40 of them written
+    assert (
+        tally.words() == "4 of 10 answers, 20 tokens/s, about 10 s left"
+    )  # 6 of 40 tokens, 40 of them written
     tally.note(100.0, 200)
     assert tally.rate is None, "what was long ago says nothing about now"
     tally.paused()
@@ -238,7 +264,10 @@ def test_the_tally_tells_rate_and_time_left() -> None:
 def test_a_log_gets_a_line_every_half_minute_and_a_terminal_one_line() -> None:
     now = [0.0]
     log, terminal = io.StringIO(), io.StringIO()
-    lines = [ProgressLine(stream=stream, clock=lambda: now[0], terminal=stream is terminal) for stream in (log, terminal)]
+    lines = [
+        ProgressLine(stream=stream, clock=lambda: now[0], terminal=stream is terminal)
+        for stream in (log, terminal)
+    ]
     for second in range(65):
         now[0] = float(second)
         for line in lines:

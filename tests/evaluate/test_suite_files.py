@@ -1,4 +1,5 @@
-"""Suites from files in their authors' form, on items that are ours: what is asked, what is right, and what a wrong file is told."""
+"""Suites from files in their authors' form, on items that are ours: what is asked, what is right, and what a
+wrong file is told."""
 
 from __future__ import annotations
 
@@ -63,7 +64,10 @@ def test_mbpp_in_both_published_forms(tmp_path: Path, sandbox: Sandbox) -> None:
          "test_list": each["test_list"], "challenge_test_list": []}
         for each in SANITIZED
     ]  # fmt: skip
-    files = [write(tmp_path / "sanitized-mbpp.json", SANITIZED, array=True), write(tmp_path / "mbpp.jsonl", plain_form)]
+    files = [
+        write(tmp_path / "sanitized-mbpp.json", SANITIZED, array=True),
+        write(tmp_path / "mbpp.jsonl", plain_form),
+    ]
     for file in files:
         suite = build_suite(f"mbpp={file}", CONFIG, style="native")
         assert [item.item_id for item in suite.items] == ["mbpp/11", "mbpp/12"], "the test split"
@@ -78,7 +82,9 @@ def test_mbpp_in_both_published_forms(tmp_path: Path, sandbox: Sandbox) -> None:
 
 
 def test_mbpp_for_a_model_that_continues_text(tmp_path: Path, sandbox: Sandbox) -> None:
-    suite = build_suite(f"mbpp={write(tmp_path / 'm.json', SANITIZED, array=True)}", CONFIG, style="native", speaker=PLAIN)
+    suite = build_suite(
+        f"mbpp={write(tmp_path / 'm.json', SANITIZED, array=True)}", CONFIG, style="native", speaker=PLAIN
+    )
     prompt = suite.items[0].prompt
     assert prompt.raw
     assert prompt.text.count("[BEGIN]") == 4, "three worked examples"
@@ -95,7 +101,9 @@ def test_mbpp_in_the_frame(tmp_path: Path, sandbox: Sandbox) -> None:
     suite = build_suite(f"mbpp={write(tmp_path / 'm.json', SANITIZED, array=True)}", CONFIG, style="frame")
     block = "```python\ndef add_it(x):\n    return x + 11\n```"
     strict, loose = verdicts(
-        suite, [("mbpp/11", f"<think>hm</think> <answer>{block}</answer>"), ("mbpp/11", f"<think>hm\n{block}")], sandbox
+        suite,
+        [("mbpp/11", f"<think>hm</think> <answer>{block}</answer>"), ("mbpp/11", f"<think>hm\n{block}")],
+        sandbox,
     )
     assert (strict.score, strict.format_ok, strict.lenient) == (1, True, 1)
     assert (loose.score, loose.format_ok, loose.lenient) == (0, False, 1)
@@ -104,7 +112,9 @@ def test_mbpp_in_the_frame(tmp_path: Path, sandbox: Sandbox) -> None:
 # ------------------------------------------------------------------------------------------------------ EvalPlus
 
 
-def plus_record(task_id: str, entry: str, prompt: str, solution: str, base: list[Any], plus: Any, atol: float = 0) -> dict[str, Any]:
+def plus_record(
+    task_id: str, entry: str, prompt: str, solution: str, base: list[Any], plus: Any, atol: float = 0
+) -> dict[str, Any]:
     return {
         "task_id": task_id, "prompt": prompt, "entry_point": entry, "canonical_solution": solution, "base_input": base, "plus_input": plus,
         "atol": atol, "contract": "", "assertion": "",
@@ -113,8 +123,17 @@ def plus_record(task_id: str, entry: str, prompt: str, solution: str, base: list
 
 def test_humaneval_plus_demands_the_plus_inputs_too(tmp_path: Path, sandbox: Sandbox) -> None:
     prompt = 'def mean(xs: list) -> float:\n    """Mean of xs, 0.0 for none."""\n'
-    record = plus_record("HumanEval/900", "mean", prompt, "    return sum(xs) / len(xs) if xs else 0.0\n", [[[1, 2]]], [[[]], [[0.1, 0.2]]])
-    suite = build_suite(f"humaneval+={write(tmp_path / 'HumanEvalPlus.jsonl.gz', [record])}", CONFIG, style="native")
+    record = plus_record(
+        "HumanEval/900",
+        "mean",
+        prompt,
+        "    return sum(xs) / len(xs) if xs else 0.0\n",
+        [[[1, 2]]],
+        [[[]], [[0.1, 0.2]]],
+    )
+    suite = build_suite(
+        f"humaneval+={write(tmp_path / 'HumanEvalPlus.jsonl.gz', [record])}", CONFIG, style="native"
+    )
     head = "def mean(xs):\n    "
     replies = [
         f"{head}return sum(xs) / len(xs) if xs else 0.0",
@@ -125,7 +144,12 @@ def test_humaneval_plus_demands_the_plus_inputs_too(tmp_path: Path, sandbox: San
     ]
     found = verdicts(suite, [("HumanEval/900", reply) for reply in replies], sandbox)
     assert [each.reason for each in found] == ["passed", "failed_plus", "wrong_plus", "passed", "refused"]
-    assert "Mean of xs" in build_suite(f"humaneval+={tmp_path / 'HumanEvalPlus.jsonl.gz'}", CONFIG, style="frame").items[0].prompt.text
+    assert (
+        "Mean of xs"
+        in build_suite(f"humaneval+={tmp_path / 'HumanEvalPlus.jsonl.gz'}", CONFIG, style="frame")
+        .items[0]
+        .prompt.text
+    )
 
 
 def test_mbpp_plus_turns_lists_back_and_keeps_its_special_rules(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -140,7 +164,10 @@ def test_mbpp_plus_turns_lists_back_and_keeps_its_special_rules(tmp_path: Path, 
     found = verdicts(
         suite,
         [
-            ("Mbpp/2", "def similar_elements(a, b):\n    assert type(a) is tuple\n    return [x for x in b if x in a]"),
+            (
+                "Mbpp/2",
+                "def similar_elements(a, b):\n    assert type(a) is tuple\n    return [x for x in b if x in a]",
+            ),
             ("Mbpp/2", "def similar_elements(a, b):\n    return [0]"),
             ("Mbpp/794", "def text_starta_endb(text):\n    return text.startswith('a')"),
             ("Mbpp/794", "import re\ndef text_starta_endb(text):\n    return re.match('a', text)"),
@@ -162,7 +189,9 @@ def packed_tests(tests: list[dict[str, str]]) -> str:
     return base64.b64encode(zlib.compress(pickle.dumps(json.dumps(tests)))).decode()
 
 
-def lcb_record(question_id: str, public: list[dict[str, str]], private: str, *, starter: str = "", method: str = "") -> dict[str, Any]:
+def lcb_record(
+    question_id: str, public: list[dict[str, str]], private: str, *, starter: str = "", method: str = ""
+) -> dict[str, Any]:
     return {
         "question_title": "T", "question_content": "Print the sum.", "platform": "x", "question_id": question_id, "contest_id": "c",
         "contest_date": "2024-01-01", "starter_code": starter, "difficulty": "easy", "public_test_cases": json.dumps(public),
@@ -171,7 +200,10 @@ def lcb_record(question_id: str, public: list[dict[str, str]], private: str, *, 
 
 
 def test_livecodebench_programs_and_methods(tmp_path: Path, sandbox: Sandbox) -> None:
-    stdin = [{"input": "2\n3 4\n", "output": "7\n", "testtype": "stdin"}, {"input": "1\n5\n", "output": "5.0", "testtype": "stdin"}]
+    stdin = [
+        {"input": "2\n3 4\n", "output": "7\n", "testtype": "stdin"},
+        {"input": "1\n5\n", "output": "5.0", "testtype": "stdin"},
+    ]
     calls = [{"input": "[1, 2]\n3", "output": "[4, 5]", "testtype": "functional"}]
     starter = "class Solution:\n    def shifted(self, xs: List[int], by: int) -> List[int]:\n        "
     records = [
@@ -241,15 +273,25 @@ def test_livecodebench_execution(tmp_path: Path, sandbox: Sandbox) -> None:
     file = tmp_path / "execution.parquet"
     pandas.DataFrame([EXECUTION]).to_parquet(file)
     spec = f"livecodebench-execution={file}"
-    native, cot, framed = (build_suite(spec, CONFIG, style=style) for style in ("native", "native-cot", "frame"))
-    assert "assert countSeniors(details = ['7868190130M7522', '5303914400F9211']) == ??" in native.items[0].prompt.text
+    native, cot, framed = (
+        build_suite(spec, CONFIG, style=style) for style in ("native", "native-cot", "frame")
+    )
+    assert (
+        "assert countSeniors(details = ['7868190130M7522', '5303914400F9211']) == ??"
+        in native.items[0].prompt.text
+    )
     assert "[THOUGHT]" in cot.items[0].prompt.text
     assert "def f(details" in framed.items[0].prompt.text
     reply = "[ANSWER]\nassert countSeniors(details = ['7868190130M7522', '5303914400F9211']) == {}\n"
     found = verdicts(native, [("sample_0", reply.format(1)), ("sample_0", reply.format(2))], sandbox)
     assert [each.score for each in found] == [1, 0]
     strict, bare = verdicts(
-        framed, [("sample_0", "<think>h</think><answer>```output\n1\n```</answer>"), ("sample_0", "So the output is 1.")], sandbox
+        framed,
+        [
+            ("sample_0", "<think>h</think><answer>```output\n1\n```</answer>"),
+            ("sample_0", "So the output is 1."),
+        ],
+        sandbox,
     )
     assert (strict.score, strict.lenient) == (1, 1)
     assert (bare.score, bare.format_ok, bare.lenient) == (0, False, 1)
@@ -257,7 +299,14 @@ def test_livecodebench_execution(tmp_path: Path, sandbox: Sandbox) -> None:
 
 # --------------------------------------------------------------------------------------------- CRUXEval and GSM8K
 
-CRUX = [{"code": "def f(d):\n    return {'{input}': d}", "input": "1", "output": "{'{input}': 1}", "id": "sample_0"}]
+CRUX = [
+    {
+        "code": "def f(d):\n    return {'{input}': d}",
+        "input": "1",
+        "output": "{'{input}': 1}",
+        "id": "sample_0",
+    }
+]
 
 
 def test_cruxeval_prompts_are_the_authors(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -268,16 +317,34 @@ def test_cruxeval_prompts_are_the_authors(tmp_path: Path, sandbox: Sandbox) -> N
     ), "braces of programs stay as they are"
     given = build_suite(f"cruxeval-i={file}", CONFIG, style="native-cot")
     assert "assert f(??) == {'{input}': 1}\n[/PYTHON]\n[THOUGHT]" in given.items[0].prompt.text
-    assert [each.score for each in verdicts(output, [("sample_0", " assert f(1) == {'{input}': True}")], sandbox)] == [1]
-    found = verdicts(given, [("sample_0", "hm\n[ANSWER]\nassert f(1.0) == x\n[/ANSWER]"), ("sample_0", "f(2)")], sandbox)
+    assert [
+        each.score for each in verdicts(output, [("sample_0", " assert f(1) == {'{input}': True}")], sandbox)
+    ] == [1]
+    found = verdicts(
+        given, [("sample_0", "hm\n[ANSWER]\nassert f(1.0) == x\n[/ANSWER]"), ("sample_0", "f(2)")], sandbox
+    )
     assert [each.score for each in found] == [1, 0]
 
 
-def test_expressions_are_evaluated_in_the_sandbox_and_cannot_call_for_the_answer(tmp_path: Path, sandbox: Sandbox) -> None:
-    file = write(tmp_path / "c.jsonl", [{"code": "def f(x):\n    return x * 2", "input": "'ab'", "output": "'abab'", "id": "a"}])
+def test_expressions_are_evaluated_in_the_sandbox_and_cannot_call_for_the_answer(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    file = write(
+        tmp_path / "c.jsonl",
+        [{"code": "def f(x):\n    return x * 2", "input": "'ab'", "output": "'abab'", "id": "a"}],
+    )
     output = build_suite(f"cruxeval-o={file}", CONFIG, style="native")
-    replies = ["'ab' * 2", "''.join(['ab', 'ab'])", "f('ab')", "'ab' * 3", "'ab' *", "__import__('os').getcwd()"]
-    found = verdicts(output, [("a", f"[ANSWER]\nassert f('ab') == {reply}\n[/ANSWER]") for reply in replies], sandbox)
+    replies = [
+        "'ab' * 2",
+        "''.join(['ab', 'ab'])",
+        "f('ab')",
+        "'ab' * 3",
+        "'ab' *",
+        "__import__('os').getcwd()",
+    ]
+    found = verdicts(
+        output, [("a", f"[ANSWER]\nassert f('ab') == {reply}\n[/ANSWER]") for reply in replies], sandbox
+    )
     assert [each.score for each in found] == [1, 1, 0, 0, 0, 0]
     given = build_suite(f"cruxeval-i={file}", CONFIG, style="native")
     replies = ["'a' + 'b'", "x='ab'.lower()", "'a') or ('abab'", "0 or 'abab') if 0 else ('abab'"]
@@ -292,18 +359,31 @@ def test_untagged_cruxeval_answers_count_when_read_leniently(tmp_path: Path, san
 
 
 def test_gsm8k(tmp_path: Path, sandbox: Sandbox) -> None:
-    file = write(tmp_path / "gsm8k.jsonl", [{"question": "1,000 and 24?", "answer": "<<1000+24=1024>>so\n#### 1,024"}])
+    file = write(
+        tmp_path / "gsm8k.jsonl", [{"question": "1,000 and 24?", "answer": "<<1000+24=1024>>so\n#### 1,024"}]
+    )
     native = build_suite(f"gsm8k={file}", CONFIG, style="native")
     assert native.items[0].prompt.text.endswith("put your final answer within \\boxed{}.")
     plain = build_suite(f"gsm8k={file}", CONFIG, style="native", speaker=PLAIN)
     assert plain.items[0].prompt.text.count("A:") == 9
     framed = build_suite(f"gsm8k={file}", CONFIG, style="frame")
     [item] = native.items
-    found = verdicts(native, [(item.item_id, "\\boxed{1024}"), (item.item_id, "it is 1024.00"), (item.item_id, "1000 24")], sandbox)
+    found = verdicts(
+        native,
+        [(item.item_id, "\\boxed{1024}"), (item.item_id, "it is 1024.00"), (item.item_id, "1000 24")],
+        sandbox,
+    )
     assert [each.score for each in found] == [1, 1, 0]
     strict, loose, thought = verdicts(
         framed,
-        [(item.item_id, text) for text in ("<think>7</think><answer>1024</answer>", "1024", "<think>1024</think><answer>5</answer>")],
+        [
+            (item.item_id, text)
+            for text in (
+                "<think>7</think><answer>1024</answer>",
+                "1024",
+                "<think>1024</think><answer>5</answer>",
+            )
+        ],
         sandbox,
     )
     assert (strict.score, loose.score, loose.lenient) == (1, 0, 1)
@@ -336,7 +416,9 @@ def test_a_field_of_another_type_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="row 1: field 'code' is not text"):
         build_suite(f"cruxeval-o={write(tmp_path / 'c.jsonl', [{**CRUX[0], 'code': 3}])}", CONFIG)
     with pytest.raises(DataError, match=r"row 1: field 'test_list' is not a list"):
-        build_suite(f"mbpp={write(tmp_path / 'm.jsonl', [{**SANITIZED[0], 'test_list': 'assert 1'}])}", CONFIG)
+        build_suite(
+            f"mbpp={write(tmp_path / 'm.jsonl', [{**SANITIZED[0], 'test_list': 'assert 1'}])}", CONFIG
+        )
     with pytest.raises(DataError, match="no line #### NUMBER"):
         build_suite(f"gsm8k={write(tmp_path / 'g.jsonl', [{'question': 'x', 'answer': '5'}])}", CONFIG)
 

@@ -1,4 +1,5 @@
-"""Verdicts on planted truths: what was put in is what is found, and the choice of the best style flatters nobody."""
+"""Verdicts on planted truths: what was put in is what is found, and the choice of the best style flatters
+nobody."""
 
 from __future__ import annotations
 
@@ -31,7 +32,10 @@ def standing(model: str, native: np.ndarray | None, solved: np.ndarray, formatte
 def test_a_model_that_lost_only_its_form_is_a_matter_of_form() -> None:
     random = np.random.default_rng(1)
     solved = coins(random, 0.6)
-    lost, whole = standing("lost", None, solved, coins(random, 0.2)), standing("whole", None, solved, coins(random, 0.98))
+    lost, whole = (
+        standing("lost", None, solved, coins(random, 0.2)),
+        standing("whole", None, solved, coins(random, 0.98)),
+    )
     for start, trained, change in ((lost, whole, "gained"), (whole, lost, "lost")):
         verdict = judge("suite", start, trained)
         assert verdict is not None
@@ -71,14 +75,17 @@ def test_a_planted_gain_of_eight_points_is_found_with_its_interval(sign: int) ->
 
 
 def test_the_choice_of_the_best_way_flatters_nobody() -> None:
-    """A start with one way against a model with four that are equally good: the naive difference of the best is above 0."""
+    """A start with one way against a model with four that are equally good: the naive difference of the best
+    is above 0."""
     random = np.random.default_rng(4)
     tasks = [str(number) for number in range(60)]
     naive, ours = [], []
     for _ in range(300):
         start, *ways = (dict(zip(tasks, coins(random, 0.5, 60), strict=True)) for _ in range(5))
         first = Standing("start", [Way("native", start)], {}, {}, {})
-        second = Standing("trained", [Way(str(number), scores) for number, scores in enumerate(ways)], {}, {}, {})
+        second = Standing(
+            "trained", [Way(str(number), scores) for number, scores in enumerate(ways)], {}, {}, {}
+        )
         naive.append(max(sum(scores.values()) for scores in ways) / 60 - sum(start.values()) / 60)
         ours.append(np.mean(in_best_way(second, tasks)[1]) - np.mean(in_best_way(first, tasks)[1]))
     standard_error = float(np.std(ours)) / np.sqrt(len(ours))

@@ -20,7 +20,9 @@ def change(folder: Path, file: str, **values: Any) -> None:
     """Sets fields of a JSON file; None removes one."""
     path = folder / file
     content = json.loads(path.read_text(encoding="utf-8")) | values
-    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}), encoding="utf-8")
+    path.write_text(
+        json.dumps({key: value for key, value in content.items() if value is not None}), encoding="utf-8"
+    )
 
 
 def split(folder: Path) -> list[str]:
@@ -29,7 +31,10 @@ def split(folder: Path) -> list[str]:
 
     whole = load_file(folder / "model.safetensors")
     names = sorted(whole)
-    pieces = {"model-00001-of-00002.safetensors": names[: len(names) // 2], "model-00002-of-00002.safetensors": names[len(names) // 2 :]}
+    pieces = {
+        "model-00001-of-00002.safetensors": names[: len(names) // 2],
+        "model-00002-of-00002.safetensors": names[len(names) // 2 :],
+    }
     for piece, inside in pieces.items():
         save_file({name: whole[name] for name in inside}, folder / piece)
     places = {name: piece for piece, inside in pieces.items() for name in inside}

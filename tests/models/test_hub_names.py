@@ -34,7 +34,21 @@ def test_names(text: str, name: str, revision: str | None) -> None:
     assert str(HubName.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["gpt2", "./models/x", "/models/x", "~/x", "a/b/c", "org/name@", "org/na me", "../x", "org/na\nme", "ö/ü"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gpt2",
+        "./models/x",
+        "/models/x",
+        "~/x",
+        "a/b/c",
+        "org/name@",
+        "org/na me",
+        "../x",
+        "org/na\nme",
+        "ö/ü",
+    ],
+)
 def test_what_is_no_name(text: str) -> None:
     assert HubName.parse(text) is None
 
@@ -79,7 +93,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return model
 
 
-@pytest.mark.parametrize(("path", "commit"), [("org/tiny", NEW), ("org/tiny@v1", OLD), (f"org/tiny@{OLD}", OLD)])
+@pytest.mark.parametrize(
+    ("path", "commit"), [("org/tiny", NEW), ("org/tiny@v1", OLD), (f"org/tiny@{OLD}", OLD)]
+)
 def test_a_revision_is_found_in_the_cache(cache: Path, path: str, commit: str) -> None:
     name = HubName.parse(path)
     assert name is not None and cached_folder(name) == cache / "snapshots" / commit
@@ -105,7 +121,11 @@ def test_folders_of_other_kinds(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     shutil.copytree(TINY, tmp_path / "outer" / "inner")
-    for path, told in (("adapter", "merge it into its base"), ("outer", "did you mean"), ("outer/inner/config.json", "is a file")):
+    for path, told in (
+        ("adapter", "merge it into its base"),
+        ("outer", "did you mean"),
+        ("outer/inner/config.json", "is a file"),
+    ):
         with pytest.raises(ModelError, match=told):
             local_folder(str(tmp_path / path))
 

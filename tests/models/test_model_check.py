@@ -47,7 +47,9 @@ def test_the_bundled_model_can_be_trained(folder: Path) -> None:
 # ---------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", "tokenizer.json", "config.json", "tokenizer_config.json"]
+)
 def test_git_lfs_pointers(folder: Path, file: str) -> None:
     (folder / file).write_bytes(POINTER)
     text = refused(folder)
@@ -61,14 +63,19 @@ def test_weights_that_break_off(folder: Path, left: int) -> None:
     assert "model.safetensors" in refused(folder) and "fetch it again" in refused(folder)
 
 
-@pytest.mark.parametrize("content", [b"<!doctype html><html>not found</html>", b"\x02\0\0\0\0\0\0\0[]", b"\x08\0\0\0\0\0\0\0not json"])
+@pytest.mark.parametrize(
+    "content",
+    [b"<!doctype html><html>not found</html>", b"\x02\0\0\0\0\0\0\0[]", b"\x08\0\0\0\0\0\0\0not json"],
+)
 def test_weights_that_are_something_else(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors").write_bytes(content)
     assert "fetch it again" in refused(folder)
 
 
 @given(st.binary(max_size=200))
-def test_no_content_of_a_weight_file_is_a_crash(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_no_content_of_a_weight_file_is_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     folder = tmp_path_factory.mktemp("weights")
     (folder / "model.safetensors").write_bytes(content)
     with contextlib.suppress(ModelError):
@@ -78,7 +85,10 @@ def test_no_content_of_a_weight_file_is_a_crash(tmp_path_factory: pytest.TempPat
 def test_an_index_without_its_pieces(folder: Path) -> None:
     first, second = split(folder)
     (folder / second).unlink()
-    assert f"1 of the 2 weight files that model.safetensors.index.json names are missing ({second})" in refused(folder)
+    assert (
+        f"1 of the 2 weight files that model.safetensors.index.json names are missing ({second})"
+        in refused(folder)
+    )
     shutil.copy(folder / first, folder / second)
     assert "index and weights are of different models" in refused(folder)
     (folder / "model.safetensors.index.json").unlink()
@@ -130,7 +140,10 @@ def test_weights_of_another_model(folder: Path) -> None:
 @pytest.mark.parametrize("prefix", ["_orig_mod.model.", "module.model.", ""])
 def test_weights_under_other_names(folder: Path, prefix: str) -> None:
     """transformers would leave them out and go on with random ones."""
-    rewrite(folder, lambda weights: {name.replace("model.", prefix, 1): tensor for name, tensor in weights.items()})
+    rewrite(
+        folder,
+        lambda weights: {name.replace("model.", prefix, 1): tensor for name, tensor in weights.items()},
+    )
     assert "there is no model.embed_tokens.weight" in refused(folder)
 
 
@@ -148,9 +161,17 @@ def test_weights_in_any_plain_precision(folder: Path, dtype: torch.dtype) -> Non
     [
         ("quantization_config", {"quant_method": "gptq", "bits": 4}, "gptq, 4 bit"),
         ("quantization_config", {"quant_method": "awq", "bits": 4}, "awq, 4 bit"),
-        ("quantization_config", {"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes, 4 bit"),
+        (
+            "quantization_config",
+            {"quant_method": "bitsandbytes", "load_in_4bit": True},
+            "bitsandbytes, 4 bit",
+        ),
         ("quantization_config", {"quant_method": "fp8"}, "fp8"),
-        ("quantization_config", {"quant_method": "compressed-tensors", "format": "pack-quantized"}, "compressed-tensors"),
+        (
+            "quantization_config",
+            {"quant_method": "compressed-tensors", "format": "pack-quantized"},
+            "compressed-tensors",
+        ),
         ("quantization", {"group_size": 64, "bits": 8}, "MLX, 8 bit"),
     ],
 )
@@ -168,11 +189,20 @@ def test_quantised_weights_whose_configuration_does_not_say_so(folder: Path) -> 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"architectures": ["Qwen2VLForConditionalGeneration"], "vision_config": {}}, "reads images or sound"),
-        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "an encoder with a decoder"),
+        (
+            {"architectures": ["Qwen2VLForConditionalGeneration"], "vision_config": {}},
+            "reads images or sound",
+        ),
+        (
+            {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},
+            "an encoder with a decoder",
+        ),
         ({"architectures": ["Qwen2ForSequenceClassification"]}, "does not write text"),
         ({"architectures": ["Qwen2ForRewardModel"]}, "does not write text"),
-        ({"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "num_local_experts": 8}, "a mixture of 8 experts"),
+        (
+            {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "num_local_experts": 8},
+            "a mixture of 8 experts",
+        ),
         ({"architectures": None}, "it has to name one class, for example ['Qwen2ForCausalLM']"),
         ({"architectures": []}, "it has to name one class"),
         ({"model_type": None}, "names no model_type"),
@@ -189,7 +219,11 @@ SLOW = ("train.packed_sequences=false", "train.compile_layers=false", "train.chu
 def test_an_architecture_that_was_never_compared_is_trained_the_slow_way(folder: Path) -> None:
     change(folder, "config.json", model_type="gpt_neox", architectures=["GPTNeoXForCausalLM"])
     text = refused(folder)
-    assert "never compared with the original for gpt_neox models" in text and " ".join(SLOW) in text and "granite" in text
+    assert (
+        "never compared with the original for gpt_neox models" in text
+        and " ".join(SLOW) in text
+        and "granite" in text
+    )
     check(folder, *SLOW)
 
 
@@ -206,7 +240,9 @@ def test_models_with_code_of_their_own(folder: Path) -> None:
 
 
 def test_a_tokenizer_with_code_of_its_own(folder: Path) -> None:
-    change(folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_new.NewTokenizer", None]})
+    change(
+        folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_new.NewTokenizer", None]}
+    )
     check(folder)
     (folder / "tokenizer.json").rename(folder / "tokenizer.model")
     assert "the tokenizer of" in refused(folder) and "model.trust_remote_code=true" in refused(folder)
@@ -224,7 +260,9 @@ def test_a_head_of_its_own_where_the_engine_has_the_embeddings(folder: Path) -> 
         change(folder, "config.json", model_type=model_type, architectures=[name], tie_word_embeddings=True)
         check(folder)
         change(folder, "config.json", tie_word_embeddings=False)
-        assert f"the engine runs {model_type} models only with the embeddings as output head" in refused(folder)
+        assert f"the engine runs {model_type} models only with the embeddings as output head" in refused(
+            folder
+        )
 
 
 def test_windows_in_some_layers_where_the_engine_has_all_or_none(folder: Path) -> None:
@@ -240,10 +278,18 @@ def test_windows_in_some_layers_where_the_engine_has_all_or_none(folder: Path) -
 def test_a_mistral_model_whose_tokenizer_class_is_not_named(folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    change(folder, "config.json", model_type="mistral", architectures=["MistralForCausalLM"], tokenizer_class=None)
+    change(
+        folder,
+        "config.json",
+        model_type="mistral",
+        architectures=["MistralForCausalLM"],
+        tokenizer_class=None,
+    )
     change(folder, "tokenizer_config.json", tokenizer_class=None)
     assert 'Write "tokenizer_class": "PreTrainedTokenizerFast"' in refused(folder)
-    with pytest.raises(ValueError, match="No tokenizer file found"):  # what transformers would make of it; if not, the check can go
+    with pytest.raises(
+        ValueError, match="No tokenizer file found"
+    ):  # what transformers would make of it; if not, the check can go
         AutoTokenizer.from_pretrained(folder)
     change(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     check(folder)
@@ -269,19 +315,41 @@ def test_a_context_shorter_than_prompt_and_response(folder: Path) -> None:
         ({"max_position_embeddings": 4096}, 4096),
         ({"n_positions": 1024}, 1024),
         ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 2.0}}, 8192),
-        ({"max_position_embeddings": 131072, "rope_parameters": {"rope_type": "llama3", "factor": 32.0}}, 131072),
         (
-            {"max_position_embeddings": 131072, "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}},
+            {"max_position_embeddings": 131072, "rope_parameters": {"rope_type": "llama3", "factor": 32.0}},
+            131072,
+        ),
+        (
+            {
+                "max_position_embeddings": 131072,
+                "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768},
+            },
             131072,
         ),
         ({"max_position_embeddings": 32768, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 131072),
-        ({"max_position_embeddings": 131072, "original_max_position_embeddings": 4096, "rope_scaling": {"type": "longrope"}}, 4096),
+        (
+            {
+                "max_position_embeddings": 131072,
+                "original_max_position_embeddings": 4096,
+                "rope_scaling": {"type": "longrope"},
+            },
+            4096,
+        ),
         ({"max_position_embeddings": 4096, "rope_scaling": {"type": "dynamic", "factor": 4.0}}, 4096),
-        ({"max_position_embeddings": 32768, "model_type": "gemma3_text", "rope_scaling": {"rope_type": "linear", "factor": 8.0}}, 32768),
+        (
+            {
+                "max_position_embeddings": 32768,
+                "model_type": "gemma3_text",
+                "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+            },
+            32768,
+        ),
         (
             {
                 "max_position_embeddings": 8192,
-                "rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 1.0}},
+                "rope_parameters": {
+                    "full_attention": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 1.0}
+                },
             },
             16384,
         ),
@@ -303,9 +371,9 @@ def test_no_tokenizer(folder: Path) -> None:
 
 
 def test_a_frame_that_needs_a_chat_template(folder: Path) -> None:
-    assert "has no chat template" in refused(folder, "selfplay.frame=chat") and "selfplay.frame=paper" in refused(
-        folder, "selfplay.frame=short"
-    )
+    assert "has no chat template" in refused(
+        folder, "selfplay.frame=chat"
+    ) and "selfplay.frame=paper" in refused(folder, "selfplay.frame=short")
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     check(folder, "selfplay.frame=chat")
     (folder / "chat_template.jinja").unlink()
@@ -344,7 +412,8 @@ def test_a_padding_token_within_a_padded_vocabulary(folder: Path) -> None:
 
 
 def test_an_end_token_that_the_engine_cannot_take(folder: Path) -> None:
-    """verl has the engine sample ids below the number of tokens alone, so an end token behind a gap would never come."""
+    """verl has the engine sample ids below the number of tokens alone, so an end token behind a gap would
+    never come."""
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["added_tokens"].append({"id": 4100, "content": "<|stop|>", "special": True})
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
@@ -355,7 +424,9 @@ def test_an_end_token_that_the_engine_cannot_take(folder: Path) -> None:
 
 def test_a_tokenizer_of_a_larger_model(folder: Path) -> None:
     change(folder, "config.json", vocab_size=4000)
-    assert f"tokenizer and model do not belong together: its largest token has id {TOKENS - 1}" in refused(folder)
+    assert f"tokenizer and model do not belong together: its largest token has id {TOKENS - 1}" in refused(
+        folder
+    )
 
 
 def test_a_template_with_tokens_that_the_model_does_not_have(folder: Path) -> None:
@@ -371,7 +442,9 @@ def test_a_template_with_tokens_that_the_model_does_not_have(folder: Path) -> No
 
 
 @pytest.mark.parametrize("command", ["run", "preflight"])
-def test_the_commands_refuse_in_a_sentence(folder: Path, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_refuse_in_a_sentence(
+    folder: Path, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "model.safetensors").write_bytes(POINTER)
     settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}/runs", f"model.path='{folder}'"]
     assert run_command(command, settings) == 2

@@ -29,14 +29,27 @@ def make_model(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def make_run(root: Path, model: Path, steps: tuple[int, ...] = (2, 4), *, lora_rank: int = 4, frozen: bool = False) -> RunDir:
+def make_run(
+    root: Path, model: Path, steps: tuple[int, ...] = (2, 4), *, lora_rank: int = 4, frozen: bool = False
+) -> RunDir:
     run = RunDir(root)
-    config = load(["recipe=cpu_tiny", f"model.path={model}", f"model.lora_rank={lora_rank}", "seed=7", f"name={root.name}"]).config
+    config = load(
+        [
+            "recipe=cpu_tiny",
+            f"model.path={model}",
+            f"model.lora_rank={lora_rank}",
+            "seed=7",
+            f"name={root.name}",
+        ]
+    ).config
     write_config(run.config, config)
     write_identity(run, RunIdentity.of(config, model, hash_model(model)))
     for step in range(1, max(steps) + 1):
         append_metrics(run, MetricsRecord(step, 1, 1, float(step), {"train/entropy": 0.5}))
-    save_state(run, CampaignState(state=State.TRAIN, cycle=1, first_step=1, last_step=10, step=max(steps), run_id="abc"))
+    save_state(
+        run,
+        CampaignState(state=State.TRAIN, cycle=1, first_step=1, last_step=10, step=max(steps), run_id="abc"),
+    )
     write_json_atomic(run.first_probe_scores, {"scores": {"probe/a/1": 1.0}})
     write_json_atomic(run.pool_manifest, {"tasks": 1})
     for name in ("tasks.jsonl", "behaviour.jsonl", "rejected.jsonl"):
@@ -46,7 +59,10 @@ def make_run(root: Path, model: Path, steps: tuple[int, ...] = (2, 4), *, lora_r
     for path in (run.cycle_tasks(1), run.shard(1)):
         append_jsonl(path, [{"task_id": str(number)} for number in range(50)])
     write_json_atomic(run.request(1), {"cycle": 1})
-    append_jsonl(run.transcripts(1), [{"number": number, "text": "x" * 200, "noise": hash((number, "t"))} for number in range(2000)])
+    append_jsonl(
+        run.transcripts(1),
+        [{"number": number, "text": "x" * 200, "noise": hash((number, "t"))} for number in range(2000)],
+    )
     log = run.trainer_log(1, 1)
     log.parent.mkdir(parents=True)
     log.write_text("".join(f"line {number} {hash((number, 'l'))}\n" for number in range(5000)))
@@ -64,12 +80,17 @@ def save_checkpoint(run: RunDir, step: int, *, frozen: bool = False, model: Any 
     staging = staging_dir(run, step)
     actor = staging / "actor"
     (actor / "huggingface").mkdir(parents=True)
-    weights = {f"base_model.model.q_proj.lora_{half}.default.weight": torch.randn(4, 64).bfloat16() for half in "AB"}
+    weights = {
+        f"base_model.model.q_proj.lora_{half}.default.weight": torch.randn(4, 64).bfloat16() for half in "AB"
+    }
     if frozen:
         weights["base_model.model.q_proj.base_layer.weight"] = torch.randn(64, 64)
     torch.save(weights if model is None else model, actor / "model_world_size_1_rank_0.pt")
     states = {0: {"first": torch.zeros(256, dtype=torch.int8), "step": torch.tensor(float(step))}}
-    torch.save({"state": states, "param_groups": [{"lr": 1e-5, "params": [0]}]}, actor / "optim_world_size_1_rank_0.pt")
+    torch.save(
+        {"state": states, "param_groups": [{"lr": 1e-5, "params": [0]}]},
+        actor / "optim_world_size_1_rank_0.pt",
+    )
     torch.save({"rng": {"cpu": torch.get_rng_state()}}, actor / "extra_state_world_size_1_rank_0.pt")
     (actor / "huggingface" / "config.json").write_text("{}")
     write_json_atomic(staging / "trainer_state.json", {"step": step})
@@ -77,7 +98,8 @@ def save_checkpoint(run: RunDir, step: int, *, frozen: bool = False, model: Any 
 
 
 def rewrite(archive: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> Path:
-    """A copy whose members and list ``change`` has edited, with a list that is sound by its own checksum again."""
+    """A copy whose members and list ``change`` has edited, with a list that is sound by its own checksum
+    again."""
     from azr.moving import archive as format_
 
     with zipfile.ZipFile(archive) as source:

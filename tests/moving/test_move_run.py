@@ -1,4 +1,5 @@
-"""A run packed and unpacked: what travels, what is refused, and that nothing is ever written over or by halves."""
+"""A run packed and unpacked: what travels, what is refused, and that nothing is ever written over or by
+halves."""
 
 from __future__ import annotations
 
@@ -67,7 +68,10 @@ def test_what_a_resume_needs_travels_and_nothing_else(packed: Any, tmp_path: Pat
 def test_every_checkpoint_travels_where_that_is_asked(packed: Any, tmp_path: Path) -> None:
     run, _, _ = packed
     pack_run(run.root, tmp_path / "all.zip", PackOptions(every_checkpoint=True))
-    assert [item.step for item in list_checkpoints(unpack_run(tmp_path / "all.zip", tmp_path / "there"))] == [2, 4]
+    assert [item.step for item in list_checkpoints(unpack_run(tmp_path / "all.zip", tmp_path / "there"))] == [
+        2,
+        4,
+    ]
 
 
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(packed: Any, tmp_path: Path) -> None:
@@ -89,7 +93,9 @@ def test_logs_give_way_to_the_limit_and_it_is_said(packed: Any, tmp_path: Path) 
     limit = 0.6 * archive.stat().st_size / 2**20
     small = pack_run(run.root, tmp_path / "small.zip", PackOptions(limit_mib=limit), said.append)
     assert small.stat().st_size <= limit * 2**20
-    assert all(line.startswith("Left out: all") for line in said[:-1]) and any("trainer.log" in line for line in said)
+    assert all(line.startswith("Left out: all") for line in said[:-1]) and any(
+        "trainer.log" in line for line in said
+    )
     heard: list[str] = []
     there = unpack_run(small, tmp_path / "there", say=heard.append)
     assert any("Not in the archive: all" in line for line in heard)
@@ -200,7 +206,9 @@ def test_cut_short(packed: Any, tmp_path: Path, share: float) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_found_or_changes_nothing(packed: Any, tmp_path_factory: pytest.TempPathFactory, place: float, bit: int) -> None:
+def test_a_flipped_bit_is_found_or_changes_nothing(
+    packed: Any, tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
+) -> None:
     run, archive, _ = packed
     folder = tmp_path_factory.mktemp("flip")
     data = bytearray(archive.read_bytes())
@@ -216,8 +224,25 @@ def test_a_flipped_bit_is_found_or_changes_nothing(packed: Any, tmp_path_factory
 
 
 HOSTILE_NAMES = [
-    *("../evil", "a/../../evil", "/etc/cron.d/evil", "./config.yaml", "pool//tasks.jsonl", "pool/./tasks.jsonl", "C:\\evil", "a\\b"),
-    *("~/evil", ".bashrc", "probes/\x00", "probes/a\nb", "probes/-rf", "probes/" + "x" * 300, "probes/" + "a/" * 20 + "b"),
+    *(
+        "../evil",
+        "a/../../evil",
+        "/etc/cron.d/evil",
+        "./config.yaml",
+        "pool//tasks.jsonl",
+        "pool/./tasks.jsonl",
+        "C:\\evil",
+        "a\\b",
+    ),
+    *(
+        "~/evil",
+        ".bashrc",
+        "probes/\x00",
+        "probes/a\nb",
+        "probes/-rf",
+        "probes/" + "x" * 300,
+        "probes/" + "a/" * 20 + "b",
+    ),
     *("", ".", "probes/", "probes/..", "cafe\u0301"),
 ]
 
@@ -228,7 +253,9 @@ def test_names_that_lead_elsewhere(packed: Any, tmp_path: Path, name: str) -> No
 
     def add(members: dict[str, bytes], record: dict[str, Any]) -> None:
         members[CONTENT + name] = b"x"
-        record["files"].append({"path": name, "bytes": 1, "blake2b": hashlib.blake2b(b"x", digest_size=16).hexdigest()})
+        record["files"].append(
+            {"path": name, "bytes": 1, "blake2b": hashlib.blake2b(b"x", digest_size=16).hexdigest()}
+        )
 
     refused(rewrite(packed[1], tmp_path / "evil.zip", add), tmp_path, "not accepted|damaged|cut short")
     assert not (tmp_path / "evil").exists() and not (tmp_path.parent / "evil").exists()
@@ -241,17 +268,31 @@ def test_accepted_names_stay_inside(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["control/stop", "run.lock", "probes/../state.json", "runme.sh", "cycles/001/attempts/001/stop", "tensorboard/x"]
+    "name",
+    [
+        "control/stop",
+        "run.lock",
+        "probes/../state.json",
+        "runme.sh",
+        "cycles/001/attempts/001/stop",
+        "tensorboard/x",
+    ],
 )
 def test_files_that_no_resume_needs(packed: Any, tmp_path: Path, name: str) -> None:
     def add(members: dict[str, bytes], record: dict[str, Any]) -> None:
         members[CONTENT + name] = b"x"
-        record["files"].append({"path": name, "bytes": 1, "blake2b": hashlib.blake2b(b"x", digest_size=16).hexdigest()})
+        record["files"].append(
+            {"path": name, "bytes": 1, "blake2b": hashlib.blake2b(b"x", digest_size=16).hexdigest()}
+        )
 
     refused(rewrite(packed[1], tmp_path / "evil.zip", add), tmp_path, "not accepted")
 
 
-@pytest.mark.parametrize("mode", [0o120777, 0o020666, 0o060666, 0o010666, 0o040755], ids=["link", "device", "disk", "pipe", "folder"])
+@pytest.mark.parametrize(
+    "mode",
+    [0o120777, 0o020666, 0o060666, 0o010666, 0o040755],
+    ids=["link", "device", "disk", "pipe", "folder"],
+)
 def test_members_that_are_no_plain_files(packed: Any, tmp_path: Path, mode: int) -> None:
     target = tmp_path / "evil.zip"
     with zipfile.ZipFile(packed[1]) as source, zipfile.ZipFile(target, "w") as out:
@@ -306,7 +347,12 @@ def test_lists_that_do_not_fit(packed: Any, tmp_path: Path) -> None:
     def other(members: dict[str, bytes], record: dict[str, Any]) -> None:
         record["kind"] = "azr tasks"
 
-    changes = {twice: "one name", missing: "own list", stranger: "own list", without_state: "state.json is not in it"}
+    changes = {
+        twice: "one name",
+        missing: "own list",
+        stranger: "own list",
+        without_state: "state.json is not in it",
+    }
     changes |= {inside: "inside another file", later: "format 2", other: "damaged"}
     for change, match in changes.items():
         refused(rewrite(packed[1], tmp_path / f"{change.__name__}.zip", change), tmp_path, match)
@@ -317,7 +363,11 @@ def test_content_that_is_not_what_the_list_says(packed: Any, tmp_path: Path) -> 
         data = members[CONTENT + "metrics.jsonl"]
         members[CONTENT + "metrics.jsonl"] = data.replace(b"0.5", b"0.6")
 
-    refused(rewrite(packed[1], tmp_path / "a.zip", change), tmp_path, r"metrics.jsonl is not what the archive's own list says")
+    refused(
+        rewrite(packed[1], tmp_path / "a.zip", change),
+        tmp_path,
+        r"metrics.jsonl is not what the archive's own list says",
+    )
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -325,12 +375,15 @@ def test_content_that_is_not_what_the_list_says(packed: Any, tmp_path: Path) -> 
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
         lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kind", "format", "info", "files", "checksum", "path"]), inner)
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["kind", "format", "info", "files", "checksum", "path"]), inner)
         ),
         max_leaves=8,
     )
 )
-def test_no_list_ends_in_a_traceback(packed: Any, tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+def test_no_list_ends_in_a_traceback(
+    packed: Any, tmp_path_factory: pytest.TempPathFactory, value: Any
+) -> None:
     folder = tmp_path_factory.mktemp("lists")
     with zipfile.ZipFile(folder / "a.zip", "w") as out:
         out.writestr(MANIFEST, json.dumps(value))
@@ -386,12 +439,21 @@ def test_the_command_line(packed: Any, tmp_path: Path) -> None:
     run, _, _ = packed
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "scripts/move_run.py", *words], cwd=PROJECT, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            [sys.executable, "scripts/move_run.py", *words],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     done = call("pack", str(run.root), str(tmp_path / "a.zip"), "--limit-mib", "60")
     assert done.returncode == 0 and "step 4 of first" in done.stdout
     done = call("unpack", str(tmp_path / "a.zip"), str(tmp_path / "runs" / "there"))
-    assert done.returncode == 0 and "Go on with: python azr_single_gpu_pipeline.py recipe=cpu_tiny" in done.stdout
+    assert (
+        done.returncode == 0
+        and "Go on with: python azr_single_gpu_pipeline.py recipe=cpu_tiny" in done.stdout
+    )
     done = call("unpack", str(tmp_path / "a.zip"), str(tmp_path / "runs" / "there"))
     assert done.returncode == 2 and done.stderr.startswith("move-run: ") and "Traceback" not in done.stderr
     done = call("pack", str(run.root), str(tmp_path / "b.zip"), "--limit-mib", "nan")

@@ -1,4 +1,5 @@
-"""Files of torch.save are judged without being loaded, also those that are laid out to be read in two ways."""
+"""Files of torch.save are judged without being loaded, also those that are laid out to be read in two
+ways."""
 
 from __future__ import annotations
 
@@ -38,7 +39,10 @@ def test_what_the_trainer_saves_is_accepted(tmp_path: Path) -> None:
     plain.step()
     scheduler = torch.optim.lr_scheduler.LambdaLR(plain, lambda step: 1.0)
     states = {"cpu": torch.get_rng_state(), "numpy": np.random.get_state(), "random": random.getstate()}
-    models = [OrderedDict(weight=torch.randn(3)), {"a": torch.randn(2).bfloat16(), "b": torch.ones(2, dtype=torch.int8)}]
+    models = [
+        OrderedDict(weight=torch.randn(3)),
+        {"a": torch.randn(2).bfloat16(), "b": torch.ones(2, dtype=torch.int8)},
+    ]
     rest = {"lr_scheduler": scheduler.state_dict(), "rng": states}
     for number, value in enumerate([*models, optimizer.state_dict(), plain.state_dict(), rest]):
         assert tensor_file_problem(saved(tmp_path / f"{number}.pt", value)) == ""
@@ -53,11 +57,23 @@ class Calls:
 
 
 @pytest.mark.parametrize(
-    "function", [os.system, builtins.eval, builtins.getattr, torch.load, torch.hub.load, pickle.loads, np.load, shutil.rmtree]
+    "function",
+    [
+        os.system,
+        builtins.eval,
+        builtins.getattr,
+        torch.load,
+        torch.hub.load,
+        pickle.loads,
+        np.load,
+        shutil.rmtree,
+    ],
 )
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_whatever_would_be_called_is_found(tmp_path: Path, function: Any, protocol: int) -> None:
-    assert tensor_file_problem(saved(tmp_path / "a.pt", {"x": Calls(function, "y")}, pickle_protocol=protocol))
+    assert tensor_file_problem(
+        saved(tmp_path / "a.pt", {"x": Calls(function, "y")}, pickle_protocol=protocol)
+    )
 
 
 def test_files_that_torch_reads_in_another_way(tmp_path: Path) -> None:
@@ -99,4 +115,6 @@ def test_no_bytes_end_in_a_traceback(tmp_path: Path, data: bytes) -> None:
 def test_the_frozen_model_beside_adapters_is_seen(tmp_path: Path) -> None:
     adapters = {"m.q_proj.lora_A.default.weight": torch.zeros(2)}
     assert not holds_frozen_weights(saved(tmp_path / "a.pt", adapters))
-    assert holds_frozen_weights(saved(tmp_path / "b.pt", adapters | {"m.q_proj.base_layer.weight": torch.zeros(2)}))
+    assert holds_frozen_weights(
+        saved(tmp_path / "b.pt", adapters | {"m.q_proj.base_layer.weight": torch.zeros(2)})
+    )

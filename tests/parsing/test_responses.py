@@ -19,8 +19,20 @@ RESPONSES = {
     "chat frame": ("  <think>so</think>\n<answer>4</answer>", "", "so", "4", True),
     "chat frame without think": ("<answer>4</answer>", "", "<answer>4</answer>", "4", False),
     "something before the think tag": ("Sure! <think>so</think><answer>4</answer>", "", "so", "4", False),
-    "a second turn": ("a</think><answer>4</answer>\nUser: more\nAssistant: <think>b", "<think>", "b", "4", True),
-    "the word Assistant: in it": ("Assistant: x</think><answer>'Assistant:'</answer>", "<think>", "Assistant: x", "'Assistant:'", True),
+    "a second turn": (
+        "a</think><answer>4</answer>\nUser: more\nAssistant: <think>b",
+        "<think>",
+        "b",
+        "4",
+        True,
+    ),
+    "the word Assistant: in it": (
+        "Assistant: x</think><answer>'Assistant:'</answer>",
+        "<think>",
+        "Assistant: x",
+        "'Assistant:'",
+        True,
+    ),
 }
 
 
@@ -34,7 +46,11 @@ def test_split_response(case):
 STRICT = {
     "plain": ("so </think> <answer>4</answer>", "<think>", True),
     "white space at the end": ("so</think>\n<answer>4</answer>\n \n", "<think>", True),
-    "the reply is begun further": ("[1]\n```\n</answer>", "<think> so </think>\n<answer>\n```input_1\n", True),
+    "the reply is begun further": (
+        "[1]\n```\n</answer>",
+        "<think> so </think>\n<answer>\n```input_1\n",
+        True,
+    ),
     "tags after the answer": ("so </think><answer>4</answer></think></answer>", "<think>", False),
     "text after the answer": ("so </think><answer>4</answer> done", "<think>", False),
     "a second answer": ("so </think><answer>3</answer><answer>4</answer>", "<think>", False),
@@ -54,7 +70,11 @@ def test_strict_form_is_each_tag_once_and_nothing_after(case):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "x", " ", "\n"]), max_size=12).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "x", " ", "\n"]), max_size=12
+    ).map("".join)
+)
 def test_strict_form_is_good_form_too(text):
     strict = split_response(text, strict=True)
     assert not strict.format_ok or split_response(text).format_ok
@@ -79,8 +99,14 @@ BLOCKS = {
         [("python", "x = '''\n```\n'''"), ("input", "1")],
     ),
     "fence in an input's string": ("```input\n'a```b'\n```", [("input", "'a```b'")]),
-    "program that does not parse": ("```python\nx = = 1\n```\n```input\n1\n```", [("python", "x = = 1"), ("input", "1")]),
-    "fence inside a message line": ("```message\nuse ``` here\n```\n```input\n1\n```", [("message", "use ``` here"), ("input", "1")]),
+    "program that does not parse": (
+        "```python\nx = = 1\n```\n```input\n1\n```",
+        [("python", "x = = 1"), ("input", "1")],
+    ),
+    "fence inside a message line": (
+        "```message\nuse ``` here\n```\n```input\n1\n```",
+        [("message", "use ``` here"), ("input", "1")],
+    ),
     "indentation is kept": ("```input\n  1,\n  2\n```", [("input", "  1,\n  2")]),
     "four backticks": ("````python\nx = 1\n````", [("python", "x = 1")]),
 }
@@ -90,11 +116,15 @@ BLOCKS = {
 def test_fenced_blocks(case):
     text, expected = BLOCKS[case]
     found = fenced_blocks(text)
-    assert found[: len(expected)] == [Block(*each) for each in expected] and (len(found) == len(expected) or "````" in text)
+    assert found[: len(expected)] == [Block(*each) for each in expected] and (
+        len(found) == len(expected) or "````" in text
+    )
 
 
 def proposal(code: str, input_text: str = "1", **rules) -> Proposal | Rejection:
-    return parse_proposal(TaskType.DEDUCTION, f"```python\n{code}\n```\n```input\n{input_text}\n```", ParseRules(**rules))
+    return parse_proposal(
+        TaskType.DEDUCTION, f"```python\n{code}\n```\n```input\n{input_text}\n```", ParseRules(**rules)
+    )
 
 
 REFUSED = {
@@ -118,7 +148,9 @@ def test_proposals_refused_with_a_reason(answer):
 
 
 def test_input_heading_is_read_too():
-    found = parse_proposal(TaskType.ABDUCTION, "```python\ndef f(x):\n    return x\n```\n# Input:\n 5, 6\n", ParseRules())
+    found = parse_proposal(
+        TaskType.ABDUCTION, "```python\ndef f(x):\n    return x\n```\n# Input:\n 5, 6\n", ParseRules()
+    )
     assert isinstance(found, Proposal) and found.inputs == ("5, 6",)
 
 
@@ -150,7 +182,9 @@ def test_entry_points(code, entry_point, entry):
 
 
 def test_code_location():
-    answer = "```python\ndef f(x):\n    return 1\n```\n```python\ndef f(x):\n    return 2\n```\n```input\n1\n```"
+    answer = (
+        "```python\ndef f(x):\n    return 1\n```\n```python\ndef f(x):\n    return 2\n```\n```input\n1\n```"
+    )
     for location, returned in (("first", "return 1"), ("last", "return 2")):
         found = parse_proposal(TaskType.DEDUCTION, answer, ParseRules(code_location=location))
         assert isinstance(found, Proposal) and returned in found.code
@@ -190,7 +224,10 @@ def test_removals():
     code = '"""doc"""\nimport re\nLIMIT = 3\ndef f(x):\n    # why\n    print(x)\n    return x\nprint(f(1))'
     found = proposal(code, strip_comments=True, strip_globals=True, strip_prints=True)
     assert isinstance(found, Proposal)
-    assert found.code == "import re\n\ndef f(x):\n    return x" or found.code == "import re\ndef f(x):\n    return x"
+    assert (
+        found.code == "import re\n\ndef f(x):\n    return x"
+        or found.code == "import re\ndef f(x):\n    return x"
+    )
     assert found.imports == ("import re",)
     untouched = proposal(code)
     assert isinstance(untouched, Proposal) and untouched.code == code
@@ -201,7 +238,11 @@ def test_induction_proposals():
     rules = ParseRules(num_inputs=3)
     for message in ("```message\nhello\n```", "<message>hello</message>", "# Message: hello"):
         found = parse_proposal(TaskType.INDUCTION, inputs + message, rules, program=PROGRAM)
-        assert isinstance(found, Proposal) and (found.message, found.inputs, found.code) == ("hello", ("0", "1", "2"), PROGRAM.code)
+        assert isinstance(found, Proposal) and (found.message, found.inputs, found.code) == (
+            "hello",
+            ("0", "1", "2"),
+            PROGRAM.code,
+        )
     found = parse_proposal(TaskType.INDUCTION, inputs, rules, program=PROGRAM)
     assert isinstance(found, Rejection) and found.reason == "no_message"
     found = parse_proposal(TaskType.INDUCTION, inputs + "```message\n```", rules, program=PROGRAM)
@@ -230,7 +271,11 @@ SOLUTIONS = [
     (TaskType.DEDUCTION, "42", "42"),
     (TaskType.ERROR, "```output\nValueError\n```", "ValueError"),
     (TaskType.ERROR, "```error\nValueError\n```", "ValueError"),
-    (TaskType.INDUCTION, "```python\ndef f(x):\n    return 1\n```\n```\ndef f(x):\n    return 2\n```", "def f(x):\n    return 2"),
+    (
+        TaskType.INDUCTION,
+        "```python\ndef f(x):\n    return 1\n```\n```\ndef f(x):\n    return 2\n```",
+        "def f(x):\n    return 2",
+    ),
 ]
 
 
@@ -255,7 +300,12 @@ HOSTILE = st.one_of(st.text(max_size=300), st.lists(FRAGMENTS, max_size=60).map(
 @given(HOSTILE, st.sampled_from(["", "<think>"]), st.sampled_from(list(TaskType)))
 def test_parsing_never_raises(text, prefix, task_type):
     for answer in (text, split_response(text, prefix).answer):
-        found = parse_proposal(task_type, answer, ParseRules(num_inputs=2, reject_test_input=True, strip_globals=True), program=PROGRAM)
+        found = parse_proposal(
+            task_type,
+            answer,
+            ParseRules(num_inputs=2, reject_test_input=True, strip_globals=True),
+            program=PROGRAM,
+        )
         assert isinstance(found, (Proposal, Rejection))
         assert isinstance(parse_solution(task_type, answer), (str, Rejection))
 

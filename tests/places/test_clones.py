@@ -1,4 +1,5 @@
-"""A clone has the bytes that were committed, wherever it was made; scripts/setup.sh takes the set that fits the card, from any folder."""
+"""A clone has the bytes that were committed, wherever it was made; scripts/setup.sh takes the set that fits
+the card, from any folder."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-git_only = pytest.mark.skipif(shutil.which("git") is None or not (PROJECT / ".git").exists(), reason="no git checkout")
+git_only = pytest.mark.skipif(
+    shutil.which("git") is None or not (PROJECT / ".git").exists(), reason="no git checkout"
+)
 FAKE_PYTHON = f"""#!/bin/sh
 case "$1" in
     -c) exec "{sys.executable}" "$@" ;;
@@ -24,11 +27,15 @@ esac
 def test_every_shipped_file_keeps_its_line_ends() -> None:
     files = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, check=True).stdout
     text = [
-        name for name in files.split(b"\0") if name.endswith((b".sh", b".py", b".jsonl", b".json", b".yaml", b".txt", b".jinja", b".in"))
+        name
+        for name in files.split(b"\0")
+        if name.endswith((b".sh", b".py", b".jsonl", b".json", b".yaml", b".txt", b".jinja", b".in"))
     ]
     assert len(text) > 100
     command = ["git", "check-attr", "--stdin", "-z", "text", "eol"]
-    answer = subprocess.run(command, cwd=PROJECT, input=b"\0".join(text) + b"\0", capture_output=True, check=True).stdout
+    answer = subprocess.run(
+        command, cwd=PROJECT, input=b"\0".join(text) + b"\0", capture_output=True, check=True
+    ).stdout
     fields = answer.decode().split("\0")
     rules: dict[str, dict[str, str]] = {}
     for name, attribute, value in zip(fields[0::3], fields[1::3], fields[2::3], strict=False):
@@ -38,7 +45,8 @@ def test_every_shipped_file_keeps_its_line_ends() -> None:
 
 @git_only
 def test_a_clone_made_on_windows_has_the_same_bytes(tmp_path: Path) -> None:
-    """Git for Windows sets core.autocrlf, which puts a carriage return before every line end unless .gitattributes says otherwise."""
+    """Git for Windows sets core.autocrlf, which puts a carriage return before every line end unless
+    .gitattributes says otherwise."""
     source, clone = tmp_path / "source", tmp_path / "clone"
     for name in (".gitattributes", "scripts/run.sh", "scripts/setup.sh", "data/seeds/manifest.json"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -48,14 +56,21 @@ def test_a_clone_made_on_windows_has_the_same_bytes(tmp_path: Path) -> None:
     identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "x"]):
         subprocess.run(["git", *words], cwd=source, check=True)
-    subprocess.run(["git", "clone", "-q", "-c", "core.autocrlf=true", str(source), str(clone)], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "clone", "-q", "-c", "core.autocrlf=true", str(source), str(clone)],
+        check=True,
+        capture_output=True,
+    )
     for file in (path for path in clone.rglob("*") if path.is_file() and ".git" not in path.parts):
         original = seeds if file.name == seeds.name else PROJECT / file.relative_to(clone)
         assert file.read_bytes() == original.read_bytes(), file.name
 
 
-def setup(tmp_path: Path, cards: str | None, **environment: str) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """Runs a copy of setup.sh in a folder with a blank; the interpreter of its environment only writes down what it would install."""
+def setup(
+    tmp_path: Path, cards: str | None, **environment: str
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Runs a copy of setup.sh in a folder with a blank; the interpreter of its environment only writes down
+    what it would install."""
     project = tmp_path / "My Projects (x)" / "azr"
     tools = tmp_path / "bin"
     if not project.exists():
@@ -93,7 +108,9 @@ GOOD = r"NVIDIA GeForce RTX 4090, 24564, 24000, 8.9, 580, GPU-3\n"
         (OLD, {"AZR_SET": "gpu"}, "gpu"), (GOOD, {"AZR_SET": "cpu"}, "cpu"),
     ],
 )  # fmt: skip
-def test_the_set_follows_the_card(tmp_path: Path, cards: str | None, environment: dict[str, str], expected: str) -> None:
+def test_the_set_follows_the_card(
+    tmp_path: Path, cards: str | None, environment: dict[str, str], expected: str
+) -> None:
     answer, venv = setup(tmp_path, cards, **environment)
     assert answer.returncode == 0, answer.stderr
     assert (venv / ".azr-requirements").read_text().split()[0] == expected
@@ -122,5 +139,7 @@ def test_an_interpreter_with_a_blank_in_its_path(tmp_path: Path) -> None:
     script = PROJECT / "scripts" / "setup.sh"
     code = f'eval "$(sed -n "/^azr_find_python/,/^}}/p" "{script}")"; azr_find_python'
     environment = {**os.environ, "AZR_PYTHON": str(folder / "python")}
-    answer = subprocess.run(["bash", "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    answer = subprocess.run(
+        ["bash", "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
     assert answer.stdout.strip() == str(folder / "python")

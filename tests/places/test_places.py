@@ -1,4 +1,5 @@
-"""Temporary folders, homes, names and paths that Ray, Triton or torch cannot work with: found at once, and put right."""
+"""Temporary folders, homes, names and paths that Ray, Triton or torch cannot work with: found at once, and
+put right."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ from azr.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOBODY = 12345
-root_only = pytest.mark.skipif(os.getuid() != 0, reason="changes the user id or mounts something, which needs root")
+root_only = pytest.mark.skipif(
+    os.getuid() != 0, reason="changes the user id or mounts something, which needs root"
+)
 
 
 @pytest.fixture
@@ -51,7 +54,9 @@ def test_an_ordinary_machine_is_left_alone(short: Path) -> None:
 @pytest.mark.parametrize("name", ["PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT"])
 def test_what_changes_how_python_runs_is_not_handed_on(short: Path, name: str) -> None:
     environment = environment_of(TMPDIR=str(short), HOME=str(short), **{name: "2"})
-    assert [trouble.seen for trouble in places.troubles(environment) if trouble.subject == "Python"] == [f"{name}=2"]
+    assert [trouble.seen for trouble in places.troubles(environment) if trouble.subject == "Python"] == [
+        f"{name}=2"
+    ]
     [sentence] = prepared(environment)
     assert sentence.startswith(f"{name}=2 is set; the run's processes start without it")
     assert name not in environment and prepared(environment) == []
@@ -82,7 +87,9 @@ def test_a_temporary_folder_that_ray_cannot_use_is_replaced(short: Path, name: s
     assert [finding.seen for finding in place_findings([trouble])] == [trouble.seen]
 
 
-@pytest.mark.parametrize(("value", "words"), [("not/absolute", "no absolute path"), ("/nowhere/at/all", "is no folder")])
+@pytest.mark.parametrize(
+    ("value", "words"), [("not/absolute", "no absolute path"), ("/nowhere/at/all", "is no folder")]
+)
 def test_a_temporary_folder_that_is_none(short: Path, value: str, words: str) -> None:
     environment = environment_of(TMPDIR=value)
     assert words in prepared(environment, short)[0]
@@ -92,7 +99,11 @@ def test_a_temporary_folder_that_is_none(short: Path, value: str, words: str) ->
 def test_empty_variables_are_none(short: Path) -> None:
     environment = environment_of(TMPDIR="", RAY_TMPDIR="")
     said = prepared(environment, short)
-    assert "RAY_TMPDIR" not in environment and environment.get("TMPDIR") != "" and not any("TMPDIR" in text for text in said)
+    assert (
+        "RAY_TMPDIR" not in environment
+        and environment.get("TMPDIR") != ""
+        and not any("TMPDIR" in text for text in said)
+    )
 
 
 def test_rays_own_variable_is_looked_at_too(short: Path) -> None:
@@ -113,7 +124,9 @@ def test_where_no_folder_serves_each_is_named(short: Path) -> None:
 def test_mounted_noexec(short: Path) -> None:
     mounted = short / "noexec"
     mounted.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,size=1m", "none", str(mounted)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "noexec,size=1m", "none", str(mounted)], capture_output=True
+    ).returncode:
         pytest.skip("this container may not mount")
     try:
         assert "mounted noexec" in places.temporary_problem(str(mounted))
@@ -126,7 +139,9 @@ def test_mounted_noexec(short: Path) -> None:
 def test_a_full_or_read_only_folder_is_tried_not_asked(short: Path) -> None:
     mounted = short / "ro"
     mounted.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "none", str(mounted)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "none", str(mounted)], capture_output=True
+    ).returncode:
         pytest.skip("this container may not mount")
     try:
         assert "cannot be written (Read-only file system)" in places.temporary_problem(str(mounted))
@@ -165,12 +180,19 @@ def test_a_home_that_is_none_is_replaced(short: Path, home: str, monkeypatch: py
     monkeypatch.setattr(places, "_passwd_entry", lambda: None)
     environment = {"HOME": home, "TMPDIR": str(short), "USER": "x"}
     [sentence] = prepared(environment, short)
-    assert "caches" in sentence and environment["HOME"] == f"{short}/azr-{os.getuid()}/home" and Path(environment["HOME"]).is_dir()
-    assert "home" in {item.subject for item in places.troubles({"HOME": home, "TMPDIR": str(short), "USER": "x"})}
+    assert (
+        "caches" in sentence
+        and environment["HOME"] == f"{short}/azr-{os.getuid()}/home"
+        and Path(environment["HOME"]).is_dir()
+    )
+    assert "home" in {
+        item.subject for item in places.troubles({"HOME": home, "TMPDIR": str(short), "USER": "x"})
+    }
 
 
 def run_as_nobody(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Under a user id that has no passwd entry, with an interpreter that it may read (the standard library is enough)."""
+    """Under a user id that has no passwd entry, with an interpreter that it may read (the standard library is
+    enough)."""
     for interpreter in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         with contextlib.suppress(OSError):
             ready = subprocess.run(
@@ -205,7 +227,12 @@ print(json.dumps([said, getpass.getuser(), str(pathlib.Path.home())]))
 @pytest.mark.parametrize("user", [None, "somebody"])
 def test_a_user_id_without_a_passwd_entry(short: Path, home: str | None, user: str | None) -> None:
     short.chmod(0o777)
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "TMPDIR": str(short), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(PROJECT),
+        "TMPDIR": str(short),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     environment |= {"HOME": home} if home else {}
     environment |= {"USER": user} if user else {}
     answer = run_as_nobody(WHO_AM_I, environment)
@@ -228,11 +255,16 @@ def test_an_interpreter_below_a_blank_gets_a_plain_path(short: Path) -> None:
         "print(json.dumps([sys.prefix, python, *said.stdout.split()]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": str(short)}
-    answer = subprocess.run([str(python), "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True)
+    answer = subprocess.run(
+        [str(python), "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
     prefix, plain, prefix_there, ray_file = json.loads(answer.stdout)
     assert prefix == str(environment_folder)
     assert all(places.is_plain(path) for path in (plain, prefix_there, ray_file))
-    assert Path(ray_file).is_relative_to(prefix_there) and Path(prefix_there).resolve() == Path(sys.prefix).resolve()
+    assert (
+        Path(ray_file).is_relative_to(prefix_there)
+        and Path(prefix_there).resolve() == Path(sys.prefix).resolve()
+    )
 
 
 def test_the_trainer_becomes_itself_under_the_plain_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,5 +290,7 @@ def test_a_low_limit_of_open_files_is_raised_or_told(hard: int, words: str) -> N
         "except places.ConfigError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert words in done.stdout, done.stderr

@@ -1,4 +1,5 @@
-"""Relative paths of the user's files: looked for where the command was started, then in the project, and named when they are nowhere."""
+"""Relative paths of the user's files: looked for where the command was started, then in the project, and
+named when they are nowhere."""
 
 from __future__ import annotations
 
@@ -30,18 +31,29 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_users_file_beside_the_command(elsewhere: Path) -> None:
     (elsewhere / "my.jsonl").write_text("{}\n")
     (elsewhere / "frame").mkdir()
-    config = load(["recipe=cpu_tiny", "data.extra_files=[my.jsonl]", "selfplay.frame=frame", "data.seeds=my.jsonl"]).config
+    config = load(
+        ["recipe=cpu_tiny", "data.extra_files=[my.jsonl]", "selfplay.frame=frame", "data.seeds=my.jsonl"]
+    ).config
     assert config.data.extra_files == [str(elsewhere / "my.jsonl")]
-    assert config.selfplay.frame == str(elsewhere / "frame") and config.data.seeds == str(elsewhere / "my.jsonl")
+    assert config.selfplay.frame == str(elsewhere / "frame") and config.data.seeds == str(
+        elsewhere / "my.jsonl"
+    )
 
 
-def test_a_run_finds_them_again_from_another_folder(elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_finds_them_again_from_another_folder(
+    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (elsewhere / "my.jsonl").write_text("{}\n")
-    write_config(tmp_path / "config.yaml", load(["recipe=cpu_tiny", "data.evaluation_files=[my.jsonl]", "model.path=" + TINY]).config)
+    write_config(
+        tmp_path / "config.yaml",
+        load(["recipe=cpu_tiny", "data.evaluation_files=[my.jsonl]", "model.path=" + TINY]).config,
+    )
     monkeypatch.chdir(PROJECT)
     config = read_config(tmp_path / "config.yaml")
     assert Path(config.data.evaluation_files[0]).is_file()
-    assert config.model.path == TINY, "what ships with the project has its short name, so that a run can be moved with it"
+    assert config.model.path == TINY, (
+        "what ships with the project has its short name, so that a run can be moved with it"
+    )
 
 
 def test_shipped_files_are_found_from_anywhere(elsewhere: Path) -> None:
@@ -51,7 +63,8 @@ def test_shipped_files_are_found_from_anywhere(elsewhere: Path) -> None:
 
 
 def test_the_projects_own_settings_mean_the_projects_files(elsewhere: Path) -> None:
-    """A folder of the same name beside the command does not stand in for what a recipe names; for what was typed it does."""
+    """A folder of the same name beside the command does not stand in for what a recipe names; for what was
+    typed it does."""
     other = elsewhere / TINY
     other.mkdir(parents=True)
     assert load(["recipe=cpu_tiny"]).config.model.path == str(PROJECT / TINY)
@@ -65,7 +78,14 @@ def test_words_are_no_paths(elsewhere: Path, key: str, words: tuple[str, ...]) -
         (elsewhere / word).mkdir()
         value = getattr(
             getattr(
-                load(["recipe=cpu_tiny", f"{key}={[word] if key == 'data.probe_files' else word}", "data.extra_files=[x]"]).config, section
+                load(
+                    [
+                        "recipe=cpu_tiny",
+                        f"{key}={[word] if key == 'data.probe_files' else word}",
+                        "data.extra_files=[x]",
+                    ]
+                ).config,
+                section,
             ),
             name,
         )
@@ -96,11 +116,20 @@ def test_runs_lie_in_the_project_unless_another_folder_is_typed(elsewhere: Path)
 
 def test_a_home_is_written_out(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(elsewhere))
-    assert load(["recipe=cpu_tiny", "data.extra_files=['~/my.jsonl']"]).config.data.extra_files == [str(elsewhere / "my.jsonl")]
+    assert load(["recipe=cpu_tiny", "data.extra_files=['~/my.jsonl']"]).config.data.extra_files == [
+        str(elsewhere / "my.jsonl")
+    ]
 
 
 def test_the_command_looks_beside_itself(elsewhere: Path) -> None:
-    command = [sys.executable, str(PROJECT / "azr_single_gpu_pipeline.py"), "recipe=cpu_tiny", f"runs_dir={elsewhere}/runs"]
-    answer = subprocess.run([*command, "data.extra_files=[gone.jsonl]"], capture_output=True, text=True, timeout=120, check=False)
+    command = [
+        sys.executable,
+        str(PROJECT / "azr_single_gpu_pipeline.py"),
+        "recipe=cpu_tiny",
+        f"runs_dir={elsewhere}/runs",
+    ]
+    answer = subprocess.run(
+        [*command, "data.extra_files=[gone.jsonl]"], capture_output=True, text=True, timeout=120, check=False
+    )
     assert answer.returncode == 2 and "Traceback" not in answer.stderr
     assert str(elsewhere) in answer.stderr and str(PROJECT) in answer.stderr and "gone.jsonl" in answer.stderr

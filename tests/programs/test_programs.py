@@ -30,17 +30,35 @@ RENAMED = {
     "recursive": ("def solve(n):\n    return 1 if n < 2 else n * solve(n - 1)\n", (5,)),
     "string untouched": ("def solve(x):\n    return 'solve(x) ' + \"solve\" + str(x)\n", (2,)),
     "comment": ("# solve is solved\ndef solve(x):  # solve\n    return x\n", (2,)),
-    "method of that name": ("class A:\n    def solve(self):\n        return 7\ndef solve(x):\n    return A().solve() + x\n", (2,)),
+    "method of that name": (
+        "class A:\n    def solve(self):\n        return 7\ndef solve(x):\n    return A().solve() + x\n",
+        (2,),
+    ),
     "attribute": ("class A:\n    solve = 3\ndef solve(x):\n    return A.solve + x\n", (1,)),
-    "shadowed by a local": ("def solve(x):\n    def g(solve):\n        return solve * 2\n    return g(x)\n", (4,)),
-    "keyword argument": ("def solve(x):\n    def g(solve=1):\n        return solve\n    return g(solve=x)\n", (9,)),
+    "shadowed by a local": (
+        "def solve(x):\n    def g(solve):\n        return solve * 2\n    return g(x)\n",
+        (4,),
+    ),
+    "keyword argument": (
+        "def solve(x):\n    def g(solve=1):\n        return solve\n    return g(solve=x)\n",
+        (9,),
+    ),
     "lambda": ("def solve(x):\n    return (lambda n: n if n < 1 else solve(n - 1))(x)\n", (3,)),
     "f-string": ("def solve(x):\n    return f'{solve.__name__ != \"\"} {x!r:>4} solve'\n", (3,)),
-    "multi-line f-string": ('def solve(x, deep=True):\n    return f"""\n{solve(x, False) if deep else x}\n solve"""\n', (3,)),
+    "multi-line f-string": (
+        'def solve(x, deep=True):\n    return f"""\n{solve(x, False) if deep else x}\n solve"""\n',
+        (3,),
+    ),
     "global statement": ("def solve(x):\n    global solve\n    return solve is not None and x\n", (3,)),
     "non-ascii before it": ("def solve(x):\n    return 'äöü€' if x else ('é', solve(1))\n", (0,)),
-    "decorated": ("def twice(g):\n    return lambda x: g(g(x))\n@twice\ndef solve(x):\n    return x + 1\n", (1,)),
-    "walrus in a comprehension": ("def solve(x):\n    return [y for n in range(x) if (y := n * 2)] + [y]\n", (3,)),
+    "decorated": (
+        "def twice(g):\n    return lambda x: g(g(x))\n@twice\ndef solve(x):\n    return x + 1\n",
+        (1,),
+    ),
+    "walrus in a comprehension": (
+        "def solve(x):\n    return [y for n in range(x) if (y := n * 2)] + [y]\n",
+        (3,),
+    ),
 }
 
 
@@ -77,7 +95,8 @@ NAMES = st.sampled_from(["a", "solve", "x", "solved", "g"])
 
 @st.composite
 def programs(draw):
-    """Random small programs in which the entry's name also occurs as parameter, local, string and attribute-like text."""
+    """Random small programs in which the entry's name also occurs as parameter, local, string and
+    attribute-like text."""
 
     def expression(depth, names):
         choice = draw(st.integers(0, 6 if depth else 2))
@@ -95,7 +114,9 @@ def programs(draw):
         if choice == 5:
             name = draw(NAMES)
             return f"(lambda {name}: {expression(depth - 1, names | {name})})({expression(depth - 1, names)})"
-        return f"(solve({expression(depth - 1, names)}, n - 1) if n > 0 else 1)" if "solve" not in names else "2"
+        return (
+            f"(solve({expression(depth - 1, names)}, n - 1) if n > 0 else 1)" if "solve" not in names else "2"
+        )
 
     parameter = draw(st.sampled_from(["a", "x", "g"]))
     local = draw(NAMES.filter(lambda name: name != "solve"))
@@ -124,7 +145,9 @@ def test_fingerprint_sees_through_names_and_layout_only():
     assert fingerprint(original) == fingerprint(copy)
     assert fingerprint(original) != fingerprint(original.replace("sqrt", "floor"))
     assert fingerprint(original) != fingerprint(original.replace("total = 0", "total = 1"))
-    assert fingerprint(original, blank_constants=True) == fingerprint(original.replace("total = 0", "total = 1"), blank_constants=True)
+    assert fingerprint(original, blank_constants=True) == fingerprint(
+        original.replace("total = 0", "total = 1"), blank_constants=True
+    )
 
 
 def test_fingerprint_of_classes():
@@ -138,7 +161,12 @@ def test_imports_in_order_once():
     tree = parse(
         "import re, os\nfrom a.b import (c,\n d as e)\ndef f(x):\n    import math\n    from . import z\n    import math\n    return x\n"
     )
-    assert collect_imports(tree) == ("import re, os", "from a.b import c, d as e", "import math", "from . import z")
+    assert collect_imports(tree) == (
+        "import re, os",
+        "from a.b import c, d as e",
+        "import math",
+        "from . import z",
+    )
 
 
 def test_removals():
@@ -146,7 +174,12 @@ def test_removals():
     assert strip_comments(parse(source)).startswith("import re\ny = 2")
     assert "doc" not in strip_comments(parse(source)) and "#" not in strip_comments(parse(source))
     kept = drop_globals(source, parse(source))
-    assert "y = 2" not in kept and "z = 3" not in kept and "print(f(1))" not in kept and "@staticmethod\ndef f(x)" in kept
+    assert (
+        "y = 2" not in kept
+        and "z = 3" not in kept
+        and "print(f(1))" not in kept
+        and "@staticmethod\ndef f(x)" in kept
+    )
     assert "    if x:\n        pass" in drop_prints(parse(source))
 
 

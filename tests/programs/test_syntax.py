@@ -1,5 +1,6 @@
 # ruff: noqa: E501
-"""Every node of a syntax tree is found, and the canonical form of anything parses and depends on no layout."""
+"""Every node of a syntax tree is found, and the canonical form of anything parses and depends on no
+layout."""
 
 import ast
 import sys
@@ -17,7 +18,9 @@ TRICKY = [
     "x = (a and b) or c and (d or e) or (not f) and g or h or (lambda: 0)",
     "x = a < (b == c) < d, (a, b) in c, a if b else c if d else e, (a if b else c) if (d if e else f) else g",
     "x = [*a, *b], {*a}, {**a, 'k': 1}, (*a,), (), (1,), f(*a, **b), f(x for x in y), f(k=1, **c)",
-    "x = a[1], a[1:2], a[::3], a[1:2, 3], a[b, :], a[()], a[(1,)], a[1:][:2], a[*b, c]" if sys.version_info >= (3, 11) else "x = a[1:2, 3]",
+    "x = a[1], a[1:2], a[::3], a[1:2, 3], a[b, :], a[()], a[(1,)], a[1:][:2], a[*b, c]"
+    if sys.version_info >= (3, 11)
+    else "x = a[1:2, 3]",
     "x = 3 .real, 3.0.real, True .real, (1 + 2).real, -1 .real, (lambda: 0)(), (yield_)",
     "x = lambda: 0, lambda a, /, b=1, *c, d, e=2, **f: (a, b), lambda *, k: k, (lambda x: x)(1)",
     "x = u'a' 'b', b'\\x00', r'\\d', 'it\\'s \"so\"', '\\n\\u2028\\ud800', ..., None, True, 10 ** 40",
@@ -46,7 +49,10 @@ def test_all_nodes_are_found(source: str) -> None:
     assert nodes_by_level(tree, 2) is None
 
 
-@pytest.mark.parametrize("source", [*TRICKY, *(path.read_text(encoding="utf-8") for path in SOURCES if path.stat().st_size < 20_000)])
+@pytest.mark.parametrize(
+    "source",
+    [*TRICKY, *(path.read_text(encoding="utf-8") for path in SOURCES if path.stat().st_size < 20_000)],
+)
 def test_canonical_forms_parse_and_do_not_depend_on_layout(source: str) -> None:
     text = canonical_source(source)
     ast.parse(text)

@@ -22,9 +22,13 @@ INDUCTION = Task(
     message="turn it round",
 )
 TASKS = {
-    TaskType.ABDUCTION: PAIR.__class__(task_type=TaskType.ABDUCTION, code=PROGRAM, inputs=PAIR.inputs, outputs=PAIR.outputs),
+    TaskType.ABDUCTION: PAIR.__class__(
+        task_type=TaskType.ABDUCTION, code=PROGRAM, inputs=PAIR.inputs, outputs=PAIR.outputs
+    ),
     TaskType.DEDUCTION: PAIR,
-    TaskType.ERROR: PAIR.__class__(task_type=TaskType.ERROR, code=PROGRAM, inputs=PAIR.inputs, outputs=("NoError",)),
+    TaskType.ERROR: PAIR.__class__(
+        task_type=TaskType.ERROR, code=PROGRAM, inputs=PAIR.inputs, outputs=("NoError",)
+    ),
     TaskType.INDUCTION: INDUCTION,
 }
 
@@ -53,8 +57,15 @@ def test_proposals_round_trip(frame, task_type):
 def test_induction_proposals_round_trip(frame):
     prompt = propose_prompt(TaskType.INDUCTION, [PAIR], PromptOptions(frame=frame, num_inputs=4))
     assert PROGRAM in prompt.text and "4" in prompt.text
-    text = respond(prompt, "".join(f"```input\n'a', {number}\n```\n" for number in range(4)) + "```message\nrepeat\n```")
-    found = parse_proposal(TaskType.INDUCTION, split_response(text, prompt.response_prefix).answer, ParseRules(num_inputs=4), program=PAIR)
+    text = respond(
+        prompt, "".join(f"```input\n'a', {number}\n```\n" for number in range(4)) + "```message\nrepeat\n```"
+    )
+    found = parse_proposal(
+        TaskType.INDUCTION,
+        split_response(text, prompt.response_prefix).answer,
+        ParseRules(num_inputs=4),
+        program=PAIR,
+    )
     assert isinstance(found, Proposal) and len(found.inputs) == 4 and found.message == "repeat"
 
 
@@ -105,11 +116,26 @@ def test_the_worked_example_of_a_short_solve_prompt_is_right_and_in_form(task_ty
 @pytest.mark.parametrize("frame", SHIPPED_FRAMES)
 def test_solve_prompts_do_not_hold_the_answer(frame):
     options = PromptOptions(frame=frame)
-    secret = Task(task_type=TaskType.ABDUCTION, code="def f(x):\n    return x + 1", inputs=("77311",), outputs=("77312",))
+    secret = Task(
+        task_type=TaskType.ABDUCTION,
+        code="def f(x):\n    return x + 1",
+        inputs=("77311",),
+        outputs=("77312",),
+    )
     assert "77311" not in solve_prompt(secret, options).text and "77312" in solve_prompt(secret, options).text
-    shown = Task(task_type=TaskType.DEDUCTION, code="def f(x):\n    return x + 1", inputs=("77311",), outputs=("77312",))
+    shown = Task(
+        task_type=TaskType.DEDUCTION,
+        code="def f(x):\n    return x + 1",
+        inputs=("77311",),
+        outputs=("77312",),
+    )
     assert "77312" not in solve_prompt(shown, options).text and "77311" in solve_prompt(shown, options).text
-    error = Task(task_type=TaskType.ERROR, code="def f(x):\n    return 1 // x", inputs=("77311 - 77311",), outputs=("ZeroDivisionError",))
+    error = Task(
+        task_type=TaskType.ERROR,
+        code="def f(x):\n    return 1 // x",
+        inputs=("77311 - 77311",),
+        outputs=("ZeroDivisionError",),
+    )
     assert "ZeroDivisionError" not in solve_prompt(error, options).text
     text = solve_prompt(INDUCTION, options).text
     assert "'ab', 1" in text and "turn it round" in text
@@ -118,20 +144,37 @@ def test_solve_prompts_do_not_hold_the_answer(frame):
 
 @pytest.mark.parametrize("frame", ["paper", "chat"])
 def test_propose_prompts_show_references_rules_and_banned_words(frame):
-    references = [PAIR, Task(task_type=TaskType.DEDUCTION, code="def f(q):\n    return q", inputs=("3",), outputs=("3",))]
+    references = [
+        PAIR,
+        Task(task_type=TaskType.DEDUCTION, code="def f(q):\n    return q", inputs=("3",), outputs=("3",)),
+    ]
     text = propose_prompt(TaskType.DEDUCTION, references, PromptOptions(frame=frame)).text
     assert all(word in text for word in BANNED_WORDS)
     assert [f"<snippet_{number}>" in text for number in range(3)] == [True, True, False]
     shown = fenced_blocks(text[text.index("<snippet_0>") :])
     assert [block.label for block in shown] == ["python", "input", "output"] * 2 and shown[0].text == PROGRAM
     assert "top level are removed" not in text and "does not contain the test input" not in text
-    strict = propose_prompt(TaskType.DEDUCTION, references, PromptOptions(frame=frame, forbid_globals=True, forbid_test_input=True)).text
+    strict = propose_prompt(
+        TaskType.DEDUCTION,
+        references,
+        PromptOptions(frame=frame, forbid_globals=True, forbid_test_input=True),
+    ).text
     assert "top level are removed" in strict and "does not contain the test input" in strict
-    assert propose_prompt(TaskType.ABDUCTION, [], PromptOptions(frame=frame)).text.count("find an input that leads to") == 1
+    assert (
+        propose_prompt(TaskType.ABDUCTION, [], PromptOptions(frame=frame)).text.count(
+            "find an input that leads to"
+        )
+        == 1
+    )
 
 
 def test_composites_are_named_and_shown():
-    text = propose_prompt(TaskType.ABDUCTION, [PAIR], PromptOptions(), ["def g_0(x):\n    return x", "def g_1(x):\n    return -x"]).text
+    text = propose_prompt(
+        TaskType.ABDUCTION,
+        [PAIR],
+        PromptOptions(),
+        ["def g_0(x):\n    return x", "def g_1(x):\n    return -x"],
+    ).text
     assert "`g_0`, `g_1`" in text and "def g_1(x):\n    return -x" in text
     with pytest.raises(ValueError):
         propose_prompt(TaskType.INDUCTION, [PAIR], PromptOptions(), ["def g_0(x): pass"])
@@ -139,7 +182,11 @@ def test_composites_are_named_and_shown():
 
 def test_chat_frame_is_messages_and_paper_frame_is_one_text():
     chat = solve_prompt(PAIR, PromptOptions(frame="chat"))
-    assert [role for role, _ in chat.messages] == ["system", "user"] and not chat.raw and chat.response_prefix == ""
+    assert (
+        [role for role, _ in chat.messages] == ["system", "user"]
+        and not chat.raw
+        and chat.response_prefix == ""
+    )
     paper = solve_prompt(PAIR, PromptOptions(frame="paper"))
     assert paper.raw and paper.text.endswith("Assistant: <think>")
 
@@ -147,7 +194,9 @@ def test_chat_frame_is_messages_and_paper_frame_is_one_text():
 def test_own_frames_are_read_and_checked(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_frame(str(tmp_path))
-    (tmp_path / "frame.json").write_text(json.dumps({"raw": True, "response_prefix": "<think>", "templates": "paper"}))
+    (tmp_path / "frame.json").write_text(
+        json.dumps({"raw": True, "response_prefix": "<think>", "templates": "paper"})
+    )
     (tmp_path / "frame.jinja").write_text("Q: {{ task_text }}\nA: <think>\n")
     prompt = solve_prompt(PAIR, PromptOptions(frame=str(tmp_path)))
     assert prompt.text.startswith("Q: ## Task") and prompt.text.endswith("A: <think>")

@@ -19,14 +19,27 @@ def qwen3(tmp_path):
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=None))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    )
     tokenizer.train_from_iterator(["think </think> answer"], trainer)
     tokenizer.add_special_tokens(["<|im_end|>"])
-    tokenizer.add_tokens([tokenizers.AddedToken("<think>", special=False), tokenizers.AddedToken("</think>", special=False)])
+    tokenizer.add_tokens(
+        [tokenizers.AddedToken("<think>", special=False), tokenizers.AddedToken("</think>", special=False)]
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
-    decoder = {str(tokenizer.token_to_id(token)): {"content": token} for token in ("<|im_end|>", "<think>", "</think>")}
+    decoder = {
+        str(tokenizer.token_to_id(token)): {"content": token}
+        for token in ("<|im_end|>", "<think>", "</think>")
+    }
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": decoder, "eos_token": "<|im_end|>"})
+        json.dumps(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "added_tokens_decoder": decoder,
+                "eos_token": "<|im_end|>",
+            }
+        )
     )
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
     (folder / "model.safetensors").write_bytes(b"weights")
@@ -34,7 +47,9 @@ def qwen3(tmp_path):
 
 
 def test_tags_become_ordinary_text(qwen3, tmp_path):
-    assert has_untrained_think_tokens(qwen3, raw_frame=True) and not has_untrained_think_tokens(qwen3, raw_frame=False)
+    assert has_untrained_think_tokens(qwen3, raw_frame=True) and not has_untrained_think_tokens(
+        qwen3, raw_frame=False
+    )
     before = tokenizers.Tokenizer.from_file(str(qwen3 / "tokenizer.json"))
     assert len(before.encode("<think>").ids) == 1
     target = tmp_path / "plain"
@@ -54,7 +69,9 @@ def test_transformers_reads_the_copy(qwen3, tmp_path):
 
     write_plain_think_tokens(qwen3, tmp_path / "plain")
     assert len(AutoTokenizer.from_pretrained(qwen3).encode("<think>", add_special_tokens=False)) == 1
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "plain").encode("<think>", add_special_tokens=False)) > 1
+    assert (
+        len(AutoTokenizer.from_pretrained(tmp_path / "plain").encode("<think>", add_special_tokens=False)) > 1
+    )
 
 
 def test_other_models_are_left_alone(qwen3):

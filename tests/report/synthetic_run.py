@@ -1,4 +1,5 @@
-"""Writes a SYNTHETIC run directory: invented numbers in the real formats, for tests and for looking at the report's layout.
+"""Writes a SYNTHETIC run directory: invented numbers in the real formats, for tests and for looking at the
+report's layout.
 
 python tests/report/synthetic_run.py /tmp/synthetic-demo --steps 240
 """
@@ -29,7 +30,9 @@ OUTPUTS = ("'RAOE'", "26", "50")
 HOSTILE = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
 
 
-def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s: float, batch: int = 8) -> dict[str, Any]:
+def metrics_record(
+    rng: random.Random, step: int, steps: int, cycle: int, unix_s: float, batch: int = 8
+) -> dict[str, Any]:
     progress = step / max(steps, 240)
     learn = 1 - math.exp(-3 * progress)
     values: dict[str, float] = {}
@@ -44,7 +47,13 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
             values[names.accuracy(stream.name)] = right
             values[names.reward(stream.name)] = 1.5 * right - 0.5
         values[names.format_ok(stream.name)] = min(1.0, 0.8 + 0.18 * learn + rng.gauss(0, 0.01))
-    phases = {"generate": 9.5, "plan": 0.1, "update": 4.0 + progress, "sync": 0.6, "save": 3.0 if step % 10 == 0 else 0.0}
+    phases = {
+        "generate": 9.5,
+        "plan": 0.1,
+        "update": 4.0 + progress,
+        "sync": 0.6,
+        "save": 3.0 if step % 10 == 0 else 0.0,
+    }
     phases["validate"] = 6.0 if step % 20 == 0 or step == 1 else 0.0
     for phase, seconds in phases.items():
         values[names.seconds(phase)] = max(0.0, seconds * rng.uniform(0.9, 1.15))
@@ -52,13 +61,20 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
     accepted = sum(rng.random() < 0.7 for _ in range(3 * batch))
     values[names.ACCEPTED] = accepted
     values[names.NOVELTY] = max(0.3, 0.97 - 0.3 * progress + rng.gauss(0, 0.03))
-    for reason, rate in (("no_code_block", 0.3), ("syntax_error", 0.2), ("duplicate", 0.15 + 0.3 * progress), ("nondeterministic", 0.05)):
+    for reason, rate in (
+        ("no_code_block", 0.3),
+        ("syntax_error", 0.2),
+        ("duplicate", 0.15 + 0.3 * progress),
+        ("nondeterministic", 0.05),
+    ):
         values[f"data/rejected/{reason}"] = sum(rng.random() < rate for _ in range(batch))
     for task_type in CORE_TASK_TYPES:
         values[names.buffer_size(task_type)] = 256 + step * batch * 0.7
     if step % 20 == 0 or step == 1:
         for index, task_type in enumerate(CORE_TASK_TYPES):
-            values[names.probe(task_type)] = round(200 * (0.3 + 0.16 * learn - 0.03 * index + rng.gauss(0, 0.012))) / 200
+            values[names.probe(task_type)] = (
+                round(200 * (0.3 + 0.16 * learn - 0.03 * index + rng.gauss(0, 0.012))) / 200
+            )
         values[names.PROBE_ALL] = sum(values[names.probe(task_type)] for task_type in CORE_TASK_TYPES) / 3
         values[names.PROBE_COUNT] = 600
         values[names.probe_format("all")] = min(1.0, 0.8 + 0.18 * learn)
@@ -71,7 +87,13 @@ def metrics_record(rng: random.Random, step: int, steps: int, cycle: int, unix_s
     values["memory/update_device_used_gib"] = 11.2 + rng.gauss(0, 0.2)
     for extra in range(100):  # as many names as a real step logs, about 165
         values[f"synthetic/extra_{extra:02d}"] = extra + rng.random()
-    return {"step": step, "cycle": cycle, "attempt": 1, "unix_s": unix_s, "values": {k: round(v, 6) for k, v in values.items()}}
+    return {
+        "step": step,
+        "cycle": cycle,
+        "attempt": 1,
+        "unix_s": unix_s,
+        "values": {k: round(v, 6) for k, v in values.items()},
+    }
 
 
 def synthetic_task(rng: random.Random, task_type: TaskType, step: int, cycle: int) -> Task:
@@ -95,7 +117,9 @@ def synthetic_task(rng: random.Random, task_type: TaskType, step: int, cycle: in
             message="What does f do?",
             lineage=lineage,
         )
-    return Task(task_type=task_type, code=code, inputs=(INPUTS[which],), outputs=(OUTPUTS[which],), lineage=lineage)
+    return Task(
+        task_type=task_type, code=code, inputs=(INPUTS[which],), outputs=(OUTPUTS[which],), lineage=lineage
+    )
 
 
 def transcript(rng: random.Random, task: Task, stream: str, step: int, cycle: int) -> dict[str, Any]:
@@ -135,7 +159,13 @@ def probe_transcripts(steps: int) -> list[dict[str, Any]]:
         "prompt": "What does f('ab') return?\n\ndef f(s):\n    return s[::-1]",
         "format_ok": True,
     }
-    early = common | {"step": 1, "response": "<think>?</think><answer>'ab'</answer>", "reward": -0.5, "score": 0.0, "reason": "wrong_value"}
+    early = common | {
+        "step": 1,
+        "response": "<think>?</think><answer>'ab'</answer>",
+        "reward": -0.5,
+        "score": 0.0,
+        "reason": "wrong_value",
+    }
     late = common | {
         "step": steps,
         "response": "<think>reverse</think><answer>'ba'</answer>",
@@ -171,12 +201,17 @@ def write_synthetic_run(
         lines.append(json.dumps(record) + "\n")
         if undone and step == steps // 2 and step > 5:
             for again in range(step - 2, step + 1):
-                lines.append(json.dumps(replace_attempt(metrics_record(rng, again, steps, cycle, unix_s + 60))) + "\n")
+                lines.append(
+                    json.dumps(replace_attempt(metrics_record(rng, again, steps, cycle, unix_s + 60))) + "\n"
+                )
                 unix_s += 75
     write_text_atomic(run.metrics, "".join(lines))
     for cycle in range(1, cycles + 1):
         first, last = (cycle - 1) * steps_per_cycle + 1, min(cycle * steps_per_cycle, steps)
-        write_json_atomic(run.request(cycle), {"cycle": cycle, "attempt": 1, "first_step": first, "last_step": cycle * steps_per_cycle})
+        write_json_atomic(
+            run.request(cycle),
+            {"cycle": cycle, "attempt": 1, "first_step": first, "last_step": cycle * steps_per_cycle},
+        )
         shard, transcripts = [], []
         for step in range(first, last + 1):
             for _ in range(tasks_per_step):
@@ -184,7 +219,11 @@ def write_synthetic_run(
                 shard.append(task.to_json())
             if step % max(1, steps // 60) == 0:
                 stream = rng.choice(STREAMS)
-                transcripts.append(transcript(rng, synthetic_task(rng, stream.task_type, step, cycle), stream.name, step, cycle))
+                transcripts.append(
+                    transcript(
+                        rng, synthetic_task(rng, stream.task_type, step, cycle), stream.name, step, cycle
+                    )
+                )
         write_jsonl_atomic(run.shard(cycle), shard)
         if cycle == 1 and steps > 1:
             transcripts += probe_transcripts(steps)

@@ -79,9 +79,21 @@ def test_model_text_is_escaped_everywhere(tmp_path: Path) -> None:
     shard["lineage"]["accuracy"] = 0.5
     run.shard(1).write_text(run.shard(1).read_text() + json.dumps(shard) + "\n")
     run.transcripts(1).write_text(
-        json.dumps({"stream": HOSTILE, "rejection": HOSTILE, "reason": HOSTILE, "prompt": HOSTILE, "response": HOSTILE, "step": 1}) + "\n"
+        json.dumps(
+            {
+                "stream": HOSTILE,
+                "rejection": HOSTILE,
+                "reason": HOSTILE,
+                "prompt": HOSTILE,
+                "response": HOSTILE,
+                "step": 1,
+            }
+        )
+        + "\n"
     )
-    run.incidents.write_text(json.dumps({"kind": HOSTILE, "cause": HOSTILE, "action": HOSTILE, "step": 3, "unix_s": 5}) + "\n")
+    run.incidents.write_text(
+        json.dumps({"kind": HOSTILE, "cause": HOSTILE, "action": HOSTILE, "step": 3, "unix_s": 5}) + "\n"
+    )
     run.config.write_text(f"model:\n  path: {json.dumps(HOSTILE)}\n")
     metrics = {
         "step": 13,
@@ -110,7 +122,9 @@ def test_young_and_empty_runs_have_a_report(tmp_path: Path, steps: int) -> None:
     page = write_report(root).read_text(encoding="utf-8")
     _outline(page)
     assert ("Nothing has run here yet" in page) == (steps == 0)
-    assert "nan" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", page, flags=re.DOTALL).lower().replace("finance", "")
+    assert "nan" not in re.sub(
+        r"<style>.*?</style>|<script>.*?</script>", "", page, flags=re.DOTALL
+    ).lower().replace("finance", "")
 
 
 def test_a_crashed_run_with_damaged_files_has_a_report_that_says_so(tmp_path: Path) -> None:
@@ -127,15 +141,25 @@ def test_a_crashed_run_with_damaged_files_has_a_report_that_says_so(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("first", "last", "count", "expected"),
-    [(0.3, 0.45, 600, "It learned"), (0.3, 0.31, 600, "No clear change"), (0.45, 0.3, 600, "It got worse"), (0.3, 0.45, None, "not known")],
+    [
+        (0.3, 0.45, 600, "It learned"),
+        (0.3, 0.31, 600, "No clear change"),
+        (0.45, 0.3, 600, "It got worse"),
+        (0.3, 0.45, None, "not known"),
+    ],
 )
-def test_the_headline_follows_the_interval(tmp_path: Path, first: float, last: float, count: int | None, expected: str) -> None:
+def test_the_headline_follows_the_interval(
+    tmp_path: Path, first: float, last: float, count: int | None, expected: str
+) -> None:
     run = RunDir(tmp_path)
     lines = []
     for step, score in ((1, first), (2, None), (3, last)):
         values = {names.STEP_SECONDS: 1.0} | ({names.PROBE_ALL: score} if score is not None else {})
         values |= {names.PROBE_COUNT: count} if count and score is not None else {}
-        lines.append(json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values}) + "\n")
+        lines.append(
+            json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values})
+            + "\n"
+        )
     run.metrics.write_text("".join(lines))
     verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     assert expected in verdict.headline
@@ -143,22 +167,42 @@ def test_the_headline_follows_the_interval(tmp_path: Path, first: float, last: f
 
 @pytest.mark.parametrize(
     ("error", "since", "expected"),
-    [(None, 0.0, "No clear change"), (0.02, 0.25, "It learned"), (0.04, 0.25, "No clear change"), (0.02, 0.28, "No clear change")],
+    [
+        (None, 0.0, "No clear change"),
+        (0.02, 0.25, "It learned"),
+        (0.04, 0.25, "No clear change"),
+        (0.02, 0.28, "No clear change"),
+    ],
 )
-def test_the_headline_pairs_by_task_where_the_run_did(tmp_path: Path, error: float | None, since: float, expected: str) -> None:
+def test_the_headline_pairs_by_task_where_the_run_did(
+    tmp_path: Path, error: float | None, since: float, expected: str
+) -> None:
     run = RunDir(tmp_path)
     lines = []
     for step, score in ((0, 0.25), (1, 0.28), (2, 0.31)):
         values = {names.STEP_SECONDS: 1.0, names.PROBE_ALL: score, names.PROBE_COUNT: 240}
-        values |= {names.PROBE_CHANGE: score - since, names.PROBE_CHANGE_ERROR: error} if error is not None and step else {}
-        lines.append(json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values}) + "\n")
+        values |= (
+            {names.PROBE_CHANGE: score - since, names.PROBE_CHANGE_ERROR: error}
+            if error is not None and step
+            else {}
+        )
+        lines.append(
+            json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values})
+            + "\n"
+        )
     run.metrics.write_text("".join(lines))
     assert expected in judge(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline
 
 
 @pytest.mark.parametrize(
     ("decides", "expected"),
-    [("easy", "It learned: from 20.0\u00a0% to 30.0\u00a0% on 400 frozen tasks of easy, 2 sampled answers each"), ("", "No clear change")],
+    [
+        (
+            "easy",
+            "It learned: from 20.0\u00a0% to 30.0\u00a0% on 400 frozen tasks of easy, 2 sampled answers each",
+        ),
+        ("", "No clear change"),
+    ],
 )
 def test_sampled_answers_of_the_named_probes_decide(tmp_path: Path, decides: str, expected: str) -> None:
     run = RunDir(tmp_path)
@@ -171,27 +215,48 @@ def test_sampled_answers_of_the_named_probes_decide(tmp_path: Path, decides: str
         for probes, (after, change, error, tasks) in measured.items():
             if step == 2:
                 values |= {names.verdict(probes, "accuracy"): after, names.verdict(probes, "tasks"): tasks}
-                values |= {names.verdict(probes, "change"): change, names.verdict(probes, "change_error"): error}
-        lines.append(json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values}) + "\n")
+                values |= {
+                    names.verdict(probes, "change"): change,
+                    names.verdict(probes, "change_error"): error,
+                }
+        lines.append(
+            json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values})
+            + "\n"
+        )
     run.metrics.write_text("".join(lines))
     verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     assert verdict.headline.startswith(expected) and "99\u00a0% interval" in verdict.headline
     evidence = " ".join(verdict.evidence)
-    assert "on 200 frozen tasks of hard" in evidence and ("on 600 frozen tasks, 2" in evidence) is bool(decides)
+    assert "on 200 frozen tasks of hard" in evidence and ("on 600 frozen tasks, 2" in evidence) is bool(
+        decides
+    )
 
 
 @pytest.mark.parametrize(("error", "expected"), [(0.0380, "It learned"), (0.0392, "No clear change")])
 def test_one_percent_is_the_limit(tmp_path: Path, error: float, expected: str) -> None:
     """Two-sided p of 0.0085 and 0.0107."""
-    values = {names.verdict("all", "accuracy"): 0.3, names.verdict("all", "change"): 0.1, names.verdict("all", "change_error"): error}
+    values = {
+        names.verdict("all", "accuracy"): 0.3,
+        names.verdict("all", "change"): 0.1,
+        names.verdict("all", "change_error"): error,
+    }
     values |= {names.verdict("all", "tasks"): 100, names.STEP_SECONDS: 1.0}
-    RunDir(tmp_path).metrics.write_text(json.dumps({"step": 1, "cycle": 1, "attempt": 1, "unix_s": 1.0, "values": values}) + "\n")
+    RunDir(tmp_path).metrics.write_text(
+        json.dumps({"step": 1, "cycle": 1, "attempt": 1, "unix_s": 1.0, "values": values}) + "\n"
+    )
     assert judge(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline.startswith(expected)
 
 
 def test_a_rising_reward_alone_is_no_learning(tmp_path: Path) -> None:
     lines = [
-        {"step": s, "cycle": 1, "attempt": 1, "unix_s": 1.0 * s, "values": {"solve-deduction/reward_mean": s / 100}} for s in range(1, 90)
+        {
+            "step": s,
+            "cycle": 1,
+            "attempt": 1,
+            "unix_s": 1.0 * s,
+            "values": {"solve-deduction/reward_mean": s / 100},
+        }
+        for s in range(1, 90)
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
@@ -200,7 +265,13 @@ def test_a_rising_reward_alone_is_no_learning(tmp_path: Path) -> None:
 
 def test_what_was_measured_before_the_first_step_is_no_step(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    zero = {"step": 0, "cycle": 1, "attempt": 1, "unix_s": 5.0, "values": {names.PROBE_ALL: 0.25, names.PROBE_COUNT: 100}}
+    zero = {
+        "step": 0,
+        "cycle": 1,
+        "attempt": 1,
+        "unix_s": 5.0,
+        "values": {names.PROBE_ALL: 0.25, names.PROBE_COUNT: 100},
+    }
     run.metrics.write_text(json.dumps(zero) + "\n")
     assert "No training step has finished yet" in write_report(tmp_path).read_text(encoding="utf-8")
     one = {
@@ -212,7 +283,10 @@ def test_what_was_measured_before_the_first_step_is_no_step(tmp_path: Path) -> N
     }
     run.metrics.write_text(json.dumps(zero) + "\n" + json.dumps(one) + "\n")
     summary = read_summary(tmp_path)
-    assert [(item.phase, item.seconds) for item in summary.phase_shares()] == [("generate", 3.0), ("other", 1.0)]
+    assert [(item.phase, item.seconds) for item in summary.phase_shares()] == [
+        ("generate", 3.0),
+        ("other", 1.0),
+    ]
     assert "2 accepted a step" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
@@ -229,13 +303,46 @@ def test_difficulty_shares_add_up(tmp_path: Path) -> None:
 def test_transcripts_are_read_as_self_play_writes_them(tmp_path: Path) -> None:
     from azr.selfplay import transcripts as writer
 
-    assert {"step", "stream", "row_id", "prompt", "response"} <= set(re.findall(r'"(\w+)":', inspect.getsource(writer)))
+    assert {"step", "stream", "row_id", "prompt", "response"} <= set(
+        re.findall(r'"(\w+)":', inspect.getsource(writer))
+    )
     run = RunDir(tmp_path)
     records = [
-        {"step": 3, "stream": "propose-induction", "row_id": "s3", "reward": 0.5, "format_ok": True, "rejection": None, "task_id": "t"},
-        {"step": 3, "stream": "propose-induction", "row_id": "s4", "reward": -1, "format_ok": False, "rejection": "no_code"},
-        {"step": 4, "stream": "solve-induction", "row_id": "s5", "reward": 0.4, "format_ok": True, "score": 0.4, "reason": "partly"},
-        {"step": 4, "stream": "solve-deduction", "row_id": "probe3", "reward": -1, "format_ok": False, "score": 0.0, "reason": ""},
+        {
+            "step": 3,
+            "stream": "propose-induction",
+            "row_id": "s3",
+            "reward": 0.5,
+            "format_ok": True,
+            "rejection": None,
+            "task_id": "t",
+        },
+        {
+            "step": 3,
+            "stream": "propose-induction",
+            "row_id": "s4",
+            "reward": -1,
+            "format_ok": False,
+            "rejection": "no_code",
+        },
+        {
+            "step": 4,
+            "stream": "solve-induction",
+            "row_id": "s5",
+            "reward": 0.4,
+            "format_ok": True,
+            "score": 0.4,
+            "reason": "partly",
+        },
+        {
+            "step": 4,
+            "stream": "solve-deduction",
+            "row_id": "probe3",
+            "reward": -1,
+            "format_ok": False,
+            "score": 0.0,
+            "reason": "",
+        },
         {"step": 4},
     ]
     run.cycle(2).mkdir(parents=True)
@@ -243,7 +350,9 @@ def test_transcripts_are_read_as_self_play_writes_them(tmp_path: Path) -> None:
     found = read_transcripts(tmp_path)
     expected = [("valid", ""), ("rejected", "no_code"), ("partly right", "partly"), ("wrong", "format")]
     assert [(item.verdict, item.reason) for item in found] == expected
-    assert [item.probe for item in found] == [False, False, False, True] and {item.cycle for item in found} == {2}
+    assert [item.probe for item in found] == [False, False, False, True] and {
+        item.cycle for item in found
+    } == {2}
 
 
 def test_two_runs_on_one_page(tmp_path: Path) -> None:
@@ -251,7 +360,9 @@ def test_two_runs_on_one_page(tmp_path: Path) -> None:
         run = write_synthetic_run(tmp_path / f"run{index}", steps=60, seed=index)
     with open(run.config, "a", encoding="utf-8") as file:
         file.write("extra: 1\n")
-    page = write_comparison([tmp_path / "run0", tmp_path / "run1"], tmp_path / "c.html").read_text(encoding="utf-8")
+    page = write_comparison([tmp_path / "run0", tmp_path / "run1"], tmp_path / "c.html").read_text(
+        encoding="utf-8"
+    )
     _outline(page)
     assert "run0" in page and "run1" in page
     summaries = [read_summary(tmp_path / f"run{index}") for index in range(2)]
@@ -270,7 +381,9 @@ def test_long_transcripts_are_cut_and_many_are_spread() -> None:
     assert "80 characters left out" in cut("a" * 100, 20)
     many = [Transcript(step, 1, "solve-deduction", "right", "", 1.0, "", "", "") for step in range(5000)]
     shown = spread(many, MAX_SHOWN)
-    assert len(shown) == MAX_SHOWN and shown[-1] is many[-1] and len({item.step for item in shown}) == MAX_SHOWN
+    assert (
+        len(shown) == MAX_SHOWN and shown[-1] is many[-1] and len({item.step for item in shown}) == MAX_SHOWN
+    )
 
 
 def test_versions_of_the_latest_attempt_are_shown(tmp_path: Path) -> None:
@@ -306,8 +419,13 @@ def test_the_command(tmp_path: Path) -> None:
     done = subprocess.run([*command, str(run.root)], capture_output=True, text=True, timeout=60, check=True)
     assert "report.html" in done.stdout and run.report.exists()
     both = subprocess.run(
-        [*command, str(run.root), str(run.root), "--output", str(tmp_path / "c.html")], capture_output=True, timeout=60, check=True
+        [*command, str(run.root), str(run.root), "--output", str(tmp_path / "c.html")],
+        capture_output=True,
+        timeout=60,
+        check=True,
     )
     assert both.returncode == 0 and (tmp_path / "c.html").exists()
-    wrong = subprocess.run([*command, str(tmp_path / "x")], capture_output=True, text=True, timeout=60, check=False)
+    wrong = subprocess.run(
+        [*command, str(tmp_path / "x")], capture_output=True, text=True, timeout=60, check=False
+    )
     assert wrong.returncode == 2 and "is no directory" in wrong.stderr and "Traceback" not in wrong.stderr

@@ -1,5 +1,6 @@
 # ruff: noqa: E501
-"""The pages in a real browser: no console message, nothing wider than the screen, light and dark, filters that work."""
+"""The pages in a real browser: no console message, nothing wider than the screen, light and dark, filters
+that work."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from azr.report.html import write_comparison, write_report
 from browser import Browser, BrowserError, find_browser
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium on this machine; apt install chromium")
+pytestmark = pytest.mark.skipif(
+    find_browser() is None, reason="no Chromium on this machine; apt install chromium"
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("name", ["report", "transcripts", "comparison", "empty"])
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, False), (1280, True)])
-def test_readable_and_silent(browser: Browser, pages: dict[str, Path], name: str, width: int, dark: bool) -> None:
+def test_readable_and_silent(
+    browser: Browser, pages: dict[str, Path], name: str, width: int, dark: bool
+) -> None:
     page = browser.open(pages[name], width=width, dark=dark)
     assert page.errors == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -76,12 +81,16 @@ def test_contrast_of_text(browser: Browser, pages: dict[str, Path]) -> None:
 
 def test_values_under_the_pointer(browser: Browser, pages: dict[str, Path]) -> None:
     page = browser.open(pages["report"])
-    page.evaluate("document.querySelector('svg[data-chart]').scrollIntoView({block: 'center', behavior: 'instant'})")
+    page.evaluate(
+        "document.querySelector('svg[data-chart]').scrollIntoView({block: 'center', behavior: 'instant'})"
+    )
     box = page.evaluate(
         "(() => { const b = document.querySelector('svg[data-chart]').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
     )
     page.move_pointer(box[0] + box[2] * 0.6, box[1] + box[3] * 0.5)
-    tip = page.evaluate("document.querySelector('.tip').style.display === 'block' ? document.querySelector('.tip').innerText : ''")
+    tip = page.evaluate(
+        "document.querySelector('.tip').style.display === 'block' ? document.querySelector('.tip').innerText : ''"
+    )
     assert "step" in tip and "%" in tip
     assert page.errors == []
 
@@ -95,7 +104,9 @@ def test_transcript_filters(browser: Browser, pages: dict[str, Path]) -> None:
     page.evaluate(select)
     solves = page.evaluate(shown)
     assert 0 < solves < total
-    assert page.evaluate("[...document.querySelectorAll('details.t:not([hidden])')].every(e => e.dataset.role === 'solve')")
+    assert page.evaluate(
+        "[...document.querySelectorAll('details.t:not([hidden])')].every(e => e.dataset.role === 'solve')"
+    )
     page.evaluate(
         "(() => { const s = document.getElementById('search'); s.value = 'no such text'; s.dispatchEvent(new Event('input')); })()"
     )

@@ -69,7 +69,10 @@ def test_the_screen_shows_what_matters(tmp_path: Path) -> None:
 
 def test_texts_from_files_are_no_markup(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=5)
-    run.incidents.write_text(json.dumps({"unix_s": 1.0, "kind": "[bold]x[/bold]", "cause": "[/] \x1b[31m", "action": "a\nb"}) + "\n")
+    run.incidents.write_text(
+        json.dumps({"unix_s": 1.0, "kind": "[bold]x[/bold]", "cause": "[/] \x1b[31m", "action": "a\nb"})
+        + "\n"
+    )
     lines = _screen(tmp_path / "run")
     assert any("[bold]x[/bold]" in line for line in lines)
     assert not any("\x1b[31m" in line for line in lines)
@@ -101,7 +104,9 @@ def test_a_living_driver_means_running_even_without_a_heartbeat(tmp_path: Path) 
     driver = {"pid": me.pid, "start_ticks": me.start_ticks, "boot_id": me.boot_id, "name": me.name}
     write_json_atomic(run.state, {"state": "CONSOLIDATE", "cycle": 1, "driver": driver})
     assert read_summary(run.root).status is Status.RUNNING
-    write_json_atomic(run.state, {"state": "CONSOLIDATE", "cycle": 1, "driver": driver | {"boot_id": "another machine"}})
+    write_json_atomic(
+        run.state, {"state": "CONSOLIDATE", "cycle": 1, "driver": driver | {"boot_id": "another machine"}}
+    )
     assert read_summary(run.root).status is Status.INTERRUPTED
 
 
@@ -112,7 +117,12 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
         assert view.plain
         view.update(force=True)
         with open(run.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": 4, "cycle": 1, "attempt": 1, "unix_s": 9.0, "values": {"data/accepted": 2}}) + "\n")
+            file.write(
+                json.dumps(
+                    {"step": 4, "cycle": 1, "attempt": 1, "unix_s": 9.0, "values": {"data/accepted": 2}}
+                )
+                + "\n"
+            )
         view.update(force=True)
         view.say("a [word]")
     lines = out.getvalue().splitlines()
@@ -129,31 +139,47 @@ def test_a_driver_does_not_repeat_what_happened_before_it_started(tmp_path: Path
     out = io.StringIO()
     with LiveView(run.root, ReportConfig(), Console(file=out, width=200), past=False) as view:
         with open(run.incidents, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"unix_s": 1.8e9, "kind": "crash", "cause": "it fell", "action": "again"}) + "\n")
+            file.write(
+                json.dumps({"unix_s": 1.8e9, "kind": "crash", "cause": "it fell", "action": "again"}) + "\n"
+            )
         view.update(force=True)
     told = [line for line in out.getvalue().splitlines() if line.startswith(("incident", "request"))]
     assert len(told) == 1 and "crash, 2027-01-15" in told[0] and "it fell -> again" in told[0]
     everything = io.StringIO()
     with LiveView(run.root, ReportConfig(), Console(file=everything, width=200)):
         pass
-    assert sum(line.startswith(("incident", "request")) for line in everything.getvalue().splitlines()) == before + 1
+    assert (
+        sum(line.startswith(("incident", "request")) for line in everything.getvalue().splitlines())
+        == before + 1
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "shown"),
     [
         ({"attempt_open": True}, "executing programs for"),
-        ({"attempt_open": True, "attempt": 2}, "the driver's sentence"),  # the next trainer starts; the last heartbeat is the old one's
+        (
+            {"attempt_open": True, "attempt": 2},
+            "the driver's sentence",
+        ),  # the next trainer starts; the last heartbeat is the old one's
         ({"attempt_open": False}, "the driver's sentence"),
         ({"attempt_open": True, "paused": True}, "the driver's sentence"),
     ],
 )
-def test_the_screen_does_not_take_an_old_trainers_phase_for_the_present(tmp_path: Path, changes: dict, shown: str) -> None:
+def test_the_screen_does_not_take_an_old_trainers_phase_for_the_present(
+    tmp_path: Path, changes: dict, shown: str
+) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=5, finished=False)
     me = ProcessId.of(os.getpid())
     assert me is not None
     driver = {"pid": me.pid, "start_ticks": me.start_ticks, "boot_id": me.boot_id, "name": me.name}
-    state = {"state": "TRAIN", "cycle": 1, "attempt": 1, "driver": driver, "sentence": "the driver's sentence"}
+    state = {
+        "state": "TRAIN",
+        "cycle": 1,
+        "attempt": 1,
+        "driver": driver,
+        "sentence": "the driver's sentence",
+    }
     write_json_atomic(run.state, state | changes)
     _heartbeat(run, 1, os.getpid())
     assert any(shown in line for line in _screen(run.root))
@@ -170,7 +196,11 @@ def test_no_color_gives_plain_lines_in_a_terminal(tmp_path: Path, monkeypatch: p
 def test_a_terminal_gets_a_screen_that_is_redrawn_in_place(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=3)
     out = io.StringIO()
-    with LiveView(run.root, ReportConfig(), Console(file=out, force_terminal=True, width=80, height=50, color_system="standard")) as view:
+    with LiveView(
+        run.root,
+        ReportConfig(),
+        Console(file=out, force_terminal=True, width=80, height=50, color_system="standard"),
+    ) as view:
         view.update(force=True)
     assert re.search(r"\x1b\[\d*A", out.getvalue()), "the cursor goes up before a redraw"
 
@@ -178,9 +208,15 @@ def test_a_terminal_gets_a_screen_that_is_redrawn_in_place(tmp_path: Path) -> No
 def test_watch_ends_with_the_run_and_names_a_missing_directory(tmp_path: Path) -> None:
     write_synthetic_run(tmp_path / "run", steps=3, finished=True)
     watch = [sys.executable, str(ROOT / "scripts" / "watch.py")]
-    done = subprocess.run([*watch, str(tmp_path / "run")], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*watch, str(tmp_path / "run")], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0 and "finished" in done.stdout
-    missing = subprocess.run([*watch, str(tmp_path / "nothing")], capture_output=True, text=True, timeout=60, check=False)
-    assert missing.returncode == 2 and "is no directory" in missing.stderr and "Traceback" not in missing.stderr
+    missing = subprocess.run(
+        [*watch, str(tmp_path / "nothing")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (
+        missing.returncode == 2 and "is no directory" in missing.stderr and "Traceback" not in missing.stderr
+    )
     with pytest.raises(DataError):
         read_summary(tmp_path / "nothing")

@@ -16,7 +16,10 @@ def _scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:
 
     accumulator = EventAccumulator(str(directory))
     accumulator.Reload()
-    return {tag: [(event.step, round(event.value, 4)) for event in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
+    return {
+        tag: [(event.step, round(event.value, 4)) for event in accumulator.Scalars(tag)]
+        for tag in accumulator.Tags()["scalars"]
+    }
 
 
 def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
@@ -24,7 +27,10 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
     logger.log(1, {"actor/entropy": 0.5, "data/accepted": 3}, 1000.0)
     logger.log(2, {"actor/entropy": 0.25}, 1001.0)
     logger.close()
-    assert _scalars(tmp_path / "tensorboard") == {"actor/entropy": [(1, 0.5), (2, 0.25)], "data/accepted": [(1, 3.0)]}
+    assert _scalars(tmp_path / "tensorboard") == {
+        "actor/entropy": [(1, 0.5), (2, 0.25)],
+        "data/accepted": [(1, 3.0)],
+    }
 
 
 def test_a_resume_supersedes_the_undone_steps(tmp_path: Path) -> None:
@@ -57,5 +63,7 @@ def test_the_report_package_imports_no_torch() -> None:
     code += "from azr.config.report import ReportConfig; from azr.report.loggers import make_loggers; import tempfile, pathlib\n"
     code += "make_loggers(ReportConfig(), pathlib.Path(tempfile.mkdtemp()))\n"
     code += "print([m for m in ('torch', 'verl', 'vllm', 'ray', 'tensorflow') if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
     assert result.stdout.strip() == "[]"

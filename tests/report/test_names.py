@@ -22,13 +22,37 @@ def _patterns() -> list[re.Pattern[str]]:
 def test_every_name_is_documented() -> None:
     patterns = _patterns()
     assert len(patterns) > 40
-    wanted = [names.STEP_SECONDS, names.ACCEPTED, names.NOVELTY, names.ALL_SOLVED, names.NONE_SOLVED, names.ENTROPY, names.GRADIENT_NORM]
+    wanted = [
+        names.STEP_SECONDS,
+        names.ACCEPTED,
+        names.NOVELTY,
+        names.ALL_SOLVED,
+        names.NONE_SOLVED,
+        names.ENTROPY,
+        names.GRADIENT_NORM,
+    ]
     wanted += [names.SANDBOX_WAIT]
-    wanted += [names.LEARNING_RATE, names.MISMATCH, names.PROBE_ALL, names.PROBE_COUNT, names.probe_format("all")]
-    wanted += [f"{names.REJECTED_PREFIX}duplicate", f"memory/update{names.VRAM_SUFFIX}", f"memory/update{names.TRAINER_PEAK_SUFFIX}"]
+    wanted += [
+        names.LEARNING_RATE,
+        names.MISMATCH,
+        names.PROBE_ALL,
+        names.PROBE_COUNT,
+        names.probe_format("all"),
+    ]
+    wanted += [
+        f"{names.REJECTED_PREFIX}duplicate",
+        f"memory/update{names.VRAM_SUFFIX}",
+        f"memory/update{names.TRAINER_PEAK_SUFFIX}",
+    ]
     wanted += [names.seconds(phase) for phase in (*names.PHASES, *names.PHASES_BETWEEN)]
-    wanted += [name(stream.name) for stream in STREAMS for name in (names.reward, names.accuracy, names.format_ok)]
-    wanted += [name(task_type) for task_type in CORE_TASK_TYPES for name in (names.valid, names.buffer_size, names.probe)]
+    wanted += [
+        name(stream.name) for stream in STREAMS for name in (names.reward, names.accuracy, names.format_ok)
+    ]
+    wanted += [
+        name(task_type)
+        for task_type in CORE_TASK_TYPES
+        for name in (names.valid, names.buffer_size, names.probe)
+    ]
     missing = [name for name in wanted if not any(pattern.fullmatch(name) for pattern in patterns)]
     assert not missing
 

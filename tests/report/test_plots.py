@@ -1,4 +1,5 @@
-"""The figures of scripts/dev/learning_curve.py and scripts/plot_metrics.py: what is drawn is what the run logged."""
+"""The figures of scripts/dev/learning_curve.py and scripts/plot_metrics.py: what is drawn is what the run
+logged."""
 
 from __future__ import annotations
 
@@ -27,12 +28,20 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
-def test_the_learning_curve_draws_the_evaluations_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [{"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 + step, "values": {"time_s/step": 1.0}} for step in range(4)]
+def test_the_learning_curve_draws_the_evaluations_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        {"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 + step, "values": {"time_s/step": 1.0}}
+        for step in range(4)
+    ]
     lines[0]["values"] = {"probe/all/accuracy": 0.25}
     lines[3]["values"]["probe/all/accuracy"] = 0.5
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert script("learning_curve", monkeypatch).probe_points(tmp_path / "metrics.jsonl") == [(0, 25.0), (3, 50.0)]
+    assert script("learning_curve", monkeypatch).probe_points(tmp_path / "metrics.jsonl") == [
+        (0, 25.0),
+        (3, 50.0),
+    ]
 
 
 def test_the_gain_is_paired_by_task_over_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +62,9 @@ def test_the_gain_is_paired_by_task_over_the_seeds(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_moving_mean_leaves_missing_values_out() -> None:
-    assert moving_mean(np.array([np.nan, 1.0, np.nan, 3.0]), 2) == pytest.approx([np.nan, 1.0, 1.0, 3.0], nan_ok=True)
+    assert moving_mean(np.array([np.nan, 1.0, np.nan, 3.0]), 2) == pytest.approx(
+        [np.nan, 1.0, 1.0, 3.0], nan_ok=True
+    )
 
 
 def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
@@ -61,7 +72,17 @@ def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
     command = [sys.executable, "scripts/plot_metrics.py", str(run.root)]
     picture = tmp_path / "out.png"
     subprocess.run(
-        [*command, "probe/all/accuracy", "time_s/step", "--window", "3", "--also", "solve-*", "--out", str(picture)],
+        [
+            *command,
+            "probe/all/accuracy",
+            "time_s/step",
+            "--window",
+            "3",
+            "--also",
+            "solve-*",
+            "--out",
+            str(picture),
+        ],
         cwd=ROOT,
         check=True,
         timeout=120,
@@ -70,6 +91,15 @@ def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
     header, *rows = (tmp_path / "out.csv").read_text().splitlines()
     assert header.startswith("step,probe/all/accuracy,time_s/step,solve-abduction/") and len(rows) == 12
     missing = subprocess.run(
-        [*command, "no/such", "--out", str(picture)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [*command, "no/such", "--out", str(picture)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
-    assert missing.returncode == 2 and "logged no no/such" in missing.stderr and "Traceback" not in missing.stderr
+    assert (
+        missing.returncode == 2
+        and "logged no no/such" in missing.stderr
+        and "Traceback" not in missing.stderr
+    )

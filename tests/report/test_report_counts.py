@@ -1,4 +1,5 @@
-"""What the report counts and marks: tasks of the pool, faults apart from requests, lines with a legend, shares within bounds."""
+"""What the report counts and marks: tasks of the pool, faults apart from requests, lines with a legend,
+shares within bounds."""
 
 from __future__ import annotations
 
@@ -40,12 +41,18 @@ def test_what_the_user_asked_for_is_no_incident(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=60)
     assert len(read_summary(run.root).faults) == 2
     append_jsonl(
-        run.incidents, [{"kind": kind, "cause": f"asked: {kind}", "step": 30, "unix_s": 5.0} for kind in ("stop", "pause", "resume")]
+        run.incidents,
+        [
+            {"kind": kind, "cause": f"asked: {kind}", "step": 30, "unix_s": 5.0}
+            for kind in ("stop", "pause", "resume")
+        ],
     )
     page = page_of(run)
     value, note = tile(page, "Incidents")
     assert value == "2" and "not counted: 3 that you asked for" in note
-    assert "asked: stop" not in table_after(page, "<h2>Incidents</h2>") and "asked: stop" in table_after(page, "What you asked for")
+    assert "asked: stop" not in table_after(page, "<h2>Incidents</h2>") and "asked: stop" in table_after(
+        page, "What you asked for"
+    )
     compared = write_comparison([run.root, run.root], tmp_path / "c.html").read_text(encoding="utf-8")
     assert re.search(r"<td>Incidents</td><td[^>]*>2</td>", compared)
 
@@ -74,22 +81,39 @@ def test_the_tile_counts_the_pool(tmp_path: Path) -> None:
     assert tile(page_of(run), "Tasks") == ("+120", "3 accepted a step")
     run.cycle_tasks(1).write_text("{}\n" * 100)
     write_json_atomic(run.pool_manifest, {"tasks": 100, "through_shard": 0})
-    assert tile(page_of(run), "Tasks in the pool") == ("100", "120 accepted in self-play, 3 accepted a step; 120 not merged yet")
+    assert tile(page_of(run), "Tasks in the pool") == (
+        "100",
+        "120 accepted in self-play, 3 accepted a step; 120 not merged yet",
+    )
     write_json_atomic(run.pool_manifest, {"tasks": 150, "through_shard": 1})
     page = page_of(run)
-    assert tile(page, "Tasks in the pool") == ("100 → 150", "120 accepted in self-play, 3 accepted a step; 60 not merged yet")
+    assert tile(page, "Tasks in the pool") == (
+        "100 → 150",
+        "120 accepted in self-play, 3 accepted a step; 60 not merged yet",
+    )
     assert "After the merges, which leave out copies and leaks, the pool holds 150." in page
 
 
 @pytest.mark.parametrize(("level", "low", "high"), [(0.02, 0.0, None), (0.98, None, 1.0)])
-def test_bands_and_axis_of_shares_stay_between_0_and_1(level: float, low: float | None, high: float | None) -> None:
-    """The normal band of a share near its end leaves the range; the axis ends where shares do, and the band with it."""
+def test_bands_and_axis_of_shares_stay_between_0_and_1(
+    level: float, low: float | None, high: float | None
+) -> None:
+    """The normal band of a share near its end leaves the range; the axis ends where shares do, and the band
+    with it."""
     values = (np.random.default_rng(0).random(60) < level).astype(float)
     curve = smooth(np.arange(60, dtype=np.float64), values, 5)
-    assert curve.low is not None and curve.high is not None and (curve.low.min() < -0.1 or curve.high.max() > 1.1)
+    assert (
+        curve.low is not None
+        and curve.high is not None
+        and (curve.low.min() < -0.1 or curve.high.max() > 1.1)
+    )
     lines = [Line("a", curve, 0)]
-    assert line_chart("t", lines, y_format=percent_tick) == line_chart("t", lines, y_low=low, y_high=high, y_format=percent_tick)
-    assert line_chart("t", lines) != line_chart("t", lines, y_low=low, y_high=high), "other quantities have no such bounds"
+    assert line_chart("t", lines, y_format=percent_tick) == line_chart(
+        "t", lines, y_low=low, y_high=high, y_format=percent_tick
+    )
+    assert line_chart("t", lines) != line_chart("t", lines, y_low=low, y_high=high), (
+        "other quantities have no such bounds"
+    )
 
 
 def test_a_run_without_a_card_shows_no_phases_of_one(tmp_path: Path) -> None:
@@ -98,7 +122,9 @@ def test_a_run_without_a_card_shows_no_phases_of_one(tmp_path: Path) -> None:
     assert "Memory of the card by phase" in page and "No card was used" not in page
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     for line in lines:  # as a run on a processor logs it
-        line["values"] = {name: value for name, value in line["values"].items() if not name.endswith(names.VRAM_SUFFIX)}
+        line["values"] = {
+            name: value for name, value in line["values"].items() if not name.endswith(names.VRAM_SUFFIX)
+        }
         line["values"]["memory/update" + names.TRAINER_PEAK_SUFFIX] = 0.0
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     samples = [json.loads(line) | {"vram_gib": None} for line in run.supervision.read_text().splitlines()]
@@ -108,7 +134,12 @@ def test_a_run_without_a_card_shows_no_phases_of_one(tmp_path: Path) -> None:
 
 
 def test_a_comparison_warns_of_different_lengths(tmp_path: Path) -> None:
-    roots = [write_synthetic_run(tmp_path / name, steps=steps).root for name, steps in (("short", 20), ("long", 60), ("same", 60))]
+    roots = [
+        write_synthetic_run(tmp_path / name, steps=steps).root
+        for name, steps in (("short", 20), ("long", 60), ("same", 60))
+    ]
     page = write_comparison(roots[:2], tmp_path / "c.html").read_text(encoding="utf-8")
     assert "These runs are of different lengths (steps: short 20, long 60)" in page
-    assert "different lengths" not in write_comparison(roots[1:], tmp_path / "d.html").read_text(encoding="utf-8")
+    assert "different lengths" not in write_comparison(roots[1:], tmp_path / "d.html").read_text(
+        encoding="utf-8"
+    )

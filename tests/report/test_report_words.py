@@ -37,13 +37,17 @@ def test_the_commands_that_a_finished_run_advises_are_accepted(tmp_path: Path) -
     assert {words[1] for words in commands} == {"scripts/evaluate.py", "scripts/export.py"}
     for words in commands:
         parsed = vars(_parser(words[1]).parse_args(words[2:]))
-        for text in [str(item) for value in parsed.values() for item in (value if isinstance(value, list) else [value])]:
+        for text in [
+            str(item) for value in parsed.values() for item in (value if isinstance(value, list) else [value])
+        ]:
             if "my run" in text and not text.startswith("my run-"):
                 assert Path(text.partition("@")[0]) == run.root, "the path stays whole in a shell"
 
 
 @pytest.mark.parametrize(("limit", "said"), [("0.01", True), ("0.05", False), (None, True)])
-def test_the_red_line_of_the_mismatch_is_the_one_that_the_judges_have(tmp_path: Path, limit: str | None, said: bool) -> None:
+def test_the_red_line_of_the_mismatch_is_the_one_that_the_judges_have(
+    tmp_path: Path, limit: str | None, said: bool
+) -> None:
     run = write_synthetic_run(tmp_path, steps=20)
     records = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     for record in records:
@@ -65,7 +69,13 @@ def test_code_spans_are_escaped() -> None:
 
 
 def test_a_zero_has_no_sign_and_a_minus_is_one() -> None:
-    assert [signed(value) for value in (0.0, -0.001, 0.25, -0.5, None)] == ["0.00", "0.00", "+0.25", "−0.50", "–"]
+    assert [signed(value) for value in (0.0, -0.001, 0.25, -0.5, None)] == [
+        "0.00",
+        "0.00",
+        "+0.25",
+        "−0.50",
+        "–",
+    ]
     assert points(-0.079) == "−7.9 points"
 
 
@@ -81,34 +91,53 @@ def test_probe_files_have_a_panel_where_there_are_several(tmp_path: Path) -> Non
     def write(*files: str) -> str:
         lines = []
         for step in (0, 1, 2):
-            values = {names.PROBE_ALL: 0.2 + 0.1 * step, names.PROBE_COUNT: 100.0, names.probe("deduction"): 0.2}
+            values = {
+                names.PROBE_ALL: 0.2 + 0.1 * step,
+                names.PROBE_COUNT: 100.0,
+                names.probe("deduction"): 0.2,
+            }
             values |= {f"probe/{file}/accuracy": 0.1 * (step + index) for index, file in enumerate(files)}
-            lines.append(json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 + step, "values": values}) + "\n")
+            lines.append(
+                json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 + step, "values": values})
+                + "\n"
+            )
         run.metrics.write_text("".join(lines))
         return write_report(tmp_path).read_text(encoding="utf-8")
 
-    assert names.probe_files(["probe/easy/accuracy", "probe/all/accuracy", "probe/deduction/accuracy", "probe/tasks"]) == [
-        ("easy", "probe/easy/accuracy")
-    ]
+    assert names.probe_files(
+        ["probe/easy/accuracy", "probe/all/accuracy", "probe/deduction/accuracy", "probe/tasks"]
+    ) == [("easy", "probe/easy/accuracy")]
     assert "Probe accuracy by file" not in write("easy")
     page = write("easy", "unseen")
-    assert "Probe accuracy by file" in page and "Probes of unseen, greedy: 10.0\u00a0% → 30.0\u00a0% (+20.0 points)." in page
+    assert (
+        "Probe accuracy by file" in page
+        and "Probes of unseen, greedy: 10.0\u00a0% → 30.0\u00a0% (+20.0 points)." in page
+    )
     assert "all (deduction)" in page, "one task type alone is the same line as all"
 
 
 def test_starts_count_as_time_of_the_run(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=10)
     first = read_summary(run.root).table.unix_s[0]
-    state = read_json(run.state) | {"started_unix_s": float(first) - 7200.0, "durations_s": {"start": [300.0, 420.0]}}
+    state = read_json(run.state) | {
+        "started_unix_s": float(first) - 7200.0,
+        "durations_s": {"start": [300.0, 420.0]},
+    }
     write_json_atomic(run.state, state)
     page = write_report(run.root).read_text(encoding="utf-8")
     summary = read_summary(run.root)
     assert summary.ended_unix_s is not None and 7200 < summary.ended_unix_s - state["started_unix_s"] < 8000
-    assert "in steps, 12 min in starts" in page and f"<dd>{duration(summary.ended_unix_s - state['started_unix_s'])}<small>" in page
+    assert (
+        "in steps, 12 min in starts" in page
+        and f"<dd>{duration(summary.ended_unix_s - state['started_unix_s'])}<small>" in page
+    )
 
 
 def test_a_comparison_says_how_sure_the_difference_is(tmp_path: Path) -> None:
-    roots = [write_synthetic_run(tmp_path / name, steps=60, seed=seed).root for seed, name in enumerate(("a", "b", "c"))]
+    roots = [
+        write_synthetic_run(tmp_path / name, steps=60, seed=seed).root
+        for seed, name in enumerate(("a", "b", "c"))
+    ]
     lines = [json.loads(line) for line in (roots[2] / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         if names.PROBE_COUNT in line["values"]:
@@ -118,4 +147,8 @@ def test_a_comparison_says_how_sure_the_difference_is(tmp_path: Path) -> None:
     row = re.search(r"<td>Latest score against[^<]*</td>(.*?)</tr>", page)
     assert row is not None
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row[1])
-    assert cells[0] == "–" and re.fullmatch(r"[+−]?\d+\.\d \([+−]\d+\.\d to [+−]\d+\.\d\)", cells[1]) and cells[2] == "other probes"
+    assert (
+        cells[0] == "–"
+        and re.fullmatch(r"[+−]?\d+\.\d \([+−]\d+\.\d to [+−]\d+\.\d\)", cells[1])
+        and cells[2] == "other probes"
+    )

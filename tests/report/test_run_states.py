@@ -22,7 +22,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _beat(run: RunDir, pid: int, age_s: float) -> None:
     now = time.time()
-    beat = {"unix_s": now - age_s, "pid": pid, "cycle": 1, "attempt": 1, "step": 30, "phase": "generate", "phase_since_unix_s": now - age_s}
+    beat = {
+        "unix_s": now - age_s,
+        "pid": pid,
+        "cycle": 1,
+        "attempt": 1,
+        "step": 30,
+        "phase": "generate",
+        "phase_since_unix_s": now - age_s,
+    }
     write_json_atomic(run.heartbeat, beat)
 
 
@@ -66,7 +74,9 @@ STATES: dict[Callable[[Path], None], tuple[str, str]] = {
 def _run(script: str, *arguments: str, **environment: str) -> str:
     command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
     clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=clean | environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=clean | environment
+    )
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout
 
@@ -88,7 +98,11 @@ def test_a_folder_that_holds_runs_is_no_run(tmp_path: Path) -> None:
     for script, more in (("report.py", ()), ("watch.py", ("--once",))):
         command = [sys.executable, str(ROOT / "scripts" / script), str(tmp_path), *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 2 and "friday: give one of them" in done.stderr and "Traceback" not in done.stderr
+        assert (
+            done.returncode == 2
+            and "friday: give one of them" in done.stderr
+            and "Traceback" not in done.stderr
+        )
     assert not (tmp_path / "report.html").exists()
 
 
@@ -98,7 +112,12 @@ def test_20000_steps_in_20_seconds_and_15_mib(tmp_path: Path) -> None:
     path = write_report(run.root)
     assert time.process_time() - started < 20, "processor seconds, so that a busy machine does not fail it"
     assert path.stat().st_size < 15 * 2**20 and (run.root / "transcripts.html").stat().st_size < 15 * 2**20
-    page, transcripts = path.read_text(encoding="utf-8"), (run.root / "transcripts.html").read_text(encoding="utf-8")
+    page, transcripts = (
+        path.read_text(encoding="utf-8"),
+        (run.root / "transcripts.html").read_text(encoding="utf-8"),
+    )
     assert "340,000 tasks were proposed" in page and "20,000" in page
     assert "of about 3" in transcripts and "step 20000 " in transcripts and "cycle" in transcripts
-    assert "step 20000/20000" in _run("watch.py", str(run.root), "--once", FORCE_COLOR="1", TERM="xterm", COLUMNS="80")
+    assert "step 20000/20000" in _run(
+        "watch.py", str(run.root), "--once", FORCE_COLOR="1", TERM="xterm", COLUMNS="80"
+    )

@@ -28,7 +28,8 @@ def test_wilson_agrees_with_known_values() -> None:
 
 
 def test_the_difference_interval_agrees_with_newcombe() -> None:
-    # Newcombe 1998, table II, method 10, example (a): 56/70 against 48/80 gives 0.0524 to 0.3339; equal counts here.
+    # Newcombe 1998, table II, method 10, example (a): 56/70 against 48/80 gives 0.0524 to 0.3339; equal
+    # counts here.
     interval = difference_interval(0.5, 0.6, 1000)
     assert interval is not None
     assert interval[0] == pytest.approx(0.0564, abs=5e-4) and interval[1] == pytest.approx(0.1431, abs=5e-4)
@@ -58,7 +59,9 @@ def test_bucket_means_keep_the_total() -> None:
 
 
 def test_ticks_are_round_and_inside() -> None:
-    assert ticks(0, 1, 4) == pytest.approx([0, 0.5, 1.0]) or ticks(0, 1, 4) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    assert ticks(0, 1, 4) == pytest.approx([0, 0.5, 1.0]) or ticks(0, 1, 4) == pytest.approx(
+        [0, 0.25, 0.5, 0.75, 1]
+    )
     for low, high in ((0.0, 7.3), (-3.0, 12345.0), (1e-7, 2e-7), (5.0, 5.0)):
         values = ticks(low, high)
         assert values and all(low - 1e-9 <= value <= high + 1e-9 for value in values)

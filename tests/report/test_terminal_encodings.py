@@ -15,9 +15,15 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def run(*command: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    settings = {name: value for name, value in os.environ.items() if name not in ("PYTHONUTF8", "NO_COLOR", "PYTHONIOENCODING")}
+    settings = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONUTF8", "NO_COLOR", "PYTHONIOENCODING")
+    }
     full = [sys.executable, *command]
-    return subprocess.run(full, cwd=PROJECT, env={**settings, **environment}, capture_output=True, timeout=120, check=False)
+    return subprocess.run(
+        full, cwd=PROJECT, env={**settings, **environment}, capture_output=True, timeout=120, check=False
+    )
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
@@ -37,7 +43,15 @@ def test_the_screen_on_a_terminal_without_unicode(tmp_path: Path, encoding: str)
 
 def test_the_c_locale(tmp_path: Path) -> None:
     write_synthetic_run(tmp_path / "x", steps=30)
-    done = run("scripts/watch.py", "--once", str(tmp_path / "x"), LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0", FORCE_COLOR="1")
+    done = run(
+        "scripts/watch.py",
+        "--once",
+        str(tmp_path / "x"),
+        LC_ALL="C",
+        PYTHONCOERCECLOCALE="0",
+        PYTHONUTF8="0",
+        FORCE_COLOR="1",
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -25,14 +25,34 @@ def machine(root: Path, files: dict[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("lacking", "files", "words"),
     [
-        ("namespaces", {"proc/sys/kernel/unprivileged_userns_clone": "0\n"}, "sysctl -w kernel.unprivileged_userns_clone=1"),
-        ("namespaces", {"proc/sys/user/max_user_namespaces": "0\n"}, "sysctl -w user.max_user_namespaces=15000"),
-        ("namespaces", {"proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"}, "kernel.apparmor_restrict_unprivileged_userns=0"),
+        (
+            "namespaces",
+            {"proc/sys/kernel/unprivileged_userns_clone": "0\n"},
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "namespaces",
+            {"proc/sys/user/max_user_namespaces": "0\n"},
+            "sysctl -w user.max_user_namespaces=15000",
+        ),
+        (
+            "namespaces",
+            {"proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"},
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
         ("namespaces", {".dockerenv": ""}, "CAP_SYS_ADMIN"),
-        ("namespaces", {"run/.containerenv": "", "proc/sys/user/max_user_namespaces": "9"}, "--security-opt seccomp=unconfined"),
+        (
+            "namespaces",
+            {"run/.containerenv": "", "proc/sys/user/max_user_namespaces": "9"},
+            "--security-opt seccomp=unconfined",
+        ),
         ("namespaces", {}, "CONFIG_USER_NS"),
         ("empty_root", {}, "hidepid"),
-        ("landlock4", {"proc/sys/kernel/osrelease": "5.4.0-91-generic\n"}, "Linux 5.13 or later (this is 5.4)"),
+        (
+            "landlock4",
+            {"proc/sys/kernel/osrelease": "5.4.0-91-generic\n"},
+            "Linux 5.13 or later (this is 5.4)",
+        ),
         ("landlock4", {"proc/sys/kernel/osrelease": "6.8.0\n"}, "lsm=landlock"),
         ("landlock4", {"proc/sys/kernel/osrelease": "6.8.0\n", ".dockerenv": ""}, "landlock_create_ruleset"),
         ("seccomp", {}, "CONFIG_SECCOMP_FILTER"),
@@ -52,7 +72,11 @@ def test_the_doctor_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     report = ProbeReport(True, ("rlimits", "seccomp"), {}, "3.11", "x86_64", 1000, 0.1)
     monkeypatch.setattr("azr.sandbox.probe", lambda _: report)
     findings = list(doctor.sandbox_findings(Config()))
-    assert [finding.subject for finding in findings] == ["sandbox", "sandbox layer namespaces", "sandbox layer landlock"]
+    assert [finding.subject for finding in findings] == [
+        "sandbox",
+        "sandbox layer namespaces",
+        "sandbox layer landlock",
+    ]
     assert [finding.level for finding in findings] == [Level.OK, Level.WARNING, Level.WARNING] and all(
         finding.fix for finding in findings[1:]
     )

@@ -26,7 +26,9 @@ def decide(filter_code: bytes, arch: int, number: int, arguments: tuple[int, ...
         if operation == 0x20:
             (value,) = struct.unpack_from("<I", data, constant)
         else:
-            holds = {0x15: value == constant, 0x35: value >= constant, 0x45: bool(value & constant)}[operation]
+            holds = {0x15: value == constant, 0x35: value >= constant, 0x45: bool(value & constant)}[
+                operation
+            ]
             position += then if holds else otherwise
 
 
@@ -34,7 +36,9 @@ def expected(machine: str, randomness: bool, number: int, arguments: tuple[int, 
     column = seccomp._COLUMN[machine]
     if number in [numbers[column] for numbers in seccomp.FATAL.values()]:
         return KILL
-    if number in [numbers[column] for numbers in seccomp.ALLOWED.values()] or (randomness and number == seccomp.GETRANDOM[column]):
+    if number in [numbers[column] for numbers in seccomp.ALLOWED.values()] or (
+        randomness and number == seccomp.GETRANDOM[column]
+    ):
         return ALLOW
     if number in [numbers[column] for numbers in seccomp.NO_EXECUTABLE.values()]:
         return EPERM if arguments[2] & 4 else ALLOW

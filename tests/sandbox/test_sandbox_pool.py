@@ -1,4 +1,5 @@
-"""The public face of the sandbox: verdicts, asynchrony, misfortune, and what is left when its owner is killed."""
+"""The public face of the sandbox: verdicts, asynchrony, misfortune, and what is left when its owner is
+killed."""
 
 from __future__ import annotations
 
@@ -54,9 +55,20 @@ def test_run_many_yields_every_job_once(sandbox):
 
 
 def test_one_killed_by_the_machine_is_run_again(sandbox):
-    """As the kernel kills when memory runs out: not the program's fault, unless it happens again and again."""
-    future = sandbox.submit(Job("def f(x):\n    for i in range(10 ** 9):\n        pass", ("1",), limits=Limits(cpu_s=60, wall_s=100)))
-    zygotes = [child for pid in sandbox.process_ids() for child in (psutil.Process(pid), *psutil.Process(pid).children())]
+    """As the kernel kills when memory runs out: not the program's fault, unless it happens again and
+    again."""
+    future = sandbox.submit(
+        Job(
+            "def f(x):\n    for i in range(10 ** 9):\n        pass",
+            ("1",),
+            limits=Limits(cpu_s=60, wall_s=100),
+        )
+    )
+    zygotes = [
+        child
+        for pid in sandbox.process_ids()
+        for child in (psutil.Process(pid), *psutil.Process(pid).children())
+    ]
     killed = 0
     deadline = time.monotonic() + 60
     while not future.done() and time.monotonic() < deadline:
@@ -74,14 +86,24 @@ def test_one_killed_by_the_machine_is_run_again(sandbox):
 
 def test_first_failure_is_the_status_of_the_job(sandbox):
     result = run(sandbox, "def f(x):\n    return 1 // x", "1", "0")
-    assert result.status is Status.ERROR and result.calls[0].ok and result.calls[1].exception == "ZeroDivisionError"
+    assert (
+        result.status is Status.ERROR
+        and result.calls[0].ok
+        and result.calls[1].exception == "ZeroDivisionError"
+    )
 
 
 def test_every_input_gets_its_own_verdict_when_asked(sandbox):
     code = "def f(x):\n    while x == 1:\n        pass\n    return x"
     inputs = ("0", "1", "2", "1", "3")
     given_up = run(sandbox, code, *inputs, verify=False)
-    assert [call.status.value for call in given_up.calls] == ["ok", "timeout", "timeout", "timeout", "timeout"]
+    assert [call.status.value for call in given_up.calls] == [
+        "ok",
+        "timeout",
+        "timeout",
+        "timeout",
+        "timeout",
+    ]
     whole = run(sandbox, code, *inputs, verify=False, every_input=True)
     assert [call.status.value for call in whole.calls] == ["ok", "timeout", "ok", "timeout", "ok"]
     assert whole.values == ("0", None, "2", None, "3")
@@ -92,7 +114,9 @@ def test_exceptions_are_verified_only_when_asked(sandbox):
     assert run(sandbox, code).status is Status.ERROR
     mixed = "def f(x):\n    raise [KeyError, ValueError, TypeError, OSError][list({'ab', 'cd', 'ef', 'gh'}).index('ab')]"
     assert run(sandbox, mixed, verify_errors=True).status is Status.NONDETERMINISTIC
-    assert run(sandbox, "def f(x):\n    return x.y", verify_errors=True).calls[0].exception == "AttributeError"
+    assert (
+        run(sandbox, "def f(x):\n    return x.y", verify_errors=True).calls[0].exception == "AttributeError"
+    )
 
 
 def test_without_verification_one_run_is_enough(sandbox):
@@ -114,14 +138,27 @@ def test_evaluate_profile_runs_test_scripts(sandbox):
     assert bad.status is Status.ERROR and bad.calls[0].exception == "AssertionError"
     clock = "import datetime, random\ndef f(x):\n    return datetime.datetime.now().year > 2000 and random.random() < 1"
     assert run(sandbox, clock, profile=Profile.EVALUATE).values == ("True",)
-    assert run(sandbox, "def f(x):\n    open('/etc/passwd')", profile=Profile.EVALUATE).status is Status.BLOCKED
+    assert (
+        run(sandbox, "def f(x):\n    open('/etc/passwd')", profile=Profile.EVALUATE).status is Status.BLOCKED
+    )
 
 
 def test_limits_of_a_job(sandbox):
-    assert run(sandbox, "def f(x):\n    return [0] * 20_000_000 and 1", limits=Limits(memory_mib=128)).calls[0].exception == "MemoryError"
-    assert run(sandbox, "def f(x):\n    return 'a' * 100", limits=Limits(value_chars=50)).status is Status.REFUSED
+    assert (
+        run(sandbox, "def f(x):\n    return [0] * 20_000_000 and 1", limits=Limits(memory_mib=128))
+        .calls[0]
+        .exception
+        == "MemoryError"
+    )
+    assert (
+        run(sandbox, "def f(x):\n    return 'a' * 100", limits=Limits(value_chars=50)).status
+        is Status.REFUSED
+    )
     start = time.monotonic()
-    assert run(sandbox, "def f(x):\n    while True: pass", limits=Limits(cpu_s=0.1, wall_s=5)).status is Status.TIMEOUT
+    assert (
+        run(sandbox, "def f(x):\n    while True: pass", limits=Limits(cpu_s=0.1, wall_s=5)).status
+        is Status.TIMEOUT
+    )
     assert time.monotonic() - start < 60
 
 
@@ -138,7 +175,9 @@ def test_an_abandoned_wait_does_no_harm(sandbox):
     asyncio.run(impatient())
     assert run(sandbox, ADD, "1, 2").ok
     deadline_s = time.monotonic() + 60
-    while sandbox.stats().queued and time.monotonic() < deadline_s:  # the program that nobody waits for ends by its own limit
+    while (
+        sandbox.stats().queued and time.monotonic() < deadline_s
+    ):  # the program that nobody waits for ends by its own limit
         time.sleep(0.05)
     assert sandbox.stats().queued == 0
 
@@ -147,7 +186,9 @@ def test_a_dead_zygote_is_replaced_and_no_job_is_lost():
     with Sandbox(SandboxConfig()) as sandbox:
         futures = [sandbox.submit(Job(ADD, (f"{i}, 1",))) for i in range(120)]
         os.kill(sandbox.process_ids()[0], signal.SIGKILL)
-        assert [future.result(timeout=120).values[0] for future in futures] == [str(i + 1) for i in range(120)]
+        assert [future.result(timeout=120).values[0] for future in futures] == [
+            str(i + 1) for i in range(120)
+        ]
         assert sandbox.submit(Job(ADD, ("1, 1",))).result(timeout=60).ok
         assert sandbox.stats().restarts == 1 and sandbox.stats().queued == 0
 
@@ -191,7 +232,9 @@ def test_killing_the_owner_leaves_no_process():
     assert process.stdout is not None
     zygotes = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and not any(len(zygote.children(recursive=True)) > 1 for zygote in zygotes):
+    while time.monotonic() < deadline and not any(
+        len(zygote.children(recursive=True)) > 1 for zygote in zygotes
+    ):
         time.sleep(0.05)
     below = [child for zygote in zygotes for child in zygote.children(recursive=True)]
     assert zygotes and any(len(zygote.children(recursive=True)) > 1 for zygote in zygotes)

@@ -72,5 +72,11 @@ sys.exit(bool(outcome.bad) or "namespaces" in outcome.layers or any("landlock" i
 def test_seccomp_and_limits_hold_alone():
     """As on a kernel, or in a container, that gives neither user namespaces nor Landlock."""
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", _WITHOUT_SECOND_LINES, str(SUITE)], cwd=root, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_SECOND_LINES, str(SUITE)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,13 +10,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, canonical_text, parse, parse_arguments, read, same
+from azr.sandbox.values import (
+    ValueReadError,
+    ValueWriteError,
+    canonical,
+    canonical_text,
+    parse,
+    parse_arguments,
+    read,
+    same,
+)
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.integers(-(10**60), 10**60) | st.floats() | st.complex_numbers()
     | st.text(st.characters(exclude_categories=())) | st.binary()
 )  # fmt: skip
-hashable = st.recursive(scalars, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=8)
+hashable = st.recursive(
+    scalars, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=8
+)
 values = st.recursive(
     scalars,
     lambda inner: (
@@ -58,27 +69,60 @@ def test_mutated_texts_raise_nothing_but_their_own_error(value, random):
 
 common = st.recursive(
     st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(), max_size=4),
-    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 common_texts = st.text(alphabet="0123456789.eE+-'\"[](){}:, \nba\0", max_size=14)
 canonical_like = st.lists(
     st.sampled_from(
-        ["1", "-0", "0", "1.5", "1.50", "1e5", "'a'", "b'", '"', "'", "(", ")", "[", "]", "{", ", ", ",", ": ", "()", "True", "\0", "(1,)"]
+        [
+            "1",
+            "-0",
+            "0",
+            "1.5",
+            "1.50",
+            "1e5",
+            "'a'",
+            "b'",
+            '"',
+            "'",
+            "(",
+            ")",
+            "[",
+            "]",
+            "{",
+            ", ",
+            ",",
+            ": ",
+            "()",
+            "True",
+            "\0",
+            "(1,)",
+        ]
     ),
     max_size=9,
 ).map("".join)
 
 
 @settings(deadline=None, max_examples=1500)
-@given(common_texts | canonical_like | st.lists(common, max_size=3).map(lambda items: ", ".join(map(repr, items))))
+@given(
+    common_texts
+    | canonical_like
+    | st.lists(common, max_size=3).map(lambda items: ", ".join(map(repr, items)))
+)
 def test_arguments_are_what_python_makes_of_them(text):
     try:
         positional, keywords = parse_arguments(text)
     except ValueReadError:
         return
     assert not keywords
-    assert [canonical(item) for item in positional] == [canonical(item) for item in ast.literal_eval("[" + text + "\n]")]
+    assert [canonical(item) for item in positional] == [
+        canonical(item) for item in ast.literal_eval("[" + text + "\n]")
+    ]
     assert positional is not parse_arguments(text)[0]
 
 
@@ -133,13 +177,15 @@ def test_reader_never_gives_another_value_than_python(text):
     try:
         theirs = ast.literal_eval(text.strip())
     except (SyntaxError, ValueError, TypeError):
-        # Python refuses line breaks outside brackets and has names of ours as names; those texts have no other meaning
+        # Python refuses line breaks outside brackets and has names of ours as names; those texts have no
+        # other meaning
         theirs = ast.literal_eval("(" + text + "\n)")
     assert _without_sign_of_real_zero(canonical(ours)) == _without_sign_of_real_zero(canonical(theirs))
 
 
 def _without_sign_of_real_zero(text):
-    """``-1j`` for Python's ``(-0-1j)``: its literal -1j has a real part of -0.0, and our reader gives back what ``repr`` wrote, 0.0."""
+    """``-1j`` for Python's ``(-0-1j)``: its literal -1j has a real part of -0.0, and our reader gives back
+    what ``repr`` wrote, 0.0."""
     return re.sub(r"\(-?0([+-][^()]*j)\)", lambda match: match[1].removeprefix("+"), text)
 
 
@@ -196,7 +242,9 @@ def test_what_is_no_literal_is_refused(text):
         canonical_text(text)
 
 
-@pytest.mark.parametrize("text", ["[1,2]", "{2, 1}", "1.", "'a' ", "(1)", '"a"', "1, 2", "dict()", "+1", "0x10"])
+@pytest.mark.parametrize(
+    "text", ["[1,2]", "{2, 1}", "1.", "'a' ", "(1)", '"a"', "1, 2", "dict()", "+1", "0x10"]
+)
 def test_read_demands_the_canonical_text(text):
     parse(text)
     with pytest.raises(ValueReadError):
@@ -237,7 +285,11 @@ def test_equality_is_aware_of_types():
     assert not same("1", "True") and not same("True", "1.0") and not same("[1]", "[True]")
     assert same("nan", "nan") and same("[nan]", "[nan]") and same("0.0", "-0.0")
     assert not same("(1,)", "[1]") and not same("'1'", "1") and not same("b'a'", "'a'")
-    assert same("{1, 2}", "{1, 2}") and same("{1}", "frozenset({1})") and not same("{1}", "frozenset({1})", strict=True)
+    assert (
+        same("{1, 2}", "{1, 2}")
+        and same("{1}", "frozenset({1})")
+        and not same("{1}", "frozenset({1})", strict=True)
+    )
     assert not same("{1: 2, 3: 4}", "{3: 4, 1: 2}") and same("{1: 2, 3: 4}", "{3: 4, 1: 2}", dict_order=False)
     assert same("[1, (2, {3: 4.0})]", "[1.0, (2, {3: 4})]") and not same("{1: 2}", "{1: 3}")
     with pytest.raises(ValueReadError):

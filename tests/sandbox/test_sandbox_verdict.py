@@ -83,7 +83,10 @@ def test_random_bytes_never_raise(raw):
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.text(st.characters(exclude_categories=())), st.lists(st.text(st.characters(exclude_categories=())), max_size=3))
+@given(
+    st.text(st.characters(exclude_categories=())),
+    st.lists(st.text(st.characters(exclude_categories=())), max_size=3),
+)
 def test_programs_reach_the_zygote_unchanged(code, inputs):
     item = Program(2**40, code, tuple(inputs), "g", True, 1, True, 0.5, 1.5, 64, 8, 99)
     assert read_program(pack_program(item)[4:]) == item

@@ -1,4 +1,5 @@
-"""The shipped seeds and probes: counts, formats, distinctness, and that they are what scripts/dev/make_seeds.py makes."""
+"""The shipped seeds and probes: counts, formats, distinctness, and that they are what
+scripts/dev/make_seeds.py makes."""
 
 from __future__ import annotations
 
@@ -57,7 +58,14 @@ def test_input_output_seeds_have_the_published_fields() -> None:
     found = records(SEED_IO)
     assert len(found) == 256
     for record in found:
-        assert set(record) == {"snippet", "original_snippet", "input", "output", "imports", "composite_functions"}
+        assert set(record) == {
+            "snippet",
+            "original_snippet",
+            "input",
+            "output",
+            "imports",
+            "composite_functions",
+        }
         assert record["snippet"] == record["original_snippet"]
         assert all(line in record["snippet"] for line in record["imports"])
         values.parse_arguments(record["input"])
@@ -94,7 +102,11 @@ def test_programs_differ_in_more_than_names_and_constants() -> None:
 
 def test_a_run_keeps_every_seed() -> None:
     tasks = seed_tasks()
-    assert Counter(task.task_type for task in tasks) == {TaskType.ABDUCTION: 256, TaskType.DEDUCTION: 256, TaskType.INDUCTION: 256}
+    assert Counter(task.task_type for task in tasks) == {
+        TaskType.ABDUCTION: 256,
+        TaskType.DEDUCTION: 256,
+        TaskType.INDUCTION: 256,
+    }
     prints = fingerprint_all((task.program for task in tasks), workers=1)
     kept, dropped = drop_duplicates(tasks, prints, DataConfig())
     assert not dropped and len(kept) == 768
@@ -107,7 +119,11 @@ def test_probes_are_stratified_tasks() -> None:
     found = records(PROBES)
     strata = Counter((record["task_type"], record["difficulty"]) for record in found)
     assert len(found) >= 300
-    assert set(strata) == {(kind, level) for kind in ("abduction", "deduction", "induction") for level in ("easy", "medium", "hard")}
+    assert set(strata) == {
+        (kind, level)
+        for kind in ("abduction", "deduction", "induction")
+        for level in ("easy", "medium", "hard")
+    }
     assert min(strata.values()) >= 20
     assert len({record["family"] for record in found}) >= 4
     tasks = [Task.from_json(record) for record in found]
@@ -146,12 +162,16 @@ def test_what_cannot_be_a_seed_is_refused(make_seeds: ModuleType) -> None:
         "characters": program("too long", "def f(x):\n    return [x] * 500", "1"),
         "module json is not": program("imports", "import json\n\ndef f(x):\n    return x", "1"),
         "has no attribute": program("fails", "def f(x):\n    return x.missing", "1"),
-        "one function": program("two functions", "def f(x):\n    return g(x)\n\n\ndef g(x):\n    return x", "1"),
+        "one function": program(
+            "two functions", "def f(x):\n    return g(x)\n\n\ndef g(x):\n    return x", "1"
+        ),
         "top level": program("a global", "LIMIT = 3\n\n\ndef f(x):\n    return x % LIMIT", "1"),
         "line of the code": program("just return x * x + 1 of it", "def f(x):\n    return x * x + 1", "2"),
         "twice": program("the same input", "def f(x):\n    return x", "1\n1"),
         "9 inputs; it needs 10": program("too few", "def f(x):\n    return x", "\n".join(map(str, range(9)))),
-        "only 2 different outputs": program("nearly constant", "def f(x):\n    return x > 3", "\n".join(map(str, range(10)))),
+        "only 2 different outputs": program(
+            "nearly constant", "def f(x):\n    return x > 3", "\n".join(map(str, range(10)))
+        ),
         "no canonical text": program("a function", "def f(x):\n    return lambda: x", "1"),
     }
     with pytest.raises(DataError) as caught:
@@ -181,11 +201,17 @@ def test_a_changed_byte_is_found(make_seeds: ModuleType) -> None:
     assert make_seeds.differences(shipped) == []
     lines = shipped[SEED_IO].splitlines(keepends=True)
     lines[7] = lines[7].replace(b"def f", b"def  f")
-    assert make_seeds.differences({**shipped, SEED_IO: b"".join(lines)}) == ["data/seeds/seed_io.jsonl differs from line 8 on"]
+    assert make_seeds.differences({**shipped, SEED_IO: b"".join(lines)}) == [
+        "data/seeds/seed_io.jsonl differs from line 8 on"
+    ]
 
 
 @pytest.mark.slow
 def test_the_shipped_files_are_what_the_script_makes(make_seeds: ModuleType) -> None:
     files = make_seeds.make()
     assert make_seeds.differences(files) == []
-    assert {json.loads(line)["task_type"] for line in files[PROBES].splitlines()} == {"abduction", "deduction", "induction"}
+    assert {json.loads(line)["task_type"] for line in files[PROBES].splitlines()} == {
+        "abduction",
+        "deduction",
+        "induction",
+    }

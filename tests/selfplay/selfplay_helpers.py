@@ -29,5 +29,10 @@ def proposal_text(code: str, input_text: str) -> str:
     return f"```python\n{code}\n```\n```input\n{input_text}\n```"
 
 
-def task(code: str = "def f(x):\n    return x", input_text: str = "1", output: str = "1", task_type: TaskType = TaskType.DEDUCTION) -> Task:
+def task(
+    code: str = "def f(x):\n    return x",
+    input_text: str = "1",
+    output: str = "1",
+    task_type: TaskType = TaskType.DEDUCTION,
+) -> Task:
     return Task(task_type=task_type, code=code, inputs=(input_text,), outputs=(output,))

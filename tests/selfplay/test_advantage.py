@@ -19,7 +19,9 @@ def test_sequence_mode_ignores_lengths():
 
 @pytest.mark.parametrize("mode", ["token", "sequence", "group"])
 def test_equal_rewards_are_exactly_zero(mode):
-    advantages = task_relative_advantages([0.1] * 5, [3, 9, 1, 7, 2], ["s"] * 5, mode=mode, groups=["a", "a", "b", "b", None])
+    advantages = task_relative_advantages(
+        [0.1] * 5, [3, 9, 1, 7, 2], ["s"] * 5, mode=mode, groups=["a", "a", "b", "b", None]
+    )
     assert (advantages == 0).all()
 
 
@@ -57,7 +59,11 @@ def test_arguments_must_agree():
 
 
 rows = st.lists(
-    st.tuples(st.sampled_from([-1.0, -0.5, 0.125, 0.5, 0.875, 1.0]), st.integers(1, 500), st.sampled_from("abc")), min_size=1, max_size=40
+    st.tuples(
+        st.sampled_from([-1.0, -0.5, 0.125, 0.5, 0.875, 1.0]), st.integers(1, 500), st.sampled_from("abc")
+    ),
+    min_size=1,
+    max_size=40,
 )
 
 

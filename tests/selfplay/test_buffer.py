@@ -30,7 +30,10 @@ def test_duplicates_exact_and_renamed():
     buffer = TaskBuffer(10)
     assert buffer.add(task("def f(x):\n    y = x\n    return y", "[1, 2]"), 0) == ""
     assert buffer.add(task("def f(x):\n    y = x\n    return y", "[1, 2]"), 1) == "duplicate"
-    assert buffer.add(task("def f(value):\n    # same\n    out = value\n    return out", "[1,2]"), 1) == "duplicate_renamed"
+    assert (
+        buffer.add(task("def f(value):\n    # same\n    out = value\n    return out", "[1,2]"), 1)
+        == "duplicate_renamed"
+    )
     assert buffer.add(task("def f(x):\n    y = x\n    return y", "[1, 3]"), 1) == ""
 
 
@@ -78,7 +81,12 @@ def test_a_restored_buffer_draws_and_evicts_as_the_saved_one_would_have():
         for each in (buffer, restored):
             each.add(numbered(number), 4)
         assert restored.to_json() == buffer.to_json(), number
-    assert ids[40] not in buffer and ids[10] not in buffer and ids[70] not in buffer and buffer.evicted_mastered == 3
+    assert (
+        ids[40] not in buffer
+        and ids[10] not in buffer
+        and ids[70] not in buffer
+        and buffer.evicted_mastered == 3
+    )
 
 
 def choose(buffer, count, strategy, step, fits=lambda task: True, seed=0):
@@ -99,7 +107,9 @@ def test_max_new_takes_the_previous_steps_then_fills_up():
     selection = choose(buffer, 64, "max_new", 6)
     ids = [each.task_id for each in selection.tasks]
     assert new <= set(ids[:50]) and len(ids) == 64
-    assert not {each.task_id for each in choose(buffer, 64, "max_new", 9).tasks} >= new  # long past: nothing is new
+    assert (
+        not {each.task_id for each in choose(buffer, 64, "max_new", 9).tasks} >= new
+    )  # long past: nothing is new
 
 
 @pytest.mark.parametrize(("share", "anchors"), [(0.0, 0), (0.25, 2), (1.0, 3)])
@@ -110,11 +120,19 @@ def test_an_anchor_share_of_seeds_stays_in_every_step(share, anchors):
         buffer.add(task(input_text=str(number)), 0)
     for number in range(20):
         buffer.add(task(input_text=str(100 + number)).with_lineage(source="selfplay"), 5)
-    selection = choose_solve_tasks(buffer, 8, "max_new", 6, np.random.default_rng(1), lambda each: True, share)
+    selection = choose_solve_tasks(
+        buffer, 8, "max_new", 6, np.random.default_rng(1), lambda each: True, share
+    )
     assert len(selection.tasks) == 8 and selection.anchors == anchors
     assert sum(each.lineage.source == "seed" for each in selection.tasks) == anchors
-    tight = choose_solve_tasks(buffer, 8, "max_new", 6, np.random.default_rng(1), lambda each: each.input != "1", share)
-    assert len(tight.tasks) == 8 and tight.anchors == min(anchors, 2) and all(each.input != "1" for each in tight.tasks)
+    tight = choose_solve_tasks(
+        buffer, 8, "max_new", 6, np.random.default_rng(1), lambda each: each.input != "1", share
+    )
+    assert (
+        len(tight.tasks) == 8
+        and tight.anchors == min(anchors, 2)
+        and all(each.input != "1" for each in tight.tasks)
+    )
 
 
 def test_half_new():
@@ -207,7 +225,12 @@ TestBufferMachine.settings = settings(max_examples=25, stateful_step_count=40, d
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.integers(0, 6), st.integers(1, 12), min_size=1), st.integers(1, 40), st.integers(1, 8), st.integers(0, 99))
+@given(
+    st.dictionaries(st.integers(0, 6), st.integers(1, 12), min_size=1),
+    st.integers(1, 40),
+    st.integers(1, 8),
+    st.integers(0, 99),
+)
 def test_selection_always_fills_and_prefers_new(sizes, count, step, seed):
     buffer = filled(dict(sorted(sizes.items())))
     selection = choose(buffer, count, "max_new", step, seed=seed)

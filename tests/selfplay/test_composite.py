@@ -26,7 +26,9 @@ def test_choice_reaches_the_maximum_and_leaves_references_alone():
     assert counts == {1, 2}  # the published code never reached the upper bound
     assert choose_composites(references[:2], ON, 5, np.random.default_rng(0)) == ()  # too few references
     chosen = choose_composites(references, ON, 5, np.random.default_rng(0))
-    assert chosen[0].startswith("def g_0(x)") and all("def f(x)" in reference.code for reference in references)
+    assert chosen[0].startswith("def g_0(x)") and all(
+        "def f(x)" in reference.code for reference in references
+    )
     composed = [replace(reference, composite_functions=("def g_0(x): return x",)) for reference in references]
     assert choose_composites(composed, ON, 5, np.random.default_rng(0)) == ()
 

@@ -1,4 +1,5 @@
-"""Appendix A of the specification, column "want", through the real sandbox; and Appendix B in test_advantage.py."""
+"""Appendix A of the specification, column "want", through the real sandbox; and Appendix B in
+test_advantage.py."""
 
 from __future__ import annotations
 
@@ -28,7 +29,11 @@ async def propose(sandbox, answer: str, rules: ParseRules | None = None) -> Task
 ACCEPTED = {
     "identity": ("def f(x):\n    return x", "[1, 2]", "[1, 2]"),
     "set": ("def f(x):\n    return {1, 2, 3}", "0", "{1, 2, 3}"),
-    "class with a method": ("class A:\n    def g(self, x):\n        return x + 1\ndef f(x):\n    return A().g(x)", "1", "2"),
+    "class with a method": (
+        "class A:\n    def g(self, x):\n        return x + 1\ndef f(x):\n    return A().g(x)",
+        "1",
+        "2",
+    ),
     "nested helper": ("def f(x):\n    def g(y):\n        return y * 2\n    return g(x)", "4", "8"),
     "named solve": ("def solve(x):\n    return 'solve(' + str(x)", "1", "'solve(1'"),
     "multi-line input": ("def f(a, b):\n    return a + b", "1,\n2", "3"),
@@ -52,20 +57,40 @@ async def test_input_block_before_the_code(sandbox):
 
 
 REFUSED = {
-    "generator": ("def f(x):\n    return (i for i in range(x))", "3", {"output_not_literal", "nondeterministic"}),
+    "generator": (
+        "def f(x):\n    return (i for i in range(x))",
+        "3",
+        {"output_not_literal", "nondeterministic"},
+    ),
     "iterator": ("def f(x):\n    return iter([x])", "3", {"output_not_literal", "nondeterministic"}),
     "bare Exception": ("def f(x):\n    raise Exception('boom')", "3", {"exception"}),
     "StopIteration": ("def f(x):\n    return next(iter([]))", "3", {"exception"}),
     "two-line message": ("def f(x):\n    raise ValueError('a\\nb')", "3", {"exception"}),
     "import os": ("import os\ndef f(x):\n    return x", "3", {"forbidden_import", "blocked", "exception"}),
     "import random": ("import random\ndef f(x):\n    return x", "3", {"banned_import"}),
-    "from os.path": ("from os.path import join\ndef f(x):\n    return join('a', x)", "'b'", {"banned_import"}),
+    "from os.path": (
+        "from os.path import join\ndef f(x):\n    return join('a', x)",
+        "'b'",
+        {"banned_import"},
+    ),
     "two functions": ("def f(x):\n    return g(x)\ndef g(x):\n    return x", "3", {"multiple_functions"}),
     "too long an output": ("def f(x):\n    return 'a' * x", "500", {"output_too_long"}),
-    "class instance": ("class A:\n    pass\ndef f(x):\n    return A()", "3", {"output_not_literal", "nondeterministic"}),
-    "Counter": ("from collections import Counter\ndef f(x):\n    return Counter(x)", "'aab'", {"output_not_literal"}),
+    "class instance": (
+        "class A:\n    pass\ndef f(x):\n    return A()",
+        "3",
+        {"output_not_literal", "nondeterministic"},
+    ),
+    "Counter": (
+        "from collections import Counter\ndef f(x):\n    return Counter(x)",
+        "'aab'",
+        {"output_not_literal"},
+    ),
     "hash order": ("def f(x):\n    return list({'a', 'b', 'c', 'd', 'e', x})", "'z'", {"nondeterministic"}),
-    "state on the function": ("def f(x):\n    f.n = getattr(f, 'n', 0) + 1\n    return f.n", "1", {"nondeterministic"}),
+    "state on the function": (
+        "def f(x):\n    f.n = getattr(f, 'n', 0) + 1\n    return f.n",
+        "1",
+        {"nondeterministic"},
+    ),
     "endless loop": ("def f(x):\n    while True:\n        pass", "1", {"timeout"}),
     "input is an expression": ("def f(x):\n    return x", "__import__('os').getcwd()", {"input_not_literal"}),
 }
@@ -101,7 +126,11 @@ GRADED = {
     "deduction tuple for list": (gold(DEDUCTION, IDENTITY, "[1]", "[1]"), "(1,)", 0.0),
     "deduction set order": (gold(DEDUCTION, IDENTITY, "{1, 2}", "{1, 2}"), "{2, 1}", 1.0),
     "deduction dict order": (gold(DEDUCTION, IDENTITY, "{1: 2, 3: 4}", "{1: 2, 3: 4}"), "{3: 4, 1: 2}", 1.0),
-    "deduction permissive object": (gold(DEDUCTION, IDENTITY, "1", "1"), "type('A', (), {'__eq__': lambda s, o: True})()", 0.0),
+    "deduction permissive object": (
+        gold(DEDUCTION, IDENTITY, "1", "1"),
+        "type('A', (), {'__eq__': lambda s, o: True})()",
+        0.0,
+    ),
     "deduction nan": (gold(DEDUCTION, IDENTITY, "float('nan')", "nan"), "nan", 1.0),
 }
 
@@ -109,7 +138,9 @@ GRADED = {
 @pytest.mark.parametrize("case", GRADED)
 async def test_graded(sandbox, case):
     judged, answer, score = GRADED[case]
-    solution = parse_solution(judged.task_type, f"```{'input' if judged.task_type is ABDUCTION else 'output'}\n{answer}\n```")
+    solution = parse_solution(
+        judged.task_type, f"```{'input' if judged.task_type is ABDUCTION else 'output'}\n{answer}\n```"
+    )
     assert isinstance(solution, str)
     assert (await grade(judged, solution, sandbox, CONFIG)).score == score
 
@@ -123,14 +154,24 @@ async def test_equality_switches(sandbox):
 def induction_task(pairs: int = 10) -> Task:
     inputs = tuple(str(number) for number in range(pairs))
     outputs = tuple(str(number * 2) for number in range(pairs))
-    return Task(task_type=TaskType.INDUCTION, code="def f(x):\n    return x * 2", inputs=inputs, outputs=outputs, message="doubles")
+    return Task(
+        task_type=TaskType.INDUCTION,
+        code="def f(x):\n    return x * 2",
+        inputs=inputs,
+        outputs=outputs,
+        message="doubles",
+    )
 
 
 async def test_induction_four_of_five(sandbox):
     almost = "def f(x):\n    return x * 2 if x != 9 else 0"
     for how, score in (("binary", 0.0), ("accuracy", 0.8), ("if_one", 1.0)):
-        assert (await grade(induction_task(), almost, sandbox, replace(CONFIG, induction_reward=how))).score == pytest.approx(score)
-    row = PromptRow(stream=Stream(Role.SOLVE, TaskType.INDUCTION), prompt=open_prompt(), row_id="1", task=induction_task())
+        assert (
+            await grade(induction_task(), almost, sandbox, replace(CONFIG, induction_reward=how))
+        ).score == pytest.approx(score)
+    row = PromptRow(
+        stream=Stream(Role.SOLVE, TaskType.INDUCTION), prompt=open_prompt(), row_id="1", task=induction_task()
+    )
 
     async def say(prompt, n):
         from azr.selfplay.episode import Completion
@@ -145,7 +186,9 @@ def open_prompt():
 
 
 def propose_row() -> PromptRow:
-    return PromptRow(stream=Stream(Role.PROPOSE, DEDUCTION), prompt=open_prompt(), row_id="1", references=(task(),))
+    return PromptRow(
+        stream=Stream(Role.PROPOSE, DEDUCTION), prompt=open_prompt(), row_id="1", references=(task(),)
+    )
 
 
 VALID = respond(proposal_text("def f(x):\n    return x * 3", "5"))
@@ -157,13 +200,19 @@ async def test_proposer_reward(sandbox, script, anything_fits, right, reward):
     model = script(VALID, *[RIGHT] * right, *[WRONG] * (8 - right))
     outcome = await play_propose(propose_row(), model, sandbox, CONFIG, anything_fits)
     assert outcome.reward == pytest.approx(reward)
-    assert outcome.task is not None and outcome.task.lineage.accuracy == right / 8 and outcome.task.lineage.parents == (task().task_id,)
+    assert (
+        outcome.task is not None
+        and outcome.task.lineage.accuracy == right / 8
+        and outcome.task.lineage.parents == (task().task_id,)
+    )
 
 
 @pytest.mark.parametrize("right", [0, 8])
 async def test_extremes_pay_nothing_in_the_paper(sandbox, script, anything_fits, right):
     model = script(VALID, *[RIGHT] * right, *[WRONG] * (8 - right))
-    outcome = await play_propose(propose_row(), model, sandbox, SelfPlayConfig(variant="paper"), anything_fits)
+    outcome = await play_propose(
+        propose_row(), model, sandbox, SelfPlayConfig(variant="paper"), anything_fits
+    )
     assert outcome.reward == 0
 
 
@@ -171,7 +220,9 @@ async def test_valid_without_closing_think_tag(sandbox, script, anything_fits):
     text = "<answer>" + proposal_text("def f(x):\n    return x * 3", "5") + "</answer>"
     outcome = await play_propose(propose_row(), script(text), sandbox, CONFIG, anything_fits)
     assert outcome.reward == -1 and outcome.task is not None  # still buffered
-    outcome = await play_propose(propose_row(), script(text), sandbox, replace(CONFIG, buffer_bad_format=False), anything_fits)
+    outcome = await play_propose(
+        propose_row(), script(text), sandbox, replace(CONFIG, buffer_bad_format=False), anything_fits
+    )
     assert outcome.reward == -1 and outcome.task is None and outcome.rejection == Rejection("filtered")
 
 

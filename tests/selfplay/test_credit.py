@@ -10,12 +10,15 @@ GAME = SelfPlay(SelfPlayConfig(), seed=3)
 
 
 def sample(reward: float, n_tokens: int = 5) -> Response:
-    return Response(stream="solve-deduction", group=None, n_tokens=n_tokens, reward=reward, format_ok=True, outcome=None)
+    return Response(
+        stream="solve-deduction", group=None, n_tokens=n_tokens, reward=reward, format_ok=True, outcome=None
+    )
 
 
 @pytest.mark.parametrize("control", ["none", "shuffled_rewards"])
 def test_padding_takes_no_part_in_any_step(control):
-    """Seven paddings paid 9 among eight responses: with them in the shuffle, most responses would get one of those."""
+    """Seven paddings paid 9 among eight responses: with them in the shuffle, most responses would get one of
+    those."""
     responses = [sample(float(number % 2)) for number in range(8)]
     padded = [each for pair in zip(responses, [sample(9.0, 0)] * 8, strict=True) for each in pair][:-1]
     for step in range(5):

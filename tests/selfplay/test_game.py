@@ -13,10 +13,18 @@ from selfplay_helpers import proposal_text, respond, task
 
 from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.errors import CheckpointError, ConfigError
-from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, outcome_from_json, play, trained_outcomes
-from azr.selfplay.game import STATE_FILE, SelfPlay
+from azr.selfplay.episode import (
+    Completion,
+    ProposeOutcome,
+    SolveOutcome,
+    outcome_from_json,
+    play,
+    trained_outcomes,
+)
+from azr.selfplay.game import SelfPlay
 from azr.selfplay.identity import identity_task
 from azr.selfplay.rows import PromptRow
+from azr.selfplay.saving import STATE_FILE
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcripts
 from azr.tasks import STREAMS, Prompt, Role, Task, TaskType
@@ -25,7 +33,8 @@ SMALL = SelfPlayConfig(batch_size=4, difficulty_samples=4, references=2, num_inp
 
 
 class Model:
-    """Answers any prompt as a function of its text and the number of times it was asked: a recorded model without the record."""
+    """Answers any prompt as a function of its text and the number of times it was asked: a recorded model
+    without the record."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -55,7 +64,10 @@ class Model:
 
 
 def seeds() -> list[Task]:
-    programs = [task(f"def f(x):\n    return x + {number}", "1", str(1 + number)).with_lineage(source="seed") for number in range(12)]
+    programs = [
+        task(f"def f(x):\n    return x + {number}", "1", str(1 + number)).with_lineage(source="seed")
+        for number in range(12)
+    ]
     inductions = [
         Task(
             task_type=TaskType.INDUCTION,
@@ -90,7 +102,9 @@ async def run_steps(game: SelfPlay, steps: range, sandbox, model: Model) -> list
     found = []
     for step in steps:
         accepted = await play_step(game, step, model, sandbox)
-        numbers = {name: value for name, value in game.metrics().items() if not name.startswith("sandbox/wait")}
+        numbers = {
+            name: value for name, value in game.metrics().items() if not name.startswith("sandbox/wait")
+        }
         found.append(([each.to_json() for each in accepted], numbers))
     return found
 
@@ -127,7 +141,9 @@ async def test_two_runs_are_identical_and_resume_continues_the_stream(sandbox, t
     assert whole.save(tmp_path / "a") == resumed.save(tmp_path / "b")
     assert sum(len(accepted) for accepted, _ in everything) > 5
     other = new_game(seed=8)
-    assert [row.prompt for row in other.plan_step(1, fits)] != [row.prompt for row in new_game().plan_step(1, fits)]
+    assert [row.prompt for row in other.plan_step(1, fits)] != [
+        row.prompt for row in new_game().plan_step(1, fits)
+    ]
 
 
 async def test_accepted_tasks_enter_buffer_with_lineage_and_are_selected_next(sandbox):
@@ -166,7 +182,11 @@ async def test_metrics_say_what_happened(sandbox):
     game = new_game()
     accepted = await play_step(game, 1, Model(), sandbox)
     numbers = game.metrics()
-    assert numbers["data/accepted"] == len(accepted) == sum(numbers[f"propose-{kind}/accepted"] for kind in SMALL.task_types)
+    assert (
+        numbers["data/accepted"]
+        == len(accepted)
+        == sum(numbers[f"propose-{kind}/accepted"] for kind in SMALL.task_types)
+    )
     assert numbers["data/proposed"] == 12
     for stream in STREAMS:
         assert numbers[f"{stream.name}/count"] == 4
@@ -208,10 +228,18 @@ async def test_same_step_solving_fills_both_streams(sandbox):
     model = Model()
     outcomes = [await play(row, model, sandbox, game.config, fits) for row in rows]
     for row, outcome in zip(rows, outcomes, strict=True):
-        assert isinstance(outcome, ProposeOutcome) and outcome.solved is not None and row.fallback and row.fallback.task
+        assert (
+            isinstance(outcome, ProposeOutcome)
+            and outcome.solved is not None
+            and row.fallback
+            and row.fallback.task
+        )
         wanted = outcome.task.task_id if outcome.task and outcome.samples else row.fallback.task.task_id
         assert outcome.solved.task_id == wanted
-        assert [each.stream.role for each in trained_outcomes(outcome, game.config)] == [Role.SOLVE, Role.PROPOSE]
+        assert [each.stream.role for each in trained_outcomes(outcome, game.config)] == [
+            Role.SOLVE,
+            Role.PROPOSE,
+        ]
     game.accept(1, outcomes)
     numbers = game.metrics()
     assert all(numbers[f"{stream.name}/count"] == 4 for stream in STREAMS)
@@ -230,7 +258,10 @@ async def test_difficulty_samples_can_be_trained_on(sandbox):
         if isinstance(outcome, ProposeOutcome) and outcome.samples:
             trained += 1
             assert len(responses) == 5
-            assert all(isinstance(each, SolveOutcome) and each.sample and each.completion.text for each in responses[:-1])
+            assert all(
+                isinstance(each, SolveOutcome) and each.sample and each.completion.text
+                for each in responses[:-1]
+            )
     assert trained
 
 
@@ -253,14 +284,22 @@ async def test_too_long_solve_prompt_is_a_counted_rejection(sandbox, script):
     model = script(respond(proposal_text("def f(x):\n    return x * 3", "5")))
     outcome = await play(row, model, sandbox, SMALL, lambda prompt: False)
     assert isinstance(outcome, ProposeOutcome)
-    assert outcome.task is None and outcome.rejection is not None and outcome.rejection.reason == "solve_prompt_too_long"
+    assert (
+        outcome.task is None
+        and outcome.rejection is not None
+        and outcome.rejection.reason == "solve_prompt_too_long"
+    )
     assert outcome.reward == -0.5 and outcome.valid
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, variant="paper"), replace(SMALL, solve_selection="step")])
+@pytest.mark.parametrize(
+    "config", [SMALL, replace(SMALL, variant="paper"), replace(SMALL, solve_selection="step")]
+)
 def test_length_limit_never_starves_a_stream(config):
     game = new_game(config)
-    lengths = sorted(len(row.prompt.text) for row in new_game(replace(SMALL, references=0)).plan_step(1, fits))
+    lengths = sorted(
+        len(row.prompt.text) for row in new_game(replace(SMALL, references=0)).plan_step(1, fits)
+    )
     limit = lengths[-1] + 1  # references fit rarely
     rows = game.plan_step(1, lambda prompt: len(prompt.text) <= limit)
     assert len(rows) == (12 if config.solves_same_step else 24)
@@ -270,7 +309,9 @@ def test_length_limit_never_starves_a_stream(config):
 
 
 def test_solver_only_training_and_other_ablations():
-    assert {row.stream.role for row in new_game(replace(SMALL, train_propose=False)).plan_step(1, fits)} == {Role.SOLVE}
+    assert {row.stream.role for row in new_game(replace(SMALL, train_propose=False)).plan_step(1, fits)} == {
+        Role.SOLVE
+    }
     warm = new_game(replace(SMALL, solve_only_steps=2))
     assert [len(warm.plan_step(step, fits)) for step in (2, 3)] == [12, 24]
     assert len(new_game(replace(SMALL, task_types=["deduction"])).plan_step(1, fits)) == 8
@@ -285,12 +326,19 @@ async def test_program_filters(sandbox, script, anything_fits, wanted, kept):
     config = replace(SMALL, program_filter=wanted)
     row = new_game(config).plan_step(1, fits)[8]
     valid = respond(proposal_text("def f(x):\n    return x * 3", "5"))
-    outcome = await play(row, script(valid, *[respond("```output\n1\n```")] * 4), sandbox, config, anything_fits)
+    outcome = await play(
+        row, script(valid, *[respond("```output\n1\n```")] * 4), sandbox, config, anything_fits
+    )
     assert isinstance(outcome, ProposeOutcome) and (outcome.task is not None) == kept
 
 
 async def test_diversity_reward_needs_the_counts_of_the_game(sandbox, script, anything_fits):
-    config = replace(SMALL, intrinsic=IntrinsicConfig(diversity=1.0, diversity_max=0.5, edit_distance=0.5, complexity=0.1, halstead=0.1))
+    config = replace(
+        SMALL,
+        intrinsic=IntrinsicConfig(
+            diversity=1.0, diversity_max=0.5, edit_distance=0.5, complexity=0.1, halstead=0.1
+        ),
+    )
     game = new_game(config)
     row = game.plan_step(1, fits)[8]
     texts = [
@@ -301,7 +349,9 @@ async def test_diversity_reward_needs_the_counts_of_the_game(sandbox, script, an
     outcome = await play(row, script(*texts), sandbox, config, anything_fits)
     assert isinstance(outcome, ProposeOutcome)
     assert set(outcome.terms) == {"complexity", "halstead", "edit_distance"}
-    assert game.final_rewards([outcome])[row.row_id] == pytest.approx(outcome.reward + 0.5)  # an output nobody saw: the whole term
+    assert game.final_rewards([outcome])[row.row_id] == pytest.approx(
+        outcome.reward + 0.5
+    )  # an output nobody saw: the whole term
     for _ in range(300):
         game.types.add("output", "15")
     assert game.final_rewards([outcome])[row.row_id] < outcome.reward + 0.5
@@ -343,10 +393,22 @@ async def test_composite_proposals(sandbox, script, anything_fits):
     good = respond(proposal_text("def f(x):\n    y = g_0(x)\n    return y * 2", "5"))
     outcome = await play(row, script(good, *samples), sandbox, config, anything_fits)
     assert isinstance(outcome, ProposeOutcome) and outcome.task is not None
-    assert outcome.task.composite_functions == row.composites and outcome.task.original_code and "def g_0" in outcome.task.code
-    for bad in ("def f(x):\n    return g_0(x)", "def f(x):\n    return x", "def f(x):\n    y = g_0(1)\n    return x + y"):
+    assert (
+        outcome.task.composite_functions == row.composites
+        and outcome.task.original_code
+        and "def g_0" in outcome.task.code
+    )
+    for bad in (
+        "def f(x):\n    return g_0(x)",
+        "def f(x):\n    return x",
+        "def f(x):\n    y = g_0(1)\n    return x + y",
+    ):
         outcome = await play(row, script(respond(proposal_text(bad, "5"))), sandbox, config, anything_fits)
-        assert isinstance(outcome, ProposeOutcome) and outcome.rejection is not None and outcome.rejection.reason == "composite"
+        assert (
+            isinstance(outcome, ProposeOutcome)
+            and outcome.rejection is not None
+            and outcome.rejection.reason == "composite"
+        )
 
 
 async def test_error_tasks(sandbox, script, anything_fits):
@@ -354,16 +416,30 @@ async def test_error_tasks(sandbox, script, anything_fits):
     game = new_game(config)
     row = game.plan_step(1, fits)[8]
     assert row.stream.name == "propose-error"
-    texts = [respond(proposal_text("def f(x):\n    return 10 // x", "0")), *[respond("```output\nzerodivisionerror: by zero\n```")] * 3]
-    outcome = await play(row, script(*texts, respond("```output\nNoError\n```")), sandbox, config, anything_fits)
+    texts = [
+        respond(proposal_text("def f(x):\n    return 10 // x", "0")),
+        *[respond("```output\nzerodivisionerror: by zero\n```")] * 3,
+    ]
+    outcome = await play(
+        row, script(*texts, respond("```output\nNoError\n```")), sandbox, config, anything_fits
+    )
     assert isinstance(outcome, ProposeOutcome) and outcome.task is not None
     assert outcome.task.output == "ZeroDivisionError" and outcome.accuracy == 0.75 and outcome.reward == 0.25
-    fine = [respond(proposal_text("def f(x):\n    return 10 // x", "5")), *[respond("```output\nNoError\n```")] * 4]
+    fine = [
+        respond(proposal_text("def f(x):\n    return 10 // x", "5")),
+        *[respond("```output\nNoError\n```")] * 4,
+    ]
     outcome = await play(row, script(*fine), sandbox, config, anything_fits)
-    assert isinstance(outcome, ProposeOutcome) and outcome.task is not None and outcome.task.output == "NoError"
+    assert (
+        isinstance(outcome, ProposeOutcome) and outcome.task is not None and outcome.task.output == "NoError"
+    )
     raised = respond(proposal_text("def f(x):\n    raise ValueError(x)", "5"))
     outcome = await play(row, script(raised), sandbox, config, anything_fits)
-    assert isinstance(outcome, ProposeOutcome) and outcome.rejection is not None and outcome.rejection.reason == "banned_word"
+    assert (
+        isinstance(outcome, ProposeOutcome)
+        and outcome.rejection is not None
+        and outcome.rejection.reason == "banned_word"
+    )
     assert game.accept(1, [outcome]) == []
 
 
@@ -381,7 +457,10 @@ async def test_seeding_from_the_identity_program(sandbox):
     assert seeding.done and "target reached" in seeding.report
     assert [len(game.buffers[kind]) for kind in game.task_types] == [8, 8, 8]
     assert all(record.step == 0 for kind in game.task_types for record in game.buffers[kind])
-    assert {record.task.lineage.source for record in game.buffers[TaskType.ABDUCTION]} == {"identity", "seeding"}
+    assert {record.task.lineage.source for record in game.buffers[TaskType.ABDUCTION]} == {
+        "identity",
+        "seeding",
+    }
     assert len(game.plan_step(1, fits)) == 24
 
 

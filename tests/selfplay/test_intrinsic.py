@@ -17,9 +17,15 @@ def test_measures_order_programs_by_difficulty():
     assert 0 <= halstead(PLAIN) < halstead(KNOTTY) <= 1
 
 
-@pytest.mark.parametrize("broken", ["def f(", "", "x" * 10, "\x00", "def f(x):\n\treturn x\n        return y"])
+@pytest.mark.parametrize(
+    "broken", ["def f(", "", "x" * 10, "\x00", "def f(x):\n\treturn x\n        return y"]
+)
 def test_measures_of_broken_programs_are_zero(broken):
-    assert cognitive_complexity(broken) == 0 and halstead(broken) >= 0 and 0 <= edit_distance(broken, [PLAIN]) <= 1
+    assert (
+        cognitive_complexity(broken) == 0
+        and halstead(broken) >= 0
+        and 0 <= edit_distance(broken, [PLAIN]) <= 1
+    )
 
 
 def test_edit_distance():
@@ -32,8 +38,14 @@ def test_edit_distance():
 
 def test_only_enabled_terms_are_computed_and_capped():
     assert program_terms(task(KNOTTY), [task(PLAIN)], IntrinsicConfig()) == {}
-    terms = program_terms(task(KNOTTY), [task(PLAIN)], IntrinsicConfig(complexity=100.0, complexity_max=0.3, edit_distance=0.5))
-    assert terms["complexity"] == 0.3 and 0 < terms["edit_distance"] <= 0.5 and set(terms) == {"complexity", "edit_distance"}
+    terms = program_terms(
+        task(KNOTTY), [task(PLAIN)], IntrinsicConfig(complexity=100.0, complexity_max=0.3, edit_distance=0.5)
+    )
+    assert (
+        terms["complexity"] == 0.3
+        and 0 < terms["edit_distance"] <= 0.5
+        and set(terms) == {"complexity", "edit_distance"}
+    )
 
 
 def test_types():
@@ -55,7 +67,9 @@ def test_rarity():
         counts.add("output", text)
     assert counts.rarity("output", "1", hierarchical=False) == pytest.approx(0.4)
     assert counts.rarity("output", "'z'", hierarchical=False) == 1
-    assert counts.rarity("output", "2", hierarchical=True) == pytest.approx(0.5 * (1 - 7 / 10) + 0.5 * (1 - 1 / 7))
+    assert counts.rarity("output", "2", hierarchical=True) == pytest.approx(
+        0.5 * (1 - 7 / 10) + 0.5 * (1 - 1 / 7)
+    )
     again = TypeCounts.from_json(counts.to_json())
     assert again.metrics() == counts.metrics() and counts.metrics()["types/output/distinct_types"] == 2
 

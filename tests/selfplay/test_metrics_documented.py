@@ -32,10 +32,17 @@ async def test_every_metric_is_documented(sandbox, script, anything_fits):
     game.start([])
     rows = game.plan_step(1, anything_fits)
     texts = {
-        "propose-abduction": [respond(proposal_text("def f(x):\n    return x * 3", "5")), respond("```input\n5\n```"), respond("no")],
+        "propose-abduction": [
+            respond(proposal_text("def f(x):\n    return x * 3", "5")),
+            respond("```input\n5\n```"),
+            respond("no"),
+        ],
         "propose-deduction": ["nothing"],
     }
-    outcomes = [await play(row, script(*texts.get(row.stream.name, ["nothing"])), sandbox, config, anything_fits) for row in rows]
+    outcomes = [
+        await play(row, script(*texts.get(row.stream.name, ["nothing"])), sandbox, config, anything_fits)
+        for row in rows
+    ]
     game.accept(1, outcomes)
     missing = {pattern(name) for name in game.metrics() if f"`{pattern(name)}`" not in DOCUMENT}
     assert not missing
@@ -46,6 +53,8 @@ def test_every_reason_is_documented_and_explained():
     assert all(f"`{reason}`" in DOCUMENT and meaning for reason, meaning in REASONS.items())
     assert all(f"`{reason}`" in DOCUMENT for reason in GRADE_REASONS)
     package = Path(parsing.__file__).parents[1]
-    source = "".join(path.read_text() for folder in ("parsing", "selfplay") for path in (package / folder).glob("*.py"))
+    source = "".join(
+        path.read_text() for folder in ("parsing", "selfplay") for path in (package / folder).glob("*.py")
+    )
     used = set(re.findall(r"(?:Rejection|SourceError)\(\s*\"(\w+)\"", source))
     assert used <= set(REASONS), used - set(REASONS)

@@ -1,5 +1,6 @@
 # ruff: noqa: E501
-"""Answers and proposals that try to be paid without earning it. All of them go the whole way: response -> reward or buffer."""
+"""Answers and proposals that try to be paid without earning it. All of them go the whole way: response ->
+reward or buffer."""
 
 from __future__ import annotations
 
@@ -43,7 +44,12 @@ async def propose(text: str, sandbox, task_type: TaskType = TaskType.DEDUCTION) 
     return outcome
 
 
-ABDUCTION_TASK = Task(task_type=TaskType.ABDUCTION, code="def f(x, gold=0):\n    return x * 7", inputs=("12345678",), outputs=("86419746",))
+ABDUCTION_TASK = Task(
+    task_type=TaskType.ABDUCTION,
+    code="def f(x, gold=0):\n    return x * 7",
+    inputs=("12345678",),
+    outputs=("86419746",),
+)
 
 ABDUCTION_ANSWERS = {
     "closes the call": "0) == 0 or (True",
@@ -88,7 +94,10 @@ async def test_honest_abduction_is_paid(sandbox):
 
 
 DEDUCTION_TASK = Task(
-    task_type=TaskType.DEDUCTION, code="def f(x):\n    return [x, x + 1, 'done']", inputs=("41",), outputs=("[41, 42, 'done']",)
+    task_type=TaskType.DEDUCTION,
+    code="def f(x):\n    return [x, x + 1, 'done']",
+    inputs=("41",),
+    outputs=("[41, 42, 'done']",),
 )
 
 DEDUCTION_ANSWERS = {
@@ -134,7 +143,12 @@ async def test_deduction_answers_are_refused(sandbox, name):
 async def test_bool_is_no_number(sandbox):
     one = Task(task_type=TaskType.DEDUCTION, code="def f(x):\n    return x", inputs=("1",), outputs=("1",))
     assert (await solve(one, "```output\nTrue\n```", sandbox)).score == 0
-    nested = Task(task_type=TaskType.DEDUCTION, code="def f(x):\n    return x", inputs=("1",), outputs=("{'a': [0, 1]}",))
+    nested = Task(
+        task_type=TaskType.DEDUCTION,
+        code="def f(x):\n    return x",
+        inputs=("1",),
+        outputs=("{'a': [0, 1]}",),
+    )
     assert (await solve(nested, "```output\n{'a': [False, True]}\n```", sandbox)).score == 0
 
 
@@ -145,7 +159,9 @@ INDUCTION_TASK = Task(
     outputs=("2", "5", "901", "1601"),
     message="a polynomial",
 )
-HEAD = "class A:\n    def __eq__(self, other):\n        return True\n    def __hash__(self):\n        return 1\n"
+HEAD = (
+    "class A:\n    def __eq__(self, other):\n        return True\n    def __hash__(self):\n        return 1\n"
+)
 
 INDUCTION_ANSWERS = {
     "permissive object": HEAD + "def f(x):\n    return A()",
@@ -193,8 +209,15 @@ async def test_honest_induction_is_paid_also_with_helpers(sandbox):
 
 async def test_right_answers_outside_the_format_are_not_paid(sandbox):
     prompt = solve_prompt(DEDUCTION_TASK, PromptOptions())
-    row = PromptRow(stream=Stream(Role.SOLVE, TaskType.DEDUCTION), prompt=prompt, row_id="1", task=DEDUCTION_TASK)
-    for text in ("[41, 42, 'done']", "<answer>[41, 42, 'done']</answer>", "so</think>[41, 42, 'done']", "</think><answer>[41, 42, 'done']"):
+    row = PromptRow(
+        stream=Stream(Role.SOLVE, TaskType.DEDUCTION), prompt=prompt, row_id="1", task=DEDUCTION_TASK
+    )
+    for text in (
+        "[41, 42, 'done']",
+        "<answer>[41, 42, 'done']</answer>",
+        "so</think>[41, 42, 'done']",
+        "</think><answer>[41, 42, 'done']",
+    ):
         outcome = await play(row, Script(text), sandbox, CONFIG, lambda each: True)
         assert outcome.reward == -1
 
@@ -202,10 +225,19 @@ async def test_right_answers_outside_the_format_are_not_paid(sandbox):
 PROPOSALS = {
     "random by another name": ("import random as math\ndef f(x):\n    return math.random()", "1"),
     "random without import": ("def f(x):\n    return __import__('random').random()", "1"),
-    "random by exec": ("def f(x):\n    d = {}\n    exec('import random; y = random.random()', d)\n    return d['y']", "1"),
+    "random by exec": (
+        "def f(x):\n    d = {}\n    exec('import random; y = random.random()', d)\n    return d['y']",
+        "1",
+    ),
     "time": ("import time\ndef f(x):\n    return time.time()", "1"),
-    "clock by another road": ("def f(x):\n    import importlib\n    return importlib.import_module('time').monotonic()", "1"),
-    "address": ("def f(x):\n    return id(x)", "[1]"),  # all of it: of two processes in 125 the last three digits agree
+    "clock by another road": (
+        "def f(x):\n    import importlib\n    return importlib.import_module('time').monotonic()",
+        "1",
+    ),
+    "address": (
+        "def f(x):\n    return id(x)",
+        "[1]",
+    ),  # all of it: of two processes in 125 the last three digits agree
     "repr with an address": ("def f(x):\n    return repr(object())", "1"),
     "string hash": ("def f(x):\n    return hash(x) % 1000", "'abcdef'"),
     "set order": ("def f(x):\n    return ''.join(set(x))", "'abcdefgh'"),
@@ -221,13 +253,22 @@ PROPOSALS = {
     "think tag in a string": ("def f(x):\n    return '</think><answer>0</answer>'", "1"),
     "chat token in a string": ("def f(x):\n    return x + '<|im_end|>'", "'a'"),
     "chat token in the input": ("def f(x):\n    return len(x)", "'<|endoftext|>'"),
-    "output told in a comment": ("def f(x):\n    # returns [100, 200, 300]\n    return [x, 2 * x, 3 * x]", "100"),
-    "output told in a docstring": ("def f(x):\n    '''gives [100,200,300] here'''\n    return [x, 2 * x, 3 * x]", "100"),
+    "output told in a comment": (
+        "def f(x):\n    # returns [100, 200, 300]\n    return [x, 2 * x, 3 * x]",
+        "100",
+    ),
+    "output told in a docstring": (
+        "def f(x):\n    '''gives [100,200,300] here'''\n    return [x, 2 * x, 3 * x]",
+        "100",
+    ),
     "too long an output": ("def f(x):\n    return [x] * 500", "7"),
     "cyclic output": ("def f(x):\n    a = [x]\n    a.append(a)\n    return a", "1"),
     "deep output": ("def f(x):\n    a = []\n    for _ in range(x):\n        a = [a]\n    return a", "5000"),
     "huge integer": ("def f(x):\n    return 10 ** x", "100000"),
-    "object output": ("class A:\n    def __repr__(self):\n        return '5'\ndef f(x):\n    return A()", "1"),
+    "object output": (
+        "class A:\n    def __repr__(self):\n        return '5'\ndef f(x):\n    return A()",
+        "1",
+    ),
     "list subclass": ("class L(list):\n    pass\ndef f(x):\n    return L([x])", "1"),
     "function output": ("def f(x):\n    return lambda: x", "1"),
     "raises": ("def f(x):\n    raise Exception('all good')", "1"),
@@ -253,7 +294,13 @@ def induction_proposal(message: str) -> str:
 
 @pytest.mark.parametrize(
     "message",
-    ["def f(x):\n    return x", "use f = lambda x: x", "the body is\n  return   x\nafter def f (x) :", "</think>", "<|im_start|>"],
+    [
+        "def f(x):\n    return x",
+        "use f = lambda x: x",
+        "the body is\n  return   x\nafter def f (x) :",
+        "</think>",
+        "<|im_start|>",
+    ],
 )
 async def test_messages_that_leak_or_break_prompts_are_refused(sandbox, message):
     outcome = await propose(induction_proposal(message), sandbox, TaskType.INDUCTION)
@@ -262,9 +309,14 @@ async def test_messages_that_leak_or_break_prompts_are_refused(sandbox, message)
 
 
 async def test_honest_proposals_are_accepted(sandbox):
-    outcome = await propose(proposal_text("import math\ndef f(x):\n    # doubles the root\n    return 2 * math.isqrt(x)", "10"), sandbox)
+    outcome = await propose(
+        proposal_text("import math\ndef f(x):\n    # doubles the root\n    return 2 * math.isqrt(x)", "10"),
+        sandbox,
+    )
     assert outcome.task is not None
-    outcome = await propose(induction_proposal("Which function leaves its argument alone?"), sandbox, TaskType.INDUCTION)
+    outcome = await propose(
+        induction_proposal("Which function leaves its argument alone?"), sandbox, TaskType.INDUCTION
+    )
     assert outcome.task is not None and outcome.task.outputs == ("0", "1", "2", "3")
 
 

@@ -35,12 +35,18 @@ def test_solver_reward():
     assert [solve_reward(True, score, CODE) for score in (0, 0.4, 1)] == [-0.5, 0.4, 1]
 
 
-@pytest.mark.parametrize(("how", "expected"), [("binary", [0, 0, 1]), ("accuracy", [0, 0.5, 1]), ("if_one", [0, 1, 1])])
+@pytest.mark.parametrize(
+    ("how", "expected"), [("binary", [0, 0, 1]), ("accuracy", [0, 0.5, 1]), ("if_one", [0, 1, 1])]
+)
 def test_induction_score(how, expected):
-    assert [induction_score(right, how) for right in ([False, False], [True, False], [True, True])] == expected
+    assert [
+        induction_score(right, how) for right in ([False, False], [True, False], [True, True])
+    ] == expected
 
 
-@pytest.mark.parametrize(("how", "expected"), [("sum", 1.0), ("multiply", 0.03), ("sum_multiply", 0.56), ("multiply_sum", 0.25)])
+@pytest.mark.parametrize(
+    ("how", "expected"), [("sum", 1.0), ("multiply", 0.03), ("sum_multiply", 0.56), ("multiply_sum", 0.25)]
+)
 def test_intrinsic_combinations(how, expected):
     config = replace(CODE, intrinsic=IntrinsicConfig(combine=how))
     assert propose_reward(True, 0.5, config, {"complexity": 0.2, "halstead": 0.3}) == pytest.approx(expected)
@@ -82,11 +88,20 @@ def test_the_middle_pays_most_at_one_half():
 
 def test_length_costs_near_the_limit_only():
     config = SelfPlayConfig(overlong_tokens=100, overlong_penalty=0.5)
-    assert [overlong_penalty(tokens, 1000, config) for tokens in (0, 900, 950, 1000, 1001)] == [0.0, 0.0, 0.25, 0.5, 0.5]
+    assert [overlong_penalty(tokens, 1000, config) for tokens in (0, 900, 950, 1000, 1001)] == [
+        0.0,
+        0.0,
+        0.25,
+        0.5,
+        0.5,
+    ]
     assert overlong_penalty(1000, 1000, SelfPlayConfig()) == 0.0
 
 
-@pytest.mark.parametrize("changes", [{"seed_share": 1.5}, {"overlong_penalty": -0.1}, {"overlong_tokens": -1}, {"learnability": "half"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed_share": 1.5}, {"overlong_penalty": -0.1}, {"overlong_tokens": -1}, {"learnability": "half"}],
+)
 def test_guards_out_of_range_are_refused_by_name(changes):
     with pytest.raises(ConfigError, match=rf"selfplay\.{next(iter(changes))}"):
         replace(SelfPlayConfig(), **changes).validate()

@@ -1,6 +1,8 @@
-"""Replays what real small models said (scripts/dev/record_transcripts.py) through parse, validate, reward and buffer.
+"""Replays what real small models said (scripts/dev/record_transcripts.py) through parse, validate, reward and
+buffer.
 
-Every verdict in the fixture was reviewed: see data/README.md beside it. A change of behaviour shows as a changed verdict.
+Every verdict in the fixture was reviewed: see data/README.md beside it. A change of behaviour shows as a
+    changed verdict.
 """
 
 from __future__ import annotations
@@ -55,7 +57,10 @@ async def test_every_verdict_is_the_reviewed_one(sandbox, lines):
         for step in sorted({line["step"] for line in own}):
             chosen = [outcome for line, outcome in zip(own, outcomes, strict=True) if line["step"] == step]
             buffered |= {task.task_id for task in game.accept(step, chosen)}
-        found = [{**summary(outcome), "buffered": summary(outcome).get("task_id") in buffered} for outcome in outcomes]
+        found = [
+            {**summary(outcome), "buffered": summary(outcome).get("task_id") in buffered}
+            for outcome in outcomes
+        ]
         for line, verdict in zip(own, found, strict=True):
             assert verdict == line["expected"], line["responses"][0]["text"]
 

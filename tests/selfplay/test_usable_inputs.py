@@ -1,4 +1,5 @@
-"""Induction proposals judged input by input, their partial reward, the curriculum, and what counts as a copy."""
+"""Induction proposals judged input by input, their partial reward, the curriculum, and what counts as a
+copy."""
 
 from __future__ import annotations
 
@@ -24,7 +25,12 @@ from azr.tasks import Prompt, Proposal, Rejection, Role, Stream, Task, TaskType
 
 PROGRAM = task("def f(x):\n    return 10 // x")
 CONFIG = SelfPlayConfig(
-    num_inputs=4, usable_inputs=True, partial_proposal_reward=0.4, duplicate_reward=-1.0, strict_format=True, difficulty_samples=1
+    num_inputs=4,
+    usable_inputs=True,
+    partial_proposal_reward=0.4,
+    duplicate_reward=-1.0,
+    strict_format=True,
+    difficulty_samples=1,
 )
 PUBLISHED = SelfPlayConfig(num_inputs=4)
 
@@ -35,7 +41,12 @@ def answer(*inputs: str, message: str | None = "Divide ten by it.") -> str:
 
 
 async def propose(
-    text: str, sandbox, config: SelfPlayConfig = CONFIG, program: Task = PROGRAM, after: str = "", needed_inputs: int = 0
+    text: str,
+    sandbox,
+    config: SelfPlayConfig = CONFIG,
+    program: Task = PROGRAM,
+    after: str = "",
+    needed_inputs: int = 0,
 ) -> ProposeOutcome:
     row = PromptRow(
         stream=Stream(Role.PROPOSE, TaskType.INDUCTION),
@@ -46,7 +57,9 @@ async def propose(
     )
     row = PromptRow.from_json(row.to_json())
     solution = respond(f"```python\n{program.code}\n```")
-    return await play_propose(row, Script(respond(text) + after, *[solution] * 8), sandbox, config, lambda prompt: True)
+    return await play_propose(
+        row, Script(respond(text) + after, *[solution] * 8), sandbox, config, lambda prompt: True
+    )
 
 
 def rejected(outcome: ProposeOutcome) -> Rejection:
@@ -55,10 +68,15 @@ def rejected(outcome: ProposeOutcome) -> Rejection:
 
 
 async def test_what_is_usable_makes_the_task(sandbox):
-    """Repeated, failing, malformed and surplus inputs cost nothing where enough remain; the published rule refuses each of them."""
+    """Repeated, failing, malformed and surplus inputs cost nothing where enough remain; the published rule
+    refuses each of them."""
     text = answer("1", " 1 ", "0", "print(1)", "2", "'a'", "4", "5", "6")
     outcome = await propose(text, sandbox)
-    assert outcome.task is not None and outcome.task.inputs == ("1", "2", "4", "5") and outcome.task.outputs == ("10", "5", "2", "2")
+    assert (
+        outcome.task is not None
+        and outcome.task.inputs == ("1", "2", "4", "5")
+        and outcome.task.outputs == ("10", "5", "2", "2")
+    )
     assert outcome.task.message == "Divide ten by it."
     strictly = await propose(text, sandbox, PUBLISHED)
     assert strictly.task is None and strictly.reward == -1.0
@@ -105,7 +123,10 @@ async def test_partial_reward_is_for_good_form_only(sandbox):
 
 @pytest.mark.parametrize(
     ("message", "reason"),
-    [("def f(x): return 10 // x", "leaked_program"), (INDUCTION_EXAMPLES[0].message.upper(), "copied_example")],
+    [
+        ("def f(x): return 10 // x", "leaked_program"),
+        (INDUCTION_EXAMPLES[0].message.upper(), "copied_example"),
+    ],
 )
 async def test_leaks_and_copies_are_paid_nothing(sandbox, message, reason):
     outcome = await propose(answer("1", "2", "3", "4", message=message), sandbox)
@@ -126,7 +147,8 @@ async def test_a_program_that_does_not_end_is_refused_at_once(sandbox):
 
 @pytest.mark.parametrize("number", range(len(INDUCTION_EXAMPLES)))
 async def test_worked_examples_would_be_valid(sandbox, number):
-    """All their inputs run, are distinct and give several outputs; the message gives the program away to nobody."""
+    """All their inputs run, are distinct and give several outputs; the message gives the program away to
+    nobody."""
     example = INDUCTION_EXAMPLES[number]
     rules = ParseRules(num_inputs=len(example.inputs))
     text = answer(*example.inputs, message=example.message)
@@ -139,8 +161,12 @@ async def test_worked_examples_would_be_valid(sandbox, number):
 # ------------------------------------------------------------------------------------------------ the game around it
 
 
-def induction(inputs: tuple[str, ...] = ("1", "2"), message: str = "Divide ten by it.", code: str = PROGRAM.code) -> Task:
-    return Task(task_type=TaskType.INDUCTION, code=code, inputs=inputs, outputs=("1",) * len(inputs), message=message)
+def induction(
+    inputs: tuple[str, ...] = ("1", "2"), message: str = "Divide ten by it.", code: str = PROGRAM.code
+) -> Task:
+    return Task(
+        task_type=TaskType.INDUCTION, code=code, inputs=inputs, outputs=("1",) * len(inputs), message=message
+    )
 
 
 def proposed(number: int, found: Task | None, reward: float = 0.5) -> ProposeOutcome:
@@ -175,11 +201,23 @@ def test_the_same_puzzle_again_is_not_paid():
     accepted = game.accept(1, outcomes)
     assert [each.inputs for each in accepted] == [("1", "2"), ("5", "6")]
     assert game.metrics()["data/rejected/duplicate_puzzle"] == 2 and game.metrics()["data/duplicates"] == 3
-    assert game.final_rewards([proposed(9, induction(("7", "8")))]) == {"009": -1.0}  # also against the buffer
-    assert SelfPlay(replace(CONFIG, duplicate_reward=None), 1).final_rewards(outcomes[:2]) == {"000": 0.5, "001": 0.5}
+    assert game.final_rewards([proposed(9, induction(("7", "8")))]) == {
+        "009": -1.0
+    }  # also against the buffer
+    assert SelfPlay(replace(CONFIG, duplicate_reward=None), 1).final_rewards(outcomes[:2]) == {
+        "000": 0.5,
+        "001": 0.5,
+    }
 
 
-CURRICULUM = replace(CONFIG, num_inputs=5, induction_inputs_start=3, induction_inputs_window=2, batch_size=2, buffer_capacity=64)
+CURRICULUM = replace(
+    CONFIG,
+    num_inputs=5,
+    induction_inputs_start=3,
+    induction_inputs_window=2,
+    batch_size=2,
+    buffer_capacity=64,
+)
 
 
 def test_curriculum_grows_with_success_up_to_its_end():
@@ -197,8 +235,18 @@ def test_curriculum_grows_with_success_up_to_its_end():
 
 def test_curriculum_is_asked_for_logged_and_resumed(tmp_path):
     def step(game: SelfPlay, number: int) -> tuple[set[int], list[str]]:
-        rows = [row for row in game.plan_step(number, lambda prompt: True) if row.stream.name == "propose-induction"]
-        game.accept(number, [proposed(index, induction((str(number), str(index)), f"{number} {index}")) for index in range(2)])
+        rows = [
+            row
+            for row in game.plan_step(number, lambda prompt: True)
+            if row.stream.name == "propose-induction"
+        ]
+        game.accept(
+            number,
+            [
+                proposed(index, induction((str(number), str(index)), f"{number} {index}"))
+                for index in range(2)
+            ],
+        )
         return {row.needed_inputs for row in rows}, [row.prompt.text for row in rows]
 
     whole = SelfPlay(CURRICULUM, 1)
@@ -211,7 +259,10 @@ def test_curriculum_is_asked_for_logged_and_resumed(tmp_path):
         needed.append(rows)
         assert all(f"{next(iter(rows))} inputs" in text for text in texts)
     assert needed == [{3}, {3}, {4}, {4}, {5}, {5}]
-    assert whole.metrics()["propose-induction/needed_inputs"] == 5 and whole.metrics()["propose-induction/progress"] == 1.0
+    assert (
+        whole.metrics()["propose-induction/needed_inputs"] == 5
+        and whole.metrics()["propose-induction/progress"] == 1.0
+    )
     resumed = SelfPlay(CURRICULUM, 1)
     resumed.load(tmp_path)
     assert [step(resumed, number)[0] for number in range(4, 7)] == needed[3:]
@@ -225,7 +276,9 @@ def test_a_state_saved_before_the_curriculum_is_read(tmp_path):
     path = tmp_path / "selfplay.json"
     state = json.loads(path.read_text())
     del state["curriculum"], state["content_hash"]
-    state["content_hash"] = hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).hexdigest()
+    state["content_hash"] = hashlib.blake2b(
+        json.dumps(state, sort_keys=True).encode(), digest_size=16
+    ).hexdigest()
     path.write_text(json.dumps(state))
     game.load(tmp_path)
     assert game.curriculum.needed == 3
@@ -235,7 +288,9 @@ def test_a_state_saved_before_the_curriculum_is_read(tmp_path):
 @pytest.mark.parametrize("form", ["plain", "numbered", "example"])
 @pytest.mark.parametrize("reply", ["frame", "think", "answer"])
 def test_every_way_of_asking_is_a_prompt(frame, form, reply):
-    config = replace(CONFIG, frame=frame, induction_prompt=form, induction_reply=reply, induction_spare_inputs=1)
+    config = replace(
+        CONFIG, frame=frame, induction_prompt=form, induction_reply=reply, induction_spare_inputs=1
+    )
     game = SelfPlay(config, 1)
     game.start([PROGRAM])
     references, prompt = game.induction_prompt(np.random.default_rng(1), lambda prompt: True)
@@ -244,7 +299,9 @@ def test_every_way_of_asking_is_a_prompt(frame, form, reply):
         assert "```input_5" in prompt.text and "```input_6" not in prompt.text
         assert any(example.message in prompt.text for example in INDUCTION_EXAMPLES) == (form == "example")
     if reply == "answer":
-        assert prompt.response_prefix.startswith("<think>") and prompt.response_prefix.endswith("<answer>\n```input_1\n")
+        assert prompt.response_prefix.startswith("<think>") and prompt.response_prefix.endswith(
+            "<answer>\n```input_1\n"
+        )
     if prompt.raw:
         assert prompt.text.endswith(prompt.response_prefix)
 
@@ -260,7 +317,10 @@ def test_every_way_of_asking_is_a_prompt(frame, form, reply):
         ({"induction_spare_inputs": -1}, "negative"),
         ({"induction_prompt": "skeleton"}, "one of"),
         ({"num_inputs": 13, "induction_prompt": "example"}, "at most 12"),
-        ({"usable_inputs": False, "partial_proposal_reward": 0.0, "induction_prompt": "example"}, "usable_inputs"),
+        (
+            {"usable_inputs": False, "partial_proposal_reward": 0.0, "induction_prompt": "example"},
+            "usable_inputs",
+        ),
         ({"usable_inputs": False}, "usable_inputs"),
         ({"partial_proposal_reward": 0.6}, "at most 0.5"),
     ],
@@ -272,5 +332,10 @@ def test_refused_settings(changes, words):
 
 def test_published_rules_stay_the_default():
     config = SelfPlayConfig()
-    assert (config.num_inputs, config.induction_prompt, config.induction_reply, config.induction_inputs_start) == (10, "plain", "frame", 0)
+    assert (
+        config.num_inputs,
+        config.induction_prompt,
+        config.induction_reply,
+        config.induction_inputs_start,
+    ) == (10, "plain", "frame", 0)
     assert not config.usable_inputs and not config.strict_format and config.partial_proposal_reward == 0

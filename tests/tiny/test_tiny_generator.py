@@ -1,4 +1,5 @@
-"""The synthetic programs and dialogues: determinism, disjoint parts, right answers, and that the parser reads them."""
+"""The synthetic programs and dialogues: determinism, disjoint parts, right answers, and that the parser reads
+them."""
 
 import ast
 import json
@@ -67,7 +68,9 @@ def test_careful_answers_are_right_and_read_by_the_parser():
         if dialogue.stream.role is Role.PROPOSE:
             code = re.search(r"```python\n(.*?)\n```", dialogue.prompt, re.S)
             program = (
-                Task(task_type=TaskType.DEDUCTION, code=code[1], inputs=("1",), outputs=("1",)) if kind is TaskType.INDUCTION else None
+                Task(task_type=TaskType.DEDUCTION, code=code[1], inputs=("1",), outputs=("1",))
+                if kind is TaskType.INDUCTION
+                else None
             )
             proposal = parse_proposal(kind, response.answer, RULES, program=program)
             assert isinstance(proposal, Proposal), proposal
@@ -91,12 +94,18 @@ def test_careful_answers_are_right_and_read_by_the_parser():
 def test_habits_change_what_they_name():
     def share(habits, role, test):
         rng = Random(5)
-        found = [dialogue for dialogue in (draw_dialogue(rng, habits) for _ in range(400)) if dialogue.stream.role is role]
+        found = [
+            dialogue
+            for dialogue in (draw_dialogue(rng, habits) for _ in range(400))
+            if dialogue.stream.role is role
+        ]
         return sum(map(test, found)) / len(found)
 
     hasty = share(Habits(hasty=1.0), Role.SOLVE, lambda dialogue: dialogue.response.startswith("</think>"))
     assert hasty == 1.0
-    assert share(Habits(hasty=0.0), Role.SOLVE, lambda dialogue: dialogue.response.startswith("</think>")) == 0.0
+    assert (
+        share(Habits(hasty=0.0), Role.SOLVE, lambda dialogue: dialogue.response.startswith("</think>")) == 0.0
+    )
 
 
 @pytest.mark.parametrize("text", ["3", "True", "'ab'", "''", "[1, 2]", "[]", "{'a': 1}", "{}", "3, 'x'"])
@@ -119,7 +128,13 @@ def test_parts_are_disjoint_by_program():
 
 
 def test_shipped_sets_are_what_the_generator_draws():
-    drawn = draw_tasks(Random("tiny-probes"), 6, FAMILIES, (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION), part="probes")
+    drawn = draw_tasks(
+        Random("tiny-probes"),
+        6,
+        FAMILIES,
+        (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION),
+        part="probes",
+    )
     assert json.loads(json.dumps(drawn)) == records(SETS[0])[:6]
 
 
@@ -129,7 +144,10 @@ def test_shipped_sets_are_balanced_and_whole():
     assert {record["family"] for record in train} == set(FAMILIES)
     assert {record["family"] for record in held_out} == set(HELD_OUT_FAMILIES)
     for group in (train, held_out):
-        counts = [sum(record["task_type"] == kind for record in group) for kind in ("abduction", "deduction", "induction")]
+        counts = [
+            sum(record["task_type"] == kind for record in group)
+            for kind in ("abduction", "deduction", "induction")
+        ]
         assert max(counts) - min(counts) <= 1
     assert sum(record["task_type"] == "induction" for record in seeds) == 128
     for record in (*train, *held_out, *seeds):

@@ -1,4 +1,5 @@
-"""The bundled model: loads as any folder does, its tokenizer round-trips and keeps the frame short, and it speaks the format."""
+"""The bundled model: loads as any folder does, its tokenizer round-trips and keeps the frame short, and it
+speaks the format."""
 
 import json
 from itertools import pairwise
@@ -28,11 +29,15 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def tasks():
-    return [Task.from_json(json.loads(line)) for line in (ROOT / "data" / "seeds" / "azr_tiny.jsonl").read_text().splitlines()]
+    return [
+        Task.from_json(json.loads(line))
+        for line in (ROOT / "data" / "seeds" / "azr_tiny.jsonl").read_text().splitlines()
+    ]
 
 
 def test_tags_and_fences_are_ordinary_single_tokens(tokenizer):
-    """Fails when AutoTokenizer brings another pre-tokenizer than the model was trained with (it does if tokenizer_class is named)."""
+    """Fails when AutoTokenizer brings another pre-tokenizer than the model was trained with (it does if
+    tokenizer_class is named)."""
     for piece in (
         "</think>",
         "<answer>\n",
@@ -61,7 +66,18 @@ def test_dialogues_round_trip(tokenizer):
 
 
 @pytest.mark.parametrize(
-    "text", ["naïve ☃ \t x\r\n", "<think", "```", "a'b\"c", "\n\n  \n", "-5 - -5", "x[::-1]", "lambda v: v", "{1: [2, 'a b']}"]
+    "text",
+    [
+        "naïve ☃ \t x\r\n",
+        "<think",
+        "```",
+        "a'b\"c",
+        "\n\n  \n",
+        "-5 - -5",
+        "x[::-1]",
+        "lambda v: v",
+        "{1: [2, 'a b']}",
+    ],
 )
 def test_any_text_round_trips(tokenizer, text):
     assert tokenizer.decode(tokenizer(text).input_ids) == text
@@ -82,7 +98,9 @@ def test_prompts_of_the_shipped_tasks_fit(tokenizer, tasks):
 
 def test_same_texts_same_tokenizer():
     rng = Random(4)
-    texts = [dialogue.prompt + dialogue.response for dialogue in (draw_dialogue(rng, Habits()) for _ in range(200))]
+    texts = [
+        dialogue.prompt + dialogue.response for dialogue in (draw_dialogue(rng, Habits()) for _ in range(200))
+    ]
     assert train_tokenizer(texts).get_vocab() == train_tokenizer(texts).get_vocab()
 
 

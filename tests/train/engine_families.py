@@ -1,9 +1,11 @@
-"""Run by test_engine_families.py in a process of its own: what the real engine and the trainer's model say of the same tokens.
+"""Run by test_engine_families.py in a process of its own: what the real engine and the trainer's model say of
+the same tokens.
 
     python tests/train/engine_families.py FOLDER MODEL_TYPE...
 
-For each family a small random model is written under FOLDER; one line of JSON each: the largest difference between the log-probabilities
-that vLLM gives the tokens of a prompt and those of the packed model with the chunked head, or what went wrong.
+For each family a small random model is written under FOLDER; one line of JSON each: the largest difference
+between the log-probabilities that vLLM gives the tokens of a prompt and those of the packed model with the
+chunked head, or what went wrong.
 """
 
 from __future__ import annotations
@@ -33,9 +35,18 @@ LENGTHS = (40, 3, 27)
 
 
 def write_model(folder: Path, model_type: str) -> None:
-    sizes = {"vocab_size": 4096, "hidden_size": 128, "head_dim": 32, "torch_dtype": "float32", "architectures": [CHECKED[model_type]]}
+    sizes = {
+        "vocab_size": 4096,
+        "hidden_size": 128,
+        "head_dim": 32,
+        "torch_dtype": "float32",
+        "architectures": [CHECKED[model_type]],
+    }
     sizes["tie_word_embeddings"] = model_type in TIED_BY_DEFAULT
-    own = {**OWN.get(model_type, {}), **({"use_sliding_window": False} if model_type in WINDOWS_IN_ALL_LAYERS else {})}
+    own = {
+        **OWN.get(model_type, {}),
+        **({"use_sliding_window": False} if model_type in WINDOWS_IN_ALL_LAYERS else {}),
+    }
     own |= (
         {"use_qk_norm": True} if model_type == "hunyuan_v1_dense" else {}
     )  # as its checkpoints have it; the engine asks, transformers does not
@@ -50,17 +61,26 @@ def write_model(folder: Path, model_type: str) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(TINY / name, folder / name)
     settings = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
+    )
 
 
 def prompts() -> list[list[int]]:
-    return [torch.randint(3, 4000, (n,), generator=torch.Generator().manual_seed(n)).tolist() for n in LENGTHS]
+    return [
+        torch.randint(3, 4000, (n,), generator=torch.Generator().manual_seed(n)).tolist() for n in LENGTHS
+    ]
 
 
 def of_the_engine(folder: Path) -> list[float]:
     from vllm import LLM, SamplingParams
 
-    settings: dict[str, Any] = {"dtype": "float32", "max_model_len": 128, "enforce_eager": True, "max_num_seqs": 4}
+    settings: dict[str, Any] = {
+        "dtype": "float32",
+        "max_model_len": 128,
+        "enforce_eager": True,
+        "max_num_seqs": 4,
+    }
     engine = LLM(str(folder), enable_prefix_caching=False, **settings)
     asked: Any = [{"prompt_token_ids": ids} for ids in prompts()]
     outputs = engine.generate(asked, SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False)
@@ -74,7 +94,9 @@ def of_the_engine(folder: Path) -> list[float]:
 
 @torch.no_grad()
 def of_the_trainer(folder: Path) -> list[float]:
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention.register())
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=attention.register()
+    )
     attention.pass_boundaries(model)
     logprobs.install(model)
     positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]

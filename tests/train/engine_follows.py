@@ -1,9 +1,11 @@
-"""Run by test_engine_follows.py in a process of its own: does the engine follow the trainer's weights, also through its sleep?
+"""Run by test_engine_follows.py in a process of its own: does the engine follow the trainer's weights, also
+through its sleep?
 
     python tests/train/engine_follows.py RUN_DIRECTORY cpu|cuda SETTING...
 
-Builds the real trainer and the real engine, changes the trained weights, and prints as one line of JSON: what the engine answers before,
-after the change without a sync, and after sleep and sync; and how far the log-probs of each answer are from the trainer's own then.
+Builds the real trainer and the real engine, changes the trained weights, and prints as one line of JSON: what
+the engine answers before, after the change without a sync, and after sleep and sync; and how far the
+log-probs of each answer are from the trainer's own then.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from azr.rundir import RunDir
 from azr.train.environment import set_environment
 
 NUDGE, ADAPTER_NUDGE = 0.01, 0.05
-"""Size of the noise: half of a random model's weights; adapters count as products of two, of which one is zero."""
+"""Size of the noise: half of a random model's weights; adapters count as products of two, of which one is
+zero."""
 
 
 @ray.remote
@@ -44,9 +47,15 @@ class EngineProbe:
                 engine = self._policy
                 ids = torch.tensor([tokens], device=device)
                 reduced = engine._autocast_dtype != torch.float32
-                with engine.eval_mode(), torch.no_grad(), torch.autocast(device, engine._autocast_dtype, enabled=reduced):
+                with (
+                    engine.eval_mode(),
+                    torch.no_grad(),
+                    torch.autocast(device, engine._autocast_dtype, enabled=reduced),
+                ):
                     positions = torch.arange(len(tokens), device=device)[None]
-                    output = engine.module(input_ids=ids, position_ids=positions, attention_mask=None, use_cache=False)
+                    output = engine.module(
+                        input_ids=ids, position_ids=positions, attention_mask=None, use_cache=False
+                    )
                 return output.log_probs[0, -last - 1 : -1].float().tolist()
 
         class ProbeTrainer(SelfPlayTrainer):
@@ -65,12 +74,18 @@ class EngineProbe:
 
                 def ask(when: str) -> None:
                     answer = trainer.engine_answers()
-                    tokens, log_probs = [int(token) for token in answer[:ENGINE_CHECK_TOKENS]], answer[ENGINE_CHECK_TOKENS:]
+                    tokens, log_probs = (
+                        [int(token) for token in answer[:ENGINE_CHECK_TOKENS]],
+                        answer[ENGINE_CHECK_TOKENS:],
+                    )
                     assert len(log_probs) == ENGINE_CHECK_TOKENS
                     prompt = trainer.tokenizer.encode(ENGINE_CHECK_PROMPT, add_special_tokens=False)
                     own = group.own_log_probs([*prompt, *tokens], ENGINE_CHECK_TOKENS)[0]
                     told[when] = answer
-                    apart[when] = sum(abs(one - other) for one, other in zip(own, log_probs, strict=True)) / ENGINE_CHECK_TOKENS
+                    apart[when] = (
+                        sum(abs(one - other) for one, other in zip(own, log_probs, strict=True))
+                        / ENGINE_CHECK_TOKENS
+                    )
 
                 ask("before")
                 group.remember_weights()
@@ -101,7 +116,9 @@ def main(run_root: Path, device: str, settings: list[str]) -> None:
         if warm:
             warm.start()
         try:
-            print("RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root), device, nudge))))
+            print(
+                "RESULT " + json.dumps(ray.get(EngineProbe.remote().run.remote(str(run_root), device, nudge)))
+            )
         finally:
             ray.shutdown()
 

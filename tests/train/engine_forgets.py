@@ -1,9 +1,10 @@
-"""Run by test_engine_worker.py: an engine with adapters loses all weights, as in a sleep that keeps none, and is sent them again.
+"""Run by test_engine_worker.py: an engine with adapters loses all weights, as in a sleep that keeps none, and
+is sent them again.
 
 python tests/train/engine_forgets.py MODEL RENDEZVOUS_FILE
 
-Prints, a line of JSON each, what is answered greedily: by the trainer, and by the engine before the loss, after it, and after base and
-adapters were sent.
+Prints, a line of JSON each, what is answered greedily: by the trainer, and by the engine before the loss,
+after it, and after base and adapters were sent.
 """
 
 from __future__ import annotations
@@ -55,9 +56,14 @@ def main(model: str) -> None:
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     adapted = get_peft_model(
-        base, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
+        base,
+        LoraConfig(
+            task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear", init_lora_weights=False
+        ),
     )
-    wrapped = fully_sharded(adapted, torch.device("cpu"), MixedPrecision(torch.float32, torch.float32, torch.float32))
+    wrapped = fully_sharded(
+        adapted, torch.device("cpu"), MixedPrecision(torch.float32, torch.float32, torch.float32)
+    )
     trainer = SimpleNamespace(
         _is_lora=True, module=wrapped, _is_offload_param=True, engine_config=SimpleNamespace(dtype="float32"),
         _as_computed=lambda weights: SelfPlayEngine._as_computed(trainer, weights),  # type: ignore[arg-type]
@@ -65,7 +71,9 @@ def main(model: str) -> None:
 
     def send(base_sync_done: bool) -> None:
         weights, peft_config = SelfPlayEngine.get_per_tensor_param(trainer, base_sync_done=base_sync_done)  # type: ignore[arg-type]
-        extension._update_weights(receiver, list(weights), peft_config=peft_config, base_sync_done=base_sync_done)
+        extension._update_weights(
+            receiver, list(weights), peft_config=peft_config, base_sync_done=base_sync_done
+        )
 
     prompts = [[3, 1 + n, 4, 1, 5, 9, 2, 6] for n in range(4)]
 
@@ -73,7 +81,10 @@ def main(model: str) -> None:
         asked: Any = [{"prompt_token_ids": ids} for ids in prompts]
         greedy = SamplingParams(temperature=0.0, max_tokens=TOKENS, ignore_eos=True, detokenize=False)
         request = LoRARequest(VLLM_LORA_NAME, VLLM_LORA_INT_ID, VLLM_LORA_PATH)
-        return [list(answer.outputs[0].token_ids) for answer in llm.generate(asked, greedy, use_tqdm=False, lora_request=request)]
+        return [
+            list(answer.outputs[0].token_ids)
+            for answer in llm.generate(asked, greedy, use_tqdm=False, lora_request=request)
+        ]
 
     @torch.no_grad()
     def trainer_answers() -> list[list[int]]:
@@ -100,6 +111,8 @@ def main(model: str) -> None:
 
 if __name__ == "__main__":
     set_environment("cpu", 1)
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the engine's worker is in this process, where its weights can be lost
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = (
+        "0"  # the engine's worker is in this process, where its weights can be lost
+    )
     dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=0, world_size=1)
     main(sys.argv[1])

@@ -1,4 +1,5 @@
-"""Run by test_two_workers.py, once for each rank: one update of a small model, its rows spread over the ranks; rank 0 saves the weights.
+"""Run by test_two_workers.py, once for each rank: one update of a small model, its rows spread over the
+ranks; rank 0 saves the weights.
 
 python tests/train/sharded_update.py RANK RANKS RENDEZVOUS_FILE OUT
 """
@@ -32,7 +33,8 @@ def model() -> Qwen2ForCausalLM:
 
 
 def packed(lengths: list[int], offset: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """The model's input for these sequences in one row, and the places of their response tokens' predictions."""
+    """The model's input for these sequences in one row, and the places of their response tokens'
+    predictions."""
     generator = torch.Generator().manual_seed(offset)
     ids = torch.randint(0, 128, (1, sum(lengths)), generator=generator)
     rows, start = [], 0
@@ -40,20 +42,25 @@ def packed(lengths: list[int], offset: int) -> tuple[dict[str, torch.Tensor], to
         rows.append(torch.arange(start + length - length // 3 - 1, start + length - 1))
         start += length
     positions = torch.cat([torch.arange(length) for length in lengths])[None]
-    return {"input_ids": ids, "position_ids": positions, "shift_labels": torch.roll(ids, -1, 1)}, torch.cat(rows)
+    return {"input_ids": ids, "position_ids": positions, "shift_labels": torch.roll(ids, -1, 1)}, torch.cat(
+        rows
+    )
 
 
 def main(rank: int, ranks: int, rendezvous: str, out: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=ranks)
-    wrapped = fully_sharded(model(), torch.device("cpu"), MixedPrecision(torch.float32, torch.float32, torch.float32))
+    wrapped = fully_sharded(
+        model(), torch.device("cpu"), MixedPrecision(torch.float32, torch.float32, torch.float32)
+    )
     _assert_sharding(wrapped, ranks)
     optimizer = torch.optim.AdamW(wrapped.parameters(), lr=1e-3)
     total_tokens = sum(length // 3 for length in LENGTHS)
     for number in range(rank, len(LENGTHS), ranks):  # a micro-batch a sequence
         inputs, rows = packed([LENGTHS[number]], number)
         output = wrapped(**inputs, use_cache=False, attention_mask=None, rows=rows, temperature=1.0)
-        # verl's token mean over the whole batch: FSDP averages over the ranks, so each one's part counts `ranks` times
+        # verl's token mean over the whole batch: FSDP averages over the ranks, so each one's part counts
+        # `ranks` times
         loss = -(output.log_probs[0, rows].sum() + 0.1 * output.entropy[0, rows].sum()) * ranks / total_tokens
         loss.backward()
     norm = wrapped.clip_grad_norm_(0.5)

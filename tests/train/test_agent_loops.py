@@ -35,13 +35,21 @@ async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> Non
     asked: list[list[int]] = []
 
     class Engine:
-        async def generate(self, *, request_id: str, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Any:
+        async def generate(
+            self, *, request_id: str, prompt_ids: list[int], sampling_params: dict[str, Any]
+        ) -> Any:
             asked.append(prompt_ids)
-            return SimpleNamespace(token_ids=[*said, tokenizer.eos_token_id], log_probs=None, extra_fields={"global_steps": 3})
+            return SimpleNamespace(
+                token_ids=[*said, tokenizer.eos_token_id], log_probs=None, extra_fields={"global_steps": 3}
+            )
 
-    whole = OmegaConf.create({"azr": to_container(config), "actor_rollout_ref": {"model": {"path": str(MODEL)}}})
+    whole = OmegaConf.create(
+        {"azr": to_container(config), "actor_rollout_ref": {"model": {"path": str(MODEL)}}}
+    )
     loop: Any = SelfPlayLoop(SimpleNamespace(config=whole), Engine(), tokenizer)
-    task = Task(task_type=TaskType.DEDUCTION, code="def f(x):\n    return x + 1", inputs=("1",), outputs=("2",))
+    task = Task(
+        task_type=TaskType.DEDUCTION, code="def f(x):\n    return x + 1", inputs=("1",), outputs=("2",)
+    )
     prompt = solve_prompt(task, prompt_options(config.selfplay))
     row = PromptRow(stream=Stream(Role.SOLVE, TaskType.DEDUCTION), prompt=prompt, row_id="r", task=task)
 
@@ -49,5 +57,9 @@ async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> Non
 
     assert asked == [[5, 6, 7]] and output.prompt_ids == [5, 6, 7]
     outcome = outcome_from_json(json.loads(output.extra_fields["outcome"]))
-    assert isinstance(outcome, SolveOutcome) and outcome.score == 1.0 and output.reward_score == outcome.reward == 1.0
+    assert (
+        isinstance(outcome, SolveOutcome)
+        and outcome.score == 1.0
+        and output.reward_score == outcome.reward == 1.0
+    )
     assert output.extra_fields["min_global_steps"] == 3

@@ -13,7 +13,8 @@ def positions(lengths):
 
 
 def reference(q, k, v, lengths, scale, window=None):
-    """Attention written out in float64, one sequence and one head at a time. q [H, T, D], k and v [H_kv, T, D]."""
+    """Attention written out in float64, one sequence and one head at a time. q [H, T, D], k and v [H_kv, T,
+    D]."""
     q, k, v = (tensor.double() for tensor in (q, k, v))
     out, start = torch.zeros_like(q), 0
     for length in lengths:
@@ -39,18 +40,29 @@ def heads(dtype, device="cpu"):
 def check_against_reference(dtype, device, window, tolerance):
     q, k, v = heads(dtype, device)
     out, weights = packed_attention(
-        torch.nn.Module(), q, k, v, None, scaling=0.25, position_ids=positions(LENGTHS).to(device), sliding_window=window
+        torch.nn.Module(),
+        q,
+        k,
+        v,
+        None,
+        scaling=0.25,
+        position_ids=positions(LENGTHS).to(device),
+        sliding_window=window,
     )
     assert weights is None
     expected_inputs = [tensor.detach().cpu().double()[0].requires_grad_() for tensor in (q, k, v)]
     expected = reference(*expected_inputs, LENGTHS, 0.25, window)
-    torch.testing.assert_close(out[0].detach().cpu().double(), expected.detach(), atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(
+        out[0].detach().cpu().double(), expected.detach(), atol=tolerance, rtol=tolerance
+    )
     direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     (out[0] * direction.to(device, dtype)).sum().backward()
     (expected * direction).sum().backward()
     for tensor, wanted in zip((q, k, v), expected_inputs, strict=True):
         assert tensor.grad is not None and wanted.grad is not None
-        torch.testing.assert_close(tensor.grad[0].cpu().double(), wanted.grad, atol=4 * tolerance, rtol=4 * tolerance)
+        torch.testing.assert_close(
+            tensor.grad[0].cpu().double(), wanted.grad, atol=4 * tolerance, rtol=4 * tolerance
+        )
 
 
 @pytest.mark.parametrize("window", [None, 5])
@@ -73,7 +85,12 @@ def test_segments_need_whole_sequences():
 
 def tiny_model(implementation, dtype=torch.float32):
     config = Qwen2Config(
-        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+        vocab_size=128,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
     )
     config._attn_implementation = implementation
     torch.manual_seed(0)
@@ -84,11 +101,19 @@ def test_packed_model_agrees_with_padded_model():
     packed, padded = tiny_model(register()), tiny_model("sdpa")
     packed.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     packed.train()
-    rows = [torch.randint(0, 128, (length,), generator=torch.Generator().manual_seed(length)) for length in LENGTHS]
-    together = packed(input_ids=torch.cat(rows)[None], position_ids=positions(LENGTHS), attention_mask=None, use_cache=False).logits[0]
+    rows = [
+        torch.randint(0, 128, (length,), generator=torch.Generator().manual_seed(length))
+        for length in LENGTHS
+    ]
+    together = packed(
+        input_ids=torch.cat(rows)[None], position_ids=positions(LENGTHS), attention_mask=None, use_cache=False
+    ).logits[0]
     together.sum().backward()
 
-    ids, mask = torch.zeros(len(rows), max(LENGTHS), dtype=torch.long), torch.zeros(len(rows), max(LENGTHS), dtype=torch.long)
+    ids, mask = (
+        torch.zeros(len(rows), max(LENGTHS), dtype=torch.long),
+        torch.zeros(len(rows), max(LENGTHS), dtype=torch.long),
+    )
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
     alone = padded(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()]
@@ -104,7 +129,10 @@ def test_sequences_do_not_see_each_other():
     changed = ids.clone()
     changed[0, 0] = (ids[0, 0] + 1) % 128  # first token of the first sequence
     with torch.no_grad():
-        before, after = (model(input_ids=x, position_ids=positions(LENGTHS), use_cache=False).logits[0] for x in (ids, changed))
+        before, after = (
+            model(input_ids=x, position_ids=positions(LENGTHS), use_cache=False).logits[0]
+            for x in (ids, changed)
+        )
     assert not torch.equal(before[: LENGTHS[0]], after[: LENGTHS[0]])
     assert torch.equal(before[LENGTHS[0] :], after[LENGTHS[0] :])
 

@@ -6,7 +6,8 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "dev"
 
 
 def test_what_is_live_at_the_peak(monkeypatch):
-    """Two pieces of one line and one of another are live together; the largest single piece is not part of the peak."""
+    """Two pieces of one line and one of another are live together; the largest single piece is not part of
+    the peak."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     spec = importlib.util.spec_from_file_location("bench_update", SCRIPTS / "bench_update.py")
     assert spec is not None and spec.loader is not None
@@ -15,7 +16,12 @@ def test_what_is_live_at_the_peak(monkeypatch):
     spec.loader.exec_module(module)
 
     def event(action, addr, gib, line):
-        return {"action": action, "addr": addr, "size": int(gib * 2**30), "frames": [{"filename": "a/model.py", "line": line, "name": "f"}]}
+        return {
+            "action": action,
+            "addr": addr,
+            "size": int(gib * 2**30),
+            "frames": [{"filename": "a/model.py", "line": line, "name": "f"}],
+        }
 
     trace = [
         event("alloc", 1, 2.0, 10), event("free_requested", 1, 2.0, 10), event("free_completed", 1, 2.0, 10),

@@ -54,7 +54,9 @@ def test_a_start_that_took_too_long_is_tried_again(end_all, capsys: pytest.Captu
     fake = end_all(FakeRay(failures=2))
     cluster.start_ray(Config(), "cpu")
     assert len(fake.settings) == 3 and fake.settings[0] == fake.settings[2]
-    assert all(process.wait(timeout=10) for process in fake.left), "what the failed start left behind is ended"
+    assert all(process.wait(timeout=10) for process in fake.left), (
+        "what the failed start left behind is ended"
+    )
     assert "attempt 2 of 3" in capsys.readouterr().out
 
 

@@ -1,4 +1,5 @@
-"""Compiled decoder layers: the same numbers, through the checkpointing and the FSDP that the trainer puts around them."""
+"""Compiled decoder layers: the same numbers, through the checkpointing and the FSDP that the trainer puts
+around them."""
 
 import pytest
 import torch
@@ -23,14 +24,21 @@ def fresh_dynamo():
 
 @pytest.fixture(scope="module", autouse=True)
 def one_process(tmp_path_factory):
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path_factory.mktemp('dist')}/store", rank=0, world_size=1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{tmp_path_factory.mktemp('dist')}/store", rank=0, world_size=1
+    )
     yield
     dist.destroy_process_group()
 
 
 def tiny_model(dtype=torch.float32):
     config = Qwen2Config(
-        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2
+        vocab_size=128,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
     )
     config._attn_implementation = attention.register()
     torch.manual_seed(0)
@@ -48,21 +56,26 @@ def row(lengths, seed=1):
 def wrapped(model, compute=torch.float32):
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
-    return fully_sharded(model, torch.device("cpu"), MixedPrecision(param_dtype=compute, reduce_dtype=torch.float32))
+    return fully_sharded(
+        model, torch.device("cpu"), MixedPrecision(param_dtype=compute, reduce_dtype=torch.float32)
+    )
 
 
 def gradients(model, rows):
     for inputs in rows:
         output = model(**inputs, use_cache=False)
         (output.log_probs.mean() + 0.1 * output.entropy.mean()).backward()
-    return output.log_probs.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    return output.log_probs.detach(), torch.cat(
+        [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    )
 
 
 ROWS = [row((7, 1, 19)), row((30, 4), seed=2), row((11, 12, 13, 14), seed=3), row((21,), seed=4)]
 
 
 def traceable_flash(q, k, v, cu_seqlens, longest, scaling, window):
-    """In the place of a GPU's kernel: it can be traced, as the kernel can, and depends on all that the kernel gets."""
+    """In the place of a GPU's kernel: it can be traced, as the kernel can, and depends on all that the kernel
+    gets."""
     grouped = (tensor.repeat_interleave(2, 1) for tensor in (k, v))
     q, k, v = (tensor.transpose(0, 1)[None] for tensor in (q, *grouped))
     out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
@@ -78,7 +91,8 @@ def flash(monkeypatch):
 @pytest.mark.parametrize("whole_layers", [False, True])
 @pytest.mark.parametrize(("compute", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 def test_the_update_through_fsdp_and_checkpointing_is_the_same(compute, tolerance, whole_layers, request):
-    """In bfloat16 with gradients summed in float32, as the recipes have it; a CPU's attention cuts layers in pieces, a GPU's does not."""
+    """In bfloat16 with gradients summed in float32, as the recipes have it; a CPU's attention cuts layers in
+    pieces, a GPU's does not."""
     if whole_layers:
         request.getfixturevalue("flash")
     plain = gradients(wrapped(tiny_model(), compute), ROWS)
@@ -111,13 +125,25 @@ def test_rows_of_all_sizes_and_all_layers_share_one_graph():
 
 
 @pytest.mark.parametrize(
-    "other", [["model.lora_rank=32", "train.n_gpus_per_node=2"], ["train.liger_kernels=true"], ["train.packed_sequences=false"]]
+    "other",
+    [
+        ["model.lora_rank=32", "train.n_gpus_per_node=2"],
+        ["train.liger_kernels=true"],
+        ["train.packed_sequences=false"],
+    ],
 )
 def test_what_compiled_layers_do_not_go_with_is_refused(other):
     with pytest.raises(ConfigError, match=r"train\.compile_layers"):
         load(["recipe=0_5b_16gb", *other])
     load(["recipe=0_5b_16gb", *other, "train.compile_layers=false"])
-    load(["recipe=0_5b_16gb", other[0].replace("train.liger_kernels=true", "name=a").replace("train.packed_sequences=false", "name=a")])
+    load(
+        [
+            "recipe=0_5b_16gb",
+            other[0]
+            .replace("train.liger_kernels=true", "name=a")
+            .replace("train.packed_sequences=false", "name=a"),
+        ]
+    )
 
 
 @pytest.mark.usefixtures("flash")
@@ -139,7 +165,9 @@ def test_layers_with_adapters_are_compiled_as_one_graph(backend):
         torch.manual_seed(2)
         settings = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
         model = get_peft_model(model, settings, autocast_adapter_dtype=False).train()
-        precision = MixedPrecision(param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16, buffer_dtype=torch.float32)
+        precision = MixedPrecision(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16, buffer_dtype=torch.float32
+        )
         return fully_sharded(model, torch.device("cpu"), precision)
 
     plain, compiled = gradients(adapted(False), ROWS), gradients(adapted(True), ROWS)

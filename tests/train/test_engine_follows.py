@@ -1,4 +1,5 @@
-"""The real engine answers with the real trainer's weights: when these change, after a sleep, and with adapters on a card."""
+"""The real engine answers with the real trainer's weights: when these change, after a sleep, and with
+adapters on a card."""
 
 from __future__ import annotations
 
@@ -22,17 +23,32 @@ pytestmark = pytest.mark.timeout(2 * LIMIT_S + 60)
 
 
 def follow(folder: Path, device: str, settings: list[str]) -> dict[str, Any]:
-    command = [sys.executable, str(PROJECT / "tests/train/engine_follows.py"), str(folder / "run"), device, *settings]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    command = [
+        sys.executable,
+        str(PROJECT / "tests/train/engine_follows.py"),
+        str(folder / "run"),
+        device,
+        *settings,
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
+    }
     with open(folder / "log", "wb") as log:
-        status = subprocess.run(command, cwd=PROJECT, env=environment, stdout=log, stderr=log, timeout=LIMIT_S, check=False).returncode
+        status = subprocess.run(
+            command, cwd=PROJECT, env=environment, stdout=log, stderr=log, timeout=LIMIT_S, check=False
+        ).returncode
     text = (folder / "log").read_text(errors="replace")
     assert status == 0, text[-6000:]
     line = next(line for line in text.splitlines() if line.startswith("RESULT "))
     answers = json.loads(line.removeprefix("RESULT "))
     assert answers["moved"]["share"] > 0.9
-    assert answers["not_synced"] == answers["before"], "the engine's weights are its own until they are synced"
-    assert answers["synced"] != answers["before"], "a change of the trainer's weights must change what the engine answers"
+    assert answers["not_synced"] == answers["before"], (
+        "the engine's weights are its own until they are synced"
+    )
+    assert answers["synced"] != answers["before"], (
+        "a change of the trainer's weights must change what the engine answers"
+    )
     print(settings[0], answers["apart"])
     return answers["apart"]
 
@@ -60,7 +76,8 @@ def test_on_a_cpu(model: str, tmp_path: Path, random_model: Callable[[str], Path
 @pytest.mark.gpu
 @pytest.mark.parametrize("recipe", ["0_5b_16gb", "3b_lora_16gb"])
 def test_on_a_card(recipe: str, tmp_path: Path, random_model: Callable[[str], Path]) -> None:
-    """With adapters the engine forgets its base in the sleep; both are sent. Trainer and engine compute in bfloat16."""
+    """With adapters the engine forgets its base in the sleep; both are sent. Trainer and engine compute in
+    bfloat16."""
     settings = [f"recipe={recipe}", f"model.path={random_model('0.5b')}", "train.compile_layers=false"]
     apart = follow(tmp_path, "cuda", settings)
     assert max(apart["before"], apart["synced"]) < 0.05

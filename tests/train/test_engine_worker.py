@@ -1,4 +1,5 @@
-"""The engine's memory limit: what share of the card it is, and that vLLM can take our extension of its worker."""
+"""The engine's memory limit: what share of the card it is, and that vLLM can take our extension of its
+worker."""
 
 from __future__ import annotations
 
@@ -16,12 +17,19 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from azr.budget.estimate import ENGINE_CACHE_GIB
 from azr.config.load import load
 from azr.train.verl.configuration import build_verl_config
-from azr.train.verl.engine_worker import EngineWorkerExtension, ForgettingWorkerExtension, OwnSocketExtension, memory_limit_share
+from azr.train.verl.engine_worker import (
+    EngineWorkerExtension,
+    ForgettingWorkerExtension,
+    OwnSocketExtension,
+    memory_limit_share,
+)
 
 
 @pytest.mark.parametrize(("share", "total_gib"), [(0.38, 16.0), (0.0768, 79.2), (0.7, 79.2)])
 def test_the_limit_is_the_share_and_the_counted_cache(share, total_gib):
-    assert memory_limit_share(share, 0.2, total_gib) * total_gib == pytest.approx(share * total_gib + 0.2 + ENGINE_CACHE_GIB)
+    assert memory_limit_share(share, 0.2, total_gib) * total_gib == pytest.approx(
+        share * total_gib + 0.2 + ENGINE_CACHE_GIB
+    )
 
 
 def test_the_limit_is_never_more_than_the_card():
@@ -62,10 +70,15 @@ def test_a_sleep_that_keeps_no_weights(monkeypatch):
 
 
 def test_which_token_has_which_adapter_is_forgotten_before_weights_arrive(monkeypatch):
-    """vLLM writes it to the card only when it differs from the batch before, and what was on the card is lost in a sleep."""
+    """vLLM writes it to the card only when it differs from the batch before, and what was on the card is lost
+    in a sleep."""
     manager = SimpleNamespace(_last_mapping="of the last batch")
     seen = []
-    monkeypatch.setattr(EngineWorkerExtension, "update_weights_from_ipc", lambda self, *a, **k: seen.append((manager._last_mapping, k)))
+    monkeypatch.setattr(
+        EngineWorkerExtension,
+        "update_weights_from_ipc",
+        lambda self, *a, **k: seen.append((manager._last_mapping, k)),
+    )
     worker = object.__new__(ForgettingWorkerExtension)
     worker.model_runner = SimpleNamespace(lora_manager=SimpleNamespace(_adapter_manager=manager))
     worker.update_weights_from_ipc(base_sync_done=False)
@@ -77,7 +90,11 @@ def test_which_token_has_which_adapter_is_forgotten_before_weights_arrive(monkey
     [
         (["recipe=0_5b_16gb"], "EngineWorkerExtension", "dummy"),
         (["recipe=3b_lora_16gb"], "ForgettingWorkerExtension", "dummy"),
-        (["recipe=3b_lora_16gb", "train.n_gpus_per_node=2", "train.compile_layers=false"], "EngineWorkerExtension", "auto"),
+        (
+            ["recipe=3b_lora_16gb", "train.n_gpus_per_node=2", "train.compile_layers=false"],
+            "EngineWorkerExtension",
+            "auto",
+        ),
     ],
 )
 def test_where_the_engine_has_its_weights_from(settings, extension, weights, tmp_path):
@@ -93,18 +110,27 @@ def test_where_the_engine_has_its_weights_from(settings, extension, weights, tmp
     [
         ([], {}, "azr_packed"),
         (["train.packed_sequences=false"], {}, "sdpa"),
-        (["train.packed_sequences=false"], {"attn_logit_softcapping": 50.0}, "eager"),  # torch's own would leave the cap out
+        (
+            ["train.packed_sequences=false"],
+            {"attn_logit_softcapping": 50.0},
+            "eager",
+        ),  # torch's own would leave the cap out
     ],
 )
 def test_the_trainers_attention_and_no_dropout(settings, values, attention, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"attention_dropout": 0.1, "resid_pdrop": 0.0, **values}))
-    made = build_verl_config(load(["recipe=cpu_tiny", *settings]).config, tmp_path, tmp_path, "cpu").actor_rollout_ref.model
+    (tmp_path / "config.json").write_text(
+        json.dumps({"attention_dropout": 0.1, "resid_pdrop": 0.0, **values})
+    )
+    made = build_verl_config(
+        load(["recipe=cpu_tiny", *settings]).config, tmp_path, tmp_path, "cpu"
+    ).actor_rollout_ref.model
     assert made.override_config == {"attn_implementation": attention, "attention_dropout": 0.0}
 
 
 @pytest.mark.slow
 def test_an_engine_that_lost_base_and_adapters_is_sent_both(tmp_path):
-    """The real engine on a CPU, which has no sleep; the names and the way are those of training with adapters on one card."""
+    """The real engine on a CPU, which has no sleep; the names and the way are those of training with adapters
+    on one card."""
     config = Qwen2Config(
         vocab_size=1024, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
         tie_word_embeddings=True, initializer_range=0.2,

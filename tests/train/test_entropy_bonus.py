@@ -10,7 +10,16 @@ FLOOR = TrainConfig(entropy_coefficient=0.001, entropy_floor=0.2, entropy_floor_
 
 
 @pytest.mark.parametrize(
-    ("entropy", "weight"), [(None, 0.001), (0.5, 0.001), (0.2, 0.001), (0.1, 0.011), (0.0, 0.021), (-0.1, 0.021), (float("nan"), 0.001)]
+    ("entropy", "weight"),
+    [
+        (None, 0.001),
+        (0.5, 0.001),
+        (0.2, 0.001),
+        (0.1, 0.011),
+        (0.0, 0.021),
+        (-0.1, 0.021),
+        (float("nan"), 0.001),
+    ],
 )
 def test_the_bonus_grows_below_the_floor(entropy, weight):
     assert entropy_coefficient(FLOOR, entropy) == pytest.approx(weight)
@@ -46,7 +55,9 @@ def test_the_worker_gives_the_weight_to_the_loss_of_verl():
         def set_loss_fn(self, loss_fn):
             self.loss_fn = loss_fn
 
-    config = FSDPActorConfig(strategy="fsdp", rollout_n=1, use_dynamic_bsz=True, entropy_coeff=0.001, clip_ratio_high=0.28)
+    config = FSDPActorConfig(
+        strategy="fsdp", rollout_n=1, use_dynamic_bsz=True, entropy_coeff=0.001, clip_ratio_high=0.28
+    )
     worker: Any = object.__new__(PolicyWorker)
     worker.loss_fn, actor = partial(ppo_loss, config=config), Actor()
     worker.actor = actor

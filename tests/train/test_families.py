@@ -1,7 +1,9 @@
-"""Packed attention and the chunked head against each family's own eager attention and logits, sequence by sequence.
+"""Packed attention and the chunked head against each family's own eager attention and logits, sequence by
+sequence.
 
-Random models of a few thousand weights, with the features of their family turned up so that leaving one out shows: windows shorter than
-the sequences, caps below the scores, scales far from 1, head sizes that are not width / heads, layers without positions.
+Random models of a few thousand weights, with the features of their family turned up so that leaving one out
+shows: windows shorter than the sequences, caps below the scores, scales far from 1, head sizes that are not
+width / heads, layers without positions.
 """
 
 from __future__ import annotations
@@ -24,14 +26,27 @@ SHAPE = {
     "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
     "tie_word_embeddings": False, **dict.fromkeys(DROPOUT_KEYS, 0.0),
 }  # fmt: skip
-SOME_SLIDE = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+SOME_SLIDE = {
+    "sliding_window": 5,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+}
 OWN = {
     "cohere": {"logit_scale": 0.3},
     "cohere2": {"logit_scale": 0.3, **SOME_SLIDE},
     "exaone4": {**SOME_SLIDE},
-    "gemma2": {"attn_logit_softcapping": 0.5, "final_logit_softcapping": 0.3, "query_pre_attn_scalar": 7, **SOME_SLIDE},
+    "gemma2": {
+        "attn_logit_softcapping": 0.5,
+        "final_logit_softcapping": 0.3,
+        "query_pre_attn_scalar": 7,
+        **SOME_SLIDE,
+    },
     "gemma3_text": {"query_pre_attn_scalar": 7, "tie_word_embeddings": True, **SOME_SLIDE},
-    "granite": {"logits_scaling": 0.2, "attention_multiplier": 0.3, "residual_multiplier": 0.5, "embedding_multiplier": 3.0},
+    "granite": {
+        "logits_scaling": 0.2,
+        "attention_multiplier": 0.3,
+        "residual_multiplier": 0.5,
+        "embedding_multiplier": 3.0,
+    },
     "mistral": {"sliding_window": 5},
     "olmo3": {**SOME_SLIDE},
     "phi3": {"sliding_window": 5},
@@ -66,7 +81,10 @@ def trained_our_way(stock, *, compiled: bool = False):
 
 
 def rows(device: str = "cpu") -> list[torch.Tensor]:
-    return [torch.randint(3, 128, (length,), generator=torch.Generator().manual_seed(length)).to(device) for length in LENGTHS]
+    return [
+        torch.randint(3, 128, (length,), generator=torch.Generator().manual_seed(length)).to(device)
+        for length in LENGTHS
+    ]
 
 
 def together(model, device: str = "cpu") -> torch.Tensor:
@@ -74,7 +92,13 @@ def together(model, device: str = "cpu") -> torch.Tensor:
     ids = rows(device)
     positions = torch.cat([torch.arange(length, device=device) for length in LENGTHS])[None]
     labels = torch.cat([torch.roll(row, -1) for row in ids])[None]
-    output = model(input_ids=torch.cat(ids)[None], position_ids=positions, attention_mask=None, shift_labels=labels, use_cache=False)
+    output = model(
+        input_ids=torch.cat(ids)[None],
+        position_ids=positions,
+        attention_mask=None,
+        shift_labels=labels,
+        use_cache=False,
+    )
     return output.log_probs[0]
 
 
@@ -88,7 +112,10 @@ def one_by_one(model, device: str = "cpu") -> torch.Tensor:
 
 def gradient(model, log_probs: torch.Tensor) -> torch.Tensor:
     (log_probs * WEIGHTS.to(log_probs.device)).sum().backward()
-    parts = [(p.grad if p.grad is not None else torch.zeros_like(p)).flatten().double().cpu() for p in model.parameters()]
+    parts = [
+        (p.grad if p.grad is not None else torch.zeros_like(p)).flatten().double().cpu()
+        for p in model.parameters()
+    ]
     return torch.cat(parts)
 
 
@@ -108,7 +135,12 @@ def test_what_is_special_in_a_family_shows_in_its_tiny_model(model_type):
     """Else the test above would prove nothing of it."""
     special = family(model_type)
     plain = copy.deepcopy(special)
-    changes = {"sliding_window": 512, "attn_logit_softcapping": 100.0, "final_logit_softcapping": 100.0, "logits_scaling": 1.0}
+    changes = {
+        "sliding_window": 512,
+        "attn_logit_softcapping": 100.0,
+        "final_logit_softcapping": 100.0,
+        "logits_scaling": 1.0,
+    }
     for key, value in {**changes, "logit_scale": 1.0}.items():
         if getattr(plain.config, key, None) is not None:
             setattr(plain.config, key, value)
@@ -137,13 +169,22 @@ def test_all_families_are_known_to_the_engine():
 
     assert {key: MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[key] for key in CHECKED} == CHECKED
     classes: dict[str, Any] = {key: ModelRegistry.models[name] for key, name in CHECKED.items()}
-    assert {key for key, entry in classes.items() if not supports_lora(entry.load_model_cls())} == WITHOUT_ADAPTERS
+    assert {
+        key for key, entry in classes.items() if not supports_lora(entry.load_model_cls())
+    } == WITHOUT_ADAPTERS
 
 
 @pytest.mark.parametrize("model_type", sorted(CHECKED))
 def test_the_budget_knows_the_size_of_every_family(model_type):
-    """As its config.json has it where nothing is said of the output head; never too small by more than a hundredth."""
-    shape = {"vocab_size": 32000, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 2, "num_attention_heads": 8}
+    """As its config.json has it where nothing is said of the output head; never too small by more than a
+    hundredth."""
+    shape = {
+        "vocab_size": 32000,
+        "hidden_size": 512,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 8,
+    }
     config = AutoConfig.for_model(model_type, **shape, num_key_value_heads=2, head_dim=64, pad_token_id=0)
     with torch.device("meta"):
         real = sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
@@ -170,7 +211,9 @@ def test_capped_attention_in_blocks_is_the_whole(length, window):
     distance = torch.arange(length)[:, None] - torch.arange(length)
     seen = (distance >= 0) & (distance < (window or length))
     weights = torch.softmax((0.5 * torch.tanh(scores / 0.5)).masked_fill(~seen, -torch.inf), -1)
-    torch.testing.assert_close(found, torch.einsum("hqk,khd->qhd", weights, v.repeat_interleave(2, 1)), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        found, torch.einsum("hqk,khd->qhd", weights, v.repeat_interleave(2, 1)), atol=1e-6, rtol=1e-5
+    )
 
 
 def attend(**options):
@@ -181,7 +224,9 @@ def attend(**options):
 
 
 def test_an_argument_that_is_not_known_is_refused_by_its_name():
-    with pytest.raises(TrainingError, match=r"the attention of gpt_oss takes s_aux, .*train\.packed_sequences=false"):
+    with pytest.raises(
+        TrainingError, match=r"the attention of gpt_oss takes s_aux, .*train\.packed_sequences=false"
+    ):
         attend(s_aux=torch.zeros(2))
     attend(s_aux=None, use_cache=False)
 
@@ -192,7 +237,9 @@ def test_attention_that_looks_ahead_is_refused():
 
 
 def test_masks_in_chunks_are_refused():
-    config = AutoConfig.for_model("llama4_text", **{**SHAPE, "attention_chunk_size": 4, "num_local_experts": 1})
+    config = AutoConfig.for_model(
+        "llama4_text", **{**SHAPE, "attention_chunk_size": 4, "num_local_experts": 1}
+    )
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention.register())
     with pytest.raises(TrainingError, match="llama4_text masks its attention in chunks"):
         model(input_ids=torch.zeros(1, 8, dtype=torch.long), use_cache=False)
@@ -201,7 +248,8 @@ def test_masks_in_chunks_are_refused():
 @pytest.mark.gpu
 @pytest.mark.parametrize("model_type", sorted(CHECKED))
 def test_on_a_gpu_the_kernels_agree_with_eager_attention_within_bfloat16(model_type):
-    """Both in bfloat16, against float32: the variable-length kernel costs no more than eager attention does."""
+    """Both in bfloat16, against float32: the variable-length kernel costs no more than eager attention
+    does."""
     stock = family(model_type).cuda()
     exact = one_by_one(stock, "cuda")
     exact_gradient = gradient(stock, exact)
@@ -210,5 +258,7 @@ def test_on_a_gpu_the_kernels_agree_with_eager_attention_within_bfloat16(model_t
     ours = trained_our_way(half)
     plain, found = one_by_one(half, "cuda"), together(ours, "cuda")
     assert (found - exact).norm() < 1.5 * (plain - exact).norm() + 1e-2
-    errors = [(gradient(model, values) - exact_gradient).norm() for model, values in ((half, plain), (ours, found))]
+    errors = [
+        (gradient(model, values) - exact_gradient).norm() for model, values in ((half, plain), (ours, found))
+    ]
     assert errors[1] < 1.5 * errors[0] + 1e-3 * exact_gradient.norm()

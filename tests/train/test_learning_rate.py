@@ -19,7 +19,9 @@ def test_falls_to_the_floor_and_stays_there():
 def test_schedule_goes_on_where_a_checkpoint_left_it():
     def scheduler():
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, warmup=0, horizon=10))
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_factor(step, warmup=0, horizon=10)
+        )
 
     optimizer, whole = scheduler()
     for _ in range(5):

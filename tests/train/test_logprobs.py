@@ -15,7 +15,9 @@ TOKENS, WIDTH, VOCABULARY = 37, 24, 301
 
 def plain(hidden, weight, labels, temperature, scale=1.0, cap=None):
     logits = (hidden @ weight.T).double() * scale
-    log_p = torch.log_softmax((logits if cap is None else cap * torch.tanh(logits / cap)) / temperature, dim=-1)
+    log_p = torch.log_softmax(
+        (logits if cap is None else cap * torch.tanh(logits / cap)) / temperature, dim=-1
+    )
     return log_p.gather(1, labels[:, None])[:, 0], -(log_p.exp() * log_p).sum(-1)
 
 
@@ -30,7 +32,9 @@ def inputs(dtype=torch.float32, device="cpu", vocabulary=VOCABULARY):
 def compare(dtype, device, chunk, temperature, with_entropy, tolerance, **bend):
     hidden, weight, labels = inputs(dtype, device)
     reference = [tensor.detach().double().requires_grad_() for tensor in (hidden, weight)]
-    log_probs, entropy = token_logprobs(hidden, weight, labels, temperature=temperature, chunk_tokens=chunk, **bend)
+    log_probs, entropy = token_logprobs(
+        hidden, weight, labels, temperature=temperature, chunk_tokens=chunk, **bend
+    )
     expected_log_probs, expected_entropy = plain(*reference, labels, temperature, **bend)
     torch.testing.assert_close(log_probs.double(), expected_log_probs, atol=tolerance, rtol=tolerance)
     torch.testing.assert_close(entropy.double(), expected_entropy, atol=tolerance, rtol=tolerance)
@@ -123,7 +127,11 @@ def test_kernels_in_tritons_interpreter():
 def tiny_model(**changes):
     torch.manual_seed(0)
     shape = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    return Qwen2ForCausalLM(Qwen2Config(**shape, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True, **changes))
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            **shape, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True, **changes
+        )
+    )
 
 
 @pytest.mark.parametrize("only_some_rows", [False, True])
@@ -135,12 +143,19 @@ def test_installed_model_agrees_with_logits(only_some_rows):
     labels = torch.roll(ids, -1, dims=1)
     keep = torch.tensor([3, 4, 9, 20]) if only_some_rows else torch.arange(23)
     output = chunked(
-        input_ids=ids, shift_labels=labels, rows=keep if only_some_rows else None, temperature=1.0, return_dict=True, use_cache=False
+        input_ids=ids,
+        shift_labels=labels,
+        rows=keep if only_some_rows else None,
+        temperature=1.0,
+        return_dict=True,
+        use_cache=False,
     )
     log_p = torch.log_softmax(stock(input_ids=ids, use_cache=False).logits[0], dim=-1)
     expected = log_p.gather(1, labels[0][:, None])[:, 0]
     torch.testing.assert_close(output.log_probs[0, keep], expected[keep], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(output.entropy[0, keep], -(log_p.exp() * log_p).sum(-1)[keep], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        output.entropy[0, keep], -(log_p.exp() * log_p).sum(-1)[keep], atol=1e-5, rtol=1e-4
+    )
     assert output.log_probs.sum() == output.log_probs[0, keep].sum()
     output.log_probs.sum().backward()
     expected[keep].sum().backward()
@@ -154,14 +169,19 @@ def test_no_chunk_larger_than_asked_exists(monkeypatch):
 
     seen = []
     original = logprobs._forward_chunk
-    monkeypatch.setattr(logprobs, "_forward_chunk", lambda logits, *rest: (seen.append(logits.shape[0]), original(logits, *rest)))
+    monkeypatch.setattr(
+        logprobs,
+        "_forward_chunk",
+        lambda logits, *rest: (seen.append(logits.shape[0]), original(logits, *rest)),
+    )
     hidden, weight, labels = inputs()
     token_logprobs(hidden, weight, labels, chunk_tokens=10)
     assert seen == [10, 10, 10, 7]
 
 
 class Louder(Qwen2ForCausalLM):
-    """Multiplies its hidden states before the head, and no field of its configuration that is known here says so."""
+    """Multiplies its hidden states before the head, and no field of its configuration that is known here says
+    so."""
 
     def forward(self, *args, **kwargs):
         output = self.model(*args, **kwargs)

@@ -16,7 +16,14 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.train.patches.fsdp import state_dict_without_copies, tensors_left_in_files
 from azr.train.verl.engine import fully_sharded
-from azr.train.verl.no_shard import adapter_weights, base_was_read, base_weights, named_weights, offload, point_to_flat_parameters
+from azr.train.verl.no_shard import (
+    adapter_weights,
+    base_was_read,
+    base_weights,
+    named_weights,
+    offload,
+    point_to_flat_parameters,
+)
 
 FLOAT32 = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
 
@@ -41,7 +48,10 @@ def wrapped(plain: Qwen2ForCausalLM, tmp_path) -> Iterator[FullyShardedDataParal
 
 
 def storages(model: FullyShardedDataParallel) -> set[int]:
-    return {part._handle.flat_param.untyped_storage().data_ptr() for part in FullyShardedDataParallel.fsdp_modules(model)}
+    return {
+        part._handle.flat_param.untyped_storage().data_ptr()
+        for part in FullyShardedDataParallel.fsdp_modules(model)
+    }
 
 
 IDS = torch.arange(10)[None]
@@ -65,7 +75,9 @@ def test_training_goes_on_after_weights_were_read(plain, wrapped):
         optimizer.step()
         optimizer.zero_grad()
         after = {name: weight.clone() for name, weight in named_weights(wrapped)}
-    assert not torch.equal(after["model.layers.0.mlp.up_proj.weight"], plain.state_dict()["model.layers.0.mlp.up_proj.weight"])
+    assert not torch.equal(
+        after["model.layers.0.mlp.up_proj.weight"], plain.state_dict()["model.layers.0.mlp.up_proj.weight"]
+    )
     next(named_weights(wrapped))  # a reader that gives up leaves the model usable
     wrapped(input_ids=IDS, labels=IDS).loss.backward()
 
@@ -83,7 +95,9 @@ def test_a_checkpoint_is_written_from_the_weights_themselves(plain, wrapped, tmp
     wrapped(input_ids=IDS, labels=IDS).loss.backward()
     optimizer.step()
     wrapped.load_state_dict(read)
-    assert all(torch.equal(weight, expected[name]) for name, weight in wrapped.state_dict().items())  # FSDP's own again, and restored
+    assert all(
+        torch.equal(weight, expected[name]) for name, weight in wrapped.state_dict().items()
+    )  # FSDP's own again, and restored
 
 
 def test_moved_weights_leave_nothing_behind(plain, wrapped):
@@ -94,7 +108,12 @@ def test_moved_weights_leave_nothing_behind(plain, wrapped):
         handle.flat_param._local_shard = handle.flat_param.data
 
     def left_behind() -> int:
-        weights = [value for part in wrapped.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)]
+        weights = [
+            value
+            for part in wrapped.modules()
+            for value in vars(part).values()
+            if isinstance(value, torch.Tensor)
+        ]
         return sum(weight.untyped_storage().data_ptr() not in storages(wrapped) for weight in weights)
 
     assert left_behind() > 0  # as verl leaves it
@@ -108,7 +127,9 @@ def adapted(plain) -> Any:
     from peft import LoraConfig, get_peft_model
 
     plain.enable_input_require_grads()
-    return get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False))
+    return get_peft_model(
+        plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+    )
 
 
 @pytest.fixture
@@ -126,7 +147,9 @@ def test_adapters_are_read_without_the_base(adapted, adapted_and_wrapped):
 
     expected = get_peft_model_state_dict(adapted)
     assert len(expected) == 2 * 2 * 7  # A and B of seven matrices in two layers
-    for part in FullyShardedDataParallel.fsdp_modules(adapted_and_wrapped):  # as an offload leaves a base: its memory is elsewhere
+    for part in FullyShardedDataParallel.fsdp_modules(
+        adapted_and_wrapped
+    ):  # as an offload leaves a base: its memory is elsewhere
         handle: Any = part._handle
         handle.flat_param.data = torch.empty(0)
     found = adapter_weights(adapted_and_wrapped)
@@ -135,9 +158,17 @@ def test_adapters_are_read_without_the_base(adapted, adapted_and_wrapped):
 
 
 def test_a_base_is_offloaded_to_one_copy_and_read_there(adapted, adapted_and_wrapped):
-    """And sent under the names of an ordinary model, as verl's engine expects them: with ``.base_layer`` where an adapter lies over it."""
-    expected = {name.replace(".base_layer", ""): weight for name, weight in adapted.base_model.model.state_dict().items()}
-    expected = {name: weight.clone() for name, weight in expected.items() if ".lora_" not in name and name != "lm_head.weight"}  # tied
+    """And sent under the names of an ordinary model, as verl's engine expects them: with ``.base_layer``
+    where an adapter lies over it."""
+    expected = {
+        name.replace(".base_layer", ""): weight
+        for name, weight in adapted.base_model.model.state_dict().items()
+    }
+    expected = {
+        name: weight.clone()
+        for name, weight in expected.items()
+        if ".lora_" not in name and name != "lm_head.weight"
+    }  # tied
     before = adapted_and_wrapped(input_ids=IDS).logits
     places = []
     for _ in range(2):
@@ -145,9 +176,13 @@ def test_a_base_is_offloaded_to_one_copy_and_read_there(adapted, adapted_and_wra
         found = dict(base_weights(adapted_and_wrapped))
         places.append([weight.data_ptr() for weight in found.values()])
         assert {name.replace(".base_layer", "") for name in found} == set(expected)
-        assert all(torch.equal(weight, expected[name.replace(".base_layer", "")]) for name, weight in found.items())
+        assert all(
+            torch.equal(weight, expected[name.replace(".base_layer", "")]) for name, weight in found.items()
+        )
         assert "model.layers.0.self_attn.q_proj.base_layer.weight" in found and "model.norm.weight" in found
-        for part in FullyShardedDataParallel.fsdp_modules(adapted_and_wrapped):  # the card's memory is another one
+        for part in FullyShardedDataParallel.fsdp_modules(
+            adapted_and_wrapped
+        ):  # the card's memory is another one
             handle: Any = part._handle
             handle.flat_param.data = handle.flat_param.data.clone()
             handle.flat_param._local_shard = handle.flat_param.data
@@ -163,10 +198,13 @@ def test_a_base_is_offloaded_to_one_copy_and_read_there(adapted, adapted_and_wra
 
 
 def test_adapters_on_one_device_are_trained_as_without_fsdp(adapted, adapted_and_wrapped):
-    """A unit a layer and the root, all frozen; clipped gradients and an optimizer's steps are those without FSDP."""
+    """A unit a layer and the root, all frozen; clipped gradients and an optimizer's steps are those without
+    FSDP."""
     units = FullyShardedDataParallel.fsdp_modules(adapted_and_wrapped)
     assert len(units) == 3 and not any(part._handle.flat_param.requires_grad for part in units)  # type: ignore[union-attr]
-    base = {name: weight.clone() for name, weight in named_weights(adapted_and_wrapped) if ".lora_" not in name}
+    base = {
+        name: weight.clone() for name, weight in named_weights(adapted_and_wrapped) if ".lora_" not in name
+    }
     norms: list[list[float]] = []
     for model in (adapted, adapted_and_wrapped):
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
@@ -174,7 +212,11 @@ def test_adapters_on_one_device_are_trained_as_without_fsdp(adapted, adapted_and
         for _ in range(3):
             for _ in range(2):
                 model(input_ids=IDS, labels=IDS).loss.backward()
-            clip = model.clip_grad_norm_ if model is adapted_and_wrapped else partial(torch.nn.utils.clip_grad_norm_, model.parameters())
+            clip = (
+                model.clip_grad_norm_
+                if model is adapted_and_wrapped
+                else partial(torch.nn.utils.clip_grad_norm_, model.parameters())
+            )
             norms[-1].append(float(clip(0.5)))
             optimizer.step()
             optimizer.zero_grad()
@@ -187,8 +229,11 @@ def test_adapters_on_one_device_are_trained_as_without_fsdp(adapted, adapted_and
         assert ".lora_" in name or torch.equal(weight, base[name])
 
 
-def test_a_checkpoint_of_adapters_leaves_the_base_out_and_goes_on_alike(adapted, adapted_and_wrapped, tmp_path):
-    """Through verl's own checkpoint manager: what is saved, and that training goes on from it as if it had never stopped."""
+def test_a_checkpoint_of_adapters_leaves_the_base_out_and_goes_on_alike(
+    adapted, adapted_and_wrapped, tmp_path
+):
+    """Through verl's own checkpoint manager: what is saved, and that training goes on from it as if it had
+    never stopped."""
     from omegaconf import OmegaConf
     from verl.utils.checkpoint.fsdp_checkpoint_manager import FSDPCheckpointManager
 
@@ -197,7 +242,10 @@ def test_a_checkpoint_of_adapters_leaves_the_base_out_and_goes_on_alike(adapted,
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
     contents = ["model", "optimizer", "extra"]
     manager = FSDPCheckpointManager(
-        model, optimizer, scheduler, checkpoint_config=OmegaConf.create({"save_contents": contents, "load_contents": contents})
+        model,
+        optimizer,
+        scheduler,
+        checkpoint_config=OmegaConf.create({"save_contents": contents, "load_contents": contents}),
     )  # type: ignore[arg-type]
 
     def steps(count: int) -> None:
@@ -213,7 +261,9 @@ def test_a_checkpoint_of_adapters_leaves_the_base_out_and_goes_on_alike(adapted,
     steps(3)
     expected = {name: weight.clone() for name, weight in named_weights(model)}
     saved = torch.load(tmp_path / "model_world_size_1_rank_0.pt", weights_only=True)
-    assert len(saved) == 2 * 2 * 7 and set(saved) == {name for name in adapted.state_dict() if ".lora_" in name}
+    assert len(saved) == 2 * 2 * 7 and set(saved) == {
+        name for name in adapted.state_dict() if ".lora_" in name
+    }
     with torch.no_grad():
         for weight in model.parameters():
             if weight.requires_grad:
@@ -224,7 +274,9 @@ def test_a_checkpoint_of_adapters_leaves_the_base_out_and_goes_on_alike(adapted,
     assert all(torch.equal(weight, expected[name]) for name, weight in named_weights(model))
 
 
-def test_a_checkpoint_with_its_base_as_earlier_versions_saved_it_is_read(adapted, adapted_and_wrapped, tmp_path):
+def test_a_checkpoint_with_its_base_as_earlier_versions_saved_it_is_read(
+    adapted, adapted_and_wrapped, tmp_path
+):
     expected = adapted.state_dict()
     torch.save(dict(named_weights(adapted_and_wrapped)), tmp_path / "model.pt")
     optimizer = torch.optim.SGD(adapted_and_wrapped.parameters(), lr=1.0)
@@ -243,7 +295,8 @@ def test_a_checkpoint_with_its_base_as_earlier_versions_saved_it_is_read(adapted
 
 @pytest.mark.parametrize(("devices", "expected"), [(1, ["read"]), (2, ["load", "read", "offload"])])
 def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, devices, expected):
-    """FSDP gathers shards on the card alone, where an offload has taken them away; there is no card here, so the calls are looked at."""
+    """FSDP gathers shards on the card alone, where an offload has taken them away; there is no card here, so
+    the calls are looked at."""
     from types import SimpleNamespace
 
     from azr.train.verl import no_shard
@@ -253,7 +306,9 @@ def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, d
     monkeypatch.setattr(dist, "get_world_size", lambda: devices)
     monkeypatch.setattr(no_shard, "load", lambda module: calls.append("load"))
     monkeypatch.setattr(no_shard, "offload", lambda module: calls.append("offload"))
-    monkeypatch.setattr(no_shard, "adapter_weights", lambda module: calls.append("read") or {"a": torch.ones(1)})
+    monkeypatch.setattr(
+        no_shard, "adapter_weights", lambda module: calls.append("read") or {"a": torch.ones(1)}
+    )
     module = SimpleNamespace(peft_config={no_shard.ADAPTER: SimpleNamespace(to_dict=lambda: {"r": 4})})
     engine = SimpleNamespace(_is_lora=True, _is_offload_param=True, module=module)
     weights, adapter = SelfPlayEngine.get_per_tensor_param(engine, base_sync_done=True)  # type: ignore[arg-type]

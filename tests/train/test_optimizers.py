@@ -6,7 +6,15 @@ import sys
 import pytest
 import torch
 
-from azr.train.kernels.optimizers import SIGNED_LEVELS, UNSIGNED_LEVELS, AdamW8bit, _decode, _encode, stochastic_bf16, verl_optimizer
+from azr.train.kernels.optimizers import (
+    SIGNED_LEVELS,
+    UNSIGNED_LEVELS,
+    AdamW8bit,
+    _decode,
+    _encode,
+    stochastic_bf16,
+    verl_optimizer,
+)
 
 
 def test_stochastic_rounding_keeps_the_mean():
@@ -19,7 +27,9 @@ def test_stochastic_rounding_keeps_the_mean():
     assert torch.equal(stochastic_bf16(values.bfloat16().float()), values.bfloat16())
 
 
-@pytest.mark.parametrize(("levels", "least", "signed"), [(SIGNED_LEVELS, 0, True), (UNSIGNED_LEVELS, 1, False)])
+@pytest.mark.parametrize(
+    ("levels", "least", "signed"), [(SIGNED_LEVELS, 0, True), (UNSIGNED_LEVELS, 1, False)]
+)
 def test_codes_are_unbiased_and_fine(levels, least, signed):
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(1000, generator=generator) * torch.logspace(-4, 0, 1000)
@@ -29,11 +39,15 @@ def test_codes_are_unbiased_and_fine(levels, least, signed):
         codes, scale = _encode(values, levels, least, generator)
         assert scale.shape == (4,)
         mean += _decode(codes, scale, levels) / 100
-    largest = torch.nn.functional.pad(values.abs(), (0, 24)).view(4, 256).amax(1).repeat_interleave(256)[:1000]
+    largest = (
+        torch.nn.functional.pad(values.abs(), (0, 24)).view(4, 256).amax(1).repeat_interleave(256)[:1000]
+    )
     assert ((mean - values).abs() / largest).max() < 0.007
     if least:
         assert (codes[values > 0] > 0).all()
-    assert torch.equal(_encode(torch.zeros(10), levels, least, generator)[0], torch.zeros(10, dtype=codes.dtype))
+    assert torch.equal(
+        _encode(torch.zeros(10), levels, least, generator)[0], torch.zeros(10, dtype=codes.dtype)
+    )
 
 
 def small_problem():
@@ -63,7 +77,9 @@ def train(model, optimizer, x, y, steps):
 def test_follows_fp32_adamw(dtype):
     model, x, y = small_problem()
     reference = copy.deepcopy(model)
-    expected = train(reference, torch.optim.AdamW(reference.parameters(), lr=6e-3, weight_decay=0.01), x, y, 160)
+    expected = train(
+        reference, torch.optim.AdamW(reference.parameters(), lr=6e-3, weight_decay=0.01), x, y, 160
+    )
     model = model.to(dtype)
     found = train(model, AdamW8bit(model.parameters(), lr=6e-3, weight_decay=0.01), x, y, 160)
     assert expected[-1] < 0.2 * expected[0]
@@ -73,11 +89,15 @@ def test_follows_fp32_adamw(dtype):
 
 
 def test_small_rate_moves_bf16_weights_in_the_mean():
-    """At lr 1e-6 the mean displacement is that of fp32 AdamW; plain rounding would not move these weights at all."""
+    """At lr 1e-6 the mean displacement is that of fp32 AdamW; plain rounding would not move these weights at
+    all."""
     torch.manual_seed(0)
     start = torch.full((256 * 400,), 0.02)
     gradient = torch.randn(()).abs() + 0.1 * torch.randn(256 * 400)
-    exact, stochastic, nearest = (torch.nn.Parameter(start.clone().to(dtype)) for dtype in (torch.float32, torch.bfloat16, torch.bfloat16))
+    exact, stochastic, nearest = (
+        torch.nn.Parameter(start.clone().to(dtype))
+        for dtype in (torch.float32, torch.bfloat16, torch.bfloat16)
+    )
     optimizers = [
         torch.optim.AdamW([exact], lr=1e-6, weight_decay=0.0),
         AdamW8bit([stochastic], lr=1e-6, weight_decay=0.0),
@@ -107,9 +127,15 @@ def test_resume_is_bitwise(tmp_path):
     again = AdamW8bit(resumed.parameters(), lr=1e-3, seed=5)
     again.load_state_dict(loaded["optimizer"])
     state = again.state[next(iter(resumed.parameters()))]
-    assert (state["first"].dtype, state["second"].dtype, state["first_scale"].dtype) == (torch.int8, torch.uint8, torch.float32)
+    assert (state["first"].dtype, state["second"].dtype, state["first_scale"].dtype) == (
+        torch.int8,
+        torch.uint8,
+        torch.float32,
+    )
     assert train(resumed, again, x, y, 5) == straight
-    assert all(torch.equal(left, right) for left, right in zip(model.parameters(), resumed.parameters(), strict=True))
+    assert all(
+        torch.equal(left, right) for left, right in zip(model.parameters(), resumed.parameters(), strict=True)
+    )
 
 
 def test_state_is_two_bytes_a_parameter():
@@ -172,7 +198,8 @@ print("agree")
 
 
 def test_kernel_in_tritons_interpreter():
-    """The GPU's kernel, run by Triton's own interpreter, against the torch arithmetic (only the random draws differ)."""
+    """The GPU's kernel, run by Triton's own interpreter, against the torch arithmetic (only the random draws
+    differ)."""
     pytest.importorskip("triton")
     answer = subprocess.run(
         [sys.executable, "-c", KERNEL],
@@ -189,7 +216,9 @@ def test_kernel_in_tritons_interpreter():
 def test_gpu_follows_fp32_adamw():
     model, x, y = small_problem()
     reference = copy.deepcopy(model)
-    expected = train(reference, torch.optim.AdamW(reference.parameters(), lr=6e-3, weight_decay=0.01), x, y, 160)
+    expected = train(
+        reference, torch.optim.AdamW(reference.parameters(), lr=6e-3, weight_decay=0.01), x, y, 160
+    )
     model, x, y = model.bfloat16().cuda(), x.cuda(), y.cuda()
     found = train(model, AdamW8bit(model.parameters(), lr=6e-3, weight_decay=0.01), x, y, 160)
     wanted, got = (sum(losses[-11:]) / 11 for losses in (expected, found))

@@ -1,4 +1,5 @@
-"""verl's own engine methods around our model: packed and chunked against padded and whole, on the same micro-batch."""
+"""verl's own engine methods around our model: packed and chunked against padded and whole, on the same
+micro-batch."""
 
 import copy
 from typing import Any
@@ -27,7 +28,9 @@ def micro_batch(**flags):
         "prompts": prompts,
         "responses": responses,
         "input_ids": torch.nested.as_nested_tensor(whole, layout=torch.jagged),
-        "position_ids": torch.nested.as_nested_tensor([torch.arange(len(row)) for row in whole], layout=torch.jagged),
+        "position_ids": torch.nested.as_nested_tensor(
+            [torch.arange(len(row)) for row in whole], layout=torch.jagged
+        ),
     }
     batch = tu.get_tensordict(tensors)
     tu.assign_non_tensor(batch, temperature=1.0, calculate_entropy=True, **flags)
@@ -37,8 +40,15 @@ def micro_batch(**flags):
 def engine(model):
     """The engine without processes: what its two methods read, and nothing else."""
     bare: Any = object.__new__(PackedEngine)
-    bare.module, bare.pad_to_length, bare.use_ulysses_sp, bare.pass_packed_cu_seqlens = model, False, False, False
-    bare.engine_config = type("Config", (), {"entropy_checkpointing": False, "entropy_from_logits_with_chunking": False})()
+    bare.module, bare.pad_to_length, bare.use_ulysses_sp, bare.pass_packed_cu_seqlens = (
+        model,
+        False,
+        False,
+        False,
+    )
+    bare.engine_config = type(
+        "Config", (), {"entropy_checkpointing": False, "entropy_from_logits_with_chunking": False}
+    )()
     import verl.utils.torch_functional as functional
 
     bare.compute_entropy_from_logits = functional.entropy_from_logits
@@ -47,7 +57,12 @@ def engine(model):
 
 def model(implementation):
     config = Qwen2Config(
-        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+        vocab_size=128,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
     )
     config._attn_implementation = implementation
     torch.manual_seed(0)
@@ -57,11 +72,14 @@ def model(implementation):
 def forward(bare, batch):
     inputs, arguments = bare.prepare_model_inputs(batch)
     output = bare.module(**inputs, use_cache=False)
-    return inputs, bare.prepare_model_outputs(output=output, output_args=arguments, micro_batch=batch, logits_processor_func=None)
+    return inputs, bare.prepare_model_outputs(
+        output=output, output_args=arguments, micro_batch=batch, logits_processor_func=None
+    )
 
 
 def responses_of(column):
-    """What the loss takes from a nested column [sum of (prompt + response)]: the places before each response token."""
+    """What the loss takes from a nested column [sum of (prompt + response)]: the places before each response
+    token."""
     pieces, start = [], 0
     for prompt, response in zip(PROMPTS, RESPONSES, strict=True):
         pieces.append(column.values()[start + prompt - 1 : start + prompt + response - 1])
@@ -76,10 +94,14 @@ def test_same_log_probs_and_gradients_as_stock(stock_packed):
     ours.config._attn_implementation = attention.register()
     logprobs.install(ours, chunk_tokens=6)
     inputs, found = forward(engine(ours), micro_batch(use_remove_padding=True, use_fused_kernels=True))
-    _, wanted = forward(engine(stock), micro_batch(use_remove_padding=stock_packed, use_fused_kernels=False, pad_token_id=0))
+    _, wanted = forward(
+        engine(stock), micro_batch(use_remove_padding=stock_packed, use_fused_kernels=False, pad_token_id=0)
+    )
     assert inputs["rows"].numel() == sum(RESPONSES)
     for name in ("log_probs", "entropy"):
-        torch.testing.assert_close(responses_of(found[name]), responses_of(wanted[name]), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            responses_of(found[name]), responses_of(wanted[name]), atol=1e-5, rtol=1e-4
+        )
     weights = torch.linspace(-1, 1, sum(RESPONSES))
     for output in (found, wanted):
         (responses_of(output["log_probs"]) * weights + 0.1 * responses_of(output["entropy"])).sum().backward()
@@ -99,14 +121,18 @@ def test_batches_without_lengths_are_scored_everywhere():
 
 def test_engine_difference_is_that_of_response_tokens():
     """Two micro-batches of one batch add up to the mean over all response tokens that count."""
-    log_probs = torch.nested.as_nested_tensor([-torch.rand(p + r) for p, r in zip(PROMPTS, RESPONSES, strict=True)], layout=torch.jagged)
+    log_probs = torch.nested.as_nested_tensor(
+        [-torch.rand(p + r) for p, r in zip(PROMPTS, RESPONSES, strict=True)], layout=torch.jagged
+    )
     own = responses_of(log_probs)
     engine_side = (own + 0.1 * torch.randn(len(own))).clamp(max=0)
     batch = micro_batch(batch_num_tokens=2 * (sum(RESPONSES) - 1), dp_size=1)
     mask = torch.ones(len(own))
     mask[-1] = 0
     split = list(RESPONSES)
-    batch["old_log_probs"] = torch.nested.as_nested_tensor(list(engine_side.split(split)), layout=torch.jagged)
+    batch["old_log_probs"] = torch.nested.as_nested_tensor(
+        list(engine_side.split(split)), layout=torch.jagged
+    )
     batch["loss_mask"] = torch.nested.as_nested_tensor(list(mask.split(split)), layout=torch.jagged)
     found = rollout_difference(log_probs, batch)
     expected = (own.exp() - engine_side.exp()).abs()[:-1]

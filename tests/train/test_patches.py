@@ -1,4 +1,5 @@
-"""The code under our patches is what they were written for (verl 0.9.1, vLLM 0.24.0): a change there must be seen here."""
+"""The code under our patches is what they were written for (verl 0.9.1, vLLM 0.24.0): a change there must be
+seen here."""
 
 from __future__ import annotations
 
@@ -52,7 +53,9 @@ def test_vllm_packs_linear_weights_on_a_cpu() -> None:
 
     source = inspect.getsource(layer_utils)
     assert "def dispatch_cpu_unquantized_gemm(" in source and "layer.cpu_linear" in source
-    assert "remove_weight" in source, "are weights kept as they are now? Then keep_plain_linear_weights is not needed"
+    assert "remove_weight" in source, (
+        "are weights kept as they are now? Then keep_plain_linear_weights is not needed"
+    )
 
 
 def test_the_receiver_hands_out_views_of_its_shared_memory() -> None:
@@ -60,7 +63,9 @@ def test_the_receiver_hands_out_views_of_its_shared_memory() -> None:
 
     receive = inspect.getsource(BucketedWeightReceiver.receive_weights)
     assert "on_bucket_received(weights, is_last)" in receive
-    assert "tensor = tensor.to(self.device)" in receive, "no view of the segment any more: is receive_weights_as_copies still needed?"
+    assert "tensor = tensor.to(self.device)" in receive, (
+        "no view of the segment any more: is receive_weights_as_copies still needed?"
+    )
 
 
 def test_agent_worker_is_a_ray_actor_class_around_a_plain_one() -> None:
@@ -69,13 +74,24 @@ def test_agent_worker_is_a_ray_actor_class_around_a_plain_one() -> None:
     plain = AgentLoopWorkerTQ.__ray_metadata__.modified_class
     assert inspect.isclass(plain)
     parameters = list(inspect.signature(plain._agent_loop_postprocess).parameters)
-    assert [name for name in parameters if not name.startswith("_ray")] == ["self", "output", "validate", "kwargs"]
+    assert [name for name in parameters if not name.startswith("_ray")] == [
+        "self",
+        "output",
+        "validate",
+        "kwargs",
+    ]
 
 
 def test_sync_trainer_has_the_methods_that_ours_replaces() -> None:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
-    for name in ("_build_replay_buffer", "_init_dataloader", "_init_resource_pool_mgr", "_load_checkpoint", "_get_required_batch_multiple"):
+    for name in (
+        "_build_replay_buffer",
+        "_init_dataloader",
+        "_init_resource_pool_mgr",
+        "_load_checkpoint",
+        "_get_required_batch_multiple",
+    ):
         assert callable(getattr(PPOTrainer, name)), name
     assert "self._load_checkpoint()" in inspect.getsource(PPOTrainer._setup)
     assert "self._get_required_batch_multiple(dp_size)" in inspect.getsource(PPOTrainer._balance_batch)

@@ -13,7 +13,14 @@ from azr.config.load import load
 from azr.files import write_jsonl_atomic
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.tasks import Task, TaskType
-from azr.train.probes import change_since_first, probe_metrics, probe_rows, verdict_metrics, verdict_rows, verdict_scores
+from azr.train.probes import (
+    change_since_first,
+    probe_metrics,
+    probe_rows,
+    verdict_metrics,
+    verdict_rows,
+    verdict_scores,
+)
 
 PROBES = Path(__file__).resolve().parents[2] / "data" / "probes"
 CONFIG = load(["recipe=cpu_tiny"]).config.selfplay
@@ -44,7 +51,9 @@ def test_small_strata_give_their_rest_to_the_others(tmp_path: Path) -> None:
     def tasks(kind: TaskType, count: int) -> list[dict]:
         return [numbered(kind, n).to_json() for n in range(count)]
 
-    write_jsonl_atomic(tmp_path / "few.jsonl", [*tasks(TaskType.ABDUCTION, 3), *tasks(TaskType.DEDUCTION, 50)])
+    write_jsonl_atomic(
+        tmp_path / "few.jsonl", [*tasks(TaskType.ABDUCTION, 3), *tasks(TaskType.DEDUCTION, 50)]
+    )
     rows = probe_rows(tmp_path, 20, CONFIG, lambda _: True)
     assert strata(rows) == {("few", "abduction"): 3, ("few", "deduction"): 17}
     assert probe_rows(tmp_path, 20, CONFIG, lambda _: False) == []
@@ -54,7 +63,10 @@ def test_metrics_by_type_and_by_file(tmp_path: Path) -> None:
     for name in ("azr_tiny_heldout", "azr_tiny_train_families"):
         (tmp_path / f"{name}.jsonl").write_bytes((PROBES / f"{name}.jsonl").read_bytes())
     rows = probe_rows(tmp_path, 12, CONFIG, lambda _: True)
-    outcomes = [outcome(row, right="heldout" not in row.row_id and row.task.task_type is TaskType.DEDUCTION) for row in rows]
+    outcomes = [
+        outcome(row, right="heldout" not in row.row_id and row.task.task_type is TaskType.DEDUCTION)
+        for row in rows
+    ]
     values = probe_metrics(outcomes)
     assert values["probe/tasks"] == 12
     assert values["probe/all/accuracy"] == pytest.approx(2 / 12)
@@ -72,7 +84,9 @@ def test_the_change_is_paired_by_task(tmp_path: Path) -> None:
     first = [outcome(row, right=number < 3) for number, row in enumerate(rows)]
     assert change_since_first(kept, first) == {}
     unchanged = change_since_first(kept, first)
-    assert unchanged["probe/all/change"] == 0 and unchanged["probe/all/change_error"] > 0, "no change is no certainty"
+    assert unchanged["probe/all/change"] == 0 and unchanged["probe/all/change_error"] > 0, (
+        "no change is no certainty"
+    )
 
     later = [outcome(row, right=number in (1, 2, 3, 4, 5)) for number, row in enumerate(rows)]
     found = change_since_first(kept, later[::-1])
@@ -96,7 +110,10 @@ def test_the_verdict_asks_every_task_and_pairs_it(tmp_path: Path) -> None:
     first = scores(lambda file, number, sample: sample == "0" and int(number) < 100)
     assert len(first) == 600 and set(first.values()) == {0.0, 0.5}
     before = verdict_metrics(first, None)
-    assert before["verdict/azr_tiny_heldout/accuracy"] == pytest.approx(0.25) and before["verdict/all/tasks"] == 600
+    assert (
+        before["verdict/azr_tiny_heldout/accuracy"] == pytest.approx(0.25)
+        and before["verdict/all/tasks"] == 600
+    )
     assert not any("change" in name for name in before)
 
     def later(file: str, number: str, sample: str) -> bool:
@@ -106,11 +123,17 @@ def test_the_verdict_asks_every_task_and_pairs_it(tmp_path: Path) -> None:
     after = verdict_metrics(scores(later), first)
     assert after["verdict/azr_tiny_train_families/change"] == pytest.approx(50 * 0.5 / 400)
     changes = [0.5] * 50 + [0.0] * 350 + [1.0, -1.0]
-    assert after["verdict/azr_tiny_train_families/change_error"] == pytest.approx(statistics.stdev(changes) / 402**0.5)
-    assert after["verdict/azr_tiny_heldout/change"] == 0 and after["verdict/azr_tiny_heldout/change_error"] > 0
+    assert after["verdict/azr_tiny_train_families/change_error"] == pytest.approx(
+        statistics.stdev(changes) / 402**0.5
+    )
+    assert (
+        after["verdict/azr_tiny_heldout/change"] == 0 and after["verdict/azr_tiny_heldout/change_error"] > 0
+    )
     assert after["verdict/all/change"] == pytest.approx(25 / 600)
     fewer = dict(list(first.items())[1:])
-    assert "verdict/all/change" not in verdict_metrics(first, fewer), "a task without a first answer cannot be paired"
+    assert "verdict/all/change" not in verdict_metrics(first, fewer), (
+        "a task without a first answer cannot be paired"
+    )
 
 
 def numbered(kind: TaskType, number: int) -> Task:
@@ -120,5 +143,14 @@ def numbered(kind: TaskType, number: int) -> Task:
 
 def outcome(row, *, right: bool) -> SolveOutcome:
     completion = Completion("", 0, True)
-    values = {"task_id": "", "solution": "", "score": float(right), "reason": "correct", "reward": 1.0, "format_ok": True}
-    return SolveOutcome(stream=row.stream, row_id=row.row_id, prompt=row.prompt, completion=completion, **values)
+    values = {
+        "task_id": "",
+        "solution": "",
+        "score": float(right),
+        "reason": "correct",
+        "reward": 1.0,
+        "format_ok": True,
+    }
+    return SolveOutcome(
+        stream=row.stream, row_id=row.row_id, prompt=row.prompt, completion=completion, **values
+    )

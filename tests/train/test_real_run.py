@@ -1,4 +1,5 @@
-"""The real thing on a CPU: verl's trainer, FSDP, the vLLM engine, the sandbox and the bundled model, through the one command."""
+"""The real thing on a CPU: verl's trainer, FSDP, the vLLM engine, the sandbox and the bundled model, through
+the one command."""
 
 from __future__ import annotations
 
@@ -25,14 +26,18 @@ LIMIT_S = 1200
 
 pytestmark = [
     pytest.mark.timeout(LIMIT_S + 60),
-    pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="the CPU path; a GPU machine takes the GPU path"),
+    pytest.mark.skipif(
+        Path("/proc/driver/nvidia/version").exists(), reason="the CPU path; a GPU machine takes the GPU path"
+    ),
 ]
 
 
 def run(command: list[str], log: Path, temporary: str) -> int:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": temporary, "RAY_TMPDIR": temporary}
     with open(log, "wb") as output:
-        return subprocess.run(command, cwd=PROJECT, env=environment, stdout=output, stderr=output, timeout=LIMIT_S).returncode
+        return subprocess.run(
+            command, cwd=PROJECT, env=environment, stdout=output, stderr=output, timeout=LIMIT_S
+        ).returncode
 
 
 def leftovers(run_dir: Path) -> list[str]:
@@ -40,7 +45,9 @@ def leftovers(run_dir: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            if str(run_dir) in process.environ().get("AZR_ATTEMPT", "") or str(run_dir) in " ".join(process.cmdline()):
+            if str(run_dir) in process.environ().get("AZR_ATTEMPT", "") or str(run_dir) in " ".join(
+                process.cmdline()
+            ):
                 found.append(" ".join(process.cmdline()))
         except psutil.Error:
             continue
@@ -56,16 +63,37 @@ def temporary() -> Iterator[str]:
 
 def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary: str) -> None:
     probes = tmp_path / "few.jsonl"
-    probes.write_text("".join((PROJECT / "data/probes/azr_tiny_train_families.jsonl").read_text().splitlines(keepends=True)[:12]))
-    settings = ["recipe=cpu_tiny", f"runs_dir={tmp_path}", "name=ci", "campaign.cycles=1", "campaign.steps_per_cycle=2"]
-    settings += ["selfplay.batch_size=6", "selfplay.difficulty_samples=2", "train.probe_tasks=12", "report.html=false"]
-    settings += ["train.early_saves=[1]", "train.entropy_floor=50", "train.drop_zero_advantages=true"]  # a floor that is never reached
+    probes.write_text(
+        "".join(
+            (PROJECT / "data/probes/azr_tiny_train_families.jsonl").read_text().splitlines(keepends=True)[:12]
+        )
+    )
+    settings = [
+        "recipe=cpu_tiny",
+        f"runs_dir={tmp_path}",
+        "name=ci",
+        "campaign.cycles=1",
+        "campaign.steps_per_cycle=2",
+    ]
+    settings += [
+        "selfplay.batch_size=6",
+        "selfplay.difficulty_samples=2",
+        "train.probe_tasks=12",
+        "report.html=false",
+    ]
+    settings += [
+        "train.early_saves=[1]",
+        "train.entropy_floor=50",
+        "train.drop_zero_advantages=true",
+    ]  # a floor that is never reached
     settings += ["selfplay.strict_format=true", "selfplay.overlong_tokens=100", "selfplay.seed_share=0.5"]
     settings += [f"data.probe_files=[{probes}]"]
     log = tmp_path / "driver.log"
     status = run([sys.executable, "azr_single_gpu_pipeline.py", *settings], log, temporary)
     trainer_logs = sorted(tmp_path.glob("ci/cycles/001/attempts/*/trainer.log"))
-    tail = log.read_text(errors="replace")[-3000:] + "".join(path.read_text(errors="replace")[-6000:] for path in trainer_logs)
+    tail = log.read_text(errors="replace")[-3000:] + "".join(
+        path.read_text(errors="replace")[-6000:] for path in trainer_logs
+    )
     assert status == 0, tail
 
     directory = RunDir(tmp_path / "ci")
@@ -74,7 +102,9 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
     for record in trained:
         for stream in STREAMS:
             assert record.values[f"{stream.name}/count"] == 6, stream.name
-        assert record.values["train/optimizer_steps"] == record.step, "exactly one optimizer step a step, by the optimizer's own count"
+        assert record.values["train/optimizer_steps"] == record.step, (
+            "exactly one optimizer step a step, by the optimizer's own count"
+        )
         assert record.values["train/failed_rows"] == 0
         assert record.values["train/logprob_mismatch"] < 0.005
         assert 0 <= record.values["train/dropped_rows"] < record.values["train/rows"]
@@ -82,10 +112,15 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
         assert 0 < record.values["train/overlong"] <= 1
     assert (directory.checkpoint(1)).is_dir(), "saved early"
     bonus = [record.values["train/entropy_coefficient"] for record in trained]
-    assert bonus[0] == 0.001 and 0.019 < bonus[1] < 0.02, "the first entropy is far below the floor, so the second update pays more for it"
+    assert bonus[0] == 0.001 and 0.019 < bonus[1] < 0.02, (
+        "the first entropy is far below the floor, so the second update pays more for it"
+    )
     last = trained[-1].values
     assert last["probe/tasks"] == last["verdict/all/tasks"] == 12
-    assert len(read_json(directory.first_verdict_scores)["scores"]) == 12 and -1 <= last["verdict/all/change"] <= 1
+    assert (
+        len(read_json(directory.first_verdict_scores)["scores"]) == 12
+        and -1 <= last["verdict/all/change"] <= 1
+    )
     assert "verdict/all/change" not in trained[0].values, "before the first step and after the last one only"
 
     accepted = list(read_jsonl(directory.shard(1), strict=True))
@@ -93,7 +128,9 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
     assert kinds == {stream.task_type.value for stream in STREAMS if stream.role is Role.PROPOSE}, (
         "each propose stream had a proposal accepted"
     )
-    assert all(task["lineage"]["source"] == "selfplay" and task["lineage"]["step"] in (1, 2) for task in accepted)
+    assert all(
+        task["lineage"]["source"] == "selfplay" and task["lineage"]["step"] in (1, 2) for task in accepted
+    )
     assert len({task["task_id"] for task in accepted}) == len(accepted), "nothing twice"
     start = sum(1 for _ in read_jsonl(directory.cycle_tasks(1)))
     before, after = (sum(record.values[f"buffer/{kind}/size"] for kind in kinds) for record in trained)
@@ -107,5 +144,7 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
     assert read_json(checkpoint.path / "trainer_state.json")["optimizer_steps"] == 2
     assert any(read_jsonl(directory.transcripts(1)))
     assert leftovers(directory.root) == []
-    left = [path for path in Path(temporary).rglob("*") if path.is_socket() or path.name.startswith("session_2")]
+    left = [
+        path for path in Path(temporary).rglob("*") if path.is_socket() or path.name.startswith("session_2")
+    ]
     assert left == [], "the trainer takes its sockets and Ray's session with it"

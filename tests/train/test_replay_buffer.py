@@ -1,4 +1,5 @@
-"""The replay buffer's deadline and its count of failures, against verl's real class with a stand-in for the queue server."""
+"""The replay buffer's deadline and its count of failures, against verl's real class with a stand-in for the
+queue server."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     from azr.train.verl.replay import DeadlineReplayBuffer
 
-    def build(tags: dict[str, dict[str, Any]], deadline_s: float, max_failed: float = 0.5) -> DeadlineReplayBuffer:
+    def build(
+        tags: dict[str, dict[str, Any]], deadline_s: float, max_failed: float = 0.5
+    ) -> DeadlineReplayBuffer:
         monkeypatch.setattr(module, "tq", Queue(tags))
         return DeadlineReplayBuffer(
             deadline_s=deadline_s,
@@ -72,10 +75,17 @@ def test_a_batch_of_failures_only_is_an_error(make: Callable[..., Any]) -> None:
 
 
 def test_too_many_failures_are_an_error_that_a_restart_may_mend(make: Callable[..., Any]) -> None:
-    """An engine that is killed in the middle of a batch leaves some rows finished; the campaign must not end over it."""
+    """An engine that is killed in the middle of a batch leaves some rows finished; the campaign must not end
+    over it."""
     from azr.train.verl.runner import FINAL_ERRORS
 
-    buffer = make({"a": prompt("finished"), "b": prompt("failure"), "a_0_0": {"seq_len": 3}}, deadline_s=5.0, max_failed=0.01)
-    with pytest.raises(EngineError, match=r"1 of 2 agent loops failed in step 1, more than .*=1% allows") as caught:
+    buffer = make(
+        {"a": prompt("finished"), "b": prompt("failure"), "a_0_0": {"seq_len": 3}},
+        deadline_s=5.0,
+        max_failed=0.01,
+    )
+    with pytest.raises(
+        EngineError, match=r"1 of 2 agent loops failed in step 1, more than .*=1% allows"
+    ) as caught:
         buffer.sample(global_steps=1, partition_id="train", batch_size=2)
     assert not isinstance(caught.value, FINAL_ERRORS)

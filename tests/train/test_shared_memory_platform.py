@@ -18,7 +18,14 @@ print(json.dumps([type(platform).__name__, platform.device_name, platform.vendor
 
 def platform(name):
     environment = {**os.environ, "VERL_PLATFORM": name}
-    answer = subprocess.run([sys.executable, "-c", PLATFORM], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-c", PLATFORM],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     return json.loads(answer.stdout.strip().splitlines()[-1])
 
 

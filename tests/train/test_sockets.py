@@ -52,12 +52,17 @@ def test_another_machines_cluster_keeps_verls_names(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_pinned_verl_names_them_on_both_sides_in_this_way() -> None:
-    for code in (inspect.getsource(vllm_rollout), inspect.getsource(utils.vLLMColocateWorkerExtension._get_zmq_handle)):
+    for code in (
+        inspect.getsource(vllm_rollout),
+        inspect.getsource(utils.vLLMColocateWorkerExtension._get_zmq_handle),
+    ):
         assert f'"{SHARED}rl-colocate-zmq-{{job_id}}' in code
     assert "self.zmq_handle = " in inspect.getsource(vllm_rollout)
 
 
 def test_an_engine_without_a_card_is_given_the_extension_too(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    made = build_verl_config(load(["recipe=cpu_tiny"]).config, tmp_path, tmp_path, "cpu").actor_rollout_ref.rollout
+    made = build_verl_config(
+        load(["recipe=cpu_tiny"]).config, tmp_path, tmp_path, "cpu"
+    ).actor_rollout_ref.rollout
     assert made.engine_kwargs.vllm.worker_extension_cls == "azr.train.verl.engine_worker.OwnSocketExtension"

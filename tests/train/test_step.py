@@ -1,4 +1,5 @@
-"""A training step with a machine that computes nothing: what is called in which order, and what stops a run that does not train."""
+"""A training step with a machine that computes nothing: what is called in which order, and what stops a run
+that does not train."""
 
 from __future__ import annotations
 
@@ -53,7 +54,16 @@ class IdleMachine:
                 stream=row.stream, row_id=row.row_id, prompt=row.prompt, completion=Completion("", 5, True), reward=float(number % 2),
                 format_ok=True, task_id=row.task.task_id, solution="", score=float(number % 2), reason="",
             )  # fmt: skip
-            found.append(Response(stream=row.stream.name, group=None, n_tokens=5, reward=outcome.reward, format_ok=True, outcome=outcome))
+            found.append(
+                Response(
+                    stream=row.stream.name,
+                    group=None,
+                    n_tokens=5,
+                    reward=outcome.reward,
+                    format_ok=True,
+                    outcome=outcome,
+                )
+            )
         return found
 
     def score_again(self, batch: Any) -> tuple[Any, dict[str, float]]:
@@ -87,11 +97,24 @@ def step_of(machine: IdleMachine, *, check_learning: bool = True, config: Config
 def test_a_step_is_told_in_this_order() -> None:
     machine = IdleMachine()
     found = step_of(machine)
-    told = ["roll_out", "sleep_engine", "score_again", "remember_weights", "update", "release_memory", "sync_engine", "forget"]
+    told = [
+        "roll_out",
+        "sleep_engine",
+        "score_again",
+        "remember_weights",
+        "update",
+        "release_memory",
+        "sync_engine",
+        "forget",
+    ]
     assert machine.calls == told
     assert len(found.rows) == len(found.outcomes) == len(machine.advantages) == 12
     assert all((advantage > 0) == (row % 2 == 1) for row, advantage in enumerate(machine.advantages))
-    assert found.values["train/entropy"] == 0.5 and found.values["memory/asleep"] == 1.0 and found.values["train/rows"] == 12
+    assert (
+        found.values["train/entropy"] == 0.5
+        and found.values["memory/asleep"] == 1.0
+        and found.values["train/rows"] == 12
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,18 @@ SILENT = """{{ bos_token }}{% for message in messages %}{% if message['role'] ==
 """Passes over what it does not know."""
 CHATML = """{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""  # noqa: E501
 STUBBORN = "{{ raise_exception('tools only') }}"
-CHAT = Prompt(messages=(("system", "Be brief."), ("user", "Say a word.")), raw=False, response_prefix="<think>")
+CHAT = Prompt(
+    messages=(("system", "Be brief."), ("user", "Say a word.")), raw=False, response_prefix="<think>"
+)
 RAW = Prompt(messages=(("user", "Say a word.<think>"),), raw=True, response_prefix="<think>")
 
 
 def tokenizer(*, adds: str = "<s> $A", template: str | None = None) -> Any:
     """Bytes as tokens; ``adds`` is what it puts around every text by itself."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
+    backend = Tokenizer(
+        models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[])
+    )
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens(["<s>", "</s>", "<sop>"])
@@ -66,7 +70,9 @@ def test_templates_without_a_system_message(template: str) -> None:
     assert "Be brief.\n\nSay a word." in text and text.count("Be brief.") == 1
     ids = prompt_token_ids(made, CHAT)
     assert ids == plain(made, text + "<think>")
-    assert ids.count(made.bos_token_id) == 1 and ids[0] == made.bos_token_id, "the template writes it, and nothing adds another"
+    assert ids.count(made.bos_token_id) == 1 and ids[0] == made.bos_token_id, (
+        "the template writes it, and nothing adds another"
+    )
 
 
 def test_a_template_with_a_system_message_gets_it_as_it_is() -> None:
@@ -85,7 +91,8 @@ def test_a_template_that_takes_no_question(template: str) -> None:
 
 @pytest.mark.parametrize("opened", ["<think>\\n", "<think>", "<think>\\n\\n"])
 def test_a_template_that_opens_the_thought_leaves_that_to_the_frame(opened: str) -> None:
-    """DeepSeek-R1's distills and Qwen3 Thinking: else the thought would be opened twice, or nowhere that the parser sees."""
+    """DeepSeek-R1's distills and Qwen3 Thinking: else the thought would be opened twice, or nowhere that the
+    parser sees."""
     opening = CHATML.replace("assistant\n", "assistant\n" + opened.replace("\\n", "\n"))
     made = tokenizer(template=opening)
     plainly = Prompt(CHAT.messages, raw=False)
@@ -128,7 +135,9 @@ def test_no_template() -> None:
         ({"eos_token_id": 7}, {}, None, {7}),
     ],
 )
-def test_end_tokens(generation: Any, config: dict[str, Any], own: int | None, ends: set[int], tmp_path: Path) -> None:
+def test_end_tokens(
+    generation: Any, config: dict[str, Any], own: int | None, ends: set[int], tmp_path: Path
+) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     if generation is not None:
         (tmp_path / "generation_config.json").write_text(json.dumps(generation))
@@ -142,9 +151,12 @@ def test_no_end_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "finished"), [([5, 6, 7], True), ([5, 6, 8], True), ([5, 6, 9], False), ([5, 8], True), ([5, 6, 7, 9], True)]
+    ("answer", "finished"),
+    [([5, 6, 7], True), ([5, 6, 8], True), ([5, 6, 9], False), ([5, 8], True), ([5, 6, 7, 9], True)],
 )
-async def test_a_response_at_the_limit_is_finished_by_any_end_token(answer: list[int], finished: bool) -> None:
+async def test_a_response_at_the_limit_is_finished_by_any_end_token(
+    answer: list[int], finished: bool
+) -> None:
     """What the agent loop makes of the engine's tokens; the last one is trained like the others."""
     from azr.train.verl.agent_loops import SelfPlayLoop
 
@@ -170,7 +182,12 @@ def test_the_reference_loop_ends_at_any_of_them(monkeypatch: pytest.MonkeyPatch)
 
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=8, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1
+        vocab_size=8,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
     )
     model = Qwen2ForCausalLM(config).eval()
     rows = sample_ids(model, [[5], [6, 5, 4]] * 20, {2, 3}, max_new_tokens=60)
@@ -180,7 +197,10 @@ def test_the_reference_loop_ends_at_any_of_them(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_prompt_that_is_asked_about_and_sent_is_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made, seen = tokenizer(), []
-    monkeypatch.setattr("azr.train.tokens.prompt_token_ids", lambda _, prompt: seen.append(prompt) or prompt_token_ids(made, prompt))
+    monkeypatch.setattr(
+        "azr.train.tokens.prompt_token_ids",
+        lambda _, prompt: seen.append(prompt) or prompt_token_ids(made, prompt),
+    )
     length = len(prompt_token_ids(made, RAW))
     tokens = PromptTokens(made, length)
     assert tokens.fits(RAW) and tokens.ids(RAW) == prompt_token_ids(made, RAW) and seen == [RAW]

@@ -42,4 +42,6 @@ def test_rows_travel_with_the_ids_of_their_prompts(monkeypatch: pytest.MonkeyPat
     assert len(queued[0]["keys"]) == len(set(queued[0]["keys"])) == len(rows)
     records = [json.loads(record) for record in sent[0]["row"]]
     assert [record["row_id"] for record in records] == [row.row_id for row in rows]
-    assert [record["prompt_ids"] for record in records] == [prompt_token_ids(trainer.tokenizer, row.prompt) for row in rows]
+    assert [record["prompt_ids"] for record in records] == [
+        prompt_token_ids(trainer.tokenizer, row.prompt) for row in rows
+    ]

@@ -25,7 +25,14 @@ def warm(tmp_path: Path) -> Iterator[WarmPython]:
 
 
 def run(warm: WarmPython, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(warm.executable), *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False, **options)  # type: ignore[call-overload]
+    return subprocess.run(
+        [str(warm.executable), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        **options,
+    )  # type: ignore[call-overload]
 
 
 def test_code_and_files_run_as_with_a_cold_interpreter(warm: WarmPython, tmp_path: Path) -> None:
@@ -44,7 +51,9 @@ def test_modules_are_there_before_the_program_starts(warm: WarmPython) -> None:
     assert said.stdout == "True True\n"
 
 
-def test_a_program_can_name_its_process_and_keeps_the_mark_it_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_can_name_its_process_and_keeps_the_mark_it_inherited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AZR_ATTEMPT", "mark")
     with WarmPython(tmp_path, [], []) as warm:
         warm.start()
@@ -68,7 +77,12 @@ def test_errors_end_as_errors(warm: WarmPython) -> None:
 
 def test_inherited_files_keep_their_numbers(warm: WarmPython) -> None:
     reading, writing = os.pipe()
-    run(warm, "-c", f"import os; os.write({writing}, b'through'); print(sorted(map(int, os.listdir('/proc/self/fd'))))", pass_fds=[writing])
+    run(
+        warm,
+        "-c",
+        f"import os; os.write({writing}, b'through'); print(sorted(map(int, os.listdir('/proc/self/fd'))))",
+        pass_fds=[writing],
+    )
     os.close(writing)
     assert os.read(reading, 100) == b"through"
     os.close(reading)
@@ -99,7 +113,9 @@ def sleep_after_note(note: Path) -> str:
 
 
 def start_sleeper(warm: WarmPython, note: Path) -> tuple[subprocess.Popen[bytes], int]:
-    code = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); {sleep_after_note(note)}"
+    code = (
+        f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); {sleep_after_note(note)}"
+    )
     client = subprocess.Popen([str(warm.executable), "-c", code])
     wait_until(lambda: note.exists() and note.read_text().endswith(" "))
     return client, int(note.read_text())
@@ -129,7 +145,9 @@ def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; from azr.train.cpu.warm_python import WarmPython; "
         f"server = WarmPython(Path({str(tmp_path)!r}), [], []); server.start(); print(server._process.pid, flush=True); time.sleep(600)"
     )
-    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
     assert owner.stdout is not None
     server = int(owner.stdout.readline())
     note = tmp_path / "note"
@@ -152,7 +170,9 @@ def test_without_a_server_a_cold_interpreter_starts(tmp_path: Path) -> None:
 
 def test_what_is_imported_first_does_not_load_ray() -> None:
     code = f"import importlib, sys; [importlib.import_module(name) for name in {MODULES!r}]; print('ray' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
     assert said.stdout.strip() == "False", said.stderr
 
 

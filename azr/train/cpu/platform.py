@@ -1,7 +1,8 @@
-"""A CPU platform for verl's platform registry: FSDP over gloo, vLLM's CPU build, weights through shared memory.
+"""A CPU platform for verl's platform registry: FSDP over gloo, vLLM's CPU build, weights through shared
+memory.
 
-``torch.cpu`` lacks most functions that verl asks of a device module, so this module brings its own; "memory" of the
-device is the resident memory of the process.
+``torch.cpu`` lacks most functions that verl asks of a device module, so this module brings its own; "memory"
+of the device is the resident memory of the process.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ _DEVICE_MODULE = _device_module()
 
 @PlatformRegistry.register(platform="cpu")
 class CpuPlatform(PlatformBase):
-    """One CPU device. Ray has no GPU here, so a logical one is named when Ray starts (``azr.train.cluster``)."""
+    """One CPU device. Ray has no GPU here, so a logical one is named when Ray starts
+    (``azr.train.cluster``)."""
 
     @property
     def device_name(self) -> str:

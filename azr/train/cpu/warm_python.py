@@ -1,9 +1,10 @@
 """A Python interpreter that has imported everything before it is asked: forks instead of importing.
 
-Importing torch, transformers, verl and vLLM takes a core more than ten seconds, and an attempt has ten processes that need them. One
-process (``serve``) imports them once. Where Ray or vLLM then start an interpreter they start ``warm_python_client.py`` in its
-place; it hands arguments, environment and open files to the server, which forks a child that goes on as that interpreter would.
-The client waits: it passes signals on, ends as the child ends, and when it is killed the child is killed too.
+Importing torch, transformers, verl and vLLM takes a core more than ten seconds, and an attempt has ten
+processes that need them. One process (``serve``) imports them once. Where Ray or vLLM then start an
+interpreter they start ``warm_python_client.py`` in its place; it hands arguments, environment and open files
+to the server, which forks a child that goes on as that interpreter would. The client waits: it passes signals
+on, ends as the child ends, and when it is killed the child is killed too.
 
 Only what is safe to share is imported before the fork: no threads, no CUDA, no connection to Ray.
 """
@@ -47,7 +48,8 @@ MODULES = (
     "compressed_tensors",
     "scipy.optimize",
 )
-"""Imported at once. None of them may import Ray, whose library reads its environment when it is loaded and never again."""
+"""Imported at once. None of them may import Ray, whose library reads its environment when it is loaded and
+never again."""
 RAY_MODULES = (
     "vllm.v1.engine.core",  # before verl, whose plugins patch what they find
     "vllm.v1.worker.cpu_worker",
@@ -57,7 +59,8 @@ RAY_MODULES = (
     "azr.train.verl.trainer",
     "transfer_queue.storage.simple_storage",
 )
-"""Imported when the first client has brought the environment that Ray gives its workers; it is the same for all of a cluster."""
+"""Imported when the first client has brought the environment that Ray gives its workers; it is the same for
+all of a cluster."""
 RAY_VARIABLES = "RAY_"
 PR_SET_PDEATHSIG = 1
 MAX_REQUEST_BYTES = 1 << 20
@@ -70,7 +73,9 @@ SPARE_FD = 600
 class WarmPython:
     """The server, seen from the process that starts it. Ends it, and with it every child, on exit."""
 
-    def __init__(self, folder: Path, modules: Iterable[str] = MODULES, ray_modules: Iterable[str] = RAY_MODULES) -> None:
+    def __init__(
+        self, folder: Path, modules: Iterable[str] = MODULES, ray_modules: Iterable[str] = RAY_MODULES
+    ) -> None:
         address = str(folder / "warm_python.sock")
         self.executable = folder / "python"
         """What to start in place of the interpreter; who starts it before ``start`` waits."""
@@ -84,7 +89,14 @@ class WarmPython:
     def start(self) -> None:
         """Starts the server, which begins to import: some ten seconds of a core."""
         listener = self._listener.fileno()
-        command = [sys.executable, "-m", "azr.train.cpu.warm_python", str(listener), str(self.executable), *self._modules]
+        command = [
+            sys.executable,
+            "-m",
+            "azr.train.cpu.warm_python",
+            str(listener),
+            str(self.executable),
+            *self._modules,
+        ]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener])
         self._listener.close()
 
@@ -121,7 +133,9 @@ class Server:
     def serve(self) -> NoReturn:
         """Until standard input is closed, which its owner's death does too."""
         while True:
-            ready: list[int] = select.select([0, self.awake, self.listener.fileno(), *self.clients], [], [])[0]
+            ready: list[int] = select.select([0, self.awake, self.listener.fileno(), *self.clients], [], [])[
+                0
+            ]
             if 0 in ready and not os.read(0, 1):
                 for _, pid in self.clients.values():
                     with contextlib.suppress(ProcessLookupError):
@@ -154,14 +168,22 @@ class Server:
                     del self.clients[descriptor]
 
     def start(self, connection: socket.socket) -> None:
-        connection.settimeout(REQUEST_LIMIT_S)  # one that connects and says nothing must not hold up the others
+        connection.settimeout(
+            REQUEST_LIMIT_S
+        )  # one that connects and says nothing must not hold up the others
         try:
             request, files = receive_request(connection)
         except (OSError, ValueError, EOFError):
             connection.close()
             return
         if self.ray_modules:
-            os.environ.update({name: value for name, value in request["environment"].items() if name.startswith(RAY_VARIABLES)})
+            os.environ.update(
+                {
+                    name: value
+                    for name, value in request["environment"].items()
+                    if name.startswith(RAY_VARIABLES)
+                }
+            )
             import_modules(self.ray_modules)
             self.ray_modules = []
         pid = os.fork()
@@ -174,7 +196,8 @@ class Server:
             connection.sendall(b"%d\n" % pid)
 
     def become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
-        """In the child: the client's files, folder, environment and arguments, then its program. Never returns."""
+        """In the child: the client's files, folder, environment and arguments, then its program. Never
+        returns."""
         code = 1
         try:
             end_with_parent()
@@ -236,7 +259,8 @@ def take_files(wanted: dict[int, int]) -> None:
 
 
 def run_as_interpreter(arguments: list[str]) -> None:
-    """``[options] -c CODE ...`` or ``[options] FILE ...``; options of the interpreter itself are the server's."""
+    """``[options] -c CODE ...`` or ``[options] FILE ...``; options of the interpreter itself are the
+    server's."""
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] != "-c":
         option = rest.pop(0)
@@ -279,13 +303,16 @@ def import_modules(names: Iterable[str]) -> None:
 
 def main(arguments: list[str]) -> NoReturn:
     listener, executable, modules, ray_modules = arguments
-    # vLLM gives its processes names; the library that does it must see the interpreter's own argument area, which no child can find again
+    # vLLM gives its processes names; the library that does it must see the interpreter's own argument area,
+    # which no child can find again
     os.environ["SPT_NOENV"] = "1"  # as in azr/train/environment.py
     setproctitle.setproctitle("azr: warm python")
     import_modules(filter(None, modules.split(",")))
     if "ray" in sys.modules:
         raise AssertionError("one of the modules that are imported first has imported Ray")
-    Server(socket.socket(fileno=int(listener)), executable, list(filter(None, ray_modules.split(",")))).serve()
+    Server(
+        socket.socket(fileno=int(listener)), executable, list(filter(None, ray_modules.split(",")))
+    ).serve()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Stands in for the interpreter: ``python``, served by ``warm_python.py``. Standard library only; starts in milliseconds."""
+"""Stands in for the interpreter: ``python``, served by ``warm_python.py``. Standard library only; starts in
+milliseconds."""
 
 import array
 import contextlib

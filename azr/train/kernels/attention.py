@@ -1,16 +1,20 @@
-"""Causal attention inside each of several sequences packed into one row, without flash-attn and without a dense mask.
+"""Causal attention inside each of several sequences packed into one row, without flash-attn and without a
+dense mask.
 
-verl hands the model one row of tokens (batch 1) whose ``position_ids`` restart at 0 with every sequence. transformers' own
-SDPA path turns that into a dense ``T x T`` mask: at 8,192 packed tokens most of the arithmetic is spent on pairs that are
-masked out, and the mask alone is 64 MiB a layer. ``torch.nn.attention.varlen.varlen_attn`` (in torch since 2.10, forward and
-backward, grouped key/value heads as they are) needs only the sequence boundaries. It runs on a GPU in bf16 or fp16;
-everything else (CPU, fp32) goes through SDPA, one sequence at a time, which is the same arithmetic. Soft-capped scores (Gemma 2)
-are in neither; they are computed in blocks of queries (``capped_attention``), which is slower and takes little memory.
+verl hands the model one row of tokens (batch 1) whose ``position_ids`` restart at 0 with every sequence.
+transformers' own SDPA path turns that into a dense ``T x T`` mask: at 8,192 packed tokens most of the
+arithmetic is spent on pairs that are masked out, and the mask alone is 64 MiB a layer.
+``torch.nn.attention.varlen.varlen_attn`` (in torch since 2.10, forward and backward, grouped key/value heads
+as they are) needs only the sequence boundaries. It runs on a GPU in bf16 or fp16; everything else (CPU, fp32)
+goes through SDPA, one sequence at a time, which is the same arithmetic. Soft-capped scores (Gemma 2) are in
+neither; they are computed in blocks of queries (``capped_attention``), which is slower and takes little
+memory.
 
 ``register()`` makes it known to transformers under ``IMPLEMENTATION``; a model takes it by
-``attn_implementation="azr_packed"``. What is not covered is refused, never ignored: padded batches, caches (generation is the
-engine's work), attention dropout, masks other than causal ones with or without a window, and arguments this file does not know.
-``tests/train/test_families.py`` holds every family in ``azr.models.families`` to its own eager attention.
+``attn_implementation="azr_packed"``. What is not covered is refused, never ignored: padded batches, caches
+(generation is the engine's work), attention dropout, masks other than causal ones with or without a window,
+and arguments this file does not know. ``tests/train/test_families.py`` holds every family in
+``azr.models.families`` to its own eager attention.
 """
 
 from __future__ import annotations
@@ -41,7 +45,8 @@ CAPPED_BLOCK = 256
 """Queries whose soft-capped scores exist at once: 32 heads and 4,096 keys are 128 MiB."""
 LONGEST_STEP = 4096
 """The kernel is told the longest length, rounded up to a multiple of this: the kernel takes 2 to 10 % longer
-(``scripts/dev/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one number."""
+(``scripts/dev/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one
+number."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class Segments:
 
 
 def segments_of(position_ids: torch.Tensor) -> Segments:
-    """Boundaries from ``position_ids`` ``[B, T]``: a sequence begins wherever the position is 0 (and at every row).
+    """Boundaries from ``position_ids`` ``[B, T]``: a sequence begins wherever the position is 0 (and at every
+    row).
 
     Raises:
         TrainingError: a row does not begin at position 0, so its first tokens would belong to no sequence.
@@ -78,9 +84,11 @@ def segments_of(position_ids: torch.Tensor) -> Segments:
 
 
 def pass_boundaries(model: Any) -> None:
-    """Has the boundaries found once a forward pass and handed to every layer, under the names that transformers' layers pass on.
+    """Has the boundaries found once a forward pass and handed to every layer, under the names that
+    transformers' layers pass on.
 
-    Finding them asks the GPU (one synchronisation), and a compiled layer could not do it without being cut in two.
+    Finding them asks the GPU (one synchronisation), and a compiled layer could not do it without being cut in
+    two.
 
     Args:
         model: a causal language model of transformers, or one that peft wrapped.
@@ -88,7 +96,9 @@ def pass_boundaries(model: Any) -> None:
     model.get_decoder().register_forward_pre_hook(_add_boundaries, with_kwargs=True)
 
 
-def _add_boundaries(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _add_boundaries(
+    _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     position_ids = kwargs.get("position_ids")
     if position_ids is None:
         return args, kwargs
@@ -116,27 +126,38 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers calls. Returns ``[B, T, H, D]`` and no weights.
 
-    Boundaries are those that ``pass_boundaries`` handed on (``cu_seq_lens_q`` int32 ``[N + 1]``, ``max_length_q`` no sequence is longer
-    than), or found from ``position_ids``; without either each row is one sequence.
+    Boundaries are those that ``pass_boundaries`` handed on (``cu_seq_lens_q`` int32 ``[N + 1]``,
+    ``max_length_q`` no sequence is longer than), or found from ``position_ids``; without either each row is
+    one sequence.
 
     Raises:
         TrainingError: a mask, dropout, a key/value cache or something unknown was asked for.
     """
-    unknown = [name for name, value in others.items() if value is not None and name not in NO_BUSINESS_OF_ATTENTION]
+    unknown = [
+        name for name, value in others.items() if value is not None and name not in NO_BUSINESS_OF_ATTENTION
+    ]
     if unknown:
         raise TrainingError(
             f"the attention of {_family(module)} takes {', '.join(unknown)}, which packed attention does not know; "
             "set train.packed_sequences=false (and train.compile_layers=false) for this model"
         )
     if is_causal is False or not getattr(module, "is_causal", True):
-        raise TrainingError(f"the attention of {_family(module)} looks ahead (it is not causal), and only causal models can be trained")
+        raise TrainingError(
+            f"the attention of {_family(module)} looks ahead (it is not causal), and only causal models can be trained"
+        )
     if attention_mask is not None:
-        raise TrainingError("packed attention takes no mask; set train.packed_sequences=false to train on padded batches")
+        raise TrainingError(
+            "packed attention takes no mask; set train.packed_sequences=false to train on padded batches"
+        )
     if dropout:
-        raise TrainingError(f"packed attention has no dropout, but the model asks for attention_dropout={dropout}; set it to 0")
+        raise TrainingError(
+            f"packed attention has no dropout, but the model asks for attention_dropout={dropout}; set it to 0"
+        )
     batch, heads, tokens, head_dim = query.shape
     if key.shape[2] != tokens:
-        raise TrainingError("packed attention got a key/value cache; it serves training only, call the model with use_cache=False")
+        raise TrainingError(
+            "packed attention got a key/value cache; it serves training only, call the model with use_cache=False"
+        )
     if cu_seq_lens_q is None:
         if position_ids is None:
             segments = _one_segment_per_row(batch, tokens, query.device)
@@ -150,7 +171,9 @@ def packed_attention(
         capped: Any = capped_attention
         out = capped(q, k, v, cu_seq_lens_q, scaling, sliding_window, softcap)
     else:
-        attend: Any = _flash if _has_flash(q) else _by_segment  # Any: what torch.compiler.disable returns carries no useful type
+        attend: Any = (
+            _flash if _has_flash(q) else _by_segment
+        )  # Any: what torch.compiler.disable returns carries no useful type
         out = attend(q, k, v, cu_seq_lens_q, max_length_q, scaling, sliding_window)
     return out.reshape(batch, tokens, heads, v.shape[-1]), None
 
@@ -160,11 +183,19 @@ def _family(module: torch.nn.Module) -> str:
 
 
 def _has_flash(q: torch.Tensor) -> bool:
-    return q.is_cuda and q.dtype in FLASH_DTYPES and q.shape[-1] <= FLASH_MAX_HEAD_DIM and q.shape[-1] % 8 == 0
+    return (
+        q.is_cuda and q.dtype in FLASH_DTYPES and q.shape[-1] <= FLASH_MAX_HEAD_DIM and q.shape[-1] % 8 == 0
+    )
 
 
 def _flash(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens: torch.Tensor, longest: int, scaling: float | None, window: int | None
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    longest: int,
+    scaling: float | None,
+    window: int | None,
 ) -> torch.Tensor:
     left = -1 if window is None else window - 1  # transformers counts the token itself, torch does not
     out = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, scale=scaling, window_size=(left, 0))
@@ -174,14 +205,24 @@ def _flash(
 
 @torch.compiler.disable  # as many calls as there are sequences: nothing to compile
 def _by_segment(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens: torch.Tensor, longest: int, scaling: float | None, window: int | None
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    longest: int,
+    scaling: float | None,
+    window: int | None,
 ) -> torch.Tensor:
     """SDPA over one sequence at a time: no pair of different sequences is ever computed."""
     del longest
     outputs = []
     lengths = cu_seqlens.diff().tolist()
     for q_s, k_s, v_s in zip(*(tensor.split(lengths) for tensor in (q, k, v)), strict=True):
-        mask = _visible(0, len(q_s), len(q_s), window, q.device) if window is not None and window < len(q_s) else None
+        mask = (
+            _visible(0, len(q_s), len(q_s), window, q.device)
+            if window is not None and window < len(q_s)
+            else None
+        )
         out = F.scaled_dot_product_attention(
             q_s.transpose(0, 1)[None],  # [1, H, n, D]
             k_s.transpose(0, 1)[None],
@@ -197,11 +238,19 @@ def _by_segment(
 
 @torch.compiler.disable
 def capped_attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens: torch.Tensor, scaling: float | None, window: int | None, cap: float
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+    cap: float,
 ) -> torch.Tensor:
-    """Attention whose scores are bent to ``cap * tanh(score / cap)`` before the softmax, as transformers' eager attention has it.
+    """Attention whose scores are bent to ``cap * tanh(score / cap)`` before the softmax, as transformers'
+    eager attention has it.
 
-    A block of queries at a time, computed again in the backward pass, so that no more than one block of scores exists.
+    A block of queries at a time, computed again in the backward pass, so that no more than one block of
+    scores exists.
     """
     scale = q.shape[-1] ** -0.5 if scaling is None else scaling
     outputs = []
@@ -209,14 +258,18 @@ def capped_attention(
     for q_s, k_s, v_s in zip(*(tensor.split(lengths) for tensor in (q, k, v)), strict=True):
         for start in range(0, len(q_s), CAPPED_BLOCK):
             end = min(start + CAPPED_BLOCK, len(q_s))
-            first = 0 if window is None else max(0, start - window + 1)  # keys before it are out of every window
+            first = (
+                0 if window is None else max(0, start - window + 1)
+            )  # keys before it are out of every window
             seen = _visible(start - first, end - first, end - first, window, q.device)
             block = (q_s[start:end], k_s[first:end], v_s[first:end], seen, scale, cap)
             outputs.append(checkpoint(_capped_block, *block, use_reentrant=False))
     return torch.cat(outputs)
 
 
-def _capped_block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, scale: float, cap: float) -> torch.Tensor:
+def _capped_block(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, scale: float, cap: float
+) -> torch.Tensor:
     groups = q.shape[1] // k.shape[1]
     k, v = (tensor.repeat_interleave(groups, dim=1) for tensor in (k, v))
     scores = torch.einsum("qhd,khd->hqk", q, k) * scale
@@ -231,7 +284,9 @@ def _visible(start: int, end: int, keys: int, window: int | None, device: torch.
 
 
 def _one_segment_per_row(batch: int, tokens: int, device: torch.device) -> Segments:
-    return Segments(torch.arange(0, (batch + 1) * tokens, tokens, dtype=torch.int32, device=device), (tokens,) * batch)
+    return Segments(
+        torch.arange(0, (batch + 1) * tokens, tokens, dtype=torch.int32, device=device), (tokens,) * batch
+    )
 
 
 def _no_mask(
@@ -249,7 +304,9 @@ def _no_mask(
         TrainingError: the batch is padded, or the mask is not a causal one with or without a window.
     """
     if attention_mask is not None and not bool(attention_mask.all()):
-        raise TrainingError("packed attention got a padded batch; set train.packed_sequences=false, or pack the sequences")
+        raise TrainingError(
+            "packed attention got a padded batch; set train.packed_sequences=false, or pack the sequences"
+        )
     in_chunks = local_size is not None and local_size != getattr(config, "sliding_window", None)
     if in_chunks or use_vmap or allow_is_bidirectional_skip is not None:
         kind = "in chunks" if in_chunks else "of its own kind"
@@ -260,7 +317,8 @@ def _no_mask(
 
 
 def register() -> str:
-    """Makes the implementation known to transformers (again is harmless); returns its name for ``attn_implementation``."""
+    """Makes the implementation known to transformers (again is harmless); returns its name for
+    ``attn_implementation``."""
     ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, packed_attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _no_mask)
     return IMPLEMENTATION

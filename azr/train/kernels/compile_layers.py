@@ -1,8 +1,10 @@
-"""Decoder layers as compiled functions: fewer kernels to launch, and fewer passes over memory between the matrix products.
+"""Decoder layers as compiled functions: fewer kernels to launch, and fewer passes over memory between the
+matrix products.
 
-A step of three micro-batches at 0.5B launches 14,500 kernels, and a fast card runs them faster than the host launches them; compiled, what
-lies between two products is one kernel, and 7,200 are left (`scripts/dev/bench_update.py --ways ours ours+compile --explain-time`).
-Each layer is one graph, whose numbers of tokens and of sequences are left open: micro-batches of all sizes share it, and all layers do.
+A step of three micro-batches at 0.5B launches 14,500 kernels, and a fast card runs them faster than the host
+launches them; compiled, what lies between two products is one kernel, and 7,200 are left
+(`scripts/dev/bench_update.py --ways ours ours+compile --explain-time`). Each layer is one graph, whose
+numbers of tokens and of sequences are left open: micro-batches of all sizes share it, and all layers do.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from azr.train.patches.dynamo import install, let_dynamo_in
 
 
 def compile_layers(model: torch.nn.Module, backend: str | Callable[..., Any] = "inductor") -> int:
-    """Has the forward of each decoder layer of a transformers model compiled when it is first called; returns their number.
+    """Has the forward of each decoder layer of a transformers model compiled when it is first called; returns
+    their number.
 
     Call it before FSDP wraps the layers, one unit a layer.
 
@@ -27,7 +30,9 @@ def compile_layers(model: torch.nn.Module, backend: str | Callable[..., Any] = "
     names = set(getattr(model, "_no_split_modules", None) or ())
     layers: list[Any] = [module for module in model.modules() if type(module).__name__ in names]
     if not layers:
-        raise ModelError(f"{type(model).__name__} does not name its decoder layers; set train.compile_layers=false for this model")
+        raise ModelError(
+            f"{type(model).__name__} does not name its decoder layers; set train.compile_layers=false for this model"
+        )
     install()
     for layer in layers:
         layer.forward = CompiledForward(layer, backend)

@@ -1,4 +1,5 @@
-"""Triton kernels under ``azr.train.kernels.logprobs``: statistics of a chunk of logits in one read, its gradient in one read and write."""
+"""Triton kernels under ``azr.train.kernels.logprobs``: statistics of a chunk of logits in one read, its
+gradient in one read and write."""
 
 from __future__ import annotations
 
@@ -23,9 +24,20 @@ def _capped(x, cap):
 
 @triton.jit
 def _forward_kernel(
-    logits, labels, out, row_stride, out_stride, vocabulary, scale, inverse_temperature, cap, CAPPED: tl.constexpr, BLOCK_: tl.constexpr
+    logits,
+    labels,
+    out,
+    row_stride,
+    out_stride,
+    vocabulary,
+    scale,
+    inverse_temperature,
+    cap,
+    CAPPED: tl.constexpr,
+    BLOCK_: tl.constexpr,
 ):
-    """One row: running maximum m, sum of exp(x - m), and sum of (x - m) exp(x - m); entropy follows without cancellation."""
+    """One row: running maximum m, sum of exp(x - m), and sum of (x - m) exp(x - m); entropy follows without
+    cancellation."""
     row = tl.program_id(0).to(tl.int64)
     start_of_row = logits + row * row_stride
     maximum = -1e30  # finite: it is multiplied by a zero sum in the first round
@@ -41,7 +53,9 @@ def _forward_kernel(
         higher = tl.maximum(maximum, tl.max(x, axis=0))
         shrink = tl.exp(maximum - higher)
         e = tl.exp(x - higher)
-        weighted = (weighted + (maximum - higher) * total) * shrink + tl.sum(tl.where(inside, e * (x - higher), 0.0), axis=0)
+        weighted = (weighted + (maximum - higher) * total) * shrink + tl.sum(
+            tl.where(inside, e * (x - higher), 0.0), axis=0
+        )
         total = total * shrink + tl.sum(e, axis=0)
         maximum = higher
     logsumexp = maximum + tl.log(total)
@@ -80,7 +94,8 @@ def _backward_kernel(
 
 
 def forward(logits: torch.Tensor, labels: torch.Tensor, bend: Bend, out: torch.Tensor) -> None:
-    """``logits`` ``[C, V]``, ``labels`` ``[C]`` -> ``out`` float32 ``[3, C]``: log-sum-exp, log-prob, entropy."""
+    """``logits`` ``[C, V]``, ``labels`` ``[C]`` -> ``out`` float32 ``[3, C]``: log-sum-exp, log-prob,
+    entropy."""
     assert logits.stride(1) == 1 and out.stride(1) == 1
     launch: Any = _forward_kernel[(len(logits),)]
     launch(

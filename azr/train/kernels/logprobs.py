@@ -1,13 +1,15 @@
 """Log-probabilities and entropy of given tokens, without ever holding the logits of the whole sequence.
 
-A 151,936-word vocabulary makes logits the largest tensor of training: 8,192 tokens are 2.3 GiB in bf16, and a plain
-implementation holds them in bf16, in fp32 and as a gradient, 11.6 GiB. Here the output head runs over ``chunk_tokens`` tokens
-at a time, in the backward pass again, so that one chunk of logits exists at any moment; of the forward pass two numbers a
-token are kept. Rows that no loss looks at (prompt tokens) are left out altogether by ``rows``.
+A 151,936-word vocabulary makes logits the largest tensor of training: 8,192 tokens are 2.3 GiB in bf16, and a
+plain implementation holds them in bf16, in fp32 and as a gradient, 11.6 GiB. Here the output head runs over
+``chunk_tokens`` tokens at a time, in the backward pass again, so that one chunk of logits exists at any
+moment; of the forward pass two numbers a token are kept. Rows that no loss looks at (prompt tokens) are left
+out altogether by ``rows``.
 
-On a GPU the passes over a chunk are two small Triton kernels (``logprob_kernels``), one read for the statistics and one
-read and write for the gradient; elsewhere they are plain torch operations. Logits are products in the model's own
-precision, as the engine computes them; sums over the vocabulary, and the head's gradient over chunks, are float32.
+On a GPU the passes over a chunk are two small Triton kernels (``logprob_kernels``), one read for the
+statistics and one read and write for the gradient; elsewhere they are plain torch operations. Logits are
+products in the model's own precision, as the engine computes them; sums over the vocabulary, and the head's
+gradient over chunks, are float32.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ def token_logprobs(
         temperature: the logits are divided by it.
         scale: the products are multiplied by it before anything else (Granite, Cohere).
         cap: the scaled logits are bent to ``cap * tanh(logit / cap)`` (Gemma 2); None leaves them.
-        vocabulary: rows of the head from there on belong to no token and are left out, as the engine leaves them out.
+        vocabulary: rows of the head from there on belong to no token and are left out, as the engine leaves
+            them out.
         chunk_tokens: rows whose logits exist at once; ``chunk_tokens * V`` elements.
 
     Returns:
@@ -77,11 +80,21 @@ def token_logprobs(
 
 class _TokenLogProbs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, bend: Bend, words: int, chunk: int) -> Any:
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        labels: torch.Tensor,
+        bend: Bend,
+        words: int,
+        chunk: int,
+    ) -> Any:
         ctx.set_materialize_grads(False)
         with torch.autocast(hidden.device.type, enabled=False):
             head = weight[:words].to(hidden.dtype)
-            statistics = torch.empty(3, len(hidden), dtype=torch.float32, device=hidden.device)  # log-sum-exp, log-prob, entropy
+            statistics = torch.empty(
+                3, len(hidden), dtype=torch.float32, device=hidden.device
+            )  # log-sum-exp, log-prob, entropy
             for rows in _chunks(len(hidden), chunk):
                 logits = hidden[rows] @ head.T  # [C, V]
                 _forward_chunk(logits, labels[rows], bend, statistics[:, rows])
@@ -103,7 +116,11 @@ class _TokenLogProbs(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):
             head = weight[: ctx.words].to(hidden.dtype)
             grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-            grad_head = torch.zeros(weight.shape, dtype=torch.float32, device=head.device) if ctx.needs_input_grad[1] else None
+            grad_head = (
+                torch.zeros(weight.shape, dtype=torch.float32, device=head.device)
+                if ctx.needs_input_grad[1]
+                else None
+            )
             for rows in _chunks(len(hidden), ctx.chunk):
                 logits = hidden[rows] @ head.T
                 state = (logsumexp[rows], entropy[rows], grad_log_probs[rows], grad_entropy[rows])
@@ -145,7 +162,8 @@ def _backward_chunk(
     grad_log_probs: torch.Tensor,
     grad_entropy: torch.Tensor,
 ) -> torch.Tensor:
-    """Gradient of the logits ``[C, V]``: ``g (onehot - p) - h p (log p + H)``; on a GPU it replaces ``logits``."""
+    """Gradient of the logits ``[C, V]``: ``g (onehot - p) - h p (log p + H)``; on a GPU it replaces
+    ``logits``."""
     if logits.is_cuda:
         from azr.train.kernels.logprob_kernels import backward
 
@@ -178,25 +196,37 @@ class ChunkedOutput:
     """``[B, T]``."""
 
 
-def install(model: torch.nn.Module, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None) -> None:
-    """Gives a transformers causal language model a ``forward`` that returns ``ChunkedOutput`` instead of logits.
+def install(
+    model: torch.nn.Module, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None
+) -> None:
+    """Gives a transformers causal language model a ``forward`` that returns ``ChunkedOutput`` instead of
+    logits.
 
-    verl's engine calls it so where ``use_fused_kernels`` is on. The method is bound to this instance; the class is untouched.
+    verl's engine calls it so where ``use_fused_kernels`` is on. The method is bound to this instance; the
+    class is untouched.
 
     Args:
-        vocabulary: tokens that the tokenizer knows. Heads are often padded beyond, and verl has the engine sample none of those rows.
+        vocabulary: tokens that the tokenizer knows. Heads are often padded beyond, and verl has the engine
+            sample none of those rows.
 
     Raises:
         ModelError: the model bends its logits in a way this head does not know.
     """
     bend = _bend_of(model.config)
-    if getattr(model.get_output_embeddings(), "bias", None) is not None or not _is_the_models_own(model, bend):  # type: ignore[operator]
+    if getattr(model.get_output_embeddings(), "bias", None) is not None or not _is_the_models_own(
+        model, bend
+    ):  # type: ignore[operator]
         kind: Any = model.config
         raise ModelError(
             f"the output head of {kind.model_type} is more than a product with one matrix (a bias, or a scale that is not known here); "
             "set train.chunked_logprobs=false for this model"
         )
-    model._azr_head = {"scale": bend.scale, "cap": bend.cap, "vocabulary": vocabulary, "chunk_tokens": chunk_tokens}  # type: ignore[assignment]
+    model._azr_head = {
+        "scale": bend.scale,
+        "cap": bend.cap,
+        "vocabulary": vocabulary,
+        "chunk_tokens": chunk_tokens,
+    }  # type: ignore[assignment]
     model.forward = types.MethodType(_chunked_forward, model)
 
 
@@ -209,7 +239,8 @@ def _bend_of(config: Any) -> Bend:
 
 @torch.no_grad()
 def _is_the_models_own(model: Any, bend: Bend) -> bool:
-    """Whether the model makes the same logits of the same hidden states: its layers are left out for one call."""
+    """Whether the model makes the same logits of the same hidden states: its layers are left out for one
+    call."""
     from transformers.modeling_outputs import BaseModelOutputWithPast
 
     weight, layers = model.get_output_embeddings().weight, model.base_model
@@ -242,10 +273,15 @@ def _chunked_forward(
     inputs_embeds: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> ChunkedOutput:
-    """``shift_labels`` ``[B, T]`` are the tokens to score; ``rows`` int64 ``[R]`` are the flat positions that matter (None: all)."""
+    """``shift_labels`` ``[B, T]`` are the tokens to score; ``rows`` int64 ``[R]`` are the flat positions that
+    matter (None: all)."""
     del return_dict  # verl asks for it; there is only one kind of output here
     outputs = self.base_model(
-        input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, inputs_embeds=inputs_embeds, **kwargs
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        inputs_embeds=inputs_embeds,
+        **kwargs,
     )
     hidden = outputs.last_hidden_state  # [B, T, D]
     if shift_labels is None:
@@ -257,5 +293,7 @@ def _chunked_forward(
         log_probs, entropy = token_logprobs(flat, weight, labels, temperature=temperature, **self._azr_head)
     else:
         scored = token_logprobs(flat[rows], weight, labels[rows], temperature=temperature, **self._azr_head)
-        log_probs, entropy = (torch.zeros(len(flat), device=flat.device).index_copy(0, rows, values) for values in scored)
+        log_probs, entropy = (
+            torch.zeros(len(flat), device=flat.device).index_copy(0, rows, values) for values in scored
+        )
     return ChunkedOutput(log_probs.view(shape), entropy.view(shape))

@@ -1,4 +1,5 @@
-"""The Triton kernel under ``azr.train.kernels.optimizers.AdamW8bit``: one step in one pass over weights, gradient and moments."""
+"""The Triton kernel under ``azr.train.kernels.optimizers.AdamW8bit``: one step in one pass over weights,
+gradient and moments."""
 
 from __future__ import annotations
 

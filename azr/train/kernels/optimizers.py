@@ -1,17 +1,23 @@
-"""AdamW that learns in little memory: bf16 weights with stochastic rounding, 8-bit moments. 6 bytes a parameter with its gradient.
+"""AdamW that learns in little memory: bf16 weights with stochastic rounding, 8-bit moments. 6 bytes a
+parameter with its gradient.
 
-Why rounding matters: a bf16 weight of 0.02 has its neighbours 1.2e-4 away, so an update of 1e-6 added with rounding to nearest
-is lost every time. Stochastic rounding keeps it in the mean: the weight moves by one step of 1.2e-4 with probability 0.8 %.
+Why rounding matters: a bf16 weight of 0.02 has its neighbours 1.2e-4 away, so an update of 1e-6 added with
+    rounding to nearest
+is lost every time. Stochastic rounding keeps it in the mean: the weight moves by one step of 1.2e-4 with
+probability 0.8 %.
 
-How the moments are kept: blocks of 256 values share one float32 scale (their largest magnitude); each value is one byte ``c``
-and stands for ``(c / C)^2`` of the scale, which resolves the largest to 1 % and still tells values 10^4 times smaller from
-zero. The first moment is signed (C = 127). Of the second moment its square root is kept (C = 255), so that the range in the
-variance is 10^9. Bytes are rounded stochastically too: with beta2 = 0.999 a moment changes by 0.1 % a step, less than any
-8-bit grid resolves, and rounding to nearest would freeze it. The second moment is never rounded to zero, and an update is
-held to the largest ratio that exact Adam can produce, so that no rounding error is divided by (almost) nothing.
+How the moments are kept: blocks of 256 values share one float32 scale (their largest magnitude); each value
+    is one byte ``c``
+and stands for ``(c / C)^2`` of the scale, which resolves the largest to 1 % and still tells values 10^4 times
+smaller from zero. The first moment is signed (C = 127). Of the second moment its square root is kept (C =
+255), so that the range in the variance is 10^9. Bytes are rounded stochastically too: with beta2 = 0.999 a
+moment changes by 0.1 % a step, less than any 8-bit grid resolves, and rounding to nearest would freeze it.
+The second moment is never rounded to zero, and an update is held to the largest ratio that exact Adam can
+produce, so that no rounding error is divided by (almost) nothing.
 
-On a GPU one Triton kernel does a step in a single pass over memory (``optimizer_kernels``); elsewhere the same arithmetic
-runs in torch, a slice at a time. fp32 training uses ``torch.optim.AdamW``; ``verl_optimizer`` says which to take.
+On a GPU one Triton kernel does a step in a single pass over memory (``optimizer_kernels``); elsewhere the
+same arithmetic runs in torch, a slice at a time. fp32 training uses ``torch.optim.AdamW``; ``verl_optimizer``
+says which to take.
 """
 
 from __future__ import annotations
@@ -31,12 +37,20 @@ SLICE = BLOCK * 16384
 def verl_optimizer(kind: str, *, on_gpu: bool) -> dict[str, Any]:
     """The fields of verl's optimizer configuration for ``train.optimizer``.
 
-    ``adamw``: torch's own; fused on a GPU, where the default would hold temporary copies as large as the weights.
-    ``adamw_8bit``: ``AdamW8bit`` below.
+    ``adamw``: torch's own; fused on a GPU, where the default would hold temporary copies as large as the
+    weights. ``adamw_8bit``: ``AdamW8bit`` below.
     """
     if kind == "adamw_8bit":
-        return {"optimizer_impl": "azr.train.kernels.optimizers", "optimizer": "AdamW8bit", "override_optimizer_config": None}
-    return {"optimizer_impl": "torch.optim", "optimizer": "AdamW", "override_optimizer_config": {"fused": True} if on_gpu else None}
+        return {
+            "optimizer_impl": "azr.train.kernels.optimizers",
+            "optimizer": "AdamW8bit",
+            "override_optimizer_config": None,
+        }
+    return {
+        "optimizer_impl": "torch.optim",
+        "optimizer": "AdamW",
+        "override_optimizer_config": {"fused": True} if on_gpu else None,
+    }
 
 
 class AdamW8bit(torch.optim.Optimizer):
@@ -61,7 +75,9 @@ class AdamW8bit(torch.optim.Optimizer):
     ) -> None:
         if lr < 0 or eps <= 0 or not 0 <= betas[0] < 1 or not 0 <= betas[1] < 1:
             raise ValueError(f"AdamW8bit: lr={lr}, eps={eps}, betas={betas} out of range")
-        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "seed": seed})
+        super().__init__(
+            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "seed": seed}
+        )
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -99,7 +115,8 @@ class AdamW8bit(torch.optim.Optimizer):
             _adamw_step(weights, gradient, *moments, constants, seed)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Like torch's, but keeps the bytes and the float32 scales as they are (torch casts states to the weights' type)."""
+        """Like torch's, but keeps the bytes and the float32 scales as they are (torch casts states to the
+        weights' type)."""
         super().load_state_dict(state_dict)
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         names = [name for group in state_dict["param_groups"] for name in group["params"]]
@@ -110,11 +127,21 @@ class AdamW8bit(torch.optim.Optimizer):
 
 
 def _constants(group: dict[str, Any], step: int) -> tuple[float, ...]:
-    """(lr, beta1, beta2, eps, weight decay, 1 / bias correction of m, 1 / sqrt bias correction of v, largest ratio)."""
+    """(lr, beta1, beta2, eps, weight decay, 1 / bias correction of m, 1 / sqrt bias correction of v, largest
+    ratio)."""
     beta1, beta2 = group["betas"]
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     largest = (1 - beta1) / (1 - beta2) ** 0.5 / correction1 * correction2**0.5
-    return (float(group["lr"]), beta1, beta2, group["eps"], group["weight_decay"], 1 / correction1, 1 / correction2**0.5, max(1.0, largest))
+    return (
+        float(group["lr"]),
+        beta1,
+        beta2,
+        group["eps"],
+        group["weight_decay"],
+        1 / correction1,
+        1 / correction2**0.5,
+        max(1.0, largest),
+    )
 
 
 def _adamw_step(
@@ -134,7 +161,12 @@ def _adamw_step(
         blocks = slice(start // BLOCK, -(-here.stop // BLOCK))
         g = gradient[here].float()
         m = _decode(first[here], first_scale[blocks], SIGNED_LEVELS).mul_(beta1).add_(g, alpha=1 - beta1)
-        v = _decode(second[here], second_scale[blocks], UNSIGNED_LEVELS).square_().mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        v = (
+            _decode(second[here], second_scale[blocks], UNSIGNED_LEVELS)
+            .square_()
+            .mul_(beta2)
+            .addcmul_(g, g, value=1 - beta2)
+        )
         ratio = (m * correct1) / (v.sqrt() * correct2 + eps)
         updated = weights[here].float() * (1 - lr * decay) - lr * ratio.clamp_(-largest, largest)
         weights[here] = stochastic_bf16(updated, generator) if weights.dtype == torch.bfloat16 else updated
@@ -147,8 +179,11 @@ def _decode(codes: torch.Tensor, scale: torch.Tensor, levels: int) -> torch.Tens
     return share * share.abs() * scale.repeat_interleave(BLOCK)[: codes.numel()]
 
 
-def _encode(values: torch.Tensor, levels: int, least: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bytes and block scales; rounding is stochastic and unbiased, except that non-zero values get at least code ``least``."""
+def _encode(
+    values: torch.Tensor, levels: int, least: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bytes and block scales; rounding is stochastic and unbiased, except that non-zero values get at least
+    code ``least``."""
     padded = torch.nn.functional.pad(values, (0, -values.numel() % BLOCK)).view(-1, BLOCK)
     scale = padded.abs().amax(dim=1)
     share = values.abs() / scale.clamp_min(1e-38).repeat_interleave(BLOCK)[: values.numel()]  # 0 to 1
@@ -165,5 +200,7 @@ def _encode(values: torch.Tensor, levels: int, least: int, generator: torch.Gene
 def stochastic_bf16(values: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Rounds float32 to one of the two neighbouring bf16 values, with the probability that keeps the mean."""
     bits = values.contiguous().view(torch.int32)
-    noise = torch.randint(0, 1 << 16, values.shape, dtype=torch.int32, device=values.device, generator=generator)
+    noise = torch.randint(
+        0, 1 << 16, values.shape, dtype=torch.int32, device=values.device, generator=generator
+    )
     return ((bits + noise) & -65536).view(torch.float32).to(torch.bfloat16)

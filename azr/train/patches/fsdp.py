@@ -1,4 +1,5 @@
-"""What verl and torch do with FSDP's weights otherwise: an offload that frees the card, checkpoints without second copies."""
+"""What verl and torch do with FSDP's weights otherwise: an offload that frees the card, checkpoints without
+second copies."""
 
 from __future__ import annotations
 
@@ -23,10 +24,11 @@ def install_offload() -> None:
 
 @contextmanager
 def state_dict_without_copies(module: FullyShardedDataParallel) -> Iterator[None]:
-    """Within it ``module.state_dict()`` gives views of the weights, for a checkpoint that is written at once: of a model with adapters
-    the adapters alone, for the frozen base is where the run took it from.
+    """Within it ``module.state_dict()`` gives views of the weights, for a checkpoint that is written at once:
+    of a model with adapters the adapters alone, for the frozen base is where the run took it from.
 
-    FSDP's own clones them all on the card, whatever is said of offloading, where nothing is sharded: at 3B the base twice (seen: 15.4 GiB).
+    FSDP's own clones them all on the card, whatever is said of offloading, where nothing is sharded: at 3B
+    the base twice (seen: 15.4 GiB).
     """
     if not is_whole(module):
         yield
@@ -40,9 +42,11 @@ def state_dict_without_copies(module: FullyShardedDataParallel) -> Iterator[None
 
 @contextmanager
 def tensors_left_in_files() -> Iterator[None]:
-    """Within it ``torch.load`` maps tensors from the file instead of putting them where they were saved, on the card beside the model's.
+    """Within it ``torch.load`` maps tensors from the file instead of putting them where they were saved, on
+    the card beside the model's.
 
-    verl reads checkpoints without saying where to. What is mapped takes no memory that the system could not take back.
+    verl reads checkpoints without saying where to. What is mapped takes no memory that the system could not
+    take back.
     """
     original = torch.load
     torch.load = partial(original, map_location="cpu", mmap=True)

@@ -11,9 +11,9 @@ import torch
 def keep_plain_linear_weights() -> None:
     """Makes vLLM's CPU build keep ordinary linear weights, so that they can be updated.
 
-    After loading, it replaces them by packed copies (oneDNN or AMX kernels); a later weight update then fails with
-    ``'Parameter' object has no attribute 'weight_loader'``. Only the process that holds the model imports these
-    layers, so this does nothing elsewhere.
+    After loading, it replaces them by packed copies (oneDNN or AMX kernels); a later weight update then fails
+    with ``'Parameter' object has no attribute 'weight_loader'``. Only the process that holds the model
+    imports these layers, so this does nothing elsewhere.
     """
     import vllm.model_executor.layers.utils as layer_utils
 
@@ -26,8 +26,8 @@ def keep_plain_linear_weights() -> None:
 def receive_weights_as_copies() -> None:
     """Makes verl's weight receiver hand out copies of what lies in shared memory.
 
-    On a GPU the receiver copies from the segment to the card. On a CPU its ``.to(device)`` is a view, and closing the
-    segment while a tensor still views it raises ``BufferError``.
+    On a GPU the receiver copies from the segment to the card. On a CPU its ``.to(device)`` is a view, and
+    closing the segment while a tensor still views it raises ``BufferError``.
     """
     from verl.workers.rollout.vllm_rollout import bucketed_weight_transfer as transfer
 
@@ -44,7 +44,8 @@ def receive_weights_as_copies() -> None:
 
 
 def apply() -> None:
-    """Applies what this process needs. verl imports its plugins after vLLM in the engine's worker process, before it elsewhere."""
+    """Applies what this process needs. verl imports its plugins after vLLM in the engine's worker process,
+    before it elsewhere."""
     if "vllm" in sys.modules:
         keep_plain_linear_weights()
         receive_weights_as_copies()

@@ -1,8 +1,9 @@
 """Propose and solve as a verl agent loop: episodes of ``azr.selfplay`` on verl's engine client.
 
-A row carries its ``PromptRow`` as JSON text; its stream says which role is played. The loop returns the responses to train on,
-the row's own last (before it its difficulty samples or same-step solution, where those are trained on). Each output carries
-its own stream, reward and task in ``extra_fields``; the last one also the outcome that the trainer keeps.
+A row carries its ``PromptRow`` as JSON text; its stream says which role is played. The loop returns the
+responses to train on, the row's own last (before it its difficulty samples or same-step solution, where those
+are trained on). Each output carries its own stream, reward and task in ``extra_fields``; the last one also
+the outcome that the trainer keeps.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from azr.train.tokens import PromptTokens, end_token_ids, response_text
 
 SELF_PLAY_LOOP = "azr_self_play"
 WHOLE_RESPONSE = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False, "flat_logprobs": True}
-"""How the engine hands over a response: once, as token ids. verl would have every token of hundreds of sequences streamed and decoded on
-one Python thread, which the card then waits for (docs/performance.md)."""
+"""How the engine hands over a response: once, as token ids. verl would have every token of hundreds of
+sequences streamed and decoded on one Python thread, which the card then waits for (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ def worker_state(config_json: str) -> tuple[Any, Sandbox]:
 
 def response_seed(seed: int, row_id: str, index: int) -> int:
     """Of the generator that draws the ``index``-th response of a row, wherever and whenever it is drawn."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{row_id}/{index}".encode(), digest_size=4).digest(), "big") >> 1
+    return (
+        int.from_bytes(hashlib.blake2b(f"{seed}/{row_id}/{index}".encode(), digest_size=4).digest(), "big")
+        >> 1
+    )
 
 
 @register(SELF_PLAY_LOOP)
@@ -63,12 +67,14 @@ class SelfPlayLoop(AgentLoopBase):
     """Plays one row. verl builds one object for each."""
 
     def __init__(self, trainer_config: Any, server_manager: Any, tokenizer: Any, **_: Any) -> None:
-        # Not calling verl's constructor on purpose: it builds a chat-template diff engine for every row, which a single-turn
-        # loop over ready token ids has no use for.
+        # Not calling verl's constructor on purpose: it builds a chat-template diff engine for every row,
+        # which a single-turn loop over ready token ids has no use for.
         self.server_manager = server_manager
         self.tokenizer = tokenizer
         self.ends = end_token_ids(tokenizer, trainer_config.config.actor_rollout_ref.model.path)
-        self.config, self.sandbox = worker_state(json.dumps(OmegaConf.to_container(trainer_config.config.azr), sort_keys=True))
+        self.config, self.sandbox = worker_state(
+            json.dumps(OmegaConf.to_container(trainer_config.config.azr), sort_keys=True)
+        )
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
         record = json.loads(kwargs["row"])
@@ -78,28 +84,42 @@ class SelfPlayLoop(AgentLoopBase):
         asked = itertools.count()
 
         def seeds() -> dict[str, int]:
-            return {"seed": response_seed(self.config.seed, row.row_id, next(asked))} if self.config.rollout.seeded_sampling else {}
+            return (
+                {"seed": response_seed(self.config.seed, row.row_id, next(asked))}
+                if self.config.rollout.seeded_sampling
+                else {}
+            )
 
         async def generate(prompt: Prompt, n: int) -> list[Completion]:
             """n samples of one prompt; the engine shares the prompt's KV cache among them."""
             each = [sampling_params | seeds() for _ in range(n)]
-            return list(await asyncio.gather(*(self._generate_one(tokens.ids(prompt), params) for params in each)))
+            return list(
+                await asyncio.gather(*(self._generate_one(tokens.ids(prompt), params) for params in each))
+            )
 
         if self.config.rollout.fixed_response_tokens:
-            outcome = await play_fixed_lengths(row, self.config, tokens.ids(row.prompt), sampling_params, self._generate_one)
+            outcome = await play_fixed_lengths(
+                row, self.config, tokens.ids(row.prompt), sampling_params, self._generate_one
+            )
         else:
             outcome = await play(row, generate, self.sandbox, self.config.selfplay, tokens.fits)
         trained = trained_outcomes(outcome, self.config.selfplay)
-        return [self._output(each, json.dumps(outcome.to_json()) if each is outcome else "") for each in trained]
+        return [
+            self._output(each, json.dumps(outcome.to_json()) if each is outcome else "") for each in trained
+        ]
 
     async def _generate_one(self, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Completion:
         output = await self.server_manager.generate(
-            request_id=uuid4().hex, prompt_ids=list(prompt_ids), sampling_params={**sampling_params, **WHOLE_RESPONSE}
+            request_id=uuid4().hex,
+            prompt_ids=list(prompt_ids),
+            sampling_params={**sampling_params, **WHOLE_RESPONSE},
         )
         limit = self.config.rollout.max_response_tokens
         response_ids = list(output.token_ids)[:limit] or [min(self.ends)]
         log_probs = list(output.log_probs)[:limit] if output.log_probs else None
-        response = EngineResponse(prompt_ids, response_ids, log_probs, int(output.extra_fields.get("global_steps") or 0))
+        response = EngineResponse(
+            prompt_ids, response_ids, log_probs, int(output.extra_fields.get("global_steps") or 0)
+        )
         text = response_text(self.tokenizer, response_ids)
         finished = response_ids[-1] in self.ends or len(response_ids) < limit
         return Completion(text=text, n_tokens=len(response_ids), finished=finished, handle=response)

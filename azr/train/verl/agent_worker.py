@@ -1,6 +1,8 @@
-"""verl's agent-loop worker and manager, with two differences: every output keeps its own reward, and our loops are known.
+"""verl's agent-loop worker and manager, with two differences: every output keeps its own reward, and our
+loops are known.
 
-``AgentLoopWorkerTQ`` is a Ray actor class and cannot be subclassed; its plain class is in ``__ray_metadata__``.
+``AgentLoopWorkerTQ`` is a Ray actor class and cannot be subclassed; its plain class is in
+``__ray_metadata__``.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ _PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class  # type: i
 
 
 class SelfPlayAgentLoopWorker(_PlainWorker):
-    async def _agent_loop_postprocess(self, output: list[AgentLoopOutput], validate: bool, **kwargs: Any) -> None:
+    async def _agent_loop_postprocess(
+        self, output: list[AgentLoopOutput], validate: bool, **kwargs: Any
+    ) -> None:
         """Puts a row's trajectories into TransferQueue.
 
-        verl's own copies the last output's reward onto the others, which would pay a proposal and its difficulty samples
-        alike; and it lets the prompt's columns overwrite the outputs' fields.
+        verl's own copies the last output's reward onto the others, which would pay a proposal and its
+        difficulty samples alike; and it lets the prompt's columns overwrite the outputs' fields.
         """
         keys, rows, tags = [], [], []
         for index, item in enumerate(output):
@@ -50,7 +54,10 @@ class SelfPlayAgentLoopWorker(_PlainWorker):
                 }
             )
         await tq.async_kv_batch_put(
-            keys=keys, fields=list_of_dict_to_tensordict(rows), tags=tags, partition_id="val" if validate else "train"
+            keys=keys,
+            fields=list_of_dict_to_tensordict(rows),
+            tags=tags,
+            partition_id="val" if validate else "train",
         )
 
 

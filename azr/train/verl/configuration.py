@@ -1,6 +1,8 @@
-"""Translates our configuration into verl's: its own defaults, composed by Hydra, with ``settings.yaml`` on top.
+"""Translates our configuration into verl's: its own defaults, composed by Hydra, with ``settings.yaml`` on
+top.
 
-Everything verl would do otherwise (data loaders, critics, reward models, validation files) stays at its default and unused.
+Everything verl would do otherwise (data loaders, critics, reward models, validation files) stays at its
+default and unused.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def build_verl_config(config: Config, model_folder: Path, run_dir: Path, device:
     OmegaConf.set_struct(verl_config, False)
     own = {"azr": to_container(config), "derived": _derived(config, model_folder, run_dir, device)}
     optimizer = verl_optimizer(config.train.optimizer, on_gpu=device == "cuda")
-    merged = OmegaConf.merge(verl_config, OmegaConf.load(SETTINGS), own, {"actor_rollout_ref": {"actor": {"optim": optimizer}}})
+    merged = OmegaConf.merge(
+        verl_config, OmegaConf.load(SETTINGS), own, {"actor_rollout_ref": {"actor": {"optim": optimizer}}}
+    )
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -56,7 +60,11 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
     one_gpu = on_gpu and train.gpus == 1
     context_tokens = rollout.max_prompt_tokens + rollout.max_response_tokens
     eager = rollout.enforce_eager or not on_gpu
-    extension = "ForgettingWorkerExtension" if one_gpu and model.lora_rank and rollout.sleep else "EngineWorkerExtension"
+    extension = (
+        "ForgettingWorkerExtension"
+        if one_gpu and model.lora_rank and rollout.sleep
+        else "EngineWorkerExtension"
+    )
     return {
         "rows": rows_per_step(config),
         "context_tokens": context_tokens,
@@ -73,7 +81,9 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
         "enforce_eager": eager,
         "cuda_graph_sizes": None if eager else list(rollout.cuda_graph_sizes),
         "sleep": rollout.sleep and on_gpu,
-        "load_format": "dummy" if one_gpu or (on_gpu and not model.lora_rank) else "auto",  # dummy: the trainer sends all weights
+        "load_format": "dummy"
+        if one_gpu or (on_gpu and not model.lora_rank)
+        else "auto",  # dummy: the trainer sends all weights
         "engine_extension": extension if on_gpu else "OwnSocketExtension",
         "device": device,
         "run_name": run_dir.name,
@@ -82,9 +92,12 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
 
 
 def _model_overrides(config: Config, model_folder: Path) -> dict[str, Any]:
-    """What the trainer's copy of the model's configuration says otherwise: its attention, and no dropout, which the engine has not."""
+    """What the trainer's copy of the model's configuration says otherwise: its attention, and no dropout,
+    which the engine has not."""
     values = read_json_file(model_folder / "config.json")
-    own = "eager" if values.get("attn_logit_softcapping") is not None else "sdpa"  # sdpa leaves soft-capping out without a word
+    own = (
+        "eager" if values.get("attn_logit_softcapping") is not None else "sdpa"
+    )  # sdpa leaves soft-capping out without a word
     dropped = {key: 0.0 for key in DROPOUT_KEYS if values.get(key)}
     return {"attn_implementation": PACKED_ATTENTION if config.train.packed_sequences else own, **dropped}
 

@@ -1,10 +1,12 @@
 """The FSDP training engine on GPUs: NO_SHARD on one, FULL_SHARD on several.
 
-Adapters on one device are not FSDP's. verl wraps each of them by itself (504 units at 3B, each handled in Python in every pass), because
-a flat parameter is either trained or frozen. On one device there is nothing to share out: FSDP gets the frozen base, a unit a layer.
+Adapters on one device are not FSDP's. verl wraps each of them by itself (504 units at 3B, each handled in
+Python in every pass), because a flat parameter is either trained or frozen. On one device there is nothing to
+share out: FSDP gets the frozen base, a unit a layer.
 
-Registered with verl's ``EngineRegistry`` under a key that verl leaves free: ``cuda`` with vendor ``nvidia``, which is looked up
-before the plain ``cuda`` entry. Importing this module registers it. The CPU's engine is in ``azr/train/cpu/engine.py``.
+Registered with verl's ``EngineRegistry`` under a key that verl leaves free: ``cuda`` with vendor ``nvidia``,
+which is looked up before the plain ``cuda`` entry. Importing this module registers it. The CPU's engine is in
+``azr/train/cpu/engine.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ RATE_FLOOR = 0.1
 
 
 class SelfPlayEngine(PackedEngine):
-    """The packed engine with the promised sharding asserted, and a view of the weights for the learning checks."""
+    """The packed engine with the promised sharding asserted, and a view of the weights for the learning
+    checks."""
 
     def _build_fsdp_module(self, module: torch.nn.Module) -> torch.nn.Module:
         wrapped = self._wrap(module)
@@ -48,18 +51,24 @@ class SelfPlayEngine(PackedEngine):
             return super()._build_fsdp_module(module)
         self._autocast_dtype, self.scaler = PrecisionType.to_dtype(self.engine_config.dtype), None
         param, reduce, buffer = (
-            PrecisionType.to_dtype(self.engine_config.mixed_precision[f"{of}_dtype"]) for of in ("param", "reduce", "buffer")
+            PrecisionType.to_dtype(self.engine_config.mixed_precision[f"{of}_dtype"])
+            for of in ("param", "reduce", "buffer")
         )
         device = torch.device(get_device_name(), get_device_id())
         return fully_sharded(module, device, MixedPrecision(param, reduce, buffer), self.device_mesh)
 
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
-        """Names and tensors of the weights for the engine, in the type that the trainer computes in, and the adapters' configuration.
+        """Names and tensors of the weights for the engine, in the type that the trainer computes in, and the
+        adapters' configuration.
 
-        On one device no second copy of the weights is made, and an offloaded base stays in host memory. verl's sender would take float32
-        for what is served in bfloat16: twice the traffic, and a vocabulary matrix that its bucket does not hold.
+        On one device no second copy of the weights is made, and an offloaded base stays in host memory.
+        verl's sender would take float32 for what is served in bfloat16: twice the traffic, and a vocabulary
+        matrix that its bucket does not hold.
         """
-        adapters_alone, one_device = self._is_lora and options.get("base_sync_done"), torch.distributed.get_world_size() == 1
+        adapters_alone, one_device = (
+            self._is_lora and options.get("base_sync_done"),
+            torch.distributed.get_world_size() == 1,
+        )
         if not one_device and not adapters_alone:
             weights, adapter_config = super().get_per_tensor_param(**options)
             return self._as_computed(weights), adapter_config
@@ -74,8 +83,11 @@ class SelfPlayEngine(PackedEngine):
             return adapters.items(), model.peft_config[no_shard.ADAPTER].to_dict()
         if self._is_lora:
             adapter_config = model.peft_config[no_shard.ADAPTER].to_dict()
-            # one after the other on the card: verl hands over a tensor that is larger than its bucket by CUDA IPC
-            weights = ((name, weight.to(get_device_name())) for name, weight in no_shard.base_weights(self.module))
+            # one after the other on the card: verl hands over a tensor that is larger than its bucket by CUDA
+            # IPC
+            weights = (
+                (name, weight.to(get_device_name())) for name, weight in no_shard.base_weights(self.module)
+            )
         else:
             if self._is_offload_param:
                 no_shard.load(self.module)
@@ -85,7 +97,10 @@ class SelfPlayEngine(PackedEngine):
 
     def _as_computed(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
         compute = PrecisionType.to_dtype(self.engine_config.dtype)
-        return ((name, weight.to(compute) if weight.dtype == torch.float32 else weight) for name, weight in weights)
+        return (
+            (name, weight.to(compute) if weight.dtype == torch.float32 else weight)
+            for name, weight in weights
+        )
 
     def save_checkpoint(self, local_path: str, *options: Any, **named: Any) -> None:
         with fsdp.state_dict_without_copies(self.module):
@@ -97,11 +112,15 @@ class SelfPlayEngine(PackedEngine):
             super().load_checkpoint(local_path, *options, **named)
 
     def _build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
-        """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon, which a longer run passes."""
+        """verl's, except that a falling rate stays at its floor; verl's cosine rises again after the horizon,
+        which a longer run passes."""
         options = self.optimizer_config
         if options.lr_scheduler_type != "cosine":
             return super()._build_lr_scheduler(optimizer)
-        return LambdaLR(optimizer, partial(rate_factor, warmup=options.lr_warmup_steps, horizon=options.total_training_steps))
+        return LambdaLR(
+            optimizer,
+            partial(rate_factor, warmup=options.lr_warmup_steps, horizon=options.total_training_steps),
+        )
 
     @torch.no_grad()
     def sampled_weights(self) -> torch.Tensor:
@@ -118,9 +137,11 @@ class SelfPlayEngine(PackedEngine):
 def fully_sharded(
     module: torch.nn.Module, device: torch.device, precision: MixedPrecision, mesh: DeviceMesh | None = None
 ) -> FullyShardedDataParallel:
-    """FSDP as verl sets it up, a unit a layer, in a process that has read the weights itself: nothing is broadcast.
+    """FSDP as verl sets it up, a unit a layer, in a process that has read the weights itself: nothing is
+    broadcast.
 
-    On one device adapters (trained parameters beside frozen ones) stay ordinary parameters of the model, on the device for good.
+    On one device adapters (trained parameters beside frozen ones) stay ordinary parameters of the model, on
+    the device for good.
     """
     alone = torch.distributed.get_world_size() == 1
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -136,12 +157,15 @@ def fully_sharded(
         device_mesh=mesh,
         ignored_states=adapters,
     )
-    FullyShardedDataParallel.set_state_dict_type(wrapped, StateDictType.FULL_STATE_DICT, FullStateDictConfig())
+    FullyShardedDataParallel.set_state_dict_type(
+        wrapped, StateDictType.FULL_STATE_DICT, FullStateDictConfig()
+    )
     return wrapped
 
 
 def rate_factor(step: int, *, warmup: int, horizon: int) -> float:
-    """Share of the learning rate in the step after ``step`` steps: a linear rise, then a cosine down to ``RATE_FLOOR`` at ``horizon``."""
+    """Share of the learning rate in the step after ``step`` steps: a linear rise, then a cosine down to
+    ``RATE_FLOOR`` at ``horizon``."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     progress = min(1.0, (step - warmup) / (horizon - warmup))
@@ -163,4 +187,6 @@ def _assert_sharding(module: torch.nn.Module, world_size: int) -> None:
 
 
 fsdp.install_offload()
-EngineRegistry.register(model_type="language_model", backend="fsdp", device="cuda", vendor="nvidia")(SelfPlayEngine)
+EngineRegistry.register(model_type="language_model", backend="fsdp", device="cuda", vendor="nvidia")(
+    SelfPlayEngine
+)

@@ -1,8 +1,10 @@
-"""What is added to vLLM's worker process: a socket of this run alone, a limit to what its allocator keeps, a sleep that keeps no weights.
+"""What is added to vLLM's worker process: a socket of this run alone, a limit to what its allocator keeps, a
+sleep that keeps no weights.
 
-vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the card. While it generates, batches
-of changing size leave torch's allocator with blocks of changing size, and it keeps them all, until a card of 16 GiB is full
-(docs/performance.md). With a limit the allocator gives unused blocks back instead.
+vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the
+card. While it generates, batches of changing size leave torch's allocator with blocks of changing size, and
+it keeps them all, until a card of 16 GiB is full (docs/performance.md). With a limit the allocator gives
+unused blocks back instead.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ else:
 
 
 class OwnSocketExtension(Base):
-    """verl's extension of the worker; vLLM makes it a base of its worker class, so it may not name anything that is there already."""
+    """verl's extension of the worker; vLLM makes it a base of its worker class, so it may not name anything
+    that is there already."""
 
     def _get_zmq_handle(self) -> str:
         return own_socket(super()._get_zmq_handle())
@@ -35,14 +38,19 @@ class EngineWorkerExtension(OwnSocketExtension):
         total_bytes = torch.cuda.get_device_properties(worker.device).total_memory
         settings = worker.vllm_config
         sizes = settings.compilation_config.cudagraph_capture_sizes or []
-        graphs_gib = GRAPH_GIB_PER_SIZE * len(sizes) * settings.model_config.hf_text_config.num_hidden_layers / 24
-        share = memory_limit_share(settings.cache_config.gpu_memory_utilization, graphs_gib, total_bytes / 2**30)
+        graphs_gib = (
+            GRAPH_GIB_PER_SIZE * len(sizes) * settings.model_config.hf_text_config.num_hidden_layers / 24
+        )
+        share = memory_limit_share(
+            settings.cache_config.gpu_memory_utilization, graphs_gib, total_bytes / 2**30
+        )
         torch.cuda.set_per_process_memory_fraction(share, worker.device)
         return super().update_weights_from_ipc(*args, **kwargs)
 
 
 class ForgettingWorkerExtension(EngineWorkerExtension):
-    """With adapters on one device: the sleeping engine drops its weights, and the trainer sends the base with the adapters.
+    """With adapters on one device: the sleeping engine drops its weights, and the trainer sends the base with
+    the adapters.
 
     verl has it keep them in pinned host memory (8.6 GiB at 3B), beside the trainer's copy of the same base.
     """
@@ -58,12 +66,14 @@ class ForgettingWorkerExtension(EngineWorkerExtension):
         type(worker).sleep(worker, level=2)
 
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> Any:
-        """Which token has which adapter is on the card too, and kept from batch to batch where it does not change: it is forgotten."""
+        """Which token has which adapter is on the card too, and kept from batch to batch where it does not
+        change: it is forgotten."""
         worker: Any = self
         worker.model_runner.lora_manager._adapter_manager._last_mapping = None
         return super().update_weights_from_ipc(*args, **kwargs)
 
 
 def memory_limit_share(engine_share: float, graphs_gib: float, total_gib: float) -> float:
-    """Share of the card that torch's allocator in the engine may take: the engine's own, its graphs, and blocks of other sizes."""
+    """Share of the card that torch's allocator in the engine may take: the engine's own, its graphs, and
+    blocks of other sizes."""
     return min(1.0, engine_share + (graphs_gib + ENGINE_CACHE_GIB) / total_gib)

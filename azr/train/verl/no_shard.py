@@ -1,10 +1,13 @@
-"""FSDP NO_SHARD without second copies of the weights: reading them one by one, and an offload that gives the card its memory back.
+"""FSDP NO_SHARD without second copies of the weights: reading them one by one, and an offload that gives the
+card its memory back.
 
-Both are missing in what verl calls. ``state_dict()`` clones every weight before the first is sent to the engine (2.9 GiB at 1.5B, at the
-moment when the engine's own weights are on the card too). And where nothing is sharded, the modules' weights are views into the flat
-parameter that stay on the card when verl moves the flat parameter to host memory: nothing is freed.
+Both are missing in what verl calls. ``state_dict()`` clones every weight before the first is sent to the
+engine (2.9 GiB at 1.5B, at the moment when the engine's own weights are on the card too). And where nothing
+is sharded, the modules' weights are views into the flat parameter that stay on the card when verl moves the
+flat parameter to host memory: nothing is freed.
 
-A frozen base (under adapters) never changes, so one copy of it waits in host memory for the whole run: leaving the card takes no copying.
+A frozen base (under adapters) never changes, so one copy of it waits in host memory for the whole run:
+leaving the card takes no copying.
 """
 
 from __future__ import annotations
@@ -41,11 +44,13 @@ def named_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch
 
 
 def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
-    """The LoRA adapters in host memory, under the names that peft gives them in files, which the engine knows.
+    """The LoRA adapters in host memory, under the names that peft gives them in files, which the engine
+    knows.
 
-    peft's own function finds none of them in a model that FSDP wrapped (0.21.2 compares names with and without FSDP's prefixes), and asks
-    for the whole state dict first, which FSDP clones: a second copy of the frozen base on the card. On one device the adapters are not
-    FSDP's (``verl/engine.py``) and are read where they are; an offloaded base need not come back to a card that holds the engine's.
+    peft's own function finds none of them in a model that FSDP wrapped (0.21.2 compares names with and
+    without FSDP's prefixes), and asks for the whole state dict first, which FSDP clones: a second copy of the
+    frozen base on the card. On one device the adapters are not FSDP's (``verl/engine.py``) and are read where
+    they are; an offloaded base need not come back to a card that holds the engine's.
     """
     found = {}
     for name, weight in module.named_parameters() if is_whole(module) else named_weights(module):
@@ -55,7 +60,8 @@ def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]
 
 
 def base_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch.Tensor]]:
-    """The frozen weights under adapters, with peft's names less its prefix, where they are: an offloaded base stays in host memory.
+    """The frozen weights under adapters, with peft's names less its prefix, where they are: an offloaded base
+    stays in host memory.
 
     Needs NO_SHARD, and adapters that are not FSDP's. Of tied weights the first name alone is given.
     """
@@ -71,19 +77,30 @@ def is_whole(module: FullyShardedDataParallel) -> bool:
 
 
 def _handles(module: FullyShardedDataParallel) -> list[tuple[str, Any]]:
-    """FSDP's flat parameters, each with the place of its unit; there before the first forward pass, unlike FSDP's own list."""
-    units = [(prefix, part) for prefix, part in module.named_modules() if isinstance(part, FullyShardedDataParallel)]
+    """FSDP's flat parameters, each with the place of its unit; there before the first forward pass, unlike
+    FSDP's own list."""
+    units = [
+        (prefix, part)
+        for prefix, part in module.named_modules()
+        if isinstance(part, FullyShardedDataParallel)
+    ]
     return [(prefix, part._handle) for prefix, part in units if part._handle is not None]
 
 
 def trained_adapters(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
-    """Under the names that they have in the whole state dict, where ``load_state_dict(strict=False)`` finds their places again."""
-    adapters = ((clean_tensor_name(name), weight) for name, weight in module.named_parameters() if weight.requires_grad)
+    """Under the names that they have in the whole state dict, where ``load_state_dict(strict=False)`` finds
+    their places again."""
+    adapters = (
+        (clean_tensor_name(name), weight)
+        for name, weight in module.named_parameters()
+        if weight.requires_grad
+    )
     return {name: weight.detach() for name, weight in adapters if ".lora_" in name}
 
 
 def point_to_flat_parameters(module: FullyShardedDataParallel) -> None:
-    """Makes the weights of all modules views into the flat parameters as they are now, wherever those were moved."""
+    """Makes the weights of all modules views into the flat parameters as they are now, wherever those were
+    moved."""
     for _, handle in _handles(module):
         if not handle.uses_sharded_strategy:
             assert not handle._use_orig_params, "FSDP keeps parameters there, which views must not replace"
@@ -108,7 +125,8 @@ def offload(module: Any, empty_cache: bool = True) -> None:
 def _kept_in_host_memory(handle: Any) -> torch.Tensor:
     """The one copy of a frozen flat parameter, made at its first offload and after a checkpoint was read.
 
-    Pinned where it lies: memory that torch allocates as pinned is rounded up to a power of two, half as much again for a base of 3B.
+    Pinned where it lies: memory that torch allocates as pinned is rounded up to a power of two, half as much
+        again for a base of 3B.
     """
     weights = handle.flat_param.detach()
     if not hasattr(handle, "_kept"):
@@ -116,10 +134,14 @@ def _kept_in_host_memory(handle: Any) -> torch.Tensor:
         if weights.is_cuda:
             runtime: Any = torch.cuda.cudart()
             status = runtime.cudaHostRegister(handle._kept.data_ptr(), handle._kept.nbytes, 0)
-            if int(status) != 0:  # not an error: but the next kernel would report it, as the runtime remembers it
+            if (
+                int(status) != 0
+            ):  # not an error: but the next kernel would report it, as the runtime remembers it
                 with suppress(RuntimeError):
                     torch.ones(1, device=weights.device)
-                logging.getLogger(__name__).warning("host memory could not be pinned (%s); bringing weights to the card is slower", status)
+                logging.getLogger(__name__).warning(
+                    "host memory could not be pinned (%s); bringing weights to the card is slower", status
+                )
     if not handle._kept_is_current:
         handle._kept.copy_(weights)
         handle._kept_is_current = True

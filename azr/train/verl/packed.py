@@ -1,9 +1,11 @@
-"""What makes the update fast and small, as a layer over verl's FSDP engine: packed attention and a chunked output head.
+"""What makes the update fast and small, as a layer over verl's FSDP engine: packed attention and a chunked
+output head.
 
-verl asks for both by its own configuration: ``use_remove_padding`` packs the sequences of a micro-batch into one row, and
-``use_fused_kernels`` makes the model return log-probs and entropy instead of logits. This layer gives the model those two
-abilities, and tells it which rows the loss will look at: with prompts of 600 and responses of 300 tokens two thirds of the
-output head's work (a quarter of all arithmetic at 0.5B) would be thrown away.
+verl asks for both by its own configuration: ``use_remove_padding`` packs the sequences of a micro-batch into
+one row, and ``use_fused_kernels`` makes the model return log-probs and entropy instead of logits. This layer
+gives the model those two abilities, and tells it which rows the loss will look at: with prompts of 600 and
+responses of 300 tokens two thirds of the output head's work (a quarter of all arithmetic at 0.5B) would be
+thrown away.
 """
 
 from __future__ import annotations
@@ -50,8 +52,11 @@ class PackedEngine(Base):
                 inputs["rows"] = rows
         return inputs, output_args
 
-    def forward_step(self, micro_batch: Any, loss_function: Any, forward_only: bool) -> tuple[torch.Tensor, dict[str, Any]]:
-        """verl's step; the update also reports how far the engine's token probabilities are from the trainer's own.
+    def forward_step(
+        self, micro_batch: Any, loss_function: Any, forward_only: bool
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """verl's step; the update also reports how far the engine's token probabilities are from the
+        trainer's own.
 
         verl measures that only where it recomputes the old log-probs in a pass of its own.
         """
@@ -62,11 +67,13 @@ class PackedEngine(Base):
 
 
 def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, Metric]:
-    """|p_trainer - p_engine| of the response tokens: mean over the whole batch (summed over micro-batches) and largest.
+    """|p_trainer - p_engine| of the response tokens: mean over the whole batch (summed over micro-batches)
+    and largest.
 
     Args:
         log_probs: nested ``[rows, (prompt + response)]``, as the model returned them.
-        micro_batch: with the engine's log-probs under ``rollout_log_probs``, or ``old_log_probs`` where those are the engine's.
+        micro_batch: with the engine's log-probs under ``rollout_log_probs``, or ``old_log_probs`` where those
+            are the engine's.
     """
     keys = set(micro_batch.keys())
     name = "rollout_log_probs" if "rollout_log_probs" in keys else "old_log_probs"
@@ -76,22 +83,29 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
     with torch.no_grad():
         engine = micro_batch[name].values().to(log_probs.device).float()
         difference = (log_probs.values()[rows.to(log_probs.device)].float().exp() - engine.exp()).abs()
-        if "loss_mask" in keys and micro_batch["loss_mask"].is_nested and micro_batch["loss_mask"].values().numel() == difference.numel():
+        if (
+            "loss_mask" in keys
+            and micro_batch["loss_mask"].is_nested
+            and micro_batch["loss_mask"].values().numel() == difference.numel()
+        ):
             difference = difference * micro_batch["loss_mask"].values().to(difference.device)
         share = float(tu.get_non_tensor_data(micro_batch, "dp_size", 1)) / float(
             tu.get_non_tensor_data(micro_batch, "batch_num_tokens", difference.numel())
         )
         return {
-            "rollout_probs_diff_mean": Metric(aggregation=AggregationType.SUM, value=difference.sum() * share),
+            "rollout_probs_diff_mean": Metric(
+                aggregation=AggregationType.SUM, value=difference.sum() * share
+            ),
             "rollout_probs_diff_max": Metric(aggregation=AggregationType.MAX, value=difference.max()),
         }
 
 
 def scored_rows(micro_batch: Any) -> torch.Tensor | None:
-    """Places in the packed row whose next token is a response token: int64 ``[R]``; None where the batch does not say.
+    """Places in the packed row whose next token is a response token: int64 ``[R]``; None where the batch does
+    not say.
 
-    The token at place i predicts the one at i + 1, so a response of n tokens at the end of its sequence is scored at the n
-    places before its last.
+    The token at place i predicts the one at i + 1, so a response of n tokens at the end of its sequence is
+    scored at the n places before its last.
     """
     if "prompts" not in micro_batch.keys() or "responses" not in micro_batch.keys():  # noqa: SIM118  (a TensorDict)
         return None
@@ -106,5 +120,7 @@ def scored_rows(micro_batch: Any) -> torch.Tensor | None:
     rows = torch.arange(responses.values().shape[0], device=lengths.device) + torch.repeat_interleave(
         shift, lengths, output_size=responses.values().shape[0]
     )
-    assert int(ends[-1]) == total, f"prompts and responses hold {int(ends[-1])} tokens, the packed row {total}"
+    assert int(ends[-1]) == total, (
+        f"prompts and responses hold {int(ends[-1])} tokens, the packed row {total}"
+    )
     return rows.long()

@@ -1,6 +1,8 @@
-"""What verl imports in each of its processes (``VERL_USE_EXTERNAL_MODULES``): the platform that ``VERL_PLATFORM`` asks for.
+"""What verl imports in each of its processes (``VERL_USE_EXTERNAL_MODULES``): the platform that
+``VERL_PLATFORM`` asks for.
 
-On a CPU verl imports this after vLLM in the engine's worker process, before it elsewhere; the patches apply in the former alone.
+On a CPU verl imports this after vLLM in the engine's worker process, before it elsewhere; the patches apply
+in the former alone.
 """
 
 from __future__ import annotations

@@ -32,17 +32,22 @@ class DeadlineReplayBuffer(ReplayBuffer):
         self._asked = 0
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
-        """Raises:
-        EngineError: the batch is not complete at the deadline, or too many agent loops failed. The usual cause is an engine that
-            died under them, so a restart is worth its while; the restart budget ends what fails again and again.
+        """Raises: EngineError: the batch is not complete at the deadline, or too many agent loops failed. The
+        usual cause is an engine that
+            died under them, so a restart is worth its while; the restart budget ends what fails again and
+            again.
         """
         self._started_s, self._asked = time.monotonic(), batch_size
         try:
-            batch = super().sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
+            batch = super().sample(
+                global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
+            )
         except RuntimeError as error:
             if isinstance(error, EngineError):
                 raise
-            raise EngineError(f"no agent loop of step {global_steps} came back with a response: {error}") from error
+            raise EngineError(
+                f"no agent loop of step {global_steps} came back with a response: {error}"
+            ) from error
         if self.failed_rows > self._max_failed * batch_size:
             raise EngineError(
                 f"{self.failed_rows} of {batch_size} agent loops failed in step {global_steps}, more than train.max_failed_rollouts="

@@ -34,7 +34,8 @@ class SelfPlayRunner:
             device: ``cpu`` or ``cuda``.
 
         Returns:
-            True when the attempt ended as asked (``finished`` or ``stopped``); False when it failed. Either way the result file says why.
+            True when the attempt ended as asked (``finished`` or ``stopped``); False when it failed. Either
+            way the result file says why.
         """
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
         run = RunDir(Path(run_root))
@@ -43,7 +44,9 @@ class SelfPlayRunner:
                 _train(run, link, device)
             except AzrError as error:
                 traceback.print_exc()
-                reason = str(getattr(error, "cause", error))  # from another process Ray brings it inside an error of its own
+                reason = str(
+                    getattr(error, "cause", error)
+                )  # from another process Ray brings it inside an error of its own
                 link.finish(Ending.FAILED, reason, retry=not isinstance(error, FINAL_ERRORS))
                 return False
         return True

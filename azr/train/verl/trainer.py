@@ -1,7 +1,8 @@
-"""verl's synchronous PPO trainer as the ``Machine`` of a step: prompts in, trajectories out, one update, weights to the engine.
+"""verl's synchronous PPO trainer as the ``Machine`` of a step: prompts in, trajectories out, one update,
+weights to the engine.
 
-verl's own loop (``fit``) is not used: it iterates a data loader and validates on files, which self-play has not. The loop is
-``azr.train.loop``, a step is ``azr.train.step``.
+verl's own loop (``fit``) is not used: it iterates a data loader and validates on files, which self-play has
+not. The loop is ``azr.train.loop``, a step is ``azr.train.step``.
 """
 
 from __future__ import annotations
@@ -69,10 +70,13 @@ class SelfPlayTrainer(PPOTrainerSync):
         )
 
     def _init_dataloader(self) -> None:
-        """No data loader: the rows of a step come from the task buffer. The scheduler only wants a horizon."""
+        """No data loader: the rows of a step come from the task buffer. The scheduler only wants a
+        horizon."""
         self.total_training_steps = self.request.last_step
         with open_dict(self.config):
-            self.config.actor_rollout_ref.actor.optim.total_training_steps = self.azr.train.decay_steps or self.total_training_steps
+            self.config.actor_rollout_ref.actor.optim.total_training_steps = (
+                self.azr.train.decay_steps or self.total_training_steps
+            )
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
@@ -88,8 +92,12 @@ class SelfPlayTrainer(PPOTrainerSync):
         if step:
             self.restored = latest_verified_checkpoint(self.run, at_most_step=step)
             if self.restored is None or self.restored.step != step:
-                raise CheckpointError(f"{self.run.checkpoint(step)} was to be resumed, but it is missing or damaged")
-            self.actor_rollout_wg.load_checkpoint(local_path=str(self.restored.path / "actor"), del_local_after_load=False)
+                raise CheckpointError(
+                    f"{self.run.checkpoint(step)} was to be resumed, but it is missing or damaged"
+                )
+            self.actor_rollout_wg.load_checkpoint(
+                local_path=str(self.restored.path / "actor"), del_local_after_load=False
+            )
         if self.request.learning_rate_scale != 1.0:
             self.actor_rollout_wg.scale_learning_rate(self.request.learning_rate_scale)
 
@@ -110,8 +118,15 @@ class SelfPlayTrainer(PPOTrainerSync):
         columns: dict[str, Any] = {
             "uid": _objects([f"s{self.global_steps}{partition}r{index}" for index in range(n)]),
             "index": np.arange(n),
-            "raw_prompt": _objects([[{"role": role, "content": text} for role, text in row.prompt.messages] for row in rows]),
-            "row": _objects([json.dumps(row.to_json() | {"prompt_ids": self._prompt_tokens.ids(row.prompt)}) for row in rows]),
+            "raw_prompt": _objects(
+                [[{"role": role, "content": text} for role, text in row.prompt.messages] for row in rows]
+            ),
+            "row": _objects(
+                [
+                    json.dumps(row.to_json() | {"prompt_ids": self._prompt_tokens.ids(row.prompt)})
+                    for row in rows
+                ]
+            ),
             "agent_name": _objects([SELF_PLAY_LOOP] * n),
             "__rollout_n__": np.ones(n, dtype=np.int64),
         }
@@ -123,12 +138,20 @@ class SelfPlayTrainer(PPOTrainerSync):
         tags = [{"is_prompt": True, "status": "pending", "global_steps": self.global_steps} for _ in rows]
         tq.kv_batch_put(keys=list(columns["uid"]), partition_id=partition, tags=tags)
         self.agent_loop_manager.generate_sequences(batch)  # pyright: ignore[reportUnusedCoroutine]
-        result, _ = self.replay_buffer.sample(global_steps=self.global_steps, partition_id=partition, batch_size=n)
+        result, _ = self.replay_buffer.sample(
+            global_steps=self.global_steps, partition_id=partition, batch_size=n
+        )
         return result
 
     def outcomes(self, batch: Any) -> list[ProposeOutcome | SolveOutcome]:
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
-        return [outcome_from_json(json.loads(fields["outcome"])) for fields in _dicts(data["extra_fields"]) if fields["outcome"]]
+        data = tq.kv_batch_get(
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"]
+        )
+        return [
+            outcome_from_json(json.loads(fields["outcome"]))
+            for fields in _dicts(data["extra_fields"])
+            if fields["outcome"]
+        ]
 
     def responses(self, batch: Any) -> list[Response]:
         names = ["extra_fields", "response_mask", "rm_scores"]
@@ -143,7 +166,9 @@ class SelfPlayTrainer(PPOTrainerSync):
                 format_ok=bool(item["format_ok"]),
                 outcome=outcome_from_json(json.loads(item["outcome"])) if item["outcome"] else None,
             )
-            for item, tag, mask, score in zip(_dicts(fields["extra_fields"]), batch.tags, masks, scores, strict=True)
+            for item, tag, mask, score in zip(
+                _dicts(fields["extra_fields"]), batch.tags, masks, scores, strict=True
+            )
         ]
 
     def forget(self, batch: Any) -> None:
@@ -162,7 +187,9 @@ class SelfPlayTrainer(PPOTrainerSync):
         batch = self._compute_old_log_prob(batch, metrics=metrics)
         return batch, _flat(metrics) | {"train/failed_rows": float(self.replay_buffer.failed_rows)}
 
-    def update(self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float) -> dict[str, float]:
+    def update(
+        self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float
+    ) -> dict[str, float]:
         batch = self._put_advantages(batch, advantages)
         if len(rows) < len(advantages):
             batch = batch.select_keys([batch.keys[row] for row in rows])
@@ -190,7 +217,9 @@ class SelfPlayTrainer(PPOTrainerSync):
         return metrics
 
     def _put_advantages(self, batch: Any, advantages: NDArray[np.float64]) -> Any:
-        masks = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"])["response_mask"].unbind()
+        masks = tq.kv_batch_get(
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"]
+        )["response_mask"].unbind()
         per_token = [
             torch.full((mask.numel(),), float(value), dtype=torch.float32) * mask.float()  # [response]
             for value, mask in zip(advantages, masks, strict=True)
@@ -210,14 +239,25 @@ class SelfPlayTrainer(PPOTrainerSync):
     def engine_answers(self) -> list[float]:
         client = self.get_llm_client()
         prompt_ids = self.tokenizer.encode(ENGINE_CHECK_PROMPT, add_special_tokens=False)
-        params = {"temperature": 0.0, "top_p": 1.0, "top_k": -1, "logprobs": True, "max_tokens": ENGINE_CHECK_TOKENS, "ignore_eos": True}
+        params = {
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "top_k": -1,
+            "logprobs": True,
+            "max_tokens": ENGINE_CHECK_TOKENS,
+            "ignore_eos": True,
+        }
 
         async def ask() -> Any:
-            request = client.generate(request_id="engine-check", prompt_ids=list(prompt_ids), sampling_params=params)
+            request = client.generate(
+                request_id="engine-check", prompt_ids=list(prompt_ids), sampling_params=params
+            )
             return await asyncio.wait_for(request, timeout=self.azr.rollout.generation_timeout_s)
 
         answer = asyncio.run(ask())
-        return [float(token) for token in answer.token_ids] + [float(value) for value in answer.log_probs or []]
+        return [float(token) for token in answer.token_ids] + [
+            float(value) for value in answer.log_probs or []
+        ]
 
     # ---------------------------------------------------------------- the worker, asked
 

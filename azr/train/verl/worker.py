@@ -1,4 +1,5 @@
-"""The Ray worker that holds the policy: verl's actor and rollout worker, plus the checks that training trains."""
+"""The Ray worker that holds the policy: verl's actor and rollout worker, plus the checks that training
+trains."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ ONE_TO_ALL: Any = Dispatch.ONE_TO_ALL  # type: ignore[attr-defined]  (verl adds 
 
 
 class PolicyTrainingWorker(TrainingWorker):
-    """verl's training worker; on a CPU the process group is made here, because verl's backend text names the CPU twice."""
+    """verl's training worker; on a CPU the process group is made here, because verl's backend text names the
+    CPU twice."""
 
     def __init__(self, config: Any) -> None:
         if get_device_name() == "cpu":
@@ -84,7 +86,8 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL)
     def set_entropy_coefficient(self, value: float) -> None:
-        """The weight of the entropy bonus from the next update on; verl's loss reads it from the configuration that it is given."""
+        """The weight of the entropy bonus from the next update on; verl's loss reads it from the
+        configuration that it is given."""
         assert self.actor is not None, "init_model has not run"
         loss: Any = self.loss_fn
         config = copy.copy(loss.keywords["config"])
@@ -94,10 +97,11 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL)
     def device_memory(self) -> dict[str, float]:
-        """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak`` since the last ``release_cached_memory``, and
-        the device's ``free`` and ``total``.
+        """Memory of this process on its device, GiB: ``allocated``, ``reserved``, ``peak`` since the last
+        ``release_cached_memory``, and the device's ``free`` and ``total``.
 
-        On a GPU also ``retries``: how often, since the start, the allocator found the card full and gave its cache back first.
+        On a GPU also ``retries``: how often, since the start, the allocator found the card full and gave its
+            cache back first.
         """
         device: Any = get_torch_device()
         free, total = device.mem_get_info()
@@ -114,14 +118,16 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL)
     def release_cached_memory(self) -> None:
-        """Gives the card what the allocator keeps for the next update (gibibytes), so that the engine finds room beside the weights."""
+        """Gives the card what the allocator keeps for the next update (gibibytes), so that the engine finds
+        room beside the weights."""
         device: Any = get_torch_device()
         device.empty_cache()
         device.reset_peak_memory_stats()
 
     @register(dispatch_mode=ONE_TO_ALL, blocking=False)
     async def update_weights(self, global_steps: Any = None, mode: str = "auto") -> None:
-        """verl's; on one device adapters come with their base, which the engine has forgotten in its sleep."""
+        """verl's; on one device adapters come with their base, which the engine has forgotten in its
+        sleep."""
         if torch.distributed.get_world_size() == 1 and self.config.rollout.free_cache_engine:
             self.base_sync_done = False
         await super().update_weights(global_steps, mode)

@@ -1,8 +1,9 @@
 """Hand-written programs that the shipped seeds and probes are made of, one module a family.
 
-``scripts/dev/make_seeds.py`` runs them in the sandbox and writes ``data/seeds`` and ``data/probes``. Rules for a new program:
-imports and classes on top, one function ``f``, no global variables, deterministic, plain values (``azr.sandbox.values``) in
-and out, ten different inputs that show what it does, and a message that helps to find it without holding its code.
+``scripts/dev/make_seeds.py`` runs them in the sandbox and writes ``data/seeds`` and ``data/probes``. Rules
+for a new program: imports and classes on top, one function ``f``, no global variables, deterministic, plain
+values (``azr.sandbox.values``) in and out, ten different inputs that show what it does, and a message that
+helps to find it without holding its code.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Synthetic AZR dialogues: what a proposer and a solver of small means would say, in the compact prompt frame.
+"""Synthetic AZR dialogues: what a proposer and a solver of small means would say, in the compact prompt
+frame.
 
-The teacher is deliberately of mixed habits, so that self-play has something to improve (``Habits``): it often answers
-without thinking, and then often carelessly; its traces hold slips; part of its proposals do not run. Every answer of a
-careful dialogue is right, because outputs and traces come from execution.
+The teacher is deliberately of mixed habits, so that self-play has something to improve (``Habits``): it often
+answers without thinking, and then often carelessly; its traces hold slips; part of its proposals do not run.
+Every answer of a careful dialogue is right, because outputs and traces come from execution.
 """
 
 from __future__ import annotations
@@ -19,13 +20,20 @@ from tiny.execution import Execution, Unsuitable, execute
 from tiny.programs import FAMILIES, VARIABLES, Sketch, draw_arguments, draw_program, draw_value, partition
 
 OPTIONS = PromptOptions(frame="compact")
-VAGUE_MESSAGES = ("find the rule", "what does f do", "guess the function", "one short rule", "look at the pairs")
+VAGUE_MESSAGES = (
+    "find the rule",
+    "what does f do",
+    "guess the function",
+    "one short rule",
+    "look at the pairs",
+)
 END = "<|end|>"
 
 
 @dataclass(frozen=True)
 class Habits:
-    """Shares of the teacher's habits, 0 to 1. The defaults are those of the shipped model's second stage (its card names the third's)."""
+    """Shares of the teacher's habits, 0 to 1. The defaults are those of the shipped model's second stage (its
+    card names the third's)."""
 
     hasty: float = 0.5
     """Solutions given without a think trace."""
@@ -67,10 +75,17 @@ class Drawn:
     execution: Execution
 
     def task(self, task_type: TaskType) -> Task:
-        return Task(task_type=task_type, code=self.sketch.code, inputs=(self.arguments,), outputs=(self.execution.output,))
+        return Task(
+            task_type=task_type,
+            code=self.sketch.code,
+            inputs=(self.arguments,),
+            outputs=(self.execution.output,),
+        )
 
 
-def draw_task(rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "training", trace: bool = False) -> Drawn:
+def draw_task(
+    rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "training", trace: bool = False
+) -> Drawn:
     """A program of the named part of the data (``programs.partition``) with an input on which it runs well.
 
     ``trace`` also asks for its states, and that they be few enough for a think trace.
@@ -88,9 +103,15 @@ def draw_task(rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "t
 
 
 def draw_induction(
-    rng: Random, families: Sequence[str] = FAMILIES, *, part: str = "training", vague: float = 0.3, pairs: int = 10
+    rng: Random,
+    families: Sequence[str] = FAMILIES,
+    *,
+    part: str = "training",
+    vague: float = 0.3,
+    pairs: int = 10,
 ) -> tuple[Drawn, Task]:
-    """An induction task: one program, ``pairs`` different inputs that run, at least three different outputs, a message."""
+    """An induction task: one program, ``pairs`` different inputs that run, at least three different outputs,
+    a message."""
     while True:
         drawn = draw_task(rng, families, part=part)
         seen: dict[str, str] = {}
@@ -118,10 +139,13 @@ MAX_INPUT_CHARS = 105
 
 
 def nudge(rng: Random, text: str) -> str:
-    """A value text a little off: the kind of slip that a careless reader makes. Several arguments: one of them is off."""
+    """A value text a little off: the kind of slip that a careless reader makes. Several arguments: one of
+    them is off."""
     value = ast.literal_eval(f"({text},)")
     position = rng.randrange(len(value))
-    return ", ".join(repr(_nudged(rng, item) if index == position else item) for index, item in enumerate(value))
+    return ", ".join(
+        repr(_nudged(rng, item) if index == position else item) for index, item in enumerate(value)
+    )
 
 
 def _nudged(rng: Random, value: Any) -> Any:
@@ -141,7 +165,14 @@ def _nudged(rng: Random, value: Any) -> Any:
     if len(value) < 2:
         return [*value, 1]
     position = rng.randrange(len(value))
-    return rng.choice((value[1:], value[:-1], [*value[:position], _nudged(rng, value[position]), *value[position + 1 :]], value[::-1]))
+    return rng.choice(
+        (
+            value[1:],
+            value[:-1],
+            [*value[:position], _nudged(rng, value[position]), *value[position + 1 :]],
+            value[::-1],
+        )
+    )
 
 
 def _write(states: Sequence[tuple[str, str]]) -> str:
@@ -171,7 +202,9 @@ def _solve_io(rng: Random, habits: Habits, task_type: TaskType) -> Dialogue:
                 states[-1] = ("->", answer)
         think = _write(states if deduce else states[::-1])
     prompt = solve_prompt(drawn.task(task_type), OPTIONS).text
-    return Dialogue(Stream(Role.SOLVE, task_type), prompt, _respond(think, ("output" if deduce else "input", answer)))
+    return Dialogue(
+        Stream(Role.SOLVE, task_type), prompt, _respond(think, ("output" if deduce else "input", answer))
+    )
 
 
 def _solve_induction(rng: Random, habits: Habits) -> Dialogue:
@@ -183,12 +216,18 @@ def _solve_induction(rng: Random, habits: Habits) -> Dialogue:
             code = _careless_code(rng, code)
     elif rng.random() < habits.slip:
         code = _careless_code(rng, code)
-    return Dialogue(Stream(Role.SOLVE, TaskType.INDUCTION), solve_prompt(task, OPTIONS).text, _respond(think, ("python", code)))
+    return Dialogue(
+        Stream(Role.SOLVE, TaskType.INDUCTION),
+        solve_prompt(task, OPTIONS).text,
+        _respond(think, ("python", code)),
+    )
 
 
 def _careless_code(rng: Random, code: str) -> str:
     """The program with a constant or an operator changed; it still parses."""
-    places = [i for i, char in enumerate(code) if char.isdigit() or (char in "+-" and code[i + 1 : i + 2] == " ")]
+    places = [
+        i for i, char in enumerate(code) if char.isdigit() or (char in "+-" and code[i + 1 : i + 2] == " ")
+    ]
     if not places:
         return code.replace("return ", "return not ")
     i = rng.choice(places)
@@ -211,20 +250,28 @@ def _faulty(rng: Random, sketch: Sketch, arguments: str) -> tuple[str, str]:
         return f"{head}return {unknown} + {result}", arguments
     kinds = sketch.kinds.split("+")
     other = [kind for kind in ("int", "ints", "str", "dict") if kind != kinds[0]]
-    return code, ", ".join([draw_value(rng, rng.choice(other)), *(draw_value(rng, kind) for kind in kinds[1:])])
+    return code, ", ".join(
+        [draw_value(rng, rng.choice(other)), *(draw_value(rng, kind) for kind in kinds[1:])]
+    )
 
 
 def _propose_io(rng: Random, habits: Habits, task_type: TaskType) -> Dialogue:
     references = [draw_task(rng) for _ in range(rng.choice((0, 1, 2, 2, 2)))]
     # Half of the new programs vary a theme of the references, the others change the subject.
-    theme = [reference.sketch.family for reference in references] if references and rng.random() < 0.5 else FAMILIES
+    theme = (
+        [reference.sketch.family for reference in references]
+        if references and rng.random() < 0.5
+        else FAMILIES
+    )
     drawn = draw_task(rng, theme)
     code, arguments = drawn.sketch.code, drawn.arguments
     if rng.random() < habits.faulty:
         code, arguments = _faulty(rng, drawn.sketch, arguments)
     think = f" {drawn.sketch.phrase}" if rng.random() < habits.planned else ""
     prompt = propose_prompt(task_type, [reference.task(task_type) for reference in references], OPTIONS).text
-    return Dialogue(Stream(Role.PROPOSE, task_type), prompt, _respond(think, ("python", code), ("input", arguments)))
+    return Dialogue(
+        Stream(Role.PROPOSE, task_type), prompt, _respond(think, ("python", code), ("input", arguments))
+    )
 
 
 def _propose_induction(rng: Random, habits: Habits) -> Dialogue:
@@ -245,12 +292,23 @@ def draw_dialogue(rng: Random, habits: Habits) -> Dialogue:
     """One dialogue of a stream drawn uniformly; the same generator state gives the same dialogue."""
     task_type = rng.choice(CORE_TASK_TYPES)
     if rng.random() < habits.propose:
-        return _propose_induction(rng, habits) if task_type is TaskType.INDUCTION else _propose_io(rng, habits, task_type)
-    return _solve_induction(rng, habits) if task_type is TaskType.INDUCTION else _solve_io(rng, habits, task_type)
+        return (
+            _propose_induction(rng, habits)
+            if task_type is TaskType.INDUCTION
+            else _propose_io(rng, habits, task_type)
+        )
+    return (
+        _solve_induction(rng, habits)
+        if task_type is TaskType.INDUCTION
+        else _solve_io(rng, habits, task_type)
+    )
 
 
-def draw_tasks(rng: Random, count: int, families: Sequence[str], task_types: Sequence[TaskType], *, part: str) -> list[dict[str, Any]]:
-    """``count`` different task records, families and task types in turn; each also names its family and difficulty."""
+def draw_tasks(
+    rng: Random, count: int, families: Sequence[str], task_types: Sequence[TaskType], *, part: str
+) -> list[dict[str, Any]]:
+    """``count`` different task records, families and task types in turn; each also names its family and
+    difficulty."""
     records: dict[str, dict[str, Any]] = {}
     while len(records) < count:
         family = families[len(records) // len(task_types) % len(families)]

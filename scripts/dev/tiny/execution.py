@@ -1,7 +1,7 @@
 """Executes the generator's own programs and records the states they pass through.
 
-Only source written by ``programs.py`` comes here, never a model's: this is the one place beside the sandbox that executes
-code, in the process that makes training data, and the pipeline does not import it.
+Only source written by ``programs.py`` comes here, never a model's: this is the one place beside the sandbox
+that executes code, in the process that makes training data, and the pipeline does not import it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Unsuitable(Exception):
 class Execution:
     output: str
     states: tuple[tuple[str, str], ...]
-    """(variable, value text) as they change, arguments first; ``->`` marks what a call returned, the last one the output."""
+    """(variable, value text) as they change, arguments first; ``->`` marks what a call returned, the last one
+    the output."""
 
 
 class _Tracer:
@@ -57,7 +58,8 @@ class _Tracer:
 
 
 def execute(code: str, arguments: str, *, trace: bool = False) -> Execution:
-    """Calls ``f`` of a generated program; all of them end. ``trace`` records the states, which costs several times more.
+    """Calls ``f`` of a generated program; all of them end. ``trace`` records the states, which costs several
+    times more.
 
     Raises:
         Unsuitable: it raised, passed through too many states, or its result is long, large or no plain value.

@@ -1,12 +1,14 @@
 """Synthetic programs: short pipelines of typed steps, grouped in families.
 
-A program is a chain of one to three *blocks*. Each block takes a value of one type and gives one of another; it is either
-an expression or a few statements (a loop, a conditional). A family is named after its most characteristic block, so a
-``dicts`` program may also sort a list on its way. Recursive programs have their own forms. The *harder* families
-(``HELD_OUT_FAMILIES``) are never trained on: longer chains, nested loops, two-branch recursion and others.
+A program is a chain of one to three *blocks*. Each block takes a value of one type and gives one of another;
+it is either an expression or a few statements (a loop, a conditional). A family is named after its most
+characteristic block, so a ``dicts`` program may also sort a list on its way. Recursive programs have their
+own forms. The *harder* families (``HELD_OUT_FAMILIES``) are never trained on: longer chains, nested loops,
+two-branch recursion and others.
 
-Programs of the training families are divided by content: a hash of the source decides whether a program belongs to the
-training data, to the seeds or to the frozen probes, so the three are disjoint however many are drawn.
+Programs of the training families are divided by content: a hash of the source decides whether a program
+belongs to the training data, to the seeds or to the frozen probes, so the three are disjoint however many are
+drawn.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ from dataclasses import dataclass
 from random import Random
 
 FAMILIES = ("arithmetic", "strings", "lists", "dicts", "sets", "conditionals", "loops", "recursion")
-HELD_OUT_FAMILIES = ("long_chain", "nested_loops", "branching_recursion", "while_search", "pairs", "letters", "nested_conditionals")
+HELD_OUT_FAMILIES = (
+    "long_chain",
+    "nested_loops",
+    "branching_recursion",
+    "while_search",
+    "pairs",
+    "letters",
+    "nested_conditionals",
+)
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PARAMETERS = {
@@ -26,7 +36,24 @@ PARAMETERS = {
     "strs": ("x", "words", "names", "parts"),
     "dict": ("d", "x", "table", "counts"),
 }
-VARIABLES = ("y", "z", "t", "r", "w", "b", "p", "q", "out", "res", "total", "tmp", "acc", "result", "left", "part")
+VARIABLES = (
+    "y",
+    "z",
+    "t",
+    "r",
+    "w",
+    "b",
+    "p",
+    "q",
+    "out",
+    "res",
+    "total",
+    "tmp",
+    "acc",
+    "result",
+    "left",
+    "part",
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +74,8 @@ class Sketch:
 
 @dataclass(frozen=True)
 class Block:
-    """One step of a chain. In ``lines``, ``expr`` and ``phrase``: ``{x}`` is the value so far, ``{y}`` a new variable."""
+    """One step of a chain. In ``lines``, ``expr`` and ``phrase``: ``{x}`` is the value so far, ``{y}`` a new
+    variable."""
 
     family: str
     source: str
@@ -205,15 +233,28 @@ def _constants(rng: Random) -> dict[str, str]:
 def draw_value(rng: Random, kind: str, *, small: bool = False) -> str:
     """A literal of a value type; ``small`` keeps integers below 13 (recursion depth) and the rest short."""
     if kind == "int":
-        return str(rng.randint(0, 12) if small else rng.choice((rng.randint(0, 9), rng.randint(0, 12), rng.randint(-5, 20))))
+        return str(
+            rng.randint(0, 12)
+            if small
+            else rng.choice((rng.randint(0, 9), rng.randint(0, 12), rng.randint(-5, 20)))
+        )
     if kind == "ints":
-        return repr([rng.randint(0, 9 if small else 12) for _ in range(rng.randint(1, 3) if small else rng.randint(2, 4))])
+        return repr(
+            [
+                rng.randint(0, 9 if small else 12)
+                for _ in range(rng.randint(1, 3) if small else rng.randint(2, 4))
+            ]
+        )
     letters = rng.choice(("abc", "abcde", "abcdefghij"))
     if kind == "str":
         return repr("".join(rng.choice(letters) for _ in range(rng.randint(2, 4 if small else 5))))
     if kind == "strs":
-        return repr(["".join(rng.choice(letters) for _ in range(rng.randint(1, 2))) for _ in range(rng.randint(2, 3))])
-    return repr({rng.choice("abcdefxyz"): rng.randint(0, 12) for _ in range(1 if small else rng.randint(2, 3))})
+        return repr(
+            ["".join(rng.choice(letters) for _ in range(rng.randint(1, 2))) for _ in range(rng.randint(2, 3))]
+        )
+    return repr(
+        {rng.choice("abcdefxyz"): rng.randint(0, 12) for _ in range(1 if small else rng.randint(2, 3))}
+    )
 
 
 def _chain(rng: Random, family: str, length: int) -> list[Block]:
@@ -222,12 +263,19 @@ def _chain(rng: Random, family: str, length: int) -> list[Block]:
         chain = [rng.choice([block for block in BLOCKS if block.family == family])]
         before = rng.randint(0, length - 1)
         for _ in range(before):
-            options = [block for block in BLOCKS if block.target == chain[0].source and block.family in ("arithmetic", "strings", "lists")]
+            options = [
+                block
+                for block in BLOCKS
+                if block.target == chain[0].source and block.family in ("arithmetic", "strings", "lists")
+            ]
             if options:
                 chain.insert(0, rng.choice(options))
         while len(chain) < length:
             options = [
-                block for block in BLOCKS if block.source == chain[-1].target and block.family in ("arithmetic", "strings", "lists", family)
+                block
+                for block in BLOCKS
+                if block.source == chain[-1].target
+                and block.family in ("arithmetic", "strings", "lists", family)
             ]
             if not options:
                 break
@@ -237,7 +285,8 @@ def _chain(rng: Random, family: str, length: int) -> list[Block]:
 
 
 def _render(rng: Random, chain: list[Block]) -> tuple[str, str, str]:
-    """Source, phrase and argument type of a chain. A step goes into a new variable, reassigns, or ends in the return."""
+    """Source, phrase and argument type of a chain. A step goes into a new variable, reassigns, or ends in the
+    return."""
     parameter = rng.choice(PARAMETERS[chain[0].source])
     signature, kind = parameter, chain[0].source
     fresh = [name for name in VARIABLES if name != parameter]
@@ -297,6 +346,7 @@ def draw_arguments(rng: Random, sketch: Sketch, *, small: bool = False) -> str:
 
 
 def partition(code: str) -> str:
-    """``probes``, ``seeds`` or ``training``: which data a program may appear in, decided by its source alone."""
+    """``probes``, ``seeds`` or ``training``: which data a program may appear in, decided by its source
+    alone."""
     bucket = hashlib.blake2b(code.encode(), digest_size=2).digest()[0]
     return "probes" if bucket < 16 else "seeds" if bucket < 32 else "training"

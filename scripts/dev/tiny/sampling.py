@@ -1,4 +1,5 @@
-"""Samples responses with transformers alone: for measuring the tiny model and for the minimal loop, without an engine."""
+"""Samples responses with transformers alone: for measuring the tiny model and for the minimal loop, without
+an engine."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def sample_tokens(
     """Response token ids of each prompt, the end token included when it came. Temperature 0 is greedy."""
     encoded = tokenizer(list(prompts)).input_ids
     ends = [tokenizer.eos_token_id]
-    return sample_ids(model, encoded, ends, temperature=temperature, max_new_tokens=max_new_tokens, batch=batch)
+    return sample_ids(
+        model, encoded, ends, temperature=temperature, max_new_tokens=max_new_tokens, batch=batch
+    )
 
 
 @torch.inference_mode()
@@ -41,11 +44,20 @@ def sample_ids(
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         width = max(len(encoded[index]) for index in chosen)
-        ids = torch.tensor([[padding] * (width - len(encoded[index])) + encoded[index] for index in chosen], device=model.device)
-        settings = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {"do_sample": False}
+        ids = torch.tensor(
+            [[padding] * (width - len(encoded[index])) + encoded[index] for index in chosen],
+            device=model.device,
+        )
+        settings = (
+            {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+            if temperature > 0
+            else {"do_sample": False}
+        )
         output = model.generate(
             input_ids=ids,
-            attention_mask=torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in chosen], device=model.device),
+            attention_mask=torch.tensor(
+                [[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in chosen], device=model.device
+            ),
             max_new_tokens=max_new_tokens,
             eos_token_id=sorted(ends),
             pad_token_id=padding,

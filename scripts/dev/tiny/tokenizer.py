@@ -1,8 +1,9 @@
 """The tiny model's tokenizer: byte-level BPE whose pieces suit programs, states and the answer format.
 
-The pre-tokenizer decides what may merge: tags and fences are one piece each, a word counts only together with the space,
-line break with indent, bracket or dot before it, digits stay single, and letters inside quotes stay single (no quote begins
-a piece), because a model that is to reverse a string must see its letters. No token is special but end and padding.
+The pre-tokenizer decides what may merge: tags and fences are one piece each, a word counts only together with
+the space, line break with indent, bracket or dot before it, digits stay single, and letters inside quotes
+stay single (no quote begins a piece), because a model that is to reverse a string must see its letters. No
+token is special but end and padding.
 """
 
 from __future__ import annotations
@@ -378,7 +379,9 @@ WORDS = [
 
 def extra_lines() -> Iterator[str]:
     """The words above in every surrounding in which programs write them."""
-    for word in dict.fromkeys([*WORDS, *VARIABLES, *(name for names in PARAMETERS.values() for name in names)]):
+    for word in dict.fromkeys(
+        [*WORDS, *VARIABLES, *(name for names in PARAMETERS.values() for name in names)]
+    ):
         yield f"def f({word}):\n    {word} = {word}({word}[{word}.{word}])\n        {word} = 1\n            {word} += 1\n{word} {{{word}"
 
 
@@ -392,7 +395,10 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 4096) -> PreTrainedT
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PIECES), behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -404,5 +410,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 4096) -> PreTrainedT
     )
     tokenizer.train_from_iterator(corpus(), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, pad_token=PADDING, model_max_length=1024, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PADDING,
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
     )

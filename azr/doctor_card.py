@@ -1,0 +1,176 @@
+"""What the doctor says about cards, their driver, and torch on them; and what a finding is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from azr.hardware import Device, Machine, device_for
+
+MIN_DRIVER = 580
+PINNED = {
+    "torch": "2.11.0",
+    "verl": "0.9.1",
+    "transformers": "5.9.0",
+    "tensordict": "0.10.0",
+    "ray": "2.60.0",
+    "TransferQueue": "0.1.11",
+}
+DESKTOP_GIB = 1.0
+
+
+class Level(str, Enum):
+    OK = "ok"
+    NOTE = "note"
+    """Worth knowing; nothing to do."""
+    WARNING = "warning"
+    """A run works, but slower or less safely than it could."""
+    PROBLEM = "problem"
+    """A run will not work."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    level: Level
+    subject: str
+    seen: str
+    fix: str = ""
+
+
+def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Finding]:
+    """Every visible card, and which of them the run takes.
+
+    Args:
+        device: what the run computes on; None: whatever the machine has.
+    """
+    device = device or device_for(machine)
+    if not machine.gpus:
+        fix = "for a GPU run: install the NVIDIA driver (on WSL2 the one for Windows), then check that nvidia-smi lists the card"
+        yield Finding(Level.NOTE, "GPU", f"none ({machine.why_no_card}); only the CPU recipe runs here", fix)
+        return
+    if machine.gpu_note:
+        yield Finding(Level.WARNING, "GPU", machine.gpu_note, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
+    for gpu in machine.gpus:
+        if gpu.unfit:
+            fix = "a run needs a card of the Ampere generation (sm_80) or later whose memory the driver tells; without one recipe=cpu_tiny"
+            yield Finding(Level.WARNING, "GPU", f"{gpu} is not used: {gpu.unfit}", fix)
+            continue
+        what = (
+            f"{gpu}, {gpu.total_gib:.1f} GiB, {gpu.arch or 'capability unknown'}, driver {gpu.driver or '?'}"
+        )
+        if gpu not in device.cards:
+            yield Finding(Level.NOTE, "GPU", f"{what}: not used by this configuration")
+            continue
+        yield Finding(Level.OK, "GPU", f"{what}: the run takes it")
+        taken = gpu.used_gib
+        if taken > DESKTOP_GIB:
+            fix = (
+                "close browsers and games, log out of the desktop, or drive the display by the processor's graphics; "
+                f"or plan with it: budget.gpu_reserve_gib={taken:.1f}"
+            )
+            yield Finding(
+                Level.WARNING,
+                "GPU memory",
+                f"{taken:.1f} of {gpu.total_gib:.1f} GiB are taken before a run starts",
+                fix,
+            )
+    if device.missing:
+        yield Finding(
+            Level.PROBLEM,
+            "GPU",
+            f"{device.count} cards are asked for, {len(device.cards)} can be used",
+            "lower train.n_gpus_per_node",
+        )
+    if device.cards:
+        yield from driver_findings(device.cards[0].driver, machine.is_wsl)
+
+
+def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
+    """torch 2.11.0 as it is installed is built for CUDA 13, which needs driver 580."""
+    major = int(match.group(1)) if (match := re.match(r"(\d+)", driver)) else 0
+    if not major:
+        yield Finding(
+            Level.WARNING,
+            "driver",
+            "its version is unknown",
+            f"check with nvidia-smi that it is at least {MIN_DRIVER}",
+        )
+    elif major >= MIN_DRIVER:
+        yield Finding(Level.OK, "driver", f"{driver} serves CUDA 13")
+    else:
+        update = (
+            "the NVIDIA driver for Windows (WSL2 uses it; install none inside WSL)"
+            if is_wsl
+            else "the NVIDIA driver"
+        )
+        fix = (
+            f"update {update} to {MIN_DRIVER} or later: drivers are backward compatible, your CUDA 12.8 programs keep working. "
+            "Where it cannot be updated, run in a container image with CUDA's forward-compatibility package (data-centre cards only)"
+        )
+        yield Finding(
+            Level.PROBLEM,
+            "driver",
+            f"{driver}: torch {PINNED['torch']} is built for CUDA 13, which needs {MIN_DRIVER}",
+            fix,
+        )
+
+
+def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
+    """What torch itself says, in a process of its own (``report`` is its JSON)."""
+    if "error" in report:
+        yield Finding(
+            Level.PROBLEM,
+            "torch",
+            f"does not work: {report['error']}",
+            "run scripts/setup.sh again; the trainer's log has more",
+        )
+        return
+    yield Finding(Level.OK, "torch", f"{report['torch']}, CUDA {report['cuda'] or 'none'}")
+    if not device.cards:
+        return
+    if not report["available"]:
+        fix = "update the driver (see above); if it is new enough, reboot, and on WSL2 run: wsl --shutdown"
+        yield Finding(
+            Level.PROBLEM,
+            "torch",
+            f"sees no GPU although the driver lists one: {report.get('why', '')}".strip(),
+            fix,
+        )
+        return
+    arches, card = report["arches"], report["arch"]
+    major = card.removeprefix("sm_")[:-1]
+    serves = card in arches or any(
+        arch.removeprefix("sm_")[:-1] == major and arch <= card for arch in arches if arch.startswith("sm_")
+    )
+    if serves:
+        yield Finding(Level.OK, "architectures", f"torch has code for {card}")
+    else:
+        fix = f"install the pinned torch {PINNED['torch']} (scripts/setup.sh); other builds lack {card}"
+        yield Finding(
+            Level.PROBLEM, "architectures", f"torch has no code for {card}: {', '.join(arches)}", fix
+        )
+    for name, what in (
+        ("matmul", "bf16 product"),
+        ("varlen", "packed attention"),
+        ("triton", "Triton kernel"),
+    ):
+        if report[name] == "ok":
+            yield Finding(Level.OK, what, "runs on the card")
+        else:
+            fix = {
+                "matmul": "the driver or the card fails; look at dmesg for NVRM lines",
+                "varlen": "set train.packed_sequences=false train.compile_layers=false, which is slower and needs more memory",
+                "triton": "install a C compiler and Python's headers (sudo apt-get install gcc python3-dev); the chunked head needs Triton",
+            }[name]
+            yield Finding(Level.PROBLEM, what, f"fails: {report[name]}", fix)
+
+
+def ipc_findings(report: dict[str, Any]) -> Iterator[Finding]:
+    if report.get("works"):
+        yield Finding(Level.OK, "CUDA IPC", "works: weights go from trainer to engine inside the card")
+    else:
+        fix = "nothing to do on WSL2 (found out at every start); elsewhere set VERL_PLATFORM=nvidia_shm: weights then go through /dev/shm"
+        yield Finding(Level.WARNING, "CUDA IPC", f"does not work: {report.get('error', 'no answer')}", fix)

@@ -1,0 +1,101 @@
+"""One panel of the report: a chart with its words, and the curves that most of them draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from azr.report import names
+from azr.report.charts import (
+    Line,
+    Mark,
+    line_chart,
+    percent_tick,
+    plain_number,
+)
+from azr.report.marks import mark_legend
+from azr.report.metrics import MetricsTable
+from azr.report.series import Curve, finite, smooth, wilson, window_for
+from azr.report.text import number, percent
+
+BUCKETS = 240
+
+
+@dataclass(frozen=True)
+class LegendItem:
+    label: str
+    colour: int
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    title: str
+    why: str
+    """What the chart shows and how to read it, in a sentence or two."""
+    svg: Markup
+    legend: tuple[LegendItem, ...] = ()
+
+    @property
+    def marks(self) -> tuple[tuple[str, str], ...]:
+        """Legend of the vertical lines: (CSS class, words)."""
+        return mark_legend(self.svg)
+
+
+def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
+    """Measured scores, with Wilson intervals where that is asked for and the number of items was logged."""
+    x, y = finite(table.steps.astype(np.float64), table.column(name))
+    counts = table.column(names.PROBE_COUNT)[np.isfinite(table.column(name))]
+    if len(x) > BUCKETS:
+        index = np.unique(np.linspace(0, len(x) - 1, BUCKETS).astype(int))
+        x, y, counts = x[index], y[index], counts[index]
+    if not band or not np.isfinite(counts).any():
+        return Curve(x, y)
+    bounds = np.array(
+        [wilson(share, count) for share, count in zip(y.tolist(), counts.tolist(), strict=True)]
+    )
+    return Curve(x, y, bounds[:, 0], bounds[:, 1])
+
+
+def smoothed(table: MetricsTable, name: str) -> Curve:
+    values = table.column(name)
+    return smooth(table.steps.astype(np.float64), values, window_for(int(np.isfinite(values).sum())), BUCKETS)
+
+
+def lines_panel(
+    title: str,
+    why: str,
+    table: MetricsTable,
+    series: Sequence[tuple[str, str, int]],
+    marks: Sequence[Mark],
+    *,
+    share: bool = False,
+) -> Panel | None:
+    """Smoothed lines with bands of several metrics.
+
+    Args:
+        series: (label, metric name, colour).
+        share: the values are shares from 0 to 1.
+    """
+    known = [(label, name, colour) for label, name, colour in series if table.has(name)]
+    if not known:
+        return None
+    lines = [Line(label, smoothed(table, name), colour) for label, name, colour in known]
+    top = max((float(np.nanmax(line.curve.y)) for line in lines if len(line.curve.y)), default=0.0)
+    svg = line_chart(
+        title,
+        lines,
+        marks=marks,
+        y_low=0.0 if share else None,
+        y_high=(1.0 if top > 0.6 else None) if share else None,
+        y_format=percent_tick if share else plain_number,
+    )
+    return Panel(title, why, svg, tuple(legend_of(line, share) for line in lines))
+
+
+def legend_of(line: Line, share: bool) -> LegendItem:
+    last = float(line.curve.y[-1]) if len(line.curve.y) else None
+    return LegendItem(line.label, line.colour, percent(last) if share else number(last))
