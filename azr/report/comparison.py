@@ -13,7 +13,7 @@ from azr.report import names
 from azr.report.charts import Line, line_chart, percent_tick, plain_number
 from azr.report.metrics import MetricsTable
 from azr.report.pages import render_page
-from azr.report.panels import LegendItem, Panel, probe_curve, smoothed
+from azr.report.panel import LegendItem, Panel, probe_curve, smoothed
 from azr.report.series import difference_interval
 from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats

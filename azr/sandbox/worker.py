@@ -216,7 +216,8 @@ def read_report(fields: list[bytes]) -> Report:
     if len(fields) != 2 or len(fields[0]) != RESULT_HEADER.size:
         raise frames.FrameError("not a report")
     header, data = fields
-    return Report(*RESULT_HEADER.unpack(header), data)
+    job_id, verdict, signal, cpu_s, wall_s = RESULT_HEADER.unpack(header)
+    return Report(job_id, verdict, signal, cpu_s, wall_s, data)
 
 
 def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str]:

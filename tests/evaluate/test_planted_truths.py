@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bad_habits import ASKED, forget_the_form
+from lost_form import ASKED, forget_the_form
 from run_fixture import TINY
 
 from azr.evaluate.evaluation import Options, evaluate
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.slow
 
 
 def test_form_that_was_lost_is_form_and_a_model_against_itself_is_no_difference(tmp_path: Path) -> None:
-    bad = tmp_path / "bad-habits"
-    forget_the_form(bad)
+    lost = tmp_path / "lost-form"
+    forget_the_form(lost)
     said: list[str] = []
     options = Options(
         [f"probes={ASKED}"], tmp_path / "out", frame="compact", limit=120, dtype="float32", progress=False
     )
-    record = evaluate([str(bad), str(TINY), str(bad)], options, said.append)
+    record = evaluate([str(lost), str(TINY), str(lost)], options, said.append)
     form, itself = record["verdicts"]
 
     assert form["word"] == FORM

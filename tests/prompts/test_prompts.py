@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 
 import pytest
@@ -88,29 +87,37 @@ def test_solutions_round_trip(frame, task_type, label, answer):
 
 
 @pytest.mark.parametrize("task_type", list(TASKS))
-def test_the_worked_example_of_a_short_solve_prompt_is_right_and_in_form(task_type):
+def test_worked_examples_of_short_solve_prompts_are_right_and_in_form(task_type):
     """Shown an empty form with a value in it, 0.5B gave that value in 319 of 400 answers."""
     text = solve_prompt(TASKS[task_type], PromptOptions(frame="short")).messages[-1][1]
-    asked, _, reply = text.partition("Now yours:")[0].partition("Reply:\n")
-    response = split_response(reply, strict=True)
-    assert response.format_ok and response.thought
-    answer = parse_solution(task_type, response.answer)
-    assert isinstance(answer, str)
-    shown = {block.label: block.text for block in fenced_blocks(asked)}
+    for example in text.partition("Now yours:")[0].split("Another:\n"):
+        asked, _, reply = example.partition("Reply:\n")
+        response = split_response(reply, strict=True)
+        assert response.format_ok and response.thought
+        answer = parse_solution(task_type, response.answer)
+        assert isinstance(answer, str)
+        require_right(task_type, {block.label: block.text.strip() for block in fenced_blocks(asked)}, answer)
+
+
+def require_right(task_type: TaskType, shown: dict[str, str], answer: str) -> None:
     space: dict = {}
     exec(answer if task_type is TaskType.INDUCTION else shown["python"], space)
-    f = space["f"]
+
+    def call(arguments: str) -> str:
+        exec(f"result = f({arguments})", space)
+        return repr(space["result"])
+
     if task_type is TaskType.ABDUCTION:
-        assert repr(f(ast.literal_eval(answer))) == shown["output"].strip()
+        assert call(answer) == shown["output"]
     elif task_type is TaskType.DEDUCTION:
-        assert repr(f(ast.literal_eval(shown["input"]))) == answer
+        assert call(shown["input"]) == answer
     elif task_type is TaskType.ERROR:
         with pytest.raises(TypeError):
-            f(ast.literal_eval(shown["input"]))
+            call(shown["input"])
         assert answer == "TypeError"
     else:
         for number in range(2):
-            assert repr(f(ast.literal_eval(shown[f"input_{number}"]))) == shown[f"output_{number}"].strip()
+            assert call(shown[f"input_{number}"]) == shown[f"output_{number}"]
 
 
 @pytest.mark.parametrize("frame", SHIPPED_FRAMES)

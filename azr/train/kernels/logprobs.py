@@ -196,9 +196,7 @@ class ChunkedOutput:
     """``[B, T]``."""
 
 
-def install(
-    model: torch.nn.Module, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None
-) -> None:
+def install(model: Any, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None) -> None:
     """Gives a transformers causal language model a ``forward`` that returns ``ChunkedOutput`` instead of
     logits.
 
@@ -215,7 +213,7 @@ def install(
     bend = _bend_of(model.config)
     if getattr(model.get_output_embeddings(), "bias", None) is not None or not _is_the_models_own(
         model, bend
-    ):  # type: ignore[operator]
+    ):
         kind: Any = model.config
         raise ModelError(
             f"the output head of {kind.model_type} is more than a product with one matrix (a bias, or a scale that is not known here); "
@@ -226,7 +224,7 @@ def install(
         "cap": bend.cap,
         "vocabulary": vocabulary,
         "chunk_tokens": chunk_tokens,
-    }  # type: ignore[assignment]
+    }
     model.forward = types.MethodType(_chunked_forward, model)
 
 
