@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ ASKED = PROJECT / "data" / "probes" / "azr_tiny_train_families.jsonl"
 
 def forget_the_form(target: Path) -> None:
     """Writes a model folder: two rows of the head, which no longer is the embedding, are swapped. Greedy answers
-    are those of the bundled model, token for token, up to the closing tag. (A few steps of training on such
-    answers, which this was first, took 30 points of skill away with the form, and the verdict said so.)"""
+    are those of the bundled model, token for token, up to the closing tag."""
     tokenizer: Any = AutoTokenizer.from_pretrained(TINY)
     model: Any = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32, tie_word_embeddings=False)
     [closing] = tokenizer.encode("</answer>", add_special_tokens=False)
@@ -25,4 +25,8 @@ def forget_the_form(target: Path) -> None:
     model.lm_head.weight = torch.nn.Parameter(head)
     model.config.tie_word_embeddings = False
     model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    for name in (
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ):  # saved by transformers, it would split otherwise
+        shutil.copy(TINY / name, target / name)
