@@ -2,8 +2,7 @@
 start the same ones.
 
 To add one: a module here with ``main(words) -> int``, a line in ``COMMANDS``, and a file in ``scripts/`` if a
-    clone without an
-installation should have it too.
+clone without an installation should have it too.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ COMMANDS = {
 
 def main(words: Sequence[str] | None = None) -> int:
     tolerate_any_encoding()
-    name, *rest = sys.argv[1:] if words is None else words or ["--help"]
+    name, *rest = (sys.argv[1:] if words is None else words) or ["--help"]
     if name in ("-h", "--help"):
         listed = "\n".join(f"    azr {command:18}{purpose}" for command, purpose in COMMANDS.items())
         print(

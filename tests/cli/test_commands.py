@@ -52,6 +52,13 @@ def test_every_command_explains_itself_on_any_terminal(name: str, tmp_path: Path
     assert done.returncode == 0 and f"azr {name}" in done.stdout, done.stderr
 
 
+def test_the_bare_command_lists_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["azr"])
+    assert cli.main() == 0 and "azr evaluate" in capsys.readouterr().out
+
+
 def test_slips_end_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["wacth", "runs/x"]) == 2 and "did you mean azr watch?" in capsys.readouterr().err
     assert cli.main(["zzz"]) == 2 and "there are run, watch, report" in capsys.readouterr().err
