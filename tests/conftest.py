@@ -1,8 +1,18 @@
-"""The processes that tests start find this tree's ``azr``, whatever is installed."""
+"""The processes that tests start find this tree's ``azr``, whatever is installed, and hear signals, whatever
+started the tests: below ``nohup`` or ``&`` some are ignored, and the product leaves ignored ones ignored."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
