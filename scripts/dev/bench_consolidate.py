@@ -34,7 +34,7 @@ from azr.rundir import RunDir
 from azr.tasks import Lineage, Task, TaskType
 from azr.terminal import outlive_the_terminal
 
-MAX_SECONDS = 120
+MAX_SECONDS = 60
 LEAST = {"exact": 0.99, "renamed": 0.99, "edited": 0.95}
 LEAST_PRECISION = 0.99
 
