@@ -5,9 +5,8 @@ estimate, solve, reward, compare, update. Each rule is a call into ``azr.selfpla
 (``azr.train``) makes the same calls.
 
 Left to the trainer: an inference engine, packed sequences, several devices, checkpoints, cycles, and rows
-    that overlap, so
-that the GPU decodes while programs run. Three steps of the bundled model take about a minute on two quiet
-cores.
+that overlap, so that the GPU decodes while programs run. Three steps of the bundled model take about a minute
+on two quiet cores.
 """
 
 from __future__ import annotations

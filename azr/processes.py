@@ -1,8 +1,7 @@
 """Processes of one attempt: found, remembered, ended. Only ever our own.
 
 A trainer brings a tree: Ray's daemons, its workers, the engine's core, sandbox children. Some start their own
-    session, some
-outlive their parent and hang on to the GPU. Each is recognised by at least one of
+session, some outlive their parent and hang on to the GPU. Each is recognised by at least one of
 * being a descendant of the trainer while that lives (and remembered, with its start time, in the attempt's
   registry);
 * the attempt's session id;

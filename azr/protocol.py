@@ -77,8 +77,6 @@ class TrainRequest:
     seed_offset: int = 0
     """Added to the seed of sampling: differs after a rollback, so that the retry does not walk into the same
     hole."""
-    deadline_unix_s: FiniteFloat | None = None
-    """When the time budget ends, for display; the driver itself asks for the stop."""
     driver_pid: int = 0
     """Parent process; when it is gone the trainer saves and ends. 0 = nobody watches."""
 

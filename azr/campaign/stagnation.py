@@ -222,8 +222,7 @@ def plateau(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Platea
     """Whether the series has stopped rising as of its last evaluation; None while nothing can be said.
 
     Hysteresis: windows that are neither flat nor rising do not end a spell of flat ones, only a rising one
-        does; and the
-    plateau is declared at a flat window only.
+    does; and the plateau is declared at a flat window only.
     """
     last = look(x, y, rule)
     if last is None:

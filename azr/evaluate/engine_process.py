@@ -90,9 +90,8 @@ def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
             "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
-        defaults["TORCHDYNAMO_DISABLE"] = (
-            "1"  # as in training: vLLM would compile its samplers while it warms up
-        )
+        # as in training: vLLM would compile its samplers while it warms up
+        defaults["TORCHDYNAMO_DISABLE"] = "1"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 

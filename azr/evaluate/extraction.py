@@ -54,8 +54,7 @@ def program_in(text: str, entry: str) -> str:
     """The program of a reply, as harnesses find it; '' where there is none.
 
     In this order: the last closed code block that defines ``entry``, a block that was never closed, a program
-        inside prose; then the
-    same without asking for ``entry``.
+    inside prose; then the same without asking for ``entry``.
     """
     text = _TAGS.sub("\n", text[-MAX_CHARS:]).replace("\t", "    ")
     blocks = [block.text for block in fenced_blocks(text, open_end=True) if block.is_code]

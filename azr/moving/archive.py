@@ -2,9 +2,8 @@
 hash.
 
 Everything is deflated: tensors at the fastest level, where bfloat16 adapters come to 0.79 and 8-bit moments
-    to 0.85 of their size
-at 50 MB/s (xz: 0.72 and 0.87 at 3 MB/s), the rest at level 6. ZIP, because what is inside can be judged
-before anything is unpacked, and because it has no devices or owners to be misused.
+to 0.85 of their size at 50 MB/s (xz: 0.72 and 0.87 at 3 MB/s), the rest at level 6. ZIP, because what is
+inside can be judged before anything is unpacked, and because it has no devices or owners to be misused.
 
 Reading trusts nothing: names, sizes and the list are checked before a byte is written, and what is written is
     held to its size and hash.
@@ -41,7 +40,7 @@ deflates to a tenth."""
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]*")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _BLOCK = 1 << 20
-_UNREADABLE = (
+UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -201,7 +200,7 @@ class ArchiveReader:
                         left -= len(block)
                         file.write(block)
                     more = member.read(1)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 raise DataError(
                     f"{self._path}: {entry.path} is damaged ({_short(error)}); copy the archive again"
                 ) from error
@@ -224,7 +223,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
         raise DataError(f"{path} does not exist or is no file; give what `scripts/move_run.py pack` wrote")
     try:
         archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path} is no archive of a run, or was cut short on its way ({_short(error)}); copy it again"
         ) from error
@@ -250,7 +249,7 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
         kind, version = record["kind"], record["format"]
         if kind != KIND:
             raise ValueError(f"it holds a {str(kind)[:40]!r}")
-    except (*_UNREADABLE, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (*UNREADABLE, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: its list of files is damaged ({_short(error)}); copy the archive again"
         ) from error

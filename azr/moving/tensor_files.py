@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import pickletools
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+from azr.moving.archive import UNREADABLE
 
 _ALLOWED = re.compile(
     r"torch \w+Storage|torch (bfloat16|float16|float32|float64|u?int8|int16|int32|int64|bool|device|Size)|torch\._utils _rebuild_tensor_v2"
@@ -22,17 +22,7 @@ _ALLOWED = re.compile(
 )
 _NAMING = {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4", "PERSID"}
 """Other ways in which a pickle can name something; torch writes none of them."""
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    OSError,
-)
+_DAMAGED = (*UNREADABLE, OSError)
 
 
 def tensor_file_problem(path: Path) -> str:

@@ -8,7 +8,7 @@ A *frame* is a folder of jinja2 templates beside this file (or any folder given 
   of a chat frame. ``templates`` names another frame whose task templates are used instead of own ones. All
   but ``raw`` may be left out.
 * ``frame.jinja``: the text around the task; variable ``task_text``. A raw frame's must end with
-    ``response_prefix``.
+  ``response_prefix``.
 * ``propose_<task type>.jinja`` and ``solve_<task type>.jinja`` for abduction, deduction, induction and error.
   Variables of propose templates: ``task_type`` (str), ``references`` (list of Task), ``composites`` (list of
   source texts, each defining ``g_0``, ``g_1`` ...), ``options`` (PromptOptions). Variables of solve

@@ -96,4 +96,3 @@ def f(text):
         message="A summary of the text that leaves out everything that occurs once. Mind what counts as the same, and what does not count.",
     ),
 )
-MOST_INPUTS = min(len(example.inputs) for example in INDUCTION_EXAMPLES)

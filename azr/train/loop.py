@@ -116,9 +116,8 @@ class Attempt:
                     values |= self._measure_for_verdict(before=False)
             values |= {f"time_s/{name}": seconds for name, seconds in self.clock.seconds.items()}
             if saving_s:
-                values["time_s/save"] = (
-                    saving_s  # of the step before: a step's metrics are written before it is saved
-                )
+                # of the step before: a step's metrics are written before it is saved
+                values["time_s/save"] = saving_s
             self.link.step_done(step, values)
             due = step % train.save_every_steps == 0 or step in train.early_saves
             if last or asked.stop or asked.checkpoint or due:

@@ -5,9 +5,8 @@ nothing else on the card.
     python scripts/dev/bench_engine.py 3b_lora_16gb --model build/random-3b --lora-rank 0      the base alone, without adapters
 
 Two waves, as in a step: every row's prompt once, then the difficulty samples (8 that share a prompt). What
-    generation inside
-a step is compared with. The first pass is not timed. ``--explain-time`` prints the costliest kernels and host
-operations of a short wave of full size.
+generation inside a step is compared with. The first pass is not timed. ``--explain-time`` prints the
+costliest kernels and host operations of a short wave of full size.
 """
 
 from __future__ import annotations

@@ -5,10 +5,9 @@
     python scripts/dev/train_tiny_model.py --tasks-only         # only the seeds and the frozen probe sets
 
 Writes a Hugging Face folder: Qwen2 architecture, bf16 safetensors, own BPE tokenizer. The same seed gives the
-    same data on
-every machine and worker count; weights agree up to the arithmetic of the device. Left out on purpose: a
-validation loss, packing, checkpoints to resume from. ``scripts/evaluate.py`` measures the result through the
-sandbox.
+same data on every machine and worker count; weights agree up to the arithmetic of the device. Left out on
+purpose: a validation loss, packing, checkpoints to resume from. ``scripts/evaluate.py`` measures the result
+through the sandbox.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """kill -9 at random points of the driver, the trainer, or both: nothing lost, nothing twice, no orphan.
 
 Two kinds of points: the n-th change of the file system (exact, before or after the call), and a moment in
-    time. After each kill
-the same command is started again, until the run is done; then everything on disk is checked against
-everything else.
+time. After each kill the same command is started again, until the run is done; then everything on disk is
+checked against everything else.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_messages_survive_the_disk(run: RunDir) -> None:
-    request = TrainRequest(2, 3, 11, 20, 14, 0.5, 1, 1e9, 77)
+    request = TrainRequest(2, 3, 11, 20, 14, 0.5, 1, 77)
     write_request(run, request)
     assert read_request(run.request(2)) == request == current_request(run)
     beat = Heartbeat(1.5, 7, 2, 3, 14, Phase.UPDATE, 1.0, 9)

@@ -25,8 +25,5 @@ def forget_the_form(target: Path) -> None:
     model.lm_head.weight = torch.nn.Parameter(head)
     model.config.tie_word_embeddings = False
     model.save_pretrained(target)
-    for name in (
-        "tokenizer.json",
-        "tokenizer_config.json",
-    ):  # saved by transformers, it would split otherwise
+    for name in ("tokenizer.json", "tokenizer_config.json"):  # saved by transformers, it splits otherwise
         shutil.copy(TINY / name, target / name)

@@ -2,14 +2,12 @@
 parameter with its gradient.
 
 Why rounding matters: a bf16 weight of 0.02 has its neighbours 1.2e-4 away, so an update of 1e-6 added with
-    rounding to nearest
-is lost every time. Stochastic rounding keeps it in the mean: the weight moves by one step of 1.2e-4 with
-probability 0.8 %.
+rounding to nearest is lost every time. Stochastic rounding keeps it in the mean: the weight moves by one step
+of 1.2e-4 with probability 0.8 %.
 
 How the moments are kept: blocks of 256 values share one float32 scale (their largest magnitude); each value
-    is one byte ``c``
-and stands for ``(c / C)^2`` of the scale, which resolves the largest to 1 % and still tells values 10^4 times
-smaller from zero. The first moment is signed (C = 127). Of the second moment its square root is kept (C =
+is one byte ``c`` and stands for ``(c / C)^2`` of the scale, which resolves the largest to 1 % and still tells
+values 10^4 times smaller from zero. The first moment is signed (C = 127). Of the second moment its square root is kept (C =
 255), so that the range in the variance is 10^9. Bytes are rounded stochastically too: with beta2 = 0.999 a
 moment changes by 0.1 % a step, less than any 8-bit grid resolves, and rounding to nearest would freeze it.
 The second moment is never rounded to zero, and an update is held to the largest ratio that exact Adam can
