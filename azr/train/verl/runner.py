@@ -82,16 +82,18 @@ def checked_verl_config(run: RunDir, device: str) -> DictConfig:
 
     Raises:
         ConfigError: verl refuses it.
-        ModelError: the model is not there, or another than the run began with.
+        ModelError: the model is not there, is another than the run began with, or its tokenizer is read otherwise than written.
     """
     from verl.utils.config import validate_config
 
     from azr.train.base_model import base_folder
     from azr.train.model_source import local_model_folder
+    from azr.train.tokenizer_check import require_same_tokens
     from azr.train.verl.configuration import build_verl_config
 
     config = read_config(run.config)
     folder = local_model_folder(str(base_folder(run, config)), load_frame(config.selfplay.frame).raw)
+    require_same_tokens(folder, trust_remote_code=config.model.trust_remote_code)
     try:
         verl_config = build_verl_config(config, folder, run.root, device)
         validate_config(verl_config, use_reference_policy=False, use_critic=False)

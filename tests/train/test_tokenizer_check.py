@@ -1,0 +1,225 @@
+"""A tokenizer.json that transformers reads otherwise than it is written is refused; every good one passes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import AutoTokenizer
+
+from azr.cli import run_command
+from azr.config.load import load
+from azr.errors import ModelError
+from azr.evaluate.models import resolve
+from azr.evaluate.questions import engine_model
+from azr.models.families import CHECKED
+from azr.run_identity import write_identity
+from azr.rundir import RunDir
+from azr.train import tokenizer_check
+from azr.train.base_model import identify
+from azr.train.model_source import require_usable_model
+from azr.train.tokenizer_check import name_the_class, require_same_tokens, require_same_tokens_early
+
+PROJECT = Path(__file__).resolve().parents[2]
+TINY = PROJECT / "data" / "models" / "azr-tiny"
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+
+
+@pytest.fixture
+def resaved(tmp_path: Path) -> Path:
+    """The bundled model as any tool leaves it that ends with ``tokenizer.save_pretrained``."""
+    folder = tmp_path / "re-saved"
+    shutil.copytree(TINY, folder)
+    AutoTokenizer.from_pretrained(TINY).save_pretrained(folder)
+    return folder
+
+
+def by_split(expression: str) -> Any:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(expression), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+def by_digits() -> Any:
+    return pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+
+
+def byte_level(splitting: Any, normalizer: Any = None) -> Tokenizer:
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = splitting, decoders.ByteLevel()
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    return trained(tokenizer, pre_tokenizers.ByteLevel.alphabet(), [])
+
+
+def by_pieces(splitting: Any, normalizer: Any) -> Tokenizer:
+    """As SentencePiece models are converted: blanks become part of the words, bytes are the last resort."""
+    tokenizer = Tokenizer(BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    if splitting is not None:
+        tokenizer.pre_tokenizer = splitting
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    return trained(tokenizer, [], [f"<0x{number:02X}>" for number in range(256)])
+
+
+def trained(tokenizer: Tokenizer, alphabet: list[str], more: list[str]) -> Tokenizer:
+    trainer = BpeTrainer(
+        vocab_size=1200, special_tokens=[*SPECIAL, *more], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train([str(PROJECT / "README.md"), str(PROJECT / "azr" / "tasks.py")], trainer)
+    return tokenizer
+
+
+def with_blanks_marked() -> Any:
+    return normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+
+
+def write(folder: Path, model_type: str, tokenizer_class: str | None, tokenizer: Tokenizer) -> None:
+    folder.mkdir(exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": model_type, "architectures": [CHECKED[model_type]]})
+    )
+    settings = {
+        "tokenizer_class": tokenizer_class,
+        "eos_token": "</s>",
+        "bos_token": "<s>",
+        "unk_token": "<unk>",
+    }
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({key: value for key, value in settings.items() if value})
+    )
+
+
+GOOD: dict[str, tuple[str, str | None, Callable[[], Tokenizer]]] = {
+    "Qwen2": ("qwen2", "Qwen2Tokenizer", lambda: byte_level(by_split(SPLIT), normalizers.NFC())),
+    "Qwen2, saved from the generic class": (
+        "qwen2",
+        "TokenizersBackend",
+        lambda: byte_level(by_split(SPLIT), normalizers.NFC()),
+    ),
+    "Llama 3": ("llama", "PreTrainedTokenizerFast", lambda: byte_level(by_split(SPLIT))),
+    "Llama 3, no class": ("llama", None, lambda: byte_level(by_split(SPLIT))),
+    "SmolLM2": ("llama", "GPT2Tokenizer", lambda: byte_level(by_digits())),
+    "StarCoder2": ("starcoder2", "GPT2Tokenizer", lambda: byte_level(by_digits())),
+    "Llama 2": ("llama", "LlamaTokenizer", lambda: by_pieces(None, with_blanks_marked())),
+    "Phi-3": ("phi3", "LlamaTokenizer", lambda: by_pieces(None, with_blanks_marked())),
+    "Gemma 2": (
+        "gemma2",
+        "GemmaTokenizer",
+        lambda: by_pieces(
+            pre_tokenizers.Split(" ", "merged_with_previous"), normalizers.Replace(" ", "▁")
+        ),
+    ),
+    "Cohere": ("cohere", "CohereTokenizerFast", lambda: byte_level(by_digits(), normalizers.NFC())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_tokenizers_pass(tmp_path: Path, name: str) -> None:
+    model_type, tokenizer_class, make = GOOD[name]
+    write(tmp_path, model_type, tokenizer_class, make())
+    require_same_tokens(tmp_path)
+
+
+def test_the_bundled_one_passes_and_a_folder_without_tokenizer_json_is_not_judged(tmp_path: Path) -> None:
+    require_same_tokens(TINY)
+    require_same_tokens(tmp_path)
+
+
+def test_padding_cutting_and_a_beginning_in_the_file_are_no_difference(tmp_path: Path) -> None:
+    tokenizer = byte_level(by_split(SPLIT))
+    tokenizer.enable_padding(length=64)
+    tokenizer.enable_truncation(8)
+    tokenizer.add_special_tokens([AddedToken("<tool>", lstrip=True, rstrip=True)])
+    write(tmp_path, "llama", "PreTrainedTokenizerFast", tokenizer)
+    require_same_tokens(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "tokenizer_class", "splitting"),
+    [
+        ("qwen2", "TokenizersBackend", SPLIT.replace(r"\p{N}|", r"\p{N}{1,3}|")),
+        ("qwen2", "LlamaTokenizerFast", SPLIT),
+        ("llama", "LlamaTokenizerFast", SPLIT),
+        ("olmo2", "GPT2Tokenizer", SPLIT),
+    ],
+)
+def test_one_that_is_read_otherwise_is_refused_and_the_sentence_mends_it(
+    tmp_path: Path, model_type: str, tokenizer_class: str, splitting: str
+) -> None:
+    write(tmp_path, model_type, tokenizer_class, byte_level(by_split(splitting)))
+    with pytest.raises(ModelError) as error:
+        require_same_tokens(tmp_path)
+    sentence = str(error.value)
+    assert "\n" not in sentence and str(tmp_path) in sentence and "PreTrainedTokenizerFast" in sentence
+    name_the_class(tmp_path)  # what the sentence says
+    named = [
+        name
+        for name in ("config.json", "tokenizer_config.json")
+        if json.loads((tmp_path / name).read_text()).get("tokenizer_class") == "PreTrainedTokenizerFast"
+    ]
+    assert [f"into {name}" in sentence for name in named] == [True]
+    require_same_tokens(tmp_path)
+
+
+def test_a_run_does_not_begin_with_one(resaved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["recipe=cpu_tiny", f"model.path={resaved}", "name=x", f"runs_dir={resaved.parent}"]
+    assert run_command("preflight", settings) == 2
+    said = capsys.readouterr().err
+    assert "remove tokenizer_class from tokenizer_config.json" in said and len(said.splitlines()) == 1
+    name_the_class(resaved)
+    require_usable_model(load(settings).config)
+
+
+def test_a_run_that_another_program_began_does_not_go_on_with_one(resaved: Path, tmp_path: Path) -> None:
+    from azr.config.load import to_yaml
+    from azr.train.verl.runner import checked_verl_config
+
+    run = RunDir(tmp_path / "run")
+    run.root.mkdir()
+    config = load(["recipe=cpu_tiny", f"model.path={resaved}"]).config
+    run.config.write_text(to_yaml(config))
+    write_identity(run, identify(config))
+    with pytest.raises(ModelError, match=r"does not read tokenizer\.json as it is written"):
+        checked_verl_config(run, "cpu")
+
+
+def test_an_evaluation_does_not_begin_with_one(resaved: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ModelError, match=r"does not read tokenizer\.json as it is written"),
+        engine_model(resolve(str(resaved)), tmp_path),
+    ):
+        pass
+
+
+def test_a_child_that_cannot_tell_refuses_nothing(resaved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer_check, "_CHILD_LIMIT_S", 0.01)
+    require_same_tokens_early(resaved)
+    monkeypatch.setattr(tokenizer_check.sys, "executable", "/nowhere/python")
+    require_same_tokens_early(resaved)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path, "llama", "PreTrainedTokenizerFast", byte_level(by_split(SPLIT)))
+    (tmp_path / "tokenizer.json").write_text('{"model": {}}')
+    with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read"):
+        require_same_tokens(tmp_path)
+    with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read"):
+        require_same_tokens_early(tmp_path)
