@@ -314,3 +314,26 @@ def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, d
     weights, adapter = SelfPlayEngine.get_per_tensor_param(engine, base_sync_done=True)  # type: ignore[arg-type]
     assert calls == expected
     assert dict(weights) == {"a": torch.ones(1)} and adapter == {"r": 4}
+
+
+def test_adapters_begin_as_the_seed_says(plain):
+    """verl draws them from a generator that nobody has seeded."""
+    from types import SimpleNamespace
+
+    from azr.train.verl.engine import SelfPlayEngine
+
+    def adapters(seed: int) -> torch.Tensor:
+        engine: Any = object.__new__(SelfPlayEngine)
+        engine.engine_config = SimpleNamespace(seed=seed)
+        engine.model_config = SimpleNamespace(
+            lora_rank=4,
+            lora_alpha=8,
+            target_modules="all-linear",
+            target_parameters=None,
+            exclude_modules=None,
+        )
+        torch.seed()
+        made = engine._build_lora_module(copy.deepcopy(plain)).state_dict()
+        return torch.cat([weight.flatten() for name, weight in made.items() if ".lora_A." in name])
+
+    assert torch.equal(adapters(1), adapters(1)) and not torch.equal(adapters(1), adapters(2))

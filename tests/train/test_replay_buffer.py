@@ -62,6 +62,21 @@ def test_a_complete_batch_is_returned_and_failures_are_counted(make: Callable[..
     assert buffer.failed_rows == 1
 
 
+def test_rows_are_in_the_order_in_which_they_were_asked_for(make: Callable[..., Any]) -> None:
+    """Whoever finished first: the gradients of a step are added up in one order, on every machine."""
+    came = ["s3trainr10_0_0", "s3trainr2_0_1", "s3trainr2_0_0", "s3trainr0_0_0", "s3trainr2_0_10"]
+    tags = {key.split("_")[0]: prompt("finished") for key in came} | {key: {"seq_len": 3} for key in came}
+    batch, _ = make(tags, deadline_s=5.0).sample(global_steps=3, partition_id="train", batch_size=3)
+    assert batch.keys == [
+        "s3trainr0_0_0",
+        "s3trainr2_0_0",
+        "s3trainr2_0_1",
+        "s3trainr2_0_10",
+        "s3trainr10_0_0",
+    ]
+    assert len(batch.tags) == 5
+
+
 def test_a_row_that_never_comes_ends_the_wait_with_a_message(make: Callable[..., Any]) -> None:
     buffer = make({"a": prompt("finished"), "b": prompt("running"), "a_0_0": {}}, deadline_s=0.2)
     with pytest.raises(EngineError, match=r"1 of 2 responses are still missing"):

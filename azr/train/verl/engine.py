@@ -41,6 +41,12 @@ class SelfPlayEngine(PackedEngine):
     """The packed engine with the promised sharding asserted, and a view of the weights for the learning
     checks."""
 
+    def _build_lora_module(self, module: torch.nn.Module) -> torch.nn.Module:
+        """verl's; the adapters' first values follow from the run's seed. verl draws them unseeded, and two
+        runs of one command are different from their first update on."""
+        torch.manual_seed(self.engine_config.seed)
+        return super()._build_lora_module(module)
+
     def _build_fsdp_module(self, module: torch.nn.Module) -> torch.nn.Module:
         wrapped = self._wrap(module)
         _assert_sharding(wrapped, torch.distributed.get_world_size())

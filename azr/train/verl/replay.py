@@ -1,10 +1,14 @@
-"""verl's replay buffer with a deadline, a count of failures, and a shorter poll.
+"""verl's replay buffer with a deadline, a count of failures, a shorter poll, and rows in the order in which
+they were asked for.
 
-The published one polls every 2 s for ever, and drops the row of a failed agent loop without a word.
+The published one polls every 2 s for ever, drops the row of a failed agent loop without a word, and hands
+over the rows as they came in. Then no two runs add up their gradients in the same order, and in bfloat16 the
+same step ends in other weights.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -60,6 +64,17 @@ class DeadlineReplayBuffer(ReplayBuffer):
         self.failed_rows = len(self.failure_keys[partition_id] & set(selected))
         return selected, partition, steps
 
+    def _materialize_batch(
+        self,
+        partition_id: str,
+        selected_prompt_uids: list[str],
+        partition_snapshot: dict[str, dict[str, Any]],
+    ) -> Any:
+        in_order = sorted(partition_snapshot, key=row_place)
+        return super()._materialize_batch(
+            partition_id, selected_prompt_uids, {key: partition_snapshot[key] for key in in_order}
+        )
+
     def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
         done = len(self.finished_keys[partition_id]) + len(self.failure_keys[partition_id])
         waited_s = time.monotonic() - self._started_s
@@ -69,3 +84,8 @@ class DeadlineReplayBuffer(ReplayBuffer):
                 "slower than rollout.generation_timeout_s allows"
             )
         return super()._wait_for_next_poll(partition_id, last_debug_time)
+
+
+def row_place(key: str) -> list[int]:
+    """Step, row, session and number of a trajectory, of its key ``s3trainr10_0_2``."""
+    return [int(number) for number in re.findall(r"\d+", key)]
