@@ -75,7 +75,9 @@ def make_run(
     return run
 
 
-def save_checkpoint(run: RunDir, step: int, *, frozen: bool = False, model: Any = None) -> None:
+def save_checkpoint(
+    run: RunDir, step: int, *, frozen: bool = False, model: Any = None, states: Any = None
+) -> None:
     torch.manual_seed(step)
     staging = staging_dir(run, step)
     actor = staging / "actor"
@@ -86,7 +88,7 @@ def save_checkpoint(run: RunDir, step: int, *, frozen: bool = False, model: Any 
     if frozen:
         weights["base_model.model.q_proj.base_layer.weight"] = torch.randn(64, 64)
     torch.save(weights if model is None else model, actor / "model_world_size_1_rank_0.pt")
-    states = {0: {"first": torch.zeros(256, dtype=torch.int8), "step": torch.tensor(float(step))}}
+    states = states or {0: {"first": torch.zeros(256, dtype=torch.int8), "step": torch.tensor(float(step))}}
     torch.save(
         {"state": states, "param_groups": [{"lr": 1e-5, "params": [0]}]},
         actor / "optim_world_size_1_rank_0.pt",
