@@ -28,11 +28,12 @@ from azr.files import read_jsonl
 from azr.parsing import Response, split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Sandbox
+from azr.selfplay import episode
 from azr.selfplay.advantage import task_relative_advantages
-from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, Stopwatch, judge, read_and_validate
+from azr.selfplay.credit import pay
+from azr.selfplay.episode import Completion, SolveOutcome, Stopwatch
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.options import prompt_options
-from azr.selfplay.rewards import learnability, propose_reward
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Rejection, Role, Task
 from azr.train.tokens import end_token_ids, prompt_token_ids
@@ -50,69 +51,50 @@ def step(
     number: int, policy: Policy, game: SelfPlay, sandbox: Sandbox, optimizer: torch.optim.Optimizer
 ) -> dict[str, float]:
     """One training step. Two roles times three task types are six streams of ``batch_size`` rows each."""
+    config = game.config
     rows = game.plan_step(number, policy.fits)
     propose_rows = [row for row in rows if row.stream.role is Role.PROPOSE]
-    solve_rows = [row for row in rows if row.task is not None]
+    solve_rows = [row for row in rows if row.stream.role is Role.SOLVE]
 
-    # Propose: the model writes a program and an input (for induction: inputs and a message for a given
-    # program).
-    proposals = policy.sample([row.prompt for row in propose_rows])
+    # Propose: the model writes a program and an input (for induction: inputs and a message for a given program).
+    written = policy.sample([row.prompt for row in propose_rows])
+    read = [
+        split_response(each.text, row.prompt.response_prefix, strict=config.strict_format)
+        for row, each in zip(propose_rows, written, strict=True)
+    ]
 
     # Verify: what can be read, runs, and gives the same result each time is a task whose answer is known.
     tasks = wait_for(
-        [
-            verify(row, proposal, policy, sandbox, game.config)
-            for row, proposal in zip(propose_rows, proposals, strict=True)
-        ]
+        [verify(*each, policy, sandbox, config) for each in zip(propose_rows, read, strict=True)]
     )
 
     # Estimate: the same model tries each new task n times; its share of right answers is the task's accuracy.
-    n = game.config.difficulty_samples
-    formed = [
-        read(row, proposal, game.config).format_ok
-        for row, proposal in zip(propose_rows, proposals, strict=True)
-    ]
-    valid = [index for index, task in enumerate(tasks) if isinstance(task, Task) and formed[index]]
-    tried = [index for index in valid for _ in range(n)]
-    row_ids = [propose_rows[index].row_id for index in tried]
-    samples = solve(
-        [tasks[index] for index in tried], row_ids, policy, sandbox, game.config, skip_bad_format=False
-    )
-    samples_of = {index: samples[place * n : (place + 1) * n] for place, index in enumerate(valid)}
+    n = config.difficulty_samples
+    tried = [i for i, task in enumerate(tasks) if isinstance(task, Task) and read[i].format_ok]
+    trials = [(tasks[i], propose_rows[i].row_id) for i in tried for _ in range(n)]
+    samples = solve(trials, policy, sandbox, config, skip_bad_format=False)
+    samples_of = {i: samples[place * n : (place + 1) * n] for place, i in enumerate(tried)}
 
-    # Reward the proposer: most for tasks that are hard but solvable.
+    # Solve: tasks of the buffer, the newest first.
+    questions = [(row.task, row.row_id) for row in solve_rows if row.task]
+    solved = solve(questions, policy, sandbox, config, skip_bad_format=True)
+
+    # Reward: a proposer is paid most for what is hard but solvable, a solver for being right.
     proposed = [
-        reward_proposal(row, proposal, task, samples_of.get(index, []), game.config)
-        for index, (row, proposal, task) in enumerate(zip(propose_rows, proposals, tasks, strict=True))
+        episode.proposal_outcome(
+            propose_rows[i], written[i], read[i].format_ok, task, samples_of.get(i, ()), config
+        )
+        for i, task in enumerate(tasks)
     ]
+    outcomes = pay([*proposed, *solved], game, policy.max_response_tokens)
 
-    # Solve: tasks of the buffer, the newest first. The solver is paid for being right.
-    row_ids = [row.row_id for row in solve_rows]
-    solved = solve(
-        [row.task for row in solve_rows if row.task],
-        row_ids,
-        policy,
-        sandbox,
-        game.config,
-        skip_bad_format=True,
-    )
-
-    # Compare (TRR++): a response is judged against the others of its stream, samples against those of the
-    # same task.
-    outcomes = [*proposed, *solved]
-    paid = game.final_rewards(
-        outcomes
-    )  # a copy of a known task may be paid less, which only the game can tell
-    trained_samples = samples if game.config.train_on_samples else []
-    responses = [*trained_samples, *outcomes]
+    # Compare (TRR++): a response is judged against the others of its stream, samples against those of its task.
+    responses = [each for outcome in outcomes for each in episode.trained_outcomes(outcome, config)]
     advantages_N = task_relative_advantages(
-        rewards=[
-            *(sample.reward for sample in trained_samples),
-            *(paid[outcome.row_id] for outcome in outcomes),
-        ],
+        rewards=[each.reward or 0.0 for each in responses],
         lengths=[each.completion.n_tokens for each in responses],
         streams=[each.stream.name for each in responses],
-        mode=game.config.advantage_mode,
+        mode=config.advantage_mode,
         groups=[each.task_id if isinstance(each, SolveOutcome) else None for each in responses],
     )
 
@@ -121,76 +103,37 @@ def step(
         Trained(policy.token_ids(each.prompt), each.completion.handle, float(advantage))
         for each, advantage in zip(responses, advantages_N, strict=True)
     ]
-    norm, accepted = update(policy.model, optimizer, batch), game.accept(number, outcomes)
-    return game.metrics() | {
-        "new_tasks": float(len(accepted)),
-        "responses": float(len(batch)),
-        "grad_norm": norm,
-    }
-
-
-def read(row: PromptRow, proposal: Completion, config: SelfPlayConfig) -> Response:
-    return split_response(proposal.text, row.prompt.response_prefix, strict=config.strict_format)
+    norm = update(policy.model, optimizer, batch)
+    new_tasks = game.accept(number, outcomes)
+    return game.metrics() | {"new_tasks": len(new_tasks), "responses": len(batch), "grad_norm": norm}
 
 
 async def verify(
-    row: PromptRow, proposal: Completion, policy: Policy, sandbox: Sandbox, config: SelfPlayConfig
+    row: PromptRow, response: Response, policy: Policy, sandbox: Sandbox, config: SelfPlayConfig
 ) -> Task | Rejection:
     """The task that a proposal holds, executed and checked, or why there is none."""
-    task = await read_and_validate(row, read(row, proposal, config), sandbox, config, Stopwatch())
+    task = await episode.read_and_validate(row, response, sandbox, config, Stopwatch())
     if isinstance(task, Task) and not policy.fits(solve_prompt(task, prompt_options(config))):
         return Rejection("solve_prompt_too_long")
     return task
 
 
 def solve(
-    tasks: Sequence[Task],
-    row_ids: Sequence[str],
+    questions: Sequence[tuple[Task, str]],
     policy: Policy,
     sandbox: Sandbox,
     config: SelfPlayConfig,
     *,
     skip_bad_format: bool,
 ) -> list[SolveOutcome]:
-    """One answer to each task, graded: 1 right, -0.5 wrong, -1 without the format."""
-    prompts = [solve_prompt(task, prompt_options(config)) for task in tasks]
+    """One answer to each (task, row id), graded by execution."""
+    prompts = [solve_prompt(task, prompt_options(config)) for task, _ in questions]
+    answers = policy.sample(prompts)
     return wait_for(
         [
-            judge(task, prompt, answer, row_id, sandbox, config, skip_bad_format=skip_bad_format)
-            for task, prompt, answer, row_id in zip(
-                tasks, prompts, policy.sample(prompts), row_ids, strict=True
-            )
+            episode.judge(task, prompt, answer, row_id, sandbox, config, skip_bad_format=skip_bad_format)
+            for (task, row_id), prompt, answer in zip(questions, prompts, answers, strict=True)
         ]
-    )
-
-
-def reward_proposal(
-    row: PromptRow,
-    proposal: Completion,
-    task: Task | Rejection,
-    samples: Sequence[SolveOutcome],
-    config: SelfPlayConfig,
-) -> ProposeOutcome:
-    """1 - accuracy; -0.5 where all samples or none are right; -1 for what is no task, or not in the
-    format."""
-    format_ok = read(row, proposal, config).format_ok
-    accuracy = sum(sample.score for sample in samples) / len(samples) if samples else None
-    parents = tuple(reference.task_id for reference in row.references)
-    return ProposeOutcome(
-        stream=row.stream,
-        row_id=row.row_id,
-        prompt=row.prompt,
-        completion=proposal,
-        reward=propose_reward(format_ok, accuracy, config),
-        format_ok=format_ok,
-        task=task.with_lineage(source="selfplay", accuracy=accuracy, parents=parents)
-        if isinstance(task, Task)
-        else None,
-        rejection=task if isinstance(task, Rejection) else None,
-        accuracy=accuracy,
-        learnability=None if accuracy is None else learnability(accuracy, config.learnability),
-        samples=tuple(samples),
-        wanted_samples=len(samples),
     )
 
 
@@ -199,8 +142,7 @@ class Trained:
     """One response to learn from."""
 
     prompt: list[int]
-    response: Any
-    """Token ids, the end token included."""
+    response: Any  # token ids, the end token included
     advantage: float
 
 
@@ -213,9 +155,8 @@ def update(
     for start in range(0, len(batch), micro_batch):
         part = batch[start : start + micro_batch]
         width = max(len(each.prompt) + len(each.response) for each in part)
-        ids_BT = torch.zeros(
-            len(part), width, dtype=torch.long
-        )  # padded on the right: causal attention needs no mask
+        # padded on the right: causal attention needs no mask
+        ids_BT = torch.zeros(len(part), width, dtype=torch.long)
         weight_BT = torch.zeros(len(part), width)  # the advantage at response tokens, 0 elsewhere
         for b, each in enumerate(part):
             end = len(each.prompt) + len(each.response)
@@ -266,14 +207,8 @@ class Policy:
         for row in output_BT[:, width:].tolist():
             end = next((index for index, token in enumerate(row) if token in self.ends), None)
             ids = row if end is None else row[: end + 1]
-            found.append(
-                Completion(
-                    self.tokenizer.decode(ids, skip_special_tokens=True),
-                    len(ids),
-                    end is not None,
-                    handle=ids,
-                )
-            )
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
+            found.append(Completion(text, len(ids), finished=end is not None, handle=ids))
         return found
 
 
@@ -281,7 +216,7 @@ def wait_for(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Results of sandbox work that runs side by side; every program has its own time limit."""
 
     async def all_of_it() -> list[Any]:
-        return list(await asyncio.gather(*work))
+        return await asyncio.gather(*work)
 
     return asyncio.run(all_of_it())
 
@@ -299,13 +234,14 @@ def main() -> None:
         for number in range(1, args.steps + 1):
             began_s = time.monotonic()
             seen = step(number, policy, game, sandbox, optimizer)
+            proposals = len(game.task_types) * GAME.batch_size
+            solved = [
+                f"{seen[f'solve-{kind.value}/accuracy']:.0%} of {kind.value}" for kind in game.task_types
+            ]
             print(
-                f"step {number}: {seen['new_tasks']:.0f} new tasks from {len(game.task_types) * GAME.batch_size} proposals, "
-                + ", ".join(
-                    f"{seen[f'solve-{kind.value}/accuracy']:.0%} of {kind.value} solved"
-                    for kind in game.task_types
-                )
-                + f" ({seen['responses']:.0f} responses, gradient {seen['grad_norm']:.2f}, {time.monotonic() - began_s:.0f} s)",
+                f"step {number}: {seen['new_tasks']:.0f} new tasks from {proposals} proposals, solved: "
+                f"{', '.join(solved)} ({seen['responses']:.0f} responses, gradient {seen['grad_norm']:.2f}, "
+                f"{time.monotonic() - began_s:.0f} s)",
                 flush=True,
             )
 

@@ -10,6 +10,7 @@ from azr import absolute_zero
 from azr.config.sandbox import SandboxConfig
 from azr.files import read_jsonl
 from azr.sandbox import Sandbox
+from azr.selfplay.credit import pay
 from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
 from azr.tasks import Role, Task
@@ -76,7 +77,10 @@ def test_the_same_responses_earn_the_same_in_the_trainers_episodes(one_step):
             if row.stream.role is Role.SOLVE
         ]
 
-    expected = asyncio.run(play_in_order())
+    start = SelfPlay(GAME, 3)
+    start.start([Task.from_json(record) for record in read_jsonl(absolute_zero.SEEDS)])
+    expected = pay(asyncio.run(play_in_order()), start, policy.max_response_tokens)
+    assert len({each.reward for each in expected} - {None}) > 1
     ours = {each.row_id: each for each in outcomes}
     for each in expected:
         mine = ours[each.row_id]

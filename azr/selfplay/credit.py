@@ -1,4 +1,9 @@
-"""What each response of a step is paid, and what that teaches: rewards, then TRR++ advantages (spec 6.3)."""
+"""What each response of a step is paid, and what that teaches: rewards, then TRR++ advantages (spec 4.2 to 4.4,
+6.3).
+
+This is the only place where rewards are paid. An outcome says what happened, ``azr.selfplay.rewards`` and
+``azr.selfplay.intrinsic`` hold the formulas, and the game knows what came before.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,79 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from azr.config.selfplay import SelfPlayConfig
 from azr.selfplay.advantage import task_relative_advantages
+from azr.selfplay.buffer import puzzle_key, renamed_key
 from azr.selfplay.controls import controlled_rewards
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
-from azr.selfplay.rewards import overlong_penalty
+from azr.selfplay.intrinsic import diversity_term
+from azr.selfplay.rewards import overlong_penalty, propose_reward, solve_reward
+from azr.tasks import Task, TaskType
+
+
+def pay(
+    outcomes: Sequence[ProposeOutcome | SolveOutcome], game: SelfPlay, max_response_tokens: int
+) -> list[ProposeOutcome | SolveOutcome]:
+    """The same outcomes with their rewards, and so the solutions inside them.
+
+    Call it before ``game.accept`` counts the step's new tasks. What is paid does not depend on the order of
+    ``outcomes``: of equal proposals, the one planned first is new and the others are copies.
+
+    Args:
+        max_response_tokens: the limit that ``selfplay.overlong_tokens`` counts back from.
+    """
+    config = game.config
+
+    def less_length(reward: float, outcome: ProposeOutcome | SolveOutcome) -> float:
+        return reward - overlong_penalty(outcome.completion.n_tokens, max_response_tokens, config)
+
+    def paid_solution(outcome: SolveOutcome) -> SolveOutcome:
+        return replace(outcome, reward=less_length(own_reward(outcome, config), outcome))
+
+    paid: dict[str, ProposeOutcome | SolveOutcome] = {}
+    seen: set[tuple[TaskType, str]] = set()
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.row_id):
+        if isinstance(outcome, SolveOutcome):
+            paid[outcome.row_id] = paid_solution(outcome)
+            continue
+        rarity = diversity_term(outcome.task, game.types, config.intrinsic) if outcome.task else {}
+        reward = own_reward(outcome, config, rarity)
+        if outcome.task is not None and config.duplicate_reward is not None:
+            keys = {(outcome.task.task_type, key) for key in _novelty_keys(outcome.task)}
+            if keys & seen or game.holds(outcome.task):
+                reward = min(reward, config.duplicate_reward)
+            seen |= keys
+        paid[outcome.row_id] = replace(
+            outcome,
+            reward=less_length(reward, outcome),
+            samples=tuple(map(paid_solution, outcome.samples)),
+            solved=outcome.solved and paid_solution(outcome.solved),
+        )
+    return [paid[outcome.row_id] for outcome in outcomes]
+
+
+def own_reward(
+    outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig, rarity: dict[str, float] | None = None
+) -> float:
+    """What a response earns by itself: as if it were no copy of another, and no longer than others.
+
+    Args:
+        rarity: a proposal's diversity term, where it is paid.
+    """
+    if isinstance(outcome, SolveOutcome):
+        return solve_reward(outcome.format_ok, outcome.score, config)
+    accuracy = (outcome.accuracy or 0.0) if outcome.valid else None
+    progress = outcome.rejection.progress if outcome.rejection else 0.0
+    return propose_reward(outcome.format_ok, accuracy, config, outcome.terms | (rarity or {}), progress)
+
+
+def _novelty_keys(task: Task) -> tuple[str, ...]:
+    """What must be new about a task where ``selfplay.duplicate_reward`` is set: of an induction task also its
+    puzzle, because ever new inputs for the same program under the same hint are no new task to learn from."""
+    if task.task_type is TaskType.INDUCTION:
+        return renamed_key(task), puzzle_key(task)
+    return (renamed_key(task),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +97,9 @@ class Response:
     """The task it answers, for group-relative advantages."""
     n_tokens: int
     """0: padding, which makes a batch divisible. It takes no part in anything."""
-    reward: float
     format_ok: bool
+    score: float
+    """Grade of a solution; 0 for a proposal."""
     outcome: ProposeOutcome | SolveOutcome | None
     """None for difficulty samples and same-step solutions: those are inside their proposal's outcome."""
 
@@ -44,22 +118,27 @@ def credit(
 ) -> Credit:
     """
     Args:
-        max_response_tokens: the limit that ``selfplay.overlong_tokens`` counts back from.
+        max_response_tokens: see ``pay``.
         control: ``train.control``.
     """
     real = [row for row, response in enumerate(responses) if response.n_tokens > 0]
-    kept = [row for row in real if responses[row].outcome is not None]
-    final = game.final_rewards([outcome for row in kept if (outcome := responses[row].outcome) is not None])
-    rewards_N = np.array([response.reward for response in responses])
+    outcomes = pay(
+        [outcome for row in real if (outcome := responses[row].outcome) is not None],
+        game,
+        max_response_tokens,
+    )
+    reward_of_row = {outcome.row_id: outcome.reward for outcome in outcomes}
+
+    rewards_N = np.zeros(len(responses))
     penalties_N = np.zeros(len(responses))
-    outcomes: list[ProposeOutcome | SolveOutcome] = []
     for row in real:
         response = responses[row]
         penalties_N[row] = overlong_penalty(response.n_tokens, max_response_tokens, game.config)
-        paid = response.reward if response.outcome is None else final[response.outcome.row_id]
-        rewards_N[row] = paid - penalties_N[row]
-        if response.outcome is not None:
-            outcomes.append(replace(response.outcome, reward=float(rewards_N[row])))
+        rewards_N[row] = (
+            reward_of_row[response.outcome.row_id]
+            if response.outcome is not None
+            else solve_reward(response.format_ok, response.score, game.config) - penalties_N[row]
+        )
 
     learned_N = np.zeros(len(responses))
     learned_N[real] = controlled_rewards(

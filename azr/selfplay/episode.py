@@ -1,5 +1,5 @@
-"""One row of a step, played: prompt -> response -> parse -> sandbox -> reward. The model is a callable, so
-recorded answers replay.
+"""One row of a step, played: prompt -> response -> parse -> sandbox -> outcome. The model is a callable, so
+recorded answers replay. What an outcome is paid is decided in ``azr.selfplay.credit``.
 
 Nothing here knows verl, Ray or vLLM; ``azr.train`` wraps these coroutines in agent loops, and tests run them
 on transcripts.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from azr.records import from_json
 from azr.selfplay.grading import Grade, grade
 from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import parse_rules, prompt_options
-from azr.selfplay.rewards import learnability, propose_reward, solve_reward
+from azr.selfplay.rewards import learnability
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.runner import Runner
 from azr.selfplay.validation import validate
@@ -77,10 +77,11 @@ class Outcome:
     row_id: str
     prompt: Prompt
     completion: Completion
-    reward: float
     format_ok: bool
     seconds: dict[str, float] = field(default_factory=dict)
     """``generate`` and ``execute``: wall seconds this row waited for each."""
+    reward: float | None = None
+    """What it is paid, after every penalty; None until ``azr.selfplay.credit`` has paid it."""
 
     @property
     def reflects(self) -> bool:
@@ -227,7 +228,7 @@ async def play_solve(
 async def play_propose(
     row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits
 ) -> ProposeOutcome:
-    """One proposal: read, verified, its difficulty estimated by n solutions, rewarded (spec 4.1, 4.2).
+    """One proposal: read, verified, its difficulty estimated by n solutions (spec 4.1).
 
     With ``row.fallback`` (same-step solving) the outcome also holds one solution for the solve stream: of the
     new task (the first difficulty sample, which is an ordinary sample of its prompt) or, if there is none, of
@@ -239,48 +240,68 @@ async def play_propose(
     watch = Stopwatch()
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
     response = split_response(completion.text, row.prompt.response_prefix, strict=config.strict_format)
-    format_ok = response.format_ok or not config.format_reward
     task = await read_and_validate(row, response, sandbox, config, watch)
-    rejection = task if isinstance(task, Rejection) else None
-    accuracy: float | None = None
+
     samples: tuple[SolveOutcome, ...] = ()
+    too_long = False
     if isinstance(task, Task):
         prompt = solve_prompt(task, prompt_options(config))
-        if not fits(prompt):
-            rejection, accuracy = Rejection("solve_prompt_too_long"), 0.0
-        elif row.estimate and (format_ok or config.program_filter != "all"):
-            # Without the format the reward is -1 whatever the difficulty: no samples are spent on it.
+        too_long = not fits(prompt)
+        # Without the format the reward is -1 whatever the difficulty: no samples are spent on it.
+        is_worth = response.format_ok or not config.format_reward or config.program_filter != "all"
+        if row.estimate and is_worth and not too_long:
             samples = await _estimate(task, prompt, row.row_id, generate, sandbox, config, watch)
-            accuracy = sum(sample.score for sample in samples) / len(samples)
-        if rejection is None and _filtered(config, format_ok, accuracy):
-            rejection = Rejection("filtered")
+
+    outcome = proposal_outcome(
+        row, completion, response.format_ok, task, samples, config, is_too_long=too_long
+    )
+    solved = await _same_step_solution(row, samples if outcome.task else (), generate, sandbox, config)
+    return replace(outcome, solved=solved, seconds=watch.seconds)
+
+
+def proposal_outcome(
+    row: PromptRow,
+    completion: Completion,
+    format_ok: bool,
+    verified: Task | Rejection,
+    samples: Sequence[SolveOutcome],
+    config: SelfPlayConfig,
+    *,
+    is_too_long: bool = False,
+) -> ProposeOutcome:
+    """All that is known of a proposal, and whether its task may enter the buffer.
+
+    Args:
+        is_too_long: the task's solve prompt does not fit.
+    """
+    accuracy: float | None = None
+    rejection = verified if isinstance(verified, Rejection) else None
+    formed = format_ok or not config.format_reward
+    if is_too_long:
+        rejection, accuracy = Rejection("solve_prompt_too_long"), 0.0
+    elif samples:
+        accuracy = sum(sample.score for sample in samples) / len(samples)
+    if rejection is None and _filtered(config, formed, accuracy):
+        rejection = Rejection("filtered")
+
     accepted: Task | None = None
-    terms: dict[str, float] = {}
-    reward_accuracy: float | None = None
-    if isinstance(task, Task):
-        reward_accuracy = accuracy or 0.0
-        if format_ok:
-            terms = program_terms(task, row.references, config.intrinsic)
-        if rejection is None:
-            parents = tuple(reference.task_id for reference in row.references)
-            accepted = task.with_lineage(source="selfplay", accuracy=accuracy, parents=parents)
+    if isinstance(verified, Task) and rejection is None:
+        parents = tuple(reference.task_id for reference in row.references)
+        accepted = verified.with_lineage(source="selfplay", accuracy=accuracy, parents=parents)
     return ProposeOutcome(
         stream=row.stream,
         row_id=row.row_id,
         prompt=row.prompt,
         completion=completion,
-        reward=propose_reward(
-            format_ok, reward_accuracy, config, terms, rejection.progress if rejection else 0.0
-        ),
-        format_ok=response.format_ok,
-        seconds=watch.seconds,
+        format_ok=format_ok,
         task=accepted,
         rejection=rejection,
         accuracy=accuracy,
         learnability=None if accuracy is None else learnability(accuracy, config.learnability),
-        terms=terms,
-        samples=samples,
-        solved=await _same_step_solution(row, samples if accepted else (), generate, sandbox, config),
+        terms=program_terms(verified, row.references, config.intrinsic)
+        if formed and isinstance(verified, Task)
+        else {},
+        samples=tuple(samples),
         wanted_samples=config.difficulty_samples if samples else 0,
     )
 
@@ -354,7 +375,7 @@ async def judge(
     skip_bad_format: bool = False,
     verdicts: dict[str, asyncio.Future[Grade]] | None = None,
 ) -> SolveOutcome:
-    """One answer, read, graded and paid.
+    """One answer, read and graded.
 
     Args:
         skip_bad_format: do not execute an answer without the think/answer format (spec 4.4).
@@ -386,7 +407,6 @@ async def judge(
         row_id=row_id,
         prompt=prompt,
         completion=completion,
-        reward=solve_reward(format_ok, verdict.score, config),
         format_ok=format_ok,
         task_id=task.task_id,
         solution=text,

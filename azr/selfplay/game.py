@@ -19,15 +19,13 @@ from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
 from azr.prompts import propose_prompt, solve_prompt
-from azr.selfplay.buffer import TaskBuffer, puzzle_key, renamed_key
+from azr.selfplay.buffer import TaskBuffer
 from azr.selfplay.composite import choose_composites
 from azr.selfplay.curriculum import InputCurriculum
 from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
 from azr.selfplay.identity import identity_task
-from azr.selfplay.intrinsic import capped
 from azr.selfplay.metrics import step_metrics
 from azr.selfplay.options import induction_options, prompt_options
-from azr.selfplay.rewards import propose_reward
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.saving import load_state, save_state
 from azr.selfplay.selection import choose_solve_tasks, draw_references
@@ -257,59 +255,10 @@ class SelfPlay:
 
     # -- a step's outcomes -----------------------------------------------------------------------------------
 
-    def final_rewards(self, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float]:
-        """The rewards that are trained on, by row: the outcomes' own, but for what needs the state held here:
-        the diversity term, and ``selfplay.duplicate_reward``, which of equal proposals of a step spares the
-        first row's.
-
-        Call it before ``accept`` counts the step's new values. The result does not depend on the order of
-        ``outcomes``.
-        """
-        rewards = {outcome.row_id: outcome.reward for outcome in outcomes}
-        seen: set[tuple[TaskType, str]] = set()
-        for outcome in sorted(outcomes, key=lambda outcome: outcome.row_id):
-            if not isinstance(outcome, ProposeOutcome) or outcome.task is None:
-                continue
-            if terms := self._terms(outcome):
-                rewards[outcome.row_id] = propose_reward(
-                    outcome.format_ok, outcome.accuracy or 0.0, self.config, terms
-                )
-            if self.config.duplicate_reward is not None:
-                keys = {(outcome.task.task_type, key) for key in self._keys(outcome.task)}
-                if keys & seen or self._held(outcome.task):
-                    rewards[outcome.row_id] = min(rewards[outcome.row_id], self.config.duplicate_reward)
-                seen |= keys
-        return rewards
-
-    @staticmethod
-    def _keys(task: Task) -> tuple[str, ...]:
-        """What must be new about a task where ``selfplay.duplicate_reward`` is set: of an induction task also
-        its puzzle, because ever new inputs for the same program under the same hint are no new task to learn
-        from."""
-        return (
-            (renamed_key(task), puzzle_key(task))
-            if task.task_type is TaskType.INDUCTION
-            else (renamed_key(task),)
-        )
-
-    def _held(self, task: Task) -> bool:
+    def holds(self, task: Task) -> bool:
+        """Whether a proposal of this task is a copy of what a buffer holds."""
         buffer = self.buffers[task.task_type]
         return buffer.holds(task) or (self.config.duplicate_reward is not None and buffer.holds_puzzle(task))
-
-    def _terms(self, outcome: ProposeOutcome) -> dict[str, float]:
-        intrinsic = self.config.intrinsic
-        if not intrinsic.diversity or outcome.task is None:
-            return {}
-        task, hierarchical = outcome.task, intrinsic.hierarchical_diversity
-        kinds = {TaskType.ABDUCTION: ["input"], TaskType.DEDUCTION: ["output"], TaskType.ERROR: ["error"]}
-        texts = {"input": task.inputs, "output": task.outputs, "error": task.outputs}
-        rarities = [
-            self.types.rarity(kind, text, hierarchical=hierarchical)
-            for kind in kinds.get(task.task_type, ["input", "output"])
-            for text in texts[kind]
-        ]
-        value = sum(rarities) / len(rarities)
-        return {**outcome.terms, "diversity": capped(value, intrinsic.diversity, intrinsic.diversity_max)}
 
     def accept(
         self,
@@ -322,13 +271,14 @@ class SelfPlay:
         The result does not depend on the order of ``outcomes``.
 
         Args:
+            outcomes: with their rewards (``azr.selfplay.credit``), which metrics tell.
             lineage: further fields for the new tasks' lineage: run, cycle, attempt, model.
 
         Returns:
             The newly accepted tasks, without duplicates: what the trainer appends to the cycle's shard.
         """
         ordered = sorted(outcomes, key=lambda outcome: outcome.row_id)
-        found = step_metrics(ordered, self.final_rewards(ordered))
+        found = step_metrics(ordered)
         self._record_uses(step, ordered)
         accepted: list[Task] = []
         refused: Counter[str] = Counter()
@@ -342,7 +292,7 @@ class SelfPlay:
             task = outcome.task.with_lineage(step=step, **(lineage or {}))
             reason = (
                 "duplicate_puzzle"
-                if self._held(task) and not self.buffers[task.task_type].holds(task)
+                if self.holds(task) and not self.buffers[task.task_type].holds(task)
                 else self._add(task, step)
             )
             if reason:

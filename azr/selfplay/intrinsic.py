@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from azr.config.selfplay import IntrinsicConfig
 from azr.programs import SourceError, parse
-from azr.tasks import Task
+from azr.selfplay.type_counts import TypeCounts
+from azr.tasks import Task, TaskType
 
 
 def program_terms(task: Task, references: Sequence[Task], config: IntrinsicConfig) -> dict[str, float]:
     """The enabled terms that depend on the program and its references alone, scaled and capped.
 
-    Measured on the uncomposed source, as published. The diversity term needs the counts of all tasks so far
-    and is added by ``SelfPlay.final_rewards``.
+    Measured on the uncomposed source, as published.
     """
     code = task.original_code or task.code
     terms: dict[str, float] = {}
@@ -31,6 +31,26 @@ def program_terms(task: Task, references: Sequence[Task], config: IntrinsicConfi
         )
         terms["edit_distance"] = capped(distance, config.edit_distance, config.edit_distance_max)
     return terms
+
+
+def diversity_term(task: Task, counts: TypeCounts, config: IntrinsicConfig) -> dict[str, float]:
+    """How rare the task's answer is among all values so far (for induction: the mean over inputs and outputs);
+    empty where it is not paid."""
+    if not config.diversity:
+        return {}
+    texts = {
+        TaskType.ABDUCTION: [("input", task.inputs)],
+        TaskType.DEDUCTION: [("output", task.outputs)],
+        TaskType.INDUCTION: [("input", task.inputs), ("output", task.outputs)],
+        TaskType.ERROR: [("error", task.outputs)],
+    }[task.task_type]
+    rarities = [
+        counts.rarity(kind, text, hierarchical=config.hierarchical_diversity)
+        for kind, values in texts
+        for text in values
+    ]
+    value = sum(rarities) / len(rarities)
+    return {"diversity": capped(value, config.diversity, config.diversity_max)}
 
 
 def capped(value: float, coefficient: float, maximum: float) -> float:

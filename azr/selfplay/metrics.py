@@ -15,14 +15,8 @@ def mean(values: Iterable[float]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def step_metrics(
-    outcomes: Sequence[ProposeOutcome | SolveOutcome], rewards: dict[str, float]
-) -> dict[str, float]:
-    """Metrics of one step's rows. What cannot be said (no valid proposal, so no accuracy) is left out.
-
-    Args:
-        rewards: final reward by row id, where it differs from the outcome's.
-    """
+def step_metrics(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float]:
+    """Metrics of one step's rows. What cannot be said (no valid proposal, so no accuracy) is left out."""
     proposals = [outcome for outcome in outcomes if isinstance(outcome, ProposeOutcome)]
     solutions = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
     solutions += [outcome.solved for outcome in proposals if outcome.solved is not None]
@@ -30,27 +24,22 @@ def step_metrics(
     for stream in sorted({outcome.stream for outcome in (*proposals, *solutions)}):
         own_proposals = [outcome for outcome in proposals if outcome.stream == stream]
         own_solutions = [outcome for outcome in solutions if outcome.stream == stream]
-        found |= _common(stream, [*own_proposals, *own_solutions], rewards)
+        found |= _common(stream, [*own_proposals, *own_solutions])
         found |= _propose(stream, own_proposals) if own_proposals else _solve(stream, own_solutions)
     found |= _data(proposals)
     found |= _sandbox([*proposals, *solutions])
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _common(
-    stream: Stream, outcomes: Sequence[Outcome], rewards: dict[str, float]
-) -> dict[str, float | None]:
-    paid = [
-        rewards.get(outcome.row_id, outcome.reward) if isinstance(outcome, ProposeOutcome) else outcome.reward
-        for outcome in outcomes
-    ]
+def _common(stream: Stream, outcomes: Sequence[Outcome]) -> dict[str, float | None]:
+    paid = [outcome.reward for outcome in outcomes if outcome.reward is not None]
     lengths = [outcome.completion.n_tokens for outcome in outcomes]
     records = [outcome.completion for outcome in outcomes]
     return {
         f"{stream.name}/count": len(outcomes),
         f"{stream.name}/reward_mean": mean(paid),
-        f"{stream.name}/reward_min": min(paid),
-        f"{stream.name}/reward_max": max(paid),
+        f"{stream.name}/reward_min": min(paid, default=None),
+        f"{stream.name}/reward_max": max(paid, default=None),
         f"{stream.name}/format_ok": mean(outcome.format_ok for outcome in outcomes),
         f"{stream.name}/response_tokens_mean": mean(lengths),
         f"{stream.name}/response_tokens_max": max(lengths),

@@ -66,7 +66,7 @@ def transcripts(
 
     kept: list[dict[str, Any]] = []
     for _, own in sorted(streams.items()):
-        best = max(range(len(own)), key=lambda place: own[place][0].reward)
+        best = max(range(len(own)), key=lambda place: own[place][0].reward or 0.0)
         others = [int(place) for place in rng.permutation(len(own)) if place != best]
         kept += [transcript(step, *own[place]) for place in [best, *others][: config.transcripts_per_stream]]
     return kept

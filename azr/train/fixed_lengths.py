@@ -3,7 +3,7 @@ model can do.
 
 A row keeps its place in the step (a propose row is followed by its difficulty samples, which share one
 prompt), but its prompt is tokens of that length drawn from its own, responses end at theirs and nowhere else,
-nothing is executed, and rewards are drawn from the row's name. Lengths vary evenly by half around their mean,
+nothing is executed, and grades are drawn from the row's name. Lengths vary evenly by half around their mean,
 by row, so that packing has work to do.
 """
 
@@ -52,13 +52,13 @@ async def play_fixed_lengths(
         return draw.choices(prompt_ids, k=length_around(config.rollout.fixed_prompt_tokens, draw))
 
     [completion] = await respond(prompt(), 1)
-    reward = draw.choice((-1.0, 0.0, 1.0))
     common: dict[str, Any] = {
-        "stream": row.stream, "row_id": row.row_id, "prompt": row.prompt, "completion": completion, "reward": reward, "format_ok": True,
+        "stream": row.stream, "row_id": row.row_id, "prompt": row.prompt, "completion": completion, "format_ok": True,
     }  # fmt: skip
     if row.stream.role is Role.SOLVE:
         task_id = row.task.task_id if row.task else ""
-        return SolveOutcome(**common, task_id=task_id, solution="", score=max(0.0, reward), reason="wrong")
+        score = draw.choice((0.0, 0.5, 1.0))
+        return SolveOutcome(**common, task_id=task_id, solution="", score=score, reason="wrong")
     samples = await respond(prompt(), config.selfplay.difficulty_samples)
     accuracy = draw.random()
     return ProposeOutcome(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from azr.config import Config
 from azr.errors import CheckpointError
 from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
 from azr.protocol import Ending, Phase
+from azr.selfplay.credit import own_reward
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -229,7 +231,8 @@ class Attempt:
                 key=lambda outcome: outcome.row_id,
             )
             chosen = own[: self.config.selfplay.transcripts_per_stream]
-            kept += [transcript(step, outcome, prompts[outcome.row_id]) for outcome in chosen]
+            paid = [replace(outcome, reward=own_reward(outcome, self.config.selfplay)) for outcome in chosen]
+            kept += [transcript(step, outcome, prompts[outcome.row_id]) for outcome in paid]
         append_jsonl(self.run.transcripts(self.link.request.cycle), kept)
 
     # ---------------------------------------------------------------- saving

@@ -28,6 +28,7 @@ from azr.files import read_jsonl
 from azr.sandbox import Sandbox
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.buffer import TaskBuffer
+from azr.selfplay.credit import pay
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, outcome_from_json, play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -178,12 +179,13 @@ def measure(config: SelfPlayConfig, sandbox: Sandbox, buffer_size: int, hangs: i
     outcomes += asyncio.run(play_rows(solving, programs, sandbox, config, 0))
     start = lap("grade solutions", start)
     travelled = [outcome_from_json(json.loads(json.dumps(outcome.to_json()))) for outcome in outcomes]
-    accepted = game.accept(1, travelled)
+    paid = pay(travelled, game, 10_000)
+    accepted = game.accept(1, paid)
     start = lap("accept into the buffer", start)
     task_relative_advantages(
-        [outcome.reward for outcome in outcomes],
-        [outcome.completion.n_tokens for outcome in outcomes],
-        [outcome.stream.name for outcome in outcomes],
+        [outcome.reward or 0.0 for outcome in paid],
+        [outcome.completion.n_tokens for outcome in paid],
+        [outcome.stream.name for outcome in paid],
     )
     start = lap("advantages", start)
     with tempfile.TemporaryDirectory() as folder:

@@ -20,6 +20,7 @@ from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.files import json_line, read_jsonl, write_text_atomic
 from azr.sandbox import Sandbox
+from azr.selfplay.credit import pay
 from azr.selfplay.episode import Completion, play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -94,7 +95,6 @@ async def record_row(
         "step": step,
         "row": row.to_json(),
         "responses": recorder.said,
-        "expected": summary(outcome),
     }
 
 
@@ -121,10 +121,13 @@ async def record(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             played = await asyncio.gather(
                 *[record_row(row, step, model, sandbox, config, arguments.name) for row in rows]
             )
-            accepted = {task.task_id for task in game.accept(step, [outcome for outcome, _ in played])}
-            for _, line in played:
-                line["expected"]["buffered"] = line["expected"].get("task_id") in accepted
-                lines.append(line)
+            paid = pay([outcome for outcome, _ in played], game, arguments.max_tokens)
+            accepted = {task.task_id for task in game.accept(step, paid)}
+            for outcome, (_, line) in zip(paid, played, strict=True):
+                expected = summary(outcome)
+                lines.append(
+                    line | {"expected": expected | {"buffered": expected.get("task_id") in accepted}}
+                )
             write_text_atomic(arguments.out, "".join(json_line(line) for line in lines))
             print(
                 f"step {step}: {sum(len(line['responses']) for line in lines)} responses, {len(accepted)} accepted"

@@ -8,6 +8,7 @@ from selfplay_helpers import proposal_text, respond
 from azr import parsing
 from azr.config.selfplay import SelfPlayConfig
 from azr.selfplay import validation
+from azr.selfplay.credit import pay
 from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.grading import GRADE_REASONS
@@ -43,7 +44,7 @@ async def test_every_metric_is_documented(sandbox, script, anything_fits):
         await play(row, script(*texts.get(row.stream.name, ["nothing"])), sandbox, config, anything_fits)
         for row in rows
     ]
-    game.accept(1, outcomes)
+    game.accept(1, pay(outcomes, game, 1000))
     missing = {pattern(name) for name in game.metrics() if f"`{pattern(name)}`" not in DOCUMENT}
     assert not missing
     assert game.metrics()["propose-abduction/accuracy"] == 0.5

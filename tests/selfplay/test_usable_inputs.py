@@ -16,6 +16,7 @@ from azr.errors import ConfigError
 from azr.parsing import ParseRules, parse_proposal
 from azr.prompts import SHIPPED_FRAMES
 from azr.prompts.examples import INDUCTION_EXAMPLES
+from azr.selfplay.credit import own_reward, pay
 from azr.selfplay.curriculum import InputCurriculum
 from azr.selfplay.episode import Completion, ProposeOutcome, outcome_from_json, play_propose
 from azr.selfplay.game import SelfPlay
@@ -79,7 +80,7 @@ async def test_what_is_usable_makes_the_task(sandbox):
     )
     assert outcome.task.message == "Divide ten by it."
     strictly = await propose(text, sandbox, PUBLISHED)
-    assert strictly.task is None and strictly.reward == -1.0
+    assert strictly.task is None and own_reward(strictly, PUBLISHED) == -1.0
 
 
 async def test_spare_inputs_stay_in_the_task(sandbox):
@@ -109,16 +110,18 @@ async def test_the_row_says_how_many_inputs_are_needed(sandbox):
 async def test_partial_reward_rises_with_what_is_there(sandbox, text, reason, parts):
     outcome = await propose(text, sandbox)
     assert rejected(outcome).reason == reason
-    assert outcome.reward == pytest.approx(-1 + 0.4 * parts / 5)
-    assert outcome.reward < CONFIG.extreme_reward  # never as much as a valid proposal
+    reward = own_reward(outcome, CONFIG)
+    assert reward == pytest.approx(-1 + 0.4 * parts / 5)
+    assert reward < CONFIG.extreme_reward  # never as much as a valid proposal
     travelled = outcome_from_json(outcome.to_json())
     assert isinstance(travelled, ProposeOutcome) and travelled.rejection == outcome.rejection
-    assert (await propose(text, sandbox, replace(CONFIG, partial_proposal_reward=0.0))).reward == -1.0
+    published = replace(CONFIG, partial_proposal_reward=0.0)
+    assert own_reward(await propose(text, sandbox, published), published) == -1.0
 
 
 async def test_partial_reward_is_for_good_form_only(sandbox):
     outcome = await propose(answer("1", "2"), sandbox, after="</think></answer>")
-    assert not outcome.format_ok and outcome.reward == -1.0
+    assert not outcome.format_ok and own_reward(outcome, CONFIG) == -1.0
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ async def test_partial_reward_is_for_good_form_only(sandbox):
 )
 async def test_leaks_and_copies_are_paid_nothing(sandbox, message, reason):
     outcome = await propose(answer("1", "2", "3", "4", message=message), sandbox)
-    assert rejected(outcome).reason == reason and outcome.reward == -1.0
+    assert rejected(outcome).reason == reason and own_reward(outcome, CONFIG) == -1.0
 
 
 async def test_inputs_of_the_example_do_not_count(sandbox):
@@ -142,7 +145,7 @@ async def test_inputs_of_the_example_do_not_count(sandbox):
 async def test_a_program_that_does_not_end_is_refused_at_once(sandbox):
     endless = task("def f(x):\n    while x:\n        pass\n    return x")
     outcome = await propose(answer(*"0123456"), sandbox, program=endless)
-    assert rejected(outcome).reason == "timeout" and outcome.reward == -1.0
+    assert rejected(outcome).reason == "timeout" and own_reward(outcome, CONFIG) == -1.0
 
 
 @pytest.mark.parametrize("number", range(len(INDUCTION_EXAMPLES)))
@@ -169,13 +172,12 @@ def induction(
     )
 
 
-def proposed(number: int, found: Task | None, reward: float = 0.5) -> ProposeOutcome:
+def proposed(number: int, found: Task | None) -> ProposeOutcome:
     return ProposeOutcome(
         stream=Stream(Role.PROPOSE, TaskType.INDUCTION),
         row_id=f"{number:03d}",
         prompt=Prompt((("user", ""),), raw=True),
         completion=Completion("", 5, True),
-        reward=reward,
         format_ok=True,
         seconds={},
         task=found,
@@ -183,6 +185,10 @@ def proposed(number: int, found: Task | None, reward: float = 0.5) -> ProposeOut
         accuracy=0.5 if found else None,
         learnability=0.5 if found else None,
     )
+
+
+def rewards(outcomes: list[ProposeOutcome], game: SelfPlay) -> list[float | None]:
+    return [outcome.reward for outcome in pay(outcomes, game, 100)]
 
 
 def test_the_same_puzzle_again_is_not_paid():
@@ -197,17 +203,12 @@ def test_the_same_puzzle_again_is_not_paid():
         proposed(3, induction(("2", "1"), "Another hint")),  # the inputs of row 0 in another order
         proposed(4, induction(("5", "6"), "A third hint")),
     ]
-    assert list(game.final_rewards(outcomes).values()) == [0.5, -1.0, -1.0, -1.0, 0.5]
+    assert rewards(outcomes, game) == [0.5, -1.0, -1.0, -1.0, 0.5]
     accepted = game.accept(1, outcomes)
     assert [each.inputs for each in accepted] == [("1", "2"), ("5", "6")]
     assert game.metrics()["data/rejected/duplicate_puzzle"] == 2 and game.metrics()["data/duplicates"] == 3
-    assert game.final_rewards([proposed(9, induction(("7", "8")))]) == {
-        "009": -1.0
-    }  # also against the buffer
-    assert SelfPlay(replace(CONFIG, duplicate_reward=None), 1).final_rewards(outcomes[:2]) == {
-        "000": 0.5,
-        "001": 0.5,
-    }
+    assert rewards([proposed(9, induction(("7", "8")))], game) == [-1.0]  # also against the buffer
+    assert rewards(outcomes[:2], SelfPlay(replace(CONFIG, duplicate_reward=None), 1)) == [0.5, 0.5]
 
 
 CURRICULUM = replace(

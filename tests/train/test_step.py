@@ -51,7 +51,7 @@ class IdleMachine:
         for number, row in enumerate(rows):
             assert row.stream.role is Role.SOLVE and row.task is not None
             outcome = SolveOutcome(
-                stream=row.stream, row_id=row.row_id, prompt=row.prompt, completion=Completion("", 5, True), reward=float(number % 2),
+                stream=row.stream, row_id=row.row_id, prompt=row.prompt, completion=Completion("", 5, True),
                 format_ok=True, task_id=row.task.task_id, solution="", score=float(number % 2), reason="",
             )  # fmt: skip
             found.append(
@@ -59,7 +59,7 @@ class IdleMachine:
                     stream=row.stream.name,
                     group=None,
                     n_tokens=5,
-                    reward=outcome.reward,
+                    score=outcome.score,
                     format_ok=True,
                     outcome=outcome,
                 )

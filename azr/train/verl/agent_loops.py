@@ -2,7 +2,7 @@
 
 A row carries its ``PromptRow`` as JSON text; its stream says which role is played. The loop returns the
 responses to train on, the row's own last (before it its difficulty samples or same-step solution, where those
-are trained on). Each output carries its own stream, reward and task in ``extra_fields``; the last one also
+are trained on). Each output carries its own stream, grade and task in ``extra_fields``; the last one also
 the outcome that the trainer keeps.
 """
 
@@ -132,13 +132,14 @@ class SelfPlayLoop(AgentLoopBase):
             response_ids=response.response_ids,
             response_mask=[1] * len(response.response_ids),
             response_logprobs=response.log_probs,
-            reward_score=outcome.reward,
+            reward_score=0.0,  # verl wants one; azr.selfplay.credit pays
             num_turns=2,
             metrics=AgentLoopMetrics(),
             extra_fields={
                 "stream": outcome.stream.name,
                 "group": outcome.task_id if isinstance(outcome, SolveOutcome) else "",
                 "format_ok": outcome.format_ok,
+                "score": outcome.score if isinstance(outcome, SolveOutcome) else 0.0,
                 "outcome": record,
                 "reward_extra_info": {},
                 "min_global_steps": response.weights_step,

@@ -154,21 +154,19 @@ class SelfPlayTrainer(PPOTrainerSync):
         ]
 
     def responses(self, batch: Any) -> list[Response]:
-        names = ["extra_fields", "response_mask", "rm_scores"]
+        names = ["extra_fields", "response_mask"]
         fields = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
-        masks, scores = fields["response_mask"].unbind(), fields["rm_scores"].unbind()
+        masks = fields["response_mask"].unbind()
         return [
             Response(
                 stream=item["stream"],
                 group=item["group"] or None,
                 n_tokens=0 if tag.get("is_padding", False) else int(mask.sum()),
-                reward=float(score.sum()),
                 format_ok=bool(item["format_ok"]),
+                score=float(item["score"]),
                 outcome=outcome_from_json(json.loads(item["outcome"])) if item["outcome"] else None,
             )
-            for item, tag, mask, score in zip(
-                _dicts(fields["extra_fields"]), batch.tags, masks, scores, strict=True
-            )
+            for item, tag, mask in zip(_dicts(fields["extra_fields"]), batch.tags, masks, strict=True)
         ]
 
     def forget(self, batch: Any) -> None:
