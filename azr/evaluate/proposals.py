@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import ConfigError, DataError, ModelError
+from azr.errors import DataError, ModelError
 from azr.evaluate.items import Item, Rating
 from azr.files import read_jsonl
 from azr.parsing.response import split_response
@@ -29,6 +29,7 @@ from azr.rundir import RunDir
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits, Stopwatch, read_and_validate
 from azr.selfplay.game import SelfPlay
+from azr.selfplay.prompt_room import last_resorts
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
@@ -132,6 +133,15 @@ def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[li
     Raises:
         ModelError: it does not fit, even without references.
     """
+    needed = game.curriculum.needed
+    resorts = [
+        prompt for stream, prompt in last_resorts(game.config, needed) if stream == Stream(Role.PROPOSE, kind)
+    ]
+    if not all(map(fits, resorts)):
+        raise ModelError(
+            f"no {kind.value} request in the frame {game.config.frame} fits the model's prompt limit, not even without references; "
+            "raise --max-prompt-tokens, or take the frame that the model was trained with (--frame compact for the bundled tiny model)"
+        )
     refused = 0
 
     def counted(prompt: Prompt) -> bool:
@@ -141,15 +151,9 @@ def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[li
         return fitting
 
     rng = np.random.default_rng([SEED, list(TaskType).index(kind), index])
-    try:
-        if kind is TaskType.INDUCTION:
-            references, prompt = game.induction_prompt(rng, counted)
-            return references, prompt, OTHER_REFERENCES if refused else ""
-        references, prompt = game.program_prompt(kind, rng, counted)
-    except ConfigError as error:
-        raise ModelError(
-            f"no {kind.value} request in the frame {game.config.frame} fits the model's prompt limit, not even without references; "
-            "raise --max-prompt-tokens, or take the frame that the model was trained with (--frame compact for the bundled tiny model)"
-        ) from error
+    if kind is TaskType.INDUCTION:
+        references, prompt = game.induction_prompt(rng, counted)
+        return references, prompt, OTHER_REFERENCES if refused else ""
+    references, prompt = game.program_prompt(kind, rng, counted)
     fewer = len(references) < min(game.config.references, len(game.buffers[kind]))
     return references, prompt, (FEWER_REFERENCES if fewer else OTHER_REFERENCES) if refused else ""

@@ -17,7 +17,6 @@ import numpy as np
 
 from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import ConfigError
 from azr.prompts import propose_prompt, solve_prompt
 from azr.selfplay.buffer import TaskBuffer
 from azr.selfplay.composite import choose_composites
@@ -25,7 +24,7 @@ from azr.selfplay.curriculum import InputCurriculum
 from azr.selfplay.episode import Fits, ProposeOutcome, SolveOutcome
 from azr.selfplay.identity import identity_task
 from azr.selfplay.metrics import step_metrics
-from azr.selfplay.options import induction_options, prompt_options
+from azr.selfplay.options import draw_example, induction_options, prompt_options
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.saving import load_state, save_state
 from azr.selfplay.selection import choose_solve_tasks, draw_references
@@ -117,10 +116,8 @@ class SelfPlay:
         responses.
 
         Args:
-            fits: whether a prompt is within the length limit; what is not is redrawn and counted.
-
-        Raises:
-            ConfigError: not even a prompt without references, or the identity task, fits.
+            fits: whether a prompt is within the length limit; what is not is redrawn and counted, and in the end
+                replaced by a prompt that ``azr.selfplay.prompt_room`` has seen to fit.
         """
         rng = np.random.default_rng([self.seed + self.seed_offset, 1, step])
         self._plan_metrics = {
@@ -179,38 +176,36 @@ class SelfPlay:
     def program_prompt(
         self, kind: TaskType, rng: np.random.Generator, fits: Fits
     ) -> tuple[list[Task], Prompt]:
-        """References and prompt of a new program; too long ones are redrawn, then shown fewer references."""
-        for count in range(self.config.references, -1, -1):
-            for _ in range(_PROMPT_TRIES if count else 1):
+        """References and prompt of a new program; too long ones are redrawn, then shown fewer references, in the end
+        none."""
+        for count in range(self.config.references, 0, -1):
+            for _ in range(_PROMPT_TRIES):
                 references = draw_references(self.buffers[kind], count, self.config.reference_weighting, rng)
                 prompt = propose_prompt(kind, references, self._options)
                 if fits(prompt):
                     return references, prompt
                 self._count_plan("plan/dropped_propose_prompts")
-        raise ConfigError(
-            f"rollout.max_prompt_tokens is too small for selfplay.frame={self.config.frame}: "
-            f"the {kind.value} propose prompt does not fit even without references"
-        )
+        return [], propose_prompt(kind, [], self._options)
 
     def induction_prompt(self, rng: np.random.Generator, fits: Fits) -> tuple[list[Task], Prompt]:
         """One program, uniformly from the abduction and deduction buffers together (spec 2.3), and its
         prompt, for ``curriculum.needed`` inputs."""
         sources = [self.buffers[TaskType.ABDUCTION], self.buffers[TaskType.DEDUCTION]]
         total = sum(len(source) for source in sources)
-        for attempt in range(_PROMPT_TRIES * 4 + 1):
-            if total and attempt < _PROMPT_TRIES * 4:
-                source = sources[0] if rng.integers(total) < len(sources[0]) else sources[1]
-                references = [record.task for record in source.draw(1, rng)]
-            else:
-                references = [identity_task(TaskType.DEDUCTION)]
-            options = induction_options(self._options, self.config, self.curriculum.needed, rng)
-            prompt = propose_prompt(TaskType.INDUCTION, references, options)
+        for _ in range(_PROMPT_TRIES * 4 if total else 0):
+            source = sources[0] if rng.integers(total) < len(sources[0]) else sources[1]
+            references = [record.task for record in source.draw(1, rng)]
+            prompt = self._induction_prompt_about(references, rng)
             if fits(prompt):
                 return references, prompt
             self._count_plan("plan/dropped_propose_prompts")
-        raise ConfigError(
-            f"rollout.max_prompt_tokens is too small for selfplay.frame={self.config.frame}: no induction propose prompt fits"
-        )
+        identity = [identity_task(TaskType.DEDUCTION)]
+        return identity, self._induction_prompt_about(identity, rng)
+
+    def _induction_prompt_about(self, references: list[Task], rng: np.random.Generator) -> Prompt:
+        example = draw_example(self.config, rng)
+        options = induction_options(self._options, self.config, self.curriculum.needed, example)
+        return propose_prompt(TaskType.INDUCTION, references, options)
 
     def _plan_solve(self, kind: TaskType, step: int, rng: np.random.Generator, fits: Fits) -> list[PromptRow]:
         stream = Stream(Role.SOLVE, kind)
@@ -237,11 +232,7 @@ class SelfPlay:
         tasks = selection.tasks
         if not tasks:
             identity = identity_task(kind)
-            if not task_fits(identity):
-                raise ConfigError(
-                    f"rollout.max_prompt_tokens is too small for selfplay.frame={self.config.frame}: "
-                    f"not even the identity {kind.value} task fits"
-                )
+            prompts[identity.task_id] = solve_prompt(identity, self._options)
             tasks = [identity] * self.config.batch_size
         return [
             PromptRow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import ParseRules
 from azr.prompts import BANNED_ERROR_WORDS, BANNED_WORDS, PromptOptions
-from azr.prompts.examples import INDUCTION_EXAMPLES
+from azr.prompts.examples import INDUCTION_EXAMPLES, WorkedExample
 
 
 def banned_words(config: SelfPlayConfig) -> tuple[str, ...]:
@@ -38,22 +39,24 @@ def prompt_options(config: SelfPlayConfig, timeout_s: float = Limits().cpu_s) ->
     )
 
 
+def worked_examples(config: SelfPlayConfig) -> Sequence[WorkedExample | None]:
+    """The examples of which an induction prompt shows one; None where it shows none."""
+    return INDUCTION_EXAMPLES if config.induction_prompt == "example" else (None,)
+
+
+def draw_example(config: SelfPlayConfig, rng: np.random.Generator) -> WorkedExample | None:
+    examples = worked_examples(config)
+    return examples[int(rng.integers(len(examples)))] if len(examples) > 1 else examples[0]
+
+
 def induction_options(
-    options: PromptOptions, config: SelfPlayConfig, needed: int, rng: np.random.Generator
+    options: PromptOptions, config: SelfPlayConfig, needed: int, example: WorkedExample | None
 ) -> PromptOptions:
-    """``options`` for one induction proposal whose task needs ``needed`` inputs; draws the worked example,
-    where one is shown."""
-    asked = needed + config.induction_spare_inputs
-    numbered = config.induction_prompt != "plain"
-    example = (
-        INDUCTION_EXAMPLES[int(rng.integers(len(INDUCTION_EXAMPLES)))]
-        if config.induction_prompt == "example"
-        else None
-    )
+    """``options`` for one induction proposal whose task needs ``needed`` inputs."""
     return replace(
         options,
-        num_inputs=asked,
-        numbered=numbered,
+        num_inputs=needed + config.induction_spare_inputs,
+        numbered=config.induction_prompt != "plain",
         example=example,
         begun=BEGUN_REPLIES[config.induction_reply],
     )

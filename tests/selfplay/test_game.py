@@ -24,6 +24,7 @@ from azr.selfplay.episode import (
 )
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.identity import identity_task
+from azr.selfplay.prompt_room import last_resorts
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.saving import STATE_FILE
 from azr.selfplay.seeding import Seeding
@@ -305,8 +306,15 @@ def test_length_limit_never_starves_a_stream(config):
     rows = game.plan_step(1, lambda prompt: len(prompt.text) <= limit)
     assert len(rows) == (12 if config.solves_same_step else 24)
     assert game.metrics()["plan/dropped_propose_prompts"] > 0
-    with pytest.raises(ConfigError):
-        game.plan_step(1, lambda prompt: False)
+
+
+def test_where_nothing_fits_every_stream_asks_its_last_resort():
+    """Which the start of the trainer has seen to fit (test_prompt_room.py)."""
+    config = replace(SMALL, task_types=["abduction", "deduction", "induction", "error"])
+    resorts = dict(last_resorts(config, config.num_inputs))
+    rows = new_game(config).plan_step(1, lambda prompt: False)
+    assert len(rows) == 32 and {row.stream for row in rows} == set(resorts)
+    assert all(row.prompt == resorts[row.stream] for row in rows)
 
 
 def test_solver_only_training_and_other_ablations():

@@ -13,11 +13,13 @@ from typing import Any
 import ray
 from omegaconf import DictConfig, OmegaConf
 
+from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError, ConfigError, ModelError, TrainingError
 from azr.prompts import load_frame
 from azr.protocol import Ending
 from azr.rundir import RunDir
+from azr.selfplay.prompt_room import require_room
 from azr.trainer_link import TrainerLink
 
 FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
@@ -62,6 +64,7 @@ def _train(run: RunDir, link: TrainerLink, device: str) -> None:
 
     configure_verl_logging()
     verl_config = checked_verl_config(run, device)
+    require_room_for_prompts(read_config(run.config), Path(verl_config.actor_rollout_ref.model.path))
     tq.init(verl_config.transfer_queue)
     try:
         trainer: Any = SelfPlayTrainer(verl_config, run, link.request)  # pyright: ignore[reportAbstractUsage]  (a decorator hides the base)
@@ -75,6 +78,26 @@ def _train(run: RunDir, link: TrainerLink, device: str) -> None:
         Attempt(trainer, trainer.azr, link).train()
     finally:
         tq.close()
+
+
+def require_room_for_prompts(config: Config, folder: Path) -> None:
+    """
+    Raises:
+        ConfigError: ``rollout.max_prompt_tokens`` is too small for the frame, as this tokenizer counts.
+    """
+    from transformers import AutoTokenizer
+
+    from azr.train.tokens import prompt_token_ids
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, trust_remote_code=config.model.trust_remote_code, local_files_only=True
+    )
+    require_room(
+        config.selfplay,
+        config.sandbox.limits.cpu_s,
+        lambda prompt: len(prompt_token_ids(tokenizer, prompt)),
+        config.rollout.max_prompt_tokens,
+    )
 
 
 def checked_verl_config(run: RunDir, device: str) -> DictConfig:
