@@ -29,6 +29,7 @@ error       code_e   program and input              the exception class or NoErr
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -263,6 +264,8 @@ class Proposal:
 
     task_type: TaskType
     code: str
+    tree: ast.Module = field(repr=False, compare=False)
+    """Of ``code``, parsed once and changed by nobody."""
     inputs: tuple[str, ...]
     imports: tuple[str, ...] = ()
     message: str = ""

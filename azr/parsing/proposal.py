@@ -74,12 +74,12 @@ def parse_proposal(
     if not input_text.strip():
         return Rejection("empty_input")
     try:
-        code, imports = prepare_program(code, rules)
+        code, tree, imports = _prepare_program(code, rules)
     except SourceError as error:
         return Rejection(error.reason, error.detail)
     except NameConflict as error:
         return Rejection("name_conflict", str(error))
-    return Proposal(task_type, code, (input_text.strip(),), imports, thought=thought)
+    return Proposal(task_type, code, tree, (input_text.strip(),), imports, thought=thought)
 
 
 def _code_block(blocks: list[Block], rules: ParseRules) -> str | None:
@@ -107,9 +107,14 @@ def _induction(
             return Rejection("empty_input")
         if message is None:
             return Rejection("no_message")
+    try:
+        tree = parse(program.code)
+    except SourceError as error:
+        return Rejection(error.reason, error.detail)
     return Proposal(
         TaskType.INDUCTION,
         program.code,
+        tree,
         tuple(inputs),
         program.imports,
         message=message.strip(),
@@ -127,8 +132,9 @@ def _message(answer: str, blocks: list[Block]) -> str | None:
     return tagged[1] if tagged else None
 
 
-def prepare_program(source: str, rules: ParseRules) -> tuple[str, tuple[str, ...]]:
-    """The program with its entry function called ``f`` and the configured parts removed, and its imports.
+def _prepare_program(source: str, rules: ParseRules) -> tuple[str, ast.Module, tuple[str, ...]]:
+    """The program with its entry function called ``f`` and the configured parts removed, its tree and its imports.
+    A text is parsed again only where it was changed.
 
     Raises:
         SourceError: with the reason code of the rejection.
@@ -152,18 +158,22 @@ def prepare_program(source: str, rules: ParseRules) -> tuple[str, tuple[str, ...
             spare = next(name for number in range(1, 1000) if (name := f"{ENTRY}_{number}") not in source)
             source = rename_function(source, ENTRY, spare)
         source = rename_function(source, entry, ENTRY)
-    tree = parse(source)
+        tree = parse(source)
     imports = collect_imports(tree)
+
     try:
         if rules.strip_comments:
             source = strip_comments(tree)
+            tree = parse(source)
         if rules.strip_globals:
-            source = drop_globals(source, parse(source))
+            source = drop_globals(source, tree)
+            tree = parse(source)
         if rules.strip_prints:
-            source = drop_prints(parse(source))
+            source = drop_prints(tree)
+            tree = parse(source)
     except RecursionError as error:
         raise SourceError("program_too_nested", "the program cannot be printed") from error
-    return source, imports
+    return source, tree, imports
 
 
 def _test_input(source: str, tree: ast.Module, entry: str) -> str:

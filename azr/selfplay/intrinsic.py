@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from functools import lru_cache
 
 from azr.config.selfplay import IntrinsicConfig
 from azr.programs import SourceError, parse
@@ -63,9 +64,7 @@ def cognitive_complexity(code: str) -> float:
 
     try:
         return float(complexipy.code_complexity(code).complexity)
-    except (
-        ValueError
-    ):  # its parser refuses some programs that Python accepts; the term is then 0, as published
+    except ValueError:  # its parser refuses some programs that Python accepts; 0 then, as published
         return 0.0
 
 
@@ -107,7 +106,8 @@ def edit_distance(code: str, references: Sequence[str]) -> float:
     return sum(distances) / len(distances)
 
 
-def _tree_tokens(code: str) -> list[str] | None:
+@lru_cache(maxsize=4096)  # references come back in row after row
+def _tree_tokens(code: str) -> tuple[str, ...] | None:
     try:
         tree = parse(code)
     except SourceError:
@@ -128,4 +128,4 @@ def _tree_tokens(code: str) -> list[str] | None:
                 [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
             )
         )
-    return tokens
+    return tuple(tokens)

@@ -86,10 +86,7 @@ async def validate(
     Raises:
         SandboxError: the sandbox itself failed; says nothing about the proposal.
     """
-    try:
-        tree = parse(proposal.code)
-    except SourceError as error:
-        return Rejection(error.reason, error.detail)
+    tree = proposal.tree
     if fault := _source_fault(proposal, tree, config):
         return fault
     code, imports, original = proposal.code, proposal.imports, ""
@@ -97,7 +94,10 @@ async def validate(
         if detail := composite_fault(tree, len(composites)):
             return Rejection("composite", detail)
         code, original = "\n".join([*composites, proposal.code]), proposal.code
-        tree = parse(code)
+        try:
+            tree = parse(code)
+        except SourceError as error:  # too long together
+            return Rejection(error.reason, error.detail)
     task = Task(
         task_type=proposal.task_type,
         code=code,

@@ -13,6 +13,7 @@ from selfplay_helpers import proposal_text, respond, task
 
 from azr.config.selfplay import IntrinsicConfig, SelfPlayConfig
 from azr.errors import CheckpointError, ConfigError
+from azr.programs import source
 from azr.selfplay.credit import own_reward, pay
 from azr.selfplay.episode import (
     Completion,
@@ -494,3 +495,28 @@ def test_identity_tasks_are_true():
         each = identity_task(kind)
         assert Task.from_json(json.loads(json.dumps(each.to_json()))).inputs == each.inputs
     assert len(identity_task(TaskType.INDUCTION).inputs) == 6
+
+
+async def test_a_program_is_parsed_once(sandbox, script, anything_fits, monkeypatch):
+    """From the response to the verified task: what reads it hands the tree on."""
+    parsed = []
+    original = source.parse_nodes
+    monkeypatch.setattr(source, "parse_nodes", lambda text: parsed.append(text) or original(text))
+
+    row = new_game().plan_step(1, fits)[8]
+    code = "def f(x):\n    # three times\n    return x * 3"
+    texts = [respond(proposal_text(code, "5")), *[respond("```output\n15\n```")] * 4]
+    outcome = await play(row, script(*texts), sandbox, SMALL, anything_fits)
+
+    assert isinstance(outcome, ProposeOutcome) and outcome.task is not None
+    assert parsed == [code]
+
+
+async def test_composites_that_are_too_long_together_are_a_rejection(sandbox, script, anything_fits):
+    config = replace(SMALL, composite_start_step=1, composite_chance=1.0, composite_min=1, composite_max=1)
+    row = new_game(config).plan_step(1, fits)[8]
+    row = replace(row, composites=(f"def g_0(x):\n    return x  # {'long' * 5000}",))
+    model = script(respond(proposal_text("def f(x):\n    y = g_0(x)\n    return x + y", "5")))
+    outcome = await play(row, model, sandbox, config, anything_fits)
+    assert isinstance(outcome, ProposeOutcome) and outcome.rejection is not None
+    assert outcome.rejection.reason == "program_too_long"
