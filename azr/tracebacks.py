@@ -18,6 +18,8 @@ _PREFIX = re.compile(
 )
 _FRAME = re.compile(r'\s+File "(?P<file>.+)", line \d+, in (?P<function>\S+)')
 _RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?:\([\w.]+\))?(?:: (?P<message>.*))?$")
+_FATAL = re.compile(r"Fatal Python error: (?P<what>.+)$")
+"""The last words of a process that a signal ended (bus error, segmentation fault)."""
 _DURING = "During handling of the above exception"
 _CAUSE = "The above exception was the direct cause"
 _POINTERS = re.compile(
@@ -92,7 +94,10 @@ def exceptions(text: str) -> Iterator[Raised]:
     for index, line in enumerate(lines):
         if not line.strip():
             continue
-        if line.startswith("Traceback (most recent call last)"):
+        if fatal := _FATAL.match(line):
+            yield Raised("Fatal Python error", fatal["what"].strip())
+            state = _Reader()
+        elif line.startswith("Traceback (most recent call last)"):
             state.functions, state.in_stack = [], True
         elif frame := _FRAME.match(line):
             state.functions.append(frame["function"])

@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass
 from enum import Enum
 
-from azr.campaign.incidents import SHOWN_CHARACTERS
+from azr.campaign.incidents import SHOWN_CHARACTERS, known_causes
 from azr.tracebacks import Raised, root_cause
 
 
@@ -53,7 +53,7 @@ _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
     (
         FaultKind.MEMORY,
         r"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|No available memory for the cache blocks|CUDNN_STATUS_ALLOC_FAILED"
-        r"|less than desired GPU memory utilization",
+        r"|less than desired GPU memory utilization|Bus error",
     ),
     (
         FaultKind.DEVICE,
@@ -119,7 +119,8 @@ class Fault:
         if self.kind in _REMEDIES:
             return f"The trainer cannot start: {self.kind.value} ({shown(self.cause)}). {_REMEDIES[self.kind].format(model=model)}."
         twice = "The trainer ended twice in the same way before it finished a step"
-        return f"{twice}: {shown(self.cause)}. Starting once more would not help."
+        known = "".join(f" ({cause})" for cause in known_causes(self.cause)[:1])
+        return f"{twice}: {shown(self.cause)}{known}. Starting once more would not help."
 
 
 def read_fault(status: int, log: str, reason: str = "") -> Fault:

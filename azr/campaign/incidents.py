@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from azr.tracebacks import root_cause
 CAUSE_BYTES = 2_000_000
 """Where the cause of an end is looked for; a worker's last words may stand far above the trainer's."""
 SHOWN_CHARACTERS = 300
+FULL_BYTES = 16 * 2**20
+"""A disk with less room than this took no checkpoint, and maybe not the end of the log."""
 
 _CAUSES: tuple[tuple[str, str], ...] = (
     (r"No space left on device|Disk quota exceeded|ENOSPC", "the disk is full"),
@@ -35,6 +38,10 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         r"InductorError|BackendCompilerFailed|torch\._dynamo\.exc\.|InternalTorchDynamoError",
         "kernels could not be compiled (scripts/doctor.py tells whether Triton works; train.compile_layers=false and "
         "rollout.enforce_eager=true go without)",
+    ),
+    (
+        r"Bus error|SIGBUS",
+        "shared memory is full (/dev/shm; a container gets more by --shm-size=8g), or the disk of a file that is mapped into memory",
     ),
     (r"CUDA error|cudaError|NVRM|Xid", "a CUDA error"),
     (
@@ -63,6 +70,11 @@ def read_incidents(run: RunDir) -> Iterator[Incident]:
     return read_log(Incident, run.incidents)
 
 
+def known_causes(text: str) -> list[str]:
+    """What people call the errors that stand in ``text``."""
+    return [cause for pattern, cause in _CAUSES if re.search(pattern, text)]
+
+
 def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
     """Why a trainer ended without a result, as far as its exit status and the end of its log tell.
 
@@ -75,7 +87,9 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
     tail = read_tail(log)
     raised = root_cause("\n".join(read_tail(log, CAUSE_BYTES)))
     text = str(raised) if raised is not None and status >= 0 else "\n".join(tail)
-    causes = [cause for pattern, cause in _CAUSES if re.search(pattern, text)]
+    causes = known_causes(text)
+    if not causes and _is_full(log.parent):
+        causes = ["the disk is full, and its log breaks off"]
     if status < 0:
         try:
             name = signal.Signals(-status).name
@@ -100,6 +114,13 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
         last = str(raised)
     why = f": {causes[0]}" if causes else ""
     return f"{how}{why}{f' ({last[:SHOWN_CHARACTERS]})' if last else ''}.", tail[-20:]
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < FULL_BYTES
+    except OSError:
+        return False
 
 
 def where_it_hangs(stacks: list[str], frames: int = 3) -> list[str]:

@@ -42,6 +42,7 @@ from azr.protocol import (
 )
 from azr.records import JudgeVerdict, MachineSample
 from azr.report.versions import write_versions
+from azr.tracebacks import Raised
 
 STEPS_AFTER_STOP = 3
 """A trainer that finishes this many steps after it was asked to stop does not listen."""
@@ -325,15 +326,14 @@ class _Watch:
     def _exited(self, status: int) -> AttemptEnd:
         result = read_result(self.ctx.run, self.request.cycle, self.request.attempt)
         if result is None or (result.outcome is not Ending.FAILED and status != 0):
-            cause, _ = explain_exit(status, self.trainer.log)
-            log = self.trainer.log.relative_to(self.ctx.run.root)
-            return AttemptEnd(EndKind.CRASHED, f"{cause} Its log is {log}.", fault=self._early_fault(status))
+            return AttemptEnd(EndKind.CRASHED, self._why(status), fault=self._early_fault(status))
         if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         if self.wrong_start:
             return AttemptEnd(EndKind.CRASHED, self.wrong_start, trusted=False)
         if result.outcome is Ending.FAILED:
-            sentence = f"The trainer gave up: {result.reason}"
+            pointer = Raised("", result.reason).points_elsewhere  # its log knows more
+            sentence = self._why(status) if pointer else f"The trainer gave up: {result.reason}"
             if not result.retry:
                 return AttemptEnd(EndKind.HOPELESS, sentence)
             return AttemptEnd(EndKind.CRASHED, sentence, fault=self._early_fault(status, result.reason))
@@ -350,6 +350,10 @@ class _Watch:
             return AttemptEnd(EndKind.CRASHED, f"The trainer stopped without being asked: {result.reason}")
         stop = min(self.stops)
         return AttemptEnd(EndKind.STOPPED, self.stops[stop], stop, self.judgement)
+
+    def _why(self, status: int) -> str:
+        cause, _ = explain_exit(status, self.trainer.log)
+        return f"{cause} Its log is {self.trainer.log.relative_to(self.ctx.run.root)}."
 
     @property
     def _finished_a_step(self) -> bool:

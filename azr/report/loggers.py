@@ -1,12 +1,17 @@
 """Sends each metrics record to TensorBoard files or Weights & Biases, under the names of docs/metrics.md.
 
-``metrics.jsonl`` stays the source of truth. TensorBoard files are written by TensorBoard's own event writer,
-the part of that package that needs neither torch nor tensorflow.
+``metrics.jsonl`` stays the source of truth. TensorBoard files are written by TensorBoard's own record writer,
+which needs neither torch nor tensorflow. Its event writer has a thread, which dies with a traceback on the
+user's screen when the disk is full.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,27 +34,35 @@ class TensorBoardLogger:
     def __init__(self, directory: Path, first_step: int = 0) -> None:
         self._event_pb2 = importlib.import_module("tensorboard.compat.proto.event_pb2")
         self._summary_pb2 = importlib.import_module("tensorboard.compat.proto.summary_pb2")
-        writer = importlib.import_module("tensorboard.summary.writer.event_file_writer")
+        records = importlib.import_module("tensorboard.summary.writer.record_writer")
         directory.mkdir(parents=True, exist_ok=True)
-        self._writer = writer.EventFileWriter(str(directory), flush_secs=30)
+        # TensorBoard reads the files of a folder in the order of their names
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
+        self._records = records.RecordWriter((directory / name).open("wb"))
+        self._write(self._event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
         if first_step > 0:
             # Tells TensorBoard to drop what an earlier attempt wrote at or after this step.
             restart = self._event_pb2.Event(step=first_step)
             restart.session_log.status = self._event_pb2.SessionLog.START
-            self._writer.add_event(restart)
+            self._write(restart)
 
     def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None:
         scalars = [
             self._summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in values.items()
         ]
-        self._writer.add_event(
+        self._write(
             self._event_pb2.Event(
                 step=step, wall_time=unix_s, summary=self._summary_pb2.Summary(value=scalars)
             )
         )
 
     def close(self) -> None:
-        self._writer.close()
+        with contextlib.suppress(OSError):  # what could not be written was told when it was logged
+            self._records.close()
+
+    def _write(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+        self._records.flush()
 
 
 class WandbLogger:

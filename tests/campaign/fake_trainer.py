@@ -98,6 +98,13 @@ class FakeTrainer:
         if self.fault(0) == "hopeless":
             link.finish(Ending.FAILED, "model.path does not exist (pretended)", retry=False)
             return 1
+        if self.fault(0) == "bus":  # a worker met a full /dev/shm; the trainer knows that it died
+            print("(WorkerDict pid=49) Fatal Python error: Bus error", flush=True)
+            link.finish(
+                Ending.FAILED,
+                "a process of the trainer died or raised: ActorDiedError: The actor died unexpectedly",
+            )
+            return 1
         if self.fault(0) == "finish_at_once":
             link.finish(Ending.FINISHED, "nothing to do (pretended)")
             return 0

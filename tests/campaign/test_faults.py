@@ -72,6 +72,23 @@ RuntimeError: Engine core initialization failed. See root cause above. Failed co
 """
 
 
+BUS_LOG = """\
+\x1b[36m(WorkerDict pid=4958)\x1b[0m *** SIGBUS received at time=1795773955 on cpu 0 ***
+\x1b[36m(WorkerDict pid=4958)\x1b[0m PC: @     0x7f84fbfe6605  (unknown)  c10::function_ref<>::callback_fn<>()
+\x1b[36m(WorkerDict pid=4958)\x1b[0m Fatal Python error: Bus error
+\x1b[36m(WorkerDict pid=4958)\x1b[0m Extension modules: numpy._core._multiarray_umath
+Traceback (most recent call last):
+  File "/app/azr/train/__main__.py", line 83, in main
+    finished = ray.get(SelfPlayRunner.remote().run.remote(str(run.root), device))
+ray.exceptions.RayTaskError(ActorDiedError): \x1b[36mray::SelfPlayRunner.run()\x1b[39m (pid=4734, ip=10.0.0.2)
+  File "/app/azr/train/verl/trainer.py", line 237, in update_weights
+    self.checkpoint_manager.update_weights(self.global_steps)
+ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.
+azr.train: a process of the trainer died or raised: ActorDiedError: The actor died unexpectedly before finishing this task.
+"""
+"""/dev/shm was full when weights went to the engine."""
+
+
 def direct_cause(first: str, second: str) -> str:
     head = 'Traceback (most recent call last):\n  File "a.py", line 1, in {}\n    call()\n'
     link = "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -206,7 +223,15 @@ def test_what_passes_and_what_does_not() -> None:
 @given(
     st.lists(
         st.sampled_from(
-            [*RAY_LOG.splitlines(), *CHAINED_LOG.splitlines(), *ENGINE_LOG.splitlines(), "", "(pid=", "ray::"]
+            [
+                *BUS_LOG.splitlines(),
+                *RAY_LOG.splitlines(),
+                *CHAINED_LOG.splitlines(),
+                *ENGINE_LOG.splitlines(),
+                "",
+                "(pid=",
+                "ray::",
+            ]
         )
         | st.text()
     )
@@ -215,6 +240,14 @@ def test_any_log_is_read(lines: list[str]) -> None:
     found = root_cause("\n".join(lines))
     assert found is None or isinstance(found, Raised)
     assert read_fault(1, "\n".join(lines)).cause
+
+
+def test_a_worker_that_a_signal_ended_tells_more_than_the_actor_that_died() -> None:
+    fault = read_fault(
+        1, BUS_LOG, "a process of the trainer died or raised: ActorDiedError: The actor died unexpectedly"
+    )
+    assert fault.kind is FaultKind.MEMORY and fault.cause == "Fatal Python error: Bus error"
+    assert not fault.final(fault.signature, has_trained=True), "others may make room"
 
 
 # Under the real driver
@@ -269,3 +302,12 @@ def test_after_finished_steps_the_same_error_is_tried_again(run: RunDir) -> None
 def test_a_trainer_killed_at_every_start_is_tried_as_often_as_configured(run: RunDir) -> None:
     state = finish(run, 1, [{"kind": "kill", "step": 1}], max_restarts_without_progress=2)
     assert state.state is State.FAILED and "3 times in a row" in state.sentence and state.attempt == 3
+
+
+def test_a_worker_that_a_full_shared_memory_ended(run: RunDir) -> None:
+    state = finish(run, 1, [{"kind": "bus", "step": 0}])
+    assert "Bus error (shared memory is full (/dev/shm" in state.sentence, (
+        "what the log says, not that an actor died"
+    )
+    assert kinds(run) == ["crash", "failed"]
+    assert all("shared memory is full" in incident.cause for incident in read_incidents(run))

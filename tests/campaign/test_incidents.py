@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from azr.campaign import incidents
 from azr.campaign.best import best_checkpoint
 from azr.campaign.incidents import Incident, explain_exit, read_incidents, record_incident, where_it_hangs
 from azr.protocol import MetricsRecord
@@ -48,6 +50,14 @@ from azr.rundir import RunDir
 def test_an_exit_is_explained_by_status_and_log(tmp_path: Path, status: int, log: str, expected: str) -> None:
     (tmp_path / "trainer.log").write_text(log)
     assert expected in explain_exit(status, tmp_path / "trainer.log")[0]
+
+
+def test_a_log_that_breaks_off_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "trainer.log"
+    log.write_text("ray.exceptions.RayTaskError(RuntimeError): ray::SelfPlayRunner.run() (p")
+    assert "disk" not in explain_exit(1, log)[0]
+    monkeypatch.setattr(incidents.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert "status 1: the disk is full, and its log breaks off" in explain_exit(1, log)[0]
 
 
 def test_a_missing_log_is_no_obstacle(tmp_path: Path) -> None:

@@ -42,6 +42,28 @@ def test_a_resume_supersedes_the_undone_steps(tmp_path: Path) -> None:
     assert _scalars(tmp_path / "tensorboard")["x"] == [(1, 0.1), (2, 0.9)]
 
 
+def test_a_file_that_cannot_grow_is_an_error_of_the_call_and_no_traceback_of_a_thread(tmp_path: Path) -> None:
+    code = """
+import pathlib, resource, sys, time
+from azr.config.report import ReportConfig
+from azr.report.loggers import make_loggers
+(logger,) = make_loggers(ReportConfig(), pathlib.Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+for step in range(1, 40):
+    try:
+        logger.log(step, {"x": 1.0}, 1000.0)
+    except OSError as error:
+        print(error.strerror)
+        break
+    time.sleep(0.05)
+logger.close()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert (result.stdout, result.stderr) == ("File too large\n", "")
+
+
 def test_wandb_offline_writes_into_the_run_directory(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     config = ReportConfig(loggers=["wandb"])
