@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from azr import metric_names as names
 from azr.campaign.parts import Advice, Judgement
 from azr.campaign.stagnation import Course, PlateauRule, fall, fit_trend, plateau, smooth
 from azr.config import Config
@@ -105,15 +106,13 @@ def _starved(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
 
 def _novelty(record: MetricsRecord) -> float | None:
     """Share of valid proposals that were new; 0 where none was valid."""
-    if record.values.get("data/valid") == 0:
+    if record.values.get(names.VALID) == 0:
         return 0.0
-    return record.values.get("data/novelty")
+    return record.values.get(names.NOVELTY)
 
 
 def _zero_variance(record: MetricsRecord) -> float | None:
-    shares = [
-        record.values[name] for name in ("data/all_solved", "data/none_solved") if name in record.values
-    ]
+    shares = [record.values[name] for name in (names.ALL_SOLVED, names.NONE_SOLVED) if name in record.values]
     return sum(shares) if shares else None
 
 
@@ -159,7 +158,7 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
 def _regression_limit(record: MetricsRecord, rules: MonitorConfig) -> float:
     """The configured fall, but at least four standard errors of one evaluation: with few probe tasks chance
     alone falls far."""
-    tasks = record.values.get("probe/tasks", 0.0)
+    tasks = record.values.get(names.PROBE_COUNT, 0.0)
     return max(rules.regression_delta, 4 * math.sqrt(0.25 / tasks)) if tasks > 0 else rules.regression_delta
 
 
@@ -178,11 +177,11 @@ def plateau_rule(rules: MonitorConfig) -> PlateauRule:
 
 def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
     recent = records[-rules.nonfinite_window :]
-    names = ("train/grad_norm", "train/pg_loss")
+    watched = (names.GRADIENT_NORM, names.LOSS)
     bad = [
         record.step
         for record in recent
-        if any(not math.isfinite(record.values.get(name, 0.0)) for name in names)
+        if any(not math.isfinite(record.values.get(name, 0.0)) for name in watched)
     ]
     if len(bad) < rules.nonfinite_limit:
         return None
@@ -197,7 +196,7 @@ def _entropy(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
         return None
 
     def log_entropy(record: MetricsRecord) -> float | None:
-        entropy = record.values.get("train/entropy")
+        entropy = record.values.get(names.ENTROPY)
         return None if entropy is None or not math.isfinite(entropy) else math.log(max(entropy, 1e-9))
 
     return _collapse(
@@ -246,7 +245,7 @@ def _mismatch(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgeme
     return _collapse(
         records,
         rules,
-        of=lambda record: record.values.get("train/logprob_mismatch"),
+        of=lambda record: record.values.get(names.MISMATCH),
         bad=lambda level, best: level > rules.max_logprob_mismatch,
         verdict="mismatch",
         describe=lambda level, best: (
@@ -344,7 +343,7 @@ def _slowing(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
 
 
 def _seconds_per_token(record: MetricsRecord) -> float | None:
-    seconds = record.values.get("time_s/step")
+    seconds = record.values.get(names.STEP_SECONDS)
     counts = [
         record.values.get(f"{stream.name}/count", 0.0)
         * record.values.get(f"{stream.name}/response_tokens_mean", 0.0)

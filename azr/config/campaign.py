@@ -8,6 +8,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 
 from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_limits
+from azr.metric_names import PROBE_ALL
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class CampaignConfig:
     """Checkpoints kept, newest first. At least one verified checkpoint always remains."""
     keep_every: NonNegativeInt = 0
     """Keep every checkpoint whose step is a multiple of this as well. 0 = none."""
-    best_metric: str = "probe/all/accuracy"
+    best_metric: str = PROBE_ALL
     """The checkpoint with the highest value of this metric is kept too. Empty = none."""
     disk_margin_gib: NonNegativeFloat = 2.0
     """Free disk that must remain beside the checkpoints still to come; below it the run stops before it

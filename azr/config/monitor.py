@@ -16,6 +16,7 @@ from azr.config.limits import (
     check_limits,
 )
 from azr.errors import ConfigError
+from azr.metric_names import PROBE_ALL
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class MonitorConfig:
     """Let the judges end cycles, roll back and recycle. Off: a run ends by cycles, hours or a crash only."""
 
     # learning: probes and data
-    probe_metric: str = "probe/all/accuracy"
+    probe_metric: str = PROBE_ALL
     """Series that must rise. Never a training reward: that stays flat in self-play when all goes well."""
     warmup_evaluations: NonNegativeInt = 5
     """First evaluations of a run that no window includes."""
@@ -70,8 +71,9 @@ class MonitorConfig:
     """Rise above the run's best level that turns a bad share into a collapse: a small model may be bad from
     the start."""
     max_logprob_mismatch: float = 0.01
-    """Mean difference of token probabilities between engine and trainer from which the two do not run the
-    same model."""
+    """Mean difference of token probabilities between engine and trainer from which, over ``health_steps``, the two do
+    not run the same model: the run rolls back. The report's red line. (A single step above
+    ``train.max_logprob_mismatch`` ends the attempt at once.)"""
     health_steps: PositiveInt = 5
     """Steps in a row that a collapse or mismatch must last (on smoothed series) before it counts."""
     leak_horizon_s: PositiveFloat = 3600.0

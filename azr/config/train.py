@@ -181,8 +181,8 @@ class TrainConfig:
     max_failed_rollouts: float = 0.01
     """Share of a step's agent loops that may fail; above it the trainer is restarted."""
     max_logprob_mismatch: float = 0.05
-    """Mean difference between the engine's and the trainer's token probabilities above which the run
-    stops."""
+    """Mean difference between the engine's and the trainer's token probabilities above which a single step ends the
+    attempt. (``monitor.max_logprob_mismatch`` is the finer limit, over several steps.)"""
     control: Control = "none"
     """Control experiments (scripts/dev/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not
     learnt from), ``shuffled_rewards`` (rewards shuffled inside each stream, which must teach nothing), or

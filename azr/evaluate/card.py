@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from azr import metric_names as names
 from azr.config import Config
 from azr.evaluate.asking import Asking, snippet
 from azr.models import HubName
@@ -181,7 +182,7 @@ _ASKED = {
 
 
 def _scores(record: Mapping[str, Any], records: Sequence[MetricsRecord]) -> list[str]:
-    first = next((item for item in records if "probe/all/accuracy" in item.values), None)
+    first = next((item for item in records if names.PROBE_ALL in item.values), None)
     recorded, measured = record.get("recorded") or {}, record.get("measured") or {}
     rows: list[tuple[str, str, str]] = []
     for key in sorted(name for name in recorded if name.endswith("/accuracy")):

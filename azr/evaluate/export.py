@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from azr import metric_names as names
 from azr.checkpoints import Checkpoint
 from azr.config import Config
 from azr.config.load import read_config
@@ -36,7 +37,6 @@ from azr.rundir import RunDir
 from azr.selfplay.rows import PromptRow
 from azr.train.base_model import require_base_unchanged
 
-PROBE_METRIC = "probe/all/accuracy"
 TOLERANCE = 0.03
 """Difference of two greedy probe scores that is put down to arithmetic: batches and rounding flip near ties
 in a few answers."""
@@ -168,8 +168,8 @@ def compare_with_record(
     """
     now = scores.estimates["pass@1"]
     measured = {"accuracy": now.value, "tasks": float(now.n)}
-    before = recorded.get(PROBE_METRIC)
-    if before is None or recorded.get("probe/tasks") != now.n:
+    before = recorded.get(names.PROBE_ALL)
+    if before is None or recorded.get(names.PROBE_COUNT) != now.n:
         why = (
             "recorded none"
             if before is None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from azr import metric_names as names
 from azr.campaign.best import best_checkpoint
 from azr.campaign.state import load_state
 from azr.checkpoints import (
@@ -145,7 +146,9 @@ def probe_scores(run: RunDir, step: int) -> dict[str, float]:
     """The probe metrics that the trainer recorded at ``step``; empty where it did not evaluate then."""
     for record in read_metrics(run):
         if record.step == step:
-            return {name: value for name, value in record.values.items() if name.startswith("probe/")}
+            return {
+                name: value for name, value in record.values.items() if name.startswith(names.PROBE_PREFIX)
+            }
     return {}
 
 

@@ -47,11 +47,8 @@ def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
             tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:
         raise SourceError("syntax_error", str(error)) from error
-    except (
-        RecursionError,
-        MemoryError,
-        SystemError,
-    ) as error:  # SystemError: CPython 3.11 lost count of its depth
+    # SystemError: CPython 3.11 may lose count of the depth
+    except (RecursionError, MemoryError, SystemError) as error:
         raise SourceError("program_too_nested", "the parser gave up") from error
     nodes = nodes_by_level(tree, MAX_DEPTH - 1)
     if nodes is None:  # contexts and operators may be one level more

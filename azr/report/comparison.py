@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from azr.report import names
+from azr import metric_names as names
 from azr.report.charts import Line, line_chart, percent_tick, plain_number
 from azr.report.metrics import MetricsTable
 from azr.report.pages import render_page

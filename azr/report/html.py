@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from azr import metric_names as names
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError, DataError
 from azr.files import write_text_atomic
 from azr.records import Incident
-from azr.report import names
 from azr.report.charts import spark_svg
 from azr.report.comparison import render_comparison
 from azr.report.marks import marks_of

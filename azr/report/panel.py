@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from azr.report import names
+from azr import metric_names as names
 from azr.report.charts import (
     Line,
     Mark,

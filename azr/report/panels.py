@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from azr.report import names
+from azr import metric_names as names
 from azr.report.charts import (
     Layer,
     Line,
@@ -362,7 +362,8 @@ def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
         ),
         (
             "Engine against trainer",
-            f"Mean difference of token probabilities. Healthy below 0.005; above {summary.mismatch_limit:g} the engine runs other weights.",
+            f"Mean difference of token probabilities. Above {summary.mismatch_limit:g} the engine runs other weights; "
+            "healthy is below half of that.",
             names.MISMATCH,
             5,
         ),

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from azr.report import names
+from azr import metric_names as names
 from azr.report.summary import PHASE_WORDS, RunSummary, Status
 from azr.report.text import duration, number, one_line, percent, points, signed, sparkline, when
 from azr.report.verdict import deciding_change

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
+from azr import metric_names as names
 from azr.config.monitor import MonitorConfig
 from azr.errors import DataError
 from azr.files import read_json
@@ -30,7 +31,6 @@ from azr.records import (
     last_sample,
     read_log,
 )
-from azr.report import names
 from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
 from azr.rundir import RunDir
 

@@ -16,7 +16,7 @@ from enum import Enum
 
 import numpy as np
 
-from azr.report import names
+from azr import metric_names as names
 from azr.report.series import Z_99, difference_interval
 from azr.report.summary import RunSummary, Status, lookup
 from azr.report.tasks import TaskStats

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from azr import metric_names as names
 from azr.config.selfplay import SelfPlayConfig
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.buffer import puzzle_key, renamed_key
@@ -157,8 +158,8 @@ def credit(
         [response.group for response in responses],
     )
     metrics = {
-        "train/rows": float(len(real)),
-        "train/response_tokens": float(sum(response.n_tokens for response in responses)),
+        names.ROWS: float(len(real)),
+        names.RESPONSE_TOKENS: float(sum(response.n_tokens for response in responses)),
         "train/nonzero_advantages": float((advantages_N[real] != 0).mean()),
         "train/overlong": float((penalties_N[real] > 0).mean()),
     }

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from azr import metric_names as names
 from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.prompts import propose_prompt, solve_prompt
@@ -296,20 +297,20 @@ class SelfPlay:
                 self.buffers[task.task_type].record_use(
                     task.task_id, outcome.accuracy, len(outcome.samples), step
                 )
-        found["data/accepted"] = float(len(accepted))
-        valid = found.get("data/valid", 0.0)
+        found[names.ACCEPTED] = float(len(accepted))
+        valid = found.get(names.VALID, 0.0)
         if valid:
-            found["data/novelty"] = len(accepted) / valid
+            found[names.NOVELTY] = len(accepted) / valid
         found["data/duplicates"] = float(sum(refused[reason] for reason in DUPLICATES))
-        found |= {f"data/rejected/{reason}": float(count) for reason, count in refused.items()}
+        found |= {names.rejected(reason): float(count) for reason, count in refused.items()}
         for kind in TaskType:
             if kind in self.task_types:
                 found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(
                     sum(task.task_type is kind for task in accepted)
                 )
         self._metrics = found
-        if "propose-induction/valid" in found:
-            self.curriculum.note(found["propose-induction/valid"])
+        if (share := found.get(names.valid(TaskType.INDUCTION))) is not None:
+            self.curriculum.note(share)
         return accepted
 
     def _record_uses(self, step: int, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> None:
@@ -326,7 +327,7 @@ class SelfPlay:
         found = {**self._metrics, **self._plan_metrics, **self.types.metrics()}
         for kind in self.task_types:
             buffer = self.buffers[kind]
-            found[f"buffer/{kind.value}/size"] = float(len(buffer))
+            found[names.buffer_size(kind)] = float(len(buffer))
             found[f"buffer/{kind.value}/mastered"] = float(buffer.mastered_count)
             found[f"buffer/{kind.value}/evicted_mastered"] = float(buffer.evicted_mastered)
             found[f"buffer/{kind.value}/evicted_old"] = float(buffer.evicted_old)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from azr import metric_names as names
 from azr.selfplay.episode import Outcome, ProposeOutcome, SolveOutcome
 from azr.tasks import Stream, TaskType
 
@@ -37,10 +38,10 @@ def _common(stream: Stream, outcomes: Sequence[Outcome]) -> dict[str, float | No
     records = [outcome.completion for outcome in outcomes]
     return {
         f"{stream.name}/count": len(outcomes),
-        f"{stream.name}/reward_mean": mean(paid),
+        names.reward(stream.name): mean(paid),
         f"{stream.name}/reward_min": min(paid, default=None),
         f"{stream.name}/reward_max": max(paid, default=None),
-        f"{stream.name}/format_ok": mean(outcome.format_ok for outcome in outcomes),
+        names.format_ok(stream.name): mean(outcome.format_ok for outcome in outcomes),
         f"{stream.name}/response_tokens_mean": mean(lengths),
         f"{stream.name}/response_tokens_max": max(lengths),
         f"{stream.name}/response_cut": mean(not record.finished for record in records),
@@ -51,8 +52,8 @@ def _common(stream: Stream, outcomes: Sequence[Outcome]) -> dict[str, float | No
 def _propose(stream: Stream, outcomes: Sequence[ProposeOutcome]) -> dict[str, float | None]:
     estimated = [outcome for outcome in outcomes if outcome.samples]
     found: dict[str, float | None] = {
-        f"{stream.name}/valid": mean(outcome.valid for outcome in outcomes),
-        f"{stream.name}/accuracy": mean(
+        names.valid(stream.task_type): mean(outcome.valid for outcome in outcomes),
+        names.accuracy(stream.name): mean(
             outcome.accuracy for outcome in estimated if outcome.accuracy is not None
         ),
         f"{stream.name}/learnability": mean(
@@ -82,7 +83,7 @@ def _propose(stream: Stream, outcomes: Sequence[ProposeOutcome]) -> dict[str, fl
 def _solve(stream: Stream, outcomes: Sequence[SolveOutcome]) -> dict[str, float | None]:
     right = [outcome for outcome in outcomes if outcome.score >= 1]
     found: dict[str, float | None] = {
-        f"{stream.name}/accuracy": mean(outcome.score for outcome in outcomes),
+        names.accuracy(stream.name): mean(outcome.score for outcome in outcomes),
         f"{stream.name}/right_tokens_mean": mean(outcome.completion.n_tokens for outcome in right),
         f"{stream.name}/wrong_tokens_mean": mean(
             outcome.completion.n_tokens for outcome in outcomes if outcome.score < 1
@@ -100,9 +101,9 @@ def _data(proposals: Sequence[ProposeOutcome]) -> dict[str, float | None]:
     estimated = [outcome for outcome in proposals if outcome.samples]
     return {
         "data/proposed": len(proposals),
-        "data/valid": sum(outcome.valid for outcome in proposals),
-        "data/all_solved": mean(outcome.accuracy == 1 for outcome in estimated),
-        "data/none_solved": mean(outcome.accuracy == 0 for outcome in estimated),
+        names.VALID: sum(outcome.valid for outcome in proposals),
+        names.ALL_SOLVED: mean(outcome.accuracy == 1 for outcome in estimated),
+        names.NONE_SOLVED: mean(outcome.accuracy == 0 for outcome in estimated),
         "samples/count": samples,
         "samples/saved": sum(outcome.wanted_samples for outcome in proposals) - samples,
         "samples/accuracy": mean(sample.score for outcome in proposals for sample in outcome.samples),
@@ -121,7 +122,7 @@ def _sandbox(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, flo
         if isinstance(outcome, ProposeOutcome) and outcome.rejection is not None:
             timeouts += outcome.rejection.reason == "timeout"
     return {
-        "sandbox/wait_s_mean": mean(waits),
+        names.SANDBOX_WAIT: mean(waits),
         "sandbox/wait_s_max": max(waits, default=None),
         "sandbox/timeouts": timeouts,
     }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from azr import metric_names as names
 from azr.checkpoints import Checkpoint, publish_checkpoint, staging_dir
 from azr.config import Config
 from azr.errors import CheckpointError
@@ -116,10 +117,10 @@ class Attempt:
             if last and train.verdict_samples:
                 with self.clock.timed("validate", Phase.VALIDATE):
                     values |= self._measure_for_verdict(before=False)
-            values |= {f"time_s/{name}": seconds for name, seconds in self.clock.seconds.items()}
+            values |= {names.seconds(name): seconds for name, seconds in self.clock.seconds.items()}
             if saving_s:
                 # of the step before: a step's metrics are written before it is saved
-                values["time_s/save"] = saving_s
+                values[names.seconds("save")] = saving_s
             self.link.step_done(step, values)
             due = step % train.save_every_steps == 0 or step in train.early_saves
             if last or asked.stop or asked.checkpoint or due:
@@ -142,12 +143,12 @@ class Attempt:
             entropy=self._entropy,
             check_learning=check_learning,
         )
-        self._entropy = found.values.get("train/entropy", self._entropy)
+        self._entropy = found.values.get(names.ENTROPY, self._entropy)
         cycle = self.link.request.cycle
         append_jsonl(self.run.shard(cycle), [task.to_json() for task in found.accepted])
         kept = transcripts(step, found.rows, found.outcomes, self.config.selfplay, self.config.seed)
         append_jsonl(self.run.transcripts(cycle), kept)
-        return found.values | {"train/optimizer_steps": float(self.machine.optimizer_steps())}
+        return found.values | {names.OPTIMIZER_STEPS: float(self.machine.optimizer_steps())}
 
     def _lineage(self) -> dict[str, Any]:
         return {

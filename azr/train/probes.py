@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from azr import metric_names as names
 from azr.config.selfplay import SelfPlayConfig
 from azr.files import read_json, read_jsonl, write_json_atomic
 from azr.prompts import solve_prompt
@@ -73,10 +74,10 @@ def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
         groups["all"].append(outcome)
         groups[outcome.stream.task_type.value].append(outcome)
         files[outcome.row_id.split("/")[1]].append(outcome)
-    values: dict[str, float] = {"probe/tasks": float(len(outcomes))}
+    values: dict[str, float] = {names.PROBE_COUNT: float(len(outcomes))}
     for name, chosen in [*groups.items(), *(files.items() if len(files) > 1 else ())]:
-        values[f"probe/{name}/accuracy"] = sum(outcome.score for outcome in chosen) / len(chosen)
-        values[f"probe/{name}/format_ok"] = sum(outcome.format_ok for outcome in chosen) / len(chosen)
+        values[names.probe(name)] = sum(outcome.score for outcome in chosen) / len(chosen)
+        values[names.probe_format(name)] = sum(outcome.format_ok for outcome in chosen) / len(chosen)
     return values
 
 
@@ -97,7 +98,7 @@ def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str
     if len(changes) < 2 or len(changes) != len(scores):  # another choice of probe tasks: nothing to pair
         return {}
     mean, error = _mean_change(changes)
-    return {"probe/all/change": mean, "probe/all/change_error": error}
+    return {names.PROBE_CHANGE: mean, names.PROBE_CHANGE_ERROR: error}
 
 
 def verdict_rows(
@@ -129,11 +130,11 @@ def verdict_metrics(scores: Mapping[str, float], first: Mapping[str, float] | No
         files[task.split("/")[1]].append(task)
     values: dict[str, float] = {}
     for name, tasks in [*groups.items(), *(files.items() if len(files) > 1 else ())]:
-        values[f"verdict/{name}/accuracy"] = sum(scores[task] for task in tasks) / len(tasks)
-        values[f"verdict/{name}/tasks"] = float(len(tasks))
+        values[names.verdict(name, "accuracy")] = sum(scores[task] for task in tasks) / len(tasks)
+        values[names.verdict(name, "tasks")] = float(len(tasks))
         if first is not None and len(tasks) > 1 and first.keys() >= set(tasks):
             mean, error = _mean_change([scores[task] - first[task] for task in tasks])
-            values |= {f"verdict/{name}/change": mean, f"verdict/{name}/change_error": error}
+            values |= {names.verdict(name, "change"): mean, names.verdict(name, "change_error"): error}
     return values
 
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from azr import metric_names as names
 from azr.config import Config
 from azr.errors import EngineError, TrainingError
 from azr.protocol import Phase
@@ -29,8 +30,6 @@ from azr.tasks import Prompt, Task
 from azr.train.entropy import entropy_coefficient
 
 logger = logging.getLogger(__name__)
-
-MISMATCH = "train/logprob_mismatch"
 
 
 class Machine(Protocol):
@@ -216,7 +215,7 @@ def require_changed_engine(before: list[float], after: list[float]) -> None:
 
 
 def require_matching_engine(values: dict[str, float], limit: float) -> None:
-    mismatch = values.get(MISMATCH)
+    mismatch = values.get(names.MISMATCH)
     if mismatch is not None and mismatch > limit:
         raise EngineError(
             f"engine and trainer disagree: token probabilities differ by {mismatch:.4f} on average, above "

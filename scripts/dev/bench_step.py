@@ -34,6 +34,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from azr import metric_names as names
 from azr.budget import judge, shape_of
 from azr.cards import visible_cards
 from azr.config import Config
@@ -245,8 +246,8 @@ def summarise(
         values = [values[name] for values in timed if name in values]
         return statistics.median(values) if values else 0.0
 
-    seconds = {phase: round(median(f"time_s/{phase}"), 3) for phase in PHASES}
-    rows, response_tokens = median("train/rows"), median("train/response_tokens")
+    seconds = {phase: round(median(names.seconds(phase)), 3) for phase in PHASES}
+    rows, response_tokens = median(names.ROWS), median(names.RESPONSE_TOKENS)
     samples = (
         config.selfplay.batch_size * 3 * config.selfplay.difficulty_samples
         if config.rollout.fixed_response_tokens
@@ -258,14 +259,14 @@ def summarise(
     update_s = seconds["update"] + seconds["old_log_prob"]
     figures: dict[str, Any] = {
         "steps": len(steps),
-        "optimizer_steps": steps[-1].get("train/optimizer_steps", 0.0),
+        "optimizer_steps": steps[-1].get(names.OPTIMIZER_STEPS, 0.0),
         "sequences_trained": rows,
         "difficulty_samples": samples,
-        "step_s": round(median("time_s/step"), 3),
+        "step_s": round(median(names.STEP_SECONDS), 3),
         "seconds": seconds,
         "generated_tokens_per_s": round(generated / seconds["generate"]) if seconds["generate"] else 0,
         "update_tokens_per_s": round(trained_tokens / update_s) if update_s else 0,
-        "logprob_mismatch": median("train/logprob_mismatch"),
+        "logprob_mismatch": median(names.MISMATCH),
         "gpu_peak_gib": {phase: round(value, 2) for phase, value in watch.gpu_gib.items()},
         "trainer_memory_gib": {
             name.removeprefix("memory/"): round(median(name), 2)

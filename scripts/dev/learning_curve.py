@@ -35,8 +35,8 @@ from scipy import stats  # noqa: E402
 
 from azr.errors import AzrError, RunError  # noqa: E402
 from azr.files import read_json, read_jsonl, write_bytes_atomic, write_text_atomic  # noqa: E402
+from azr.metric_names import PROBE_ALL  # noqa: E402
 from azr.report.metrics import read_metrics  # noqa: E402
-from azr.report.names import PROBE_ALL  # noqa: E402
 from azr.rundir import RunDir  # noqa: E402
 from azr.terminal import outlive_the_terminal  # noqa: E402
 

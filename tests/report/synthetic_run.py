@@ -14,8 +14,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from azr import metric_names as names
 from azr.files import write_json_atomic, write_jsonl_atomic, write_text_atomic
-from azr.report import names
 from azr.rundir import RunDir
 from azr.tasks import CORE_TASK_TYPES, STREAMS, Lineage, Role, Task, TaskType
 

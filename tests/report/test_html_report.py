@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from synthetic_run import HOSTILE, write_synthetic_run
 
+from azr import metric_names as names
 from azr.config.report import ReportConfig
 from azr.files import write_json_atomic
-from azr.report import names
 from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from synthetic_run import write_synthetic_run
 
+from azr import metric_names as names
 from azr.files import append_jsonl, write_json_atomic
-from azr.report import names
 from azr.report.charts import Line, line_chart, percent_tick
 from azr.report.html import write_comparison, write_report
 from azr.report.marks import MARK_WORDS

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from synthetic_run import write_synthetic_run
 
+from azr import metric_names as names
 from azr.files import read_json, write_json_atomic
-from azr.report import names
 from azr.report.charts import percent_tick, plain_number, tick_texts
 from azr.report.html import write_comparison, write_report
 from azr.report.pages import code_spans

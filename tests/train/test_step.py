@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from azr import metric_names as names
 from azr.config import Config
 from azr.config.load import load
 from azr.errors import EngineError, TrainingError
@@ -15,7 +16,7 @@ from azr.selfplay.credit import Response
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.tasks import Role
-from azr.train.step import MISMATCH, Clock, train_step
+from azr.train.step import Clock, train_step
 
 CONFIG = load(
     [
@@ -68,7 +69,7 @@ class IdleMachine:
 
     def score_again(self, batch: Any) -> tuple[Any, dict[str, float]]:
         self.calls.append("score_again")
-        return batch, {MISMATCH: self.mismatch}
+        return batch, {names.MISMATCH: self.mismatch}
 
     def responses(self, batch: Any) -> Any:
         return batch

@@ -27,6 +27,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 
+from azr import metric_names as names
 from azr.checkpoints import Checkpoint, latest_verified_checkpoint
 from azr.errors import CheckpointError
 from azr.protocol import TrainRequest
@@ -35,7 +36,6 @@ from azr.selfplay.credit import Response
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
-from azr.train.step import MISMATCH
 from azr.train.tokens import PromptTokens
 from azr.train.verl import worker as policy_worker
 from azr.train.verl.agent_loops import SELF_PLAY_LOOP
@@ -273,9 +273,9 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def memory(self, phase: str) -> dict[str, float]:
         report = self.actor_rollout_wg.device_memory()[0]
-        values = {f"memory/{phase}_trainer_peak_gib": report["peak"]}
+        values = {f"{names.MEMORY_PREFIX}{phase}{names.TRAINER_PEAK_SUFFIX}": report["peak"]}
         if self.config.trainer.device != "cpu":
-            values[f"memory/{phase}_device_used_gib"] = report["total"] - report["free"]
+            values[f"{names.MEMORY_PREFIX}{phase}{names.VRAM_SUFFIX}"] = report["total"] - report["free"]
             values["memory/allocation_retries"] = report["retries"]
         return values
 
@@ -293,18 +293,21 @@ def _dicts(column: Any) -> list[dict[str, Any]]:
 
 
 _RENAMED = {
-    "actor/grad_norm": "train/grad_norm",
-    "actor/pg_loss": "train/pg_loss",
-    "actor/entropy_loss": "train/entropy",  # the update's mean over response tokens, the same as that of the old-log-prob pass
-    "actor/entropy": "train/entropy",
-    "actor/lr": "train/learning_rate",
+    "actor/grad_norm": names.GRADIENT_NORM,
+    "actor/pg_loss": names.LOSS,
+    # the update's mean over response tokens is the same as that of the old-log-prob pass
+    "actor/entropy_loss": names.ENTROPY,
+    "actor/entropy": names.ENTROPY,
+    "actor/lr": names.LEARNING_RATE,
     "actor/ppo_kl": "train/ppo_kl",
     "actor/pg_clipfrac": "train/clip_fraction",
     "actor/mfu": "train/mfu",
-    "actor/rollout_probs_diff_mean": MISMATCH,  # from the update's own forward pass (azr.train.verl.packed)
-    "actor/rollout_probs_diff_max": "train/logprob_mismatch_max",
-    "training/rollout_probs_diff_mean": MISMATCH,  # from the old-log-prob pass, where there is one
-    "training/rollout_probs_diff_max": "train/logprob_mismatch_max",
+    # from the update's own forward pass (azr.train.verl.packed)
+    "actor/rollout_probs_diff_mean": names.MISMATCH,
+    "actor/rollout_probs_diff_max": names.MISMATCH_MAX,
+    # from the old-log-prob pass, where there is one
+    "training/rollout_probs_diff_mean": names.MISMATCH,
+    "training/rollout_probs_diff_max": names.MISMATCH_MAX,
 }
 
 

@@ -1,4 +1,5 @@
-"""The metric names that the report reads, in one place. docs/metrics.md explains each.
+"""The metric names that more than one part reads or writes: the trainer, the judges of a campaign, the report.
+docs/metrics.md explains each.
 
 A name that a run did not log is simply absent from its report; a name that is not listed here is still drawn,
 under "All other metrics".
@@ -29,6 +30,7 @@ STEP_SECONDS = "time_s/step"
 TIME_PREFIX = "time_s/"
 MEMORY_PREFIX = "memory/"
 
+VALID = "data/valid"
 ACCEPTED = "data/accepted"
 NOVELTY = "data/novelty"
 REJECTED_PREFIX = "data/rejected/"
@@ -38,10 +40,16 @@ NONE_SOLVED = "data/none_solved"
 
 ENTROPY = "train/entropy"
 GRADIENT_NORM = "train/grad_norm"
+LOSS = "train/pg_loss"
 LEARNING_RATE = "train/learning_rate"
+OPTIMIZER_STEPS = "train/optimizer_steps"
+ROWS = "train/rows"
+RESPONSE_TOKENS = "train/response_tokens"
 MISMATCH = "train/logprob_mismatch"
-"""Mean difference of token probabilities between engine and trainer above which the two do not run the same
-weights."""
+"""Mean difference of token probabilities between engine and trainer. It has two limits: above
+``monitor.max_logprob_mismatch`` for several steps the judges roll back, and the report draws its red line there;
+above ``train.max_logprob_mismatch`` in a single step the trainer stops at once."""
+MISMATCH_MAX = "train/logprob_mismatch_max"
 
 VRAM_SUFFIX = "_device_used_gib"
 """``memory/<phase>_device_used_gib``: memory of the card in use at the end of the phase, by everybody."""
@@ -72,16 +80,21 @@ def buffer_size(task_type: TaskType) -> str:
     return f"buffer/{task_type.value}/size"
 
 
-def probe(task_type: TaskType | str) -> str:
-    """Accuracy on the frozen probes, greedy; logged only at evaluation steps."""
-    return f"probe/{task_type.value if isinstance(task_type, TaskType) else task_type}/accuracy"
+def rejected(reason: str) -> str:
+    return f"{REJECTED_PREFIX}{reason}"
 
 
+def probe(what: TaskType | str) -> str:
+    """Accuracy on the frozen probes, greedy; logged only at evaluation steps. ``what``: a task type, a probe file or
+    ``all``."""
+    return f"{PROBE_PREFIX}{what.value if isinstance(what, TaskType) else what}/accuracy"
+
+
+PROBE_PREFIX = "probe/"
 PROBE_ALL = "probe/all/accuracy"
 PROBE_CHANGE = "probe/all/change"
 PROBE_CHANGE_ERROR = "probe/all/change_error"
-"""Standard error of the change since the first evaluation, paired by task; runs of older versions have
-none."""
+"""Standard error of the change since the first evaluation, paired by task."""
 PROBE_COUNT = "probe/tasks"
 """Frozen tasks answered at each evaluation, all types together."""
 
@@ -103,9 +116,6 @@ def phase_label(phase: str) -> str:
     return PHASE_LABELS.get(phase, phase)
 
 
-PROBE_PREFIX = "probe/"
-
-
 def probe_files(logged: Iterable[str]) -> list[tuple[str, str]]:
     """(label, metric) of the scores on single probe files; the label is the file's name."""
     return measured_files(logged, PROBE_PREFIX)
@@ -117,6 +127,6 @@ def measured_files(logged: Iterable[str], prefix: str) -> list[tuple[str, str]]:
     return sorted((match[1], match[0]) for match in found if match and match[1] not in kinds)
 
 
-def probe_format(kind: str) -> str:
-    """Share of probe answers in the asked format; ``kind`` is a task type or ``all``."""
-    return f"probe/{kind}/format_ok"
+def probe_format(what: str) -> str:
+    """Share of probe answers in the asked format; ``what`` as in ``probe``."""
+    return f"{PROBE_PREFIX}{what}/format_ok"

@@ -1,14 +1,14 @@
-"""The report reads metrics by the names that docs/metrics.md documents."""
+"""Writers, judges and report read metrics by the names that docs/metrics.md documents."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from azr.report import names
+from azr import metric_names as names
 from azr.tasks import CORE_TASK_TYPES, STREAMS, TaskType
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
 
 
 def _patterns() -> list[re.Pattern[str]]:
