@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from azr.campaign.control import Control, driver_is_running, request_control, withdraw_control
 from azr.campaign.driver import describe
 from azr.campaign.state import load_state
-from azr.checkpoints import explain_os_error
-from azr.errors import AzrError, RunError
+from azr.errors import RunError
 from azr.rundir import RunDir
 
 
@@ -37,14 +35,7 @@ def main(words: Sequence[str]) -> int:
     )
     options = parser.parse_args(words)
     run = RunDir(options.run.absolute())
-    try:
-        print(obey(run, options.command, options.hours))
-    except AzrError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(explain_os_error(error, run.root), file=sys.stderr)
-        return 1
+    print(obey(run, options.command, options.hours))
     return 0
 
 

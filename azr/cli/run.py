@@ -9,12 +9,10 @@ The same command goes on where it stopped. ``--help`` says what is often set; th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from azr.config.load import help_text, load, to_yaml
 from azr.config.paths import runs_folder
-from azr.errors import AzrError
 from azr.places import prepare
 
 
@@ -24,30 +22,24 @@ def main(words: Sequence[str]) -> int:
         return 0
     show = "--cfg" in words
     overrides = [word for word in words if not show or word not in ("--cfg", "job")]
-    try:
-        if not show:
-            prepare()
-        loaded = load(overrides)
-        if show:
-            print(to_yaml(loaded.config), end="")
-            return 0
-        print(loaded.recipe_reason)
-        from azr.campaign.driver import run_campaign
-        from azr.campaign.start_check import require_startable
-        from azr.hardware import detect, device_for
-        from azr.rundir import RunDir
+    if not show:
+        prepare()
+    loaded = load(overrides)
+    if show:
+        print(to_yaml(loaded.config), end="")
+        return 0
+    print(loaded.recipe_reason)
 
-        run = RunDir(runs_folder(loaded.config) / loaded.config.name)
-        machine = detect()
-        require_startable(loaded.config, machine, run)
-        if not loaded.config.train.ray_address:
-            device = device_for(machine, loaded.config.train.device, loaded.config.train.n_gpus_per_node)
-            device.take()
-            print(f"It computes on {device}.")
-        return run_campaign(loaded.config, run.root)
-    except AzrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Interrupted before anything was started.", file=sys.stderr)
-        return 130
+    from azr.campaign.driver import run_campaign
+    from azr.campaign.start_check import require_startable
+    from azr.hardware import detect, device_for
+    from azr.rundir import RunDir
+
+    run = RunDir(runs_folder(loaded.config) / loaded.config.name)
+    machine = detect()
+    require_startable(loaded.config, machine, run)
+    if not loaded.config.train.ray_address:
+        device = device_for(machine, loaded.config.train.device, loaded.config.train.n_gpus_per_node)
+        device.take()
+        print(f"It computes on {device}.")
+    return run_campaign(loaded.config, run.root)

@@ -108,7 +108,7 @@ def test_sigterm_to_the_trainer_during_a_save_costs_only_that_save(run: RunDir) 
 
 def test_control_script(run: RunDir) -> None:
     missing = control(RunDir(run.root / "nowhere"), "stop")
-    assert missing.returncode == 1 and "no state.json" in missing.stderr and "Traceback" not in missing.stderr
+    assert missing.returncode == 2 and "no state.json" in missing.stderr and "Traceback" not in missing.stderr
     driver = start(run)
     assert control(run, "checkpoint").returncode == 0
     wait_for(lambda: bool(list_checkpoints(run)))
@@ -126,7 +126,7 @@ def test_control_script(run: RunDir) -> None:
     kinds = [item.kind for item in read_incidents(run)]
     assert kinds == ["checkpoint", "pause", "resume", "stop"]
     late = control(run, "stop")
-    assert late.returncode == 1 and "nothing to stop" in late.stderr
+    assert late.returncode == 2 and "nothing to stop" in late.stderr
     assert not read_requests(run).stop
 
 

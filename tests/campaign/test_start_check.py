@@ -125,7 +125,7 @@ def test_the_command_refuses_in_a_sentence_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = run_command("run", ["recipe=cpu_tiny", f"runs_dir={tmp_path}/runs", "model.path=/nowhere"])
-    assert status == 2 and "error: model.path=/nowhere: no such folder" in capsys.readouterr().err
+    assert status == 2 and "run: model.path=/nowhere: no such folder" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

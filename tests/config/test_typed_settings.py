@@ -157,7 +157,7 @@ def test_the_command_says_it_without_a_traceback() -> None:
     values = yaml.safe_load(right.stdout.decode())
     assert (values["model"]["path"], values["name"]) == ("/m/ä=1 [x]", "007")
     wrong = subprocess.run([*command, b"model.path=/m/\xe4"], capture_output=True, timeout=120, check=False)
-    assert (wrong.returncode, wrong.stderr) == (2, b"error: model.path holds bytes that are no UTF-8: /m/\\xe4; rename the file or folder, "
+    assert (wrong.returncode, wrong.stderr) == (2, b"run: model.path holds bytes that are no UTF-8: /m/\\xe4; rename the file or folder, "
                                                    b"or make a link to it\n")  # fmt: skip
 
 
