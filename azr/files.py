@@ -111,9 +111,8 @@ def read_json(path: Path) -> Any:
     DataError: the file is missing or is no JSON; the message names it.
     """
     try:
-        return json.loads(
-            path.read_text(encoding="utf-8", errors="surrogatepass").removeprefix("\ufeff")
-        )  # Windows editors add a mark
+        # Windows editors add a mark
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass").removeprefix("\ufeff"))
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except OSError as error:

@@ -157,9 +157,8 @@ class Device:
 
     def environment(self) -> dict[str, str]:
         """Variables by which this process and its children see these cards and no others."""
-        if (
-            self.kind == "cpu"
-        ):  # as many entries as processes, because Ray counts them; CUDA stops at the first and sees none
+        # as many entries as processes, because Ray counts them; CUDA stops at the first and sees none
+        if self.kind == "cpu":
             return {VISIBLE: ",".join(["-1"] * self.count)}
         if not self.cards or not all(gpu.uuid for gpu in self.cards):
             return {}
@@ -184,9 +183,8 @@ def device_for(machine: Machine, wanted: str = "auto", count: int = 1) -> Device
     """
     if wanted == "cpu" or (wanted == "auto" and not machine.cards):
         return Device("cpu", (), count)
-    usable = [
-        gpu for gpu in machine.cards if count == 1 or not gpu.is_slice
-    ]  # CUDA shows a process one slice at most
+    # CUDA shows a process one slice at most
+    usable = [gpu for gpu in machine.cards if count == 1 or not gpu.is_slice]
     cards = tuple(usable[:count])
     return Device("cuda", cards, count)
 

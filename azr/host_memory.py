@@ -76,9 +76,8 @@ def _groups(root: Path) -> Iterator[tuple[Path, _Names]]:
             continue
         folder = top / path.strip("/")
         for group in (folder, *folder.parents):
-            if (
-                group.is_dir() and ".." not in group.parts
-            ):  # seen from another namespace a path may begin with /..
+            # seen from another namespace a path may begin with /..
+            if group.is_dir() and ".." not in group.parts:
                 yield group, names
             if group == top:
                 break

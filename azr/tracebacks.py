@@ -118,9 +118,8 @@ def exceptions(text: str) -> Iterator[Raised]:
                 message = (raised["message"] or "").strip()
                 message = _telling(message, lines[index + 1 : index + 6])
                 yield Raised(raised["kind"].rpartition(".")[2], message, tuple(state.functions), state.link)
-            state = _Reader(
-                in_stack="ray::" in line
-            )  # then the exception of the other process follows, without a head
+            # then the exception of the other process follows, without a head
+            state = _Reader(in_stack="ray::" in line)
         else:
             state.link = ""
 

@@ -174,9 +174,8 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
             * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
             * shape.heads
         )
-    head_gradient = (
-        0.0 if rank else 8.0 * shape.embedding_parameters
-    )  # float32 sum, its bf16 copy, and the flat one
+    # float32 sum, its bf16 copy, and the flat one
+    head_gradient = 0.0 if rank else 8.0 * shape.embedding_parameters
     if train.chunked_logprobs:
         head = train.logprob_chunk_tokens * shape.vocabulary * compute_bytes + head_gradient
     else:
@@ -217,9 +216,8 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
     ) / (GIB * spread)
     share = rollout.gpu_memory_share * gpu_total_gib
     kv_cache = max(0.0, share - weights - workspace)
-    awake = (
-        max(share, weights + workspace) + ENGINE_CACHE_GIB + ENGINE_CONTEXT_GIB + graphs
-    )  # vLLM counts only the first in its share
+    # vLLM counts only the first in its share
+    awake = max(share, weights + workspace) + ENGINE_CACHE_GIB + ENGINE_CONTEXT_GIB + graphs
     asleep = (ENGINE_CONTEXT_GIB + graphs) if rollout.sleep else awake
     return _Engine(weights, kv_cache, graphs, workspace, awake, asleep)
 

@@ -294,9 +294,8 @@ def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
         if not roll_back(ctx, end.judgement):
             _end_cycle(ctx, CycleEnd.FAILED, end.sentence)
     elif end.kind is EndKind.FINISHED and end.judgement is not None:
-        _end_cycle(
-            ctx, CycleEnd.STAGNATION, end.judgement.sentence
-        )  # its last steps came before the request to stop
+        # its last steps came before the request to stop
+        _end_cycle(ctx, CycleEnd.STAGNATION, end.judgement.sentence)
     elif end.kind in (EndKind.CRASHED, EndKind.HUNG):
         if not end.trusted:
             discard_after(ctx, resume_step)

@@ -46,10 +46,8 @@ _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
         FaultKind.PASSING,
         r"timed out during startup|GCS has become overloaded|Error in memory profiling|RPC error: Deadline",
     ),
-    (
-        FaultKind.PASSING,
-        r"No space left on device|Disk quota exceeded",
-    ),  # the driver's own look at the disk decides
+    # the driver's own look at the disk decides
+    (FaultKind.PASSING, r"No space left on device|Disk quota exceeded"),
     (
         FaultKind.MEMORY,
         r"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|No available memory for the cache blocks|CUDNN_STATUS_ALLOC_FAILED"
@@ -136,9 +134,8 @@ def read_fault(status: int, log: str, reason: str = "") -> Fault:
     if reason and (
         raised is None or not (raised.message[:80] in reason or Raised("", reason).points_elsewhere)
     ):
-        raised = Raised(
-            "", reason
-        )  # the trainer's own words, which the end of the log does not explain better
+        # the trainer's own words, which the end of the log does not explain better
+        raised = Raised("", reason)
     if raised is None:
         return Fault(FaultKind.OTHER, f"it ended with status {status} and no word")
     misfit = _MISFIT.search(log) if "look at the above report" in raised.message else None

@@ -47,19 +47,14 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for (
-            number,
-            handler,
-        ) in (
-            self._before.items()
-        ):  # once asked for, the end is on its way: a late signal must not cut it short
+        # once asked for, the end is on its way: a late signal must not cut it short
+        for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if self.asked else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self.asked:
-            with contextlib.suppress(
-                OSError, RuntimeError
-            ):  # a terminal that is gone; a print that this one interrupts
+            # a terminal that is gone; a print that this one interrupts
+            with contextlib.suppress(OSError, RuntimeError):
                 print(ANSWER, file=sys.stderr, flush=True)
         self.asked = self.asked or signal.Signals(number).name
         if number != signal.SIGINT:

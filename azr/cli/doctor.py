@@ -40,9 +40,8 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
     options = parser.parse_args(words)
-    found = list(
-        troubles(os.environ)
-    )  # told as findings; the rest of the doctor looks at what a run would work with
+    # told as findings; the rest of the doctor looks at what a run would work with
+    found = list(troubles(os.environ))
     prepare(say=lambda _: None)
     machine = detect()
     config = load(options.overrides).config

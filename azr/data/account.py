@@ -74,9 +74,8 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     ]
     if len(refused) > SHOWN_ROWS:
         lines.append(f"{len(refused) - SHOWN_ROWS} more rows without a task: pool/rejected.jsonl names them")
-    brought = [
-        entry for entry in entries if entry.kind != Kind.SHARD.value
-    ]  # a user wonders about files, not about every merge
+    # a user wonders about files, not about every merge
+    brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]
     leaked = Account.of(brought).left_out.get(Reason.LEAKED.value, 0)
     if leaked:
         lines.append(

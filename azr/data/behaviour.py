@@ -95,9 +95,8 @@ def signature(task: Task) -> tuple[str, list[Any]] | None:
 def bank(text: str, example: Sequence[Any]) -> tuple[str, ...]:
     """The argument lists of a signature. ``example`` gives the shape; its values do not matter where the text
     is precise."""
-    if any(
-        word in text for word in (_ANY, "bytes", "complex")
-    ):  # values of these types are taken over from the example
+    # values of these types are taken over from the example
+    if any(word in text for word in (_ANY, "bytes", "complex")):
         return _draw_bank(text, example)
     if text not in _BANKS:
         if len(_BANKS) >= _BANKS_REMEMBERED:

@@ -78,9 +78,8 @@ def _program_texts(value: Any) -> Iterable[str]:
             fenced = [block for block in _FENCE.findall(value) if _PROGRAM_TEXT.search(block)]
             yield from fenced or [value]
     elif isinstance(value, dict):
-        if isinstance(value.get("prompt"), str) and isinstance(
-            value.get("canonical_solution"), str
-        ):  # HumanEval: head and body apart
+        # HumanEval: head and body apart
+        if isinstance(value.get("prompt"), str) and isinstance(value.get("canonical_solution"), str):
             yield value["prompt"] + value["canonical_solution"]
             value = {key: item for key, item in value.items() if key not in ("prompt", "canonical_solution")}
         for item in value.values():

@@ -122,9 +122,8 @@ def _lines(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
 
 def _row(line: bytes, path: Path, number: int) -> Row:
     try:
-        value = json.loads(
-            line.decode("utf-8", "surrogatepass"), object_pairs_hook=_object
-        )  # as azr.files writes it
+        # as azr.files writes it
+        value = json.loads(line.decode("utf-8", "surrogatepass"), object_pairs_hook=_object)
         if isinstance(value, dict):
             return Row(value, path, number)
         problem = f"{_kind(value)} where an object with fields is expected"

@@ -148,10 +148,8 @@ def modelfile(asking: Asking, weights: str) -> str:
     Args:
         weights: file name of the GGUF file beside it.
     """
-    before, system = (
-        asking.before.removeprefix(asking.beginning),
-        "",
-    )  # llama.cpp puts the beginning there itself
+    # llama.cpp puts the beginning there itself
+    before, system = asking.before.removeprefix(asking.beginning), ""
     if asking.system and '"""' not in asking.system:
         head, _, tail = before.partition(asking.system)
         before = f"{_go_text(head)}{{{{ .System }}}}{_go_text(tail)}"

@@ -145,9 +145,8 @@ class Session:
         self._report({"stage": "answer"})
         self._forget_prompts()  # what is asked before must not matter, not even in the last bit
         engine = self._engine.llm_engine
-        for number, one in enumerate(
-            pending
-        ):  # samples of an item side by side: they share the blocks of their prompt
+        # samples of an item side by side: they share the blocks of their prompt
+        for number, one in enumerate(pending):
             request = one.request
             params = SamplingParams(
                 temperature=request.temperature,

@@ -90,9 +90,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             say,
         )
     named = [models.resolve(spec) for spec in specs]
-    sources = list(
-        {source.label: source for source in named}.values()
-    )  # one that is named twice is asked once
+    # one that is named twice is asked once
+    sources = list({source.label: source for source in named}.values())
     out = options.out or _default_out(sources)
     unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):

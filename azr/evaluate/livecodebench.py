@@ -155,9 +155,8 @@ def _text(value: str | None) -> str:
 def _same_value(value: str | None, wanted: str) -> bool:
     try:
         found = read(value or "", TEST_LIMITS.value_chars)
-        return (list(found) if isinstance(found, tuple) else found) == read(
-            wanted, TEST_LIMITS.value_chars
-        )  # plain data of our reader
+        # plain data of our reader
+        return (list(found) if isinstance(found, tuple) else found) == read(wanted, TEST_LIMITS.value_chars)
     except ValueReadError:
         return False
 

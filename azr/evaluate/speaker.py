@@ -15,9 +15,8 @@ from azr.models.tokenizer_files import named_end_tokens
 FORMS = ("auto", "chat", "plain")
 
 
-@functools.lru_cache(
-    maxsize=32
-)  # a tokenizer takes a second to read, and every suite and style of a model asks
+# a tokenizer takes a second to read, and every suite and style of a model asks
+@functools.lru_cache(maxsize=32)
 def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = False) -> Speaker:
     """
     Args:

@@ -116,9 +116,8 @@ def in_best_way(standing: Standing, tasks: Sequence[str]) -> tuple[Best, list[fl
     chosen: dict[int, Way] = {}
     for part in set(parts):
         others = [task for task, own in zip(tasks, parts, strict=True) if own != part] or tasks
-        chosen[part] = max(
-            standing.ways, key=lambda way: sum(way.scores[task] for task in others)
-        )  # the first of equals
+        # the first of equals
+        chosen[part] = max(standing.ways, key=lambda way: sum(way.scores[task] for task in others))
     scores = [chosen[part].scores[task] for task, part in zip(tasks, parts, strict=True)]
     names = [name for name, _ in Counter(chosen[part].name for part in parts).most_common()]
     return Best(standing.model, names[0], sum(scores) / len(scores), tuple(names[1:])), scores

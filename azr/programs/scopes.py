@@ -126,9 +126,8 @@ class Scopes:
 
     def _visit_named_expression(self, node: ast.NamedExpr, scope: Scope) -> None:
         target = scope
-        while (
-            target.kind == "comprehension" and target.parent is not None
-        ):  # PEP 572: binds outside comprehensions
+        # PEP 572: binds outside comprehensions
+        while target.kind == "comprehension" and target.parent is not None:
             target = target.parent
         self._visit(node.value, scope)
         self._note(target, node.target, "id", node.target.id, bind=True)
@@ -162,9 +161,8 @@ class Scopes:
                 scope.declared_global.update(node.names)
             elif isinstance(node, ast.Nonlocal):
                 scope.declared_nonlocal.update(node.names)
-            elif not isinstance(
-                node, (*_FUNCTIONS, ast.ClassDef)
-            ):  # expressions hold no statements: not looked into
+            # expressions hold no statements: not looked into
+            elif not isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
                 stack.extend(
                     child for child in ast.iter_child_nodes(node) if isinstance(child, _HOLDS_STATEMENTS)
                 )

@@ -66,9 +66,8 @@ def signed(value: float | None, decimals: int = 2) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    return (
-        "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u00a0%"
-    )  # no line break before the sign
+    # no line break before the sign
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def points(value: float | None) -> str:

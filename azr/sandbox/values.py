@@ -127,9 +127,8 @@ def canonical(value: Any, max_chars: int = MAX_CHARS) -> str:
 # --------------------------------------------------------------------------------------------------- reading
 
 _SOURCE = "<literal>"
-warnings.filterwarnings(
-    "ignore", module=_SOURCE
-)  # of unknown escapes in it, as in "\\d"; set once, for all threads
+# of unknown escapes in it, as in "\\d"; set once, for all threads
+warnings.filterwarnings("ignore", module=_SOURCE)
 _CONSTANTS = frozenset({_type(None), bool, float, complex, _str, bytes})
 _FLOATS = {"nan": math.nan, "inf": math.inf}
 _IMAGINARY = {"nanj": math.nan, "infj": math.inf}
@@ -312,9 +311,8 @@ def parse(text: str, max_chars: int = MAX_CHARS) -> Any:
     """
     call = _parse_call(text, "((", "))", max_chars)
     [node] = call.args if len(call.args) == 1 and not call.keywords else [None]
-    bare = (
-        node is not None and node.lineno == 1 and node.col_offset == len("f(")
-    )  # begins with the bracket that is ours
+    # begins with the bracket that is ours
+    bare = node is not None and node.lineno == 1 and node.col_offset == len("f(")
     if node is None or (bare and not (isinstance(node, ast.Tuple) and node.elts)):
         raise ValueReadError("expected a literal")
     return _Reader().value(node, 0)

@@ -97,7 +97,6 @@ def _candidates(
         new = buffer.inserted_since(step - 1)
         most = count if strategy == "max_new" else count // 2
         yield from (new[place] for place in rng.permutation(len(new))[:most])
-    for _ in range(
-        _TRIES_PER_ROW
-    ):  # fresh draws from the whole buffer; may repeat what was drawn before, as published
+    # fresh draws from the whole buffer; may repeat what was drawn before, as published
+    for _ in range(_TRIES_PER_ROW):
         yield from buffer.draw(count, rng)

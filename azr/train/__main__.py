@@ -101,9 +101,8 @@ def main(arguments: list[str]) -> int:
 def warm_python(config: Config, device: str) -> Iterator[WarmPython | None]:
     """The interpreter of the workers where all of them are on this machine and none has a GPU; else None,
     which means the usual one."""
-    if (
-        device != "cpu" or config.train.ray_address
-    ):  # a child of a process that has looked at CUDA cannot use it
+    # a child of a process that has looked at CUDA cannot use it
+    if device != "cpu" or config.train.ray_address:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="azr-") as folder, WarmPython(Path(folder)) as warm:

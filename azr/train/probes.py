@@ -55,9 +55,8 @@ def probe_rows(
             if rows:
                 strata.append(rows)
     chosen: list[PromptRow] = []
-    for position, rows in enumerate(
-        sorted(strata, key=len)
-    ):  # what a small one cannot fill goes to the larger ones
+    # what a small one cannot fill goes to the larger ones
+    for position, rows in enumerate(sorted(strata, key=len)):
         share = min(len(rows), (limit - len(chosen)) // (len(strata) - position))
         chosen += [rows[index * len(rows) // share] for index in range(share)]
     return sorted(chosen, key=lambda row: (row.row_id.rsplit("/", 1)[0], int(row.row_id.rsplit("/", 1)[1])))

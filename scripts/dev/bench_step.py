@@ -59,9 +59,8 @@ PHASES = ("generate", "old_log_prob", "update", "sync")
 
 def configuration(recipe: str, options: argparse.Namespace, machine: Machine) -> Config:
     """The recipe with the model, the work and the card of this measurement put in."""
-    game = (
-        [] if any(item.startswith("selfplay=") for item in options.override) else ["selfplay=code"]
-    )  # the published batch
+    # the published batch
+    game = [] if any(item.startswith("selfplay=") for item in options.override) else ["selfplay=code"]
     overrides = [
         f"recipe={recipe}",
         *game,
@@ -76,10 +75,8 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
             f"rollout.fixed_prompt_tokens={options.prompt}",
             f"rollout.fixed_response_tokens={options.response}",
         ]
-        overrides += [
-            "selfplay.frame=compact",
-            "selfplay.references=1",
-        ]  # short: a random model's tokenizer knows bytes only
+        # short: a random model's tokenizer knows bytes only
+        overrides += ["selfplay.frame=compact", "selfplay.references=1"]
     config = load(overrides).config
     batch = max(1, round(config.selfplay.batch_size * options.fraction))
     mini = min(config.train.mini_batch_sequences, 6 * batch)

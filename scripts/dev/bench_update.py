@@ -179,9 +179,8 @@ def measure(size: str, way: str, options: argparse.Namespace, device: torch.devi
     rows = list(packed(pairs, at_once, SIZES[size]["vocab_size"], device))
     tokens = sum(row["ids"].numel() for row in rows)
 
-    train_step(
-        model, optimizer, rows, way, device
-    )  # warm-up: kernels for rows of all sizes, optimizer states
+    # warm-up: kernels for rows of all sizes, optimizer states
+    train_step(model, optimizer, rows, way, device)
     synchronize(device)
     reset_peak(device)
     started = time.perf_counter()
@@ -249,9 +248,8 @@ def measure_alone(way: str, options: argparse.Namespace) -> dict[str, Any]:
                 "way": way,
                 "failed": f"its process ended with status {child.returncode}",
             }
-        lines = child.stdout.splitlines(keepends=True)[
-            1:
-        ]  # the first names the machine, which this process has done
+        # the first names the machine, which this process has done
+        lines = child.stdout.splitlines(keepends=True)[1:]
         print("".join(line for line in lines if not line.startswith("{")), end="")
         return json.loads(figures.read_text(encoding="utf-8"))["results"][0]
 
@@ -269,9 +267,8 @@ def explain_time(
     started = time.perf_counter()
     step()
     synchronize(device)
-    plain_s = (
-        time.perf_counter() - started
-    )  # the profiler slows the host, so the share of work is of a step without it
+    # the profiler slows the host, so the share of work is of a step without it
+    plain_s = time.perf_counter() - started
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as recorded:
         step()
         synchronize(device)

@@ -101,9 +101,8 @@ class Browser:
             "--disable-dev-shm-usage",
         ]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            flags.append(
-                "--no-sandbox"
-            )  # Chromium refuses its own sandbox to root; it only opens files that we wrote
+            # Chromium refuses its own sandbox to root; it only opens files that we wrote
+            flags.append("--no-sandbox")
         # Chromium reads commands from descriptor 3 and answers on 4.
         shell = f'exec "$0" "$@" 3<&{to_child} 4>&{from_child}'
         command = [

@@ -150,10 +150,8 @@ class FakeTrainer:
         if kind == "freeze":
             self.hangs()
             os.kill(os.getpid(), signal.SIGSTOP)
-        if kind in (
-            "orphan",
-            "orphan_crash",
-        ):  # as a vLLM engine core: own session, deaf to SIGTERM, holds on
+        # as a vLLM engine core: own session, deaf to SIGTERM, holds on
+        if kind in ("orphan", "orphan_crash"):
             code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
             subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
             if kind == "orphan_crash":

@@ -33,10 +33,8 @@ class Clock:
         self, now_s: float, phase: Phase | None = None, step: int | None = None, *, silent: bool = False
     ) -> str:
         if not silent:
-            changes = {
-                "sequence": self.beat.sequence + 1,
-                "unix_s": -now_s,
-            }  # the wall clock runs backwards: nobody may care
+            # the wall clock runs backwards: nobody may care
+            changes = {"sequence": self.beat.sequence + 1, "unix_s": -now_s}
             self.beat = replace(
                 self.beat,
                 **changes,

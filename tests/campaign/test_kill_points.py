@@ -64,9 +64,8 @@ def one_kill(run: RunDir, dice: random.Random) -> str | None:
         driver = Driver(run, CONFIG)
         while (run.root / "kill-trainer-at").exists() and driver.poll() is None:
             time.sleep(0.005)
-        time.sleep(
-            dice.uniform(0, 0.25)
-        )  # the trainer dies on its way; the driver carries on, then dies, too
+        # the trainer dies on its way; the driver carries on, then dies, too
+        time.sleep(dice.uniform(0, 0.25))
         struck = state_now(run)
         driver.kill()
     elif kind == "driver change":

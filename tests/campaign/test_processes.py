@@ -104,9 +104,8 @@ def test_a_recycled_session_number_is_not_ours(tree, tmp_path: Path) -> None:
     own = ProcessId.of(parent.pid)
     assert own is not None
     registry.session = parent.pid
-    registry.add(
-        [ProcessId(own.pid, own.start_ticks - 1, own.boot_id)]
-    )  # the number was ours once; now a stranger has it
+    # the number was ours once; now a stranger has it
+    registry.add([ProcessId(own.pid, own.start_ticks - 1, own.boot_id)])
     assert registry.living() == []
     assert end_processes(registry, grace_s=0) == [] and own.alive
 

@@ -52,9 +52,8 @@ def test_smoothing() -> None:
 
 def test_uncorrelated_values_give_scipy_s_numbers() -> None:
     x = np.arange(40.0)
-    y = 0.02 * x + (-1) ** x * np.random.default_rng(0).uniform(
-        0.5, 1, 40
-    )  # residuals alternate: nothing to correct
+    # residuals alternate: nothing to correct
+    y = 0.02 * x + (-1) ** x * np.random.default_rng(0).uniform(0.5, 1, 40)
     trend = fit_trend(x, y, confidence=0.9)
     slope, _, low, high = stats.theilslopes(y, x, alpha=0.9)
     assert (trend.autocorrelation, trend.inflation) == (0, 1)

@@ -75,9 +75,8 @@ def test_the_pipeline_needs_no_installation_and_a_script_says_so(tmp_path: Path)
     (folder / "scripts").mkdir(parents=True)
     for name in ("_command.py", "watch.py"):
         shutil.copyfile(ROOT / "scripts" / name, folder / "scripts" / name)
-    done = run(
-        sys.executable, "-S", folder / "scripts" / "watch.py", "x", cwd=tmp_path
-    )  # -S: nothing is installed
+    # -S: nothing is installed
+    done = run(sys.executable, "-S", folder / "scripts" / "watch.py", "x", cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert (
         f"watch: azr is not installed for {sys.executable}" in done.stderr and f"-e '{folder}'" in done.stderr

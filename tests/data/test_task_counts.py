@@ -59,9 +59,8 @@ def test_a_better_copy_and_a_full_pool_are_named_in_the_sum(run: RunDir, tmp_pat
     seeds = write_tasks(tmp_path / "seeds.jsonl", [numbered(index) for index in range(4)])
     config = quiet(seeds=str(seeds))
     consolidate(run, 1, config)
-    write_tasks(
-        run.shard(1), mine(1, 0, 10, 11)
-    )  # 0 was solved sometimes: better than the seed, which was never measured
+    # 0 was solved sometimes: better than the seed, which was never measured
+    write_tasks(run.shard(1), mine(1, 0, 10, 11))
     report = merge(run, 1, config)
     assert (report.before, report.new.taken, report.gone, report.after) == (4, 3, 1, 6)
     assert "pool 4 + 3 taken - 1 replaced or evicted = 6" in report.sentence

@@ -251,9 +251,8 @@ def test_the_tally_tells_rate_and_time_left() -> None:
     tally.note(10.0, 200)
     assert tally.words() == "0 of 10 answers, 20 tokens/s, at most 40 s left"
     tally.done, tally.done_tokens = 4, 160
-    assert (
-        tally.words() == "4 of 10 answers, 20 tokens/s, about 10 s left"
-    )  # 6 of 40 tokens, 40 of them written
+    # 6 of 40 tokens, 40 of them written
+    assert tally.words() == "4 of 10 answers, 20 tokens/s, about 10 s left"
     tally.note(100.0, 200)
     assert tally.rate is None, "what was long ago says nothing about now"
     tally.paused()

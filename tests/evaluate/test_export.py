@@ -260,9 +260,10 @@ def test_another_probe_score_than_the_recorded_one_stops_the_export() -> None:
     assert "they agree" in said[-1]
     with pytest.raises(ModelError, match=r"scores 45\.0%.*scored 50\.0%"):
         compare_with_record(scores_of(45, 100), recorded, 5, Path("x"), 0.03, said.append)
+    # one task
     compare_with_record(
         scores_of(6, 10), {"probe/all/accuracy": 0.5, "probe/tasks": 10.0}, 5, Path("x"), 0.03, said.append
-    )  # one task
+    )
     compare_with_record(scores_of(6, 10), {}, 5, Path("x"), 0.03, said.append)
     assert "recorded none" in said[-1]
     compare_with_record(scores_of(6, 10), recorded, 5, Path("x"), 0.03, said.append)

@@ -287,9 +287,8 @@ def test_a_mistral_model_whose_tokenizer_class_is_not_named(folder: Path) -> Non
     )
     change(folder, "tokenizer_config.json", tokenizer_class=None)
     assert 'Write "tokenizer_class": "PreTrainedTokenizerFast"' in refused(folder)
-    with pytest.raises(
-        ValueError, match="No tokenizer file found"
-    ):  # what transformers would make of it; if not, the check can go
+    # what transformers would make of it; if not, the check can go
+    with pytest.raises(ValueError, match="No tokenizer file found"):
         AutoTokenizer.from_pretrained(folder)
     change(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     check(folder)

@@ -158,10 +158,8 @@ def test_a_driver_does_not_repeat_what_happened_before_it_started(tmp_path: Path
     ("changes", "shown"),
     [
         ({"attempt_open": True}, "executing programs for"),
-        (
-            {"attempt_open": True, "attempt": 2},
-            "the driver's sentence",
-        ),  # the next trainer starts; the last heartbeat is the old one's
+        # the next trainer starts; the last heartbeat is the old one's
+        ({"attempt_open": True, "attempt": 2}, "the driver's sentence"),
         ({"attempt_open": False}, "the driver's sentence"),
         ({"attempt_open": True, "paused": True}, "the driver's sentence"),
     ],

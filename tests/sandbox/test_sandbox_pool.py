@@ -175,9 +175,8 @@ def test_an_abandoned_wait_does_no_harm(sandbox):
     asyncio.run(impatient())
     assert run(sandbox, ADD, "1, 2").ok
     deadline_s = time.monotonic() + 60
-    while (
-        sandbox.stats().queued and time.monotonic() < deadline_s
-    ):  # the program that nobody waits for ends by its own limit
+    # the program that nobody waits for ends by its own limit
+    while sandbox.stats().queued and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert sandbox.stats().queued == 0
 

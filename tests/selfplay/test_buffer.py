@@ -107,9 +107,8 @@ def test_max_new_takes_the_previous_steps_then_fills_up():
     selection = choose(buffer, 64, "max_new", 6)
     ids = [each.task_id for each in selection.tasks]
     assert new <= set(ids[:50]) and len(ids) == 64
-    assert (
-        not {each.task_id for each in choose(buffer, 64, "max_new", 9).tasks} >= new
-    )  # long past: nothing is new
+    # long past: nothing is new
+    assert not {each.task_id for each in choose(buffer, 64, "max_new", 9).tasks} >= new
 
 
 @pytest.mark.parametrize(("share", "anchors"), [(0.0, 0), (0.25, 2), (1.0, 3)])

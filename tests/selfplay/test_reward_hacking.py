@@ -237,10 +237,8 @@ PROPOSALS = {
         "def f(x):\n    import importlib\n    return importlib.import_module('time').monotonic()",
         "1",
     ),
-    "address": (
-        "def f(x):\n    return id(x)",
-        "[1]",
-    ),  # all of it: of two processes in 125 the last three digits agree
+    # all of it: of two processes in 125 the last three digits agree
+    "address": ("def f(x):\n    return id(x)", "[1]"),
     "repr with an address": ("def f(x):\n    return repr(object())", "1"),
     "string hash": ("def f(x):\n    return hash(x) % 1000", "'abcdef'"),
     "set order": ("def f(x):\n    return ''.join(set(x))", "'abcdefgh'"),

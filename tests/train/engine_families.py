@@ -47,9 +47,8 @@ def write_model(folder: Path, model_type: str) -> None:
         **OWN.get(model_type, {}),
         **({"use_sliding_window": False} if model_type in WINDOWS_IN_ALL_LAYERS else {}),
     }
-    own |= (
-        {"use_qk_norm": True} if model_type == "hunyuan_v1_dense" else {}
-    )  # as its checkpoints have it; the engine asks, transformers does not
+    # as its checkpoints have it; the engine asks, transformers does not
+    own |= {"use_qk_norm": True} if model_type == "hunyuan_v1_dense" else {}
     own |= {"num_key_value_heads": SHAPE["num_attention_heads"]} if model_type == "olmo" else {}  # the same
     config = AutoConfig.for_model(model_type, **{**SHAPE, **own, **sizes})
     torch.manual_seed(0)

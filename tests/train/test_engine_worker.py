@@ -110,11 +110,8 @@ def test_where_the_engine_has_its_weights_from(settings, extension, weights, tmp
     [
         ([], {}, "azr_packed"),
         (["train.packed_sequences=false"], {}, "sdpa"),
-        (
-            ["train.packed_sequences=false"],
-            {"attn_logit_softcapping": 50.0},
-            "eager",
-        ),  # torch's own would leave the cap out
+        # torch's own would leave the cap out
+        (["train.packed_sequences=false"], {"attn_logit_softcapping": 50.0}, "eager"),
     ],
 )
 def test_the_trainers_attention_and_no_dropout(settings, values, attention, tmp_path):

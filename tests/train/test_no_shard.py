@@ -95,9 +95,8 @@ def test_a_checkpoint_is_written_from_the_weights_themselves(plain, wrapped, tmp
     wrapped(input_ids=IDS, labels=IDS).loss.backward()
     optimizer.step()
     wrapped.load_state_dict(read)
-    assert all(
-        torch.equal(weight, expected[name]) for name, weight in wrapped.state_dict().items()
-    )  # FSDP's own again, and restored
+    # FSDP's own again, and restored
+    assert all(torch.equal(weight, expected[name]) for name, weight in wrapped.state_dict().items())
 
 
 def test_moved_weights_leave_nothing_behind(plain, wrapped):
@@ -147,9 +146,8 @@ def test_adapters_are_read_without_the_base(adapted, adapted_and_wrapped):
 
     expected = get_peft_model_state_dict(adapted)
     assert len(expected) == 2 * 2 * 7  # A and B of seven matrices in two layers
-    for part in FullyShardedDataParallel.fsdp_modules(
-        adapted_and_wrapped
-    ):  # as an offload leaves a base: its memory is elsewhere
+    # as an offload leaves a base: its memory is elsewhere
+    for part in FullyShardedDataParallel.fsdp_modules(adapted_and_wrapped):
         handle: Any = part._handle
         handle.flat_param.data = torch.empty(0)
     found = adapter_weights(adapted_and_wrapped)
@@ -164,11 +162,12 @@ def test_a_base_is_offloaded_to_one_copy_and_read_there(adapted, adapted_and_wra
         name.replace(".base_layer", ""): weight
         for name, weight in adapted.base_model.model.state_dict().items()
     }
+    # tied
     expected = {
         name: weight.clone()
         for name, weight in expected.items()
         if ".lora_" not in name and name != "lm_head.weight"
-    }  # tied
+    }
     before = adapted_and_wrapped(input_ids=IDS).logits
     places = []
     for _ in range(2):
@@ -180,9 +179,8 @@ def test_a_base_is_offloaded_to_one_copy_and_read_there(adapted, adapted_and_wra
             torch.equal(weight, expected[name.replace(".base_layer", "")]) for name, weight in found.items()
         )
         assert "model.layers.0.self_attn.q_proj.base_layer.weight" in found and "model.norm.weight" in found
-        for part in FullyShardedDataParallel.fsdp_modules(
-            adapted_and_wrapped
-        ):  # the card's memory is another one
+        # the card's memory is another one
+        for part in FullyShardedDataParallel.fsdp_modules(adapted_and_wrapped):
             handle: Any = part._handle
             handle.flat_param.data = handle.flat_param.data.clone()
             handle.flat_param._local_shard = handle.flat_param.data

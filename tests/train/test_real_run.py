@@ -81,11 +81,8 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
         "train.probe_tasks=12",
         "report.html=false",
     ]
-    settings += [
-        "train.early_saves=[1]",
-        "train.entropy_floor=50",
-        "train.drop_zero_advantages=true",
-    ]  # a floor that is never reached
+    # a floor that is never reached
+    settings += ["train.early_saves=[1]", "train.entropy_floor=50", "train.drop_zero_advantages=true"]
     settings += ["selfplay.strict_format=true", "selfplay.overlong_tokens=100", "selfplay.seed_share=0.5"]
     settings += [f"data.probe_files=[{probes}]"]
     log = tmp_path / "driver.log"

@@ -168,9 +168,8 @@ class Server:
                     del self.clients[descriptor]
 
     def start(self, connection: socket.socket) -> None:
-        connection.settimeout(
-            REQUEST_LIMIT_S
-        )  # one that connects and says nothing must not hold up the others
+        # one that connects and says nothing must not hold up the others
+        connection.settimeout(REQUEST_LIMIT_S)
         try:
             request, files = receive_request(connection)
         except (OSError, ValueError, EOFError):

@@ -171,9 +171,8 @@ def packed_attention(
         capped: Any = capped_attention
         out = capped(q, k, v, cu_seq_lens_q, scaling, sliding_window, softcap)
     else:
-        attend: Any = (
-            _flash if _has_flash(q) else _by_segment
-        )  # Any: what torch.compiler.disable returns carries no useful type
+        # Any: what torch.compiler.disable returns carries no useful type
+        attend: Any = _flash if _has_flash(q) else _by_segment
         out = attend(q, k, v, cu_seq_lens_q, max_length_q, scaling, sliding_window)
     return out.reshape(batch, tokens, heads, v.shape[-1]), None
 
@@ -258,9 +257,8 @@ def capped_attention(
     for q_s, k_s, v_s in zip(*(tensor.split(lengths) for tensor in (q, k, v)), strict=True):
         for start in range(0, len(q_s), CAPPED_BLOCK):
             end = min(start + CAPPED_BLOCK, len(q_s))
-            first = (
-                0 if window is None else max(0, start - window + 1)
-            )  # keys before it are out of every window
+            # keys before it are out of every window
+            first = 0 if window is None else max(0, start - window + 1)
             seen = _visible(start - first, end - first, end - first, window, q.device)
             block = (q_s[start:end], k_s[first:end], v_s[first:end], seen, scale, cap)
             outputs.append(checkpoint(_capped_block, *block, use_reentrant=False))

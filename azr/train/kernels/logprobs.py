@@ -92,9 +92,8 @@ class _TokenLogProbs(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         with torch.autocast(hidden.device.type, enabled=False):
             head = weight[:words].to(hidden.dtype)
-            statistics = torch.empty(
-                3, len(hidden), dtype=torch.float32, device=hidden.device
-            )  # log-sum-exp, log-prob, entropy
+            # log-sum-exp, log-prob, entropy
+            statistics = torch.empty(3, len(hidden), dtype=torch.float32, device=hidden.device)
             for rows in _chunks(len(hidden), chunk):
                 logits = hidden[rows] @ head.T  # [C, V]
                 _forward_chunk(logits, labels[rows], bend, statistics[:, rows])

@@ -134,9 +134,8 @@ def _kept_in_host_memory(handle: Any) -> torch.Tensor:
         if weights.is_cuda:
             runtime: Any = torch.cuda.cudart()
             status = runtime.cudaHostRegister(handle._kept.data_ptr(), handle._kept.nbytes, 0)
-            if (
-                int(status) != 0
-            ):  # not an error: but the next kernel would report it, as the runtime remembers it
+            # not an error: but the next kernel would report it, as the runtime remembers it
+            if int(status) != 0:
                 with suppress(RuntimeError):
                     torch.ones(1, device=weights.device)
                 logging.getLogger(__name__).warning(

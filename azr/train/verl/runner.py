@@ -46,9 +46,8 @@ class SelfPlayRunner:
                 _train(run, link, device)
             except AzrError as error:
                 traceback.print_exc()
-                reason = str(
-                    getattr(error, "cause", error)
-                )  # from another process Ray brings it inside an error of its own
+                # from another process Ray brings it inside an error of its own
+                reason = str(getattr(error, "cause", error))
                 link.finish(Ending.FAILED, reason, retry=not isinstance(error, FINAL_ERRORS))
                 return False
         return True
