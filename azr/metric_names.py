@@ -27,6 +27,8 @@ PHASE_LABELS = {
 """Words for phases whose metric name is no plain word."""
 
 STEP_SECONDS = "time_s/step"
+GENERATED_TOKENS = "data/generated_tokens"
+"""All response tokens of a step, difficulty samples included, whether they are trained or not."""
 TIME_PREFIX = "time_s/"
 MEMORY_PREFIX = "memory/"
 

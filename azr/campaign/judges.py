@@ -327,27 +327,29 @@ def _leaking(
 
 
 def _slowing(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
-    """Seconds per response token: a step may well take longer because responses grow."""
+    """A step takes longer, and longer per token as well: it may well take longer because it writes more, and
+    a step that writes little takes longer per token because some of its time is fixed."""
     own = _attempt(records)
     if not rules.slow_factor or len(own) < max(rules.recycle_min_steps, 2 * EARLY_STEPS + 2):
         return None
-    speeds = [speed for record in own[2:] if (speed := _seconds_per_token(record)) is not None]
-    if len(speeds) < 2 * EARLY_STEPS:
+    steps = [step for record in own[2:] if (step := _seconds_and_tokens(record)) is not None]
+    if len(steps) < 2 * EARLY_STEPS:
         return None
-    early, late = float(np.median(speeds[:EARLY_STEPS])), float(np.median(speeds[-EARLY_STEPS:]))
-    trend = fit_trend(range(len(speeds)), speeds) if late > rules.slow_factor * early else None
-    if trend is None or trend.low <= 0:
+
+    seconds = [step_s for step_s, _ in steps]
+    seconds_per_token = [step_s / tokens for step_s, tokens in steps]
+    slower = min(_late_over_early(seconds), _late_over_early(seconds_per_token))
+    if slower <= rules.slow_factor or fit_trend(range(len(steps)), seconds_per_token).low <= 0:
         return None
-    sentence = f"A step takes {late / early:.1f} times as long per token as at the start of this attempt (limit {rules.slow_factor})."
+    sentence = f"A step takes {slower:.1f} times as long as at the start of this attempt, for as many tokens (limit {rules.slow_factor})."
     return Judgement(Advice.RECYCLE, "slowing", sentence)
 
 
-def _seconds_per_token(record: MetricsRecord) -> float | None:
-    seconds = record.values.get(names.STEP_SECONDS)
-    counts = [
-        record.values.get(f"{stream.name}/count", 0.0)
-        * record.values.get(f"{stream.name}/response_tokens_mean", 0.0)
-        for stream in STREAMS
-    ]
-    tokens = sum(counts)
-    return seconds / tokens if seconds and tokens else None
+def _late_over_early(values: Sequence[float]) -> float:
+    return float(np.median(values[-EARLY_STEPS:]) / np.median(values[:EARLY_STEPS]))
+
+
+def _seconds_and_tokens(record: MetricsRecord) -> tuple[float, float] | None:
+    """Difficulty samples count: as more proposals become valid, a step writes several times as many of them."""
+    seconds, tokens = (record.values.get(name) for name in (names.STEP_SECONDS, names.GENERATED_TOKENS))
+    return (seconds, tokens) if seconds and tokens else None

@@ -84,8 +84,8 @@ class MonitorConfig:
     leak_min_growth_gib: float = 0.5
     """Growth since the attempt's first samples below which nothing is called a leak."""
     slow_factor: NonNegativeFloat = 1.6
-    """Recycle the trainer when a step takes this many times as long per token as early in the attempt; 0 =
-    never."""
+    """Recycle the trainer when a step takes this many times as long, and as long per token, as early in the
+    attempt; 0 = never."""
     recycle_min_steps: PositiveInt = 40
     """Steps of an attempt before it may be recycled."""
 

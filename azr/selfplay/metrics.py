@@ -28,6 +28,7 @@ def step_metrics(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str,
         found |= _common(stream, [*own_proposals, *own_solutions])
         found |= _propose(stream, own_proposals) if own_proposals else _solve(stream, own_solutions)
     found |= _data(proposals)
+    found[names.GENERATED_TOKENS] = _generated_tokens([*proposals, *solutions])
     found |= _sandbox([*proposals, *solutions])
     return {name: float(value) for name, value in found.items() if value is not None}
 
@@ -109,6 +110,11 @@ def _data(proposals: Sequence[ProposeOutcome]) -> dict[str, float | None]:
         "samples/accuracy": mean(sample.score for outcome in proposals for sample in outcome.samples),
         "samples/format_ok": mean(sample.format_ok for outcome in proposals for sample in outcome.samples),
     }
+
+
+def _generated_tokens(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> int:
+    samples = [s for outcome in outcomes if isinstance(outcome, ProposeOutcome) for s in outcome.samples]
+    return sum(outcome.completion.n_tokens for outcome in (*outcomes, *samples))
 
 
 def _sandbox(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float | None]:

@@ -27,6 +27,7 @@ WELL = {
     "data/novelty": 0.8,
     "data/all_solved": 0.2,
     "data/none_solved": 0.2,
+    "data/generated_tokens": 60_000.0,
     "time_s/step": 10.0,
 } | {
     f"{stream.name}/{name}": value
@@ -35,7 +36,6 @@ WELL = {
         ("response_cut", 0.05),
         ("format_ok", 0.9),
         ("count", 64.0),
-        ("response_tokens_mean", 300.0),
     )
 }
 
@@ -134,19 +134,25 @@ def test_growing_memory_recycles_before_the_host_is_full() -> None:
     )
 
 
-def test_slower_steps_recycle_unless_responses_grew() -> None:
-    run = records(100)
-    slow = [
-        replace(item, values=item.values | {"time_s/step": 10 + max(0, item.step - 30) * 0.2}) for item in run
+def paced(steps: list[tuple[float, float]]) -> list[MetricsRecord]:
+    """Steps of so many seconds in which so many tokens were written."""
+    return [
+        replace(item, values=item.values | {"time_s/step": step_s, "data/generated_tokens": tokens})
+        for item, (step_s, tokens) in zip(records(len(steps)), steps, strict=True)
     ]
-    assert judge_health(slow, [], CONFIG).verdict == "slowing"
-    longer = []
-    for item in slow:
-        tokens = {
-            f"{stream.name}/response_tokens_mean": 30 * item.values["time_s/step"] for stream in STREAMS
-        }
-        longer.append(replace(item, values=item.values | tokens))
-    assert judge_health(longer, [], CONFIG).advice is Advice.CONTINUE
+
+
+def test_slower_steps_recycle_unless_they_write_more() -> None:
+    seconds = [10 + max(0, step - 30) * 0.2 for step in range(100)]
+    assert judge_health(paced([(step_s, 60_000) for step_s in seconds]), [], CONFIG).verdict == "slowing"
+    grown = paced([(step_s, 6_000 * step_s) for step_s in seconds])
+    assert judge_health(grown, [], CONFIG).advice is Advice.CONTINUE
+
+
+def test_short_responses_are_not_called_slow() -> None:
+    """A real run paid for form alone: 60,000 tokens in 10 s, 50 steps later 20,000 in 7 s. It was restarted."""
+    steps = [(10 - 0.06 * step, 60_000 - 800.0 * step) for step in range(50)]
+    assert judge_health(paced(steps), [], CONFIG).advice is Advice.CONTINUE
 
 
 @pytest.mark.parametrize(

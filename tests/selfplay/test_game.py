@@ -196,6 +196,8 @@ async def test_metrics_say_what_happened(sandbox):
         low, middle, high = (numbers[f"{stream.name}/reward_{what}"] for what in ("min", "mean", "max"))
         assert -1 <= low <= middle <= high <= 1
     assert numbers["samples/count"] == 4 * round(numbers["samples/count"] / 4)
+    played = sum(numbers[f"{s.name}/count"] * numbers[f"{s.name}/response_tokens_mean"] for s in STREAMS)
+    assert numbers["data/generated_tokens"] >= played + numbers["samples/count"] > played, "samples count too"
     assert all(isinstance(value, float) for value in numbers.values())
 
 
