@@ -73,22 +73,26 @@ class Deadlines:
         if gap_s > self._gap_s:
             self._shift(gap_s)
         self._checked_s = now_s
+
         if beat is None or (
             self._beat is not None and beat.sequence == self._beat.sequence and beat.pid == self._beat.pid
         ):
             return
+
         before, self._beat, self._seen_s = self._beat, beat, now_s
         if self._step_since_s is None:
             if beat.phase is Phase.START:
                 return
             self.measured.append(("start", now_s - self._started_s))
             self._step_since_s = now_s
+
         if before is not None and beat.step > before.step:
             # A save inside or after the step is measured by itself; otherwise every saving step would look
             # slow.
             self.measured.append(("step", max(0.0, now_s - self._step_since_s - self._saved_in_step_s)))
             self._steps_done += 1
             self._step_since_s, self._saved_in_step_s = now_s, 0.0
+
         if beat.phase is Phase.SAVE and self._save_since_s is None:
             self._save_since_s = now_s
         elif beat.phase is not Phase.SAVE and self._save_since_s is not None:
@@ -104,6 +108,7 @@ class Deadlines:
         """A sentence about the wait that took too long; empty while all is well."""
         limits = self.limits
         silent_s = now_s - self._seen_s
+
         if self._beat is None or self._step_since_s is None:
             started_s = now_s - self._started_s
             if started_s > limits.start_s:
@@ -111,6 +116,7 @@ class Deadlines:
             if self._beat is not None and silent_s > limits.heartbeat_s:
                 return f"The trainer gave no sign of life for {silent_s:.0f} s while starting (limit {limits.heartbeat_s:.0f} s)."
             return ""
+
         if silent_s > limits.heartbeat_s:
             where = f"in phase {self._beat.phase.value}"
             return f"The trainer gave no sign of life for {silent_s:.0f} s {where} (limit {limits.heartbeat_s:.0f} s)."
@@ -121,6 +127,7 @@ class Deadlines:
                 if saving_s > limits.save_s
                 else ""
             )
+
         limit_s = limits.step_s if self._steps_done else self._first_step_limit_s
         stepping_s = now_s - self._step_since_s - self._saved_in_step_s
         if stepping_s > limit_s:

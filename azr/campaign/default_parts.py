@@ -44,6 +44,7 @@ def _report(run: RunDir, config: Config) -> str:
     here."""
     if not config.report.html:
         return ""
+
     command = [sys.executable, "-m", "azr", "report", str(run.root.absolute())]
     try:
         done = subprocess.run(
@@ -58,6 +59,7 @@ def _report(run: RunDir, config: Config) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"The report page was not written within {REPORT_TIMEOUT_S:.0f} s."
+
     return (
         ""
         if done.returncode == 0

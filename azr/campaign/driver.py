@@ -344,6 +344,7 @@ def _restart_later(ctx: Context, kind: str, sentence: str) -> None:
         )
         ctx.save(restarts_in_row=in_row, restarts=total)
         raise _Failed(f"The trainer ended unexpectedly {which}. The last time: {sentence}")
+
     wait_s = min(config.backoff_max_s, config.backoff_s * 2 ** (in_row - 1))
     ctx.incident(
         kind,

@@ -76,6 +76,7 @@ def require_same_run(run: RunDir, config: Config) -> None:
     recorded = read_identity(run)
     if recorded is None and not run.config.is_file():
         return
+
     folder = local_folder(config.model.path)
     differing: list[Difference] = []
     if recorded is None:
@@ -91,6 +92,7 @@ def require_same_run(run: RunDir, config: Config) -> None:
         now = identify(config)
         if recorded.content != now.content:
             differing.append(_model_difference(recorded, now))
+
     for name, key in SETTINGS.items():
         values = str(getattr(recorded, name)), str(getattr(now, name))
         if values[0] != values[1]:

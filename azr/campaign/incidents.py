@@ -90,6 +90,7 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
     causes = known_causes(text)
     if not causes and _is_full(log.parent):
         causes = ["the disk is full, and its log breaks off"]
+
     if status < 0:
         try:
             name = signal.Signals(-status).name
@@ -102,6 +103,7 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
         how = "The trainer ended with status 0 but left no result"
     else:
         how = f"The trainer crashed with status {status}"
+
     last = next(
         (
             line.strip()
@@ -112,6 +114,7 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
     )
     if raised is not None:
         last = str(raised)
+
     why = f": {causes[0]}" if causes else ""
     return f"{how}{why}{f' ({last[:SHOWN_CHARACTERS]})' if last else ''}.", tail[-20:]
 

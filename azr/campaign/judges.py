@@ -82,6 +82,7 @@ def _starved(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
     current = [record for record in records[-rules.starved_steps :] if record.cycle == records[-1].cycle]
     if len(current) < rules.starved_steps:
         return None
+
     for what, of, bad, limit in (
         (
             "of the valid proposals were new",
@@ -124,12 +125,14 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
     values = [record.values[rules.probe_metric] for record in evaluated]
     if not evaluated or evaluated[-1] is not records[-1]:  # nothing new since the last time
         return Judgement(Advice.CONTINUE, "undecided", "No probe evaluation at this step.")
+
     limit = _regression_limit(records[-1], rules)
     lost = fall(values, limit) if rules.regression_delta else None
     if lost is not None:
         onset = evaluated[lost.onset].step
         sentence = f"{rules.probe_metric} fell from {lost.best:.3f} to {lost.now:.3f} (limit {limit:.3f}), from step {onset} on."
         return Judgement(Advice.ROLLBACK, "regressing", sentence, onset)
+
     found = plateau(steps, values, plateau_rule(rules))
     if found is None:
         needed = rules.warmup_evaluations + rules.window_evaluations
@@ -138,6 +141,7 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
             "undecided",
             f"{len(values)} of the {needed} probe evaluations that a first verdict needs.",
         )
+
     numbers = f"{rules.probe_metric}: {found.window.sentence}, min_delta {rules.min_delta}"
     last = records[-1]
     rested = sum((record.cycle, record.attempt) == (last.cycle, last.attempt) for record in evaluated)
@@ -309,6 +313,7 @@ def _leaking(
     ]
     if len(own) < LEAK_SAMPLES or len(_attempt(records)) < rules.recycle_min_steps:
         return None
+
     recent = own[-2 * LEAK_SAMPLES :]
     growth = float(
         np.median([item.trainer_gib for item in own[-5:]]) - np.median([item.trainer_gib for item in own[:5]])
@@ -319,6 +324,7 @@ def _leaking(
     left_gib = recent[-1].host_available_gib - trend.low * rules.leak_horizon_s
     if growth < rules.leak_min_growth_gib or trend.low <= 0 or left_gib >= rules.leak_margin_gib:
         return None
+
     sentence = (
         f"The trainer's memory grows by {trend.slope * 3600:.2f} GiB an hour (at least {trend.low * 3600:.2f}), {growth:.1f} GiB so far; "
         f"{recent[-1].host_available_gib:.1f} GiB are left, in {rules.leak_horizon_s / 60:.0f} min fewer than {rules.leak_margin_gib:.1f}."

@@ -45,6 +45,7 @@ def open_campaign(
         state = CampaignState(run_id=uuid.uuid4().hex[:12], started_unix_s=time.time())
     if not state.run_id:
         state = replace(state, run_id=uuid.uuid4().hex[:12])
+
     if state.driver is not None:
         repairs.append(_explain_end_of(state.driver, state.updated_unix_s))
     if latest_attempt(run, state.cycle):  # also after a clean end: the state may be older than what happened
@@ -52,6 +53,7 @@ def open_campaign(
     repairs += _remove_temporaries(run)
     repairs += _finish_rollback(run, state)
     repairs += repair_checkpoints(run)
+
     checkpoints = list_checkpoints(run)
     step = checkpoints[-1].step if checkpoints else 0
     if state.attempt_open and state.state is State.TRAIN:
@@ -62,6 +64,7 @@ def open_campaign(
             )
     for control in (Control.STOP, Control.CHECKPOINT):
         withdraw_control(run, control)
+
     state = replace(state, step=step, driver=driver, attempt_open=False, rollback_to=None)
     # The incidents come after the state: killed in between, a sentence is lost; the other way round it would
     # be told twice.

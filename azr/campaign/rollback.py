@@ -23,6 +23,7 @@ def roll_back(ctx: Context, judgement: Judgement) -> bool:
     target = good.step if good else 0
     retry = state.rollbacks < ctx.campaign.max_rollbacks
     scale = state.learning_rate_scale * (ctx.campaign.rollback_rate_factor if retry else 1.0)
+
     ctx.save(
         rollback_to=target,
         rollbacks=state.rollbacks + 1,
@@ -30,6 +31,7 @@ def roll_back(ctx: Context, judgement: Judgement) -> bool:
         seed_offset=state.seed_offset + 1,
         sentence=f"Rolling back to step {target}: {judgement.sentence}",
     )
+
     rejected = _take_out(ctx, target)
     where = f"the checkpoint of step {target}" if target else "the model's own weights"
     out = f" {len(rejected)} later checkpoints are out of use." if rejected else ""

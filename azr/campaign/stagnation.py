@@ -88,10 +88,12 @@ def fit_trend(x: ArrayLike, y: ArrayLike, confidence: float = 0.9) -> Trend:
     n = len(values)
     if n < 5:
         raise ValueError(f"a trend needs at least 5 values, not {n}")
+
     above = _pairs(n)
     rises = values[None, :] - values[:, None]
     slope = float(np.median(rises[above] / (positions[None, :] - positions[:, None])[above]))
     residuals = values - slope * positions
+
     phi = residual_autocorrelation(residuals - np.median(residuals))
     inflation = variance_inflation(n, phi)
     score = float(np.sign(rises[above]).sum())
@@ -100,6 +102,7 @@ def fit_trend(x: ArrayLike, y: ArrayLike, confidence: float = 0.9) -> Trend:
         (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18 * inflation
     )
     z = (score - np.sign(score)) / np.sqrt(variance) if variance > 0 else 0.0
+
     # a wider interval of independent values is the corrected interval of correlated ones
     wider = _quantile((1 + confidence) / 2) * np.sqrt(inflation)
     slope, _, low, high = np.array(

@@ -155,6 +155,7 @@ class _Watch:
             first_step_limit_s=self.config.first_step_timeout_s,
             poll_s=self.config.poll_s,
         )
+
         self.stops: dict[StopReason, str] = {}
         self.stop_step = 0
         self.judgement: Judgement | None = None
@@ -305,6 +306,7 @@ class _Watch:
             sentence = f"The trainer went on for {STEPS_AFTER_STOP} steps after it was asked to stop."
         if not sentence:
             return None
+
         stacks = self.trainer.dump_stacks(self.loop_pid)
         where = where_it_hangs(read_tail(stacks)) if stacks else []
         shown = (
@@ -313,6 +315,7 @@ class _Watch:
             else " Its stacks could not be had"
         )
         sentence = f"{sentence}{shown}{': ' + '; '.join(where) if where else ''}."
+
         if self.stops:  # it was to end anyway; it did so without the last checkpoint
             return AttemptEnd(
                 EndKind.STOPPED, f"{sentence} Ended without a last checkpoint.", min(self.stops)
@@ -331,12 +334,14 @@ class _Watch:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         if self.wrong_start:
             return AttemptEnd(EndKind.CRASHED, self.wrong_start, trusted=False)
+
         if result.outcome is Ending.FAILED:
             pointer = Raised("", result.reason).points_elsewhere  # its log knows more
             sentence = self._why(status) if pointer else f"The trainer gave up: {result.reason}"
             if not result.retry:
                 return AttemptEnd(EndKind.HOPELESS, sentence)
             return AttemptEnd(EndKind.CRASHED, sentence, fault=self._early_fault(status, result.reason))
+
         saved = [item.step for item in list_checkpoints(self.ctx.run)][-1:]
         if result.outcome is Ending.FINISHED:
             if saved != [self.request.last_step]:
@@ -346,6 +351,7 @@ class _Watch:
                     f"The trainer says it finished step {self.request.last_step}, but the newest checkpoint is {found}.",
                 )
             return AttemptEnd(EndKind.FINISHED, result.reason, judgement=self.judgement)
+
         if not self.stops:
             return AttemptEnd(EndKind.CRASHED, f"The trainer stopped without being asked: {result.reason}")
         stop = min(self.stops)
@@ -384,6 +390,7 @@ class _Watch:
                 f"Stop asked ({who}): saving at the next step boundary. Ctrl+C again ends at once, without saving."
             )
             self._stop(StopReason.USER, f"Stopped by {who}.")
+
         ctx.take_budget_request()
         requests = read_requests(ctx.run)
         if requests.pause:
@@ -394,6 +401,7 @@ class _Watch:
             ctx.incident(
                 "checkpoint", "A checkpoint was asked for.", "It is saved at the next step boundary."
             )
+
         if ctx.budget_left_s() <= 0:
             self._stop(StopReason.BUDGET, f"The time budget of {ctx.hours:g} h is used up.")
         done_here = ctx.state.trained_step - self.request.resume_step
@@ -419,9 +427,11 @@ class _Watch:
             vram_gib=used_vram_gib(),
             processes=len(self.trainer.registry.living()),
         )
+
         self.samples = [*self.samples, sample][-KEPT_SAMPLES:]
         append_jsonl(ctx.run.supervision, [asdict(sample)])
         ctx.save()
+
         try:
             require_disk_space(ctx.run, keep_last=1, margin_gib=self.config.disk_margin_gib)
         except BudgetError:

@@ -58,12 +58,14 @@ class TrainerProcess:
         self.registry.marker = marker(run_id, cycle, attempt)
         self.registry.save()
         self.segments = SegmentList(self.folder / SEGMENTS_FILE)
+
         environment = {
             **os.environ,
             "PYTHONIOENCODING": "utf-8:backslashreplace",
             **(env or {}),
             MARKER_VARIABLE: self.registry.marker,
         }
+
         self.vram_before_gib = used_vram_gib()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -75,6 +77,7 @@ class TrainerProcess:
                 start_new_session=True,
                 cwd=PROJECT,  # where ``azr`` is imported from, wherever the command was started
             )
+
         self.pid = self.registry.session = self.process.pid
         self._registered_s = float("-inf")
         try:
@@ -126,6 +129,7 @@ class TrainerProcess:
                 deadline_s = time.monotonic() + STACK_WAIT_S
                 while path.stat().st_size == size and time.monotonic() < deadline_s:
                     time.sleep(0.05)
+
         py_spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
         dumps = []
         if py_spy is not None:
@@ -138,6 +142,7 @@ class TrainerProcess:
                     dump = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
                     if dump.returncode == 0:
                         dumps.append(dump.stdout)
+
         if dumps:
             with contextlib.suppress(OSError):
                 write_text_atomic(self.folder / "stacks-all.txt", "\n".join(dumps))

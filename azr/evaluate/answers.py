@@ -137,6 +137,7 @@ def recorded_answers(
     known = {item.item_id for item in items}
     answers: dict[tuple[str, int], Answer] = {}
     counts: dict[str, int] = {}
+
     for number, record in enumerate(read_jsonl(path, strict=True), 1):
         named = next((record[key] for key in ID_FIELDS if key in record), "")
         item_id, text = str(named), record.get("completion")
@@ -149,6 +150,7 @@ def recorded_answers(
         sample = counts.get(item_id, 0)
         counts[item_id] = sample + 1
         answers[item_id, sample] = Answer(item_id, sample, text)
+
     missing = [item.item_id for item in items if item.item_id not in counts]
     if missing and (not partial or not counts):
         raise DataError(

@@ -53,6 +53,7 @@ def model_card(
     }
     if (hub := _hub_name(base)) is not None:
         front["base_model"] = hub.name  # the hub takes no revision there; the table below tells it
+
     train, play = config.train, config.selfplay
     content = f" (content `{record['base_model_hash'][:16]}`)" if record.get("base_model_hash") else ""
     facts = {
@@ -71,6 +72,7 @@ def model_card(
         "Weights here": str(record["weights"]),
         "Made with": ", ".join(_versions()),
     }
+
     return "\n".join(
         [
             _front_matter(front),
@@ -117,12 +119,14 @@ def task_card(tasks: Sequence[Task], run_name: str, base_model: str) -> str:
         "task_categories": ["text-generation"],
         "tags": ["code", "absolute-zero"],
     }
+
     known = [task.lineage.accuracy for task in tasks if task.lineage.accuracy is not None]
     solved = (
         f" Where difficulty was estimated ({len(known)} tasks), the model solved {sum(known) / len(known):.0%} of its attempts."
         if known
         else ""
     )
+
     return "\n".join(
         [
             _front_matter(front | {"configs": configs}),
@@ -189,6 +193,7 @@ def _scores(record: Mapping[str, Any], records: Sequence[MetricsRecord]) -> list
         kind = key.split("/")[1]
         start = f"{first.values[key]:.1%} (step {first.step})" if first and key in first.values else ""
         rows.append((kind, start, f"{recorded[key]:.1%}"))
+
     lines: list[str] = []
     if rows:
         lines += [

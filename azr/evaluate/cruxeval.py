@@ -169,6 +169,7 @@ def cruxeval_suite(
     tasks: list[tuple[str, str, Task]] = []
     native: dict[str, Item] = {}
     left_out = []
+
     for _, record in records(path, name, FIELDS):
         item_id = str(record["id"])
         try:
@@ -185,6 +186,7 @@ def cruxeval_suite(
         )
         if style != "frame":
             native[item_id] = _native_item(item_id, name, style, record, speaker)
+
     judging = replace(config, format_reward=True, bool_equals_int=True, int_equals_float=True)
     return task_suite(name, tasks, judging, left_out, style=style, native=native)
 

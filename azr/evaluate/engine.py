@@ -276,6 +276,7 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
     environment = dict(os.environ)
     paths = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
+
     ours, theirs = os.pipe()
     process: subprocess.Popen[bytes] | None = None
     watch = _Watch(plan, line)

@@ -52,13 +52,16 @@ class LoadingWorkerExtension:
             config.model = folder
             loader: Any = get_model_loader(LoadConfig())
             weights = loader.get_all_weights(config, model)
+
         tied = bool(getattr(runner.model_config.hf_config, "tie_word_embeddings", False))
         hashed = HashedWeights(weights, runner.model_config.dtype, skip=("lm_head.weight",) if tied else ())
         there = {name for name, _ in model.named_parameters()}
+
         with set_current_vllm_config(worker.vllm_config):
             initialize_layerwise_reload(model)
             loaded = model.load_weights(iter(hashed))
             finalize_layerwise_reload(model, runner.model_config)
+
         missing = sorted(there - loaded) if loaded is not None else []
         if missing:
             raise ModelError(

@@ -75,6 +75,7 @@ class PlusCheck:
             ]
             if not self.expected:
                 return 0.0, "no_expected_value"
+
         inputs = [self.inputs[index] for index, _ in self.expected]
         calls = await call_all(*self._judged(program, own=False), inputs, sandbox, until_failure=True)
         for number, (index, wanted) in enumerate(self.expected):

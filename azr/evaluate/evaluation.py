@@ -89,6 +89,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             options.out or Path("evaluations"),
             say,
         )
+
     named = [models.resolve(spec) for spec in specs]
     # one that is named twice is asked once
     sources = list({source.label: source for source in named}.values())
@@ -96,6 +97,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):
         _suites(source, spec, options, unasked)  # slips show before the long work
+
     work: list[tuple[EngineModel, list[Asked]]] = []
     with contextlib.ExitStack() as held:
         for source in sources:
@@ -116,6 +118,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                     )
                 )
             work.append((model, asked))
+
         results = _answered(work, options, say)
     return _report(
         [scores for source in named for scores in results if scores.model == source.label], out, say, unasked
@@ -142,6 +145,7 @@ def _suites(
         prompt_tokens=options.max_prompt_tokens or 0,
         response_tokens=options.max_response_tokens or 0,
     )
+
     suites = []
     # a model that no run has to do with is asked in a frame only if one is named
     styles = options.styles or (
@@ -152,6 +156,7 @@ def _suites(
             unasked.append(f"{spec.partition('=')[0]}, {source.label}, {style}: {why}")
         else:
             suites.append(build_suite(spec, config, style=style, speaker=speaker, run=source.run, fits=fits))
+
     if not suites:
         remedy = (
             ""
@@ -311,6 +316,7 @@ def _report(
         "results": [scores.to_json() for scores in results],
         "comparisons": [],
     }
+
     by_style: dict[tuple[str, str], list[Scores]] = {}
     for scores in results:
         by_style.setdefault((scores.suite, scores.style), []).append(scores)
@@ -319,8 +325,10 @@ def _report(
             if (comparison := compare_scores(first, second)) is not None:
                 names = {"suite": suite, "style": style, "first": first.model, "second": second.model}
                 record["comparisons"].append({**names, **asdict(comparison)})
+
     sentences, record["verdicts"] = verdict_lines(results)
     lines += ["", *sentences] if sentences else []
+
     summary = "\n".join(lines)
     say(f"\n{summary}\n")
     if kept := publish(out, {"summary.txt": f"{summary}\n", "result.json": json_text(record)}):

@@ -37,6 +37,7 @@ def execution_suite(
     tasks: list[tuple[str, str, Task]] = []
     native: dict[str, Item] = {}
     left_out = []
+
     for place, record in records(path, NAME, FIELDS):
         item_id = str(record["id"])
         arguments = _arguments(place, record["input"], record["function_name"])
@@ -59,6 +60,7 @@ def execution_suite(
             text = filled(PROMPTS[style].replace("f({input})", "{input}"), record)
             limits = speaker.limits(RESPONSE_TOKENS[style])
             native[item_id] = Item(item_id, NAME, native_prompt(text, speaker), STOPS, limits=limits)
+
     judging = replace(config, format_reward=True, bool_equals_int=True, int_equals_float=True)
     return task_suite(NAME, tasks, judging, left_out, style=style, native=native)
 

@@ -74,11 +74,13 @@ def export_model(
     identity = require_base_unchanged(run)
     checkpoint = find_checkpoint(run, options.step)
     say(f"{run.root.name}, step {checkpoint.step}: merging weights to {options.dtype}")
+
     unchecked = target.with_name(f"{target.name}.unchecked")
     shutil.rmtree(unchecked, ignore_errors=True)
     write_model_folder(
         checkpoint, unchecked, dtype=options.dtype, trust_remote_code=config.model.trust_remote_code
     )
+
     record: dict[str, Any] = {
         "format": 1,
         "run": run.root.name,
@@ -95,6 +97,7 @@ def export_model(
     if options.check:
         record["measured"] = check_probes(run, config, checkpoint, unchecked, options, say)
         write_json_atomic(unchecked / EXPORT_RECORD, record)
+
     records = read_metrics(run)
     asking = _asking(unchecked, config, say)
     write_text_atomic(unchecked / "README.md", model_card(record, config, records, target.name, asking))
@@ -104,6 +107,7 @@ def export_model(
         if asking is not None:
             write_text_atomic(unchecked / "Modelfile", modelfile(asking, file.name))
             say(f"wrote Modelfile; for Ollama: ollama create {target.name.lower()} -f {target / 'Modelfile'}")
+
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(unchecked, target)
     say(f"wrote {target}")
@@ -179,6 +183,7 @@ def compare_with_record(
             f"probe score {now.value:.1%} on {now.n} tasks; the trainer {why} at step {step}, so there is nothing to compare it with"
         )
         return measured
+
     difference = abs(now.value - before)
     if difference > max(tolerance, 1.01 / now.n):
         raise ModelError(

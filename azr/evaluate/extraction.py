@@ -121,6 +121,7 @@ def needed_parts(source: str, entry: str) -> str:
             tree = parse(source)
         except SourceError:
             return source
+
     imports: list[ast.stmt] = []
     named: dict[str, ast.stmt] = {}
     for node in tree.body:
@@ -136,6 +137,7 @@ def needed_parts(source: str, entry: str) -> str:
                 each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)
             ):
                 named.setdefault(name, node)
+
     if entry not in named:
         return source
     reached, waiting = {entry}, [entry]
@@ -144,6 +146,7 @@ def needed_parts(source: str, entry: str) -> str:
         fresh = (uses & named.keys()) - reached
         reached |= fresh
         waiting += fresh
+
     kept = {id(named[name]) for name in reached} | {id(node) for node in imports}
     ordered = [*imports, *(node for node in tree.body if id(node) in kept and node not in imports)]
     return "\n".join(_source_of(node, source) for node in ordered)

@@ -53,6 +53,7 @@ def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker 
             found[int(record["task_id"])] = place, record
         except ValueError as error:
             raise DataError(f"{place}: field 'task_id' is no number") from error
+
     chosen = [number for number in sorted(found) if number in TEST_SPLIT] or sorted(found)
     examples = ""
     if style != "frame" and not speaker.chat:
@@ -61,6 +62,7 @@ def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker 
                 f"{path} lacks the tasks 2, 3 and 4, which are the worked examples for a model that continues plain text"
             )
         examples = "".join(_shown(found[number][1], found[number][1]["code"]) for number in EXAMPLES)
+
     problems = [_problem(*found[number], examples) for number in chosen]
     return code_suite("mbpp", problems, config, style, speaker, Habits(plain_stops=PLAIN_STOPS))
 

@@ -126,12 +126,14 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
                 f"no checkpoint of {run.root} matches its manifest; all {len(found)} are damaged"
             )
         return newest
+
     if which == "best":
         step = _best_step(run, found)
     elif which.isdigit():
         step = int(which)
     else:
         raise RunError(f"{which!r} names no checkpoint; give a step number, best or latest")
+
     if step not in found:
         raise RunError(
             f"{run.root} has no checkpoint of step {step}; there is {', '.join(map(str, sorted(found)))}"

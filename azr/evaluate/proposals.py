@@ -101,6 +101,7 @@ def proposal_suite(
         if not path.is_file():
             raise DataError(f"{path}: no tasks there; give a JSONL file of tasks to refer to")
         tasks += [Task.from_json(record) for record in read_jsonl(path, strict=True)]
+
     game = SelfPlay(config, SEED)
     game.start(tasks)
     rows: dict[str, PromptRow] = {}
@@ -122,6 +123,7 @@ def proposal_suite(
                 needed_inputs=game.curriculum.needed,
             )
             items.append(Item(item_id, kind.value, prompt, remedy=remedy))
+
     files = ", ".join(path.name for path in paths)
     note = f"references are drawn from the {len(tasks)} {source or f'tasks of {files}'}"
     return ProposalSuite("proposals", rows, config, items, notes=(note,))

@@ -135,9 +135,11 @@ def score(
     strict = {item_id: [verdict.score for verdict in verdicts] for item_id, verdicts in grouped.items()}
     lenient = {item_id: [_lenient(verdict) for verdict in verdicts] for item_id, verdicts in grouped.items()}
     two_readings = any(each.verdict.lenient is not None for each in judged)
+
     asked = [each for each in judged if not each.answer.prompt_too_long]
     given = max(1, len(asked))
     unasked = {each.answer.item_id for each in judged if each.answer.prompt_too_long}
+
     return Scores(
         suite=suite.name,
         model=model,

@@ -58,6 +58,7 @@ def probe(config: SandboxConfig | None = None) -> ProbeReport:
         if worker is not None:
             hello = worker.hello
             worker.kill()
+
     return ProbeReport(
         confined=not problem,
         layers=tuple(map(str, hello.get("layers", ()))),  # type: ignore[arg-type]

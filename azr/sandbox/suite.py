@@ -128,6 +128,7 @@ class Surroundings:
             path.chmod(0o666)
         self.canary.chmod(0o777)
         self.before = self._canary_state()
+
         self.tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         self.tcp.bind(("127.0.0.1", 0))
         self.port = self.tcp.getsockname()[1]
@@ -137,6 +138,7 @@ class Surroundings:
         self.socket_path = root / "socket"
         self.unix.bind(str(self.socket_path))
         self.socket_path.chmod(0o777)
+
         for listener in (self.tcp, self.unix):
             listener.listen(64)
         for listener in (self.tcp, self.udp, self.unix):
@@ -203,6 +205,7 @@ def run(
     order.shuffle(first)
     honest = [entry for entry in entries if entry.category == HONEST]
     plan = first + order.sample(honest, len(honest))
+
     start = time.monotonic()
     with ExitStack() as stack:
         around = Surroundings(stack)
@@ -211,6 +214,7 @@ def run(
         sandbox = stack.enter_context(Sandbox(config))
         outcome = Outcome(len(entries), len(plan), 0.0, sandbox.python, sandbox.layers)
         own = below(sandbox)
+
         jobs = [_job(entry, around) for entry in plan]
         finished = _one_by_one(sandbox, jobs) if one_by_one else sandbox.run_many(jobs)
         for index, result in finished:
@@ -219,6 +223,7 @@ def run(
             outcome.statuses[entry.category, result.status.value] += 1
             if one_by_one:
                 outcome.bad += [f"{entry.name}: {trace}" for trace in around.traces()]
+
         outcome.bad += around.traces()
         outcome.bad += [f"a process is left: {process}" for process in below(sandbox) - own]
         restarts = sandbox.stats().restarts
@@ -231,6 +236,7 @@ def run(
             for child in children
             if child.status() != psutil.STATUS_ZOMBIE
         ]
+
     outcome.seconds = time.monotonic() - start
     return outcome
 

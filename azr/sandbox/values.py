@@ -58,6 +58,7 @@ class _Writer:
             if (kind is _str or kind is bytes) and _len(value) > self.max_chars:
                 raise ValueWriteError(f"a text of {_len(value)} characters; at most {self.max_chars}")
             return self._count(_repr(value))
+
         opening_closing = _BRACKETS.get(kind)
         if opening_closing is None:
             raise ValueWriteError(f"type {type_name(kind)} has no canonical text")
@@ -67,6 +68,7 @@ class _Writer:
         if self.items > MAX_ITEMS:
             raise ValueWriteError(f"more than {MAX_ITEMS} items")
         depth += 1
+
         if kind is dict:
             texts = [self.write(key, depth) + ": " + self.write(item, depth) for key, item in value.items()]
         elif kind is set or kind is frozenset:

@@ -44,6 +44,7 @@ def call_results(report: Report, program: Program) -> tuple[CallResult, ...]:
             if report.verdict == 0 and not report.signal
             else ""
         )
+
     ending = CallResult(Status.KILLED, reason=damage) if damage else _ending(report, program)
     calls = len(program.inputs) if program.entry else 1
     found: dict[int, CallResult] = {}
@@ -66,6 +67,7 @@ def _one(seen: dict[tuple[int, int], CallFrame], call: int, program: Program) ->
     first = seen.get((call, 0))
     if first is None:
         return None
+
     cpu_s = first.cpu_s
     if program.repeats > 1 and program.entry:
         again = seen.get((call, 1))
@@ -79,6 +81,7 @@ def _one(seen: dict[tuple[int, int], CallFrame], call: int, program: Program) ->
                 reason=again.reason[:400],
                 cpu_s=cpu_s,
             )
+
     status = _STATUS[first.outcome]
     exception, reason = first.exception[:80] or None, first.reason[:400]
     if status is not Status.OK:

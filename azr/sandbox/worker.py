@@ -59,6 +59,7 @@ class Worker:
         self.incoming = bytearray()
         self.hello: dict[str, Any] = {}
         self.started_s = time.monotonic()
+
         package = Path(__file__).resolve().parent
         interpreter = config.python or sys.executable
         options = {
@@ -73,6 +74,7 @@ class Worker:
         command = [interpreter, "-s", "-S", "-B", "-c", boot, json.dumps(options)]
         if config.bubblewrap:
             command = bubblewrap_command(config.bubblewrap, interpreter, package.parent) + command
+
         environment = {
             "PYTHONHASHSEED": str(seed),
             "LC_ALL": "C.UTF-8",
@@ -83,6 +85,7 @@ class Worker:
         environment["LD_BIND_NOW"] = "1"
         # bubblewrap's own user namespace knows one user only, so root is given up before it, not inside
         user = config.root_uid if config.bubblewrap and os.geteuid() == 0 else None
+
         pipe = subprocess.PIPE
         try:
             self.process = subprocess.Popen(
@@ -99,6 +102,7 @@ class Worker:
             )
         except OSError as error:
             raise SandboxError(f"the sandbox cannot start {command[0]}: {error}") from error
+
         assert self.process.stdin and self.process.stdout and self.process.stderr
         self.commands = self.process.stdin.fileno()
         self.results = self.process.stdout.fileno()
@@ -243,6 +247,7 @@ def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str
         "--tmpfs",
         "/tmp",
     ]
+
     python = (
         {sys.prefix, sys.base_prefix}
         if interpreter == sys.executable

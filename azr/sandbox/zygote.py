@@ -128,6 +128,7 @@ class Zygote:
         if confine.new_namespaces():
             layers.append("namespaces")
             self._become_first_process()
+
         confine.no_new_privileges()
         if "namespaces" in layers and confine.empty_root():
             layers.append("empty_root")
@@ -136,6 +137,7 @@ class Zygote:
         confine.hide_memory()
         confine.limit_zygote()
         layers.append("rlimits")
+
         version = confine.landlock()
         if version:
             layers.append(f"landlock{version}")
@@ -145,6 +147,7 @@ class Zygote:
             layers.append("seccomp")
         else:
             self.filters = None
+
         confine.die_with_parent()
         policy.refuse_later_imports()
         return layers
@@ -296,6 +299,7 @@ class Zygote:
         if not child.watched:
             child.watched = True
             self.poll.modify(child.pipe, select.POLLIN)
+
         late_s = now - child.deadline_s
         if late_s > PROGRESS_WINDOW_S / 2:
             # the whole machine stood still, or this process did: no time of the program's
@@ -303,6 +307,7 @@ class Zygote:
         self._read(child)
         if child.pipe not in self.children:
             return
+
         limits = child.program
         cpu_s = self._cpu_s(child)
         cpu_left_s = limits.cpu_s - (cpu_s - child.call_cpu_s)
@@ -311,6 +316,7 @@ class Zygote:
             self._finish(child, CPU_LIMIT)
             return
         wall_left_s = limits.wall_s - wall_s
+
         if now - child.look_s >= PROGRESS_WINDOW_S:
             # asleep or only starved? A busy machine must not make an honest program time out. A look that
             # comes late itself says nothing about the program.
@@ -318,11 +324,13 @@ class Zygote:
                 asleep = (cpu_s - child.look_cpu_s) / (now - child.look_s) < PROGRESS_SHARE
                 child.asleep_windows = child.asleep_windows + 1 if asleep else 0
             child.look_cpu_s, child.look_s = cpu_s, now
+
         if wall_left_s <= 0 and (
             child.asleep_windows >= ASLEEP_WINDOWS or wall_s > WALL_STRETCH * limits.wall_s
         ):
             self._finish(child, WALL_LIMIT)
             return
+
         wait_s = min(cpu_left_s, child.look_s + PROGRESS_WINDOW_S - now)
         child.deadline_s = now + max(0.002, min(wait_s, wall_left_s) if wall_left_s > 0 else wait_s)
 
@@ -428,17 +436,20 @@ def main() -> NoReturn:
         os.close(null)
     warnings.simplefilter("ignore")
     os.environ.pop("LD_BIND_NOW", None)
+
     zygote = Zygote(options)
     program.quiet_streams()
     zygote.warm_up()
     layers = zygote.confine()
     options["layers"] = layers
+
     about = {"python": sys.version.split()[0], "hash": hash("azr"), "uid": zygote.uid}
     hello = {"layers": layers, "probes": zygote.run_probes(), **about}
     os.write(_RESULTS, frames.pack(json.dumps(hello).encode()))
     del sys.argv[1:]
     gc.collect()
     gc.freeze()
+
     try:
         zygote.serve()
     except Exception:  # noqa: BLE001 - the trainer is told why before the zygote ends

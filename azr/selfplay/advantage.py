@@ -48,11 +48,13 @@ def task_relative_advantages(
         )
     if mode not in ("token", "sequence", "group"):
         raise ValueError(f"mode is {mode!r}; it is token, sequence or group")
+
     advantage_N = np.zeros(len(reward_N))
     members: dict[tuple[str, str | None], list[int]] = {}
     for row, stream in enumerate(streams):
         if length_N[row] > 0:
             members.setdefault((stream, group_N[row] if mode == "group" else None), []).append(row)
+
     alone: dict[str, list[int]] = {}
     for (stream, group), rows in members.items():
         if group is not None and len(rows) > 1:

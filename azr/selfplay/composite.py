@@ -64,6 +64,7 @@ def composite_fault(tree: ast.Module, count: int) -> str:
             return f"{statement.name} is defined again"
         if isinstance(statement, ast.Name) and isinstance(statement.ctx, ast.Store) and statement.id in names:
             return f"{statement.id} is assigned"
+
     entry = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "f"), None)
     if entry is None:
         return "no function f"
@@ -77,6 +78,7 @@ def composite_fault(tree: ast.Module, count: int) -> str:
     }
     if missing := sorted(names - called):
         return f"{missing[0]} is not called with variables"
+
     body = [
         statement
         for statement in entry.body

@@ -45,6 +45,7 @@ def controlled_rewards(
         raise ValueError(
             f"{len(rewards)} rewards, {len(streams)} streams, {len(formats)} formats: all must agree"
         )
+
     if control == "none":
         return list(rewards)
     if control == "format_only":
@@ -54,6 +55,7 @@ def controlled_rewards(
             0.0 if Stream.from_name(stream).role is Role.PROPOSE else reward
             for reward, stream in zip(rewards, streams, strict=True)
         ]
+
     rng = np.random.default_rng([seed, 7, step])
     members: dict[str, list[int]] = defaultdict(list)
     for row, stream in enumerate(streams):

@@ -387,6 +387,7 @@ async def judge(
     response = split_response(completion.text, prompt.response_prefix, strict=config.strict_format)
     solution = parse_solution(task.task_type, response.answer)
     text = solution if isinstance(solution, str) else ""
+
     if isinstance(solution, Rejection):
         verdict = Grade(0.0, solution.reason)
     elif skip_bad_format and not response.format_ok:
@@ -398,6 +399,7 @@ async def judge(
     else:
         work = grade(task, text, sandbox, config)
         verdict = await (watch.measure("execute", work) if watch else work)
+
     # A program without a code block is malformed too (spec 2.8).
     format_ok = response.format_ok and not (
         isinstance(solution, Rejection) and task.task_type is TaskType.INDUCTION

@@ -161,6 +161,7 @@ class SelfPlay:
                     prompt = with_composites
                 else:
                     composites = ()
+
             rows.append(
                 PromptRow(
                     stream=stream,
@@ -272,6 +273,7 @@ class SelfPlay:
         ordered = sorted(outcomes, key=lambda outcome: outcome.row_id)
         found = step_metrics(ordered)
         self._record_uses(step, ordered)
+
         accepted: list[Task] = []
         refused: Counter[str] = Counter()
         for outcome in ordered:
@@ -281,6 +283,7 @@ class SelfPlay:
                 refused[outcome.rejection.reason] += 1
             if outcome.task is None:
                 continue
+
             task = outcome.task.with_lineage(step=step, **(lineage or {}))
             reason = (
                 "duplicate_puzzle"
@@ -291,12 +294,14 @@ class SelfPlay:
                 refused[reason] += 1
                 self.totals[reason] += 1
                 continue
+
             accepted.append(task)
             self.totals["accepted"] += 1
             if outcome.samples and outcome.accuracy is not None:
                 self.buffers[task.task_type].record_use(
                     task.task_id, outcome.accuracy, len(outcome.samples), step
                 )
+
         found[names.ACCEPTED] = float(len(accepted))
         valid = found.get(names.VALID, 0.0)
         if valid:
@@ -308,6 +313,7 @@ class SelfPlay:
                 found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(
                     sum(task.task_type is kind for task in accepted)
                 )
+
         self._metrics = found
         if (share := found.get(names.valid(TaskType.INDUCTION))) is not None:
             self.curriculum.note(share)

@@ -112,6 +112,7 @@ def _tree_tokens(code: str) -> tuple[str, ...] | None:
         tree = parse(code)
     except SourceError:
         return None
+
     tokens: list[str] = []
     stack: list[ast.AST] = [tree]
     while stack:

@@ -66,6 +66,7 @@ def _propose(stream: Stream, outcomes: Sequence[ProposeOutcome]) -> dict[str, fl
             len(outcome.task.code.splitlines()) for outcome in outcomes if outcome.task
         ),
     }
+
     if stream.task_type is TaskType.INDUCTION:
         found[f"{stream.name}/progress"] = mean(
             outcome.rejection.progress if outcome.rejection else 1.0 for outcome in outcomes

@@ -63,8 +63,9 @@ def induction_options(
 
 
 def parse_rules(config: SelfPlayConfig, needed_inputs: int = 0) -> ParseRules:
-    """Args:
-    needed_inputs: inputs that an induction task needs now; 0: ``selfplay.num_inputs``.
+    """
+    Args:
+        needed_inputs: inputs that an induction task needs now; 0: ``selfplay.num_inputs``.
     """
     return ParseRules(
         num_inputs=needed_inputs or config.num_inputs,

@@ -60,6 +60,7 @@ def choose_solve_tasks(
     selection = Selection()
     if not len(buffer):
         return selection
+
     anchors = round(count * seed_share)
     if anchors:
         outside = [record for record in buffer if record.task.lineage.source != SELF_PLAY]
@@ -71,6 +72,7 @@ def choose_solve_tasks(
             else:
                 selection.dropped += 1
     selection.anchors = len(selection.tasks)
+
     for record in _candidates(buffer, count, strategy, step, rng):
         if len(selection.tasks) == count:
             break
@@ -78,6 +80,7 @@ def choose_solve_tasks(
             selection.tasks.append(record.task)
         else:
             selection.dropped += 1
+
     selection.repeated = count - len(selection.tasks) if selection.tasks else 0
     if selection.repeated:
         selection.tasks += [

@@ -72,6 +72,7 @@ async def run_usable_inputs(
     message = said(task.message)
     if message and message in _EXAMPLE_MESSAGES:
         return Rejection("copied_example", task.message[:200])
+
     inputs, fault = _distinct_literals(task.inputs, 2 * most + _SPARE, markup)
     outputs: list[str] = []
     while inputs:
@@ -85,6 +86,7 @@ async def run_usable_inputs(
                 check(call) for call in result.calls if call.status not in (Status.OK, *_INPUT_FAULTS)
             )
             return found if isinstance(found, Rejection) else Rejection("killed", result.reason)
+
         checked = [check(call) for call in result.calls]
         kept = [
             (text, output) for text, output in zip(inputs, checked, strict=True) if isinstance(output, str)
@@ -96,6 +98,7 @@ async def run_usable_inputs(
         inputs, outputs = [text for text, _ in kept[:most]], [output for _, output in kept[:most]]
         if result.ok:
             break
+
     if refused := Count(len(inputs), needed, bool(message)).rejection(fault):
         return refused
     return replace(task, inputs=tuple(inputs), outputs=tuple(outputs))

@@ -89,6 +89,7 @@ async def validate(
     tree = proposal.tree
     if fault := _source_fault(proposal, tree, config):
         return fault
+
     code, imports, original = proposal.code, proposal.imports, ""
     if composites:
         if detail := composite_fault(tree, len(composites)):
@@ -98,6 +99,7 @@ async def validate(
             tree = parse(code)
         except SourceError as error:  # too long together
             return Rejection(error.reason, error.detail)
+
     task = Task(
         task_type=proposal.task_type,
         code=code,
@@ -109,6 +111,7 @@ async def validate(
         composite_functions=composites,
         original_code=original,
     )
+
     executed = await _executed(task, sandbox, config, needed_inputs or config.num_inputs)
     if isinstance(executed, Rejection):
         return executed
@@ -149,6 +152,7 @@ def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) 
         type(node).__name__ in _RAISING for node in ast.walk(tree)
     ):
         return Rejection("banned_word", ", ".join(BANNED_ERROR_WORDS))
+
     one_by_one = proposal.task_type is TaskType.INDUCTION and config.usable_inputs
     inputs = () if one_by_one else proposal.inputs
     for text in (proposal.code, *inputs, proposal.message):
@@ -159,6 +163,7 @@ def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) 
             parse_arguments(text)
         except ValueReadError as error:
             return Rejection("input_not_literal", str(error)[:200])
+
     if (
         proposal.task_type is TaskType.INDUCTION
         and config.reject_leaks

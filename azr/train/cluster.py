@@ -43,6 +43,7 @@ def start_ray(config: Config, device: str, executable: Path | None = None) -> No
         # on a CPU logical ones: verl places its workers on what Ray calls GPUs, and CUDA_VISIBLE_DEVICES
         # hides every real one
         settings["num_gpus"] = config.train.n_gpus_per_node
+
     before = set(psutil.Process().children(recursive=True))
     for attempt in range(1, START_ATTEMPTS + 1):
         try:

@@ -27,6 +27,7 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl.plugin"
+
     defaults = {
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -40,6 +41,7 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
         "HYDRA_FULL_ERROR": "1",
         "SPT_NOENV": "1",  # a process that takes another name keeps its environment readable, by which the driver knows it
     }
+
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"
         defaults |= {
@@ -49,6 +51,7 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
             # nothing at this size
             "TORCHDYNAMO_DISABLE": "1",
         }
+
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 

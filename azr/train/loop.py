@@ -105,29 +105,34 @@ class Attempt:
             if self.config.data.seeds == "identity":
                 self._seed()
             self._evaluate_start()
+
         for step in range(first, request.last_step + 1):
             self.machine.global_steps = step
             last = step == request.last_step
             saving_s = self.clock.seconds.get("save", 0.0)
             values = self._step(step, check_learning=step == first)
             asked = self.link.asked()
+
             if train.probe_every_steps and (last or step % train.probe_every_steps == 0):
                 with self.clock.timed("validate", Phase.VALIDATE):
                     values |= self._evaluate_probes(step)
             if last and train.verdict_samples:
                 with self.clock.timed("validate", Phase.VALIDATE):
                     values |= self._measure_for_verdict(before=False)
+
             values |= {names.seconds(name): seconds for name, seconds in self.clock.seconds.items()}
             if saving_s:
                 # of the step before: a step's metrics are written before it is saved
                 values[names.seconds("save")] = saving_s
             self.link.step_done(step, values)
+
             due = step % train.save_every_steps == 0 or step in train.early_saves
             if last or asked.stop or asked.checkpoint or due:
                 self._save(step, goes_on=not (last or asked.stop))
             if asked.stop:
                 self.link.finish(Ending.STOPPED, asked.reason or "stop was asked for")
                 return
+
         self.link.finish(Ending.FINISHED, f"trained steps {first} to {request.last_step}")
 
     def _step(self, step: int, *, check_learning: bool) -> dict[str, float]:

@@ -54,6 +54,7 @@ def probe_rows(
                     )
             if rows:
                 strata.append(rows)
+
     chosen: list[PromptRow] = []
     # what a small one cannot fill goes to the larger ones
     for position, rows in enumerate(sorted(strata, key=len)):

@@ -2,7 +2,7 @@
 buffer.
 
 Every verdict in the fixture was reviewed: see data/README.md beside it. A change of behaviour shows as a
-    changed verdict.
+changed verdict.
 """
 
 from __future__ import annotations

@@ -175,6 +175,7 @@ class Server:
         except (OSError, ValueError, EOFError):
             connection.close()
             return
+
         if self.ray_modules:
             os.environ.update(
                 {
@@ -185,6 +186,7 @@ class Server:
             )
             import_modules(self.ray_modules)
             self.ray_modules = []
+
         pid = os.fork()
         if pid == 0:
             self.become(request, files)

@@ -73,6 +73,7 @@ def segments_of(position_ids: torch.Tensor) -> Segments:
     flat = position_ids.reshape(-1)
     starts = torch.nonzero(flat == 0).flatten()
     ends = torch.cat([starts[1:], starts.new_tensor([flat.numel()])])
+    # waits for the card; pass_boundaries has it done once a forward pass, not once a layer
     host_starts, host_ends = starts.tolist(), ends.tolist()
     rows = range(0, flat.numel(), position_ids.shape[-1])
     if not set(rows) <= set(host_starts):
@@ -153,20 +154,25 @@ def packed_attention(
         raise TrainingError(
             f"packed attention has no dropout, but the model asks for attention_dropout={dropout}; set it to 0"
         )
+
     batch, heads, tokens, head_dim = query.shape
     if key.shape[2] != tokens:
         raise TrainingError(
             "packed attention got a key/value cache; it serves training only, call the model with use_cache=False"
         )
+
     if cu_seq_lens_q is None:
         if position_ids is None:
             segments = _one_segment_per_row(batch, tokens, query.device)
         else:
             segments = segments_of(torch.broadcast_to(position_ids, (batch, tokens)))
         cu_seq_lens_q, max_length_q = segments.cu_seqlens, segments.max_length
+
+    # [B * T, heads, D]: rows of a batch are nothing but more sequences
     q = query.transpose(1, 2).reshape(batch * tokens, heads, head_dim)
     k = key.transpose(1, 2).reshape(batch * tokens, key.shape[1], head_dim)
     v = value.transpose(1, 2).reshape(batch * tokens, value.shape[1], value.shape[-1])
+
     if softcap is not None:
         capped: Any = capped_attention
         out = capped(q, k, v, cu_seq_lens_q, scaling, sliding_window, softcap)
@@ -217,6 +223,7 @@ def _by_segment(
     outputs = []
     lengths = cu_seqlens.diff().tolist()
     for q_s, k_s, v_s in zip(*(tensor.split(lengths) for tensor in (q, k, v)), strict=True):
+        # without a mask SDPA may take a kernel that never writes the scores down
         mask = (
             _visible(0, len(q_s), len(q_s), window, q.device)
             if window is not None and window < len(q_s)
@@ -268,9 +275,9 @@ def capped_attention(
 def _capped_block(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, scale: float, cap: float
 ) -> torch.Tensor:
-    groups = q.shape[1] // k.shape[1]
+    groups = q.shape[1] // k.shape[1]  # query heads that share a key/value head
     k, v = (tensor.repeat_interleave(groups, dim=1) for tensor in (k, v))
-    scores = torch.einsum("qhd,khd->hqk", q, k) * scale
+    scores = torch.einsum("qhd,khd->hqk", q, k) * scale  # [H, queries, keys]
     scores = (torch.tanh(scores / cap) * cap).masked_fill(~seen, float("-inf"))
     return torch.einsum("hqk,khd->qhd", torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype), v)
 

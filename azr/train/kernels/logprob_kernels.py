@@ -43,6 +43,9 @@ def _forward_kernel(
     maximum = -1e30  # finite: it is multiplied by a zero sum in the first round
     total = 0.0
     weighted = 0.0
+
+    # One read of the row. Where a block brings a higher maximum, the sums so far are brought down to it: no exponent
+    # is ever above 0, so nothing overflows.
     for start in range(0, vocabulary, BLOCK_):
         columns = start + tl.arange(0, BLOCK_)
         inside = columns < vocabulary
@@ -53,19 +56,24 @@ def _forward_kernel(
         higher = tl.maximum(maximum, tl.max(x, axis=0))
         shrink = tl.exp(maximum - higher)
         e = tl.exp(x - higher)
+        # each x - m changes by (old m - new m), its weight by shrink
         weighted = (weighted + (maximum - higher) * total) * shrink + tl.sum(
             tl.where(inside, e * (x - higher), 0.0), axis=0
         )
         total = total * shrink + tl.sum(e, axis=0)
         maximum = higher
+
     logsumexp = maximum + tl.log(total)
+    # the label's logit is read again: one value, against a comparison with every column
     label = tl.load(labels + row)
     chosen = tl.load(start_of_row + label).to(tl.float32) * scale
     if CAPPED:
         chosen = _capped(chosen, cap)
     chosen = chosen * inverse_temperature
+
     tl.store(out + row, logsumexp)
     tl.store(out + out_stride + row, chosen - logsumexp)
+    # entropy = log-sum-exp - E[x] = log(total) - E[x - maximum], a difference of small numbers
     tl.store(out + 2 * out_stride + row, tl.log(total) - weighted / total)
 
 
@@ -83,13 +91,17 @@ def _backward_kernel(
     slope = scale * inverse_temperature
     if CAPPED:
         x = _capped(x, cap)
+        # the derivative of cap * tanh(x / cap) is 1 - tanh(x / cap)^2
         slope = slope * (1.0 - (x / cap) * (x / cap))
+
+    # d log p(label) / dx = [x is the label's] - p, and dH / dx = -p (log p + H)
     log_p = tl.where(inside, x * inverse_temperature, -float("inf")) - tl.load(logsumexp + row)
     p = tl.exp(log_p)
     g = tl.load(grad_log_probs + row)
     h = tl.load(grad_entropy + row)
     gradient = -p * (g + h * (tl.where(inside, log_p, 0.0) + tl.load(entropy + row)))
     gradient += tl.where(columns == tl.load(labels + row), g, 0.0)
+    # over the logit it was computed from: no second [C, V] exists
     tl.store(place, (gradient * slope).to(logits.dtype.element_ty), mask=inside)
 
 

@@ -89,7 +89,8 @@ class _TokenLogProbs(torch.autograd.Function):
         words: int,
         chunk: int,
     ) -> Any:
-        ctx.set_materialize_grads(False)
+        ctx.set_materialize_grads(False)  # of an output that no loss uses the gradient is None
+        # The logits of a chunk live as long as the loop's body; of each row three numbers are kept.
         with torch.autocast(hidden.device.type, enabled=False):
             head = weight[:words].to(hidden.dtype)
             # log-sum-exp, log-prob, entropy
@@ -109,19 +110,23 @@ class _TokenLogProbs(torch.autograd.Function):
         hidden, weight, labels, logsumexp, entropy = ctx.saved_tensors
         if grad_log_probs is None and grad_entropy is None:
             return None, None, None, None, None, None
+
         zero = torch.zeros_like(logsumexp)
         grad_log_probs = zero if grad_log_probs is None else grad_log_probs.float().contiguous()
         grad_entropy = zero if grad_entropy is None else grad_entropy.float().contiguous()
+
         with torch.autocast(hidden.device.type, enabled=False):
             head = weight[: ctx.words].to(hidden.dtype)
             grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+            # float32: in bf16 a sum over many chunks would stop growing
             grad_head = (
                 torch.zeros(weight.shape, dtype=torch.float32, device=head.device)
                 if ctx.needs_input_grad[1]
                 else None
             )
+            # the logits are computed a second time, which costs less than keeping [T, V] of them
             for rows in _chunks(len(hidden), ctx.chunk):
-                logits = hidden[rows] @ head.T
+                logits = hidden[rows] @ head.T  # [C, V]
                 state = (logsumexp[rows], entropy[rows], grad_log_probs[rows], grad_entropy[rows])
                 grad_logits = _backward_chunk(logits, labels[rows], ctx.bend, *state)
                 del logits
@@ -246,6 +251,8 @@ def _is_the_models_own(model: Any, bend: Bend) -> bool:
     if layers is model:  # where its layers end is not known
         return False
     generator = torch.Generator().manual_seed(0)
+
+    # Random hidden states instead of the layers' own: this is about what comes behind them.
     hidden = torch.randn(1, 4, weight.shape[1], generator=generator).to(weight.device, weight.dtype)
     layers.forward = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=hidden)  # type: ignore[arg-type]
     try:
@@ -281,11 +288,14 @@ def _chunked_forward(
         **kwargs,
     )
     hidden = outputs.last_hidden_state  # [B, T, D]
+
     if shift_labels is None:
         assert input_ids is not None
         shift_labels = torch.roll(input_ids, shifts=-1, dims=-1)
     shape, flat, labels = hidden.shape[:-1], hidden.flatten(0, 1), shift_labels.reshape(-1).long()
     weight = self.get_output_embeddings().weight
+
+    # Prompt tokens are no part of the loss: their logits are two thirds of the head's work, and are left out.
     if rows is None:
         log_probs, entropy = token_logprobs(flat, weight, labels, temperature=temperature, **self._azr_head)
     else:

@@ -33,12 +33,15 @@ def _adamw_kernel(
     places = rows[:, None] * BLOCK_ + tl.arange(0, BLOCK_)[None, :]  # [R, BLOCK]
     inside = places < count
     in_rows = rows * BLOCK_ < count
+
+    # bytes to moments: (code / levels)^2 of the block's scale; of the second moment its root r
     w = tl.load(weights + places, mask=inside, other=0.0).to(tl.float32)
     g = tl.load(gradient + places, mask=inside, other=0.0).to(tl.float32)
     m_share = tl.load(first + places, mask=inside, other=0).to(tl.float32) / 127.0
     r_share = tl.load(second + places, mask=inside, other=0).to(tl.float32) / 255.0
     m = m_share * tl.abs(m_share) * tl.load(first_scale + rows, mask=in_rows, other=0.0)[:, None]
     r = r_share * r_share * tl.load(second_scale + rows, mask=in_rows, other=0.0)[:, None]
+
     m = beta1 * m + (1.0 - beta1) * g
     v = beta2 * r * r + (1.0 - beta2) * g * g
     r = tl.sqrt(v)
@@ -48,7 +51,7 @@ def _adamw_kernel(
 
     random1, random2, random3, _ = tl.randint4x(seed, places.to(tl.int32))  # type: ignore[misc]  (traced by Triton)
     to_unit = 1.0 / 16777216.0
-    if IS_BF16:
+    if IS_BF16:  # see optimizers.stochastic_bf16
         bits = w.to(tl.int32, bitcast=True) + (random1.to(tl.int32) & 0xFFFF)
         w = (bits & -65536).to(tl.float32, bitcast=True)
     tl.store(weights + places, w.to(weights.dtype.element_ty), mask=inside)
@@ -59,6 +62,7 @@ def _adamw_kernel(
     u3 = (random3.to(tl.int32) & 0xFFFFFF).to(tl.float32) * to_unit
     m_code = _round(tl.abs(m) / tl.maximum(m_scale, 1e-38)[:, None], 127, u2)
     r_code = _round(r / tl.maximum(r_scale, 1e-38)[:, None], 255, u3)
+    # never rounded to zero, by which the next step would divide
     r_code = tl.where(r > 0, tl.maximum(r_code, 1.0), r_code)
     tl.store(first + places, tl.where(m < 0, -m_code, m_code).to(tl.int8), mask=inside)
     tl.store(second + places, r_code.to(tl.uint8), mask=inside)

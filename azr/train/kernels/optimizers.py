@@ -102,7 +102,9 @@ class AdamW8bit(torch.optim.Optimizer):
                 state[f"{name}_scale"] = torch.zeros(blocks, dtype=torch.float32, device=weights.device)
         state["step"] += 1
         step = int(state["step"])
+
         constants = _constants(group, step)
+        # of step and place alone: a resumed run rounds as an uninterrupted one would have
         seed = (int(group["seed"]) * 1_000_003 + step * 8191 + place) % (2**31)
         moments = (state["first"], state["first_scale"], state["second"], state["second_scale"])
         if weights.is_cuda:
@@ -129,6 +131,7 @@ def _constants(group: dict[str, Any], step: int) -> tuple[float, ...]:
     ratio)."""
     beta1, beta2 = group["betas"]
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
+    # Exact Adam's ratio is largest where a gradient follows upon zeros: m = (1 - beta1) g, v = (1 - beta2) g^2.
     largest = (1 - beta1) / (1 - beta2) ** 0.5 / correction1 * correction2**0.5
     return (
         float(group["lr"]),
@@ -165,9 +168,13 @@ def _adamw_step(
             .mul_(beta2)
             .addcmul_(g, g, value=1 - beta2)
         )
+
+        # a moment that was rounded down must not turn into a step that exact Adam would never take
         ratio = (m * correct1) / (v.sqrt() * correct2 + eps)
         updated = weights[here].float() * (1 - lr * decay) - lr * ratio.clamp_(-largest, largest)
         weights[here] = stochastic_bf16(updated, generator) if weights.dtype == torch.bfloat16 else updated
+
+        # of v its root is kept: half the decades, so one byte reaches as far down as the first moment's
         first[here], first_scale[blocks] = _encode(m, SIGNED_LEVELS, 0, generator)
         second[here], second_scale[blocks] = _encode(v.sqrt_(), UNSIGNED_LEVELS, 1, generator)
 
@@ -187,16 +194,19 @@ def _encode(
     share = values.abs() / scale.clamp_min(1e-38).repeat_interleave(BLOCK)[: values.numel()]  # 0 to 1
     squared = share * (levels * levels)  # of the code; exact codes are at 0, 1, 4, 9 ...
     low = squared.sqrt().floor_()
+    # codes c and c + 1 stand for c^2 and (c + 1)^2, which are 2 c + 1 apart: this chance keeps the mean
     chance = (squared - low * low) / (2 * low + 1)
     codes = low + (torch.rand(values.shape, generator=generator, device=values.device) < chance)
     codes = codes.clamp_(max=levels)
-    if least:
+    if least:  # a second moment of 0 would be divided by
         return torch.where(values > 0, codes.clamp_min(least), codes).to(torch.uint8), scale
     return (codes * values.sign()).to(torch.int8), scale
 
 
 def stochastic_bf16(values: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Rounds float32 to one of the two neighbouring bf16 values, with the probability that keeps the mean."""
+    # bf16 is the upper half of a float32. A random number is added to the lower half, which is then cut off: it carries
+    # into the upper one as often as the cut-off part is large.
     bits = values.contiguous().view(torch.int32)
     noise = torch.randint(
         0, 1 << 16, values.shape, dtype=torch.int32, device=values.device, generator=generator

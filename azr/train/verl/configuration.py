@@ -65,6 +65,7 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
         if one_gpu and model.lora_rank and rollout.sleep
         else "EngineWorkerExtension"
     )
+
     return {
         "rows": rows_per_step(config),
         "context_tokens": context_tokens,
@@ -81,9 +82,8 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
         "enforce_eager": eager,
         "cuda_graph_sizes": None if eager else list(rollout.cuda_graph_sizes),
         "sleep": rollout.sleep and on_gpu,
-        "load_format": "dummy"
-        if one_gpu or (on_gpu and not model.lora_rank)
-        else "auto",  # dummy: the trainer sends all weights
+        # dummy: the trainer sends all weights
+        "load_format": "dummy" if one_gpu or (on_gpu and not model.lora_rank) else "auto",
         "engine_extension": extension if on_gpu else "OwnSocketExtension",
         "device": device,
         "run_name": run_dir.name,

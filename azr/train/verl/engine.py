@@ -71,13 +71,12 @@ class SelfPlayEngine(PackedEngine):
         verl's sender would take float32 for what is served in bfloat16: twice the traffic, and a vocabulary
         matrix that its bucket does not hold.
         """
-        adapters_alone, one_device = (
-            self._is_lora and options.get("base_sync_done"),
-            torch.distributed.get_world_size() == 1,
-        )
+        adapters_alone = self._is_lora and options.get("base_sync_done")
+        one_device = torch.distributed.get_world_size() == 1
         if not one_device and not adapters_alone:
             weights, adapter_config = super().get_per_tensor_param(**options)
             return self._as_computed(weights), adapter_config
+
         model = getattr(self.module, "_fsdp_wrapped_module", self.module)
         if adapters_alone:
             gathers = self._is_offload_param and not one_device  # FSDP gathers shards on the card only
@@ -87,6 +86,7 @@ class SelfPlayEngine(PackedEngine):
             if gathers:
                 no_shard.offload(self.module)
             return adapters.items(), model.peft_config[no_shard.ADAPTER].to_dict()
+
         if self._is_lora:
             adapter_config = model.peft_config[no_shard.ADAPTER].to_dict()
             # one after the other on the card: verl hands over a tensor that is larger than its bucket by CUDA
@@ -98,6 +98,7 @@ class SelfPlayEngine(PackedEngine):
             if self._is_offload_param:
                 no_shard.load(self.module)
             weights, adapter_config = no_shard.named_weights(self.module), None
+
         renamed = (item for pair in weights for item in convert_weight_keys(dict([pair]), model).items())
         return self._as_computed(renamed), adapter_config
 

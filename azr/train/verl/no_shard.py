@@ -126,7 +126,7 @@ def _kept_in_host_memory(handle: Any) -> torch.Tensor:
     """The one copy of a frozen flat parameter, made at its first offload and after a checkpoint was read.
 
     Pinned where it lies: memory that torch allocates as pinned is rounded up to a power of two, half as much
-        again for a base of 3B.
+    again for a base of 3B.
     """
     weights = handle.flat_param.detach()
     if not hasattr(handle, "_kept"):

@@ -80,6 +80,7 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
     rows = scored_rows(micro_batch)
     if name not in keys or rows is None or not micro_batch[name].is_nested:
         return {}
+
     with torch.no_grad():
         engine = micro_batch[name].values().to(log_probs.device).float()
         difference = (log_probs.values()[rows.to(log_probs.device)].float().exp() - engine.exp()).abs()
@@ -89,6 +90,8 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
             and micro_batch["loss_mask"].values().numel() == difference.numel()
         ):
             difference = difference * micro_batch["loss_mask"].values().to(difference.device)
+
+        # of this micro-batch in the mean over the whole batch
         share = float(tu.get_non_tensor_data(micro_batch, "dp_size", 1)) / float(
             tu.get_non_tensor_data(micro_batch, "batch_num_tokens", difference.numel())
         )
@@ -112,11 +115,14 @@ def scored_rows(micro_batch: Any) -> torch.Tensor | None:
     prompts, responses = micro_batch["prompts"], micro_batch["responses"]
     if not (prompts.is_nested and responses.is_nested):
         return None
-    lengths = responses.offsets().diff()
-    ends = (prompts.offsets().diff() + lengths).cumsum(0)
+
+    lengths = responses.offsets().diff()  # [N] tokens of each response
+    ends = (prompts.offsets().diff() + lengths).cumsum(0)  # [N] where its sequence ends in the packed row
     total = micro_batch["input_ids"].values().shape[0]
-    first = ends - lengths - 1
+    first = ends - lengths - 1  # [N] the place that predicts its first token
+    # [N] from a token's number among all response tokens to its place in the packed row
     shift = first - (lengths.cumsum(0) - lengths)
+    # the output's size is given, or the card would be asked for it
     rows = torch.arange(responses.values().shape[0], device=lengths.device) + torch.repeat_interleave(
         shift, lengths, output_size=responses.values().shape[0]
     )

@@ -130,11 +130,13 @@ class SelfPlayTrainer(PPOTrainerSync):
             "agent_name": _objects([SELF_PLAY_LOOP] * n),
             "__rollout_n__": np.ones(n, dtype=np.int64),
         }
+
         self._prompt_tokens.forget()
         batch = tu.get_tensordict(columns)
         tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
         if greedy:
             tu.assign_non_tensor_data(batch, "validate", True)
+
         tags = [{"is_prompt": True, "status": "pending", "global_steps": self.global_steps} for _ in rows]
         tq.kv_batch_put(keys=list(columns["uid"]), partition_id=partition, tags=tags)
         self.agent_loop_manager.generate_sequences(batch)  # pyright: ignore[reportUnusedCoroutine]
@@ -193,6 +195,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             batch = batch.select_keys([batch.keys[row] for row in rows])
         if self.azr.train.entropy_floor:
             self.actor_rollout_wg.set_entropy_coefficient(entropy_coefficient)
+
         size = self.azr.train.mini_batch_sequences or len(batch)
         batch.extra_info.update(
             {
@@ -207,6 +210,7 @@ class SelfPlayTrainer(PPOTrainerSync):
                 "temperature": 1.0,
             }
         )
+
         output: Any = self.actor_rollout_wg.update_actor(batch)
         output = output.get() if hasattr(output, "get") and not isinstance(output, TensorDict) else output
         metrics = _flat(reduce_metrics(rename_dict(output["metrics"], "actor/")))
