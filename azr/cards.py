@@ -214,8 +214,7 @@ def _in_cuda_order(
 
 @functools.lru_cache(maxsize=4)
 def cuda_order(uuids: tuple[str, ...]) -> tuple[list[str], str]:
-    """The UUIDs of all cards in the order in which CUDA counts them; nothing, and why, where CUDA does not
-    answer."""
+    """The UUIDs of all cards in the order in which CUDA counts them; nothing, and why, where CUDA does not answer."""
     del uuids  # what the answer is remembered by
     environment = {name: value for name, value in os.environ.items() if name != VISIBLE}
     try:
@@ -355,8 +354,7 @@ def _boards_from_nvidia_smi() -> tuple[list[Board] | None, str]:
 
 
 def parse_nvidia_smi(text: str) -> list[Gpu]:
-    """Reads ``name, total MiB, free MiB, capability, driver, UUID`` lines; memory that is ``[N/A]`` becomes
-    0."""
+    """Reads ``name, total MiB, free MiB, capability, driver, UUID`` lines; memory that is ``[N/A]`` becomes 0."""
     gpus = []
     for line in text.strip().splitlines():
         fields = [field.strip() for field in line.split(",")]

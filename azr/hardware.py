@@ -113,8 +113,7 @@ def detect() -> Machine:
 
 
 def choose_recipe(machine: Machine) -> tuple[str, str]:
-    """The recipe (``configs/recipe/<name>.yaml``) this machine starts with when the user names none, and
-    why."""
+    """The recipe (``configs/recipe/<name>.yaml``) this machine starts with when the user names none, and why."""
     if not machine.cards:
         what = "no NVIDIA GPU that a run can use" if machine.gpus else "no NVIDIA GPU"
         return "cpu_tiny", f"{what} ({machine.why_no_card}): the bundled tiny model on the CPU"

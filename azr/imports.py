@@ -60,8 +60,7 @@ def environment_folders() -> list[Path]:
 
 
 def module_place(module: str) -> Path | None:
-    """The folder of a package, or the file of a module, that ``import`` would take; None where there is
-    none."""
+    """The folder of a package, or the file of a module, that ``import`` would take; None where there is none."""
     try:
         # what a new process would find, whatever this one has imported; editable installations have finders
         # of their own

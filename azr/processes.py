@@ -170,8 +170,7 @@ class Registry:
         )
 
     def living(self) -> list[ProcessId]:
-        """Everything of the attempt that lives now: remembered, its descendants, its session's, and by
-        marker."""
+        """Everything of the attempt that lives now: remembered, its descendants, its session's, and by marker."""
         found = {process for process in self._known.values() if process.alive}
         for process in list(found):
             found.update(descendants(process.pid))

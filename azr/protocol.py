@@ -75,8 +75,7 @@ class TrainRequest:
     learning_rate_scale: FiniteFloat = 1.0
     """Factor on the configured learning rate; below 1 after a rollback."""
     seed_offset: int = 0
-    """Added to the seed of sampling: differs after a rollback, so that the retry does not walk into the same
-    hole."""
+    """Added to the seed of sampling: differs after a rollback, so that the retry does not walk into the same hole."""
     driver_pid: int = 0
     """Parent process; when it is gone the trainer saves and ends. 0 = nobody watches."""
 
@@ -119,8 +118,7 @@ class TrainResult:
     cycle: int = 0
     attempt: int = 0
     retry: bool = True
-    """False where starting again cannot help (a configuration that does not train); the campaign then fails
-    at once."""
+    """False where starting again cannot help (a configuration that does not train); the campaign then fails at once."""
 
 
 def current_request(run: RunDir) -> TrainRequest:
@@ -203,8 +201,7 @@ def read_metrics(run: RunDir) -> list[MetricsRecord]:
 
 
 def effective_metrics(records: Iterable[MetricsRecord]) -> list[MetricsRecord]:
-    """Drops what a restored checkpoint undid: a record at step s removes everything before it at steps >=
-    s."""
+    """Drops what a restored checkpoint undid: a record at step s removes everything before it at steps >= s."""
     kept: list[MetricsRecord] = []
     for record in records:
         while kept and kept[-1].step >= record.step:

@@ -92,8 +92,7 @@ class Incident:
 
 @dataclass(frozen=True)
 class MachineSample:
-    """One line of ``supervision.jsonl``: what the driver sees of the machine, every ``campaign.sample_s``
-    seconds."""
+    """One line of ``supervision.jsonl``: what the driver sees of the machine, every ``campaign.sample_s`` seconds."""
 
     unix_s: float
     cycle: int

@@ -24,8 +24,7 @@ _GONE = " (deleted)"
 
 @dataclass(frozen=True)
 class Segment:
-    """A file of /dev/shm, unmistakably: a name may be used again, a name with its inode of the same boot is
-    not."""
+    """A file of /dev/shm, unmistakably: a name may be used again, a name with its inode of the same boot is not."""
 
     name: str
     inode: int
@@ -83,8 +82,7 @@ class SegmentList:
 
 
 def _held_by(pid: int, *, maps: bool) -> Iterator[str]:
-    """Names below /dev/shm that a process has open or mapped; none for a process that may not be looked
-    at."""
+    """Names below /dev/shm that a process has open or mapped; none for a process that may not be looked at."""
     paths = []
     folder = Path(f"/proc/{pid}")
     with contextlib.suppress(OSError):

@@ -152,8 +152,7 @@ class Task:
 
     @property
     def program(self) -> str:
-        """The source as it is executed: collected imports that the code does not hold itself, then the
-        code."""
+        """The source as it is executed: collected imports that the code does not hold itself, then the code."""
         missing = [line for line in self.imports if line not in self.code]
         return "\n".join([*missing, self.code]) if missing else self.code
 

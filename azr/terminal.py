@@ -33,8 +33,7 @@ def tolerate_any_encoding() -> None:
 
 
 def _nearest(error: UnicodeError) -> tuple[str, int]:
-    """One character for one, so that columns stay where they are; a byte of a file name as Python shows
-    it."""
+    """One character for one, so that columns stay where they are; a byte of a file name as Python shows it."""
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start : error.end]
     return "".join(_one(character) for character in lost.translate(_NEAREST)), error.end
@@ -84,8 +83,7 @@ class SteadyStream:
 
 
 def outlive_the_terminal() -> None:
-    """To be called by a program before its first output. A stream that was closed before the start leads
-    nowhere."""
+    """To be called by a program before its first output. A stream that was closed before the start leads nowhere."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -1,5 +1,4 @@
-"""Does it fit, what is the cheapest change that makes it fit, and which recipe is the largest that fits a
-machine."""
+"""Does it fit, what is the cheapest change that makes it fit, and which recipe is the largest that fits a machine."""
 
 from __future__ import annotations
 
@@ -20,8 +19,7 @@ class Shortage:
     """A resource that is not enough."""
 
     resource: str
-    """``gpu``, ``ram`` or ``disk``: the name that ``budget.override`` takes; or ``cards``, which nothing
-    overrides."""
+    """``gpu``, ``ram`` or ``disk``: the name that ``budget.override`` takes; or ``cards``, which nothing overrides."""
     phase: str
     needed_gib: float
     available_gib: float
@@ -191,8 +189,7 @@ def _missing(config: Config, machine: Machine, shape: ModelShape, free_disk_gib:
 
 
 def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
-    """(rank, overrides, what they cost), from the cheapest to the dearest, as far as they would change
-    anything."""
+    """(rank, overrides, what they cost), from the cheapest to the dearest, as far as they would change anything."""
     train, rollout = config.train, config.rollout
     longest = rollout.max_prompt_tokens + rollout.max_response_tokens
     if not train.chunked_logprobs:

@@ -33,8 +33,7 @@ ENGINE_CONTEXT_GIB = 0.95
 share. Both contexts together were 2.03 GiB on an H100 (docs/performance.md); a card with fewer
 multiprocessors needs less."""
 GRAPH_GIB_PER_SIZE = 0.018
-"""CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return
-it."""
+"""CUDA graph memory for each captured batch size, at 24 layers; grows with the layers. Sleep does not return it."""
 ENGINE_CACHE_GIB = 0.75
 """What the engine's allocator may keep beyond its share, in blocks that fit no later batch
 (``ForgettingWorkerExtension``)."""

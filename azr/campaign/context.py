@@ -45,13 +45,11 @@ class Context:
         self.state = save_state(self.run, replace(self.state, **changes))
 
     def note(self, **changes: Any) -> None:
-        """Changes the state; it becomes durable with the next ``save``. For what may be lost (measured
-        durations)."""
+        """Changes the state; it becomes durable with the next ``save``. For what may be lost (measured durations)."""
         self.state = replace(self.state, **changes)
 
     def tick(self) -> None:
-        """Counts the time since the last tick as used, by the monotonic clock; a paused campaign uses
-        none."""
+        """Counts the time since the last tick as used, by the monotonic clock; a paused campaign uses none."""
         now_s = MONOTONIC()
         if not self.state.paused:
             self.note(active_s=self.state.active_s + now_s - self._ticked_s)

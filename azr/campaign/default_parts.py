@@ -40,8 +40,7 @@ def _loggers(run: RunDir, config: Config, first_step: int) -> Sequence[Logger]:
 
 
 def _report(run: RunDir, config: Config) -> str:
-    """In a process of its own: whatever goes wrong in a page must not end a campaign, nor its memory stay
-    here."""
+    """In a process of its own: whatever goes wrong in a page must not end a campaign, nor its memory stay here."""
     if not config.report.html:
         return ""
 

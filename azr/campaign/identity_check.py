@@ -1,5 +1,4 @@
-"""Is this start one of the run that lies there? A start that differs is refused before a byte of the run is
-changed."""
+"""Is this start one of the run that lies there? A start that differs is refused before a byte of the run is changed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The incident log: what went wrong, why, and what was done about it. Reads like a story
-(``incidents.jsonl``)."""
+"""The incident log: what went wrong, why, and what was done about it. Reads like a story (``incidents.jsonl``)."""
 
 from __future__ import annotations
 

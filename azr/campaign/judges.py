@@ -40,8 +40,7 @@ LEAK_SAMPLES = 20
 HEALTH_HALF_LIFE = 2.0
 """Steps; smoothing of health series, short because a collapse is fast."""
 EARLY_STEPS = 20
-"""Steps at the start of an attempt whose speed later ones are compared with (after the first two, which warm
-up)."""
+"""Steps at the start of an attempt whose speed later ones are compared with (after the first two, which warm up)."""
 
 
 def judge_health(
@@ -194,8 +193,7 @@ def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgeme
 
 
 def _entropy(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
-    """On a logarithmic scale: entropy falls by orders of magnitude, and an average of 0.4 and 0.0001 says
-    nothing."""
+    """On a logarithmic scale: entropy falls by orders of magnitude, and an average of 0.4 and 0.0001 says nothing."""
     if not rules.entropy_floor:
         return None
 
@@ -305,8 +303,7 @@ def _attempt(records: Sequence[MetricsRecord]) -> list[MetricsRecord]:
 def _leaking(
     records: Sequence[MetricsRecord], samples: Sequence[MachineSample], rules: MonitorConfig
 ) -> Judgement | None:
-    """Memory of the trainer's process tree, extrapolated by its slope's lower limit, against what the host
-    has left."""
+    """Memory of the trainer's process tree, extrapolated by its slope's lower limit, against what the host has left."""
     last = records[-1]
     own = [
         item for item in samples if (item.cycle, item.attempt) == (last.cycle, last.attempt) and item.step > 0

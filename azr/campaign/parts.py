@@ -1,5 +1,4 @@
-"""What the driver is given from outside: data, judges, trainer, progress. Tests give other ones; users
-cannot."""
+"""What the driver is given from outside: data, judges, trainer, progress. Tests give other ones; users cannot."""
 
 from __future__ import annotations
 
@@ -80,7 +79,6 @@ class CampaignParts:
     loggers: Callable[[RunDir, Config, int], Sequence[Logger]]
     """(run, config, first step of the attempt); asked for at the start of each attempt."""
     report: Callable[[RunDir, Config], str]
-    """Writes the report page after a cycle and at the end; returns a sentence about what went wrong, or
-    nothing."""
+    """Writes the report page after a cycle and at the end; returns a sentence about what went wrong, or nothing."""
     trainer_command: Sequence[str] = TRAINER_COMMAND
     trainer_env: Mapping[str, str] = field(default_factory=dict)

@@ -28,8 +28,7 @@ class StopSignals:
     """
 
     REPEAT_S = 0.3
-    """Two Ctrl+C closer than this are one (a key that bounces, a terminal that sends it to several
-    processes)."""
+    """Two Ctrl+C closer than this are one (a key that bounces, a terminal that sends it to several processes)."""
 
     def __init__(self) -> None:
         self.asked = ""

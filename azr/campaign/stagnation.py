@@ -49,15 +49,13 @@ def ema(values: ArrayLike, half_life: float) -> FloatArray:
 
 
 def smooth(values: ArrayLike, half_life: float, width: int = 5) -> FloatArray:
-    """Rolling median against outliers, then EMA against noise: for levels that are shown or compared with a
-    limit."""
+    """Rolling median against outliers, then EMA against noise: for levels that are shown or compared with a limit."""
     return ema(rolling_median(values, width), half_life)
 
 
 @dataclass(frozen=True)
 class Trend:
-    """Theil-Sen slope with confidence limits, and the Mann-Kendall test, both corrected for
-    autocorrelation."""
+    """Theil-Sen slope with confidence limits, and the Mann-Kendall test, both corrected for autocorrelation."""
 
     n: int
     slope: float

@@ -87,8 +87,7 @@ class TrainerProcess:
             raise
 
     def poll(self) -> int | None:
-        """Exit status, or None while it runs. The zombie is kept until ``end``: it guards the session's
-        number."""
+        """Exit status, or None while it runs. The zombie is kept until ``end``: it guards the session's number."""
         if self.process.returncode is not None:
             return self.process.returncode
         found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -97,8 +96,7 @@ class TrainerProcess:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def register_processes(self) -> None:
-        """Remembers descendants, at most every ``REGISTRY_INTERVAL_S``; written only when there are new
-        ones."""
+        """Remembers descendants, at most every ``REGISTRY_INTERVAL_S``; written only when there are new ones."""
         now_s = time.monotonic()
         if now_s - self._registered_s < REGISTRY_INTERVAL_S:
             return

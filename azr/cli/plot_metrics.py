@@ -26,8 +26,7 @@ from azr.report.metrics import FloatArray, MetricsTable, read_metrics
 
 
 def moving_mean(values: FloatArray, window: int) -> FloatArray:
-    """Mean of each value and the ``window - 1`` before it, as far as there are any; missing values are left
-    out."""
+    """Mean of each value and the ``window - 1`` before it, as far as there are any; missing values are left out."""
     return np.array(
         [
             np.nanmean(part) if np.isfinite(part := values[max(0, end - window) : end]).any() else np.nan

@@ -1,5 +1,4 @@
-"""Runs a suite of hostile and honest programs against the sandbox: azr sandbox-suite [FILE] [--python
-PATH]."""
+"""Runs a suite of hostile and honest programs against the sandbox: azr sandbox-suite [FILE] [--python PATH]."""
 
 from __future__ import annotations
 

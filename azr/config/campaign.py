@@ -14,16 +14,13 @@ from azr.metric_names import PROBE_ALL
 @dataclass(frozen=True)
 class CampaignConfig:
     cycles: PositiveInt = 5
-    """Cycles of consolidate, train, merge. Raise it and start the same command again to go on after the
-    end."""
+    """Cycles of consolidate, train, merge. Raise it and start the same command again to go on after the end."""
     steps_per_cycle: PositiveInt = 100
     """Training steps of a cycle; a cycle ends earlier when learning stagnates or the budget is used up."""
     hours: NonNegativeFloat = 48.0
-    """Time budget over all starts of the run; paused time and time between starts do not count. 0 = no
-    limit."""
+    """Time budget over all starts of the run; paused time and time between starts do not count. 0 = no limit."""
     max_flat_cycles: NonNegativeInt = 2
-    """Consecutive cycles that ended in stagnation after which the campaign is done. 0 = never for that
-    reason."""
+    """Consecutive cycles that ended in stagnation after which the campaign is done. 0 = never for that reason."""
 
     keep_last: PositiveInt = 2
     """Checkpoints kept, newest first. At least one verified checkpoint always remains."""
@@ -35,8 +32,7 @@ class CampaignConfig:
     """Free disk that must remain beside the checkpoints still to come; below it the run stops before it
     breaks something."""
     expected_checkpoint_gib: NonNegativeFloat = 0.0
-    """Size of a checkpoint for the disk check before the first one exists; afterwards the real size is
-    used."""
+    """Size of a checkpoint for the disk check before the first one exists; afterwards the real size is used."""
 
     poll_s: PositiveFloat = 0.5
     """Seconds between two looks at the trainer."""
@@ -60,8 +56,7 @@ class CampaignConfig:
     orphan_grace_s: NonNegativeFloat = 20.0
     """Seconds that a trainer whose driver died gets to save, when the next driver finds it."""
     vram_wait_s: NonNegativeFloat = 90.0
-    """Longest wait until the card's memory has fallen after a trainer ended; then the next start is tried
-    anyway."""
+    """Longest wait until the card's memory has fallen after a trainer ended; then the next start is tried anyway."""
     vram_margin_gib: NonNegativeFloat = 0.5
     """Memory above the level before the start that still counts as fallen."""
 
@@ -77,8 +72,7 @@ class CampaignConfig:
     """Planned restart of the trainer after this many steps of one attempt, at a checkpoint. 0 = only when
     memory or step time grows."""
     max_rollbacks: NonNegativeInt = 1
-    """Returns to the last good checkpoint after a collapse or non-finite updates; one more and the campaign
-    stops."""
+    """Returns to the last good checkpoint after a collapse or non-finite updates; one more and the campaign stops."""
     rollback_rate_factor: Annotated[float, Gt(0), Le(1)] = 0.5
     """Learning rate after a rollback, as a share of the one before."""
 

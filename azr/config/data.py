@@ -1,5 +1,4 @@
-"""Section ``data``: where tasks come from, what is kept of them, and which files must never leak into
-training."""
+"""Section ``data``: where tasks come from, what is kept of them, and which files must never leak into training."""
 
 from __future__ import annotations
 
@@ -35,8 +34,7 @@ class DataConfig:
     """Frozen probe tasks, copied read-only into the run at its start, never trained on. ``shipped`` is
     data/probes/general.jsonl."""
     evaluation_files: list[str] = field(default_factory=list)
-    """Further files (as ``extra_files``) that no task may resemble. Their hashes are checked around each
-    cycle."""
+    """Further files (as ``extra_files``) that no task may resemble. Their hashes are checked around each cycle."""
     reexecute: Reexecute = Reexecute.ONCE
     """``once``: each task before it enters the pool, and the verdict is remembered; ``always``: at each
     consolidation; ``never``."""
@@ -48,17 +46,14 @@ class DataConfig:
     max_value_chars: PositiveInt = 4000
     """Longest single input, output or message text; a longer one is rejected as ``too_large``."""
     near_duplicates: bool = True
-    """Drop edited copies: candidates by MinHash/LSH over canonical code, verified by token edit
-    similarity."""
+    """Drop edited copies: candidates by MinHash/LSH over canonical code, verified by token edit similarity."""
     near_similarity: Annotated[float, Ge(0.3), Le(1)] = 0.9
-    """Token edit similarity (0 to 1, of alpha-renamed code) from which two programs are one; lower drops
-    more."""
+    """Token edit similarity (0 to 1, of alpha-renamed code) from which two programs are one; lower drops more."""
     near_min_tokens: PositiveInt = 40
     """Programs of fewer tokens are compared exactly and after renaming only: in short ones a single token is
     a new idea."""
     behavioural_duplicates: bool = True
-    """Drop programs that give the same outputs as a kept one on shared probe inputs; 16 executions a program,
-    once."""
+    """Drop programs that give the same outputs as a kept one on shared probe inputs; 16 executions a program, once."""
     contamination_similarity: Annotated[float, Ge(0.3), Le(1)] = 0.6
     """Token edit similarity to an evaluation item from which a task counts as leaked; lower rejects more."""
     max_inputs_per_program: NonNegativeInt = 8

@@ -54,8 +54,7 @@ class MonitorConfig:
 
     # health: process and optimiser
     nonfinite_limit: PositiveInt = 3
-    """Updates with a non-finite gradient or loss, within ``nonfinite_window`` steps, that count as
-    divergence."""
+    """Updates with a non-finite gradient or loss, within ``nonfinite_window`` steps, that count as divergence."""
     nonfinite_window: int = 10
     """Steps in which ``nonfinite_limit`` is counted."""
     entropy_floor: NonNegativeFloat = 0.005

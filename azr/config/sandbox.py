@@ -49,14 +49,12 @@ class SandboxConfig:
     reserved_cores: Annotated[int, Ge(0), Le(1024)] = 1
     """Cores left to the trainer and the engine when ``workers`` is empty."""
     slots: Annotated[int, Ge(1), Le(64)] = 4
-    """Programs that one zygote runs at the same time. Sleeping programs hold a slot until their wall
-    limit."""
+    """Programs that one zygote runs at the same time. Sleeping programs hold a slot until their wall limit."""
     memory_share: Annotated[float, Ge(0.01), Le(1)] = 0.5
     """Share of the machine's available memory that all running programs together may claim: slots are lowered
     until workers x slots x limits.memory_mib fits."""
     order_seeds: Annotated[int, Ge(2), Le(8)] = 4
-    """Hash seeds that must agree on a verified program that touches sets, hash or id (2 to 8); other programs
-    use 2."""
+    """Hash seeds that must agree on a verified program that touches sets, hash or id (2 to 8); other programs use 2."""
     nice: Annotated[int, Ge(0), Le(19)] = 5
     """Added to the niceness of programs, so that they give way to the trainer."""
     limits: Limits = field(default_factory=Limits)

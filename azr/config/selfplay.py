@@ -31,13 +31,11 @@ class IntrinsicConfig:
     complexity_max: NonNegativeFloat = 0.5
     """Largest value of the complexity term."""
     halstead: NonNegativeFloat = 0.0
-    """Coefficient of the mix of Halstead effort, Halstead volume and cyclomatic complexity (radon), 0 to
-    1."""
+    """Coefficient of the mix of Halstead effort, Halstead volume and cyclomatic complexity (radon), 0 to 1."""
     halstead_max: NonNegativeFloat = 0.5
     """Largest value of the Halstead term."""
     edit_distance: NonNegativeFloat = 0.0
-    """Coefficient of the mean distance of the program's syntax tree to those of its references, 0 to 1
-    (rapidfuzz)."""
+    """Coefficient of the mean distance of the program's syntax tree to those of its references, 0 to 1 (rapidfuzz)."""
     edit_distance_max: NonNegativeFloat = 0.5
     """Largest value of the edit-distance term."""
     diversity: NonNegativeFloat = 0.0
@@ -68,8 +66,7 @@ class SelfPlayConfig:
     """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``short`` (small instruct models),
     ``compact`` (small contexts), or a folder of templates."""
     task_types: list[TaskTypeName] = field(default_factory=lambda: ["abduction", "deduction", "induction"])
-    """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be
-    added."""
+    """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be added."""
     train_propose: bool = True
     """Off: only the solver is trained, and no tasks are proposed (an ablation of the paper)."""
     solve_only_steps: NonNegativeInt = 0
@@ -81,8 +78,7 @@ class SelfPlayConfig:
     references: NonNegativeInt = 6
     """Tasks shown to a proposer as examples; 0 shows none (an ablation of the paper)."""
     reference_weighting: Literal["uniform", "step"] = "uniform"
-    """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw
-    collapse)."""
+    """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw collapse)."""
     num_inputs: Annotated[int, Ge(2)] = 10
     """Inputs of an induction task; half of the pairs are shown to the solver. With a curriculum, the most
     that it comes to."""
@@ -102,8 +98,7 @@ class SelfPlayConfig:
     induction_inputs_window: PositiveInt = 5
     """See ``induction_inputs_start``."""
     induction_spare_inputs: NonNegativeInt = 0
-    """Inputs asked for beyond those that a task needs; useful with ``usable_inputs``, where a bad one is left
-    out."""
+    """Inputs asked for beyond those that a task needs; useful with ``usable_inputs``, where a bad one is left out."""
     banned_modules: list[str] | None = None
     """Words no program may import, said in the prompt; null is the published list. The sandbox has its own
     rules beside it."""
@@ -113,16 +108,14 @@ class SelfPlayConfig:
 
     # Reading proposals
     reject_multiple_functions: bool = True
-    """Refuse programs with more than one function at the top level; methods and nested helpers are
-    welcome."""
+    """Refuse programs with more than one function at the top level; methods and nested helpers are welcome."""
     entry_point: Literal["not_first", "not_last", "any_first", "any_last"] = "not_first"
     """Which function becomes ``f``: ``not_first`` the first one, ``not_last`` the last one, ``any_first`` /
     ``any_last`` an existing ``f``, else the first / last one."""
     code_location: Literal["first", "last"] = "first"
     """Which code block of a proposal counts: ``first`` or ``last``."""
     reject_test_input: bool = False
-    """Refuse programs that hold their test input (top-level calls of f, asserts, variables named after
-    inputs)."""
+    """Refuse programs that hold their test input (top-level calls of f, asserts, variables named after inputs)."""
     strip_comments: bool = False
     """Remove comments and docstrings from proposals (the authors saw a clear drop)."""
     strip_globals: bool = False
@@ -200,8 +193,7 @@ class SelfPlayConfig:
     your own files): an anchor against drifting to what the proposer likes. 0: whatever ``solve_selection``
     draws, as published."""
     solve_timing: Literal["next_step", "same_step"] | None = None
-    """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows
-    ``variant``."""
+    """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows ``variant``."""
 
     # Learning signal
     advantage: Literal["token", "sequence", "group"] | None = None
@@ -221,8 +213,7 @@ class SelfPlayConfig:
     composite_max: int = 2
     """Most composite functions in a prompt (inclusive)."""
     composite_schedule: bool = False
-    """Raise ``composite_max`` by 1 (up to 3) and the chance by 0.01 (up to 0.8) every 50 steps from step 101
-    on."""
+    """Raise ``composite_max`` by 1 (up to 3) and the chance by 0.01 (up to 0.8) every 50 steps from step 101 on."""
 
     # Zero-data start
     seed_factor: PositiveInt = 4

@@ -57,8 +57,7 @@ class RolloutConfig:
     cuda_graph_sizes: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32, 64, 128, 256])
     """Batch sizes for which CUDA graphs are captured."""
     prefix_caching: bool = True
-    """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole
-    prompt."""
+    """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole prompt."""
     sleep: bool = True
     """Engine gives its memory back while the trainer updates. Needs a GPU."""
     sync_bucket_mib: PositiveInt = 256

@@ -1,5 +1,4 @@
-"""Task data: sources, checks, duplicates, leaks, and the pool that a cycle starts from and adds to
-(docs/data.md)."""
+"""Task data: sources, checks, duplicates, leaks, and the pool that a cycle starts from and adds to (docs/data.md)."""
 
 from azr.data.consolidate import ConsolidationReport, MergeReport, consolidate, merge
 from azr.data.guard import check_evaluation_files, prepare_probes, probe_files

@@ -63,8 +63,7 @@ or empty: unknown)."""
 
 
 def describe(value: Any) -> str:
-    """Type of a value with the types inside, as ``dict[str, list[int]]``; a mixed or empty container's are
-    ``any``."""
+    """Type of a value with the types inside, as ``dict[str, list[int]]``; a mixed or empty container's are ``any``."""
     if isinstance(value, (list, set, frozenset)):
         return f"{type(value).__name__}[{_one({describe(item) for item in value})}]"
     if isinstance(value, tuple):
@@ -79,8 +78,7 @@ def _one(kinds: set[str]) -> str:
 
 
 def signature(task: Task) -> tuple[str, list[Any]] | None:
-    """Text and example arguments of a task's first input; None for keyword arguments or what is no
-    literal."""
+    """Text and example arguments of a task's first input; None for keyword arguments or what is no literal."""
     try:
         positional, keywords = parse_arguments(task.inputs[0])
     except ValueError:
@@ -313,8 +311,7 @@ def _fill(
 
 
 def _summary(inputs: Sequence[str], texts: Sequence[str]) -> str:
-    """Hash of the outputs, with the inputs they belong to; empty where too few values came back or too few
-    differ."""
+    """Hash of the outputs, with the inputs they belong to; empty where too few values came back or too few differ."""
     values = [text for text in texts if text and not text.startswith("!")]
     if "" in texts or len(texts) < len(inputs) or len(values) < MIN_VALUES or len(set(values)) < MIN_DISTINCT:
         return ""

@@ -87,8 +87,7 @@ def _programs(file: Path) -> int:
 
 
 def _without_a_task(named: str, sources: Sequence[Source], config: DataConfig) -> list[str]:
-    """A sentence if no row of the sources holds a task. All rows are read, so that a damaged file shows
-    now."""
+    """A sentence if no row of the sources holds a task. All rows are read, so that a damaged file shows now."""
     rows, holds, first, reasons = 0, False, "", Counter[str]()
     for source in sources:
         for row in source.rows():

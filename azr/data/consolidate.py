@@ -51,8 +51,7 @@ class ConsolidationReport:
     new: Account
     """Of the sources that no earlier step read as they are now."""
     tasks: int
-    """``before`` + ``new.taken``, but for tasks that a better copy replaced, or that changed rules let in or
-    out."""
+    """``before`` + ``new.taken``, but for tasks that a better copy replaced, or that changed rules let in or out."""
     by_type: dict[str, int]
     by_source: dict[str, int]
     manifest_hash: str

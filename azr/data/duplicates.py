@@ -30,8 +30,7 @@ class Dropped:
 
 
 def difficulty_band(accuracy: float | None) -> int:
-    """2: solved sometimes; 1: never measured (seeds); 0: solved always or never, so nothing to learn from
-    it."""
+    """2: solved sometimes; 1: never measured (seeds); 0: solved always or never, so nothing to learn from it."""
     if accuracy is None:
         return 1
     return 2 if 0 < accuracy < 1 else 0

@@ -50,8 +50,7 @@ class Fingerprint:
     canonical: str
     shape: str
     tokens: str
-    """One character per token; every name the program itself binds is the same character, indentation is a
-    token."""
+    """One character per token; every name the program itself binds is the same character, indentation is a token."""
     signature: NDArray[np.uint32]
     """MinHash values, [PERMUTATIONS]."""
     parsed: bool
@@ -105,8 +104,7 @@ _MOST_REMEMBERED = 1 << 16
 
 
 def gram_hashes(tokens: str) -> NDArray[np.uint64]:
-    """Distinct hashes (below 2**32) of all runs of ``GRAM_TOKENS`` tokens, sorted; one hash for a shorter
-    program."""
+    """Distinct hashes (below 2**32) of all runs of ``GRAM_TOKENS`` tokens, sorted; one hash for a shorter program."""
     codes = np.frombuffer(tokens.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     width = min(GRAM_TOKENS, len(codes))
     if width == 0:

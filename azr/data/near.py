@@ -19,8 +19,7 @@ from rapidfuzz.distance import Indel
 from azr.data.fingerprints import PERMUTATIONS, Fingerprint
 
 LSH_BANDS_ROWS = (25, 5)
-"""A pair of 5-gram Jaccard similarity 0.5 / 0.6 / 0.7 becomes a candidate with probability 0.55 / 0.87 /
-0.99."""
+"""A pair of 5-gram Jaccard similarity 0.5 / 0.6 / 0.7 becomes a candidate with probability 0.55 / 0.87 / 0.99."""
 _BINS = 128
 """Token characters are counted by their last bits. Two in one bin can only raise the bound."""
 _ROUNDING = 1e-6
@@ -51,8 +50,7 @@ class NearIndex:
         self._programs.append((print_.tokens, name))
 
     def find(self, print_: Fingerprint) -> str:
-        """The name of the first program added that ``print_`` is an edited copy of; empty if there is
-        none."""
+        """The name of the first program added that ``print_`` is an edited copy of; empty if there is none."""
         minhash, counts = self._forms(print_)
         candidates = np.array(self._lsh.query(minhash), dtype=np.int64)
         for index in np.sort(self._possible(len(print_.tokens), counts, candidates)).tolist():

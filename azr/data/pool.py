@@ -27,8 +27,7 @@ from azr.tasks import SCHEMA_VERSION
 
 BACKUPS = "backups"
 REJECTED_FILE = "rejected.jsonl"
-"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its reason and the copy that
-is."""
+"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its reason and the copy that is."""
 
 
 def publish_pool(

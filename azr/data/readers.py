@@ -39,8 +39,7 @@ _MAX_CELL = 1 << 24
 @dataclass(frozen=True)
 class Row:
     record: dict[str, Any] | None
-    """None where there is no object with fields; ``text`` is then what stood there, and ``problem`` why it is
-    none."""
+    """None where there is no object with fields; ``text`` is then what stood there, and ``problem`` why it is none."""
     file: Path
     line: int
     """1-based line of a text file, or row of a table or list."""
@@ -186,8 +185,7 @@ def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
 
 
 def _records(value: Any) -> list[Any]:
-    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by
-    itself."""
+    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself."""
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or not value:
@@ -206,8 +204,7 @@ def _records(value: Any) -> list[Any]:
 
 
 def _columns(value: dict[str, Any]) -> list[Any] | None:
-    """Records of a table that was written column by column, as ``DataFrame.to_json`` does; None for anything
-    else."""
+    """Records of a table that was written column by column, as ``DataFrame.to_json`` does; None for anything else."""
     program = next((value[name] for name in PROGRAM_COLUMNS if name in value), None)
     if isinstance(program, dict):
         if all(isinstance(column, dict) and column.keys() == program.keys() for column in value.values()):

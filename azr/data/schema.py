@@ -121,8 +121,7 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
 
 
 def _our_names(record: dict[str, Any]) -> dict[str, Any]:
-    """``Code``, ``program `` and the like are ``snippet`` where nothing else is; the same for the other
-    names."""
+    """``Code``, ``program `` and the like are ``snippet`` where nothing else is; the same for the other names."""
     plain = {key.strip().lower(): key for key in reversed(record)}
     named = {key: record[key if key in record else plain[key]] for key in _NAMES if key in plain}
     for alias, name in _ALIASES.items():

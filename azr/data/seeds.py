@@ -48,8 +48,7 @@ def _seed_files(seeds: str) -> list[Path]:
 
 
 def shipped_hashes() -> dict[str, str]:
-    """File name -> hash of the shipped seed files as their maker verified them; empty where there is no
-    manifest."""
+    """File name -> hash of the shipped seed files as their maker verified them; empty where there is no manifest."""
     path = SHIPPED_SEEDS / "manifest.json"
     if not path.is_file():
         return {}

@@ -1,5 +1,4 @@
-"""How others ask an exported model as it was trained: the text around a question, for the card and for
-Ollama."""
+"""How others ask an exported model as it was trained: the text around a question, for the card and for Ollama."""
 
 from __future__ import annotations
 
@@ -23,8 +22,7 @@ _MARK = "QUESTION"
 
 @dataclass(frozen=True)
 class Asking:
-    """What the model read in training is ``before`` + question + ``after``; special tokens stand in them as
-    text."""
+    """What the model read in training is ``before`` + question + ``after``; special tokens stand in them as text."""
 
     before: str
     after: str
@@ -99,8 +97,7 @@ def _example(kind: TaskType) -> Task:
 
 
 def _as_read(tokenizer: Any, prompt: Prompt) -> str:
-    """The very tokens of training as text. Where a tokenizer cannot give its text back, a raw prompt's own
-    text."""
+    """The very tokens of training as text. Where a tokenizer cannot give its text back, a raw prompt's own text."""
     ids = prompt_token_ids(tokenizer, prompt)
     text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     exact = list(tokenizer.encode(text, add_special_tokens=False)) == list(ids)

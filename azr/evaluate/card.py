@@ -1,5 +1,4 @@
-"""The cards that go with an exported model and with exported tasks: what it is, where it comes from, what it
-scored."""
+"""The cards that go with an exported model and with exported tasks: what it is, where it comes from, what it scored."""
 
 from __future__ import annotations
 

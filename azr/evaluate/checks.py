@@ -57,8 +57,7 @@ async def call_all(
     until_failure: bool,
     limits: Limits = CALL_LIMITS,
 ) -> list[CallResult]:
-    """Calls with each argument list, in order. With ``until_failure`` a part that holds a failed call is the
-    last."""
+    """Calls with each argument list, in order. With ``until_failure`` a part that holds a failed call is the last."""
     results: list[CallResult] = []
     for start in range(0, len(inputs), CALLS_AT_ONCE):
         part = tuple(inputs[start : start + CALLS_AT_ONCE])

@@ -48,8 +48,7 @@ class Problem:
     preamble: str = ""
     """Imports and helper functions that an answer inside the frame may rely on."""
     helpers: str = ""
-    """Functions of the problem's text that its tests call beside the answer: they stand before a native one
-    too."""
+    """Functions of the problem's text that its tests call beside the answer: they stand before a native one too."""
 
 
 @dataclass(frozen=True)

@@ -372,8 +372,7 @@ class _Watch:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends the engine's process group: SIGTERM, a grace, SIGKILL. vLLM's own processes are in the same
-    group."""
+    """Ends the engine's process group: SIGTERM, a grace, SIGKILL. vLLM's own processes are in the same group."""
     for number, wait_s in ((signal.SIGTERM, END_GRACE_S), (signal.SIGKILL, END_GRACE_S)):
         try:
             os.killpg(process.pid, number)

@@ -131,8 +131,7 @@ def _run(job: dict[str, Any], on_gpu: bool, events: Events) -> None:
 
 
 def _pending(record: dict[str, Any], text: ModelText, writer: AnswerWriter) -> list[Pending]:
-    """The answers that a request of the job asks for; a prompt over its limit is answered with that at
-    once."""
+    """The answers that a request of the job asks for; a prompt over its limit is answered with that at once."""
     prompt, missing = record["prompt"], record.pop("missing")
     messages = tuple((role, content) for role, content in prompt["messages"])
     record |= {

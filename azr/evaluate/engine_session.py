@@ -1,5 +1,4 @@
-"""vLLM as an evaluation uses it: started once, then given one model after the other, each checked before it
-answers."""
+"""vLLM as an evaluation uses it: started once, then given one model after the other, each checked before it answers."""
 
 from __future__ import annotations
 

@@ -182,8 +182,7 @@ def plus_suite(
 
 @lru_cache(maxsize=2)
 def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str]]:
-    """Problems and notes. The expected values of a problem are computed once for all styles and models
-    too."""
+    """Problems and notes. The expected values of a problem are computed once for all styles and models too."""
     problems, too_large, total = [], 0, 0
     for place, record in records(path, name, FIELDS):
         plus = record["plus_input"]

@@ -134,8 +134,7 @@ def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Cal
 def _suites(
     source: ModelSource, spec: str, options: Options, unasked: list[str], fits: Fits = everything_fits
 ) -> list[Suite]:
-    """A suite in each style in which the model is asked; sentences on the others are appended to
-    ``unasked``."""
+    """A suite in each style in which the model is asked; sentences on the others are appended to ``unasked``."""
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
     speaker = speaker_of(
         models.tokenizer_folder(source), options.native_form, trust_remote_code=source.trust_remote_code
@@ -189,8 +188,7 @@ def answer_items(
 def _answered(
     work: Sequence[tuple[EngineModel, Sequence[Asked]]], options: Options, say: Callable[[str], None]
 ) -> list[Scores]:
-    """All answers first, in as few engines as the models allow; then they are judged, with the card free
-    again."""
+    """All answers first, in as few engines as the models allow; then they are judged, with the card free again."""
     answer_all(
         [(model, asked[0].engine, [each.batch for each in asked]) for model, asked in work if asked],
         progress=options.progress,

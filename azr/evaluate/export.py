@@ -49,8 +49,7 @@ class ExportOptions:
     check: bool = True
     tolerance: float = TOLERANCE
     gguf: str | None = None
-    """Outtype of a GGUF file to write beside the weights (``bf16``, ``f16``, ``q8_0`` ...); None writes
-    none."""
+    """Outtype of a GGUF file to write beside the weights (``bf16``, ``f16``, ``q8_0`` ...); None writes none."""
     llama_cpp: Path | None = None
     gpu_memory_share: float = 0.85
 

@@ -74,8 +74,7 @@ def defines(source: str, name: str) -> bool:
 
 
 def longest_program(text: str) -> str:
-    """The longest run of lines (by lines that are not blank) that parses, beginning with an import or a
-    definition."""
+    """The longest run of lines (by lines that are not blank) that parses, beginning with an import or a definition."""
     lines = text[-MAX_CHARS:].split("\n")
     best, best_length, parses, done = "", 0, 0, -1
     for start, line in enumerate(lines):
@@ -233,8 +232,7 @@ def _candidates(task_type: TaskType, text: str, answer: str) -> Iterator[str]:
 
 
 def _tagged(task_type: TaskType, text: str) -> Iterator[str]:
-    """Of ``[ANSWER] assert f(x) == y [/ANSWER]`` the part that was asked for, opened or closed as it may
-    be."""
+    """Of ``[ANSWER] assert f(x) == y [/ANSWER]`` the part that was asked for, opened or closed as it may be."""
     if "[ANSWER]" in text:
         text = text.rsplit("[ANSWER]", 1)[1]
     elif "[/ANSWER]" not in text:
@@ -243,8 +241,7 @@ def _tagged(task_type: TaskType, text: str) -> Iterator[str]:
 
 
 def _variants(task_type: TaskType, text: str) -> Iterator[str]:
-    """A candidate as it stands, without markdown around it, and the asked side of an assertion or call in
-    it."""
+    """A candidate as it stands, without markdown around it, and the asked side of an assertion or call in it."""
     text = text.strip()
     plain = re.sub(r"^(?:[-*>]|\d+[.)])\s+", "", text).strip("*` ").rstrip(".").strip("*` ")
     for each in dict.fromkeys((text, plain)):
@@ -260,8 +257,7 @@ def _variants(task_type: TaskType, text: str) -> Iterator[str]:
 
 
 def _assertion_sides(text: str) -> tuple[str, str] | None:
-    """``("f(x)", "y")`` of the last ``assert f(x) == y``, or ``f(x) == y``, in a text; None where there is
-    none."""
+    """``("f(x)", "y")`` of the last ``assert f(x) == y``, or ``f(x) == y``, in a text; None where there is none."""
     starts = [
         [match.start(1) for match in pattern.finditer(text)][-_MAX_ASSERTIONS:] for pattern in _ASSERTIONS
     ]

@@ -88,7 +88,6 @@ def _require_weights(path: Path) -> None:
 
 
 def _python_beside(script: Path) -> str:
-    """A virtual environment beside the checkout (gguf-env, as the message above makes it), else this
-    interpreter."""
+    """A virtual environment beside the checkout (gguf-env, as the message above makes it), else this interpreter."""
     own = script.resolve().parent.parent / "gguf-env" / "bin" / "python"
     return str(own) if own.is_file() else sys.executable

@@ -23,8 +23,7 @@ from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.records import records
 
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```", "\nassert ")
-"""Where a continuation has left the function (arXiv 2107.03374, 2.3, and fences that chat models close it
-with)."""
+"""Where a continuation has left the function (arXiv 2107.03374, 2.3, and fences that chat models close it with)."""
 FIELDS = {"task_id": str, "prompt": str, "test": str, "entry_point": str}
 
 FRAME_TASK = """\

@@ -56,8 +56,7 @@ class Scores:
     """Mean score of each item's answers: what a paired comparison takes."""
     left_out: Sequence[str] = ()
     too_long: int = 0
-    """Items whose prompt, as first drafted, did not fit the model's limit; ``notes`` say what became of
-    them."""
+    """Items whose prompt, as first drafted, did not fit the model's limit; ``notes`` say what became of them."""
     style: str = "frame"
     lenient: dict[str, Estimate] = field(default_factory=dict)
     """In a frame: as ``estimates``, for the answer wherever it stands."""
@@ -246,8 +245,7 @@ def _way_name(scores: Scores) -> str:
 
 
 def _pass_at_k(scores: list[float], k: int) -> float:
-    """Partial scores (induction graded by accuracy) are averaged at k = 1 and count as right only when whole
-    above."""
+    """Partial scores (induction graded by accuracy) are averaged at k = 1 and count as right only when whole above."""
     if k == 1:
         return sum(scores) / len(scores)
     return pass_at_k(len(scores), sum(value >= 1 for value in scores), k)

@@ -1,5 +1,4 @@
-"""How a model is spoken to in its native style: through its chat template, or by plain text that it
-continues."""
+"""How a model is spoken to in its native style: through its chat template, or by plain text that it continues."""
 
 from __future__ import annotations
 

@@ -38,8 +38,7 @@ class RunTasks:
     """Accepted in self-play since the last merge, and in no way like an evaluation item; copies have not been
     looked for."""
     leaked: int
-    """Accepted since the last merge as well, but like an evaluation item, so left out here as the next merge
-    will."""
+    """Accepted since the last merge as well, but like an evaluation item, so left out here as the next merge will."""
 
     @property
     def tasks(self) -> list[Task]:

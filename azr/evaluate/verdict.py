@@ -124,8 +124,7 @@ def in_best_way(standing: Standing, tasks: Sequence[str]) -> tuple[Best, list[fl
 
 
 def _dealt(tasks: Sequence[str]) -> list[int]:
-    """The part of each task: equally many in each, by chance, and the same in every evaluation of these
-    tasks."""
+    """The part of each task: equally many in each, by chance, and the same in every evaluation of these tasks."""
     ranked = sorted(
         tasks, key=lambda task: hashlib.blake2b(task.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     )

@@ -1,5 +1,4 @@
-"""A program's canonical form and fingerprint: equal for copies that differ in names, comments and layout
-only."""
+"""A program's canonical form and fingerprint: equal for copies that differ in names, comments and layout only."""
 
 from __future__ import annotations
 
@@ -56,8 +55,7 @@ def fingerprint(source: str, *, blank_constants: bool = False) -> str:
 
 
 class _AnnotationRemover(ast.NodeTransformer):
-    """Annotations say nothing to the interpreter, except in a class body, where they are a dataclass's
-    fields."""
+    """Annotations say nothing to the interpreter, except in a class body, where they are a dataclass's fields."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -86,8 +84,7 @@ class _AnnotationRemover(ast.NodeTransformer):
 
 
 def _expand_imports(tree: ast.Module) -> None:
-    """Gives every import an alias of its own, so that ``import math`` and ``import math as m`` become the
-    same."""
+    """Gives every import an alias of its own, so that ``import math`` and ``import math as m`` become the same."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:

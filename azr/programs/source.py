@@ -1,5 +1,4 @@
-"""Reading source safely, and the simple transformations of spec 2.6 (imports; comments, globals and prints
-removed)."""
+"""Reading source safely, and the simple transformations of spec 2.6 (imports; comments, globals and prints removed)."""
 
 from __future__ import annotations
 
@@ -11,8 +10,7 @@ from azr.errors import AzrError
 from azr.programs.nodes import nodes_by_level
 
 MAX_SOURCE_CHARS = 20_000
-"""Longest program that is looked at; a response of 8,096 tokens holds about 30,000 characters, thoughts
-included."""
+"""Longest program that is looked at; a response of 8,096 tokens holds about 30,000 characters, thoughts included."""
 MAX_DEPTH = 120
 """Deepest syntax tree that is looked at: visitors need up to five frames a level, and Python has 1,000."""
 
@@ -37,8 +35,7 @@ def parse(source: str) -> ast.Module:
 
 
 def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
-    """As ``parse``, and the tree's nodes (see ``azr.programs.nodes``), which the check of the depth collects
-    anyway."""
+    """As ``parse``, and the tree's nodes (see ``azr.programs.nodes``), which the check of the depth collects anyway."""
     if len(source) > MAX_SOURCE_CHARS:
         raise SourceError("program_too_long", f"{len(source)} characters, at most {MAX_SOURCE_CHARS}")
     try:

@@ -59,8 +59,7 @@ class PromptOptions:
     numbered: bool = False
     """Spell an induction proposal's form out, block by numbered block (not in the ``compact`` frame)."""
     example: WorkedExample | None = None
-    """A complete induction proposal for another program, shown before the form; read with ``numbered``
-    only."""
+    """A complete induction proposal for another program, shown before the form; read with ``numbered`` only."""
     begun: str = ""
     """How the reply of an induction proposal is begun for the model; empty: as the frame begins it. Must go
     on from the frame's own ``response_prefix``."""

@@ -250,8 +250,7 @@ def stacked_chart(
     y_high: float | None = None,
     x_label: str = "step",
 ) -> Markup:
-    """Stacked areas from 0, first layer at the bottom. ``x_values`` ascending, one value of each layer per
-    x."""
+    """Stacked areas from 0, first layer at the bottom. ``x_values`` ascending, one value of each layer per x."""
     if not len(x_values) or not layers:
         return _wrap("", title, None)
     total = np.sum([layer.values for layer in layers], axis=0)

@@ -1,5 +1,4 @@
-"""Two or more runs on one page: key numbers side by side, curves over each other, configuration where it
-differs."""
+"""Two or more runs on one page: key numbers side by side, curves over each other, configuration where it differs."""
 
 from __future__ import annotations
 
@@ -98,8 +97,7 @@ def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
 
 
 def _against(first: ProbeChange | None, other: ProbeChange | None) -> str:
-    """The difference of two latest scores with its 95 % interval; only where both answered equally many
-    tasks."""
+    """The difference of two latest scores with its 95 % interval; only where both answered equally many tasks."""
     if first is None or other is None:
         return "–"
     if not first.count or first.count != other.count:

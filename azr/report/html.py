@@ -230,8 +230,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
 
 
 def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
-    """The pool as its manifest counts it, beside what self-play accepted (docs/data.md, "How tasks are
-    counted")."""
+    """The pool as its manifest counts it, beside what self-play accepted (docs/data.md, "How tasks are counted")."""
     gained = stats.count or round(summary.table.total(names.ACCEPTED))
     rate = f"{number(gained / max(summary.table.trained, 1))} accepted a step"
     if summary.pool_tasks is None:

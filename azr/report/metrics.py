@@ -25,8 +25,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class MetricsTable:
-    """All steps of a run, ascending; ``columns[name]`` has one value a step, NaN where the step did not log
-    it."""
+    """All steps of a run, ascending; ``columns[name]`` has one value a step, NaN where the step did not log it."""
 
     steps: IntArray
     cycles: IntArray
@@ -98,8 +97,7 @@ class MetricsReader:
         """Shorter than the others where a name was not logged lately; what is missing in between is NaN."""
 
     def poll(self) -> MetricsTable:
-        """The table as of now. A torn last line is left for the next poll; a file that shrank is read
-        anew."""
+        """The table as of now. A torn last line is left for the next poll; a file that shrank is read anew."""
         lines = self._new_lines()
         for line in lines:
             record = parse_metrics_line(line)

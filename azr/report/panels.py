@@ -376,8 +376,7 @@ def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
 def _raw_panel(
     title: str, why: str, table: MetricsTable, name: str, colour: int, marks: Sequence[Mark]
 ) -> Panel | None:
-    """One metric as it is; long series as bucket means with their extremes as the band, so that no spike is
-    hidden."""
+    """One metric as it is; long series as bucket means with their extremes as the band, so that no spike is hidden."""
     if not table.has(name):
         return None
     curve = envelope(table.steps.astype(np.float64), table.column(name), BUCKETS)

@@ -23,8 +23,7 @@ from azr.tasks import CORE_TASK_TYPES, STREAMS
 MAX_WIDTH = 100
 INCIDENT_LINES = 3
 TAIL = 10
-"""Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says
-little."""
+"""Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says little."""
 
 PHASE_STYLES = {
     "plan": "magenta",
@@ -46,8 +45,7 @@ STATUS_STYLES = {
 
 
 def render(summary: RunSummary, width: int = 80) -> RenderableType:
-    """The whole screen. Model text never appears in it; file texts are shown as plain text, without
-    markup."""
+    """The whole screen. Model text never appears in it; file texts are shown as plain text, without markup."""
     inner = min(width, MAX_WIDTH) - 4
     parts: list[RenderableType] = [
         _progress(summary, inner),

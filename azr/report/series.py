@@ -1,5 +1,4 @@
-"""Series for plotting: smoothing, error bands, and reduction to a bounded number of points without hiding
-extremes."""
+"""Series for plotting: smoothing, error bands, and reduction to a bounded number of points without hiding extremes."""
 
 from __future__ import annotations
 

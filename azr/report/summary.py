@@ -207,8 +207,7 @@ class RunSummary:
         return self.table.total(names.STEP_SECONDS)
 
     def phase_shares(self, steps: int | None = None) -> list[PhaseShare]:
-        """Where the time of the last ``steps`` steps went (all if None); phases that took nothing are left
-        out."""
+        """Where the time of the last ``steps`` steps went (all if None); phases that took nothing are left out."""
         count = self.table.trained if steps is None else min(steps, self.table.trained)
         if not count:
             return []

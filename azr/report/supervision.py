@@ -1,5 +1,4 @@
-"""Reads ``supervision.jsonl``: what the driver saw of memory and disk, every ``campaign.sample_s``
-seconds."""
+"""Reads ``supervision.jsonl``: what the driver saw of memory and disk, every ``campaign.sample_s`` seconds."""
 
 from __future__ import annotations
 

@@ -123,6 +123,5 @@ def shown_path(path: Path) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text from a file as it may go to a terminal: no control characters (they could move the cursor), one
-    line."""
+    """A text from a file as it may go to a terminal: no control characters (they could move the cursor), one line."""
     return "".join(character if character.isprintable() else " " for character in text)

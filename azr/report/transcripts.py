@@ -104,13 +104,11 @@ class TranscriptSample:
     items: list[Transcript]
     total: int
     exact: bool
-    """False: the files are larger than ``READ_LIMIT``, parts of them were read, and ``total`` is an
-    estimate."""
+    """False: the files are larger than ``READ_LIMIT``, parts of them were read, and ``total`` is an estimate."""
 
 
 def read_sample(root: Path, limit: int = READ_LIMIT) -> TranscriptSample:
-    """All transcripts of a run, or stretches of them from its beginning to its end; damaged lines are left
-    out."""
+    """All transcripts of a run, or stretches of them from its beginning to its end; damaged lines are left out."""
     paths = RunDir(root).in_cycles("transcripts.jsonl")
     sizes = [path.stat().st_size for path in paths.values()]
     share = min(1.0, limit / max(sum(sizes), 1))
@@ -131,8 +129,7 @@ def read_transcripts(root: Path) -> list[Transcript]:
 
 
 def _lines(path: Path, size: int, share: float) -> Iterator[bytes]:
-    """All lines, or those of stretches that cover about ``share`` of the file, its first and last
-    included."""
+    """All lines, or those of stretches that cover about ``share`` of the file, its first and last included."""
     with open(path, "rb") as file:
         if share >= 1:
             yield from file

@@ -62,8 +62,7 @@ class ProbeChange:
 
     @property
     def word(self) -> str:
-        """``learning``, ``worse`` or ``no clear change``: where 0 lies to the interval; empty without an
-        interval."""
+        """``learning``, ``worse`` or ``no clear change``: where 0 lies to the interval; empty without an interval."""
         if self.interval is None:
             return ""
         return "learning" if self.interval[0] > 0 else "worse" if self.interval[1] < 0 else "no clear change"

@@ -43,8 +43,7 @@ def collect_versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit that is checked out, with ``+`` where files differ from it; empty outside of a git
-    checkout."""
+    """The commit that is checked out, with ``+`` where files differ from it; empty outside of a git checkout."""
     try:
         command = [
             "git",

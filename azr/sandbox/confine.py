@@ -99,8 +99,7 @@ def new_namespaces() -> bool:
 
 
 def empty_root() -> bool:
-    """Makes the root directory an empty one: that of a process in /proc which then ends. Needs a user
-    namespace."""
+    """Makes the root directory an empty one: that of a process in /proc which then ends. Needs a user namespace."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -177,8 +176,7 @@ class _SockFprog(ctypes.Structure):
 
 
 class Filter:
-    """A seccomp filter ready to install; building it is done once, installing it in every program's
-    process."""
+    """A seccomp filter ready to install; building it is done once, installing it in every program's process."""
 
     def __init__(self, code: bytes) -> None:
         self._code = ctypes.create_string_buffer(code, len(code))
@@ -190,8 +188,7 @@ class Filter:
 
 
 def program_filters() -> tuple[Filter, Filter] | None:
-    """The strict filters of the selfplay and the evaluate profile; None on a machine whose numbers we
-    lack."""
+    """The strict filters of the selfplay and the evaluate profile; None on a machine whose numbers we lack."""
     if MACHINE not in seccomp.AUDIT_ARCH or sys.byteorder != "little":
         return None
     return Filter(seccomp.program_filter(MACHINE, randomness=False)), Filter(

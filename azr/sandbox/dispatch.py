@@ -1,5 +1,4 @@
-"""Gives programs to zygotes, puts their answers together, and replaces zygotes that die. Lives in the pool's
-thread."""
+"""Gives programs to zygotes, puts their answers together, and replaces zygotes that die. Lives in the pool's thread."""
 
 from __future__ import annotations
 
@@ -27,8 +26,7 @@ MAX_INPUTS = 1024
 MAX_ATTEMPTS = 3
 """Zygotes that may die with a job before the job is blamed."""
 MAX_KERNEL_KILLS = 2
-"""Times that a program killed by the kernel below its limits (when the machine is out of memory) is run
-again."""
+"""Times that a program killed by the kernel below its limits (when the machine is out of memory) is run again."""
 MAX_DEATHS = 20
 DEATHS_WINDOW_S = 60.0
 SILENCE_S = 60.0
@@ -36,8 +34,7 @@ SILENCE_S = 60.0
 PATIENCE_LOOK_S = 1.0
 """How often the zygotes that say nothing are looked at."""
 SLUGGISH_S = 0.3
-"""A zygote that said nothing for so long gets no more than it can start at once: its programs may all be
-hanging."""
+"""A zygote that said nothing for so long gets no more than it can start at once: its programs may all be hanging."""
 
 _log = logging.getLogger(__name__)
 
@@ -177,8 +174,7 @@ class Dispatcher:
     # ------------------------------------------------------------------------------------------------- sending
 
     def feed(self) -> None:
-        """Keeps as many programs with each zygote as it runs at a time, and as many more for it to start at
-        once."""
+        """Keeps as many programs with each zygote as it runs at a time, and as many more for it to start at once."""
         now = time.monotonic()
         while self.fresh or any(self.backlog.values()):
             worker = self.next_worker(now)

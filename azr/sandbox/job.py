@@ -49,18 +49,14 @@ class Job:
     code: str
     inputs: tuple[str, ...] = ()
     entry: str = "f"
-    """Function to call; empty: the program is only run, and there is one call with no value (test
-    scripts)."""
+    """Function to call; empty: the program is only run, and there is one call with no value (test scripts)."""
     profile: Profile = Profile.SELFPLAY
     verify: bool = True
-    """Call twice in each of two processes with different hash seeds, and demand agreement (selfplay profile
-    only)."""
+    """Call twice in each of two processes with different hash seeds, and demand agreement (selfplay profile only)."""
     verify_errors: bool = False
-    """Also demand agreement on exceptions; otherwise the first exception is the answer and no second run is
-    made."""
+    """Also demand agreement on exceptions; otherwise the first exception is the answer and no second run is made."""
     every_input: bool = False
-    """After a call that had to be killed, run the remaining inputs in new processes instead of giving up on
-    them."""
+    """After a call that had to be killed, run the remaining inputs in new processes instead of giving up on them."""
     limits: Limits | None = None
     """None: the configuration's."""
 
@@ -71,11 +67,9 @@ class CallResult:
 
     status: Status
     value: str | None = None
-    """Canonical text of the returned value (``azr.sandbox.values``) when ``status`` is ok and there was an
-    entry."""
+    """Canonical text of the returned value (``azr.sandbox.values``) when ``status`` is ok and there was an entry."""
     exception: str | None = None
-    """Class name of what was raised when ``status`` is error (or nondeterministic, or blocked by an
-    exception)."""
+    """Class name of what was raised when ``status`` is error (or nondeterministic, or blocked by an exception)."""
     reason: str = ""
     """A sentence for people; may hold text of the program's own exception, so never trust or execute it."""
     cpu_s: float = 0.0

@@ -47,8 +47,7 @@ _NEEDED_LATER = (
     "encodings.punycode", "json.decoder", "json.encoder", "linecache",
 )
 # fmt: on
-"""Modules that the standard library imports when a function is first called; afterwards no file can be
-opened."""
+"""Modules that the standard library imports when a function is first called; afterwards no file can be opened."""
 
 # fmt: off
 _SAFE_SYS = (
@@ -72,8 +71,7 @@ def no_fork_hooks() -> Iterator[None]:
 
 
 def load_modules() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
-    """Imports everything programs may use; returns the modules of the selfplay and of the evaluate
-    profile."""
+    """Imports everything programs may use; returns the modules of the selfplay and of the evaluate profile."""
     sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type] - OpenSSL: hashlib has built-in digests
     with no_fork_hooks():
         for name in _NEEDED_LATER:

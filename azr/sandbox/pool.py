@@ -114,8 +114,7 @@ class Sandbox:
         return self._recorder.snapshot()
 
     def close(self) -> None:
-        """Ends every process of the sandbox; jobs still running fail with SandboxError. May be called
-        twice."""
+        """Ends every process of the sandbox; jobs still running fail with SandboxError. May be called twice."""
         if os.getpid() != self._owner:
             return
         with self._lock:

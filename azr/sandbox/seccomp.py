@@ -198,8 +198,7 @@ def program_filter(machine: str, *, randomness: bool) -> bytes:
 
 
 def zygote_filter(machine: str) -> bytes:
-    """The coarse filter of the forking process: what is fatal to programs is fatal to it, but fork and
-    kill."""
+    """The coarse filter of the forking process: what is fatal to programs is fatal to it, but fork and kill."""
     column = _COLUMN[machine]
     actions: dict[int, list[Instruction]] = {}
     for name, numbers in FATAL.items():
@@ -218,8 +217,7 @@ def _ret(action: int) -> Instruction:
 
 
 def _if_argument(index: int, bits: int, then: int, otherwise: int) -> list[Instruction]:
-    """Looks at the low half of an argument (little endian); the flag words tested have nothing in the high
-    half."""
+    """Looks at the low half of an argument (little endian); the flag words tested have nothing in the high half."""
     return [(_LOAD, 0, 0, 16 + 8 * index), (_JUMP_SET, 0, 1, bits), _ret(then), _ret(otherwise)]
 
 

@@ -30,8 +30,7 @@ class ValueReadError(ValueError):
 
 
 class ValueWriteError(ValueError):
-    """The value has no canonical text: a type that is not allowed, or a cap exceeded. The message says
-    which."""
+    """The value has no canonical text: a type that is not allowed, or a cap exceeded. The message says which."""
 
 
 # The program under test shares a process with the writer and may have replaced builtins.
@@ -287,8 +286,7 @@ def _no_literal(node: ast.AST) -> ValueReadError:
 
 
 def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Call:
-    """The text as the arguments of a call; it may close that call, but then something else than one call
-    comes out."""
+    """The text as the arguments of a call; it may close that call, but then something else than one call comes out."""
     if type(text) is not str:
         raise ValueReadError("not a text")
     if len(text) > max_chars:

@@ -276,8 +276,7 @@ class Zygote:
                 return
 
     def _note_progress(self, child: Child) -> None:
-        """Every complete frame ends a call, so the next one's clocks start anew; lengths are the child's own
-        claim."""
+        """Every complete frame ends a call, so the next one's clocks start anew; lengths are the child's own claim."""
         seen = child.parsed
         while len(child.data) - child.parsed >= 4:
             size = int.from_bytes(child.data[child.parsed : child.parsed + 4], "little")

@@ -1,5 +1,4 @@
-"""TRR++: task-relative advantages, whitened inside each of the six streams (spec 6.3, Appendix B; paper
-equation 8)."""
+"""TRR++: task-relative advantages, whitened inside each of the six streams (spec 6.3, Appendix B; paper equation 8)."""
 
 from __future__ import annotations
 

@@ -76,14 +76,12 @@ def renamed_key(task: Task) -> str:
 
 
 def puzzle_key(task: Task) -> str:
-    """Equal for induction tasks that give the same hint for the same program: one puzzle, whatever their
-    inputs."""
+    """Equal for induction tasks that give the same hint for the same program: one puzzle, whatever their inputs."""
     return f"{_fingerprint(task.program)}:{said(task.message)}"
 
 
 def said(message: str) -> str:
-    """What a message says: equal for messages that differ in case, spacing and punctuation, empty for
-    '...'."""
+    """What a message says: equal for messages that differ in case, spacing and punctuation, empty for '...'."""
     return " ".join(re.findall(r"\w+", message.lower()))
 
 
@@ -128,8 +126,7 @@ class TaskBuffer:
         return task.task_id in self._by_id or renamed_key(task) in self._keys
 
     def holds_puzzle(self, task: Task) -> bool:
-        """Whether there is an induction task with the same program and the same hint, with whatever
-        inputs."""
+        """Whether there is an induction task with the same program and the same hint, with whatever inputs."""
         return task.task_type is TaskType.INDUCTION and self._puzzles[puzzle_key(task)] > 0
 
     def add(self, task: Task, step: int) -> str:
@@ -175,8 +172,7 @@ class TaskBuffer:
         self._weights = None
 
     def record_use(self, task_id: str, accuracy: float, uses: int, step: int) -> None:
-        """Notes that a task was solved in a step with this mean verdict; unknown (evicted) tasks are passed
-        over."""
+        """Notes that a task was solved in a step with this mean verdict; unknown (evicted) tasks are passed over."""
         record = self.get(task_id)
         if record is None:
             return

@@ -70,8 +70,7 @@ _AnyOutcome = TypeVar("_AnyOutcome", bound="Outcome")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What both roles report. ``completion`` stays in the process that generated it; the rest travels
-    (``to_json``)."""
+    """What both roles report. ``completion`` stays in the process that generated it; the rest travels (``to_json``)."""
 
     stream: Stream
     row_id: str
@@ -125,8 +124,7 @@ class SolveOutcome(Outcome):
 @dataclass(frozen=True, kw_only=True)
 class ProposeOutcome(Outcome):
     task: Task | None
-    """The verified task, ready for the buffer (its lineage holds accuracy and parents); None when
-    rejected."""
+    """The verified task, ready for the buffer (its lineage holds accuracy and parents); None when rejected."""
     rejection: Rejection | None
     accuracy: float | None
     """Share of the difficulty samples that solved it; None when invalid or not estimated."""
@@ -346,8 +344,7 @@ async def _estimate(
     config: SelfPlayConfig,
     watch: Stopwatch,
 ) -> tuple[SolveOutcome, ...]:
-    """The difficulty samples. The format is not demanded of them (spec 4.1); equal answers are executed
-    once."""
+    """The difficulty samples. The format is not demanded of them (spec 4.1); equal answers are executed once."""
     total = config.difficulty_samples
     first = (total + 1) // 2 if config.adaptive_samples else total
     verdicts: dict[str, asyncio.Future[Grade]] = {}

@@ -53,8 +53,7 @@ class SelfPlay:
         self.config = config
         self.seed = seed
         self.seed_offset = seed_offset
-        """Shifts what is drawn, without being part of the saved state: a retry after a rollback takes another
-        path."""
+        """Shifts what is drawn, without being part of the saved state: a retry after a rollback takes another path."""
         self.task_types = tuple(TaskType(name) for name in config.task_types)
         self.buffers = {kind: TaskBuffer(config.buffer_capacity, config.mastered_visits) for kind in TaskType}
         self.types = TypeCounts()

@@ -51,8 +51,7 @@ def propose_reward(
 
 
 def combine(value: float, terms: list[float], how: str) -> float:
-    """Joins the learnability reward with the intrinsic terms (spec 4.3); without terms it is returned as it
-    is."""
+    """Joins the learnability reward with the intrinsic terms (spec 4.3); without terms it is returned as it is."""
     if not terms:
         return value
     return {
@@ -71,8 +70,7 @@ def solve_reward(format_ok: bool, score: float, config: SelfPlayConfig) -> float
 
 
 def induction_score(right: list[bool], how: str) -> float:
-    """Verdict over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least
-    one."""
+    """Verdict over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least one."""
     share = sum(right) / len(right)
     return {"binary": float(share == 1), "accuracy": share, "if_one": float(share > 0)}[how]
 

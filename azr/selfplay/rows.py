@@ -14,8 +14,7 @@ class PromptRow:
     stream: Stream
     prompt: Prompt
     row_id: str
-    """Unique in the run, sortable into the order of planning, without underscores (verl splits its keys
-    there)."""
+    """Unique in the run, sortable into the order of planning, without underscores (verl splits its keys there)."""
     task: Task | None = None
     """What a solve row solves."""
     references: tuple[Task, ...] = ()

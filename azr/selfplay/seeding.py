@@ -61,8 +61,7 @@ class Seeding:
         return programs or short
 
     def plan_round(self, fits: Fits) -> list[PromptRow]:
-        """The next round's rows (batch_size per task type), to be played with estimate off. Empty when
-        done."""
+        """The next round's rows (batch_size per task type), to be played with estimate off. Empty when done."""
         if self.done:
             return []
         self.round += 1

@@ -48,8 +48,7 @@ REASONS = {
     "duplicate_puzzle": "the buffer holds an induction task with the same program and hint (where duplicates are not paid)",
     "filtered": "the program filter excludes tasks of this accuracy, or of responses without the format",
 }
-"""Reason codes of validation and buffering, with their meanings (those of parsing:
-``azr.parsing.REASONS``)."""
+"""Reason codes of validation and buffering, with their meanings (those of parsing: ``azr.parsing.REASONS``)."""
 
 _MARKUP = re.compile(r"```|</?(?:think|answer)>|<\|[^|<>\n]{1,40}\|>", re.IGNORECASE)
 _RAISING = ("Assert", "Raise", "Try", "TryStar")
@@ -209,8 +208,7 @@ def _output(call: CallResult) -> str | Rejection:
 
 
 def _error_label(call: CallResult) -> str | Rejection:
-    """The answer of an error task (spec 3.4); a time-out is no error the solver could deduce, so it is
-    refused."""
+    """The answer of an error task (spec 3.4); a time-out is no error the solver could deduce, so it is refused."""
     if call.status is Status.ERROR and call.exception and ERROR_NAME.fullmatch(call.exception):
         return (
             _output(call)

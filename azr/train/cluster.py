@@ -14,8 +14,7 @@ from azr.config import Config
 from azr.train.environment import worker_environment
 
 LOGICAL_CPUS = 16
-"""TransferQueue's storage unit, the agent workers and the runner each hold one; with too few Ray waits for
-ever."""
+"""TransferQueue's storage unit, the agent workers and the runner each hold one; with too few Ray waits for ever."""
 
 
 START_ATTEMPTS = 3
@@ -60,8 +59,7 @@ def start_ray(config: Config, device: str, executable: Path | None = None) -> No
 
 
 def _end_all_but(before: set[psutil.Process]) -> None:
-    """Ends what a cluster that did not start left behind: every process below this one that was not there
-    before."""
+    """Ends what a cluster that did not start left behind: every process below this one that was not there before."""
     ray.shutdown()
     for process in set(psutil.Process().children(recursive=True)) - before:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -69,7 +67,6 @@ def _end_all_but(before: set[psutil.Process]) -> None:
 
 
 def session_folder(config: Config) -> str | None:
-    """Where Ray keeps its logs and sockets of the cluster that ``start_ray`` started; None for one that it
-    joined."""
+    """Where Ray keeps its logs and sockets of the cluster that ``start_ray`` started; None for one that it joined."""
     node = ray._private.worker._global_node
     return None if node is None or config.train.ray_address else str(node.get_session_dir_path())

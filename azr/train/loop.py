@@ -227,8 +227,7 @@ class Attempt:
     def _keep_probe_answers(
         self, step: int, outcomes: Sequence[SolveOutcome], rows: Sequence[PromptRow]
     ) -> None:
-        """The answers to the same few probe tasks at every evaluation, so that before and after can be
-        compared."""
+        """The answers to the same few probe tasks at every evaluation, so that before and after can be compared."""
         prompts = {row.row_id: row.prompt.text for row in rows}
         kept: list[dict[str, Any]] = []
         for kind in sorted({outcome.stream.task_type for outcome in outcomes}):

@@ -1,5 +1,4 @@
-"""The frozen probe tasks as rows of a rollout, their accuracy, and the comparison before and after
-training."""
+"""The frozen probe tasks as rows of a rollout, their accuracy, and the comparison before and after training."""
 
 from __future__ import annotations
 
@@ -104,8 +103,7 @@ def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str
 def verdict_rows(
     folder: Path, samples: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]
 ) -> list[PromptRow]:
-    """Every probe task ``samples`` times; a row's id is that of ``probe_rows`` and the number of the
-    sample."""
+    """Every probe task ``samples`` times; a row's id is that of ``probe_rows`` and the number of the sample."""
     rows = probe_rows(folder, EVERY_TASK, config, fits)
     return [replace(row, row_id=f"{row.row_id}/{sample}") for row in rows for sample in range(samples)]
 

@@ -78,8 +78,7 @@ class Machine(Protocol):
 
     def remember_weights(self) -> None: ...
     def weights_moved(self) -> dict[str, float]:
-        """``share`` of a sample of the weights that changed since ``remember_weights``, and the ``largest``
-        change."""
+        """``share`` of a sample of the weights that changed since ``remember_weights``, and the ``largest`` change."""
         ...
 
     def memory(self, phase: str) -> dict[str, float]: ...

@@ -59,8 +59,7 @@ _DEVICE_MODULE = _device_module()
 
 @PlatformRegistry.register(platform="cpu")
 class CpuPlatform(PlatformBase):
-    """One CPU device. Ray has no GPU here, so a logical one is named when Ray starts
-    (``azr.train.cluster``)."""
+    """One CPU device. Ray has no GPU here, so a logical one is named when Ray starts (``azr.train.cluster``)."""
 
     @property
     def device_name(self) -> str:

@@ -197,8 +197,7 @@ class Server:
             connection.sendall(b"%d\n" % pid)
 
     def become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
-        """In the child: the client's files, folder, environment and arguments, then its program. Never
-        returns."""
+        """In the child: the client's files, folder, environment and arguments, then its program. Never returns."""
         code = 1
         try:
             end_with_parent()
@@ -260,8 +259,7 @@ def take_files(wanted: dict[int, int]) -> None:
 
 
 def run_as_interpreter(arguments: list[str]) -> None:
-    """``[options] -c CODE ...`` or ``[options] FILE ...``; options of the interpreter itself are the
-    server's."""
+    """``[options] -c CODE ...`` or ``[options] FILE ...``; options of the interpreter itself are the server's."""
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] != "-c":
         option = rest.pop(0)

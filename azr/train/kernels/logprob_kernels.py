@@ -106,8 +106,7 @@ def _backward_kernel(
 
 
 def forward(logits: torch.Tensor, labels: torch.Tensor, bend: Bend, out: torch.Tensor) -> None:
-    """``logits`` ``[C, V]``, ``labels`` ``[C]`` -> ``out`` float32 ``[3, C]``: log-sum-exp, log-prob,
-    entropy."""
+    """``logits`` ``[C, V]``, ``labels`` ``[C]`` -> ``out`` float32 ``[3, C]``: log-sum-exp, log-prob, entropy."""
     assert logits.stride(1) == 1 and out.stride(1) == 1
     launch: Any = _forward_kernel[(len(logits),)]
     launch(

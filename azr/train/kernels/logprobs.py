@@ -166,8 +166,7 @@ def _backward_chunk(
     grad_log_probs: torch.Tensor,
     grad_entropy: torch.Tensor,
 ) -> torch.Tensor:
-    """Gradient of the logits ``[C, V]``: ``g (onehot - p) - h p (log p + H)``; on a GPU it replaces
-    ``logits``."""
+    """Gradient of the logits ``[C, V]``: ``g (onehot - p) - h p (log p + H)``; on a GPU it replaces ``logits``."""
     if logits.is_cuda:
         from azr.train.kernels.logprob_kernels import backward
 
@@ -241,8 +240,7 @@ def _bend_of(config: Any) -> Bend:
 
 @torch.no_grad()
 def _is_the_models_own(model: Any, bend: Bend) -> bool:
-    """Whether the model makes the same logits of the same hidden states: its layers are left out for one
-    call."""
+    """Whether the model makes the same logits of the same hidden states: its layers are left out for one call."""
     from transformers.modeling_outputs import BaseModelOutputWithPast
 
     weight, layers = model.get_output_embeddings().weight, model.base_model

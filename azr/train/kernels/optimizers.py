@@ -127,8 +127,7 @@ class AdamW8bit(torch.optim.Optimizer):
 
 
 def _constants(group: dict[str, Any], step: int) -> tuple[float, ...]:
-    """(lr, beta1, beta2, eps, weight decay, 1 / bias correction of m, 1 / sqrt bias correction of v, largest
-    ratio)."""
+    """(lr, beta1, beta2, eps, weight decay, 1 / bias correction of m, 1 / sqrt bias correction of v, largest ratio)."""
     beta1, beta2 = group["betas"]
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     # Exact Adam's ratio is largest where a gradient follows upon zeros: m = (1 - beta1) g, v = (1 - beta2) g^2.

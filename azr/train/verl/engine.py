@@ -38,8 +38,7 @@ RATE_FLOOR = 0.1
 
 
 class SelfPlayEngine(PackedEngine):
-    """The packed engine with the promised sharding asserted, and a view of the weights for the learning
-    checks."""
+    """The packed engine with the promised sharding asserted, and a view of the weights for the learning checks."""
 
     def _build_lora_module(self, module: torch.nn.Module) -> torch.nn.Module:
         """verl's; the adapters' first values follow from the run's seed. verl draws them unseeded, and two

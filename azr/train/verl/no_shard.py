@@ -99,8 +99,7 @@ def trained_adapters(module: FullyShardedDataParallel) -> dict[str, torch.Tensor
 
 
 def point_to_flat_parameters(module: FullyShardedDataParallel) -> None:
-    """Makes the weights of all modules views into the flat parameters as they are now, wherever those were
-    moved."""
+    """Makes the weights of all modules views into the flat parameters as they are now, wherever those were moved."""
     for _, handle in _handles(module):
         if not handle.uses_sharded_strategy:
             assert not handle._use_orig_params, "FSDP keeps parameters there, which views must not replace"

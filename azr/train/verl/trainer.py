@@ -70,8 +70,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         )
 
     def _init_dataloader(self) -> None:
-        """No data loader: the rows of a step come from the task buffer. The scheduler only wants a
-        horizon."""
+        """No data loader: the rows of a step come from the task buffer. The scheduler only wants a horizon."""
         self.total_training_steps = self.request.last_step
         with open_dict(self.config):
             self.config.actor_rollout_ref.actor.optim.total_training_steps = (

@@ -1,5 +1,4 @@
-"""The Ray worker that holds the policy: verl's actor and rollout worker, plus the checks that training
-trains."""
+"""The Ray worker that holds the policy: verl's actor and rollout worker, plus the checks that training trains."""
 
 from __future__ import annotations
 
@@ -126,8 +125,7 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL, blocking=False)
     async def update_weights(self, global_steps: Any = None, mode: str = "auto") -> None:
-        """verl's; on one device adapters come with their base, which the engine has forgotten in its
-        sleep."""
+        """verl's; on one device adapters come with their base, which the engine has forgotten in its sleep."""
         if torch.distributed.get_world_size() == 1 and self.config.rollout.free_cache_engine:
             self.base_sync_done = False
         await super().update_weights(global_steps, mode)
