@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from azr.budget import require_fit
 from azr.campaign.identity_check import require_same_run
+from azr.checkpoints import list_checkpoints
 from azr.config import Config
 from azr.data.check import require_readable
-from azr.errors import BudgetError
+from azr.errors import BudgetError, RunError
 from azr.hardware import Machine, device_for
 from azr.imports import require_engine
 from azr.rundir import RunDir
@@ -20,12 +21,13 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     A hub model is fetched, after it is known to fit.
 
     Raises:
-        RunError: the run that lies there began with another model or recipe.
+        RunError: the run that lies there began with another model or recipe, or what lies there is no run.
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, or needs a card and there is none.
         ConfigError: the installed engine does not compute where the run does.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
+    require_a_run_or_nothing(run)
     require_same_run(run, config)
     require_card_of(run, config, machine)
     require_readable(config.data, run)
@@ -39,6 +41,29 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         require_usable_model(config)
     if judged is None:  # its size is known only now
         require_fit(config, machine, run.root.parent)
+
+
+def require_a_run_or_nothing(run: RunDir) -> None:
+    """A run writes, prunes and repairs under its folder, so nobody else's things may lie there. Plain files,
+    such as a log, are in nobody's way.
+
+    Raises:
+        RunError: the folder holds other things and no run.
+    """
+    if any(mark.exists() for mark in (run.config, run.state, run.identity, run.lock)) or list_checkpoints(
+        run
+    ):
+        return
+    try:
+        found = sorted(run.root.iterdir()) if run.root.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{run.root} cannot be looked into: {error.strerror}") from error
+    others = [path.name for path in found if path.name.startswith(".") or path.is_dir()]
+    if others:
+        raise RunError(
+            f"{run.root} is no run, and holds {others[0]}; a run there could change what is not its own. "
+            "Take another name=, or another runs_dir="
+        )
 
 
 def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:

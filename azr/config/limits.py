@@ -3,6 +3,7 @@ docs/configuration.md."""
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Callable
 from dataclasses import asdict, astuple
@@ -34,6 +35,9 @@ def check_limits(section: Any, name: str) -> None:
     """
     from pydantic import ValidationError
 
+    for key, value in asdict(section).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name}.{key} is {value}; {FINITE}")
     try:
         _adapter(type(section)).validate_python(asdict(section))
     except ValidationError as error:
@@ -72,6 +76,8 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
     hint = _hint(section, names)
     if len(first["loc"]) > len(names):  # inside of a list
         key, hint = f"{key}: an entry", typing.get_args(_plain(hint))[0]
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{key} is {value}; {FINITE}"
     wanted = limit_text(hint)
     if wanted and first["type"] in _OF_LIMITS:
         return f"{key} is {value!r}; it {'cannot be negative' if wanted == NOT_NEGATIVE else f'is {wanted}'}"
@@ -93,6 +99,7 @@ _NUMBERS = {
 }
 _OF_LIMITS = _NUMBERS | {"literal_error", "string_too_short"}
 NOT_NEGATIVE = "0 or more"
+FINITE = "it is a finite number"
 
 
 def _key(error: ValidationError) -> list[str]:

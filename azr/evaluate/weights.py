@@ -230,7 +230,7 @@ def _save(
     state: dict[str, Any], config: Any, source: Path, staging: Path, dtype: str, trust_remote_code: bool
 ) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(
@@ -244,11 +244,12 @@ def _save(
             f"the checkpoint does not fit its config.json: {wrong[0]} is missing or unexpected"
         )
     model.tie_weights()
-    if (source / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(source)
     model.save_pretrained(staging)
     for extra in source.iterdir():  # tokenizer files as they are, chat template, remote code
-        if extra.is_file() and not (staging / extra.name).exists():
+        # generation settings too: transformers refuses to write some that it reads
+        if extra.is_file() and (
+            extra.name == "generation_config.json" or not (staging / extra.name).exists()
+        ):
             shutil.copyfile(extra, staging / extra.name)
     name_the_class(staging, trust_remote_code=trust_remote_code)
     for file in staging.iterdir():

@@ -9,6 +9,7 @@ conversation begins with.
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import jinja2
 
 from azr.errors import ModelError
+from azr.files import write_json_atomic
 from azr.models.tokenizer_files import named_end_tokens
 from azr.parsing.response import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from azr.tasks import Prompt
@@ -109,6 +111,20 @@ def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:
             f"{model_folder} names no end token, so no response would ever end; name eos_token in tokenizer_config.json"
         )
     return ends
+
+
+def keep_generation_settings(model_folder: Path, saved: Path) -> None:
+    """Makes a saved model end its responses where the one in ``model_folder`` does.
+
+    verl leaves generation settings out that transformers calls invalid (a temperature without ``do_sample``),
+    and puts the tokenizer's end token in place of several in config.json.
+    """
+    name = "generation_config.json"
+    ends = named_end_tokens(model_folder)
+    if (model_folder / name).is_file():
+        shutil.copyfile(model_folder / name, saved / name)
+    elif ends and ends != named_end_tokens(saved):
+        write_json_atomic(saved / name, {"eos_token_id": list(ends)})
 
 
 def response_text(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from azr.budget import propose
-from azr.campaign.start_check import require_startable
+from azr.campaign.start_check import require_a_run_or_nothing, require_startable
 from azr.cli import run_command
 from azr.config.load import load
-from azr.errors import BudgetError, DataError, ModelError
+from azr.errors import BudgetError, DataError, ModelError, RunError
 from azr.hardware import Gpu, Machine
 from azr.rundir import RunDir
 
@@ -34,6 +34,25 @@ def check(run: RunDir, *settings: str, machine: Machine = NO_CARD) -> None:
 def test_a_run_that_can_start(run: RunDir) -> None:
     check(run)
     assert not run.root.parent.exists()
+
+
+@pytest.mark.parametrize("theirs", ["checkpoints/step_7/weights.bin", ".cache.tmp", "notes/today.txt"])
+def test_a_folder_that_is_somebody_elses(run: RunDir, theirs: str) -> None:
+    """``name=`` may name any folder under ``runs_dir``: a run removed hidden files that end in .tmp there."""
+    path = run.root / theirs
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(RunError, match="is no run, and holds"):
+        check(run)
+    assert [found for found in run.root.rglob("*") if found.is_file()] == [path]
+    run.config.write_text("")
+    require_a_run_or_nothing(run)
+
+
+def test_a_folder_with_a_log_becomes_a_run(run: RunDir) -> None:
+    run.root.mkdir(parents=True)
+    (run.root / "log").write_text("nohup: ignoring input\n")
+    check(run)
 
 
 @pytest.mark.parametrize("path", ["/nowhere/model", "./nowhere"])
@@ -92,6 +111,7 @@ def test_a_damaged_file(run: RunDir, tmp_path: Path) -> None:
 def test_a_run_that_has_begun_goes_on_without_its_sources(run: RunDir, tmp_path: Path) -> None:
     run.cycle_tasks(1).parent.mkdir(parents=True)
     run.cycle_tasks(1).write_text("{}\n")
+    run.lock.touch()
     check(run, f"data.extra_files=[{tmp_path}/gone.jsonl]")
     with pytest.raises(DataError, match="evaluation_files"):
         check(run, "data.evaluation_files=[/none/c]")

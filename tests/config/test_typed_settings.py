@@ -141,7 +141,9 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("data.backups_kept=-1", "^data.backups_kept is -1; it cannot be negative$"),
         ("train.early_saves=[0]", "^train.early_saves: an entry is 0; it is at least 1$"),
         ("data.reexecute=often", "^data.reexecute is 'often': input should be 'never', 'once' or 'always'$"),
-        ("campaign.hours=nan", "^campaign.hours is nan; it cannot be negative$"),
+        ("campaign.hours=nan", "^campaign.hours is nan; it is a finite number$"),
+        ("train.learning_rate=inf", "^train.learning_rate is inf; it is a finite number$"),
+        ("campaign.hours=1e400", "^campaign.hours is inf; it is a finite number$"),
     ],
 )
 def test_slips_are_sentences(item: str, sentence: str) -> None:

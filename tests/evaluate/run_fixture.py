@@ -68,12 +68,20 @@ def make_run(root: Path, **changes: Any) -> RunDir:
 
 
 def save_checkpoint(
-    run: RunDir, step: int, state: Any, config: Any, *, lora_alpha: int | None = None, ranks: int = 1
+    run: RunDir,
+    step: int,
+    state: Any,
+    config: Any,
+    *,
+    lora_alpha: int | None = None,
+    ranks: int = 1,
+    generation: dict[str, Any] | None = None,
 ) -> Path:
     """Publishes a checkpoint with the layout of verl's checkpoint manager.
 
     Args:
         state: a state dict; with several ranks, a list of them.
+        generation: content of generation_config.json.
     """
     staging = staging_dir(run, step)
     actor = staging / "actor"
@@ -83,6 +91,8 @@ def save_checkpoint(
     written["attn_implementation"] = "azr_packed"  # as the trainer leaves it
     write_json_atomic(folder / "config.json", written)
     AutoTokenizer.from_pretrained(TINY).save_pretrained(folder)
+    if generation is not None:
+        write_json_atomic(folder / "generation_config.json", generation)
     write_json_atomic(actor / "fsdp_config.json", {"FSDP_version": 1, "world_size": ranks})
     for rank, part in enumerate([state] if ranks == 1 else state):
         if isinstance(part, Path):

@@ -71,6 +71,13 @@ def test_plain_transformers_gives_the_checkpoint_s_logits(run: RunDir, tmp_path:
         assert torch.equal(exported(ids).logits, model(ids).logits)
 
 
+def test_generation_settings_that_transformers_reads_and_does_not_write(run: RunDir, tmp_path: Path) -> None:
+    model, settings = random_model(), {"temperature": 0.6, "do_sample": False, "eos_token_id": [1, 5]}
+    save_checkpoint(run, 2, model.state_dict(), model.config, generation=settings)
+    folder = export_model(run, tmp_path / "out", UNCHECKED, quiet)
+    assert json.loads((folder / "generation_config.json").read_text()) == settings
+
+
 def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_path: Path) -> None:
     model = random_model()
     save_checkpoint(run, 2, model.state_dict(), model.config)

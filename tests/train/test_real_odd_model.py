@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from azr.checkpoints import list_checkpoints
 from azr.files import read_jsonl
 from azr.models.families import CHECKED
+from azr.models.tokenizer_files import named_end_tokens
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 
@@ -75,6 +77,11 @@ def test_a_run_from_a_folder_with_blanks_with_two_end_tokens(tmp_path: Path) -> 
     [trained] = [record.values for record in read_metrics(run) if record.step == 1]
     assert trained["train/logprob_mismatch"] < 0.005, (
         "engine and trainer see the same tokens before and in every response"
+    )
+    ids = json.loads((folder / "config.json").read_text())["eos_token_id"]
+    saved = list_checkpoints(run)[-1].path / "actor" / "huggingface"
+    assert named_end_tokens(saved) == tuple(ids), (
+        "an evaluation ends the checkpoint's answers where training did"
     )
     said = [
         (entry["stream"], entry["response"]) for entry in read_jsonl(run.transcripts(1)) if entry["step"] == 0

@@ -12,8 +12,16 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from azr.errors import ModelError
+from azr.models.tokenizer_files import named_end_tokens
 from azr.tasks import Prompt
-from azr.train.tokens import PromptTokens, chat_text, end_token_ids, prompt_token_ids, response_text
+from azr.train.tokens import (
+    PromptTokens,
+    chat_text,
+    end_token_ids,
+    keep_generation_settings,
+    prompt_token_ids,
+    response_text,
+)
 
 GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"""  # noqa: E501
 """Gemma 2's own."""
@@ -210,3 +218,33 @@ def test_a_prompt_that_is_asked_about_and_sent_is_tokenised_once(monkeypatch: py
     assert elsewhere.ids(RAW) == [1, 2] and len(seen) == 2
     tokens.forget()
     assert tokens.fits(RAW) and len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "ends"),
+    [
+        (
+            {"eos_token_id": 1},
+            {"temperature": 0.6, "eos_token_id": [1, 5]},
+            (1, 5),
+        ),  # not valid: verl saves none
+        ({"eos_token_id": [1, 5]}, None, (1, 5)),
+        ({"eos_token_id": 1}, None, (1,)),
+        ({}, None, (1,)),
+    ],
+)
+def test_a_saved_model_ends_where_the_one_that_it_was_made_from_ends(
+    tmp_path: Path, config: dict[str, Any], generation: dict[str, Any] | None, ends: tuple[int, ...]
+) -> None:
+    base, saved = tmp_path / "base", tmp_path / "saved"
+    base.mkdir()
+    saved.mkdir()
+    (base / "config.json").write_text(json.dumps(config))
+    if generation is not None:
+        (base / "generation_config.json").write_text(json.dumps(generation))
+    (saved / "config.json").write_text('{"eos_token_id": 1}')  # as verl writes it: the tokenizer's
+    keep_generation_settings(base, saved)
+    assert named_end_tokens(saved) == ends
+    kept = saved / "generation_config.json"
+    assert kept.exists() == (len(ends) > 1)
+    assert generation is None or json.loads(kept.read_text()) == generation

@@ -36,7 +36,7 @@ from azr.selfplay.credit import Response
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
-from azr.train.tokens import PromptTokens
+from azr.train.tokens import PromptTokens, keep_generation_settings
 from azr.train.verl import worker as policy_worker
 from azr.train.verl.agent_loops import SELF_PLAY_LOOP
 from azr.train.verl.configuration import config_from_verl
@@ -102,6 +102,7 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def save_weights(self, folder: Path) -> None:
         self.actor_rollout_wg.save_checkpoint(str(folder), None, self.global_steps, max_ckpt_to_keep=None)
+        keep_generation_settings(Path(self.config.actor_rollout_ref.model.path), folder / "huggingface")
 
     # ---------------------------------------------------------------- rollout
 
