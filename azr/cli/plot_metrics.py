@@ -1,12 +1,13 @@
 """Chosen metrics of a run over its steps, as a picture and as numbers: azr plot-metrics RUN METRIC ... --out
 FILE.png
 
-    azr plot-metrics runs/default propose-abduction/valid solve-abduction/accuracy --window 5 --out
-    docs/mine.png
+    azr plot-metrics runs/default propose-abduction/valid solve-abduction/accuracy --window 5 --out mine.png
+    azr plot-metrics runs/full samples/accuracy --beside runs/form-only --window 5 --out arms.png
 
 Names are those of docs/metrics.md, patterns with * too; a CSV of the same values lies beside the picture,
 with what ``--also`` names beside them. ``--window`` draws means over so many steps beside the points. The
-report shows the usual ones; this is for a figure of one's own.
+report shows the usual ones; this is for a figure of one's own. ``--beside`` draws the same metrics of
+further runs into the same figure.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import csv
 import fnmatch
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,41 +52,40 @@ def logged(table: MetricsTable, patterns: list[str]) -> list[str]:
     return list(found)
 
 
-def as_csv(table: MetricsTable, names: list[str]) -> str:
+def as_csv(tables: Mapping[str, MetricsTable], names: list[str]) -> str:
+    """One line a step of a run; a metric that a run did not log is empty there."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", *names])
-    columns = [table.column(name) for name in names]
-    for row, step in enumerate(table.steps):
-        writer.writerow(
-            [int(step), *("" if np.isnan(column[row]) else f"{column[row]:.4f}" for column in columns)]
-        )
+    writer.writerow(["run", "step", *names])
+    for run, table in tables.items():
+        columns = [table.column(name) if table.has(name) else None for name in names]
+        for row, step in enumerate(table.steps):
+            values = [np.nan if column is None else column[row] for column in columns]
+            writer.writerow(
+                [run, int(step), *("" if np.isnan(value) else f"{value:.4f}" for value in values)]
+            )
     return text.getvalue()
 
 
-def picture(table: MetricsTable, names: list[str], window: int) -> bytes:
+def picture(tables: Mapping[str, MetricsTable], names: list[str], window: int) -> bytes:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    for color, name in enumerate(names):
-        values = table.column(name)
-        axes.plot(
-            table.steps,
-            values,
-            ".",
-            color=f"C{color}",
-            alpha=0.35 if window > 1 else 1.0,
-            label=None if window > 1 else name,
-        )
+    lines = [(run, name) for run, table in tables.items() for name in names if table.has(name)]
+    for color, (run, name) in enumerate(lines):
+        steps, values = tables[run].steps, tables[run].column(name)
+        label = name if len(tables) == 1 else run if len(names) == 1 else f"{run}: {name}"
         if window > 1:
-            axes.plot(table.steps, moving_mean(values, window), color=f"C{color}", label=name)
-    axes.set(
-        xlabel="training step",
-        title=f"points: single steps; lines: means of {window}" if window > 1 else None,
-    )
+            axes.plot(steps, values, ".", color=f"C{color}", alpha=0.35)
+            axes.plot(steps, moving_mean(values, window), color=f"C{color}", label=label)
+        else:
+            axes.plot(steps, values, ".", color=f"C{color}", label=label)
+    title = [names[0]] if len(tables) > 1 and len(names) == 1 else []
+    title += [f"points: single steps; lines: means of {window}"] if window > 1 else []
+    axes.set(xlabel="training step", title="\n".join(title))
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
     buffer = io.BytesIO()
@@ -101,11 +101,15 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("run", type=Path, help="a run's directory")
     parser.add_argument("metrics", nargs="+", metavar="METRIC")
     parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="into the CSV only")
+    parser.add_argument("--beside", nargs="+", default=[], type=Path, metavar="RUN", help="further runs")
     parser.add_argument("--window", type=int, default=1, metavar="STEPS")
     parser.add_argument("--out", type=Path, required=True, help="the picture; the CSV gets its name")
     options = parser.parse_args(words)
-    table = read_metrics(options.run / "metrics.jsonl")
-    drawn, also = logged(table, options.metrics), logged(table, options.also)
-    write_bytes_atomic(options.out, picture(table, drawn, options.window))
-    write_text_atomic(options.out.with_suffix(".csv"), as_csv(table, list(dict.fromkeys([*drawn, *also]))))
+    runs = [options.run, *options.beside]
+    own_names = len({run.name for run in runs}) == len(runs)
+    tables = {run.name if own_names else str(run): read_metrics(run / "metrics.jsonl") for run in runs}
+    first = next(iter(tables.values()))
+    drawn, also = logged(first, options.metrics), logged(first, options.also)
+    write_bytes_atomic(options.out, picture(tables, drawn, options.window))
+    write_text_atomic(options.out.with_suffix(".csv"), as_csv(tables, list(dict.fromkeys([*drawn, *also]))))
     return 0

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from azr.budget import Fit, RecipeFit, free_disk_gib, judge, propose, refusal, shape_of
 from azr.budget.speed import RTX_5080, Card, step_time
-from azr.config import from_container
+from azr.config import Config, from_container
 from azr.config.load import compose_container, load, recipe_names
 from azr.config.paths import runs_folder
 from azr.hardware import Gpu, Machine, detect, device_for
@@ -106,11 +106,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
 
 
 def _propose(machine: Machine, options: argparse.Namespace) -> int:
-    recipes = {
-        name: from_container(compose_container([f"recipe={name}", *options.overrides]))
-        for name in recipe_names()
-    }
-    proposals = propose(machine, recipes, free_disk_gib(Path()))
+    proposals = propose(machine, _recipes(options.overrides), free_disk_gib(Path()))
     if options.json:
         print(
             json.dumps(
@@ -135,6 +131,16 @@ def _propose(machine: Machine, options: argparse.Namespace) -> int:
     return 0 if fitting else 1
 
 
+def _recipes(overrides: Sequence[str]) -> dict[str, Config]:
+    """Every recipe under the overrides, or the one that they name."""
+    named = [item.removeprefix("recipe=") for item in overrides if item.startswith("recipe=")]
+    others = [item for item in overrides if not item.startswith("recipe=")]
+    return {
+        name: from_container(compose_container([f"recipe={name}", *others]))
+        for name in named[-1:] or recipe_names()
+    }
+
+
 def _speed(options: argparse.Namespace) -> int:
     own = (options.bandwidth, options.tflops) != (RTX_5080.bandwidth_gb_s, RTX_5080.bf16_tflops)
     memory_gib = options.gpu or RTX_5080.memory_gib
@@ -146,8 +152,7 @@ def _speed(options: argparse.Namespace) -> int:
     print(
         f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}"
     )
-    for name in recipe_names():
-        config = from_container(compose_container([f"recipe={name}", *options.overrides]))
+    for name, config in _recipes(options.overrides).items():
         shape = shape_of(config.model.path)
         if shape is None or config.train.n_gpus_per_node > 1 or name in ("cpu_tiny", "published_single_gpu"):
             continue

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from azr.budget import judge, propose, require_fit, shape_from_config, shape_of
+from azr.cli import preflight
 from azr.config import Config, from_container
 from azr.config.load import compose_container, recipe_names
 from azr.config.train import RolloutConfig
@@ -271,3 +272,12 @@ def test_adapters_are_advised_without_compiled_layers():
     assert config.train.compile_layers
     settings = next(settings for _, settings, _ in _changes(config) if "model.lora_rank=32" in settings)
     assert "train.compile_layers=false" in settings
+
+
+def test_the_tables_of_all_recipes_keep_to_the_one_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """``recipe=`` won over each row's own recipe: every line said the same."""
+    preflight.main(["--speed", "recipe=1_5b_16gb"])
+    [_, _, only] = capsys.readouterr().out.splitlines()
+    preflight.main(["--speed"])
+    [_, _, *rows] = capsys.readouterr().out.splitlines()
+    assert only.startswith("1_5b_16gb") and only in rows and len({row[16:] for row in rows}) == len(rows) > 2

@@ -89,7 +89,16 @@ def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
     )
     assert picture.read_bytes().startswith(b"\x89PNG")
     header, *rows = (tmp_path / "out.csv").read_text().splitlines()
-    assert header.startswith("step,probe/all/accuracy,time_s/step,solve-abduction/") and len(rows) == 12
+    assert header.startswith("run,step,probe/all/accuracy,time_s/step,solve-abduction/") and len(rows) == 12
+    other = write_synthetic_run(tmp_path / "other", steps=7, undone=False)
+    subprocess.run(
+        [*command, "time_s/step", "--beside", str(other.root), "--out", str(picture)],
+        cwd=ROOT,
+        check=True,
+        timeout=120,
+    )
+    _, *rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["run"] * 12 + ["other"] * 7
     missing = subprocess.run(
         [*command, "no/such", "--out", str(picture)],
         cwd=ROOT,
