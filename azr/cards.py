@@ -48,11 +48,9 @@ class Gpu:
     @property
     def arch(self) -> str:
         """``sm_120`` ..., or an empty string."""
-        return (
-            ""
-            if self.compute_capability is None
-            else f"sm_{self.compute_capability[0]}{self.compute_capability[1]}"
-        )
+        if self.compute_capability is None:
+            return ""
+        return f"sm_{self.compute_capability[0]}{self.compute_capability[1]}"
 
     @property
     def is_slice(self) -> bool:

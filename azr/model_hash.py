@@ -106,11 +106,9 @@ def _tensor_spans(header: bytes, start: int, size: int) -> list[tuple[int, int, 
 def _offsets(begin: int, end: int, blocks: int) -> list[int]:
     """Where the blocks of a span begin: evenly spread, the first at its beginning and the last at its end."""
     last = max(begin, end - BLOCK_BYTES)
-    return (
-        sorted({begin + (last - begin) * index // (blocks - 1) for index in range(blocks)})
-        if end > begin
-        else []
-    )
+    if end > begin:
+        return sorted({begin + (last - begin) * index // (blocks - 1) for index in range(blocks)})
+    return []
 
 
 def _without_writer(data: bytes) -> bytes:

@@ -122,11 +122,9 @@ class Deadlines:
             return f"The trainer gave no sign of life for {silent_s:.0f} s {where} (limit {limits.heartbeat_s:.0f} s)."
         if self._save_since_s is not None:
             saving_s = now_s - self._save_since_s
-            return (
-                f"Saving took {saving_s:.0f} s (limit {limits.save_s:.0f} s)."
-                if saving_s > limits.save_s
-                else ""
-            )
+            if saving_s > limits.save_s:
+                return f"Saving took {saving_s:.0f} s (limit {limits.save_s:.0f} s)."
+            return ""
 
         limit_s = limits.step_s if self._steps_done else self._first_step_limit_s
         stepping_s = now_s - self._step_since_s - self._saved_in_step_s

@@ -59,8 +59,6 @@ def _report(run: RunDir, config: Config) -> str:
     except subprocess.TimeoutExpired:
         return f"The report page was not written within {REPORT_TIMEOUT_S:.0f} s."
 
-    return (
-        ""
-        if done.returncode == 0
-        else f"The report page could not be written: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
-    )
+    if done.returncode == 0:
+        return ""
+    return f"The report page could not be written: {(done.stderr.strip().splitlines() or ['?'])[-1]}"

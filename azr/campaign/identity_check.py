@@ -53,11 +53,11 @@ def settle_identity(run: RunDir, config: Config) -> str:
     if recorded is None:
         begun_before = run.config.is_file()  # by a version that recorded nothing
         write_identity(run, now)
-        return (
-            f"{run.root.name} goes on with this model alone from now on (content {now.model_hash[:8]})."
-            if begun_before
-            else ""
-        )
+        if begun_before:
+            return (
+                f"{run.root.name} goes on with this model alone from now on (content {now.model_hash[:8]})."
+            )
+        return ""
     if recorded.content != now.content:  # a hub model that had to be fetched first
         raise RunError(refusal(run, [_model_difference(recorded, now)]))
     if recorded.folder != now.folder:

@@ -366,11 +366,9 @@ class _Watch:
         return self.ctx.state.trained_step > self.request.resume_step
 
     def _early_fault(self, status: int, reason: str = "") -> Fault | None:
-        return (
-            None
-            if self._finished_a_step
-            else read_fault(status, "\n".join(read_tail(self.trainer.log, CAUSE_BYTES)), reason)
-        )
+        if self._finished_a_step:
+            return None
+        return read_fault(status, "\n".join(read_tail(self.trainer.log, CAUSE_BYTES)), reason)
 
     # What the driver asks
 

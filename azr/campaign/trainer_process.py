@@ -144,11 +144,9 @@ class TrainerProcess:
         if dumps:
             with contextlib.suppress(OSError):
                 write_text_atomic(self.folder / "stacks-all.txt", "\n".join(dumps))
-        return (
-            path
-            if path.exists() and path.stat().st_size
-            else (self.folder / "stacks-all.txt" if dumps else None)
-        )
+        if path.exists() and path.stat().st_size:
+            return path
+        return self.folder / "stacks-all.txt" if dumps else None
 
     def end(self, *, grace_s: float) -> list[ProcessId]:
         """Ends the trainer and every descendant; returns what could not be ended (normally nothing)."""

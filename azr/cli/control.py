@@ -60,11 +60,9 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         return "asked: it saves at the next step boundary" + (" and ends" if command == "stop" else "")
     if command == "pause":
         request_control(run, Control.PAUSE)
-        return (
-            "asked: it saves at the next step boundary and frees the card"
-            if running
-            else "the next start will wait until `resume`"
-        )
+        if running:
+            return "asked: it saves at the next step boundary and frees the card"
+        return "the next start will wait until `resume`"
     if command == "resume":
         if not withdraw_control(run, Control.PAUSE):
             return "it was not paused"
@@ -74,8 +72,6 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
             "budget needs the hours of the whole campaign, for example `budget 72`; 0 means no limit"
         )
     request_control(run, Control.BUDGET, hours=hours)
-    return (
-        f"asked: the campaign's time budget is {hours:g} h"
-        if running
-        else f"the next start has a time budget of {hours:g} h"
-    )
+    if running:
+        return f"asked: the campaign's time budget is {hours:g} h"
+    return f"the next start has a time budget of {hours:g} h"

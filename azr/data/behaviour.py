@@ -83,11 +83,9 @@ def signature(task: Task) -> tuple[str, list[Any]] | None:
         positional, keywords = parse_arguments(task.inputs[0])
     except ValueError:
         return None
-    return (
-        None
-        if keywords or not positional
-        else (", ".join(describe(value) for value in positional), positional)
-    )
+    if keywords or not positional:
+        return None
+    return (", ".join(describe(value) for value in positional), positional)
 
 
 def bank(text: str, example: Sequence[Any]) -> tuple[str, ...]:

@@ -196,11 +196,9 @@ def _records(value: Any) -> list[Any]:
     if all(isinstance(item, dict) for item in value.values()):
         return list(value.values())
     lists = [item for item in value.values() if isinstance(item, list)]
-    return (
-        lists[0]
-        if len(lists) == 1 and lists[0] and all(isinstance(item, dict) for item in lists[0])
-        else [value]
-    )
+    if len(lists) == 1 and lists[0] and all(isinstance(item, dict) for item in lists[0]):
+        return lists[0]
+    return [value]
 
 
 def _columns(value: dict[str, Any]) -> list[Any] | None:

@@ -111,11 +111,9 @@ async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbo
     )
 
     async def run(program: str) -> tuple[float, str]:
-        return (
-            await problem.check.run(f"{problem.preamble}\n{program}", sandbox)
-            if program.strip()
-            else NO_PROGRAM
-        )
+        if program.strip():
+            return await problem.check.run(f"{problem.preamble}\n{program}", sandbox)
+        return NO_PROGRAM
 
     lenient, lenient_reason = await run(needed_parts(anywhere, problem.entry))
     if not response.format_ok:

@@ -108,11 +108,9 @@ def type_name(kind: type) -> str:
     """The class's own name, without calling anything its author could have written; letters and digits only,
     at most 80."""
     name = _type_name(kind)
-    return (
-        "".join([letter for letter in name[:80] if letter.isalnum() or letter == "_"])
-        if _type(name) is _str
-        else "object"
-    )
+    if _type(name) is _str:
+        return "".join([letter for letter in name[:80] if letter.isalnum() or letter == "_"])
+    return "object"
 
 
 def canonical(value: Any, max_chars: int = MAX_CHARS) -> str:

@@ -75,11 +75,9 @@ def rows_to_learn_from(advantages: NDArray[np.float64], multiple: int = 1) -> li
     order = np.argsort(advantages == 0, kind="stable")  # those with an advantage first
     count = int((advantages != 0).sum())
     whole = -(-count // multiple) * multiple
-    return (
-        sorted(int(row) for row in order[:whole])
-        if 0 < whole <= len(advantages)
-        else list(range(len(advantages)))
-    )
+    if 0 < whole <= len(advantages):
+        return sorted(int(row) for row in order[:whole])
+    return list(range(len(advantages)))
 
 
 def _whiten(reward_n: NDArray[np.float64], weight_n: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -194,11 +194,9 @@ class TaskBuffer:
     def draw(self, count: int, rng: np.random.Generator) -> list[Record]:
         """Uniformly without replacement; all of them, in random order, when there are fewer."""
         wanted = min(count, len(self._records))
-        return (
-            [self._records[place] for place in rng.choice(len(self._records), wanted, replace=False)]
-            if wanted
-            else []
-        )
+        if wanted:
+            return [self._records[place] for place in rng.choice(len(self._records), wanted, replace=False)]
+        return []
 
     def draw_recent(self, count: int, rng: np.random.Generator, *, replace: bool) -> list[Record]:
         """With weight insertion step + 1, so that seeds (step 0) can be drawn too (fixes B25)."""

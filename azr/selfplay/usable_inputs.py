@@ -49,11 +49,9 @@ class Count:
         if self.usable < self.needed:
             detail = f"{self.usable} usable of {self.needed}" + (f"; {first_fault}" if first_fault else "")
             return Rejection("too_few_inputs", detail[:300], self.progress)
-        return (
-            None
-            if self.has_message
-            else Rejection("no_message", "it is missing, or says nothing", self.progress)
-        )
+        if self.has_message:
+            return None
+        return Rejection("no_message", "it is missing, or says nothing", self.progress)
 
 
 async def run_usable_inputs(

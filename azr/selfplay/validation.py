@@ -210,11 +210,9 @@ def _output(call: CallResult) -> str | Rejection:
 def _error_label(call: CallResult) -> str | Rejection:
     """The answer of an error task (spec 3.4); a time-out is no error the solver could deduce, so it is refused."""
     if call.status is Status.ERROR and call.exception and ERROR_NAME.fullmatch(call.exception):
-        return (
-            _output(call)
-            if call.exception in ("ModuleNotFoundError", "ImportError", "SyntaxError")
-            else call.exception
-        )
+        if call.exception in ("ModuleNotFoundError", "ImportError", "SyntaxError"):
+            return _output(call)
+        return call.exception
     output = _output(call)
     return output if isinstance(output, Rejection) else NO_ERROR
 
