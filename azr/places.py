@@ -73,9 +73,10 @@ def temporary_problem(folder: str) -> str:
     length = len(os.fsencode(folder))
     if length > TEMPORARY_BYTES:
         return f"is {length} bytes long; Ray's sockets need a path of at most {TEMPORARY_BYTES}"
-    return unwritable(path) or (
-        "is mounted noexec, and compiled kernels are loaded from there" if _is_noexec(path) else ""
-    )
+    if problem := unwritable(path):
+        return problem
+    is_noexec = os.statvfs(path).f_flag & os.ST_NOEXEC
+    return "is mounted noexec, and compiled kernels are loaded from there" if is_noexec else ""
 
 
 def unwritable(folder: Path) -> str:
@@ -88,10 +89,6 @@ def unwritable(folder: Path) -> str:
     except OSError as error:
         return f"cannot be written ({error.strerror or error})"
     return ""
-
-
-def _is_noexec(folder: Path) -> bool:
-    return bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
 
 
 def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:

@@ -77,7 +77,8 @@ def judge(
     """
     device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
     on_gpu = device.kind == "cuda"
-    total = _gpu_total(device)
+    # the smallest card that would be used; the engine takes its share of it whatever budget.gpu_limit_gib says
+    total = min((gpu.total_gib for gpu in device.cards), default=0.0)
     gpu = min(total, config.budget.gpu_limit_gib or total) - config.budget.gpu_reserve_gib
     ram = machine.ram_gib - config.budget.ram_reserve_gib
     result = estimate(config, shape, total, on_gpu)
@@ -102,12 +103,6 @@ def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
             ("recipe=cpu_tiny",), "the bundled tiny model on the CPU, which shows everything at work"
         )
     return Shortage("cards" if device.missing else "gpu", "start", 0.0, 0.0, no_card=text), advice
-
-
-def _gpu_total(device: Device) -> float:
-    """Memory of the smallest card that would be used, of which the engine takes its share whatever
-    ``budget.gpu_limit_gib`` says."""
-    return min((gpu.total_gib for gpu in device.cards), default=0.0)
 
 
 def _shortages(

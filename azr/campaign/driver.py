@@ -117,7 +117,7 @@ def _run(ctx: Context) -> int:
             _STEPS[ctx.state.state](ctx)
             ctx.show()
     except _Stopped as stop:
-        _drop_stop_request(ctx)
+        (ctx.run.control / Control.STOP.value).unlink(missing_ok=True)
         ctx.incident("stop", str(stop), "Start the same command again to go on.")
         _close(
             ctx,
@@ -428,10 +428,6 @@ def _wait_while_paused(ctx: Context) -> None:
     ctx.tick()
     ctx.save(paused=False, sentence="Resumed.")
     ctx.incident("resume", "Resumed.", f"Going on from step {ctx.state.step}.")
-
-
-def _drop_stop_request(ctx: Context) -> None:
-    (ctx.run.control / Control.STOP.value).unlink(missing_ok=True)
 
 
 _STEPS = {State.CONSOLIDATE: _consolidate, State.TRAIN: _train, State.MERGE: _merge}

@@ -7,6 +7,7 @@ clone without an installation should have it too.
 
 from __future__ import annotations
 
+import argparse
 import errno
 import importlib
 import os
@@ -62,6 +63,13 @@ def run_command(name: str, words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted", file=sys.stderr)
         return 130
+
+
+def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A command's parser; its ``description`` (the module's docstring) is printed as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"azr {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def _sentence(error: AzrError | OSError) -> str:

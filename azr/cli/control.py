@@ -12,7 +12,6 @@ RUN is a run directory (runs/default).
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,14 +19,13 @@ from pathlib import Path
 from azr.campaign.control import Control, driver_is_running, request_control, withdraw_control
 from azr.campaign.driver import describe
 from azr.campaign.state import load_state
+from azr.cli import command_parser
 from azr.errors import RunError
 from azr.rundir import RunDir
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="azr control", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("control", __doc__)
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("command", choices=["stop", "checkpoint", "pause", "resume", "budget", "status"])
     parser.add_argument(

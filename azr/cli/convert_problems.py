@@ -7,12 +7,12 @@ train on what you evaluate on.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from azr.cli import command_parser
 from azr.data.problems import tasks_of_problem
 from azr.data.readers import read_rows
 from azr.errors import DataError
@@ -55,9 +55,7 @@ def convert(problems: Path, target: Path) -> str:
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="azr convert-problems", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("convert-problems", __doc__)
     parser.add_argument("problems", type=Path, help="JSON Lines, JSON, CSV or parquet")
     parser.add_argument("tasks", type=Path, help="file to write")
     arguments = parser.parse_args(words)

@@ -8,13 +8,13 @@ Exit status 0: no problem found. 1: something would stop a run. 2: the configura
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from azr.cli import command_parser
 from azr.config.load import load
 from azr.config.paths import runs_folder
 from azr.doctor import Finding, Level, examine, place_findings
@@ -25,9 +25,7 @@ MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING "
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="azr doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("doctor", __doc__)
     parser.add_argument(
         "overrides",
         nargs="*",

@@ -12,7 +12,6 @@ further runs into the same figure.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import fnmatch
 import io
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from azr.cli import command_parser
 from azr.errors import RunError
 from azr.files import write_bytes_atomic, write_text_atomic
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics
@@ -95,9 +95,7 @@ def picture(tables: Mapping[str, MetricsTable], names: list[str], window: int) -
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="azr plot-metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("plot-metrics", __doc__)
     parser.add_argument("run", type=Path, help="a run's directory")
     parser.add_argument("metrics", nargs="+", metavar="METRIC")
     parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="into the CSV only")

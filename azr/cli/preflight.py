@@ -20,6 +20,7 @@ from pathlib import Path
 
 from azr.budget import Fit, RecipeFit, free_disk_gib, judge, propose, refusal, shape_of
 from azr.budget.speed import RTX_5080, Card, step_time
+from azr.cli import command_parser
 from azr.config import Config, from_container
 from azr.config.load import compose_container, load, recipe_names
 from azr.config.paths import runs_folder
@@ -29,9 +30,7 @@ from azr.train.model_source import local_folder, require_usable_model
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="azr preflight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("preflight", __doc__)
     parser.add_argument(
         "overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ..."
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from azr.cli import command_parser
 from azr.report.html import write_comparison, write_report
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="azr report", description=__doc__)
+    parser = command_parser("report", __doc__)
     parser.add_argument(
         "runs",
         type=Path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from azr.cli import command_parser
 from azr.config.report import ReportConfig
 from azr.report.live import LiveView, is_plain
 from azr.report.screen import plain_line, render
@@ -18,7 +18,7 @@ from azr.terminal import output_is_lost
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="azr watch", description=__doc__)
+    parser = command_parser("watch", __doc__)
     parser.add_argument("run", type=Path, help="run directory, such as runs/NAME")
     parser.add_argument("--once", action="store_true", help="show the present state and end")
     parser.add_argument(

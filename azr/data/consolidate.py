@@ -279,16 +279,13 @@ def _cycle_source(run: RunDir, cycle: int) -> Source:
     return Source(Kind.CYCLE, f"cycles/{cycle:03d}/tasks.jsonl", file, trusted=trusted)
 
 
-def _shard_name(cycle: int) -> str:
-    return f"cycles/{cycle:03d}/shard.jsonl"
-
-
 def _shards(run: RunDir, last: int, *, judged: int) -> list[Source]:
     """Shards of the cycles up to ``last``, those up to ``judged`` merged before; a cycle that accepted
     nothing has none."""
     cycles = [cycle for cycle in range(1, last + 1) if run.shard(cycle).is_file()]
     return [
-        Source(Kind.SHARD, _shard_name(cycle), run.shard(cycle), judged=cycle <= judged) for cycle in cycles
+        Source(Kind.SHARD, f"cycles/{cycle:03d}/shard.jsonl", run.shard(cycle), judged=cycle <= judged)
+        for cycle in cycles
     ]
 
 

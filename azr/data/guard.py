@@ -53,7 +53,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
         check_evaluation_files(run, config)
         return probe_files(run)
     names = {}
-    for file in _configured_probes(config):
+    for file in _files(probe_names(config), "data.probe_files"):
         name = f"{_bare_name(file)}.jsonl"
         if name in names:
             raise DataError(
@@ -169,10 +169,6 @@ def _check(file: Path, expected: str, remedy: str) -> None:
 def probe_names(config: DataConfig) -> list[str]:
     """Paths of the configured probe files."""
     return [str(SHIPPED_PROBES) if name == "shipped" else name for name in config.probe_files]
-
-
-def _configured_probes(config: DataConfig) -> list[Path]:
-    return _files(probe_names(config), "data.probe_files")
 
 
 def _evaluation_files(config: DataConfig) -> list[Path]:

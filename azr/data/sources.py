@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -56,13 +56,6 @@ class Source:
 
     def hash(self) -> str:
         return file_hash(self.file)
-
-
-@dataclass(frozen=True)
-class SourceList:
-    sources: list[Source] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    """Configured paths that are not there (any more)."""
 
 
 def data_files(path: Path) -> list[Path]:

@@ -50,7 +50,7 @@ def model_card(
         "pipeline_tag": "text-generation",
         "tags": ["absolute-zero", "self-play", "reinforcement-learning"],
     }
-    if (hub := _hub_name(base)) is not None:
+    if not base.startswith("data/") and (hub := HubName.parse(base)):
         front["base_model"] = hub.name  # the hub takes no revision there; the table below tells it
 
     train, play = config.train, config.selfplay
@@ -258,10 +258,6 @@ def _human_data(config: Config) -> str:
     return (
         f"none beyond the seed programs{extra}; all else was written by the model and verified by running it"
     )
-
-
-def _hub_name(path: str) -> HubName | None:
-    return None if path.startswith("data/") else HubName.parse(path)
 
 
 def _versions() -> list[str]:

@@ -263,11 +263,11 @@ def _configured(source: ModelSource, config: Config) -> ModelSource:
 def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> ModelSource:
     try:
         ask = record["ask"]
+        recorded = ask.get("selfplay", {})
+        settings = {name: recorded[name] for name in PROMPT_KEYS if name in recorded}
         return replace(
             source,
-            selfplay=replace(
-                source.selfplay, frame=str(ask["frame"]), **_prompt_settings(ask.get("selfplay", {}))
-            ),
+            selfplay=replace(source.selfplay, frame=str(ask["frame"]), **settings),
             max_prompt_tokens=int(ask["max_prompt_tokens"]),
             max_response_tokens=int(ask["max_response_tokens"]),
             dtype=str(ask["engine_dtype"]),
@@ -277,12 +277,6 @@ def _as_exported(source: ModelSource, record: dict[str, Any], folder: Path) -> M
         raise DataError(
             f"{folder / EXPORT_RECORD} is damaged ({error!r}); export the model again, or remove that file"
         ) from error
-
-
-def _prompt_settings(recorded: dict[str, Any]) -> dict[str, Any]:
-    """The prompt settings of an export record; exports of earlier versions have none, and keys of later ones
-    are passed over."""
-    return {name: recorded[name] for name in PROMPT_KEYS if name in recorded}
 
 
 def _within_context(source: ModelSource, folder: Path) -> ModelSource:

@@ -184,7 +184,7 @@ def _test_input(source: str, tree: ast.Module, entry: str) -> str:
         for node in ast.walk(statement):
             if _calls(node, entry):
                 return "a call of the entry function at the top level"
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and _tells(node.id):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and _is_telling(node.id):
                 return f"a top-level variable {node.id}"
         if (
             isinstance(statement, ast.Expr)
@@ -211,7 +211,7 @@ def _calls(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
 
 
-def _tells(name: str) -> bool:
+def _is_telling(name: str) -> bool:
     return "input" in name.lower() or name.lower() in _RESULT_NAMES
 
 

@@ -57,7 +57,7 @@ def render(summary: RunSummary, width: int = 80) -> RenderableType:
     parts += [
         _tasks(summary, inner),
         _probe(summary, inner),
-        _memory(summary, inner),
+        _line(_label("memory"), " · ".join(memory_words(summary)) or "–", width=inner),
         Text(),
         *_incidents(summary, inner),
     ]
@@ -249,10 +249,6 @@ def memory_words(summary: RunSummary) -> list[str]:
         words.append(f"RAM {number(machine.trainer_gib)} GiB ({number(machine.host_available_gib)} free)")
         words.append(f"disk {number(machine.disk_free_gib)} GiB free")
     return words
-
-
-def _memory(summary: RunSummary, width: int) -> RenderableType:
-    return _line(_label("memory"), " · ".join(memory_words(summary)) or "–", width=width)
 
 
 def _incidents(summary: RunSummary, width: int) -> list[RenderableType]:

@@ -34,10 +34,9 @@ class InputCurriculum:
     def to_json(self) -> dict[str, Any]:
         return {"needed": self.needed, "valid": self._valid}
 
-    def restore(self, record: dict[str, Any] | None) -> None:
-        """Goes on from a saved state; None: it was saved before there was a curriculum. A changed
-        configuration's limits apply."""
-        if record is None or not self._config.induction_inputs_start:
+    def restore(self, record: dict[str, Any]) -> None:
+        """Goes on from a saved state. A changed configuration's limits apply."""
+        if not self._config.induction_inputs_start:
             return
         self.needed = min(
             max(int(record["needed"]), self._config.induction_inputs_start), self._config.num_inputs

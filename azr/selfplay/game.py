@@ -90,7 +90,7 @@ class SelfPlay:
         ):
             kinds = [TaskType.ABDUCTION, TaskType.DEDUCTION]
         reasons = [
-            self._add(_as_type(task, kind), step)
+            self._add(replace(task, task_type=kind), step)
             for kind in kinds
             if kind in self.task_types or kind is task.task_type
         ]
@@ -363,12 +363,8 @@ class SelfPlay:
         state, content = load_state(directory, self.seed, self.buffers)
         self.totals = Counter(state["totals"])
         self.types = TypeCounts.from_json(state["types"])
-        self.curriculum.restore(state.get("curriculum"))
+        self.curriculum.restore(state["curriculum"])
         return content
-
-
-def _as_type(task: Task, kind: TaskType) -> Task:
-    return task if task.task_type is kind else replace(task, task_type=kind)
 
 
 def _row_id(step: int, stream: Stream, index: int) -> str:

@@ -19,7 +19,7 @@ from azr.config.load import read_config
 from azr.errors import AzrError
 from azr.hardware import detect, device_for
 from azr.places import prepare, restart_with_plain_path
-from azr.protocol import Ending, TrainResult, current_request, write_result
+from azr.protocol import Ending, TrainRequest, TrainResult, current_request, write_result
 from azr.rundir import RunDir
 from azr.tracebacks import root_cause
 from azr.train.cpu.warm_python import WarmPython
@@ -50,15 +50,7 @@ def main(arguments: list[str]) -> int:
     device = chosen.kind
     if not config.train.ray_address:
         if chosen.missing or (config.needs_gpu and device == "cpu"):
-            reason = f"the card that this run uses is not there: {machine.why_no_card}"
-            print(f"azr.train: {reason}", file=sys.stderr)
-            write_result(
-                run,
-                TrainResult(
-                    Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True
-                ),
-            )
-            return 1
+            return _fail(run, request, f"the card that this run uses is not there: {machine.why_no_card}")
         chosen.take()
     print(f"azr.train: on {chosen}", flush=True)
 
@@ -80,21 +72,22 @@ def main(arguments: list[str]) -> int:
             finished = ray.get(SelfPlayRunner.remote().run.remote(str(run.root), device))
         except RayError as error:
             traceback.print_exc()
-            reason = f"a process of the trainer died or raised: {root_cause(traceback.format_exc()) or error}"
-            print(f"azr.train: {reason}", file=sys.stderr)
-            write_result(
-                run,
-                TrainResult(
-                    Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt, retry=True
-                ),
-            )
-            return 1
+            cause = root_cause(traceback.format_exc()) or error
+            return _fail(run, request, f"a process of the trainer died or raised: {cause}")
         finally:
             session = session_folder(config)
             ray.shutdown()
     if finished and session:
         shutil.rmtree(session, ignore_errors=True)  # after a failure its logs stay
     return 0 if finished else 1
+
+
+def _fail(run: RunDir, request: TrainRequest, reason: str) -> int:
+    """Says why, here and in the result; another attempt may go better."""
+    print(f"azr.train: {reason}", file=sys.stderr)
+    ends = (Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt)
+    write_result(run, TrainResult(*ends, retry=True))
+    return 1
 
 
 @contextmanager

@@ -3,8 +3,6 @@ copy."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -268,21 +266,6 @@ def test_curriculum_is_asked_for_logged_and_resumed(tmp_path):
     resumed.load(tmp_path)
     assert [step(resumed, number)[0] for number in range(4, 7)] == needed[3:]
     assert resumed.curriculum.to_json() == whole.curriculum.to_json()
-
-
-def test_a_state_saved_before_the_curriculum_is_read(tmp_path):
-    game = SelfPlay(CURRICULUM, 1)
-    game.start([PROGRAM])
-    game.save(tmp_path)
-    path = tmp_path / "selfplay.json"
-    state = json.loads(path.read_text())
-    del state["curriculum"], state["content_hash"]
-    state["content_hash"] = hashlib.blake2b(
-        json.dumps(state, sort_keys=True).encode(), digest_size=16
-    ).hexdigest()
-    path.write_text(json.dumps(state))
-    game.load(tmp_path)
-    assert game.curriculum.needed == 3
 
 
 @pytest.mark.parametrize("frame", SHIPPED_FRAMES)
