@@ -3,16 +3,20 @@ work."""
 
 from __future__ import annotations
 
+import socket
+
 from azr.budget import require_fit
 from azr.campaign.identity_check import require_same_run
 from azr.checkpoints import list_checkpoints
 from azr.config import Config
 from azr.data.check import require_readable
-from azr.errors import BudgetError, RunError
+from azr.errors import BudgetError, ConfigError, RunError
 from azr.hardware import Machine, device_for
 from azr.imports import require_engine
 from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
+
+LOOPBACK, LOOPBACK_LIMIT_S = "127.0.0.1", 5.0
 
 
 def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
@@ -24,7 +28,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         RunError: the run that lies there began with another model or recipe, or what lies there is no run.
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, or needs a card and there is none.
-        ConfigError: the installed engine does not compute where the run does.
+        ConfigError: the installed engine does not compute where the run does, or the machine does not reach itself.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
     require_a_run_or_nothing(run)
@@ -36,6 +40,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         require_usable_model(config)  # before its size, which a model of another kind does not tell
     judged = require_fit(config, machine, run.root.parent)
     if not config.train.ray_address:  # else other machines compute
+        require_loopback()
         require_engine(device_for(machine, config.train.device, config.train.n_gpus_per_node).kind)
     if not is_here:
         require_usable_model(config)
@@ -79,3 +84,18 @@ def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
             f"({machine.why_no_card}). "
             "Nothing was changed; the same command goes on when the card is seen again. `nvidia-smi` and python scripts/doctor.py say more"
         )
+
+
+def require_loopback() -> None:
+    """
+    Raises:
+        ConfigError: processes cannot reach each other on this machine, so Ray would wait half an hour to start.
+    """
+    try:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=LOOPBACK_LIMIT_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"this machine does not reach itself at {LOOPBACK} ({error.strerror or error}), where a run's processes speak to each other; "
+            "bring the loopback interface up (sudo ip link set lo up), or let a firewall admit it"
+        ) from error

@@ -15,7 +15,13 @@ from typing import Any
 from azr.config import Config
 from azr.errors import ModelError
 from azr.models.context import require_context
-from azr.models.families import CHECKED, TIED_IN_THE_ENGINE, WINDOWS_IN_ALL_LAYERS, WITHOUT_ADAPTERS
+from azr.models.families import (
+    CHECKED,
+    TIED_IN_THE_ENGINE,
+    WINDOWS_IN_ALL_LAYERS,
+    WITHOUT_ADAPTERS,
+    WITHOUT_NORM_WEIGHTS,
+)
 from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
 from azr.models.weight_files import Tensor, read_json_file, require_whole_files
 from azr.prompts import load_frame
@@ -24,7 +30,8 @@ EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_
 PACKED_TENSOR = re.compile(
     r"\.(qweight|qzeros|weight_packed|weight_scale|weight_scale_inv|absmax|quant_map|SCB|scales|lut)$"
 )
-EMBEDDING, HEAD, LAYER = "model.embed_tokens.weight", "lm_head.weight", re.compile(r"^model\.layers\.(\d+)\.")
+EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
+LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 SLOW_AND_SAFE = "train.packed_sequences=false train.compile_layers=false train.chunked_logprobs=false"
 OWN_DEFAULTS = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", None)
 """Tokenizer classes that know no end token unless they are told."""
@@ -260,11 +267,10 @@ def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dic
             f"{folder}: the weights are not named as those of {CHECKED[model_type]} are: there is no {EMBEDDING}, but for example "
             f"{next(iter(sorted(tensors)), 'nothing at all')}; save the model again with AutoModelForCausalLM"
         )
-    layers = {int(found[1]) for name in tensors if (found := LAYER.match(name))}
     wanted = values.get("num_hidden_layers")
-    if isinstance(wanted, int) and (absent := sorted(set(range(wanted)) - layers)):
+    if isinstance(wanted, int) and (absent := absent_tensor(tensors, model_type, wanted)):
         raise ModelError(
-            f"{folder}: config.json says {wanted} layers, and the weights lack layer {absent[0]}; "
+            f"{folder}: config.json says {wanted} layers, and the weights lack {absent}; "
             "configuration and weights are of different models, or some of the weights are missing"
         )
     rows, width = values.get("vocab_size"), values.get("hidden_size")
@@ -277,3 +283,19 @@ def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dic
         raise ModelError(
             f"{folder}: config.json says that the output head is apart from the embeddings, and the weights have no {HEAD}"
         )
+
+
+def absent_tensor(tensors: dict[str, Tensor], model_type: str, layers: int) -> str:
+    """A layer, or the first tensor that other layers have and one lacks, or the last norm; empty for none.
+    transformers would fill it with fresh values."""
+    found: dict[int, set[str]] = {}
+    for name in tensors:
+        if (match := LAYER.match(name)) and "rotary_emb" not in name:  # older files hold computed positions
+            found.setdefault(int(match[1]), set()).add(name[match.end() :])
+    every = set().union(*(names for number, names in found.items() if number < layers))
+    for number in range(layers):
+        if number not in found:
+            return f"layer {number}"
+        if missing := sorted(every - found[number]):
+            return f"model.layers.{number}.{missing[0]}"
+    return "" if model_type in WITHOUT_NORM_WEIGHTS or NORM in tensors else NORM

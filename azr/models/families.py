@@ -44,6 +44,8 @@ WINDOWS_IN_ALL_LAYERS = frozenset({"qwen2", "qwen3"})
 """The engine takes these with attention windows in all layers or in none."""
 WITHOUT_ADAPTERS = frozenset({"starcoder2"})
 """The engine serves these without LoRA adapters only."""
+WITHOUT_NORM_WEIGHTS = frozenset({"olmo"})
+"""The norms of these have nothing that is trained."""
 
 DROPOUT_KEYS = (
     "attention_dropout", "attn_pdrop", "embd_pdrop", "embedding_dropout", "hidden_dropout", "resid_pdrop", "residual_dropout",

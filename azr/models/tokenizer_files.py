@@ -94,7 +94,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         added = {
             str(entry.get("content")): entry.get("id")
             for entry in entries
-            if isinstance(entry.get("id"), int)
+            if isinstance(entry, dict) and isinstance(entry.get("id"), int)
         }
     for number, entry in (settings.get("added_tokens_decoder") or {}).items():
         if str(number).isdigit() and isinstance(entry, dict):

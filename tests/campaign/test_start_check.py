@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from azr.budget import propose
+from azr.campaign import start_check
 from azr.campaign.start_check import require_a_run_or_nothing, require_startable
 from azr.cli import run_command
 from azr.config.load import load
-from azr.errors import BudgetError, DataError, ModelError, RunError
+from azr.errors import BudgetError, ConfigError, DataError, ModelError, RunError
 from azr.hardware import Gpu, Machine
 from azr.rundir import RunDir
 
@@ -53,6 +54,12 @@ def test_a_folder_with_a_log_becomes_a_run(run: RunDir) -> None:
     run.root.mkdir(parents=True)
     (run.root / "log").write_text("nohup: ignoring input\n")
     check(run)
+
+
+def test_a_machine_that_does_not_reach_itself(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_check, "LOOPBACK", "203.0.113.1")  # an address that no machine has
+    with pytest.raises(ConfigError, match=r"does not reach itself at 203\.0\.113\.1 .*ip link set lo up"):
+        check(run)
 
 
 @pytest.mark.parametrize("path", ["/nowhere/model", "./nowhere"])

@@ -137,6 +137,16 @@ def test_weights_of_another_model(folder: Path) -> None:
     assert "no lm_head.weight" in refused(folder)
 
 
+@pytest.mark.parametrize(
+    "lost",
+    ["model.layers.2.input_layernorm.weight", "model.layers.5.self_attn.q_proj.bias", "model.norm.weight"],
+)
+def test_a_tensor_that_is_missing(folder: Path, lost: str) -> None:
+    """transformers would fill it with fresh values, and the engine with others."""
+    rewrite(folder, lambda weights: {name: tensor for name, tensor in weights.items() if name != lost})
+    assert f"the weights lack {lost}" in refused(folder)
+
+
 @pytest.mark.parametrize("prefix", ["_orig_mod.model.", "module.model.", ""])
 def test_weights_under_other_names(folder: Path, prefix: str) -> None:
     """transformers would leave them out and go on with random ones."""
@@ -396,6 +406,12 @@ TOKENS = 4089
 def test_an_end_token_that_is_none(folder: Path) -> None:
     change(folder, "tokenizer_config.json", eos_token="<|nowhere|>")
     assert f"'<|nowhere|>' would have id {TOKENS}, and tokenizer.json has {TOKENS} tokens" in refused(folder)
+
+
+def test_added_tokens_of_another_form(folder: Path) -> None:
+    content = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**content, "added_tokens": [1, "a", None]}))
+    check(folder)
 
 
 def test_a_padding_token_without_an_embedding(folder: Path) -> None:

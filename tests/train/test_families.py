@@ -9,6 +9,7 @@ width / heads, layers without positions.
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from azr.budget import shape_from_config
 from azr.errors import TrainingError
+from azr.models import require_whole_files
+from azr.models.check import absent_tensor
 from azr.models.families import CHECKED, DROPOUT_KEYS, WITHOUT_ADAPTERS
 from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
@@ -67,6 +70,13 @@ def family(model_type: str):
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     return model.train()
+
+
+@pytest.mark.parametrize("model_type", CHECKED)
+def test_the_start_check_misses_no_tensor_of_a_whole_model(model_type: str, tmp_path: Path) -> None:
+    family(model_type).save_pretrained(tmp_path)
+    tensors = require_whole_files(tmp_path)
+    assert absent_tensor(tensors, model_type, SHAPE["num_hidden_layers"]) == ""
 
 
 def trained_our_way(stock, *, compiled: bool = False):
