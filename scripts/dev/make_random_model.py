@@ -80,6 +80,8 @@ def make_random_model(size: str, folder: Path, seed: int = 0) -> int:
     import torch
     from transformers import AutoModelForCausalLM, Qwen2Config
 
+    from azr.train.tokenizer_check import name_the_class
+
     folder.mkdir(parents=True, exist_ok=True)
     end = byte_tokenizer(folder, SIZES[size]["vocab_size"])
     config = Qwen2Config(
@@ -96,6 +98,7 @@ def make_random_model(size: str, folder: Path, seed: int = 0) -> int:
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
+    name_the_class(folder)  # transformers takes the family's splitting rules otherwise
     return sum(parameter.numel() for parameter in model.parameters())
 
 
