@@ -46,8 +46,8 @@ class Assumptions:
     adapter_units_mfu: float = 0.08
     """The same on several cards, where each adapter is an FSDP unit."""
     adapters_decode_factor: float = 1.4
-    """The engine computes adapters beside each product (measured: 0.435 s against 0.309 s for 50 tokens of 96
-    sequences at 3B)."""
+    """Where the engine computes adapters beside each product (measured: 0.435 s against 0.309 s for 50 tokens
+    of 96 sequences at 3B)."""
     decode_share: float = 0.5
     """Share of the memory roofline that decoding with CUDA graphs reaches (real engines: 0.40 to 0.65)."""
     matmul_share: float = 0.6
@@ -100,7 +100,8 @@ def step_time(
     passes, mfu = 6.0, small if shape.parameters < 1e9 else large
     if config.model.lora_rank:
         passes, mfu = 4.5, a.adapters_mfu if config.train.gpus == 1 else a.adapter_units_mfu
-        decode_s *= a.adapters_decode_factor
+        if config.train.gpus > 1 or not config.rollout.merge_adapters:
+            decode_s *= a.adapters_decode_factor
     if config.train.recompute_logprobs:
         passes += 1.5  # a forward pass more
     trained = (rows + (samples if config.selfplay.train_on_samples else 0)) * length

@@ -2,7 +2,7 @@
 nothing else on the card.
 
     python scripts/dev/bench_engine.py 0_5b_16gb --model build/random-0.5b [--fraction 0.25] [--json FILE]
-    python scripts/dev/bench_engine.py 3b_lora_16gb --model build/random-3b --lora-rank 0      the base alone, without adapters
+    python scripts/dev/bench_engine.py 3b_lora_16gb --model build/random-3b --lora-rank 32     with adapters beside the products
 
 Two waves, as in a step: every row's prompt once, then the difficulty samples (8 that share a prompt). What
 generation inside a step is compared with. The first pass is not timed. ``--explain-time`` prints the
@@ -99,12 +99,14 @@ def main() -> int:
     parser.add_argument(
         "--card-gib", type=float, default=0.0, help="scale the engine's share as if the card had this much"
     )
-    parser.add_argument("--lora-rank", type=int, help="adapters in place of the recipe's own rank; 0 none")
+    parser.add_argument("--lora-rank", type=int, help="adapters beside the products; 0 none")
     parser.add_argument("--explain-time", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     config = load([f"recipe={options.recipe}", "selfplay=code"]).config
-    rank = config.model.lora_rank if options.lora_rank is None else options.lora_rank
+    rank = options.lora_rank
+    if rank is None:  # merged into the base they cost nothing here
+        rank = 0 if config.rollout.merge_adapters else config.model.lora_rank
     model = options.model or Path(config.model.path)
     if rank and not (model / "config.json").is_file():
         parser.error(

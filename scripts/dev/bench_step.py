@@ -4,6 +4,9 @@ memory by phase.
     python scripts/dev/bench_step.py 0_5b_16gb --model build/random-0.5b
     python scripts/dev/bench_step.py published_single_gpu 0_5b_16gb --model build/random-0.5b --fraction 0.25 --leave-gib 16
     python scripts/dev/bench_step.py 0_5b_16gb --real            the model's own lengths and rewards instead of fixed ones
+    python scripts/dev/bench_step.py 3b_lora_16gb+rollout.merge_adapters=false 3b_lora_16gb --model build/random-3b
+
+A recipe may bring settings of its own, each after a ``+``.
 
 Each recipe runs as ``python -m azr.train`` in a run directory of its own, and the figures are read from its
 ``metrics.jsonl`` and from the card, twenty times a second. With fixed lengths (the default) all recipes do
@@ -62,7 +65,7 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
     # the published batch
     game = [] if any(item.startswith("selfplay=") for item in options.override) else ["selfplay=code"]
     overrides = [
-        f"recipe={recipe}",
+        *recipe_words(recipe),
         *game,
         "train.probe_every_steps=0",
         "train.save_every_steps=1000000",
@@ -89,6 +92,12 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
         share = config.rollout.gpu_memory_share * options.leave_gib / machine.cards[0].total_gib
         config = replace(config, rollout=replace(config.rollout, gpu_memory_share=round(share, 4)))
     return config
+
+
+def recipe_words(recipe: str) -> list[str]:
+    """``NAME+KEY=VALUE+...`` as settings."""
+    name, *own = recipe.split("+")
+    return [f"recipe={name}", *own]
 
 
 def _leave_gib(recipe: str, options: argparse.Namespace) -> float:
@@ -432,7 +441,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipes", nargs="+", help="one recipe, or two to compare")
+    parser.add_argument(
+        "recipes", nargs="+", help="one recipe (NAME or NAME+KEY=VALUE+...), or two to compare"
+    )
     parser.add_argument("--model", help="folder of a model to use instead of the recipes' own")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument(
@@ -489,8 +500,8 @@ def measure(options: argparse.Namespace) -> int:
         machine,
         "auto",
         max(
-            load([f"recipe={name}", *options.override]).config.train.n_gpus_per_node
-            for name in options.recipes
+            load([*recipe_words(recipe), *options.override]).config.train.n_gpus_per_node
+            for recipe in options.recipes
         ),
     ).take()
     options.peak_tflops = options.peak_tflops or (matmul_peak_tflops() if machine.cards else 0.0)

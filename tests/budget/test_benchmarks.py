@@ -63,6 +63,13 @@ def test_share_of_a_large_card_is_that_of_the_small_one():
     assert alone.rollout.gpu_memory_share == 0.7
 
 
+def test_a_recipe_with_settings_of_its_own():
+    words = "3b_lora_16gb+rollout.merge_adapters=false+seed=3"
+    config = bench_step.configuration(words, options(override=["train.learning_rate=1e-7"]), CARD_80)
+    assert (config.recipe, config.rollout.merge_adapters, config.seed) == ("3b_lora_16gb", False, 3)
+    assert config.train.learning_rate == 1e-7
+
+
 @pytest.mark.parametrize(("recipe", "leave_gib"), [("0_5b_8gb", 8.0), ("3b_lora_16gb", 16.0)])
 def test_a_small_card_can_be_imitated_on_a_large_one(recipe, leave_gib):
     bench_step.configuration(recipe, options(leave_gib=leave_gib), CARD_80).rollout.validate()

@@ -264,6 +264,19 @@ def test_speed_model_by_hand():
     )
 
 
+def test_adapters_beside_every_product_take_time_and_merged_ones_none():
+    from azr.budget.speed import RTX_5080, step_time
+
+    shape = shape_of("Qwen/Qwen2.5-Coder-3B-Instruct")
+    assert shape is not None
+    merged, beside = (
+        step_time(recipe("3b_lora_16gb", f"rollout.merge_adapters={merge}"), shape, RTX_5080)
+        for merge in ("true", "false")
+    )
+    assert merged.generate_s < beside.generate_s < 1.4 * merged.generate_s
+    assert merged.train_s == beside.train_s
+
+
 def test_adapters_are_advised_without_compiled_layers():
     """The configuration refuses both together, so the advice must not name them together."""
     from azr.budget.advice import _changes

@@ -73,12 +73,23 @@ def test_on_a_cpu(model: str, tmp_path: Path, random_model: Callable[[str], Path
     assert max(apart["before"], apart["synced"]) < 1e-4 < 0.01 < apart["not_synced"]
 
 
+@pytest.mark.skipif(GPU, reason="the CPU path; a GPU machine takes the GPU path")
+@pytest.mark.parametrize("merge", ["true", pytest.param("false", marks=pytest.mark.slow)])
+def test_adapters_on_a_cpu(merge: str, tmp_path: Path) -> None:
+    settings = ["recipe=cpu_tiny", "model.lora_rank=8", f"rollout.merge_adapters={merge}"]
+    apart = follow(tmp_path, "cpu", settings)
+    assert max(apart["before"], apart["synced"]) < 1e-4 < 0.01 < apart["not_synced"]
+
+
 @pytest.mark.gpu
-@pytest.mark.parametrize("recipe", ["0_5b_16gb", "3b_lora_16gb"])
-def test_on_a_card(recipe: str, tmp_path: Path, random_model: Callable[[str], Path]) -> None:
-    """With adapters the engine forgets its base in the sleep; both are sent. Trainer and engine compute in
-    bfloat16."""
+@pytest.mark.parametrize(
+    ("recipe", "merge"), [("0_5b_16gb", "true"), ("3b_lora_16gb", "true"), ("3b_lora_16gb", "false")]
+)
+def test_on_a_card(recipe: str, merge: str, tmp_path: Path, random_model: Callable[[str], Path]) -> None:
+    """The engine forgets its weights in the sleep; with adapters the base is sent with them or with them
+    merged in. Trainer and engine compute in bfloat16."""
     settings = [f"recipe={recipe}", f"model.path={random_model('0.5b')}", "train.compile_layers=false"]
+    settings.append(f"rollout.merge_adapters={merge}")
     apart = follow(tmp_path, "cuda", settings)
     assert max(apart["before"], apart["synced"]) < 0.05
     assert apart["not_synced"] > 10 * apart["synced"]

@@ -86,21 +86,30 @@ def test_which_token_has_which_adapter_is_forgotten_before_weights_arrive(monkey
 
 
 @pytest.mark.parametrize(
-    ("settings", "extension", "weights"),
+    ("settings", "extension", "weights", "merged"),
     [
-        (["recipe=0_5b_16gb"], "EngineWorkerExtension", "dummy"),
-        (["recipe=3b_lora_16gb"], "ForgettingWorkerExtension", "dummy"),
+        (["recipe=0_5b_16gb"], "EngineWorkerExtension", "dummy", False),
+        (["recipe=3b_lora_16gb"], "EngineWorkerExtension", "dummy", True),
+        (
+            ["recipe=3b_lora_16gb", "rollout.merge_adapters=false"],
+            "ForgettingWorkerExtension",
+            "dummy",
+            False,
+        ),
         (
             ["recipe=3b_lora_16gb", "train.n_gpus_per_node=2", "train.compile_layers=false"],
             "EngineWorkerExtension",
             "auto",
+            False,
         ),
     ],
 )
-def test_where_the_engine_has_its_weights_from(settings, extension, weights, tmp_path):
+def test_where_the_engine_has_its_weights_from(settings, extension, weights, merged, tmp_path):
     config = load(settings).config
     (tmp_path / "config.json").write_text("{}")
-    made = build_verl_config(config, tmp_path, tmp_path, "cuda").actor_rollout_ref.rollout
+    whole = build_verl_config(config, tmp_path, tmp_path, "cuda").actor_rollout_ref
+    assert whole.model.lora.merge is merged and whole.model.lora.rank == 0  # the rank stands in lora_rank
+    made = whole.rollout
     assert made.engine_kwargs.vllm.worker_extension_cls == f"azr.train.verl.engine_worker.{extension}"
     assert made.load_format == weights
 

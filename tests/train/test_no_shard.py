@@ -308,7 +308,8 @@ def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, d
         no_shard, "adapter_weights", lambda module: calls.append("read") or {"a": torch.ones(1)}
     )
     module = SimpleNamespace(peft_config={no_shard.ADAPTER: SimpleNamespace(to_dict=lambda: {"r": 4})})
-    engine = SimpleNamespace(_is_lora=True, _is_offload_param=True, module=module)
+    model_config = SimpleNamespace(lora={"merge": False})
+    engine = SimpleNamespace(_is_lora=True, _is_offload_param=True, module=module, model_config=model_config)
     weights, adapter = SelfPlayEngine.get_per_tensor_param(engine, base_sync_done=True)  # type: ignore[arg-type]
     assert calls == expected
     assert dict(weights) == {"a": torch.ones(1)} and adapter == {"r": 4}

@@ -90,7 +90,8 @@ PATCHES = (
     Patch(
         changed="sleep of vLLM's worker, and which token its model runner thinks has which adapter",
         version="vllm 0.24.0",
-        why="verl has a sleeping engine keep its weights in pinned host memory, and adapters are not looked up again",
+        why="with adapters beside their base verl has a sleeping engine keep its weights in pinned host memory, "
+        "and adapters are not looked up again",
         by="verl.engine_worker.ForgettingWorkerExtension",
         test="test_engine_worker.py::test_a_sleep_that_keeps_no_weights",
     ),

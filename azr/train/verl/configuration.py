@@ -59,10 +59,11 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
     on_gpu = device == "cuda"
     one_gpu = on_gpu and train.gpus == 1
     context_tokens = rollout.max_prompt_tokens + rollout.max_response_tokens
+    merge = bool(model.lora_rank) and rollout.merge_adapters and train.gpus == 1
     eager = rollout.enforce_eager or not on_gpu
     extension = (
         "ForgettingWorkerExtension"
-        if one_gpu and model.lora_rank and rollout.sleep
+        if one_gpu and model.lora_rank and not merge and rollout.sleep
         else "EngineWorkerExtension"
     )
 
@@ -82,6 +83,7 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
         "enforce_eager": eager,
         "cuda_graph_sizes": None if eager else list(rollout.cuda_graph_sizes),
         "sleep": rollout.sleep and on_gpu,
+        "merge_adapters": merge,
         # dummy: the trainer sends all weights
         "load_format": "dummy" if one_gpu or (on_gpu and not model.lora_rank) else "auto",
         "engine_extension": extension if on_gpu else "OwnSocketExtension",

@@ -29,7 +29,7 @@ from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import TrainingError
 from azr.train.patches import fsdp
-from azr.train.verl import no_shard
+from azr.train.verl import merging, no_shard
 from azr.train.verl.packed import PackedEngine
 
 SAMPLED_VALUES_PER_PARAMETER = 512
@@ -39,6 +39,9 @@ RATE_FLOOR = 0.1
 
 class SelfPlayEngine(PackedEngine):
     """The packed engine with the promised sharding asserted, and a view of the weights for the learning checks."""
+
+    sync_step = 0
+    """Step of the weights that go to the engine: seeds their rounding."""
 
     def _build_lora_module(self, module: torch.nn.Module) -> torch.nn.Module:
         """verl's; the adapters' first values follow from the run's seed. verl draws them unseeded, and two
@@ -64,7 +67,7 @@ class SelfPlayEngine(PackedEngine):
 
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
         """Names and tensors of the weights for the engine, in the type that the trainer computes in, and the
-        adapters' configuration.
+        adapters' configuration (None where they are merged in).
 
         On one device no second copy of the weights is made, and an offloaded base stays in host memory.
         verl's sender would take float32 for what is served in bfloat16: twice the traffic, and a vocabulary
@@ -72,6 +75,12 @@ class SelfPlayEngine(PackedEngine):
         """
         adapters_alone = self._is_lora and options.get("base_sync_done")
         one_device = torch.distributed.get_world_size() == 1
+        if self._is_lora and self.model_config.lora.get("merge"):
+            assert one_device, "settings.yaml asks for it on one device only"
+            dtype, seed = PrecisionType.to_dtype(self.engine_config.dtype), self.engine_config.seed
+            weights = merging.merged_weights(self.module, dtype, seed, self.sync_step)
+            return self._for_engine(weights, on_device=True), None
+
         if not one_device and not adapters_alone:
             weights, adapter_config = super().get_per_tensor_param(**options)
             return self._as_computed(weights), adapter_config
@@ -88,18 +97,25 @@ class SelfPlayEngine(PackedEngine):
 
         if self._is_lora:
             adapter_config = model.peft_config[no_shard.ADAPTER].to_dict()
-            # one after the other on the card: verl hands over a tensor that is larger than its bucket by CUDA
-            # IPC
-            weights = (
-                (name, weight.to(get_device_name())) for name, weight in no_shard.base_weights(self.module)
-            )
-        else:
-            if self._is_offload_param:
-                no_shard.load(self.module)
-            weights, adapter_config = no_shard.named_weights(self.module), None
+            return self._for_engine(no_shard.base_weights(self.module), on_device=True), adapter_config
 
+        if self._is_offload_param:
+            no_shard.load(self.module)
+        return self._for_engine(no_shard.named_weights(self.module)), None
+
+    def _for_engine(
+        self, weights: Iterable[tuple[str, torch.Tensor]], *, on_device: bool = False
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """
+        Args:
+            on_device: bring each to the card, one after the other: verl hands over a tensor that is larger
+                than its bucket by CUDA IPC.
+        """
+        model = getattr(self.module, "_fsdp_wrapped_module", self.module)
+        if on_device:
+            weights = ((name, weight.to(get_device_name())) for name, weight in weights)
         renamed = (item for pair in weights for item in convert_weight_keys(dict([pair]), model).items())
-        return self._as_computed(renamed), adapter_config
+        return self._as_computed(renamed)
 
     def _as_computed(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
         compute = PrecisionType.to_dtype(self.engine_config.dtype)

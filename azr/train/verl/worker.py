@@ -125,7 +125,9 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL, blocking=False)
     async def update_weights(self, global_steps: Any = None, mode: str = "auto") -> None:
-        """verl's; on one device adapters come with their base, which the engine has forgotten in its sleep."""
+        """verl's; on one device adapters come with their base, which the engine has forgotten in its sleep, or
+        merged into it, rounded by the step."""
+        self._policy.sync_step = int(global_steps or 0)
         if torch.distributed.get_world_size() == 1 and self.config.rollout.free_cache_engine:
             self.base_sync_done = False
         await super().update_weights(global_steps, mode)
