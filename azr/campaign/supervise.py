@@ -309,13 +309,8 @@ class _Watch:
 
         stacks = self.trainer.dump_stacks(self.loop_pid)
         where = where_it_hangs(read_tail(stacks)) if stacks else []
-        shown = (
-            f" Its stacks are in {stacks.relative_to(self.ctx.run.root)}"
-            if stacks
-            else " Its stacks could not be had"
-        )
-        sentence = f"{sentence}{shown}{': ' + '; '.join(where) if where else ''}."
-
+        shown = f"are in {stacks.relative_to(self.ctx.run.root)}" if stacks else "could not be had"
+        sentence = f"{sentence} Its stacks {shown}{': ' + '; '.join(where) if where else ''}."
         if self.stops:  # it was to end anyway; it did so without the last checkpoint
             return AttemptEnd(
                 EndKind.STOPPED, f"{sentence} Ended without a last checkpoint.", min(self.stops)

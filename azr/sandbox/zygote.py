@@ -114,14 +114,12 @@ class Zygote:
 
     def confine(self) -> list[str]:
         """Applies every layer that this kernel gives, innermost last; returns the names of those in force."""
-        options = self.options
         layers = []
         if confine.offer_to_oom_killer():
             layers.append("oom_score")
         with contextlib.suppress(OSError):
-            os.nice(options["nice"])
-        dropped = confine.drop_root(options["root_uid"])
-        if dropped:
+            os.nice(self.options["nice"])
+        if confine.drop_root(self.options["root_uid"]):
             layers.append("dropped_root")
         self.uid = os.getuid()
         os.chdir("/")
@@ -138,8 +136,7 @@ class Zygote:
         confine.limit_zygote()
         layers.append("rlimits")
 
-        version = confine.landlock()
-        if version:
+        if version := confine.landlock():
             layers.append(f"landlock{version}")
         coarse = confine.zygote_filter()
         self.filters = confine.program_filters()
@@ -147,7 +144,6 @@ class Zygote:
             layers.append("seccomp")
         else:
             self.filters = None
-
         confine.die_with_parent()
         policy.refuse_later_imports()
         return layers
@@ -168,9 +164,8 @@ class Zygote:
 
     def warm_up(self) -> None:
         for code, arguments in WARM_UP:
-            program.execute(
-                Program(0, code, (arguments,), "f", False, 2, False, 2.0, 6.0, 1024, 256, 65536), len
-            )
+            item = Program(0, code, (arguments,), "f", False, 2, False, 2.0, 6.0, 1024, 256, 65536)
+            program.execute(item, len)
 
     # ---------------------------------------------------------------------------------------------- serving
 
@@ -298,7 +293,6 @@ class Zygote:
         if not child.watched:
             child.watched = True
             self.poll.modify(child.pipe, select.POLLIN)
-
         late_s = now - child.deadline_s
         if late_s > PROGRESS_WINDOW_S / 2:
             # the whole machine stood still, or this process did: no time of the program's
@@ -329,7 +323,6 @@ class Zygote:
         ):
             self._finish(child, WALL_LIMIT)
             return
-
         wait_s = min(cpu_left_s, child.look_s + PROGRESS_WINDOW_S - now)
         child.deadline_s = now + max(0.002, min(wait_s, wall_left_s) if wall_left_s > 0 else wait_s)
 

@@ -59,11 +59,12 @@ def _train(run: RunDir, link: TrainerLink, device: str) -> None:
 
     from azr.train.loop import Attempt
     from azr.train.verl.agent_worker import SelfPlayAgentLoopManager
+    from azr.train.verl.configuration import config_from_verl
     from azr.train.verl.trainer import SelfPlayTrainer
 
     configure_verl_logging()
     verl_config = checked_verl_config(run, device)
-    require_room_for_prompts(read_config(run.config), Path(verl_config.actor_rollout_ref.model.path))
+    require_room_for_prompts(config_from_verl(verl_config), Path(verl_config.actor_rollout_ref.model.path))
     tq.init(verl_config.transfer_queue)
     try:
         trainer: Any = SelfPlayTrainer(verl_config, run, link.request)  # pyright: ignore[reportAbstractUsage]  (a decorator hides the base)
