@@ -26,7 +26,7 @@ from azr.data.manifest import SourceEntry
 from azr.data.phases import Phases
 from azr.data.readers import Row
 from azr.data.reasons import Reason
-from azr.data.reexecute import VerdictStore, reexecute, verdict_key
+from azr.data.reexecute import RerunStore, reexecute, rerun_key
 from azr.data.schema import Refused, tasks_of
 from azr.data.sources import Kind, Source
 from azr.tasks import Task, TaskType
@@ -62,7 +62,7 @@ def build_pool(
     sandbox: SandboxConfig,
     *,
     evaluation: Sequence[Path],
-    verdicts: VerdictStore,
+    reruns: RerunStore,
     behaviour: BehaviourStore,
 ) -> PoolBuild:
     """Raises:
@@ -73,7 +73,7 @@ def build_pool(
     with phases("read"):
         tasks, origins, refused, entries, trusted = _read(sources, config)
         everything = len(tasks)
-        settled = {task.task_id for task in tasks if verdict_key(task) in trusted}
+        settled = {task.task_id for task in tasks if rerun_key(task) in trusted}
     with phases("fingerprints and leaks"), _bar("fingerprints and leaks", everything) as bar:
         similarity, programs = config.contamination_similarity, (task.program for task in tasks)
         prints, leaks = examine(programs, evaluation, similarity, workers=config.workers, progress=bar.update)
@@ -83,7 +83,7 @@ def build_pool(
     with phases("re-execution"), _bar("re-execution") as bar:
         advance = functools.partial(_advance, bar)
         tasks, dropped_now = reexecute(
-            tasks, config.reexecute, verdicts, sandbox, trusted=trusted, progress=advance
+            tasks, config.reexecute, reruns, sandbox, trusted=trusted, progress=advance
         )
         dropped += dropped_now
     with phases("duplicates"), _bar("duplicates", len(tasks)) as bar:
@@ -125,7 +125,7 @@ def _read(
 
     Returns:
         tasks, the source of each, rows without a task, one entry a source (what became of its tasks is not
-        known yet), and the verdict keys that need no execution.
+        known yet), and the rerun keys that need no execution.
     """
     tasks: list[Task] = []
     origins: Origins = {}
@@ -144,7 +144,7 @@ def _read(
             else:
                 found += outcome
         if source.trusted:
-            trusted |= {verdict_key(task) for task in found}
+            trusted |= {rerun_key(task) for task in found}
         new = [task for task in found if task not in seen]
         seen.update(new)
         tasks += new

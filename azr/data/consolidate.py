@@ -30,7 +30,7 @@ from azr.data.guard import check_evaluation_files, prepare_probes, protected_fil
 from azr.data.manifest import SourceEntry
 from azr.data.pool import REJECTED_FILE, publish_pool, write_rejected
 from azr.data.probe_check import require_true_probes
-from azr.data.reexecute import VERDICTS_FILE, VerdictStore
+from azr.data.reexecute import RERUNS_FILE, RerunStore
 from azr.data.seeds import seed_sources
 from azr.data.sources import Kind, Source, other_run_sources, refuse_missing, user_sources
 from azr.errors import DataError
@@ -136,7 +136,7 @@ def consolidate(
         SandboxError: programs cannot be confined on this machine.
     """
     started = time.monotonic()
-    require_true_probes(run, config, VerdictStore(run.pool / VERDICTS_FILE), sandbox or SandboxConfig())
+    require_true_probes(run, config, RerunStore(run.pool / RERUNS_FILE), sandbox or SandboxConfig())
     prepare_probes(run, config)
     sources, missing = _all_sources(run, cycle, config)
     build = _build(run, sources, config, sandbox)
@@ -225,7 +225,7 @@ def _build(
         config,
         sandbox or SandboxConfig(),
         evaluation=protected_files(run, config),
-        verdicts=VerdictStore(run.pool / VERDICTS_FILE),
+        reruns=RerunStore(run.pool / RERUNS_FILE),
         behaviour=BehaviourStore(run.pool / BEHAVIOUR_FILE),
     )
 

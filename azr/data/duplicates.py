@@ -72,11 +72,11 @@ def drop_duplicates(
     dropped: list[Dropped] = []
     report = progress or (lambda count: None)
     for task in sorted(tasks, key=better_first):
-        verdict = groups[task.task_type].offer(task, fingerprints[task.program])
-        if verdict is None:
+        left_out = groups[task.task_type].offer(task, fingerprints[task.program])
+        if left_out is None:
             kept.append(task)
         else:
-            dropped.append(verdict)
+            dropped.append(left_out)
         report(1)
     return kept, dropped
 

@@ -8,16 +8,14 @@ import json
 from azr.config.data import DataConfig
 from azr.config.sandbox import SandboxConfig
 from azr.data.guard import probe_names, probes_are_frozen, read_probes
-from azr.data.reexecute import VerdictStore, reexecute
+from azr.data.reexecute import RerunStore, reexecute
 from azr.data.sources import SHIPPED_PROBES, configured_files
 from azr.errors import DataError
 from azr.rundir import RunDir
 from azr.tasks import Task
 
 
-def require_true_probes(
-    run: RunDir, config: DataConfig, verdicts: VerdictStore, sandbox: SandboxConfig
-) -> None:
+def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, sandbox: SandboxConfig) -> None:
     """Runs the configured probe tasks, unless the run has its copies already; the shipped ones were run by
     their maker.
 
@@ -35,7 +33,7 @@ def require_true_probes(
             for line in read_probes(file).decode("utf-8", "surrogatepass").split("\n")
             if line.strip()
         ]
-        _, dropped = reexecute(tasks, config.reexecute, verdicts, sandbox)
+        _, dropped = reexecute(tasks, config.reexecute, reruns, sandbox)
         if dropped:
             first = dropped[0]
             shown = f"input {first.task.inputs[0][:60]!r}, output {first.task.outputs[0][:60]!r}"

@@ -1,7 +1,7 @@
 """Runs tasks again before they enter the pool: same output, twice the same, within the limits (docs/data.md,
 "Re-execution").
 
-Verdicts are remembered in ``pool/verdicts.jsonl`` by content and Python version, so a task runs once in a
+Reruns are remembered in ``pool/verdicts.jsonl`` by content and Python version, so a task runs once in a
 run's life; the file is a cache and may be deleted. Time-outs are tried a second time, alone on the machine as
 far as we can, and are not remembered.
 """
@@ -22,48 +22,46 @@ from azr.files import append_jsonl, read_jsonl
 from azr.sandbox import Job, JobResult, Sandbox, Status
 from azr.tasks import Task, TaskType
 
-VERDICTS_FILE = "verdicts.jsonl"
+RERUNS_FILE = "verdicts.jsonl"
 _BATCH = 256
-"""Verdicts written at a time; what a crash loses is run again."""
+"""Reruns written at a time; what a crash loses is run again."""
 NO_ERROR = "NoError"
 """Output of an error task whose program raises nothing (spec 1.3)."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Rerun:
     reason: Reason | None
     """None: verified."""
     detail: str = ""
 
 
-class VerdictStore:
+class RerunStore:
     """What earlier consolidations found, on disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._verdicts: dict[str, Verdict] = {}
+        self._reruns: dict[str, Rerun] = {}
         known = {reason.value for reason in Reason}
         for record in read_jsonl(path):
             key, reason = record.get("key"), record.get("reason")
             if isinstance(key, str) and (reason is None or reason in known):
-                self._verdicts[key] = Verdict(
-                    Reason(reason) if reason else None, str(record.get("detail", ""))
-                )
+                self._reruns[key] = Rerun(Reason(reason) if reason else None, str(record.get("detail", "")))
 
-    def get(self, key: str) -> Verdict | None:
-        return self._verdicts.get(key)
+    def get(self, key: str) -> Rerun | None:
+        return self._reruns.get(key)
 
-    def add(self, verdicts: dict[str, Verdict]) -> None:
-        self._verdicts.update(verdicts)
+    def add(self, reruns: dict[str, Rerun]) -> None:
+        self._reruns.update(reruns)
         records = [
-            {"key": key, "reason": verdict.reason.value if verdict.reason else None, "detail": verdict.detail}
-            for key, verdict in verdicts.items()
+            {"key": key, "reason": rerun.reason.value if rerun.reason else None, "detail": rerun.detail}
+            for key, rerun in reruns.items()
         ]
         append_jsonl(self.path, records)
 
 
-def verdict_key(task: Task) -> str:
-    """Content that the verdict depends on: type, program, inputs, outputs, Python's minor version."""
+def rerun_key(task: Task) -> str:
+    """Content that the rerun depends on: type, program, inputs, outputs, Python's minor version."""
     kind = "error" if task.task_type is TaskType.ERROR else "value"
     return short_hash(repr((python_minor(), kind, task.program, task.inputs, task.outputs)))
 
@@ -71,7 +69,7 @@ def verdict_key(task: Task) -> str:
 def reexecute(
     tasks: Iterable[Task],
     mode: Reexecute,
-    store: VerdictStore,
+    store: RerunStore,
     sandbox: SandboxConfig,
     *,
     trusted: frozenset[str] = frozenset(),
@@ -80,7 +78,7 @@ def reexecute(
     """Splits ``tasks`` into verified ones and those that do not hold up, in their order.
 
     Args:
-        trusted: verdict keys that ``once`` need not run (from files whose hash is known).
+        trusted: rerun keys that ``once`` need not run (from files whose hash is known).
         progress: called with (programs just executed, programs to execute).
 
     Raises:
@@ -89,7 +87,7 @@ def reexecute(
     tasks = list(tasks)
     if mode is Reexecute.NEVER:
         return tasks, []
-    keys = [verdict_key(task) for task in tasks]
+    keys = [rerun_key(task) for task in tasks]
     if mode is Reexecute.ALWAYS:
         trusted = frozenset()
     todo = {key: task for key, task in zip(keys, tasks, strict=True) if key not in trusted}
@@ -99,31 +97,31 @@ def reexecute(
     kept: list[Task] = []
     dropped: list[Dropped] = []
     for key, task in zip(keys, tasks, strict=True):
-        verdict = fresh.get(key) or store.get(key)
-        if key in trusted or verdict is None or verdict.reason is None:
+        rerun = fresh.get(key) or store.get(key)
+        if key in trusted or rerun is None or rerun.reason is None:
             kept.append(task)
         else:
-            dropped.append(Dropped(task, verdict.reason, detail=verdict.detail))
+            dropped.append(Dropped(task, rerun.reason, detail=rerun.detail))
     return kept, dropped
 
 
 def _run(
     todo: dict[str, Task],
-    store: VerdictStore,
+    store: RerunStore,
     config: SandboxConfig,
     progress: Callable[[int, int], object] | None,
-) -> dict[str, Verdict]:
+) -> dict[str, Rerun]:
     keys, tasks = list(todo), list(todo.values())
-    found: dict[str, Verdict] = {}
+    found: dict[str, Rerun] = {}
     with Sandbox(config) as sandbox:
         late: list[int] = []
-        unsaved: dict[str, Verdict] = {}
+        unsaved: dict[str, Rerun] = {}
         for index, result in sandbox.run_many([_job(task) for task in tasks]):
-            verdict = judge(tasks[index], result)
-            if verdict.reason is Reason.TIMEOUT:
+            rerun = judge(tasks[index], result)
+            if rerun.reason is Reason.TIMEOUT:
                 late.append(index)
                 continue
-            found[keys[index]] = unsaved[keys[index]] = verdict
+            found[keys[index]] = unsaved[keys[index]] = rerun
             if len(unsaved) >= _BATCH:
                 store.add(unsaved)
                 unsaved = {}
@@ -144,21 +142,21 @@ def _job(task: Task) -> Job:
     )
 
 
-def judge(task: Task, result: JobResult) -> Verdict:
+def judge(task: Task, result: JobResult) -> Rerun:
     """What an execution says about a task that claims ``task.outputs``."""
     for call, claimed in zip(result.calls, task.outputs, strict=False):
         if task.task_type is TaskType.ERROR and call.status in (Status.OK, Status.ERROR):
             found = NO_ERROR if call.status is Status.OK else call.exception or ""
             if found != claimed:
-                return Verdict(Reason.OUTPUT, f"raises {found}, the record says {claimed[:80]}")
+                return Rerun(Reason.OUTPUT, f"raises {found}, the record says {claimed[:80]}")
         elif call.status is Status.TIMEOUT:
-            return Verdict(Reason.TIMEOUT, call.reason)
+            return Rerun(Reason.TIMEOUT, call.reason)
         elif call.status is Status.NONDETERMINISTIC:
-            return Verdict(Reason.FLAKY, call.reason)
+            return Rerun(Reason.FLAKY, call.reason)
         elif call.status is not Status.OK or call.value is None:
-            return Verdict(Reason.FAILED, f"{call.status.value}: {call.reason}"[:200])
+            return Rerun(Reason.FAILED, f"{call.status.value}: {call.reason}"[:200])
         elif call.value != claimed:
-            return Verdict(Reason.OUTPUT, f"gives {call.value[:80]}, the record says {claimed[:80]}")
+            return Rerun(Reason.OUTPUT, f"gives {call.value[:80]}, the record says {claimed[:80]}")
     if len(result.calls) < len(task.outputs):
-        return Verdict(Reason.FAILED, result.reason or "the sandbox answered fewer calls than it was asked")
-    return Verdict(None)
+        return Rerun(Reason.FAILED, result.reason or "the sandbox answered fewer calls than it was asked")
+    return Rerun(None)

@@ -50,7 +50,7 @@ class Entry:
 
 
 @dataclass
-class Outcome:
+class SuiteReport:
     """What a run of a suite found; ``bad`` is empty when the sandbox held."""
 
     entries: int
@@ -193,7 +193,7 @@ def _secret_in_environment(secret: str) -> Iterator[None]:
 
 def run(
     entries: list[Entry], config: SandboxConfig | None = None, *, seed: int = 0, one_by_one: bool = False
-) -> Outcome:
+) -> SuiteReport:
     """Runs all programs, then the honest ones once more, and checks verdicts, values and surroundings.
 
     ``one_by_one`` runs every program by itself and checks the surroundings after each: slow, but it names the
@@ -212,33 +212,33 @@ def run(
         stack.enter_context(_secret_in_environment(around.secret))
         before = set(psutil.Process().children(recursive=True))
         sandbox = stack.enter_context(Sandbox(config))
-        outcome = Outcome(len(entries), len(plan), 0.0, sandbox.python, sandbox.layers)
+        report = SuiteReport(len(entries), len(plan), 0.0, sandbox.python, sandbox.layers)
         own = below(sandbox)
 
         jobs = [_job(entry, around) for entry in plan]
         finished = _one_by_one(sandbox, jobs) if one_by_one else sandbox.run_many(jobs)
         for index, result in finished:
             entry = plan[index]
-            outcome.bad += [f"{entry.name}: {complaint}" for complaint in judge(entry, result, around.secret)]
-            outcome.statuses[entry.category, result.status.value] += 1
+            report.bad += [f"{entry.name}: {complaint}" for complaint in judge(entry, result, around.secret)]
+            report.statuses[entry.category, result.status.value] += 1
             if one_by_one:
-                outcome.bad += [f"{entry.name}: {trace}" for trace in around.traces()]
+                report.bad += [f"{entry.name}: {trace}" for trace in around.traces()]
 
-        outcome.bad += around.traces()
-        outcome.bad += [f"a process is left: {process}" for process in below(sandbox) - own]
+        report.bad += around.traces()
+        report.bad += [f"a process is left: {process}" for process in below(sandbox) - own]
         restarts = sandbox.stats().restarts
         if restarts:
-            outcome.bad.append(f"{restarts} of the sandbox's own processes died")
+            report.bad.append(f"{restarts} of the sandbox's own processes died")
         sandbox.close()
         children = set(psutil.Process().children(recursive=True)) - before
-        outcome.bad += [
+        report.bad += [
             f"a process outlived the sandbox: {child}"
             for child in children
             if child.status() != psutil.STATUS_ZOMBIE
         ]
 
-    outcome.seconds = time.monotonic() - start
-    return outcome
+    report.seconds = time.monotonic() - start
+    return report
 
 
 def _one_by_one(sandbox: Sandbox, jobs: list[Job]) -> Iterator[tuple[int, JobResult]]:

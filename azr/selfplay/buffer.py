@@ -35,7 +35,7 @@ class Record:
     uses: int = 0
     """Responses of the solve stream it was used for."""
     accuracies: list[float] = field(default_factory=list)
-    """Mean verdict per step in which it was solved, the last ``HISTORY`` of them."""
+    """Mean grade per step in which it was solved, the last ``HISTORY`` of them."""
     last_seen: int = -1
     """Step of its last use."""
     key: str = ""
@@ -172,7 +172,7 @@ class TaskBuffer:
         self._weights = None
 
     def record_use(self, task_id: str, accuracy: float, uses: int, step: int) -> None:
-        """Notes that a task was solved in a step with this mean verdict; unknown (evicted) tasks are passed over."""
+        """Notes that a task was solved in a step with this mean grade; unknown (evicted) tasks are passed over."""
         record = self.get(task_id)
         if record is None:
             return

@@ -347,15 +347,13 @@ async def _estimate(
     """The difficulty samples. The format is not demanded of them (spec 4.1); equal answers are executed once."""
     total = config.difficulty_samples
     first = (total + 1) // 2 if config.adaptive_samples else total
-    verdicts: dict[str, asyncio.Future[Grade]] = {}
+    grades: dict[str, asyncio.Future[Grade]] = {}
     samples: list[SolveOutcome] = []
     for count in (first, total - first):
         if not count or (samples and {sample.score for sample in samples} in ({0.0}, {1.0})):
             break  # nothing left, or (adaptive) the first half agrees
         completions = await watch.measure("generate", generate(prompt, count))
-        judged = [
-            judge(task, prompt, each, row_id, sandbox, config, verdicts=verdicts) for each in completions
-        ]
+        judged = [judge(task, prompt, each, row_id, sandbox, config, grades=grades) for each in completions]
         samples += await watch.measure("execute", asyncio.gather(*judged))
     return tuple(replace(sample, sample=True) for sample in samples)
 
@@ -370,13 +368,13 @@ async def judge(
     watch: Stopwatch | None = None,
     *,
     skip_bad_format: bool = False,
-    verdicts: dict[str, asyncio.Future[Grade]] | None = None,
+    grades: dict[str, asyncio.Future[Grade]] | None = None,
 ) -> SolveOutcome:
     """One answer, read and graded.
 
     Args:
         skip_bad_format: do not execute an answer without the think/answer format (spec 4.4).
-        verdicts: verdicts on equal answers to the same task, shared and added to.
+        grades: of equal answers to the same task, shared and added to.
 
     Raises:
         SandboxError: the sandbox itself failed.
@@ -386,16 +384,16 @@ async def judge(
     text = solution if isinstance(solution, str) else ""
 
     if isinstance(solution, Rejection):
-        verdict = Grade(0.0, solution.reason)
+        graded = Grade(0.0, solution.reason)
     elif skip_bad_format and not response.format_ok:
-        verdict = Grade(0.0, "bad_format")
-    elif verdicts is not None:
-        if text not in verdicts:
-            verdicts[text] = asyncio.ensure_future(grade(task, text, sandbox, config))
-        verdict = await verdicts[text]
+        graded = Grade(0.0, "bad_format")
+    elif grades is not None:
+        if text not in grades:
+            grades[text] = asyncio.ensure_future(grade(task, text, sandbox, config))
+        graded = await grades[text]
     else:
         work = grade(task, text, sandbox, config)
-        verdict = await (watch.measure("execute", work) if watch else work)
+        graded = await (watch.measure("execute", work) if watch else work)
 
     # A program without a code block is malformed too (spec 2.8).
     format_ok = response.format_ok and not (
@@ -409,8 +407,8 @@ async def judge(
         format_ok=format_ok,
         task_id=task.task_id,
         solution=text,
-        score=verdict.score,
-        reason=verdict.reason,
+        score=graded.score,
+        reason=graded.reason,
     )
 
 

@@ -63,14 +63,14 @@ def combine(value: float, terms: list[float], how: str) -> float:
 
 
 def solve_reward(format_ok: bool, score: float, config: SelfPlayConfig) -> float:
-    """The solver's reward: the verdict if it is above 0, else -0.5; -1 without the format (spec 4.4)."""
+    """The solver's reward: the grade if it is above 0, else -0.5; -1 without the format (spec 4.4)."""
     if config.format_reward and not format_ok:
         return INVALID
     return score if score > 0 else WRONG
 
 
 def induction_score(right: list[bool], how: str) -> float:
-    """Verdict over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least one."""
+    """Grade over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least one."""
     share = sum(right) / len(right)
     return {"binary": float(share == 1), "accuracy": share, "if_one": float(share > 0)}[how]
 

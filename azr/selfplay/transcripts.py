@@ -1,4 +1,4 @@
-"""Outcomes for people: short records for ``transcripts.jsonl``, and the verdicts of a row as plain data."""
+"""Outcomes for people: short records for ``transcripts.jsonl``, and what was judged about a row as plain data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def summary(outcome: ProposeOutcome | SolveOutcome) -> dict[str, Any]:
 
 
 def transcript(step: int, outcome: ProposeOutcome | SolveOutcome, prompt: str) -> dict[str, Any]:
-    """One row for people: prompt, response and verdict."""
+    """One row for people: prompt, response and grade."""
     return {
         "step": step,
         "stream": outcome.stream.name,

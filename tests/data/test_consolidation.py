@@ -21,7 +21,7 @@ from azr.data import check_evaluation_files, consolidate, load_pool, merge, prep
 from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
 from azr.data.build import build_pool, cap_pool
-from azr.data.reexecute import VerdictStore
+from azr.data.reexecute import RerunStore
 from azr.data.sources import Kind, Source
 from azr.errors import DataError
 from azr.files import read_json, read_jsonl
@@ -122,7 +122,7 @@ def test_the_pool_depends_on_the_set_of_tasks_only(
 
     def build(order: list, name: str) -> list[str]:
         source = Source(Kind.USER, name, write_tasks(folder / f"{name}.jsonl", order))
-        stores = {"verdicts": VerdictStore(folder / "v"), "behaviour": BehaviourStore(folder / "b")}
+        stores = {"reruns": RerunStore(folder / "v"), "behaviour": BehaviourStore(folder / "b")}
         result = build_pool([source], config, SandboxConfig(), evaluation=[], **stores)
         assert len(result.kept) + len(result.dropped) == len(order)
         return [json.dumps(item.to_json()) for item in result.kept]
