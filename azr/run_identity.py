@@ -87,7 +87,9 @@ def read_identity(run: RunDir) -> RunIdentity | None:
             if type(values[item.name]).__name__ != item.type:
                 raise TypeError(f"{item.name} is {values[item.name]!r}")
         return RunIdentity(**values)
-    except (DataError, OSError, KeyError, TypeError) as error:
+    except (DataError, KeyError, TypeError) as error:
+        if isinstance(error.__cause__, OSError):  # no permission, say: the record may be as good as ever
+            raise RunError(str(error)) from error
         raise RunError(
             f"{run.identity} is damaged ({error}); it says what the run was started with. Put a copy back, or, when you are sure that "
             "config.yaml names the model that the run began with, remove the file: it is then written anew"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PREFIX = re.compile(
     r"\((?:[\w.:-]+ )?pid=\d+[^)]*\) ?"  # (WorkerDict pid=12, ip=...)
     r"|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?"  # vLLM: ERROR 07-25 12:00:00 [core.py:843]
@@ -125,7 +125,7 @@ def exceptions(text: str) -> Iterator[Raised]:
 
 
 def _clean(line: str) -> str:
-    line = _ANSI.sub("", line)
+    line = ANSI.sub("", line)
     while prefix := _PREFIX.match(line):
         line = line[prefix.end() :]
     return line.rstrip()

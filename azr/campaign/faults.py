@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from azr.campaign.incidents import SHOWN_CHARACTERS, known_causes
-from azr.tracebacks import Raised, root_cause
+from azr.tracebacks import ANSI, Raised, root_cause
 
 
 class FaultKind(str, Enum):
@@ -137,7 +137,7 @@ def read_fault(status: int, log: str, reason: str = "") -> Fault:
         raised = Raised("", reason)
     if raised is None:
         return Fault(FaultKind.OTHER, f"it ended with status {status} and no word")
-    misfit = _MISFIT.search(log) if "look at the above report" in raised.message else None
+    misfit = _MISFIT.search(ANSI.sub("", log)) if "look at the above report" in raised.message else None
     if misfit:
         return Fault(
             FaultKind.MODEL,

@@ -55,11 +55,11 @@ def require_a_run_or_nothing(run: RunDir) -> None:
     Raises:
         RunError: the folder holds other things and no run.
     """
-    if any(mark.exists() for mark in (run.config, run.state, run.identity, run.lock)) or list_checkpoints(
-        run
-    ):
-        return
     try:
+        if any(mark.exists() for mark in (run.config, run.state, run.identity, run.lock)) or list_checkpoints(
+            run
+        ):
+            return
         found = sorted(run.root.iterdir()) if run.root.is_dir() else []
     except OSError as error:
         raise RunError(f"{run.root} cannot be looked into: {error.strerror}") from error

@@ -92,9 +92,9 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
             }
         entries = content.get("added_tokens") or []
         added = {
-            str(entry.get("content")): entry.get("id")
+            str(entry.get("content")): number
             for entry in entries
-            if isinstance(entry, dict) and isinstance(entry.get("id"), int)
+            if isinstance(entry, dict) and isinstance(number := entry.get("id"), int)
         }
     for number, entry in (settings.get("added_tokens_decoder") or {}).items():
         if str(number).isdigit() and isinstance(entry, dict):

@@ -188,6 +188,7 @@ def test_weights_of_another_shape_are_told_by_the_first_of_them() -> None:
         "model.layers.{0, 1}.mlp.down_proj.weight, ckpt: torch.Size([256, 896]) vs model:torch.Size([256, 768])"
         in sentence
     )
+    assert "do not fit together: model.layers" in sentence, "no rest of a colour"
     assert "the model cannot be loaded" in sentence and "model.path=/models/mine" in sentence
 
 

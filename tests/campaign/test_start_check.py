@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,45 @@ def test_a_folder_that_is_somebody_elses(run: RunDir, theirs: str) -> None:
     assert [found for found in run.root.rglob("*") if found.is_file()] == [path]
     run.config.write_text("")
     require_a_run_or_nothing(run)
+
+
+WITHOUT_RIGHTS = [
+    "setpriv",
+    "--bounding-set=-dac_override,-dac_read_search",
+    "--inh-caps=-dac_override,-dac_read_search",
+]
+
+
+@pytest.mark.parametrize(
+    "locked", ["runs/q", "runs/q/identity.json", "model/model.safetensors", "model/tokenizer.json", "t.jsonl"]
+)
+def test_what_this_user_may_not_read(tmp_path: Path, locked: str) -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root reads everything, and there is no setpriv")
+    shutil.copytree(PROJECT / "data" / "models" / "azr-tiny", tmp_path / "model")
+    (tmp_path / "runs" / "q").mkdir(parents=True)
+    if locked.startswith("runs"):
+        (tmp_path / "runs" / "q" / "identity.json").write_text("{}")
+    (tmp_path / "t.jsonl").write_text(
+        '{"snippet": "def f(a):\\n    return a", "input": "1", "output": "1"}\n'
+    )
+    (tmp_path / locked).chmod(0)
+    words = [
+        "recipe=cpu_tiny",
+        "name=q",
+        f"runs_dir={tmp_path}/runs",
+        f"model.path={tmp_path}/model",
+        f"data.extra_files=[{tmp_path}/t.jsonl]",
+    ]
+    command = [sys.executable, "-m", "azr", "run", *words]
+    answer = subprocess.run(
+        [*WITHOUT_RIGHTS, *command] if os.geteuid() == 0 else command,
+        cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    (tmp_path / locked).chmod(0o700)
+    told = answer.stderr.strip().splitlines()[-1]
+    assert answer.returncode == 2 and "Traceback" not in answer.stderr
+    assert "Permission denied" in told and "damaged" not in told and locked in told, told
 
 
 def test_a_folder_with_a_log_becomes_a_run(run: RunDir) -> None:

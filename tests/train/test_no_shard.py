@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -14,8 +15,9 @@ import torch.distributed as dist
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from azr.errors import ModelError
 from azr.train.patches.fsdp import state_dict_without_copies, tensors_left_in_files
-from azr.train.verl.engine import fully_sharded
+from azr.train.verl.engine import fully_sharded, require_sound_weights
 from azr.train.verl.no_shard import (
     adapter_weights,
     base_was_read,
@@ -336,3 +338,25 @@ def test_adapters_begin_as_the_seed_says(plain):
         return torch.cat([weight.flatten() for name, weight in made.items() if ".lora_A." in name])
 
     assert torch.equal(adapters(1), adapters(1)) and not torch.equal(adapters(1), adapters(2))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_with_a_weight_that_is_no_number_is_named(value: float, dtype: torch.dtype) -> None:
+    module = torch.nn.Linear(300, 300, dtype=dtype)
+    require_sound_weights(module, "/m")
+    with torch.no_grad():
+        module.weight[7, 11] = value
+    with pytest.raises(ModelError, match="/m: weight holds NaN or infinity"):
+        require_sound_weights(module, "/m")
+
+
+def test_a_matrix_of_zeros_is_named_and_a_bias_or_an_adapter_is_none() -> None:
+    module = torch.nn.ModuleDict({"lora_B": torch.nn.Linear(4, 4), "inner": torch.nn.Linear(4, 4)})
+    with torch.no_grad():
+        for name in ("lora_B.weight", "inner.bias"):
+            module.get_parameter(name).zero_()
+        require_sound_weights(module, "/m")
+        module.get_parameter("inner.weight").zero_()
+    with pytest.raises(ModelError, match=r"/m: inner\.weight holds nothing but zeros"):
+        require_sound_weights(module, "/m")

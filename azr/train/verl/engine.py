@@ -27,7 +27,7 @@ from verl.utils.model import convert_weight_keys
 from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine.base import EngineRegistry
 
-from azr.errors import TrainingError
+from azr.errors import ModelError, TrainingError
 from azr.train.patches import fsdp
 from azr.train.verl import merging, no_shard
 from azr.train.verl.packed import PackedEngine
@@ -50,6 +50,7 @@ class SelfPlayEngine(PackedEngine):
         return super()._build_lora_module(module)
 
     def _build_fsdp_module(self, module: torch.nn.Module) -> torch.nn.Module:
+        require_sound_weights(module, self.model_config.path)
         wrapped = self._wrap(module)
         _assert_sharding(wrapped, torch.distributed.get_world_size())
         return wrapped
@@ -192,6 +193,26 @@ def rate_factor(step: int, *, warmup: int, horizon: int) -> float:
         return (step + 1) / (warmup + 1)
     progress = min(1.0, (step - warmup) / (horizon - warmup))
     return RATE_FLOOR + (1.0 - RATE_FLOOR) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def require_sound_weights(module: torch.nn.Module, folder: str) -> None:
+    """
+    Raises:
+        ModelError: a weight is NaN or infinite, so that every answer and every update would be nothing; or a
+            matrix is all zeros, as an unfinished download leaves it.
+    """
+    for name, weight in module.named_parameters():
+        if weight.is_meta or "lora_" in name:  # on another rank; adapters begin at zero
+            continue
+        # NaN and infinity survive a sum, which needs no second tensor
+        if not weight.detach().sum(dtype=torch.float32).isfinite():
+            raise ModelError(
+                f"{folder}: {name} holds NaN or infinity. The file is damaged, or the model was saved after its training had diverged"
+            )
+        if weight.dim() > 1 and not weight.detach().any():
+            raise ModelError(
+                f"{folder}: {name} holds nothing but zeros. Its download was not finished; fetch it again"
+            )
 
 
 def _assert_sharding(module: torch.nn.Module, world_size: int) -> None:
