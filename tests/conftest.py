@@ -9,6 +9,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 
+# before torch is imported: tests compute on all cores, several at a time (azr/train/environment.py says why)
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 for number, handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),

@@ -89,6 +89,7 @@ def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
         defaults |= {
             "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_WAIT_POLICY": "PASSIVE",  # as in training (azr/train/environment.py)
         }
         # as in training: vLLM would compile its samplers while it warms up
         defaults["TORCHDYNAMO_DISABLE"] = "1"

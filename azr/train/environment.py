@@ -21,6 +21,11 @@ VERL_ENVIRONMENT = {
 """What verl's own launcher gives its processes. Written down here because asking verl takes seven seconds; a
 test compares."""
 
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""For whoever computes on a CPU beside other busy processes. OpenMP's threads wait for each other after every
+operation by spinning, and where the other one has lost its core to another process, they spin until the kernel takes
+the core away, 4 ms later: an operation of microseconds then takes milliseconds."""
+
 
 def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
     """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt."""
@@ -47,6 +52,7 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
         defaults |= {
             "VLLM_CPU_KVCACHE_SPACE": str(cpu_kv_cache_gib),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            **PATIENT_THREADS,
             # vLLM compiles its samplers with inductor while it warms up: half of the engine's start, for
             # nothing at this size
             "TORCHDYNAMO_DISABLE": "1",
