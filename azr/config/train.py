@@ -67,10 +67,11 @@ class RolloutConfig:
     """GPUs that share one engine."""
     generation_timeout_s: PositiveFloat = 900.0
     """A step whose responses are not complete after this long is an error, not a wait."""
-    merge_adapters: bool = True
+    merge_adapters: bool = False
     """Send the engine the base with the adapters merged in (``model.lora_rank`` above 0), rounded
     stochastically where it computes in bfloat16, instead of adapters that it computes beside every product.
-    On one device; on several the adapters stay beside."""
+    On one device; on several the adapters stay beside. Faster by calculation; off until it was seen on a
+    card."""
     seeded_sampling: bool = False
     """Draw each response with a generator of its own, so that a step of the same weights and tasks has the
     same responses on another day or machine, up to ties in the arithmetic. Slower on a card: the engine

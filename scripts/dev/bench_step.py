@@ -4,7 +4,7 @@ memory by phase.
     python scripts/dev/bench_step.py 0_5b_16gb --model build/random-0.5b
     python scripts/dev/bench_step.py published_single_gpu 0_5b_16gb --model build/random-0.5b --fraction 0.25 --leave-gib 16
     python scripts/dev/bench_step.py 0_5b_16gb --real            the model's own lengths and rewards instead of fixed ones
-    python scripts/dev/bench_step.py 3b_lora_16gb+rollout.merge_adapters=false 3b_lora_16gb --model build/random-3b
+    python scripts/dev/bench_step.py 3b_lora_16gb 3b_lora_16gb+rollout.merge_adapters=true --model build/random-3b
 
 A recipe may bring settings of its own, each after a ``+``.
 

@@ -85,23 +85,17 @@ def test_which_token_has_which_adapter_is_forgotten_before_weights_arrive(monkey
     assert seen == [(None, {"base_sync_done": False})]
 
 
+MERGED = ("rollout.merge_adapters=true",)
+TWO_CARDS = ("train.n_gpus_per_node=2", "train.compile_layers=false")
+
+
 @pytest.mark.parametrize(
     ("settings", "extension", "weights", "merged"),
     [
         (["recipe=0_5b_16gb"], "EngineWorkerExtension", "dummy", False),
-        (["recipe=3b_lora_16gb"], "EngineWorkerExtension", "dummy", True),
-        (
-            ["recipe=3b_lora_16gb", "rollout.merge_adapters=false"],
-            "ForgettingWorkerExtension",
-            "dummy",
-            False,
-        ),
-        (
-            ["recipe=3b_lora_16gb", "train.n_gpus_per_node=2", "train.compile_layers=false"],
-            "EngineWorkerExtension",
-            "auto",
-            False,
-        ),
+        (["recipe=3b_lora_16gb"], "ForgettingWorkerExtension", "dummy", False),
+        (["recipe=3b_lora_16gb", *MERGED], "EngineWorkerExtension", "dummy", True),
+        (["recipe=3b_lora_16gb", *MERGED, *TWO_CARDS], "EngineWorkerExtension", "auto", False),
     ],
 )
 def test_where_the_engine_has_its_weights_from(settings, extension, weights, merged, tmp_path):
