@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azr.checkpoints import Checkpoint, checkpoint_problems
 from azr.config.load import read_config
@@ -22,6 +22,9 @@ from azr.rundir import RunDir
 from azr.train.base_model import base_folder
 from azr.train.model_source import local_model_folder
 from azr.train.tokenizer_check import name_the_class
+
+if TYPE_CHECKING:
+    import torch
 
 WEIGHT_FILES = ("actor/model_", "actor/fsdp_config", "actor/lora", "actor/huggingface/")
 """Beginnings of the names of the files that a model is made of; what else a checkpoint holds is for going on
@@ -99,12 +102,12 @@ def merged_state_dict(
     """
     import torch
 
+    kind = getattr(torch, dtype)
     actor = checkpoint.path / "actor"
     ranks = _world_size(actor)
     state = _single_rank(actor) if ranks == 1 else _several_ranks(actor, ranks, trust_remote_code)
     if any(".lora_" in name for name in state):
-        state = _merge_lora(state, checkpoint, trust_remote_code)
-    kind = getattr(torch, dtype)
+        state = _merge_lora(state, checkpoint, kind, trust_remote_code)
     return {name: tensor.to(kind) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
@@ -158,13 +161,20 @@ def _several_ranks(actor: Path, ranks: int, trust_remote_code: bool) -> dict[str
         raise CheckpointError(f"{actor}: verl cannot join the shards of {ranks} ranks: {error}") from error
 
 
-def _merge_lora(state: dict[str, Any], checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
-    """W + (alpha / r) B A for every adapted weight, in float32, one at a time (what peft's
-    ``merge_and_unload`` computes, without a second copy of the model in memory).
+def _merge_lora(
+    state: dict[str, Any], checkpoint: Checkpoint, dtype: torch.dtype, trust_remote_code: bool
+) -> dict[str, Any]:
+    """W + (alpha / r) B A for every adapted weight, one at a time: what peft's ``merge_and_unload`` computes,
+    without a second copy of the model in memory, and in bfloat16 without losing small adapters to rounding.
+    A checkpoint always gives the same weights.
 
     Raises:
         CheckpointError: the adapters are of a kind, or have names, that cannot be merged.
     """
+    import torch
+
+    from azr.train.kernels.merging import merged, rounding_seed
+
     actor = checkpoint.path / "actor"
     try:
         alpha = float(read_json(actor / "lora_train_meta.json")["lora_alpha"])
@@ -194,9 +204,8 @@ def _merge_lora(state: dict[str, Any], checkpoint: Checkpoint, trust_remote_code
                 f"{actor}: the adapter of {module} is incomplete, or the model has no such weight"
             )
         scale = alpha / halves["A"].shape[0]
-        plain[weight] = plain[weight].float() + scale * (
-            halves["B"].float() @ halves["A"].float()
-        )  # [out, in]
+        generator = torch.Generator().manual_seed(rounding_seed(0, checkpoint.step, module))
+        plain[weight] = merged(plain[weight], halves["A"], halves["B"], scale, dtype, generator)  # [out, in]
     return plain
 
 

@@ -29,9 +29,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from azr.config.paths import PROJECT
 from azr.files import read_jsonl
 from azr.tasks import Task
+from azr.train.kernels.merging import merged, rounding_seed
 from azr.train.kernels.optimizers import AdamW8bit
 from azr.train.model_source import local_model_folder
-from azr.train.verl.merging import merged, rounding_seed
 
 PROMPT_TOKENS = 64
 

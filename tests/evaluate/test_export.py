@@ -25,7 +25,7 @@ from azr.evaluate.export import ExportOptions, compare_with_record, export_model
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson
-from azr.evaluate.weights import write_model_folder
+from azr.evaluate.weights import merged_state_dict, write_model_folder
 from azr.rundir import RunDir
 
 UNCHECKED = ExportOptions(step="latest", check=False)
@@ -185,6 +185,24 @@ def test_lora_is_merged_as_peft_merges_it(tmp_path: Path, whole: bool) -> None:
         - random_model().state_dict()["model.layers.0.self_attn.q_proj.weight"]
     )
     assert moved.abs().max() > 0.01, "the adapters did something"
+
+
+def test_a_small_adapter_survives_bfloat16(tmp_path: Path) -> None:
+    """It moves each weight by a hundredth of the distance to its neighbour: rounded to nearest, nothing was left."""
+    run = make_run(tmp_path)
+    name = "model.layers.0.mlp.up_proj"
+    state = {f"base_model.model.{key}": value for key, value in random_model().state_dict().items()}
+    weight = state.pop(f"base_model.model.{name}.weight")
+    state[f"base_model.model.{name}.base_layer.weight"] = torch.full_like(weight, 0.5)
+    state[f"base_model.model.{name}.lora_A.default.weight"] = torch.ones(4, weight.shape[1])
+    state[f"base_model.model.{name}.lora_B.default.weight"] = torch.full((weight.shape[0], 4), 1e-5)
+    checkpoint = read_checkpoint(save_checkpoint(run, 2, state, random_model().config, lora_alpha=4))
+    added = 4e-5  # bfloat16's neighbour of 0.5 is 3.9e-3 away
+    once, again = (merged_state_dict(checkpoint, dtype="bfloat16")[f"{name}.weight"] for _ in range(2))
+    values = once.float() - 0.5
+    error = (0.5 * 2**-7 * added / values.numel()) ** 0.5  # standard error of the mean of such roundings
+    assert abs(values.mean() - added) < 4 * error and 4 * error < added
+    assert torch.equal(once, again)
 
 
 SHARDER = """

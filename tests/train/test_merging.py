@@ -15,9 +15,10 @@ import torch.distributed as dist
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from azr.train.verl import merging
+from azr.train.kernels import merging
+from azr.train.kernels.merging import merged, rounding_seed
 from azr.train.verl.engine import fully_sharded
-from azr.train.verl.merging import merged, merged_weights, rounding_seed
+from azr.train.verl.merging import merged_weights
 from azr.train.verl.no_shard import named_weights
 
 FLOAT32 = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
