@@ -237,6 +237,7 @@ def _consolidate(ctx: Context) -> None:
 
 def _train(ctx: Context) -> None:
     """Attempts until the cycle's last step is saved, or something ends the cycle."""
+    _follow_steps_per_cycle(ctx)
     checkpoint = latest_verified_checkpoint(ctx.run)
     resume_step = checkpoint.step if checkpoint else 0
     if resume_step >= ctx.state.last_step:
@@ -257,6 +258,15 @@ def _train(ctx: Context) -> None:
     saved = list_checkpoints(ctx.run)
     ctx.save(attempt_open=False, step=saved[-1].step if saved else 0)
     _after_attempt(ctx, end, resume_step)
+
+
+def _follow_steps_per_cycle(ctx: Context) -> None:
+    """A run that goes on in the middle of a cycle takes the length of it that is configured now."""
+    last_step = ctx.state.first_step + ctx.campaign.steps_per_cycle - 1
+    if last_step != ctx.state.last_step:
+        sentence = f"Cycle {ctx.state.cycle} trains to step {last_step} now, not {ctx.state.last_step}: campaign.steps_per_cycle changed."
+        ctx.say(sentence)
+        ctx.save(last_step=last_step, sentence=sentence)
 
 
 def _make_room(ctx: Context) -> None:

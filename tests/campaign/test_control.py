@@ -64,6 +64,16 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(run: RunDir, num
     assert again.wait() == 0
 
 
+def test_another_length_of_the_cycle_counts_in_its_middle(run: RunDir) -> None:
+    """It was ignored until the next cycle, without a word."""
+    driver = start(run)
+    driver.signal(signal.SIGINT)
+    assert driver.wait() == 0
+    steps = read_state_file(run.state).step + 3
+    assert Driver(run, fast_config(steps_per_cycle=steps, cycles=1)).wait() == 0
+    assert read_state_file(run.state).state is State.DONE and list_checkpoints(run)[-1].step == steps
+
+
 def test_ctrl_c_twice_ends_at_once_without_a_trace(run: RunDir) -> None:
     command_trainer(run, step_s=5.0)
     driver = Driver(run, fast_config())
