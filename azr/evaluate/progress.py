@@ -28,7 +28,7 @@ class Tally:
     tokens: int = 0
     """Of all answers, those being written included."""
     most_tokens: int = 0
-    """What the answers that are left could have at most, together."""
+    """What all wanted answers could have at most, together."""
     _seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def note(self, now_s: float, tokens: int) -> None:
@@ -51,17 +51,16 @@ class Tally:
         return (end - start) / (end_s - start_s)
 
     def time_left(self) -> str:
-        """From the mean length of the finished answers; before there is one, from the most that the answers
-        may have."""
+        """From the mean length of the finished answers; from the most that the answers may have before there is
+        one, and where those being written are longer already: the short ones are finished first."""
         if not self.rate or self.done >= self.wanted:
             return ""
         in_flight = self.tokens - self.done_tokens
-        if self.done:
-            mean = self.done_tokens / self.done
-            return (
-                f"about {duration(max(0.0, (self.wanted - self.done) * mean - in_flight) / self.rate)} left"
-            )
-        return f"at most {duration(max(0.0, self.most_tokens - in_flight) / self.rate)} left"
+        expected = (self.wanted - self.done) * self.done_tokens / self.done - in_flight if self.done else 0.0
+        if expected > 0:
+            return f"about {duration(expected / self.rate)} left"
+        most = self.most_tokens * (self.wanted - self.done) / self.wanted - in_flight
+        return f"at most {duration(max(0.0, most) / self.rate)} left"
 
     def words(self) -> str:
         parts = [f"{self.done:,} of {self.wanted:,} answers"]

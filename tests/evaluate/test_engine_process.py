@@ -253,7 +253,10 @@ def test_the_tally_tells_rate_and_time_left() -> None:
     tally.done, tally.done_tokens = 4, 160
     # 6 of 40 tokens, 40 of them written
     assert tally.words() == "4 of 10 answers, 20 tokens/s, about 10 s left"
-    tally.note(100.0, 200)
+    tally.note(20.0, 500)
+    # the six have 340 tokens already, more than six of 40; they may have 600
+    assert tally.words() == "4 of 10 answers, 25 tokens/s, at most 10 s left"
+    tally.note(100.0, 500)
     assert tally.rate is None, "what was long ago says nothing about now"
     tally.paused()
     tally.done = 10
