@@ -61,10 +61,13 @@ def load(overrides: Sequence[str]) -> Loaded:
         RunError: the record of what the run began with is damaged.
     """
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
-    if chosen and chosen[-1] not in recipe_names():
-        raise ConfigError(f"recipe={chosen[-1]} is unknown; there is {', '.join(recipe_names())}")
     reason = f"recipe {chosen[-1]}: asked for" if chosen else ""
     items = list(overrides)
+    if not chosen and (named := _recipe_in_file()):
+        chosen, reason = [named], f"recipe {named}: asked for in {CONFIG_DIR / 'pipeline.yaml'}"
+        items.append(f"recipe={named}")
+    if chosen and chosen[-1] not in recipe_names():
+        raise ConfigError(f"recipe={chosen[-1]} is unknown; there is {', '.join(recipe_names())}")
     if not chosen:
         from azr.hardware import choose_recipe, detect
 
@@ -81,6 +84,17 @@ def load(overrides: Sequence[str]) -> Loaded:
     typed = {item.partition("=")[0].lstrip("+") for item in items}
     config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key))
     return Loaded(resolve_paths(config, typed, Path.cwd()), reason)
+
+
+def _recipe_in_file() -> str:
+    """The recipe that ``configs/pipeline.yaml`` names, in its list of defaults or as a key; empty for none."""
+    values = load_yaml(CONFIG_DIR / "pipeline.yaml")
+    if not isinstance(values, dict):
+        return ""
+    defaults = values.get("defaults")
+    items = [item for item in defaults if isinstance(item, dict)] if isinstance(defaults, list) else []
+    named = [item.get("optional recipe") or item.get("recipe") for item in items]
+    return next((str(name) for name in (*named, values.get("recipe")) if name), "")
 
 
 def _run_of(overrides: Sequence[str]) -> RunDir:
@@ -133,6 +147,11 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     assert isinstance(values, dict)
     container = {str(key): value for key, value in values.items()}
     recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
+    if recipe and isinstance(container.get("recipe"), dict):  # Hydra has put the file under its group's name
+        path = CONFIG_DIR / "recipe" / f"{recipe[-1]}.yaml"
+        raise ConfigError(
+            f"{path}: its first line has to be '# @package _global_', as in the recipes beside it; without it nothing of the file is used"
+        )
     container["recipe"] = recipe[-1] if recipe else ""
     for key, value in typed.items():
         put(container, key, value)

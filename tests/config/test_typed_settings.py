@@ -364,3 +364,33 @@ def test_the_shipped_files_are_as_they_were() -> None:
     assert compose_container(["recipe=cpu_tiny"])["recipe"] == "cpu_tiny"
     for path in sorted((PROJECT / "configs").rglob("*.yaml")):
         assert isinstance(load_yaml(path), dict)
+
+
+def test_what_stands_in_pipeline_yaml_wins_over_the_recipe(configs: Path) -> None:
+    """It was overridden by the recipe without a word, and a recipe named there was ignored."""
+    path = configs / "pipeline.yaml"
+    path.write_text(path.read_text() + "\ncampaign: {hours: 5}\ntrain: {learning_rate: 1.0e-5}\n")
+    config = load(["recipe=cpu_tiny"]).config
+    assert (config.campaign.hours, config.campaign.cycles) == (5, 2)
+    assert config.train.learning_rate == 1e-5 and config.model.path.endswith("azr-tiny")
+    assert load(["recipe=cpu_tiny", "campaign.hours=6"]).config.campaign.hours == 6
+    plain = path.read_text()
+    for named in (
+        plain.replace("- optional recipe:", "- optional recipe: 3b_lora_16gb"),
+        plain + "recipe: 3b_lora_16gb\n",
+    ):
+        path.write_text(named)
+        loaded = load([])
+        assert loaded.config.recipe == "3b_lora_16gb" and "pipeline.yaml" in loaded.recipe_reason
+        assert load(["recipe=cpu_tiny"]).config.recipe == "cpu_tiny"
+    path.write_text(plain + "recipe: no_such\n")
+    with pytest.raises(ConfigError, match="recipe=no_such is unknown"):
+        load([])
+
+
+def test_a_recipe_without_its_first_line_is_refused(configs: Path) -> None:
+    """Nothing of it was used."""
+    tiny = (configs / "recipe/cpu_tiny.yaml").read_text()
+    (configs / "recipe/mine.yaml").write_text(tiny.replace("# @package _global_\n", ""))
+    with pytest.raises(ConfigError, match=r"mine\.yaml: its first line has to be '# @package _global_'"):
+        load(["recipe=mine"])
