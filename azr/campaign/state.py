@@ -14,9 +14,11 @@ checkpoint).
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -48,7 +50,12 @@ def save_state(run: RunDir, state: CampaignState) -> CampaignState:
         spare = run.state.with_name(".state.previous.tmp")
         with contextlib.suppress(FileNotFoundError):
             spare.unlink()
-        os.link(run.state, spare)
+        try:
+            os.link(run.state, spare)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            shutil.copyfile(run.state, spare)  # exFAT, FAT32 and some network drives know no hard links
         os.replace(spare, state_path_previous(run))
     write_json_atomic(run.state, record | {"checksum": _checksum(record)})
     return state

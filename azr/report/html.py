@@ -44,6 +44,7 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
 
     Args:
         config: the run's own where it is None.
+        output: a file, or a folder for a file named after the run; the transcripts lie beside it.
 
     Raises:
         DataError: ``root`` is no directory.
@@ -53,8 +54,13 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
     config = config or report_config(summary)
     stats = read_task_stats(root, config.sample_tasks)
     path = output or RunDir(root).report
+    if path.is_dir():
+        path /= f"{summary.name}.html"
+    page = (
+        PAGE_NAME if output is None else f"{path.stem}-{PAGE_NAME}"
+    )  # reports of several runs share a folder
     transcripts = read_sample(root)
-    link = PAGE_NAME if write_transcript_page(summary.name, transcripts, path.parent / PAGE_NAME) else ""
+    link = page if write_transcript_page(summary.name, transcripts, path.parent / page) else ""
     write_text_atomic(path, render_report(summary, stats, config, transcripts.items, link))
     return path
 

@@ -294,3 +294,13 @@ def test_the_tables_of_all_recipes_keep_to_the_one_that_is_named(capsys: pytest.
     preflight.main(["--speed"])
     [_, _, *rows] = capsys.readouterr().out.splitlines()
     assert only.startswith("1_5b_16gb") and only in rows and len({row[16:] for row in rows}) == len(rows) > 2
+
+
+@pytest.mark.parametrize(
+    "words", ["--speed --bandwidth 0", "--speed --tflops -5", "--ram nan", "--gpu 0", "--gpu 16 --gpus 0"]
+)
+def test_numbers_of_no_card_are_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bandwidth of 0 ended in a traceback, a memory of nan "fits"."""
+    with pytest.raises(SystemExit) as ended:
+        preflight.main(words.split())
+    assert ended.value.code == 2 and "is no number" in capsys.readouterr().err

@@ -232,3 +232,17 @@ def test_a_driver_that_was_stopped_for_a_while_does_not_blame_the_trainer(run: R
     driver.signal(signal.SIGCONT)
     assert driver.wait() == 0
     assert not [item for item in read_incidents(run) if item.kind == "crash"]
+
+
+def test_disks_that_know_no_hard_links_keep_the_state_before(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exFAT, FAT32 and some network drives: the campaign stopped, and blamed the permissions."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    assert Driver(run, fast_config(cycles=1)).wait() == 0
+    assert read_state_file(run.state).state is State.DONE
+    assert read_state_file(run.root / "state.previous.json").step == read_state_file(run.state).step

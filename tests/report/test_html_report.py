@@ -429,3 +429,19 @@ def test_the_command(tmp_path: Path) -> None:
         [*command, str(tmp_path / "x")], capture_output=True, text=True, timeout=60, check=False
     )
     assert wrong.returncode == 2 and "is no directory" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_reports_of_two_runs_in_one_folder_keep_their_transcripts(tmp_path: Path) -> None:
+    """Both wrote ``transcripts.html``, and the first report led to the texts of the second run."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("one", "two"):
+        root = write_synthetic_run(tmp_path / name, steps=4).root
+        write_report(root, output=out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "one-transcripts.html",
+        "one.html",
+        "two-transcripts.html",
+        "two.html",
+    ]
+    assert "one-transcripts.html" in (out / "one.html").read_text(encoding="utf-8")
