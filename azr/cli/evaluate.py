@@ -34,6 +34,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from azr.cli import command_parser
+from azr.cli.numbers import count
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
@@ -48,12 +49,6 @@ def _ks(text: str) -> list[int]:
     if any(value < 1 for value in values):
         raise argparse.ArgumentTypeError("k starts at 1")
     return values
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of answers and results (default: RUN/evaluations, or evaluations here)",
     )
     parser.add_argument(
-        "--limit", type=_positive, default=0, metavar="N", help="only N items of each suite, evenly spaced"
+        "--limit", type=count, default=0, metavar="N", help="only N items of each suite, evenly spaced"
     )
     parser.add_argument(
         "--restart", action="store_true", help="throw away answers given under other settings"
@@ -94,15 +89,15 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="chat template or plain continuation (auto: as the model was made for)",
     )
-    asking.add_argument("--samples", type=_positive, default=1, metavar="N", help="answers per item")
+    asking.add_argument("--samples", type=count, default=1, metavar="N", help="answers per item")
     asking.add_argument(
         "--k", type=_ks, default=[1], dest="ks", metavar="K,K", help="pass@k to report, for example 1,5,10"
     )
     asking.add_argument("--temperature", type=float, help="default: 0 (greedy) for one answer, 1 for several")
     asking.add_argument("--top-p", type=float, default=1.0)
     asking.add_argument("--seed", type=int, default=0)
-    asking.add_argument("--max-prompt-tokens", type=_positive)
-    asking.add_argument("--max-response-tokens", type=_positive)
+    asking.add_argument("--max-prompt-tokens", type=count)
+    asking.add_argument("--max-response-tokens", type=count)
     engine = parser.add_argument_group("engine")
     engine.add_argument(
         "--device",
@@ -113,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument(
         "--gpu-memory-share", type=float, default=0.85, help="share of the card that vLLM may take"
     )
-    engine.add_argument("--max-sequences", type=_positive, default=256, help="answers decoded at once")
-    engine.add_argument("--tensor-parallel", type=_positive, default=1, help="GPUs that share the model")
+    engine.add_argument("--max-sequences", type=count, default=256, help="answers decoded at once")
+    engine.add_argument("--tensor-parallel", type=count, default=1, help="GPUs that share the model")
     engine.add_argument(
         "--cpu-kv-cache-gib", type=float, default=1.0, help="KV cache on a machine without a GPU"
     )

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from azr.cli.numbers import above_zero
 from azr.moving.pack import PackOptions, pack_run
 from azr.moving.unpack import unpack_run
 
@@ -28,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("run", type=Path, metavar="RUN", help="run directory; nobody may work on it")
     pack.add_argument("out", type=Path, metavar="OUT", help="file to write; must not exist")
     pack.add_argument(
-        "--limit-mib", type=_above_zero, help="largest archive, in MiB; transcripts and logs give way"
+        "--limit-mib", type=above_zero, help="largest archive, in MiB; transcripts and logs give way"
     )
     pack.add_argument("--all", action="store_true", help="every checkpoint, not the newest alone")
     unpack = commands.add_parser("unpack", help="make a run directory of such a file")
@@ -48,13 +49,6 @@ def _parser() -> argparse.ArgumentParser:
         help="take checkpoints that hold more than tensors (several GPUs; your own only)",
     )
     return parser
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no size above 0")
-    return value
 
 
 def main(words: Sequence[str]) -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 from azr.budget import Fit, RecipeFit, free_disk_gib, judge, propose, refusal, shape_of
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.cli import command_parser
+from azr.cli.numbers import above_zero, count
 from azr.config import Config, from_container
 from azr.config.load import compose_container, load, recipe_names
 from azr.config.paths import runs_folder
@@ -34,23 +35,21 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ..."
     )
-    parser.add_argument("--gpu", type=_above_zero, metavar="GIB", help="plan for a card of this memory")
-    parser.add_argument(
-        "--gpus", type=_count, default=1, metavar="N", help="with --gpu: how many of them (1)"
-    )
-    parser.add_argument("--ram", type=_above_zero, metavar="GIB", help="plan for this much host memory")
+    parser.add_argument("--gpu", type=above_zero, metavar="GIB", help="plan for a card of this memory")
+    parser.add_argument("--gpus", type=count, default=1, metavar="N", help="with --gpu: how many of them (1)")
+    parser.add_argument("--ram", type=above_zero, metavar="GIB", help="plan for this much host memory")
     parser.add_argument("--propose", action="store_true", help="judge every recipe, the largest model first")
     parser.add_argument("--speed", action="store_true", help="expected seconds per step on a card, by recipe")
     parser.add_argument(
         "--bandwidth",
-        type=_above_zero,
+        type=above_zero,
         default=RTX_5080.bandwidth_gb_s,
         metavar="GB/S",
         help="with --speed: of the card (960)",
     )
     parser.add_argument(
         "--tflops",
-        type=_above_zero,
+        type=above_zero,
         default=RTX_5080.bf16_tflops,
         help="with --speed: dense bf16 of the card (112)",
     )
@@ -63,19 +62,6 @@ def main(words: Sequence[str]) -> int:
     if options.propose:
         return _propose(machine, options)
     return _preflight(machine, options)
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 up")
-    return value
 
 
 def _machine(options: argparse.Namespace) -> Machine:

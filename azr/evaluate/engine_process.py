@@ -33,6 +33,7 @@ from azr.evaluate.engine_session import ModelText, Pending, Session
 from azr.evaluate.requests import Request
 from azr.files import read_json
 from azr.tasks import Prompt
+from azr.train.environment import PATIENT_THREADS
 
 PARENT_POLL_S = 2.0
 GAVE_UP = 3
@@ -89,7 +90,7 @@ def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
         defaults |= {
             "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_WAIT_POLICY": "PASSIVE",  # as in training (azr/train/environment.py)
+            **PATIENT_THREADS,
         }
         # as in training: vLLM would compile its samplers while it warms up
         defaults["TORCHDYNAMO_DISABLE"] = "1"

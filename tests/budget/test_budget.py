@@ -303,4 +303,4 @@ def test_numbers_of_no_card_are_refused(words: str, capsys: pytest.CaptureFixtur
     """A bandwidth of 0 ended in a traceback, a memory of nan "fits"."""
     with pytest.raises(SystemExit) as ended:
         preflight.main(words.split())
-    assert ended.value.code == 2 and "is no number" in capsys.readouterr().err
+    assert ended.value.code == 2 and "above 0" in capsys.readouterr().err

@@ -492,4 +492,4 @@ def test_the_command_line(packed: Any, tmp_path: Path) -> None:
     done = call("unpack", str(tmp_path / "a.zip"), str(tmp_path / "runs" / "there"))
     assert done.returncode == 2 and done.stderr.startswith("move-run: ") and "Traceback" not in done.stderr
     done = call("pack", str(run.root), str(tmp_path / "b.zip"), "--limit-mib", "nan")
-    assert done.returncode == 2 and "no size above 0" in done.stderr
+    assert done.returncode == 2 and "no number above 0" in done.stderr
