@@ -15,7 +15,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,12 @@ from azr.config.paths import PROJECT
 from azr.doctor_card import PINNED, Finding, Level, gpu_findings, ipc_findings, torch_findings
 from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
-from azr.imports import installed_version, shadows
+from azr.imports import all_shadows, installed_version
 from azr.places import Trouble
 from azr.train.model_source import local_folder, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
 ENGINE_VERSION = "0.24.0"
-IMPORTED = ("torch", "verl", "vllm", "transformers", "tensordict", "ray", "transfer_queue", "peft", "trl")
-"""Modules that a trainer imports and people have other versions of lying about."""
 MIN_OPEN_FILES = 4096
 MIN_SHM_GIB = 2.0
 WSL_PINNED_KERNEL = (4, 19, 121)
@@ -101,16 +99,10 @@ def package_findings(
         yield Finding(Level.OK, "packages", f"the pinned set is installed, engine {engine} {found_engine}")
 
 
-def shadow_findings(
-    modules: Sequence[str] = IMPORTED, site_packages: Sequence[Path] | None = None
-) -> Iterator[Finding]:
+def shadow_findings() -> Iterator[Finding]:
     """The metadata may name the pinned set while something else is imported."""
-    for shadow in shadows(modules, site_packages):
-        where = shadow.folder.parent
-        fix = (
-            f"take {where} out of PYTHONPATH (or off sys.path), or move {shadow.folder.name} away from there"
-        )
-        yield Finding(Level.PROBLEM, "import", str(shadow), fix)
+    for shadow in all_shadows():
+        yield Finding(Level.PROBLEM, "import", str(shadow), shadow.fix)
 
 
 # ---------------------------------------------------------------- system

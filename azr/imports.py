@@ -1,19 +1,25 @@
 """Which packages a run would really import, without importing them: what lies first on ``sys.path`` need not
-be what is installed."""
+be what is installed. Files that hide Python's own modules: ``azr/strays.py``."""
 
 from __future__ import annotations
 
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import os
 import re
+import site
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from azr.errors import ConfigError
+from azr.strays import HARMLESS, PROJECT, SUFFIXES, own_folders, python_modules, strays_of
 
+IMPORTED = ("torch", "verl", "vllm", "transformers", "tensordict", "ray", "transfer_queue", "peft", "trl")
+"""Modules that a trainer imports and people have other versions of lying about, also where none of these
+files look: in a user's site folder, say."""
 DEVICE_NAMES = {"cpu": "the CPU", "cuda": "a card"}
 _VERSION_FILES = ("version/version", "_version.py", "version.py", "__about__.py", "__init__.py")
 _VERSION = re.compile(
@@ -40,7 +46,54 @@ class Shadow:
     """Its own, as far as it says; else empty."""
 
     def __str__(self) -> str:
-        return f"{self.module} is imported from {self.folder} (version {self.version or 'unknown'}), not from the environment"
+        origin = "Python itself" if self.module in python_modules() else "the environment"
+        return f"{self.module} is imported from {self.folder} (version {self.version or 'unknown'}), not from {origin}"
+
+    @property
+    def fix(self) -> str:
+        where = self.folder.parent
+        if site.getusersitepackages() == str(where):
+            return "export PYTHONNOUSERSITE=1, which leaves out the packages of pip install --user"
+        if where in (Path(PROJECT), Path(PROJECT, "scripts")):
+            return f"rename {self.folder}, or move it to another folder"
+        return f"rename {self.folder} if it is yours, or take {where} out of PYTHONPATH (or off sys.path)"
+
+
+def all_shadows() -> list[Shadow]:
+    """Whatever hides a module of Python or of an installed package from this process, or from a trainer, which
+    is started in the project's folder."""
+    modules = python_modules() | (_installed_modules() - HARMLESS - {"azr"})
+    searched = ["", *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    folders = [*own_folders(), *(os.path.realpath(Path(PROJECT, entry)) for entry in searched)]
+    found: dict[str, Shadow] = {}
+    for folder in dict.fromkeys(folders):
+        for stray in strays_of(folder, modules):
+            place = Path(stray.path)
+            found.setdefault(stray.module, Shadow(stray.module, place, version_of_folder(place)))
+    for shadow in shadows(IMPORTED):
+        found.setdefault(shadow.module, shadow)
+    return list(found.values())
+
+
+def require_no_shadows() -> None:
+    """
+    Raises:
+        ConfigError: a run would import something else than what is installed. A copy of the same version is fine.
+    """
+    hidden = python_modules() | _installed_modules()
+    for shadow in all_shadows():
+        of_environment = {version_of_folder(folder / shadow.module) for folder in environment_folders()} - {
+            ""
+        }
+        if shadow.module in hidden and shadow.version not in of_environment:
+            raise ConfigError(f"{shadow}; {shadow.fix}")
+
+
+def _installed_modules() -> frozenset[str]:
+    """Top-level modules of all packages of the environment."""
+    entries = [entry for folder in environment_folders() if folder.is_dir() for entry in folder.iterdir()]
+    names = [entry.name.partition(".")[0] for entry in entries if entry.suffix in ("", *SUFFIXES)]
+    return frozenset(name for name in names if name.isidentifier())
 
 
 def shadows(modules: Sequence[str], site_packages: Sequence[Path] | None = None) -> Iterator[Shadow]:

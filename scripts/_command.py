@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
-from typing import NoReturn
 
 
-def start(name: str) -> NoReturn:
+def start(name: str) -> None:
     try:
+        from azr.strays import refuse_strays
+
+        refuse_strays(name)
         from azr import cli
     except ModuleNotFoundError as error:
         if error.name != "azr":
             raise
-        project = Path(__file__).resolve().parents[1]
+        project = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
         sys.exit(
             f"{name}: azr is not installed for {sys.executable}. Take the environment that scripts/setup.sh makes ({project}/.venv), "
             f"or install it into this one: pip install --no-deps -e '{project}'"

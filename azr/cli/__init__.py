@@ -17,6 +17,8 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from azr.errors import AzrError
+from azr.imports import all_shadows
+from azr.strays import refuse_strays
 from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 COMMANDS = {
@@ -63,6 +65,11 @@ def run_command(name: str, words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not (hidden := all_shadows()):
+            raise
+        print(f"{name}: {type(error).__name__}: {error}. {hidden[0]}; {hidden[0].fix}", file=sys.stderr)
+        return 2
 
 
 def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -87,6 +94,7 @@ def _sentence(error: AzrError | OSError) -> str:
 
 def entry() -> NoReturn:
     """What ``azr`` starts."""
+    refuse_strays("azr")
     outlive_the_terminal()
     sys.exit(main())
 

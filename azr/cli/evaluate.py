@@ -38,6 +38,7 @@ from azr.cli.numbers import count
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
+from azr.imports import require_no_shadows
 from azr.places import prepare
 
 
@@ -139,6 +140,7 @@ def main(words: Sequence[str]) -> int:
         arguments["suites"] = ["probes"]
     arguments["styles"] = arguments["styles"] or []
     try:
+        require_no_shadows()
         prepare()
         evaluate(models, Options(**arguments))
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from azr.config.load import help_text, load, to_yaml
 from azr.config.paths import runs_folder
+from azr.imports import require_no_shadows
 from azr.places import prepare
 
 
@@ -23,6 +24,7 @@ def main(words: Sequence[str]) -> int:
     show = "--cfg" in words
     overrides = [word for word in words if not show or word not in ("--cfg", "job")]
     if not show:
+        require_no_shadows()
         prepare()
     loaded = load(overrides)
     if show:

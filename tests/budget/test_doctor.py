@@ -108,11 +108,11 @@ def test_an_old_verl_on_the_path_is_named(tmp_path, monkeypatch):
     (tmp_path / "old" / "trl.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path / "old")
     found = problems(doctor.shadow_findings())
-    assert [finding.seen.split(", not")[0] for finding in found] == [
-        f"verl is imported from {tmp_path}/old/verl (version 0.4.1)",
-        f"tensordict is imported from {tmp_path}/old/tensordict (version 0.1.0)",
+    assert sorted(finding.seen.split(", not")[0] for finding in found) == [
         f"peft is imported from {tmp_path}/old/peft (version 0.9.0)",
+        f"tensordict is imported from {tmp_path}/old/tensordict (version 0.1.0)",
         f"trl is imported from {tmp_path}/old/trl.py (version unknown)",
+        f"verl is imported from {tmp_path}/old/verl (version 0.4.1)",
     ]
     assert all(str(tmp_path / "old") in finding.fix for finding in found)
 
