@@ -19,7 +19,7 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,14 +98,41 @@ def processes_of_session(session: int) -> list[ProcessId]:
     return found
 
 
+def attempt_marker(run_id: str, cycle: int, attempt: int) -> str:
+    """What the processes of an attempt inherit; the calling process is the driver that it names."""
+    own = os.getpid()
+    return f"{run_id}/{cycle}/{attempt}/{own}.{start_ticks(own)}"
+
+
+def run_of_marker(marker: str) -> str:
+    return marker.split("/")[0]
+
+
+def has_living_driver(marker: str) -> bool:
+    """The driver that the marker names lives, and is another process than the calling one."""
+    pid, _, ticks = marker.rpartition("/")[2].partition(".")
+    if not (pid.isdigit() and ticks.isdigit()) or int(pid) == os.getpid():
+        return False  # an earlier version's marker names none
+    return ProcessId(int(pid), int(ticks), boot_id()).alive
+
+
 def processes_with_marker(value: str) -> list[ProcessId]:
     """Living processes of this user that inherited ``AZR_ATTEMPT=value``; the calling process is left out.
 
     Args:
         value: a whole marker, or one that ends in ``/`` for everything that begins with it.
     """
+    return [process for process, _ in _marked(value)]
+
+
+def driven_by_others(run_id: str) -> list[ProcessId]:
+    """Living processes of the run whose driver lives and is another process than the calling one."""
+    return [process for process, marker in _marked(f"{run_id}/") if has_living_driver(marker)]
+
+
+def _marked(value: str) -> Iterator[tuple[ProcessId, str]]:
+    """Living processes with their whole marker."""
     wanted = f"{MARKER_VARIABLE}={value}".encode()
-    found = []
     for pid in psutil.pids():
         if pid == os.getpid():
             continue
@@ -113,13 +140,11 @@ def processes_with_marker(value: str) -> list[ProcessId]:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        ours = any(
-            entry == wanted or (value.endswith("/") and entry.startswith(wanted))
-            for entry in environment.split(b"\0")
-        )
-        if ours and (process := ProcessId.of(pid)):
-            found.append(process)
-    return found
+        for entry in environment.split(b"\0"):
+            if entry == wanted or (value.endswith("/") and entry.startswith(wanted)):
+                if process := ProcessId.of(pid):
+                    yield process, entry.partition(b"=")[2].decode("ascii", "replace")
+                break
 
 
 class Registry:

@@ -134,7 +134,7 @@ def current_request(run: RunDir) -> TrainRequest:
             f"{run.root} holds no cycles/NNN/request.json; start the run through azr_single_gpu_pipeline.py"
         )
     request = read_request(requests[-1])
-    started_for = os.environ.get(MARKER_VARIABLE, "").split("/")[1:]
+    started_for = os.environ.get(MARKER_VARIABLE, "").split("/")[1:3]
     if started_for and started_for != [str(request.cycle), str(request.attempt)]:
         raise DataError(
             f"this trainer was started for attempt {'/'.join(started_for)}, but {requests[-1]} asks for a later one"

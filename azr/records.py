@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from azr.errors import DataError
 from azr.files import read_jsonl, read_tail
+from azr.folder_id import FolderId
 from azr.processes import ProcessId
 
 KEPT_DURATIONS = 50
@@ -57,9 +58,9 @@ def read_log(cls: type[_Record], path: Path) -> Iterator[_Record]:
             continue
 
 
-ASKED = frozenset({"stop", "pause", "resume", "budget", "checkpoint", "extended", "retry"})
+ASKED = frozenset({"stop", "pause", "resume", "budget", "checkpoint", "extended", "retry", "copy"})
 """Kinds of incident that a person caused (Ctrl+C, ``azr control``, a changed configuration, the same command
-again): no faults."""
+again, a copied folder): no faults."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,9 @@ class CampaignState:
     driver: ProcessId | None = None
     """Who works on the run; None after a clean end."""
     run_id: str = ""
+    """How the run's own processes are known; no two folders share one."""
+    folder: FolderId | None = None
+    """Where the run was when this was written; a copy of the folder finds the other one here."""
     started_unix_s: float = 0.0
     updated_unix_s: float = 0.0
 

@@ -88,12 +88,12 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         signals = stack.enter_context(StopSignals())
         try:
             note = settle_identity(run, config)
-            state, _ = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
+            state, told = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
             write_config(run.config, config)
             with parts.progress(run, config) as progress:
                 ctx = Context(run, config, parts, state, signals, progress)
-                if note:
-                    ctx.say(note)
+                for sentence in [*([note] if note else []), *told]:
+                    ctx.say(sentence)
                 status = _run(ctx)
             _say_the_end(run, ctx.state)
             return status

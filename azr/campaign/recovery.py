@@ -14,10 +14,13 @@ from dataclasses import replace
 from azr.campaign.control import Control, withdraw_control
 from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.state import CampaignState, State, latest_attempt, load_state, save_state
-from azr.campaign.trainer_process import end_leftovers
+from azr.campaign.trainer_process import end_leftovers, recorded_run_id
 from azr.checkpoints import list_checkpoints, reject_checkpoints_after, repair_checkpoints
 from azr.config.campaign import CampaignConfig
-from azr.processes import ProcessId, boot_id
+from azr.errors import RunError
+from azr.files import write_bytes_atomic
+from azr.folder_id import FolderId
+from azr.processes import ProcessId, boot_id, driven_by_others
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 
@@ -31,9 +34,11 @@ def open_campaign(
     The caller holds the run's lock.
 
     Returns:
-        the state, and the sentences of what was repaired (they are in the incident log already).
+        the state, and sentences for the user: of what was repaired, and that the folder is a copy (they are in
+        the incident log already).
 
     Raises:
+        RunError: the folder is a copy, and what lies behind a link in it belongs to the other run as well.
         OSError: the disk is full or read-only.
     """
     state, repairs = load_state(run)
@@ -42,15 +47,22 @@ def open_campaign(
             repairs.append(
                 "There are checkpoints but no state: the campaign goes on from the newest of them."
             )
-        state = CampaignState(run_id=uuid.uuid4().hex[:12], started_unix_s=time.time())
-    if not state.run_id:
-        state = replace(state, run_id=uuid.uuid4().hex[:12])
+        state = CampaignState(started_unix_s=time.time())
+    attempt = max(state.attempt, latest_attempt(run, state.cycle))
+    run_id = state.run_id or recorded_run_id(run, state.cycle, attempt)  # a damaged state has lost its own
 
-    if state.driver is not None:
+    folder = FolderId.of(run.root)
+    copied = _is_copy(state, folder, run_id)
+    if copied:
+        _refuse_links(run, state)
+    elif state.driver is not None:
         repairs.append(_explain_end_of(state.driver, state.updated_unix_s))
-    if latest_attempt(run, state.cycle):  # also after a clean end: the state may be older than what happened
-        repairs += _end_trainer_of_old_attempt(run, state, config)
+    if run_id and attempt and not copied:  # also after a clean end: the state may be older than what happened
+        repairs += _end_trainer_of_old_attempt(run, state, attempt, run_id, config)
+    if not run_id or copied or (state.folder is not None and not state.folder.is_same(folder)):
+        run_id = uuid.uuid4().hex[:12]
     repairs += _remove_temporaries(run)
+    _unshare_logs(run)
     repairs += _finish_rollback(run, state)
     repairs += repair_checkpoints(run)
 
@@ -65,12 +77,32 @@ def open_campaign(
     for control in (Control.STOP, Control.CHECKPOINT):
         withdraw_control(run, control)
 
-    state = replace(state, step=step, driver=driver, attempt_open=False, rollback_to=None)
+    copy_of = state.folder.path if copied and state.folder is not None else ""
+    state = replace(
+        state,
+        step=step,
+        driver=driver,
+        attempt_open=False,
+        rollback_to=None,
+        run_id=run_id,
+        folder=folder,
+    )
     # The incidents come after the state: killed in between, a sentence is lost; the other way round it would
     # be told twice.
     state = save_state(run, state)
     for sentence in repairs:
         record_incident(run, Incident("repair", sentence, "", state.cycle, state.attempt, state.trained_step))
+    if copied:
+        note = Incident(
+            "copy",
+            f"This folder is a copy of {copy_of or 'another one, on which a driver works'}.",
+            "It goes on as a run of its own, and the other one is left alone.",
+            state.cycle,
+            state.attempt,
+            state.trained_step,
+        )
+        record_incident(run, note)
+        repairs.append(f"{note.cause} {note.action}")
     return state, repairs
 
 
@@ -86,10 +118,43 @@ def _explain_end_of(driver: ProcessId, updated_unix_s: float) -> str:
     return f"The driver (process {driver.pid}) ended without closing the run (killed, or it crashed); it last wrote at {when}."
 
 
-def _end_trainer_of_old_attempt(run: RunDir, state: CampaignState, config: CampaignConfig) -> list[str]:
-    attempt = max(state.attempt, latest_attempt(run, state.cycle))
+def _is_copy(state: CampaignState, here: FolderId, run_id: str) -> bool:
+    """Does what this state tells of go on in another folder? The caller holds this folder's lock, so a driver
+    that lives works elsewhere.
+
+    A folder that was renamed is the same. One that was moved to another disk, or restored from a backup, is
+    another; it counts as the run itself once the one that its state names is gone.
+    """
+    if run_id and driven_by_others(run_id):
+        return True
+    if state.folder is not None and state.folder.is_same(here):
+        return False
+    driver_lives = state.driver is not None and state.driver.alive
+    return driver_lives or (state.folder is not None and state.folder.is_there)
+
+
+def _refuse_links(run: RunDir, state: CampaignState) -> None:
+    links = sorted(path for path in run.root.iterdir() if path.is_symlink())
+    if links:
+        original = state.folder.path if state.folder is not None else "another folder"
+        raise RunError(
+            f"{run.root} is a copy of {original}, and {links[0].name} in it is a link to {links[0].readlink()}: both runs would write "
+            f"there. Put a copy in the link's place (cp -rL {original} COPY copies what links lead to) and start again"
+        )
+
+
+def _unshare_logs(run: RunDir) -> None:
+    """Logs are appended to, so a copy made of hard links (cp -al, backups of rsync) would grow with them."""
+    for path in run.root.rglob("*.jsonl"):
+        if path.parent != run.probes and path.is_file() and path.stat().st_nlink > 1:
+            write_bytes_atomic(path, path.read_bytes())
+
+
+def _end_trainer_of_old_attempt(
+    run: RunDir, state: CampaignState, attempt: int, run_id: str, config: CampaignConfig
+) -> list[str]:
     found, left = end_leftovers(
-        run, state.cycle, attempt, state.run_id, grace_s=config.term_grace_s, wait_s=config.orphan_grace_s
+        run, state.cycle, attempt, run_id, grace_s=config.term_grace_s, wait_s=config.orphan_grace_s
     )
     if not found:
         return []

@@ -45,7 +45,6 @@ def save_state(run: RunDir, state: CampaignState) -> CampaignState:
         OSError: the disk is full or read-only; the old state stands.
     """
     state = replace(state, updated_unix_s=time.time())
-    record = {"format": FORMAT, **asdict(state)}
     if run.state.exists():
         spare = run.state.with_name(".state.previous.tmp")
         with contextlib.suppress(FileNotFoundError):
@@ -57,8 +56,13 @@ def save_state(run: RunDir, state: CampaignState) -> CampaignState:
                 raise
             shutil.copyfile(run.state, spare)  # exFAT, FAT32 and some network drives know no hard links
         os.replace(spare, state_path_previous(run))
-    write_json_atomic(run.state, record | {"checksum": _checksum(record)})
+    write_state_file(run.state, state)
     return state
+
+
+def write_state_file(path: Path, state: CampaignState) -> None:
+    record = {"format": FORMAT, **asdict(state)}
+    write_json_atomic(path, record | {"checksum": _checksum(record)})
 
 
 def load_state(run: RunDir) -> tuple[CampaignState | None, list[str]]:

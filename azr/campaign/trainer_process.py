@@ -16,7 +16,16 @@ from pathlib import Path
 from azr.campaign.vram import used_vram_gib
 from azr.config.paths import PROJECT
 from azr.files import write_text_atomic
-from azr.processes import MARKER_VARIABLE, ProcessId, Registry, descendants, end_processes, memory_gib
+from azr.processes import (
+    MARKER_VARIABLE,
+    ProcessId,
+    Registry,
+    attempt_marker,
+    descendants,
+    end_processes,
+    memory_gib,
+    run_of_marker,
+)
 from azr.protocol import STACKS_FILE
 from azr.rundir import RunDir
 from azr.shared_memory import SegmentList
@@ -27,10 +36,6 @@ TRAINER_COMMAND = (sys.executable, "-m", "azr.train")
 STACK_WAIT_S = 2.0
 PY_SPY_TIMEOUT_S = 20.0
 REGISTRY_INTERVAL_S = 2.0
-
-
-def marker(run_id: str, cycle: int, attempt: int) -> str:
-    return f"{run_id}/{cycle}/{attempt}"
 
 
 class TrainerProcess:
@@ -55,7 +60,7 @@ class TrainerProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = run.trainer_log(cycle, attempt)
         self.registry = Registry(self.folder / REGISTRY_FILE)
-        self.registry.marker = marker(run_id, cycle, attempt)
+        self.registry.marker = attempt_marker(run_id, cycle, attempt)
         self.registry.save()
         self.segments = SegmentList(self.folder / SEGMENTS_FILE)
 
@@ -164,6 +169,8 @@ def end_leftovers(
     """After a driver died: ends what its trainer left running.
 
     Args:
+        run_id: what the attempt's files say of another run's processes, from which this folder was copied, does
+            not count.
         wait_s: first wait this long for it to end by itself (it saw that its driver is gone, and saves).
 
     Returns:
@@ -171,12 +178,19 @@ def end_leftovers(
     """
     folder = run.attempt(cycle, attempt)
     registry = Registry.load(folder / REGISTRY_FILE)
-    registry.marker = f"{(registry.marker or run_id).split('/')[0]}/"  # any attempt of this run: only one may live at a time
+    if registry.marker and run_of_marker(registry.marker) != run_id:
+        return 0, []
+    registry.marker = f"{run_id}/"  # any attempt of this run: only one may live at a time
     found = registry.living()
     deadline_s = time.monotonic() + wait_s
     while registry.living() and time.monotonic() < deadline_s:
         time.sleep(0.02)
     return len(found), _end_and_sweep(registry, SegmentList(folder / SEGMENTS_FILE), grace_s)
+
+
+def recorded_run_id(run: RunDir, cycle: int, attempt: int) -> str:
+    """The run's id as its attempt was started with it; empty where that is not to be had."""
+    return run_of_marker(Registry.load(run.attempt(cycle, attempt) / REGISTRY_FILE).marker)
 
 
 def _end_and_sweep(registry: Registry, segments: SegmentList, grace_s: float) -> list[ProcessId]:

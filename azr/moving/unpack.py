@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from azr.campaign.state import read_state_file
+from azr.campaign.state import read_state_file, write_state_file
 from azr.checkpoints import MANIFEST, checkpoint_problems, explain_os_error, free_gib, list_checkpoints
 from azr.config import Config, to_container
 from azr.config.load import compose_container, read_config, recipe_names, write_config
@@ -66,6 +66,7 @@ def unpack_run(
                 reader.extract(entry, staging / entry.path)
             _check_content(archive, run, trust)
             config, notes = _settle_model(archive, run, model)
+            _begin_as_own_run(run)
             for path in run.probes.glob("*.jsonl"):
                 os.chmod(path, 0o444)
             for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
@@ -159,6 +160,11 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
             f"{identity.model_hash[:8]}); nothing was unpacked. Give the right folder: --model FOLDER"
         )
     return config, [f"The model in {folder} is the one that the run began with."]
+
+
+def _begin_as_own_run(run: RunDir) -> None:
+    """The run that was packed may go on where it is: nothing here may point to its folder or its processes."""
+    write_state_file(run.state, replace(read_state_file(run.state), run_id="", folder=None, driver=None))
 
 
 def _bring(identity: RunIdentity) -> str:

@@ -19,6 +19,7 @@ from azr import metric_names as names
 from azr.config.monitor import MonitorConfig
 from azr.errors import DataError
 from azr.files import read_json
+from azr.folder_id import FolderId
 from azr.processes import ProcessId
 from azr.protocol import Heartbeat, Phase, TrainRequest, read_heartbeat
 from azr.records import (
@@ -309,7 +310,7 @@ class SummaryReader:
         table = self._metrics.poll()
         return RunSummary(
             root=self.run.root,
-            status=_status(state, heartbeat, table, now),
+            status=_status(self.run.root, state, heartbeat, table, now),
             now_unix_s=now,
             table=table,
             state=state,
@@ -337,14 +338,21 @@ def read_summary(root: Path, now_unix_s: float | None = None) -> RunSummary:
 
 
 def _status(
-    state: CampaignState | None, heartbeat: Heartbeat | None, table: MetricsTable, now: float
+    root: Path, state: CampaignState | None, heartbeat: Heartbeat | None, table: MetricsTable, now: float
 ) -> Status:
     if state is not None and state.state in (State.DONE, State.FAILED):
         return Status.FINISHED if state.state is State.DONE else Status.FAILED
-    # the driver of a run directory that came from another machine is never alive here
+    # the driver of a run directory that came from another machine is never alive here, and that of a copy works
+    # elsewhere
+    copied = state is not None and state.folder is not None and not state.folder.is_same(FolderId.of(root))
     driver = state.driver if state is not None else None
-    if (driver is not None and driver.alive) or (
-        heartbeat is not None and now - heartbeat.unix_s < FRESH_S and ProcessId.of(heartbeat.pid) is not None
+    if not copied and (
+        (driver is not None and driver.alive)
+        or (
+            heartbeat is not None
+            and now - heartbeat.unix_s < FRESH_S
+            and ProcessId.of(heartbeat.pid) is not None
+        )
     ):
         return Status.RUNNING
     if not len(table) and state is None and heartbeat is None:

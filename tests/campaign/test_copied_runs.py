@@ -1,0 +1,213 @@
+"""A run's folder copied, moved, linked to: whose processes are ended, and which run goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from fake_campaign import Driver, command_trainer, fast_config, wait_for
+
+from azr.campaign.incidents import read_incidents
+from azr.campaign.state import State, read_state_file
+from azr.folder_id import FolderId
+from azr.processes import (
+    ProcessId,
+    attempt_marker,
+    driven_by_others,
+    has_living_driver,
+    processes_with_marker,
+)
+from azr.protocol import read_metrics
+from azr.report.summary import Status, read_summary
+from azr.rundir import RunDir
+
+LONG = fast_config(cycles=1, steps_per_cycle=400, orphan_grace_s=0.2)
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "one")
+
+
+def copy(run: RunDir, name: str) -> RunDir:
+    """As ``cp -a`` does, of a folder in which somebody writes."""
+    target = run.root.with_name(name)
+    subprocess.run(["cp", "-a", run.root, target], check=False, stderr=subprocess.DEVNULL)
+    return RunDir(target)
+
+
+def training(run: RunDir, *, after: int = 3) -> Driver:
+    command_trainer(run, step_s=0.02)
+    driver = Driver(run, LONG)
+    wait_for(lambda: len(read_metrics(run)) >= after)
+    return driver
+
+
+def stopped(run: RunDir, driver: Driver) -> None:
+    driver.signal(signal.SIGTERM)
+    assert driver.wait() == 0, (run.root / "driver.log").read_text()
+
+
+def kinds(run: RunDir) -> list[str]:
+    return [item.kind for item in read_incidents(run)]
+
+
+def run_id(run: RunDir) -> str:
+    return read_state_file(run.state).run_id
+
+
+@pytest.mark.parametrize("when", ["while it trains", "while it is stopped"])
+def test_a_copy_leaves_the_original_s_trainer_alone_and_is_a_run_of_its_own(one: RunDir, when: str) -> None:
+    original = training(one)
+    if when == "while it is stopped":
+        stopped(one, original)
+        two = copy(one, "two")
+        original = Driver(one, LONG)
+        wait_for(lambda: processes_with_marker(f"{run_id(one)}/"))
+    else:
+        two = copy(one, "two")
+        assert read_summary(two.root).status is Status.INTERRUPTED, "nobody works on it"
+    trainer = {process.pid for process in processes_with_marker(f"{run_id(one)}/")}
+
+    for _ in range(2):  # also once the copy's own start is in its state, but no attempt of its own
+        assert Driver(two, fast_config(cycles=1, steps_per_cycle=len(read_metrics(two)))).wait() == 0
+    assert trainer and {process.pid for process in processes_with_marker(f"{run_id(one)}/")} == trainer
+    stopped(one, original)
+
+    assert "crash" not in kinds(one) and read_state_file(one.state).attempt == (
+        2 if when == "while it is stopped" else 1
+    )
+    assert run_id(two) != run_id(one)
+    [note] = [item for item in read_incidents(two) if item.kind == "copy"]
+    assert note.cause == f"This folder is a copy of {one.root}." and "of its own" in note.action
+    assert not any("without closing the run" in item.cause for item in read_incidents(two))
+
+
+def test_a_copy_that_is_started_and_killed_before_its_first_attempt(one: RunDir) -> None:
+    original = training(one)
+    two = copy(one, "two")
+    assert Driver(two, LONG, die_at=25).wait() == -signal.SIGKILL
+    stopped_copy = training(two, after=len(read_metrics(two)) + 2)
+    assert original.poll() is None and not original.status
+    stopped(two, stopped_copy)
+    stopped(one, original)
+    assert "crash" not in kinds(one) and read_state_file(one.state).attempt == 1
+
+
+def test_copies_that_start_together(one: RunDir) -> None:
+    original = training(one)
+    stopped(one, original)
+    runs = [copy(one, "two"), copy(one, "three"), one]
+    drivers = [Driver(run, LONG) for run in runs]
+    for run in runs:
+        steps = len(read_metrics(run))
+        wait_for(lambda run=run, steps=steps: len(read_metrics(run)) >= steps + 3)
+    assert len({run_id(run) for run in runs}) == 3
+    for run, driver in zip(runs, drivers, strict=True):
+        stopped(run, driver)
+        assert "crash" not in kinds(run)
+
+
+def hung(run: RunDir) -> list[ProcessId]:
+    """A driver that was killed, and what its trainer left."""
+    command_trainer(run, faults=[{"kind": "hang_ignoring_sigterm", "cycle": 1, "attempt": 1, "step": 3}])
+    driver = Driver(run, LONG)
+    wait_for(lambda: (run.root / "hangs").exists())
+    driver.kill()
+    return processes_with_marker(f"{run_id(run)}/")
+
+
+@pytest.mark.parametrize("how", ["renamed", "to another disk", "restored in its place", "linked to"])
+def test_a_run_that_was_moved_goes_on_and_ends_its_own_leftovers(one: RunDir, how: str) -> None:
+    left = hung(one)
+    before = run_id(one)
+    if how == "renamed":
+        two = RunDir(one.root.rename(one.root.with_name("two")))
+    elif how == "linked to":
+        two = RunDir(one.root.with_name("two"))
+        two.root.symlink_to(one.root)
+    else:
+        two = copy(one, "two")
+        shutil.rmtree(one.root)
+        if how == "restored in its place":
+            two = RunDir(two.root.rename(one.root))
+    assert left
+    assert Driver(two, fast_config(cycles=1, steps_per_cycle=4, orphan_grace_s=0.2)).wait() == 0
+    assert not any(process.alive for process in left)
+    assert read_state_file(two.state).state is State.DONE and "copy" not in kinds(two)
+    assert any("had left 1 processes running" in item.cause for item in read_incidents(two))
+    assert (run_id(two) == before) == (how in ("renamed", "linked to"))
+    assert [record.step for record in read_metrics(two)] == [1, 2, 3, 4]
+
+
+def test_a_copy_of_a_run_that_was_renamed_since(one: RunDir) -> None:
+    stopped(one, training(one))
+    two = copy(one, "two")
+    three = RunDir(one.root.rename(one.root.with_name("three")))
+    original = training(three, after=len(read_metrics(three)) + 3)
+    trainer = processes_with_marker(f"{run_id(three)}/")
+    assert Driver(two, fast_config(cycles=1, steps_per_cycle=len(read_metrics(two)))).wait() == 0
+    assert trainer and all(process.alive for process in trainer)
+    stopped(three, original)
+    assert "crash" not in kinds(three) and run_id(two) != run_id(three)
+
+
+def test_a_copy_whose_state_is_damaged(one: RunDir) -> None:
+    original = training(one)
+    two = copy(one, "two")
+    for path in two.root.glob("state*.json"):
+        path.write_text("{")
+    own = training(two, after=len(read_metrics(two)) + 2)
+    stopped(two, own)
+    assert original.poll() is None and "copy" in kinds(two)
+    stopped(one, original)
+    assert "crash" not in kinds(one)
+
+
+def test_a_copy_that_shares_a_folder_with_its_original_through_a_link_is_refused(one: RunDir) -> None:
+    stopped(one, training(one))
+    elsewhere = one.root.with_name("large-disk")
+    one.checkpoints.rename(elsewhere)
+    one.checkpoints.symlink_to(elsewhere)
+    two = copy(one, "two")
+    before = two.state.read_bytes()
+    assert Driver(two, LONG).wait() == 71  # RunError, which the command prints
+    log = (two.root / "driver.log").read_text()
+    assert f"{two.root} is a copy of {one.root}, and checkpoints in it is a link to {elsewhere}" in log
+    assert two.state.read_bytes() == before
+    stopped(one, training(one, after=len(read_metrics(one)) + 2))
+
+
+def test_a_copy_of_hard_links_writes_into_its_own_logs(one: RunDir) -> None:
+    stopped(one, training(one))
+    two = RunDir(one.root.with_name("two"))
+    subprocess.run(["cp", "-al", one.root, two.root], check=True)
+    steps = len(read_metrics(one))
+    stopped(two, training(two, after=steps + 2))
+    assert len(read_metrics(one)) == steps < len(read_metrics(two))
+
+
+def test_which_folder(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    seen = FolderId.of(folder)
+    assert seen.is_there and seen.is_same(FolderId.of(link)) and FolderId.of(link).path == str(folder)
+    folder.rename(tmp_path / "other")
+    assert not seen.is_there and seen.is_same(FolderId.of(tmp_path / "other"))
+    folder.mkdir()
+    assert not seen.is_there, "another folder of that name"
+
+
+def test_a_driver_is_no_other_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = os.getpid()
+    marker = attempt_marker("run", 1, 2)
+    assert marker.startswith(f"run/1/2/{own}.") and not has_living_driver(marker)
+    monkeypatch.setattr(os, "getpid", lambda: own + 10**7)
+    assert has_living_driver(marker) and not has_living_driver(f"{marker}1")
+    assert not has_living_driver("run/1/2") and not has_living_driver("run/1/2/x.y")
+    assert driven_by_others("no such run") == []
