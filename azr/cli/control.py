@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from azr.campaign.control import Control, driver_is_running, request_control, withdraw_control
 from azr.campaign.driver import describe
 from azr.campaign.state import load_state
 from azr.cli import command_parser
+from azr.config.paths import find
 from azr.errors import RunError
 from azr.rundir import RunDir
 
 
 def main(words: Sequence[str]) -> int:
     parser = command_parser("control", __doc__)
-    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument("run", type=find, help="run directory")
     parser.add_argument("command", choices=["stop", "checkpoint", "pause", "resume", "budget", "status"])
     parser.add_argument(
         "hours", type=float, nargs="?", help="with budget: hours, counted from the campaign's beginning"

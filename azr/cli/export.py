@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from azr.cli import command_parser
+from azr.config.paths import at_home, find
 from azr.errors import RunError
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
 from azr.evaluate.task_export import export_tasks
@@ -26,7 +27,7 @@ from azr.rundir import RunDir
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("export", __doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("run", type=find, metavar="RUN", help="run directory")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist"
     )
@@ -65,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
-    run = RunDir(arguments.run.expanduser().resolve())
-    target = arguments.out.expanduser().resolve()
+    run = RunDir(arguments.run.resolve())
+    target = at_home(str(arguments.out)).resolve()
     try:
         prepare()
         if not run.config.is_file():

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from azr.cli.numbers import above_zero
-from azr.moving.pack import PackOptions, pack_run
+from azr.config.paths import at_home, find
+from azr.moving.pack import PackOptions, archive_file, pack_run
 from azr.moving.unpack import unpack_run
 
 
@@ -26,16 +26,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     pack = commands.add_parser("pack", help="write a run into one file")
-    pack.add_argument("run", type=Path, metavar="RUN", help="run directory; nobody may work on it")
-    pack.add_argument("out", type=Path, metavar="OUT", help="file to write; must not exist")
+    pack.add_argument("run", type=find, metavar="RUN", help="run directory; nobody may work on it")
+    pack.add_argument("out", metavar="OUT", help="file to write, which must not exist, or a folder for it")
     pack.add_argument(
         "--limit-mib", type=above_zero, help="largest archive, in MiB; transcripts and logs give way"
     )
     pack.add_argument("--all", action="store_true", help="every checkpoint, not the newest alone")
     unpack = commands.add_parser("unpack", help="make a run directory of such a file")
-    unpack.add_argument("archive", type=Path, metavar="ARCHIVE")
+    unpack.add_argument("archive", type=at_home, metavar="ARCHIVE")
     unpack.add_argument(
-        "run", type=Path, metavar="RUN", help="run directory to make, such as runs/NAME; must not exist"
+        "run", type=at_home, metavar="RUN", help="run directory to make, such as runs/NAME; must not exist"
     )
     unpack.add_argument(
         "--model",
@@ -53,15 +53,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
-    run = arguments.run.expanduser().absolute()
     try:
         if arguments.command == "pack":
-            pack_run(
-                run, arguments.out.expanduser().absolute(), PackOptions(arguments.limit_mib, arguments.all)
-            )
+            run = arguments.run.absolute()
+            out = archive_file(run, arguments.out)
+            pack_run(run, out, PackOptions(arguments.limit_mib, arguments.all))
         else:
             unpack_run(
-                arguments.archive.expanduser().absolute(), run, model=arguments.model, trust=arguments.trust
+                arguments.archive.absolute(),
+                arguments.run.absolute(),
+                model=arguments.model,
+                trust=arguments.trust,
             )
     except KeyboardInterrupt:
         print("\nmove-run: interrupted; nothing was written", file=sys.stderr)

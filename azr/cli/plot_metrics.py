@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from azr.cli import command_parser
+from azr.config.paths import find
 from azr.errors import RunError
 from azr.files import write_bytes_atomic, write_text_atomic
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics
@@ -96,10 +97,10 @@ def picture(tables: Mapping[str, MetricsTable], names: list[str], window: int) -
 
 def main(words: Sequence[str]) -> int:
     parser = command_parser("plot-metrics", __doc__)
-    parser.add_argument("run", type=Path, help="a run's directory")
+    parser.add_argument("run", type=find, help="a run's directory")
     parser.add_argument("metrics", nargs="+", metavar="METRIC")
     parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="into the CSV only")
-    parser.add_argument("--beside", nargs="+", default=[], type=Path, metavar="RUN", help="further runs")
+    parser.add_argument("--beside", nargs="+", default=[], type=find, metavar="RUN", help="further runs")
     parser.add_argument("--window", type=int, default=1, metavar="STEPS")
     parser.add_argument("--out", type=Path, required=True, help="the picture; the CSV gets its name")
     options = parser.parse_args(words)

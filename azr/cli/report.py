@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from azr.cli import command_parser
+from azr.config.paths import find
 from azr.report.html import write_comparison, write_report
 
 
@@ -13,7 +14,7 @@ def main(words: Sequence[str]) -> int:
     parser = command_parser("report", __doc__)
     parser.add_argument(
         "runs",
-        type=Path,
+        type=find,
         nargs="+",
         metavar="RUN",
         help="run directory; more than one are compared in one page",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 from azr.cli import command_parser
+from azr.config.paths import find
 from azr.config.report import ReportConfig
 from azr.report.live import LiveView, is_plain
 from azr.report.screen import plain_line, render
@@ -19,7 +19,7 @@ from azr.terminal import output_is_lost
 
 def main(words: Sequence[str]) -> int:
     parser = command_parser("watch", __doc__)
-    parser.add_argument("run", type=Path, help="run directory, such as runs/NAME")
+    parser.add_argument("run", type=find, help="run directory, such as runs/NAME")
     parser.add_argument("--once", action="store_true", help="show the present state and end")
     parser.add_argument(
         "--refresh", type=float, default=2.0, metavar="S", help="seconds between redraws (default 2)"

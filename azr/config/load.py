@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.config import Config, default_container, from_container, to_container, without_former_keys
-from azr.config.paths import resolve_paths
+from azr.config.paths import resolve_paths, runs_folder
 from azr.config.typed import GROUPS, put, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml
 from azr.errors import ConfigError, DataError
@@ -100,7 +100,11 @@ def _recipe_in_file() -> str:
 def _run_of(overrides: Sequence[str]) -> RunDir:
     """The run directory that these overrides mean."""
     values = compose_container(overrides)
-    return RunDir(Path(str(values["runs_dir"])).expanduser().absolute() / str(values["name"]))
+    typed = {item.partition("=")[0].lstrip("+") for item in overrides} & {"runs_dir"}
+    config = resolve_paths(
+        Config(name=str(values["name"]), runs_dir=str(values["runs_dir"])), typed, Path.cwd()
+    )
+    return RunDir(runs_folder(config) / config.name)
 
 
 def _recipe_of(run: RunDir) -> str:

@@ -9,6 +9,7 @@ that trainer, evaluation and a later start find the same file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,12 +61,17 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
 
 def runs_folder(config: Config) -> Path:
     """Where the runs of this configuration lie; a relative folder is the project's."""
-    return PROJECT / Path(config.runs_dir).expanduser()
+    return PROJECT / at_home(config.runs_dir)
+
+
+def at_home(name: str) -> Path:
+    """``~`` written out, where there is such a home."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises for a home of nobody
 
 
 def find(name: str) -> Path:
-    """A configured path, which need not exist: in the working folder, else in the project."""
-    path = Path(name).expanduser()
+    """A path that a user named, which need not exist: in the working folder, else in the project."""
+    path = at_home(name)
     if not path.is_absolute() and not path.exists() and (PROJECT / path).exists():
         return PROJECT / path
     return path
@@ -73,14 +79,14 @@ def find(name: str) -> Path:
 
 def where_looked(name: str) -> str:
     """For the message about a path that was not found: the places, where there was more than one."""
-    if Path(name).expanduser().is_absolute() or Path.cwd() == PROJECT:
+    if at_home(name).is_absolute() or Path.cwd() == PROJECT:
         return ""
     return f" (looked for in {Path.cwd()} and in {PROJECT})"
 
 
 def _resolved(key: str, name: str, places: Sequence[Path]) -> str:
     if name.startswith("~"):
-        return str(Path(name).expanduser())
+        return str(at_home(name))
     if not name or name in WORDS.get(key, ()) or Path(name).is_absolute():
         return name
     found = next((place / name for place in places if (place / name).exists()), None)
@@ -96,5 +102,5 @@ def _hidden_by(places: Sequence[Path], name: str) -> bool:
 
 
 def _made_absolute(name: str, started: Path) -> str:
-    path = started / Path(name).expanduser()
+    path = started / at_home(name)
     return name if path == PROJECT / name else str(path)

@@ -32,6 +32,7 @@ from azr.checkpoints import (
 )
 from azr.config import Config
 from azr.config.load import read_config
+from azr.config.paths import find
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
@@ -88,18 +89,18 @@ def resolve(spec: str) -> ModelSource:
         ModelError: neither run, checkpoint, folder nor hub name.
     """
     path_text, _, which = spec.partition("@")
-    path = Path(path_text).expanduser()
+    path = find(path_text)
     if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
         run = RunDir(path.resolve())
         return _base_of(run) if which == "0" else of_checkpoint(find_checkpoint(run, which or "latest"), run)
     if which and not path.exists() and HubName.parse(spec):
         return of_folder(local_model_folder(spec), label=spec)
-    if which and not Path(spec).expanduser().is_dir():
+    if which and not find(spec).is_dir():
         raise RunError(
             f"{spec}: {path} is no run directory, so @{which} has no meaning; give the folder alone"
         )
     if which:  # a folder whose name has an @
-        path, path_text = Path(spec).expanduser(), spec
+        path, path_text = find(spec), spec
     if (path / MANIFEST).is_file() and (path / "actor").is_dir():
         path = path.resolve()
         run = RunDir(path.parent.parent) if path.parent.name == "checkpoints" else None

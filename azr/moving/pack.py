@@ -12,6 +12,7 @@ from pathlib import Path
 
 from azr.campaign.control import lock_run
 from azr.checkpoints import checkpoint_problems, latest_verified_checkpoint, list_checkpoints
+from azr.config.paths import at_home
 from azr.errors import RunError
 from azr.files import fsync_directory
 from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, Source, deflated_bytes
@@ -32,6 +33,13 @@ class PackOptions:
     every_checkpoint: bool = False
 
 
+def archive_file(root: Path, out: str) -> Path:
+    """The file that ``out`` means: itself, or ``NAME.azr.zip`` in the folder that it names."""
+    path = at_home(out).absolute()
+    is_folder = path.is_dir() or out.endswith("/")
+    return path / f"{root.name}.azr.zip" if is_folder else path
+
+
 def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], None] = print) -> Path:
     """Writes the archive; ``out`` appears whole or not at all.
 
@@ -44,6 +52,10 @@ def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], N
     if not run.config.is_file() or not run.state.is_file():
         raise RunError(
             f"{root} is no run that has begun (it has no config.yaml and state.json); give one, such as runs/NAME"
+        )
+    if out.resolve().is_relative_to(root.resolve()):
+        raise RunError(
+            f"{out} would lie in the run itself, which packing does not change; write it beside the run: {root}.azr.zip"
         )
     if out.exists():
         raise RunError(f"{out} exists; give another name, or remove it")

@@ -15,6 +15,7 @@ from azr.campaign.state import read_state_file, write_state_file
 from azr.checkpoints import MANIFEST, checkpoint_problems, explain_os_error, free_gib, list_checkpoints
 from azr.config import Config, to_container
 from azr.config.load import compose_container, read_config, recipe_names, write_config
+from azr.config.paths import PROJECT, resolve_paths, runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
 from azr.files import fsync_directory
 from azr.model_hash import hash_model
@@ -47,7 +48,8 @@ def unpack_run(
     """
     if root.exists() or root.is_symlink():
         raise RunError(
-            f"{root} exists, and an archive never goes over a run. Give another folder, or move that one away"
+            f"{root} exists, and an archive never goes over a run. Give a folder that does not exist yet, such as "
+            f"{root.parent if RunDir(root).config.exists() else root}/NAME, or move that one away"
         )
     with open_archive(archive) as reader:
         _require_run(archive, reader)
@@ -145,6 +147,7 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
         ) from error
     if model:
         config = replace(config, model=replace(config.model, path=model))
+        config = resolve_paths(config, {"model.path"}, Path.cwd())
         write_config(run.config, config)
     folder = local_folder(config.model.path)
     if folder is None:
@@ -179,16 +182,16 @@ def resume_command(config: Config, root: Path) -> str:
     it."""
     recipe = [f"recipe={config.recipe}"] if config.recipe in recipe_names() else []
     base = _flat(compose_container(recipe))
-    place = os.path.relpath(root.parent)
-    now = _flat(
-        to_container(
-            replace(config, name=root.name, runs_dir=str(root.parent) if place.startswith("..") else place)
-        )
-    )
+    usual = root.parent == runs_folder(Config())
+    runs_dir = Config().runs_dir if usual else str(root.parent)
+    now = _flat(to_container(replace(config, name=root.name, runs_dir=runs_dir)))
     settings = [
         f"{key}={_typed(value)}" for key, value in now.items() if key != "recipe" and value != base.get(key)
     ]
-    return shlex.join(["python", "azr_single_gpu_pipeline.py", *recipe, *settings])
+    script = "azr_single_gpu_pipeline.py"
+    return shlex.join(
+        ["python", script if Path.cwd() == PROJECT else str(PROJECT / script), *recipe, *settings]
+    )
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

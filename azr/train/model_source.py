@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from azr.config import Config
-from azr.config.paths import PROJECT, where_looked
+from azr.config.paths import PROJECT, at_home, where_looked
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder, require_config_trainable, require_trainable
 from azr.models.hub import name_in_url
@@ -59,7 +59,7 @@ def local_folder(path: str) -> Path | None:
     if path in PACKAGED:
         return _converted_folder(path) if _is_converted(path) else None
     try:
-        for candidate in (Path(path).expanduser(), PROJECT / path):
+        for candidate in (at_home(path), PROJECT / path):
             if (candidate / "config.json").is_file():
                 return candidate.resolve()
             if candidate.is_dir():
@@ -68,12 +68,8 @@ def local_folder(path: str) -> Path | None:
                 raise ModelError(
                     f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)"
                 )
-    except (OSError, RuntimeError) as error:  # no permission, a name that is too long, ~ of nobody
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(
-            f"model.path={path} cannot be looked at: {getattr(error, 'strerror', None) or error}"
-        ) from error
+    except OSError as error:  # no permission, a name that is too long
+        raise ModelError(f"model.path={path} cannot be looked at: {error.strerror}") from error
     return None
 
 

@@ -130,10 +130,13 @@ def test_folders_of_other_kinds(tmp_path: Path) -> None:
             local_folder(str(tmp_path / path))
 
 
-@pytest.mark.parametrize("path", ["/" + "long" * 100, "~nobody-of-that-name/model"])
-def test_places_that_cannot_be_looked_at(path: str) -> None:
-    with pytest.raises(ModelError, match="cannot be looked at"):
-        local_folder(path)
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/" + "long" * 100, "cannot be looked at"), ("~nobody-of-that-name/model", "no such folder")],
+)
+def test_places_that_cannot_be_looked_at(path: str, told: str) -> None:
+    with pytest.raises(ModelError, match=told):
+        local_model_folder(path)
 
 
 def test_a_folder_with_an_at_sign_and_a_blank_is_a_folder(tmp_path: Path) -> None:

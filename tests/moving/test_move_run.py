@@ -24,10 +24,11 @@ from azr.campaign.control import lock_run
 from azr.campaign.state import read_state_file
 from azr.checkpoints import latest_verified_checkpoint, list_checkpoints
 from azr.config.load import load, read_config
+from azr.config.paths import runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
 from azr.files import file_hash, read_jsonl
 from azr.moving.archive import CONTENT, MANIFEST, path_problem
-from azr.moving.pack import PackOptions, pack_run
+from azr.moving.pack import PackOptions, archive_file, pack_run
 from azr.moving.unpack import resume_command, unpack_run
 from azr.rundir import RunDir
 
@@ -135,6 +136,50 @@ def test_nothing_is_overwritten_and_nobody_disturbed(packed: Any, tmp_path: Path
         lock.release()
     with pytest.raises(RunError, match="no run that has begun"):
         pack_run(tmp_path, tmp_path / "no.zip", PackOptions())
+
+
+def test_the_archive_goes_into_a_folder_that_is_named_and_never_into_the_run(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, _ = packed
+    (tmp_path / "backup").mkdir()
+    name = f"{run.root.name}.azr.zip"
+    assert archive_file(run.root, str(tmp_path / "backup")) == tmp_path / "backup" / name
+    assert archive_file(run.root, str(tmp_path / "new") + "/") == tmp_path / "new" / name
+    assert archive_file(run.root, str(tmp_path / "file.zip")) == tmp_path / "file.zip"
+    monkeypatch.chdir(run.root.parent)
+    (tmp_path / "link").symlink_to(run.root)
+    for out in (".", str(run.root), "first/pool/x.zip", str(tmp_path / "link" / "x.zip")):
+        file = archive_file(run.root, out)
+        if out == ".":
+            assert pack_run(run.root, file, PackOptions()).is_file()
+            file.unlink()
+            continue
+        before = contents(run.root)
+        with pytest.raises(RunError, match=rf"in the run itself.*{run.root}\.azr\.zip"):
+            pack_run(run.root, file, PackOptions())
+        assert contents(run.root) == before
+
+
+def test_a_relative_model_is_found_from_every_folder(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, archive, model = packed
+    shutil.copytree(model, tmp_path / "work" / "models" / "qwen")
+    monkeypatch.chdir(tmp_path / "work")
+    there = unpack_run(archive, tmp_path / "runs" / "run", model="models/qwen")
+    assert read_config(there.config).model.path == str(tmp_path / "work" / "models" / "qwen")
+
+
+def test_the_command_to_go_on_is_for_the_folder_where_it_is_read(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, archive, _ = packed
+    monkeypatch.chdir(tmp_path)
+    there = unpack_run(archive, tmp_path / "runs" / "run")  # not the project's folder of that name
+    words = shlex.split(resume_command(read_config(there.config), there.root))
+    assert Path(words[1]) == PROJECT / "azr_single_gpu_pipeline.py"
+    assert runs_folder(load(words[2:]).config) == tmp_path / "runs"
 
 
 def test_the_model_is_known_by_its_content(packed: Any, tmp_path: Path) -> None:

@@ -3,12 +3,15 @@ named when they are nowhere."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from azr.cli import run_command
+from azr.config import paths
 from azr.config.load import load, read_config, write_config
 from azr.config.paths import PROJECT, WORDS, runs_folder
 from azr.data.check import require_readable
@@ -112,6 +115,63 @@ def test_runs_lie_in_the_project_unless_another_folder_is_typed(elsewhere: Path)
     assert runs_folder(load(["recipe=cpu_tiny"]).config) == PROJECT / "runs"
     assert runs_folder(load(["recipe=cpu_tiny", "runs_dir=mine"]).config) == elsewhere / "mine"
     assert runs_folder(load(["recipe=cpu_tiny", "runs_dir=/a/b"]).config) == Path("/a/b")
+
+
+@pytest.mark.parametrize("folder", ["the project", "another", "through a link"])
+@pytest.mark.parametrize("given", ["left out", "relative", "absolute"])
+def test_a_run_keeps_its_recipe_wherever_the_command_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, given: str
+) -> None:
+    project, other = tmp_path / "project", tmp_path / "other"
+    (other / "deep").mkdir(parents=True)
+    (project / "runs" / "mine").mkdir(parents=True)
+    monkeypatch.setattr(paths, "PROJECT", project)
+    write_config(project / "runs" / "mine" / "config.yaml", load(["recipe=paper_multi_gpu"]).config)
+    (tmp_path / "link").symlink_to(project)
+    place = {"the project": project, "another": other / "deep", "through a link": tmp_path / "link"}[folder]
+    monkeypatch.chdir(place)
+    runs = project / "runs"
+    typed = {
+        "left out": [],
+        "relative": [f"runs_dir={os.path.relpath(runs)}"],
+        "absolute": [f"runs_dir={runs}"],
+    }
+    loaded = load(["name=mine", *typed[given]])
+    assert loaded.config.recipe == "paper_multi_gpu" and "mine began with it" in loaded.recipe_reason
+    assert runs_folder(loaded.config).resolve() == runs
+
+
+def test_commands_find_a_run_of_the_project_from_elsewhere(
+    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / "state.json").write_text("{}")
+    for words in (
+        ["control", "runs/mine", "stop"],
+        ["export", "runs/mine", "--out", "x"],
+        ["evaluate", "runs/mine@7"],
+        ["move-run", "pack", "runs/mine", "x.zip"],
+    ):
+        (run / "checkpoints").mkdir(exist_ok=True)
+        assert run_command(words[0], words[1:]) == 2
+        assert str(run) in capsys.readouterr().err
+    (elsewhere / "runs" / "mine").mkdir(parents=True)  # what lies beside the command comes first
+    assert run_command("control", ["runs/mine", "stop"]) == 2
+    assert str(elsewhere / "runs" / "mine") in capsys.readouterr().err
+
+
+def test_a_home_of_nobody_is_a_sentence(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["report", "~nobody-here/runs/x"],
+        ["export", "~nobody-here/runs/x", "--out", "x"],
+        ["run", "runs_dir=~nobody-here/x", "model.path=~nobody-here/model", "recipe=cpu_tiny"],
+        ["evaluate", "~nobody-here/model"],
+        ["move-run", "unpack", "~nobody-here/a.zip", "x"],
+    ):
+        assert run_command(words[0], words[1:]) == 2
+        assert "~nobody-here" in capsys.readouterr().err
 
 
 def test_a_home_is_written_out(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
