@@ -26,9 +26,9 @@ _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-_WRITERS_OWN = ("transformers_version", "_name_or_path")
-"""Keys of config.json that say who wrote it, and where; a copy saved by another version of transformers is
-the same model."""
+_WRITERS_OWN = ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only")
+"""Keys of config.json and tokenizer_config.json that say who wrote it, where, and whether the hub could be
+reached; a copy saved by another version of transformers, or offline, is the same model."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class ModelHash:
 
     model: str
     tokenizer: str
+
+    def changed_to(self, found: ModelHash) -> str:
+        """What makes ``found`` another model, for a message: its weights and configuration, or its tokenizer alone."""
+        if found.model != self.model:
+            return f"content {found.model[:8]}, not {self.model[:8]}"
+        return f"the same weights, but the content of its tokenizer's files is {found.tokenizer[:8]}, not {self.tokenizer[:8]}"
 
 
 def hash_model(folder: Path) -> ModelHash:

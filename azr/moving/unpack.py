@@ -159,8 +159,8 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
     found = hash_model(folder)
     if found != identity.content:
         raise ModelError(
-            f"{folder} holds another model (content {found.model[:8]}) than the run began with ({identity.model}, content "
-            f"{identity.model_hash[:8]}); nothing was unpacked. Give the right folder: --model FOLDER"
+            f"{folder} holds another model than the run began with, {identity.model} ({identity.content.changed_to(found)}); "
+            "nothing was unpacked. Give the right folder: --model FOLDER"
         )
     return config, [f"The model in {folder} is the one that the run began with."]
 

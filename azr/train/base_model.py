@@ -61,7 +61,7 @@ def base_folder(run: RunDir, config: Config) -> Path:
             continue
         if found == identity.content:
             return folder
-        looked[str(folder)] = f"{folder} holds another model now (content {found.model[:8]})"
+        looked[str(folder)] = f"{folder} holds another model now ({identity.content.changed_to(found)})"
     raise ModelError(
         f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), and that model is not there any more: "
         f"{'; '.join(looked.values())}. Put it back"
@@ -83,8 +83,8 @@ def require_base_unchanged(run: RunDir) -> RunIdentity | None:
     found = hash_model(folder) if folder is not None else None
     if found is not None and found != identity.content:
         raise ModelError(
-            f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), but {folder} holds another model "
-            f"now (content {found.model[:8]}), so its name cannot stand in the card. Put the model back, or move the other one away"
+            f"{run.root} began with model.path={identity.model}, but {folder} holds another model now "
+            f"({identity.content.changed_to(found)}), so the card cannot name it. Put the model back, or move the other one away"
         )
     return identity
 

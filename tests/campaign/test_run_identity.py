@@ -87,6 +87,21 @@ def test_the_hash_is_of_the_model_not_of_its_place(tmp_path: Path) -> None:
     )
 
 
+def test_a_tokenizer_saved_offline_is_the_same(tmp_path: Path) -> None:
+    """transformers writes into tokenizer_config.json whether the hub could be reached when it was saved."""
+    saved = copy_of_tiny(tmp_path / "saved")
+    values = json.loads((saved / "tokenizer_config.json").read_text())
+    for key in ("local_files_only", "is_local"):
+        (saved / "tokenizer_config.json").write_text(json.dumps(values | {key: not values.get(key, False)}))
+        assert hash_model(saved) == hash_model(TINY)
+    (saved / "tokenizer_config.json").write_text(json.dumps(values | {"eos_token": "<another>"}))
+    changed = hash_model(saved)
+    assert changed.model == hash_model(TINY).model and changed.tokenizer != hash_model(TINY).tokenizer
+    assert "the same weights, but the content of its tokenizer's files" in hash_model(TINY).changed_to(
+        changed
+    )
+
+
 def test_a_large_file_is_sampled_in_each_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_hash, "WHOLE_BYTES", 1000)
     path = copy_of_tiny(tmp_path / "model") / "model.safetensors"

@@ -90,7 +90,7 @@ def test_the_card_names_what_the_run_began_with(run: RunDir, base: Path, tmp_pat
     card = (export_model(run, tmp_path / "out", UNCHECKED, lambda _: None) / "README.md").read_text()
     assert f"`base` (content `{identity.model_hash[:16]}`)" in card and "elsewhere" not in card
     replace_by_noise(base)
-    with pytest.raises(ModelError, match="its name cannot stand in the card"):
+    with pytest.raises(ModelError, match="the card cannot name it"):
         export_model(run, tmp_path / "again", UNCHECKED, lambda _: None)
     assert not (tmp_path / "again").exists()
 
