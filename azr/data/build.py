@@ -24,9 +24,9 @@ from azr.data.contamination import examine
 from azr.data.duplicates import Dropped, better_first, difficulty_band, drop_duplicates
 from azr.data.manifest import SourceEntry
 from azr.data.phases import Phases
-from azr.data.readers import Row
 from azr.data.reasons import Reason
 from azr.data.reexecute import RerunStore, reexecute, rerun_key
+from azr.data.rows import Row
 from azr.data.schema import Refused, tasks_of
 from azr.data.sources import Kind, Source
 from azr.tasks import Task, TaskType

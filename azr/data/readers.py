@@ -6,15 +6,12 @@ What cannot be read becomes a row without a record that says why, so that nothin
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
 import lzma
-import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,35 +19,12 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
+from azr.data.csv_rows import begins_a_table, csv_rows
+from azr.data.rows import PROGRAM_COLUMNS, Row, parsed_json, require_single_names
 from azr.data.unpack import open_data
 from azr.errors import DataError
-from azr.sandbox.values import ValueReadError
-from azr.sandbox.values import parse as parse_value
 
-PROGRAM_COLUMNS = ("snippet", "code", "program")
-_DELIMITERS = ",;\t|"
-_LIST_COLUMNS = ("inputs", "outputs", "imports", "composite_functions", "lineage")
-_KEPT_EMPTY = ("input", "output")
-"""Cells that mean something when they are empty: ``f()`` has no arguments."""
 _BATCH_ROWS = 1024
-_MAX_CELL = 1 << 24
-
-
-@dataclass(frozen=True)
-class Row:
-    record: dict[str, Any] | None
-    """None where there is no object with fields; ``text`` is then what stood there, and ``problem`` why it is none."""
-    file: Path
-    line: int
-    """1-based line of a text file, or row of a table or list."""
-    text: str = ""
-    problem: str = ""
-    unit: str = "line"
-
-    @property
-    def place(self) -> str:
-        """``line 3`` or ``row 3``."""
-        return f"{self.unit} {self.line}"
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -95,22 +69,14 @@ def _text_rows(path: Path, file: BinaryIO, suffix: str) -> Iterator[Row]:
     file.seek(start)
     if not first:
         return
-    if suffix in (".csv", ".tsv") or _is_header(first):
-        yield from _csv_rows(path, file)
-    elif rest and isinstance(_parsed(first), dict):
+    if suffix in (".csv", ".tsv") or begins_a_table(first.decode("utf-8", "replace")):
+        yield from csv_rows(path, file)
+    elif rest and isinstance(parsed_json(first), dict):
         yield from _lines(path, file)
     else:
         data = file.read()
         found = _json_rows(path, data)
         yield from found if found is not None else _lines(path, io.BytesIO(data))
-
-
-def _parsed(data: bytes | str) -> Any:
-    """The JSON value, or None where it is none."""
-    try:
-        return json.loads(data if isinstance(data, str) else data.decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _lines(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
@@ -170,7 +136,7 @@ def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
     """One JSON value, or objects one after the other over several lines; None where it is neither.
 
     Raises:
-        DataError: an object has a field twice.
+        DataError: an object has a field twice, or holds several lists of rows.
     """
     try:
         text = data.decode("utf-8", "surrogatepass")
@@ -179,13 +145,19 @@ def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
         return None
     except _TwiceError as error:
         raise DataError(f"{path}: {error} in one object; take one of the two out") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     except (ValueError, RecursionError):
         records = _objects(data.decode("utf-8", "surrogatepass"))
     return _list_rows(path, records) if records else None
 
 
 def _records(value: Any) -> list[Any]:
-    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself."""
+    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself.
+
+    Raises:
+        DataError: it holds several lists of objects, and nobody can say which is meant.
+    """
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or not value:
@@ -195,10 +167,17 @@ def _records(value: Any) -> list[Any]:
         return columns
     if all(isinstance(item, dict) for item in value.values()):
         return list(value.values())
-    lists = [item for item in value.values() if isinstance(item, list)]
-    if len(lists) == 1 and lists[0] and all(isinstance(item, dict) for item in lists[0]):
-        return lists[0]
-    return [value]
+    lists = {
+        name: item
+        for name, item in value.items()
+        if isinstance(item, list) and item and all(isinstance(row, dict) for row in item)
+    }
+    if len(lists) > 1:
+        named = ", ".join(f"{name} ({len(item)})" for name, item in lists.items())
+        raise DataError(
+            f"several lists of rows in one object: {named}; save the one that is meant as a file of its own"
+        )
+    return next(iter(lists.values()), [value])
 
 
 def _columns(value: dict[str, Any]) -> list[Any] | None:
@@ -243,86 +222,6 @@ def _list_rows(path: Path, values: Iterable[Any]) -> Iterator[Row]:
 # ---------------------------------------------------------------- tables
 
 
-def _is_header(line: bytes) -> bool:
-    """Does a text that is no CSV by its name begin with the header of one?"""
-    if line.lstrip()[:1] in (b"{", b"["):
-        return False
-    names = re.split(rf"[{_DELIMITERS}]", line.decode("utf-8", "replace").strip().lower())
-    return len(names) > 1 and any(name.strip(' "') in PROGRAM_COLUMNS for name in names)
-
-
-def _csv_rows(path: Path, file: BinaryIO) -> Iterator[Row]:
-    """Rows of a table in text. The header decides which character stands between cells."""
-    with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as text:
-        header_line = text.readline()
-        delimiter = max(_DELIMITERS, key=header_line.count)
-        previous = csv.field_size_limit(_MAX_CELL)
-        try:
-            reader = csv.reader(itertools.chain([header_line], text), delimiter=delimiter, strict=True)
-            header = [name.strip() for name in next(reader)]
-            _require_single_names(path, header)
-            yield from _csv_records(path, reader, header)
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, line {reader.line_num}: no CSV: {error}; is a quotation mark missing?"
-            ) from error
-        finally:
-            csv.field_size_limit(previous)
-
-
-def _require_single_names(path: Path, names: Sequence[str]) -> None:
-    """Raises: DataError: two columns have one name (upper and lower case are alike), so that nobody can say
-    which is meant.
-    """
-    seen = [name.lower() for name in names if name]
-    double = next((name for name in seen if seen.count(name) > 1), None)
-    if double is not None:
-        raise DataError(f"{path}: two columns are called {double!r}; rename or remove one")
-
-
-def _csv_records(path: Path, reader: Any, header: list[str]) -> Iterator[Row]:
-    line = reader.line_num + 1
-    for cells in reader:
-        start, line = line, reader.line_num + 1
-        if not any(cell.strip() for cell in cells):
-            continue
-        raw = reader.dialect.delimiter.join(cells).encode("utf-8", "surrogateescape")
-        wrong = _wrong_byte(raw)
-        if wrong:
-            yield Row(None, path, start, raw.decode("utf-8", "backslashreplace"), wrong)
-        elif len(cells) > len(header):
-            problem = f"{len(cells)} cells, but the first line names {len(header)} columns; a cell with a comma needs quotation marks"
-            yield Row(None, path, start, raw.decode("utf-8"), problem)
-        else:
-            named = zip(header, cells, strict=False)
-            yield Row(
-                {name: _cell(name, cell) for name, cell in named if cell or name.lower() in _KEPT_EMPTY},
-                path,
-                start,
-            )
-
-
-def _wrong_byte(raw: bytes) -> str:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return f"byte {error.start + 1} of the row (0x{raw[error.start]:02x}) is no UTF-8; save the file as CSV UTF-8"
-    return ""
-
-
-def _cell(name: str, cell: str) -> Any:
-    """A cell; lists stand in it as JSON or as Python writes them."""
-    if name.lower() not in _LIST_COLUMNS:
-        return cell
-    value = _parsed(cell)
-    if value is None:
-        try:
-            value = parse_value(cell)
-        except (ValueReadError, ValueError):
-            return cell
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _arrow_batches(file: BinaryIO, is_file: bool) -> Iterator[pa.RecordBatch]:
     source: Any = pa.PythonFile(file, "r")
     if not is_file:
@@ -336,7 +235,7 @@ def _arrow_batches(file: BinaryIO, is_file: bool) -> Iterator[pa.RecordBatch]:
 def _table_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
     numbers = itertools.count(1)
     for batch in batches:
-        _require_single_names(path, batch.schema.names)
+        require_single_names(path, batch.schema.names)
         for record in batch.to_pylist():
             yield Row(
                 {key: _plain(value) for key, value in record.items() if value is not None},

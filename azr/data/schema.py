@@ -10,10 +10,30 @@ from typing import Any
 
 from azr.data.reasons import Reason
 from azr.errors import DataError
-from azr.sandbox.values import canonical_text
+from azr.programs.source import SourceError, parse
+from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
 from azr.tasks import Lineage, Task, TaskType
 
 _ENTRY = re.compile(r"^(?:async[ ]+)?def[ ]+f[ ]*\(", re.MULTILINE)
+_FENCED = re.compile(r"\s*(```|~~~)[ \t]*(?:python3?|py)?[ \t]*\r?\n(.*?)\s*\1\s*", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+_ESCAPED = re.compile(r"[^\n]*\\n[^\n]*")
+_CALL = re.compile(r"\s*(?:assert\s+)?f\s*\(")
+_OTHER_PROGRAMS = (
+    (_FENCE, "stands in a Markdown fence, with other text around it; leave the program alone there"),
+    (_ESCAPED, "has \\n as two characters where its lines end: it was escaped twice"),
+    (re.compile(r"^>>> ", re.MULTILINE), "is a console session with >>>; write the program alone"),
+    (
+        re.compile(r"^[ \t]+def[ ]+f[ ]*\(", re.MULTILINE),
+        "has its def f indented; it begins at the left edge",
+    ),
+    (re.compile(r"^f\s*=\s*lambda\b", re.MULTILINE), "has a lambda for f; write it as def f(...)"),
+    (
+        re.compile(r"^(?:async[ ]+)?def[ ]+(?P<name>\w+)", re.MULTILINE),
+        "defines no function f but {name}; call it f",
+    ),
+)
+"""What a text that is no task's program looks like, and what to say of it."""
 _ALIASES = {"code": "snippet", "program": "snippet"}
 _VALUES = ("input", "output")
 """Texts of values: a number means the text that it is written as."""
@@ -78,8 +98,8 @@ def tasks_of(
             task = replace(task, outputs=tuple(canonical_text(output) for output in task.outputs))
         except ValueError as error:
             return Refused(Reason.SCHEMA, f"an output is no value: {error}")
-    if not _ENTRY.search(task.code):
-        return Refused(Reason.NOT_PYTHON, "defines no function f")
+    if problem := _no_program(task.code):
+        return Refused(Reason.NOT_PYTHON, problem)
     if "inputs" not in record and "task_type" not in record:
         return [replace(task, task_type=TaskType.ABDUCTION), replace(task, task_type=TaskType.DEDUCTION)]
     return [task]
@@ -115,9 +135,31 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
     for key in _TEXTS:
         if not isinstance(record.get(key, ""), str):
             return Refused(Reason.SCHEMA, f"field {key} is {_shown(record[key])}, no text")
+    fenced = _FENCED.fullmatch(record["snippet"])
+    if fenced and not _FENCE.search(fenced[2]):
+        record["snippet"] = fenced[2]
     if not isinstance(record.get("lineage", {}), dict):
         return Refused(Reason.SCHEMA, "field lineage is no object")
     return record
+
+
+def _no_program(code: str) -> str:
+    """Why this is no program with a function f; empty where it may be one."""
+    doubtful = _FENCE.search(code) or _ESCAPED.fullmatch(code.strip())
+    if _ENTRY.search(code) and not (doubtful and not _parses(code)):
+        return ""
+    for pattern, words in _OTHER_PROGRAMS:
+        if found := pattern.search(code):
+            return words.format(**found.groupdict())
+    return "defines no function f"
+
+
+def _parses(code: str) -> bool:
+    try:
+        parse(code)
+    except SourceError:
+        return False
+    return True
 
 
 def _our_names(record: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +196,7 @@ def _value_text(key: str, value: Any) -> str:
         DataError: it could mean several, or nothing.
     """
     if isinstance(value, str):
-        return value
+        return _between_parentheses(key, value) if key.startswith("input") else value
     if isinstance(value, (bool, int)):
         return repr(value)
     how = 'write the repr of the value as text, such as "[1, 2]"'
@@ -172,6 +214,27 @@ def _value_text(key: str, value: Any) -> str:
         )
         raise DataError(f"field {key} is {value}{whole or '; ' + how}")
     raise DataError(f"field {key} is {_shown(value)}; {how}")
+
+
+def _between_parentheses(key: str, text: str) -> str:
+    """``f(3)``, which is no value, means the input ``3``.
+
+    Raises:
+        DataError: it is more than a call.
+    """
+    call = _CALL.match(text)
+    if call is None:
+        return text
+    inner = text[call.end() : text.rindex(")")] if ")" in text else ""
+    try:
+        if not text.rstrip().endswith(")"):
+            raise ValueReadError("more than a call")
+        parse_arguments(inner)
+    except ValueReadError:
+        raise DataError(
+            f'field {key} is {text[:60]!r}; write what stands between the parentheses of one call, such as "[3, 1], 2"'
+        ) from None
+    return inner
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,8 @@ from enum import Enum
 from pathlib import Path
 
 from azr.config.paths import PROJECT, find, where_looked
-from azr.data.readers import Row, read_rows
+from azr.data.readers import read_rows
+from azr.data.rows import Row
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
 from azr.files import file_hash

@@ -61,6 +61,7 @@ def parquet(folder: Path, table: pd.DataFrame = TABLE) -> bytes:
     return (folder / "made").read_bytes()
 
 
+FENCES = ("```python\n{}\n```", "\n```\n{}```\n", "~~~ Py\n{}\n\n~~~")
 READ: dict[str, tuple[str, Callable[[Path], bytes | str]]] = {
     "byte-order mark": ("a.jsonl", lambda _: "\ufeff" + JSONL),
     "byte-order mark, JSON": ("a.json", lambda _: "\ufeff" + json.dumps(RECORDS)),
@@ -91,6 +92,32 @@ READ: dict[str, tuple[str, Callable[[Path], bytes | str]]] = {
     "CSV with an index and other names": (
         "a.csv",
         lambda _: TABLE.rename(columns={"snippet": "Code", "input": "Input "}).to_csv(),
+    ),
+    "CSV with the line of Excel": ("a.csv", lambda _: "sep=;\r\n" + TABLE.to_csv(index=False, sep=";")),
+    "CSV with the line of Excel, a bar": (
+        "a.csv",
+        lambda _: '"sep=|"\n' + TABLE.to_csv(index=False, sep="|"),
+    ),
+    "text with the line of Excel": ("a.txt", lambda _: "SEP=\t\n\n" + TABLE.to_csv(index=False, sep="\t")),
+    "CSV below empty lines": ("a.csv", lambda _: "\n \n\n" + CSV),
+    "CSV below a title": ("a.csv", lambda _: "My tasks;;;\n;;;\n" + TABLE.to_csv(index=False, sep=";")),
+    "CSV below two titles": ("a.csv", lambda _: "My tasks\nof the year 2026: code\n\n" + CSV),
+    "lists beside the rows": (
+        "a.json",
+        lambda _: json.dumps({"tags": ["a"], "authors": [], "tasks": RECORDS, "version": 2}),
+    ),
+    "programs in Markdown fences": (
+        "a.jsonl",
+        lambda _: "".join(
+            json.dumps(record | {"snippet": fence.format(record["snippet"])}) + "\n"
+            for record, fence in zip(RECORDS, FENCES, strict=True)
+        ),
+    ),
+    "inputs as calls": (
+        "a.jsonl",
+        lambda _: "".join(
+            json.dumps(record | {"input": f" f({record['input']}) "}) + "\n" for record in RECORDS
+        ),
     ),
     "gzip": ("a.jsonl.gz", lambda _: gzip.compress(JSONL.encode())),
     "gzip under another name": ("a.jsonl", lambda _: gzip.compress(JSONL.encode())),
@@ -163,6 +190,21 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
         r"a\.csv: two columns are called 'input'; rename or remove one",
     ),
     "a parquet column twice": ("a.parquet", column_twice(), r"a\.parquet: two columns are called 'input'"),
+    "splits": (
+        "a.json",
+        json.dumps({"train": RECORDS, "test": RECORDS[:1], "validation": []}),
+        r"a\.json: several lists of rows in one object: train \(3\), test \(1\); save the one that is meant",
+    ),
+    "a table without names": (
+        "a.csv",
+        TABLE.to_csv(index=False, header=False),
+        r"a\.csv, line 1 is a row where the columns' names belong; write snippet,input,output above it",
+    ),
+    "an open quotation mark below a title": (
+        "a.csv",
+        'sep=,\nTasks\nsnippet,input,output\n"def f',
+        r"a\.csv, line 4: no CSV",
+    ),
     "a field twice": ("a.json", '[{"input": "1",\n "input": "2"}]', "field input stands there twice"),
 }
 
@@ -241,7 +283,8 @@ LATIN = JSONL.encode("latin-1")
             "line 2",
             "byte 1 of the row (0xe4) is no UTF-8",
         ),
-        ("a.csv", "snippet,input,output\na,1,2,3\n", "line 2", "4 cells, but the first line names 3 columns"),
+        ("a.csv", "snippet,input,output\na,1,2,3\n", "line 2", "4 cells, but the header names 3 columns"),
+        ("a.csv", "sep=,\n\nsnippet,input,output\na,1,2\na,1,2,3\n", "line 5", "4 cells, but the header"),
         ("a.jsonl", "7\n" + JSONL, "line 1", "a number where an object with fields is expected"),
         ("a.jsonl", JSONL + "{'snippet': 'def f(): return 1'}", "line 4", "JSON has double quotes"),
         ("a.jsonl", JSONL + '{"input": "1", "input": "2"}', "line 4", "field input stands there twice"),
@@ -289,6 +332,52 @@ def test_values_in_doubt_are_refused_with_the_way_to_write_them(value: object, s
     if value is not None:
         refused = tasks_of({"snippet": CODE, "inputs": ["1", value], "outputs": ["1", "2"]})
         assert isinstance(refused, Refused) and "field inputs[1] is " in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("snippet", "sentence"),
+    [
+        (
+            "Here it is:\n```python\ndef f(x):\n    return x\n```",
+            "a Markdown fence, with other text around it",
+        ),
+        ("```\ndef f(x):\n    return x\n```\n```\nf(3)\n```", "a Markdown fence, with other text"),
+        ("def f(x):\\n    return x", r"has \n as two characters where its lines end"),
+        (">>> def f(x):\n...     return x", "a console session"),
+        ("    def f(x):\n        return x", "indented; it begins at the left edge"),
+        ("f = lambda x: x", "has a lambda for f; write it as def"),
+        ("def solve(x):\n    return x", "defines no function f but solve; call it f"),
+        ("x = 1", "defines no function f"),
+    ],
+)
+def test_texts_that_are_no_program_say_what_to_change(snippet: str, sentence: str) -> None:
+    refused = tasks_of({"snippet": snippet, "input": "1", "output": "1"})
+    assert isinstance(refused, Refused) and sentence in refused.detail and "{" not in refused.detail
+
+
+def test_what_only_looks_like_a_fence_or_an_escape_is_left_alone() -> None:
+    for snippet in (
+        'def f(x):\n    return """\n```\n""" + x',
+        "def f(x): return '\\n'",
+        "```python\ndef f(x):\n    return '~~~'\n```",
+    ):
+        [task, _] = tasks_of({"snippet": snippet, "input": "'a'", "output": "1"})  # type: ignore[misc]
+        assert task.code.startswith("def f(x):")
+
+
+@pytest.mark.parametrize("text", ["f(3) == 4", "assert f(3) == 4", "f(3) + f(4)", "f(", "f(f(3))", "f(x)"])
+def test_an_input_that_is_more_than_a_call_is_refused(text: str) -> None:
+    refused = tasks_of({"snippet": CODE, "input": text, "output": "3"})
+    assert isinstance(refused, Refused)
+    assert refused.detail.startswith(f"field input is {text!r}; write what stands between the parentheses")
+    refused = tasks_of({"snippet": CODE, "inputs": [text], "outputs": ["3"], "message": "a"})
+    assert isinstance(refused, Refused) and "field inputs[0]" in refused.detail
+
+
+def test_inputs_that_begin_like_a_call() -> None:
+    for text, wanted in (("f('a)', [1], y=2)", "'a)', [1], y=2"), ("f()", ""), ("'f(3)'", "'f(3)'")):
+        [task, _] = tasks_of({"snippet": CODE, "input": text, "output": "3"})  # type: ignore[misc]
+        assert task.input == wanted
 
 
 def test_empty_columns_of_a_mixed_table_are_absent() -> None:

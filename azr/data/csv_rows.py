@@ -1,0 +1,134 @@
+"""A table in text, row by row: what stands between cells, and which line is the header, it says itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from azr.data.rows import PROGRAM_COLUMNS, Row, parsed_json, require_single_names
+from azr.errors import DataError
+from azr.sandbox.values import ValueReadError
+from azr.sandbox.values import parse as parse_value
+
+_DELIMITERS = ",;\t|"
+_LIST_COLUMNS = ("inputs", "outputs", "imports", "composite_functions", "lineage")
+_KEPT_EMPTY = ("input", "output")
+"""Cells that mean something when they are empty: ``f()`` has no arguments."""
+_MAX_CELL = 1 << 24
+_TITLE_LINES = 20
+"""Lines among which the header is looked for."""
+
+
+def begins_a_table(line: str) -> bool:
+    """Does a text that is no CSV by its name begin with the header of one?"""
+    return is_header(line) or bool(separator(line))
+
+
+def is_header(line: str) -> bool:
+    """Names of columns, and one of them a program's."""
+    if line.lstrip()[:1] in ("{", "["):
+        return False
+    names = re.split(rf"[{_DELIMITERS}]", line.strip().lower())
+    return len(names) > 1 and any(name.strip(' "') in PROGRAM_COLUMNS for name in names)
+
+
+def csv_rows(path: Path, file: BinaryIO) -> Iterator[Row]:
+    """Rows of a table in text. The header, or a line ``sep=;`` above it, decides which character stands between
+    cells; empty lines and a title may stand above it too.
+    """
+    with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as text:
+        first = list(itertools.islice(text, _TITLE_LINES))
+        above, delimiter = _header_of(first)
+        delimiter = delimiter or max(_DELIMITERS, key=first[above].count)
+        previous = csv.field_size_limit(_MAX_CELL)
+        try:
+            reader = csv.reader(itertools.chain(first[above:], text), delimiter=delimiter, strict=True)
+            header = [name.strip() for name in next(reader)]
+            _require_names(path, above + 1, header)
+            require_single_names(path, header)
+            yield from _csv_records(path, reader, header, above)
+        except csv.Error as error:
+            raise DataError(
+                f"{path}, line {above + reader.line_num}: no CSV: {error}; is a quotation mark missing?"
+            ) from error
+        finally:
+            csv.field_size_limit(previous)
+
+
+def _header_of(lines: Sequence[str]) -> tuple[int, str]:
+    """Which of the lines is the header, and what stands between cells where Excel's line ``sep=;`` says it.
+
+    Above a header that names a program's column and an input's may stand a title, one cell a line; any other
+    header is the first line with text in it.
+    """
+    filled = [index for index, line in enumerate(lines) if line.strip()]
+    delimiter = separator(lines[filled[0]]) if filled else ""
+    filled = filled[1:] if delimiter else filled
+    for index in filled:
+        if is_header(lines[index]) and "input" in lines[index].lower():
+            return index, delimiter
+        if sum(bool(cell.strip()) for cell in re.split(rf"[{_DELIMITERS}]", lines[index])) > 1:
+            break
+    return filled[0] if filled else len(lines) - 1, delimiter
+
+
+def separator(line: str) -> str:
+    """What Excel's line ``sep=;`` names; empty for any other line."""
+    found = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n "), re.IGNORECASE)
+    return found[1] if found else ""
+
+
+def _require_names(path: Path, line: int, header: Sequence[str]) -> None:
+    """Raises: DataError: the first line is a row already."""
+    if any("\n" in name or name.startswith(("def ", "import ")) for name in header):
+        raise DataError(
+            f"{path}, line {line} is a row where the columns' names belong; write snippet,input,output above it"
+        )
+
+
+def _csv_records(path: Path, reader: Any, header: list[str], above: int) -> Iterator[Row]:
+    line = above + reader.line_num + 1
+    for cells in reader:
+        start, line = line, above + reader.line_num + 1
+        if not any(cell.strip() for cell in cells):
+            continue
+        raw = reader.dialect.delimiter.join(cells).encode("utf-8", "surrogateescape")
+        wrong = _wrong_byte(raw)
+        if wrong:
+            yield Row(None, path, start, raw.decode("utf-8", "backslashreplace"), wrong)
+        elif len(cells) > len(header):
+            problem = f"{len(cells)} cells, but the header names {len(header)} columns; a cell with a comma needs quotation marks"
+            yield Row(None, path, start, raw.decode("utf-8"), problem)
+        else:
+            named = zip(header, cells, strict=False)
+            yield Row(
+                {name: _cell(name, cell) for name, cell in named if cell or name.lower() in _KEPT_EMPTY},
+                path,
+                start,
+            )
+
+
+def _wrong_byte(raw: bytes) -> str:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"byte {error.start + 1} of the row (0x{raw[error.start]:02x}) is no UTF-8; save the file as CSV UTF-8"
+    return ""
+
+
+def _cell(name: str, cell: str) -> Any:
+    """A cell; lists stand in it as JSON or as Python writes them."""
+    if name.lower() not in _LIST_COLUMNS:
+        return cell
+    value = parsed_json(cell)
+    if value is None:
+        try:
+            value = parse_value(cell)
+        except (ValueReadError, ValueError):
+            return cell
+    return list(value) if isinstance(value, tuple) else value
