@@ -1,0 +1,120 @@
+"""Which quantised checkpoints are supported: symmetric int4 with a scale for each group of inputs.
+
+Judged from ``config.json`` alone. Two layouts hold the same numbers: that of compressed-tensors
+(``pack-quantized``) and that of GPTQ without reordering (``sym``, ``desc_act=false``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from azr.errors import ModelError
+from azr.models.weight_files import read_json_file
+
+GROUPS = (32, 64, 128)
+"""Inputs that share a scale, as the engine's kernels know them."""
+READ = (
+    "Supported is symmetric int4 with groups of 32, 64 or 128: compressed-tensors pack-quantized, "
+    "or GPTQ with sym=true and desc_act=false"
+)
+
+
+@dataclass(frozen=True)
+class Quantised:
+    layout: Literal["pack-quantized", "gptq"]
+    group: int
+    """Inputs that share a scale."""
+
+
+def quantisation_of(folder: Path) -> Quantised | None:
+    """How the weights in ``folder`` are quantised; None for plain ones.
+
+    Raises:
+        ModelError: in a way that is not read here.
+    """
+    values = read_json_file(folder / "config.json")
+    settings = values.get("quantization_config") or values.get("compression_config")
+    if not settings:
+        return None
+    if not isinstance(settings, dict):
+        raise ModelError(f"{folder / 'config.json'}: quantization_config is no mapping")
+    readers = {"compressed-tensors": _compressed_tensors, "gptq": _gptq}
+    method = settings.get("quant_method")
+    reader = readers.get(method) if isinstance(method, str) else None
+    if reader is None:
+        raise ModelError(
+            f"{folder} is quantised with {method or 'an unnamed method'}. {READ}. Otherwise use the original model"
+        )
+    found, wrong = reader(settings)
+    if wrong:
+        raise ModelError(
+            f"{folder} is quantised with {method}, but {wrong}. {READ}. Otherwise use the original model"
+        )
+    return found
+
+
+def _gptq(settings: dict[str, Any]) -> tuple[Quantised, str]:
+    group = settings.get("group_size")
+    wrong = _first(
+        _unlike(settings, "bits", 4),
+        _unlike(settings, "sym", True),
+        _unlike(settings, "desc_act", False),
+        _unlike(settings, "lm_head", False) if settings.get("lm_head") else "",
+        "some of its layers have settings of their own (dynamic)" if settings.get("dynamic") else "",
+        _unlike_any(settings, "checkpoint_format", (None, "gptq", "gptq_v2")),
+        _unlike_any(settings, "group_size", GROUPS),
+    )
+    return Quantised("gptq", group if isinstance(group, int) else 0), wrong
+
+
+def _compressed_tensors(settings: dict[str, Any]) -> tuple[Quantised, str]:
+    groups = settings.get("config_groups")
+    if not isinstance(groups, dict) or len(groups) != 1:
+        return Quantised(
+            "pack-quantized", 0
+        ), "it does not quantise all its linear layers alike (config_groups)"
+    [scheme] = groups.values()
+    weights = scheme.get("weights") if isinstance(scheme, dict) else None
+    if not isinstance(weights, dict):
+        return Quantised("pack-quantized", 0), "config_groups says nothing of the weights"
+    left_out = [name for name in settings.get("ignore") or () if name != "lm_head"]
+    group = weights.get("group_size")
+    wrong = _first(
+        _unlike(settings, "format", "pack-quantized"),
+        _unlike(scheme, "targets", ["Linear"]),
+        "its activations are quantised too" if scheme.get("input_activations") else "",
+        "its activations are quantised too" if scheme.get("output_activations") else "",
+        f"{left_out[0]} is left out of it" if left_out else "",
+        "its key-value cache is quantised too" if settings.get("kv_cache_scheme") else "",
+        "its weights are transformed as well" if _says_something(settings.get("transform_config")) else "",
+        "its weights are sparse as well" if _sparse(settings.get("sparsity_config")) else "",
+        _unlike(weights, "num_bits", 4),
+        _unlike(weights, "type", "int"),
+        _unlike(weights, "symmetric", True),
+        _unlike(weights, "strategy", "group"),
+        _unlike_any(weights, "actorder", (None, False, "weight", "static")),
+        _unlike_any(weights, "group_size", GROUPS),
+    )
+    return Quantised("pack-quantized", group if isinstance(group, int) else 0), wrong
+
+
+def _first(*wrong: str) -> str:
+    return next((sentence for sentence in wrong if sentence), "")
+
+
+def _unlike(settings: dict[str, Any], key: str, wanted: Any) -> str:
+    return "" if settings.get(key) == wanted else f"{key} is {settings.get(key)!r}"
+
+
+def _unlike_any(settings: dict[str, Any], key: str, wanted: tuple[Any, ...]) -> str:
+    return "" if settings.get(key) in wanted else f"{key} is {settings.get(key)!r}"
+
+
+def _says_something(settings: Any) -> bool:
+    return isinstance(settings, dict) and any(settings.values())
+
+
+def _sparse(settings: Any) -> bool:
+    return isinstance(settings, dict) and settings.get("format") not in (None, "dense")
