@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 from fake_campaign import Driver, command_trainer, fast_config, wait_for
 
@@ -67,15 +68,15 @@ def test_a_copy_leaves_the_original_s_trainer_alone_and_is_a_run_of_its_own(one:
         stopped(one, original)
         two = copy(one, "two")
         original = Driver(one, LONG)
-        wait_for(lambda: processes_with_marker(f"{run_id(one)}/"))
+        wait_for(lambda: of(one))
     else:
         two = copy(one, "two")
         assert read_summary(two.root).status is Status.INTERRUPTED, "nobody works on it"
-    trainer = {process.pid for process in processes_with_marker(f"{run_id(one)}/")}
+    trainer = {process.pid for process in of(one)}
 
     for _ in range(2):  # also once the copy's own start is in its state, but no attempt of its own
         assert Driver(two, fast_config(cycles=1, steps_per_cycle=len(read_metrics(two)))).wait() == 0
-    assert trainer and {process.pid for process in processes_with_marker(f"{run_id(one)}/")} == trainer
+    assert trainer and {process.pid for process in of(one)} == trainer
     stopped(one, original)
 
     assert "crash" not in kinds(one) and read_state_file(one.state).attempt == (
@@ -112,13 +113,19 @@ def test_copies_that_start_together(one: RunDir) -> None:
         assert "crash" not in kinds(run)
 
 
+def of(run: RunDir) -> list[ProcessId]:
+    return processes_with_marker(f"{run_id(run)}/") if run.state.exists() else []
+
+
 def hung(run: RunDir) -> list[ProcessId]:
-    """A driver that was killed, and what its trainer left."""
-    command_trainer(run, faults=[{"kind": "hang_ignoring_sigterm", "cycle": 1, "attempt": 1, "step": 3}])
+    """A driver that was killed, and what its trainer left; it is stopped, so that it writes nothing any more."""
+    command_trainer(run, faults=[{"kind": "freeze", "cycle": 1, "attempt": 1, "step": 3}])
     driver = Driver(run, LONG)
-    wait_for(lambda: (run.root / "hangs").exists())
+    wait_for(
+        lambda: any(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED for process in of(run))
+    )
     driver.kill()
-    return processes_with_marker(f"{run_id(run)}/")
+    return of(run)
 
 
 @pytest.mark.parametrize("how", ["renamed", "to another disk", "restored in its place", "linked to"])
@@ -149,7 +156,7 @@ def test_a_copy_of_a_run_that_was_renamed_since(one: RunDir) -> None:
     two = copy(one, "two")
     three = RunDir(one.root.rename(one.root.with_name("three")))
     original = training(three, after=len(read_metrics(three)) + 3)
-    trainer = processes_with_marker(f"{run_id(three)}/")
+    trainer = of(three)
     assert Driver(two, fast_config(cycles=1, steps_per_cycle=len(read_metrics(two)))).wait() == 0
     assert trainer and all(process.alive for process in trainer)
     stopped(three, original)
