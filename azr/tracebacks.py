@@ -55,6 +55,10 @@ class Raised:
         """It only tells that something else failed."""
         return self.kind in _ELSEWHERE or bool(_POINTERS.search(self.message))
 
+    @property
+    def is_import(self) -> bool:
+        return self.kind in ("ImportError", "ModuleNotFoundError")
+
     def __str__(self) -> str:
         return ": ".join(part for part in (self.kind, self.message) if part)
 

@@ -8,11 +8,10 @@ program took) is tried again.
 from __future__ import annotations
 
 import re
-import signal
 from dataclasses import dataclass
 from enum import Enum
 
-from azr.campaign.incidents import SHOWN_CHARACTERS, known_causes
+from azr.campaign.incidents import FROM_OUTSIDE, SHOWN_CHARACTERS, dying_words, known_causes, signal_name
 from azr.tracebacks import ANSI, Raised, root_cause
 
 
@@ -80,7 +79,6 @@ _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
 
 _MISFIT = re.compile(r"(?P<name>[\w.{}, ]+?) *\| MISMATCH \| .*?(?P<shapes>ckpt: .*\))")
 """A line of transformers' load report, to which its exception points."""
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -127,16 +125,17 @@ def read_fault(status: int, log: str, reason: str = "") -> Fault:
         log: what the attempt wrote.
         reason: of the trainer's own result, where it left one.
     """
-    if not reason and -status in _FROM_OUTSIDE:
-        return Fault(FaultKind.PASSING, f"killed by {signal.Signals(-status).name}")
-    raised = root_cause(log)
+    if not reason and -status in FROM_OUTSIDE:
+        return Fault(FaultKind.PASSING, f"killed by {signal_name(-status)}")
+    raised = root_cause(log) if reason else dying_words(status, log)
     if reason and (
         raised is None or not (raised.message[:80] in reason or Raised("", reason).points_elsewhere)
     ):
         # the trainer's own words, which the end of the log does not explain better
         raised = Raised("", reason)
     if raised is None:
-        return Fault(FaultKind.OTHER, f"it ended with status {status} and no word")
+        how = f"it was killed by {signal_name(-status)}" if status < 0 else f"it ended with status {status}"
+        return Fault(FaultKind.OTHER, f"{how} and left no word")
     misfit = _MISFIT.search(ANSI.sub("", log)) if "look at the above report" in raised.message else None
     if misfit:
         return Fault(

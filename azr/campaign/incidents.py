@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,14 +15,17 @@ from pathlib import Path
 from azr.files import append_jsonl, read_tail
 from azr.records import Incident, read_log
 from azr.rundir import RunDir
-from azr.tracebacks import root_cause
+from azr.tracebacks import Raised, root_cause
 
 CAUSE_BYTES = 2_000_000
 """Where the cause of an end is looked for; a worker's last words may stand far above the trainer's."""
 SHOWN_CHARACTERS = 300
+LAST_LINES = 60
+"""Lines before a process's end that can be about it; a C++ library writes its stack below the error."""
 FULL_BYTES = 16 * 2**20
 """A disk with less room than this took no checkpoint, and maybe not the end of the log."""
 
+_BUS_ERROR = "shared memory is full (/dev/shm; a container gets more by --shm-size=8g), or the disk of a file that is mapped into memory"
 _CAUSES: tuple[tuple[str, str], ...] = (
     (r"No space left on device|Disk quota exceeded|ENOSPC", "the disk is full"),
     (r"Read-only file system", "the file system is read-only"),
@@ -38,19 +41,22 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "kernels could not be compiled (scripts/doctor.py tells whether Triton works; train.compile_layers=false and "
         "rollout.enforce_eager=true go without)",
     ),
-    (
-        r"Bus error|SIGBUS",
-        "shared memory is full (/dev/shm; a container gets more by --shm-size=8g), or the disk of a file that is mapped into memory",
-    ),
-    (r"CUDA error|cudaError|NVRM|Xid", "a CUDA error"),
-    (
-        r"ray\.exceptions\.OutOfMemoryError|OOM killer|Cannot allocate memory|MemoryError",
-        "host memory ran out",
-    ),
+    (r"Bus error|SIGBUS", _BUS_ERROR),
+    (r"CUDA error|cudaError|\bNVRM\b|\bXid\b", "a CUDA error"),
+    (r"OutOfMemoryError|OOM killer|Cannot allocate memory|\bMemoryError", "host memory ran out"),
     (r"ActorDiedError|RayActorError|WorkerCrashedError", "a Ray worker died"),
     (r"EngineDeadError|EngineCore .*(failed|died)", "the generation engine died"),
-    (r"ModuleNotFoundError|ImportError", "a Python module cannot be imported"),
+    (r"^(ModuleNotFoundError|ImportError)\b", "a Python module cannot be imported"),
 )
+FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+"""Signals that others send: the log of the process that got one says nothing about why."""
+_SIGNALS = {
+    signal.SIGKILL: "somebody killed it, or the kernel did because host memory ran out",
+    signal.SIGTERM: "somebody ended it, or the machine shut down",
+    signal.SIGBUS: _BUS_ERROR,
+    signal.SIGXFSZ: "a file grew over this process's file size limit",
+    signal.SIGXCPU: "its limit of CPU time is used up (ulimit -t)",
+}
 
 
 def record_incident(run: RunDir, incident: Incident) -> Incident:
@@ -84,38 +90,51 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
         a sentence, and the last lines of the log.
     """
     tail = read_tail(log)
-    raised = root_cause("\n".join(read_tail(log, CAUSE_BYTES)))
-    text = str(raised) if raised is not None and status >= 0 else "\n".join(tail)
-    causes = known_causes(text)
-    if not causes and _is_full(log.parent):
-        causes = ["the disk is full, and its log breaks off"]
+    raised = dying_words(status, "\n".join(read_tail(log, CAUSE_BYTES)))
+    last_lines = [line.strip() for line in tail[-LAST_LINES:]]
+    last = str(raised) if raised is not None else _last_error(last_lines) if status >= 0 else ""
+    told = known_causes(last or "\n".join(["", *last_lines]))
 
     if status < 0:
-        try:
-            name = signal.Signals(-status).name
-        except ValueError:
-            name = f"signal {-status}"
-        how = f"The trainer was killed by {name}"
-        if -status == signal.SIGKILL and not causes:
-            causes = ["somebody killed it, or the kernel did because host memory ran out"]
-    elif status == 0:
-        how = "The trainer ended with status 0 but left no result"
+        how = f"The trainer was killed by {signal_name(-status)}"
+        causes = [_SIGNALS[-status]] if -status in _SIGNALS else [] if -status in FROM_OUTSIDE else told
     else:
         how = f"The trainer crashed with status {status}"
-
-    last = next(
-        (
-            line.strip()
-            for line in reversed(tail)
-            if re.match(r"^\s*[\w.]*(Error|Exception|Interrupt)\b", line)
-        ),
-        "",
-    )
-    if raised is not None:
-        last = str(raised)
+        if status == 0:
+            how = "The trainer ended with status 0 but left no result"
+        causes = told
+        if not causes and _is_full(log.parent):
+            causes = ["the disk is full, and its log breaks off"]
 
     why = f": {causes[0]}" if causes else ""
     return f"{how}{why}{f' ({last[:SHOWN_CHARACTERS]})' if last else ''}.", tail[-20:]
+
+
+def dying_words(status: int, log: str) -> Raised | None:
+    """The exception that explains the end of a process.
+
+    An exception that stands in the log of a killed process was survived: the signal ended it. One that a signal
+    ended from inside (SIGABRT, SIGSEGV) may have said why in its last lines.
+    """
+    if -status in FROM_OUTSIDE:
+        return None
+    if status < 0:
+        log = "\n".join(log.splitlines()[-LAST_LINES:])
+    raised = root_cause(log)
+    return None if raised is not None and status < 0 and raised.is_import else raised
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_error(lines: Sequence[str]) -> str:
+    """An error without a traceback; a failed import that is told in this way was survived."""
+    pattern = r"(?!ImportError|ModuleNotFoundError)[\w.]*(Error|Exception|Interrupt)\b"
+    return next((line for line in reversed(lines) if re.match(pattern, line)), "")
 
 
 def _is_full(folder: Path) -> bool:

@@ -206,6 +206,16 @@ def test_the_trainers_own_reason_counts_unless_it_points_elsewhere() -> None:
     assert read_fault(-9, ENGINE_LOG).kind is FaultKind.PASSING, "who is killed does not say why"
 
 
+def test_a_failed_import_that_was_survived_is_not_why_a_signal_ended_the_trainer() -> None:
+    log = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    import x\nImportError: no x\n'
+    assert read_fault(1, log).kind is FaultKind.IMPORT
+    segfault = read_fault(-11, log)
+    assert segfault == Fault(FaultKind.OTHER, "it was killed by SIGSEGV and left no word")
+    assert not segfault.final("", has_trained=False), "tried again once"
+    bus = "(WorkerDict pid=49) Fatal Python error: Bus error\n"
+    assert read_fault(-7, log + bus).kind is FaultKind.MEMORY
+
+
 def test_what_passes_and_what_does_not() -> None:
     odd = Fault(FaultKind.OTHER, "KeyError: 12 at 0x7f00")
     assert not odd.final("", has_trained=False)

@@ -43,6 +43,15 @@ from azr.rundir import RunDir
         (1, "torch._dynamo.exc.InternalTorchDynamoError: odd", "train.compile_layers=false"),
         (1, "OSError: [Errno 28] No space left on device", "the disk is full"),
         (-11, "", "killed by SIGSEGV"),
+        (-15, "", "killed by SIGTERM: somebody ended it, or the machine shut down"),
+        (-7, "", "killed by SIGBUS: shared memory is full"),
+        (-25, "", "killed by SIGXFSZ: a file grew over this process's file size limit"),
+        (
+            -6,
+            "what():  CUDA error: an illegal memory access was encountered\n" + "frame #1: x\n" * 40,
+            "SIGABRT: a CUDA error",
+        ),
+        (-63, "", "killed by signal 63"),
         (0, "", "ended with status 0 but left no result"),
         (3, "ValueError: odd\n", "status 3 (ValueError: odd)"),
     ],
@@ -50,6 +59,52 @@ from azr.rundir import RunDir
 def test_an_exit_is_explained_by_status_and_log(tmp_path: Path, status: int, log: str, expected: str) -> None:
     (tmp_path / "trainer.log").write_text(log)
     assert expected in explain_exit(status, tmp_path / "trainer.log")[0]
+
+
+SURVIVED = """\
+WARNING 07-25 12:00:00 [fa_utils.py:9] ImportError: cannot import name 'flash_attn'; going on without it
+ModuleNotFoundError: No module named 'triton_kernels' (optional)
+Traceback (most recent call last):
+  File "a.py", line 1, in optional
+    import fast
+{error}
+step 1 done
+step 2 done
+"""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ImportError: cannot import name 'fast'",
+        "torch.OutOfMemoryError: CUDA out of memory; the batch is halved",
+        "OSError: [Errno 28] No space left on device",
+        "ray.exceptions.ActorDiedError: The actor died; it is started again",
+    ],
+)
+def test_what_was_survived_is_no_cause_of_a_kill(tmp_path: Path, error: str) -> None:
+    log = tmp_path / "trainer.log"
+    log.write_text(SURVIVED.format(error=error))
+    killed = "The trainer was killed by SIGKILL: somebody killed it, or the kernel did because host memory ran out."
+    assert explain_exit(-9, log)[0] == killed
+    assert explain_exit(-1, log)[0] == "The trainer was killed by SIGHUP."
+
+
+@pytest.mark.parametrize("status", [-11, -6, 0, 1])
+def test_only_an_import_that_ended_the_trainer_is_its_cause(tmp_path: Path, status: int) -> None:
+    log = tmp_path / "trainer.log"
+    log.write_text("".join(SURVIVED.splitlines(keepends=True)[:2]) + "step 2 done\n")
+    assert "imported" not in explain_exit(status, log)[0] and "Error" not in explain_exit(status, log)[0]
+    log.write_text(SURVIVED.format(error="ImportError: cannot import name 'fast'"))
+    assert ("a Python module cannot be imported" in explain_exit(status, log)[0]) == (status >= 0)
+
+
+def test_numbers_and_names_that_only_look_like_an_error(tmp_path: Path) -> None:
+    log = tmp_path / "trainer.log"
+    log.write_text(
+        'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\nValueError: TaXid, MyMemoryErrors\n'
+    )
+    assert explain_exit(1, log)[0] == "The trainer crashed with status 1 (ValueError: TaXid, MyMemoryErrors)."
 
 
 def test_a_log_that_breaks_off_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
