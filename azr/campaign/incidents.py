@@ -50,7 +50,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
 )
 FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals that others send: the log of the process that got one says nothing about why."""
-_SIGNALS = {
+_SIGNALS: dict[int, str] = {
     signal.SIGKILL: "somebody killed it, or the kernel did because host memory ran out",
     signal.SIGTERM: "somebody ended it, or the machine shut down",
     signal.SIGBUS: _BUS_ERROR,

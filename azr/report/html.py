@@ -52,7 +52,7 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
     """
     summary = read_summary(root)
     config = config or report_config(summary)
-    stats = read_task_stats(root, config.sample_tasks)
+    stats = read_task_stats(root, config.sample_tasks, summary.table)
     path = output or RunDir(root).report
     if path.is_dir():
         path /= f"{summary.name}.html"
@@ -239,6 +239,8 @@ def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
     """The pool as its manifest counts it, beside what self-play accepted (docs/data.md, "How tasks are counted")."""
     gained = stats.count or round(summary.table.total(names.ACCEPTED))
     rate = f"{number(gained / max(summary.table.trained, 1))} accepted a step"
+    if stats.undone:
+        rate += f", {stats.undone:,} more in steps that were undone or not finished"
     if summary.pool_tasks is None:
         return _fact("Tasks", f"+{gained:,}", rate)
     begun = f"{stats.seeds:,} → " if stats.seeds and summary.merged_cycles else ""
@@ -314,10 +316,7 @@ def write_comparison(roots: Sequence[Path], output: Path) -> Path:
     """
     if len(roots) < 2:
         raise DataError("a comparison needs at least two run directories")
-    write_text_atomic(
-        output,
-        render_comparison(
-            [read_summary(root) for root in roots], [read_task_stats(root, 0) for root in roots]
-        ),
-    )
+    summaries = [read_summary(root) for root in roots]
+    stats = [read_task_stats(summary.root, 0, summary.table) for summary in summaries]
+    write_text_atomic(output, render_comparison(summaries, stats))
     return output

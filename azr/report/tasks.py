@@ -13,7 +13,7 @@ import numpy as np
 
 from azr.errors import DataError
 from azr.files import read_jsonl
-from azr.report.metrics import FloatArray, IntArray
+from azr.report.metrics import FloatArray, IntArray, MetricsTable, read_metrics
 from azr.rundir import RunDir
 from azr.tasks import Task
 
@@ -31,18 +31,20 @@ BINS = (
 
 @dataclass(frozen=True)
 class TaskStats:
-    """Accepted tasks in the order they were accepted; arrays have one entry a task."""
+    """Accepted tasks of the steps that count, in the order they were accepted; arrays have one entry a task."""
 
     steps: IntArray
     accuracies: FloatArray
     """Share of difficulty samples that solved the task; NaN where it was not measured."""
     by_type: dict[str, int]
     by_cycle: dict[int, int]
-    """Cycle -> tasks in its shard."""
+    """Cycle -> tasks in its shard, of all steps: the merge takes them all."""
     seeds: int
     """Tasks the run began with, if the first cycle's task file is there."""
     samples: dict[str, tuple[Task, ...]] = field(default_factory=dict)
     """Latest tasks of each type, newest first, of middling difficulty where there are any."""
+    undone: int = 0
+    """Tasks accepted in steps that do not count: undone by a resume or a rollback, or not finished."""
 
     @property
     def count(self) -> int:
@@ -54,9 +56,17 @@ class TaskStats:
         return sum(count for number, count in self.by_cycle.items() if number > cycle)
 
 
-def read_task_stats(root: Path, samples: int) -> TaskStats:
-    """Reads all shards once. Damaged records are left out."""
+def read_task_stats(root: Path, samples: int, table: MetricsTable | None = None) -> TaskStats:
+    """Reads all shards once. Damaged records are left out.
+
+    Args:
+        table: the run's metrics, where they have been read already.
+    """
     run = RunDir(root)
+    table = read_metrics(run.metrics) if table is None else table
+    known = zip(table.steps.tolist(), table.cycles.tolist(), table.attempts.tolist(), strict=True)
+    trained_in = {step: (cycle, attempt) for step, cycle, attempt in known}
+    undone = 0
     steps: list[int] = []
     accuracies: list[float] = []
     by_type: Counter[str] = Counter()
@@ -72,10 +82,14 @@ def read_task_stats(root: Path, samples: int) -> TaskStats:
             task_type = record.get("task_type")
             if not isinstance(task_type, str):
                 continue
-            steps.append(step if isinstance(step, int) else 0)
+            by_cycle[cycle] += 1
+            counted = trained_in.get(step if isinstance(step, int) else 0)
+            if counted != (cycle, lineage.get("attempt", counted and counted[1])):
+                undone += 1
+                continue
+            steps.append(step)
             accuracies.append(value)
             by_type[task_type] += 1
-            by_cycle[cycle] += 1
             kept = middling if 0 < value < 1 else extreme
             kept.setdefault(task_type, deque(maxlen=max(samples, 1))).append(record)
     chosen = {
@@ -92,6 +106,7 @@ def read_task_stats(root: Path, samples: int) -> TaskStats:
             name: tuple(task for record in records if (task := _task(record)) is not None)
             for name, records in chosen.items()
         },
+        undone=undone,
     )
 
 

@@ -23,7 +23,9 @@ MARK = "123456789"
 
 def write_long_run(root: Path, steps: int = STEPS) -> RunDir:
     """Tasks and transcripts repeat a few hundred texts with other steps, so that it is written in seconds."""
-    run = write_synthetic_run(root, steps=steps, steps_per_cycle=STEPS_PER_CYCLE, tasks_per_step=0)
+    run = write_synthetic_run(
+        root, steps=steps, steps_per_cycle=STEPS_PER_CYCLE, tasks_per_step=0, undone=False
+    )
     rng = random.Random(1)
     tasks = [
         json.dumps(synthetic_task(rng, task_type, int(MARK), 1).to_json())

@@ -96,13 +96,13 @@ def metrics_record(
     }
 
 
-def synthetic_task(rng: random.Random, task_type: TaskType, step: int, cycle: int) -> Task:
+def synthetic_task(rng: random.Random, task_type: TaskType, step: int, cycle: int, attempt: int = 1) -> Task:
     which = rng.randrange(len(PROGRAMS))
     lineage = Lineage(
         source="selfplay",
         run="synthetic",
         cycle=cycle,
-        attempt=1,
+        attempt=attempt,
         step=step,
         model=f"synthetic@{step}",
         accuracy=rng.choice([0, 1, 2, 3, 4, 5, 6, 7, 8]) / 8,
@@ -193,6 +193,7 @@ def write_synthetic_run(
     lines: list[str] = []
     unix_s = START
     cycles = max(1, math.ceil(steps / steps_per_cycle))
+    trained_again = range(0)
     for step in range(1, steps + 1):
         cycle = (step - 1) // steps_per_cycle + 1
         record = metrics_record(rng, step, steps, cycle, unix_s)
@@ -200,7 +201,8 @@ def write_synthetic_run(
         record["unix_s"] = round(unix_s, 3)
         lines.append(json.dumps(record) + "\n")
         if undone and step == steps // 2 and step > 5:
-            for again in range(step - 2, step + 1):
+            trained_again = range(step - 2, step + 1)
+            for again in trained_again:
                 lines.append(
                     json.dumps(replace_attempt(metrics_record(rng, again, steps, cycle, unix_s + 60))) + "\n"
                 )
@@ -215,7 +217,8 @@ def write_synthetic_run(
         shard, transcripts = [], []
         for step in range(first, last + 1):
             for _ in range(tasks_per_step):
-                task = synthetic_task(rng, rng.choice(CORE_TASK_TYPES), step, cycle)
+                attempt = 2 if step in trained_again else 1
+                task = synthetic_task(rng, rng.choice(CORE_TASK_TYPES), step, cycle, attempt)
                 shard.append(task.to_json())
             if step % max(1, steps // 60) == 0:
                 stream = rng.choice(STREAMS)

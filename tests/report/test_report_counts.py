@@ -18,6 +18,7 @@ from azr.report.html import write_comparison, write_report
 from azr.report.marks import MARK_WORDS
 from azr.report.series import smooth
 from azr.report.summary import read_summary
+from azr.report.tasks import read_task_stats
 from azr.rundir import RunDir
 
 CHART = re.compile(r"<figure.*?</figure>", re.DOTALL)
@@ -92,6 +93,26 @@ def test_the_tile_counts_the_pool(tmp_path: Path) -> None:
         "120 accepted in self-play, 3 accepted a step; 60 not merged yet",
     )
     assert "After the merges, which leave out copies and leaks, the pool holds 150." in page
+
+
+def test_tasks_of_undone_steps_are_no_tasks_a_step(tmp_path: Path) -> None:
+    """Checkpoints were lost: the shards of two cycles stand there, and one step of training counts."""
+    run = write_synthetic_run(tmp_path / "run", steps=40, steps_per_cycle=20)
+    record = json.loads(run.metrics.read_text().splitlines()[0]) | {"cycle": 3, "attempt": 1, "step": 11}
+    append_jsonl(run.metrics, [record])
+    task = json.loads(run.shard(1).read_text().splitlines()[0])
+    append_jsonl(run.shard(3), [task | {"lineage": task["lineage"] | {"cycle": 3, "step": 11}}])
+    stats = read_task_stats(run.root, 0)
+    assert (stats.count, stats.undone, stats.by_cycle) == (31, 90, {1: 60, 2: 60, 3: 1})
+    assert sum(stats.by_type.values()) == len(stats.accuracies) == 31 and stats.steps.max() == 11
+    page = page_of(run)
+    assert tile(page, "Tasks") == (
+        "+31",
+        "2.82 accepted a step, 90 more in steps that were undone or not finished",
+    )
+    compared = write_comparison([run.root, run.root], tmp_path / "c.html").read_text(encoding="utf-8")
+    assert re.search(r"<td>Tasks accepted a step</td><td[^>]*>2.82</td>", compared)
+    assert "31 tasks were proposed, verified and accepted" in page
 
 
 @pytest.mark.parametrize(("level", "low", "high"), [(0.02, 0.0, None), (0.98, None, 1.0)])
