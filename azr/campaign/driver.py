@@ -19,6 +19,7 @@ from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
 from azr.campaign.identity_check import settle_identity
+from azr.campaign.lost_checkpoints import settle_lost_checkpoints
 from azr.campaign.parts import CampaignParts
 from azr.campaign.recovery import close_campaign, open_campaign
 from azr.campaign.requests import request_for
@@ -240,6 +241,10 @@ def _train(ctx: Context) -> None:
     _follow_steps_per_cycle(ctx)
     checkpoint = latest_verified_checkpoint(ctx.run)
     resume_step = checkpoint.step if checkpoint else 0
+    lost = settle_lost_checkpoints(ctx.run, ctx.state, resume_step)
+    if lost:
+        ctx.save(step=resume_step, trained_step=resume_step)
+        ctx.incident("repair", lost)
     if resume_step >= ctx.state.last_step:
         return _end_cycle(ctx, CycleEnd.FINISHED, f"Cycle {ctx.state.cycle} trained all its steps.")
     if ctx.budget_left_s() <= 0:
@@ -255,8 +260,10 @@ def _train(ctx: Context) -> None:
     request = request_for(ctx, resume_step)
     write_request(ctx.run, request)
     end = supervise(ctx, request)
-    saved = list_checkpoints(ctx.run)
-    ctx.save(attempt_open=False, step=saved[-1].step if saved else 0)
+    saved = [checkpoint.step for checkpoint in list_checkpoints(ctx.run)]
+    ctx.save(
+        attempt_open=False, step=max([ctx.state.step, *saved])
+    )  # what is gone by then, the next look tells
     _after_attempt(ctx, end, resume_step)
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from azr.campaign.control import Control, withdraw_control
 from azr.campaign.incidents import Incident, record_incident
+from azr.campaign.lost_checkpoints import settle_lost_checkpoints
 from azr.campaign.state import CampaignState, State, latest_attempt, load_state, save_state
 from azr.campaign.trainer_process import end_leftovers, recorded_run_id
 from azr.checkpoints import list_checkpoints, reject_checkpoints_after, repair_checkpoints
@@ -38,7 +39,8 @@ def open_campaign(
         the incident log already).
 
     Raises:
-        RunError: the folder is a copy, and what lies behind a link in it belongs to the other run as well.
+        RunError: the folder is a copy, and what lies behind a link in it belongs to the other run as well; or
+            steps were saved and no checkpoint is left.
         OSError: the disk is full or read-only.
     """
     state, repairs = load_state(run)
@@ -64,11 +66,16 @@ def open_campaign(
     repairs += _remove_temporaries(run)
     _unshare_logs(run)
     repairs += _finish_rollback(run, state)
+    if not list_checkpoints(run):
+        settle_lost_checkpoints(run, state, 0)  # before what is left of them is tidied up
     repairs += repair_checkpoints(run)
 
     checkpoints = list_checkpoints(run)
     step = checkpoints[-1].step if checkpoints else 0
-    if state.attempt_open and state.state is State.TRAIN:
+    lost = settle_lost_checkpoints(run, state, step)
+    if lost:
+        repairs.append(lost)
+    elif state.attempt_open and state.state is State.TRAIN:
         trained = max([state.trained_step, *(record.step for record in read_metrics(run)[-1:])])
         if trained > step:
             repairs.append(
@@ -77,6 +84,8 @@ def open_campaign(
     for control in (Control.STOP, Control.CHECKPOINT):
         withdraw_control(run, control)
 
+    if state.best_step not in {checkpoint.step for checkpoint in checkpoints}:
+        state = replace(state, best_step=None, best_score=None)
     copy_of = state.folder.path if copied and state.folder is not None else ""
     state = replace(
         state,

@@ -1,0 +1,35 @@
+"""What was saved and is no longer there: checkpoints that somebody deleted, or that are damaged."""
+
+from __future__ import annotations
+
+from azr.errors import RunError
+from azr.records import CampaignState
+from azr.rundir import RunDir
+
+
+def settle_lost_checkpoints(run: RunDir, state: CampaignState, found_step: int) -> str:
+    """A run goes back to the newest checkpoint that is left, and says so; it does not begin anew by itself.
+
+    Args:
+        found_step: of the newest sound checkpoint; 0 = none.
+
+    Returns:
+        a sentence about what is trained again; empty where nothing is missing.
+
+    Raises:
+        RunError: a step was saved, and no checkpoint is left.
+    """
+    if state.step <= found_step or state.rollback_to == 0:
+        return ""
+    if found_step:
+        return (
+            f"The checkpoint of step {state.step}, the latest that was saved, is gone or damaged: the run goes back to step {found_step}. "
+            f"Steps {found_step + 1} to {state.step} are trained again."
+        )
+    damaged = sorted(path.name for path in run.checkpoints.glob("damaged-step_*"))
+    there = f" ({', '.join(damaged)} cannot be used)" if damaged else ""
+    raise RunError(
+        f"{run.root} has trained {state.step} steps, but no checkpoint of them is left in {run.checkpoints}{there}. Going on would begin "
+        "again from the model's own weights. Put the newest checkpoint back (from a backup, or mount the disk it lies on) and start the "
+        f"same command again; or start another run, which can take the tasks of this one: name=OTHER data.other_runs=[{run.root}]"
+    )
