@@ -57,13 +57,14 @@ def own_folders() -> list[str]:
     """Folders in which this process looks for a module before it looks among Python's own, but for those of
     the environment's packages."""
     library = os.path.dirname(os.path.realpath(os.__file__))  # noqa: PTH120
-    packages = (f"{os.sep}site-packages", f"{os.sep}dist-packages")
+    packages = ("/site-packages/", "/dist-packages/")  # and below: Ray puts a folder of its own in front
     found = []
     for entry in sys.path:
         folder = os.path.realpath(entry or ".")
         if folder == library:
             break
-        if not (folder.startswith(os.path.realpath(sys.prefix) + os.sep) and folder.endswith(packages)):
+        of_environment = folder.startswith(f"{os.path.realpath(sys.prefix)}/")
+        if not (of_environment and any(name in f"{folder}/" for name in packages)):
             found.append(folder)
     return list(dict.fromkeys(found))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from azr.config.paths import PROJECT, at_home
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder
 from azr.models.families import TIED_BY_DEFAULT
+from azr.models.weight_files import read_json_file
 
 _QWEN2_5 = {
     "model_type": "qwen2",
@@ -113,10 +113,7 @@ def shape_of(path: str) -> ModelShape | None:
     """
     for file in _config_files(path):
         if file.is_file():
-            try:
-                return shape_from_config(json.loads(file.read_text(encoding="utf-8")), str(file))
-            except json.JSONDecodeError as error:
-                raise ModelError(f"{file} is damaged: {error}") from error
+            return shape_from_config(read_json_file(file), str(file))
     if "qwen2.5" in path.lower():
         for size, fields in _SIZES.items():
             if f"-{size.lower()}" in path.lower():

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from azr.errors import AzrError
+from azr.config.paths import windows_sentence
+from azr.errors import AzrError, ConfigError
 from azr.imports import all_shadows
 from azr.strays import refuse_strays
 from azr.terminal import outlive_the_terminal, tolerate_any_encoding
@@ -58,6 +59,9 @@ def run_command(name: str, words: Sequence[str]) -> int:
     """Returns the exit status. What a user can put right ends in a sentence, never in a traceback."""
     tolerate_any_encoding()
     try:
+        for word in words:
+            if told := windows_sentence(word.partition("=")[2] if word.startswith("--") else word):
+                raise ConfigError(told)
         return importlib.import_module(f"azr.cli.{name.replace('-', '_')}").main(words)
     except (AzrError, OSError) as error:
         print(f"{name}: {_sentence(error)}", file=sys.stderr)

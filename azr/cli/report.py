@@ -7,6 +7,7 @@ from pathlib import Path
 
 from azr.cli import command_parser
 from azr.config.paths import find
+from azr.errors import RunError
 from azr.report.html import write_comparison, write_report
 
 
@@ -23,6 +24,8 @@ def main(words: Sequence[str]) -> int:
         "--output", type=Path, help="file to write (default: report.html in the run, or comparison.html here)"
     )
     arguments = parser.parse_args(words)
+    if len({run.resolve() for run in arguments.runs}) < len(arguments.runs):
+        raise RunError("a run is named twice, and would be compared with itself; name each once")
     if len(arguments.runs) == 1:
         path = write_report(arguments.runs[0], output=arguments.output)
     else:

@@ -60,6 +60,7 @@ def load(overrides: Sequence[str]) -> Loaded:
         ConfigError: an override or a YAML file is wrong; the message names the key and the nearest right one.
         RunError: the record of what the run began with is damaged.
     """
+    overrides = [item.lstrip("+") for item in overrides]
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
     reason = f"recipe {chosen[-1]}: asked for" if chosen else ""
     items = list(overrides)
@@ -81,7 +82,7 @@ def load(overrides: Sequence[str]) -> Loaded:
             name, why = began_with, f"{run.root.name} began with it{other}"
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
-    typed = {item.partition("=")[0].lstrip("+") for item in items}
+    typed = {item.partition("=")[0] for item in items}
     config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key))
     return Loaded(resolve_paths(config, typed, Path.cwd()), reason)
 
@@ -100,7 +101,7 @@ def _recipe_in_file() -> str:
 def _run_of(overrides: Sequence[str]) -> RunDir:
     """The run directory that these overrides mean."""
     values = compose_container(overrides)
-    typed = {item.partition("=")[0].lstrip("+") for item in overrides} & {"runs_dir"}
+    typed = {item.partition("=")[0] for item in overrides} & {"runs_dir"}
     config = resolve_paths(
         Config(name=str(values["name"]), runs_dir=str(values["runs_dir"])), typed, Path.cwd()
     )

@@ -10,12 +10,14 @@ that trainer, evaluation and a later start find the same file.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from azr.config import Config
+from azr.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATH_KEYS = (
@@ -41,7 +43,11 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
     Args:
         typed: the keys that the command line sets; they are the user's, all others the project's.
         started: where the command was started.
+
+    Raises:
+        ConfigError: a path is one of Windows.
     """
+    _refuse_windows("runs_dir", config.runs_dir)
     for key in PATH_KEYS:
         section_name, _, name = key.partition(".")
         section = getattr(config, section_name)
@@ -84,7 +90,35 @@ def where_looked(name: str) -> str:
     return f" (looked for in {Path.cwd()} and in {PROJECT})"
 
 
+def windows_sentence(name: str) -> str:
+    """What to say of a path of Windows, which means nothing here; empty for any other path, and for one that is
+    there under that very name."""
+    drive = re.match(r"([A-Za-z]):(.?)", name)
+    share = re.match(r"\\\\wsl(?:\$|\.localhost)\\[^\\]+", name)
+    rest = name.replace("\\", "/")
+    if drive and drive[2] in ("/", "\\", ""):
+        told = f"is a path of Windows; under WSL it is /mnt/{drive[1].lower()}/{rest[3:]}"
+    elif drive and drive[1].isupper():
+        told = (
+            "looks like a path of Windows whose backslashes the shell took away; under WSL "
+            f"{drive[1]}:\\folder is /mnt/{drive[1].lower()}/folder"
+        )
+    elif share:
+        told = f"is a path of Windows; here it is {rest[share.end() :] or '/'}"
+    elif name.startswith("\\\\"):
+        told = "is a path of Windows' network; mount that folder here, and give the place where it is mounted"
+    else:
+        return ""
+    return "" if Path(name).exists() else f"{name} {told}"
+
+
+def _refuse_windows(key: str, name: str) -> None:
+    if told := windows_sentence(name):
+        raise ConfigError(f"{key}={told}")
+
+
 def _resolved(key: str, name: str, places: Sequence[Path]) -> str:
+    _refuse_windows(key, name)
     if name.startswith("~"):
         return str(at_home(name))
     if not name or name in WORDS.get(key, ()) or Path(name).is_absolute():

@@ -3,6 +3,7 @@ never sees it."""
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -28,12 +29,15 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
     values: dict[str, Any] = {}
     kinds = leaf_kinds()
     sections = {key.rpartition(".")[0] for key in kinds if "." in key}
-    for item in overrides:
+    for item in (
+        item.lstrip("+") for item in overrides
+    ):  # Hydra's signs for new keys; here all keys are known
         if item.startswith("~"):
             hydra.append(item)
             continue
         key, equals, value = item.partition("=")
-        key = key.lstrip("+")
+        if key.startswith("-") and equals and key.lstrip("-") in (*kinds, *GROUPS):
+            raise ConfigError(f"{item}: settings have no dashes; write {item.lstrip('-')}")
         if not equals:
             raise ConfigError(_no_setting(item))
         if key != key.strip() and key.strip() in kinds:
@@ -54,6 +58,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
                 None if value == "null" and kinds[key].startswith("optional") else _texts(key, value)
             )
         else:
+            _refuse_commas(item, kinds[key], key, value)
             hydra.append(item)
     return hydra, values
 
@@ -67,7 +72,7 @@ def put(container: dict[str, Any], key: str, value: Any) -> None:
 
 
 def leaf_kinds() -> dict[str, str]:
-    """Dotted key -> ``text``, ``optional text``, ``texts``, ``optional texts`` or ``other``."""
+    """Dotted key -> ``text``, ``texts``, ``number``, ``numbers`` (``optional`` before each) or ``other``."""
     return dict(_kinds(Config, ""))
 
 
@@ -86,8 +91,20 @@ def _kind(hint: Any) -> str:
         optional, hint = "optional ", parts[0] if len(parts) == 1 else None
     if hint is str or typing.get_origin(hint) is typing.Literal:
         return f"{optional}text"
-    texts = typing.get_origin(hint) is list and _kind(typing.get_args(hint)[0]) == "text"
-    return f"{optional}texts" if texts else "other"
+    if hint is float:
+        return f"{optional}number"
+    if typing.get_origin(hint) is list:
+        [item] = typing.get_args(hint)
+        return f"{optional}{'texts' if _kind(item) == 'text' else 'numbers'}"
+    return "other"
+
+
+def _refuse_commas(item: str, kind: str, key: str, value: str) -> None:
+    """Raises: ConfigError: a decimal comma, or a list without its brackets."""
+    if kind.endswith("number") and re.fullmatch(r"-?\d+,\d+(e-?\d+)?", value):
+        raise ConfigError(f"{item}: write a point, not a comma: {key}={value.replace(',', '.')}")
+    if kind.endswith("numbers") and re.fullmatch(r"[\d.e-]+(,[\d.e-]+)+", value):
+        raise ConfigError(f"{item}: write a list in brackets: '{key}=[{value}]'")
 
 
 def _no_setting(item: str) -> str:

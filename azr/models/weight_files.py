@@ -6,6 +6,7 @@ that cannot be trained from: each is one sentence with what to do.
 
 from __future__ import annotations
 
+import codecs
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,20 @@ LFS_POINTER = b"version https://git-lfs"
 MAX_HEADER_BYTES = 100_000_000
 """What the safetensors library accepts."""
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+MARKS = {
+    codecs.BOM_UTF8: "UTF-8 with a byte-order mark",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""How Windows' editors save texts that transformers then cannot read."""
 FOREIGN = {
     ".gguf": "GGUF files are for llama.cpp; take the model's original safetensors",
     ".bin": "PyTorch's .bin files are pickles, which are not read here; convert them where you trust them",
@@ -40,15 +54,16 @@ class Tensor:
 def read_json_file(path: Path) -> dict[str, Any]:
     """
     Raises:
-        ModelError: the file is a pointer, no JSON, no mapping, or cannot be read.
+        ModelError: the file is a pointer, no JSON, no mapping, in another encoding, or cannot be read.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     _refuse_pointer(path, content[: len(LFS_POINTER)])
+    _refuse_mark(path, content)
     try:
-        value = json.loads(content.decode("utf-8-sig"))
+        value = json.loads(content.decode("utf-8"))
     except ValueError as error:
         raise ModelError(
             f"{path} is no JSON ({error}); the model folder is damaged, fetch that file again"
@@ -70,7 +85,9 @@ def require_whole_files(folder: Path) -> dict[str, Tensor]:
     """
     for name in TOKENIZER_FILES:
         if (folder / name).is_file():
-            _refuse_pointer(folder / name, _beginning(folder / name, len(LFS_POINTER)))
+            beginning = _beginning(folder / name, len(LFS_POINTER))
+            _refuse_pointer(folder / name, beginning)
+            _refuse_mark(folder / name, beginning)
     if (folder / INDEX).is_file():
         return _sharded(folder)
     if (folder / WEIGHTS).is_file():
@@ -173,4 +190,13 @@ def _refuse_pointer(path: Path, beginning: bytes) -> None:
         raise ModelError(
             f"{path} is a Git LFS pointer, not the file itself; install Git LFS and run `git lfs pull` in that folder, "
             "or fetch the model with `hf download`"
+        )
+
+
+def _refuse_mark(path: Path, beginning: bytes) -> None:
+    """Raises: ModelError: the text is saved in another way than transformers, or the engine, reads it."""
+    encoding = next((words for mark, words in MARKS.items() if beginning.startswith(mark)), "")
+    if encoding:
+        raise ModelError(
+            f"{path} is saved as {encoding}, which transformers does not read; save it as plain UTF-8"
         )

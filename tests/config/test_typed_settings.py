@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azr.cli import run_command
 from azr.config import Config, from_container
 from azr.config import load as load_module
 from azr.config.load import compose_container, load, read_config, to_yaml, write_config
@@ -28,13 +29,52 @@ def loaded(*items: str) -> Config:
 
 @pytest.mark.parametrize(
     "path",
-    ["/m/v=1", "/m/a,b", "/m/[x]", "/m/{x}", "/m/(x)", "/m/a#b", "/m/a $b", "/m/a'b", '/m/a"b', "/m/Müller/模型", "/m/a b", "C:\\m", "a:b",
+    ["/m/v=1", "/m/a,b", "/m/[x]", "/m/{x}", "/m/(x)", "/m/a#b", "/m/a $b", "/m/a'b", '/m/a"b', "/m/Müller/模型", "/m/a b", "a:b",
      "org/name@main", "!x", "&x", "*x", "%x", "@x", "/m/a\\b", "null", "1e5", "?"],
 )  # fmt: skip
 def test_texts_are_taken_as_they_are_typed(path: str) -> None:
     config = loaded(f"model.path={path}")
     assert config.model.path == path
     assert from_container(yaml.safe_load(to_yaml(config))) == config, "and they survive the run's config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("C:\\runs", "is a path of Windows; under WSL it is /mnt/c/runs"),
+        ("d:/a b/runs", "under WSL it is /mnt/d/a b/runs"),
+        ("C:", "under WSL it is /mnt/c/"),
+        ("C:runs", "whose backslashes the shell took away"),
+        (r"\\wsl$\Ubuntu\home\me", "here it is /home/me"),
+        (r"\\wsl.localhost\Ubuntu", "here it is /"),
+        (r"\\nas\models", "mount that folder here"),
+    ],
+)
+def test_paths_of_windows_say_where_wsl_has_them(
+    path: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for item in (f"runs_dir={path}", f"model.path={path}", f"data.extra_files=[/a.jsonl,{path}]"):
+        with pytest.raises(ConfigError) as error:
+            loaded(item)
+        assert f"{item.partition('=')[0]}={path} " in str(error.value) and told in str(error.value)
+    for words in (["report", path], ["export", "runs/x", f"--out={path}"], ["move-run", "unpack", path, "x"]):
+        assert run_command(words[0], words[1:]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_folder_that_is_called_like_a_path_of_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "C:\\runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert loaded("runs_dir=C:\\runs").runs_dir == str(tmp_path / "C:\\runs")
+
+
+def test_signs_of_hydra_mean_the_key() -> None:
+    assert (
+        loaded("+campaign.hours=1.5").campaign.hours == loaded("++campaign.hours=1.5").campaign.hours == 1.5
+    )
+    assert load(["+recipe=cpu_tiny", "+name=x"]).config.name == "x"
 
 
 def test_a_home_folder_is_spelt_out() -> None:
@@ -124,6 +164,12 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("train=x", "train is a section; set its keys one by one"),
         ("selfplay=papr", "selfplay=papr is unknown; there is code, instruct, instruct_small, paper"),
         ("seed=1,2", "seed=1,2 names several values; a run takes one"),
+        ("campaign.hours=2,5", r"campaign\.hours=2,5: write a point, not a comma: campaign\.hours=2\.5$"),
+        ("train.learning_rate=1,5e-6", r"train\.learning_rate=1\.5e-6$"),
+        ("train.learning_rate=1e-6,2e-6", "names several values"),
+        ("train.early_saves=1,2", r"write a list in brackets: 'train\.early_saves=\[1,2\]'$"),
+        ("--campaign.hours=2", r"settings have no dashes; write campaign\.hours=2$"),
+        ("--recipe=cpu_tiny", "settings have no dashes; write recipe=cpu_tiny$"),
         ("seed=a=b", "seed=a=b: the value cannot be read"),
         ("seed=x", "seed is 'x': input should be a valid integer"),
         ("campaign.hours=[", r"campaign\.hours=\[: the value cannot be read"),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_folders import POINTER, TINY, change, rewrite, split, tiny_copy
 
+from azr.budget.shape import shape_of
 from azr.cli import run_command
 from azr.config.load import load
 from azr.errors import ModelError
@@ -54,6 +55,29 @@ def test_git_lfs_pointers(folder: Path, file: str) -> None:
     (folder / file).write_bytes(POINTER)
     text = refused(folder)
     assert file in text and "git lfs pull" in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "merges.txt",
+    ],
+)
+def test_texts_that_an_editor_of_windows_saved_again(folder: Path, file: str, encoding: str) -> None:
+    """transformers reads none of the JSON files then, and takes the mark in a template for a part of the prompt."""
+    path = folder / file
+    path.write_bytes((path.read_text(encoding="utf-8") if path.exists() else "a").encode(encoding))
+    text = refused(folder)
+    assert str(path) in text and "save it as plain UTF-8" in text
+    if file == "config.json":
+        with pytest.raises(ModelError, match="save it as plain UTF-8"):
+            shape_of(str(folder))
 
 
 @pytest.mark.parametrize("left", [0, 5, 8, 100, -1])

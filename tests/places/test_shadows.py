@@ -127,6 +127,11 @@ def test_packages_of_the_user_are_switched_off_by_a_variable(
     assert "PYTHONNOUSERSITE=1" in next(iter(doctor.shadow_findings())).fix
 
 
+def test_what_ray_puts_in_front_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(imports.environment_folders()[0] / "ray" / "thirdparty_files")
+    assert imports.all_shadows() == []
+
+
 def test_every_suffix_of_a_module(tmp_path: Path) -> None:
     for name in ("json.py", "csv.cpython-311-x86_64-linux-gnu.so", "ast.pyc", "bz2.txt", "cgi"):
         (tmp_path / name).touch()

@@ -14,6 +14,7 @@ import pytest
 from synthetic_run import HOSTILE, write_synthetic_run
 
 from azr import metric_names as names
+from azr.cli import run_command
 from azr.config.report import ReportConfig
 from azr.files import write_json_atomic
 from azr.report.comparison import config_differences
@@ -355,11 +356,14 @@ def test_transcripts_are_read_as_self_play_writes_them(tmp_path: Path) -> None:
     } == {2}
 
 
-def test_two_runs_on_one_page(tmp_path: Path) -> None:
+def test_two_runs_on_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index in range(2):
         run = write_synthetic_run(tmp_path / f"run{index}", steps=60, seed=index)
     with open(run.config, "a", encoding="utf-8") as file:
         file.write("extra: 1\n")
+    for twice in ("run0", "run1/../run0"):
+        assert run_command("report", [str(tmp_path / "run0"), str(tmp_path / twice)]) == 2
+        assert "a run is named twice" in capsys.readouterr().err
     page = write_comparison([tmp_path / "run0", tmp_path / "run1"], tmp_path / "c.html").read_text(
         encoding="utf-8"
     )
@@ -414,12 +418,12 @@ def test_the_cost_is_shown_where_the_power_was_configured(tmp_path: Path) -> Non
 
 
 def test_the_command(tmp_path: Path) -> None:
-    run = write_synthetic_run(tmp_path / "run", steps=10)
+    run, other = (write_synthetic_run(tmp_path / name, steps=10) for name in ("run", "other"))
     command = [sys.executable, str(ROOT / "scripts" / "report.py")]
     done = subprocess.run([*command, str(run.root)], capture_output=True, text=True, timeout=60, check=True)
     assert "report.html" in done.stdout and run.report.exists()
     both = subprocess.run(
-        [*command, str(run.root), str(run.root), "--output", str(tmp_path / "c.html")],
+        [*command, str(run.root), str(other.root), "--output", str(tmp_path / "c.html")],
         capture_output=True,
         timeout=60,
         check=True,
