@@ -48,6 +48,8 @@ class PoolBuild:
     refused: list[RefusedRow]
     entries: list[SourceEntry]
     """One a source, those of judged sources first."""
+    dropped_from: list[str]
+    """The source of each of ``dropped``."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase -> seconds it took."""
 
@@ -108,7 +110,8 @@ def build_pool(
             sorted(dropped, key=lambda item: better_first(item.task)),
         )
         entries = _settle(entries, origins, kept, dropped)
-    return PoolBuild(kept, dropped, refused, entries, phases.seconds)
+        dropped_from = [entries[origins[id(item.task)]].name for item in dropped]
+    return PoolBuild(kept, dropped, refused, entries, dropped_from, phases.seconds)
 
 
 _OWN_LOGS = (Kind.CYCLE, Kind.SHARD, Kind.OTHER_RUN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from azr.config.data import DataConfig
 from azr.data.build import PoolBuild
@@ -21,13 +20,21 @@ from azr.data.manifest import (
     write_manifest,
 )
 from azr.errors import DataError
-from azr.files import file_hash, fsync_directory, remove_leftovers, write_jsonl_atomic, write_text_atomic
+from azr.files import (
+    file_hash,
+    fsync_directory,
+    read_jsonl,
+    remove_leftovers,
+    write_jsonl_atomic,
+    write_text_atomic,
+)
 from azr.rundir import RunDir
 from azr.tasks import SCHEMA_VERSION
 
 BACKUPS = "backups"
 REJECTED_FILE = "rejected.jsonl"
-"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its reason and the copy that is."""
+"""``pool/rejected.jsonl``: every row and task that is not in the pool, with its source, its reason and the copy
+that is."""
 
 
 def publish_pool(
@@ -60,22 +67,25 @@ def publish_pool(
 
 
 def write_rejected(run: RunDir, build: PoolBuild) -> Path:
-    """Writes what is not in the pool, with the reasons, beside it."""
-    records: list[dict[str, Any]] = []
+    """Writes what is not in the pool, with the reasons, beside it. What was said of a source that this build did
+    not read (a merge reads no user files) stays."""
+    path = run.pool / REJECTED_FILE
+    read_now = {None, *(entry.name for entry in build.entries)}  # an earlier version left the source out
+    records = [record for record in read_jsonl(path) if record.get("source") not in read_now]
     for item in build.refused:
         content = item.row.record if item.row.record is not None else item.row.text
         where = {"source": item.source, "line": item.row.line}
         records.append({"reason": item.reason.value, "detail": item.detail, **where, "record": content})
-    for left in build.dropped:
+    for left, source in zip(build.dropped, build.dropped_from, strict=True):
         records.append(
             {
                 "reason": left.reason.value,
                 "detail": left.detail,
+                "source": source,
                 "copy_of": left.copy_of,
                 "record": left.task.to_json(),
             }
         )
-    path = run.pool / REJECTED_FILE
     write_jsonl_atomic(path, records)
     return path
 

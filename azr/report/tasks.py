@@ -83,7 +83,8 @@ def read_task_stats(root: Path, samples: int, table: MetricsTable | None = None)
             if not isinstance(task_type, str):
                 continue
             by_cycle[cycle] += 1
-            counted = trained_in.get(step if isinstance(step, int) else 0)
+            step = step if isinstance(step, int) else 0
+            counted = trained_in.get(step)
             if counted != (cycle, lineage.get("attempt", counted and counted[1])):
                 undone += 1
                 continue

@@ -151,6 +151,45 @@ def test_the_next_cycle_starts_from_what_was_merged_even_if_the_pool_is_lost(
     assert run.pool_tasks.read_bytes() == expected == run.cycle_tasks(2).read_bytes()
 
 
+def test_what_was_left_out_of_a_users_file_stays_listed(run: RunDir, tmp_path: Path) -> None:
+    """A merge reads no user files, and a later consolidation may find them gone."""
+    probes = write_tasks(tmp_path / "probes.jsonl", [numbered(3)])
+    bad = {"snippet": "def f(x):\n    return x"}
+    mine = write_tasks(tmp_path / "mine.jsonl", [numbered(1), numbered(1), numbered(3), bad], tail='{"snip')
+    config = quiet(extra_files=[str(mine)], probe_files=[str(probes)])
+
+    def listed(source: str) -> list[str]:
+        rows = list(read_jsonl(run.pool / "rejected.jsonl"))
+        assert all(row["source"] for row in rows)
+        return sorted(row["reason"] for row in rows if row["source"] == source)
+
+    own, expected = (
+        f"{tmp_path.name}/mine.jsonl",
+        ["duplicate_exact", "leaked_evaluation", "schema", "unreadable"],
+    )
+    consolidate(run, 1, config)
+    assert listed(own) == expected
+    for cycle in (1, 2):
+        accepted = [
+            numbered(30 + cycle, source="selfplay", cycle=cycle, step=1),
+            numbered(3, source="selfplay", cycle=cycle, step=2),
+        ]
+        write_tasks(run.shard(cycle), accepted)
+        for _ in range(2):  # killed and done again
+            merge(run, cycle, config)
+            before = files_of(run)
+        merge(run, cycle, config)
+        assert files_of(run) == before
+        assert listed(own) == expected
+        assert listed("cycles/001/shard.jsonl") == ["leaked_evaluation"]
+        mine.unlink(missing_ok=True)
+        assert consolidate(run, cycle + 1, config).missing
+        assert listed(own) == expected
+    write_tasks(mine, [numbered(1), bad])
+    consolidate(run, 3, config)
+    assert listed(own) == ["schema"], "the file as it is now"
+
+
 def test_missing_files_stop_the_first_cycle(run: RunDir) -> None:
     with pytest.raises(DataError, match=r"data\.extra_files: .*nowhere\.jsonl does not exist"):
         consolidate(run, 1, quiet(extra_files=["nowhere.jsonl"]))
