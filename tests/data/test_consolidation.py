@@ -171,7 +171,7 @@ def test_what_was_left_out_of_a_users_file_stays_listed(run: RunDir, tmp_path: P
     assert listed(own) == expected
     for cycle in (1, 2):
         accepted = [
-            numbered(30 + cycle, source="selfplay", cycle=cycle, step=1),
+            numbered(33 + cycle, source="selfplay", cycle=cycle, step=1),
             numbered(3, source="selfplay", cycle=cycle, step=2),
         ]
         write_tasks(run.shard(cycle), accepted)
