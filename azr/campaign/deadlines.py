@@ -100,6 +100,11 @@ class Deadlines:
             self._saved_in_step_s += now_s - self._save_since_s
             self._save_since_s = None
 
+    @property
+    def starting(self) -> bool:
+        """The first step has not begun."""
+        return self._step_since_s is None
+
     def take_measured(self) -> list[tuple[str, float]]:
         measured, self.measured = self.measured, []
         return measured

@@ -13,10 +13,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-ANSWER = (
-    "Stopping: what runs now is finished and saved first (a step, or the start of trainer and engine, which takes a minute or two). "
-    "Ctrl+C again ends at once; what is saved stays."
-)
+ANSWER = "Stopping: the step that runs now is finished and saved first. Ctrl+C again ends at once; what is saved stays."
 
 
 class StopSignals:

@@ -180,7 +180,7 @@ class _Watch:
             self._take_checkpoints()
             if status is not None:
                 return self._exited(status)
-            end = self._judged() or self._overdue(now_s)
+            end = self._judged() or self._stopped_at_the_start() or self._overdue(now_s)
             if end is not None:
                 return end
             self._look_at_requests()
@@ -300,6 +300,13 @@ class _Watch:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         return None
 
+    def _stopped_at_the_start(self) -> AttemptEnd | None:
+        """Nothing is lost by not waiting for a start, which may hang."""
+        if not self.stops or not self.deadlines.starting:
+            return None
+        stop = min(self.stops)
+        return AttemptEnd(EndKind.STOPPED, self.stops[stop], stop)
+
     def _overdue(self, now_s: float) -> AttemptEnd | None:
         sentence = self.deadlines.overdue(now_s)
         if not sentence and self.stops and self.ctx.state.trained_step >= self.stop_step + STEPS_AFTER_STOP:
@@ -379,9 +386,10 @@ class _Watch:
         ctx = self.ctx
         who = ctx.stop_asked()
         if who and StopReason.USER not in self.stops:
-            ctx.say(
-                f"Stop asked ({who}): saving at the next step boundary. Ctrl+C again ends at once, without saving."
-            )
+            what = "ending the trainer, which is still starting"
+            if not self.deadlines.starting:
+                what = "saving at the next step boundary. Ctrl+C again ends at once, without saving"
+            ctx.say(f"Stop asked ({who}): {what}.")
             self._stop(StopReason.USER, f"Stopped by {who}.")
 
         ctx.take_budget_request()

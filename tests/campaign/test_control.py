@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fake_campaign import ROOT, Driver, command_trainer, fast_config, wait_for
 
-from azr.campaign.control import Control, lock_run, read_requests, request_control
+from azr.campaign.control import Control, lock_run, read_requests, request_control, withdraw_control
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
 from azr.checkpoints import list_checkpoints
@@ -50,7 +50,7 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(run: RunDir, num
     driver.signal(number)
     assert driver.wait() == 0
     said = (run.root / "driver.log").read_text()
-    assert "Stopping: what runs now is finished and saved first" in said and "Ctrl+C again" in said
+    assert "Stopping: the step that runs now is finished and saved first" in said and "Ctrl+C again" in said
     assert f"python scripts/evaluate.py {run.root}@0 {run.root}@best" in said, (
         "the last lines say what people do next"
     )
@@ -87,6 +87,29 @@ def test_ctrl_c_twice_ends_at_once_without_a_trace(run: RunDir) -> None:
     assert time.monotonic() - began < 4.5, "it did not wait for the step"
     assert read_state_file(run.state).driver is None
     assert_nothing_left(run)
+
+
+@pytest.mark.parametrize("how", ["a signal", "scripts/control.py stop", "a pause"])
+def test_a_start_that_hangs_is_not_waited_for(run: RunDir, how: str) -> None:
+    command_trainer(run, faults=[{"kind": "hang", "cycle": 1, "attempt": 1, "step": 0}])
+    never_s = 1e6
+    driver = Driver(run, fast_config(start_timeout_s=never_s, heartbeat_timeout_s=never_s))
+    wait_for(lambda: (run.root / "hangs").exists())
+    if how == "a signal":
+        driver.signal(signal.SIGTERM)
+    elif how == "a pause":
+        request_control(run, Control.PAUSE)
+        wait_for(lambda: read_state_file(run.state).paused)
+        driver.signal(signal.SIGTERM)
+        withdraw_control(run, Control.PAUSE)
+    else:
+        request_control(run, Control.STOP)
+    assert driver.wait() == 0
+    state = read_state_file(run.state)
+    assert state.state is State.TRAIN and "In TRAIN of cycle 1, step 0 is saved." in state.sentence
+    assert not [item for item in read_incidents(run) if item.kind == "hang"]
+    assert_nothing_left(run)
+    assert Driver(run, fast_config(cycles=1)).wait() == 0
 
 
 def test_sigterm_during_a_save_ends_cleanly(run: RunDir) -> None:
