@@ -70,8 +70,8 @@ class RolloutConfig:
     merge_adapters: bool = False
     """Send the engine the base with the adapters merged in (``model.lora_rank`` above 0), rounded
     stochastically where it computes in bfloat16, instead of adapters that it computes beside every product.
-    On one device; on several the adapters stay beside. Faster by calculation; off until it was seen on a
-    card."""
+    On one device; on several the adapters stay beside. Faster by calculation; off until its peak memory was
+    measured in 16 GiB."""
     seeded_sampling: bool = False
     """Draw each response with a generator of its own, so that a step of the same weights and tasks has the
     same responses on another day or machine, up to ties in the arithmetic. Slower on a card: the engine
