@@ -81,6 +81,27 @@ def test_adapters_on_a_cpu(merge: str, tmp_path: Path) -> None:
     assert max(apart["before"], apart["synced"]) < 1e-4 < 0.01 < apart["not_synced"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(GPU, reason="an int4 base is refused on a card")
+def test_adapters_over_an_int4_base_on_a_cpu(
+    tmp_path: Path, random_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainer in float32 and the engine in bfloat16, in which alone it knows int4 on a CPU. A run refuses
+    such a model before it gets here."""
+    from azr.train.quantize.folder import int4_folder
+
+    monkeypatch.setenv("AZR_CACHE", str(tmp_path / "cache"))
+    folder = int4_folder(random_model("tiny"))
+    settings = [
+        "recipe=cpu_tiny",
+        f"model.path={folder}",
+        "model.lora_rank=8",
+        "rollout.merge_adapters=false",
+    ]
+    apart = follow(tmp_path, "cpu", [*settings, "rollout.dtype=bfloat16", "train.device=cpu"])
+    assert max(apart["before"], apart["synced"]) < 0.01 < 0.1 < apart["not_synced"]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     ("recipe", "merge"), [("0_5b_16gb", "true"), ("3b_lora_16gb", "true"), ("3b_lora_16gb", "false")]

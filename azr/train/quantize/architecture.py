@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,11 @@ class Parts:
     """Names that a file may hold besides: of what is computed, and of what is tied."""
 
 
-def empty_model(folder: Path, overrides: dict[str, Any] | None = None) -> nn.Module:
+def empty_model(folder: Path, config: Any = None) -> nn.Module:
     """The model of ``config.json``, its parameters on the meta device and its buffers on the CPU.
+
+    Args:
+        config: in place of the folder's.
 
     Raises:
         ModelError: an architecture that was not compared.
@@ -41,7 +45,7 @@ def empty_model(folder: Path, overrides: dict[str, Any] | None = None) -> nn.Mod
             f"{folder}: int4 weights are supported for {', '.join(ARCHITECTURES)}, not for {model_type}; use one of those, "
             "or a model with plain weights"
         )
-    config: Any = AutoConfig.from_pretrained(folder, **(overrides or {}))
+    config = copy.deepcopy(config) if config is not None else AutoConfig.from_pretrained(folder)
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # transformers would bring linear layers of its own
     with init_empty_weights(include_buffers=False):

@@ -29,6 +29,7 @@ from verl.workers.engine.base import EngineRegistry
 
 from azr.errors import ModelError, TrainingError
 from azr.train.patches import fsdp
+from azr.train.quantize.linear import QWEIGHT
 from azr.train.verl import merging, no_shard
 from azr.train.verl.packed import PackedEngine
 
@@ -202,7 +203,8 @@ def require_sound_weights(module: torch.nn.Module, folder: str) -> None:
             matrix is all zeros, as an unfinished download leaves it.
     """
     for name, weight in module.named_parameters():
-        if weight.is_meta or "lora_" in name:  # on another rank; adapters begin at zero
+        # on another rank; adapters begin at zero; words are no numbers
+        if weight.is_meta or "lora_" in name or name.endswith(f".{QWEIGHT}"):
             continue
         # NaN and infinity survive a sum, which needs no second tensor
         if not weight.detach().sum(dtype=torch.float32).isfinite():

@@ -19,6 +19,7 @@ from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
+from azr.train.verl.int4_base import build_int4_module, has_int4_base
 
 if TYPE_CHECKING:  # verl's engines carry no types
     Base: Any = object
@@ -31,7 +32,7 @@ class PackedEngine(Base):
 
     def _build_module(self) -> torch.nn.Module:
         attention.register()
-        module = super()._build_module()
+        module = build_int4_module(self) if has_int4_base(self.model_config) else super()._build_module()
         if getattr(module.config, "_attn_implementation", None) == attention.IMPLEMENTATION:
             attention.pass_boundaries(module)
         options = self.model_config.fused_kernel_options or {}
