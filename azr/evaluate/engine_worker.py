@@ -22,7 +22,7 @@ from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, i
 
 from azr.checkpoints import checkpoint_problems, read_checkpoint
 from azr.errors import CheckpointError, ModelError
-from azr.evaluate.weights import WEIGHT_FILES, merged_state_dict
+from azr.evaluate.weights import WEIGHT_FILES, as_numbers, merged_state_dict
 
 HASHED_AT_ONCE = 16
 """Tensors whose hash may be outstanding: they are kept in memory until then."""
@@ -40,7 +40,7 @@ class LoadingWorkerExtension:
 
         Raises:
             CheckpointError: the checkpoint is damaged.
-            ModelError: a weight of the model is missing.
+            ModelError: a weight of the model is missing, NaN or infinite.
         """
         worker: Any = self
         runner = worker.model_runner
@@ -54,7 +54,9 @@ class LoadingWorkerExtension:
             weights = loader.get_all_weights(config, model)
 
         tied = bool(getattr(runner.model_config.hf_config, "tie_word_embeddings", False))
-        hashed = HashedWeights(weights, runner.model_config.dtype, skip=("lm_head.weight",) if tied else ())
+        hashed = HashedWeights(
+            weights, runner.model_config.dtype, checkpoint or folder, skip=("lm_head.weight",) if tied else ()
+        )
         there = {name for name, _ in model.named_parameters()}
 
         with set_current_vllm_config(worker.vllm_config):
@@ -84,21 +86,26 @@ class HashedWeights:
     """Hands weights on in one number type, and hashes them by the way, a thread a tensor."""
 
     def __init__(
-        self, weights: Iterable[tuple[str, torch.Tensor]], dtype: torch.dtype, skip: Iterable[str] = ()
+        self,
+        weights: Iterable[tuple[str, torch.Tensor]],
+        dtype: torch.dtype,
+        place: str,
+        skip: Iterable[str] = (),
     ) -> None:
         """
         Args:
+            place: where they come from, for a message.
             skip: names whose tensors are handed on unhashed: a tied output matrix, which some files hold and
                 some do not.
         """
-        self._weights, self._dtype, self._skip = weights, dtype, frozenset(skip)
+        self._weights, self._dtype, self._place, self._skip = weights, dtype, place, frozenset(skip)
         self._hashes: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         waiting: dict[str, Future[str]] = {}
         with ThreadPoolExecutor() as pool:
             for name, tensor in self._weights:
-                given = tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+                given = as_numbers(self._place, name, tensor, self._dtype)
                 if name not in self._skip:
                     waiting[name] = pool.submit(_tensor_hash, given)
                 if len(waiting) >= HASHED_AT_ONCE:

@@ -99,6 +99,7 @@ def merged_state_dict(
 
     Raises:
         CheckpointError: files are missing, or hold something else than tensors.
+        ModelError: a weight is NaN or infinite.
     """
     import torch
 
@@ -108,7 +109,33 @@ def merged_state_dict(
     state = _single_rank(actor) if ranks == 1 else _several_ranks(actor, ranks, trust_remote_code)
     if any(".lora_" in name for name in state):
         state = _merge_lora(state, checkpoint, kind, trust_remote_code)
-    return {name: tensor.to(kind) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    return {name: as_numbers(str(checkpoint.path), name, tensor, kind) for name, tensor in state.items()}
+
+
+def as_numbers(place: str, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A weight in ``dtype``; integers as they are.
+
+    Raises:
+        ModelError: it is NaN or infinite, there or in that type.
+    """
+    if not tensor.is_floating_point():
+        return tensor
+    given = tensor.to(dtype)
+    if _is_finite(given):
+        return given
+    if _is_finite(tensor):
+        raise ModelError(f"{place}: {name} is too large for {dtype}; take bfloat16 or float32 (--dtype)")
+    raise ModelError(
+        f"{place}: {name} holds NaN or infinity, so every answer would be nothing. The file is damaged, or the model was saved after its "
+        "training had diverged: take an earlier checkpoint, or fetch the model again"
+    )
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    import torch
+
+    # NaN and infinity survive a sum, which needs no second tensor
+    return bool(tensor.detach().sum(dtype=torch.float32).isfinite())
 
 
 def _world_size(actor: Path) -> int:

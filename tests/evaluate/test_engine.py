@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from azr.config.load import read_config
 from azr.config.selfplay import SelfPlayConfig
+from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
 from azr.evaluate.evaluation import Options, evaluate
@@ -56,6 +57,17 @@ def test_a_checkpoint_is_evaluated_compared_and_gone_on_with(tmp_path: Path) -> 
     append_jsonl(answers_path, kept)
     evaluate([str(run.root)], options, lambda _: None)
     assert {answer["item_id"]: answer["completion"] for answer in read_jsonl(answers_path)} == before
+
+
+def test_a_checkpoint_of_nan_is_a_sentence(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    state = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32).state_dict()
+    name = "model.layers.0.mlp.up_proj.weight"
+    state[name] = torch.full_like(state[name], float("nan"))
+    path = save_checkpoint(run, 2, state, AutoConfig.from_pretrained(TINY))
+    options = Options(suites=["probes"], limit=4, progress=False)
+    with pytest.raises(ModelError, match=rf"{path}: {name} holds NaN or infinity"):
+        evaluate([str(run.root)], options, lambda _: None)
 
 
 def test_an_export_answers_the_trainer_s_probe_tasks(tmp_path: Path) -> None:

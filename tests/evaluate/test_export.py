@@ -21,11 +21,12 @@ from azr.config import Config
 from azr.errors import CheckpointError, ConfigError, ModelError, RunError
 from azr.evaluate import gguf
 from azr.evaluate.card import model_card, shown_model
+from azr.evaluate.engine_worker import HashedWeights
 from azr.evaluate.export import ExportOptions, compare_with_record, export_model, training_probes
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson
-from azr.evaluate.weights import merged_state_dict, write_model_folder
+from azr.evaluate.weights import as_numbers, merged_state_dict, write_model_folder
 from azr.rundir import RunDir
 
 UNCHECKED = ExportOptions(step="latest", check=False)
@@ -54,6 +55,33 @@ def test_the_exported_tokenizer_splits_as_the_checkpoint_s_file_does(run: RunDir
     text = "# solve deduction\n```python\ndef f(a, acc):\n    return abs(a - 12)\n```\n<think>"
     assert loaded.encode(text, add_special_tokens=False) == raw.encode(text, add_special_tokens=False).ids
     assert loaded.eos_token == "<|end|>"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(run: RunDir, tmp_path: Path, value: float) -> None:
+    """It was told that the exported weight differed from the checkpoint's: NaN is not equal to itself."""
+    model = random_model()
+    state = dict(model.state_dict())
+    name = "model.layers.1.mlp.down_proj.weight"
+    state[name] = state[name].clone()
+    state[name][3, 4] = value
+    path = save_checkpoint(run, 2, state, model.config)
+    with pytest.raises(
+        ModelError, match=rf"{path}: {name} holds NaN or infinity.*take an earlier checkpoint"
+    ):
+        export_model(run, tmp_path / "out", UNCHECKED, quiet)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ModelError, match=rf"folder: {name} holds NaN or infinity"):
+        dict(HashedWeights(state.items(), torch.float32, "folder"))
+
+
+def test_weights_that_a_number_type_cannot_hold_are_named() -> None:
+    large = torch.tensor([70000.0])
+    assert torch.equal(as_numbers("folder", "w", large, torch.float32), large)
+    with pytest.raises(ModelError, match=r"folder: w is too large for torch.float16; take bfloat16"):
+        as_numbers("folder", "w", large, torch.float16)
+    count = torch.tensor([3])
+    assert as_numbers("folder", "n", count, torch.float16) is count
 
 
 @pytest.mark.parametrize("tied", [True, False])
