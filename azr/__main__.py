@@ -1,6 +1,6 @@
 """``python -m azr COMMAND``: the same as ``azr COMMAND``."""
 
-from azr.cli import entry
+from azr.start import entry
 
 if __name__ == "__main__":
     entry()

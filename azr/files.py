@@ -32,13 +32,19 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        set_mode(Path(temporary), 0o644)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     fsync_directory(path.parent)
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Permissions, where the file system has any: FAT, SMB and shares of others refuse."""
+    with contextlib.suppress(PermissionError, NotImplementedError):
+        path.chmod(mode)
 
 
 def fsync_directory(path: Path) -> None:

@@ -8,16 +8,11 @@ import sys
 
 def start(name: str) -> None:
     try:
-        from azr.strays import refuse_strays
-
-        refuse_strays(name)
-        from azr import cli
-    except ModuleNotFoundError as error:
-        if error.name != "azr":
-            raise
+        from azr.start import start as start_command
+    except ModuleNotFoundError:
         project = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
         sys.exit(
             f"{name}: azr is not installed for {sys.executable}. Take the environment that scripts/setup.sh makes ({project}/.venv), "
             f"or install it into this one: pip install --no-deps -e '{project}'"
         )
-    cli.start(name)
+    start_command(name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -21,6 +22,7 @@ from azr.campaign.state import read_state_file
 from azr.checkpoints import explain_os_error
 from azr.errors import DataError, RunError
 from azr.files import read_json, write_json_atomic
+from azr.locks import take_lock
 from azr.processes import ProcessId
 from azr.rundir import RunDir
 
@@ -71,19 +73,20 @@ def read_requests(run: RunDir) -> Requests:
     )
 
 
-def lock_run(run: RunDir) -> filelock.FileLock:
-    """The run's single-writer lock, taken. The kernel lets go of it when its holder dies, so a stale file
-    blocks nobody.
+def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> filelock.FileLock:
+    """The run's single-writer lock, taken.
+
+    Args:
+        say: told where the run's file system has no locks.
 
     Raises:
         RunError: another driver holds it, or the run directory cannot be written.
     """
     try:
         run.root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(run.lock)
         # A driver that was killed may leave a child that holds the lock for the moment until it sees that it
         # is alone.
-        lock.acquire(timeout=LOCK_WAIT_S if _recorded_driver_is_dead(run) else 0)
+        lock = take_lock(run.lock, LOCK_WAIT_S if _recorded_driver_is_dead(run) else 0, say)
     except filelock.Timeout as error:
         raise RunError(
             f"another driver works on {run.root}{_holder(run)}. Wait for it, or end it with `python scripts/control.py {run.root} stop`"

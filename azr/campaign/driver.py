@@ -85,7 +85,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
     parts = parts or default_parts()
     run = RunDir(Path(run_dir).absolute())
     with ExitStack() as stack:
-        stack.callback(lock_run(run).release)
+        stack.callback(lock_run(run, print).release)
         signals = stack.enter_context(StopSignals())
         try:
             note = settle_identity(run, config)

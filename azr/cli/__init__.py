@@ -19,7 +19,7 @@ from typing import NoReturn
 from azr.config.paths import windows_sentence
 from azr.errors import AzrError, ConfigError
 from azr.imports import all_shadows
-from azr.strays import refuse_strays
+from azr.start import missing_module
 from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 COMMANDS = {
@@ -59,6 +59,7 @@ def run_command(name: str, words: Sequence[str]) -> int:
     """Returns the exit status. What a user can put right ends in a sentence, never in a traceback."""
     tolerate_any_encoding()
     try:
+        require_a_folder()
         for word in words:
             if told := windows_sentence(word.partition("=")[2] if word.startswith("--") else word):
                 raise ConfigError(told)
@@ -71,9 +72,22 @@ def run_command(name: str, words: Sequence[str]) -> int:
         return 130
     except Exception as error:
         if not (hidden := all_shadows()):
+            if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("azr"):
+                print(missing_module(name, error), file=sys.stderr)
+                return 2
             raise
         print(f"{name}: {type(error).__name__}: {error}. {hidden[0]}; {hidden[0].fix}", file=sys.stderr)
         return 2
+
+
+def require_a_folder() -> None:
+    """Raises: ConfigError: the folder in which the command was started is gone, so relative paths mean nothing."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "the folder in which this was started does not exist any more; cd to another one"
+        ) from error
 
 
 def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -98,7 +112,6 @@ def _sentence(error: AzrError | OSError) -> str:
 
 def entry() -> NoReturn:
     """What ``azr`` starts."""
-    refuse_strays("azr")
     outlive_the_terminal()
     sys.exit(main())
 

@@ -4,8 +4,6 @@ around each cycle."""
 from __future__ import annotations
 
 import codecs
-import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from azr.files import (
     read_json,
     read_jsonl,
     remove_leftovers,
+    set_mode,
     write_bytes_atomic,
     write_json_atomic,
 )
@@ -64,7 +63,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
     for name, file in sorted(names.items()):
         copy = run.probes / name
         write_bytes_atomic(copy, read_probes(file))
-        os.chmod(copy, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+        set_mode(copy, 0o444)
         hashes[name] = file_hash(copy)
     write_json_atomic(
         _hashes_path(run),

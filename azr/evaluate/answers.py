@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from azr.errors import DataError, RunError
 from azr.evaluate.items import Item
 from azr.files import json_line, read_json, read_jsonl, write_json_atomic
+from azr.locks import locked
 
 FSYNC_EVERY_S = 2.0
 
@@ -58,7 +59,7 @@ class AnswerStore:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
+            with locked(self.folder / ".lock", 0):
                 self._claim(request, restart)
                 yield
         except Timeout as error:

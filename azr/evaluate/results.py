@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from azr.errors import RunError
 from azr.files import write_bytes_atomic
+from azr.locks import locked
 
 LOCK_WAIT_S = 60.0
 """Writing takes milliseconds; who holds the lock this long hangs."""
@@ -35,7 +36,7 @@ def publish(folder: Path, files: Mapping[str, str]) -> str:
     new = {name: text.encode("utf-8", "surrogatepass") for name, text in files.items()}
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".results.lock", timeout=LOCK_WAIT_S):
+        with locked(folder / ".results.lock", LOCK_WAIT_S):
             earlier = {name: (folder / name).read_bytes() for name in new if (folder / name).is_file()}
             if earlier == new:
                 return ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from azr.checkpoints import Checkpoint, checkpoint_problems
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
-from azr.files import read_json, write_json_atomic
+from azr.files import read_json, set_mode, write_json_atomic
 from azr.rundir import RunDir
 from azr.train.base_model import base_folder
 from azr.train.model_source import local_model_folder
@@ -289,7 +289,7 @@ def _save(
             shutil.copyfile(extra, staging / extra.name)
     name_the_class(staging, trust_remote_code=trust_remote_code)
     for file in staging.iterdir():
-        file.chmod(0o644)  # safetensors writes files that nobody else may read
+        set_mode(file, 0o644)  # safetensors writes files that nobody else may read
 
 
 def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code: bool) -> None:

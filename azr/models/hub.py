@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +39,17 @@ def name_in_url(text: str) -> str | None:
     return f"{parts[0]}/{parts[1]}" + (f"@{branch}" if branch and branch != "main" else "")
 
 
+def hub_cache(environment: Mapping[str, str]) -> Path:
+    """Where huggingface_hub keeps models, by the variables that it reads."""
+    caches = environment.get("XDG_CACHE_HOME", "~/.cache")
+    home = environment.get("HF_HOME", f"{caches}/huggingface")
+    hub = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
+    return Path(os.path.expandvars(os.path.expanduser(hub)))  # noqa: PTH111
+
+
 def cached_folder(hub_name: HubName) -> Path | None:
     """The model's folder in the hub's cache, whole or not; None where nothing is cached. Asks no network."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    model = hub / f"models--{hub_name.name.replace('/', '--')}"
+    model = hub_cache(os.environ) / f"models--{hub_name.name.replace('/', '--')}"
     revision = hub_name.revision or "main"
     try:
         commit = (model / "refs" / revision).read_text(encoding="utf-8").strip()

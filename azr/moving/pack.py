@@ -14,7 +14,7 @@ from azr.campaign.control import lock_run
 from azr.checkpoints import checkpoint_problems, latest_verified_checkpoint, list_checkpoints
 from azr.config.paths import at_home
 from azr.errors import RunError
-from azr.files import fsync_directory
+from azr.files import fsync_directory, set_mode
 from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, Source, deflated_bytes
 from azr.moving.selection import files_of, is_tensor_file, select
 from azr.moving.tensor_files import holds_frozen_weights
@@ -93,7 +93,7 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
-        os.chmod(temporary, 0o644)
+        set_mode(Path(temporary), 0o644)
         os.replace(temporary, out)
         fsync_directory(out.parent)
     finally:

@@ -17,7 +17,7 @@ from azr.config import Config, to_container
 from azr.config.load import compose_container, read_config, recipe_names, write_config
 from azr.config.paths import PROJECT, resolve_paths, runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
-from azr.files import fsync_directory
+from azr.files import fsync_directory, set_mode
 from azr.model_hash import hash_model
 from azr.moving.archive import ArchiveReader, open_archive
 from azr.moving.selection import belongs_to_a_run, is_tensor_file
@@ -62,7 +62,7 @@ def unpack_run(
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-unpack-"))
-            os.chmod(staging, 0o755)
+            set_mode(staging, 0o755)
             run = RunDir(staging)
             for entry in reader.manifest.entries:
                 reader.extract(entry, staging / entry.path)
@@ -70,7 +70,7 @@ def unpack_run(
             config, notes = _settle_model(archive, run, model)
             _begin_as_own_run(run)
             for path in run.probes.glob("*.jsonl"):
-                os.chmod(path, 0o444)
+                set_mode(path, 0o444)
             for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
                 fsync_directory(folder)
             staging.rename(root)  # fails where a run appeared meanwhile

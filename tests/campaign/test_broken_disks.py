@@ -17,6 +17,7 @@ from fake_campaign import Driver, command_trainer, fast_config, wait_for
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
 from azr.checkpoints import list_checkpoints
+from azr.files import read_json, write_json_atomic
 from azr.processes import processes_with_marker
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
@@ -73,6 +74,19 @@ def failing_from(number: int, code: int):
             setattr(os, name, broken)
 
     return break_it
+
+
+def test_a_file_system_without_permissions_keeps_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT, SMB and folders of others: a mode cannot be set there."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    write_json_atomic(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json") == {"a": 1} and len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("number", [1, 5, 12, 20, 29, 40])

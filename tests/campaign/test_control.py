@@ -3,6 +3,9 @@ a stale lock."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +15,18 @@ from pathlib import Path
 import pytest
 from fake_campaign import ROOT, Driver, command_trainer, fast_config, wait_for
 
-from azr.campaign.control import Control, lock_run, read_requests, request_control, withdraw_control
+from azr.campaign.control import (
+    Control,
+    driver_is_running,
+    lock_run,
+    read_requests,
+    request_control,
+    withdraw_control,
+)
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
 from azr.checkpoints import list_checkpoints
+from azr.errors import RunError
 from azr.processes import processes_with_marker
 from azr.protocol import Phase, read_heartbeat, read_metrics
 from azr.rundir import RunDir
@@ -228,3 +239,30 @@ def test_a_terminal_that_goes_away_does_not_end_the_campaign(run: RunDir) -> Non
     assert (
         Driver(run, fast_config(), fake_parts(progress=lambda run, config: nullcontext(Gone()))).wait() == 0
     )
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_locked_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A share without a lock service, as homes of a cluster are."""
+    run, shared = RunDir(tmp_path / "shared" / "run"), str(tmp_path / "shared")
+    real = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()).startswith(shared):
+            raise OSError(code, os.strerror(code))
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    heard: list[str] = []
+    lock = lock_run(run, heard.append)
+    [told] = heard
+    assert f"The file system of {run.root} has no locks" in told and "from one machine only" in told
+    assert driver_is_running(run)
+    with pytest.raises(RunError, match="another driver works on"):
+        lock_run(run)
+    lock_run(RunDir(tmp_path / "shared" / "other")).release()
+    lock.release()
+    assert not driver_is_running(run)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from azr.models import HubName, cached_folder
 from azr.models.hub import name_in_url
 from azr.train.model_source import local_folder, local_model_folder, require_usable_model
 
+PROJECT = Path(__file__).resolve().parents[2]
 OLD, NEW = "a" * 40, "b" * 40
 
 
@@ -144,3 +147,37 @@ def test_a_folder_with_an_at_sign_and_a_blank_is_a_folder(tmp_path: Path) -> Non
     shutil.copytree(TINY, folder)
     assert local_model_folder(str(folder)) == folder
     assert resolve(str(folder)).folder == folder
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, "home/.cache/huggingface/hub"),
+        ({"XDG_CACHE_HOME": "{0}/xdg"}, "xdg/huggingface/hub"),
+        ({"XDG_CACHE_HOME": "{0}/xdg", "HF_HOME": "{0}/hf"}, "hf/hub"),
+        ({"HF_HOME": "~/disk"}, "home/disk/hub"),
+        ({"HF_HOME": "$DISK/hf", "DISK": "{0}"}, "hf/hub"),
+        ({"HF_HOME": "{0}/hf", "HUGGINGFACE_HUB_CACHE": "{0}/old"}, "old"),
+        ({"HUGGINGFACE_HUB_CACHE": "{0}/old", "HF_HUB_CACHE": "{0}/new"}, "new"),
+    ],
+)
+def test_the_cache_is_where_the_hubs_library_has_it(
+    tmp_path: Path, variables: dict[str, str], place: str
+) -> None:
+    environment = {
+        "HOME": str(tmp_path / "home"),
+        **{name: text.format(tmp_path) for name, text in variables.items()},
+    }
+    code = (
+        "from huggingface_hub.constants import HF_HUB_CACHE; from azr.models.hub import hub_cache; import os; "
+        "print(HF_HUB_CACHE); print(hub_cache(os.environ))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split() == [str(tmp_path / place)] * 2

@@ -1,0 +1,56 @@
+"""What a command does before anything else is imported: is this a Python that can run it, does a file hide a
+module, can it name every file?
+
+Only ``os`` and ``sys`` here, in a syntax that earlier versions of Python read too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from azr.strays import PROJECT, refuse_strays
+
+OLDEST, NEWEST = (3, 10), (3, 12)
+
+
+def entry() -> None:
+    """What ``azr`` starts. Ends the process."""
+    start("")
+
+
+def start(name: str) -> None:
+    """What ``azr_single_gpu_pipeline.py`` and the files in ``scripts/`` start: the command ``name``, or the one that
+    the first argument names. Ends the process."""
+    prepare(name or "azr")
+    try:
+        from azr import cli
+    except ModuleNotFoundError as error:
+        sys.exit(missing_module(name or "azr", error))
+    cli.start(name) if name else cli.entry()
+
+
+def prepare(name: str) -> None:
+    """Ends the process with a sentence where the command cannot work, or starts it anew with names in UTF-8."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        found = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(
+            f"{name}: Python 3.10, 3.11 or 3.12 is needed, and {sys.executable} is {found}. {_environment()}"
+        )
+    refuse_strays(name)
+    if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", "ascii")  # the terminal's own
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def missing_module(name: str, error: ModuleNotFoundError) -> str:
+    """The sentence about a package that this Python does not have."""
+    return f"{name}: the package {error.name} is not installed for {sys.executable}. {_environment()}"
+
+
+def _environment() -> str:
+    python = f"{PROJECT}/.venv/bin/python"
+    if os.path.exists(python):  # noqa: PTH110
+        return f"Start it with {python}, or `source {PROJECT}/.venv/bin/activate` first"
+    return f"`bash {PROJECT}/scripts/setup.sh` makes an environment, and `bash {PROJECT}/scripts/run.sh` starts a run in it"

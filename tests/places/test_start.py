@@ -1,0 +1,94 @@
+"""What a command says before it imports anything: another Python, missing packages, names in ASCII, a folder
+that is gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from azr import start
+from azr.cli import run_command
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("version", [(3, 8, 10), (3, 9, 18), (3, 13, 0), (4, 0, 0)])
+def test_another_python_is_told_which_to_take(
+    version: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start.sys, "version_info", version)
+    with pytest.raises(SystemExit) as end:
+        start.prepare("run")
+    assert f"3.12 is needed, and {sys.executable} is {'.'.join(map(str, version))}" in str(end.value)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_python_without_the_packages_is_told_which_to_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    monkeypatch.setattr(start, "PROJECT", str(tmp_path))
+    python = tmp_path / ".venv" / "bin" / "python"
+    if made:
+        python.parent.mkdir(parents=True)
+        python.touch()
+    told = start.missing_module("run", ModuleNotFoundError("no", name="yaml"))
+    assert "yaml is not installed" in told and sys.executable in told
+    assert f"Start it with {python}" in told if made else "scripts/setup.sh" in told
+
+
+def test_without_site_packages_every_way_in_is_a_sentence(tmp_path: Path) -> None:
+    for words in (
+        [ROOT / "azr_single_gpu_pipeline.py", "name=x"],
+        [ROOT / "scripts" / "report.py", "x"],
+        ["-m", "azr", "report", "x"],
+    ):
+        done = command("-S", *words, cwd=tmp_path)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "is not installed for" in done.stderr and "\n" not in done.stderr.strip()
+
+
+def test_a_package_that_a_command_finds_missing_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "hydra", None)
+    assert run_command("run", ["--cfg", "job", "recipe=cpu_tiny"]) == 2
+    assert "the package hydra is not installed for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stdout", ["ascii", "utf-8"])
+def test_an_ascii_locale_reads_every_name(tmp_path: Path, stdout: str) -> None:
+    place = tmp_path / "Läufe"
+    place.mkdir()
+    posix = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": stdout}
+    words = ["-m", "azr", "run", "--cfg", "job", "recipe=cpu_tiny", "name=Größe", "runs_dir=ü"]
+    done = command(*words, cwd=place, **posix)
+    assert done.returncode == 0, done.stderr
+    assert ("name: Größe" if stdout == "utf-8" else "name: Gr??e") in done.stdout
+
+
+def test_a_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (["run", "recipe=cpu_tiny"], ["report", "x"], ["doctor", "--quick"]):
+        assert run_command(words[0], words[1:]) == 2
+        assert "cd to another one" in capsys.readouterr().err
