@@ -66,7 +66,7 @@ class Gpu:
         if self.compute_capability is not None and self.compute_capability < BF16_CAPABILITY:
             return f"it is {self.arch}, which has no bf16 (needs sm_80 or later)"
         if self.total_gib <= 0:
-            return "the driver does not tell its memory, so nothing can be planned for it"
+            return "the driver does not report its memory, so its use cannot be planned"
         return ""
 
     def __str__(self) -> str:
@@ -206,7 +206,9 @@ def _in_cuda_order(
         boards,
         key=lambda board: max(((part.compute_capability or (0, 0)), part.total_gib) for part in board.parts),
     )[::-1]
-    note = f"CUDA could not be asked which card is number 0 ({why}); taken for granted: the newest generation, then the largest"
+    note = (
+        f"could not ask CUDA which card is number 0 ({why}); assuming the newest generation, then the largest"
+    )
     return fastest, f"{note}. Name the card by its UUID, or set {ORDER}=PCI_BUS_ID"
 
 

@@ -131,7 +131,7 @@ def checkpoint_problems(path: Path, *, hashes: bool = True, only: str | tuple[st
             if size != entry["bytes"]:
                 problems.append(f"{file} has {size} bytes, its manifest says {entry['bytes']}")
             elif hashes and file_hash(file) != entry["blake2b"]:
-                problems.append(f"{file} has its {size} bytes but another content than its manifest says")
+                problems.append(f"{file} has its {size} bytes, but not the content that its manifest records")
         except OSError as error:
             problems.append(f"{file} cannot be read: {error.strerror}")
     return problems
@@ -363,7 +363,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except (DataError, OSError) as error:
         raise CheckpointError(str(error)) from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path / MANIFEST} is no manifest: {error!r}") from error
+        raise CheckpointError(f"{path / MANIFEST} is not a manifest: {error!r}") from error
     return manifest
 
 

@@ -8,7 +8,7 @@ from azr.sandbox.values import canonical, parse_arguments
 
 
 def argument_key(text: str) -> str | None:
-    """Equal for inputs that give a program equal arguments; None for what is no list of literals."""
+    """Equal for inputs that give a program equal arguments; None for what is not a list of literals."""
     try:
         return canonical(parse_arguments(text))
     except ValueError:  # ValueReadError, ValueWriteError
@@ -16,7 +16,7 @@ def argument_key(text: str) -> str | None:
 
 
 def input_key(text: str) -> str:
-    """An input without differences of spelling; without those of spacing where it is no list of literals."""
+    """An input without differences of spelling; without those of spacing where it is not a list of literals."""
     return argument_key(text) or " ".join(text.split())
 
 

@@ -71,7 +71,7 @@ def python_findings(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator
     if (3, 10) <= version[:2] <= (3, 12):
         yield Finding(Level.OK, "Python", text)
     else:
-        fix = "make the environment with Python 3.10, 3.11 or 3.12: scripts/setup.sh"
+        fix = "create the environment with Python 3.10, 3.11 or 3.12: scripts/setup.sh"
         yield Finding(Level.PROBLEM, "Python", f"{text}; the pinned stack has no wheels for it", fix)
     if shutil.which("cc") is None and shutil.which("gcc") is None and shutil.which("clang") is None:
         fix = "sudo apt-get install gcc (Triton compiles its launchers with it)"
@@ -134,7 +134,7 @@ def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) ->
     yield Finding(
         Level.NOTE,
         "VRAM spill",
-        "Windows moves GPU memory to host memory instead of failing: a step 10 times slower is the sign",
+        "Windows moves GPU memory to host memory instead of failing: a step that is 10 times slower is a sign of it",
         fix,
     )
 
@@ -149,7 +149,7 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
         yield Finding(
             Level.WARNING,
             "CUDA_LAUNCH_BLOCKING",
-            "1: every kernel waits for the one before",
+            "1: every kernel waits for the previous one",
             "unset CUDA_LAUNCH_BLOCKING",
         )
     if environment.get("PYTHONDONTWRITEBYTECODE"):
@@ -157,7 +157,7 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
         yield Finding(
             Level.WARNING,
             "PYTHONDONTWRITEBYTECODE",
-            "set: every process compiles its modules anew, starts take minutes more",
+            "set: every process compiles its modules again, so starts take minutes longer",
             fix,
         )
     if environment.get("RAY_ADDRESS"):
@@ -165,7 +165,7 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
         yield Finding(
             Level.NOTE,
             "RAY_ADDRESS",
-            f"{environment['RAY_ADDRESS']} is set; a run starts a Ray of its own all the same",
+            f"{environment['RAY_ADDRESS']} is set; a run starts its own Ray anyway",
             fix,
         )
 

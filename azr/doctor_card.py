@@ -55,7 +55,7 @@ def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Fin
         yield Finding(Level.WARNING, "GPU", machine.gpu_note, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
     for gpu in machine.gpus:
         if gpu.unfit:
-            fix = "a run needs a card of the Ampere generation (sm_80) or later whose memory the driver tells; without one recipe=cpu_tiny"
+            fix = "a run needs a card of the Ampere generation (sm_80) or later whose memory the driver reports; else use recipe=cpu_tiny"
             yield Finding(Level.WARNING, "GPU", f"{gpu} is not used: {gpu.unfit}", fix)
             continue
         what = (
@@ -64,24 +64,24 @@ def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Fin
         if gpu not in device.cards:
             yield Finding(Level.NOTE, "GPU", f"{what}: not used by this configuration")
             continue
-        yield Finding(Level.OK, "GPU", f"{what}: the run takes it")
+        yield Finding(Level.OK, "GPU", f"{what}: the run uses it")
         taken = gpu.used_gib
         if taken > DESKTOP_GIB:
             fix = (
-                "close browsers and games, log out of the desktop, or drive the display by the processor's graphics; "
+                "close browsers and games, log out of the desktop, or drive the display from integrated graphics; "
                 f"or plan with it: budget.gpu_reserve_gib={taken:.1f}"
             )
             yield Finding(
                 Level.WARNING,
                 "GPU memory",
-                f"{taken:.1f} of {gpu.total_gib:.1f} GiB are taken before a run starts",
+                f"{taken:.1f} of {gpu.total_gib:.1f} GiB are in use before a run starts",
                 fix,
             )
     if device.missing:
         yield Finding(
             Level.PROBLEM,
             "GPU",
-            f"{device.count} cards are asked for, {len(device.cards)} can be used",
+            f"{device.count} cards are requested, but {len(device.cards)} can be used",
             "lower train.n_gpus_per_node",
         )
     if device.cards:
@@ -172,5 +172,5 @@ def ipc_findings(report: dict[str, Any]) -> Iterator[Finding]:
     if report.get("works"):
         yield Finding(Level.OK, "CUDA IPC", "works: weights go from trainer to engine inside the card")
     else:
-        fix = "nothing to do on WSL2 (found out at every start); elsewhere set VERL_PLATFORM=nvidia_shm: weights then go through /dev/shm"
+        fix = "nothing to do on WSL2 (detected at every start); elsewhere set VERL_PLATFORM=nvidia_shm: weights then go through /dev/shm"
         yield Finding(Level.WARNING, "CUDA IPC", f"does not work: {report.get('error', 'no answer')}", fix)

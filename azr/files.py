@@ -114,7 +114,7 @@ def append_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 def read_json(path: Path) -> Any:
     """Raises:
-    DataError: the file is missing or is no JSON; the message names it.
+    DataError: the file is missing or is not valid JSON; the message names it.
     """
     try:
         # Windows editors add a mark
@@ -130,7 +130,7 @@ def read_json(path: Path) -> Any:
 def read_jsonl(path: Path, *, strict: bool = False) -> Iterator[dict[str, Any]]:
     """Yields the records of a JSONL file; a missing file has none.
 
-    A line that is no JSON object (torn by a crash) is skipped, unless ``strict``.
+    A line that is not a JSON object (torn by a crash) is skipped, unless ``strict``.
 
     Raises:
         DataError: ``strict`` and a line is damaged; the message gives file and line.

@@ -174,11 +174,11 @@ def require_engine(device: str, version_of: Callable[[str], str | None] = instal
         return
     if device == "cpu":
         remedy = (
-            "train.device=cuda takes a card, if there is one that it can use; for the CPU install its set: "
+            "train.device=cuda uses a card, if there is a usable one; for the CPU install its set: "
             "delete .venv and run AZR_SET=cpu bash scripts/setup.sh"
         )
     else:
         remedy = "recipe=cpu_tiny runs on the CPU; for the card install its set: delete .venv and run AZR_SET=gpu bash scripts/setup.sh"
     raise ConfigError(
-        f"this run computes on {DEVICE_NAMES[device]}, and the engine that is installed only on {DEVICE_NAMES[build]}; {remedy}"
+        f"this run uses {DEVICE_NAMES[device]}, but the installed engine supports only {DEVICE_NAMES[build]}; {remedy}"
     )

@@ -24,7 +24,7 @@ PHASE_LABELS = {
     "save": "save",
     "validate": "measure probes",
 }
-"""Words for phases whose metric name is no plain word."""
+"""Words for phases whose metric name is not a plain word."""
 
 STEP_SECONDS = "time_s/step"
 GENERATED_TOKENS = "data/generated_tokens"
@@ -130,5 +130,5 @@ def measured_files(logged: Iterable[str], prefix: str) -> list[tuple[str, str]]:
 
 
 def probe_format(what: str) -> str:
-    """Share of probe answers in the asked format; ``what`` as in ``probe``."""
+    """Share of probe answers in the required format; ``what`` as in ``probe``."""
     return f"{PROBE_PREFIX}{what}/format_ok"

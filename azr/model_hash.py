@@ -33,7 +33,7 @@ reached; a copy saved by another version of transformers, or offline, is the sam
 
 @dataclass(frozen=True)
 class ModelHash:
-    """32 hex digits each; independent of where the folder lies and of files that are no part of the model
+    """32 hex digits each; independent of where the folder lies and of files that are not part of the model
     (README, licence)."""
 
     model: str
@@ -96,7 +96,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _tensor_spans(header: bytes, start: int, size: int) -> list[tuple[int, int, int]]:
-    """(begin, end, blocks to read) of each tensor; empty where the header is no safetensors header of a file
+    """(begin, end, blocks to read) of each tensor; empty where the header is not the safetensors header of a file
     this long."""
     try:
         entries = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
@@ -118,7 +118,7 @@ def _offsets(begin: int, end: int, blocks: int) -> list[int]:
 
 
 def _without_writer(data: bytes) -> bytes:
-    """JSON by its values (spacing and line ends do not count); what is no JSON object as it is."""
+    """JSON by its values (spacing and line ends do not count); what is not a JSON object stays as it is."""
     try:
         values = json.loads(data)
     except ValueError:

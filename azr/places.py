@@ -65,11 +65,11 @@ def temporary_problem(folder: str) -> str:
     """Why Ray's sockets and compiled kernels cannot live in ``folder``; empty where they can."""
     path = Path(folder)
     if not path.is_absolute():
-        return "is no absolute path"
+        return "is not an absolute path"
     if not os.path.isdir(path):  # noqa: PTH112 - pathlib's raises where a folder above may not be read
-        return "is no folder that can be read"
+        return "is not a readable folder"
     if not is_plain(folder):
-        return "has a blank or another special character in its path, and Ray starts its workers without quoting it"
+        return "has a space or another special character in its path, and Ray starts its workers without quoting it"
     length = len(os.fsencode(folder))
     if length > TEMPORARY_BYTES:
         return f"is {length} bytes long; Ray's sockets need a path of at most {TEMPORARY_BYTES}"
@@ -121,7 +121,7 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
         fix = "nothing to do: a run starts its workers through a link; to be safe, move the project to a path of letters, digits, - and _"
         yield Trouble(
             "environment",
-            f"{sys.executable} has a blank or another special character in its path",
+            f"{sys.executable} has a space or another special character in its path",
             fix,
             harmless=True,
         )
@@ -155,7 +155,7 @@ def _home_problem(environment: MutableMapping[str, str]) -> str:
         return f"HOME is not set, and user id {os.getuid()} has no passwd entry that names one"
     path = Path(home)
     if not path.is_absolute() or not os.path.isdir(path):  # noqa: PTH112
-        return f"HOME={home} is no folder that can be read"
+        return f"HOME={home} is not a readable folder"
     problem = unwritable(path)
     return f"HOME={home} {problem}" if problem else ""
 
@@ -188,7 +188,7 @@ def prepare(
     for name in PYTHON_VARIABLES:
         if value := environment.pop(name, ""):
             say(
-                f"{name}={value} is set; the run's processes start without it, because the libraries do not bear it."
+                f"{name}={value} is set; the run's processes start without it, because the libraries do not support it."
             )
     _choose_temporary_folder(environment, candidates, say)
     if problem := _home_problem(environment):
@@ -251,8 +251,8 @@ def private_folder(
             return folder
         refused.append(f"{folder} {problem}")
     raise ConfigError(
-        f"no folder serves for Ray's sockets and compiled kernels: {'; '.join(refused)}. Set TMPDIR to a folder of yours "
-        f"with a path of at most {TEMPORARY_BYTES} bytes, without blanks, not mounted noexec"
+        f"no folder is suitable for Ray's sockets and compiled kernels: {'; '.join(refused)}. Set TMPDIR to a folder of yours "
+        f"with a path of at most {TEMPORARY_BYTES} bytes, without spaces, not mounted noexec"
     )
 
 

@@ -45,7 +45,7 @@ def from_json(cls: type[_Record], value: Any, place: object) -> _Record:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"{place} is no {cls.__name__}: {where}{': ' if where else ''}{first['msg']}"
+            f"{place} is not a {cls.__name__}: {where}{': ' if where else ''}{first['msg']}"
         ) from error
 
 

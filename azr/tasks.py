@@ -11,7 +11,7 @@ The words, one meaning each:
 * *outcome*: all that is known of a played row (``azr.selfplay.episode``); *grade*: what a solution is worth,
   before its format is looked at; *reward*: what a response is paid, after every penalty; *credit*: from a
   step's outcomes to its advantages.
-* *truncated*: a response that ended at the token limit; *rejection*: why a response or program is no task.
+* *truncated*: a response that ended at the token limit; *rejection*: why a response or program is not a task.
 * *phase*: what the trainer does at a moment; *ending*: how an attempt ended; *incident*: what went wrong and
   what was done; *verdict*: whether the run as a whole learned, as the report says it.
 

@@ -54,8 +54,8 @@ def test_what_is_written_reads_back_the_same(record: Any) -> None:
 @pytest.mark.parametrize(
     ("cls", "value", "message"),
     [
-        (TrainRequest, {"cycle": 1}, "request.json is no TrainRequest: attempt: Field required"),
-        (TrainRequest, [], "request.json is no TrainRequest: Input should be a dictionary"),
+        (TrainRequest, {"cycle": 1}, "request.json is not a TrainRequest: attempt: Field required"),
+        (TrainRequest, [], "request.json is not a TrainRequest: Input should be a dictionary"),
         (Incident, {"kind": "crash", "cause": 5}, "cause: Input should be a valid string"),
         (CampaignState, {"state": "DANCE"}, "state: Input should be"),
         (Heartbeat, {"unix_s": float("nan")}, "unix_s: Input should be a finite number"),

@@ -53,7 +53,7 @@ def refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
     names = sorted({shortage.resource for shortage in shortages})
     if "disk" in names:
         lines.append(
-            f"  the disk is the one of {runs_dir.resolve()}: free space there, or put runs elsewhere with runs_dir=FOLDER"
+            f"  this is the disk of {runs_dir.resolve()}: free some space, or put runs elsewhere with runs_dir=FOLDER"
         )
     if verdict.advice is not None:
         lines.append(
@@ -61,10 +61,10 @@ def refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
         )
     elif names != ["disk"]:
         lines.append(
-            "  no single setting makes it fit; which recipes do: python scripts/preflight.py --propose"
+            "  no single setting makes it fit; to see which recipes fit: python scripts/preflight.py --propose"
         )
     if "cards" not in names:
-        lines.append(f"  to start all the same: budget.override=[{','.join(names)}]")
+        lines.append(f"  to start anyway: budget.override=[{','.join(names)}]")
     return "\n".join(lines)
 
 

@@ -95,7 +95,8 @@ def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
         there = len(device.cards)
         text = f"needs {device.count} (train.n_gpus_per_node), and {there} can be used: {device}"
         advice = Change(
-            (f"train.n_gpus_per_node={there}",), "fewer cards: more time a step, and each holds a larger part"
+            (f"train.n_gpus_per_node={there}",),
+            "fewer cards: more time per step, and each holds a larger part",
         )
     else:
         text = f"needs one, and there is none ({machine.why_no_card})"
@@ -212,11 +213,11 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
     if rollout.max_sequences > 64:
         yield 2, ("rollout.max_sequences=64", "rollout.cuda_graph_sizes=[1,4,16,64]"), "slower generation"
     if not rollout.sleep:
-        yield 2, ("rollout.sleep=true",), "about a second a step"
+        yield 2, ("rollout.sleep=true",), "about a second per step"
     if not train.optimizer_offload:
-        yield 3, ("train.optimizer_offload=true",), "a second or two a step, and host memory"
+        yield 3, ("train.optimizer_offload=true",), "a second or two per step, and host memory"
     if not train.param_offload:
-        yield 3, ("train.param_offload=true",), "about a second a step, and host memory"
+        yield 3, ("train.param_offload=true",), "about a second per step, and host memory"
     if config.campaign.keep_last > 1:
         yield 3, ("campaign.keep_last=1",), "one checkpoint fewer to fall back on"
     if rollout.agent_workers > 1:

@@ -100,7 +100,7 @@ def shape_from_config(config: dict[str, Any], where: str = "config.json") -> Mod
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{where}: cannot tell the model's size ({error}); the budget knows dense Llama- and Qwen-like models"
+            f"{where}: cannot determine the model's size ({error}); the budget knows dense Llama- and Qwen-like models"
         ) from error
 
 

@@ -37,7 +37,7 @@ _LOADERS = {
     "from_pretrained", "load_weights", "load_model", "get_model", "get_tokenizer", "hf_tokenizer", "load_state_dict_from_file",
     "load_safetensors", "safe_open",
 }  # fmt: skip
-"""Functions that read a model; what is raised below them is the model's fault, if it is no fault of another kind."""
+"""Functions that read a model; what is raised below them is the model's fault, if it is not a fault of another kind."""
 
 _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
     (

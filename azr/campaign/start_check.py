@@ -66,7 +66,7 @@ def require_a_run_or_nothing(run: RunDir) -> None:
     others = [path.name for path in found if path.name.startswith(".") or path.is_dir()]
     if others:
         raise RunError(
-            f"{run.root} is no run, and holds {others[0]}; a run there could change what is not its own. "
+            f"{run.root} is not a run, and holds {others[0]}; a run there could change what is not its own. "
             "Take another name=, or another runs_dir="
         )
 

@@ -23,17 +23,17 @@ from azr.start import missing_module
 from azr.terminal import outlive_the_terminal, tolerate_any_encoding
 
 COMMANDS = {
-    "run": "start a run, or go on with it",
+    "run": "start a run, or resume it",
     "watch": "show a run in the terminal",
     "report": "write the HTML report of a run, or compare several",
     "evaluate": "score models on fixed suites",
-    "export": "take the model or the tasks home",
+    "export": "export the model or the tasks",
     "control": "stop, pause or resume a run, or change its time budget",
-    "doctor": "is this machine fit for a run?",
-    "preflight": "does a run fit this machine's memory?",
-    "move-run": "take a run to another machine",
-    "convert-problems": "make tasks of MBPP- or HumanEval-like problems",
-    "plot-metrics": "draw chosen metrics of a run",
+    "doctor": "check whether this machine is ready for a run",
+    "preflight": "check whether a run fits this machine's memory",
+    "move-run": "move a run to another machine",
+    "convert-problems": "convert MBPP- or HumanEval-like problems to tasks",
+    "plot-metrics": "plot metrics of a run",
     "sandbox-suite": "run hostile programs against the sandbox",
 }
 
@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         listed = "\n".join(f"    azr {command:18}{purpose}" for command, purpose in COMMANDS.items())
         print(
-            f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nazr COMMAND --help says more."
+            f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nRun azr COMMAND --help for more."
         )
         return 0
     if name not in COMMANDS:

@@ -53,23 +53,23 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         return "nothing yet" if state is None else describe(state)
     if command in ("stop", "checkpoint"):
         if not running:
-            raise RunError(f"no driver works on {run.root}, so there is nothing to {command}")
+            raise RunError(f"no driver is running for {run.root}, so there is nothing to {command}")
         request_control(run, Control(command))
-        return "asked: it saves at the next step boundary" + (" and ends" if command == "stop" else "")
+        return "requested: it saves at the next step boundary" + (" and ends" if command == "stop" else "")
     if command == "pause":
         request_control(run, Control.PAUSE)
         if running:
-            return "asked: it saves at the next step boundary and frees the card"
+            return "requested: it saves at the next step boundary and frees the card"
         return "the next start will wait until `resume`"
     if command == "resume":
         if not withdraw_control(run, Control.PAUSE):
             return "it was not paused"
-        return "asked: it goes on" if running else "the pause is withdrawn; the next start goes on"
+        return "requested: it continues" if running else "the pause is cancelled; the next start continues"
     if hours is None or not math.isfinite(hours) or hours < 0:
         raise RunError(
             "budget needs the hours of the whole campaign, for example `budget 72`; 0 means no limit"
         )
     request_control(run, Control.BUDGET, hours=hours)
     if running:
-        return f"asked: the campaign's time budget is {hours:g} h"
+        return f"requested: the campaign's time budget is {hours:g} h"
     return f"the next start has a time budget of {hours:g} h"

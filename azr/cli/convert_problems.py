@@ -45,7 +45,7 @@ def convert(problems: Path, target: Path) -> str:
         [f"  {len(left) - SHOWN} more"] if len(left) > SHOWN else []
     )
     if not tasks:
-        raise DataError("\n".join([f"{problems} gives not one task of {rows} rows", *lines]))
+        raise DataError("\n".join([f"{problems} yields no tasks from {rows} rows", *lines]))
     write_jsonl_atomic(target, tasks)
     kinds = Counter("induction" if "inputs" in task else "input and output" for task in tasks)
     made = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())

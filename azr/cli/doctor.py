@@ -29,14 +29,14 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "overrides",
         nargs="*",
-        help="as for azr_single_gpu_pipeline.py; the recipe is chosen when none is named",
+        help="as for azr_single_gpu_pipeline.py; without recipe=, one is chosen",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
         help="leave out torch, CUDA IPC and the sandbox (a second instead of half a minute)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
+    parser.add_argument("--json", action="store_true", help="print JSON, one finding per line")
     options = parser.parse_args(words)
     # told as findings; the rest of the doctor looks at what a run would work with
     found = list(troubles(os.environ))
@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
         print(
             f"\n{len(problems)} problems, {len(warnings)} warnings"
             if problems or warnings
-            else "\nthis machine is fit."
+            else "\nthis machine is ready."
         )
     return 1 if problems else 0
 

@@ -46,7 +46,7 @@ def _ks(text: str) -> list[int]:
     try:
         values = [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,5,10") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,5,10") from error
     if any(value < 1 for value in values):
         raise argparse.ArgumentTypeError("k starts at 1")
     return values
@@ -70,10 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--limit", type=count, default=0, metavar="N", help="only N items of each suite, evenly spaced"
     )
-    parser.add_argument(
-        "--restart", action="store_true", help="throw away answers given under other settings"
-    )
-    asking = parser.add_argument_group("how models are asked (default: as their run asked them)")
+    parser.add_argument("--restart", action="store_true", help="discard answers given under other settings")
+    asking = parser.add_argument_group("how models are prompted (default: as in their run)")
     asking.add_argument(
         "--frame", help="prompt frame: paper, chat, compact, short, or a folder that holds one"
     )
@@ -103,11 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument(
         "--device",
         choices=("auto", "cuda", "cpu"),
-        help="default: as the run computed; a card where one can be used",
+        help="default: the run's device, else a GPU if one is usable",
     )
     engine.add_argument("--dtype", choices=("bfloat16", "float16", "float32"))
     engine.add_argument(
-        "--gpu-memory-share", type=float, default=0.85, help="share of the card that vLLM may take"
+        "--gpu-memory-share", type=float, default=0.85, help="share of GPU memory that vLLM may use"
     )
     engine.add_argument("--max-sequences", type=count, default=256, help="answers decoded at once")
     engine.add_argument("--tensor-parallel", type=count, default=1, help="GPUs that share the model")
@@ -122,9 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="JSONL with id (or task_id) and completion, instead of models",
     )
-    recorded.add_argument(
-        "--partial", action="store_true", help="judge the items that have an answer, and only those"
-    )
+    recorded.add_argument("--partial", action="store_true", help="judge only the items that have an answer")
     return parser
 
 
@@ -145,7 +141,8 @@ def main(words: Sequence[str]) -> int:
         evaluate(models, Options(**arguments))
     except KeyboardInterrupt:
         print(
-            "\nevaluate: interrupted; the answers so far are kept, the same command goes on", file=sys.stderr
+            "\nevaluate: interrupted; the answers so far are kept; run the same command to continue",
+            file=sys.stderr,
         )
         return 130
     return 0

@@ -56,10 +56,10 @@ def _parser() -> argparse.ArgumentParser:
         "--tolerance",
         type=float,
         default=TOLERANCE,
-        help="largest difference of the two probe scores (default: %(default)s)",
+        help="largest allowed difference between the two probe scores (default: %(default)s)",
     )
     parser.add_argument(
-        "--gpu-memory-share", type=float, default=0.85, help="share of the card for the check"
+        "--gpu-memory-share", type=float, default=0.85, help="share of GPU memory for the check"
     )
     return parser
 
@@ -71,7 +71,7 @@ def main(words: Sequence[str]) -> int:
     try:
         prepare()
         if not run.config.is_file():
-            raise RunError(f"{run.root} is no run directory (it has no config.yaml)")
+            raise RunError(f"{run.root} is not a run directory (it has no config.yaml)")
         if arguments.tasks:
             print(f"{export_tasks(run, target)}, written to {target}")
             return 0

@@ -26,27 +26,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     pack = commands.add_parser("pack", help="write a run into one file")
-    pack.add_argument("run", type=find, metavar="RUN", help="run directory; nobody may work on it")
+    pack.add_argument("run", type=find, metavar="RUN", help="run directory; the run must not be in use")
     pack.add_argument("out", metavar="OUT", help="file to write, which must not exist, or a folder for it")
     pack.add_argument(
-        "--limit-mib", type=above_zero, help="largest archive, in MiB; transcripts and logs give way"
+        "--limit-mib",
+        type=above_zero,
+        help="size limit of the archive in MiB; transcripts and logs are left out first",
     )
-    pack.add_argument("--all", action="store_true", help="every checkpoint, not the newest alone")
-    unpack = commands.add_parser("unpack", help="make a run directory of such a file")
+    pack.add_argument("--all", action="store_true", help="every checkpoint, not only the newest")
+    unpack = commands.add_parser("unpack", help="make a run directory from such a file")
     unpack.add_argument("archive", type=at_home, metavar="ARCHIVE")
     unpack.add_argument(
-        "run", type=at_home, metavar="RUN", help="run directory to make, such as runs/NAME; must not exist"
+        "run", type=at_home, metavar="RUN", help="run directory to create, such as runs/NAME; must not exist"
     )
     unpack.add_argument(
         "--model",
         default="",
         metavar="FOLDER",
-        help="where the run's model lies here; must be the same by content",
+        help="folder of the run's model on this machine; its content must be the same",
     )
     unpack.add_argument(
         "--trust",
         action="store_true",
-        help="take checkpoints that hold more than tensors (several GPUs; your own only)",
+        help="accept checkpoints that hold more than tensors (from several GPUs; only your own)",
     )
     return parser
 

@@ -99,10 +99,10 @@ def main(words: Sequence[str]) -> int:
     parser = command_parser("plot-metrics", __doc__)
     parser.add_argument("run", type=find, help="a run's directory")
     parser.add_argument("metrics", nargs="+", metavar="METRIC")
-    parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="into the CSV only")
+    parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="write only the CSV")
     parser.add_argument("--beside", nargs="+", default=[], type=find, metavar="RUN", help="further runs")
     parser.add_argument("--window", type=int, default=1, metavar="STEPS")
-    parser.add_argument("--out", type=Path, required=True, help="the picture; the CSV gets its name")
+    parser.add_argument("--out", type=Path, required=True, help="the picture; the CSV has the same name")
     options = parser.parse_args(words)
     runs = [options.run, *options.beside]
     own_names = len({run.name for run in runs}) == len(runs)

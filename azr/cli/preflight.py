@@ -36,7 +36,7 @@ def main(words: Sequence[str]) -> int:
         "overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ..."
     )
     parser.add_argument("--gpu", type=above_zero, metavar="GIB", help="plan for a card of this memory")
-    parser.add_argument("--gpus", type=count, default=1, metavar="N", help="with --gpu: how many of them (1)")
+    parser.add_argument("--gpus", type=count, default=1, metavar="N", help="with --gpu: number of cards (1)")
     parser.add_argument("--ram", type=above_zero, metavar="GIB", help="plan for this much host memory")
     parser.add_argument("--propose", action="store_true", help="judge every recipe, the largest model first")
     parser.add_argument("--speed", action="store_true", help="expected seconds per step on a card, by recipe")
@@ -45,7 +45,7 @@ def main(words: Sequence[str]) -> int:
         type=above_zero,
         default=RTX_5080.bandwidth_gb_s,
         metavar="GB/S",
-        help="with --speed: of the card (960)",
+        help="with --speed: memory bandwidth of the card (960)",
     )
     parser.add_argument(
         "--tflops",

@@ -18,7 +18,7 @@ def main(words: Sequence[str]) -> int:
         type=find,
         nargs="+",
         metavar="RUN",
-        help="run directory; more than one are compared in one page",
+        help="run directory; several are compared on one page",
     )
     parser.add_argument(
         "--output", type=Path, help="file to write (default: report.html in the run, or comparison.html here)"

@@ -16,7 +16,7 @@ OWN_SUITE = PROJECT / "tests" / "sandbox" / "suite.yaml"
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="azr sandbox-suite",
-        description="Programs that the sandbox must hold; exit status 1 when one got through.",
+        description="Run programs that the sandbox must contain; exit status 1 if one gets through.",
     )
     parser.add_argument(
         "file",
@@ -27,7 +27,7 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("--python", default="", help="interpreter that runs the programs (default: this one)")
     parser.add_argument("--only", default="", help="run programs whose name holds this text")
-    parser.add_argument("--seed", type=int, default=0, help="of the order in which programs are mixed")
+    parser.add_argument("--seed", type=int, default=0, help="seed for the order of the programs")
     parser.add_argument(
         "--one-by-one",
         action="store_true",

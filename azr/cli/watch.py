@@ -20,7 +20,7 @@ from azr.terminal import output_is_lost
 def main(words: Sequence[str]) -> int:
     parser = command_parser("watch", __doc__)
     parser.add_argument("run", type=find, help="run directory, such as runs/NAME")
-    parser.add_argument("--once", action="store_true", help="show the present state and end")
+    parser.add_argument("--once", action="store_true", help="show the current state and exit")
     parser.add_argument(
         "--refresh", type=float, default=2.0, metavar="S", help="seconds between redraws (default 2)"
     )

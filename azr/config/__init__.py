@@ -88,7 +88,7 @@ class Config:
         if self.selfplay.overlong_tokens >= self.rollout.max_response_tokens:
             raise ConfigError(
                 f"selfplay.overlong_tokens is {self.selfplay.overlong_tokens} with responses of at most {self.rollout.max_response_tokens} "
-                "tokens (rollout.max_response_tokens): every response would pay for its length; set it to an eighth of that, or 0"
+                "tokens (rollout.max_response_tokens): every response would be penalised for its length; set it to an eighth of that, or 0"
             )
 
 
@@ -104,15 +104,15 @@ def to_container(config: Config) -> dict[str, Any]:
 def _no_folder_name(name: str) -> str:
     """What has to be different; empty for a name that can be a folder's everywhere."""
     if not name or name != name.strip():
-        return "it is not empty and has no blank at either end"
+        return "it must not be empty or have a space at either end"
     if "/" in name or "\\" in name:
-        return "it has no slash (runs_dir says where the folder lies)"
+        return "it must not contain a slash (runs_dir says where the folder is)"
     if name.startswith((".", "-", "~")):
         return f"it does not begin with {name[0]}"
     if not name.isprintable():
-        return "it has no control characters"
+        return "it must not contain control characters"
     if len(name.encode("utf-8")) > MAX_NAME_BYTES:
-        return f"it has at most {MAX_NAME_BYTES} bytes"
+        return f"it can have at most {MAX_NAME_BYTES} bytes"
     return ""
 
 
@@ -156,7 +156,7 @@ def without_former_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list
     """What a run's ``config.yaml`` says that this version still knows, and the keys that an earlier version
     had beside them.
 
-    A run writes every key. One that is unknown now and close to none of those that are missing was no slip of
+    A run writes every key. One that is unknown now and close to none of those that are missing was not a slip of
     the pen; a misspelt one is kept, and refused by ``from_container``.
     """
     known = _leaf_keys(default_container())

@@ -80,9 +80,9 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
         return f"{key} is {value}; {FINITE}"
     wanted = limit_text(hint)
     if wanted and first["type"] in _OF_LIMITS:
-        return f"{key} is {value!r}; it {'cannot be negative' if wanted == NOT_NEGATIVE else f'is {wanted}'}"
+        return f"{key} is {value!r}; it {_OBLIGATION.get(wanted, f'must be {wanted}')}"
     quotes = (
-        f"; in a file a text that looks like {type(value).__name__} is quoted"
+        f"; in a file, text that looks like {type(value).__name__} is quoted"
         if first["type"] == "string_type"
         else ""
     )
@@ -99,7 +99,9 @@ _NUMBERS = {
 }
 _OF_LIMITS = _NUMBERS | {"literal_error", "string_too_short"}
 NOT_NEGATIVE = "0 or more"
-FINITE = "it is a finite number"
+NOT_EMPTY = "not empty"
+_OBLIGATION = {NOT_NEGATIVE: "cannot be negative", NOT_EMPTY: "cannot be empty"}
+FINITE = "it must be a finite number"
 
 
 def _key(error: ValidationError) -> list[str]:
@@ -143,4 +145,4 @@ def limit_text(hint: Any) -> str:
         words = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
         text = share + ", ".join(f"{word} {limits[kind]}" for kind, word in words.items() if kind in limits)
     text += f", a multiple of {limits[MultipleOf]}" if MultipleOf in limits else ""
-    return "not empty" if MinLen in limits else text
+    return NOT_EMPTY if MinLen in limits else text

@@ -242,7 +242,7 @@ def read_config(path: Path) -> Config:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} is no configuration")
+        raise ConfigError(f"{path} is not a configuration")
     values, former = without_former_keys(values)
     if former and path not in _TOLD:
         _TOLD.add(path)

@@ -100,5 +100,5 @@ class MonitorConfig:
             )
         if 0 < self.slow_factor <= 1:
             raise ConfigError(
-                f"monitor.slow_factor is {self.slow_factor}; it is above 1, or 0 to switch it off"
+                f"monitor.slow_factor is {self.slow_factor}; it must be above 1, or 0 to switch it off"
             )

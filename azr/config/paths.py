@@ -35,7 +35,7 @@ WORDS = {
     "data.seeds": ("shipped", "identity", "none"),
     "data.probe_files": ("shipped",),
 }
-"""Values that are no paths, also where a file is called so."""
+"""Values that are not paths, also where a file is called so."""
 
 
 def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Config:

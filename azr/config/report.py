@@ -14,7 +14,7 @@ from azr.errors import ConfigError
 @dataclass(frozen=True)
 class ReportConfig:
     live: bool = True
-    """Full-screen view in the terminal. Off, or where the output is no terminal: one plain line a step."""
+    """Full-screen view in the terminal. Off, or where the output is not a terminal: one plain line a step."""
     refresh_s: Annotated[float, Ge(0.2), Le(60)] = 2.0
     """Seconds between two redraws of the live view; metrics are read at the same pace."""
     html: bool = True

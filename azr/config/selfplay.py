@@ -125,7 +125,7 @@ class SelfPlayConfig:
     reject_leaks: bool = True
     """Refuse proposals whose message holds the program, or whose comments hold the output."""
     usable_inputs: bool = False
-    """Judge the inputs of an induction proposal one by one: repeated ones, ones that are no literals and ones
+    """Judge the inputs of an induction proposal one by one: repeated ones, ones that are not literals and ones
     that the program fails on are left out, surplus ones dropped, and the task is valid if enough remain. An
     empty message, or one copied from the prompt's example, is refused. Off: exactly the last ``num_inputs``
     blocks count, and one bad input refuses the proposal, as published."""
@@ -294,7 +294,7 @@ class SelfPlayConfig:
             )
         if not 0 <= self.partial_proposal_reward <= 1 + self.extreme_reward:
             raise ConfigError(
-                f"selfplay.partial_proposal_reward is {self.partial_proposal_reward}; it is at least 0, and at most "
+                f"selfplay.partial_proposal_reward is {self.partial_proposal_reward}; it must be at least 0, and at most "
                 f"{1 + self.extreme_reward:g}, so that half a proposal is never paid more than a valid one (the extreme reward is "
                 f"{self.extreme_reward:g})"
             )

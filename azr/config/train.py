@@ -216,7 +216,7 @@ class TrainConfig:
             )
         if self.compile_layers and not self.packed_sequences:
             raise ConfigError(
-                "train.compile_layers=true with train.packed_sequences=false: padded batches have too many shapes, each compiled anew; "
+                "train.compile_layers=true with train.packed_sequences=false: padded batches have too many shapes, each compiled alone; "
                 "set train.compile_layers=false"
             )
         if self.compile_layers and self.liger_kernels:

@@ -41,7 +41,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
         if not equals:
             raise ConfigError(_no_setting(item))
         if key != key.strip() and key.strip() in kinds:
-            raise ConfigError(f"{item!r}: no blank before =; write {key.strip()}=VALUE")
+            raise ConfigError(f"{item!r}: no space before =; write {key.strip()}=VALUE")
         _refuse_bytes(key, value)
         if key in GROUPS:
             hydra.append(item)
@@ -110,14 +110,14 @@ def _refuse_commas(item: str, kind: str, key: str, value: str) -> None:
 def _no_setting(item: str) -> str:
     if item.startswith("-"):
         return f"there is no option {item}; settings are key=value, and --help says which are often set"
-    return f"{item!r} is no setting; write key=value, without blanks around =, and quote a value with blanks for the shell: 'key=a b'"
+    return f"{item!r} is not a setting; write key=value, without spaces around =, and quote a value with spaces for the shell: 'key=a b'"
 
 
 def _refuse_bytes(key: str, value: str) -> None:
     if any("\ud800" <= character <= "\udfff" for character in value):
         shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         raise ConfigError(
-            f"{key} holds bytes that are no UTF-8: {shown}; rename the file or folder, or make a link to it"
+            f"{key} contains bytes that are not UTF-8: {shown}; rename the file or folder, or make a link to it"
         )
 
 
@@ -130,7 +130,7 @@ def _text(key: str, value: str) -> str:
             f"{key} holds ${{, which the trainer's libraries read as a reference to another key; rename it, or make a link"
         )
     if any(character in value for character in "\0\n\r"):
-        raise ConfigError(f"{key} holds a line end or a NUL; it is one line of text")
+        raise ConfigError(f"{key} contains a line end or a NUL; it must be one line of text")
     return value
 
 
@@ -157,5 +157,5 @@ def _texts(key: str, value: str) -> list[str]:
     if parts == [""]:
         return []
     if "" in parts:
-        raise ConfigError(f"{key}={value}: nothing stands between two commas")
+        raise ConfigError(f"{key}={value}: there is nothing between two commas")
     return [_text(key, part) for part in parts]

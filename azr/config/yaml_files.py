@@ -23,7 +23,7 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None,
                     None,
-                    f"key {key} stands there twice (first in line {seen[key]})",
+                    f"key {key} appears twice (first in line {seen[key]})",
                     key_node.start_mark,
                 )
             seen[key] = line
@@ -45,7 +45,7 @@ def load_yaml(path: Path) -> Any:
         line = mark.line + 1 if mark else 1
         raise ConfigError(f"{path}, line {line}: {_what(error, text.splitlines(), line)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _text(path: Path) -> str:
@@ -57,7 +57,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is no UTF-8; save the file as UTF-8"
+            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from None
 
 
@@ -69,7 +69,7 @@ def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
             else ""
         )
         if "\t" in blank:
-            return f"a tab (in line {number}); YAML wants blanks there"
+            return f"a tab (in line {number}); YAML needs spaces there"
     problem = error.problem or error.context or "not readable"
     shown = lines[line - 1].strip()[:60] if line <= len(lines) else "the end of the file"
     return f"{problem} (at {shown!r})" if "twice" not in problem else problem

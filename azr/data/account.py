@@ -80,14 +80,14 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     if leaked:
         lines.append(
             f"{Reason.LEAKED.value}: {leaked} too like a task of the probes or evaluation files; left out, so that scores on these mean "
-            "something (expected where seeds and probes are of one family, as those of the bundled tiny model are)"
+            "something (expected where seeds and probes come from one family, as with the bundled tiny model)"
         )
     return lines
 
 
 def _file_line(entry: SourceEntry) -> str:
     if not entry.rows:
-        return f"{entry.name}: empty, no task in it"
+        return f"{entry.name}: empty, no tasks in it"
     account = Account.of([entry])
     rows = "" if account.read == entry.rows else f" ({entry.rows} rows)"
     text = account.sentence.replace(" read", f" read{rows}", 1)

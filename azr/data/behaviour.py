@@ -78,7 +78,7 @@ def _one(kinds: set[str]) -> str:
 
 
 def signature(task: Task) -> tuple[str, list[Any]] | None:
-    """Text and example arguments of a task's first input; None for keyword arguments or what is no literal."""
+    """Text and example arguments of a task's first input; None for keyword arguments or what is not a literal."""
     try:
         positional, keywords = parse_arguments(task.inputs[0])
     except ValueError:

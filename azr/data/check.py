@@ -78,7 +78,7 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
         nothing += _without_a_task(named, [source for source in sources if source.named == named], config)
     if nothing:
         raise DataError(
-            "; ".join(nothing) + "; correct it (docs/howto/own_tasks.md), or take it out of the configuration"
+            "; ".join(nothing) + "; correct it (docs/howto/own_tasks.md), or remove it from the configuration"
         )
 
 
@@ -102,7 +102,7 @@ def _without_a_task(named: str, sources: Sequence[Source], config: DataConfig) -
         return []
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return [
-        f"{named} gives not one task of {rows} row{'s' if rows > 1 else ''} ({counts}); {first}"
+        f"{named} yields no tasks from {rows} row{'s' if rows > 1 else ''} ({counts}); {first}"
         if rows
         else f"{named} is empty"
     ]
@@ -123,7 +123,7 @@ def useless_sources(sources: Iterable[Source], entries: Sequence[SourceEntry]) -
     for named, group in by_name.items():
         account = Account.of(group)
         if not account.taken and not account.known and not _IN_ANOTHER_FORM & set(account.left_out):
-            useless.append(f"{named} gives not one task that can be used: {account.sentence}")
+            useless.append(f"{named} yields no usable task: {account.sentence}")
     return useless
 
 
@@ -137,6 +137,6 @@ def passed_over(names: Iterable[str]) -> list[str]:
                 ", ..." if len(files) > _SHOWN_FILES else ""
             )
             lines.append(
-                f"{name}: {len(files)} other file{'s' if len(files) > 1 else ''} in it not read ({shown})"
+                f"{name}: {len(files)} other file{'s' if len(files) > 1 else ''} in it were not read ({shown})"
             )
     return lines

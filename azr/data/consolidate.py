@@ -72,7 +72,7 @@ class ConsolidationReport:
     @property
     def sentence(self) -> str:
         types = ", ".join(f"{count} {name}" for name, count in self.by_type.items())
-        account = self.new.sentence if self.new.read or not self.before else "no new ones read"
+        account = self.new.sentence if self.new.read or not self.before else "nothing new read"
         others = self.tasks - self.before - self.new.taken
         pool = (
             f"; {_pool_sum(self.before, self.new.taken, max(-others, 0), max(others, 0))}"
@@ -144,7 +144,7 @@ def consolidate(
     if useless:
         write_rejected(run, build)
         raise DataError(
-            f"{'; '.join(useless)}. {run.pool / REJECTED_FILE} says why; correct it, or take it out of the configuration"
+            f"{'; '.join(useless)}. {run.pool / REJECTED_FILE} says why; correct it, or remove it from the configuration"
         )
     if not build.kept:
         write_rejected(run, build)

@@ -33,7 +33,7 @@ from azr.errors import DataError
 
 CONTAINMENT = 0.8
 MIN_GRAMS = 25
-"""5-grams from which an item is long enough that finding most of it inside a program is no accident."""
+"""5-grams from which an item is long enough that finding most of it inside a program is not an accident."""
 EDITED = 0.85
 CANDIDATE_JACCARD = 0.25
 """Least 5-gram similarity from which the edit similarity is looked at."""

@@ -25,7 +25,7 @@ _TITLE_LINES = 20
 
 
 def begins_a_table(line: str) -> bool:
-    """Does a text that is no CSV by its name begin with the header of one?"""
+    """Does a text that is not a CSV by its name begin with the header of one?"""
     return is_header(line) or bool(separator(line))
 
 
@@ -117,7 +117,7 @@ def _wrong_byte(raw: bytes) -> str:
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return f"byte {error.start + 1} of the row (0x{raw[error.start]:02x}) is no UTF-8; save the file as CSV UTF-8"
+        return f"byte {error.start + 1} of the row (0x{raw[error.start]:02x}) is not UTF-8; save the file as CSV UTF-8"
     return ""
 
 

@@ -54,7 +54,7 @@ class Fingerprint:
     signature: NDArray[np.uint32]
     """MinHash values, [PERMUTATIONS]."""
     parsed: bool
-    """False where the text is no program: then canonical and shape are hashes of the text itself."""
+    """False where the text is not a program: then canonical and shape are hashes of the text itself."""
 
     def minhash(self) -> LeanMinHash:
         return LeanMinHash(seed=1, hashvalues=self.signature, scheme=SCHEME)

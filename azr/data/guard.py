@@ -93,7 +93,7 @@ def read_probes(file: Path) -> bytes:
     """The probe tasks of a file as JSON Lines: as they stand where they are that, else converted.
 
     Raises:
-        DataError: a row is no task. A probe is never left out silently: scores would be of fewer tasks than
+        DataError: a row is not a task. A probe is never left out silently: scores would be of fewer tasks than
             the user thinks.
     """
     try:
@@ -112,7 +112,7 @@ def read_probes(file: Path) -> bytes:
             )
         tasks += found
     if not tasks:
-        raise DataError(f"data.probe_files: {file} is empty; correct it, or take it out of the configuration")
+        raise DataError(f"data.probe_files: {file} is empty; correct it, or remove it from the configuration")
     return "".join(json_line(task.to_json()) for task in tasks).encode("utf-8", "surrogatepass")
 
 
@@ -192,5 +192,5 @@ def _hashes(run: RunDir) -> dict[str, dict[str, str]]:
     if not isinstance(value, dict) or not all(
         isinstance(value.get(key), dict) for key in ("probes", "evaluation")
     ):
-        raise DataError(f"{path} is damaged; delete it to record the probe files anew")
+        raise DataError(f"{path} is damaged; delete it to record the probe files again")
     return value

@@ -127,11 +127,11 @@ def read_manifest(run: RunDir) -> Manifest:
         manifest = Manifest(**known)
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{run.pool_manifest} is no pool manifest: {error}; the next consolidation makes it anew"
+            f"{run.pool_manifest} is not a pool manifest: {error}; the next consolidation rebuilds it"
         ) from error
     if _body_hash(value) != manifest.hash:  # of the file as it stands: an older version wrote fewer fields
         raise DataError(
-            f"{run.pool_manifest} was changed by hand or damaged; the next consolidation makes it anew"
+            f"{run.pool_manifest} was changed by hand or damaged; the next consolidation rebuilds it"
         )
     return manifest
 
@@ -145,6 +145,6 @@ def load_pool(run: RunDir) -> list[Task]:
     manifest = read_manifest(run)
     if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) != manifest.tasks_hash:
         raise DataError(
-            f"{run.pool_tasks} does not match its manifest; run the same command again, consolidation makes it anew"
+            f"{run.pool_tasks} does not match its manifest; run the same command again; consolidation rebuilds it"
         )
     return [Task.from_json(record) for record in read_jsonl(run.pool_tasks, strict=True)]

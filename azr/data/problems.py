@@ -31,7 +31,7 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
         code = _text(record, "prompt") + _text(record, "canonical_solution")
         tests, called, message = _text(record, "test"), "candidate", ""
     else:
-        raise DataError("neither test_list (MBPP) nor canonical_solution (HumanEval) is there")
+        raise DataError("has neither test_list (MBPP) nor canonical_solution (HumanEval)")
     try:
         program = parse(code)
         asserts = [node for node in ast.walk(parse(tests)) if isinstance(node, ast.Assert)]
@@ -65,7 +65,7 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
 def _text(record: dict[str, Any], key: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
-        raise DataError(f"field {key} is missing or no text")
+        raise DataError(f"field {key} is missing or not text")
     return value
 
 
@@ -73,7 +73,7 @@ def _joined(value: Any) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise DataError("field test_list is no list of texts")
+        raise DataError("field test_list is not a list of texts")
     return "\n".join(value)
 
 

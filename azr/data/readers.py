@@ -93,7 +93,7 @@ def _row(line: bytes, path: Path, number: int) -> Row:
             return Row(value, path, number)
         problem = f"{_kind(value)} where an object with fields is expected"
     except UnicodeDecodeError as error:
-        problem = f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is no UTF-8; save the file as UTF-8"
+        problem = f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8; save the file as UTF-8"
     except _TwiceError as error:
         problem = str(error)
     except json.JSONDecodeError as error:
@@ -116,7 +116,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
         names = [name for name, _ in pairs]
-        raise _TwiceError(f"field {next(name for name in names if names.count(name) > 1)} stands there twice")
+        raise _TwiceError(f"field {next(name for name in names if names.count(name) > 1)} appears twice")
     return record
 
 

@@ -33,7 +33,7 @@ _OTHER_PROGRAMS = (
         "defines no function f but {name}; call it f",
     ),
 )
-"""What a text that is no task's program looks like, and what to say of it."""
+"""What a text that is not a task's program looks like, and what to say of it."""
 _ALIASES = {"code": "snippet", "program": "snippet"}
 _VALUES = ("input", "output")
 """Texts of values: a number means the text that it is written as."""
@@ -97,7 +97,7 @@ def tasks_of(
         try:
             task = replace(task, outputs=tuple(canonical_text(output) for output in task.outputs))
         except ValueError as error:
-            return Refused(Reason.SCHEMA, f"an output is no value: {error}")
+            return Refused(Reason.SCHEMA, f"an output is not a value: {error}")
     if problem := _no_program(task.code):
         return Refused(Reason.NOT_PYTHON, problem)
     if "inputs" not in record and "task_type" not in record:
@@ -129,22 +129,22 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
                 ]
         for key in _TEXT_LISTS:
             if key in record and not all(isinstance(item, str) for item in _list(key, record[key])):
-                raise DataError(f"field {key} is no list of texts")
+                raise DataError(f"field {key} is not a list of texts")
     except DataError as error:
         return Refused(Reason.SCHEMA, str(error))
     for key in _TEXTS:
         if not isinstance(record.get(key, ""), str):
-            return Refused(Reason.SCHEMA, f"field {key} is {_shown(record[key])}, no text")
+            return Refused(Reason.SCHEMA, f"field {key} is {_shown(record[key])}, not text")
     fenced = _FENCED.fullmatch(record["snippet"])
     if fenced and not _FENCE.search(fenced[2]):
         record["snippet"] = fenced[2]
     if not isinstance(record.get("lineage", {}), dict):
-        return Refused(Reason.SCHEMA, "field lineage is no object")
+        return Refused(Reason.SCHEMA, "field lineage is not an object")
     return record
 
 
 def _no_program(code: str) -> str:
-    """Why this is no program with a function f; empty where it may be one."""
+    """Why this is not a program with a function f; empty where it may be one."""
     doubtful = _FENCE.search(code) or _ESCAPED.fullmatch(code.strip())
     if _ENTRY.search(code) and not (doubtful and not _parses(code)):
         return ""
@@ -182,10 +182,10 @@ def _lacks(record: dict[str, Any], lacking: list[str]) -> str:
 
 def _list(key: str, value: Any) -> list[Any]:
     """Raises:
-    DataError: it is no list.
+    DataError: it is not a list.
     """
     if not isinstance(value, (list, tuple)):
-        raise DataError(f"field {key} is no list of texts")
+        raise DataError(f"field {key} is not a list of texts")
     return list(value)
 
 
@@ -201,14 +201,14 @@ def _value_text(key: str, value: Any) -> str:
         return repr(value)
     how = 'write the repr of the value as text, such as "[1, 2]"'
     if key.startswith("input"):
-        how = 'write what stands between the parentheses of f(...) as text, such as "[3, 1], 2"'
+        how = 'write what is between the parentheses of f(...) as text, such as "[3, 1], 2"'
     if isinstance(value, float):
         if math.isfinite(value) and not value.is_integer():
             return repr(value)
         if math.isnan(value):
             raise DataError(f"field {key} is NaN, an empty cell of a table")
         whole = (
-            f': a table makes this of a whole number; write it as text, "{value:.0f}" or "{value}"'
+            f': this is what a table makes of a whole number; write it as text, "{value:.0f}" or "{value}"'
             if math.isfinite(value)
             else ""
         )
@@ -217,7 +217,7 @@ def _value_text(key: str, value: Any) -> str:
 
 
 def _between_parentheses(key: str, text: str) -> str:
-    """``f(3)``, which is no value, means the input ``3``.
+    """``f(3)``, which is not a value, means the input ``3``.
 
     Raises:
         DataError: it is more than a call.
@@ -232,7 +232,7 @@ def _between_parentheses(key: str, text: str) -> str:
         parse_arguments(inner)
     except ValueReadError:
         raise DataError(
-            f'field {key} is {text[:60]!r}; write what stands between the parentheses of one call, such as "[3, 1], 2"'
+            f'field {key} is {text[:60]!r}; write what is between the parentheses of one call, such as "[3, 1], 2"'
         ) from None
     return inner
 
@@ -259,12 +259,12 @@ def _clean_lineage(task: Task, origin: str) -> Task:
     numbers = (lineage.cycle, lineage.attempt, lineage.step)
     texts = (lineage.source, lineage.run, lineage.model, *lineage.parents)
     if not all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in numbers):
-        raise DataError("lineage has a cycle, attempt or step that is no count")
+        raise DataError("lineage has a cycle, attempt or step that is not a count")
     if not all(isinstance(item, str) for item in texts):
-        raise DataError("lineage has a source, run, model or parent that is no text")
+        raise DataError("lineage has a source, run, model or parent that is not text")
     accuracy = lineage.accuracy
     if accuracy is not None and not (type(accuracy) in (int, float) and 0 <= accuracy <= 1):
-        raise DataError(f"lineage has accuracy {str(accuracy)[:40]}; it is a share from 0 to 1")
+        raise DataError(f"lineage has accuracy {str(accuracy)[:40]}; it must be a share from 0 to 1")
     # what a shared file says about its own cycles is not this run's history
     return (
         replace(

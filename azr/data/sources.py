@@ -118,9 +118,7 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
     missing: list[str] = []
     for name in names:
         if _ADDRESS.match(name):
-            missing.append(
-                f"{key}: {name} is an address; files are read from this machine, so download it first"
-            )
+            missing.append(f"{key}: {name} is a URL; files are read from this machine, so download it first")
             continue
         try:
             path = find(name)
@@ -135,7 +133,7 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
             what = (
                 f"holds no {', '.join(DATA_SUFFIXES)} file"
                 if path.is_dir()
-                else "is no ordinary file (a pipe or a device)"
+                else "is not a regular file (a pipe or a device)"
             )
             missing.append(f"{key}: {path} {what}")
         files.extend(file for file in found if file not in files)
@@ -171,7 +169,7 @@ def refuse_missing(missing: Sequence[str]) -> None:
     DataError: something is missing; all of it is named at once.
     """
     if missing:
-        raise DataError("; ".join(missing) + "; correct the path, or take it out of the configuration")
+        raise DataError("; ".join(missing) + "; correct the path, or remove it from the configuration")
 
 
 def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], list[str]]:
@@ -186,7 +184,7 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], li
             missing.append(f"data.other_runs: {name} cannot be read: {error.strerror}")
             continue
         if root.resolve() == own.resolve():
-            missing.append(f"data.other_runs: {root} is this very run; take it out")
+            missing.append(f"data.other_runs: {root} is this run itself; remove it")
         elif not files:
             missing.append(
                 f"data.other_runs: {root}{where_looked(name)} holds neither pool/tasks.jsonl nor cycles/*/shard.jsonl"

@@ -34,7 +34,7 @@ _OTHERS = {
     b"\x04\x22\x4d\x18": "packed with lz4, which is not read here; unpack it first",
     b"version https://git-lfs": "a Git LFS pointer, not the data itself; run: git lfs pull",
 }
-_NO_PICKLE = f"a Python pickle, which is never opened since opening it runs what it says; {_SAVE_AS}"
+_NO_PICKLE = f"a Python pickle, which is never opened, because opening it would run code; {_SAVE_AS}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def open_data(path: Path) -> Opened:
     if path.is_dir():
         raise DataError(f"{path} is a folder; name the file in it")
     if path.exists() and not path.is_file():
-        raise DataError(f"{path} is no ordinary file (a pipe or a device); write the data to a file first")
+        raise DataError(f"{path} is not a regular file (a pipe or a device); write the data to a file first")
     file, packed = _unpacked(path)
     try:
         suffix = _suffix(path)
@@ -113,7 +113,7 @@ def _peek(file: BinaryIO) -> bytes:
 
 def _refuse_others(path: Path, head: bytes) -> None:
     """Raises:
-    DataError: the first bytes are those of something that is no text.
+    DataError: the first bytes are those of something that is not text.
     """
     what = next((words for magic, words in _OTHERS.items() if head.startswith(magic)), "")
     if head.startswith(b"PK\x03\x04"):
@@ -127,7 +127,7 @@ def _refuse_others(path: Path, head: bytes) -> None:
     elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         what = _NO_PICKLE
     elif head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        what = "a web page or XML, not data; if it was downloaded, take the link to the raw file"
+        what = "a web page or XML, not data; if it was downloaded, use the link to the raw file"
     if what:
         raise DataError(f"{path} is {what}")
 
@@ -136,13 +136,13 @@ def _as_utf8(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
     """``file`` without a byte-order mark; UTF-16 and UTF-32, which say what they are, are converted.
 
     Raises:
-        DataError: it is no text, or damaged UTF-16 or UTF-32.
+        DataError: it is not text, or damaged UTF-16 or UTF-32.
     """
     encoding = json.detect_encoding(head)
     if encoding in ("utf-8", "utf-8-sig"):
         file.seek(3 if encoding == "utf-8-sig" else 0)
         if b"\x00" in head:
-            raise DataError(f"{path} is no text: byte {head.index(0) + 1} is 0; {_SAVE_AS}")
+            raise DataError(f"{path} is not text: byte {head.index(0) + 1} is 0; {_SAVE_AS}")
         return file
     with file:
         data = file.read()
@@ -150,6 +150,6 @@ def _as_utf8(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is no text: byte {error.start + 1} is no {encoding.upper()}; {_SAVE_AS}"
+            f"{path} is not text: byte {error.start + 1} is not {encoding.upper()}; {_SAVE_AS}"
         ) from error
     return io.BytesIO(text.encode("utf-8"))

@@ -78,7 +78,7 @@ class AnswerStore:
                 key = different[0]
                 raise RunError(
                     f"{self.folder} holds answers under other settings ({key} was {before.get(key)!r}, is {request.get(key)!r}); "
-                    "give another --out, or --restart to throw them away"
+                    "give another --out, or --restart to discard them"
                 )
         write_json_atomic(self.request_path, request)
 
@@ -134,7 +134,7 @@ def recorded_answers(
         DataError: no such file, a malformed record, an unknown id, or an item without an answer.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist; --answers wants a JSONL file with id and completion")
+        raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
     known = {item.item_id for item in items}
     answers: dict[tuple[str, int], Answer] = {}
     counts: dict[str, int] = {}
@@ -143,7 +143,7 @@ def recorded_answers(
         named = next((record[key] for key in ID_FIELDS if key in record), "")
         item_id, text = str(named), record.get("completion")
         if not isinstance(text, str):
-            raise DataError(f"{path}, record {number}: field 'completion' is missing or no text")
+            raise DataError(f"{path}, record {number}: field 'completion' is missing or not text")
         if item_id not in known:
             raise DataError(
                 f"{path}, record {number}: the suite has no item {item_id!r} (fields id, task_id or item_id)"

@@ -132,7 +132,7 @@ def task_card(tasks: Sequence[Task], run_name: str, base_model: str) -> str:
             f"# Self-play tasks of {run_name}",
             "",
             f"{len(tasks)} verified reasoning tasks over small Python programs, from a run of Absolute Zero self-play of `{base_model}`. "
-            f"Every program was executed in a sandbox, repeatedly and with different hash seeds; outputs are what it gave.{solved}",
+            f"Every program was executed in a sandbox, repeatedly and with different hash seeds; outputs are what it returned.{solved}",
             "",
             *_table(
                 ("task type", "tasks", "given", "asked for"),
@@ -168,7 +168,7 @@ COLUMNS = {
     "program": "Python source; the entry function is `f`",
     "inputs": "argument lists as text, as they stand between the parentheses of `f(...)`; one, or several for induction",
     "outputs": "canonical texts of the returned values (exception names for error tasks), in the order of `inputs`",
-    "message": "what an induction solver is told about the program; empty otherwise",
+    "message": "what an induction solver learns about the program; empty otherwise",
     "accuracy": "share of the model's own attempts that solved it when it was proposed; null where that was not measured",
     "source": "seed, selfplay, user, or another run",
     "cycle": "cycle of the run in which it was accepted; 0 for seeds",
@@ -222,7 +222,7 @@ def _usage(record: Mapping[str, Any], name: str, asking: Asking | None) -> list[
     return [
         facts,
         "",
-        f"This is the prompt of training, with {'an' if asking.kind.value[0] in 'aei' else 'a'} {asking.kind.value} task as the question. "
+        f"This is the training prompt, with {'an' if asking.kind.value[0] in 'aei' else 'a'} {asking.kind.value} task as the question. "
         "Another frame, or a chat template around it, is not what it has learnt.",
         "",
         "```python" if "```" not in asking.question else "````python",

@@ -80,12 +80,12 @@ def _hold(
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         if time.monotonic() >= deadline:
             raise EngineError(
-                f"process {holder} still evaluates on card {card} after {limit_s / 3600:.0f} hours; end it, or name another card "
+                f"process {holder} is still evaluating on card {card} after {limit_s / 3600:.0f} hours; end it, or name another card "
                 "with CUDA_VISIBLE_DEVICES"
             )
         if not told:
             say(
-                f"another evaluation (process {holder}) uses card {card}; waiting until it ends (Ctrl+C: do not wait)"
+                f"another evaluation (process {holder}) uses card {card}; waiting until it ends (Ctrl+C to stop waiting)"
             )
             told = True
         time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))

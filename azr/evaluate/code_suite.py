@@ -140,7 +140,7 @@ def code_suite(
     """
     by_id = {problem.problem_id: problem for problem in problems}
     if len(by_id) < len(problems) or not problems:
-        why = "two problems have one id; ids must be unique" if problems else "no problem can be asked"
+        why = "two problems have the same id; ids must be unique" if problems else "it has no problem"
         raise DataError(f"suite {name}: {why}" + (f" ({left_out[0]})" if left_out else ""))
     items = [_item(name, problem, config, style, speaker, habits) for problem in problems]
     return CodeSuite(name, style, speaker.chat, habits, by_id, items, left_out, notes)

@@ -161,7 +161,7 @@ def cruxeval_suite(
 ) -> TaskSuite:
     """CRUXEval from a JSONL file with the fields ``code``, ``input``, ``output``, ``id``.
 
-    An item whose output is no literal cannot be judged without evaluating text; it is left out and named.
+    An item whose output is not a literal cannot be judged without evaluating text; it is left out and named.
 
     Raises:
         DataError: no such file, or a record lacks a field.
@@ -175,7 +175,7 @@ def cruxeval_suite(
         try:
             gold = canonical_text(record["output"])
         except ValueReadError as error:
-            left_out.append(f"{item_id}: its output is no literal ({error})")
+            left_out.append(f"{item_id}: its output is not a literal ({error})")
             continue
         tasks.append(
             (

@@ -53,8 +53,8 @@ COSMETIC_KEYS += ("torch_dtype", "transformers_version", "use_cache")
 """Of a model's configuration: what may differ between models that share an engine."""
 STAGES = {
     "start": "the engine starts",
-    "compile": "the engine compiles and warms up",
-    "load": "weights are loaded and checked",
+    "compile": "the engine is compiling and warming up",
+    "load": "weights are being loaded and checked",
     "answer": "answers",
 }
 
@@ -178,7 +178,9 @@ def answer_all(
     for number, plan in enumerate(plans):
         if number:
             names = ", ".join(model.label for model, _ in plan.models)
-            say(f"{names}: of another shape than {plans[0].models[0][0].label}, so another engine is started")
+            say(
+                f"{names}: has another shape than {plans[0].models[0][0].label}, so another engine is started"
+            )
         device = device_for(detect(), plan.options.device, plan.options.tensor_parallel)
         cards = [card.uuid or card.name for card in device.cards]
         with hold_cards(cards, say=say), tempfile.TemporaryDirectory(prefix="azr-engine-") as scratch:
@@ -226,7 +228,7 @@ def shape(folder: Path, options: EngineOptions) -> str:
             folder, trust_remote_code=options.trust_remote_code, local_files_only=True
         )
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} is no model that can be evaluated: {error}") from error
+        raise ModelError(f"{folder} is not a model that can be evaluated: {error}") from error
     described = {key: value for key, value in config.items() if key not in COSMETIC_KEYS}
     described["vocabulary"] = sorted(tokenizer.get_vocab().items())
     described["engine"] = asdict(options)

@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     job = read_json(Path(arguments[0]))
     device = device_for(detect(), job["engine"]["device"], job["engine"]["tensor_parallel"])
     if device.missing:
-        events.send({"failed": f"{device.count} cards are wanted, and this machine has {device}"})
+        events.send({"failed": f"{device.count} cards are needed, but this machine has {device}"})
         return GAVE_UP
     device.take()
     on_gpu = device.kind == "cuda"

@@ -190,7 +190,7 @@ class Session:
     def _forget_prompts(self) -> None:
         if not self._engine.reset_prefix_cache():
             raise ModelError(
-                "vLLM did not give up the prompts that it keeps from the model before; ask one model a command"
+                "vLLM did not drop the previous model's prompt cache; evaluate one model per command"
             )
 
     def _log_probs(self, text: ModelText) -> list[float]:
@@ -219,19 +219,19 @@ def check_loaded(
     """Whether log-probs are those of a model just loaded, whose weights have the hash ``digest``.
 
     Raises:
-        ModelError: they are no numbers, changed although the weights are the same, or did not change although
+        ModelError: they are not numbers, changed although the weights are the same, or did not change although
             they are others.
     """
     if not all(map(math.isfinite, now)):
         raise ModelError(
-            f"{label} gives log-probs that are no numbers; its number type may be too narrow: try --dtype float32"
+            f"{label} gives log-probs that are not numbers; its number type may be too narrow: try --dtype float32"
         )
     for other, (name, then) in before.items():
         apart = max(abs(a - b) for a, b in zip(now, then, strict=True)) if len(now) == len(then) else math.inf
         if other == digest and apart > CHECK_TOLERANCE:
             raise ModelError(
                 f"{label} has the weights of {name}, yet the engine's log-probs moved by {apart:.3g} between them; its answers cannot be "
-                "trusted. Ask one model a command"
+                "trusted. Evaluate one model per command"
             )
         if other != digest and apart == 0:
             raise ModelError(

@@ -77,7 +77,7 @@ def _checkpoint_weights(
 ) -> Iterable[tuple[str, torch.Tensor]]:
     problems = checkpoint_problems(path, only=WEIGHT_FILES)
     if problems:
-        raise CheckpointError(f"{path} is damaged: {problems[0]}; nothing of it was opened")
+        raise CheckpointError(f"{path} is damaged: {problems[0]}; it was not opened")
     name = str(dtype).removeprefix("torch.")
     return merged_state_dict(read_checkpoint(path), dtype=name, trust_remote_code=trust_remote_code).items()
 

@@ -187,7 +187,7 @@ def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[list[Problem
     for place, record in records(path, name, FIELDS):
         plus = record["plus_input"]
         if isinstance(plus, dict) and plus:  # the published MBPP+ file has {} where there is none
-            raise DataError(f"{place}: field 'plus_input' is no list; {name} needs EvalPlus's own file")
+            raise DataError(f"{place}: field 'plus_input' is not a list; {name} needs EvalPlus's own file")
         base, more = record["base_input"], list(plus)
         inputs, n_base = _argument_lists(place, name, record["task_id"], base, more)
         too_large += len(base) + len(more) - len(inputs)
@@ -196,7 +196,7 @@ def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[list[Problem
     notes = []
     if too_large:
         notes.append(
-            f"{too_large} of {total} test inputs are too large for the sandbox's reader and were passed over"
+            f"{too_large} of {total} test inputs are too large for the sandbox's reader and were skipped"
         )
     return problems, notes
 
@@ -224,7 +224,7 @@ def _argument_lists(
     n_base = 0
     for index, values in enumerate([*base, *plus]):
         if not isinstance(values, list):
-            raise DataError(f"{place}: an input is no list of arguments; {name} needs EvalPlus's own file")
+            raise DataError(f"{place}: an input is not a list of arguments; {name} needs EvalPlus's own file")
         try:
             arguments = as_python(task_id, values) if name == "mbpp+" else values
             text = ", ".join(canonical(value) for value in arguments)

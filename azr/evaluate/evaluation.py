@@ -158,9 +158,7 @@ def _suites(
 
     if not suites:
         remedy = (
-            ""
-            if "frame" in styles
-            else "; a frame asks in its own way (--frame compact for the bundled tiny model)"
+            "" if "frame" in styles else "; use a frame instead (--frame compact for the bundled tiny model)"
         )
         raise ModelError(f"{unasked[-1]}{remedy}")
     return suites
@@ -255,7 +253,7 @@ def engine_options(source: ModelSource, options: Options) -> EngineOptions:
     device = device_for(machine, _device(options.device or source.device), options.tensor_parallel)
     if device.missing:
         raise ModelError(
-            f"{device.count} cards are wanted (--tensor-parallel), {len(device.cards)} can be used: {machine.why_no_card}"
+            f"{device.count} cards are requested (--tensor-parallel), but {len(device.cards)} can be used: {machine.why_no_card}"
         )
     return EngineOptions(
         dtype=options.dtype or number_type(source.dtype, replace(machine, gpus=device.cards), cpu_flags()),
@@ -277,8 +275,8 @@ def _device(wanted: str) -> str:
     build = engine_build()
     if build and wanted not in ("auto", build):
         raise ModelError(
-            f"the engine that is installed computes on {DEVICE_NAMES[build]} only, and this model is to be asked on {DEVICE_NAMES[wanted]} "
-            f"(as its run was, or by --device); --device {build} asks it on {DEVICE_NAMES[build]}"
+            f"the installed engine supports only {DEVICE_NAMES[build]}, but this model would run on {DEVICE_NAMES[wanted]} "
+            f"(from its run, or from --device); use --device {build}"
         )
     return build or wanted
 
@@ -331,7 +329,7 @@ def _report(
     say(f"\n{summary}\n")
     if kept := publish(out, {"summary.txt": f"{summary}\n", "result.json": json_text(record)}):
         say(kept)
-    say(f"wrote {out / 'result.json'} and summary.txt; answers and verdicts of each item lie beside them")
+    say(f"wrote {out / 'result.json'} and summary.txt; answers and verdicts of each item are beside them")
     return record
 
 

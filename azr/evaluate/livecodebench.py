@@ -201,7 +201,7 @@ def _read(path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str
         else:
             problems.append(_problem(record, check))
     notes = (
-        [f"{passed_over} of {total} tests are too large for the sandbox's reader and were passed over"]
+        [f"{passed_over} of {total} tests are too large for the sandbox's reader and were skipped"]
         if passed_over
         else []
     )
@@ -264,10 +264,10 @@ def _method(place: str, record: dict[str, Any]) -> str:
         name = metadata["func_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{place}: field 'metadata' names no func_name, which its functional tests need"
+            f"{place}: field 'metadata' has no func_name, which its functional tests need"
         ) from error
     if not isinstance(name, str) or not name.isidentifier():
-        raise DataError(f"{place}: func_name {name!r} is no name of a function")
+        raise DataError(f"{place}: func_name {name!r} is not a name of a function")
     return name
 
 

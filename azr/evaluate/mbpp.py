@@ -52,7 +52,7 @@ def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker 
         try:
             found[int(record["task_id"])] = place, record
         except ValueError as error:
-            raise DataError(f"{place}: field 'task_id' is no number") from error
+            raise DataError(f"{place}: field 'task_id' is not a number") from error
 
     chosen = [number for number in sorted(found) if number in TEST_SPLIT] or sorted(found)
     examples = ""

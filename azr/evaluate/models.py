@@ -97,7 +97,7 @@ def resolve(spec: str) -> ModelSource:
         return of_folder(local_model_folder(spec), label=spec)
     if which and not find(spec).is_dir():
         raise RunError(
-            f"{spec}: {path} is no run directory, so @{which} has no meaning; give the folder alone"
+            f"{spec}: {path} is not a run directory, so @{which} has no meaning; give only the folder"
         )
     if which:  # a folder whose name has an @
         path, path_text = find(spec), spec
@@ -137,7 +137,7 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
 
     if step not in found:
         raise RunError(
-            f"{run.root} has no checkpoint of step {step}; there is {', '.join(map(str, sorted(found)))}"
+            f"{run.root} has no checkpoint of step {step}; there are {', '.join(map(str, sorted(found)))}"
         )
     problems = checkpoint_problems(found[step].path, only=WEIGHT_FILES)
     if problems:
@@ -242,7 +242,7 @@ def _base_of(run: RunDir) -> ModelSource:
     note = (
         ""
         if run.identity.exists()
-        else f"{run.root.name}@0: no record of what the run began with (an earlier version started it); taken is {folder}"
+        else f"{run.root.name}@0: no record of what the run began with (an earlier version started it); using {folder}"
     )
     return _configured(replace(of_folder(folder, label=f"{run.root.name}@0"), run=run, note=note), config)
 

@@ -99,7 +99,7 @@ def proposal_suite(
     tasks = []
     for path in paths:
         if not path.is_file():
-            raise DataError(f"{path}: no tasks there; give a JSONL file of tasks to refer to")
+            raise DataError(f"{path}: no tasks there; give a JSONL file of tasks to use as references")
         tasks += [Task.from_json(record) for record in read_jsonl(path, strict=True)]
 
     game = SelfPlay(config, SEED)
@@ -142,7 +142,7 @@ def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[li
     if not all(map(fits, resorts)):
         raise ModelError(
             f"no {kind.value} request in the frame {game.config.frame} fits the model's prompt limit, not even without references; "
-            "raise --max-prompt-tokens, or take the frame that the model was trained with (--frame compact for the bundled tiny model)"
+            "raise --max-prompt-tokens, or use the frame that the model was trained with (--frame compact for the bundled tiny model)"
         )
     refused = 0
 

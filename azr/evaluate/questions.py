@@ -66,7 +66,7 @@ class Asked:
             shortest = min(answer.n_tokens for answer in answers)
             raise ModelError(
                 f"no prompt fits the limit of {self.how.max_prompt_tokens} tokens (the shortest has {shortest}); raise "
-                "--max-prompt-tokens, or take the frame that the model was trained with (--frame compact for the bundled tiny model)"
+                "--max-prompt-tokens, or use the frame that the model was trained with (--frame compact for the bundled tiny model)"
             )
         return answers
 

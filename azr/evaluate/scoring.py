@@ -121,7 +121,7 @@ def score(
 ) -> Scores:
     """Adds up. ``ks`` beyond the number of answers per item are left out.
 
-    Items without an answer are no part of the score.
+    Items without an answer are not part of the score.
 
     Args:
         max_prompt_tokens: the limit that prompts had to keep to, for the sentences on it; 0: there was none.
@@ -296,7 +296,7 @@ def legend(results: Sequence[Scores]) -> str:
     several = "; pass@k: one of k answers is right" if any(result.samples > 1 for result in results) else ""
     framed = any(result.lenient for result in results)
     readings = (
-        "; strict: an answer counts in the frame's format only, lenient: wherever it stands" if framed else ""
+        "; strict: an answer counts in the frame's format only, lenient: wherever it is" if framed else ""
     )
     return (
         f"pass@1: {right}{several}{readings}; n: items; format: has the think and answer tags; cut: ended by the length limit; "

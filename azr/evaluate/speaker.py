@@ -36,7 +36,7 @@ def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = Fa
         raise ModelError(f"{folder}: its tokenizer cannot be read ({error})") from error
     if form == "chat" and tokenizer.chat_template is None:
         raise ModelError(
-            f"{folder} has no chat template, so it cannot be asked in the form chat; leave --native-form away"
+            f"{folder} has no chat template, so it cannot be prompted as a chat; drop --native-form"
         )
     chat = _ends_turns(tokenizer, folder) if form == "auto" else form == "chat"
     return Speaker(chat, context if isinstance(context, int) else 0)

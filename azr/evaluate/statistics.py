@@ -54,7 +54,7 @@ def wilson(right: int, n: int) -> Estimate:
         ValueError: n is 0, or right is not between 0 and n.
     """
     if n < 1 or not 0 <= right <= n:
-        raise ValueError(f"{right} right of {n} items is no share")
+        raise ValueError(f"{right} right of {n} items is not a share")
     interval = stats.binomtest(right, n).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(right / n, float(interval.low), float(interval.high), n, "wilson")
 

@@ -42,7 +42,7 @@ SHIPPED_SEEDS = (DATA / "seeds" / "seed_io.jsonl", DATA / "seeds" / "seed_induct
 STYLES = {
     "native": "the model's own chat template, or plain continuation, with the prompt that the suite's authors use",
     "native-cot": "the same with the authors' chain-of-thought prompt",
-    "frame": "inside the frame that the run trains with, read strictly (in its format) and leniently (wherever the answer stands)",
+    "frame": "inside the frame that the run trains with, read strictly (in its format) and leniently (wherever the answer is)",
 }
 SUITE_STYLES = {
     "probes": ("frame",),
@@ -70,7 +70,9 @@ def styles_of(spec: str) -> tuple[str, ...]:
     """
     name = spec.partition("=")[0]
     if name not in SUITE_STYLES:
-        raise ConfigError(f"suite {name!r} is unknown; there is {', '.join(SUITE_STYLES)} (docs/evaluate.md)")
+        raise ConfigError(
+            f"suite {name!r} is unknown; the suites are {', '.join(SUITE_STYLES)} (docs/evaluate.md)"
+        )
     return SUITE_STYLES[name]
 
 
@@ -116,9 +118,7 @@ def build_suite(
         ModelError: requests for proposals cannot be made to fit.
     """
     if style not in styles_of(spec):
-        raise ConfigError(
-            f"suite {spec!r} is not asked in style {style!r}; there is {', '.join(styles_of(spec))}"
-        )
+        raise ConfigError(f"suite {spec!r} has no style {style!r}; it has {', '.join(styles_of(spec))}")
     name, _, path = spec.partition("=")
     if name == "probes":
         return probe_suite(

@@ -5,7 +5,7 @@ start that is asked in a style it does not know scores lower than it can. So wha
 *its* best way of being asked and read, task by task; what changed in form is a finding of its own.
 
 Choosing the best of several ways flatters whoever has more of them that are nearly equal. Therefore no task
-takes part in the choice that it is scored by: the tasks are dealt into ``FOLDS`` parts, and those of a part
+takes part in the choice that it is scored by: the tasks are split into ``FOLDS`` parts, and those of a part
 are scored in the way that was best on the other parts, for both models alike.
 """
 
@@ -90,7 +90,7 @@ class SuiteVerdict:
 
 
 def judge(suite: str, start: Standing, trained: Standing) -> SuiteVerdict | None:
-    """The verdict on one suite; None where the models share no task."""
+    """The verdict on one suite; None where the models share not task."""
     shared = sorted(_tasks(start) & _tasks(trained))
     if not shared:
         return None
@@ -192,6 +192,6 @@ def _points(comparison: Comparison) -> str:
 
 
 EXPLANATION = (
-    "Verdicts compare each model in its best style and reading, task by task. So that the choice flatters nobody, the tasks are dealt "
-    f"into {FOLDS} parts, and each part is scored in the style that was best on the other parts."
+    "Verdicts compare each model in its best style and reading, task by task. So that this choice favours neither model, "
+    f"the tasks are split into {FOLDS} parts, and each part is scored in the style that was best on the other parts."
 )

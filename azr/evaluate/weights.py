@@ -54,7 +54,7 @@ def write_model_folder(
         raise ModelError(f"{target} exists; give another folder, or remove it")
     problems = checkpoint_problems(checkpoint.path)
     if problems:
-        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
+        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; it was not opened")
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the caller says what goes on
@@ -82,7 +82,7 @@ def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_co
     """
     problems = checkpoint_problems(checkpoint.path, only="actor/huggingface/")
     if problems:
-        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
+        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; it was not opened")
     source = checkpoint.path / "actor" / "huggingface"
     shutil.copytree(source, target)
     raw = read_json(target / "config.json")
@@ -218,7 +218,7 @@ def _merge_lora(
             adapters.setdefault(found["module"], {})[found["half"]] = tensor
         elif ".lora_" in name:
             raise CheckpointError(
-                f"{actor}: {name} belongs to an adapter of another kind than plain LoRA; it cannot be merged"
+                f"{actor}: {name} belongs to an adapter that is not plain LoRA; it cannot be merged"
             )
         else:
             plain[name.replace(".base_layer.", ".")] = tensor
@@ -296,7 +296,7 @@ def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code:
     """Loads the folder as any user would, and compares every tensor.
 
     Raises:
-        ModelError: it does not load whole, or a tensor differs.
+        ModelError: it does not load completely, or a tensor differs.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -312,7 +312,7 @@ def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code:
     ]
     if wrong:
         raise ModelError(
-            f"the exported folder does not load whole: {wrong[0]} is missing, unexpected or of another shape"
+            f"the exported folder does not load completely: {wrong[0]} is missing, unexpected or of another shape"
         )
     loaded = model.state_dict()
     for name, tensor in state.items():

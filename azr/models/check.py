@@ -65,12 +65,12 @@ def _require_architecture(folder: Path, values: dict[str, Any], config: Config) 
     model_type, names = values.get("model_type"), values.get("architectures")
     if (method := _quantisation(values)) is not None:
         raise ModelError(
-            f"{folder} is quantised ({method}), and quantised weights cannot be trained; take the original model, and where memory "
-            "is short a smaller one, or adapters (model.lora_rank=32)"
+            f"{folder} is quantised ({method}), and quantised weights cannot be trained; use the original model, or, if memory "
+            "is short, a smaller one or adapters (model.lora_rank=32)"
         )
     if not isinstance(model_type, str):
         raise ModelError(
-            f"{folder / 'config.json'} names no model_type; it is no language model of transformers"
+            f"{folder / 'config.json'} has no model_type; it is not a language model of transformers"
         )
     if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
         told = f"architectures is {names!r}; it has to name one class"
@@ -84,11 +84,11 @@ def _require_architecture(folder: Path, values: dict[str, Any], config: Config) 
         )
     if "vision_config" in values or "audio_config" in values or "ConditionalGeneration" in name:
         raise ModelError(
-            f"{folder}: {name} reads images or sound as well; only text models can be trained, so take the text-only model of that family"
+            f"{folder}: {name} reads images or sound as well; only text models can be trained, so use the text-only model of that family"
         )
     if not name.endswith(("ForCausalLM", "LMHeadModel")):
         raise ModelError(
-            f"{folder}: {name} does not write text (its head is for something else); take a causal language model"
+            f"{folder}: {name} does not write text (its head is for something else); use a causal language model"
         )
     experts = [key for key in EXPERT_KEYS if isinstance(values.get(key), int) and values[key] > 1]
     if experts:
@@ -106,19 +106,19 @@ def _require_known(folder: Path, values: dict[str, Any], model_type: str, config
     has_own_code = isinstance(auto_map, dict) and "AutoModelForCausalLM" in auto_map
     if config.model.lora_rank and model_type in WITHOUT_ADAPTERS:
         raise ModelError(
-            f"{folder}: the engine serves no adapters for {model_type} models; set model.lora_rank=0, which trains all weights"
+            f"{folder}: the engine does not support adapters for {model_type} models; set model.lora_rank=0, which trains all weights"
         )
     if model_type in CHECKED:
         if has_own_code and config.model.trust_remote_code:
             raise ModelError(
-                f"{folder} brings code of its own for {model_type}, which transformers knows by itself; set model.trust_remote_code=false"
+                f"{folder} ships its own code for {model_type}, which transformers supports itself; set model.trust_remote_code=false"
             )
         return
     if config.train.packed_sequences or config.train.chunked_logprobs:
         raise ModelError(
             f"{folder}: packed attention and the chunked output head were never compared with the original for {model_type} models, and "
             f"might train them wrongly; the model's own attention and head need more time and memory: {SLOW_AND_SAFE}. "
-            f"Compared were {', '.join(sorted(CHECKED))}"
+            f"Compared: {', '.join(sorted(CHECKED))}"
         )
     if config.model.trust_remote_code or _known_to_transformers(model_type):
         return
@@ -127,7 +127,7 @@ def _require_known(folder: Path, values: dict[str, Any], model_type: str, config
             f"{folder} needs the Python code that it ships; if you have read that code and trust it: model.trust_remote_code=true"
         )
     raise ModelError(
-        f"{folder}: the installed transformers knows no {model_type} models; it is newer than they are, take another model"
+        f"{folder}: the installed transformers does not support {model_type} models; use another model"
     )
 
 
@@ -137,7 +137,7 @@ def _require_served(folder: Path, values: dict[str, Any], model_type: str) -> No
     if model_type in TIED_IN_THE_ENGINE and values.get("tie_word_embeddings") is False:
         raise ModelError(
             f"{where}: tie_word_embeddings is false, and the engine runs {model_type} models only with the embeddings as output head; "
-            "take the original model, or one that was saved without a head of its own"
+            "use the original model, or one that was saved without a separate head"
         )
     window, layers = values.get("sliding_window"), values.get("num_hidden_layers")
     if (
@@ -147,9 +147,9 @@ def _require_served(folder: Path, values: dict[str, Any], model_type: str) -> No
         and values.get("max_window_layers") != layers
     ):
         raise ModelError(
-            f"{where}: use_sliding_window is true for some layers and not for others, which the engine does not run for {model_type} "
-            f"models; where prompt and response together have no more than sliding_window ({window}) tokens, use_sliding_window=false "
-            "in a copy of the model is the same model"
+            f"{where}: use_sliding_window is true for some layers and not for others, which the engine does not support for {model_type} "
+            f"models; if prompt and response together have at most sliding_window ({window}) tokens, use_sliding_window=false "
+            "in a copy of the model gives the same results"
         )
 
 
@@ -197,7 +197,7 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
         and not _has_mistral_tokenizer(folder)
     ):
         raise ModelError(
-            f"{folder / 'tokenizer_config.json'} names no tokenizer_class; for mistral models transformers then wants tekken.json. "
+            f"{folder / 'tokenizer_config.json'} has no tokenizer_class; for mistral models transformers then needs tekken.json. "
             'Write "tokenizer_class": "PreTrainedTokenizerFast" into it, with which it reads tokenizer.json'
         )
     template = files.chat_template
@@ -210,7 +210,7 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
     named = {f"{name} {files.special(name)!r}": files.special_id(name) for name in ("eos_token", "pad_token")}
     if files.special("eos_token") is None and files.settings.get("tokenizer_class") in OWN_DEFAULTS:
         raise ModelError(
-            f"{folder / 'tokenizer_config.json'} names no eos_token, so no response would ever end; name the token that ends a turn"
+            f"{folder / 'tokenizer_config.json'} has no eos_token, so no response would ever end; name the token that ends a turn"
         )
     vocabulary = values.get("vocab_size")
     if not isinstance(vocabulary, int):
@@ -281,7 +281,7 @@ def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dic
         )
     if values.get("tie_word_embeddings") is False and HEAD not in tensors:
         raise ModelError(
-            f"{folder}: config.json says that the output head is apart from the embeddings, and the weights have no {HEAD}"
+            f"{folder}: config.json says that the output head is separate from the embeddings, and the weights have no {HEAD}"
         )
 
 

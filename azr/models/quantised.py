@@ -39,7 +39,7 @@ def quantisation_of(folder: Path) -> Quantised | None:
     if not settings:
         return None
     if not isinstance(settings, dict):
-        raise ModelError(f"{folder / 'config.json'}: quantization_config is no mapping")
+        raise ModelError(f"{folder / 'config.json'}: quantization_config is not a mapping")
     readers = {"compressed-tensors": _compressed_tensors, "gptq": _gptq}
     method = settings.get("quant_method")
     reader = readers.get(method) if isinstance(method, str) else None

@@ -80,7 +80,9 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         content = read_json_file(folder / "tokenizer.json")
         model = content.get("model")
         if not isinstance(model, dict):
-            raise ModelError(f"{folder / 'tokenizer.json'} describes no tokenizer; fetch that file again")
+            raise ModelError(
+                f"{folder / 'tokenizer.json'} does not describe a tokenizer; fetch that file again"
+            )
         vocabulary = model.get("vocab")
         if isinstance(vocabulary, dict):
             ids = {token: number for token, number in vocabulary.items() if isinstance(number, int)}

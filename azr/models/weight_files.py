@@ -33,14 +33,14 @@ MARKS = {
 }
 """How Windows' editors save texts that transformers then cannot read."""
 FOREIGN = {
-    ".gguf": "GGUF files are for llama.cpp; take the model's original safetensors",
-    ".bin": "PyTorch's .bin files are pickles, which are not read here; convert them where you trust them",
-    ".pth": "PyTorch's .pth files are pickles, which are not read here; convert them where you trust them",
-    ".pt": "PyTorch's .pt files are pickles, which are not read here; convert them where you trust them",
+    ".gguf": "GGUF files are for llama.cpp; use the model's original safetensors",
+    ".bin": "PyTorch's .bin files are pickles, which are not read here; convert them if you trust them",
+    ".pth": "PyTorch's .pth files are pickles, which are not read here; convert them if you trust them",
+    ".pt": "PyTorch's .pt files are pickles, which are not read here; convert them if you trust them",
     ".h5": "these are TensorFlow weights; convert them",
     ".msgpack": "these are Flax weights; convert them",
-    ".onnx": "ONNX files cannot be trained; take the model's original safetensors",
-    ".npz": "these are MLX weights; take the model's original safetensors",
+    ".onnx": "ONNX files cannot be trained; use the model's original safetensors",
+    ".npz": "these are MLX weights; use the model's original safetensors",
 }
 CONVERSION = "with transformers, AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW), and the same for AutoTokenizer"
 
@@ -66,16 +66,16 @@ def read_json_file(path: Path) -> dict[str, Any]:
         value = json.loads(content.decode("utf-8"))
     except ValueError as error:
         raise ModelError(
-            f"{path} is no JSON ({error}); the model folder is damaged, fetch that file again"
+            f"{path} is not valid JSON ({error}); the model folder is damaged, fetch that file again"
         ) from error
     if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no mapping; it is not the file that its name says")
+        raise ModelError(f"{path} does not hold a mapping; it is not the file that its name says")
     return value
 
 
 def require_whole_files(folder: Path) -> dict[str, Tensor]:
     """Every weight file is there, is what it seems, and is as long as its header says; the tokenizer's files
-    are no pointers.
+    are not pointers.
 
     Returns:
         The tensors by name.
@@ -99,7 +99,7 @@ def _no_weights(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     if WEIGHTS in names or INDEX in names:
         name = WEIGHTS if WEIGHTS in names else INDEX
-        return f"{folder / name} is a link to a file that is not there; the download broke off, fetch the model again"
+        return f"{folder / name} is a link to a file that is not there; the download was interrupted, fetch the model again"
     if "adapter_config.json" in names:
         return (
             f"{folder} holds an adapter, not a model; merge it into its base first (peft: merge_and_unload, then save_pretrained) "
@@ -109,7 +109,7 @@ def _no_weights(folder: Path) -> str:
     if any("-of-" in name for name in safetensors):
         return f"{folder} holds pieces of the weights but no {INDEX}, which says what is in which; fetch the model again"
     if safetensors:
-        return f"{folder} holds {safetensors[0]}, but weights are looked for as {WEIGHTS} or {INDEX}; rename it if it is the whole model"
+        return f"{folder} holds {safetensors[0]}, but weights are expected as {WEIGHTS} or {INDEX}; rename it if it is the whole model"
     for suffix, why in FOREIGN.items():
         found = [
             name
@@ -119,9 +119,7 @@ def _no_weights(folder: Path) -> str:
         if found:
             remedy = f" ({CONVERSION})" if "convert" in why else ""
             return f"{folder} has no {WEIGHTS}, only {found[0]}: {why}{remedy}"
-    return (
-        f"{folder} holds no weights ({WEIGHTS}, or {INDEX} with its pieces); it is no complete model folder"
-    )
+    return f"{folder} holds no weights ({WEIGHTS}, or {INDEX} with its pieces); it is not a complete model folder"
 
 
 def _sharded(folder: Path) -> dict[str, Tensor]:
@@ -134,7 +132,7 @@ def _sharded(folder: Path) -> dict[str, Tensor]:
     if missing:
         raise ModelError(
             f"{folder}: {len(missing)} of the {len(shards)} weight files that {INDEX} names are missing ({missing[0]}); "
-            "the download broke off, fetch the model again"
+            "the download was interrupted, fetch the model again"
         )
     tensors: dict[str, Tensor] = {}
     for shard in shards:
@@ -154,9 +152,9 @@ def _header(path: Path) -> dict[str, Tensor]:
     _refuse_pointer(path, beginning)
     length = int.from_bytes(beginning[:8], "little")
     if len(beginning) < 8 or not 2 <= length <= MAX_HEADER_BYTES:
-        raise ModelError(f"{path} is no safetensors file ({size} bytes); fetch it again")
+        raise ModelError(f"{path} is not a safetensors file ({size} bytes); fetch it again")
     if 8 + length > size:
-        raise ModelError(f"{path} breaks off inside its header ({size} bytes); fetch it again")
+        raise ModelError(f"{path} ends inside its header ({size} bytes); fetch it again")
     with path.open("rb") as file:
         file.seek(8)
         content = file.read(length)
@@ -172,7 +170,7 @@ def _header(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path} has a damaged header ({type(error).__name__}); fetch it again") from error
     if size != 8 + length + end:
         raise ModelError(
-            f"{path} has {size} bytes, and its header describes {8 + length + end}; the download broke off, fetch it again"
+            f"{path} has {size} bytes, and its header describes {8 + length + end}; the download was interrupted, fetch it again"
         )
     return tensors
 

@@ -35,7 +35,7 @@ TENSOR_LEVEL, TEXT_LEVEL = 1, 6
 MAX_FILES = 100_000
 MAX_MANIFEST_BYTES = 64 << 20
 MAX_GROWTH, GROWTH_FLOOR_BYTES = 200, 64 << 20
-"""An archive that unpacks to more than this many times its size, and more than the floor, is no run: text
+"""An archive that unpacks to more than this many times its size, and more than the floor, is not a run: text
 deflates to a tenth."""
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]*")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -100,9 +100,9 @@ def path_problem(path: str) -> str:
     """Why ``path`` cannot be a file of an unpacked run; empty where it can."""
     pure = PurePosixPath(path)
     if len(path) > 240 or str(pure) != path or not 1 <= len(pure.parts) <= 12:
-        return "is no plain path"
+        return "is not a plain path"
     if pure.is_absolute() or any(part in (".", "..") or not _PART.fullmatch(part) for part in pure.parts):
-        return "is no plain path inside a run"
+        return "is not a plain path inside a run"
     return ""
 
 
@@ -217,15 +217,15 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
     """Opens an archive and checks its list against itself; nothing is written.
 
     Raises:
-        DataError: it is no archive of a run, damaged, cut short, or would write where it must not.
+        DataError: it is not an archive of a run, damaged, cut short, or would write where it must not.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist or is no file; give what `scripts/move_run.py pack` wrote")
+        raise DataError(f"{path} does not exist or is not a file; give what `scripts/move_run.py pack` wrote")
     try:
         archive = zipfile.ZipFile(path)
     except UNREADABLE as error:
         raise DataError(
-            f"{path} is no archive of a run, or was cut short on its way ({_short(error)}); copy it again"
+            f"{path} is not an archive of a run, or was cut short on its way ({_short(error)}); copy it again"
         ) from error
     with archive:
         manifest = _read_manifest(path, archive)
@@ -293,7 +293,7 @@ def _check_members(path: Path, archive: zipfile.ZipFile, manifest: Manifest) -> 
     files = set(listed)
     for name in listed:
         if any(str(parent) in files for parent in PurePosixPath(name).parents):
-            raise refuse(f"{name[:120]!r} lies inside another file")
+            raise refuse(f"{name[:120]!r} is inside another file")
     for member in members:
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG) or member.is_dir():

@@ -51,7 +51,7 @@ def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], N
     run = RunDir(root)
     if not run.config.is_file() or not run.state.is_file():
         raise RunError(
-            f"{root} is no run that has begun (it has no config.yaml and state.json); give one, such as runs/NAME"
+            f"{root} is not a run that has begun (it has no config.yaml and state.json); give one, such as runs/NAME"
         )
     if out.resolve().is_relative_to(root.resolve()):
         raise RunError(

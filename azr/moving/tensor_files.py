@@ -30,7 +30,7 @@ def tensor_file_problem(path: Path) -> str:
     try:
         for name, argument in _operations(path):
             if name in _NAMING:
-                return f"it is no file of the trainer's (it uses {name})"
+                return f"it is not a file of the trainer's (it uses {name})"
             if name == "GLOBAL" and not _ALLOWED.fullmatch(str(argument)):
                 return f"it would call or build {str(argument).replace(' ', '.')[:120]}"
     except _DAMAGED as error:
@@ -44,7 +44,7 @@ def holds_frozen_weights(path: Path) -> bool:
     """Whether a file of adapters holds the weights under them too, as earlier versions saved them.
 
     Raises:
-        ValueError: it is no file of tensors.
+        ValueError: it is not a file of tensors.
     """
     texts = [
         str(argument) for name, argument in _operations(path) if name in ("BINUNICODE", "SHORT_BINUNICODE")
@@ -60,7 +60,7 @@ def _operations(path: Path) -> Iterator[tuple[str, object]]:
     """
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":  # else torch takes it for a bare pickle, whatever follows
-            raise ValueError("it is no zip file of torch.save")
+            raise ValueError("it is not a zip file of torch.save")
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         names = [member.filename for member in members]

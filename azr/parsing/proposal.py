@@ -177,7 +177,7 @@ def _prepare_program(source: str, rules: ParseRules) -> tuple[str, ast.Module, t
 
 
 def _test_input(source: str, tree: ast.Module, entry: str) -> str:
-    """What gives a test away (spec 2.6, step 5): by the tree, so that strings and recursive calls are no offence."""
+    """What gives a test away (spec 2.6, step 5): by the tree, so strings and recursive calls are fine."""
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             continue

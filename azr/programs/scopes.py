@@ -1,7 +1,7 @@
 """Which scope a name belongs to: the rules of Python's name resolution on a syntax tree.
 
 ``Scopes(tree)`` lists every *occurrence* of an identifier that names a variable, function, class, parameter
-or import (attributes and keyword names are no variables) with the scope it is written in; ``resolve`` finds
+or import (attributes and keyword names are not variables) with the scope it is written in; ``resolve`` finds
 the scope that binds it.
 """
 

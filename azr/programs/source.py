@@ -16,7 +16,7 @@ MAX_DEPTH = 120
 
 
 class SourceError(AzrError, ValueError):
-    """Text that is no program this project looks at; ``reason`` is the code under which it is counted."""
+    """Text that is not a program this project looks at; ``reason`` is the code under which it is counted."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

@@ -24,7 +24,7 @@ def has_untrained_think_tokens(folder: Path, raw_frame: bool) -> bool:
     as added tokens.
 
     Raises:
-        ModelError: config.json or tokenizer.json is no JSON.
+        ModelError: config.json or tokenizer.json is not valid JSON.
     """
     if not raw_frame or not (folder / "tokenizer.json").is_file():
         return False

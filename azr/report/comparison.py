@@ -37,7 +37,7 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
         _panel(tables, f"{t.value}: valid proposals", names.valid(t), share=True) for t in CORE_TASK_TYPES
     ]
     tasks += [
-        _panel(tables, "Tasks accepted a step", names.ACCEPTED),
+        _panel(tables, "Tasks accepted per step", names.ACCEPTED),
         _panel(tables, "Novelty", names.NOVELTY, share=True),
     ]
     cost = [_panel(tables, "Seconds a step", names.STEP_SECONDS), _panel(tables, "Entropy", names.ENTROPY)]
@@ -118,14 +118,14 @@ def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[t
     return [
         row("Steps", [f"{summary.step:,}" for summary in summaries]),
         row("Time in steps", [duration(summary.trained_s) for summary in summaries]),
-        row("Seconds a step, lately", [duration(summary.step_seconds) for summary in summaries]),
+        row("Seconds per step, recently", [duration(summary.step_seconds) for summary in summaries]),
         row("Probe accuracy, first", [percent(c.first) if c else "–" for c in changes]),
         row("Probe accuracy, latest", [percent(c.last) if c else "–" for c in changes]),
         row("Change", [points(c.change) if c else "–" for c in changes]),
         row("99 % interval of the change, points", intervals),
         row("Latest score against the first run's, points", ["–", *against[1:]]),
         row("Tasks accepted", [f"{stat.count:,}" for stat in stats]),
-        row("Tasks accepted a step", rates),
+        row("Tasks accepted per step", rates),
         row("Incidents", [f"{len(summary.faults):,}" for summary in summaries]),
     ]
 

@@ -47,7 +47,7 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
         output: a file, or a folder for a file named after the run; the transcripts lie beside it.
 
     Raises:
-        DataError: ``root`` is no directory.
+        DataError: ``root`` is not a directory.
         OSError: the disk is full or read-only.
     """
     summary = read_summary(root)
@@ -134,7 +134,7 @@ def render_report(
                 names.phase_label(item.phase),
                 PHASE_COLOURS[item.phase],
                 item.share,
-                f"{percent(item.share, 0)} · {duration(item.seconds)} a step",
+                f"{percent(item.share, 0)} · {duration(item.seconds)} per step",
             )
             for item in summary.phase_shares()
         ],
@@ -199,7 +199,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
     wall = (summary.ended_unix_s or 0) - (summary.started_unix_s or 0) if summary.started_unix_s else None
     starting = f", {duration(summary.starting_s)} in starts" if summary.starting_s else ""
     facts = [
-        _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} a step lately"),
+        _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} per step lately"),
         _fact("Time", duration(wall), f"{duration(summary.trained_s)} of it in steps{starting}"),
     ]
     change = deciding_change(summary)
@@ -238,7 +238,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
 def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
     """The pool as its manifest counts it, beside what self-play accepted (docs/data.md, "How tasks are counted")."""
     gained = stats.count or round(summary.table.total(names.ACCEPTED))
-    rate = f"{number(gained / max(summary.table.trained, 1))} accepted a step"
+    rate = f"{number(gained / max(summary.table.trained, 1))} accepted per step"
     if stats.undone:
         rate += f", {stats.undone:,} more in steps that were undone or not finished"
     if summary.pool_tasks is None:
@@ -312,7 +312,7 @@ def write_comparison(roots: Sequence[Path], output: Path) -> Path:
     """One page over two or more runs.
 
     Raises:
-        DataError: a root is no directory, or fewer than two were given.
+        DataError: a root is not a directory, or fewer than two were given.
     """
     if len(roots) < 2:
         raise DataError("a comparison needs at least two run directories")

@@ -42,7 +42,7 @@ class LiveView:
             past: plain lines begin with the incidents that there were before.
 
         Raises:
-            DataError: ``root`` is no directory.
+            DataError: ``root`` is not a directory.
         """
         self._reader = SummaryReader(root)
         self._config = config
@@ -93,7 +93,7 @@ class LiveView:
             self._shown_state = state
             where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
             starts = summary.status is Status.RUNNING and summary.state_name == "TRAIN"
-            wait = " (trainer and engine start: a minute or more until the first step)" if starts else ""
+            wait = " (starting trainer and engine: a minute or more until the first step)" if starts else ""
             yield f"{summary.name}: {summary.status.value}{where}{wait}"
         for index in range(self._shown_incidents, len(summary.incidents)):
             yield plain_incident(summary, index)

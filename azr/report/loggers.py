@@ -73,7 +73,7 @@ class WandbLogger:
             wandb = importlib.import_module("wandb")
         except ImportError as error:
             raise ConfigError(
-                "report.loggers holds wandb, but the package is not installed: pip install wandb"
+                "report.loggers contains wandb, but the package is not installed: pip install wandb"
             ) from error
         self._wandb = wandb
         self._run = wandb.init(

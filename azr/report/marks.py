@@ -11,7 +11,7 @@ from azr.report.summary import RunSummary
 MARK_WORDS = {
     "cycle": "a cycle begins",
     "incident": "an incident: fault or restart",
-    "asked": "asked for by you: stop, pause ...",
+    "asked": "requested by you: stop, pause ...",
 }
 """Kind of line (its CSS class) -> its words in the legend."""
 

@@ -77,7 +77,7 @@ def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     )
     panels.append(
         lines_panel(
-            "Answers in the asked format",
+            "Answers in the required format",
             "Mean over the streams of each role. Early gains in accuracy often come from here, not from reasoning.",
             _with_format_means(table),
             [("proposals", "format/propose", 1), ("solutions", "format/solve", 2)],
@@ -163,7 +163,7 @@ def _probe_format_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | N
     x = table.steps.astype(np.float64)
     form, score = table.column(form_name), table.column(names.PROBE_ALL)
     given = np.where(form > 0, score / np.where(form > 0, form, 1.0), np.nan)
-    parts = (("in the asked format", form, 1), ("right, given the format", given, 2))
+    parts = (("in the required format", form, 1), ("right, given the format", given, 2))
     lines = [Line(label, Curve(*finite(x, values)), colour, dots=True) for label, values, colour in parts]
     svg = line_chart(
         "Format and reasoning",
@@ -204,7 +204,7 @@ def task_panels(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) ->
     panels.append(
         lines_panel(
             "Novelty",
-            "Share of valid proposals that are no copy, renamed copy or near copy of a task already there.",
+            "Share of valid proposals that are not copies, renamed copies or near copies of a task already there.",
             table,
             [("novel", names.NOVELTY, 2)],
             marks,
@@ -252,17 +252,17 @@ def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None
         drawn.append(Layer("other", np.sum(layers[len(shown) :], axis=0), 7))
     svg = stacked_chart("Rejections a step", x, drawn, marks=marks)
     legend = tuple(LegendItem(layer.label, layer.colour) for layer in drawn)
-    return Panel("Rejections a step", "Proposals turned down, by reason.", svg, legend)
+    return Panel("Rejections a step", "Rejected proposals, by reason.", svg, legend)
 
 
 def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
     panels: list[Panel | None] = [_time_panel(table, marks)]
     phases = (
-        ("Memory of the card by phase", "GiB in use on the card, by everybody.", names.VRAM_SUFFIX),
+        ("Memory of the card by phase", "GiB in use on the card, by all processes.", names.VRAM_SUFFIX),
         (
             "Memory of the trainer by phase",
-            "GiB of the card, the trainer's own peak, engine left out.",
+            "GiB of the card, the trainer's own peak, without the engine.",
             names.TRAINER_PEAK_SUFFIX,
         ),
     )
@@ -292,15 +292,19 @@ def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel]:
     wanted = (
         (
             "Memory over time",
-            "GiB. A trainer that climbs for hours leaks; it is restarted at a checkpoint before that hurts."
-            + ("" if has_card else " No card was used, so there is no memory of one to show."),
+            "GiB. A trainer whose memory grows for hours is leaking; it is restarted at a checkpoint before that does harm."
+            + ("" if has_card else " No GPU was used, so there is no GPU memory to show."),
             (
                 ("trainer", "trainer_gib", 0),
                 ("available on the machine", "host_available_gib", 2),
                 ("card", "vram_gib", 1),
             ),
         ),
-        ("Free disk over time", "GiB left where the run directory lies.", (("free", "disk_free_gib", 4),)),
+        (
+            "Free disk over time",
+            "GiB free on the disk of the run directory.",
+            (("free", "disk_free_gib", 4),),
+        ),
     )
     panels = []
     for title, why, series in wanted:

@@ -111,7 +111,7 @@ def _progress(summary: RunSummary, width: int) -> RenderableType:
     if not summary.table.trained:
         return _line(*bar, (head if bar else "no step yet", "bold"), width=width)
     eta = f" · ETA {duration(summary.eta_s)}" if summary.eta_s is not None else ""
-    pace = f"· {duration(summary.step_seconds)} a step{eta} · {'up' if summary.status is Status.RUNNING else 'took'} {elapsed}"
+    pace = f"· {duration(summary.step_seconds)} per step{eta} · {'up' if summary.status is Status.RUNNING else 'took'} {elapsed}"
     return _line(*bar, (head, "bold"), pace, width=width)
 
 
@@ -134,7 +134,7 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
         text.append(one_line(summary.sentence) or f"failed {when(summary.ended_unix_s)}", "red")
     else:
         seen = f" since {when(beat.unix_s)}" if beat is not None else ""
-        text.append(f"nobody works on it{seen}; the same command goes on", "yellow")
+        text.append(f"no driver is running{seen}; run the same command to resume", "yellow")
     text.truncate(width, overflow="ellipsis")
     text.append("\n")
     bar_width = 24
@@ -269,7 +269,7 @@ def plain_line(summary: RunSummary) -> str:
     last = f"/{summary.last_step}" if summary.last_step is not None else ""
     parts = [f"cycle {summary.cycle} step {summary.step}{last}"]
     if summary.step_seconds is not None:
-        parts.append(f"{duration(summary.step_seconds)} a step, ETA {duration(summary.eta_s)}")
+        parts.append(f"{duration(summary.step_seconds)} per step, ETA {duration(summary.eta_s)}")
     table = summary.table
     for role in ("propose", "solve"):
         rewards = [table.last(names.reward(stream.name)) for stream in STREAMS if stream.role.value == role]

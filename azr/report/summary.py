@@ -46,7 +46,7 @@ class Status(str, Enum):
     EMPTY = "empty"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    """Not finished, and nobody works on it: crashed, killed, or stopped. The same command goes on."""
+    """Not finished, and no driver is running: crashed, killed, or stopped. The same command goes on."""
     FINISHED = "finished"
     FAILED = "failed"
 
@@ -270,15 +270,15 @@ def require_run(root: Path) -> None:
     """An empty directory passes: a run begins as one.
 
     Raises:
-        DataError: ``root`` is no directory, or holds other things than a run.
+        DataError: ``root`` is not a directory, or holds other things than a run.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is no directory; give a run directory, such as runs/NAME")
+        raise DataError(f"{root} is not a directory; give a run directory, such as runs/NAME")
     if _looks_like_a_run(root) or all(path.name in EARLY_FILES for path in root.iterdir()):
         return
     runs = sorted(str(path) for path in root.iterdir() if path.is_dir() and _looks_like_a_run(path))
     remedy = f"it holds {', '.join(runs[:5])}: give one of them" if runs else "give one, such as runs/NAME"
-    raise DataError(f"{root} is no run directory; {remedy}")
+    raise DataError(f"{root} is not a run directory; {remedy}")
 
 
 def _looks_like_a_run(root: Path) -> bool:
@@ -293,7 +293,7 @@ class SummaryReader:
     """Reads one run again and again, the metrics incrementally.
 
     Raises:
-        DataError: ``root`` is no directory, or holds other things than a run.
+        DataError: ``root`` is not a directory, or holds other things than a run.
     """
 
     def __init__(self, root: Path) -> None:
@@ -332,7 +332,7 @@ class SummaryReader:
 
 def read_summary(root: Path, now_unix_s: float | None = None) -> RunSummary:
     """Raises:
-    DataError: ``root`` is no directory.
+    DataError: ``root`` is not a directory.
     """
     return SummaryReader(root).read(now_unix_s)
 
@@ -381,7 +381,7 @@ def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        problems.append(f"{path} is no YAML: {error}")
+        problems.append(f"{path} is not valid YAML: {error}")
         return {}
     return value if isinstance(value, dict) else {}
 

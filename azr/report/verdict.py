@@ -164,7 +164,7 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
     change = deciding_change(summary)
     if change is None:
         return (
-            "Not known yet: the frozen probes were measured fewer than two times, and self-play reward cannot tell.",
+            "Not known yet: the frozen probes were measured fewer than two times, and the self-play reward cannot tell.",
             Tone.NEUTRAL,
         )
     at = f" at step {change.last_step}" if change.last_step < summary.step else ""
@@ -223,7 +223,7 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).{pool}")
     if summary.trained_s:
         lines.append(
-            f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} a step lately"
+            f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} per step lately"
             + (
                 f"; starting the trainer and the engine took {duration(summary.starting_s)}."
                 if summary.starting_s
@@ -255,7 +255,7 @@ def _format_change(summary: RunSummary) -> str:
     if len(measured) < 2:
         return ""
     first, last = measured[0], measured[-1]
-    formats = f"{percent(float(form[first]))} → {percent(float(form[last]))} of the probe answers were in the asked format"
+    formats = f"{percent(float(form[first]))} → {percent(float(form[last]))} of the probe answers were in the required format"
     given = f"{percent(float(score[first] / form[first]))} → {percent(float(score[last] / form[last]))} of those in the format were right"
     return f"{formats}; {given}. Only the second is a gain in reasoning."
 
@@ -266,17 +266,15 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     if summary.status is Status.EMPTY:
         return ["Start a run: `python azr_single_gpu_pipeline.py`"]
     if summary.status is Status.INTERRUPTED:
-        lines.append(
-            "Nobody is working on this run. Start the same command again; it goes on from the last checkpoint."
-        )
+        lines.append("No driver is running. Run the same command again; it resumes from the last checkpoint.")
     if summary.status is Status.FAILED:
         lines.append(
-            "Read the last incident and the end of its trainer.log, then start the same command again; it goes on where it failed."
+            "Read the last incident and the end of its trainer.log, then run the same command again; it resumes where it failed."
         )
     change = deciding_change(summary)
     if 0 < table.trained < FEW_STEPS and change is not None and change.word == "no clear change":
         lines.append(
-            f"{table.trained} steps are few. Published runs gain over hundreds of them; this one shows that everything works."
+            f"{table.trained} steps are not many. Published runs improve over hundreds; this one shows that everything works."
         )
     if len(table) and not table.has(names.PROBE_ALL):
         lines.append(
@@ -286,8 +284,8 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         valid = table.tail_mean(names.valid(task_type), TAIL)
         if valid is not None and valid < LOW_VALID:
             lines.append(
-                f"Only {percent(valid, 0)} of the {task_type.value} proposals are valid lately. Look at the rejection reasons; a larger or "
-                "instruction-tuned model, or the frame that fits it (`selfplay.frame`), helps most."
+                f"Only {percent(valid, 0)} of the {task_type.value} proposals have been valid lately. Look at the rejection reasons; a "
+                "larger or instruction-tuned model, or the frame that fits it (`selfplay.frame`), helps most."
             )
     novelty = table.tail_mean(names.NOVELTY, TAIL)
     if novelty is not None and novelty < LOW_NOVELTY:
@@ -298,7 +296,7 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         extremes = float(((known <= 0) | (known >= 1)).mean())
         if extremes > HIGH_EXTREMES:
             lines.append(
-                f"{percent(extremes, 0)} of the latest tasks are solved always or never, so most proposals teach nothing about difficulty."
+                f"{percent(extremes, 0)} of the latest tasks are always or never solved, so most proposals teach nothing about difficulty."
             )
     mismatch = table.tail_mean(names.MISMATCH, TAIL)
     if mismatch is not None and mismatch > summary.mismatch_limit:
@@ -324,5 +322,5 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         )
         lines.append(f"Take the model home: `python scripts/export.py {root} --out {model}`")
         lines.append(f"Take the tasks home: `python scripts/export.py {root} --out {tasks} --tasks`")
-        lines.append("To go on from here, raise `campaign.cycles` and start the same command again.")
+        lines.append("To continue, raise `campaign.cycles` and run the same command again.")
     return lines

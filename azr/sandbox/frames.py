@@ -16,7 +16,7 @@ _CALL = struct.Struct("<HBBd")
 
 
 class FrameError(ValueError):
-    """Bytes that are no frame of ours."""
+    """Bytes that are not one of our frames."""
 
 
 def pack(*fields: bytes) -> bytes:

@@ -25,7 +25,7 @@ class Status(str, Enum):
     NONDETERMINISTIC = "nondeterministic"
     """Repeated calls, or processes with different hash seeds, did not agree; or it asked for the time."""
     REFUSED = "refused"
-    """It was not run (input is no literal, program too long) or its value has no canonical text."""
+    """It was not run (input is not a literal, program too long) or its value has no canonical text."""
 
 
 class Profile(str, Enum):

@@ -28,7 +28,7 @@ def missing_layers(layers: Sequence[str], root: Path = Path("/")) -> list[Missin
     container = any((root / name).exists() for name in _CONTAINER_FILES)
     found = []
     if not any(layer.startswith("seccomp") for layer in layers):
-        found.append(Missing("seccomp", "programs may call the kernel as they like", _seccomp_fix(root)))
+        found.append(Missing("seccomp", "programs may make any system call", _seccomp_fix(root)))
     if "namespaces" not in layers:
         found.append(
             Missing(
@@ -38,11 +38,11 @@ def missing_layers(layers: Sequence[str], root: Path = Path("/")) -> list[Missin
             )
         )
     elif "empty_root" not in layers:
-        fix = "/proc as the kernel gives it, without hidepid and without masks of a container"
+        fix = "/proc as the kernel gives it, without hidepid and without a container's masks"
         found.append(Missing("empty_root", "programs see the machine's files", fix))
     if not any(layer.startswith("landlock") for layer in layers):
         found.append(
-            Missing("landlock", "files are guarded by one layer less", _landlock_fix(root, container))
+            Missing("landlock", "files are protected by one layer fewer", _landlock_fix(root, container))
         )
     return found
 

@@ -211,7 +211,7 @@ def call_once(entry: Any, arguments: str, value_chars: int) -> tuple[str, int, s
     try:
         positional, keywords = parse_arguments(arguments)
     except ValueReadError as error:
-        return "", frames.REFUSED, "", f"the input is no list of literals: {error}"
+        return "", frames.REFUSED, "", f"the input is not a list of literals: {error}"
     try:
         value = entry(*positional, **keywords)
     except BaseException as error:  # noqa: BLE001 - whatever a program raises is its result

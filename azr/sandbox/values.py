@@ -26,7 +26,7 @@ MAX_INT_BITS = 13_000
 
 
 class ValueReadError(ValueError):
-    """The text is no literal, is not canonical where it has to be, or exceeds a cap."""
+    """The text is not a literal, is not canonical where it has to be, or exceeds a cap."""
 
 
 class ValueWriteError(ValueError):
@@ -157,7 +157,7 @@ class _Reader:
             return _hashable(set, self.sequence(node.elts, depth))  # type: ignore[attr-defined]
         if isinstance(node, ast.Dict):
             if None in node.keys:
-                raise ValueReadError("** is no literal")
+                raise ValueReadError("** is not a literal")
             keys = self.sequence(node.keys, depth)  # type: ignore[arg-type]
             return _hashable(
                 dict, list(zip(keys, [self.value(item, depth + 1) for item in node.values], strict=True))
@@ -190,7 +190,7 @@ class _Reader:
                 raise ValueReadError("dict(...) takes a dict or a list of pairs, and keywords")
             return _hashable(dict, *positional) | keywords
         if positional and type(positional[0]) not in _ITERABLE:
-            raise ValueReadError(f"{name}(...) of something else than a sequence")
+            raise ValueReadError(f"{name}(...) of something other than a sequence")
         self.count(sum(map(len, positional)))
         return _hashable(_COLLECTIONS[name], *positional)
 
@@ -201,7 +201,7 @@ class _Reader:
         for keyword in node.keywords:
             if keyword.arg is None or keyword.arg in keywords:
                 raise ValueReadError(
-                    f"keyword {keyword.arg[:40]} twice" if keyword.arg else "** is no literal"
+                    f"keyword {keyword.arg[:40]} twice" if keyword.arg else "** is not a literal"
                 )
             keywords[keyword.arg] = self.value(keyword.value, depth + 1)
         return positional, keywords
@@ -213,7 +213,7 @@ def _constant(value: Any) -> Any:
         if value.bit_length() > MAX_INT_BITS:
             raise ValueReadError("too many digits")
     elif kind not in _CONSTANTS:
-        raise ValueReadError("... is no literal")
+        raise ValueReadError("... is not a literal")
     return value
 
 
@@ -268,7 +268,7 @@ def _float(node: ast.Call) -> float:
             return float(argument.value)
     except ValueError as error:
         raise ValueReadError(str(error)) from error
-    raise ValueReadError("float(...) of something else than a number in quotes")
+    raise ValueReadError("float(...) of something other than a number in quotes")
 
 
 def _hashable(kind: Any, *items: Any) -> Any:
@@ -280,7 +280,7 @@ def _hashable(kind: Any, *items: Any) -> Any:
 
 def _no_literal(node: ast.AST) -> ValueReadError:
     name = node.id if isinstance(node, ast.Name) else type(node).__name__
-    return ValueReadError(f"{name[:40]!r} is no literal")
+    return ValueReadError(f"{name[:40]!r} is not a literal")
 
 
 def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Call:
@@ -305,7 +305,7 @@ def parse(text: str, max_chars: int = MAX_CHARS) -> Any:
     tuple.
 
     Raises:
-        ValueReadError: it is no literal; an expression, for instance.
+        ValueReadError: it is not a literal; an expression, for instance.
     """
     call = _parse_call(text, "((", "))", max_chars)
     [node] = call.args if len(call.args) == 1 and not call.keywords else [None]
@@ -320,7 +320,7 @@ def parse_arguments(text: str, max_chars: int = MAX_CHARS) -> tuple[list[Any], d
     """Positional and keyword arguments of a call, from the text between its parentheses.
 
     Raises:
-        ValueReadError: an argument is no literal, or the text closes the call and goes on.
+        ValueReadError: an argument is not a literal, or the text closes the call and goes on.
     """
     return _Reader().arguments(_parse_call(text, "(", ")", max_chars), -1)
 
@@ -329,7 +329,7 @@ def read(text: str, max_chars: int = MAX_CHARS) -> Any:
     """The value of a canonical text.
 
     Raises:
-        ValueReadError: the text is no literal, or not the canonical one.
+        ValueReadError: the text is not a literal, or not the canonical one.
     """
     value = parse(text, max_chars)
     try:
@@ -344,7 +344,7 @@ def canonical_text(text: str, max_chars: int = MAX_CHARS) -> str:
     """The canonical text of a literal as a model writes it: ``[1,2]`` gives ``[1, 2]``.
 
     Raises:
-        ValueReadError: it is no literal.
+        ValueReadError: it is not a literal.
     """
     try:
         return canonical(parse(text, max_chars), max_chars)
@@ -358,12 +358,12 @@ def canonical_text(text: str, max_chars: int = MAX_CHARS) -> str:
 def same(left_text: str, right_text: str, strict: bool = False, dict_order: bool = True) -> bool:
     """Whether two canonical texts mean the same value.
 
-    A bool never equals a number, nan equals nan, a tuple is no list, sets have no order. Unless ``strict``,
+    A bool never equals a number, nan equals nan, a tuple is not a list, sets have no order. Unless ``strict``,
     an int equals a float of the same value and a frozenset a set. Dicts must agree in order, unless
     ``dict_order`` is off.
 
     Raises:
-        ValueReadError: one of them is no canonical text.
+        ValueReadError: one of them is not a canonical text.
     """
     if left_text == right_text:
         read(left_text)

@@ -123,7 +123,7 @@ def _ending(report: Report, program: Program) -> CallResult:
     if report.signal == signal.SIGKILL:
         return CallResult(
             Status.KILLED,
-            reason="killed by the kernel, most likely for want of memory",
+            reason="killed by the kernel, most likely because memory ran out",
             cpu_s=cpu_s,
             wall_s=wall_s,
         )

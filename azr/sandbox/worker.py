@@ -128,7 +128,7 @@ class Worker:
                 continue
             data = os.read(self.results, 1 << 16)
             if not data:
-                raise SandboxError(f"a sandbox process ended at its start: {self._last_words()}")
+                raise SandboxError(f"a sandbox process exited during startup: {self._last_words()}")
             self.incoming += data
             bodies = frames.take_frames(self.incoming)
         self.hello = json.loads(frames.unpack(bodies[0])[0])
@@ -148,7 +148,7 @@ class Worker:
             )
             raise SandboxError(
                 f"this kernel does not confine programs: {', '.join(refused)} not stopped (layers in force: "
-                f"{', '.join(self.hello['layers']) or 'none'}). {lacking or 'Run as another user than root'}. Or accept weaker confinement "
+                f"{', '.join(self.hello['layers']) or 'none'}). {lacking or 'Run as a user other than root'}. Or accept weaker confinement "
                 f"by name: sandbox.accept_unstopped=[{','.join(open_doors)}]"
             )
 

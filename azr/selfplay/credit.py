@@ -69,7 +69,7 @@ def pay(
 def own_reward(
     outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig, rarity: dict[str, float] | None = None
 ) -> float:
-    """What a response earns by itself: as if it were no copy of another, and no longer than others.
+    """What a response earns by itself: as if it were not a copy of another, and no longer than others.
 
     Args:
         rarity: a proposal's diversity term, where it is paid.

@@ -27,7 +27,7 @@ from azr.tasks import Task, TaskType
 GRADE_REASONS = {
     "right": "the answer is right",
     "wrong": "a well-formed answer with another value",
-    "not_literal": "the answer is no literal value or argument list",
+    "not_literal": "the answer is not a literal value or argument list",
     "failed": "the program raised, or could not be run with the answer",
     "timeout": "the execution ran into its time limit",
 }
@@ -120,7 +120,7 @@ def _equal_value(gold: str, value: str | None, config: SelfPlayConfig) -> bool:
     try:
         return value is not None and equal(gold, value, config)
     except ValueReadError:
-        return False  # what a damaged child sent is no value
+        return False  # what a damaged child sent is not a value
 
 
 def _bools_as_ints(text: str) -> str:

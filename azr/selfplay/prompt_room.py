@@ -50,6 +50,6 @@ def require_room(
     if longest > max_prompt_tokens:
         raise ConfigError(
             f"rollout.max_prompt_tokens={max_prompt_tokens} is too small for selfplay.frame={config.frame}: the shortest "
-            f"{stream.name} prompt has {longest} tokens. Raise it to at least that, better to twice that, or take a "
+            f"{stream.name} prompt has {longest} tokens. Raise it to at least that, or better twice that, or take a "
             "shorter frame (selfplay.frame=compact)"
         )

@@ -12,7 +12,7 @@ MAX_VALUES = 20_000
 
 
 def type_of(text: str) -> str:
-    """Type name of a literal text; a bare comma list is a tuple; what is no literal counts as str (spec 1.8)."""
+    """Type name of a literal text; a bare comma list is a tuple; what is not a literal counts as str (spec 1.8)."""
     try:
         return type(parse(text)).__name__
     except ValueReadError:

@@ -29,19 +29,19 @@ REASONS = {
     "banned_word": "an error task uses assert, raise, try or except",
     "prompt_markup": "program, input, output or message holds fences, think or answer tags, or chat tokens, which would break prompts",
     "leaked_program": "the message of an induction task holds the program",
-    "copied_example": "the message of an induction task is the one of the prompt's example",
+    "copied_example": "the message of an induction task is copied from the prompt's example",
     "leaked_output": "a comment or docstring of the program holds the output",
-    "input_not_literal": "an input is no list of literal arguments",
+    "input_not_literal": "an input is not a list of literal arguments",
     "exception": "the program raised",
     "forbidden_import": "the program imports a module that the sandbox does not have",
     "timeout": "the program ran into its time limit",
     "killed": "the program's process died or flooded its output",
-    "blocked": "the program tried what the confinement forbids",
+    "blocked": "the program tried something that is forbidden",
     "nondeterministic": "repeated runs did not agree",
     "output_not_literal": "the result has no canonical text (generator, object, too deep, too large)",
     "output_too_long": "the result's text is longer than a task may show",
     "constant_outputs": "all outputs of an induction proposal are equal",
-    "composite": "a composite function is not called as demanded, or defined again",
+    "composite": "a composite function is not called as required, or is redefined",
     "solve_prompt_too_long": "the task's solve prompt does not fit the context",
     "duplicate": "the buffer holds the same task",
     "duplicate_renamed": "the buffer holds the same task with other variable names",
@@ -208,7 +208,7 @@ def _output(call: CallResult) -> str | Rejection:
 
 
 def _error_label(call: CallResult) -> str | Rejection:
-    """The answer of an error task (spec 3.4); a time-out is no error the solver could deduce, so it is refused."""
+    """The answer of an error task (spec 3.4); a time-out is not an error the solver could deduce, so it is refused."""
     if call.status is Status.ERROR and call.exception and ERROR_NAME.fullmatch(call.exception):
         if call.exception in ("ModuleNotFoundError", "ImportError", "SyntaxError"):
             return _output(call)

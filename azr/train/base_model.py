@@ -63,7 +63,7 @@ def base_folder(run: RunDir, config: Config) -> Path:
             return folder
         looked[str(folder)] = f"{folder} holds another model now ({identity.content.changed_to(found)})"
     raise ModelError(
-        f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), and that model is not there any more: "
+        f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), and that model is no longer there: "
         f"{'; '.join(looked.values())}. Put it back"
     )
 
@@ -84,7 +84,7 @@ def require_base_unchanged(run: RunDir) -> RunIdentity | None:
     if found is not None and found != identity.content:
         raise ModelError(
             f"{run.root} began with model.path={identity.model}, but {folder} holds another model now "
-            f"({identity.content.changed_to(found)}), so the card cannot name it. Put the model back, or move the other one away"
+            f"({identity.content.changed_to(found)}), so the model card cannot name it. Put the model back, or move the other one away"
         )
     return identity
 

@@ -130,7 +130,7 @@ class Attempt:
             if last or asked.stop or asked.checkpoint or due:
                 self._save(step, goes_on=not (last or asked.stop))
             if asked.stop:
-                self.link.finish(Ending.STOPPED, asked.reason or "stop was asked for")
+                self.link.finish(Ending.STOPPED, asked.reason or "stop was requested")
                 return
 
         self.link.finish(Ending.FINISHED, f"trained steps {first} to {request.last_step}")

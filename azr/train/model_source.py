@@ -54,7 +54,7 @@ def local_folder(path: str) -> Path | None:
     """The folder that a path names where it is on this machine already, without a look at the hub.
 
     Raises:
-        ModelError: there is such a folder, and it is no model.
+        ModelError: there is such a folder, and it is not a model.
     """
     if path in PACKAGED:
         return _converted_folder(path) if _is_converted(path) else None
@@ -69,7 +69,7 @@ def local_folder(path: str) -> Path | None:
                     f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)"
                 )
     except OSError as error:  # no permission, a name that is too long
-        raise ModelError(f"model.path={path} cannot be looked at: {error.strerror}") from error
+        raise ModelError(f"model.path={path} cannot be accessed: {error.strerror}") from error
     return None
 
 
@@ -83,7 +83,7 @@ def _no_model(path: str, folder: Path) -> str:
         str(found.parent) for found in folder.glob("snapshots/*/config.json")
     )
     where = f"; did you mean {inside[0]}?" if inside else ""
-    return f"model.path={path}: the folder {folder} has no config.json; it is no Hugging Face model folder{where}"
+    return f"model.path={path}: the folder {folder} has no config.json; it is not a Hugging Face model folder{where}"
 
 
 def local_model_folder(path: str, raw_frame: bool = False) -> Path:
@@ -143,11 +143,11 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"model.path={name}: the hub knows no such model. Check the spelling, or log in if it is gated"
+            f"model.path={name}: there is no such model on the hub. Check the spelling, or log in if it is gated"
         ) from error
     except HFValidationError as error:
         raise ModelError(
-            f"model.path={name} is no folder here, and no name that the hub allows: {error}"
+            f"model.path={name} is neither a folder here nor a name that the hub allows: {error}"
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         if (folder := cached_folder(name)) is not None and (folder / "config.json").is_file():

@@ -52,7 +52,7 @@ def require_same_tokens(folder: Path, *, trust_remote_code: bool = False) -> Non
     todo = (
         f"{copy}{_as_instruction(remedy)}"
         if remedy
-        else "take the tokenizer's files from the model that this one was made from"
+        else "use the tokenizer's files from the model that this one was made from"
     )
     raise ModelError(
         f"{folder}: transformers does not read tokenizer.json as it is written (for example {text!r}), so the model would be given "

@@ -63,12 +63,12 @@ class Arm:
 
 def parse_arm(text: str, card: str, arms: Mapping[str, tuple[str, ...]]) -> Arm:
     """Raises:
-    argparse.ArgumentTypeError: the name is unknown, or the seed is no number.
+    argparse.ArgumentTypeError: the name is unknown, or the seed is not a number.
     """
     name, _, seed = text.partition(":")
     if name not in arms or not seed.isdigit():
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no arm; write NAME:SEED with a name of {', '.join(arms)}"
+            f"{text!r} is not an arm; write NAME:SEED with a name of {', '.join(arms)}"
         )
     return Arm(name, int(seed), card, arms[name])
 

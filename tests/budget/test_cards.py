@@ -191,7 +191,7 @@ def test_memory_that_is_not_told_hides_no_other_card(machine_of: Any) -> None:
     found = machine_of(GB10, RTX_4090)
     assert sorted(names(found)) == ["4090", "GB10"]
     [unknown] = [gpu for gpu in found.gpus if gpu.unfit]
-    assert "does not tell its memory" in unknown.unfit
+    assert "does not report its memory" in unknown.unfit
 
 
 def test_a_lost_card_hides_no_other(machine_of: Any) -> None:

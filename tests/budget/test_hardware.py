@@ -76,7 +76,7 @@ def test_a_run_takes_the_largest_card_that_it_can_use(cards):
 
 @pytest.mark.parametrize(
     ("cards", "words"),
-    [((SMALL,), ("GTX 1650", "sm_75")), ((UNKNOWN,), ("GB10", "does not tell its memory"))],
+    [((SMALL,), ("GTX 1650", "sm_75")), ((UNKNOWN,), ("GB10", "does not report its memory"))],
 )
 def test_cards_that_no_run_can_use_are_told_by_name(cards, words):
     here = of(*cards)

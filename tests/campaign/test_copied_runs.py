@@ -71,7 +71,7 @@ def test_a_copy_leaves_the_original_s_trainer_alone_and_is_a_run_of_its_own(one:
         wait_for(lambda: of(one))
     else:
         two = copy(one, "two")
-        assert read_summary(two.root).status is Status.INTERRUPTED, "nobody works on it"
+        assert read_summary(two.root).status is Status.INTERRUPTED, "no driver is running"
     trainer = {process.pid for process in of(one)}
 
     for _ in range(2):  # also once the copy's own start is in its state, but no attempt of its own

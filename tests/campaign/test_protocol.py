@@ -83,7 +83,7 @@ def test_added_fields_are_ignored_and_damage_is_named(run: RunDir) -> None:
     with pytest.raises(DataError, match=str(path)):
         current_request(run)
     path.write_text('{"cycle": 1}')
-    with pytest.raises(DataError, match="is no TrainRequest"):
+    with pytest.raises(DataError, match="is not a TrainRequest"):
         current_request(run)
 
 

@@ -270,7 +270,7 @@ def test_a_run_keeps_the_commit_it_began_with_when_its_branch_moves(
     shutil.rmtree(hub / "snapshots" / OLD)
     with pytest.raises(RunError, match=f"model.path: {name} .content .* at its start, {name} .content"):
         settle_identity(run, config)
-    with pytest.raises(ModelError, match="that model is not there any more"):
+    with pytest.raises(ModelError, match="that model is no longer there"):
         base_folder(run, config)
 
 

@@ -147,7 +147,7 @@ def test_plateaus_are_found_in_time_and_not_before() -> None:
 
 
 def test_too_much_noise_is_no_plateau() -> None:
-    """Absence of significance alone is no evidence: the rule says "unsure" where the data cannot exclude a
+    """Absence of significance alone is not an evidence: the rule says "unsure" where the data cannot exclude a
     gain."""
     rng = np.random.default_rng(6)
     y = (0.5 + rng.normal(0, 0.3, 60)).tolist()

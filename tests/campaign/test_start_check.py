@@ -46,7 +46,7 @@ def test_a_folder_that_is_somebody_elses(run: RunDir, theirs: str) -> None:
     path = run.root / theirs
     path.parent.mkdir(parents=True)
     path.write_text("mine")
-    with pytest.raises(RunError, match="is no run, and holds"):
+    with pytest.raises(RunError, match="is not a run, and holds"):
         check(run)
     assert [found for found in run.root.rglob("*") if found.is_file()] == [path]
     run.config.write_text("")

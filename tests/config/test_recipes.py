@@ -57,5 +57,5 @@ def test_a_single_key_still_wins():
 
 
 def test_a_length_guard_as_long_as_the_response_is_refused():
-    with pytest.raises(ConfigError, match=r"selfplay\.overlong_tokens.*every response would pay"):
+    with pytest.raises(ConfigError, match=r"selfplay\.overlong_tokens.*every response would be penalised"):
         load(["recipe=1_5b_16gb", "rollout.max_response_tokens=128"])

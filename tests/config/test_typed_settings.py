@@ -148,13 +148,13 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
     ("item", "sentence"),
     [
         ("data.extra_files=a,b", r"write 'data\.extra_files=\[a,b\]' for several, or"),
-        ("data.extra_files=[a,,b]", "nothing stands between two commas"),
+        ("data.extra_files=[a,,b]", "there is nothing between two commas"),
         ("data.extra_files=['a,b]", "a quotation mark is not closed"),
         ("model.path=/m/${x}", r"holds \$\{, which the trainer's libraries read as a reference"),
-        ("model.path=/m/\udce4", r"model\.path holds bytes that are no UTF-8: /m/\\xe4; rename"),
-        ("model.path=a\nb", "holds a line end or a NUL"),
-        ("model.path", "'model.path' is no setting; write key=value"),
-        ("model.path =x", r"no blank before =; write model\.path=VALUE"),
+        ("model.path=/m/\udce4", r"model\.path contains bytes that are not UTF-8: /m/\\xe4; rename"),
+        ("model.path=a\nb", "contains a line end or a NUL"),
+        ("model.path", "'model.path' is not a setting; write key=value"),
+        ("model.path =x", r"no space before =; write model\.path=VALUE"),
         ("--resume", "there is no option --resume"),
         (
             "train.learning_rat=1",
@@ -174,22 +174,25 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("seed=x", "seed is 'x': input should be a valid integer"),
         ("campaign.hours=[", r"campaign\.hours=\[: the value cannot be read"),
         ("recipe=", "recipe= is unknown"),
-        ("train.grad_clip=0", "^train.grad_clip is 0; it is above 0$"),
-        ("train.optimizer=sgd", "^train.optimizer is 'sgd'; it is one of adamw, adamw_8bit$"),
-        ("selfplay.advantage=rows", "^selfplay.advantage is 'rows'; it is one of token, sequence, group$"),
+        ("train.grad_clip=0", "^train.grad_clip is 0; it must be above 0$"),
+        ("train.optimizer=sgd", "^train.optimizer is 'sgd'; it must be one of adamw, adamw_8bit$"),
+        (
+            "selfplay.advantage=rows",
+            "^selfplay.advantage is 'rows'; it must be one of token, sequence, group$",
+        ),
         (
             "selfplay.task_types=[abduction,guess]",
-            "^selfplay.task_types: an entry is 'guess'; it is one of abduction, deduction, induction, error$",
+            "^selfplay.task_types: an entry is 'guess'; it must be one of abduction, deduction, induction, error$",
         ),
-        ("selfplay.seed_share=2", "^selfplay.seed_share is 2; it is a share from 0 to 1$"),
-        ("sandbox.workers=3", "^sandbox.workers is 3; it is from 2 to 256, a multiple of 2$"),
-        ("sandbox.limits.cpu_s=0", r"^sandbox\.limits\.cpu_s is 0; it is from 0\.05 to 3600$"),
+        ("selfplay.seed_share=2", "^selfplay.seed_share is 2; it must be a share from 0 to 1$"),
+        ("sandbox.workers=3", "^sandbox.workers is 3; it must be from 2 to 256, a multiple of 2$"),
+        ("sandbox.limits.cpu_s=0", r"^sandbox\.limits\.cpu_s is 0; it must be from 0\.05 to 3600$"),
         ("data.backups_kept=-1", "^data.backups_kept is -1; it cannot be negative$"),
-        ("train.early_saves=[0]", "^train.early_saves: an entry is 0; it is at least 1$"),
+        ("train.early_saves=[0]", "^train.early_saves: an entry is 0; it must be at least 1$"),
         ("data.reexecute=often", "^data.reexecute is 'often': input should be 'never', 'once' or 'always'$"),
-        ("campaign.hours=nan", "^campaign.hours is nan; it is a finite number$"),
-        ("train.learning_rate=inf", "^train.learning_rate is inf; it is a finite number$"),
-        ("campaign.hours=1e400", "^campaign.hours is inf; it is a finite number$"),
+        ("campaign.hours=nan", "^campaign.hours is nan; it must be a finite number$"),
+        ("train.learning_rate=inf", "^train.learning_rate is inf; it must be a finite number$"),
+        ("campaign.hours=1e400", "^campaign.hours is inf; it must be a finite number$"),
     ],
 )
 def test_slips_are_sentences(item: str, sentence: str) -> None:
@@ -205,8 +208,8 @@ def test_the_command_says_it_without_a_traceback() -> None:
     values = yaml.safe_load(right.stdout.decode())
     assert (values["model"]["path"], values["name"]) == ("/m/ä=1 [x]", "007")
     wrong = subprocess.run([*command, b"model.path=/m/\xe4"], capture_output=True, timeout=120, check=False)
-    assert (wrong.returncode, wrong.stderr) == (2, b"run: model.path holds bytes that are no UTF-8: /m/\\xe4; rename the file or folder, "
-                                                   b"or make a link to it\n")  # fmt: skip
+    assert (wrong.returncode, wrong.stderr) == (2, b"run: model.path contains bytes that are not UTF-8: /m/\\xe4; rename the file or "
+                                                   b"folder, or make a link to it\n")  # fmt: skip
 
 
 def test_every_text_key_is_known_as_one() -> None:
@@ -255,7 +258,7 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "pipeline.yaml",
         "seed: 1",
         "seed: 1\nseed: 2",
-        r"pipeline\.yaml, line \d+: key seed stands there twice \(first in line \d+\)",
+        r"pipeline\.yaml, line \d+: key seed appears twice \(first in line \d+\)",
     ),
     ("pipeline.yaml", "seed: 1", "seed: [1", r"pipeline\.yaml, line \d+: "),
     ("pipeline.yaml", "seed: 1", 'name: "x', r"pipeline\.yaml, line \d+: "),
@@ -293,7 +296,7 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "pipeline.yaml",
         "seed: 1",
         "# Müller".encode("latin-1"),
-        r"pipeline\.yaml, line \d+: byte 0xfc is no UTF-8; save the file as UTF-8",
+        r"pipeline\.yaml, line \d+: byte 0xfc is not UTF-8; save the file as UTF-8",
     ),
     (
         "recipe/cpu_tiny.yaml",
@@ -350,7 +353,7 @@ def test_a_run_s_configuration(tmp_path: Path) -> None:
     path.write_bytes(good.replace("\n", "\r\n").encode("utf-8-sig"))
     assert read_config(path) == config
     for bad, sentence in (
-        (good + "seed: 1\n", r"config\.yaml, line \d+: key seed stands there twice"),
+        (good + "seed: 1\n", r"config\.yaml, line \d+: key seed appears twice"),
         (good.replace("seed: 1", "seed: a"), r"config\.yaml, line \d+: seed is 'a'"),
         (
             good.replace("seed: 1", "sead: 1"),
@@ -358,13 +361,13 @@ def test_a_run_s_configuration(tmp_path: Path) -> None:
         ),
         (good.replace("model:\n", "model:\n\t"), r"config\.yaml, line \d+: a tab"),
         (good[: len(good) // 2] + "'", r"config\.yaml, line \d+: "),
-        ("", "is no configuration"),
+        ("", "is not a configuration"),
     ):
         path.write_text(bad, encoding="utf-8")
         with pytest.raises(ConfigError, match=sentence):
             read_config(path)
     path.write_bytes(good.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"config\.yaml, line \d+: byte 0xe4 is no UTF-8"):
+    with pytest.raises(ConfigError, match=r"config\.yaml, line \d+: byte 0xe4 is not UTF-8"):
         read_config(path)
     path.unlink()
     path.mkdir()
@@ -391,7 +394,7 @@ def test_a_run_that_an_earlier_version_began(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(ConfigError, match="there is no configuration key sandboxes"):
         read_config(path)
     path.write_text(good + "rollout: 3\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="rollout stands there twice"):
+    with pytest.raises(ConfigError, match="rollout appears twice"):
         read_config(path)
 
 

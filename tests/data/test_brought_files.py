@@ -177,12 +177,12 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
     "web page": ("a.jsonl", "<!DOCTYPE html>\n<html>", "a web page or XML"),
     "LFS pointer": ("a.parquet.jsonl", "version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
     "lz4": ("a.jsonl.lz4", b"\x04\x22\x4d\x18rest", "packed with lz4"),
-    "bytes": ("a.jsonl", b"{ab\x00\x01\x02", "is no text: byte 4 is 0"),
+    "bytes": ("a.jsonl", b"{ab\x00\x01\x02", "is not text: byte 4 is 0"),
     "no parquet": ("a.parquet", b"PAR1 not really", r"a\.parquet cannot be read as parquet"),
     "cut gzip": ("a.jsonl.gz", gzip.compress(JSONL.encode())[:-20], "cannot be unpacked: .*not copied whole"),
     "cut xz": ("a.jsonl.xz", lzma.compress(JSONL.encode())[:-20], "cannot be unpacked"),
     "cut zstd": ("a.jsonl.zst", zstd(JSONL.encode())[:-9], r"a\.jsonl\.zst cannot be"),
-    "cut UTF-16": ("a.jsonl", JSONL.encode("utf-16")[:-1], "is no UTF-16"),
+    "cut UTF-16": ("a.jsonl", JSONL.encode("utf-16")[:-1], "is not UTF-16"),
     "open quotation mark": ("a.csv", 'snippet,input,output\n"def f', r"a\.csv, line 2: no CSV"),
     "a column twice": (
         "a.csv",
@@ -205,7 +205,7 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
         'sep=,\nTasks\nsnippet,input,output\n"def f',
         r"a\.csv, line 4: no CSV",
     ),
-    "a field twice": ("a.json", '[{"input": "1",\n "input": "2"}]', "field input stands there twice"),
+    "a field twice": ("a.json", '[{"input": "1",\n "input": "2"}]', "field input appears twice"),
 }
 
 
@@ -244,7 +244,7 @@ def test_links_in_a_folder_are_followed_named_or_refused(tmp_path: Path) -> None
     (folder / "more").symlink_to(tmp_path / "elsewhere")
     (folder / "part" / "around").symlink_to(folder)
     assert configured_files([str(folder)], "data.extra_files") == ([folder / "a.jsonl"], [])
-    assert passed_over([str(folder)]) == [f"{folder}: 2 other files in it not read (more, around)"]
+    assert passed_over([str(folder)]) == [f"{folder}: 2 other files in it were not read (more, around)"]
     (folder / "part" / "gone.csv").symlink_to("nowhere.csv")
     [sentence] = configured_files([str(folder)], "data.extra_files")[1]
     assert sentence == f"data.extra_files: {folder}/part/gone.csv cannot be read: No such file or directory"
@@ -275,19 +275,19 @@ LATIN = JSONL.encode("latin-1")
             "a.jsonl",
             LATIN,
             "line 1",
-            f"byte {LATIN.index(0xE4) + 1} of the line (0xe4) is no UTF-8; save the file as UTF-8",
+            f"byte {LATIN.index(0xE4) + 1} of the line (0xe4) is not UTF-8; save the file as UTF-8",
         ),
         (
             "a.csv",
             'snippet,input,output\n"ä",1,2\n'.encode("latin-1"),
             "line 2",
-            "byte 1 of the row (0xe4) is no UTF-8",
+            "byte 1 of the row (0xe4) is not UTF-8",
         ),
         ("a.csv", "snippet,input,output\na,1,2,3\n", "line 2", "4 cells, but the header names 3 columns"),
         ("a.csv", "sep=,\n\nsnippet,input,output\na,1,2\na,1,2,3\n", "line 5", "4 cells, but the header"),
         ("a.jsonl", "7\n" + JSONL, "line 1", "a number where an object with fields is expected"),
         ("a.jsonl", JSONL + "{'snippet': 'def f(): return 1'}", "line 4", "JSON has double quotes"),
-        ("a.jsonl", JSONL + '{"input": "1", "input": "2"}', "line 4", "field input stands there twice"),
+        ("a.jsonl", JSONL + '{"input": "1", "input": "2"}', "line 4", "field input appears twice"),
         ("a.jsonl", JSONL + "[" * 9000, "line 4", "nested too deeply"),
         ("a.jsonl", JSONL + '{"snippet": "def', "line 4", "no JSON: Unterminated string"),
         ("a.json", json.dumps([*RECORDS, None]), "row 4", "null where an object"),
@@ -318,12 +318,15 @@ def test_values_that_can_mean_one_text_only(value: object, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (7.0, 'field input is 7.0: a table makes this of a whole number; write it as text, "7" or "7.0"'),
+        (
+            7.0,
+            'field input is 7.0: this is what a table makes of a whole number; write it as text, "7" or "7.0"',
+        ),
         (float("nan"), "field input is NaN, an empty cell of a table"),
-        (float("inf"), "field input is inf; write what stands between the parentheses"),
+        (float("inf"), "field input is inf; write what is between the parentheses"),
         (None, 'field input is null; if that is the value, write it as text, "None"'),
-        ([1, 2], "field input is a list; write what stands between the parentheses of f(...)"),
-        ({"a": 1}, "field input is an object; write what stands between"),
+        ([1, 2], "field input is a list; write what is between the parentheses of f(...)"),
+        ({"a": 1}, "field input is an object; write what is between"),
     ],
 )
 def test_values_in_doubt_are_refused_with_the_way_to_write_them(value: object, sentence: str) -> None:
@@ -369,7 +372,7 @@ def test_what_only_looks_like_a_fence_or_an_escape_is_left_alone() -> None:
 def test_an_input_that_is_more_than_a_call_is_refused(text: str) -> None:
     refused = tasks_of({"snippet": CODE, "input": text, "output": "3"})
     assert isinstance(refused, Refused)
-    assert refused.detail.startswith(f"field input is {text!r}; write what stands between the parentheses")
+    assert refused.detail.startswith(f"field input is {text!r}; write what is between the parentheses")
     refused = tasks_of({"snippet": CODE, "inputs": [text], "outputs": ["3"], "message": "a"})
     assert isinstance(refused, Refused) and "field inputs[0]" in refused.detail
 
@@ -466,9 +469,9 @@ def run(tmp_path: Path) -> RunDir:
         (
             "a.csv",
             "prompt,answer\n1,2\n3,4\n",
-            r"gives not one task of 2 rows \(2 schema\); .*a\.csv, line 2: no field snippet",
+            r"yields no tasks from 2 rows \(2 schema\); .*a\.csv, line 2: no field snippet",
         ),
-        ("a.jsonl", JSONL.encode("utf-16-be")[1:], r"a\.jsonl is no text|not one task"),
+        ("a.jsonl", JSONL.encode("utf-16-be")[1:], r"a\.jsonl is not text|not one task"),
         ("a.jsonl.gz", gzip.compress(JSONL.encode())[:-9], "cannot be unpacked"),
     ],
 )
@@ -491,7 +494,7 @@ def test_all_that_gives_nothing_is_named_at_once(run: RunDir, tmp_path: Path) ->
         require_readable(quiet(extra_files=[str(empty), str(wrong)], evaluation_files=[str(wrong)]), run)
     for words in (
         "empty.jsonl is empty",
-        "wrong.jsonl gives not one task of 1 row ",
+        "wrong.jsonl yields no tasks from 1 row ",
         "wrong.jsonl holds no program",
     ):
         assert words in str(error.value)
@@ -503,9 +506,7 @@ def test_a_named_file_of_which_no_task_holds_stops_the_run(run: RunDir, tmp_path
     )
     config = quiet(extra_files=[str(wrong)], reexecute="once")
     require_readable(config, run)
-    with pytest.raises(
-        DataError, match=r"wrong\.jsonl gives not one task that can be used: .*1 output_mismatch"
-    ):
+    with pytest.raises(DataError, match=r"wrong\.jsonl yields no usable task: .*1 output_mismatch"):
         consolidate(run, 1, config)
     assert [record["reason"] for record in read_jsonl(run.pool / "rejected.jsonl")] == ["output_mismatch"]
 
@@ -524,9 +525,9 @@ def test_a_named_file_of_copies_was_of_use(run: RunDir, tmp_path: Path) -> None:
     [
         (
             "https://example.org/a.jsonl",
-            r"https://example\.org/a\.jsonl is an address; files are read from this machine, so download it",
+            r"https://example\.org/a\.jsonl is a URL; files are read from this machine, so download it",
         ),
-        ("s3://bucket/a", "is an address"),
+        ("s3://bucket/a", "is a URL"),
         (
             "nobody/nothing",
             r"does not exist \(a data set of the Hugging Face hub has to be saved first: datasets\.load_dataset",

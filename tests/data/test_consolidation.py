@@ -277,7 +277,7 @@ def test_other_runs_join_under_their_name(run: RunDir, tmp_path: Path) -> None:
     write_tasks(other.shard(1), [numbered(index, source="selfplay", cycle=1, step=7) for index in range(3)])
     consolidate(run, 1, quiet(other_runs=[str(other.root)]))
     assert {item.lineage.source for item in load_pool(run)} == {"seed", "friday"}
-    with pytest.raises(DataError, match="this very run"):
+    with pytest.raises(DataError, match="this run itself"):
         consolidate(run, 1, quiet(other_runs=[str(run.root)]))
 
 

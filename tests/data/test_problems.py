@@ -61,9 +61,9 @@ def test_problems_of_both_kinds() -> None:
         ),
         ({"test_list": ["assert long_words(1, 'x')"]}, "no assertion of the form"),
         ({"test_list": ["assert other(1) == 2"]}, "call no function that it defines"),
-        ({"test_list": 7}, "test_list is no list of texts"),
+        ({"test_list": 7}, "test_list is not a list of texts"),
         ({"test_list": ["assert ("]}, "does not parse"),
-        ({"code": None}, "field code is missing or no text"),
+        ({"code": None}, "field code is missing or not text"),
         ({"code": "f = 1\n" + str(MBPP["code"])}, "f already has a meaning"),
         ({"code": "(" * 500}, "does not parse"),
     ],
@@ -81,7 +81,7 @@ def test_the_command_makes_a_file_that_a_run_takes(tmp_path: Path) -> None:
     command = [sys.executable, str(PROJECT / "scripts/convert_problems.py"), str(problems), str(tasks)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert (
-        "6 records (4 of input and output, 2 of induction) from 2 of 3 problems\n  line 3: neither test_list"
+        "6 records (4 of input and output, 2 of induction) from 2 of 3 problems\n  line 3: has neither test_list"
         in done.stdout
     )
     again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

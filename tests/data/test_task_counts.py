@@ -108,7 +108,7 @@ def test_a_second_cycle_reads_nothing_new_and_lists_no_copies_of_itself(run: Run
     merged = merge(run, 1, config)
     second = consolidate(run, 2, config)
     assert second.new == Account(0, 0, 0, {}) and second.tasks == merged.after == 6
-    assert ": no new ones read; pool 6 + 0 taken = 6, in " in second.sentence
+    assert ": nothing new read; pool 6 + 0 taken = 6, in " in second.sentence
     manifest = read_manifest(run)
     assert manifest.dropped == {"leaked_evaluation": 1, "duplicate_exact": 1}, "no task is a copy of itself"
     assert entries_add_up(manifest.sources) and manifest.tasks == sum(
@@ -144,10 +144,10 @@ def test_own_files_have_lines_of_their_own(run: RunDir, tmp_path: Path) -> None:
     )
     assert lines == [
         "  identity.jsonl: 3 read (2 rows), 3 taken, none left out.",
-        "  own/empty.jsonl: empty, no task in it.",
+        "  own/empty.jsonl: empty, no tasks in it.",
         "  own/my_tasks.jsonl: 4 read (3 rows), 3 taken, 1 left out (1 unreadable), see pool/rejected.jsonl.",
         "  own/my_tasks.jsonl, line 3: unreadable, no JSON: Invalid control character (character 19).",
-        f"  {folder}: 1 other file in it not read (old.zip)",
+        f"  {folder}: 1 other file in it were not read (old.zip)",
     ]
 
 

@@ -58,7 +58,7 @@ def test_the_wait_has_a_limit_and_other_cards_are_free(tmp_path: Path) -> None:
         with hold_cards(["GPU-another"], folder=tmp_path, limit_s=0):
             pass
         with (
-            pytest.raises(EngineError, match="still evaluates on card GPU-5a0c"),
+            pytest.raises(EngineError, match="is still evaluating on card GPU-5a0c"),
             hold_cards([CARD], folder=tmp_path, limit_s=0),
         ):
             pass

@@ -159,7 +159,7 @@ def test_what_cannot_be_an_item_is_named(tmp_path: Path) -> None:
     path.write_text(
         '{"code": "def f(x): return x", "input": "1", "output": "object()", "id": "a"}\n', encoding="utf-8"
     )
-    with pytest.raises(DataError, match="a: its output is no literal"):
+    with pytest.raises(DataError, match="a: its output is not a literal"):
         cruxeval_suite(path, "cruxeval-o", SelfPlayConfig())
     path.write_text('{"code": "def f(x): return x", "input": "1", "id": "a"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="row 1: field 'output'"):

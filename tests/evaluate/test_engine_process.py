@@ -80,7 +80,7 @@ def test_models_of_one_shape_share_an_engine_and_others_get_their_own(
     jobs = [json.loads(line) for line in note.read_text().splitlines()]
     assert [[model["label"] for model in job["models"]] for job in jobs] == [["a", "b"], ["wide"]]
     assert jobs[0]["engine"]["max_model_len"] == 120
-    assert said == ["wide: of another shape than a, so another engine is started"]
+    assert said == ["wide: of a different shape than a, so another engine is started"]
     assert {answer.completion for answer in AnswerStore(tmp_path / "b").read().values()} == {"b"}
 
 
@@ -105,7 +105,7 @@ def test_going_on_asks_only_what_is_missing_and_nothing_starts_when_all_is_there
 def test_a_model_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path / "store")
     store.folder.mkdir()
-    with pytest.raises(ModelError, match="no-model is no model that can be evaluated"):
+    with pytest.raises(ModelError, match="no-model is not a model that can be evaluated"):
         answer_all([(EngineModel("m", tmp_path / "no-model"), OPTIONS, [Batch(_requests("x"), store)])])
 
 

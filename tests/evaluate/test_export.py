@@ -381,5 +381,5 @@ def test_the_command_line_answers_slips_with_a_sentence(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert "is no run directory" in done.stderr
+    assert "is not a run directory" in done.stderr
     assert "Traceback" not in done.stderr

@@ -135,7 +135,7 @@ def test_folders_of_other_kinds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "told"),
-    [("/" + "long" * 100, "cannot be looked at"), ("~nobody-of-that-name/model", "no such folder")],
+    [("/" + "long" * 100, "cannot be accessed"), ("~nobody-of-that-name/model", "no such folder")],
 )
 def test_places_that_cannot_be_looked_at(path: str, told: str) -> None:
     with pytest.raises(ModelError, match=told):

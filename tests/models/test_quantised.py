@@ -64,7 +64,7 @@ def weights(**changes: Any) -> dict[str, Any]:
         ({"quant_method": "awq", "bits": 4}, "quantised with awq"),
         ({"bits": 4}, "an unnamed method"),
         ({"quant_method": ["gptq"]}, "quantised with"),
-        ("four bits", "is no mapping"),
+        ("four bits", "is not a mapping"),
         ({**PACKED, "format": "nvfp4-pack-quantized"}, "format is"),
         ({**PACKED, "config_groups": {}}, "not quantise all its linear layers alike"),
         ({**PACKED, "config_groups": {"a": SCHEME, "b": SCHEME}}, "not quantise all its linear layers alike"),

@@ -134,7 +134,7 @@ def test_nothing_is_overwritten_and_nobody_disturbed(packed: Any, tmp_path: Path
             pack_run(run.root, tmp_path / "busy.zip", PackOptions())
     finally:
         lock.release()
-    with pytest.raises(RunError, match="no run that has begun"):
+    with pytest.raises(RunError, match="not a run that has begun"):
         pack_run(tmp_path, tmp_path / "no.zip", PackOptions())
 
 
@@ -281,11 +281,11 @@ def test_files_of_other_kinds(packed: Any, tmp_path: Path) -> None:
     (tmp_path / "empty.zip").write_bytes(b"")
     with zipfile.ZipFile(tmp_path / "plain.zip", "w") as out:
         out.writestr("photo.jpg", b"x")
-    refused(tmp_path / "text.zip", tmp_path, "no archive of a run")
-    refused(tmp_path / "empty.zip", tmp_path, "no archive of a run")
+    refused(tmp_path / "text.zip", tmp_path, "not an archive of a run")
+    refused(tmp_path / "empty.zip", tmp_path, "not an archive of a run")
     refused(tmp_path / "plain.zip", tmp_path, "holds no run")
     refused(tmp_path / "absent.zip", tmp_path, "does not exist")
-    refused(tmp_path, tmp_path, "is no file")
+    refused(tmp_path, tmp_path, "is not a file")
 
 
 @pytest.mark.parametrize("share", [0.0001, 0.3, 0.9, 0.9999])
@@ -548,4 +548,4 @@ def test_the_command_line(packed: Any, tmp_path: Path) -> None:
     done = call("unpack", str(tmp_path / "a.zip"), str(tmp_path / "runs" / "there"))
     assert done.returncode == 2 and done.stderr.startswith("move-run: ") and "Traceback" not in done.stderr
     done = call("pack", str(run.root), str(tmp_path / "b.zip"), "--limit-mib", "nan")
-    assert done.returncode == 2 and "no number above 0" in done.stderr
+    assert done.returncode == 2 and "not a number above 0" in done.stderr

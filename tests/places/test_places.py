@@ -65,7 +65,7 @@ def test_what_changes_how_python_runs_is_not_handed_on(short: Path, name: str) -
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("with a blank", "blank or another special character"),
+        ("with a blank", "space or another special character"),
         ("quote'", "special character"),
         ("dollar$HOME", "special character"),
         ("umläut", "special character"),
@@ -88,7 +88,8 @@ def test_a_temporary_folder_that_ray_cannot_use_is_replaced(short: Path, name: s
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [("not/absolute", "no absolute path"), ("/nowhere/at/all", "is no folder")]
+    ("value", "words"),
+    [("not/absolute", "not an absolute path"), ("/nowhere/at/all", "is not a readable folder")],
 )
 def test_a_temporary_folder_that_is_none(short: Path, value: str, words: str) -> None:
     environment = environment_of(TMPDIR=value)

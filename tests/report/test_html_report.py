@@ -137,7 +137,7 @@ def test_a_crashed_run_with_damaged_files_has_a_report_that_says_so(tmp_path: Pa
     with open(run.shard(1), "ab") as file:
         file.write(b'{"task_type": "abduction"}\n{"task_type": 5}\n\xff\xfe\n')
     page = write_report(run.root).read_text(encoding="utf-8")
-    assert "interrupted" in page and "could not be read" in page and "Start the same command again" in page
+    assert "interrupted" in page and "could not be read" in page and "Run the same command again" in page
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_what_was_measured_before_the_first_step_is_no_step(tmp_path: Path) -> N
         ("generate", 3.0),
         ("other", 1.0),
     ]
-    assert "2 accepted a step" in write_report(tmp_path).read_text(encoding="utf-8")
+    assert "2 accepted per step" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_difficulty_shares_add_up(tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ def test_the_command(tmp_path: Path) -> None:
     wrong = subprocess.run(
         [*command, str(tmp_path / "x")], capture_output=True, text=True, timeout=60, check=False
     )
-    assert wrong.returncode == 2 and "is no directory" in wrong.stderr and "Traceback" not in wrong.stderr
+    assert wrong.returncode == 2 and "is not a directory" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
 def test_reports_of_two_runs_in_one_folder_keep_their_transcripts(tmp_path: Path) -> None:

@@ -214,7 +214,9 @@ def test_watch_ends_with_the_run_and_names_a_missing_directory(tmp_path: Path) -
         [*watch, str(tmp_path / "nothing")], capture_output=True, text=True, timeout=60, check=False
     )
     assert (
-        missing.returncode == 2 and "is no directory" in missing.stderr and "Traceback" not in missing.stderr
+        missing.returncode == 2
+        and "is not a directory" in missing.stderr
+        and "Traceback" not in missing.stderr
     )
     with pytest.raises(DataError):
         read_summary(tmp_path / "nothing")

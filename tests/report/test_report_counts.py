@@ -79,18 +79,18 @@ def test_vertical_lines_have_a_legend_where_they_are_drawn(tmp_path: Path) -> No
 
 def test_the_tile_counts_the_pool(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=40, steps_per_cycle=20)  # 60 tasks a cycle
-    assert tile(page_of(run), "Tasks") == ("+120", "3 accepted a step")
+    assert tile(page_of(run), "Tasks") == ("+120", "3 accepted per step")
     run.cycle_tasks(1).write_text("{}\n" * 100)
     write_json_atomic(run.pool_manifest, {"tasks": 100, "through_shard": 0})
     assert tile(page_of(run), "Tasks in the pool") == (
         "100",
-        "120 accepted in self-play, 3 accepted a step; 120 not merged yet",
+        "120 accepted in self-play, 3 accepted per step; 120 not merged yet",
     )
     write_json_atomic(run.pool_manifest, {"tasks": 150, "through_shard": 1})
     page = page_of(run)
     assert tile(page, "Tasks in the pool") == (
         "100 → 150",
-        "120 accepted in self-play, 3 accepted a step; 60 not merged yet",
+        "120 accepted in self-play, 3 accepted per step; 60 not merged yet",
     )
     assert "After the merges, which leave out copies and leaks, the pool holds 150." in page
 
@@ -140,7 +140,7 @@ def test_bands_and_axis_of_shares_stay_between_0_and_1(
 def test_a_run_without_a_card_shows_no_phases_of_one(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=20)
     page = page_of(run)
-    assert "Memory of the card by phase" in page and "No card was used" not in page
+    assert "Memory of the card by phase" in page and "No GPU was used" not in page
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     for line in lines:  # as a run on a processor logs it
         line["values"] = {
@@ -151,7 +151,7 @@ def test_a_run_without_a_card_shows_no_phases_of_one(tmp_path: Path) -> None:
     samples = [json.loads(line) | {"vram_gib": None} for line in run.supervision.read_text().splitlines()]
     run.supervision.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
     page = page_of(run)
-    assert "by phase</h3>" not in page and "No card was used" in page and "Memory over time" in page
+    assert "by phase</h3>" not in page and "No GPU was used" in page and "Memory over time" in page
 
 
 def test_a_comparison_warns_of_different_lengths(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def failed(root: Path) -> None:
 
 STATES: dict[Callable[[Path], None], tuple[str, str]] = {
     going_on: ("running", "generating"),
-    crashed: ("interrupted", "the same command goes on"),
+    crashed: ("interrupted", "run the same command to resume"),
     empty: ("empty", "nothing has run here yet"),
     failed: ("failed", "The disk is full."),
 }

@@ -85,7 +85,7 @@ def test_the_change_is_paired_by_task(tmp_path: Path) -> None:
     assert change_since_first(kept, first) == {}
     unchanged = change_since_first(kept, first)
     assert unchanged["probe/all/change"] == 0 and unchanged["probe/all/change_error"] > 0, (
-        "no change is no certainty"
+        "no change is not a certainty"
     )
 
     later = [outcome(row, right=number in (1, 2, 3, 4, 5)) for number, row in enumerate(rows)]

@@ -230,7 +230,7 @@ def end_with_parent() -> None:
 
 def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Raises:
-    OSError, ValueError, EOFError: the client went away or is no client.
+    OSError, ValueError, EOFError: the client went away or is not a client.
     """
     files: array.array[int] = array.array("i")
     data, ancillary, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(MAX_FDS * files.itemsize))

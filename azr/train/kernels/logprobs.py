@@ -293,7 +293,7 @@ def _chunked_forward(
     shape, flat, labels = hidden.shape[:-1], hidden.flatten(0, 1), shift_labels.reshape(-1).long()
     weight = self.get_output_embeddings().weight
 
-    # Prompt tokens are no part of the loss: their logits are two thirds of the head's work, and are left out.
+    # Prompt tokens are not part of the loss: their logits are two thirds of the head's work, and are left out.
     if rows is None:
         log_probs, entropy = token_logprobs(flat, weight, labels, temperature=temperature, **self._azr_head)
     else:

@@ -227,7 +227,7 @@ def _assert_sharding(module: torch.nn.Module, world_size: int) -> None:
     if found != {expected}:
         raise TrainingError(
             f"FSDP wrapped the model with {sorted(item.name for item in found) or 'nothing'} on {world_size} device(s); "
-            f"{expected.name} was promised. This torch or verl version behaves differently from the pinned one."
+            f"{expected.name} was expected. This torch or verl version behaves differently from the pinned one."
         )
 
 

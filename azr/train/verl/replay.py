@@ -55,7 +55,7 @@ class DeadlineReplayBuffer(ReplayBuffer):
         if self.failed_rows > self._max_failed * batch_size:
             raise EngineError(
                 f"{self.failed_rows} of {batch_size} agent loops failed in step {global_steps}, more than train.max_failed_rollouts="
-                f"{self._max_failed:.0%} allows; their errors stand above in this log"
+                f"{self._max_failed:.0%} allows; their errors are above in this log"
             )
         return batch
 
