@@ -159,4 +159,4 @@ def test_a_frame_that_is_gone_costs_the_prompt_only(tmp_path: Path) -> None:
     save_checkpoint(run, 2, model.state_dict(), model.config)
     folder = export_model(run, tmp_path / "out", ExportOptions(step="latest", check=False), said.append)
     assert "before = " not in (folder / "README.md").read_text()
-    assert any("does not show the prompt of training" in line for line in said)
+    assert any("does not show the training prompt" in line for line in said)

@@ -73,7 +73,7 @@ def test_evaluation_of_the_start_refuses_another_model_in_its_place(run: RunDir,
     with pytest.raises(ModelError, match=r"holds another model now \(content .*Put it back"):
         resolve(f"{run.root}@0")
     shutil.rmtree(base)
-    with pytest.raises(ModelError, match=r"not there any more: .*no such folder"):
+    with pytest.raises(ModelError, match=r"no longer there: .*no such folder"):
         resolve(f"{run.root}@0")
 
 
@@ -90,7 +90,7 @@ def test_the_card_names_what_the_run_began_with(run: RunDir, base: Path, tmp_pat
     card = (export_model(run, tmp_path / "out", UNCHECKED, lambda _: None) / "README.md").read_text()
     assert f"`base` (content `{identity.model_hash[:16]}`)" in card and "elsewhere" not in card
     replace_by_noise(base)
-    with pytest.raises(ModelError, match="the card cannot name it"):
+    with pytest.raises(ModelError, match="the model card cannot name it"):
         export_model(run, tmp_path / "again", UNCHECKED, lambda _: None)
     assert not (tmp_path / "again").exists()
 

@@ -80,7 +80,7 @@ def test_models_of_one_shape_share_an_engine_and_others_get_their_own(
     jobs = [json.loads(line) for line in note.read_text().splitlines()]
     assert [[model["label"] for model in job["models"]] for job in jobs] == [["a", "b"], ["wide"]]
     assert jobs[0]["engine"]["max_model_len"] == 120
-    assert said == ["wide: of a different shape than a, so another engine is started"]
+    assert said == ["wide: has another shape than a, so another engine is started"]
     assert {answer.completion for answer in AnswerStore(tmp_path / "b").read().values()} == {"b"}
 
 
@@ -215,7 +215,7 @@ def test_a_model_that_did_not_arrive_in_the_engine_is_refused() -> None:
         check_loaded("second", "w2", [-1.0, -2.5], before)
     with pytest.raises(ModelError, match=r"copy has the weights of first, yet .* moved by 0.1"):
         check_loaded("copy", "w1", [-1.0, -2.4], before)
-    with pytest.raises(ModelError, match="no numbers"):
+    with pytest.raises(ModelError, match="not numbers"):
         check_loaded("second", "w2", [-1.0, float("nan")], before)
 
 

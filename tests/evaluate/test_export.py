@@ -147,7 +147,7 @@ def test_a_damaged_checkpoint_is_not_opened(run: RunDir, tmp_path: Path) -> None
     checkpoint = read_checkpoint(path)
     weights = path / "actor" / "model_world_size_1_rank_0.pt"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(CheckpointError, match="nothing of it was opened"):
+    with pytest.raises(CheckpointError, match="it was not opened"):
         write_model_folder(checkpoint, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"], "no half-written folder is left"
 
@@ -276,7 +276,7 @@ def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
     assert find_checkpoint(run, "latest").step == 3
     assert find_checkpoint(run, "best").step == 1  # 0.4, 0.3, 0.2
     assert find_checkpoint(run, "2").step == 2
-    with pytest.raises(RunError, match="no checkpoint of step 7; there is 1, 2, 3"):
+    with pytest.raises(RunError, match="no checkpoint of step 7; there are 1, 2, 3"):
         find_checkpoint(run, "7")
     with pytest.raises(RunError, match="'first' names no checkpoint"):
         find_checkpoint(run, "first")
@@ -328,7 +328,7 @@ def test_gguf_without_a_converter_says_how_to_get_one(run: RunDir, tmp_path: Pat
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"convert_hf_to_gguf\.py EXPORTED_FOLDER"):
         export_model(run, tmp_path / "out", ExportOptions(gguf="bf16"), quiet)
-    with pytest.raises(ConfigError, match="wants a checkout"):
+    with pytest.raises(ConfigError, match="needs a checkout"):
         gguf.find_converter(tmp_path / "nowhere")
 
 
@@ -350,7 +350,7 @@ writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tens
 
 @pytest.mark.parametrize(
     ("mode", "message"),
-    [("ok", None), ("fail", "pre-tokenizer was not recognized"), ("junk", "no readable GGUF")],
+    [("ok", None), ("fail", "pre-tokenizer was not recognized"), ("junk", "not a readable GGUF")],
 )
 def test_gguf_goes_through_the_converter_and_is_read_back(
     run: RunDir, tmp_path: Path, mode: str, message: str | None

@@ -35,7 +35,7 @@ def test_wilson_has_its_textbook_values() -> None:
     none, some = wilson(0, 10), wilson(8, 10)
     assert (none.low, none.high) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert (some.low, some.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    with pytest.raises(ValueError, match="no share"):
+    with pytest.raises(ValueError, match="not a share"):
         wilson(0, 0)
 
 
