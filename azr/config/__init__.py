@@ -35,10 +35,10 @@ class Config:
     recipe: str = ""
     """Settings for a class of hardware (configs/recipe); empty picks one from what the machine has."""
     name: str = "default"
-    """Name of the run: its directory under ``runs_dir``. The same name goes on where it stopped."""
+    """Name of the run: its directory under ``runs_dir``. The same name resumes the same run."""
     runs_dir: str = "runs"
-    """Folder of all runs; a relative one is the project's, and on the command line that of the folder where
-    the command is started."""
+    """Folder of all runs. A relative path starts at the project, or, on the command line, at the current
+    folder."""
     seed: int = 1
     """One seed for sampling, buffers and order."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -156,8 +156,8 @@ def without_former_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list
     """What a run's ``config.yaml`` says that this version still knows, and the keys that an earlier version
     had beside them.
 
-    A run writes every key. One that is unknown now and close to none of those that are missing was not a slip of
-    the pen; a misspelt one is kept, and refused by ``from_container``.
+    A run writes every key. One that is unknown now and close to none of those that are missing was not a slip
+    of the pen; a misspelt one is kept, and refused by ``from_container``.
     """
     known = _leaf_keys(default_container())
     written = _leaf_keys(values)

@@ -18,8 +18,8 @@ class BudgetConfig:
     ram_reserve_gib: NonNegativeFloat = 2.0
     """Host memory left to the system and to other programs."""
     gpu_limit_gib: NonNegativeFloat = 0.0
-    """GPU memory that a run may take, engine and trainer together, where that is less than the card's; 0 is
-    the whole card. The engine's share is of the card's own memory all the same."""
+    """GPU memory that a run may use, engine and trainer together, if less than the card's; 0 is the whole
+    card. The engine's share still refers to the card's own memory."""
 
     def validate(self) -> None:
         check_limits(self, "budget")

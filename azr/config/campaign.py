@@ -14,13 +14,16 @@ from azr.metric_names import PROBE_ALL
 @dataclass(frozen=True)
 class CampaignConfig:
     cycles: PositiveInt = 5
-    """Cycles of consolidate, train, merge. Raise it and start the same command again to go on after the end."""
+    """Cycles of consolidate, train, merge. To continue a finished run, raise it and run the same command
+    again."""
     steps_per_cycle: PositiveInt = 100
     """Training steps of a cycle; a cycle ends earlier when learning stagnates or the budget is used up."""
     hours: NonNegativeFloat = 48.0
-    """Time budget over all starts of the run; paused time and time between starts do not count. 0 = no limit."""
+    """Time budget for the run, over all its starts; paused time and time between starts do not count. 0 = no
+    limit."""
     max_flat_cycles: NonNegativeInt = 2
-    """Consecutive cycles that ended in stagnation after which the campaign is done. 0 = never for that reason."""
+    """Consecutive cycles that ended in stagnation after which the campaign is done. 0 = never for that
+    reason."""
 
     keep_last: PositiveInt = 2
     """Checkpoints kept, newest first. At least one verified checkpoint always remains."""
@@ -32,47 +35,50 @@ class CampaignConfig:
     """Free disk that must remain beside the checkpoints still to come; below it the run stops before it
     breaks something."""
     expected_checkpoint_gib: NonNegativeFloat = 0.0
-    """Size of a checkpoint for the disk check before the first one exists; afterwards the real size is used."""
+    """Size of a checkpoint for the disk check before the first one exists; afterwards the real size is
+    used."""
 
     poll_s: PositiveFloat = 0.5
-    """Seconds between two looks at the trainer."""
+    """Seconds between checks on the trainer."""
     sample_s: PositiveFloat = 30.0
-    """Seconds between two samples of memory and disk (``supervision.jsonl``)."""
+    """Seconds between samples of memory and disk (``supervision.jsonl``)."""
     heartbeat_timeout_s: PositiveFloat = 300.0
-    """No sign of life for this long: the trainer hangs."""
+    """Without a sign of life for this long, the trainer counts as hung."""
     start_timeout_s: PositiveFloat = 1800.0
-    """Longest start-up before any start of this run was measured; afterwards ``timeout_factor`` times their
-    median applies."""
+    """Time limit for a start before any start of this run has been measured; afterwards ``timeout_factor``
+    times their median applies."""
     first_step_timeout_s: PositiveFloat = 3600.0
-    """Longest step before any step of this run was measured; afterwards ``timeout_factor`` times their median
-    applies."""
+    """Time limit for a step before any step of this run has been measured; afterwards ``timeout_factor``
+    times their median applies."""
     timeout_factor: Annotated[float, Ge(1.5)] = 5.0
-    """Start, step and save count as hung after this many times the median of this run's own; below 1.5 every
-    slower one would."""
+    """A start, step or save counts as hung after this many times the run's own median; below 1.5 every
+    slightly slow one would."""
     min_timeout_s: PositiveFloat = 900.0
-    """No learnt deadline is shorter than this."""
+    """No deadline derived from measurements is shorter than this."""
     term_grace_s: NonNegativeFloat = 10.0
     """Seconds between SIGTERM and SIGKILL when a trainer is ended."""
     orphan_grace_s: NonNegativeFloat = 20.0
-    """Seconds that a trainer whose driver died gets to save, when the next driver finds it."""
+    """Seconds that a trainer whose driver died has to save, once the next driver finds it."""
     vram_wait_s: NonNegativeFloat = 90.0
-    """Longest wait until the card's memory has fallen after a trainer ended; then the next start is tried anyway."""
+    """Longest wait for the card's memory to fall after a trainer has ended; then the next start is tried
+    anyway."""
     vram_margin_gib: NonNegativeFloat = 0.5
-    """Memory above the level before the start that still counts as fallen."""
+    """How far above its level before the start the memory may stay and still count as fallen."""
 
     max_restarts: NonNegativeInt = 30
-    """Unplanned restarts of the trainer in all."""
+    """Unplanned restarts of the trainer in total."""
     max_restarts_without_progress: NonNegativeInt = 3
     """Unplanned restarts in a row without a new checkpoint; one more and the campaign fails."""
     backoff_s: NonNegativeFloat = 5.0
-    """Wait before the first unplanned restart; doubled with each further one in a row."""
+    """Wait before the first unplanned restart; doubled for each further one in a row."""
     backoff_max_s: NonNegativeFloat = 300.0
     """Longest such wait."""
     recycle_every_steps: NonNegativeInt = 0
     """Planned restart of the trainer after this many steps of one attempt, at a checkpoint. 0 = only when
     memory or step time grows."""
     max_rollbacks: NonNegativeInt = 1
-    """Returns to the last good checkpoint after a collapse or non-finite updates; one more and the campaign stops."""
+    """Returns to the last good checkpoint after a collapse or non-finite updates; one more and the campaign
+    stops."""
     rollback_rate_factor: Annotated[float, Gt(0), Le(1)] = 0.5
     """Learning rate after a rollback, as a share of the one before."""
 

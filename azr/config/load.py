@@ -88,7 +88,8 @@ def load(overrides: Sequence[str]) -> Loaded:
 
 
 def _recipe_in_file() -> str:
-    """The recipe that ``configs/pipeline.yaml`` names, in its list of defaults or as a key; empty for none."""
+    """The recipe that ``configs/pipeline.yaml`` names, in its list of defaults or as a key; empty for
+    none."""
     values = load_yaml(CONFIG_DIR / "pipeline.yaml")
     if not isinstance(values, dict):
         return ""

@@ -26,58 +26,60 @@ class MonitorConfig:
 
     # learning: probes and data
     probe_metric: str = PROBE_ALL
-    """Series that must rise. Never a training reward: that stays flat in self-play when all goes well."""
+    """The metric that must rise. Never a training reward: that stays flat in self-play when all goes well."""
     warmup_evaluations: NonNegativeInt = 5
-    """First evaluations of a run that no window includes."""
+    """Number of evaluations at the start of a run that no window includes."""
     window_evaluations: Annotated[int, Ge(10)] = 30
-    """Evaluations in a window. Longer: fewer wrong verdicts, later right ones."""
+    """Evaluations in a window. A longer window gives fewer wrong verdicts, and later right ones."""
     min_delta: PositiveFloat = 0.05
     """Gain of ``probe_metric`` over a window that counts as learning. Below about 2.5 times the noise of one
-    evaluation nothing is ever called a plateau within reasonable time (docs/stagnation.md has the table)."""
+    evaluation, no plateau is found within reasonable time (docs/stagnation.md has the table)."""
     confidence: Annotated[float, Gt(0.5), Lt(1)] = 0.9
-    """Confidence of each one-sided limit of the gain. Higher: fewer wrong verdicts, later right ones."""
+    """Confidence of each one-sided limit of the gain. Higher gives fewer wrong verdicts, and later right
+    ones."""
     patience_evaluations: PositiveInt = 6
     """Flat windows, without a rising one in between, that make a plateau."""
     cooldown_evaluations: NonNegativeInt = 5
-    """Evaluations after the start of a cycle or attempt before a plateau may be called: new data first gets
-    its chance."""
+    """Evaluations after the start of a cycle or attempt before a plateau may be declared, to give new data a
+    chance."""
     regression_delta: NonNegativeFloat = 0.15
-    """Fall of ``probe_metric`` below its best level that counts as lost ability and is rolled back, but at
-    least four standard errors of one evaluation; 0 = never."""
+    """Fall of ``probe_metric`` below its best level (at least four standard errors of one evaluation) that
+    counts as lost ability and is rolled back; 0 = never."""
     starved_steps: PositiveInt = 20
     """Steps in a row with starved data after which the cycle ends."""
     min_novelty: Share = 0.1
     """Data counts as starved when fewer than this share of valid proposals is new ..."""
     max_zero_variance: Share = 0.8
-    """... or when more than this share of new tasks is solved always or never, so that nothing can be learnt
+    """... or when more than this share of new tasks is always or never solved, so that nothing can be learned
     from them."""
 
     # health: process and optimiser
     nonfinite_limit: PositiveInt = 3
-    """Updates with a non-finite gradient or loss, within ``nonfinite_window`` steps, that count as divergence."""
+    """Updates with a non-finite gradient or loss, within ``nonfinite_window`` steps, that count as
+    divergence."""
     nonfinite_window: int = 10
     """Steps in which ``nonfinite_limit`` is counted."""
     entropy_floor: NonNegativeFloat = 0.005
     """Token entropy (nats) below which sampling has collapsed: all samples of a task become the same; 0 = not
     watched."""
     max_cut_share: Share = 0.5
-    """Share of responses cut at their token limit from which, if it also rose by ``collapse_rise``, the model
-    has collapsed."""
+    """Share of responses truncated at the token limit from which, if it also rose by ``collapse_rise``, the
+    model has collapsed."""
     max_format_errors: Share = 0.6
-    """Share of responses without the asked-for format from which, if it also rose by ``collapse_rise``, the
+    """Share of responses without the required format from which, if it also rose by ``collapse_rise``, the
     model has collapsed."""
     collapse_rise: Share = 0.3
-    """Rise above the run's best level that turns a bad share into a collapse: a small model may be bad from
-    the start."""
+    """Rise above the run's best level that makes a bad share a collapse: a small model may be bad from the
+    start."""
     max_logprob_mismatch: float = 0.01
-    """Mean difference of token probabilities between engine and trainer from which, over ``health_steps``, the two do
-    not run the same model: the run rolls back. The report's red line. (A single step above
-    ``train.max_logprob_mismatch`` ends the attempt at once.)"""
+    """Mean difference of token probabilities between engine and trainer from which, over ``health_steps``,
+    the two do not run the same model: the run rolls back. The report's red line. (A single step above
+    ``train.max_logprob_mismatch`` ends the attempt immediately.)"""
     health_steps: PositiveInt = 5
     """Steps in a row that a collapse or mismatch must last (on smoothed series) before it counts."""
     leak_horizon_s: PositiveFloat = 3600.0
-    """Recycle the trainer when its memory, growing as it does, would leave less than ``leak_margin_gib`` this
-    much later."""
+    """Recycle the trainer when its memory, at its current growth, would leave less than ``leak_margin_gib``
+    after this time."""
     leak_margin_gib: NonNegativeFloat = 2.0
     """Host memory that must remain for everything else."""
     leak_min_growth_gib: float = 0.5

@@ -91,8 +91,8 @@ def where_looked(name: str) -> str:
 
 
 def windows_sentence(name: str) -> str:
-    """What to say of a path of Windows, which means nothing here; empty for any other path, and for one that is
-    there under that very name."""
+    """What to say of a path of Windows, which means nothing here; empty for any other path, and for one that
+    is there under that very name."""
     drive = re.match(r"([A-Za-z]):(.?)", name)
     share = re.match(r"\\\\wsl(?:\$|\.localhost)\\[^\\]+", name)
     rest = name.replace("\\", "/")

@@ -23,7 +23,7 @@ TaskTypeName = Literal["abduction", "deduction", "induction", "error"]
 
 @dataclass(frozen=True)
 class IntrinsicConfig:
-    """Further rewards of the proposer (spec 4.3): each term is min(coefficient x value, its maximum); 0
+    """Additional rewards for the proposer (spec 4.3): each term is min(coefficient x value, its maximum); 0
     switches a term off."""
 
     complexity: NonNegativeFloat = 0.0
@@ -31,11 +31,13 @@ class IntrinsicConfig:
     complexity_max: NonNegativeFloat = 0.5
     """Largest value of the complexity term."""
     halstead: NonNegativeFloat = 0.0
-    """Coefficient of the mix of Halstead effort, Halstead volume and cyclomatic complexity (radon), 0 to 1."""
+    """Coefficient of the mix of Halstead effort, Halstead volume and cyclomatic complexity (radon), 0 to
+    1."""
     halstead_max: NonNegativeFloat = 0.5
     """Largest value of the Halstead term."""
     edit_distance: NonNegativeFloat = 0.0
-    """Coefficient of the mean distance of the program's syntax tree to those of its references, 0 to 1 (rapidfuzz)."""
+    """Coefficient of the mean distance of the program's syntax tree to those of its references, 0 to 1
+    (rapidfuzz)."""
     edit_distance_max: NonNegativeFloat = 0.5
     """Largest value of the edit-distance term."""
     diversity: NonNegativeFloat = 0.0
@@ -66,11 +68,12 @@ class SelfPlayConfig:
     """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``short`` (small instruct models),
     ``compact`` (small contexts), or a folder of templates."""
     task_types: list[TaskTypeName] = field(default_factory=lambda: ["abduction", "deduction", "induction"])
-    """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be added."""
+    """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be
+    added."""
     train_propose: bool = True
     """Off: only the solver is trained, and no tasks are proposed (an ablation of the paper)."""
     solve_only_steps: NonNegativeInt = 0
-    """First steps in which only the solver is trained."""
+    """Number of steps at the start in which only the solver is trained."""
     batch_size: PositiveInt = 64
     """Tasks per stream and step; six streams of 64 are 384 responses."""
 
@@ -78,17 +81,18 @@ class SelfPlayConfig:
     references: NonNegativeInt = 6
     """Tasks shown to a proposer as examples; 0 shows none (an ablation of the paper)."""
     reference_weighting: Literal["uniform", "step"] = "uniform"
-    """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw collapse)."""
+    """How references are drawn: ``uniform``, or ``step`` (newer tasks more often; the authors saw
+    collapse)."""
     num_inputs: Annotated[int, Ge(2)] = 10
-    """Inputs of an induction task; half of the pairs are shown to the solver. With a curriculum, the most
-    that it comes to."""
+    """Inputs of an induction task; half of the pairs are shown to the solver. With a curriculum, the number
+    it ends at."""
     induction_prompt: Literal["plain", "numbered", "example"] = "plain"
     """How induction proposals are asked for: ``plain`` as published, ``numbered`` with every block of the
-    reply spelt out, or ``example``: numbered, after a complete reply for another program. Small models asked
-    plainly write one or two blocks and stop."""
+    reply spelt out, or ``example``: numbered, after a complete reply for another program. With ``plain``,
+    small models write one or two blocks and stop."""
     induction_reply: Literal["frame", "think", "answer"] = "frame"
-    """How the reply of an induction proposal is begun for the model: ``frame`` as the frame does, ``think``
-    with an open think tag, or ``answer`` up to its first input block (nothing is thought then)."""
+    """How the reply to an induction proposal is started for the model: ``frame`` as the frame does, ``think``
+    with an open think tag, or ``answer`` up to its first input block (without any thinking)."""
     induction_inputs_start: int = 0
     """Curriculum: inputs that an induction task needs at first. One more is needed whenever the share of
     valid induction proposals over the last ``induction_inputs_window`` steps is at least
@@ -98,24 +102,27 @@ class SelfPlayConfig:
     induction_inputs_window: PositiveInt = 5
     """See ``induction_inputs_start``."""
     induction_spare_inputs: NonNegativeInt = 0
-    """Inputs asked for beyond those that a task needs; useful with ``usable_inputs``, where a bad one is left out."""
+    """Inputs asked for beyond those that a task needs; useful with ``usable_inputs``, where a bad one is left
+    out."""
     banned_modules: list[str] | None = None
-    """Words no program may import, said in the prompt; null is the published list. The sandbox has its own
-    rules beside it."""
+    """Modules that no program may import, listed in the prompt; null is the published list. The sandbox has
+    its own rules as well."""
     max_output_chars: PositiveInt = 400
     """Longest output text of a task; longer ones are refused (the published code cut them, which made them
     unsolvable)."""
 
     # Reading proposals
     reject_multiple_functions: bool = True
-    """Refuse programs with more than one function at the top level; methods and nested helpers are welcome."""
+    """Refuse programs with more than one function at the top level; methods and nested helpers are
+    allowed."""
     entry_point: Literal["not_first", "not_last", "any_first", "any_last"] = "not_first"
     """Which function becomes ``f``: ``not_first`` the first one, ``not_last`` the last one, ``any_first`` /
     ``any_last`` an existing ``f``, else the first / last one."""
     code_location: Literal["first", "last"] = "first"
     """Which code block of a proposal counts: ``first`` or ``last``."""
     reject_test_input: bool = False
-    """Refuse programs that hold their test input (top-level calls of f, asserts, variables named after inputs)."""
+    """Refuse programs that hold their test input (top-level calls of f, asserts, variables named after
+    inputs)."""
     strip_comments: bool = False
     """Remove comments and docstrings from proposals (the authors saw a clear drop)."""
     strip_globals: bool = False
@@ -125,10 +132,10 @@ class SelfPlayConfig:
     reject_leaks: bool = True
     """Refuse proposals whose message holds the program, or whose comments hold the output."""
     usable_inputs: bool = False
-    """Judge the inputs of an induction proposal one by one: repeated ones, ones that are not literals and ones
-    that the program fails on are left out, surplus ones dropped, and the task is valid if enough remain. An
-    empty message, or one copied from the prompt's example, is refused. Off: exactly the last ``num_inputs``
-    blocks count, and one bad input refuses the proposal, as published."""
+    """Judge the inputs of an induction proposal one by one: inputs that are repeated, that are not literals
+    or that the program fails on are left out, surplus ones are dropped, and the task is valid if enough
+    remain. An empty message, or one copied from the prompt's example, is refused. Off: exactly the last
+    ``num_inputs`` blocks count, and one bad input invalidates the proposal, as published."""
     reject_constant_outputs: bool = False
     """Refuse induction proposals whose outputs are all equal."""
 
@@ -141,29 +148,29 @@ class SelfPlayConfig:
     (docs/conformance.md gives the size)."""
     learnability: Literal["one_minus", "inverse", "middle"] = "one_minus"
     """Proposer's reward for a solver accuracy a: ``one_minus`` is 1 - a, with a = 0 an extreme; ``inverse``
-    is 1 - a also at a = 0; ``middle`` is 4 a (1 - a), best at one half: with 8 samples ``one_minus`` pays
-    most for a task solved once, which is mostly luck."""
+    is 1 - a, also at a = 0; ``middle`` is 4 a (1 - a), best at one half: with 8 samples ``one_minus`` rewards
+    a task solved once the most, which is mostly luck."""
     extremes: float | None = None
     """Proposer's reward when the learnability is 0: -0.5 (code) or 0 (paper); null follows ``variant``."""
     duplicate_reward: float | None = None
-    """Proposer's reward for a valid proposal that the buffer holds already, or that comes twice in a step;
-    null pays it like any other, as published. A small model that finds one valid task then proposes it for
-    ever."""
+    """Proposer's reward for a valid proposal that is already in the buffer, or that occurs twice in a step;
+    null rewards it like any other, as published. A small model that finds one valid task then proposes it
+    forever."""
     partial_proposal_reward: float = 0.0
     """Reward above -1 of an induction proposal that is well-formed but not valid, times the share of the
-    inputs and message it needs that was there: 0.4 pays -0.7 for three of four parts. Needs
-    ``usable_inputs``; never as much as any valid, new proposal. 0 pays -1."""
+    required inputs and message that it has: 0.4 gives -0.7 for three of four parts. Needs ``usable_inputs``;
+    it is never as much as for a valid, new proposal. 0 gives -1."""
     format_reward: bool = True
-    """Give -1 to responses without the think/answer format; off, the format is not looked at."""
+    """Give -1 to responses without the think/answer format; off, the format is ignored."""
     strict_format: bool = False
     """The think/answer format is each tag once, in order, and nothing after the answer. Off, whatever follows
-    a complete answer is allowed, as published: ``</answer></think></answer>`` is paid as good form, and a
-    model learns to write on."""
+    a complete answer is allowed, as published: ``</answer></think></answer>`` is rewarded as the right
+    format, and a model learns to keep writing."""
     overlong_tokens: NonNegativeInt = 0
-    """Length guard: over its last so many tokens before ``rollout.max_response_tokens`` a response's reward
-    falls linearly, by ``overlong_penalty`` at the limit (DAPO's soft overlong punishment; both roles). 0
-    switches it off, as published: then wrong answers of any length are paid alike, and a model that is ill
-    writes on to the limit."""
+    """Length guard: over this many tokens before ``rollout.max_response_tokens`` a response's reward falls
+    linearly, by ``overlong_penalty`` at the limit (DAPO's soft overlong punishment; both roles). 0 switches
+    it off, as published: then wrong answers get the same reward at any length, and a collapsing model writes
+    up to the limit."""
     overlong_penalty: NonNegativeFloat = 0.5
     """See ``overlong_tokens``."""
     induction_reward: Literal["binary", "accuracy", "if_one"] = "binary"
@@ -172,7 +179,7 @@ class SelfPlayConfig:
     bool_equals_int: bool = False
     """Compatibility switch: accept ``True`` where 1 is right."""
     int_equals_float: bool = True
-    """Accept ``1`` where 1.0 is right, and the other way round."""
+    """Accept ``1`` where 1.0 is right, and vice versa."""
     intrinsic: IntrinsicConfig = field(default_factory=IntrinsicConfig)
 
     # Buffer and selection
@@ -183,17 +190,18 @@ class SelfPlayConfig:
     """Buffer valid programs whose response failed the think/answer format, as the published code does; their
     reward is -1 anyway."""
     buffer_capacity: int = 16384
-    """Tasks held per task type; beyond it mastered tasks go first, then the oldest."""
+    """Tasks kept per task type; beyond this, mastered tasks are evicted first, then the oldest."""
     mastered_visits: PositiveInt = 2
-    """Fully solved visits in a row after which a task counts as mastered."""
+    """Number of consecutive visits with all answers right after which a task counts as mastered."""
     solve_selection: Literal["max_new", "uniform_total", "half_new", "step"] = "max_new"
     """How solve tasks are drawn: ``max_new``, ``uniform_total``, ``half_new`` or ``step``."""
     seed_share: Share = 0.0
     """Share of the rows of each solve stream taken from tasks that no model of this game proposed (seeds,
-    your own files): an anchor against drifting to what the proposer likes. 0: whatever ``solve_selection``
-    draws, as published."""
+    your own files): an anchor against drifting towards the proposer's preferences. 0: whatever
+    ``solve_selection`` draws, as published."""
     solve_timing: Literal["next_step", "same_step"] | None = None
-    """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows ``variant``."""
+    """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows
+    ``variant``."""
 
     # Learning signal
     advantage: Literal["token", "sequence", "group"] | None = None
@@ -201,11 +209,11 @@ class SelfPlayConfig:
     task, where a task has several responses); null follows ``variant``."""
     train_on_samples: bool = False
     """Train on the difficulty samples too, as further responses of the solve streams (the published code
-    throws them away)."""
+    discards them)."""
 
     # Composite functions
     composite_start_step: NonNegativeInt = 0
-    """First step with composite functions in propose prompts; 0 never."""
+    """First step with composite functions in propose prompts; 0 = never."""
     composite_chance: Share = 0.5
     """Share of propose prompts that ask for composite functions once started."""
     composite_min: PositiveInt = 1
@@ -213,13 +221,15 @@ class SelfPlayConfig:
     composite_max: int = 2
     """Most composite functions in a prompt (inclusive)."""
     composite_schedule: bool = False
-    """Raise ``composite_max`` by 1 (up to 3) and the chance by 0.01 (up to 0.8) every 50 steps from step 101 on."""
+    """Raise ``composite_max`` by 1 (up to 3) and the chance by 0.01 (up to 0.8) every 50 steps from step 101
+    on."""
 
     # Zero-data start
     seed_factor: PositiveInt = 4
     """Seeding from the identity program stops at batch_size x this many tasks."""
     seed_rounds: PositiveInt = 40
-    """Rounds of batch_size proposals after which seeding stops, full or not; a weak model cannot fill it."""
+    """Rounds of batch_size proposals after which seeding stops, even if the buffers are not full; a weak
+    model cannot fill them."""
 
     transcripts_per_stream: NonNegativeInt = 3
     """Responses per stream and step kept as transcripts for people to read."""

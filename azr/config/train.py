@@ -41,13 +41,13 @@ class RolloutConfig:
     max_prompt_tokens: PositiveInt = 2048
     """Longest prompt; longer ones are dropped and counted before they reach the engine."""
     max_response_tokens: PositiveInt = 2048
-    """Longest response; one that reaches it is cut and usually fails its format check."""
+    """Longest response; one that reaches it is truncated and usually fails its format check."""
     dtype: Dtype = "bfloat16"
     """Weights and activations of the engine: ``bfloat16`` or ``float32``."""
     gpu_memory_share: Annotated[float, Ge(0.01), Le(0.95)] = 0.45
-    """Share of the card's total memory that the engine may take while awake (weights, KV cache, graphs)."""
+    """Share of the card's total memory that the engine may use while awake (weights, KV cache, graphs)."""
     cpu_kv_cache_gib: PositiveInt = 1
-    """KV cache of the engine on a machine without a GPU, in whole GiB (vLLM takes no less)."""
+    """KV cache of the engine on a machine without a GPU, in whole GiB (the smallest unit vLLM accepts)."""
     max_sequences: PositiveInt = 256
     """Sequences decoded at once."""
     max_batched_tokens: Annotated[int, Ge(64)] = 8192
@@ -57,32 +57,33 @@ class RolloutConfig:
     cuda_graph_sizes: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32, 64, 128, 256])
     """Batch sizes for which CUDA graphs are captured."""
     prefix_caching: bool = True
-    """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole prompt."""
+    """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole
+    prompt."""
     sleep: bool = True
-    """Engine gives its memory back while the trainer updates. Needs a GPU."""
+    """The engine releases its memory while the trainer updates. Needs a GPU."""
     sync_bucket_mib: PositiveInt = 256
-    """Buffer through which weights travel to the engine; must hold the largest single tensor where CUDA IPC
-    is missing."""
+    """Buffer through which weights travel to the engine; must hold the largest single tensor if CUDA IPC is
+    not available."""
     tensor_parallel: PositiveInt = 1
     """GPUs that share one engine."""
     generation_timeout_s: PositiveFloat = 900.0
-    """A step whose responses are not complete after this long is an error, not a wait."""
+    """Time limit for the responses of a step; exceeding it is an error."""
     merge_adapters: bool = False
     """Send the engine the base with the adapters merged in (``model.lora_rank`` above 0), rounded
-    stochastically where it computes in bfloat16, instead of adapters that it computes beside every product.
-    On one device; on several the adapters stay beside. Faster by calculation; off until its peak memory was
-    measured in 16 GiB."""
+    stochastically if it computes in bfloat16, instead of separate adapters that it applies in every product.
+    Only on one device; on several the adapters stay separate. Faster by calculation; off until its peak
+    memory has been measured in 16 GiB."""
     seeded_sampling: bool = False
-    """Draw each response with a generator of its own, so that a step of the same weights and tasks has the
-    same responses on another day or machine, up to ties in the arithmetic. Slower on a card: the engine
-    samples such responses one by one."""
+    """Draw each response with its own generator, so that a step with the same weights and tasks has the same
+    responses on another day or machine, up to ties in the arithmetic. Slower on a card: the engine samples
+    such responses one by one."""
     agent_workers: PositiveInt = 1
     """Processes that run agent loops; each has its own sandbox pool."""
     fixed_prompt_tokens: PositiveInt = 600
-    """Mean prompt length where ``fixed_response_tokens`` is set."""
+    """Mean prompt length when ``fixed_response_tokens`` is set."""
     fixed_response_tokens: NonNegativeInt = 0
-    """Benchmarks only: responses of this mean length whatever the model writes, nothing executed, rewards
-    drawn. 0: ordinary play."""
+    """For benchmarks only: responses of this mean length whatever the model writes, nothing executed, random
+    rewards. 0: normal operation."""
 
     def validate(self) -> None:
         check_limits(self, "rollout")
@@ -116,13 +117,13 @@ class TrainConfig:
     grad_clip: PositiveFloat = 1.0
     """Largest gradient norm."""
     clip_low: float = 0.2
-    """Lower PPO clip; inert while every batch is used once."""
+    """Lower PPO clip; has no effect while every batch is used once."""
     clip_high: float = 0.2
-    """Upper PPO clip; inert while every batch is used once."""
+    """Upper PPO clip; has no effect while every batch is used once."""
     entropy_coefficient: NonNegativeFloat = 0.001
     """Weight of the entropy bonus (token mean); the ``paper`` branch uses 0.001, the later branch 0."""
     entropy_floor: NonNegativeFloat = 0.0
-    """Token entropy (nats) below which the entropy bonus grows: while the step before was below, its weight
+    """Token entropy (nats) below which the entropy bonus grows: if the previous step was below, its weight
     rises linearly from ``entropy_coefficient`` at the floor to ``entropy_floor_coefficient`` at 0. 0 switches
     it off, as published. (``monitor.entropy_floor`` is the lower one at which the run counts as collapsed and
     is rolled back.)"""
@@ -139,7 +140,7 @@ class TrainConfig:
     """Tokens in one forward and backward pass; the update accumulates gradients over as many passes as the
     batch needs."""
     mini_batch_sequences: NonNegativeInt = 0
-    """Sequences in one optimizer step; 0 takes the whole batch in one step, as the published code does."""
+    """Sequences in one optimizer step; 0 puts the whole batch in one step, as the published code does."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about a third more time."""
     packed_sequences: bool = True
@@ -155,9 +156,9 @@ class TrainConfig:
     """Compile the decoder layers (torch.compile): fewer, larger kernels, ten seconds at the first step. With
     adapters on one GPU only."""
     drop_zero_advantages: bool = False
-    """Leave responses without an advantage out of the update: difficulty samples of tasks that all or none of
-    them solved, above all. They teach nothing but take their share of the update's time; without them the
-    others weigh more in the mean over tokens."""
+    """Leave responses with a zero advantage out of the update, mostly difficulty samples of tasks that all or
+    none of them solved. They teach nothing but take their share of the update's time; without them the others
+    weigh more in the mean over tokens."""
     recompute_logprobs: bool = True
     """Run the trainer's own forward pass for the old log-probs. Off: the engine's log-probs are trusted (and
     their error measured)."""
@@ -166,13 +167,13 @@ class TrainConfig:
     param_offload: bool = False
     """Keep the trainer's weights in host memory while the engine generates."""
     save_every_steps: PositiveInt = 10
-    """Steps between two checkpoints; the last step of a cycle always saves."""
+    """Steps between checkpoints; the last step of a cycle always saves."""
     early_saves: list[PositiveInt] = field(default_factory=list)
     """Further steps of the run after which a checkpoint is written, so that a collapse within the first
     ``save_every_steps`` has somewhere to roll back to. They are kept like any other
     (``campaign.keep_last``)."""
     probe_every_steps: NonNegativeInt = 10
-    """Steps between two evaluations of the frozen probes; 0 never."""
+    """Steps between evaluations of the frozen probes; 0 = never."""
     probe_tasks: NonNegativeInt = 120
     """Probe tasks answered (greedy) at each evaluation."""
     verdict_samples: NonNegativeInt = 0
@@ -181,26 +182,27 @@ class TrainConfig:
     greedy evaluations."""
     verdict_probes: str = ""
     """Probe file (name without its ending) whose tasks decide the verdict; the others are reported beside it.
-    Empty, or no such file among ``data.probe_files``: all together decide."""
+    If empty, or if ``data.probe_files`` has no such file, all files together decide."""
     max_failed_rollouts: float = 0.01
     """Share of a step's agent loops that may fail; above it the trainer is restarted."""
     max_logprob_mismatch: float = 0.05
-    """Mean difference between the engine's and the trainer's token probabilities above which a single step ends the
-    attempt. (``monitor.max_logprob_mismatch`` is the finer limit, over several steps.)"""
+    """Mean difference between the engine's and the trainer's token probabilities above which a single step
+    ends the attempt. (``monitor.max_logprob_mismatch`` is the finer limit, over several steps.)"""
     control: Control = "none"
-    """Control experiments (scripts/dev/learning_curve.py): ``none``, ``proposer_frozen`` (proposals are not
-    learnt from), ``shuffled_rewards`` (rewards shuffled inside each stream, which must teach nothing), or
-    ``format_only`` (both roles are paid for the think/answer format and nothing else: what a run gains beyond
-    it is more than form)."""
+    """Control experiments (scripts/dev/learning_curve.py): ``none``, ``proposer_frozen`` (no training on
+    proposals), ``shuffled_rewards`` (rewards shuffled within each stream, which must teach nothing), or
+    ``format_only`` (both roles are rewarded for the think/answer format and nothing else: what a run gains
+    beyond this control is more than format)."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
-    """``cuda``, ``cpu``, or ``auto``: a card where there is one that a run can use. Of several the largest is
-    taken; ``CUDA_VISIBLE_DEVICES`` says which ones may be."""
+    """``cuda``, ``cpu``, or ``auto``: a card if there is a usable one. Of several the largest is used;
+    ``CUDA_VISIBLE_DEVICES`` limits the choice."""
     n_gpus_per_node: PositiveInt = 1
     """GPUs per machine: 1 is NO_SHARD; more is FULL_SHARD with the engine spread over them."""
     n_nodes: PositiveInt = 1
     """Machines in the Ray cluster."""
     ray_address: str = ""
-    """Address of a running Ray cluster; empty starts one for this run alone and ends it."""
+    """Address of a running Ray cluster; if empty, one is started for this run only, and stopped
+    afterwards."""
 
     @property
     def gpus(self) -> int:
