@@ -18,6 +18,7 @@ from azr.checkpoints import Checkpoint, checkpoint_problems
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.files import read_json, set_mode, write_json_atomic
+from azr.models.quantised import quantisation_of
 from azr.rundir import RunDir
 from azr.train.base_model import base_folder
 from azr.train.model_source import local_model_folder
@@ -239,6 +240,8 @@ def _merge_lora(
 def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
 
+    from azr.train.quantize.model import dequantised_state
+
     run = RunDir(checkpoint.path.parent.parent)
     has_run = checkpoint.path.parent == run.checkpoints and run.config.is_file()
     folder = (
@@ -246,6 +249,8 @@ def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, An
         if has_run
         else local_model_folder(str(checkpoint.info.get("model", "")))
     )
+    if quantisation_of(folder):  # the adapters were trained over the values that it stands for
+        return dequantised_state(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=trust_remote_code)
     return dict(model.state_dict())
 

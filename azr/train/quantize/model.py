@@ -90,3 +90,19 @@ def _put(
         )
     trained = bool(parameter.requires_grad)
     setattr(module, attribute, nn.Parameter(value, requires_grad=trained))
+
+
+def dequantised_state(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of an int4 folder under the names of the plain model, in bfloat16: exactly what adapters were
+    trained over.
+
+    Raises:
+        ModelError: as ``int4_model``.
+    """
+    model = int4_model(folder, torch.bfloat16)
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    for name, part in model.named_modules():
+        if isinstance(part, Int4Linear):
+            state[f"{name}.weight"] = part.dequantised()
+            del state[f"{name}.{QWEIGHT}"], state[f"{name}.scales"]
+    return state
