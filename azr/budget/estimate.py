@@ -45,6 +45,9 @@ LAYER_BYTES_PER_INTERMEDIATE = 14
 product, twice)."""
 LAYER_BYTES_PER_HIDDEN = 44
 """The same per unit of hidden width (norms in float32, attention inputs and outputs, rotations)."""
+INT4_MATRIX_BYTES = 3
+"""A weight, while a matrix of an int4 base is dequantised (``azr/train/quantize/int4.py``). Counted, not measured
+on a GPU."""
 ENGINE_WORKSPACE_BYTES_PER_TOKEN = 4 * 2
 """Engine activations a batched token, per unit of MLP width."""
 HOST_TRAINER_GIB = 2.6
@@ -137,6 +140,8 @@ class _Trainer:
     """State dict copied for the sync: whole weights where they are sharded, adapters, or nothing
     (``azr/train/verl/no_shard.py``)."""
     checkpoint: float
+    matrix: float
+    """The largest matrix of an int4 base while it is dequantised; 0 with plain weights."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,8 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     shards = train.gpus
     weight_bytes = 4 if train.master_dtype == "float32" else 2
     trained = shape.lora_parameters(rank) if rank else shape.parameters
-    total = shape.parameters + (trained if rank else 0)
+    base_bytes = shape.base_bytes(weight_bytes)
+    total_bytes = base_bytes + (weight_bytes * trained if rank else 0)
     optimizer_bytes = {"adamw": 8.0, "adamw_8bit": 2.04}[train.optimizer]
     tokens = max(
         train.micro_batch_tokens, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens
@@ -185,7 +191,7 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     if shards > 1:  # FULL_SHARD gathers the root unit and two layers
         copies = max(copies, compute_bytes * (shape.embedding_parameters + 2 * shape.layer_parameters))
     return _Trainer(
-        weights=weight_bytes * total / shards / GIB,
+        weights=total_bytes / shards / GIB,
         gradients=weight_bytes * trained / shards / GIB,
         optimizer=optimizer_bytes * trained / shards / GIB,
         saved_activations=saved / GIB,
@@ -194,8 +200,11 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         low_precision_copies=copies / GIB,
         adapters=weight_bytes * trained / GIB if rank and shards == 1 else 0.0,
         clone=weight_bytes * trained / (1 if rank else shards) / GIB if shards > 1 else 0.0,
-        checkpoint=(weight_bytes * (trained if rank and shards == 1 else total) + optimizer_bytes * trained)
+        checkpoint=(
+            (weight_bytes * trained if rank and shards == 1 else total_bytes) + optimizer_bytes * trained
+        )
         / GIB,
+        matrix=INT4_MATRIX_BYTES * shape.hidden * shape.intermediate / GIB if shape.int4_group else 0.0,
     )
 
 
@@ -203,7 +212,7 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
     rollout = config.rollout
     spread = rollout.tensor_parallel
     weight_bytes = 2 if rollout.dtype == "bfloat16" else 4
-    weights = weight_bytes * shape.parameters / spread / GIB
+    weights = shape.base_bytes(weight_bytes) / spread / GIB
     graphs = (
         0.0
         if rollout.enforce_eager
@@ -230,6 +239,7 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Mom
         Part("optimizer states", trainer.optimizer),
         Part("saved activations", trainer.saved_activations),
         Part("bf16 copies of weights", trainer.low_precision_copies),
+        Part("one int4 matrix dequantised", trainer.matrix),
         Part(
             "output head" if trainer.head >= trainer.layer else "one layer recomputed",
             max(trainer.head, trainer.layer),

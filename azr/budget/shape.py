@@ -11,6 +11,7 @@ from azr.config.paths import PROJECT, at_home
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder
 from azr.models.families import TIED_BY_DEFAULT
+from azr.models.quantised import quantisation_in
 from azr.models.weight_files import read_json_file
 
 _QWEN2_5 = {
@@ -40,6 +41,8 @@ class ModelShape:
     vocabulary: int
     tied: bool
     attention_bias: bool = True
+    int4_group: int = 0
+    """Inputs that share a scale where the linear layers are int4 (docs/quantised.md); 0: plain weights."""
 
     @property
     def embedding_parameters(self) -> int:
@@ -57,6 +60,19 @@ class ModelShape:
             + 3 * self.hidden * self.intermediate
             + 2 * self.hidden
         )
+
+    @property
+    def linear_parameters(self) -> int:
+        """Of all matrices in the layers; a frozen base may have them in int4."""
+        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return self.layers * (2 * self.hidden * (query + kv) + 3 * self.hidden * self.intermediate)
+
+    def base_bytes(self, bytes_per_value: int) -> float:
+        """All weights, without adapters. Beside int4 layers everything else is bfloat16."""
+        if not self.int4_group:
+            return float(bytes_per_value * self.parameters)
+        packed = self.linear_parameters * (0.5 + 2 / self.int4_group)
+        return packed + 2.0 * (self.parameters - self.linear_parameters)
 
     @property
     def parameters(self) -> int:
@@ -80,9 +96,11 @@ def shape_from_config(config: dict[str, Any], where: str = "config.json") -> Mod
     """Reads the fields of a Hugging Face ``config.json`` (Llama, Qwen, Mistral and their like).
 
     Raises:
-        ModelError: a field is missing: another architecture, whose size this cannot tell.
+        ModelError: a field is missing: another architecture, whose size this cannot tell; or the weights are
+            quantised in a way that is not supported.
     """
     values = {**config, **config.get("text_config", {})}
+    quantised = quantisation_in(values, where)
     try:
         heads, hidden = int(values["num_attention_heads"]), int(values["hidden_size"])
         return ModelShape(
@@ -97,6 +115,7 @@ def shape_from_config(config: dict[str, Any], where: str = "config.json") -> Mod
             attention_bias=bool(
                 values.get("attention_bias", values.get("model_type") in ("qwen2", "qwen2_moe"))
             ),
+            int4_group=quantised.group if quantised else 0,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(

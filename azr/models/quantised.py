@@ -32,25 +32,33 @@ def quantisation_of(folder: Path) -> Quantised | None:
     """How the weights in ``folder`` are quantised; None for plain ones.
 
     Raises:
-        ModelError: in a way that is not read here.
+        ModelError: in a way that is not supported.
     """
-    values = read_json_file(folder / "config.json")
+    return quantisation_in(read_json_file(folder / "config.json"), str(folder))
+
+
+def quantisation_in(values: dict[str, Any], where: str) -> Quantised | None:
+    """The same, of what ``config.json`` holds.
+
+    Raises:
+        ModelError: in a way that is not supported; the message begins with ``where``.
+    """
     settings = values.get("quantization_config") or values.get("compression_config")
     if not settings:
         return None
     if not isinstance(settings, dict):
-        raise ModelError(f"{folder / 'config.json'}: quantization_config is not a mapping")
+        raise ModelError(f"{where}: quantization_config is not a mapping")
     readers = {"compressed-tensors": _compressed_tensors, "gptq": _gptq}
     method = settings.get("quant_method")
     reader = readers.get(method) if isinstance(method, str) else None
     if reader is None:
         raise ModelError(
-            f"{folder} is quantised with {method or 'an unnamed method'}. {READ}. Otherwise use the original model"
+            f"{where} is quantised with {method or 'an unnamed method'}. {READ}. Otherwise use the original model"
         )
     found, wrong = reader(settings)
     if wrong:
         raise ModelError(
-            f"{folder} is quantised with {method}, but {wrong}. {READ}. Otherwise use the original model"
+            f"{where} is quantised with {method}, but {wrong}. {READ}. Otherwise use the original model"
         )
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from azr.budget import judge, propose, require_fit, shape_from_config, shape_of
+from azr.budget.estimate import GIB, Estimate, estimate
 from azr.cli import preflight
 from azr.config import Config, from_container
 from azr.config.load import compose_container, recipe_names
@@ -304,3 +305,29 @@ def test_numbers_of_no_card_are_refused(words: str, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit) as ended:
         preflight.main(words.split())
     assert ended.value.code == 2 and "above 0" in capsys.readouterr().err
+
+
+def test_an_int4_base_takes_the_room_of_its_words_and_scales() -> None:
+    """7B by hand: 6.525 billion weights of 4.25 bits, 1.09 billion in bfloat16, and as trainer's base, engine's
+    weights and host copy the same."""
+    plain = shape_of("Qwen/Qwen2.5-Coder-7B")
+    assert plain is not None
+    packed = replace(plain, int4_group=64)
+    assert packed.linear_parameters == pytest.approx(6.525e9, rel=1e-3)
+    assert packed.base_bytes(2) / GIB == pytest.approx(5.26, abs=0.01)
+    assert plain.base_bytes(2) / GIB == pytest.approx(14.18, abs=0.01)
+    config = recipe("3b_lora_16gb", "rollout.gpu_memory_share=0.74")
+    before, after = (estimate(config, shape, 16.0) for shape in (plain, packed))
+
+    def part(needed: Estimate, phase: str, name: str) -> float:
+        return next(part.gib for part in needed.phase(phase).parts if part.name == name)
+
+    adapters = 2 * packed.lora_parameters(32) / GIB
+    assert part(after, "update", "weights") == pytest.approx(5.26 + adapters, abs=0.01)
+    assert part(after, "update", "one int4 matrix dequantised") == pytest.approx(3 * 3584 * 18944 / GIB)
+    assert part(before, "update", "one int4 matrix dequantised") == 0
+    assert after.phase("update").gib < 15 < before.phase("update").gib
+    assert next(item.gib for item in after.ram.parts if item.name == "offloaded weights") == pytest.approx(
+        5.26, abs=0.01
+    )
+    assert after.kv_tokens > 100_000 and before.kv_tokens == 0

@@ -32,7 +32,8 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         vocab_size=4096, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, tie_word_embeddings=True,
     )  # fmt: skip
-    Qwen2ForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path / "plain")
+    plain: Any = Qwen2ForCausalLM(config)
+    plain.to(torch.bfloat16).save_pretrained(tmp_path / "plain")
     AutoTokenizer.from_pretrained(PROJECT / "data/models/azr-tiny").save_pretrained(tmp_path / "plain")
     return int4_folder(tmp_path / "plain", say=lambda text: None)
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_int4 import KINDS, write_tiny
 from transformers import AutoModelForCausalLM
 
+from azr.budget import shape_of
 from azr.errors import BudgetError, ModelError
 from azr.files import remove_leftovers
 from azr.train.quantize import folder as module
@@ -314,3 +315,15 @@ def test_the_writer_keeps_nothing_half_written(tmp_path: Path) -> None:
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["x.safetensors"]
     assert torch.equal(pack(unpack(read["c"])), read["c"])
+
+
+@pytest.mark.parametrize("model_type", KINDS)
+def test_the_budget_knows_its_size(tmp_path: Path, model_type: str) -> None:
+    write_tiny(tmp_path / "plain", model_type)
+    found = int4_folder(tmp_path / "plain", say=silent)
+    shape = shape_of(str(found))
+    assert shape is not None and shape.int4_group == 64
+    sizes = {name: tensor.nbytes for name, tensor in tensors_of(found).items() if "weight_shape" not in name}
+    if model_type == "qwen3":  # the norms of queries and keys, which no budget counts
+        sizes = {name: size for name, size in sizes.items() if "q_norm" not in name and "k_norm" not in name}
+    assert shape.base_bytes(4) == sum(sizes.values())

@@ -13,6 +13,7 @@ from types import TracebackType
 
 import torch
 
+from azr.files import set_mode
 from azr.models.weight_files import Tensor
 
 DTYPES = {
@@ -81,5 +82,5 @@ class SafetensorsWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        self._temporary.chmod(0o644)
+        set_mode(self._temporary, 0o644)
         os.replace(self._temporary, self._path)
