@@ -301,7 +301,10 @@ def explain_os_error(error: OSError, path: Path) -> str:
             f"the file system of {path} is read-only. Remount it for writing and start the same command again"
         )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"no permission to write {error.filename or path}. Give this user write access and start the same command again"
+        return (
+            f"no permission to write {error.filename or path}. Give this user write access and start the same command again; "
+            "a new run can lie elsewhere (runs_dir=FOLDER)"
+        )
     return f"{error.strerror or error} ({error.filename or path})"
 
 

@@ -26,7 +26,7 @@ from azr.doctor_card import PINNED, Finding, Level, gpu_findings, ipc_findings, 
 from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
 from azr.imports import all_shadows, installed_version
-from azr.places import Trouble
+from azr.places import Trouble, unwritable
 from azr.train.model_source import local_folder, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
@@ -208,6 +208,10 @@ def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Find
         f"{free:.0f} GiB free for {runs_dir}",
         "" if free > 5 else "free some space, or set runs_dir to another disk",
     )
+    there = next(folder for folder in (runs_dir, *runs_dir.parents) if folder.exists())
+    if problem := unwritable(there):
+        fix = "give this user write access, or put runs elsewhere: runs_dir=FOLDER"
+        yield Finding(Level.PROBLEM, "runs", f"{there} {problem}", fix)
     temporary = Path(os.environ.get("TMPDIR", "/tmp"))
     if free_disk_gib(temporary) < 3:
         fix = "free some space there; Ray keeps sockets, logs and spilled objects in it"

@@ -101,8 +101,9 @@ def driver_is_running(run: RunDir) -> bool:
         return False
     try:
         lock_run(run).release()
-    except RunError:
-        return True
+    except RunError as error:
+        driver = _recorded_driver(run)
+        return isinstance(error.__cause__, filelock.Timeout) or (driver is not None and driver.alive)
     return False
 
 

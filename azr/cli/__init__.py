@@ -11,6 +11,7 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -102,7 +103,9 @@ def _sentence(error: AzrError | OSError) -> str:
     room is left."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
-    where = f"{error.filename}: " if error.filename else ""
+    # a file that was to be written appears under a temporary name first (azr/files.py)
+    name = re.sub(r"(^|/)\.([^/]+)\.\w{8}\.tmp$", r"\1\2", os.fsdecode(error.filename or ""))
+    where = f"{name}: " if name else ""
     room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     advice = (
         "; nothing was finished: make room (df, quota, ulimit -f), or write to another disk" if room else ""

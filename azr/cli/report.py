@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,8 +29,19 @@ def main(words: Sequence[str]) -> int:
     if len({run.resolve() for run in arguments.runs}) < len(arguments.runs):
         raise RunError("a run is named twice, and would be compared with itself; name each once")
     if len(arguments.runs) == 1:
-        path = write_report(arguments.runs[0], output=arguments.output)
+        path = _write_report(arguments.runs[0], arguments.output)
     else:
         path = write_comparison(arguments.runs, arguments.output or Path("comparison.html"))
     print(f"wrote {path} ({path.stat().st_size / 2**20:.1f} MiB)")
     return 0
+
+
+def _write_report(run: Path, output: Path | None) -> Path:
+    try:
+        return write_report(run, output=output)
+    except OSError as error:
+        if output is None and error.errno in (errno.EACCES, errno.EROFS) and not os.access(run, os.W_OK):
+            raise RunError(
+                f"{run} cannot be written by this user; name another place: --output FILE"
+            ) from error
+        raise

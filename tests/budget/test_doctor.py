@@ -179,6 +179,17 @@ def test_packages():
     )
 
 
+def test_runs_that_cannot_be_written(tmp_path, monkeypatch):
+    """A project that belongs to root, a share that is mounted for reading."""
+    monkeypatch.setattr(
+        doctor,
+        "unwritable",
+        lambda folder: "cannot be written (Read-only file system)" if folder == tmp_path else "",
+    )
+    only(doctor.disk_findings(tmp_path / "runs" / "deep"), "cannot be written (Read-only", "runs_dir=FOLDER")
+    assert not problems(doctor.disk_findings(Path("/")))
+
+
 def test_limits_and_disk(tmp_path):
     only(doctor.limit_findings(soft_files=1024), "1024", "ulimit -n")
     assert not [finding for finding in doctor.disk_findings(tmp_path) if finding.level is Level.PROBLEM]

@@ -24,10 +24,10 @@ from azr.campaign.control import (
     withdraw_control,
 )
 from azr.campaign.incidents import read_incidents
-from azr.campaign.state import State, read_state_file
+from azr.campaign.state import CampaignState, State, read_state_file, save_state
 from azr.checkpoints import list_checkpoints
 from azr.errors import RunError
-from azr.processes import processes_with_marker
+from azr.processes import ProcessId, processes_with_marker
 from azr.protocol import Phase, read_heartbeat, read_metrics
 from azr.rundir import RunDir
 
@@ -266,3 +266,19 @@ def test_a_file_system_without_locks_is_locked_elsewhere(
     lock_run(RunDir(tmp_path / "shared" / "other")).release()
     lock.release()
     assert not driver_is_running(run)
+
+
+def test_a_run_of_another_user_is_not_taken_for_one_that_goes_on(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock cannot be tried; the driver that it recorded can."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(run.lock))
+
+    run.lock.touch()
+    monkeypatch.setattr("azr.campaign.control.take_lock", refuse)
+    assert not driver_is_running(run)
+    own = ProcessId.of(os.getpid())
+    save_state(run, CampaignState(state=State.TRAIN, run_id="abc", driver=own))
+    assert driver_is_running(run)

@@ -8,6 +8,7 @@ import shutil
 import site
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,23 @@ def test_a_disk_without_room_is_a_sentence_and_leaves_nothing(tmp_path: Path) ->
         PYTHONPATH=str(ROOT),
     )
     assert (done.returncode, done.stderr) == (2, f"convert-problems: {problems}: File exists\n")
+
+
+def test_a_run_that_may_not_be_written_gets_its_report_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, make = tmp_path / "run", tempfile.mkstemp
+    run.mkdir()
+
+    def mkstemp(*, dir: Path, prefix: str, suffix: str) -> tuple[int, str]:  # root may write everywhere
+        if Path(dir) == tmp_path / "out":
+            return make(dir=dir, prefix=prefix, suffix=suffix)
+        raise PermissionError(13, "Permission denied", f"{dir}/{prefix}abcd_f12{suffix}")
+
+    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    assert cli.run_command("report", [str(run), "--output", str(run / "r.html")]) == 2
+    assert capsys.readouterr().err == f"report: {run}/r-transcripts.html: Permission denied\n"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert cli.run_command("report", [str(run)]) == 2
+    assert "cannot be written by this user; name another place: --output FILE" in capsys.readouterr().err
+    assert cli.run_command("report", [str(run), "--output", str(tmp_path / "out" / "r.html")]) == 0
