@@ -89,7 +89,7 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
         lock = take_lock(run.lock, LOCK_WAIT_S if _recorded_driver_is_dead(run) else 0, say)
     except filelock.Timeout as error:
         raise RunError(
-            f"another driver works on {run.root}{_holder(run)}. Wait for it, or end it with `python scripts/control.py {run.root} stop`"
+            f"another driver is using {run.root}{_holder(run)}. Wait for it, or end it with `python scripts/control.py {run.root} stop`"
         ) from error
     except OSError as error:
         raise RunError(f"cannot write to the run directory: {explain_os_error(error, run.root)}") from error

@@ -78,7 +78,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         second Ctrl+C.
 
     Raises:
-        RunError: another driver works on the run, the directory cannot be written, or the run began with
+        RunError: another driver is using the run, the directory cannot be written, or the run began with
             another model or recipe.
         ModelError: the model cannot be found.
     """
@@ -119,16 +119,14 @@ def _run(ctx: Context) -> int:
             ctx.show()
     except _Stopped as stop:
         (ctx.run.control / Control.STOP.value).unlink(missing_ok=True)
-        ctx.incident("stop", str(stop), "Start the same command again to go on.")
+        ctx.incident("stop", str(stop), "Run the same command again to resume.")
         _close(
             ctx,
             sentence=f"{stop} In {ctx.state.state.value} of cycle {ctx.state.cycle}, step {ctx.state.step} is saved.",
         )
         return EXIT_DONE
     except (_Failed, AzrError) as error:
-        ctx.incident(
-            "failed", str(error), "The campaign stops. Start the same command again to try once more."
-        )
+        ctx.incident("failed", str(error), "The campaign stops. Run the same command again to try once more.")
         _close(ctx, state=State.FAILED, failed_in=ctx.state.state, ending="", sentence=str(error))
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -136,8 +134,8 @@ def _run(ctx: Context) -> int:
         end_leftovers(ctx.run, ctx.state.cycle, ctx.state.attempt, ctx.state.run_id, grace_s=0.0)
         ctx.incident(
             "stop",
-            "Ctrl+C twice: ended at once.",
-            f"Step {ctx.state.step} is saved; start the same command again to go on.",
+            "Ctrl+C twice: ended immediately.",
+            f"Step {ctx.state.step} is saved; run the same command again to resume.",
         )
         _close(
             ctx, report=False, sentence=f"Interrupted; step {ctx.state.step} is saved.", attempt_open=False
@@ -173,11 +171,11 @@ def _close(ctx: Context, *, report: bool = True, **changes: Any) -> None:
 def _write_report(ctx: Context) -> None:
     problem = ctx.parts.report(ctx.run, ctx.config)
     if problem:
-        ctx.incident("report", problem, "The campaign is not touched by that.")
+        ctx.incident("report", problem, "The campaign is not affected.")
 
 
 def _leave_final_state(ctx: Context) -> None:
-    """DONE goes on when the configuration now asks for more; FAILED tries again, with fresh budgets."""
+    """DONE goes on when the configuration now asks for more; FAILED tries again, with new budgets."""
     state = ctx.state
     if state.state is State.DONE and not reason_to_end(ctx):
         ctx.incident(
@@ -191,7 +189,7 @@ def _leave_final_state(ctx: Context) -> None:
         ctx.incident(
             "retry",
             f"The campaign had failed: {state.sentence}",
-            f"Started again by the user, in {back.value}, with fresh budgets.",
+            f"Started again by the user, in {back.value}, with new budgets.",
         )
         ctx.save(
             state=back,
@@ -211,12 +209,12 @@ def reason_to_end(ctx: Context) -> str:
     """Why no further cycle follows the one that was merged; empty when one does."""
     state, config = ctx.state, ctx.campaign
     if ctx.budget_left_s() <= 0:
-        return f"The time budget of {ctx.hours:g} h is used up. Raise campaign.hours to go on."
+        return f"The time budget of {ctx.hours:g} h is used up. Raise campaign.hours to continue."
     if state.cycle >= config.cycles:
-        return f"Cycle {state.cycle} is done, and campaign.cycles={config.cycles}. Raise it to go on."
+        return f"Cycle {state.cycle} is done, and campaign.cycles={config.cycles}. Raise it to continue."
     if config.max_flat_cycles and state.flat_cycles >= config.max_flat_cycles:
-        flat = f"{state.flat_cycles} cycles in a row ended in stagnation: this model learns no more here."
-        return f"{flat} Raise campaign.max_flat_cycles to go on."
+        flat = f"{state.flat_cycles} cycles in a row ended in stagnation: this model is no longer learning."
+        return f"{flat} Raise campaign.max_flat_cycles to continue."
     return ""
 
 
@@ -333,7 +331,7 @@ def _after_stop(ctx: Context, end: AttemptEnd) -> None:
     elif end.stop is StopReason.STAGNATION:
         _end_cycle(ctx, CycleEnd.STAGNATION, end.sentence)
     elif end.stop is StopReason.RECYCLE:
-        ctx.incident("recycle", end.sentence, f"The trainer starts anew from step {ctx.state.step}.")
+        ctx.incident("recycle", end.sentence, f"The trainer restarts from step {ctx.state.step}.")
 
 
 def _give_up_if_final(ctx: Context, end: AttemptEnd) -> None:
@@ -431,7 +429,7 @@ def _wait_while_paused(ctx: Context) -> None:
         return
     ctx.save(
         paused=True,
-        sentence=f"Paused after step {ctx.state.step}; `python scripts/control.py {ctx.run.root} resume` goes on.",
+        sentence=f"Paused after step {ctx.state.step}; `python scripts/control.py {ctx.run.root} resume` continues.",
     )
     ctx.incident(
         "pause",
@@ -444,7 +442,7 @@ def _wait_while_paused(ctx: Context) -> None:
         ctx.take_budget_request()
     ctx.tick()
     ctx.save(paused=False, sentence="Resumed.")
-    ctx.incident("resume", "Resumed.", f"Going on from step {ctx.state.step}.")
+    ctx.incident("resume", "Resumed.", f"Resuming from step {ctx.state.step}.")
 
 
 _STEPS = {State.CONSOLIDATE: _consolidate, State.TRAIN: _train, State.MERGE: _merge}
@@ -459,5 +457,5 @@ def describe(state: CampaignState, now_unix_s: float | None = None) -> str:
         f"{state.active_s / 3600:.2f} h used, {state.restarts} restarts, {state.rollbacks} rollbacks; written {age_s:.0f} s ago",
     ]
     if state.driver is None and state.state not in (State.DONE, State.FAILED):
-        lines.append("no driver works on it; the same command goes on")
+        lines.append("no driver is running; run the same command to resume")
     return "\n".join(lines)

@@ -30,7 +30,7 @@ _REMEDIES = {
     FaultKind.IMPORT: "The installed packages do not fit together: remove .venv and start `bash scripts/run.sh`, which installs the "
     "pinned set, and leave PYTHONPATH empty",
     FaultKind.CONFIGURATION: "Correct the setting that it names and start again",
-    FaultKind.MODEL: "Look at the files of model.path={model}; `python scripts/doctor.py` does so too",
+    FaultKind.MODEL: "Check the files of model.path={model}; `python scripts/doctor.py` checks them too",
     FaultKind.DEVICE: "`nvidia-smi` and `python scripts/doctor.py` say more",
 }
 _LOADERS = {
@@ -135,7 +135,7 @@ def read_fault(status: int, log: str, reason: str = "") -> Fault:
         raised = Raised("", reason)
     if raised is None:
         how = f"it was killed by {signal_name(-status)}" if status < 0 else f"it ended with status {status}"
-        return Fault(FaultKind.OTHER, f"{how} and left no word")
+        return Fault(FaultKind.OTHER, f"{how} and left no message")
     misfit = _MISFIT.search(ANSI.sub("", log)) if "look at the above report" in raised.message else None
     if misfit:
         return Fault(

@@ -54,14 +54,12 @@ def settle_identity(run: RunDir, config: Config) -> str:
         begun_before = run.config.is_file()  # by a version that recorded nothing
         write_identity(run, now)
         if begun_before:
-            return (
-                f"{run.root.name} goes on with this model alone from now on (content {now.model_hash[:8]})."
-            )
+            return f"{run.root.name} uses only this model from now on (content {now.model_hash[:8]})."
         return ""
     if recorded.content != now.content:  # a hub model that had to be fetched first
         raise RunError(refusal(run, [_model_difference(recorded, now)]))
     if recorded.folder != now.folder:
-        return f"{now.folder} holds the model that {run.root.name} began with (model.path={recorded.model}); it goes on with it."
+        return f"{now.folder} holds the model that {run.root.name} began with (model.path={recorded.model}); the run continues with it."
     return ""
 
 
@@ -111,14 +109,14 @@ def _is_cached(path: str, content: ModelHash) -> bool:
 def refusal(run: RunDir, differing: list[Difference]) -> str:
     """Both values of each difference, and the ways out."""
     lines = [
-        f"{run.root} began with other settings. A run keeps these to its end, for its checkpoints and scores belong to them:"
+        f"{run.root} began with other settings. A run keeps these to its end, because its checkpoints and scores depend on them:"
     ]
     lines += [f"  {item}" for item in differing]
     lines.append("To start another run: name=OTHER")
-    lines.append(f"To go on with this one: {' '.join(item.way_back for item in differing)}")
+    lines.append(f"To continue this one: {' '.join(item.way_back for item in differing)}")
     if not list_checkpoints(run):
         lines.append(
-            f"This one has no checkpoint yet; if nothing in it is wanted, remove {run.root} to use the name again."
+            f"This one has no checkpoint yet; if you need nothing in it, remove {run.root} to use the name again."
         )
     return "\n".join(lines)
 

@@ -38,8 +38,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (r"no kernel image is available", "the installed kernels do not support this card"),
     (
         r"InductorError|BackendCompilerFailed|torch\._dynamo\.exc\.|InternalTorchDynamoError",
-        "kernels could not be compiled (scripts/doctor.py tells whether Triton works; train.compile_layers=false and "
-        "rollout.enforce_eager=true go without)",
+        "kernels could not be compiled (scripts/doctor.py says whether Triton works; train.compile_layers=false and "
+        "rollout.enforce_eager=true avoid compiling)",
     ),
     (r"Bus error|SIGBUS", _BUS_ERROR),
     (r"CUDA error|cudaError|\bNVRM\b|\bXid\b", "a CUDA error"),

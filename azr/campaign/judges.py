@@ -59,7 +59,9 @@ def judge_health(
     for verdict in (_leaking(records, samples, rules), _slowing(records, rules)):
         if verdict is not None:
             return verdict
-    return Judgement(Advice.CONTINUE, "healthy", "Updates finite, entropy, format and memory as they were.")
+    return Judgement(
+        Advice.CONTINUE, "healthy", "Updates are finite; entropy, format and memory are unchanged."
+    )
 
 
 def judge_learning(
@@ -90,7 +92,7 @@ def _starved(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
             f"below {rules.min_novelty:.0%}",
         ),
         (
-            "of the new tasks were solved always or never",
+            "of the new tasks were always or never solved",
             _zero_variance,
             lambda value: value > rules.max_zero_variance,
             f"above {rules.max_zero_variance:.0%}",
@@ -221,7 +223,7 @@ def _cut(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | 
         bad=lambda level, best: level > rules.max_cut_share and level > best + rules.collapse_rise,
         verdict="collapsing",
         describe=lambda level, best: (
-            f"{level:.0%} of the responses are cut at their token limit (limit {rules.max_cut_share:.0%}, once {best:.0%})"
+            f"{level:.0%} of the responses are truncated at the token limit (limit {rules.max_cut_share:.0%}, once {best:.0%})"
         ),
     )
 

@@ -47,7 +47,7 @@ def open_campaign(
     if state is None:
         if list_checkpoints(run):
             repairs.append(
-                "There are checkpoints but no state: the campaign goes on from the newest of them."
+                "There are checkpoints but no state: the campaign resumes from the newest of them."
             )
         state = CampaignState(started_unix_s=time.time())
     attempt = max(state.attempt, latest_attempt(run, state.cycle))
@@ -104,8 +104,8 @@ def open_campaign(
     if copied:
         note = Incident(
             "copy",
-            f"This folder is a copy of {copy_of or 'another one, on which a driver works'}.",
-            "It goes on as a run of its own, and the other one is left alone.",
+            f"This folder is a copy of {copy_of or 'another one, which a driver is using'}.",
+            "It continues as a run of its own, and the other one is left alone.",
             state.cycle,
             state.attempt,
             state.trained_step,
@@ -123,7 +123,7 @@ def close_campaign(run: RunDir, state: CampaignState) -> CampaignState:
 def _explain_end_of(driver: ProcessId, updated_unix_s: float) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(updated_unix_s))
     if driver.boot_id and driver.boot_id != boot_id():
-        return f"The machine was restarted (power cut, crash or reboot) while the driver worked; it last wrote at {when}."
+        return f"The machine was restarted (power cut, crash or reboot) while the driver was running; it last wrote at {when}."
     return f"The driver (process {driver.pid}) ended without closing the run (killed, or it crashed); it last wrote at {when}."
 
 

@@ -13,7 +13,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-ANSWER = "Stopping: the step that runs now is finished and saved first. Ctrl+C again ends at once; what is saved stays."
+ANSWER = "Stopping: the step that runs now is finished and saved first. Ctrl+C again ends immediately; what is saved stays."
 
 
 class StopSignals:

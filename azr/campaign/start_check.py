@@ -66,8 +66,8 @@ def require_a_run_or_nothing(run: RunDir) -> None:
     others = [path.name for path in found if path.name.startswith(".") or path.is_dir()]
     if others:
         raise RunError(
-            f"{run.root} is not a run, and holds {others[0]}; a run there could change what is not its own. "
-            "Take another name=, or another runs_dir="
+            f"{run.root} is not a run, and holds {others[0]}; a run there could change files that are not its own. "
+            "Use another name= or another runs_dir="
         )
 
 
@@ -82,7 +82,7 @@ def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
         raise BudgetError(
             f"{run.root} began with recipe={config.recipe}, which needs an NVIDIA GPU, and none is visible "
             f"({machine.why_no_card}). "
-            "Nothing was changed; the same command goes on when the card is seen again. `nvidia-smi` and python scripts/doctor.py say more"
+            "Nothing was changed; run the same command once the card is visible again. `nvidia-smi` and python scripts/doctor.py say more"
         )
 
 
@@ -96,6 +96,6 @@ def require_loopback() -> None:
             socket.create_connection(server.getsockname(), timeout=LOOPBACK_LIMIT_S).close()
     except OSError as error:
         raise ConfigError(
-            f"this machine does not reach itself at {LOOPBACK} ({error.strerror or error}), where a run's processes speak to each other; "
-            "bring the loopback interface up (sudo ip link set lo up), or let a firewall admit it"
+            f"this machine does not reach itself at {LOOPBACK} ({error.strerror or error}), where a run's processes talk to each other; "
+            "bring the loopback interface up (sudo ip link set lo up), or let the firewall allow it"
         ) from error

@@ -126,7 +126,7 @@ def _run_attempt(ctx: Context, request: TrainRequest, watch: _Watch) -> AttemptE
             ctx.incident(
                 "leftover",
                 f"{len(left)} processes of the trainer could not be ended: {left}.",
-                "Going on without them.",
+                "Continuing without them.",
             )
         problem = wait_for_vram(
             trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s
@@ -310,17 +310,17 @@ class _Watch:
     def _overdue(self, now_s: float) -> AttemptEnd | None:
         sentence = self.deadlines.overdue(now_s)
         if not sentence and self.stops and self.ctx.state.trained_step >= self.stop_step + STEPS_AFTER_STOP:
-            sentence = f"The trainer went on for {STEPS_AFTER_STOP} steps after it was asked to stop."
+            sentence = f"The trainer continued for {STEPS_AFTER_STOP} steps after it was asked to stop."
         if not sentence:
             return None
 
         stacks = self.trainer.dump_stacks(self.loop_pid)
         where = where_it_hangs(read_tail(stacks)) if stacks else []
-        shown = f"are in {stacks.relative_to(self.ctx.run.root)}" if stacks else "could not be had"
+        shown = f"are in {stacks.relative_to(self.ctx.run.root)}" if stacks else "could not be obtained"
         sentence = f"{sentence} Its stacks {shown}{': ' + '; '.join(where) if where else ''}."
         if self.stops:  # it was to end anyway; it did so without the last checkpoint
             return AttemptEnd(
-                EndKind.STOPPED, f"{sentence} Ended without a last checkpoint.", min(self.stops)
+                EndKind.STOPPED, f"{sentence} It was ended without a last checkpoint.", min(self.stops)
             )
         return AttemptEnd(
             EndKind.HUNG,
@@ -355,7 +355,7 @@ class _Watch:
             return AttemptEnd(EndKind.FINISHED, result.reason, judgement=self.judgement)
 
         if not self.stops:
-            return AttemptEnd(EndKind.CRASHED, f"The trainer stopped without being asked: {result.reason}")
+            return AttemptEnd(EndKind.CRASHED, f"The trainer stopped unexpectedly: {result.reason}")
         stop = min(self.stops)
         return AttemptEnd(EndKind.STOPPED, self.stops[stop], stop, self.judgement)
 
@@ -388,8 +388,8 @@ class _Watch:
         if who and StopReason.USER not in self.stops:
             what = "ending the trainer, which is still starting"
             if not self.deadlines.starting:
-                what = "saving at the next step boundary. Ctrl+C again ends at once, without saving"
-            ctx.say(f"Stop asked ({who}): {what}.")
+                what = "saving at the next step boundary. Ctrl+C again ends immediately, without saving"
+            ctx.say(f"Stop requested ({who}): {what}.")
             self._stop(StopReason.USER, f"Stopped by {who}.")
 
         ctx.take_budget_request()
@@ -397,10 +397,10 @@ class _Watch:
         if requests.pause:
             self._stop(StopReason.PAUSE, "Paused by scripts/control.py.")
         if requests.checkpoint:
-            ask(ctx.run, self.request.cycle, self.request.attempt, CHECKPOINT_FILE, "asked by the user")
+            ask(ctx.run, self.request.cycle, self.request.attempt, CHECKPOINT_FILE, "requested by the user")
             withdraw_control(ctx.run, Control.CHECKPOINT)
             ctx.incident(
-                "checkpoint", "A checkpoint was asked for.", "It is saved at the next step boundary."
+                "checkpoint", "A checkpoint was requested.", "It is saved at the next step boundary."
             )
 
         if ctx.budget_left_s() <= 0:

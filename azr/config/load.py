@@ -28,14 +28,14 @@ CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 HELP = """\
 Absolute Zero self-play on one GPU: consolidate data -> train -> watch -> merge -> next cycle.
 
-    python azr_single_gpu_pipeline.py [key=value ...]     start a run, or go on with it
+    python azr_single_gpu_pipeline.py [key=value ...]     start a run, or resume it
     python azr_single_gpu_pipeline.py --cfg job [...]     print the resolved configuration and stop
     python azr_single_gpu_pipeline.py --help
 
-The same command goes on where it stopped. Ctrl+C once: checkpoint at the next step, then a clean end. Twice: at once.
+The same command resumes where it stopped. Ctrl+C once: checkpoint at the next step, then a clean exit. Twice: immediately.
 
 Often used:
-    recipe=NAME                   hardware class ({recipes}); left out: chosen for this machine
+    recipe=NAME                   hardware class ({recipes}); if left out, chosen for this machine
     name=NAME                     run directory runs/NAME (default: {name})
     model.path=FOLDER_OR_HUB_NAME
     campaign.hours=48 campaign.cycles=5 campaign.steps_per_cycle=100
@@ -62,13 +62,13 @@ def load(overrides: Sequence[str]) -> Loaded:
     """
     overrides = [item.lstrip("+") for item in overrides]
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
-    reason = f"recipe {chosen[-1]}: asked for" if chosen else ""
+    reason = f"recipe {chosen[-1]}: requested" if chosen else ""
     items = list(overrides)
     if not chosen and (named := _recipe_in_file()):
-        chosen, reason = [named], f"recipe {named}: asked for in {CONFIG_DIR / 'pipeline.yaml'}"
+        chosen, reason = [named], f"recipe {named}: requested in {CONFIG_DIR / 'pipeline.yaml'}"
         items.append(f"recipe={named}")
     if chosen and chosen[-1] not in recipe_names():
-        raise ConfigError(f"recipe={chosen[-1]} is unknown; there is {', '.join(recipe_names())}")
+        raise ConfigError(f"recipe={chosen[-1]} is unknown; the recipes are {', '.join(recipe_names())}")
     if not chosen:
         from azr.hardware import choose_recipe, detect
 
@@ -119,7 +119,7 @@ def _recipe_of(run: RunDir) -> str:
     recipe = identity.recipe if identity else read_config(run.config).recipe if run.config.is_file() else ""
     if recipe and recipe not in recipe_names():
         raise ConfigError(
-            f"{run.root} began with recipe={recipe}, which is not in {CONFIG_DIR / 'recipe'}; put it back, or take another name="
+            f"{run.root} began with recipe={recipe}, which is not in {CONFIG_DIR / 'recipe'}; put it back, or use another name="
         )
     return recipe
 
@@ -170,7 +170,7 @@ def _refuse_unknown_groups(items: Sequence[str]) -> None:
         if group in GROUPS and not name.startswith("{"):
             known = sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
             if name not in known:
-                raise ConfigError(f"{group}={name} is unknown; there is {', '.join(known) or 'none'}")
+                raise ConfigError(f"{group}={name} is unknown; choose from {', '.join(known) or 'none'}")
 
 
 def _yaml_files() -> list[Path]:
@@ -200,7 +200,9 @@ def _plain_message(text: str, overrides: Sequence[str]) -> str:
         try:
             parsed = parser.parse_override(item)
         except HydraException:
-            return f"{item}: the value cannot be read; it is a number, true, false, or a list such as [1,2]"
+            return (
+                f"{item}: the value cannot be read; it must be a number, true, false, or a list such as [1,2]"
+            )
         if parsed.is_sweep_override():
             return f"{item} names several values; a run takes one"
     key = re.search(r"full_key: (\S+)", text)

@@ -47,7 +47,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path} does not exist") from error
     except (EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(
-            f"{path} cannot be unpacked: {_first_line(error)}; it is damaged or was not copied whole"
+            f"{path} cannot be unpacked: {_first_line(error)}; it is damaged or was not copied completely"
         ) from error
     except (pa.ArrowException, OSError) as error:
         kind = path.suffix.lstrip(".") or "data"

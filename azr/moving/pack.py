@@ -113,7 +113,7 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
         newest = latest_verified_checkpoint(run)
         if newest is None:
             raise RunError(
-                f"{run.root} has no sound checkpoint to go on from; let it train until its first one is saved"
+                f"{run.root} has no sound checkpoint to resume from; let it train until its first one is saved"
             )
         return [newest.step]
     steps = []
@@ -125,7 +125,7 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
             steps.append(checkpoint.step)
     if not steps:
         raise RunError(
-            f"{run.root} has no sound checkpoint to go on from; let it train until its first one is saved"
+            f"{run.root} has no sound checkpoint to resume from; let it train until its first one is saved"
         )
     return steps
 
@@ -140,7 +140,7 @@ def _require_adapters_alone(run: RunDir, steps: list[int]) -> None:
             if frozen:
                 raise RunError(
                     f"the checkpoint of step {step} was saved by an earlier version, with the whole frozen model beside the adapters. "
-                    "Start the run once more and stop it: the checkpoint it leaves holds the adapters alone. Then pack, without --all"
+                    "Start the run once more and stop it: the checkpoint it leaves holds only the adapters. Then pack, without --all"
                 )
 
 
@@ -183,7 +183,7 @@ def _too_large(run: RunDir, paths: tuple[str, ...], size: int, options: PackOpti
     largest = sorted(paths, key=lambda path: -(run.root / path).stat().st_size)[:3]
     named = ", ".join(f"{path} ({(run.root / path).stat().st_size / MIB:.1f} MiB)" for path in largest)
     return (
-        f"what {run.root} needs to go on takes {size / MIB:.1f} MiB packed, above --limit-mib {options.limit_mib:g}. The largest files: "
+        f"what {run.root} needs to resume takes {size / MIB:.1f} MiB packed, above --limit-mib {options.limit_mib:g}. The largest files: "
         f"{named}. Give a higher limit or none; full weights do not get smaller, adapters of a lower rank do"
     )
 

@@ -48,7 +48,7 @@ def unpack_run(
     """
     if root.exists() or root.is_symlink():
         raise RunError(
-            f"{root} exists, and an archive never goes over a run. Give a folder that does not exist yet, such as "
+            f"{root} exists, and an archive never overwrites a run. Give a folder that does not exist yet, such as "
             f"{root.parent if RunDir(root).config.exists() else root}/NAME, or move that one away"
         )
     with open_archive(archive) as reader:
@@ -81,13 +81,13 @@ def unpack_run(
             if staging is not None:
                 shutil.rmtree(staging, ignore_errors=True)
     steps = [checkpoint.step for checkpoint in list_checkpoints(RunDir(root))]
-    say(f"{root}: step {steps[-1]}, {len(reader.manifest.entries)} files, every one as its hash says.")
+    say(f"{root}: step {steps[-1]}, {len(reader.manifest.entries)} files, each with the right hash.")
     for line in [
         *(f"Not in the archive: {text}" for text in _texts(reader.manifest.info.get("left_out"))),
         *notes,
     ]:
         say(line)
-    say(f"Go on with: {resume_command(config, root)}")
+    say(f"Resume with: {resume_command(config, root)}")
     return RunDir(root)
 
 
@@ -96,14 +96,14 @@ def _require_run(archive: Path, reader: ArchiveReader) -> None:
     foreign = [path for path in paths if not belongs_to_a_run(path)]
     if foreign:
         raise DataError(
-            f"{archive} is not accepted: {foreign[0]!r} is nothing that a run is resumed with; nothing was written"
+            f"{archive} is not accepted: {foreign[0]!r} is not needed to resume a run; nothing was written"
         )
     missing = [name for name in REQUIRED if name not in paths]
     if missing or not any(
         path.startswith("checkpoints/step_") and path.endswith(f"/{MANIFEST}") for path in paths
     ):
         raise DataError(
-            f"{archive} holds no run that could go on: {missing[0] if missing else 'a checkpoint'} is not in it"
+            f"{archive} holds no run that could be resumed: {missing[0] if missing else 'a checkpoint'} is not in it"
         )
 
 
@@ -172,7 +172,7 @@ def _begin_as_own_run(run: RunDir) -> None:
 
 def _bring(identity: RunIdentity) -> str:
     return (
-        "Bring it, and give its folder with model.path=FOLDER; the start compares it. "
+        "Copy it here, and give its folder with model.path=FOLDER; it is checked at the start. "
         f"Base weights never travel ({identity.model_hash})."
     )
 

@@ -208,7 +208,7 @@ def test_a_second_driver_is_turned_away_with_the_first_ones_number(run: RunDir) 
     second = Driver(run, fast_config())
     assert second.wait() == 71
     log = (run.root / "driver.log").read_text()
-    assert f"another driver works on {run.root} (process {driver.pid})" in log and "scripts/control.py" in log
+    assert f"another driver is using {run.root} (process {driver.pid})" in log and "scripts/control.py" in log
     driver.signal(signal.SIGTERM)
     assert driver.wait() == 0, "the first was not disturbed"
 
@@ -261,7 +261,7 @@ def test_a_file_system_without_locks_is_locked_elsewhere(
     [told] = heard
     assert f"The file system of {run.root} has no locks" in told and "from one machine only" in told
     assert driver_is_running(run)
-    with pytest.raises(RunError, match="another driver works on"):
+    with pytest.raises(RunError, match="another driver is using"):
         lock_run(run)
     lock_run(RunDir(tmp_path / "shared" / "other")).release()
     lock.release()

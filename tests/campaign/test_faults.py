@@ -210,7 +210,7 @@ def test_a_failed_import_that_was_survived_is_not_why_a_signal_ended_the_trainer
     log = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    import x\nImportError: no x\n'
     assert read_fault(1, log).kind is FaultKind.IMPORT
     segfault = read_fault(-11, log)
-    assert segfault == Fault(FaultKind.OTHER, "it was killed by SIGSEGV and left no word")
+    assert segfault == Fault(FaultKind.OTHER, "it was killed by SIGSEGV and left no message")
     assert not segfault.final("", has_trained=False), "tried again once"
     bus = "(WorkerDict pid=49) Fatal Python error: Bus error\n"
     assert read_fault(-7, log + bus).kind is FaultKind.MEMORY

@@ -191,7 +191,7 @@ def test_a_model_that_was_replaced_in_its_folder_is_told(run: RunDir, tmp_path: 
         require_same_run(run, config)
     with pytest.raises(ModelError, match="holds another model now"):
         base_folder(run, config)
-    with pytest.raises(ModelError, match="cannot stand in the card"):
+    with pytest.raises(ModelError, match="the model card cannot name it"):
         require_base_unchanged(run)
 
 
@@ -208,7 +208,7 @@ def test_a_model_that_was_moved_is_the_same(run: RunDir, tmp_path: Path) -> None
     model, moved = copy_of_tiny(tmp_path / "model"), tmp_path / "moved"
     config = begin(run, f"model.path={model}")
     model.rename(moved)
-    with pytest.raises(ModelError, match="not there any more"):
+    with pytest.raises(ModelError, match="no longer there"):
         base_folder(run, config)
     assert require_base_unchanged(run) is not None, "a model that is gone may still be named"
     with pytest.raises(ModelError, match="no such folder"):
@@ -312,7 +312,7 @@ def test_a_run_without_a_record_is_compared_with_its_configuration_and_recorded(
         require_same_run(run, other)
     absolute = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]).config
     require_same_run(run, absolute)
-    assert "goes on with this model alone from now on" in settle_identity(run, config)
+    assert "uses only this model from now on" in settle_identity(run, config)
     assert settle_identity(run, config) == ""
 
 

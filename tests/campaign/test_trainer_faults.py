@@ -109,7 +109,7 @@ def test_a_trainer_that_never_starts_fails_the_campaign_at_the_second_try(run: R
     assert "card ran out of memory" in incidents(run, "crash")[0].cause
     assert len(incidents(run, "crash")) == 1 and len(incidents(run, "failed")) == 1
     finish(run)  # repaired: the same command goes on
-    assert "with fresh budgets" in incidents(run, "retry")[0].action
+    assert "with new budgets" in incidents(run, "retry")[0].action
     assert_all_steps(run)
 
 
@@ -196,7 +196,7 @@ def test_a_trainer_that_does_not_listen_is_ended(run: RunDir) -> None:
     driver.signal(signal.SIGTERM)
     assert driver.wait() == 0
     state = read_state_file(run.state)
-    assert "went on for 3 steps after it was asked to stop" in state.sentence
+    assert "continued for 3 steps after it was asked to stop" in state.sentence
     assert not processes_with_marker(f"{state.run_id}/")
 
 

@@ -162,7 +162,7 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ),
         ("learning_rate=1", r"the nearest key is train\.learning_rate"),
         ("train=x", "train is a section; set its keys one by one"),
-        ("selfplay=papr", "selfplay=papr is unknown; there is code, instruct, instruct_small, paper"),
+        ("selfplay=papr", "selfplay=papr is unknown; choose from code, instruct, instruct_small, paper"),
         ("seed=1,2", "seed=1,2 names several values; a run takes one"),
         ("campaign.hours=2,5", r"campaign\.hours=2,5: write a point, not a comma: campaign\.hours=2\.5$"),
         ("train.learning_rate=1,5e-6", r"train\.learning_rate=1\.5e-6$"),

@@ -179,7 +179,11 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
     "lz4": ("a.jsonl.lz4", b"\x04\x22\x4d\x18rest", "packed with lz4"),
     "bytes": ("a.jsonl", b"{ab\x00\x01\x02", "is not text: byte 4 is 0"),
     "no parquet": ("a.parquet", b"PAR1 not really", r"a\.parquet cannot be read as parquet"),
-    "cut gzip": ("a.jsonl.gz", gzip.compress(JSONL.encode())[:-20], "cannot be unpacked: .*not copied whole"),
+    "cut gzip": (
+        "a.jsonl.gz",
+        gzip.compress(JSONL.encode())[:-20],
+        "cannot be unpacked: .*not copied completely",
+    ),
     "cut xz": ("a.jsonl.xz", lzma.compress(JSONL.encode())[:-20], "cannot be unpacked"),
     "cut zstd": ("a.jsonl.zst", zstd(JSONL.encode())[:-9], r"a\.jsonl\.zst cannot be"),
     "cut UTF-16": ("a.jsonl", JSONL.encode("utf-16")[:-1], "is not UTF-16"),

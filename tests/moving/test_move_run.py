@@ -113,7 +113,7 @@ def test_logs_give_way_to_the_limit_and_it_is_said(packed: Any, tmp_path: Path) 
     assert any("Not in the archive: all" in line for line in heard)
     kept = [record["number"] for record in read_jsonl(there.transcripts(1), strict=True)]
     assert kept == list(range(2000))[-len(kept) :] if kept else True, "whole lines, the last ones"
-    with pytest.raises(RunError, match=r"needs to go on takes .* above --limit-mib 0.001"):
+    with pytest.raises(RunError, match=r"needs to resume takes .* above --limit-mib 0.001"):
         pack_run(run.root, tmp_path / "none.zip", PackOptions(limit_mib=0.001))
     assert not (tmp_path / "none.zip").exists() and [path.name for path in tmp_path.glob(".*")] == []
 
@@ -123,14 +123,14 @@ def test_nothing_is_overwritten_and_nobody_disturbed(packed: Any, tmp_path: Path
     (tmp_path / "there").mkdir()
     for target in (tmp_path / "there", run.root):
         before = contents(target)
-        with pytest.raises(RunError, match="never goes over a run"):
+        with pytest.raises(RunError, match="never overwrites a run"):
             unpack_run(archive, target)
         assert contents(target) == before
     with pytest.raises(RunError, match="exists"):
         pack_run(run.root, archive, PackOptions())
     lock = lock_run(run)
     try:
-        with pytest.raises(RunError, match="another driver works on"):
+        with pytest.raises(RunError, match="another driver is using"):
             pack_run(run.root, tmp_path / "busy.zip", PackOptions())
     finally:
         lock.release()
@@ -203,7 +203,7 @@ def test_a_model_that_is_not_here_may_follow_later(tmp_path: Path) -> None:
     shutil.rmtree(model)
     said: list[str] = []
     unpack_run(archive, tmp_path / "there", say=said.append)
-    assert any("is not here. Bring it" in line for line in said)
+    assert any("is not here. Copy it here" in line for line in said)
 
 
 def test_adapters_saved_with_their_base_do_not_travel(tmp_path: Path) -> None:
@@ -543,7 +543,7 @@ def test_the_command_line(packed: Any, tmp_path: Path) -> None:
     done = call("unpack", str(tmp_path / "a.zip"), str(tmp_path / "runs" / "there"))
     assert (
         done.returncode == 0
-        and "Go on with: python azr_single_gpu_pipeline.py recipe=cpu_tiny" in done.stdout
+        and "Resume with: python azr_single_gpu_pipeline.py recipe=cpu_tiny" in done.stdout
     )
     done = call("unpack", str(tmp_path / "a.zip"), str(tmp_path / "runs" / "there"))
     assert done.returncode == 2 and done.stderr.startswith("move-run: ") and "Traceback" not in done.stderr

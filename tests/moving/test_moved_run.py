@@ -137,7 +137,7 @@ def test_the_steps_after_a_move_are_those_of_the_run_that_stayed(tmp_path: Path)
     shutil.move(left.root, tmp_path / "gone")
     moved = RunDir(there / "my runs" / "leaves")
     said = script("move_run", "unpack", str(archive), str(moved.root), "--model", str(there / "models/tiny"))
-    _, *words = shlex.split(said.partition("Go on with: ")[2])
+    _, *words = shlex.split(said.partition("Resume with: ")[2])
     with started([sys.executable, *words], log) as process:
         finish(process, log)
 
