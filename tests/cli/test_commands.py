@@ -170,7 +170,7 @@ def test_a_run_that_may_not_be_written_gets_its_report_elsewhere(
 
     monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
     assert cli.run_command("report", [str(run), "--output", str(run / "r.html")]) == 2
-    assert capsys.readouterr().err == f"report: {run}/r-transcripts.html: Permission denied\n"
+    assert capsys.readouterr().err == f"report: {run}/r.html: Permission denied\n"
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert cli.run_command("report", [str(run)]) == 2
     assert "cannot be written by this user; name another place: --output FILE" in capsys.readouterr().err
