@@ -1,4 +1,4 @@
-"""Absolute Zero, whole, in one file: python -m azr.absolute_zero [--steps 3]
+"""All of Absolute Zero in one file: python -m azr.absolute_zero [--steps 3]
 
 Read this first. ``step`` is one step of the algorithm (arXiv 2505.03335), top to bottom: propose, verify,
 estimate, solve, reward, compare, update. Each rule is a call into ``azr.selfplay``, and the trainer

@@ -1,4 +1,4 @@
-"""When one task is a copy of another: the rule of buffer and pool alike."""
+"""When a task counts as a copy of another: one rule for buffer and pool."""
 
 from __future__ import annotations
 

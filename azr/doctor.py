@@ -1,5 +1,5 @@
-"""Is this machine fit for a run? Each finding says what was seen and, where something is wrong, how to put it
-right.
+"""Is this machine ready for a run? Each finding says what was found and, if something is wrong, how to fix
+it.
 
 Torch is looked at in a child process with a time limit, so that a broken installation is a finding and not a
 crash. Nothing here changes the machine.

@@ -1,4 +1,4 @@
-"""What the doctor says about cards, their driver, and torch on them; and what a finding is."""
+"""The doctor's findings on cards, their driver, and torch; and what a finding is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is made of and never changes: model, tokenizer, adapters, recipe, prompt frame, and the layout
+"""What identifies a run and never changes: model, tokenizer, adapters, recipe, prompt frame, and the layout
 of its checkpoints.
 
 ``RUN/identity.json`` is written once, at the run's first start, and compared at every later one.

@@ -1,5 +1,5 @@
-"""Shared memory of a trainer's processes: remembered while they live, and swept when they were killed before
-they could.
+"""Shared memory of a trainer's processes: recorded while they live, and removed if they were killed before
+they could do so.
 
 Only what a process of ours was seen to hold is ever removed, and only if nobody holds it any more.
 """

@@ -1,5 +1,5 @@
-"""What a command does before anything else is imported: is this a Python that can run it, does a file hide a
-module, can it name every file?
+"""Checks that a command makes before anything else is imported: is this a suitable Python, does a file shadow
+a module, can every file name be encoded?
 
 Only ``os`` and ``sys`` here, in a syntax that earlier versions of Python read too.
 """

@@ -1,4 +1,4 @@
-"""The nouns that flow through self-play. Read this first.
+"""The core types of self-play: tasks, proposals, streams. Read this first.
 
 A *task* is a verified program with its inputs and outputs; a *proposal* is what a model wrote when asked
 for a new task; a *stream* is one of the six (role, task type) pairs that are trained together.

@@ -1,4 +1,5 @@
-"""Output that never fails: on a character that the terminal's encoding lacks, or on a reader that went away.
+"""Output that never fails: neither on a character that the terminal's encoding lacks, nor when the reader has
+gone away.
 
 A character becomes the nearest ASCII. When nobody reads any more (a closed terminal, ``| head``, a ``tee``
 that Ctrl+C ended), what a program does goes on and what it says goes nowhere; its exit status stays its own.

@@ -1,5 +1,5 @@
-"""How long a step should take on a card, from its bandwidth and arithmetic: a model with its assumptions
-written beside it.
+"""How long a step should take on a card, from its bandwidth and arithmetic: a model, with its assumptions
+stated.
 
 It answers "what would a 5080 do" before anybody has one, and is not a measurement. The shares come from
 measurements on a Hopper card (docs/performance.md) and are assumed to carry over; a consumer card may reach

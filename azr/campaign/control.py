@@ -1,5 +1,5 @@
-"""What a user asks of a running campaign from another terminal: files under ``control/``, looked at by the
-driver.
+"""A user's requests to a running campaign from another terminal: files under ``control/`` that the driver
+reads.
 
 A request is a small file, written whole; so it can be made at any moment, also while no driver runs (a pause
 or a budget then holds for the next start; an old ``stop`` or ``checkpoint`` is dropped there, because

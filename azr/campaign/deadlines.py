@@ -1,5 +1,5 @@
-"""When a silent trainer counts as hung: deadlines learnt from this run's own medians. Pure; time comes from
-outside.
+"""When a silent trainer counts as hung: deadlines derived from this run's own medians. Pure; the time is an
+argument.
 
 Only the caller's monotonic clock is used, so that a jump of the wall clock (NTP, suspend, a wrong battery
 clock) ends nothing. When the caller itself was not running for a while (a stopped or starved driver), the gap

@@ -1,4 +1,4 @@
-"""Which errors of a trainer no restart can mend. Pure: from what its log and its result say.
+"""Which errors of a trainer no restart can fix. Pure: decided from its log and its result.
 
 Before the first finished step of an attempt, an error of imports, configuration, model files or device ends
 the run at once, and any other when it comes twice. What is known to pass (a busy machine, memory that another

@@ -1,4 +1,5 @@
-"""Is this start one of the run that lies there? A start that differs is refused before a byte of the run is changed."""
+"""Does this start belong to the run in its directory? A start that differs is refused before a byte of the
+run is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was saved and is no longer there: checkpoints that somebody deleted, or that are damaged."""
+"""Checkpoints that were saved but are no longer usable, because somebody deleted them or they are damaged."""
 
 from __future__ import annotations
 

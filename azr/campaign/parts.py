@@ -1,4 +1,4 @@
-"""What the driver is given from outside: data, judges, trainer, progress. Tests give other ones; users cannot."""
+"""The parts passed to the driver: data, judges, trainer, progress. Tests pass others; users cannot."""
 
 from __future__ import annotations
 

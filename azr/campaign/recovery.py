@@ -1,4 +1,4 @@
-"""At every start: what the last end left unfinished is found and repaired, each with a sentence.
+"""At every start: what the last run left unfinished is found and repaired, each with a sentence.
 
 Safe to interrupt and to repeat: every repair leaves the run in a state from which the same repair finds
     nothing.

@@ -1,4 +1,5 @@
-"""Back to the last good checkpoint after a collapse: which one, at what rate, and how often."""
+"""Rolling back to the last good checkpoint after a collapse: which one, at what learning rate, and how
+often."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: at once. SIGTERM and SIGHUP: as
-Ctrl+C once.
+"""Ctrl+C once: stop at the next step boundary with a checkpoint. Twice: stop immediately. SIGTERM and SIGHUP
+act like one Ctrl+C.
 
 A signal that was ignored at the start (SIGHUP under ``nohup``) stays ignored.
 """

@@ -1,4 +1,4 @@
-"""What can be told before a run begins: no directory is made and no process started for a run that cannot
+"""Checks before a run begins, so that no directory is created and no process started for a run that cannot
 work."""
 
 from __future__ import annotations

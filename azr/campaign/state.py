@@ -1,4 +1,4 @@
-"""The campaign's state machine, as it lies on disk.
+"""The campaign's state machine, as stored on disk.
 
     CONSOLIDATE -> TRAIN -> MERGE -> CONSOLIDATE of the next cycle ... -> DONE
                      any of them -> FAILED, and back when the same command is started again

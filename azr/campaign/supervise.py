@@ -1,4 +1,4 @@
-"""TRAIN and WATCH: one attempt of the trainer, from its start until nothing of it is left.
+"""One attempt of the trainer, watched from its start until none of its processes is left.
 
 ``supervise`` returns why the attempt ended; what follows from that (restart, roll back, end the cycle) is the
 driver's.

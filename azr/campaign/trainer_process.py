@@ -1,5 +1,5 @@
-"""One attempt's trainer as a process: started in its own session, watched, its stacks dumped, ended with all
-it started."""
+"""One attempt's trainer as a process: started in its own session, watched, its stacks dumped, and ended
+together with everything it started."""
 
 from __future__ import annotations
 

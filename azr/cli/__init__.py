@@ -1,4 +1,4 @@
-"""The ``azr`` command. One module a subcommand, imported when it is asked for; the files in ``scripts/``
+"""The ``azr`` command. One module per subcommand, imported when it is used; the files in ``scripts/``
 start the same ones.
 
 To add one: a module here with ``main(words) -> int``, a line in ``COMMANDS``, and a file in ``scripts/`` if a

@@ -1,4 +1,4 @@
-"""Asks something of a running campaign, from another terminal. Safe at any moment.
+"""Sends a request to a running campaign from another terminal. Safe at any time.
 
     azr control RUN stop          save at the next step boundary, end; the same start command goes on later
     azr control RUN checkpoint    save at the next step boundary, go on

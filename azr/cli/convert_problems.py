@@ -1,4 +1,4 @@
-"""Makes tasks of a file of MBPP- or HumanEval-like problems: azr convert-problems PROBLEMS TASKS.jsonl
+"""Converts a file of MBPP- or HumanEval-like problems to tasks: azr convert-problems PROBLEMS TASKS.jsonl
 
 Each assertion of the form ``assert name(literals) == literal`` becomes an input with its output, and the
 function is called f. Nothing is run here: a run executes every task in the sandbox before it takes it. Never

@@ -1,5 +1,5 @@
-"""Is this machine fit for a run? Looks at card, driver, packages, memory, disk, limits and sandbox; each
-finding comes with its fix.
+"""Is this machine ready for a run? Checks card, driver, packages, memory, disk, limits and sandbox; each
+problem comes with a fix.
 
     azr doctor [key=value ...] [--quick] [--json]
 

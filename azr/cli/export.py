@@ -1,4 +1,4 @@
-"""Exports what a run made.
+"""Exports the model or the tasks of a run.
 
     azr export runs/default --out my-model                  the best checkpoint, as a Hugging Face folder
     azr export runs/default --out my-model --step latest    or: --step 120

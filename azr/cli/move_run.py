@@ -1,4 +1,4 @@
-"""Takes a run to another machine, which goes on with it.
+"""Moves a run to another machine, where it can be resumed.
 
     azr move-run pack runs/default default.azr.zip                 what a resume needs, and the logs
     azr move-run pack runs/default default.azr.zip --limit-mib 60  the logs as far as there is room

@@ -1,4 +1,5 @@
-"""Numbers of command lines that argparse's own ``float`` and ``int`` would take and no command can use."""
+"""Number types for command lines, which refuse what argparse's ``float`` and ``int`` accept but no command
+can use."""
 
 from __future__ import annotations
 

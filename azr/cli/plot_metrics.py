@@ -1,4 +1,4 @@
-"""Chosen metrics of a run over its steps, as a picture and as numbers: azr plot-metrics RUN METRIC ... --out
+"""Plots metrics of a run over its steps, as a picture and as a CSV: azr plot-metrics RUN METRIC ... --out
 FILE.png
 
     azr plot-metrics runs/default propose-abduction/valid solve-abduction/accuracy --window 5 --out mine.png

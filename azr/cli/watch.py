@@ -1,4 +1,4 @@
-"""Shows a run in the terminal, while it goes on or afterwards: azr watch runs/NAME"""
+"""Shows a run in the terminal, in progress or finished: azr watch runs/NAME"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Section ``budget``: whether a run that does not fit may start, and what is left to others."""
+"""Section ``budget``: whether a run that does not fit may start, and what memory is left to other
+programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section ``campaign``: how long a run goes on, what it keeps, and when its trainer counts as dead."""
+"""Section ``campaign``: how long a run lasts, what it keeps, and when its trainer counts as hung."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section ``monitor``: what the two judges look at, and from where on they act (docs/stagnation.md)."""
+"""Section ``monitor``: what the two judges look at, and when they act (docs/stagnation.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section ``report``: what a run shows while it goes on, and what it leaves to read."""
+"""Section ``report``: what a run shows in progress, and what it leaves to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command-line settings as people type them. Text keys take what stands after = as it is; Hydra's grammar
+"""Command-line settings as people type them. Text keys take everything after = unchanged; Hydra's grammar
 never sees it."""
 
 from __future__ import annotations

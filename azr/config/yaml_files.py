@@ -1,4 +1,4 @@
-"""YAML files that people edit: read strictly, and what is wrong said with file and line."""
+"""YAML files that people edit: read strictly, with errors that name file and line."""
 
 from __future__ import annotations
 

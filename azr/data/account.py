@@ -1,4 +1,4 @@
-"""The one way tasks are counted, on screen, in reports and in the manifest (docs/data.md, "How tasks are
+"""The only way tasks are counted, on screen, in reports and in the manifest (docs/data.md, "How tasks are
 counted").
 
     read = known + taken + left out, by reason

@@ -1,5 +1,5 @@
-"""The configured data files are there, can be opened, and give what they are named for: asked before anything
-is started."""
+"""Checks that the configured data files exist, can be opened, and hold what they should, before anything is
+started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table in text, row by row: what stands between cells, and which line is the header, it says itself."""
+"""A table in text, row by row: the delimiter and the header line are read from the table itself."""
 
 from __future__ import annotations
 

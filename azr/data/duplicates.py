@@ -1,4 +1,4 @@
-"""Which of many similar tasks stay: of each group of copies the better one (docs/data.md, "Duplicates").
+"""Which of many similar tasks stay: the better one of each group of copies (docs/data.md, "Duplicates").
 
 Tasks are looked at from the best to the worst, so whatever a task is found to copy is at least as good as it
 is. Groups are formed around kept tasks only; a copy of a copy counts for nothing, so there are no chains from

@@ -1,4 +1,4 @@
-"""What a program looks like once names, comments and layout are taken away, in the forms the duplicate search
+"""What a program looks like without its names, comments and layout, in the forms that the duplicate search
 needs.
 
 ========== ============================================================ ===========================

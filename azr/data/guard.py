@@ -1,4 +1,4 @@
-"""Evaluation files stay what they were: probes are copied read-only into the run, and every hash is checked
+"""Keeps evaluation files unchanged: probes are copied read-only into the run, and every hash is checked
 around each cycle."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pool's manifest: what is in it, made from what, and what was left out for which reason.
+"""The pool's manifest: what is in the pool, from which sources, and what was left out for which reason.
 
 It holds no times, machine names or absolute paths: the same inputs under the same policy give the same bytes,
 and so the same ``hash``. It is written last; a pool whose files do not match it is the trace of a crash and

@@ -1,4 +1,4 @@
-"""Probe tasks of the user's are run before a run measures itself by them: a wrong one would count every right
+"""The user's probe tasks are executed before a run is measured by them: a wrong one would count every right
 answer as wrong."""
 
 from __future__ import annotations

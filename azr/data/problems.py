@@ -1,4 +1,4 @@
-"""Tasks from programming problems with assertions, as MBPP and HumanEval have them. Only read, never run:
+"""Tasks from programming problems with assertions, as MBPP and HumanEval have them. They are only read here;
 consolidation runs them."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""From a row of any source to tasks, or to the reason why not. Everything here may have been written by a
-model: nothing is run."""
+"""From a row of any source to its tasks, or to the reason why it has none. Everything here may have been
+written by a model: nothing is run."""
 
 from __future__ import annotations
 

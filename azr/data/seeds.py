@@ -1,4 +1,4 @@
-"""The first tasks: shipped seeds, the identity function alone, or the user's own."""
+"""The initial tasks: shipped seeds, the identity function alone, or the user's own."""
 
 from __future__ import annotations
 

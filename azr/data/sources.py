@@ -1,4 +1,4 @@
-"""Where task records come from: every place a run may take them. A source is opened read-only, by
+"""Where task records come from: every place a run may read them from. A source is opened read-only, by
 ``azr.data.readers``."""
 
 from __future__ import annotations

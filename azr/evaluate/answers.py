@@ -1,4 +1,4 @@
-"""Answers on disk: every completion is kept as soon as it exists, so that an evaluation goes on where it was
+"""Answers on disk: every completion is saved as soon as it exists, so that an evaluation resumes where it was
 interrupted.
 
 A folder holds the answers of one model to one suite under one set of settings (``request.json``). Answers of

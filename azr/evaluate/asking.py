@@ -1,4 +1,5 @@
-"""How others ask an exported model as it was trained: the text around a question, for the card and for Ollama."""
+"""How to prompt an exported model the way it was trained: the text around a question, for the model card and
+for Ollama."""
 
 from __future__ import annotations
 

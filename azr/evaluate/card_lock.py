@@ -1,4 +1,4 @@
-"""One evaluation a card: a second one waits for the first, instead of running out of memory beside it.
+"""One evaluation per card: a second one waits for the first instead of running out of memory.
 
 A lock is a file per card, named by its UUID, in a folder of this user's. The kernel drops it when its holder
 ends, however that went.

@@ -1,5 +1,5 @@
 """Suites that ask for a program and run tests on it: HumanEval, MBPP, their extended versions, LiveCodeBench.
-How they are asked and read in each style.
+How prompts are made and answers are read in each style.
 
 * ``native``, chat: EvalPlus's prompt for instruct models (evalplus 0.3.1, ``provider/utility.py``): the
   problem in a code block, and a reply that has begun already. The program is read as there (``sanitize``):

@@ -1,4 +1,5 @@
-"""Answers from vLLM, in a process of its own that several models share: one start for all that are alike.
+"""Answers from vLLM, in a process of its own that models of the same shape share, so that it starts only once
+for them.
 
     from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
     answer_all([(model, [Batch(requests, store), ...]), ...], EngineOptions())

@@ -1,4 +1,4 @@
-"""What is added to vLLM's worker: another model's weights are put in the place of those that it has.
+"""What is added to vLLM's worker: replacing its weights by another model's.
 
 The parameters keep their places in memory, so compiled graphs stay valid; vLLM's own layerwise reloading
 (0.24) does that, and repeats what a layer does with its weights after loading (on a processor they are

@@ -1,5 +1,5 @@
 """A run's model as an ordinary Hugging Face folder: merged weights, tokenizer, model card, and a probe score
-measured anew.
+measured again.
 
 The folder appears under its name only when all checks have passed: every tensor equals the checkpoint's,
 plain transformers loads it, and the probe tasks of training, answered again by the exported model, give the

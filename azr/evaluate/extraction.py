@@ -1,4 +1,4 @@
-"""What a reply says, wherever it says it: the program, the literal, the number. Pure functions of text.
+"""Finds the answer in a reply, wherever it is: the program, the literal, the number. Pure functions of text.
 
 Harnesses for instruct models read replies without our tags, so this is how the style ``native`` reads, and
 how an answer inside the frame is read leniently. Nothing here knows the right answer: the first candidate

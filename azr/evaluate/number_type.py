@@ -1,5 +1,5 @@
-"""The number type that this machine computes in: bfloat16 where it is native, since imitated it is many times
-slower."""
+"""The number type that this machine computes in: bfloat16 where it is native, because emulated it is many
+times slower."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The line that tells what the engine is doing: on a terminal one that changes, in a log a new one every half
-minute at most."""
+"""The line that says what the engine is doing: on a terminal it changes in place, in a log there is a new one
+at most every half minute."""
 
 from __future__ import annotations
 

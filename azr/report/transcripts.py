@@ -124,10 +124,6 @@ def read_sample(root: Path, limit: int = READ_LIMIT) -> TranscriptSample:
     return TranscriptSample(found, total, share >= 1)
 
 
-def read_transcripts(root: Path) -> list[Transcript]:
-    return read_sample(root).items
-
-
 def _lines(path: Path, size: int, share: float) -> Iterator[bytes]:
     """All lines, or those of stretches that cover about ``share`` of the file, its first and last included."""
     with open(path, "rb") as file:

@@ -1,5 +1,4 @@
-"""``python -m azr.sandbox``: what this kernel gives to the confinement of programs. Exit status 1 when it is
-not enough."""
+"""``python -m azr.sandbox``: which confinement this kernel provides. Exit status 1 when it is not enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first lines of a zygote: everything that programs may import, then, on pages of its own, what every
+"""Start of a zygote: imports everything that programs may import, then, on separate memory pages, what every
 program uses."""
 
 from __future__ import annotations

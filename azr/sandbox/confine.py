@@ -1,4 +1,4 @@
-"""Kernel confinement of the zygote and its programs, by ctypes: no package, no privilege needed.
+"""Kernel confinement of the zygote and its programs, through ctypes: needs no package and no privilege.
 
 Each layer is applied if this kernel gives it and named in the report; what must hold is not decided here but
 by the probe child, which tries to read, write, connect, fork and kill (``zygote.run_probes``). Standard

@@ -1,4 +1,4 @@
-"""What the sandbox is asked and what it answers."""
+"""What the sandbox is asked to run, and what it returns."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Layers of confinement that this machine does not give, and what gives them: the kernel's setting, or a
-container's option."""
+"""Layers of confinement that this machine lacks, and what would provide them: a kernel setting or a container
+option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which programs have something to do with hash order, so that more seeds must agree on what they return."""
+"""Which programs may depend on hash order, so that more seeds must agree on what they return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs may import, per profile, and how the clock is taken from deterministic ones.
+"""What programs may import, per profile, and how the clock is hidden from deterministic ones.
 
 Standard library only: this runs in the zygote, before it is confined.
 """

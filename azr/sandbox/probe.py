@@ -1,4 +1,4 @@
-"""What this machine's kernel gives: a report for people and for the doctor."""
+"""Which confinement this machine's kernel provides: a report for people and for the doctor."""
 
 from __future__ import annotations
 

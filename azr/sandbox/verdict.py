@@ -1,5 +1,5 @@
-"""From what a program's process sent and how it ended to call results. All of it is the program's word, so
-all is checked."""
+"""Turns what a program's process sent, and how it ended, into call results. None of it can be trusted, so all
+of it is checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer's handle on one zygote: starts it, speaks with it, ends it."""
+"""The trainer's handle on one zygote: starts it, talks to it, ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Controls: runs that must not gain, or gain less, for a claim that self-play learns to hold.
+"""Control experiments: runs that must gain nothing, or less, if the claim that self-play learns is to hold.
 
 ``proposer_frozen``: tasks are proposed and accepted as ever, but only solve streams are learned from.
 ``shuffled_rewards``: every stream keeps its rewards, but not who earned them, so an optimizer step has its

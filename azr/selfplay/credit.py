@@ -1,4 +1,4 @@
-"""What each response of a step is paid, and what that teaches: rewards, then TRR++ advantages (spec 4.2 to 4.4,
+"""Rewards of a step's responses, and the TRR++ advantages that follow from them (spec 4.2 to 4.4,
 6.3).
 
 This is the only place where rewards are paid. An outcome says what happened, ``azr.selfplay.rewards`` and

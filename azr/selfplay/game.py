@@ -1,4 +1,5 @@
-"""The game, as the trainer process owns it: buffers, the rows of each step, and what their outcomes change.
+"""The state of self-play in the trainer process: buffers, the rows of each step, and what their outcomes
+change.
 
 A step is ``plan_step`` -> the rows are played elsewhere (``azr.selfplay.episode``) -> ``accept``. Every draw
 comes from a generator seeded by (seed, step), so a restored buffer alone continues the same stream: there is

@@ -1,4 +1,5 @@
-"""Optional further rewards of the proposer (spec 4.3). Each is computed only when its coefficient is above 0."""
+"""Optional additional rewards for the proposer (spec 4.3). Each is computed only when its coefficient is
+above 0."""
 
 from __future__ import annotations
 

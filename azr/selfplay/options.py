@@ -1,4 +1,4 @@
-"""The self-play configuration as the prompts and the parser want it."""
+"""The self-play configuration in the form that the prompts and the parser need."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Whether ``rollout.max_prompt_tokens`` leaves room for the game: asked once, where configuration and tokenizer are
-loaded. Planning relies on it."""
+"""Whether ``rollout.max_prompt_tokens`` leaves room for the prompts: checked once, when configuration and
+tokenizer are loaded. Planning relies on it."""
 
 from __future__ import annotations
 

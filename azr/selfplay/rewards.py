@@ -1,4 +1,4 @@
-"""What both roles are paid (spec 4.2 to 4.4, Appendix C). Pure numbers in, numbers out."""
+"""The rewards of both roles (spec 4.2 to 4.4, Appendix C). Pure numbers in, numbers out."""
 
 from __future__ import annotations
 

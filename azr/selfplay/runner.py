@@ -1,4 +1,4 @@
-"""What self-play needs of a sandbox."""
+"""What self-play needs from a sandbox."""
 
 from __future__ import annotations
 

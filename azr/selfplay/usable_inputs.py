@@ -1,5 +1,5 @@
-"""Induction proposals judged input by input (``selfplay.usable_inputs``): what is usable is kept, and how far
-a proposal came is known.
+"""Induction proposals judged input by input (``selfplay.usable_inputs``): keeps what is usable, and says how
+close a proposal came.
 
 The published rule refuses a proposal for one bad input and tells it nothing but -1. Models of 0.5B and 1.5B
 write one or two blocks where ten are asked for, so none of their proposals is ever valid, and no reward says

@@ -1,4 +1,4 @@
-"""The model that a run began with: identified at its start, and found again by whoever speaks of it later.
+"""The model that a run began with: identified at its start, and found again whenever it is needed later.
 
 Trainer, evaluation and export ask here, so that no figure is ever compared with a model that the run did not
 start from.

@@ -1,5 +1,5 @@
-"""One training step, as it is told: plan, roll out, credit, update, sync, accept. ``azr/absolute_zero.py``
-tells the same on one page.
+"""One training step: plan, roll out, credit, update, sync, accept. ``azr/absolute_zero.py`` shows the same
+algorithm on one page.
 
 What verl, Ray and vLLM do stands behind ``Machine``; ``azr.train.verl.trainer`` is the one there is.
 """

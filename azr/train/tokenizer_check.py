@@ -1,4 +1,4 @@
-"""Does ``AutoTokenizer`` read a ``tokenizer.json`` as it is written?
+"""Does ``AutoTokenizer`` give the same tokens as the ``tokenizer.json`` it loads?
 
 Trainer, engine and evaluation all take ``AutoTokenizer``. It builds the class of the model's family, with that
 family's splitting rules, from the vocabulary alone wherever ``tokenizer_config.json`` names a class; what

@@ -22,7 +22,7 @@ from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
 from azr.report.text import number
-from azr.report.transcripts import MAX_SHOWN, Transcript, cut, gist, read_transcripts, spread
+from azr.report.transcripts import MAX_SHOWN, Transcript, cut, gist, read_sample, spread
 from azr.report.verdict import judge
 from azr.report.versions import write_versions
 from azr.rundir import RunDir
@@ -348,7 +348,7 @@ def test_transcripts_are_read_as_self_play_writes_them(tmp_path: Path) -> None:
     ]
     run.cycle(2).mkdir(parents=True)
     run.transcripts(2).write_text("".join(json.dumps(record) + "\n" for record in records))
-    found = read_transcripts(tmp_path)
+    found = read_sample(tmp_path).items
     expected = [("valid", ""), ("rejected", "no_code"), ("partly right", "partly"), ("wrong", "format")]
     assert [(item.verdict, item.reason) for item in found] == expected
     assert [item.probe for item in found] == [False, False, False, True] and {

@@ -1,4 +1,4 @@
-"""The training engine on CPUs: FSDP1 in float32 (NO_SHARD alone, FULL_SHARD over several processes), and
+"""The training engine on CPUs: FSDP1 in float32 (NO_SHARD for one process, FULL_SHARD for several), with
 nothing to move between devices.
 
 verl's engine loads and unloads a device around every phase and builds device names such as ``cuda:0`` on the

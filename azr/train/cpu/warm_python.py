@@ -1,4 +1,4 @@
-"""A Python interpreter that has imported everything before it is asked: forks instead of importing.
+"""A Python interpreter that has already imported everything, and forks instead of importing again.
 
 Importing torch, transformers, verl and vLLM takes a core more than ten seconds, and an attempt has ten
 processes that need them. One process (``serve``) imports them once. Where Ray or vLLM then start an

@@ -1,4 +1,4 @@
-"""Stands in for the interpreter: ``python``, served by ``warm_python.py``. Standard library only; starts in
+"""A replacement for the ``python`` executable, served by ``warm_python.py``. Standard library only; starts in
 milliseconds."""
 
 import array

@@ -1,4 +1,4 @@
-"""A low-rank adapter added to the weight that it lies over, without losing it to rounding."""
+"""A low-rank adapter added to its weight without being lost to rounding."""
 
 from __future__ import annotations
 

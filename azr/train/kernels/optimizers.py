@@ -1,5 +1,5 @@
-"""AdamW that learns in little memory: bf16 weights with stochastic rounding, 8-bit moments. 6 bytes a
-parameter with its gradient.
+"""AdamW that learns in little memory: bf16 weights with stochastic rounding, 8-bit moments. 6 bytes per
+parameter, including its gradient.
 
 Why rounding matters: a bf16 weight of 0.02 has its neighbours 1.2e-4 away, so an update of 1e-6 added with
 rounding to nearest is lost every time. Stochastic rounding keeps it in the mean: the weight moves by one step

@@ -1,4 +1,4 @@
-"""What verl and torch do with FSDP's weights otherwise: an offload that frees the card, checkpoints without
+"""Changes to how verl and torch handle FSDP's weights: an offload that frees the card, checkpoints without
 second copies."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What verl and vLLM do otherwise on a machine without a GPU, so that an engine can be sent new weights."""
+"""Changes to verl and vLLM on a machine without a GPU, so that new weights can be sent to an engine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What is added to vLLM's worker process: a socket of this run alone, a limit to what its allocator keeps, a
-sleep that keeps no weights.
+"""What is added to vLLM's worker process: a socket for this run only, a limit on what its allocator keeps,
+and a sleep mode that keeps no weights.
 
 vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the
 card. While it generates, batches of changing size leave torch's allocator with blocks of changing size, and

@@ -1,5 +1,5 @@
-"""verl's model building over an int4 base: empty, then filled from the packed file. verl itself would ask
-transformers, whose quantised layers are others.
+"""verl's model building over an int4 base: empty, then filled from the packed file. verl itself would use
+transformers, whose quantised layers are different.
 
 The engine serves the same folder and is sent the adapters alone. So far that is so on a CPU only: on a GPU the
 sleeping engine drops its weights, and sending packed ones back into its kernels' layout is not built.

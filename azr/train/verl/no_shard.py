@@ -1,5 +1,5 @@
-"""FSDP NO_SHARD without second copies of the weights: reading them one by one, and an offload that gives the
-card its memory back.
+"""FSDP NO_SHARD without second copies of the weights: reads them one by one, and its offload really frees the
+card's memory.
 
 Both are missing in what verl calls. ``state_dict()`` clones every weight before the first is sent to the
 engine (2.9 GiB at 1.5B, at the moment when the engine's own weights are on the card too). And where nothing

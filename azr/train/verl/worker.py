@@ -1,4 +1,5 @@
-"""The Ray worker that holds the policy: verl's actor and rollout worker, plus the checks that training trains."""
+"""The Ray worker that holds the policy: verl's actor and rollout worker, plus checks that training has an
+effect."""
 
 from __future__ import annotations
 
