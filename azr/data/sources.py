@@ -90,13 +90,15 @@ def unread_files(path: Path) -> list[Path]:
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """The files below a folder, and the links to folders, which are not entered."""
+    """The files below a folder, and the links to folders, which are not entered; hidden folders (``.git``, an editor's
+    copies) and what a Mac puts into archives are passed over."""
 
     def refuse(error: OSError) -> None:
         raise error
 
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         below = [Path(parent, name) for name in (*folders, *names)]
         found += [path for path in below if path.is_symlink() or not path.is_dir()]
     return [

@@ -25,7 +25,7 @@ from azr.data.check import passed_over, require_readable
 from azr.data.contamination import evaluation_items
 from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of
-from azr.data.sources import configured_files
+from azr.data.sources import configured_files, data_files
 from azr.errors import DataError
 from azr.files import read_json, read_jsonl
 from azr.rundir import RunDir
@@ -252,6 +252,31 @@ def test_links_in_a_folder_are_followed_named_or_refused(tmp_path: Path) -> None
     (folder / "part" / "gone.csv").symlink_to("nowhere.csv")
     [sentence] = configured_files([str(folder)], "data.extra_files")[1]
     assert sentence == f"data.extra_files: {folder}/part/gone.csv cannot be read: No such file or directory"
+
+
+def test_what_editors_systems_and_downloads_leave_in_a_folder_is_no_data(tmp_path: Path) -> None:
+    kept = [written(tmp_path / name, JSONL) for name in ("a (1).jsonl", "a - Copy.jsonl", "a.jsonl")]
+    for name in (
+        ".git/old.jsonl",
+        ".ipynb_checkpoints/a-checkpoint.jsonl",
+        ".cache/huggingface/download/a.jsonl",
+        "__MACOSX/a.jsonl",
+        "._a.jsonl",
+        ".a.jsonl.swp",
+        "a.jsonl:Zone.Identifier",
+        "a.jsonl.part",
+        "a.jsonl~",
+        "desktop.ini",
+        "Thumbs.db",
+        "~$tasks.xlsx",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        written(tmp_path / name, "{}")
+    assert data_files(tmp_path) == kept
+    hidden = tmp_path / ".git"
+    assert data_files(hidden) == [hidden / "old.jsonl"], "one that is named itself is read"
+    [line] = passed_over([str(tmp_path)])
+    assert "6 other files" in line and ".git" not in line
 
 
 def test_a_folder_inside_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ git_only = pytest.mark.skipif(
 FAKE_PYTHON = f"""#!/bin/sh
 case "$1" in
     -c) exec "{sys.executable}" "$@" ;;
-    *) echo "$@" >>"$(dirname "$0")/../log" ;;
+    *) echo "$@" >>"$(dirname "$0")/../log"
+       case "$*" in *--requirements*) exit "${{BREAKS_OFF:-0}}" ;; esac ;;
 esac
 """
 
@@ -125,6 +126,19 @@ def test_the_other_engine_is_taken_out_before(tmp_path: Path) -> None:
     setup(tmp_path, GOOD, AZR_SET="cpu")
     _, venv = setup(tmp_path, GOOD, AZR_SET="gpu")
     assert "pip uninstall" in (venv / "log").read_text()
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="this machine has cards of its own")
+def test_an_installation_that_broke_off_is_made_again(tmp_path: Path) -> None:
+    """The stamp of the set before said that all was there."""
+    setup(tmp_path, GOOD, AZR_SET="cpu")
+    broken, venv = setup(tmp_path, GOOD, AZR_SET="gpu", BREAKS_OFF="1")
+    assert broken.returncode != 0
+    log = (venv / "log").read_text()
+    again, _ = setup(tmp_path, GOOD, AZR_SET="cpu")
+    added = (venv / "log").read_text().removeprefix(log)
+    assert again.returncode == 0 and "constraints-cpu.txt" in added
+    assert "pip uninstall" in added, "nobody knows which engine's files are there"
 
 
 def test_a_set_that_is_none(tmp_path: Path) -> None:
