@@ -32,6 +32,10 @@ class RunError(AzrError, RuntimeError):
     """A run directory is locked, damaged, or belongs to something else."""
 
 
+class RunMovedError(RunError):
+    """A run's folder is no longer where its driver works, so nothing may be written there any more."""
+
+
 class CheckpointError(RunError):
     """A checkpoint is missing, incomplete, or differs from its manifest."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,12 @@ class FolderId:
 
     def is_same(self, other: FolderId) -> bool:
         return (self.device, self.inode) == (other.device, other.inode)
+
+    def find_in(self, parent: Path) -> Path | None:
+        """Under which name it lies in ``parent`` now."""
+        with contextlib.suppress(OSError):
+            return next((path for path in parent.iterdir() if self.is_same(FolderId.of(path))), None)
+        return None
 
     @property
     def is_there(self) -> bool:

@@ -14,6 +14,8 @@ from azr.campaign.signals import StopSignals
 from azr.campaign.state import CampaignState, save_state
 from azr.config import Config
 from azr.config.campaign import CampaignConfig
+from azr.errors import RunMovedError
+from azr.folder_id import FolderId
 from azr.rundir import RunDir
 
 MONOTONIC: Callable[[], float] = time.monotonic
@@ -39,8 +41,32 @@ class Context:
         self._progress: Progress | None = progress
         self._ticked_s = MONOTONIC()
 
+    def require_folder(self) -> None:
+        """
+        Raises:
+            RunMovedError: the folder was renamed, moved or removed; what is written now would lie in another one.
+        """
+        root, folder = self.run.root, self.state.folder
+        if folder is None or self.run.lock.exists() or (root.is_dir() and folder.is_same(FolderId.of(root))):
+            return
+        now = folder.find_in(root.parent)
+        raise RunMovedError(
+            f"{root} was renamed, moved or removed while the run went on, so its trainer was ended. "
+            + (
+                f"It is {now} now: name={now.name} goes on"
+                if now
+                else "Start again with the name= of the folder it is in now"
+            )
+            + " from the last checkpoint"
+        )
+
     def save(self, **changes: Any) -> None:
-        """Changes the state and makes it durable."""
+        """Changes the state and makes it durable.
+
+        Raises:
+            RunMovedError: the folder was renamed, moved or removed.
+        """
+        self.require_folder()
         self.tick()
         self.state = save_state(self.run, replace(self.state, **changes))
 

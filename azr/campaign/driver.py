@@ -78,8 +78,8 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         second Ctrl+C.
 
     Raises:
-        RunError: another driver is using the run, the directory cannot be written, or the run began with
-            another model or recipe.
+        RunError: another driver is using the run, the directory cannot be written or was moved away, or the
+            run began with another model or recipe.
         ModelError: the model cannot be found.
     """
     parts = parts or default_parts()
@@ -125,7 +125,11 @@ def _run(ctx: Context) -> int:
             sentence=f"{stop} In {ctx.state.state.value} of cycle {ctx.state.cycle}, step {ctx.state.step} is saved.",
         )
         return EXIT_DONE
+    except OSError:
+        ctx.require_folder()
+        raise
     except (_Failed, AzrError) as error:
+        ctx.require_folder()  # nothing may be written where the run lay
         ctx.incident("failed", str(error), "The campaign stops. Run the same command again to try once more.")
         _close(ctx, state=State.FAILED, failed_in=ctx.state.state, ending="", sentence=str(error))
         return EXIT_FAILED

@@ -169,6 +169,7 @@ class _Watch:
         while True:
             status = self.trainer.poll()  # first, so that what it left behind is read below
             now_s = MONOTONIC()
+            self.ctx.require_folder()
             beat = read_heartbeat(self.ctx.run)
             if beat is not None and (beat.cycle, beat.attempt) == (self.request.cycle, self.request.attempt):
                 self.loop_pid = beat.pid

@@ -151,6 +151,29 @@ def test_a_run_that_was_moved_goes_on_and_ends_its_own_leftovers(one: RunDir, ho
     assert [record.step for record in read_metrics(two)] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+def test_a_folder_that_goes_while_the_run_trains(one: RunDir, how: str) -> None:
+    """The rest of the run was written into a new folder of the old name, without its beginning."""
+    driver = training(one)
+    trainer = of(one)
+    two = RunDir(one.root.with_name("two"))
+    one.root.rename(two.root)
+    steps = len(read_metrics(two))
+    log = two.root / "driver.log"
+    if how == "removed":
+        log = log.rename(one.root.with_name("log"))
+        shutil.rmtree(two.root)
+    assert driver.wait() == 71  # RunMovedError, which the command prints
+    assert f"{one.root} was renamed, moved or removed" in log.read_text()
+    assert trainer and not any(process.alive for process in trainer)
+    assert not one.lock.exists() and not one.config.exists()
+    if how == "renamed":
+        assert "two now: name=two goes on from the last checkpoint" in log.read_text()
+        assert "copy" not in kinds(two) and len(read_metrics(two)) == steps
+        stopped(two, training(two, after=steps + 2))
+        assert [record.step for record in read_metrics(two)] == list(range(1, len(read_metrics(two)) + 1))
+
+
 def test_a_copy_of_a_run_that_was_renamed_since(one: RunDir) -> None:
     stopped(one, training(one))
     two = copy(one, "two")
