@@ -22,9 +22,11 @@ def settle_lost_checkpoints(run: RunDir, state: CampaignState, found_step: int) 
     if state.step <= found_step or state.rollback_to == 0:
         return ""
     if found_step:
+        first = found_step + 1
+        again = f"Step {first} is" if first == state.step else f"Steps {first} to {state.step} are"
         return (
             f"The checkpoint of step {state.step}, the latest that was saved, is gone or damaged: the run goes back to step {found_step}. "
-            f"Steps {found_step + 1} to {state.step} are trained again."
+            f"{again} trained again."
         )
     damaged = sorted(path.name for path in run.checkpoints.glob("damaged-step_*"))
     there = f" ({', '.join(damaged)} cannot be used)" if damaged else ""

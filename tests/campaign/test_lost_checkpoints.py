@@ -114,6 +114,9 @@ def test_when_nothing_is_lost(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     assert settle_lost_checkpoints(run, CampaignState(step=0), 0) == ""
     assert settle_lost_checkpoints(run, CampaignState(step=4), 4) == ""
+    assert settle_lost_checkpoints(run, CampaignState(step=4), 3).endswith(
+        "back to step 3. Step 4 is trained again."
+    )
     assert settle_lost_checkpoints(run, CampaignState(step=4), 6) == "", "the state is older than the disk"
     assert settle_lost_checkpoints(run, CampaignState(step=4, rollback_to=0), 0) == "", (
         "rolled back to the base"
