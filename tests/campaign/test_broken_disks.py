@@ -160,7 +160,7 @@ def test_a_bit_flipped_checkpoint_is_set_aside_and_the_one_before_is_used(midway
     repairs = " ".join(item.cause for item in read_incidents(run))
     assert (
         f"Set {newest.path.name} aside as damaged" in repairs
-        and "another content than its manifest says" in repairs
+        and "not the content that its manifest records" in repairs
     )
     assert f"Steps {older.step + 1} to" in repairs
     assert [record.step for record in read_metrics(run)] == list(range(1, 17))
