@@ -3,6 +3,7 @@
     azr export runs/default --out my-model                  the best checkpoint, as a Hugging Face folder
     azr export runs/default --out my-model --step latest    or: --step 120
     azr export runs/default --out my-model --gguf --llama-cpp llama.cpp
+    azr export runs/default --out my-lora --adapters        the LoRA adapters alone, as a PEFT folder
     azr export runs/default --out my-tasks --tasks          the verified tasks, as a datasets folder (parquet)
 
 The exported model answers the run's probe tasks again, and must score what the trainer recorded. More:
@@ -18,7 +19,8 @@ from pathlib import Path
 
 from azr.cli import command_parser
 from azr.config.paths import at_home, find
-from azr.errors import RunError
+from azr.errors import ModelError, RunError
+from azr.evaluate.adapters import export_adapters
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
 from azr.evaluate.task_export import export_tasks
 from azr.places import prepare
@@ -36,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="type of the weights"
+    )
+    parser.add_argument(
+        "--adapters", action="store_true", help="export the LoRA adapters alone, as a PEFT folder"
     )
     parser.add_argument("--tasks", action="store_true", help="export the verified tasks instead of the model")
     parser.add_argument(
@@ -74,6 +79,13 @@ def main(words: Sequence[str]) -> int:
             raise RunError(f"{run.root} is not a run directory (it has no config.yaml)")
         if arguments.tasks:
             print(f"{export_tasks(run, target)}, written to {target}")
+            return 0
+        if arguments.adapters:
+            if arguments.gguf:
+                raise ModelError(
+                    "--adapters writes no weights of a whole model, so it does not go with --gguf"
+                )
+            export_adapters(run, target, arguments.step)
             return 0
         options = ExportOptions(
             step=arguments.step,

@@ -105,9 +105,7 @@ def merged_state_dict(
     import torch
 
     kind = getattr(torch, dtype)
-    actor = checkpoint.path / "actor"
-    ranks = _world_size(actor)
-    state = _single_rank(actor) if ranks == 1 else _several_ranks(actor, ranks, trust_remote_code)
+    state = _saved_state(checkpoint, trust_remote_code)
     if any(".lora_" in name for name in state):
         state = _merge_lora(state, checkpoint, kind, trust_remote_code)
     return {name: as_numbers(str(checkpoint.path), name, tensor, kind) for name, tensor in state.items()}
@@ -137,6 +135,33 @@ def _is_finite(tensor: torch.Tensor) -> bool:
 
     # NaN and infinity survive a sum, which needs no second tensor
     return bool(tensor.detach().sum(dtype=torch.float32).isfinite())
+
+
+def lora_adapters(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, dict[str, Any]]:
+    """Of each adapted module its halves ``A`` and ``B`` as they were saved; hashes must have been checked before.
+
+    Raises:
+        CheckpointError: files are missing, or the adapters are of another kind.
+    """
+    return _split(_saved_state(checkpoint, trust_remote_code), checkpoint.path / "actor")[1]
+
+
+def lora_alpha(checkpoint: Checkpoint) -> float:
+    """
+    Raises:
+        CheckpointError: the checkpoint does not say.
+    """
+    file = checkpoint.path / "actor" / "lora_train_meta.json"
+    try:
+        return float(read_json(file)["lora_alpha"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} does not say lora_alpha: {error!r}") from error
+
+
+def _saved_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
+    actor = checkpoint.path / "actor"
+    ranks = _world_size(actor)
+    return _single_rank(actor) if ranks == 1 else _several_ranks(actor, ranks, trust_remote_code)
 
 
 def _world_size(actor: Path) -> int:
@@ -204,12 +229,26 @@ def _merge_lora(
     from azr.train.kernels.merging import merged, rounding_seed
 
     actor = checkpoint.path / "actor"
-    try:
-        alpha = float(read_json(actor / "lora_train_meta.json")["lora_alpha"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{actor / 'lora_train_meta.json'} does not say lora_alpha: {error!r}"
-        ) from error
+    alpha = lora_alpha(checkpoint)
+    plain, adapters = _split(state, actor)
+    if not plain:  # adapters were saved alone: the base is where the run took it from
+        plain = _base_state(checkpoint, trust_remote_code)
+    for module, halves in adapters.items():
+        weight = f"{module}.weight"
+        if weight not in plain:
+            raise CheckpointError(f"{actor}: the model has no {weight}, which an adapter belongs to")
+        scale = alpha / halves["A"].shape[0]
+        generator = torch.Generator().manual_seed(rounding_seed(0, checkpoint.step, module))
+        plain[weight] = merged(plain[weight], halves["A"], halves["B"], scale, dtype, generator)  # [out, in]
+    return plain
+
+
+def _split(state: dict[str, Any], actor: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Plain weights under plain names, and the halves of each adapter.
+
+    Raises:
+        CheckpointError: an adapter is of another kind than plain LoRA, or lacks a half.
+    """
     plain: dict[str, Any] = {}
     adapters: dict[str, dict[str, Any]] = {}
     for name, tensor in state.items():
@@ -223,18 +262,10 @@ def _merge_lora(
             )
         else:
             plain[name.replace(".base_layer.", ".")] = tensor
-    if not plain:  # adapters were saved alone: the base is where the run took it from
-        plain = _base_state(checkpoint, trust_remote_code)
-    for module, halves in adapters.items():
-        weight = f"{module}.weight"
-        if set(halves) != {"A", "B"} or weight not in plain:
-            raise CheckpointError(
-                f"{actor}: the adapter of {module} is incomplete, or the model has no such weight"
-            )
-        scale = alpha / halves["A"].shape[0]
-        generator = torch.Generator().manual_seed(rounding_seed(0, checkpoint.step, module))
-        plain[weight] = merged(plain[weight], halves["A"], halves["B"], scale, dtype, generator)  # [out, in]
-    return plain
+    incomplete = [module for module, halves in adapters.items() if set(halves) != {"A", "B"}]
+    if incomplete:
+        raise CheckpointError(f"{actor}: the adapter of {incomplete[0]} is incomplete")
+    return plain, adapters
 
 
 def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
 ) -> None:
     plain = write_tiny(tmp_path / "plain", "qwen2")
     child = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "plain")], cwd=PROJECT, timeout=120, check=False
+        [sys.executable, "-c", KILLED, str(tmp_path / "plain")], cwd=PROJECT, timeout=300, check=False
     )
     assert child.returncode == -signal.SIGKILL
     [staging] = [path for path in cache.iterdir() if path.is_dir()]
@@ -172,7 +172,7 @@ def test_two_processes_make_it_once(tmp_path: Path) -> None:
     write_tiny(tmp_path / "plain", "qwen2")
     command = [sys.executable, "-c", MAKES, str(tmp_path / "plain")]
     children = [subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [child.communicate(timeout=120)[0].splitlines() for child in children]
+    said = [child.communicate(timeout=300)[0].splitlines() for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert said[0][-1] == said[1][-1] and len(list(Path(said[0][-1]).glob("*.safetensors"))) > 5
     assert sum("file 1 of" in line for lines in said for line in lines) == 1

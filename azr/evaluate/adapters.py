@@ -1,0 +1,95 @@
+"""The LoRA adapters of a run as a PEFT folder: a few hundred MiB beside a base of many GiB, and nothing is
+rounded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from azr.checkpoints import checkpoint_problems
+from azr.config.load import read_config
+from azr.errors import CheckpointError, ModelError
+from azr.evaluate.models import find_checkpoint
+from azr.evaluate.weights import lora_adapters, lora_alpha
+from azr.files import set_mode
+from azr.rundir import RunDir
+from azr.train.base_model import require_base_unchanged
+
+WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+
+
+def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], None] = print) -> Path:
+    """Writes adapter_config.json and adapter_model.safetensors, which peft and vLLM load over the model that the run
+    began with. ``target`` appears whole or not at all.
+
+    Raises:
+        RunError: the run has no such checkpoint.
+        CheckpointError: it is damaged, or holds adapters of another kind.
+        ModelError: the folder exists, the run trained no adapters, or its base model was replaced.
+    """
+    from peft import LoraConfig
+    from safetensors.torch import load_file, save_file
+
+    if target.exists():
+        raise ModelError(f"{target} exists; give another --out, or remove it")
+    config = read_config(run.config)
+    if not config.model.lora_rank:
+        raise ModelError(
+            f"{run.root} trained all weights (model.lora_rank=0), so it has no adapters; leave out --adapters"
+        )
+    identity = require_base_unchanged(run)
+    checkpoint = find_checkpoint(run, step)
+    problems = checkpoint_problems(checkpoint.path)
+    if problems:
+        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
+
+    adapters = lora_adapters(checkpoint, trust_remote_code=config.model.trust_remote_code)
+    ranks = sorted({halves["A"].shape[0] for halves in adapters.values()})
+    if len(ranks) != 1:
+        raise CheckpointError(f"{checkpoint.path} holds adapters of ranks {ranks}; one rank is expected")
+    alpha: Any = lora_alpha(checkpoint)
+    settings: Any = LoraConfig(
+        r=ranks[0],
+        lora_alpha=int(alpha) if alpha.is_integer() else alpha,
+        target_modules=sorted({module.rpartition(".")[2] for module in adapters}),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=identity.model if identity else config.model.path,
+        inference_mode=True,
+    )
+    tensors = {
+        f"{_PREFIX}{module}.lora_{half}.weight": tensor
+        for module, halves in adapters.items()
+        for half, tensor in halves.items()
+    }
+
+    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        settings.save_pretrained(str(staging))
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, staging / WEIGHTS)
+        _require_equal(load_file(staging / WEIGHTS), tensors)
+        set_mode(staging / WEIGHTS, 0o644)
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    base = settings.base_model_name_or_path
+    say(f"wrote the adapters of {run.root.name}, step {checkpoint.step}, to {target}; their base is {base}")
+    return target
+
+
+def _require_equal(written: dict[str, Any], tensors: dict[str, Any]) -> None:
+    """
+    Raises:
+        ModelError: a tensor on the disk differs.
+    """
+    import torch
+
+    if written.keys() != tensors.keys() or not all(
+        torch.equal(tensor, tensors[name]) for name, tensor in written.items()
+    ):
+        raise ModelError("the adapters on the disk differ from the checkpoint's; nothing was exported")

@@ -1,0 +1,70 @@
+"""Adapters exported alone: peft loads them over the base, and has the model that was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from run_fixture import make_run, random_model, save_checkpoint
+
+from azr.cli.export import main
+from azr.errors import CheckpointError, ModelError
+from azr.evaluate.adapters import export_adapters
+from azr.rundir import RunDir
+
+IDS = torch.arange(5, 30)[None]
+
+
+def silent(text: str) -> None: ...
+
+
+def trained(tmp_path: Path, *, without: str = "") -> tuple[RunDir, Any]:
+    run = make_run(tmp_path, model={"path": str(tmp_path / "base"), "lora_rank": 4, "lora_alpha": 12})
+    model: Any = get_peft_model(random_model(), LoraConfig(r=4, lora_alpha=12, target_modules="all-linear"))
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items() if "lora_" in name}
+    state.pop(without, None)
+    save_checkpoint(run, 2, state, model.base_model.model.config, lora_alpha=12)
+    return run, model
+
+
+def test_peft_loads_what_was_trained(tmp_path: Path) -> None:
+    run, model = trained(tmp_path)
+    assert main([str(run.root), "--out", str(tmp_path / "out"), "--adapters", "--step", "2"]) == 0
+    assert sorted(
+        path.name for path in (tmp_path / "out").iterdir() if path.suffix in (".json", ".safetensors")
+    ) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    settings = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert (settings["r"], settings["lora_alpha"]) == (4, 12)
+    assert settings["base_model_name_or_path"] == str(tmp_path / "base")
+    loaded: Any = PeftModel.from_pretrained(random_model(), str(tmp_path / "out"))
+    with torch.no_grad():
+        own, expected, base = (part(input_ids=IDS).logits for part in (loaded, model, random_model()))
+    assert torch.equal(own, expected) and not torch.allclose(own, base, atol=0.01)
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight"
+    run, _ = trained(tmp_path, without=half)
+    with pytest.raises(
+        CheckpointError, match=r"adapter of model\.layers\.0\.self_attn\.q_proj is incomplete"
+    ):
+        export_adapters(run, tmp_path / "out", "2", silent)
+    with pytest.raises(ModelError, match="exists"):
+        export_adapters(run, tmp_path / "runs", "2", silent)
+    with pytest.raises(ModelError, match="--gguf"):
+        main([str(run.root), "--out", str(tmp_path / "out"), "--adapters", "--gguf"])
+    assert not (tmp_path / "out").exists()
+    whole = make_run(tmp_path / "whole")
+    with pytest.raises(ModelError, match="leave out --adapters"):
+        export_adapters(whole, tmp_path / "out", "2", silent)
