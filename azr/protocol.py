@@ -3,8 +3,9 @@
 The driver writes ``request.json`` and starts the trainer as ``python -m azr.train RUN_DIR``. The trainer
 finds the request by ``current_request``, writes ``heartbeat.json``, appends to ``metrics.jsonl``, looks for
 the attempt's ``stop`` and ``checkpoint`` files at every step boundary, publishes checkpoints
-(``azr.checkpoints``) and leaves ``result.json``. ``azr.trainer_link`` does the trainer's half. What the
-driver writes for people and for the report: ``azr.records``.
+(``azr.checkpoints``) and leaves ``result.json``. Where the request says so, a trainer that has finished then
+waits for the next cycle's request and goes on with that. ``azr.trainer_link`` does the trainer's half. What
+the driver writes for people and for the report: ``azr.records``.
 
 Stop and checkpoint requests lie in the attempt's own folder, so that a request never reaches a later attempt.
 What a user asks (``scripts/control.py``) lies in ``control/`` and is read by the driver alone.
@@ -78,6 +79,14 @@ class TrainRequest:
     """Added to the seed of sampling: differs after a rollback, so that the retry does not walk into the same hole."""
     driver_pid: int = 0
     """Parent process; when it is gone the trainer saves and ends. 0 = nobody watches."""
+    wait_s: FiniteFloat = 0.0
+    """After ``last_step``: wait so long for the next cycle's request. 0 = end."""
+    process: str = ""
+    """``CYCLE/ATTEMPT`` that the trainer was started for, where it goes on from another cycle; else empty."""
+
+    @property
+    def process_name(self) -> str:
+        return self.process or f"{self.cycle}/{self.attempt}"
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,12 @@ class MetricsRecord:
     attempt: int
     unix_s: float
     values: dict[str, float] = field(default_factory=dict)
+    process: str = ""
+    """``TrainRequest.process``."""
+
+    @property
+    def process_name(self) -> str:
+        return self.process or f"{self.cycle}/{self.attempt}"
 
 
 @dataclass(frozen=True)
@@ -134,12 +149,25 @@ def current_request(run: RunDir) -> TrainRequest:
             f"{run.root} holds no cycles/NNN/request.json; start the run through azr_single_gpu_pipeline.py"
         )
     request = read_request(requests[-1])
-    started_for = os.environ.get(MARKER_VARIABLE, "").split("/")[1:3]
-    if started_for and started_for != [str(request.cycle), str(request.attempt)]:
+    started_for = "/".join(os.environ.get(MARKER_VARIABLE, "").split("/")[1:3])
+    if started_for and started_for != request.process_name:
         raise DataError(
-            f"this trainer was started for attempt {'/'.join(started_for)}, but {requests[-1]} asks for a later one"
+            f"this trainer was started for attempt {started_for}, but {requests[-1]} asks for a later one"
         )
     return request
+
+
+def following_request(run: RunDir, request: TrainRequest) -> TrainRequest | None:
+    """The next cycle's request, once the driver has written it for the trainer that works on ``request``.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = run.request(request.cycle + 1)
+    if not path.exists():
+        return None
+    found = read_request(path)
+    return found if found.process_name == request.process_name else None
 
 
 def read_request(path: Path) -> TrainRequest:

@@ -106,7 +106,7 @@ class MachineSample:
     disk_free_gib: float
     vram_gib: float | None
     processes: int
-    """Living processes of the attempt."""
+    """Living processes of the trainer."""
 
 
 def last_sample(path: Path) -> MachineSample | None:

@@ -19,6 +19,7 @@ torch.
                 link.finish(Ending.STOPPED, asked.reason); break
         else:
             link.finish(Ending.FINISHED, "trained all steps")
+            request = link.next_request()  # None: end; else the same again, with a link for it
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import time
 from types import TracebackType
 from typing import IO, Any
 
+from azr.errors import DataError
 from azr.protocol import (
     CHECKPOINT_FILE,
     STACKS_FILE,
@@ -47,12 +49,15 @@ from azr.protocol import (
     ask,
     asked,
     current_request,
+    following_request,
     write_heartbeat,
     write_result,
 )
 from azr.rundir import RunDir
 
 BEAT_INTERVAL_S = 5.0
+LOOK_INTERVAL_S = 0.1
+"""Between two looks for the next cycle's request."""
 
 
 class TrainerLink:
@@ -114,6 +119,7 @@ class TrainerLink:
             self.request.attempt,
             time.time(),
             {name: float(value) for name, value in values.items()},
+            self.request.process,
         )
         append_metrics(self.run, record)
         self.step = step
@@ -135,6 +141,26 @@ class TrainerLink:
         write_result(
             self.run, TrainResult(outcome, self.saved_step, reason, request.cycle, request.attempt, retry)
         )
+
+    def next_request(self) -> TrainRequest | None:
+        """After ``finished``: waits for the next cycle's request, as long as this one allows.
+
+        Returns:
+            None when the trainer is to end.
+
+        Raises:
+            DataError: the request is damaged.
+        """
+        if not self.request.wait_s:
+            return None
+        deadline_s = time.monotonic() + self.request.wait_s
+        self.phase(Phase.IDLE)
+        while time.monotonic() < deadline_s and not self.asked().stop:
+            request = following_request(self.run, self.request)
+            if request is not None:
+                return request
+            time.sleep(LOOK_INTERVAL_S)
+        return None
 
     def _beat_for_ever(self) -> None:
         while not self._closing.wait(self._interval_s):
@@ -162,7 +188,11 @@ class TrainerLink:
 
 class DriverWatch:
     """In the process that the driver started: asks for a stop when the driver is gone, and ends us if that is
-    not obeyed."""
+    not obeyed.
+
+    Args:
+        request: the one that the process was started for; asked to stop is what it works on by then.
+    """
 
     def __init__(
         self, run: RunDir, request: TrainRequest, *, interval_s: float = 2.0, limit_s: float = 900.0
@@ -186,7 +216,10 @@ class DriverWatch:
         while os.getppid() == self._request.driver_pid:
             if self._closing.wait(self._interval_s):
                 return
+        request = self._request
+        with contextlib.suppress(DataError, OSError):
+            request = current_request(self._run)
         with contextlib.suppress(OSError):
-            ask(self._run, self._request.cycle, self._request.attempt, STOP_FILE, "the driver is gone")
+            ask(self._run, request.cycle, request.attempt, STOP_FILE, "the driver is gone")
         if not self._closing.wait(self._limit_s):
             os.killpg(os.getpgrp(), signal.SIGKILL)  # our own session: the driver started us as its leader

@@ -12,6 +12,7 @@ from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.parts import CampaignParts, Progress
 from azr.campaign.signals import StopSignals
 from azr.campaign.state import CampaignState, save_state
+from azr.campaign.trainer_process import WaitingTrainer
 from azr.config import Config
 from azr.config.campaign import CampaignConfig
 from azr.errors import RunMovedError
@@ -38,6 +39,8 @@ class Context:
         self.signals = signals
         self.verdicts: dict[int, str] = {}
         """Latest verdict of each judge; a verdict is written down when it changes."""
+        self.waiting: WaitingTrainer | None = None
+        """Between two cycles: the trainer of the last one (``azr.campaign.between_cycles``)."""
         self._progress: Progress | None = progress
         self._ticked_s = MONOTONIC()
 

@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from azr.campaign.between_cycles import dismiss
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
@@ -39,7 +40,7 @@ from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError, BudgetError
 from azr.processes import ProcessId
-from azr.protocol import read_metrics, write_request
+from azr.protocol import read_metrics
 from azr.rundir import RunDir
 
 EXIT_DONE = 0
@@ -110,13 +111,7 @@ def _run(ctx: Context) -> int:
     try:
         ctx.take_budget_request()
         _leave_final_state(ctx)
-        while ctx.state.state not in (State.DONE, State.FAILED):
-            if ctx.stop_asked():
-                raise _Stopped(f"Stopped by {ctx.stop_asked()}.")
-            ctx.take_budget_request()
-            _wait_while_paused(ctx)
-            _STEPS[ctx.state.state](ctx)
-            ctx.show()
+        _step_through(ctx)
     except _Stopped as stop:
         (ctx.run.control / Control.STOP.value).unlink(missing_ok=True)
         ctx.incident("stop", str(stop), "Run the same command again to resume.")
@@ -135,7 +130,7 @@ def _run(ctx: Context) -> int:
         return EXIT_FAILED
     except KeyboardInterrupt:
         # It may have struck while a trainer was being ended; nothing more can interrupt this.
-        end_leftovers(ctx.run, ctx.state.cycle, ctx.state.attempt, ctx.state.run_id, grace_s=0.0)
+        end_leftovers(ctx.run, ctx.state.run_id, grace_s=0.0)
         ctx.incident(
             "stop",
             "Ctrl+C twice: ended immediately.",
@@ -147,6 +142,27 @@ def _run(ctx: Context) -> int:
         return EXIT_INTERRUPTED
     _close(ctx)
     return EXIT_DONE if ctx.state.state is State.DONE else EXIT_FAILED
+
+
+def _step_through(ctx: Context) -> None:
+    """Leaves no trainer behind, however it ends.
+
+    Raises:
+        _Stopped, _Failed: as ``_run`` takes them.
+    """
+    try:
+        while ctx.state.state not in (State.DONE, State.FAILED):
+            if ctx.stop_asked():
+                raise _Stopped(f"Stopped by {ctx.stop_asked()}.")
+            ctx.take_budget_request()
+            _wait_while_paused(ctx)
+            _STEPS[ctx.state.state](ctx)
+            ctx.show()
+    except KeyboardInterrupt:
+        dismiss(ctx, at_once=True)
+        raise
+    finally:
+        dismiss(ctx)
 
 
 def _say_the_end(run: RunDir, state: CampaignState) -> None:
@@ -259,9 +275,7 @@ def _train(ctx: Context) -> None:
         trained_step=resume_step,
         sentence=f"Starting the trainer for cycle {ctx.state.cycle} from step {resume_step}.",
     )
-    request = request_for(ctx, resume_step)
-    write_request(ctx.run, request)
-    end = supervise(ctx, request)
+    end = supervise(ctx, request_for(ctx, resume_step))
     saved = [checkpoint.step for checkpoint in list_checkpoints(ctx.run)]
     ctx.save(
         attempt_open=False, step=max([ctx.state.step, *saved])
@@ -431,6 +445,7 @@ def _wait_while_paused(ctx: Context) -> None:
         if ctx.state.paused:
             ctx.save(paused=False)
         return
+    dismiss(ctx)
     ctx.save(
         paused=True,
         sentence=f"Paused after step {ctx.state.step}; `python scripts/control.py {ctx.run.root} resume` continues.",

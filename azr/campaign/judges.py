@@ -40,7 +40,7 @@ LEAK_SAMPLES = 20
 HEALTH_HALF_LIFE = 2.0
 """Steps; smoothing of health series, short because a collapse is fast."""
 EARLY_STEPS = 20
-"""Steps at the start of an attempt whose speed later ones are compared with (after the first two, which warm up)."""
+"""Steps at the start of a trainer whose speed later ones are compared with (after the first two, which warm up)."""
 
 
 def judge_health(
@@ -297,20 +297,17 @@ def _stream_mean(record: MetricsRecord, what: str) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _attempt(records: Sequence[MetricsRecord]) -> list[MetricsRecord]:
-    last = records[-1]
-    return [record for record in records if (record.cycle, record.attempt) == (last.cycle, last.attempt)]
+def _of_this_process(records: Sequence[MetricsRecord]) -> list[MetricsRecord]:
+    """What the trainer of the last record has reported since it was started, over all its cycles."""
+    return [record for record in records if record.process_name == records[-1].process_name]
 
 
 def _leaking(
     records: Sequence[MetricsRecord], samples: Sequence[MachineSample], rules: MonitorConfig
 ) -> Judgement | None:
     """Memory of the trainer's process tree, extrapolated by its slope's lower limit, against what the host has left."""
-    last = records[-1]
-    own = [
-        item for item in samples if (item.cycle, item.attempt) == (last.cycle, last.attempt) and item.step > 0
-    ]
-    if len(own) < LEAK_SAMPLES or len(_attempt(records)) < rules.recycle_min_steps:
+    own = [item for item in samples if item.step > 0]
+    if len(own) < LEAK_SAMPLES or len(_of_this_process(records)) < rules.recycle_min_steps:
         return None
 
     recent = own[-2 * LEAK_SAMPLES :]
@@ -334,7 +331,7 @@ def _leaking(
 def _slowing(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
     """A step takes longer, and longer per token as well: it may well take longer because it writes more, and
     a step that writes little takes longer per token because some of its time is fixed."""
-    own = _attempt(records)
+    own = _of_this_process(records)
     if not rules.slow_factor or len(own) < max(rules.recycle_min_steps, 2 * EARLY_STEPS + 2):
         return None
     steps = [step for record in own[2:] if (step := _seconds_and_tokens(record)) is not None]
@@ -346,7 +343,7 @@ def _slowing(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgemen
     slower = min(_late_over_early(seconds), _late_over_early(seconds_per_token))
     if slower <= rules.slow_factor or fit_trend(range(len(steps)), seconds_per_token).low <= 0:
         return None
-    sentence = f"A step takes {slower:.1f} times as long as at the start of this attempt, for as many tokens (limit {rules.slow_factor})."
+    sentence = f"A step takes {slower:.1f} times as long as when this trainer was started, for as many tokens (limit {rules.slow_factor})."
     return Judgement(Advice.RECYCLE, "slowing", sentence)
 
 

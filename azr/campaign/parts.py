@@ -66,7 +66,7 @@ class Report(Protocol):
 DataStep = Callable[[RunDir, int, Config], Report]
 """``consolidate`` or ``merge``: (run, cycle, config) -> report. Idempotent and atomic."""
 Judge = Callable[[Sequence[MetricsRecord], Sequence[MachineSample], Config], Judgement]
-"""(records that count, samples of this attempt, config) -> judgement."""
+"""(records that count, samples of this trainer process, config) -> judgement."""
 
 
 @dataclass(frozen=True)

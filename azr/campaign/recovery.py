@@ -14,7 +14,7 @@ from dataclasses import replace
 from azr.campaign.control import Control, withdraw_control
 from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.lost_checkpoints import settle_lost_checkpoints
-from azr.campaign.state import CampaignState, State, latest_attempt, load_state, save_state
+from azr.campaign.state import CampaignState, State, load_state, save_state
 from azr.campaign.trainer_process import end_leftovers, recorded_run_id
 from azr.checkpoints import list_checkpoints, reject_checkpoints_after, repair_checkpoints
 from azr.config.campaign import CampaignConfig
@@ -50,8 +50,7 @@ def open_campaign(
                 "There are checkpoints but no state: the campaign resumes from the newest of them."
             )
         state = CampaignState(started_unix_s=time.time())
-    attempt = max(state.attempt, latest_attempt(run, state.cycle))
-    run_id = state.run_id or recorded_run_id(run, state.cycle, attempt)  # a damaged state has lost its own
+    run_id = state.run_id or recorded_run_id(run)  # a damaged state has lost its own
 
     folder = FolderId.of(run.root)
     copied = _is_copy(state, folder, run_id)
@@ -59,8 +58,8 @@ def open_campaign(
         _refuse_links(run, state)
     elif state.driver is not None:
         repairs.append(_explain_end_of(state.driver, state.updated_unix_s))
-    if run_id and attempt and not copied:  # also after a clean end: the state may be older than what happened
-        repairs += _end_trainer_of_old_attempt(run, state, attempt, run_id, config)
+    if run_id and not copied:  # also after a clean end: the state may be older than what happened
+        repairs += _end_old_trainer(run, run_id, config)
     if not run_id or copied or (state.folder is not None and not state.folder.is_same(folder)):
         run_id = uuid.uuid4().hex[:12]
     repairs += _remove_temporaries(run)
@@ -159,18 +158,13 @@ def _unshare_logs(run: RunDir) -> None:
             write_bytes_atomic(path, path.read_bytes())
 
 
-def _end_trainer_of_old_attempt(
-    run: RunDir, state: CampaignState, attempt: int, run_id: str, config: CampaignConfig
-) -> list[str]:
-    found, left = end_leftovers(
-        run, state.cycle, attempt, run_id, grace_s=config.term_grace_s, wait_s=config.orphan_grace_s
-    )
-    if not found:
+def _end_old_trainer(run: RunDir, run_id: str, config: CampaignConfig) -> list[str]:
+    old = end_leftovers(run, run_id, grace_s=config.term_grace_s, wait_s=config.orphan_grace_s)
+    if not old.found:
         return []
-    sentence = (
-        f"Attempt {attempt} of cycle {state.cycle} had left {found} processes running; they were ended."
-    )
-    return [f"{sentence} {len(left)} of them could not be: {left}." if left else sentence]
+    cycle, attempt = old.attempt.split("/")
+    sentence = f"Attempt {attempt} of cycle {cycle} had left {old.found} processes running; they were ended."
+    return [f"{sentence} {len(old.left)} of them could not be: {old.left}." if old.left else sentence]
 
 
 def _remove_temporaries(run: RunDir) -> list[str]:

@@ -20,4 +20,5 @@ def request_for(ctx: Context, resume_step: int) -> TrainRequest:
         learning_rate_scale=state.learning_rate_scale,
         seed_offset=state.seed_offset,
         driver_pid=os.getpid(),
+        wait_s=ctx.campaign.trainer_wait_s if state.cycle < ctx.campaign.cycles else 0.0,
     )

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 
 from azr.campaign.best import best_checkpoint
+from azr.campaign.between_cycles import check_waiting, end_trainer, keep
 from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
 from azr.campaign.faults import Fault, FaultKind, read_fault
 from azr.campaign.incidents import CAUSE_BYTES, explain_exit, where_it_hangs
 from azr.campaign.parts import Advice, Judgement, Logger
-from azr.campaign.trainer_process import TrainerProcess
-from azr.campaign.vram import used_vram_gib, wait_for_vram
+from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
+from azr.campaign.vram import used_vram_gib
 from azr.checkpoints import free_gib, list_checkpoints, prune_checkpoints, require_disk_space
 from azr.config.load import write_config
 from azr.errors import BudgetError
@@ -31,14 +32,17 @@ from azr.protocol import (
     CHECKPOINT_FILE,
     STOP_FILE,
     Ending,
+    Heartbeat,
     MetricsRecord,
     MetricsTail,
+    Phase,
     TrainRequest,
     ask,
     effective_metrics,
     read_heartbeat,
     read_metrics,
     read_result,
+    write_request,
 )
 from azr.records import JudgeVerdict, MachineSample
 from azr.report.versions import write_versions
@@ -88,12 +92,16 @@ class AttemptEnd:
 
 
 def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
-    """Starts the trainer for ``request``, watches it, and leaves nothing of it behind, whatever happens.
+    """Gives ``request`` to the trainer that waits, or starts one, and watches it. Nothing of it is left behind,
+    whatever happens, unless it is kept for the next cycle (``ctx.waiting``).
 
     Raises:
         KeyboardInterrupt: the second Ctrl+C; the trainer has been ended at once.
         OSError: the disk is full or read-only; the trainer has been ended.
     """
+    check_waiting(ctx, request)
+    if ctx.waiting is not None:
+        request = replace(request, process=ctx.waiting.process.name)
     folder = ctx.run.attempt(request.cycle, request.attempt)
     write_config(folder / "config.yaml", ctx.config)
     write_versions(folder)
@@ -107,32 +115,36 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
 
 
 def _run_attempt(ctx: Context, request: TrainRequest, watch: _Watch) -> AttemptEnd:
-    trainer = TrainerProcess(
+    trainer = _take_or_start(ctx, request)
+    grace_s = 0.0
+    try:
+        if request.process:
+            trainer.go_on(request.cycle, request.attempt)
+            write_request(ctx.run, request)
+        end = watch.until_end(trainer)
+        grace_s = ctx.campaign.term_grace_s if end.kind is not EndKind.UNHEALTHY else 0.0
+        if watch.trainer_waits and end.kind is EndKind.FINISHED and end.judgement is None:
+            keep(ctx, WaitingTrainer(trainer, request, watch.samples))
+        return end
+    finally:
+        if ctx.waiting is None:
+            end_trainer(ctx, trainer, grace_s=grace_s)
+
+
+def _take_or_start(ctx: Context, request: TrainRequest) -> TrainerProcess:
+    waiting, ctx.waiting = ctx.waiting, None
+    if waiting is not None:
+        return waiting.process
+    write_request(ctx.run, request)
+    return TrainerProcess(
         ctx.run,
         request.cycle,
         request.attempt,
         ctx.state.run_id,
+        since_step=request.resume_step,
         command=ctx.parts.trainer_command,
         env=ctx.parts.trainer_env,
     )
-    grace_s = 0.0
-    try:
-        end = watch.until_end(trainer)
-        grace_s = ctx.campaign.term_grace_s if end.kind is not EndKind.UNHEALTHY else 0.0
-        return end
-    finally:
-        left = trainer.end(grace_s=grace_s)
-        if left:
-            ctx.incident(
-                "leftover",
-                f"{len(left)} processes of the trainer could not be ended: {left}.",
-                "Continuing without them.",
-            )
-        problem = wait_for_vram(
-            trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s
-        )
-        if problem:
-            ctx.incident("vram", problem, "The next start is tried anyway.")
 
 
 class _Watch:
@@ -148,7 +160,7 @@ class _Watch:
             ctx.run.metrics, ctx.run.metrics.stat().st_size if ctx.run.metrics.exists() else 0
         )
         self.records: list[MetricsRecord] = read_metrics(ctx.run)
-        self.samples: list[MachineSample] = []
+        self.samples: list[MachineSample] = list(ctx.waiting.samples) if ctx.waiting else []
         self.deadlines = Deadlines(
             learnt_limits(self.config, ctx.state.durations_s),
             MONOTONIC(),
@@ -160,6 +172,8 @@ class _Watch:
         self.stop_step = 0
         self.judgement: Judgement | None = None
         self.wrong_start = ""
+        self.trainer_waits = False
+        """It has finished, and would go on with the next cycle."""
         self.loop_pid: int | None = None
         self.sampled_s = float("-inf")
         self.checkpoint_mtime_ns = _mtime_ns(ctx)
@@ -171,16 +185,17 @@ class _Watch:
             now_s = MONOTONIC()
             self.ctx.require_folder()
             beat = read_heartbeat(self.ctx.run)
-            if beat is not None and (beat.cycle, beat.attempt) == (self.request.cycle, self.request.attempt):
+            if beat is not None and (beat.cycle, beat.attempt) != (self.request.cycle, self.request.attempt):
+                beat = None
+            if beat is not None:
                 self.loop_pid = beat.pid
-                self.deadlines.observe(beat, now_s)
-            else:
-                self.deadlines.observe(None, now_s)
+            self.deadlines.observe(beat, now_s)
+            self.trainer_waits = status is None and self._waits(beat)
             self._take_durations()
             self._take_records()
             self._take_checkpoints()
-            if status is not None:
-                return self._exited(status)
+            if status is not None or self.trainer_waits:
+                return self._exited(status or 0)
             end = self._judged() or self._stopped_at_the_start() or self._overdue(now_s)
             if end is not None:
                 return end
@@ -194,8 +209,16 @@ class _Watch:
 
     # What the trainer reports
 
+    def _waits(self, beat: Heartbeat | None) -> bool:
+        request = self.request
+        if not request.wait_s or beat is None or beat.phase is not Phase.IDLE:
+            return False
+        return read_result(self.ctx.run, request.cycle, request.attempt) is not None
+
     def _take_durations(self) -> None:
         for kind, seconds in self.deadlines.take_measured():
+            if kind == "start" and self.request.process:
+                continue  # nothing was started; a limit learnt from this would end every real start
             self.ctx.note(durations_s=self.ctx.state.with_duration(kind, seconds).durations_s)
             self.deadlines.limits = learnt_limits(self.config, self.ctx.state.durations_s)
 
@@ -326,7 +349,7 @@ class _Watch:
         return AttemptEnd(
             EndKind.HUNG,
             sentence,
-            fault=None if self._finished_a_step else Fault(FaultKind.SLOW, "no step was finished in time"),
+            fault=Fault(FaultKind.SLOW, "no step was finished in time") if self._is_starting else None,
         )
 
     def _exited(self, status: int) -> AttemptEnd:
@@ -365,11 +388,11 @@ class _Watch:
         return f"{cause} Its log is {self.trainer.log.relative_to(self.ctx.run.root)}."
 
     @property
-    def _finished_a_step(self) -> bool:
-        return self.ctx.state.trained_step > self.request.resume_step
+    def _is_starting(self) -> bool:
+        return self.ctx.state.trained_step <= self.trainer.since_step
 
     def _early_fault(self, status: int, reason: str = "") -> Fault | None:
-        if self._finished_a_step:
+        if not self._is_starting:
             return None
         return read_fault(status, "\n".join(read_tail(self.trainer.log, CAUSE_BYTES)), reason)
 
@@ -406,7 +429,7 @@ class _Watch:
 
         if ctx.budget_left_s() <= 0:
             self._stop(StopReason.BUDGET, f"The time budget of {ctx.hours:g} h is used up.")
-        done_here = ctx.state.trained_step - self.request.resume_step
+        done_here = ctx.state.trained_step - self.trainer.since_step
         if (
             self.config.recycle_every_steps
             and done_here >= self.config.recycle_every_steps

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from azr.campaign.vram import used_vram_gib
@@ -26,7 +27,8 @@ from azr.processes import (
     memory_gib,
     run_of_marker,
 )
-from azr.protocol import STACKS_FILE
+from azr.protocol import STACKS_FILE, TrainRequest
+from azr.records import MachineSample
 from azr.rundir import RunDir
 from azr.shared_memory import SegmentList
 
@@ -42,7 +44,11 @@ class TrainerProcess:
     """Starts ``command RUN_DIR`` and owns everything that comes of it.
 
     The registry is on disk, with the marker, before the process exists; so whatever a kill -9 of the driver
-    leaves behind is found at the next start.
+    leaves behind is found at the next start. It stays with the log where the process began, also when that goes
+    on with another cycle (``go_on``).
+
+    Args:
+        since_step: the step that it resumes from.
     """
 
     def __init__(
@@ -52,11 +58,12 @@ class TrainerProcess:
         attempt: int,
         run_id: str,
         *,
+        since_step: int = 0,
         command: Sequence[str] = TRAINER_COMMAND,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self.run, self.cycle, self.attempt = run, cycle, attempt
-        self.folder = run.attempt(cycle, attempt)
+        self.run, self.name, self.since_step = run, f"{cycle}/{attempt}", since_step
+        self.folder = self.attempt_folder = run.attempt(cycle, attempt)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = run.trainer_log(cycle, attempt)
         self.registry = Registry(self.folder / REGISTRY_FILE)
@@ -91,6 +98,13 @@ class TrainerProcess:
             self.end(grace_s=0.0)
             raise
 
+    def go_on(self, cycle: int, attempt: int) -> None:
+        """From here on it works on that attempt."""
+        self.attempt_folder = self.run.attempt(cycle, attempt)
+        log = self.log.relative_to(self.run.root)
+        note = f"This attempt went on in the trainer of attempt {self.name}; its log is {log}.\n"
+        write_text_atomic(self.run.trainer_log(cycle, attempt), note)
+
     def poll(self) -> int | None:
         """Exit status, or None while it runs. The zombie is kept until ``end``: it guards the session's number."""
         if self.process.returncode is not None:
@@ -124,7 +138,7 @@ class TrainerProcess:
             the file that holds them, or None when none could be had.
         """
         living = self.registry.living()
-        path = self.folder / STACKS_FILE
+        path = self.attempt_folder / STACKS_FILE
         if pid is not None and any(process.pid == pid for process in living) and path.exists():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 size = path.stat().st_size
@@ -148,10 +162,10 @@ class TrainerProcess:
 
         if dumps:
             with contextlib.suppress(OSError):
-                write_text_atomic(self.folder / "stacks-all.txt", "\n".join(dumps))
+                write_text_atomic(self.attempt_folder / "stacks-all.txt", "\n".join(dumps))
         if path.exists() and path.stat().st_size:
             return path
-        return self.folder / "stacks-all.txt" if dumps else None
+        return self.attempt_folder / "stacks-all.txt" if dumps else None
 
     def end(self, *, grace_s: float) -> list[ProcessId]:
         """Ends the trainer and every descendant; returns what could not be ended (normally nothing)."""
@@ -163,34 +177,68 @@ class TrainerProcess:
         return left
 
 
-def end_leftovers(
-    run: RunDir, cycle: int, attempt: int, run_id: str, *, grace_s: float, wait_s: float = 0.0
-) -> tuple[int, list[ProcessId]]:
+@dataclass(frozen=True)
+class WaitingTrainer:
+    """A trainer that finished its cycle and waits for the next one."""
+
+    process: TrainerProcess
+    request: TrainRequest
+    """What it has finished."""
+    samples: list[MachineSample]
+    """Of its memory, since it was started."""
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What a driver that died left running."""
+
+    attempt: str
+    """``CYCLE/ATTEMPT`` of the latest process that was started."""
+    found: int = 0
+    """Processes that were alive at first."""
+    left: Sequence[ProcessId] = ()
+    """What could not be ended."""
+
+
+def end_leftovers(run: RunDir, run_id: str, *, grace_s: float, wait_s: float = 0.0) -> Leftovers:
     """After a driver died: ends what its trainer left running.
 
     Args:
         run_id: what the attempt's files say of another run's processes, from which this folder was copied, does
             not count.
         wait_s: first wait this long for it to end by itself (it saw that its driver is gone, and saves).
-
-    Returns:
-        how many processes were found alive at first, and what still lives.
     """
-    folder = run.attempt(cycle, attempt)
+    latest = _latest_started(run)
+    if latest is None:
+        return Leftovers("")
+    name, folder = latest
     registry = Registry.load(folder / REGISTRY_FILE)
     if registry.marker and run_of_marker(registry.marker) != run_id:
-        return 0, []
+        return Leftovers(name)
     registry.marker = f"{run_id}/"  # any attempt of this run: only one may live at a time
     found = registry.living()
     deadline_s = time.monotonic() + wait_s
     while registry.living() and time.monotonic() < deadline_s:
         time.sleep(0.02)
-    return len(found), _end_and_sweep(registry, SegmentList(folder / SEGMENTS_FILE), grace_s)
+    left = _end_and_sweep(registry, SegmentList(folder / SEGMENTS_FILE), grace_s)
+    return Leftovers(name, len(found), left)
 
 
-def recorded_run_id(run: RunDir, cycle: int, attempt: int) -> str:
-    """The run's id as its attempt was started with it; empty where that is not to be had."""
-    return run_of_marker(Registry.load(run.attempt(cycle, attempt) / REGISTRY_FILE).marker)
+def recorded_run_id(run: RunDir) -> str:
+    """The run's id as its latest trainer was started with it; empty where that is not to be had."""
+    latest = _latest_started(run)
+    return run_of_marker(Registry.load(latest[1] / REGISTRY_FILE).marker) if latest else ""
+
+
+def _latest_started(run: RunDir) -> tuple[str, Path] | None:
+    """``CYCLE/ATTEMPT`` and folder of the latest attempt that a process was started for."""
+    started = [
+        (f"{cycle}/{attempt}", folder)
+        for cycle in run.in_cycles("attempts")
+        for attempt in run.attempts(cycle)
+        if ((folder := run.attempt(cycle, attempt)) / REGISTRY_FILE).exists()
+    ]
+    return started[-1] if started else None
 
 
 def _end_and_sweep(registry: Registry, segments: SegmentList, grace_s: float) -> list[ProcessId]:

@@ -74,8 +74,11 @@ class CampaignConfig:
     backoff_max_s: NonNegativeFloat = 300.0
     """Longest such wait."""
     recycle_every_steps: NonNegativeInt = 0
-    """Planned restart of the trainer after this many steps of one attempt, at a checkpoint. 0 = only when
-    memory or step time grows."""
+    """Planned restart of the trainer after it trained this many steps, at a checkpoint. 0 = only when memory
+    or step time grows."""
+    trainer_wait_s: NonNegativeFloat = 1800.0
+    """How long a trainer that finished its cycle waits, with its engine, for the next one to be prepared,
+    before it ends. 0 = each cycle starts a trainer of its own."""
     max_rollbacks: NonNegativeInt = 1
     """Returns to the last good checkpoint after a collapse or non-finite updates; one more and the campaign
     stops."""

@@ -17,8 +17,12 @@ from rich.console import Console
 from rich.live import Live
 
 from azr.config.report import ReportConfig
+from azr.protocol import Phase
 from azr.report.screen import plain_incident, plain_line, render
 from azr.report.summary import RunSummary, Status, SummaryReader
+
+FRESH_S = 20.0
+"""A heartbeat younger than this is of a trainer that lives."""
 
 
 def is_plain(console: Console, config: ReportConfig) -> bool:
@@ -92,7 +96,11 @@ class LiveView:
         if state != self._shown_state:
             self._shown_state = state
             where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
-            starts = summary.status is Status.RUNNING and summary.state_name == "TRAIN"
+            beat = summary.heartbeat
+            waits = (
+                beat is not None and beat.phase is Phase.IDLE and summary.now_unix_s - beat.unix_s < FRESH_S
+            )
+            starts = summary.status is Status.RUNNING and summary.state_name == "TRAIN" and not waits
             wait = " (starting trainer and engine: a minute or more until the first step)" if starts else ""
             yield f"{summary.name}: {summary.status.value}{where}{wait}"
         for index in range(self._shown_incidents, len(summary.incidents)):

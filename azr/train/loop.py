@@ -92,8 +92,11 @@ class Attempt:
             self.run.cycle_tasks(request.cycle),
         )
 
-    def train(self) -> None:
+    def train(self) -> bool:
         """Trains ``resume_step + 1 .. last_step`` and leaves a checkpoint and a result.
+
+        Returns:
+            False when it was stopped before ``last_step``.
 
         Raises:
             TrainingError: the run does not train (weights do not move, engine does not follow).
@@ -131,9 +134,10 @@ class Attempt:
                 self._save(step, goes_on=not (last or asked.stop))
             if asked.stop:
                 self.link.finish(Ending.STOPPED, asked.reason or "stop was requested")
-                return
+                return False
 
         self.link.finish(Ending.FINISHED, f"trained steps {first} to {request.last_step}")
+        return True
 
     def _step(self, step: int, *, check_learning: bool) -> dict[str, float]:
         self.clock.restart()

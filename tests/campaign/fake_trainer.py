@@ -64,6 +64,7 @@ class FakeTrainer:
         )
         self.request = current_request(run)
         self.buffer: list[str] = []
+        self.finished = False
 
     def fault(self, step: int) -> str:
         for fault in self.commands.get("faults", []):
@@ -85,14 +86,19 @@ class FakeTrainer:
             raise KeyError("odd (pretended)")
         if self.fault(0) == "ignore_sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        with (
-            DriverWatch(self.run, self.request, interval_s=0.02, limit_s=20),
-            TrainerLink(self.run, beat_interval_s=0.05) as link,
-        ):
-            return self.train(link)
+        with DriverWatch(self.run, self.request, interval_s=0.02, limit_s=20):
+            while True:
+                with TrainerLink(self.run, self.request, beat_interval_s=0.05) as link:
+                    status = self.train(link)
+                    request = link.next_request() if self.finished else None
+                if request is None:
+                    return status
+                assert request.resume_step == self.request.last_step
+                self.request, self.finished = request, False
 
     def train(self, link: TrainerLink) -> int:
-        self.restore()
+        if not self.request.process:
+            self.restore()
         if self.fault(0) == "hang":
             self.hang()
         if self.fault(0) == "hopeless":
@@ -124,6 +130,7 @@ class FakeTrainer:
                 return 0
         if link.saved_step == self.request.last_step:
             link.finish(Ending.FINISHED, "trained all steps")
+            self.finished = True
         else:
             link.finish(Ending.STOPPED, asked.reason or "stopped")
         return 0

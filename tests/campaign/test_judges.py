@@ -149,6 +149,19 @@ def test_slower_steps_recycle_unless_they_write_more() -> None:
     assert judge_health(grown, [], CONFIG).advice is Advice.CONTINUE
 
 
+def test_a_trainer_that_goes_on_with_the_next_cycle_is_judged_over_both() -> None:
+    run = [
+        replace(item, cycle=1 + item.step // 60, process="1/1" if item.step >= 60 else "")
+        for item in paced([(10 + max(0, step - 30) * 0.2, 60_000) for step in range(100)])
+    ]
+    assert judge_health(run, [], CONFIG).verdict == "slowing"
+    anew = [replace(item, process="") for item in run]
+    assert judge_health(anew, [], CONFIG).advice is Advice.CONTINUE, "40 steps of a new process"
+    grown = [replace(item, cycle=1 + index // 30) for index, item in enumerate(samples(60, 0.05))]
+    same = [replace(item, cycle=1 + item.step // 60, process="1/1") for item in records(100)]
+    assert judge_health(same, grown, CONFIG).verdict == "leaking"
+
+
 def test_short_responses_are_not_called_slow() -> None:
     """A real run paid for form alone: 60,000 tokens in 10 s, 50 steps later 20,000 in 7 s. It was restarted."""
     steps = [(10 - 0.06 * step, 60_000 - 800.0 * step) for step in range(50)]

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from azr.protocol import (
     ask,
     current_request,
     effective_metrics,
+    following_request,
     read_heartbeat,
     read_metrics,
     read_request,
@@ -158,6 +160,40 @@ def test_link_reports_and_listens(run: RunDir) -> None:
     last = read_heartbeat(run)
     link.phase(Phase.IDLE)  # beats end with the link's thread; a late phase change is harmless
     assert last is not None
+
+
+def test_a_trainer_that_finished_takes_the_next_cycles_request_if_it_is_meant(run: RunDir) -> None:
+    request = TrainRequest(3, 2, 9, 12, wait_s=60)
+    with TrainerLink(run, request) as link:
+        write_request(run, TrainRequest(4, 1, 13, 16, resume_step=12))
+        assert following_request(run, request) is None, "that is for another process"
+        wanted = TrainRequest(4, 1, 13, 16, resume_step=12, process="3/2", wait_s=60)
+        write_request(run, wanted)
+        assert link.next_request() == wanted
+        beat = read_heartbeat(run)
+        assert beat is not None and beat.phase is Phase.IDLE
+    write_request(run, replace(wanted, cycle=5, process="3/2"))
+    assert following_request(run, wanted) is not None, "the third cycle of the same process"
+
+
+def test_a_trainer_that_waits_ends_when_it_is_asked_to_or_has_waited_long_enough(run: RunDir) -> None:
+    with TrainerLink(run, TrainRequest(1, 1, 1, 4)) as link:
+        assert link.next_request() is None, "this one does not wait"
+    with TrainerLink(run, TrainRequest(1, 2, 1, 4, wait_s=0.05)) as link:
+        assert link.next_request() is None
+    with TrainerLink(run, TrainRequest(1, 3, 1, 4, wait_s=1e6)) as link:
+        ask(run, 1, 3, STOP_FILE, "enough")
+        assert link.next_request() is None
+
+
+def test_driver_watch_asks_to_stop_what_the_process_works_on_by_then(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MARKER_VARIABLE, "run/1/1")
+    write_request(run, TrainRequest(2, 1, 5, 8, process="1/1"))
+    with DriverWatch(run, TrainRequest(1, 1, 1, 4, driver_pid=2**22 + 1), interval_s=0.01):
+        wait_for((run.attempt(2, 1) / STOP_FILE).exists)
+    assert not (run.attempt(1, 1) / STOP_FILE).exists()
 
 
 def test_driver_watch_asks_for_a_stop_when_the_parent_is_another(run: RunDir) -> None:

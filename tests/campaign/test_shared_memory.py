@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fake_campaign import wait_for
 
-from azr.campaign.trainer_process import SEGMENTS_FILE, TrainerProcess, end_leftovers
+from azr.campaign.trainer_process import SEGMENTS_FILE, Leftovers, TrainerProcess, end_leftovers
 from azr.files import read_json, write_json_atomic
 from azr.processes import ProcessId
 from azr.rundir import RunDir
@@ -73,7 +73,7 @@ def test_the_next_start_sweeps_what_a_killed_driver_left(run: RunDir, foreign: P
     trainer.process.wait(timeout=30)
     wait_for(lambda: not trainer.registry.living())
     assert segment.exists(), "what is left today"
-    assert end_leftovers(run, 1, 1, "runid", grace_s=0.0) == (0, [])
+    assert end_leftovers(run, "runid", grace_s=0.0) == Leftovers("1/1", 0, [])
     assert not segment.exists() and foreign.exists()
 
 

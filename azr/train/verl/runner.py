@@ -1,4 +1,5 @@
-"""The Ray actor that runs one attempt: queue, trainer, agent loops, training, and an orderly end.
+"""The Ray actor that trains what the driver asks: queue, trainer, agent loops, one cycle after another, and an
+orderly end.
 
 verl's own task runner is a Ray actor class and cannot be subclassed, so this is its counterpart.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError, ConfigError, ModelError, TrainingError
 from azr.prompts import load_frame
-from azr.protocol import Ending
+from azr.protocol import Ending, TrainRequest, current_request
 from azr.rundir import RunDir
 from azr.selfplay.prompt_room import require_room
+from azr.train.loop import Attempt
 from azr.trainer_link import TrainerLink
 
 FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
@@ -29,35 +32,46 @@ FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
 @ray.remote
 class SelfPlayRunner:
     def run(self, run_root: str, device: str) -> bool:
-        """Trains until the request is fulfilled, a stop is asked for, or something fails.
+        """Trains until the request is fulfilled and no further one comes, a stop is asked for, or something
+        fails.
 
         Args:
             run_root: the run's directory, with the configuration and the request.
             device: ``cpu`` or ``cuda``.
 
         Returns:
-            True when the attempt ended as asked (``finished`` or ``stopped``); False when it failed. Either
+            True when each attempt ended as asked (``finished`` or ``stopped``); False when one failed. Either
             way the result file says why.
         """
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
         run = RunDir(Path(run_root))
-        with TrainerLink(run) as link:
-            try:
-                _train(run, link, device)
-            except AzrError as error:
-                traceback.print_exc()
-                # from another process Ray brings it inside an error of its own
-                reason = str(getattr(error, "cause", error))
-                link.finish(Ending.FAILED, reason, retry=not isinstance(error, FINAL_ERRORS))
-                return False
+        request: TrainRequest | None = current_request(run)
+        with ExitStack() as stack:
+            trainer = None
+            while request is not None:
+                with TrainerLink(run, request) as link:
+                    try:
+                        if trainer is None:
+                            trainer = _start(run, request, device, stack)
+                        else:
+                            trainer.go_on(request)
+                        finished = Attempt(trainer, trainer.azr, link).train()
+                    except AzrError as error:
+                        traceback.print_exc()
+                        # from another process Ray brings it inside an error of its own
+                        reason = str(getattr(error, "cause", error))
+                        link.finish(Ending.FAILED, reason, retry=not isinstance(error, FINAL_ERRORS))
+                        return False
+                    request = link.next_request() if finished else None
         return True
 
 
-def _train(run: RunDir, link: TrainerLink, device: str) -> None:
+def _start(run: RunDir, request: TrainRequest, device: str, stack: ExitStack) -> Any:
+    """Trainer, engine and agent loops, with the weights of ``request.resume_step``; ``stack`` closes the queue
+    between them."""
     import transfer_queue as tq
     from verl.utils.logging_utils import configure_verl_logging
 
-    from azr.train.loop import Attempt
     from azr.train.verl.agent_worker import SelfPlayAgentLoopManager
     from azr.train.verl.configuration import config_from_verl
     from azr.train.verl.trainer import SelfPlayTrainer
@@ -65,19 +79,17 @@ def _train(run: RunDir, link: TrainerLink, device: str) -> None:
     configure_verl_logging()
     verl_config = checked_verl_config(run, device)
     require_room_for_prompts(config_from_verl(verl_config), Path(verl_config.actor_rollout_ref.model.path))
+    stack.callback(tq.close)
     tq.init(verl_config.transfer_queue)
-    try:
-        trainer: Any = SelfPlayTrainer(verl_config, run, link.request)  # pyright: ignore[reportAbstractUsage]  (a decorator hides the base)
-        trainer.init()
-        trainer.agent_loop_manager = SelfPlayAgentLoopManager.create(
-            config=verl_config,
-            llm_client=trainer.get_llm_client(),
-            teacher_client=trainer.get_teacher_client(),
-            reward_loop_worker_handles=trainer.get_reward_handles(),
-        )
-        Attempt(trainer, trainer.azr, link).train()
-    finally:
-        tq.close()
+    trainer: Any = SelfPlayTrainer(verl_config, run, request)  # pyright: ignore[reportAbstractUsage]  (a decorator hides the base)
+    trainer.init()
+    trainer.agent_loop_manager = SelfPlayAgentLoopManager.create(
+        config=verl_config,
+        llm_client=trainer.get_llm_client(),
+        teacher_client=trainer.get_teacher_client(),
+        reward_loop_worker_handles=trainer.get_reward_handles(),
+    )
+    return trainer
 
 
 def require_room_for_prompts(config: Config, folder: Path) -> None:

@@ -28,7 +28,7 @@ from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 
 from azr import metric_names as names
-from azr.checkpoints import Checkpoint, latest_verified_checkpoint
+from azr.checkpoints import Checkpoint, latest_verified_checkpoint, read_checkpoint
 from azr.errors import CheckpointError
 from azr.protocol import TrainRequest
 from azr.rundir import RunDir
@@ -99,6 +99,23 @@ class SelfPlayTrainer(PPOTrainerSync):
             )
         if self.request.learning_rate_scale != 1.0:
             self.actor_rollout_wg.scale_learning_rate(self.request.learning_rate_scale)
+
+    def go_on(self, request: TrainRequest) -> None:
+        """The next cycle's request, with the weights that the last one ended with and saved.
+
+        Raises:
+            CheckpointError: these are not the weights that the request asks for.
+        """
+        held, wanted = self.request.learning_rate_scale, request.learning_rate_scale
+        if (self.global_steps, held) != (request.resume_step, wanted):
+            raise CheckpointError(
+                f"asked to go on from step {request.resume_step} at {wanted:g} of the learning rate, but the weights here are of step "
+                f"{self.global_steps} at {held:g}"
+            )
+        self.request = request
+        self.restored = read_checkpoint(self.run.checkpoint(request.resume_step))
+        if self.azr.rollout.sleep:
+            self.sync_engine()
 
     def save_weights(self, folder: Path) -> None:
         self.actor_rollout_wg.save_checkpoint(str(folder), None, self.global_steps, max_ckpt_to_keep=None)

@@ -1,0 +1,85 @@
+"""The trainer between two cycles: it waits with its engine while the driver merges and consolidates, and then
+goes on with the next cycle, or is ended.
+
+A cycle starts a trainer of its own where the last one did not end with its last step, where the machine has no
+memory for both, and where what waits is not what the next cycle needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from azr.budget.estimate import HOST_DATA_STEPS_GIB
+from azr.campaign.context import Context
+from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
+from azr.campaign.vram import wait_for_vram
+from azr.host_memory import host_memory
+from azr.processes import GIB
+from azr.protocol import STOP_FILE, TrainRequest, ask
+
+DISMISS_S = 60.0
+"""What a waiting trainer gets to close its engine, before it is ended."""
+
+
+def keep(ctx: Context, trainer: WaitingTrainer) -> None:
+    """Lets it wait for the next cycle; or ends it, where it is due for that or the memory is needed."""
+    ctx.waiting = trainer
+    steps, every = trainer.request.last_step - trainer.process.since_step, ctx.campaign.recycle_every_steps
+    left_gib = host_memory().available / GIB
+    if every and steps >= every:
+        _begin_anew(ctx, f"Planned restart after {steps} steps.")
+    elif left_gib < HOST_DATA_STEPS_GIB:
+        reason = f"{left_gib:.1f} GiB of main memory are left; merging and consolidating take up to {HOST_DATA_STEPS_GIB:g}."
+        _begin_anew(ctx, reason)
+
+
+def check_waiting(ctx: Context, request: TrainRequest) -> None:
+    """Ends the trainer that waits, if it cannot go on with ``request``."""
+    if ctx.waiting is None:
+        return
+    process, done = ctx.waiting.process, ctx.waiting.request
+    if process.poll() is not None:
+        _begin_anew(ctx, "The trainer ended while it waited for this cycle.")
+    elif (done.last_step, done.learning_rate_scale) != (request.resume_step, request.learning_rate_scale):
+        reason = f"The trainer that waits holds step {done.last_step}; cycle {request.cycle} begins from step {request.resume_step}."
+        _begin_anew(ctx, reason)
+
+
+def _begin_anew(ctx: Context, reason: str) -> None:
+    ctx.incident("recycle", reason, "The next cycle starts a new trainer.")
+    dismiss(ctx)
+
+
+def dismiss(ctx: Context, *, at_once: bool = False) -> None:
+    """Ends the trainer that waits, if there is one: asked first, so that it closes its engine itself."""
+    waiting, ctx.waiting = ctx.waiting, None
+    if waiting is None:
+        return
+    grace_s = 0.0
+    try:
+        if not at_once:
+            with contextlib.suppress(OSError):  # the disk is full
+                ask(ctx.run, waiting.request.cycle, waiting.request.attempt, STOP_FILE, "no cycle follows")
+            deadline_s = time.monotonic() + DISMISS_S
+            while waiting.process.poll() is None and time.monotonic() < deadline_s:
+                time.sleep(ctx.campaign.poll_s)
+            grace_s = ctx.campaign.term_grace_s
+    finally:
+        end_trainer(ctx, waiting.process, grace_s=grace_s)
+
+
+def end_trainer(ctx: Context, trainer: TrainerProcess, *, grace_s: float) -> None:
+    """Leaves nothing of it behind, and waits until the card's memory has fallen."""
+    left = trainer.end(grace_s=grace_s)
+    if left:
+        ctx.incident(
+            "leftover",
+            f"{len(left)} processes of the trainer could not be ended: {left}.",
+            "Continuing without them.",
+        )
+    problem = wait_for_vram(
+        trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s
+    )
+    if problem:
+        ctx.incident("vram", problem, "The next start is tried anyway.")
