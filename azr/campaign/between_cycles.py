@@ -22,9 +22,15 @@ DISMISS_S = 60.0
 """What a waiting trainer gets to close its engine, before it is ended."""
 
 
-def keep(ctx: Context, trainer: WaitingTrainer) -> None:
-    """Lets it wait for the next cycle; or ends it, where it is due for that or the memory is needed."""
+def keep(ctx: Context, trainer: WaitingTrainer, *, due: bool) -> None:
+    """Lets it wait for the next cycle; or ends it, where it is due for that or the memory is needed.
+
+    Args:
+        due: it was to end anyway, and everybody knows why.
+    """
     ctx.waiting = trainer
+    if due:
+        return dismiss(ctx)
     steps, every = trainer.request.last_step - trainer.process.since_step, ctx.campaign.recycle_every_steps
     left_gib = host_memory().available / GIB
     if every and steps >= every:

@@ -123,8 +123,9 @@ def _run_attempt(ctx: Context, request: TrainRequest, watch: _Watch) -> AttemptE
             write_request(ctx.run, request)
         end = watch.until_end(trainer)
         grace_s = ctx.campaign.term_grace_s if end.kind is not EndKind.UNHEALTHY else 0.0
-        if watch.trainer_waits and end.kind is EndKind.FINISHED and end.judgement is None:
-            keep(ctx, WaitingTrainer(trainer, request, watch.samples))
+        if watch.trainer_waits and end.kind is EndKind.FINISHED:
+            due = bool(watch.stops) or end.judgement is not None
+            keep(ctx, WaitingTrainer(trainer, request, watch.samples), due=due)
         return end
     finally:
         if ctx.waiting is None:
