@@ -147,11 +147,11 @@ class Device:
     cards: tuple[Gpu, ...]
     """The cards it takes; none on a CPU."""
     count: int
-    """Cards that were asked for; on a CPU, processes."""
+    """Number of cards requested; on a CPU, processes."""
 
     @property
     def missing(self) -> int:
-        """Cards that were asked for and are not there."""
+        """Requested cards that are not there."""
         return self.count - len(self.cards) if self.kind == "cuda" else 0
 
     def environment(self) -> dict[str, str]:

@@ -30,7 +30,7 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
 
     Args:
         limit_s: how long to wait for another holder.
-        say: told where another file stands for it.
+        say: called with a sentence when another file is used for it.
 
     Raises:
         filelock.Timeout: somebody else holds it.

@@ -50,7 +50,7 @@ RESPONSE_TOKENS = "train/response_tokens"
 MISMATCH = "train/logprob_mismatch"
 """Mean difference of token probabilities between engine and trainer. It has two limits: above
 ``monitor.max_logprob_mismatch`` for several steps the judges roll back, and the report draws its red line there;
-above ``train.max_logprob_mismatch`` in a single step the trainer stops at once."""
+above ``train.max_logprob_mismatch`` in a single step the trainer stops immediately."""
 MISMATCH_MAX = "train/logprob_mismatch_max"
 
 VRAM_SUFFIX = "_device_used_gib"

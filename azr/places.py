@@ -33,7 +33,7 @@ SHARED = Path("/tmp")
 PLAIN = re.compile(r"[\w./+@%=,~-]*", re.ASCII)
 TEMPORARY_VARIABLES = ("TMPDIR", "RAY_TMPDIR")
 PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
-"""What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end without a word and its node is
+"""What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end silently and its node is
 waited for in vain, and a warning that is an error ends any of the libraries."""
 FILES_WANTED = 4096
 FILES_NEEDED = 1200
@@ -80,7 +80,7 @@ def temporary_problem(folder: str) -> str:
 
 
 def unwritable(folder: Path) -> str:
-    """Why no file can be made in ``folder``; empty where one can. Tried, because permissions do not tell all
+    """Why no file can be made in ``folder``; empty where one can. Tried, because permissions do not say everything
     (read-only, full, quotas)."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -172,8 +172,8 @@ def prepare(
 
     Args:
         environment: this process's, unless a test gives another.
-        candidates: parents of a folder that may stand in for the temporary one.
-        say: told a sentence for each change.
+        candidates: parents of a folder that may replace the temporary one.
+        say: called with a sentence for each change.
 
     Raises:
         ConfigError: no folder serves as the temporary one; names each and what is wrong with it. Or too few

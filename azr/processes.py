@@ -236,7 +236,7 @@ def _signal_all(processes: Iterable[ProcessId], number: int) -> None:
 
 
 def memory_gib(processes: Iterable[ProcessId]) -> float:
-    """Memory of processes, shared pages counted once (PSS); resident size where the kernel does not tell."""
+    """Memory of processes, shared pages counted once (PSS); resident size where the kernel does not report it."""
     total = 0
     for process in processes:
         try:

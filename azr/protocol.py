@@ -7,8 +7,8 @@ the attempt's ``stop`` and ``checkpoint`` files at every step boundary, publishe
 waits for the next cycle's request and goes on with that. ``azr.trainer_link`` does the trainer's half. What
 the driver writes for people and for the report: ``azr.records``.
 
-Stop and checkpoint requests lie in the attempt's own folder, so that a request never reaches a later attempt.
-What a user asks (``scripts/control.py``) lies in ``control/`` and is read by the driver alone.
+Stop and checkpoint requests are in the attempt's own folder, so that a request never reaches a later attempt.
+What a user asks (``scripts/control.py``) is in ``control/`` and is read only by the driver.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from azr.rundir import RunDir
 STOP_FILE = "stop"
 """In the attempt's folder: save a checkpoint at the next step boundary and end with outcome ``stopped``."""
 CHECKPOINT_FILE = "checkpoint"
-"""In the attempt's folder: save a checkpoint at the next step boundary, remove this file, go on."""
+"""In the attempt's folder: save a checkpoint at the next step boundary, remove this file, continue."""
 STACKS_FILE = "stacks.txt"
 """In the attempt's folder: Python stacks of a trainer that hung (SIGUSR1)."""
 
@@ -56,7 +56,7 @@ class Ending(str, Enum):
     STOPPED = "stopped"
     """Ended on request, at a step boundary, with a checkpoint of ``step``."""
     FAILED = "failed"
-    """Found a reason not to go on; ``reason`` says it."""
+    """Found a reason not to continue, given in ``reason``."""
 
 
 @dataclass(frozen=True)

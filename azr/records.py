@@ -143,7 +143,7 @@ class State(str, Enum):
 @dataclass(frozen=True)
 class CampaignState:
     sentence: str = "The campaign begins."
-    """For people: what goes on, or why it ended."""
+    """For people: what is happening, or why it ended."""
     state: State = State.CONSOLIDATE
     cycle: int = 1
     first_step: int = 1
@@ -158,7 +158,7 @@ class CampaignState:
     attempt_open: bool = False
     """An attempt was started and its end is not recorded yet."""
     cycle_end: str = ""
-    """Why TRAIN ended (``azr.campaign.driver.CycleEnd``); empty while it goes on."""
+    """Why TRAIN ended (``azr.campaign.driver.CycleEnd``); empty while it is running."""
     ending: str = ""
     """Not empty: the campaign ends after MERGE, for this reason."""
     ending_failed: bool = False

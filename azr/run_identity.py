@@ -92,7 +92,7 @@ def read_identity(run: RunDir) -> RunIdentity | None:
             raise RunError(str(error)) from error
         raise RunError(
             f"{run.identity} is damaged ({error}); it says what the run was started with. Put a copy back, or, when you are sure that "
-            "config.yaml names the model that the run began with, remove the file: it is then written anew"
+            "config.yaml names the model that the run began with, remove the file: it is then written again"
         ) from error
 
 

@@ -31,7 +31,7 @@ def start(name: str) -> None:
 
 
 def prepare(name: str) -> None:
-    """Ends the process with a sentence where the command cannot work, or starts it anew with names in UTF-8."""
+    """Ends the process with a sentence where the command cannot work, or restarts it with file names in UTF-8."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         found = ".".join(map(str, sys.version_info[:3]))
         sys.exit(

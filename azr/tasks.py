@@ -273,7 +273,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a response or a program was turned down: a code that is counted, and a sentence for people."""
+    """Why a response or a program was rejected: a code that is counted, and a sentence for people."""
 
     reason: str
     """Reason code in snake_case, from the list in ``azr.parsing`` or ``azr.selfplay.validation``."""

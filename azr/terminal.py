@@ -2,7 +2,7 @@
 gone away.
 
 A character becomes the nearest ASCII. When nobody reads any more (a closed terminal, ``| head``, a ``tee``
-that Ctrl+C ended), what a program does goes on and what it says goes nowhere; its exit status stays its own.
+that Ctrl+C ended), a program continues and its output is lost; its exit status stays its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Finds in a log the exception that explains the others: under prefixes of Ray and vLLM, through chains, past
 mere pointers.
 
-The last exception of a log is often no cause: a worker tells that an engine died, a library answers a failed
+The last exception of a log is often not the cause: a worker reports that an engine died, a library answers a failed
 import with advice.
 """
 
@@ -52,7 +52,7 @@ class Raised:
 
     @property
     def points_elsewhere(self) -> bool:
-        """It only tells that something else failed."""
+        """It only says that something else failed."""
         return self.kind in _ELSEWHERE or bool(_POINTERS.search(self.message))
 
     @property

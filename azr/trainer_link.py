@@ -111,7 +111,7 @@ class TrainerLink:
         """Appends the step's line to ``metrics.jsonl`` and reports the step as finished.
 
         Raises:
-            OSError: the disk is full or read-only; a trainer that cannot report should not go on.
+            OSError: the disk is full or read-only; a trainer that cannot report should not continue.
         """
         record = MetricsRecord(
             step,
@@ -180,7 +180,7 @@ class TrainerLink:
                 self._phase_since,
                 self._sequence,
             )
-            # A full disk must not kill the thread: beats go on when there is room, and their absence is seen
+            # A full disk must not kill the thread: beats resume when there is room, and their absence is seen
             # by the driver.
             with contextlib.suppress(OSError):
                 write_heartbeat(self.run, beat)

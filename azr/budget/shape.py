@@ -96,7 +96,7 @@ def shape_from_config(config: dict[str, Any], where: str = "config.json") -> Mod
     """Reads the fields of a Hugging Face ``config.json`` (Llama, Qwen, Mistral and their like).
 
     Raises:
-        ModelError: a field is missing: another architecture, whose size this cannot tell; or the weights are
+        ModelError: a field is missing: another architecture, whose size this cannot determine; or the weights are
             quantised in a way that is not supported.
     """
     values = {**config, **config.get("text_config", {})}

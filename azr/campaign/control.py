@@ -38,7 +38,7 @@ class Control(str, Enum):
 
 @dataclass(frozen=True)
 class Requests:
-    """What lies in ``control/`` now."""
+    """What is in ``control/`` now."""
 
     stop: bool = False
     checkpoint: bool = False

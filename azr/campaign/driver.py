@@ -60,11 +60,11 @@ class CycleEnd(str, Enum):
 
 
 class _Stopped(Exception):
-    """A clean end was asked for; the state on disk says where to go on."""
+    """A clean end was requested; the state on disk says where to resume."""
 
 
 class _Failed(Exception):
-    """The campaign cannot go on; the message says why and what to do."""
+    """The campaign cannot continue; the message says why and what to do."""
 
 
 def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | None = None) -> int:
@@ -75,7 +75,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         parts: what tests put in place of data, judges, trainer and progress.
 
     Returns:
-        0 when it is done or was stopped on request (the same command goes on), 1 when it failed, 130 after a
+        0 when it is done or was stopped on request (the same command resumes it), 1 when it failed, 130 after a
         second Ctrl+C.
 
     Raises:
@@ -195,7 +195,7 @@ def _write_report(ctx: Context) -> None:
 
 
 def _leave_final_state(ctx: Context) -> None:
-    """DONE goes on when the configuration now asks for more; FAILED tries again, with new budgets."""
+    """DONE continues when the configuration now asks for more; FAILED tries again, with new budgets."""
     state = ctx.state
     if state.state is State.DONE and not reason_to_end(ctx):
         ctx.incident(
@@ -284,7 +284,7 @@ def _train(ctx: Context) -> None:
 
 
 def _follow_steps_per_cycle(ctx: Context) -> None:
-    """A run that goes on in the middle of a cycle takes the length of it that is configured now."""
+    """A run that resumes in the middle of a cycle uses the cycle length that is configured now."""
     last_step = ctx.state.first_step + ctx.campaign.steps_per_cycle - 1
     if last_step != ctx.state.last_step:
         sentence = f"Cycle {ctx.state.cycle} trains to step {last_step} now, not {ctx.state.last_step}: campaign.steps_per_cycle changed."

@@ -8,7 +8,7 @@ from azr.rundir import RunDir
 
 
 def settle_lost_checkpoints(run: RunDir, state: CampaignState, found_step: int) -> str:
-    """A run goes back to the newest checkpoint that is left, and says so; it does not begin anew by itself.
+    """A run goes back to the newest checkpoint that is left, and says so; it does not start over by itself.
 
     Args:
         found_step: of the newest sound checkpoint; 0 = none.

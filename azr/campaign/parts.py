@@ -20,7 +20,7 @@ class Advice(str, Enum):
 
     CONTINUE = "continue"
     END_CYCLE = "end_cycle"
-    """Stagnation: stop with a checkpoint, merge, go on with the next cycle."""
+    """Stagnation: stop with a checkpoint, merge, continue with the next cycle."""
     ROLLBACK = "rollback"
     """Collapse, non-finite updates, engine and trainer apart: back to the last good checkpoint."""
     RECYCLE = "recycle"

@@ -29,7 +29,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.asked = ""
-        """Name of the signal that asked for a stop; empty while there was none."""
+        """Name of the signal that requested a stop; empty if there was none."""
         self._interrupts = 0
         self._last_s = float("-inf")
         self._before: dict[int, Any] = {}

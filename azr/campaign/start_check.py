@@ -25,7 +25,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     A hub model is fetched, after it is known to fit.
 
     Raises:
-        RunError: the run that lies there began with another model or recipe, or what lies there is no run.
+        RunError: the run in that folder began with another model or recipe, or the folder is not a run.
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, or needs a card and there is none.
         ConfigError: the installed engine does not compute where the run does, or the machine does not reach itself.
@@ -49,7 +49,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
 
 
 def require_a_run_or_nothing(run: RunDir) -> None:
-    """A run writes, prunes and repairs under its folder, so nobody else's things may lie there. Plain files,
+    """A run writes, prunes and repairs under its folder, so it must not hold anybody else's files. Plain files,
     such as a log, are in nobody's way.
 
     Raises:

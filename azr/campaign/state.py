@@ -69,7 +69,7 @@ def load_state(run: RunDir) -> tuple[CampaignState | None, list[str]]:
     """The state, or None for a new run; and a sentence for each thing that had to be repaired.
 
     A damaged ``state.json`` is replaced by the version before it (its work is repeated, without harm); when
-    that is damaged too, the state is rebuilt from what lies in the run directory.
+    that is damaged too, the state is rebuilt from what is in the run directory.
     """
     repairs: list[str] = []
     for path in (run.state, state_path_previous(run)):

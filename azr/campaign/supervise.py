@@ -96,7 +96,7 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
     whatever happens, unless it is kept for the next cycle (``ctx.waiting``).
 
     Raises:
-        KeyboardInterrupt: the second Ctrl+C; the trainer has been ended at once.
+        KeyboardInterrupt: the second Ctrl+C; the trainer has been ended immediately.
         OSError: the disk is full or read-only; the trainer has been ended.
     """
     check_waiting(ctx, request)

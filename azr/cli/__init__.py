@@ -99,7 +99,7 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
 
 
 def _sentence(error: AzrError | OSError) -> str:
-    """An error of the system in words, with its file as far as that is told, and with what to do where no
+    """An error of the system in words, with its file as far as that is known, and with what to do where no
     room is left."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)

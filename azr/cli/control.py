@@ -1,9 +1,9 @@
 """Sends a request to a running campaign from another terminal. Safe at any time.
 
-    azr control RUN stop          save at the next step boundary, end; the same start command goes on later
-    azr control RUN checkpoint    save at the next step boundary, go on
+    azr control RUN stop          save at the next step boundary, exit; the same start command resumes it later
+    azr control RUN checkpoint    save at the next step boundary, continue
     azr control RUN pause         save, end the trainer, free the card; wait
-    azr control RUN resume        go on after a pause
+    azr control RUN resume        continue after a pause
     azr control RUN budget 72     time budget of the whole campaign, in hours (0 = none)
     azr control RUN status        where it stands
 

@@ -11,7 +11,7 @@ STYLE   native (as the suite's authors ask), native-cot (with their chain of tho
     azr evaluate Qwen/Qwen2.5-Coder-0.5B-Instruct --suite humaneval --style native
     azr evaluate --answers samples.jsonl --suite humaneval     recorded answers, no model
 
-Greedy by default; --samples 10 --k 1,5,10 samples at temperature 1. The same command goes on where it was
+Greedy by default; --samples 10 --k 1,5,10 samples at temperature 1. The same command resumes where it was
 interrupted. Results that differ from those in the output folder replace them; the earlier ones stay beside
 them, under a number (result-001.json).
 

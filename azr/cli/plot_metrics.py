@@ -4,9 +4,9 @@ FILE.png
     azr plot-metrics runs/default propose-abduction/valid solve-abduction/accuracy --window 5 --out mine.png
     azr plot-metrics runs/full samples/accuracy --beside runs/form-only --window 5 --out arms.png
 
-Names are those of docs/metrics.md, patterns with * too; a CSV of the same values lies beside the picture,
+Names are those of docs/metrics.md, patterns with * too; a CSV of the same values is written beside the picture,
 with what ``--also`` names beside them. ``--window`` draws means over so many steps beside the points. The
-report shows the usual ones; this is for a figure of one's own. ``--beside`` draws the same metrics of
+report shows the usual ones; this is for figures of your own. ``--beside`` draws the same metrics of
 further runs into the same figure.
 """
 

@@ -3,7 +3,7 @@ cycle.
 
     azr run [key=value ...]                          or, from a clone: python azr_single_gpu_pipeline.py [key=value ...]
 
-The same command goes on where it stopped. ``--help`` says what is often set; the campaign itself is in
+The same command resumes where it stopped. ``--help`` lists common settings; the campaign itself is in
 ``azr/campaign``.
 """
 

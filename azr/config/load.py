@@ -178,7 +178,7 @@ def _yaml_files() -> list[Path]:
 
 
 def _place(key: str) -> str:
-    """File and line of configs/ in which ``key`` stands, as far as one can tell."""
+    """File and line of configs/ in which ``key`` is, as far as can be determined."""
     for path in _yaml_files():
         whole = (
             path.parent == CONFIG_DIR

@@ -80,7 +80,7 @@ def line_finder(path: Path, prefix: str = "") -> Callable[[str], str]:
     where it does not.
 
     Args:
-        prefix: where the file's keys stand in the configuration (``monitor.``).
+        prefix: where the file's keys belong in the configuration (``monitor.``).
     """
     places: dict[str, int] = {}
 

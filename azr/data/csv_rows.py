@@ -39,7 +39,7 @@ def is_header(line: str) -> bool:
 
 def csv_rows(path: Path, file: BinaryIO) -> Iterator[Row]:
     """Rows of a table in text. The header, or a line ``sep=;`` above it, decides which character stands between
-    cells; empty lines and a title may stand above it too.
+    cells; empty lines and a title may be above it too.
     """
     with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as text:
         first = list(itertools.islice(text, _TITLE_LINES))
@@ -122,7 +122,7 @@ def _wrong_byte(raw: bytes) -> str:
 
 
 def _cell(name: str, cell: str) -> Any:
-    """A cell; lists stand in it as JSON or as Python writes them."""
+    """A cell; lists in it are JSON or Python literals."""
     if name.lower() not in _LIST_COLUMNS:
         return cell
     value = parsed_json(cell)

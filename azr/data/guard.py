@@ -39,7 +39,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
     the same.
 
     Idempotent; after a crash in the middle it starts over. The run's copies are what is evaluated, so a
-    changed or vanished original does not matter to a run that goes on.
+    changed or vanished original does not matter to a resumed run.
 
     Returns:
         The run's probe files in name order.

@@ -2,7 +2,7 @@
 
 It holds no times, machine names or absolute paths: the same inputs under the same policy give the same bytes,
 and so the same ``hash``. It is written last; a pool whose files do not match it is the trace of a crash and
-is made anew.
+is rebuilt.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _ESCAPED = re.compile(r"[^\n]*\\n[^\n]*")
 _CALL = re.compile(r"\s*(?:assert\s+)?f\s*\(")
 _OTHER_PROGRAMS = (
-    (_FENCE, "stands in a Markdown fence, with other text around it; leave the program alone there"),
+    (_FENCE, "is in a Markdown fence, with other text around it; leave the program alone there"),
     (_ESCAPED, "has \\n as two characters where its lines end: it was escaped twice"),
     (re.compile(r"^>>> ", re.MULTILINE), "is a console session with >>>; write the program alone"),
     (

@@ -2,7 +2,7 @@
 interrupted.
 
 A folder holds the answers of one model to one suite under one set of settings (``request.json``). Answers of
-other settings are never mixed in. Verdicts are not cached: they are computed anew from the answers each time.
+other settings are never mixed in. Verdicts are not cached: they are computed again from the answers each time.
 """
 
 from __future__ import annotations

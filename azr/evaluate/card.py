@@ -51,7 +51,7 @@ def model_card(
         "tags": ["absolute-zero", "self-play", "reinforcement-learning"],
     }
     if not base.startswith("data/") and (hub := HubName.parse(base)):
-        front["base_model"] = hub.name  # the hub takes no revision there; the table below tells it
+        front["base_model"] = hub.name  # the hub takes no revision there; the table below has it
 
     train, play = config.train, config.selfplay
     content = f" (content `{record['base_model_hash'][:16]}`)" if record.get("base_model_hash") else ""

@@ -55,7 +55,7 @@ def hold_cards(
 
     Args:
         limit_s: longest wait for one card.
-        say: told once a card that it has to be waited for; standard error by default.
+        say: called once per card that has to be waited for; prints to standard error by default.
 
     Raises:
         EngineError: a card was still in use after ``limit_s``.

@@ -3,7 +3,7 @@ How prompts are made and answers are read in each style.
 
 * ``native``, chat: EvalPlus's prompt for instruct models (evalplus 0.3.1, ``provider/utility.py``): the
   problem in a code block, and a reply that has begun already. The program is read as there (``sanitize``):
-  what stands in the block, without example calls.
+  what is in the block, without example calls.
 * ``native``, plain: the model continues a text.
 * ``frame``: the problem as a task inside the run's frame. Strictly, the program is the last code block of the
   answer, and without the think and answer tags it is wrong; leniently, it may stand anywhere.
@@ -35,7 +35,7 @@ CHAT_REPLY = "Below is a Python script with a self-contained function that solve
 class Problem:
     problem_id: str
     entry: str
-    """Name of the function or class to write; '' where a whole program is asked for."""
+    """Name of the function or class to write; '' when a whole program is wanted."""
     check: Check
     chat: Prompt
     """For a model that is spoken to through its chat template."""

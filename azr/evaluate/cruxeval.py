@@ -202,5 +202,5 @@ def filled(template: str, record: Mapping[str, str]) -> str:
 
 
 def native_prompt(text: str, speaker: Speaker) -> Prompt:
-    """As the message of a user, or as a text that goes on where it ends."""
+    """As the message of a user, or as text to be continued."""
     return Prompt((("user", text.rstrip("\n") if speaker.chat else text),), raw=not speaker.chat)

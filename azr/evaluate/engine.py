@@ -7,7 +7,7 @@ for them.
 Models of one shape (architecture, vocabulary, number type) are loaded into the running engine one after the
 other; for another shape another engine is started. Every answer is kept as soon as it is finished: Ctrl+C, a
 crash or a power cut cost what was being written. Sampling is seeded by item and sample, so that an evaluation
-that goes on draws what it would have drawn.
+that is resumed draws what it would have drawn.
 """
 
 from __future__ import annotations

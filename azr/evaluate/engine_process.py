@@ -6,7 +6,7 @@
 
 ====================================================== ====================================================
 ``{"model": N}``                                       the job's N-th model is next
-``{"stage": S}``                                       what goes on: start, compile, load, answer
+``{"stage": S}``                                       what is happening: start, compile, load, answer
 ``{"answers": N, "finished_tokens": N, "tokens": N}``  written since the process began
 ``{"not_asked": N}``                                   answers that prompts over their limit do not get
 ``{"failed": TEXT}``                                   the last event of a process that gives up for a reason

@@ -224,7 +224,7 @@ def _write(
 def decoding(source: ModelSource, options: Options) -> Decoding:
     """
     Raises:
-        ModelError: several greedy answers are asked for, which would be equal.
+        ModelError: several greedy answers are requested, which would be equal.
     """
     temperature = (
         options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)

@@ -64,7 +64,7 @@ def export_model(
         CheckpointError: it is damaged.
         ModelError: the folder exists, another model lies where the run's base model lay, or the exported
             model differs from the checkpoint in weights or probe score.
-        ConfigError: a GGUF file was asked for and there is no converter.
+        ConfigError: a GGUF file was requested and there is no converter.
     """
     if target.exists():
         raise ModelError(f"{target} exists; give another --out, or remove it")

@@ -60,9 +60,9 @@ class Speaker:
     context: int = 0
     """Tokens of its context; 0: not known, so never the obstacle."""
     prompt_tokens: int = 0
-    """Limit of prompts that the user asked for; 0: none."""
+    """Limit of prompts that the user requested; 0: none."""
     response_tokens: int = 0
-    """Limit of answers that the user asked for, instead of the harnesses' own; 0: none."""
+    """Limit of answers that the user requested, instead of the harnesses' own; 0: none."""
 
     def limits(self, response: int) -> TokenLimits:
         """Of a native prompt, and of an answer that the suite's harness gives ``response`` tokens."""

@@ -61,7 +61,7 @@ class ModelSource:
     """A model found on disk, and how it wants to be asked."""
 
     label: str
-    """For people, and the folder that its results lie in."""
+    """For people, and the name of the folder with its results."""
     identity: str
     """Hash of weights, configuration and tokenizer: answers belong to one identity."""
     folder: Path | None

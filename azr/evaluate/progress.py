@@ -39,7 +39,7 @@ class Tally:
             self._seen.popleft()
 
     def paused(self) -> None:
-        """Nothing is written for a while (another model is loaded); the rate is counted anew afterwards."""
+        """Nothing is written for a while (another model is loaded); the rate is measured afresh afterwards."""
         self._seen.clear()
 
     @property

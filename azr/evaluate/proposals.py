@@ -6,7 +6,7 @@ difficulty is estimated, and no composite functions are asked for.
 
 The reference tasks of a run's model are those that the run started from (its consolidated seeds and extra
 files, without what leaks probes). Each request has a generator of its own: where one does not fit a model's
-limit, only this one is drawn anew, in the way of training (other references, then fewer), and the others stay
+limit, only this one is drawn again, as in training (other references, then fewer), and the others stay
 the same for every model.
 """
 

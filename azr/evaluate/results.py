@@ -1,4 +1,4 @@
-"""Results on disk: what an earlier evaluation left is kept under a number, never replaced without a word."""
+"""Results on disk: what an earlier evaluation left is kept under a number, never replaced silently."""
 
 from __future__ import annotations
 

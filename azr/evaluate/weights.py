@@ -58,7 +58,7 @@ def write_model_folder(
         raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; it was not opened")
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # the caller says what goes on
+    logging.disable_progress_bar()  # the caller reports progress
     actor = checkpoint.path / "actor"
     staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)

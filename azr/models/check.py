@@ -34,7 +34,7 @@ EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.no
 LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 SLOW_AND_SAFE = "train.packed_sequences=false train.compile_layers=false train.chunked_logprobs=false"
 OWN_DEFAULTS = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", None)
-"""Tokenizer classes that know no end token unless they are told."""
+"""Tokenizer classes that have no end token unless one is set."""
 
 
 def require_trainable(folder: Path, config: Config) -> None:

@@ -1,6 +1,6 @@
 """Architectures whose training was compared, token by token, with the model's own attention and output head.
 
-Packed attention and the chunked output head (``azr/train``) stand in for parts of a model. They were held to
+Packed attention and the chunked output head (``azr/train``) replace parts of a model. They were compared with
 the original for each of these by ``tests/train/test_families.py``; for others nobody knows, so they are
 trained the slow way or not at all.
 """

@@ -1,2 +1,2 @@
-"""A run as one file: packed here, unpacked on another machine, which goes on with it
+"""A run as one file: packed here, unpacked on another machine, which resumes it
 (docs/howto/moving_a_run.md)."""

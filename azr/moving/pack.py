@@ -44,7 +44,7 @@ def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], N
     """Writes the archive; ``out`` appears whole or not at all.
 
     Raises:
-        RunError: somebody works on the run, it has nothing to go on from, or it does not fit the limit.
+        RunError: the run is in use, it has nothing to resume from, or it does not fit the limit.
         DataError: a file's name cannot travel.
         OSError: the disk is full.
     """
@@ -55,7 +55,7 @@ def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], N
         )
     if out.resolve().is_relative_to(root.resolve()):
         raise RunError(
-            f"{out} would lie in the run itself, which packing does not change; write it beside the run: {root}.azr.zip"
+            f"{out} would be inside the run itself, which packing does not change; write it beside the run: {root}.azr.zip"
         )
     if out.exists():
         raise RunError(f"{out} exists; give another name, or remove it")

@@ -1,7 +1,7 @@
 """Is a file of ``torch.save`` made of tensors and plain values alone? Read without loading it, and without
 torch.
 
-The trainer restores a checkpoint through verl, which unpickles whatever a file says. In a run of one's own
+The trainer restores a checkpoint through verl, which unpickles whatever a file says. In the user's own run
 that is right, as its hashes are checked; a file that came from elsewhere could name any function to be
 called. So an unpacked one may name these only.
 """

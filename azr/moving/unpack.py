@@ -39,7 +39,7 @@ def unpack_run(
     Args:
         model: folder of the model that the run began with, where it lies elsewhere now.
         trust: load what the checkpoint's files name, whatever it is; for checkpoints of several GPUs, from
-            one's own machine.
+            the user's own machine.
 
     Raises:
         DataError: the archive is damaged or foreign.
@@ -135,7 +135,7 @@ def _check_content(archive: Path, run: RunDir, trust: bool) -> None:
 
 
 def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[str]]:
-    """Compares the model here with the run's, and writes where it lies into the run's configuration."""
+    """Compares the model here with the run's, and writes its path into the run's configuration."""
     identity = read_identity(run)
     assert identity is not None, "required above"
     try:
@@ -166,7 +166,7 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
 
 
 def _begin_as_own_run(run: RunDir) -> None:
-    """The run that was packed may go on where it is: nothing here may point to its folder or its processes."""
+    """The run that was packed may continue where it is: nothing here may point to its folder or its processes."""
     write_state_file(run.state, replace(read_state_file(run.state), run_id="", folder=None, driver=None))
 
 
@@ -178,7 +178,7 @@ def _bring(identity: RunIdentity) -> str:
 
 
 def resume_command(config: Config, root: Path) -> str:
-    """The command that goes on with the run in ``root``: its recipe, and every setting that differs from
+    """The command that resumes the run in ``root``: its recipe, and every setting that differs from
     it."""
     recipe = [f"recipe={config.recipe}"] if config.recipe in recipe_names() else []
     base = _flat(compose_container(recipe))

@@ -185,7 +185,7 @@ def _begin(prompt: Prompt, begun: str) -> Prompt:
     """The prompt with more of the reply written already."""
     if not begun.startswith(prompt.response_prefix):
         raise ConfigError(
-            f"the frame begins replies with {prompt.response_prefix!r}; {begun!r} does not go on from there"
+            f"the frame begins replies with {prompt.response_prefix!r}; {begun!r} does not continue it"
         )
     if not prompt.raw:
         return replace(prompt, response_prefix=begun)

@@ -1,6 +1,6 @@
 """Worked examples for induction proposals: complete answers for programs that no run proposes about.
 
-A small model that is asked for ten input blocks writes one or two and stops; one complete answer in the
+A small model asked for ten input blocks writes one or two and stops; one complete answer in the
 prompt shows it what is meant. The example is about another program, so it cannot be handed in: its inputs do
 not count and its message is refused (``azr.selfplay.usable_inputs``).
 """

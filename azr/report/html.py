@@ -44,7 +44,7 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
 
     Args:
         config: the run's own where it is None.
-        output: a file, or a folder for a file named after the run; the transcripts lie beside it.
+        output: a file, or a folder for a file named after the run; the transcripts are written beside it.
 
     Raises:
         DataError: ``root`` is not a directory.
@@ -230,7 +230,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
         facts.append(_fact("Energy", f"{number(kwh)} kWh", euro))
     asked = len(summary.incidents) - len(summary.faults)
     notes = [f"{table.undone} steps trained again"] if table.undone else []
-    notes += [f"not counted: {asked} that you asked for (stop, pause ...)"] if asked else []
+    notes += [f"not counted: {asked} that you requested (stop, pause ...)"] if asked else []
     facts.append(_fact("Incidents", f"{len(summary.faults):,}", "; ".join(notes)))
     return facts
 

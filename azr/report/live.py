@@ -30,7 +30,7 @@ def is_plain(console: Console, config: ReportConfig) -> bool:
 
 
 class LiveView:
-    """Shows a run while it goes on.
+    """Shows a run in progress.
 
     with LiveView(run_dir, config.report) as view:
         while ...:

@@ -66,7 +66,7 @@ class TensorBoardLogger:
 
 
 class WandbLogger:
-    """One W&B run per run directory: the id is the directory's name, so a resumed run goes on in the same place."""
+    """One W&B run per run directory: the id is the directory's name, so a resumed run continues in the same place."""
 
     def __init__(self, config: ReportConfig, run_dir: Path, run_config: Mapping[str, Any]) -> None:
         try:

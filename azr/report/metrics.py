@@ -97,7 +97,7 @@ class MetricsReader:
         """Shorter than the others where a name was not logged lately; what is missing in between is NaN."""
 
     def poll(self) -> MetricsTable:
-        """The table as of now. A torn last line is left for the next poll; a file that shrank is read anew."""
+        """The table as of now. A torn last line is left for the next poll; a file that shrank is read again."""
         lines = self._new_lines()
         for line in lines:
             record = parse_metrics_line(line)

@@ -40,7 +40,7 @@ def _environment() -> jinja2.Environment:
 
 
 def render_page(template: str, title: str, script_name: str, **values: Any) -> str:
-    """A template with the page's style and its one script, whose hash stands in the content security policy."""
+    """A template with the page's style and its one script, whose hash is in the content security policy."""
     css = (TEMPLATES / "base.css").read_text(encoding="utf-8")
     script = (TEMPLATES / script_name).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -46,7 +46,7 @@ class Panel:
 
 
 def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
-    """Measured scores, with Wilson intervals where that is asked for and the number of items was logged."""
+    """Measured scores, with Wilson intervals if requested and if the number of items was logged."""
     x, y = finite(table.steps.astype(np.float64), table.column(name))
     counts = table.column(names.PROBE_COUNT)[np.isfinite(table.column(name))]
     if len(x) > BUCKETS:

@@ -46,7 +46,7 @@ class Status(str, Enum):
     EMPTY = "empty"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    """Not finished, and no driver is running: crashed, killed, or stopped. The same command goes on."""
+    """Not finished, and no driver is running: crashed, killed, or stopped. The same command resumes it."""
     FINISHED = "finished"
     FAILED = "failed"
 
@@ -82,7 +82,7 @@ class RunSummary:
     state: CampaignState | None = None
     heartbeat: Heartbeat | None = None
     incidents: tuple[Incident, ...] = ()
-    """All of ``incidents.jsonl``; ``faults`` leaves out what the user asked for."""
+    """All of ``incidents.jsonl``; ``faults`` leaves out what the user requested."""
     verdicts: tuple[JudgeVerdict, ...] = ()
     """Without "undecided" and "healthy", which say nothing."""
     pool: PoolCounts | None = None
@@ -137,7 +137,7 @@ class RunSummary:
 
     @property
     def sentence(self) -> str:
-        """The campaign's own sentence about what goes on or why it ended."""
+        """The campaign's own sentence about what is happening or why it ended."""
         return self.state.sentence if self.state else ""
 
     @property

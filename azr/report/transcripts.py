@@ -54,7 +54,7 @@ def transcript_from_json(record: dict[str, Any], cycle: int = 0) -> Transcript |
     """Reads what ``azr.selfplay.transcripts`` writes; None where the record names no stream.
 
     Args:
-        cycle: of the file it stands in.
+        cycle: of the file it is in.
     """
     stream = record.get("stream")
     if not isinstance(stream, str):

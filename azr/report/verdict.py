@@ -164,7 +164,7 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
     change = deciding_change(summary)
     if change is None:
         return (
-            "Not known yet: the frozen probes were measured fewer than two times, and the self-play reward cannot tell.",
+            "Not known yet: the frozen probes were measured fewer than twice, and the self-play reward cannot tell.",
             Tone.NEUTRAL,
         )
     at = f" at step {change.last_step}" if change.last_step < summary.step else ""
@@ -248,7 +248,7 @@ def _sampled(summary: RunSummary) -> list[str]:
 
 
 def _format_change(summary: RunSummary) -> str:
-    """Whether answers became right, or only readable: both are told."""
+    """Whether answers became right, or only readable: both are reported."""
     table = summary.table
     score, form = table.column(names.PROBE_ALL), table.column(names.probe_format("all"))
     measured = np.flatnonzero(np.isfinite(score) & np.isfinite(form) & (form > 0))

@@ -255,7 +255,7 @@ class Dispatcher:
         self.finish(ticket, ticket.runs[0])
 
     def again(self, ticket: Ticket) -> None:
-        """Forgets the runs of a job and starts anew."""
+        """Forgets the runs of a job and starts over."""
         ticket.runs.clear()
         ticket.seeds.clear()
         self.fresh.append(ticket)

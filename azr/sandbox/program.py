@@ -207,7 +207,7 @@ def disagreement(first: tuple[int, str, str, str], second: tuple[int, str, str, 
 
 
 def call_once(entry: Any, arguments: str, value_chars: int) -> tuple[str, int, str, str]:
-    """(value text, outcome, exception name, reason) of one call; arguments are parsed anew, so that none is shared."""
+    """(value text, outcome, exception name, reason) of one call; arguments are parsed again, so that none is shared."""
     try:
         positional, keywords = parse_arguments(arguments)
     except ValueReadError as error:

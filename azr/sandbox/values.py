@@ -320,7 +320,7 @@ def parse_arguments(text: str, max_chars: int = MAX_CHARS) -> tuple[list[Any], d
     """Positional and keyword arguments of a call, from the text between its parentheses.
 
     Raises:
-        ValueReadError: an argument is not a literal, or the text closes the call and goes on.
+        ValueReadError: an argument is not a literal, or the text closes the call and continues after it.
     """
     return _Reader().arguments(_parse_call(text, "(", ")", max_chars), -1)
 

@@ -38,7 +38,7 @@ _BOOT = (
 
 @dataclass(frozen=True)
 class Report:
-    """What a zygote tells of one ended child; ``data`` is as the child wrote it."""
+    """What a zygote reports about one ended child; ``data`` is as the child wrote it."""
 
     job_id: int
     verdict: int

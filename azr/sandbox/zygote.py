@@ -35,7 +35,7 @@ ENDED, CPU_LIMIT, WALL_LIMIT, FLOOD = range(4)
 QUIET_S = 0.02
 """A new child's pipe is only watched for its end this long: most programs end sooner, at one wake-up."""
 WALL_STRETCH = 4
-"""A program past its wall limit that still gets CPU time may go on up to this multiple."""
+"""A program past its wall limit that still gets CPU time may continue up to this multiple."""
 PROGRESS_WINDOW_S = 1.0
 ASLEEP_WINDOWS = 2
 """A program past its wall limit is killed once it was asleep for so many windows in a row."""
@@ -149,7 +149,7 @@ class Zygote:
         return layers
 
     def _become_first_process(self) -> None:
-        """The first process of the new process namespace goes on; this one waits for it and ends with it."""
+        """The first process of the new process namespace continues; this one waits for it and ends with it."""
         pid = os.fork()
         if pid == 0:
             return
@@ -271,7 +271,7 @@ class Zygote:
                 return
 
     def _note_progress(self, child: Child) -> None:
-        """Every complete frame ends a call, so the next one's clocks start anew; lengths are the child's own claim."""
+        """Every complete frame ends a call, so the next one's clocks start again; lengths are the child's own claim."""
         seen = child.parsed
         while len(child.data) - child.parsed >= 4:
             size = int.from_bytes(child.data[child.parsed : child.parsed + 4], "little")

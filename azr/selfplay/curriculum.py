@@ -8,7 +8,7 @@ from azr.config.selfplay import SelfPlayConfig
 
 
 class InputCurriculum:
-    """Part of the saved self-play state: a restored run goes on with the number and the window that it had."""
+    """Part of the saved self-play state: a restored run continues with the number and the window that it had."""
 
     def __init__(self, config: SelfPlayConfig) -> None:
         self._config = config

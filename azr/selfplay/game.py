@@ -48,7 +48,7 @@ class SelfPlay:
     ) -> None:
         """
         Args:
-            timeout_s: what the sandbox allows a call; proposers are told.
+            timeout_s: what the sandbox allows per call; the propose prompt says it.
         """
         config.validate()
         self.config = config
@@ -264,7 +264,7 @@ class SelfPlay:
         The result does not depend on the order of ``outcomes``.
 
         Args:
-            outcomes: with their rewards (``azr.selfplay.credit``), which metrics tell.
+            outcomes: with their rewards (``azr.selfplay.credit``), for the metrics.
             lineage: further fields for the new tasks' lineage: run, cycle, attempt, model.
 
         Returns:

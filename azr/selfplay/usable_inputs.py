@@ -1,8 +1,8 @@
 """Induction proposals judged input by input (``selfplay.usable_inputs``): keeps what is usable, and says how
 close a proposal came.
 
-The published rule refuses a proposal for one bad input and tells it nothing but -1. Models of 0.5B and 1.5B
-write one or two blocks where ten are asked for, so none of their proposals is ever valid, and no reward says
+The published rule refuses a proposal for one bad input and gives it nothing but -1. Models of 0.5B and 1.5B
+write one or two blocks where ten are required, so none of their proposals is ever valid, and no reward says
 which of them came closer.
 """
 
@@ -22,7 +22,7 @@ from azr.tasks import Rejection, Task
 _SPARE = 4
 """Inputs run beyond twice the needed number: a bound on what a proposal of sixty blocks may cost."""
 _INPUT_FAULTS = (Status.ERROR, Status.REFUSED)
-"""How a call may end without a word against the program; anything else (time-out, a forbidden call) refuses
+"""How a call may end without counting against the program; anything else (time-out, a forbidden call) refuses
 the proposal."""
 
 CheckOutput = Callable[[CallResult], "str | Rejection"]

@@ -54,7 +54,7 @@ _MARKUP = re.compile(r"```|</?(?:think|answer)>|<\|[^|<>\n]{1,40}\|>", re.IGNORE
 _RAISING = ("Assert", "Raise", "Try", "TryStar")
 """Statements no error task may hold; by name, because Python 3.10 has no ``except*``."""
 _MIN_LEAK_CHARS = 6
-"""Shorter outputs stand in comments by chance."""
+"""Shorter outputs occur in comments by chance."""
 NO_ERROR = "NoError"
 ERROR_NAME = re.compile(r"[A-Za-z_]\w{0,79}")
 
@@ -78,7 +78,7 @@ async def validate(
     """Verifies a proposal by execution.
 
     Args:
-        composites: sources of ``g_0``, ``g_1`` ... which the program was told to call (spec 3.6).
+        composites: sources of ``g_0``, ``g_1`` ... which the program must call (spec 3.6).
         needed_inputs: inputs that an induction task needs; 0: ``selfplay.num_inputs``. Read with
             ``selfplay.usable_inputs`` only: without it the parser has counted them.
 

@@ -20,7 +20,7 @@ def identify(config: Config, recorded: RunIdentity | None = None) -> RunIdentity
     """What a run with this configuration is made of. A hub model is fetched if need be.
 
     Args:
-        recorded: of the run that is to go on; a hub name then means the commit that the run began with, while
+        recorded: of the run that is to be resumed; a hub name then means the commit that the run began with, while
             that is in the cache.
 
     Raises:

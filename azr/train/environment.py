@@ -40,7 +40,7 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
         "RAY_worker_niceness": "0",  # Ray lowers its workers by 15, below the sandbox and everything else on a desktop
         "RAY_prestart_worker_first_driver": "0",  # else Ray starts an idle process for each logical CPU, before ours
         "RAY_gcs_server_port_wait_time_s": "180",  # a busy machine; Ray's default is 20
-        "RAY_memory_monitor_refresh_ms": "0",  # the driver watches memory; Ray would kill a worker without a word
+        "RAY_memory_monitor_refresh_ms": "0",  # the driver watches memory; Ray would silently kill a worker
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
         "HYDRA_FULL_ERROR": "1",

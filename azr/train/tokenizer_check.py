@@ -3,7 +3,7 @@
 Trainer, engine and evaluation all take ``AutoTokenizer``. It builds the class of the model's family, with that
 family's splitting rules, from the vocabulary alone wherever ``tokenizer_config.json`` names a class; what
 tokenizer.json says about splitting is then passed over. A model that was trained with tokenizer.json sees other
-tokens than its own, and scores a fraction of what it can, without a word.
+tokens than its own, and silently scores a fraction of what it can.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def name_the_class(folder: Path, *, trust_remote_code: bool = False) -> None:
 def require_same_tokens_early(folder: Path, *, trust_remote_code: bool = False) -> None:
     """As ``require_same_tokens``, for a process that is to stay small: a child looks, for two seconds.
 
-    A child that cannot tell is no reason to refuse; the trainer looks again.
+    A child that cannot decide is no reason to refuse; the trainer looks again.
 
     Raises:
         ModelError: the model would see other tokens than tokenizer.json gives.

@@ -165,7 +165,7 @@ def _without_system(messages: Sequence[tuple[str, str]]) -> list[tuple[str, str]
 
 def _beginning(tokenizer: Any) -> list[int]:
     """What the tokenizer puts before every text by itself; what it puts behind is never wanted, because the
-    model goes on there."""
+    model continues there."""
     plain = list(tokenizer.encode("a", add_special_tokens=False))
     whole = list(tokenizer.encode("a", add_special_tokens=True))
     for start in range(len(whole) - len(plain) + 1):

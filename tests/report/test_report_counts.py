@@ -50,7 +50,7 @@ def test_what_the_user_asked_for_is_no_incident(tmp_path: Path) -> None:
     )
     page = page_of(run)
     value, note = tile(page, "Incidents")
-    assert value == "2" and "not counted: 3 that you asked for" in note
+    assert value == "2" and "not counted: 3 that you requested" in note
     assert "asked: stop" not in table_after(page, "<h2>Incidents</h2>") and "asked: stop" in table_after(
         page, "What you asked for"
     )
@@ -108,7 +108,7 @@ def test_tasks_of_undone_steps_are_no_tasks_a_step(tmp_path: Path) -> None:
     page = page_of(run)
     assert tile(page, "Tasks") == (
         "+31",
-        "2.82 accepted a step, 90 more in steps that were undone or not finished",
+        "2.82 accepted per step, 90 more in steps that were undone or not finished",
     )
     compared = write_comparison([run.root, run.root], tmp_path / "c.html").read_text(encoding="utf-8")
     assert re.search(r"<td>Tasks accepted a step</td><td[^>]*>2.82</td>", compared)

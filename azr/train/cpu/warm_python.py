@@ -3,7 +3,7 @@
 Importing torch, transformers, verl and vLLM takes a core more than ten seconds, and an attempt has ten
 processes that need them. One process (``serve``) imports them once. Where Ray or vLLM then start an
 interpreter they start ``warm_python_client.py`` in its place; it hands arguments, environment and open files
-to the server, which forks a child that goes on as that interpreter would. The client waits: it passes signals
+to the server, which forks a child that continues as that interpreter would. The client waits: it passes signals
 on, ends as the child ends, and when it is killed the child is killed too.
 
 Only what is safe to share is imported before the fork: no threads, no CUDA, no connection to Ray.

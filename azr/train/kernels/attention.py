@@ -44,7 +44,7 @@ NO_BUSINESS_OF_ATTENTION = frozenset(
 CAPPED_BLOCK = 256
 """Queries whose soft-capped scores exist at once: 32 heads and 4,096 keys are 128 MiB."""
 LONGEST_STEP = 4096
-"""The kernel is told the longest length, rounded up to a multiple of this: the kernel takes 2 to 10 % longer
+"""The kernel is given the longest length, rounded up to a multiple of this: the kernel takes 2 to 10 % longer
 (``scripts/dev/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one
 number."""
 
@@ -132,7 +132,7 @@ def packed_attention(
     one sequence.
 
     Raises:
-        TrainingError: a mask, dropout, a key/value cache or something unknown was asked for.
+        TrainingError: a mask, dropout, a key/value cache or something unknown was requested.
     """
     unknown = [
         name for name, value in others.items() if value is not None and name not in NO_BUSINESS_OF_ATTENTION

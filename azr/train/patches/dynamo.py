@@ -31,7 +31,7 @@ _gradient = meta_utils.safe_grad
 
 
 def _gradient_of_same_type(tensor: torch.Tensor) -> torch.Tensor | None:
-    """What Dynamo is told of a weight's gradient: none where its type differs, which it cannot describe.
+    """What Dynamo learns about a weight's gradient: none where its type differs, which it cannot describe.
 
     FSDP sums the gradients of float32 weights in float32 while the flat parameter, which the weights are
     views into, is in bfloat16. A graph made between two micro-batches meets both; it reads no gradients.

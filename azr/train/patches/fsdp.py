@@ -24,7 +24,7 @@ def install_offload() -> None:
 
 @contextmanager
 def state_dict_without_copies(module: FullyShardedDataParallel) -> Iterator[None]:
-    """Within it ``module.state_dict()`` gives views of the weights, for a checkpoint that is written at once:
+    """Within it ``module.state_dict()`` gives views of the weights, for a checkpoint that is written immediately:
     of a model with adapters the adapters alone, for the frozen base is where the run took it from.
 
     FSDP's own clones them all on the card, whatever is said of offloading, where nothing is sharded: at 3B

@@ -24,7 +24,7 @@ def keep_plain_linear_weights() -> None:
 
 
 def receive_weights_as_copies() -> None:
-    """Makes verl's weight receiver hand out copies of what lies in shared memory.
+    """Makes verl's weight receiver hand out copies of what is in shared memory.
 
     On a GPU the receiver copies from the segment to the card. On a CPU its ``.to(device)`` is a view, and
     closing the segment while a tensor still views it raises ``BufferError``.

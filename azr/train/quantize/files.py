@@ -20,7 +20,7 @@ DTYPES = {
     "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "I32": torch.int32, "I64": torch.int64,
 }  # fmt: skip
 _ORDER = ("I64", "I32", "F32", "BF16", "F16")
-"""Large types first, so that every tensor lies at a multiple of its size."""
+"""Large types first, so that every tensor is aligned to its size."""
 
 
 def size_of(tensor: Tensor) -> int:

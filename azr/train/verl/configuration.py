@@ -97,7 +97,7 @@ def _model_overrides(config: Config, model_folder: Path) -> dict[str, Any]:
     """What the trainer's copy of the model's configuration says otherwise: its attention, and no dropout,
     which the engine has not."""
     values = read_json_file(model_folder / "config.json")
-    # sdpa leaves soft-capping out without a word
+    # sdpa silently leaves soft-capping out
     own = "eager" if values.get("attn_logit_softcapping") is not None else "sdpa"
     dropped = {key: 0.0 for key in DROPOUT_KEYS if values.get(key)}
     return {"attn_implementation": PACKED_ATTENTION if config.train.packed_sequences else own, **dropped}

@@ -3,7 +3,7 @@ output head.
 
 verl asks for both by its own configuration: ``use_remove_padding`` packs the sequences of a micro-batch into
 one row, and ``use_fused_kernels`` makes the model return log-probs and entropy instead of logits. This layer
-gives the model those two abilities, and tells it which rows the loss will look at: with prompts of 600 and
+gives the model those two abilities, and says which rows the loss will look at: with prompts of 600 and
 responses of 300 tokens two thirds of the output head's work (a quarter of all arithmetic at 0.5B) would be
 thrown away.
 """
@@ -123,7 +123,7 @@ def scored_rows(micro_batch: Any) -> torch.Tensor | None:
     first = ends - lengths - 1  # [N] the place that predicts its first token
     # [N] from a token's number among all response tokens to its place in the packed row
     shift = first - (lengths.cumsum(0) - lengths)
-    # the output's size is given, or the card would be asked for it
+    # the output's size is given, or it would be read back from the card
     rows = torch.arange(responses.values().shape[0], device=lengths.device) + torch.repeat_interleave(
         shift, lengths, output_size=responses.values().shape[0]
     )

@@ -32,7 +32,7 @@ FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
 @ray.remote
 class SelfPlayRunner:
     def run(self, run_root: str, device: str) -> bool:
-        """Trains until the request is fulfilled and no further one comes, a stop is asked for, or something
+        """Trains until the request is fulfilled and no further one comes, a stop is requested, or something
         fails.
 
         Args:
