@@ -111,7 +111,7 @@ def test_tasks_of_undone_steps_are_no_tasks_a_step(tmp_path: Path) -> None:
         "2.82 accepted per step, 90 more in steps that were undone or not finished",
     )
     compared = write_comparison([run.root, run.root], tmp_path / "c.html").read_text(encoding="utf-8")
-    assert re.search(r"<td>Tasks accepted a step</td><td[^>]*>2.82</td>", compared)
+    assert re.search(r"<td>Tasks accepted per step</td><td[^>]*>2.82</td>", compared)
     assert "31 tasks were proposed, verified and accepted" in page
 
 
