@@ -19,6 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from azr.budget import Fit, RecipeFit, free_disk_gib, judge, propose, refusal, shape_of
+from azr.budget.fitting import fit_card
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.cli import command_parser
 from azr.cli.numbers import above_zero, count
@@ -85,6 +86,8 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         print(f"preflight: the size of model.path={config.model.path} is not known: no config.json in a folder of that name or in the "
               "Hugging Face cache. Download it (hf download NAME), or name a folder", file=sys.stderr)  # fmt: skip
         return 2
+    fitted = fit_card(config, machine, shape)
+    config = fitted.config
     verdict = judge(config, machine, shape, free_disk_gib(runs_folder(config)))
     if options.json:
         print(json.dumps({"recipe": loaded.recipe_reason, "fits": verdict.fits, **asdict(verdict)}, indent=1))
@@ -96,6 +99,8 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     print(
         f"on {device}\nmachine: {machine.name}, {machine.ram_gib:.0f} GiB host memory{', WSL' if machine.is_wsl else ''}\n"
     )
+    if fitted.choices:
+        print("chosen for this card (budget.automatic):", *fitted.choices, sep="\n    ", end="\n\n")
     if not any(shortage.no_card for shortage in verdict.shortages):
         print(table(verdict))
     if verdict.fits:
@@ -106,7 +111,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
 
 
 def _propose(machine: Machine, options: argparse.Namespace) -> int:
-    proposals = propose(machine, _recipes(options.overrides), free_disk_gib(Path()))
+    proposals = propose(machine, _recipes(options.overrides, machine), free_disk_gib(Path()))
     if options.json:
         print(
             json.dumps(
@@ -131,13 +136,17 @@ def _propose(machine: Machine, options: argparse.Namespace) -> int:
     return 0 if fitting else 1
 
 
-def _recipes(overrides: Sequence[str]) -> dict[str, Config]:
-    """Every recipe under the overrides, or the one that they name."""
+def _recipes(overrides: Sequence[str], machine: Machine) -> dict[str, Config]:
+    """Every recipe under the overrides, or the one that they name, as it would run on this machine."""
     named = [item.removeprefix("recipe=") for item in overrides if item.startswith("recipe=")]
     others = [item for item in overrides if not item.startswith("recipe=")]
-    return {
+    composed = {
         name: from_container(compose_container([f"recipe={name}", *others]))
         for name in named[-1:] or recipe_names()
+    }
+    return {
+        name: fit_card(config, machine, shape_of(config.model.path)).config
+        for name, config in composed.items()
     }
 
 
@@ -152,7 +161,8 @@ def _speed(options: argparse.Namespace) -> int:
     print(
         f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}"
     )
-    for name, config in _recipes(options.overrides).items():
+    planned = Machine((Gpu(card.name, memory_gib, memory_gib),), 16, 64.0, 64.0)
+    for name, config in _recipes(options.overrides, planned).items():
         shape = shape_of(config.model.path)
         if shape is None or config.train.n_gpus_per_node > 1 or name in ("cpu_tiny", "published_single_gpu"):
             continue

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from azr.budget import shape_of
+from azr.budget.fitting import fit_card
 from azr.config.load import help_text, load, to_yaml
 from azr.config.paths import runs_folder
+from azr.hardware import detect, device_for
 from azr.imports import require_no_shadows
 from azr.places import prepare
+from azr.rundir import RunDir
 
 
 def main(words: Sequence[str]) -> int:
@@ -27,21 +31,23 @@ def main(words: Sequence[str]) -> int:
         require_no_shadows()
         prepare()
     loaded = load(overrides)
+    machine = detect()
+    fitted = fit_card(loaded.config, machine, shape_of(loaded.config.model.path))
+    config = fitted.config
     if show:
-        print(to_yaml(loaded.config), end="")
+        print(to_yaml(config), end="")
         return 0
     print(loaded.recipe_reason)
 
     from azr.campaign.driver import run_campaign
     from azr.campaign.start_check import require_startable
-    from azr.hardware import detect, device_for
-    from azr.rundir import RunDir
 
-    run = RunDir(runs_folder(loaded.config) / loaded.config.name)
-    machine = detect()
-    require_startable(loaded.config, machine, run)
-    if not loaded.config.train.ray_address:
-        device = device_for(machine, loaded.config.train.device, loaded.config.train.n_gpus_per_node)
+    run = RunDir(runs_folder(config) / config.name)
+    require_startable(config, machine, run)
+    if not config.train.ray_address:
+        device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
         device.take()
         print(f"It computes on {device}.")
-    return run_campaign(loaded.config, run.root)
+    for choice in fitted.choices:
+        print(f"  {choice}")
+    return run_campaign(config, run.root)

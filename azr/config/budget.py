@@ -8,6 +8,17 @@ from typing import Literal
 
 from azr.config.limits import NonNegativeFloat, check_limits
 
+AutomaticKey = Literal[
+    "rollout.gpu_memory_share",
+    "rollout.max_sequences",
+    "rollout.max_batched_tokens",
+    "rollout.cuda_graph_sizes",
+    "rollout.sleep",
+    "train.micro_batch_tokens",
+    "train.param_offload",
+    "train.optimizer_offload",
+]
+
 
 @dataclass(frozen=True)
 class BudgetConfig:
@@ -21,6 +32,10 @@ class BudgetConfig:
     gpu_limit_gib: NonNegativeFloat = 0.0
     """GPU memory that a run may use, engine and trainer together, if less than the card's; 0 is the whole
     card. The engine's share still refers to the card's own memory."""
+    automatic: list[AutomaticKey] = field(default_factory=list)
+    """Settings that are chosen for the card that a run gets, in place of the recipe's numbers; what is chosen,
+    and why, is printed at the start and by ``azr preflight``. ``KEY=auto`` adds a key, ``KEY=NUMBER`` takes it
+    off, and ``budget.automatic=[]`` keeps all the recipe's numbers."""
 
     def validate(self) -> None:
         check_limits(self, "budget")

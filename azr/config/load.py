@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.config import Config, default_container, from_container, to_container, without_former_keys
+from azr.config.automatic import settle_automatic
 from azr.config.paths import resolve_paths, runs_folder
 from azr.config.typed import GROUPS, put, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml
@@ -161,7 +162,19 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     container["recipe"] = recipe[-1] if recipe else ""
     for key, value in typed.items():
         put(container, key, value)
+    settle_automatic(container, default_container(), {*_keys_of(overrides), *_keys_in_file()})
     return container
+
+
+def _keys_of(overrides: Sequence[str]) -> set[str]:
+    return {item.partition("=")[0].lstrip("+") for item in overrides}
+
+
+def _keys_in_file() -> set[str]:
+    """The dotted keys, one section deep, that ``configs/pipeline.yaml`` sets."""
+    values = load_yaml(CONFIG_DIR / "pipeline.yaml")
+    sections = values.items() if isinstance(values, dict) else ()
+    return {f"{name}.{key}" for name, section in sections if isinstance(section, dict) for key in section}
 
 
 def _refuse_unknown_groups(items: Sequence[str]) -> None:

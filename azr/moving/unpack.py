@@ -179,14 +179,18 @@ def _bring(identity: RunIdentity) -> str:
 
 def resume_command(config: Config, root: Path) -> str:
     """The command that resumes the run in ``root``: its recipe, and every setting that differs from
-    it."""
+    it, except those that the next card decides."""
     recipe = [f"recipe={config.recipe}"] if config.recipe in recipe_names() else []
     base = _flat(compose_container(recipe))
     usual = root.parent == runs_folder(Config())
     runs_dir = Config().runs_dir if usual else str(root.parent)
     now = _flat(to_container(replace(config, name=root.name, runs_dir=runs_dir)))
-    settings = [
-        f"{key}={_typed(value)}" for key, value in now.items() if key != "recipe" and value != base.get(key)
+    automatic, before = now.pop("budget.automatic"), base.pop("budget.automatic")
+    settings = [f"{key}=auto" for key in automatic if key not in before]
+    settings += [
+        f"{key}={_typed(value)}"
+        for key, value in now.items()
+        if key not in ("recipe", *automatic) and (value != base.get(key) or key in before)
     ]
     script = "azr_single_gpu_pipeline.py"
     return shlex.join(

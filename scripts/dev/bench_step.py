@@ -39,6 +39,7 @@ from typing import Any
 
 from azr import metric_names as names
 from azr.budget import judge, shape_of
+from azr.budget.fitting import fit_card
 from azr.cards import visible_cards
 from azr.config import Config
 from azr.config.load import load, write_config
@@ -80,7 +81,11 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
         ]
         # short: a random model's tokenizer knows bytes only
         overrides += ["selfplay.frame=compact", "selfplay.references=1"]
-    config = load(overrides).config
+    leave_gib = _leave_gib(recipe, options) if machine.cards else 0.0
+    if leave_gib:
+        overrides.append(f"budget.gpu_limit_gib={leave_gib}")
+    loaded = load(overrides).config
+    config = fit_card(loaded, machine, shape_of(loaded.model.path)).config
     batch = max(1, round(config.selfplay.batch_size * options.fraction))
     mini = min(config.train.mini_batch_sequences, 6 * batch)
     config = replace(
@@ -88,7 +93,7 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
         selfplay=replace(config.selfplay, batch_size=batch),
         train=replace(config.train, mini_batch_sequences=mini),
     )
-    if _leave_gib(recipe, options) and machine.cards:
+    if leave_gib and "rollout.gpu_memory_share" not in config.budget.automatic:
         share = config.rollout.gpu_memory_share * options.leave_gib / machine.cards[0].total_gib
         config = replace(config, rollout=replace(config.rollout, gpu_memory_share=round(share, 4)))
     return config

@@ -1,0 +1,234 @@
+"""The fastest settings that fit a card: engine share, sequences at once, micro-batch, sleep, offloading.
+
+``fit_card`` fills in what ``budget.automatic`` leaves to the card, from the budget's own prediction
+(``estimate``), so that a larger card is used and a smaller one is not overrun. On 16 GiB the recipes get what was
+measured there, or more (tests/budget/test_fitting.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from azr.budget.estimate import Estimate, estimate
+from azr.budget.shape import ModelShape
+from azr.config import Config
+from azr.hardware import Machine, device_for
+
+PEAK_SHARE = 0.963
+"""Of the memory that a run may take, at most this much is planned for a moment of generation: what the measured
+recipes plan."""
+UPDATE_SHARE = 0.935
+"""The same for the update, whose estimate was 2 % low at 1.5B."""
+ROOMY_SHARE = 0.85
+"""Micro-batches beyond what keeps the card busy gain little; they may take no more than this."""
+WORKSPACE_SHARE = 0.022
+"""Of the memory that a run may take, for the activations of ``rollout.max_batched_tokens``."""
+BUSY_PARAMETER_TOKENS = 8e12
+"""Tokens of a micro-batch x parameters that keep a card's arithmetic busy; beyond it the update was a few per cent
+faster at most (docs/performance.md)."""
+TYPICAL_SHARE = 0.36
+"""Mean tokens of a sequence, as a share of the longest prompt and response together (1,100 of 3,072)."""
+FEW_SEQUENCES = 64
+"""Below this many sequences at once, weights or optimizer states go to host memory while the engine generates."""
+
+MICRO_BATCHES = (3072, 4096, 6144, 8192, 12288, 16384, 24576)
+BATCHED = (2048, 4096, 8192, 16384)
+SEQUENCES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+GRAPHS = (1, 4, 16, 32, 64, 96, 128, 192, 256, 384, 512)
+SHARE_STEP = 0.02
+"""Of the memory that a run may have: the engine's share is chosen in such steps."""
+SMALLEST_SHARE, LARGEST_SHARE = 0.01, 0.9
+
+
+@dataclass(frozen=True)
+class Choice:
+    key: str
+    value: Any
+    reason: str
+
+    def __str__(self) -> str:
+        text = str(self.value).lower() if isinstance(self.value, bool) else str(self.value).replace(" ", "")
+        return f"{self.key}={text}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    config: Config
+    choices: tuple[Choice, ...] = ()
+    """What was chosen, in the order of choosing; empty where nothing was left to the card, or no card is used."""
+
+
+def fit_card(config: Config, machine: Machine, shape: ModelShape | None) -> Fitted:
+    """
+    Args:
+        shape: of the model; None while it is not known (a hub model before its download).
+
+    Returns:
+        the configuration with a number for every key of ``budget.automatic``, and why. As it was where there is no
+        card, the shape is not known, or nothing fits, which is for ``judge`` to say.
+    """
+    automatic = set(config.budget.automatic)
+    device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
+    if not automatic or shape is None or device.kind != "cuda" or not device.cards:
+        return Fitted(config)
+    total_gib = min(gpu.total_gib for gpu in device.cards)
+    limit_gib = min(total_gib, config.budget.gpu_limit_gib or total_gib)
+    usable_gib = limit_gib - config.budget.gpu_reserve_gib
+    fitting = _Fitting(automatic, shape, total_gib, limit_gib, usable_gib)
+
+    settled, choices = fitting.micro_batch(config)
+    places = [(*fitting.engine(place), why) for place, why in fitting.places(settled)]
+    fits = [each for each in places if fitting.peak(each[0]) <= PEAK_SHARE * usable_gib]
+    if not fits:
+        return Fitted(config)
+    best, more, why = max(fits, key=lambda each: fitting.merit(each[0]))  # the first of equals: the fastest
+    return Fitted(best, (*choices, *why, *more))
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    automatic: Collection[str]
+    shape: ModelShape
+    total_gib: float
+    limit_gib: float
+    """What a run may have of ``total_gib``."""
+    usable_gib: float
+    """Without the reserve."""
+
+    def micro_batch(self, config: Config) -> tuple[Config, list[Choice]]:
+        key = "train.micro_batch_tokens"
+        if key not in self.automatic:
+            return config, []
+        longest = config.rollout.max_prompt_tokens + config.rollout.max_response_tokens
+        chosen, reason = longest, "one sequence of the longest kind"
+        for tokens in MICRO_BATCHES:
+            if tokens < longest:
+                continue
+            needed = self._estimate(_put(config, key, tokens)).phase("update").gib
+            busy = (tokens - 1) * self.shape.parameters >= BUSY_PARAMETER_TOKENS
+            if (
+                needed
+                > (
+                    ROOMY_SHARE
+                    if busy and chosen * self.shape.parameters >= BUSY_PARAMETER_TOKENS
+                    else UPDATE_SHARE
+                )
+                * self.usable_gib
+            ):
+                break
+            chosen, reason = tokens, f"the update then takes {needed:.1f} of {self.usable_gib:.1f} GiB"
+        return _put(config, key, chosen), [Choice(key, chosen, reason)]
+
+    def places(self, config: Config) -> Iterator[tuple[Config, list[Choice]]]:
+        """Where engine and trainer's state may be while the other works, the fastest first: all on the card, the
+        engine asleep during the update, optimizer states in host memory, weights too (adapters: weights first,
+        which are nearly all)."""
+        sleep, optimizer, weights = "rollout.sleep", "train.optimizer_offload", "train.param_offload"
+        order = (weights, optimizer) if config.model.lora_rank else (optimizer, weights)
+        away = [key for key in order if key in self.automatic]
+        for key in away:
+            config = _put(config, key, False)
+        here = [Choice(key, False, "the card has room") for key in away]
+        if sleep in self.automatic:
+            yield (
+                _put(config, sleep, False),
+                [Choice(sleep, False, "engine and trainer fit side by side"), *here],
+            )
+            config = _put(config, sleep, True)
+            here.insert(0, Choice(sleep, True, "engine and trainer at their largest do not fit side by side"))
+        yield config, here
+        for count, key in enumerate(away, start=1):
+            config = _put(config, key, True)
+            reason = f"else the engine feeds fewer than {FEW_SEQUENCES} sequences"
+            yield (
+                config,
+                [Choice(each.key, True, reason) if each.key in away[:count] else each for each in here],
+            )
+
+    def merit(self, config: Config) -> int:
+        """Sequences at once, of which more than ``FEW_SEQUENCES`` are no reason to move anything to host memory;
+        an engine that does not sleep has to feed as many as any."""
+        sequences = self.feeds(config)
+        if not config.rollout.sleep and "rollout.sleep" in self.automatic and sequences < SEQUENCES[-1]:
+            return 0
+        return min(sequences, FEW_SEQUENCES)
+
+    def engine(self, config: Config) -> tuple[Config, list[Choice]]:
+        """Batched tokens, then the most sequences that a KV cache of the largest share of the card feeds."""
+        choices = []
+        if (key := "rollout.max_batched_tokens") in self.automatic:
+            per_token_gib = 8 * self.shape.intermediate / 2**30
+            fitting = [
+                tokens for tokens in BATCHED if tokens * per_token_gib <= WORKSPACE_SHARE * self.usable_gib
+            ]
+            config = _put(config, key, fitting[-1] if fitting else BATCHED[0])
+            choices.append(
+                Choice(key, config.rollout.max_batched_tokens, "workspace of a fiftieth of the card")
+            )
+        counts = SEQUENCES if "rollout.max_sequences" in self.automatic else (config.rollout.max_sequences,)
+        for (
+            count
+        ) in counts:  # more sequences need more workspace and graphs, which leaves less for their cache
+            candidate = self._share(self._graphs(_put(config, "rollout.max_sequences", count)))
+            if count == counts[0] or self.feeds(candidate) >= count:
+                settled = candidate
+        config = settled
+        if (key := "rollout.gpu_memory_share") in self.automatic:
+            choices.append(Choice(key, config.rollout.gpu_memory_share, self._share_reason(config)))
+        if (key := "rollout.max_sequences") in self.automatic:
+            kv_tokens = self._estimate(config).kv_tokens
+            choices.append(
+                Choice(key, config.rollout.max_sequences, f"a KV cache of {kv_tokens:,} tokens feeds them")
+            )
+        if (key := "rollout.cuda_graph_sizes") in self.automatic:
+            choices.append(Choice(key, config.rollout.cuda_graph_sizes, "up to the sequences at once"))
+        return config, choices
+
+    def feeds(self, config: Config) -> int:
+        """Sequences of typical length that the KV cache holds, at most ``rollout.max_sequences``."""
+        return min(
+            config.rollout.max_sequences, int(self._estimate(config).kv_tokens / _typical_tokens(config))
+        )
+
+    def peak(self, config: Config) -> float:
+        return self._estimate(config).gpu_peak.gib
+
+    def _estimate(self, config: Config) -> Estimate:
+        return estimate(config, self.shape, self.total_gib)
+
+    def _graphs(self, config: Config) -> Config:
+        key = "rollout.cuda_graph_sizes"
+        sizes = [size for size in GRAPHS if size <= config.rollout.max_sequences]
+        return _put(config, key, sizes) if key in self.automatic else config
+
+    def _share(self, config: Config) -> Config:
+        """With the largest share with which every moment fits, and no more than the longest sequences need."""
+        key, rollout = "rollout.gpu_memory_share", config.rollout
+        if key not in self.automatic:
+            return config
+        wanted = rollout.max_sequences * (rollout.max_prompt_tokens + rollout.max_response_tokens)
+        step = SHARE_STEP * self.limit_gib / self.total_gib
+        config = _put(config, key, round(step * math.ceil(SMALLEST_SHARE / step), 4))
+        while config.rollout.gpu_memory_share < LARGEST_SHARE and self._estimate(config).kv_tokens < wanted:
+            larger = _put(config, key, round(config.rollout.gpu_memory_share + step, 4))
+            if self.peak(larger) > PEAK_SHARE * self.usable_gib:
+                break
+            config = larger
+        return config
+
+    def _share_reason(self, config: Config) -> str:
+        peak = self._estimate(config).gpu_peak
+        share_gib = config.rollout.gpu_memory_share * self.total_gib
+        return f"{share_gib:.1f} GiB; the largest moment ({peak.name}) then takes {peak.gib:.1f} of {self.usable_gib:.1f} GiB"
+
+
+def _typical_tokens(config: Config) -> float:
+    return TYPICAL_SHARE * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
+
+
+def _put(config: Config, key: str, value: Any) -> Config:
+    section, _, name = key.partition(".")
+    return replace(config, **{section: replace(getattr(config, section), **{name: value})})

@@ -1,0 +1,121 @@
+"""What is left to the card: never worse than what was measured, more on a larger card, always within it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from azr.budget import judge, shape_of
+from azr.budget.fitting import SEQUENCES, Fitted, fit_card
+from azr.budget.speed import Card, step_time
+from azr.cards import Gpu
+from azr.config import Config
+from azr.config.automatic import AUTOMATIC_KEYS
+from azr.config.load import load
+from azr.hardware import Machine
+
+RECIPES = {"0_5b_8gb": 8.0, "0_5b_16gb": 16.0, "1_5b_16gb": 16.0, "3b_lora_16gb": 16.0}
+
+
+def machine(gib: float, ram_gib: float = 64.0) -> Machine:
+    return Machine((Gpu("a card", gib, gib),), 16, ram_gib, ram_gib)
+
+
+def fitted(recipe: str, gib: float, *overrides: str) -> Fitted:
+    config = load([f"recipe={recipe}", *overrides]).config
+    return fit_card(config, machine(gib), shape_of(config.model.path))
+
+
+def generation_s(config: Config, gib: float) -> float:
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    return step_time(config, shape, Card("a card", gib, 960.0, 112.0)).generate_s
+
+
+@pytest.mark.parametrize("gib", [15.92, 16.0])
+@pytest.mark.parametrize("recipe", [name for name, size in RECIPES.items() if size == 16])
+def test_sixteen_gib_get_no_less_than_was_measured(recipe: str, gib: float) -> None:
+    measured, chosen = load([f"recipe={recipe}"]).config, fitted(recipe, gib).config
+    assert chosen.rollout.max_sequences >= measured.rollout.max_sequences
+    assert chosen.train.micro_batch_tokens >= measured.train.micro_batch_tokens
+    assert chosen.rollout.max_batched_tokens >= measured.rollout.max_batched_tokens
+    assert (chosen.train.param_offload, chosen.train.optimizer_offload) == (
+        measured.train.param_offload,
+        measured.train.optimizer_offload,
+    )
+    assert generation_s(chosen, gib) <= generation_s(measured, gib)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_larger_card_is_used(recipe: str) -> None:
+    sizes = (RECIPES[recipe], 24.0, 32.0, 48.0, 80.0)
+    configs = [fitted(recipe, gib).config for gib in sizes]
+    counts = [config.rollout.max_sequences for config in configs]
+    assert counts == sorted(counts) and counts[0] < counts[-1] == SEQUENCES[-1]
+    assert not configs[-1].train.param_offload and not configs[-1].train.optimizer_offload
+    tokens = [config.train.micro_batch_tokens for config in configs]
+    assert tokens == sorted(tokens) and tokens[0] < tokens[-1]
+    assert all(config.rollout.cuda_graph_sizes[-1] == config.rollout.max_sequences for config in configs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(RECIPES)),
+    st.floats(6.0, 200.0),
+    st.sets(st.sampled_from(AUTOMATIC_KEYS)),
+    st.sampled_from([1024, 4096]),
+)
+def test_what_is_chosen_fits_whenever_the_recipe_does(
+    recipe: str, gib: float, keys: set[str], response: int
+) -> None:
+    config = load([f"recipe={recipe}", f"rollout.max_response_tokens={response}"]).config
+    config = replace(config, budget=replace(config.budget, automatic=sorted(keys)))
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    result = fit_card(config, machine(gib), shape)
+    assert {choice.key for choice in result.choices} <= keys
+    for key in set(AUTOMATIC_KEYS) - keys:
+        section, _, name = key.partition(".")
+        assert getattr(getattr(result.config, section), name) == getattr(getattr(config, section), name)
+    result.config.validate()
+    if set(AUTOMATIC_KEYS) <= keys and judge(config, machine(0.95 * gib), shape).fits:
+        assert judge(result.config, machine(gib), shape).fits
+
+
+def test_a_limit_below_the_card_is_kept() -> None:
+    whole, limited = fitted("1_5b_16gb", 80.0), fitted("1_5b_16gb", 80.0, "budget.gpu_limit_gib=16")
+    shape = shape_of(limited.config.model.path)
+    assert shape is not None
+    assert judge(limited.config, machine(80.0), shape).estimate.gpu_peak.gib < 15.4
+    assert limited.config.rollout.max_sequences == 96 < whole.config.rollout.max_sequences
+
+
+def test_numbers_of_the_user_stay() -> None:
+    result = fitted("1_5b_16gb", 80.0, "rollout.max_sequences=40", "train.micro_batch_tokens=auto")
+    assert result.config.rollout.max_sequences == 40
+    assert "rollout.max_sequences" not in {choice.key for choice in result.choices}
+    assert result.config.train.micro_batch_tokens > 6144
+    assert fitted("1_5b_16gb", 80.0, "budget.automatic=[]").choices == ()
+
+
+def test_engine_and_trainer_stay_awake_only_where_it_costs_no_sequences() -> None:
+    assert fitted("0_5b_16gb", 16.0, "rollout.sleep=auto").config.rollout.sleep
+    large = fitted("0_5b_16gb", 80.0, "rollout.sleep=auto").config
+    assert not large.rollout.sleep and large.rollout.max_sequences == SEQUENCES[-1]
+
+
+def test_nothing_is_chosen_without_a_card_or_a_size() -> None:
+    config = load(["recipe=1_5b_16gb"]).config
+    assert fit_card(config, Machine((), 16, 64.0, 64.0), shape_of(config.model.path)) == Fitted(config)
+    assert fit_card(config, machine(80.0), None) == Fitted(config)
+    assert fitted("1_5b_16gb", 12.0) == Fitted(config), "too small: judge refuses the recipe's own numbers"
+
+
+def test_each_choice_says_why() -> None:
+    lines = [str(choice) for choice in fitted("3b_lora_16gb", 16.0).choices]
+    assert any(line.startswith("train.param_offload=true: else the engine feeds fewer") for line in lines)
+    assert any(line.startswith("rollout.cuda_graph_sizes=[1,4,16,") for line in lines)
+    assert all(": " in line and not line.endswith(": ") for line in lines)
