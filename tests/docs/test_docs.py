@@ -46,12 +46,32 @@ def test_there_are_commands_to_check() -> None:
     }
 
 
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'src(?:set)?="([^"]+)"', text)]:
-        if not target.startswith(("http://", "https://", "#")):
-            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name} links to {target}"
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = target.partition("#")
+        place = (page.parent / file).resolve() if file else page
+        assert place.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in _anchors(place), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_files_and_functions_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for file in re.findall(r"`((?:azr|scripts|configs|tests|benchmarks)/[\w./-]+\.\w+)`", text):
+        assert (ROOT / file).exists(), f"{page.name} names {file}"
+    before = re.findall(r"`(\w+)` in\s+`(azr/[\w/]+\.py)`", text)
+    behind = [(function, file) for file, function in re.findall(r"`(azr/[\w/]+\.py)` \(`(\w+)`\)", text)]
+    for function, file in [*before, *behind]:
+        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8"), f"{function} in {file}"
 
 
 @pytest.mark.parametrize("script", sorted({words[1] for _, words in COMMANDS}))
