@@ -80,7 +80,7 @@ STREAMS = tuple(
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a task came from, so that a person on Monday can ask."""
+    """Where a task came from."""
 
     source: str = "seed"
     """``seed``, ``selfplay``, ``user``, or the name of another run."""
@@ -264,7 +264,7 @@ class Proposal:
     task_type: TaskType
     code: str
     tree: ast.Module = field(repr=False, compare=False)
-    """Of ``code``, parsed once and changed by nobody."""
+    """The syntax tree of ``code``, parsed once and never changed."""
     inputs: tuple[str, ...]
     imports: tuple[str, ...] = ()
     message: str = ""
@@ -279,5 +279,5 @@ class Rejection:
     """Reason code in snake_case, from the list in ``azr.parsing`` or ``azr.selfplay.validation``."""
     detail: str = ""
     progress: float = 0.0
-    """Share of what a valid proposal needs that was there, below 1; counted for induction proposals with
+    """How much of what a valid proposal needs was there, below 1; counted for induction proposals with
     ``selfplay.usable_inputs``."""

@@ -70,8 +70,8 @@ def task_relative_advantages(
 
 
 def rows_to_learn_from(advantages: NDArray[np.float64], multiple: int = 1) -> list[int]:
-    """The rows with an advantage, in order; with some of the others where the number has to be a multiple.
-    All rows where none has one."""
+    """The rows with a nonzero advantage, in order, filled up with others if the number has to be a multiple;
+    all rows if none has one."""
     order = np.argsort(advantages == 0, kind="stable")  # those with an advantage first
     count = int((advantages != 0).sum())
     whole = -(-count // multiple) * multiple

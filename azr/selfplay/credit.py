@@ -69,7 +69,7 @@ def pay(
 def own_reward(
     outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig, rarity: dict[str, float] | None = None
 ) -> float:
-    """What a response earns by itself: as if it were not a copy of another, and no longer than others.
+    """What a response earns by itself: before any penalty for being a copy or too long.
 
     Args:
         rarity: a proposal's diversity term, where it is paid.
@@ -83,7 +83,7 @@ def own_reward(
 
 def _novelty_keys(task: Task) -> tuple[str, ...]:
     """What must be new about a task where ``selfplay.duplicate_reward`` is set: of an induction task also its
-    puzzle, because ever new inputs for the same program under the same hint are no new task to learn from."""
+    puzzle, because new inputs for the same program with the same hint teach nothing new."""
     if task.task_type is TaskType.INDUCTION:
         return renamed_key(task), puzzle_key(task)
     return (renamed_key(task),)
@@ -97,7 +97,7 @@ class Response:
     group: str | None
     """The task it answers, for group-relative advantages."""
     n_tokens: int
-    """0: padding, which makes a batch divisible. It takes no part in anything."""
+    """0 for padding rows, which make a batch divisible and are ignored otherwise."""
     format_ok: bool
     score: float
     """Grade of a solution; 0 for a proposal."""
@@ -108,7 +108,7 @@ class Response:
 @dataclass(frozen=True)
 class Credit:
     outcomes: list[ProposeOutcome | SolveOutcome]
-    """With the reward that was paid, for the buffer, the metrics and people."""
+    """With their rewards, for the buffer, the metrics and people."""
     advantages: NDArray[np.float64]
     """[N] one for each response; 0 for padding."""
     metrics: dict[str, float]

@@ -54,9 +54,9 @@ class Completion:
     """The response alone, without the prompt and without special tokens."""
     n_tokens: int
     finished: bool
-    """False: cut at the response limit."""
+    """False: truncated at the response limit."""
     handle: object = None
-    """Whatever the caller needs to train on it (token ids, log-probs)."""
+    """Whatever the caller needs for training on it (token ids, log-probs)."""
 
 
 Generate = Callable[[Prompt, int], Awaitable[list[Completion]]]
@@ -70,7 +70,8 @@ _AnyOutcome = TypeVar("_AnyOutcome", bound="Outcome")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What both roles report. ``completion`` stays in the process that generated it; the rest travels (``to_json``)."""
+    """What the outcomes of both roles have in common. ``completion`` stays in the process that generated it;
+    the rest is sent to the trainer (``to_json``)."""
 
     stream: Stream
     row_id: str
@@ -80,17 +81,17 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     """``generate`` and ``execute``: wall seconds this row waited for each."""
     reward: float | None = None
-    """What it is paid, after every penalty; None until ``azr.selfplay.credit`` has paid it."""
+    """The reward after every penalty; None until ``azr.selfplay.credit`` has set it."""
 
     @property
     def reflects(self) -> bool:
-        """Whether the response (its kept part) holds a word of reflection."""
+        """Whether the response (its kept part) contains a word of reflection."""
         lower = self.completion.text.lower()
         return any(word in lower for word in REFLECTION_WORDS)
 
     def to_json(self) -> dict[str, Any]:
-        """What travels to the trainer, which ``outcome_from_json`` reads: no prompt, no handle, and long
-        texts without their middle."""
+        """What is sent to the trainer, where ``outcome_from_json`` reads it: without prompt and handle, and
+        with long texts shortened in the middle."""
         return asdict(self._travelling())
 
     def _travelling(self: _AnyOutcome) -> _AnyOutcome:
@@ -139,7 +140,7 @@ class ProposeOutcome(Outcome):
 
     @property
     def valid(self) -> bool:
-        """The program was verified, whatever its format and its fate in the buffer."""
+        """The program was verified, whatever its format and whether or not it enters the buffer."""
         return self.task is not None or (
             self.rejection is not None and self.rejection.reason in ("solve_prompt_too_long", "filtered")
         )
@@ -165,8 +166,8 @@ def outcome_from_json(record: dict[str, Any]) -> ProposeOutcome | SolveOutcome:
 def trained_outcomes(
     outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig
 ) -> list[ProposeOutcome | SolveOutcome]:
-    """The responses of a row that the optimizer learns from: the row's own last, before it its same-step
-    solution and samples."""
+    """The responses of a row that the optimizer learns from: its samples and same-step solution, then its
+    own."""
     if isinstance(outcome, SolveOutcome):
         return [outcome]
     before: list[ProposeOutcome | SolveOutcome] = list(outcome.samples) if config.train_on_samples else []
@@ -344,7 +345,7 @@ async def _estimate(
     config: SelfPlayConfig,
     watch: Stopwatch,
 ) -> tuple[SolveOutcome, ...]:
-    """The difficulty samples. The format is not demanded of them (spec 4.1); equal answers are executed once."""
+    """The difficulty samples. They need not have the format (spec 4.1); equal answers are executed once."""
     total = config.difficulty_samples
     first = (total + 1) // 2 if config.adaptive_samples else total
     grades: dict[str, asyncio.Future[Grade]] = {}

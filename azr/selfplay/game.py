@@ -54,7 +54,8 @@ class SelfPlay:
         self.config = config
         self.seed = seed
         self.seed_offset = seed_offset
-        """Shifts what is drawn, without being part of the saved state: a retry after a rollback takes another path."""
+        """Shifts what is drawn, without being part of the saved state: so that a retry after a rollback takes
+        another path."""
         self.task_types = tuple(TaskType(name) for name in config.task_types)
         self.buffers = {kind: TaskBuffer(config.buffer_capacity, config.mastered_visits) for kind in TaskType}
         self.types = TypeCounts()
@@ -68,7 +69,8 @@ class SelfPlay:
     # -- tasks in --------------------------------------------------------------------------------------------
 
     def start(self, tasks: Sequence[Task], first_step: int = 1) -> int:
-        """Takes the pool's tasks as if they came in the step before ``first_step``; returns how many are new.
+        """Adds the pool's tasks as if they had come in the step before ``first_step``; returns how many are
+        new.
 
         A task already held is passed over, so this also tops up a restored buffer. A buffer left empty gets
         the identity task.
@@ -80,7 +82,7 @@ class SelfPlay:
         return added
 
     def add_seed(self, task: Task, step: int = 0) -> str:
-        """Adds a task from outside the game; those of shared sources enter abduction and deduction both.
+        """Adds a task from outside self-play; those of shared sources enter both abduction and deduction.
 
         Returns '' when at least one buffer took it, else the reason.
         """
@@ -178,8 +180,8 @@ class SelfPlay:
     def program_prompt(
         self, kind: TaskType, rng: np.random.Generator, fits: Fits
     ) -> tuple[list[Task], Prompt]:
-        """References and prompt of a new program; too long ones are redrawn, then shown fewer references, in the end
-        none."""
+        """References and prompt of a new program; prompts that are too long are redrawn, then get fewer
+        references, and finally none."""
         for count in range(self.config.references, 0, -1):
             for _ in range(_PROMPT_TRIES):
                 references = draw_references(self.buffers[kind], count, self.config.reference_weighting, rng)
@@ -259,7 +261,8 @@ class SelfPlay:
         outcomes: Sequence[ProposeOutcome | SolveOutcome],
         lineage: Mapping[str, Any] | None = None,
     ) -> list[Task]:
-        """Takes a step's outcomes: new tasks into the buffers, statistics of solved ones; sets ``metrics()``.
+        """Takes over a step's outcomes: adds new tasks to the buffers, updates the statistics of solved ones,
+        sets ``metrics()``.
 
         The result does not depend on the order of ``outcomes``.
 

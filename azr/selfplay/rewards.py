@@ -14,7 +14,7 @@ WRONG = -0.5
 
 
 def learnability(accuracy: float, conversion: str = "one_minus") -> float:
-    """How much a task is worth that the solver solves with this accuracy: hard but solvable is best (spec
+    """The value of a task that the solver solves with this accuracy: hard but solvable is best (spec
     4.2).
 
     ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout. ``middle``: 4 a (1 -

@@ -38,7 +38,7 @@ STATE_FILE = "trainer_state.json"
 
 
 class SavingMachine(Machine, Protocol):
-    """What an attempt needs of trainer and engine beside the step's own."""
+    """What an attempt needs from trainer and engine beyond what a step needs."""
 
     global_steps: int
     """The step that is trained."""
@@ -193,7 +193,7 @@ class Attempt:
     def _play(
         self, rows: Sequence[PromptRow], *, greedy: bool = False
     ) -> list[ProposeOutcome | SolveOutcome]:
-        """Rows that nothing is learnt from."""
+        """Plays rows without learning from them."""
         batch = self.machine.roll_out(rows, greedy=greedy)
         outcomes = self.machine.outcomes(batch)
         self.machine.forget(batch)

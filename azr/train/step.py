@@ -33,14 +33,14 @@ logger = logging.getLogger(__name__)
 
 
 class Machine(Protocol):
-    """Policy, engine and queue. A batch is what ``roll_out`` returns; nobody else looks inside."""
+    """Policy, engine and queue. A batch is whatever ``roll_out`` returns; only the machine looks inside."""
 
     def fits(self, prompt: Prompt) -> bool:
         """Whether a prompt is within ``rollout.max_prompt_tokens``."""
         ...
 
     def roll_out(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> Any:
-        """Has the agent loops play the rows, and waits for them.
+        """Runs the agent loops on the rows, and waits for them.
 
         Raises:
             EngineError: the deadline passed, or more than ``train.max_failed_rollouts`` of the rows failed.
@@ -187,7 +187,7 @@ def train_step(
 
 
 def require_moved_weights(moved: dict[str, float], has_taught: bool) -> bool:
-    """Whether the first update moved weights; it may not where the batch taught nothing.
+    """Whether the first update moved weights; it need not if the batch had nothing to teach.
 
     Raises:
         TrainingError: it had something to teach, and no weight moved.
