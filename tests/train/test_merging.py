@@ -4,49 +4,35 @@ the same again for the same step, and the trainer's weights untouched."""
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from small_qwen import IDS, small_qwen, wrapped_alone
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from azr.train.kernels import merging
 from azr.train.kernels.merging import merged, rounding_seed
-from azr.train.verl.engine import fully_sharded
 from azr.train.verl.merging import merged_weights
 from azr.train.verl.no_shard import named_weights
-
-FLOAT32 = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
-IDS = torch.arange(10)[None]
 
 
 @pytest.fixture
 def adapted() -> Any:
     from peft import LoraConfig, get_peft_model
 
-    config = Qwen2Config(
-        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )  # fmt: skip
-    torch.manual_seed(0)
     return get_peft_model(
-        Qwen2ForCausalLM(config),
+        small_qwen(),
         LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False),
     )
 
 
 @pytest.fixture
 def wrapped(adapted: Any, tmp_path: Path) -> Iterator[FullyShardedDataParallel]:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/{os.getpid()}", rank=0, world_size=1)
-    try:
-        yield fully_sharded(copy.deepcopy(adapted), torch.device("cpu"), FLOAT32)
-    finally:
-        dist.destroy_process_group()
+    with wrapped_alone(adapted, tmp_path) as model:
+        yield model
 
 
 def test_in_float32_the_engine_gets_what_peft_merges(adapted: Any, wrapped: Any) -> None:

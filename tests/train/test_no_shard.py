@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from small_qwen import FLOAT32, IDS, small_qwen, wrapped_alone
+from torch.distributed.fsdp import FullyShardedDataParallel
+from transformers import Qwen2ForCausalLM
 
 from azr.errors import ModelError
 from azr.train.patches.fsdp import state_dict_without_copies, tensors_left_in_files
@@ -27,26 +28,16 @@ from azr.train.verl.no_shard import (
     point_to_flat_parameters,
 )
 
-FLOAT32 = MixedPrecision(param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32)
-
 
 @pytest.fixture
 def plain() -> Qwen2ForCausalLM:
-    config = Qwen2Config(
-        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    return Qwen2ForCausalLM(config)
+    return small_qwen()
 
 
 @pytest.fixture
 def wrapped(plain: Qwen2ForCausalLM, tmp_path) -> Iterator[FullyShardedDataParallel]:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/{os.getpid()}", rank=0, world_size=1)
-    try:
-        yield fully_sharded(copy.deepcopy(plain), torch.device("cpu"), FLOAT32)
-    finally:
-        dist.destroy_process_group()
+    with wrapped_alone(plain, tmp_path) as model:
+        yield model
 
 
 def storages(model: FullyShardedDataParallel) -> set[int]:
@@ -54,9 +45,6 @@ def storages(model: FullyShardedDataParallel) -> set[int]:
         part._handle.flat_param.untyped_storage().data_ptr()
         for part in FullyShardedDataParallel.fsdp_modules(model)
     }
-
-
-IDS = torch.arange(10)[None]
 
 
 def test_all_weights_are_read_under_their_names_and_none_is_copied(plain, wrapped):
