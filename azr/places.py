@@ -39,6 +39,9 @@ FILES_WANTED = 4096
 FILES_NEEDED = 1200
 """Open files of one process: Ray, its workers and the warm interpreter's children, which put descriptors
 aside at 600 and above."""
+ADDRESSES_NEEDED = 16 << 30
+"""Bytes of address space: processes of the tiny model's run reach 14 GiB (VmPeak) on a CPU. With 6 GB Ray's
+do not come up, and are waited for in vain."""
 NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 
@@ -180,6 +183,7 @@ def prepare(
             files may be open.
     """
     _allow_open_files()
+    _allow_addresses()
     environment = os.environ if environment is None else environment
     if not _has_name(environment):
         for name in ("USER", "LOGNAME"):
@@ -210,6 +214,23 @@ def _allow_open_files() -> None:
         )
     if soft != resource.RLIM_INFINITY and soft < reachable:
         resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+
+
+def _allow_addresses() -> None:
+    """As ``_allow_open_files``, for the address space (``ulimit -v``), of which libraries reserve much more than
+    they use.
+
+    Raises:
+        ConfigError: the hard limit is too low for a run.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY and hard < ADDRESSES_NEEDED:
+        raise ConfigError(
+            f"a process may address {hard / 2**30:.1f} GiB here, and a run's processes reserve {ADDRESSES_NEEDED >> 30} GiB or more, "
+            "most of which they never use; lift the limit (`ulimit -v unlimited`; of a batch system, h_vmem or pvmem)"
+        )
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _choose_temporary_folder(

@@ -55,7 +55,7 @@ azr_setup() {
     echo "setup: installing the $set_name requirement set into .venv (about 6 GB on disk; once, minutes by your line)" >&2
     if [ ! -x "$venv/bin/python" ]; then
         python=$(azr_find_python)
-        "$python" -m venv "$venv"
+        "$python" -m venv --clear "$venv" # what is left of one whose Python is gone is for another version
     fi
     before=$(cat "$stamp" 2>/dev/null || true)
     echo unfinished >"$stamp" # an installation that breaks off is none, whatever was there before

@@ -141,6 +141,21 @@ def test_an_installation_that_broke_off_is_made_again(tmp_path: Path) -> None:
     assert "pip uninstall" in added, "nobody knows which engine's files are there"
 
 
+@pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="this machine has cards of its own")
+def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path) -> None:
+    """An upgrade of the system takes the Python away; ``venv`` alone stops at the link that leads nowhere."""
+    _, venv = setup(tmp_path, None)
+    python = venv / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nowhere/python3.10")
+    (venv / "lib").mkdir()
+    (venv / "lib" / "old").touch()
+    offline = {"PIP_NO_INDEX": "1", "AZR_PYTHON": sys.executable}
+    setup(tmp_path, None, **offline)  # which ends at the first package, without a network
+    assert subprocess.run([python, "-c", ""], timeout=60, check=False).returncode == 0
+    assert not (venv / "lib" / "old").exists()
+
+
 def test_a_set_that_is_none(tmp_path: Path) -> None:
     answer, _ = setup(tmp_path, None, AZR_SET="tpu")
     assert answer.returncode == 1 and "AZR_SET is gpu or cpu, not tpu" in answer.stderr

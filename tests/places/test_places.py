@@ -295,3 +295,33 @@ def test_a_low_limit_of_open_files_is_raised_or_told(hard: int, words: str) -> N
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert words in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ((5 << 30, 6 << 30), "may address 6.0 GiB here"),
+        ((5 << 30, 40 << 30), ""),
+        ((5 << 30, -1), ""),
+        ((-1, -1), ""),
+    ],
+)
+def test_a_low_limit_of_address_space_is_raised_or_told(
+    limits: tuple[int, int], words: str, monkeypatch: pytest.MonkeyPatch, short: Path
+) -> None:
+    real = places.resource.getrlimit
+    seen = []
+    monkeypatch.setattr(
+        places.resource, "getrlimit", lambda what: limits if what == places.resource.RLIMIT_AS else real(what)
+    )
+    monkeypatch.setattr(
+        places.resource,
+        "setrlimit",
+        lambda what, new: seen.append(new) if what == places.resource.RLIMIT_AS else None,
+    )
+    if words:
+        with pytest.raises(ConfigError, match=words):
+            places.prepare({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=lambda _: None)
+    else:
+        places.prepare({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=lambda _: None)
+        assert seen == ([(limits[1], limits[1])] if limits[0] != -1 else [])
