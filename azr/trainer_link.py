@@ -33,7 +33,7 @@ import time
 from types import TracebackType
 from typing import IO, Any
 
-from azr.errors import DataError
+from azr.errors import DataError, RunMovedError
 from azr.protocol import (
     CHECKPOINT_FILE,
     STACKS_FILE,
@@ -128,6 +128,17 @@ class TrainerLink:
     def asked(self) -> Asked:
         """What the driver wants now; look at it at every step boundary."""
         return asked(self.run, self.request.cycle, self.request.attempt)
+
+    def require_folder(self) -> None:
+        """Before a save, which would make the folder anew under its old name.
+
+        Raises:
+            RunMovedError: the run's folder was renamed or removed.
+        """
+        if not self.run.request(self.request.cycle).is_file():
+            raise RunMovedError(
+                f"{self.run.root} was renamed or removed while the run was going on; nothing is saved there"
+            )
 
     def saved(self, step: int) -> None:
         """The checkpoint of ``step`` is published: an open checkpoint request is answered."""

@@ -258,6 +258,7 @@ class Attempt:
                 self.machine.sync_engine()
 
     def _publish(self, step: int) -> None:
+        self.link.require_folder()
         staging = staging_dir(self.run, step)
         self.machine.save_weights(staging / "actor")
         state = {

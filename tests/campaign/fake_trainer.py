@@ -190,6 +190,7 @@ class FakeTrainer:
     def save(self, link: TrainerLink, step: int) -> None:
         kind = self.fault(step)
         link.phase(Phase.SAVE)
+        link.require_folder()
         staging = staging_dir(self.run, step)
         (staging / "model").mkdir()
         (staging / "model" / "weights.bin").write_bytes(

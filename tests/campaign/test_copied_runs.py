@@ -14,6 +14,7 @@ from fake_campaign import Driver, command_trainer, fast_config, wait_for
 
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
+from azr.checkpoints import list_checkpoints
 from azr.folder_id import FolderId
 from azr.processes import (
     ProcessId,
@@ -166,7 +167,7 @@ def test_a_folder_that_goes_while_the_run_trains(one: RunDir, how: str) -> None:
     assert driver.wait() == 71  # RunMovedError, which the command prints
     assert f"{one.root} was renamed, moved or removed" in log.read_text()
     assert trainer and not any(process.alive for process in trainer)
-    assert not one.lock.exists() and not one.config.exists()
+    assert not one.lock.exists() and not one.config.exists() and not list_checkpoints(one)
     if how == "renamed":
         assert "two now: name=two goes on from the last checkpoint" in log.read_text()
         assert "copy" not in kinds(two) and len(read_metrics(two)) == steps

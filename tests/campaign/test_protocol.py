@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azr.campaign.state import rebuild_state
-from azr.errors import DataError
+from azr.errors import DataError, RunMovedError
 from azr.protocol import (
     CHECKPOINT_FILE,
     MARKER_VARIABLE,
@@ -202,3 +202,13 @@ def test_driver_watch_asks_for_a_stop_when_the_parent_is_another(run: RunDir) ->
     assert not (run.attempt(1, 1) / STOP_FILE).exists()
     with DriverWatch(run, TrainRequest(1, 1, 1, 4, driver_pid=2**22 + 1), interval_s=0.01):
         wait_for((run.attempt(1, 1) / STOP_FILE).exists)
+
+
+def test_nothing_is_saved_under_the_old_name_of_a_folder(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    write_request(run, TrainRequest(1, 1, 1, 4))
+    link = TrainerLink(run)
+    link.require_folder()
+    run.root.rename(tmp_path / "renamed")
+    with pytest.raises(RunMovedError, match="run was renamed or removed while the run was going on"):
+        link.require_folder()
