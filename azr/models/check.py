@@ -227,7 +227,7 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
     if eos is not None and eos >= len(files.ids):
         raise ModelError(
             f"{folder}: eos_token {files.special('eos_token')!r} would have id {eos}, and tokenizer.json has {len(files.ids)} tokens, "
-            "beyond which the engine takes none; name an end token that is in tokenizer.json, or take a tokenizer whose ids have no gaps"
+            "beyond which the engine accepts none; name an end token that is in tokenizer.json, or use a tokenizer whose ids have no gaps"
         )
 
 
@@ -243,7 +243,7 @@ def _require_in_vocabulary(files: TokenizerFiles, vocabulary: int, needed: dict[
     if beyond:
         raise ModelError(
             f"{files.folder}: tokenizer and model do not belong together: {beyond[0]}, and the model has {vocabulary} embeddings; "
-            "take the tokenizer that the model was trained with (a padding token that was added without resizing can be removed)"
+            "use the tokenizer that the model was trained with (a padding token that was added without resizing can be removed)"
         )
 
 

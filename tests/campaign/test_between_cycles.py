@@ -95,7 +95,7 @@ def test_one_trainer_works_through_all_cycles(run: RunDir) -> None:
     state = finished(run, Driver(run, CONFIG))
     assert started(run) == ["1/1"] and not list(read_incidents(run))
     assert {record.process_name for record in read_metrics(run)} == {"1/1"}
-    assert len(state.durations_s["start"]) == 1, "going on is no start"
+    assert len(state.durations_s["start"]) == 1, "going on is not a start"
     assert "cycles/001/attempts/001/trainer.log" in run.trainer_log(3, 1).read_text()
     assert run.attempt(3, 1).joinpath("stacks.txt").exists()
 

@@ -30,7 +30,7 @@ def int4_model(folder: Path, dtype: torch.dtype, config: Any = None) -> nn.Modul
     """
     found = quantisation_of(folder)
     if found is None or found.layout != "pack-quantized":
-        raise ModelError(f"{folder} is no int4 model in the compressed-tensors layout")
+        raise ModelError(f"{folder} is not an int4 model in the compressed-tensors layout")
     model: Any = empty_model(folder, config)
     parts = parts_of(model, folder, found.group)
     for name, (outputs, inputs) in parts.linears.items():

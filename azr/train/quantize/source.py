@@ -115,7 +115,7 @@ class Source:
         if not any(bool((zeros == value).all()) for value in _ZEROS):
             raise ModelError(
                 f"{self.folder}: {name}.qzeros says that the weights are not symmetric, and config.json that they are; "
-                "take another checkpoint, or the original model"
+                "use another checkpoint, or the original model"
             )
         index = f"{name}.g_idx"
         if index in self.files:
@@ -123,7 +123,7 @@ class Source:
             if not torch.equal(order, torch.arange(len(order)) // self.group):
                 raise ModelError(
                     f"{self.folder}: {index} reorders the inputs, and config.json says desc_act=false; "
-                    "take another checkpoint, or the original model"
+                    "use another checkpoint, or the original model"
                 )
         self._require_finite(f"{name}.scales", scales)
         return words.t().contiguous(), scales.t().to(torch.bfloat16).contiguous()

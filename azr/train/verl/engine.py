@@ -203,7 +203,7 @@ def require_sound_weights(module: torch.nn.Module, folder: str) -> None:
             matrix is all zeros, as an unfinished download leaves it.
     """
     for name, weight in module.named_parameters():
-        # on another rank; adapters begin at zero; words are no numbers
+        # on another rank; adapters begin at zero; words are not numbers
         if weight.is_meta or "lora_" in name or name.endswith(f".{QWEIGHT}"):
             continue
         # NaN and infinity survive a sum, which needs no second tensor

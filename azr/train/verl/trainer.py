@@ -109,7 +109,7 @@ class SelfPlayTrainer(PPOTrainerSync):
         held, wanted = self.request.learning_rate_scale, request.learning_rate_scale
         if (self.global_steps, held) != (request.resume_step, wanted):
             raise CheckpointError(
-                f"asked to go on from step {request.resume_step} at {wanted:g} of the learning rate, but the weights here are of step "
+                f"asked to continue from step {request.resume_step} at {wanted:g} of the learning rate, but the weights here are of step "
                 f"{self.global_steps} at {held:g}"
             )
         self.request = request
