@@ -56,7 +56,7 @@ class Context:
         raise RunMovedError(
             f"{root} was renamed, moved or removed while the run went on, so its trainer was ended. "
             + (
-                f"It is {now} now: name={now.name} continues it"
+                f"It is {now} now: name={now.name} resumes"
                 if now
                 else "Start again with the name= of the folder it is in now"
             )

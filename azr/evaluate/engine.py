@@ -193,8 +193,8 @@ def answer_all(
             raise ModelError(reason)
         if status or missing:
             raise ModelError(
-                f"the engine ended with status {status} and {missing} answers missing. The answers so far are kept; run the same command to "
-                "continue. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
+                f"the engine ended with status {status} and {missing} answers missing. The answers so far are kept; run the same command "
+                "to continue. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
                 f"({plan.log}):\n{_tail(plan.log)}"
             )
 

@@ -90,7 +90,7 @@ def chat_text(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
         name = getattr(tokenizer, "name_or_path", "the tokenizer")
         raise ModelError(
             f"the chat template of {name} refuses a plain question: {error or type(error).__name__}{refusal}; "
-            "take a frame without chat messages (selfplay.frame=paper or compact), or another model"
+            "use a frame without chat messages (selfplay.frame=paper or compact), or another model"
         ) from error
 
 

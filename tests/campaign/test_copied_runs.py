@@ -169,7 +169,7 @@ def test_a_folder_that_goes_while_the_run_trains(one: RunDir, how: str) -> None:
     assert trainer and not any(process.alive for process in trainer)
     assert not one.lock.exists() and not one.config.exists() and not list_checkpoints(one)
     if how == "renamed":
-        assert "two now: name=two goes on from the last checkpoint" in log.read_text()
+        assert "two now: name=two resumes from the last checkpoint" in log.read_text()
         assert "copy" not in kinds(two) and len(read_metrics(two)) == steps
         stopped(two, training(two, after=steps + 2))
         assert [record.step for record in read_metrics(two)] == list(range(1, len(read_metrics(two)) + 1))
