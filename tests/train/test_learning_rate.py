@@ -5,6 +5,7 @@ import torch
 
 from azr.config.load import load
 from azr.errors import ConfigError
+from azr.train.kernels.optimizers import set_learning_rate
 from azr.train.verl.engine import RATE_FLOOR, rate_factor
 
 
@@ -30,6 +31,28 @@ def test_schedule_goes_on_where_a_checkpoint_left_it():
     _, resumed = scheduler()
     resumed.load_state_dict(whole.state_dict())
     assert resumed.get_last_lr() == whole.get_last_lr() == [rate_factor(5, warmup=0, horizon=10)]
+
+
+def test_a_rate_lowered_by_a_rollback_is_not_lowered_again_by_each_later_start():
+    """It was: the checkpoints after a rollback hold the lowered rate, and every start multiplied it once more."""
+
+    def scheduler():
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_factor(step, warmup=0, horizon=10)
+        )
+
+    optimizer, schedule = scheduler()
+    for start in range(3):
+        set_learning_rate(optimizer, schedule, 0.5)
+        assert optimizer.param_groups[0]["lr"] == 0.5 * rate_factor(start, warmup=0, horizon=10)
+        optimizer.step()
+        schedule.step()
+        assert schedule.get_last_lr() == [0.5 * rate_factor(start + 1, warmup=0, horizon=10)]
+        saved = optimizer.state_dict(), schedule.state_dict()
+        optimizer, schedule = scheduler()
+        optimizer.load_state_dict(saved[0])
+        schedule.load_state_dict(saved[1])
 
 
 def test_decay_within_the_warm_up_is_refused():

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 BLOCK = 256
 SIGNED_LEVELS = 127
@@ -49,6 +50,14 @@ def verl_optimizer(kind: str, *, on_gpu: bool) -> dict[str, Any]:
         "optimizer": "AdamW",
         "override_optimizer_config": {"fused": True} if on_gpu else None,
     }
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, scheduler: LambdaLR, rate: float) -> None:
+    """The rate that the schedule goes on from, at its present step; a restored scheduler brings the rate of its
+    checkpoint."""
+    scheduler.base_lrs = [rate for _ in scheduler.base_lrs]
+    for group, share in zip(optimizer.param_groups, scheduler.lr_lambdas, strict=True):
+        group["lr"] = rate * share(scheduler.last_epoch)
 
 
 class AdamW8bit(torch.optim.Optimizer):

@@ -13,6 +13,7 @@ from verl.utils.device import get_device_name, get_torch_device
 from verl.utils.distributed import initialize_global_process_group_ray
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
+from azr.train.kernels.optimizers import set_learning_rate
 from azr.train.sockets import own_socket
 
 if get_device_name() == "cpu":
@@ -78,11 +79,10 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL)
     def scale_learning_rate(self, factor: float) -> None:
-        """Multiplies the learning rate of optimizer and scheduler (a rollback lowers it)."""
+        """Sets the learning rate to a share of the configured one (a rollback lowers it), whatever the restored
+        checkpoint was trained at."""
         trainer: Any = self._policy
-        for group in trainer.optimizer.param_groups:
-            group["lr"] *= factor
-        trainer.lr_scheduler.base_lrs = [rate * factor for rate in trainer.lr_scheduler.base_lrs]
+        set_learning_rate(trainer.optimizer, trainer.lr_scheduler, trainer.optimizer_config.lr * factor)
 
     @register(dispatch_mode=ONE_TO_ALL)
     def set_entropy_coefficient(self, value: float) -> None:
