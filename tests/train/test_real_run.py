@@ -61,7 +61,7 @@ def temporary() -> Iterator[str]:
         yield folder
 
 
-def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary: str) -> None:
+def test_two_cycles_of_self_play_through_verl_and_vllm_in_one_trainer(tmp_path: Path, temporary: str) -> None:
     probes = tmp_path / "few.jsonl"
     probes.write_text(
         "".join(
@@ -72,8 +72,9 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
         "recipe=cpu_tiny",
         f"runs_dir={tmp_path}",
         "name=ci",
-        "campaign.cycles=1",
+        "campaign.cycles=2",
         "campaign.steps_per_cycle=2",
+        "campaign.keep_last=4",
     ]
     settings += [
         "selfplay.batch_size=6",
@@ -95,7 +96,9 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
 
     directory = RunDir(tmp_path / "ci")
     trained = [record for record in read_metrics(directory) if record.step > 0]
-    assert [record.step for record in trained] == [1, 2]
+    assert [record.step for record in trained] == [1, 2, 3, 4]
+    assert {record.process_name for record in trained} == {"1/1"}, "the second cycle starts nothing"
+    assert [path.parts[-4] for path in directory.root.glob("cycles/*/attempts/*/processes.json")] == ["001"]
     for record in trained:
         for stream in STREAMS:
             assert record.values[f"{stream.name}/count"] == 6, stream.name
@@ -109,10 +112,10 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
         assert 0 < record.values["train/overlong"] <= 1
     assert (directory.checkpoint(1)).is_dir(), "saved early"
     bonus = [record.values["train/entropy_coefficient"] for record in trained]
-    assert bonus[0] == 0.001 and 0.019 < bonus[1] < 0.02, (
-        "the first entropy is far below the floor, so the second update pays more for it"
+    assert bonus[0] == 0.001 and all(0.019 < value < 0.02 for value in bonus[1:]), (
+        "the first entropy is far below the floor, so later updates pay more for it, also over the end of a cycle"
     )
-    last = trained[-1].values
+    last = trained[1].values
     assert last["probe/tasks"] == last["verdict/all/tasks"] == 12
     assert (
         len(read_json(directory.first_verdict_scores)["scores"]) == 12
@@ -130,15 +133,17 @@ def test_two_steps_of_self_play_through_verl_and_vllm(tmp_path: Path, temporary:
     )
     assert len({task["task_id"] for task in accepted}) == len(accepted), "nothing twice"
     start = sum(1 for _ in read_jsonl(directory.cycle_tasks(1)))
-    before, after = (sum(record.values[f"buffer/{kind}/size"] for kind in kinds) for record in trained)
+    before, after, _, _ = (sum(record.values[f"buffer/{kind}/size"] for kind in kinds) for record in trained)
     assert after - before == last["data/accepted"] > 0, "the buffer grows by what is accepted"
     assert len(accepted) == last["data/accepted_total"]
+    accepted += read_jsonl(directory.shard(2), strict=True)
+    assert len(accepted) == trained[-1].values["data/accepted_total"], "over both cycles"
     pool = sum(1 for _ in read_jsonl(directory.pool_tasks))
     assert start < pool <= start + len(accepted), "merged, after duplicates were removed"
 
     checkpoint = latest_verified_checkpoint(directory)
-    assert checkpoint is not None and checkpoint.step == 2
-    assert read_json(checkpoint.path / "trainer_state.json")["optimizer_steps"] == 2
+    assert checkpoint is not None and checkpoint.step == 4
+    assert read_json(checkpoint.path / "trainer_state.json")["optimizer_steps"] == 4
     assert any(read_jsonl(directory.transcripts(1)))
     assert leftovers(directory.root) == []
     left = [
