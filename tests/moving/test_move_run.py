@@ -156,7 +156,7 @@ def test_the_archive_goes_into_a_folder_that_is_named_and_never_into_the_run(
             file.unlink()
             continue
         before = contents(run.root)
-        with pytest.raises(RunError, match=rf"in the run itself.*{run.root}\.azr\.zip"):
+        with pytest.raises(RunError, match=rf"inside the run itself.*{run.root}\.azr\.zip"):
             pack_run(run.root, file, PackOptions())
         assert contents(run.root) == before
 
