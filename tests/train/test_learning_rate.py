@@ -5,7 +5,7 @@ import torch
 
 from azr.config.load import load
 from azr.errors import ConfigError
-from azr.train.kernels.optimizers import set_learning_rate
+from azr.train.kernels.optimizers import set_rates
 from azr.train.verl.engine import RATE_FLOOR, rate_factor
 
 
@@ -44,7 +44,7 @@ def test_a_rate_lowered_by_a_rollback_is_not_lowered_again_by_each_later_start()
 
     optimizer, schedule = scheduler()
     for start in range(3):
-        set_learning_rate(optimizer, schedule, 0.5)
+        set_rates(optimizer, schedule, 0.5, 0.0)
         assert optimizer.param_groups[0]["lr"] == 0.5 * rate_factor(start, warmup=0, horizon=10)
         optimizer.step()
         schedule.step()
@@ -53,6 +53,27 @@ def test_a_rate_lowered_by_a_rollback_is_not_lowered_again_by_each_later_start()
         optimizer, schedule = scheduler()
         optimizer.load_state_dict(saved[0])
         schedule.load_state_dict(saved[1])
+
+
+def test_settings_changed_since_the_checkpoint_take_effect():
+    """They did not: optimizer and scheduler brought the rate and the decay of their checkpoint."""
+
+    def scheduler(rate, decay):
+        optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=rate, weight_decay=decay)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5)
+
+    before, schedule = scheduler(1e-3, 0.1)
+    before.step()
+    schedule.step()
+    after, resumed = scheduler(1e-4, 0.0)
+    after.load_state_dict(before.state_dict())
+    resumed.load_state_dict(schedule.state_dict())
+    assert after.param_groups[0]["lr"] == 5e-4 and after.param_groups[0]["weight_decay"] == 0.1
+    set_rates(after, resumed, 1e-4, 0.0)
+    assert after.param_groups[0]["lr"] == 5e-5 and after.param_groups[0]["weight_decay"] == 0.0
+    after.step()
+    resumed.step()
+    assert resumed.get_last_lr() == [5e-5]
 
 
 def test_decay_within_the_warm_up_is_refused():

@@ -52,12 +52,15 @@ def verl_optimizer(kind: str, *, on_gpu: bool) -> dict[str, Any]:
     }
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, scheduler: LambdaLR, rate: float) -> None:
-    """The rate that the schedule goes on from, at its present step; a restored scheduler brings the rate of its
-    checkpoint."""
-    scheduler.base_lrs = [rate for _ in scheduler.base_lrs]
+def set_rates(
+    optimizer: torch.optim.Optimizer, scheduler: LambdaLR, learning_rate: float, weight_decay: float
+) -> None:
+    """The rate that the schedule goes on from, at its present step, and the decay. Restored states bring those of
+    their checkpoint, and the user may have changed the settings since."""
+    scheduler.base_lrs = [learning_rate for _ in scheduler.base_lrs]
     for group, share in zip(optimizer.param_groups, scheduler.lr_lambdas, strict=True):
-        group["lr"] = rate * share(scheduler.last_epoch)
+        group["lr"] = learning_rate * share(scheduler.last_epoch)
+        group["weight_decay"] = weight_decay
 
 
 class AdamW8bit(torch.optim.Optimizer):

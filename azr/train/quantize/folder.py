@@ -11,19 +11,19 @@ the last complete file.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import filelock
 import torch
 
 from azr.errors import BudgetError, ModelError
 from azr.files import fsync_directory, remove_leftovers, write_json_atomic
+from azr.locks import take_lock
 from azr.model_hash import hash_model
 from azr.models.quantised import quantisation_of
 from azr.models.weight_files import INDEX, Tensor, read_json_file, require_whole_files
@@ -188,23 +188,18 @@ def _alone(target: Path, say: Callable[[str], None]) -> Iterator[None]:
     Raises:
         ModelError: another process was at it for ``WAIT_S``.
     """
-    lock = target.with_name(f".{target.name}.lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline, told = time.monotonic() + WAIT_S, False
+    path = target.with_name(f".{target.name}.lock")
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise ModelError(
-                        f"another process still holds {lock} after {WAIT_S / 60:.0f} minutes; end it and start again"
-                    ) from None
-                if not told:
-                    say("another process is quantising the same model; waiting for it")
-                    told = True
-                time.sleep(0.5)
+        lock = take_lock(path, 0.0, say)
+    except filelock.Timeout:
+        say("another process is quantising the same model; waiting for it")
+        try:
+            lock = take_lock(path, WAIT_S, say)
+        except filelock.Timeout:
+            raise ModelError(
+                f"another process still holds {path} after {WAIT_S / 60:.0f} minutes; end it and start again"
+            ) from None
+    try:
         yield
     finally:
-        os.close(descriptor)
+        lock.release()

@@ -97,8 +97,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             self.actor_rollout_wg.load_checkpoint(
                 local_path=str(self.restored.path / "actor"), del_local_after_load=False
             )
-        if self.request.learning_rate_scale != 1.0:
-            self.actor_rollout_wg.scale_learning_rate(self.request.learning_rate_scale)
+        self.actor_rollout_wg.set_rates(self.request.learning_rate_scale)
 
     def go_on(self, request: TrainRequest) -> None:
         """The next cycle's request, with the weights that the last one ended with and saved.

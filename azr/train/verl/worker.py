@@ -13,7 +13,7 @@ from verl.utils.device import get_device_name, get_torch_device
 from verl.utils.distributed import initialize_global_process_group_ray
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
-from azr.train.kernels.optimizers import set_learning_rate
+from azr.train.kernels.optimizers import set_rates
 from azr.train.sockets import own_socket
 
 if get_device_name() == "cpu":
@@ -78,11 +78,12 @@ class PolicyWorker(ActorRolloutRefWorker):
         return max(steps, default=0)
 
     @register(dispatch_mode=ONE_TO_ALL)
-    def scale_learning_rate(self, factor: float) -> None:
-        """Sets the learning rate to a share of the configured one (a rollback lowers it), whatever the restored
-        checkpoint was trained at."""
+    def set_rates(self, scale: float) -> None:
+        """Learning rate and weight decay as configured, the former times ``scale`` (a rollback lowers it), whatever
+        the restored checkpoint was trained at."""
         trainer: Any = self._policy
-        set_learning_rate(trainer.optimizer, trainer.lr_scheduler, trainer.optimizer_config.lr * factor)
+        options = trainer.optimizer_config
+        set_rates(trainer.optimizer, trainer.lr_scheduler, options.lr * scale, options.weight_decay)
 
     @register(dispatch_mode=ONE_TO_ALL)
     def set_entropy_coefficient(self, value: float) -> None:
