@@ -7,14 +7,13 @@ repeated.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from azr.campaign.attempt import AttemptEnd, EndKind, StopReason
 from azr.campaign.between_cycles import dismiss
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
@@ -25,20 +24,20 @@ from azr.campaign.parts import CampaignParts
 from azr.campaign.recovery import close_campaign, open_campaign
 from azr.campaign.requests import request_for
 from azr.campaign.rollback import discard_after, roll_back
+from azr.campaign.room import make_room
+from azr.campaign.sentences import say_the_end
 from azr.campaign.signals import StopSignals
-from azr.campaign.state import CampaignState, State, latest_attempt
-from azr.campaign.supervise import AttemptEnd, EndKind, StopReason, supervise
+from azr.campaign.state import State, latest_attempt
+from azr.campaign.supervise import supervise
 from azr.campaign.trainer_process import end_leftovers
 from azr.checkpoints import (
     explain_os_error,
     latest_verified_checkpoint,
     list_checkpoints,
-    prune_checkpoints,
-    require_disk_space,
 )
 from azr.config import Config
 from azr.config.load import write_config
-from azr.errors import AzrError, BudgetError
+from azr.errors import AzrError
 from azr.processes import ProcessId
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
@@ -97,7 +96,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
                 for sentence in [*([note] if note else []), *told]:
                     ctx.say(sentence)
                 status = _run(ctx)
-            _say_the_end(run, ctx.state)
+            say_the_end(run, ctx.state)
             return status
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
@@ -163,20 +162,6 @@ def _step_through(ctx: Context) -> None:
         raise
     finally:
         dismiss(ctx)
-
-
-def _say_the_end(run: RunDir, state: CampaignState) -> None:
-    """The last lines, below the screen: how it ended, where the report is, and what people do with a run."""
-    folder = os.path.relpath(run.root)
-    folder = shlex.quote(str(run.root) if folder.startswith("..") else folder)
-    lines = [state.sentence]
-    if run.report.is_file():
-        lines.append(f"What happened: {folder}/report.html")
-    if state.step:
-        lines.append(f"Is it better now: python scripts/evaluate.py {folder}@0 {folder}@best")
-        lines.append(f"The model to take home: python scripts/export.py {folder} --out my-model")
-    with suppress(OSError):  # a terminal that is gone
-        print("\n".join(lines), flush=True)
 
 
 def _close(ctx: Context, *, report: bool = True, **changes: Any) -> None:
@@ -267,7 +252,7 @@ def _train(ctx: Context) -> None:
         return _end_cycle(ctx, CycleEnd.FINISHED, f"Cycle {ctx.state.cycle} trained all its steps.")
     if ctx.budget_left_s() <= 0:
         return _end_cycle(ctx, CycleEnd.BUDGET, f"The time budget of {ctx.hours:g} h is used up.")
-    _make_room(ctx)
+    make_room(ctx)
     ctx.save(
         attempt=max(ctx.state.attempt, latest_attempt(ctx.run, ctx.state.cycle)) + 1,
         attempt_open=True,
@@ -290,30 +275,6 @@ def _follow_steps_per_cycle(ctx: Context) -> None:
         sentence = f"Cycle {ctx.state.cycle} trains to step {last_step} now, not {ctx.state.last_step}: campaign.steps_per_cycle changed."
         ctx.say(sentence)
         ctx.save(last_step=last_step, sentence=sentence)
-
-
-def _make_room(ctx: Context) -> None:
-    """Raises:
-    BudgetError: the next checkpoints do not fit, even when only one old one is kept.
-    """
-    config = ctx.campaign
-    try:
-        _require_space(ctx, config.keep_last)
-    except BudgetError:
-        prune_checkpoints(
-            ctx.run, keep_last=1, protected=[] if ctx.state.best_step is None else [ctx.state.best_step]
-        )
-        _require_space(ctx, 1)
-
-
-def _require_space(ctx: Context, keep_last: int) -> None:
-    config = ctx.campaign
-    require_disk_space(
-        ctx.run,
-        keep_last=keep_last,
-        margin_gib=config.disk_margin_gib,
-        expected_gib=config.expected_checkpoint_gib,
-    )
 
 
 def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
@@ -465,16 +426,3 @@ def _wait_while_paused(ctx: Context) -> None:
 
 
 _STEPS = {State.CONSOLIDATE: _consolidate, State.TRAIN: _train, State.MERGE: _merge}
-
-
-def describe(state: CampaignState, now_unix_s: float | None = None) -> str:
-    """The state in a few lines, for ``scripts/control.py RUN status``."""
-    age_s = max(0.0, (time.time() if now_unix_s is None else now_unix_s) - state.updated_unix_s)
-    lines = [
-        f"{state.state.value}, cycle {state.cycle}, step {state.trained_step} trained, step {state.step} saved",
-        state.sentence,
-        f"{state.active_s / 3600:.2f} h used, {state.restarts} restarts, {state.rollbacks} rollbacks; written {age_s:.0f} s ago",
-    ]
-    if state.driver is None and state.state not in (State.DONE, State.FAILED):
-        lines.append("no driver is running; run the same command to resume")
-    return "\n".join(lines)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from enum import IntEnum
+from dataclasses import asdict, replace
 
+from azr.campaign.attempt import AttemptEnd, EndKind, StopReason
 from azr.campaign.best import best_checkpoint
 from azr.campaign.between_cycles import check_waiting, end_trainer, keep
 from azr.campaign.context import MONOTONIC, Context
@@ -51,44 +51,6 @@ from azr.tracebacks import Raised
 STEPS_AFTER_STOP = 3
 """A trainer that finishes this many steps after it was asked to stop does not listen."""
 KEPT_SAMPLES = 2000
-
-
-class StopReason(IntEnum):
-    """Why the driver asked a trainer to stop; of several the smallest decides."""
-
-    USER = 0
-    DISK = 1
-    BUDGET = 2
-    STAGNATION = 3
-    PAUSE = 4
-    RECYCLE = 5
-
-
-class EndKind(IntEnum):
-    FINISHED = 0
-    """Trained and saved the cycle's last step."""
-    STOPPED = 1
-    """Ended as asked; ``stop`` says why it was asked."""
-    CRASHED = 2
-    """Ended without being asked."""
-    HUNG = 3
-    """Made no progress and was ended."""
-    UNHEALTHY = 4
-    """Ended by us without saving, because its steps are not to be kept."""
-    HOPELESS = 5
-    """Says itself that starting again cannot help."""
-
-
-@dataclass(frozen=True)
-class AttemptEnd:
-    kind: EndKind
-    sentence: str
-    stop: StopReason | None = None
-    judgement: Judgement | None = None
-    trusted: bool = True
-    """False: what it saved is not to be used, because it did not begin where it should have."""
-    fault: Fault | None = None
-    """What ended it, if that was before it finished a step."""
 
 
 def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 
 from azr.campaign.control import Control, driver_is_running, request_control, withdraw_control
-from azr.campaign.driver import describe
+from azr.campaign.sentences import describe
 from azr.campaign.state import load_state
 from azr.cli import command_parser
 from azr.config.paths import find

@@ -1,0 +1,38 @@
+"""What a person reads of a campaign: how it stands, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from contextlib import suppress
+
+from azr.campaign.state import CampaignState, State
+from azr.rundir import RunDir
+
+
+def say_the_end(run: RunDir, state: CampaignState) -> None:
+    """The last lines, below the screen: how it ended, where the report is, and what people do with a run."""
+    folder = os.path.relpath(run.root)
+    folder = shlex.quote(str(run.root) if folder.startswith("..") else folder)
+    lines = [state.sentence]
+    if run.report.is_file():
+        lines.append(f"What happened: {folder}/report.html")
+    if state.step:
+        lines.append(f"Is it better now: python scripts/evaluate.py {folder}@0 {folder}@best")
+        lines.append(f"The model to take home: python scripts/export.py {folder} --out my-model")
+    with suppress(OSError):  # a terminal that is gone
+        print("\n".join(lines), flush=True)
+
+
+def describe(state: CampaignState, now_unix_s: float | None = None) -> str:
+    """The state in a few lines, for ``scripts/control.py RUN status``."""
+    age_s = max(0.0, (time.time() if now_unix_s is None else now_unix_s) - state.updated_unix_s)
+    lines = [
+        f"{state.state.value}, cycle {state.cycle}, step {state.trained_step} trained, step {state.step} saved",
+        state.sentence,
+        f"{state.active_s / 3600:.2f} h used, {state.restarts} restarts, {state.rollbacks} rollbacks; written {age_s:.0f} s ago",
+    ]
+    if state.driver is None and state.state not in (State.DONE, State.FAILED):
+        lines.append("no driver is running; run the same command to resume")
+    return "\n".join(lines)
