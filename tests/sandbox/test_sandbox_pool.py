@@ -80,7 +80,7 @@ def test_one_killed_by_the_machine_is_run_again(sandbox):
                 time.sleep(0.2)
         time.sleep(0.02)
     result = future.result(timeout=60)
-    assert killed == 3 and result.status is Status.KILLED and "want of memory" in result.reason
+    assert killed == 3 and result.status is Status.KILLED and "memory ran out" in result.reason
     assert run(sandbox, ADD, "1, 2").values == ("3",)
 
 

@@ -344,6 +344,6 @@ def test_a_damaged_folder_is_refused(
 
 def test_a_plain_folder_is_no_int4_base(tmp_path: Path) -> None:
     write_tiny(tmp_path / "plain", "qwen2")
-    with pytest.raises(ModelError, match="no int4 model"):
+    with pytest.raises(ModelError, match="not an int4 model"):
         int4_model(tmp_path / "plain", torch.bfloat16)
     assert pack(torch.zeros(1, 8, dtype=torch.int8)).item() == -0x77777778, "eight above what is meant"
