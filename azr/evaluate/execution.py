@@ -20,6 +20,7 @@ from azr.evaluate.tasks_suite import TaskSuite, task_suite
 from azr.programs.rename import NameConflict, rename_function
 from azr.programs.source import SourceError
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
+from azr.syntax_tree import parse_tree
 from azr.tasks import Task, TaskType
 
 NAME = "livecodebench-execution"
@@ -71,7 +72,7 @@ def _arguments(place: str, call: str, name: str) -> str:
     if not (call.startswith(f"{name}(") and call.endswith(")")):
         return call
     try:
-        node = ast.parse(call, mode="eval").body
+        node = parse_tree(call, "eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"{place}: field 'input' is not a call of {name}") from error
     if not isinstance(node, ast.Call) or node.end_col_offset is None:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from azr.parsing import fenced_blocks, parse_solution
 from azr.programs.source import SourceError, parse
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
+from azr.syntax_tree import parse_tree
 from azr.tasks import TaskType
 
 MAX_CHARS = 40_000
@@ -267,7 +268,7 @@ def _assertion_sides(text: str) -> tuple[str, str] | None:
         if "==" not in source:
             continue
         try:
-            node = ast.parse(source, mode="eval").body
+            node = parse_tree(source, "eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             left, _, right = source.split("\n")[0].partition("==")
             fallback = fallback or (left.strip(), right.strip())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from azr.syntax_tree import parse_tree
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
@@ -160,7 +161,7 @@ class _Scanner:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                ast.parse(source, mode=mode)
+                parse_tree(source, mode)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return False
         return True

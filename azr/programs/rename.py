@@ -8,6 +8,7 @@ import re
 from azr.errors import AzrError
 from azr.programs.scopes import Occurrence, Scopes
 from azr.programs.source import parse
+from azr.syntax_tree import parse_tree
 
 
 class NameConflict(AzrError, ValueError):
@@ -36,7 +37,7 @@ def rename_function(source: str, old: str, new: str) -> str:
     for entry in targets:
         entry.rename(new)
     try:
-        if edited is not None and ast.dump(ast.parse(edited)) == ast.dump(tree):
+        if edited is not None and ast.dump(parse_tree(edited)) == ast.dump(tree):
             return edited
     except (SyntaxError, ValueError):
         pass

@@ -8,6 +8,7 @@ from typing import Any
 
 from azr.errors import AzrError
 from azr.programs.nodes import nodes_by_level
+from azr.syntax_tree import parse_tree
 
 MAX_SOURCE_CHARS = 20_000
 """Longest program that is looked at; a response of 8,096 tokens holds about 30,000 characters, thoughts included."""
@@ -41,11 +42,10 @@ def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
     try:
         with warnings.catch_warnings():  # a model's "\d" is not our log's business
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            tree = parse_tree(source)
     except (SyntaxError, ValueError) as error:
         raise SourceError("syntax_error", str(error)) from error
-    # SystemError: CPython 3.11 may lose count of the depth
-    except (RecursionError, MemoryError, SystemError) as error:
+    except (RecursionError, MemoryError) as error:
         raise SourceError("program_too_nested", "the parser gave up") from error
     nodes = nodes_by_level(tree, MAX_DEPTH - 1)
     if nodes is None:  # contexts and operators may be one level more
@@ -117,7 +117,7 @@ def drop_globals(source: str, tree: ast.Module) -> str:
 
 def _parse_or_empty(source: str) -> ast.Module:
     try:
-        return ast.parse(source)
+        return parse_tree(source)
     except SyntaxError:
         return ast.Module([ast.Pass()], [])
 

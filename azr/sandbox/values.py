@@ -17,6 +17,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from azr.syntax_tree import parse_tree
+
 MAX_CHARS = 65536
 """Longest text that is written or read, unless the caller says otherwise."""
 MAX_DEPTH = 64
@@ -290,7 +292,7 @@ def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Ca
     if len(text) > max_chars:
         raise ValueReadError(f"a text of {len(text)} characters; at most {max_chars}")
     try:
-        call = ast.parse(f"f{opening}{text}\n{closing}", _SOURCE, "eval").body
+        call = parse_tree(f"f{opening}{text}\n{closing}", "eval", _SOURCE).body
     except SyntaxError as error:
         raise ValueReadError(f"{error.msg} in line {error.lineno}") from error
     except (ValueError, RecursionError, MemoryError) as error:
