@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.budget import free_disk_gib, judge, shape_of
+from azr.budget.fitting import fit_card
 from azr.config import Config
 from azr.config.paths import PROJECT
 from azr.doctor_card import PINNED, Finding, Level, gpu_findings, ipc_findings, torch_findings
@@ -244,6 +245,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
             f"hf download {config.model.path}",
         )
         return
+    config = fit_card(config, machine, shape).config
     verdict = judge(config, machine, shape, free_disk_gib(runs_dir))
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""

@@ -54,7 +54,7 @@ def csv_rows(path: Path, file: BinaryIO) -> Iterator[Row]:
             yield from _csv_records(path, reader, header, above)
         except csv.Error as error:
             raise DataError(
-                f"{path}, line {above + reader.line_num}: no CSV: {error}; is a quotation mark missing?"
+                f"{path}, line {above + reader.line_num}: not valid CSV: {error}; is a quotation mark missing?"
             ) from error
         finally:
             csv.field_size_limit(previous)

@@ -11,13 +11,13 @@ import fcntl
 import os
 import re
 import stat
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from azr.errors import EngineError
+from azr.locks import to_stderr
 
 WAIT_LIMIT_S = 12 * 3600.0
 """Longer than an evaluation of several models and suites takes."""
@@ -65,7 +65,7 @@ def hold_cards(
         for card in sorted(set(cards)):  # everybody in the same order: two of them never wait for each other
             assert where is not None
             _hold(
-                held, where / f"{re.sub(r'[^A-Za-z0-9.-]', '_', card)}.lock", card, limit_s, say or _to_stderr
+                held, where / f"{re.sub(r'[^A-Za-z0-9.-]', '_', card)}.lock", card, limit_s, say or to_stderr
             )
         yield
 
@@ -99,7 +99,3 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

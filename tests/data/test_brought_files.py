@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
     "cut xz": ("a.jsonl.xz", lzma.compress(JSONL.encode())[:-20], "cannot be unpacked"),
     "cut zstd": ("a.jsonl.zst", zstd(JSONL.encode())[:-9], r"a\.jsonl\.zst cannot be"),
     "cut UTF-16": ("a.jsonl", JSONL.encode("utf-16")[:-1], "is not UTF-16"),
-    "open quotation mark": ("a.csv", 'snippet,input,output\n"def f', r"a\.csv, line 2: no CSV"),
+    "open quotation mark": ("a.csv", 'snippet,input,output\n"def f', r"a\.csv, line 2: not valid CSV"),
     "a column twice": (
         "a.csv",
         "snippet,input,output,Input\na,1,2,3",
@@ -207,7 +207,7 @@ REFUSED: dict[str, tuple[str, bytes | str, str]] = {
     "an open quotation mark below a title": (
         "a.csv",
         'sep=,\nTasks\nsnippet,input,output\n"def f',
-        r"a\.csv, line 4: no CSV",
+        r"a\.csv, line 4: not valid CSV",
     ),
     "a field twice": ("a.json", '[{"input": "1",\n "input": "2"}]', "field input appears twice"),
 }

@@ -9,6 +9,13 @@ from azr.train.kernels.optimizers import set_rates
 from azr.train.verl.engine import RATE_FLOOR, rate_factor
 
 
+def scheduler():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate_factor(step, warmup=0, horizon=10)
+    )
+
+
 def test_falls_to_the_floor_and_stays_there():
     factors = [rate_factor(step, warmup=4, horizon=20) for step in range(60)]
     assert factors[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8]) and factors[4] == 1.0
@@ -18,12 +25,6 @@ def test_falls_to_the_floor_and_stays_there():
 
 
 def test_schedule_goes_on_where_a_checkpoint_left_it():
-    def scheduler():
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, warmup=0, horizon=10)
-        )
-
     optimizer, whole = scheduler()
     for _ in range(5):
         optimizer.step()
@@ -35,12 +36,6 @@ def test_schedule_goes_on_where_a_checkpoint_left_it():
 
 def test_a_rate_lowered_by_a_rollback_is_not_lowered_again_by_each_later_start():
     """It was: the checkpoints after a rollback hold the lowered rate, and every start multiplied it once more."""
-
-    def scheduler():
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, warmup=0, horizon=10)
-        )
 
     optimizer, schedule = scheduler()
     for start in range(3):
@@ -58,14 +53,14 @@ def test_a_rate_lowered_by_a_rollback_is_not_lowered_again_by_each_later_start()
 def test_settings_changed_since_the_checkpoint_take_effect():
     """They did not: optimizer and scheduler brought the rate and the decay of their checkpoint."""
 
-    def scheduler(rate, decay):
+    def with_settings(rate, decay):
         optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=rate, weight_decay=decay)
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5)
 
-    before, schedule = scheduler(1e-3, 0.1)
+    before, schedule = with_settings(1e-3, 0.1)
     before.step()
     schedule.step()
-    after, resumed = scheduler(1e-4, 0.0)
+    after, resumed = with_settings(1e-4, 0.0)
     after.load_state_dict(before.state_dict())
     resumed.load_state_dict(schedule.state_dict())
     assert after.param_groups[0]["lr"] == 5e-4 and after.param_groups[0]["weight_decay"] == 0.1
