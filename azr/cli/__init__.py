@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
+from azr.cli.pasted import pasted_sentence
 from azr.config.paths import windows_sentence
 from azr.errors import AzrError, ConfigError
 from azr.imports import all_shadows
@@ -62,7 +63,8 @@ def run_command(name: str, words: Sequence[str]) -> int:
     try:
         require_a_folder()
         for word in words:
-            if told := windows_sentence(word.partition("=")[2] if word.startswith("--") else word):
+            path = word.partition("=")[2] if word.startswith("--") else word
+            if told := windows_sentence(path) or pasted_sentence(word):
                 raise ConfigError(told)
         return importlib.import_module(f"azr.cli.{name.replace('-', '_')}").main(words)
     except (AzrError, OSError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, astuple
 from functools import cache
 from types import UnionType
@@ -62,10 +62,29 @@ def build(section: type, values: dict[str, Any], place: Callable[[str], str]) ->
     from pydantic import ValidationError
 
     try:
-        return _adapter(section).validate_python(values)
+        built = _adapter(section).validate_python(values)
     except ValidationError as error:
         where = place(".".join(_key(error)))
         raise ConfigError((f"{where}: " if where else "") + sentence(error, section, "")) from None
+    for key, value in _truths_as_numbers(built, values):
+        where = place(key)
+        raise ConfigError(
+            f"{where}: {key} is {value}; it must be a number"
+            if where
+            else f"{key} is {value}; it must be a number"
+        )
+    return built
+
+
+def _truths_as_numbers(built: Any, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Keys of which pydantic has made 1 of true (YAML's yes and on as well), or 0 of false."""
+    for name, value in values.items():
+        taken = getattr(built, name)
+        if isinstance(value, Mapping):
+            yield from _truths_as_numbers(taken, value, f"{prefix}{name}.")
+        for given, got in zip(value, taken, strict=True) if isinstance(value, list) else [(value, taken)]:
+            if isinstance(given, bool) and isinstance(got, (int, float)) and not isinstance(got, bool):
+                yield f"{prefix}{name}", given
 
 
 def sentence(error: ValidationError, section: type, prefix: str) -> str:

@@ -160,6 +160,11 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
             f"{path}: its first line has to be '# @package _global_', as in the recipes beside it; without it nothing of the file is used"
         )
     container["recipe"] = recipe[-1] if recipe else ""
+    for path in [
+        *CONFIG_DIR.glob("selfplay/*.yaml"),
+        *(CONFIG_DIR / f"recipe/{name}.yaml" for name in recipe[-1:]),
+    ]:
+        load_yaml(path)  # stricter than Hydra
     for key, value in typed.items():
         put(container, key, value)
     settle_automatic(container, default_container(), {*_keys_of(overrides), *_keys_in_file()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,20 @@ from azr.errors import ConfigError
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping; plain YAML takes the last one silently."""
+    """Refuses what plain YAML silently reads otherwise than it was meant: a key that stands twice in one mapping
+    (the last one counts), ``1:30`` (90, to the base of 60), ``010`` (8)."""
+
+    def construct_plain_number(self, node: yaml.ScalarNode) -> int | float:
+        text = node.value.lstrip("+-")
+        if ":" in text or re.fullmatch(r"0[\d_]+", text):
+            number = self.construct_yaml_float(node) if "." in text else self.construct_yaml_int(node)
+            meant = "in quotes if it is a text, else as a decimal number"
+            raise yaml.constructor.ConstructorError(
+                None, None, f"YAML reads {node.value} as {number:g}; write it {meant}", node.start_mark
+            )
+        return (
+            self.construct_yaml_float(node) if node.tag.endswith("float") else self.construct_yaml_int(node)
+        )
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, int] = {}
@@ -28,6 +42,10 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             seen[key] = line
         return super().construct_mapping(node, deep)
+
+
+for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    _StrictLoader.add_constructor(_tag, _StrictLoader.construct_plain_number)
 
 
 def load_yaml(path: Path) -> Any:
@@ -72,7 +90,8 @@ def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
             return f"a tab (in line {number}); YAML needs spaces there"
     problem = error.problem or error.context or "not readable"
     shown = lines[line - 1].strip()[:60] if line <= len(lines) else "the end of the file"
-    return f"{problem} (at {shown!r})" if "twice" not in problem else problem
+    ours = "twice" in problem or problem.startswith("YAML reads")
+    return problem if ours else f"{problem} (at {shown!r})"
 
 
 def line_finder(path: Path, prefix: str = "") -> Callable[[str], str]:

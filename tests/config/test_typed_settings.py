@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azr.cli import run_command
+from azr.cli.pasted import pasted_sentence
 from azr.config import Config, from_container
 from azr.config import load as load_module
 from azr.config.load import compose_container, load, read_config, to_yaml, write_config
@@ -60,6 +61,41 @@ def test_paths_of_windows_say_where_wsl_has_them(
     for words in (["report", path], ["export", "runs/x", f"--out={path}"], ["move-run", "unpack", path, "x"]):
         assert run_command(words[0], words[1:]) == 2
         assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("#", "'#' begins a comment, which this shell hands on"),
+        ("#another", "leave it out, with all that follows"),
+        ("\u2013\u2013cfg", "typographic dash, as text processors write it; type --cfg"),
+        ("\u2014cfg", "type --cfg"),
+        ("\u2212h", "type -h"),
+        ("name\uff1dfriday", "type ="),
+        ("name=\u201cfriday\u201d", "typographic quotation marks"),
+        ("\u201ename=friday\u201c", "typographic quotation marks"),
+        ("'name=friday'", "as cmd.exe hands them on"),
+    ],
+)
+def test_what_a_pasted_command_brings_along(word: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("run", "watch", "report", "evaluate", "export", "control", "preflight", "move-run"):
+        assert run_command(command, ["runs/default", word]) == 2
+        error = capsys.readouterr().err
+        assert told in error and word.strip("'") in error
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "name=it's",
+        "name=\u00fc \u2013 x",
+        "model.path='/m/x y'",
+        "runs/\u201ea\u201c/b",
+        "data.extra_files=['a','b']",
+    ],
+)
+def test_marks_inside_of_a_value_are_the_users(word: str) -> None:
+    assert not pasted_sentence(word)
 
 
 def test_a_folder_that_is_called_like_a_path_of_windows(
@@ -172,6 +208,9 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("--recipe=cpu_tiny", "settings have no dashes; write recipe=cpu_tiny$"),
         ("seed=a=b", "seed=a=b: the value cannot be read"),
         ("seed=x", "seed is 'x': input should be a valid integer"),
+        ("seed=true", "^seed is True; it must be a number$"),
+        ("campaign.hours=false", "^campaign.hours is False; it must be a number$"),
+        ("train.early_saves=[true]", "^train.early_saves is True; it must be a number$"),
         ("campaign.hours=[", r"campaign\.hours=\[: the value cannot be read"),
         ("recipe=", "recipe= is unknown"),
         ("train.grad_clip=0", "^train.grad_clip is 0; it must be above 0$"),
@@ -298,6 +337,26 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "# Müller".encode("latin-1"),
         r"pipeline\.yaml, line \d+: byte 0xfc is not UTF-8; save the file as UTF-8",
     ),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "campaign: {hours: 1:30}",
+        r"pipeline\.yaml, line \d+: YAML reads 1:30 as 90; write it in quotes if it is a text, else as a decimal number$",
+    ),
+    ("pipeline.yaml", "seed: 1", "seed: 010", r"pipeline\.yaml, line \d+: YAML reads 010 as 8; "),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "seed: yes",
+        r"pipeline\.yaml, line \d+: seed is True; it must be a number$",
+    ),
+    (
+        "recipe/cpu_tiny.yaml",
+        "hours: 2",
+        "hours: 1:30.5",
+        r"cpu_tiny\.yaml, line \d+: YAML reads 1:30.5 as 90.5; ",
+    ),
+    ("selfplay/code.yaml", "", "\nseed_factor: 04\n", r"code\.yaml, line \d+: YAML reads 04 as 4; "),
     (
         "recipe/cpu_tiny.yaml",
         "model:",

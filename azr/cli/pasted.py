@@ -1,0 +1,33 @@
+"""What a copied command brings along that the shell does not take away: a comment, typographic marks."""
+
+from __future__ import annotations
+
+import os
+
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+_QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a\uff02\uff07"
+_EQUALS = "\uff1d"
+
+
+def pasted_sentence(word: str) -> str:
+    """Why an argument is not what was meant, and what to write; empty for all others."""
+    if word.startswith("#") and not os.path.lexists(word):
+        return (
+            f"{word!r} begins a comment, which this shell hands on (zsh does, unless `setopt interactive_comments` is set); "
+            "leave it out, with all that follows"
+        )
+    if word[:1] and word[0] in _DASHES:
+        rest = word.lstrip(_DASHES + "-")
+        return f"{word!r} begins with a typographic dash, as text processors write it; type {'-' if len(rest) == 1 else '--'}{rest}"
+    if _EQUALS in word and "=" not in word:
+        return f"{word!r} holds a full-width {_EQUALS}; type ="
+    value = word.partition("=")[2]
+    if _in_marks(word, _QUOTES) or _in_marks(value, _QUOTES):
+        return f"{word!r} has typographic quotation marks, which a shell does not take away; type ' or \", or none"
+    if _in_marks(word, "'\"") and word[0] == word[-1] and not os.path.lexists(word):
+        return f"{word} arrived with its quotation marks, as cmd.exe hands them on; leave them out, or use double ones there"
+    return ""
+
+
+def _in_marks(text: str, marks: str) -> bool:
+    return len(text) > 1 and text[0] in marks and text[-1] in marks
