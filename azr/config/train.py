@@ -84,6 +84,9 @@ class RolloutConfig:
     fixed_response_tokens: NonNegativeInt = 0
     """For benchmarks only: responses of this mean length whatever the model writes, nothing executed, random
     rewards. 0: normal operation."""
+    fixed_group: NonNegativeInt = 0
+    """With ``fixed_response_tokens``: each row is this many responses to one prompt, all trained on, every
+    length exactly its mean. 0: rows as the game plans them."""
 
     def validate(self) -> None:
         check_limits(self, "rollout")

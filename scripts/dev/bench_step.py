@@ -65,9 +65,12 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
     """The recipe with the model, the work and the card of this measurement put in."""
     # the published batch
     game = [] if any(item.startswith("selfplay=") for item in options.override) else ["selfplay=code"]
+    # where rewards are drawn, it is chance which rows a recipe would leave out of its update
+    whole = [] if options.real else ["train.drop_zero_advantages=false"]
     overrides = [
         *recipe_words(recipe),
         *game,
+        *whole,
         "train.probe_every_steps=0",
         "train.save_every_steps=1000000",
         *options.override,
@@ -259,11 +262,7 @@ def summarise(
 
     seconds = {phase: round(median(names.seconds(phase)), 3) for phase in PHASES}
     rows, response_tokens = median(names.ROWS), median(names.RESPONSE_TOKENS)
-    samples = (
-        config.selfplay.batch_size * 3 * config.selfplay.difficulty_samples
-        if config.rollout.fixed_response_tokens
-        else 0.0
-    )
+    samples = discarded_samples(config)
     prompt = config.rollout.fixed_prompt_tokens if config.rollout.fixed_response_tokens else 0
     trained_tokens = response_tokens + rows * prompt
     generated = response_tokens + samples * config.rollout.fixed_response_tokens
@@ -304,6 +303,14 @@ def summarise(
             "host memory": round(predicted.ram.gib, 2)
         }
     return figures
+
+
+def discarded_samples(config: Config) -> int:
+    """Difficulty samples of a step of fixed lengths that are generated and not trained on."""
+    game = config.selfplay
+    if not config.rollout.fixed_response_tokens or config.rollout.fixed_group or game.train_on_samples:
+        return 0
+    return len(game.task_types) * game.batch_size * game.difficulty_samples if game.train_propose else 0
 
 
 def quarters(steps: list[dict[str, float]], host: list[tuple[int, float]]) -> dict[str, list[float]]:
@@ -391,7 +398,7 @@ def table(results: list[dict[str, Any]]) -> str:
     for phase in PHASES:
         line(f"  {phase}", lambda r, phase=phase: r["seconds"][phase])
     line("sequences trained", lambda r: f"{r['sequences_trained']:.0f}")
-    line("difficulty samples", lambda r: f"{r['difficulty_samples']:.0f}")
+    line("samples not trained", lambda r: f"{r['difficulty_samples']:.0f}")
     line("optimizer steps in all", lambda r: f"{r['optimizer_steps']:.0f}")
     line("generated tokens/s", lambda r: f"{r['generated_tokens_per_s']:,}")
     line("update tokens/s", lambda r: f"{r['update_tokens_per_s']:,}")

@@ -16,6 +16,7 @@ from azr.hardware import Gpu, Machine
 from azr.selfplay.episode import Completion, ProposeOutcome
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, TaskType
+from azr.train.fixed_lengths import length_around, play_fixed_lengths
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "dev"
 
@@ -140,15 +141,15 @@ def test_regressions_are_ratios_on_the_same_machine():
     )
 
 
-@pytest.mark.parametrize("role", [Role.PROPOSE, Role.SOLVE])
-def test_rows_of_fixed_lengths(role):
-    from azr.train.fixed_lengths import length_around, play_fixed_lengths
+def fixed_config(group=0, **selfplay):
+    rollout = replace(Config().rollout, fixed_prompt_tokens=60, fixed_response_tokens=30, fixed_group=group)
+    return replace(Config(), rollout=rollout, selfplay=replace(Config().selfplay, **selfplay))
 
-    config = replace(
-        Config(), rollout=replace(Config().rollout, fixed_prompt_tokens=60, fixed_response_tokens=30)
-    )
+
+def play_fixed(role, config, row_id="r7"):
+    """The trained outcomes of one row, and what the engine was asked."""
     row = PromptRow(
-        stream=Stream(role, TaskType.DEDUCTION), prompt=Prompt((("user", "x"),), raw=True), row_id="r7"
+        stream=Stream(role, TaskType.DEDUCTION), prompt=Prompt((("user", "x"),), raw=True), row_id=row_id
     )
     asked = []
 
@@ -156,7 +157,13 @@ def test_rows_of_fixed_lengths(role):
         asked.append((tuple(prompt), params["max_tokens"], params["ignore_eos"]))
         return Completion("", params["max_tokens"], True)
 
-    outcome = asyncio.run(play_fixed_lengths(row, config, list(range(25)), {"temperature": 1.0}, generate))
+    return asyncio.run(play_fixed_lengths(row, config, {"temperature": 1.0}, generate)), asked
+
+
+@pytest.mark.parametrize("role", [Role.PROPOSE, Role.SOLVE])
+def test_rows_of_fixed_lengths(role):
+    config = fixed_config()
+    [outcome], asked = play_fixed(role, config)
     assert all(30 <= len(prompt) <= 90 and 15 <= length <= 45 and forced for prompt, length, forced in asked)
     if role is Role.PROPOSE:
         assert isinstance(outcome, ProposeOutcome) and outcome.task is None
@@ -164,10 +171,42 @@ def test_rows_of_fixed_lengths(role):
         assert len({prompt for prompt, _, _ in asked[1:]}) == 1  # the samples share their prompt
     else:
         assert len(asked) == 1
-    asked_first = list(asked)
-    asked.clear()
-    asyncio.run(play_fixed_lengths(row, config, list(range(25)), {"temperature": 1.0}, generate))
-    assert asked == asked_first  # the same work every time
+    assert play_fixed(role, config)[1] == asked  # the same work every time
     draw = random.Random(0)
     mean = sum(length_around(300, draw) for _ in range(4000)) / 4000
     assert mean == pytest.approx(300, rel=0.02)
+
+
+def test_samples_of_fixed_lengths_are_trained_on_where_the_game_trains_on_them():
+    config = fixed_config(train_on_samples=True, advantage="group", difficulty_samples=5)
+    trained, asked = play_fixed(Role.PROPOSE, config)
+    assert [outcome.stream.role for outcome in trained] == [Role.SOLVE] * 5 + [Role.PROPOSE]
+    assert [outcome.completion.n_tokens for outcome in trained] == [
+        length for _, length, _ in (*asked[1:], asked[0])
+    ]
+    assert {outcome.task_id for outcome in trained[:-1]} == {"r7"}  # one group
+
+
+@pytest.mark.parametrize("role", [Role.PROPOSE, Role.SOLVE])
+def test_a_group_of_fixed_lengths_is_the_work_of_other_trainers(role):
+    trained, asked = play_fixed(role, fixed_config(group=8))
+    assert len(trained) == len(asked) == 8
+    assert len({prompt for prompt, _, _ in asked}) == 1 and {length for _, length, _ in asked} == {30}
+    assert len(asked[0][0]) == 60
+    assert all(outcome.stream.role is Role.SOLVE and outcome.task_id == "r7" for outcome in trained)
+    assert len({outcome.score for outcome in trained}) > 1  # something to learn
+    assert play_fixed(role, fixed_config(group=8), "r8")[1][0][0] != asked[0][0]
+
+
+def test_bench_step_counts_what_is_generated_and_not_trained():
+    def discarded(*override):
+        return bench_step.discarded_samples(
+            bench_step.configuration("0_5b_16gb", options(override=list(override)), CARD_80)
+        )
+
+    assert discarded() == 16 * 3 * 8
+    assert discarded("selfplay=instruct") == 0  # trains on them
+    assert discarded("rollout.fixed_group=8") == 0
+    assert discarded("selfplay.train_propose=false") == 0
+    config = bench_step.configuration("0_5b_16gb", options(override=["selfplay=instruct"]), CARD_80)
+    assert not config.train.drop_zero_advantages  # equal work, whatever rewards are drawn

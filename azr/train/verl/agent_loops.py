@@ -98,15 +98,12 @@ class SelfPlayLoop(AgentLoopBase):
             )
 
         if self.config.rollout.fixed_response_tokens:
-            outcome = await play_fixed_lengths(
-                row, self.config, tokens.ids(row.prompt), sampling_params, self._generate_one
-            )
+            trained = await play_fixed_lengths(row, self.config, sampling_params, self._generate_one)
         else:
             outcome = await play(row, generate, self.sandbox, self.config.selfplay, tokens.fits)
-        trained = trained_outcomes(outcome, self.config.selfplay)
-        return [
-            self._output(each, json.dumps(outcome.to_json()) if each is outcome else "") for each in trained
-        ]
+            trained = trained_outcomes(outcome, self.config.selfplay)
+        *further, own = trained
+        return [*(self._output(each, "") for each in further), self._output(own, json.dumps(own.to_json()))]
 
     async def _generate_one(self, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Completion:
         output = await self.server_manager.generate(
