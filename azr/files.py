@@ -123,7 +123,10 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} does not exist") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: no JSON, no UTF-8, a number of thousands of digits
         raise DataError(f"{path} is damaged: {error}") from error
 
 

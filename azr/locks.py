@@ -15,7 +15,8 @@ import filelock
 
 from azr.places import private_folder
 
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""NFS without its lock service; SMB; FUSE and 9p, by how much of it they know."""
 
 
 def to_stderr(text: str) -> None:
@@ -36,7 +37,9 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
         filelock.Timeout: somebody else holds it.
         OSError: it cannot be made.
     """
-    lock = filelock.FileLock(path)
+    # filelock's own way out is a file beside the run that outlives its holder, and would take any older lock for a
+    # living one
+    lock = filelock.FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=limit_s)
     except OSError as error:

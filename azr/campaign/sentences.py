@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from azr.campaign.state import CampaignState, State
+from azr.folder_id import FolderId
 from azr.rundir import RunDir
 
 
@@ -25,14 +26,22 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
         print("\n".join(lines), flush=True)
 
 
-def describe(state: CampaignState, now_unix_s: float | None = None) -> str:
-    """The state in a few lines, for ``scripts/control.py RUN status``."""
+def describe(run: RunDir, state: CampaignState, *, running: bool, now_unix_s: float | None = None) -> str:
+    """The state in a few lines, for ``scripts/control.py RUN status``.
+
+    Args:
+        running: a driver works in this very folder.
+    """
     age_s = max(0.0, (time.time() if now_unix_s is None else now_unix_s) - state.updated_unix_s)
     lines = [
         f"{state.state.value}, cycle {state.cycle}, step {state.trained_step} trained, step {state.step} saved",
         state.sentence,
         f"{state.active_s / 3600:.2f} h used, {state.restarts} restarts, {state.rollbacks} rollbacks; written {age_s:.0f} s ago",
     ]
-    if state.driver is None and state.state not in (State.DONE, State.FAILED):
-        lines.append("no driver is running; run the same command to resume")
+    if not running and state.state not in (State.DONE, State.FAILED):
+        lines.append("no driver is running here; run the same command to resume")
+        if state.folder is not None and not state.folder.is_same(FolderId.of(run.root)):
+            lines.append(
+                f"the above was written in {state.folder.path}, of which this folder is a copy, or from which it was moved"
+            )
     return "\n".join(lines)

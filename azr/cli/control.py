@@ -49,8 +49,9 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         )
     running = driver_is_running(run)
     if command == "status":
-        state, _ = load_state(run)
-        return "nothing yet" if state is None else describe(state)
+        state, repairs = load_state(run)
+        told = "nothing yet" if state is None else describe(run, state, running=running)
+        return "\n".join([*repairs, told])
     if command in ("stop", "checkpoint"):
         if not running:
             raise RunError(f"no driver is running for {run.root}, so there is nothing to {command}")

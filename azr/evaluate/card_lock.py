@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from azr.errors import EngineError
-from azr.locks import to_stderr
+from azr.locks import NO_LOCKS, to_stderr
 
 WAIT_LIMIT_S = 12 * 3600.0
 """Longer than an evaluation of several models and suites takes."""
@@ -76,7 +76,7 @@ def _hold(
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     held.callback(os.close, descriptor)
     deadline, told = time.monotonic() + limit_s, False
-    while not _locked(descriptor):
+    while not _locked(descriptor, path, say):
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         if time.monotonic() >= deadline:
             raise EngineError(
@@ -93,9 +93,16 @@ def _hold(
     os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, path: Path, say: Callable[[str], None]) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        say(
+            f"The file system of {path.parent} has no locks ({error.strerror}), so a second evaluation on this card would not wait: "
+            "start one at a time."
+        )
     return True

@@ -6,10 +6,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,9 @@ from azr.campaign.control import (
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, read_state_file, save_state
 from azr.checkpoints import list_checkpoints
+from azr.cli.control import obey
 from azr.errors import RunError
+from azr.folder_id import FolderId
 from azr.processes import ProcessId, processes_with_marker
 from azr.protocol import Phase, read_heartbeat, read_metrics
 from azr.rundir import RunDir
@@ -241,7 +245,7 @@ def test_a_terminal_that_goes_away_does_not_end_the_campaign(run: RunDir) -> Non
     )
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
 def test_a_file_system_without_locks_is_locked_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
@@ -282,3 +286,32 @@ def test_a_run_of_another_user_is_not_taken_for_one_that_goes_on(
     own = ProcessId.of(os.getpid())
     save_state(run, CampaignState(state=State.TRAIN, run_id="abc", driver=own))
     assert driver_is_running(run)
+
+
+def test_status_says_whether_a_driver_works_in_this_very_folder(run: RunDir, tmp_path: Path) -> None:
+    """A driver that was killed, and a copy of a run that goes on."""
+    own = ProcessId.of(os.getpid())
+    goes_on = CampaignState(
+        state=State.TRAIN, run_id="abc", driver=own, folder=FolderId.of(run.root), sentence="Training."
+    )
+    save_state(run, goes_on)
+    with lock_run(run):
+        assert "no driver" not in obey(run, "status", None)
+        shutil.copytree(run.root, tmp_path / "copy")
+        told = obey(RunDir(tmp_path / "copy"), "status", None)
+        assert (
+            "no driver is running here" in told
+            and f"written in {run.root}, of which this folder is a copy" in told
+        )
+    assert "no driver is running here" in obey(run, "status", None), "and the state still names one"
+    save_state(run, replace(goes_on, state=State.DONE))
+    assert "no driver" not in obey(run, "status", None)
+
+
+def test_status_of_a_damaged_state_says_what_it_goes_by(run: RunDir) -> None:
+    for sentence in ("Before.", "After."):
+        save_state(run, CampaignState(state=State.DONE, run_id="abc", sentence=sentence))
+    for content in ("\0" * 300, "9" * 5000, "", "[]"):  # the end of a file after a power cut, among others
+        run.state.write_text(content)
+        told = obey(run, "status", None)
+        assert "state.json" in told and "Before." in told, content[:10]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -50,6 +51,17 @@ def test_the_second_evaluation_waits_for_the_first(tmp_path: Path, monkeypatch: 
     with hold_cards([CARD], folder=tmp_path, limit_s=60, say=say):
         assert holder.returncode == 0
     assert len(said) == 1 and f"(process {holder.pid}) uses card {CARD}; waiting" in said[0]
+
+
+def test_a_folder_without_locks_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("azr.evaluate.card_lock.fcntl.flock", refuse)
+    said: list[str] = []
+    with hold_cards([CARD], folder=tmp_path, say=said.append):
+        pass
+    assert len(said) == 1 and f"The file system of {tmp_path} has no locks" in said[0]
 
 
 def test_the_wait_has_a_limit_and_other_cards_are_free(tmp_path: Path) -> None:
