@@ -3,6 +3,7 @@ never in memory as bfloat16."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,18 @@ def _put(
         )
     trained = bool(parameter.requires_grad)
     setattr(module, attribute, nn.Parameter(value, requires_grad=trained))
+
+
+def served(weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Weights of an ``int4_model`` as the int4 folder has them: its names, words in int32, all else in
+    bfloat16."""
+    for name, weight in weights:
+        module, _, kind = name.rpartition(".")
+        if kind == QWEIGHT:
+            yield f"{module}.{WORDS}", weight.contiguous().view(torch.int32)
+        else:
+            name = f"{module}.{SCALES}" if kind == "scales" else name
+            yield name, weight.to(torch.bfloat16) if weight.is_floating_point() else weight
 
 
 def dequantised_state(folder: Path) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 
 from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
 from azr.train.sockets import own_socket
+from azr.train.verl.int4_engine import receive_int4_base
 
 if TYPE_CHECKING:  # verl's workers carry no types
     Base: Any = object
@@ -34,6 +35,10 @@ class OwnSocketExtension(Base):
 class EngineWorkerExtension(OwnSocketExtension):
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> Any:
         """Before the first weights arrive, and so before anything is generated, the limit is set."""
+        self.limit_memory()
+        return super().update_weights_from_ipc(*args, **kwargs)
+
+    def limit_memory(self) -> None:
         worker: Any = self
         total_bytes = torch.cuda.get_device_properties(worker.device).total_memory
         settings = worker.vllm_config
@@ -45,7 +50,6 @@ class EngineWorkerExtension(OwnSocketExtension):
             settings.cache_config.gpu_memory_utilization, graphs_gib, total_bytes / 2**30
         )
         torch.cuda.set_per_process_memory_fraction(share, worker.device)
-        return super().update_weights_from_ipc(*args, **kwargs)
 
 
 class ForgettingWorkerExtension(EngineWorkerExtension):
@@ -71,6 +75,18 @@ class ForgettingWorkerExtension(EngineWorkerExtension):
         worker: Any = self
         worker.model_runner.lora_manager._adapter_manager._last_mapping = None
         return super().update_weights_from_ipc(*args, **kwargs)
+
+
+class Int4WorkerExtension(ForgettingWorkerExtension):
+    """With adapters over an int4 base on one device: the packed base is sent with the adapters."""
+
+    def update_weights_from_ipc(
+        self, peft_config: Any = None, base_sync_done: bool = False, use_shm: bool = False
+    ) -> Any:
+        if base_sync_done:
+            return super().update_weights_from_ipc(peft_config, base_sync_done, use_shm)
+        self.limit_memory()
+        return receive_int4_base(self, use_shm)
 
 
 def memory_limit_share(engine_share: float, graphs_gib: float, total_gib: float) -> float:
