@@ -128,6 +128,13 @@ def _sharded(folder: Path) -> dict[str, Tensor]:
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise ModelError(f"{folder / INDEX} has no weight_map; fetch that file again")
     shards = sorted(set(places.values()))
+    if (
+        WEIGHTS not in shards and (folder / WEIGHTS).exists()
+    ):  # transformers would load this, the engine the pieces
+        raise ModelError(
+            f"{folder} holds weights twice: {WEIGHTS}, and the pieces that {INDEX} names, which need not be the same model. "
+            f"Keep one: move away {WEIGHTS}, or {INDEX} with its pieces"
+        )
     missing = [name for name in shards if not (folder / name).is_file()]
     if missing:
         raise ModelError(

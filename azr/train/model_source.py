@@ -60,6 +60,8 @@ def local_folder(path: str) -> Path | None:
         return _converted_folder(path) if _is_converted(path) else None
     try:
         for candidate in (at_home(path), PROJECT / path):
+            if told := _of_a_run(path, candidate):
+                raise ModelError(told)
             if (candidate / "config.json").is_file():
                 return candidate.resolve()
             if candidate.is_dir():
@@ -71,6 +73,23 @@ def local_folder(path: str) -> Path | None:
     except OSError as error:  # no permission, a name that is too long
         raise ModelError(f"model.path={path} cannot be accessed: {error.strerror}") from error
     return None
+
+
+def _of_a_run(path: str, candidate: Path) -> str:
+    """What to do where a run, or a checkpoint of one, is meant; empty for anything else."""
+    if "@" in candidate.name and not candidate.exists():  # RUN@STEP, as other commands have it
+        named, _, step = candidate.name.partition("@")
+        run, step = candidate.with_name(named), step or "latest"
+    elif candidate.parent.name == "checkpoints" and candidate.name.startswith("step_"):
+        run, step = candidate.parent.parent, candidate.name.removeprefix("step_").lstrip("0")
+    else:
+        run, step = candidate.parent if candidate.name == "checkpoints" else candidate, "best"
+    if not ((run / "config.yaml").is_file() and (run / "checkpoints").is_dir()):
+        return ""
+    return (
+        f"model.path={path} is a run of this project, whose checkpoints are for going on with it. To begin another run from its model: "
+        f"`azr export {run} --step {step} --out my-model`, then model.path=my-model"
+    )
 
 
 def _no_model(path: str, folder: Path) -> str:

@@ -133,6 +133,29 @@ def test_folders_of_other_kinds(tmp_path: Path) -> None:
             local_folder(str(tmp_path / path))
 
 
+def test_a_run_in_the_place_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``runs/first@best``, as other commands take it, is a name that the hub might have."""
+    run = tmp_path / "runs" / "first"
+    (run / "checkpoints" / "step_00000012" / "actor").mkdir(parents=True)
+    (run / "config.yaml").write_text("")
+    monkeypatch.setattr("azr.train.model_source.PROJECT", tmp_path)
+    for path, step in (
+        ("", "best"),
+        ("@best", "best"),
+        ("@12", "12"),
+        ("@", "latest"),
+        ("/checkpoints", "best"),
+        ("/checkpoints/step_00000012", "12"),
+    ):
+        for start in (f"{run}", "runs/first"):
+            with pytest.raises(
+                ModelError, match=rf"is a run of this project.*azr export {run} --step {step} --out"
+            ):
+                local_folder(f"{start}{path}")
+    shutil.copytree(TINY, tmp_path / "m@1")
+    assert local_folder(str(tmp_path / "m@1")) == tmp_path / "m@1"
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [("/" + "long" * 100, "cannot be accessed"), ("~nobody-of-that-name/model", "no such folder")],

@@ -119,6 +119,22 @@ def test_an_index_without_its_pieces(folder: Path) -> None:
     assert "no model.safetensors.index.json, which says what is in which" in refused(folder)
 
 
+def test_weights_of_two_models_in_one_folder(folder: Path) -> None:
+    """One program would load the one, another the other."""
+    whole = (folder / "model.safetensors").read_bytes()
+    split(folder)
+    (folder / "model.safetensors").write_bytes(whole)
+    text = refused(folder)
+    assert (
+        "holds weights twice: model.safetensors, and the pieces that model.safetensors.index.json names"
+        in text
+    )
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index["weight_map"] = dict.fromkeys(index["weight_map"], "model.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    require_whole_files(folder)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weight_map": {"a": 3}}'])
 def test_a_damaged_index(folder: Path, content: str) -> None:
     split(folder)
