@@ -14,6 +14,7 @@ import os
 import pwd
 import re
 import resource
+import socket
 import stat
 import sys
 import tempfile
@@ -35,6 +36,9 @@ TEMPORARY_VARIABLES = ("TMPDIR", "RAY_TMPDIR")
 PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
 """What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end silently and its node is
 waited for in vain, and a warning that is an error ends any of the libraries."""
+INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
+"""Network interfaces through which processes are to find each other. On one machine none has to be named; one that
+does not exist ends torch's process group."""
 FILES_WANTED = 4096
 FILES_NEEDED = 1200
 """Open files of one process: Ray, its workers and the warm interpreter's children, which put descriptors
@@ -120,6 +124,13 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
                 f"unset {name}; a run starts its processes without it",
                 harmless=True,
             )
+    for name, value in _missing_interfaces(environment):
+        yield Trouble(
+            "network",
+            f"{name}={value} names no interface of this machine ({', '.join(_interfaces())})",
+            f"unset {name}; a run starts its processes without it",
+            harmless=True,
+        )
     if not is_plain(sys.executable):
         fix = "nothing to do: a run starts its workers through a link; to be safe, move the project to a path of letters, digits, - and _"
         yield Trouble(
@@ -134,6 +145,26 @@ def temporary_folders(environment: MutableMapping[str, str]) -> list[tuple[str, 
     """(``NAME=`` or nothing, folder) of each temporary folder that would be used."""
     found = [(f"{name}=", environment[name]) for name in TEMPORARY_VARIABLES if environment.get(name)]
     return found if environment.get("TMPDIR") else [*found, ("", str(SHARED))]
+
+
+def _interfaces() -> list[str]:
+    return [name for _, name in socket.if_nameindex()]
+
+
+def _missing_interfaces(environment: MutableMapping[str, str]) -> list[tuple[str, str]]:
+    """Variables that ask for an interface that is not there. NCCL also takes beginnings of names, and ``^`` for all
+    but these."""
+    found, missing = _interfaces(), []
+    for name in INTERFACE_VARIABLES:
+        value = environment.get(name, "")
+        wanted = value.lstrip("=").split(",")
+        beginnings = name.startswith("NCCL") and not value.startswith("=")
+        is_there = any(
+            have.startswith(one) if beginnings else have == one for one in wanted for have in found
+        )
+        if value and not value.startswith("^") and not is_there:
+            missing.append((name, value))
+    return missing
 
 
 def _has_name(environment: MutableMapping[str, str]) -> bool:
@@ -194,6 +225,9 @@ def prepare(
             say(
                 f"{name}={value} is set; the run's processes start without it, because the libraries do not support it."
             )
+    for name, value in _missing_interfaces(environment):
+        del environment[name]
+        say(f"{name}={value} names no interface of this machine; the run's processes start without it.")
     _choose_temporary_folder(environment, candidates, say)
     if problem := _home_problem(environment):
         _choose_home(environment, candidates, problem, say)

@@ -63,6 +63,34 @@ def test_what_changes_how_python_runs_is_not_handed_on(short: Path, name: str) -
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("GLOO_SOCKET_IFNAME", "eth77", False),
+        ("GLOO_SOCKET_IFNAME", "l", False),
+        ("GLOO_SOCKET_IFNAME", "lo", True),
+        ("NCCL_SOCKET_IFNAME", "eth77,ib9", False),
+        ("NCCL_SOCKET_IFNAME", "=l", False),
+        ("NCCL_SOCKET_IFNAME", "l", True),
+        ("NCCL_SOCKET_IFNAME", "eth77,lo", True),
+        ("NCCL_SOCKET_IFNAME", "^docker0", True),
+    ],
+)
+def test_a_network_interface_of_another_machine(short: Path, name: str, value: str, kept: bool) -> None:
+    """Left over from a cluster's job; torch's process group would not come up."""
+    environment = environment_of(TMPDIR=str(short), HOME=str(short), **{name: value})
+    troubles = [trouble.seen for trouble in places.troubles(environment) if trouble.subject == "network"]
+    said = prepared(environment)
+    if kept:
+        assert (said, troubles, environment[name]) == ([], [], value)
+    else:
+        assert [one.startswith(f"{name}={value} names no interface") for one in [*said, *troubles]] == [
+            True,
+            True,
+        ]
+        assert name not in environment and prepared(environment) == []
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [
         ("with a blank", "space or another special character"),
