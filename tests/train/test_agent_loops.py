@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from azr.config import to_container
 from azr.config.load import load
 from azr.prompts import solve_prompt
 from azr.selfplay.episode import SolveOutcome, outcome_from_json
@@ -24,7 +23,6 @@ MODEL = Path(__file__).resolve().parents[2] / "data" / "models" / "azr-tiny"
 
 
 async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> None:
-    from omegaconf import OmegaConf
     from transformers import AutoTokenizer
 
     from azr.train.verl.agent_loops import SelfPlayLoop
@@ -43,17 +41,14 @@ async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> Non
                 token_ids=[*said, tokenizer.eos_token_id], log_probs=None, extra_fields={"global_steps": 3}
             )
 
-    whole = OmegaConf.create(
-        {"azr": to_container(config), "actor_rollout_ref": {"model": {"path": str(MODEL)}}}
-    )
-    loop: Any = SelfPlayLoop(SimpleNamespace(config=whole), Engine(), tokenizer)
+    loop = SelfPlayLoop(config, Engine(), tokenizer, str(MODEL))
     task = Task(
         task_type=TaskType.DEDUCTION, code="def f(x):\n    return x + 1", inputs=("1",), outputs=("2",)
     )
     prompt = solve_prompt(task, prompt_options(config.selfplay))
     row = PromptRow(stream=Stream(Role.SOLVE, TaskType.DEDUCTION), prompt=prompt, row_id="r", task=task)
 
-    [output] = await loop.run({}, row=json.dumps(row.to_json() | {"prompt_ids": [5, 6, 7]}))
+    [output] = await loop.run({}, json.dumps(row.to_json() | {"prompt_ids": [5, 6, 7]}))
 
     assert asked == [[5, 6, 7]] and output.prompt_ids == [5, 6, 7]
     outcome = outcome_from_json(json.loads(output.extra_fields["outcome"]))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -106,6 +107,31 @@ def test_where_the_engine_has_its_weights_from(settings, extension, weights, mer
     made = whole.rollout
     assert made.engine_kwargs.vllm.worker_extension_cls == f"azr.train.verl.engine_worker.{extension}"
     assert made.load_format == weights
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "executor"),
+    [
+        (["recipe=cpu_tiny"], "cpu", "UniProcExecutor"),
+        (["recipe=cpu_tiny", "train.n_gpus_per_node=2"], "cpu", "UniProcExecutor"),
+        (
+            ["recipe=cpu_tiny", "train.n_gpus_per_node=2", "rollout.tensor_parallel=2"],
+            "cpu",
+            "MultiprocExecutor",
+        ),
+        (["recipe=0_5b_16gb"], "cuda", "MultiprocExecutor"),
+    ],
+)
+def test_scheduler_and_model_in_one_process_without_a_card(settings, device, executor, tmp_path):
+    from vllm.v1.executor.abstract import Executor
+
+    (tmp_path / "config.json").write_text("{}")
+    made = build_verl_config(load(settings).config, tmp_path, tmp_path, device).actor_rollout_ref.rollout
+    chosen = made.engine_kwargs.vllm.distributed_executor_backend
+    asked: Any = SimpleNamespace(
+        parallel_config=SimpleNamespace(distributed_executor_backend=chosen, nnodes=1)
+    )
+    assert Executor.get_class(asked).__name__ == executor
 
 
 @pytest.mark.parametrize(

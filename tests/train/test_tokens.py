@@ -172,7 +172,7 @@ async def test_a_response_at_the_limit_is_finished_by_any_end_token(
         return SimpleNamespace(token_ids=answer, log_probs=[-0.5] * len(answer), extra_fields={})
 
     loop: Any = object.__new__(SelfPlayLoop)
-    loop.server_manager = SimpleNamespace(generate=generate)
+    loop.engine = SimpleNamespace(generate=generate)
     loop.tokenizer = tokenizer()
     loop.config = SimpleNamespace(rollout=SimpleNamespace(max_response_tokens=3))
     loop.ends = frozenset({7, 8})

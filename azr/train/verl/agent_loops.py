@@ -1,6 +1,6 @@
-"""Propose and solve as a verl agent loop: episodes of ``azr.selfplay`` on verl's engine client.
+"""Propose and solve on verl's engine client: episodes of ``azr.selfplay``.
 
-A row carries its ``PromptRow`` as JSON text; its stream says which role is played. The loop returns the
+A row comes as its ``PromptRow`` in JSON; its stream says which role is played. What is returned are the
 responses to train on, the row's own last (before it its difficulty samples or same-step solution, where those
 are trained on). Each output carries its own stream, grade and task in ``extra_fields``; the last one also
 the outcome that the trainer keeps.
@@ -9,7 +9,6 @@ the outcome that the trainer keeps.
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import itertools
 import json
@@ -17,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from omegaconf import OmegaConf
-from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 from vllm.sampling_params import RequestOutputKind
 
+from azr.config import Config
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play, trained_outcomes
 from azr.selfplay.rows import PromptRow
@@ -28,7 +27,6 @@ from azr.tasks import Prompt
 from azr.train.fixed_lengths import play_fixed_lengths
 from azr.train.tokens import PromptTokens, end_token_ids, response_text
 
-SELF_PLAY_LOOP = "azr_self_play"
 WHOLE_RESPONSE = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False, "flat_logprobs": True}
 """How the engine hands over a response: once, as token ids. verl would have every token of hundreds of
 sequences streamed and decoded on one Python thread, which the card then waits for (docs/performance.md)."""
@@ -45,15 +43,6 @@ class EngineResponse:
     """Step of the weights that generated it."""
 
 
-@functools.lru_cache(maxsize=1)
-def worker_state(config_json: str) -> tuple[Any, Sandbox]:
-    """The typed configuration and the sandbox pool of this worker process; one of each."""
-    from azr.config import from_container
-
-    config = from_container(json.loads(config_json))
-    return config, Sandbox(config.sandbox)
-
-
 def response_seed(seed: int, row_id: str, index: int) -> int:
     """Of the generator that draws the ``index``-th response of a row, wherever and whenever it is drawn."""
     return (
@@ -62,22 +51,21 @@ def response_seed(seed: int, row_id: str, index: int) -> int:
     )
 
 
-@register(SELF_PLAY_LOOP)
-class SelfPlayLoop(AgentLoopBase):
-    """Plays one row. verl builds one object for each."""
+class SelfPlayLoop:
+    """Plays the rows of one worker process, all side by side.
 
-    def __init__(self, trainer_config: Any, server_manager: Any, tokenizer: Any, **_: Any) -> None:
-        # Not calling verl's constructor on purpose: it builds a chat-template diff engine for every row,
-        # which a single-turn loop over ready token ids has no use for.
-        self.server_manager = server_manager
-        self.tokenizer = tokenizer
-        self.ends = end_token_ids(tokenizer, trainer_config.config.actor_rollout_ref.model.path)
-        self.config, self.sandbox = worker_state(
-            json.dumps(OmegaConf.to_container(trainer_config.config.azr), sort_keys=True)
-        )
+    Args:
+        engine: verl's client of the engines.
+        model_folder: says which tokens end a response.
+    """
 
-    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
-        record = json.loads(kwargs["row"])
+    def __init__(self, config: Config, engine: Any, tokenizer: Any, model_folder: str) -> None:
+        self.config, self.engine, self.tokenizer = config, engine, tokenizer
+        self.ends = end_token_ids(tokenizer, model_folder)
+        self.sandbox = Sandbox(config.sandbox)
+
+    async def run(self, sampling_params: dict[str, Any], row_json: str) -> list[AgentLoopOutput]:
+        record = json.loads(row_json)
         row = PromptRow.from_json(record)
         tokens = PromptTokens(self.tokenizer, self.config.rollout.max_prompt_tokens)
         tokens.learn(row.prompt, record["prompt_ids"])
@@ -106,7 +94,7 @@ class SelfPlayLoop(AgentLoopBase):
         return [*(self._output(each, "") for each in further), self._output(own, json.dumps(own.to_json()))]
 
     async def _generate_one(self, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Completion:
-        output = await self.server_manager.generate(
+        output = await self.engine.generate(
             request_id=uuid4().hex,
             prompt_ids=list(prompt_ids),
             sampling_params={**sampling_params, **WHOLE_RESPONSE},

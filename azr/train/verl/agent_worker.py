@@ -1,5 +1,5 @@
-"""verl's agent-loop worker and manager, with two differences: every output keeps its own reward, and our
-loops are known.
+"""verl's agent-loop worker and manager, with two differences: rows are played by our loop, and every output
+keeps its own reward.
 
 ``AgentLoopWorkerTQ`` is a Ray actor class and cannot be subclassed; its plain class is in
 ``__ray_metadata__``.
@@ -7,6 +7,7 @@ loops are known.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import ray
@@ -16,12 +17,33 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from azr.train.verl import agent_loops as _agent_loops  # noqa: F401  (importing it registers our loops with verl)
+from azr.train.verl.agent_loops import SelfPlayLoop
+from azr.train.verl.configuration import config_from_verl
 
 _PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class  # type: ignore[attr-defined]
 
 
 class SelfPlayAgentLoopWorker(_PlainWorker):
+    @functools.cached_property
+    def _loop(self) -> SelfPlayLoop:
+        model_folder = self.config.actor_rollout_ref.model.path
+        return SelfPlayLoop(config_from_verl(self.config), self.llm_client, self.tokenizer, model_folder)
+
+    async def _run_agent_loop(
+        self,
+        sampling_params: dict[str, Any],
+        trajectory: dict[str, Any],
+        *,
+        agent_name: str,
+        trace: bool,
+        row: str,
+        **columns: Any,
+    ) -> None:
+        """Plays a row. verl's own has Hydra build a loop for each, from a copy of the whole configuration."""
+        del agent_name, trace
+        output = await self._loop.run(sampling_params, row)
+        await self._agent_loop_postprocess(output, trajectory["validate"], **columns)
+
     async def _agent_loop_postprocess(
         self, output: list[AgentLoopOutput], validate: bool, **kwargs: Any
     ) -> None:
@@ -35,13 +57,13 @@ class SelfPlayAgentLoopWorker(_PlainWorker):
             prompts = torch.tensor(item.prompt_ids, dtype=torch.int64)  # [prompt]
             responses = torch.tensor(item.response_ids, dtype=torch.int64)  # [response]
             input_ids = torch.cat([prompts, responses])  # [prompt + response]
-            row = {**kwargs, **item.as_dict()}
-            row["loss_mask"] = row["response_mask"]
-            row["input_ids"] = input_ids
-            row["position_ids"] = torch.arange(input_ids.numel(), dtype=torch.int64)
-            row["multi_modal_inputs"] = {}
+            columns = {**kwargs, **item.as_dict()}
+            columns["loss_mask"] = columns["response_mask"]
+            columns["input_ids"] = input_ids
+            columns["position_ids"] = torch.arange(input_ids.numel(), dtype=torch.int64)
+            columns["multi_modal_inputs"] = {}
             keys.append(f"{kwargs['uid']}_{kwargs['session_id']}_{index}")
-            rows.append(row)
+            rows.append(columns)
             tags.append(
                 {
                     "status": "success",

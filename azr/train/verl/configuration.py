@@ -21,6 +21,9 @@ from azr.train.kernels.attention import IMPLEMENTATION as PACKED_ATTENTION
 from azr.train.kernels.optimizers import verl_optimizer
 
 SETTINGS = Path(__file__).with_name("settings.yaml")
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""Scheduler and model of vLLM's engine in one process. In two they wait for each other by spinning, on the cores that
+the model needs (vLLM's CPU build makes two of them where the short name ``uni`` is asked for)."""
 
 
 def build_verl_config(config: Config, model_folder: Path, run_dir: Path, device: str) -> DictConfig:
@@ -87,6 +90,7 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
         # dummy: the trainer sends all weights
         "load_format": "dummy" if one_gpu or (on_gpu and not model.lora_rank) else "auto",
         "engine_extension": extension if on_gpu else "OwnSocketExtension",
+        "engine_executor": "mp" if on_gpu or rollout.tensor_parallel > 1 else ONE_PROCESS,
         "device": device,
         "run_name": run_dir.name,
         "checkpoints": str(run_dir / "checkpoints"),

@@ -26,6 +26,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
 from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
+from verl.workers.rollout.llm_server import LLMServerClient
 
 from azr import metric_names as names
 from azr.checkpoints import Checkpoint, latest_verified_checkpoint, read_checkpoint
@@ -38,8 +39,8 @@ from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
 from azr.train.tokens import PromptTokens, keep_generation_settings
 from azr.train.verl import worker as policy_worker
-from azr.train.verl.agent_loops import SELF_PLAY_LOOP
 from azr.train.verl.configuration import config_from_verl
+from azr.train.verl.engine_client import OnlyEngineClient
 from azr.train.verl.replay import DeadlineReplayBuffer
 
 ENGINE_CHECK_PROMPT = "def f(x):\n    return x"
@@ -80,6 +81,10 @@ class SelfPlayTrainer(PPOTrainerSync):
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
         self.role_worker_mapping[Role.ActorRollout] = ray.remote(policy_worker.PolicyWorker)
+
+    def get_llm_client(self) -> LLMServerClient:
+        manager = self.llm_server_manager
+        return manager.get_client(OnlyEngineClient if len(manager.get_replicas()) == 1 else LLMServerClient)
 
     def _load_checkpoint(self) -> None:
         """Restores model, optimizer, scheduler and generators of the requested step.
@@ -134,16 +139,12 @@ class SelfPlayTrainer(PPOTrainerSync):
         columns: dict[str, Any] = {
             "uid": _objects([f"s{self.global_steps}{partition}r{index}" for index in range(n)]),
             "index": np.arange(n),
-            "raw_prompt": _objects(
-                [[{"role": role, "content": text} for role, text in row.prompt.messages] for row in rows]
-            ),
             "row": _objects(
                 [
                     json.dumps(row.to_json() | {"prompt_ids": self._prompt_tokens.ids(row.prompt)})
                     for row in rows
                 ]
             ),
-            "agent_name": _objects([SELF_PLAY_LOOP] * n),
             "__rollout_n__": np.ones(n, dtype=np.int64),
         }
 
