@@ -52,6 +52,8 @@ MISMATCH = "train/logprob_mismatch"
 ``monitor.max_logprob_mismatch`` for several steps the judges roll back, and the report draws its red line there;
 above ``train.max_logprob_mismatch`` in a single step the trainer stops immediately."""
 MISMATCH_MAX = "train/logprob_mismatch_max"
+MISMATCH_NATS = "train/logprob_mismatch_nats"
+"""The same in log-probs, where no recomputed ones are used."""
 
 VRAM_SUFFIX = "_device_used_gib"
 """``memory/<phase>_device_used_gib``: memory of the card in use at the end of the phase, by everybody."""

@@ -35,6 +35,7 @@ def test_every_name_is_documented() -> None:
     wanted += [
         names.LEARNING_RATE,
         names.MISMATCH,
+        names.MISMATCH_NATS,
         names.PROBE_ALL,
         names.PROBE_COUNT,
         names.probe_format("all"),

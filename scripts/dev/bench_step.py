@@ -145,14 +145,14 @@ class Watch(threading.Thread):
         self.ram_gib: list[tuple[int, float]] = []
         """Finished steps, and the proportional memory of all processes of the run."""
         self._done = threading.Event()
-        self._before = _gpu_used_gib()
+        self._before = gpu_used_gib()
 
     def run(self) -> None:
         looked = 0.0
         while not self._done.wait(SAMPLE_S):
             beat = read_heartbeat(self.run_dir)
             phase = beat.phase.value if beat else "start"
-            self.gpu_gib[phase] = max(self.gpu_gib[phase], _gpu_used_gib() - self._before)
+            self.gpu_gib[phase] = max(self.gpu_gib[phase], gpu_used_gib() - self._before)
             if time.monotonic() - looked > 2.0:
                 looked = time.monotonic()
                 self.ram_gib.append(
@@ -234,7 +234,7 @@ def _attempt(
             status = None
         finally:
             watch.stop()
-            _end_all(child, marker)
+            end_all(child, marker)
     return status, watch, round(time.perf_counter() - started, 1)
 
 
@@ -341,12 +341,12 @@ def quarters(steps: list[dict[str, float]], host: list[tuple[int, float]]) -> di
 # ---------------------------------------------------------------- readings
 
 
-def _gpu_used_gib() -> float:
+def gpu_used_gib() -> float:
     """Memory in use on the visible cards, by anybody; the fullest one counts. 0 without a card."""
     return max((gpu.used_gib for gpu in visible_cards().gpus), default=0.0)
 
 
-def _end_all(child: subprocess.Popen[bytes], marker: str) -> None:
+def end_all(child: subprocess.Popen[bytes], marker: str) -> None:
     """Ends what the attempt left behind: the trainer and every process that carries its marker."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -137,5 +137,7 @@ def test_engine_difference_is_that_of_response_tokens():
     found = rollout_difference(log_probs, batch)
     expected = (own.exp() - engine_side.exp()).abs()[:-1]
     assert 2 * found["rollout_probs_diff_mean"].aggregate() == pytest.approx(expected.mean().item(), rel=1e-5)
+    nats = (own - engine_side).abs()[:-1].mean().item()
+    assert 2 * found["rollout_log_probs_diff_mean"].aggregate() == pytest.approx(nats, rel=1e-5)
     assert found["rollout_probs_diff_max"].aggregate() == pytest.approx(expected.max().item(), rel=1e-5)
     assert rollout_difference(log_probs, micro_batch()) == {}

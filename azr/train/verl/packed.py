@@ -69,7 +69,7 @@ class PackedEngine(Base):
 
 def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, Metric]:
     """|p_trainer - p_engine| of the response tokens: mean over the whole batch (summed over micro-batches)
-    and largest.
+    and largest; and the mean of the log-probs' difference, as other trainers report it.
 
     Args:
         log_probs: nested ``[rows, (prompt + response)]``, as the model returned them.
@@ -84,13 +84,15 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
 
     with torch.no_grad():
         engine = micro_batch[name].values().to(log_probs.device).float()
-        difference = (log_probs.values()[rows.to(log_probs.device)].float().exp() - engine.exp()).abs()
+        trainer = log_probs.values()[rows.to(log_probs.device)].float()
+        difference, nats = (trainer.exp() - engine.exp()).abs(), (trainer - engine).abs()
         if (
             "loss_mask" in keys
             and micro_batch["loss_mask"].is_nested
             and micro_batch["loss_mask"].values().numel() == difference.numel()
         ):
-            difference = difference * micro_batch["loss_mask"].values().to(difference.device)
+            mask = micro_batch["loss_mask"].values().to(difference.device)
+            difference, nats = difference * mask, nats * mask
 
         # of this micro-batch in the mean over the whole batch
         share = float(tu.get_non_tensor_data(micro_batch, "dp_size", 1)) / float(
@@ -99,6 +101,9 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
         return {
             "rollout_probs_diff_mean": Metric(
                 aggregation=AggregationType.SUM, value=difference.sum() * share
+            ),
+            "rollout_log_probs_diff_mean": Metric(
+                aggregation=AggregationType.SUM, value=nats.sum() * share
             ),
             "rollout_probs_diff_max": Metric(aggregation=AggregationType.MAX, value=difference.max()),
         }

@@ -328,6 +328,7 @@ _RENAMED = {
     # from the update's own forward pass (azr.train.verl.packed)
     "actor/rollout_probs_diff_mean": names.MISMATCH,
     "actor/rollout_probs_diff_max": names.MISMATCH_MAX,
+    "actor/rollout_log_probs_diff_mean": names.MISMATCH_NATS,
     # from the old-log-prob pass, where there is one
     "training/rollout_probs_diff_mean": names.MISMATCH,
     "training/rollout_probs_diff_max": names.MISMATCH_MAX,
