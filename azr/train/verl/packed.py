@@ -102,9 +102,7 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
             "rollout_probs_diff_mean": Metric(
                 aggregation=AggregationType.SUM, value=difference.sum() * share
             ),
-            "rollout_log_probs_diff_mean": Metric(
-                aggregation=AggregationType.SUM, value=nats.sum() * share
-            ),
+            "rollout_log_probs_diff_mean": Metric(aggregation=AggregationType.SUM, value=nats.sum() * share),
             "rollout_probs_diff_max": Metric(aggregation=AggregationType.MAX, value=difference.max()),
         }
 
