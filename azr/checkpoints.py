@@ -162,6 +162,18 @@ def latest_verified_checkpoint(run: RunDir, *, at_most_step: int | None = None) 
     return None
 
 
+def damaged_checkpoints(run: RunDir, *, after: int = -1, hashes: bool = True) -> list[str]:
+    """A sentence for each checkpoint of a step above ``after`` that is damaged, for whoever takes another one;
+    ``hashes`` as in ``checkpoint_problems``."""
+    sentences = []
+    for path in sorted(_step_folders(run)):
+        if int(path.name.removeprefix("step_")) <= after:
+            continue
+        if problems := checkpoint_problems(path, hashes=hashes):
+            sentences.append(f"{path.name} is damaged and was passed over: {problems[0]}.")
+    return sentences
+
+
 def repair_checkpoints(run: RunDir) -> list[str]:
     """After an unclean end: removes debris, sets damaged checkpoints aside, points ``latest.json`` to the
     newest sound one.

@@ -26,6 +26,7 @@ from azr.checkpoints import (
     MANIFEST,
     Checkpoint,
     checkpoint_problems,
+    damaged_checkpoints,
     latest_verified_checkpoint,
     list_checkpoints,
     read_checkpoint,
@@ -38,6 +39,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
 from azr.files import file_hash, read_json
+from azr.locks import to_stderr
 from azr.models import HubName, require_whole_files
 from azr.prompts import load_frame
 from azr.protocol import read_metrics
@@ -126,10 +128,14 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
             raise CheckpointError(
                 f"no checkpoint of {run.root} matches its manifest; all {len(found)} are damaged"
             )
+        for sentence in damaged_checkpoints(run, after=newest.step):
+            to_stderr(sentence)
         return newest
 
     if which == "best":
         step = _best_step(run, found)
+        for sentence in damaged_checkpoints(run, hashes=False):
+            to_stderr(sentence)
     elif which.isdigit():
         step = int(which)
     else:

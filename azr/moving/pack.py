@@ -11,7 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.campaign.control import lock_run
-from azr.checkpoints import checkpoint_problems, latest_verified_checkpoint, list_checkpoints
+from azr.checkpoints import (
+    checkpoint_problems,
+    damaged_checkpoints,
+    latest_verified_checkpoint,
+    list_checkpoints,
+)
 from azr.config.paths import at_home
 from azr.errors import RunError
 from azr.files import fsync_directory, set_mode
@@ -115,6 +120,8 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
             raise RunError(
                 f"{run.root} has no sound checkpoint to resume from; let it train until its first one is saved"
             )
+        for sentence in damaged_checkpoints(run, after=newest.step):
+            say(sentence)
         return [newest.step]
     steps = []
     for checkpoint in list_checkpoints(run):

@@ -43,6 +43,11 @@ class MetricsTable:
         """Training steps; a record of step 0 holds what was measured before the first one."""
         return int((self.steps > 0).sum())
 
+    @property
+    def last_step(self) -> int:
+        """0 before the first."""
+        return int(self.steps[-1]) if len(self.steps) else 0
+
     def column(self, name: str) -> FloatArray:
         """The column, or all NaN if the run never logged it."""
         values = self.columns.get(name)

@@ -253,8 +253,11 @@ def memory_words(summary: RunSummary) -> list[str]:
 
 def _incidents(summary: RunSummary, width: int) -> list[RenderableType]:
     latest = summary.incidents[-INCIDENT_LINES:]
-    lines: list[RenderableType] = []
-    for incident in latest:
+    damaged = summary.problems[:INCIDENT_LINES]
+    lines: list[RenderableType] = [
+        _line(_label("damaged"), (problem, "red"), width=width) for problem in damaged
+    ]
+    for incident in latest[len(damaged) :]:
         at = time.strftime("%a %H:%M", time.localtime(incident.unix_s))
         words = " → ".join(part for part in (incident.cause, incident.action) if part)
         lines.append(_line((f"{at} ", "bright_black"), (f"{incident.kind} ", "yellow"), words, width=width))
@@ -284,7 +287,7 @@ def plain_line(summary: RunSummary) -> str:
     if table.has(names.PROBE_ALL):
         parts.append(f"probe {percent(table.last(names.PROBE_ALL))}")
     parts += memory_words(summary)[:2]
-    return " | ".join(parts)
+    return " | ".join([*parts, *map(one_line, summary.problems)])
 
 
 def plain_incident(summary: RunSummary, index: int) -> str:

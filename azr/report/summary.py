@@ -103,7 +103,7 @@ class RunSummary:
     @property
     def step(self) -> int:
         """Latest step that counts; 0 before the first."""
-        return int(self.table.steps[-1]) if len(self.table) else 0
+        return self.table.last_step
 
     @property
     def cycle(self) -> int:
@@ -308,6 +308,7 @@ class SummaryReader:
         heartbeat = read_heartbeat(self.run)
         config_text = _text(self.run.config)
         table = self._metrics.poll()
+        problems += _missing_steps(self.run, table, state)
         return RunSummary(
             root=self.run.root,
             status=_status(self.run.root, state, heartbeat, table, now),
@@ -335,6 +336,17 @@ def read_summary(root: Path, now_unix_s: float | None = None) -> RunSummary:
     DataError: ``root`` is not a directory.
     """
     return SummaryReader(root).read(now_unix_s)
+
+
+def _missing_steps(run: RunDir, table: MetricsTable, state: CampaignState | None) -> list[str]:
+    """A sentence where steps were trained of which the metrics say nothing: every figure then leaves them out."""
+    trained = max(table.last_step, state.step if state is not None else 0)
+    missing = trained - table.trained
+    if missing <= 0:
+        return []
+    return [
+        f"{run.metrics.name} lacks {missing} of the {trained} trained steps (damaged or removed), and all figures leave them out"
+    ]
 
 
 def _status(

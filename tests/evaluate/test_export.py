@@ -285,6 +285,23 @@ def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
     assert resolve(f"{run.root}@0").folder == PROJECT / "data/models/azr-tiny"
 
 
+def test_a_damaged_checkpoint_is_not_passed_over_in_silence(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a power cut leaves it: whoever asks for the newest or the best would get another one."""
+    model = random_model()
+    for step in (1, 2, 3):
+        save_checkpoint(run, step, {"x": torch.zeros(1)}, model.config)
+    (run.checkpoint(1) / "manifest.json").write_bytes(b"\0" * 100)
+    assert find_checkpoint(run, "latest").step == 3
+    assert not capsys.readouterr().err
+    assert find_checkpoint(run, "best").step == 2
+    assert "step_00000001 is damaged and was passed over: " in capsys.readouterr().err
+    (run.checkpoint(3) / "manifest.json").write_bytes(b"")
+    assert find_checkpoint(run, "latest").step == 2
+    assert "step_00000003 is damaged and was passed over: " in capsys.readouterr().err
+
+
 def test_the_probe_tasks_are_the_trainer_s_own(run: RunDir, tmp_path: Path) -> None:
     from azr.config.load import read_config
     from azr.train.probes import probe_rows

@@ -91,7 +91,9 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(packed: Any, tm
     shutil.copytree(packed[0].root, run.root)
     with open(run.checkpoint(4) / "trainer_state.json", "a") as file:
         file.write(" ")
-    pack_run(run.root, tmp_path / "a.zip", PackOptions())
+    said: list[str] = []
+    pack_run(run.root, tmp_path / "a.zip", PackOptions(), said.append)
+    assert said[0].startswith("step_00000004 is damaged and was passed over: "), said
     assert [item.step for item in list_checkpoints(unpack_run(tmp_path / "a.zip", tmp_path / "there"))] == [2]
     shutil.rmtree(run.checkpoints)
     with pytest.raises(RunError, match="no sound checkpoint"):

@@ -16,6 +16,8 @@ from azr.files import append_jsonl, write_json_atomic
 from azr.report.charts import Line, line_chart, percent_tick
 from azr.report.html import write_comparison, write_report
 from azr.report.marks import MARK_WORDS
+from azr.report.metrics import read_metrics
+from azr.report.screen import plain_line
 from azr.report.series import smooth
 from azr.report.summary import read_summary
 from azr.report.tasks import read_task_stats
@@ -163,4 +165,28 @@ def test_a_comparison_warns_of_different_lengths(tmp_path: Path) -> None:
     assert "These runs are of different lengths (steps: short 20, long 60)" in page
     assert "different lengths" not in write_comparison(roots[1:], tmp_path / "d.html").read_text(
         encoding="utf-8"
+    )
+
+
+@pytest.mark.parametrize("damage", ["removed", "emptied", "power cut"])
+def test_steps_of_which_the_metrics_say_nothing_are_named(tmp_path: Path, damage: str) -> None:
+    """Their figures are missing everywhere else, which must not pass for a shorter run."""
+    run = write_synthetic_run(tmp_path / "run", steps=30)
+    assert not read_summary(run.root).problems
+    data = run.metrics.read_bytes()
+    half = len(data) // 2
+    kept = {"removed": None, "emptied": b"", "power cut": data[:half] + b"\0" * (len(data) - half)}[damage]
+    run.metrics.unlink() if kept is None else run.metrics.write_bytes(kept)
+    left = read_metrics(run.metrics).trained
+    [told] = read_summary(run.root).problems
+    assert told.startswith(f"metrics.jsonl lacks {30 - left} of the 30 trained steps")
+    assert told in write_report(run.root).read_text() and told in plain_line(read_summary(run.root))
+
+
+def test_a_hole_in_the_metrics_is_named(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=30)
+    lines = run.metrics.read_bytes().splitlines(keepends=True)
+    run.metrics.write_bytes(b"".join([*lines[:-14], b"\0" * 500 + b"\n", *lines[-10:]]))
+    assert read_summary(run.root).problems == (
+        "metrics.jsonl lacks 4 of the 30 trained steps (damaged or removed), and all figures leave them out",
     )
