@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from azr.budget import shape_of
 from azr.errors import ConfigError
 from azr.selfplay.game import SelfPlay
 from azr.train.fixed_lengths import drawn_prompt
-from peers import common, figures, plan
+from peers import attempt, common, figures, plan
 
 WORK = common.Work()
 SMALL = common.Work(groups=6, group=4, prompt_tokens=20, response_tokens=10, steps=2)
@@ -105,6 +106,22 @@ def test_settings_of_ones_own_are_tried_alone() -> None:
 def test_a_slip_in_a_setting_is_told(text, said) -> None:
     with pytest.raises(ConfigError, match=said):
         plan.tries_of("trl", WORK, 80.0, options(set=[text]))
+
+
+def test_a_share_of_what_is_left_becomes_one_of_the_whole_card() -> None:
+    settings = attempt.of_the_whole_card({"share": 0.5, "micro": 8}, 16.0, 80.0)
+    assert settings == {"share": 0.1, "micro": 8}
+    assert attempt.of_the_whole_card({"micro": 8}, 16.0, 80.0) == {"micro": 8}
+
+
+def test_a_folder_of_packages_goes_first_and_a_virtual_environment_runs_itself(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "before")
+    assert attempt.peer_environment(tmp_path)["PYTHONPATH"] == f"{tmp_path}:before"
+    assert attempt.interpreter(tmp_path) == sys.executable
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    assert attempt.peer_environment(tmp_path)["PYTHONPATH"] == "before"
+    assert attempt.interpreter(tmp_path) == str(tmp_path / "bin" / "python")
 
 
 def test_our_recipe_follows_the_model() -> None:

@@ -91,10 +91,9 @@ def try_peer(
     folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
     peer = PEERS[name]
-    total_gib = machine.cards[0].total_gib if machine.cards else room_gib
     settings = {**tried, **dict(peer.settings), "scratch": str(folder / "scratch")}
-    if "share" in settings and machine.cards:
-        settings["share"] = round(float(settings["share"]) * room_gib / total_gib, 4)
+    if machine.cards:
+        settings = of_the_whole_card(settings, room_gib, machine.cards[0].total_gib)
     order = Order(work, str(Path(options.model).resolve()), str(options.prompts), settings, options.rehearse)
     environment = {
         **peer_environment(options.envs / peer.environment),
@@ -132,6 +131,13 @@ def try_peer(
         **peaks,
         "wall_s": round(time.perf_counter() - started, 1),
     }
+
+
+def of_the_whole_card(settings: dict[str, Any], room_gib: float, total_gib: float) -> dict[str, Any]:
+    """Engines count their share from the whole card; a try's is of the memory that is left."""
+    if "share" not in settings:
+        return settings
+    return {**settings, "share": round(float(settings["share"]) * room_gib / total_gib, 4)}
 
 
 def interpreter(environment: Path) -> str:
