@@ -220,17 +220,24 @@ def line_chart(
         )
         if len(xs) == 1 or (line.dots and len(xs) <= MAX_DOTS):
             body.append(_dots(xs, ys, line.colour))
-    hover: dict[str, object] = {
+    points = [(line.label, line.colour, line.curve.x, line.curve.y) for line in lines]
+    return _wrap("".join(body), title, _hover(x, y_format, x_label, points) if lines else None)
+
+
+def _hover(
+    x: Scale, y_format: ValueFormat, unit: str, series: Sequence[tuple[str, int, FloatArray, FloatArray]]
+) -> dict[str, object]:
+    """What the page's script shows under the pointer; ``series`` are label, colour, x and y of each line."""
+    return {
         "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
-        "range": [low_x, high_x],
+        "range": [x.low, x.high],
         "percent": y_format is percent_tick,
-        "unit": x_label,
+        "unit": unit,
         "series": [
-            {"label": line.label, "c": line.colour, "x": _rounded(line.curve.x), "y": _rounded(line.curve.y)}
-            for line in lines
+            {"label": label, "c": colour, "x": _rounded(xs), "y": _rounded(ys)}
+            for label, colour, xs, ys in series
         ],
     }
-    return _wrap("".join(body), title, hover if lines else None)
 
 
 @dataclass(frozen=True)
@@ -246,9 +253,6 @@ def stacked_chart(
     layers: Sequence[Layer],
     *,
     marks: Sequence[Mark] = (),
-    y_format: ValueFormat = plain_number,
-    y_high: float | None = None,
-    x_label: str = "step",
 ) -> Markup:
     """Stacked areas from 0, first layer at the bottom. ``x_values`` ascending, one value of each layer per x."""
     if not len(x_values) or not layers:
@@ -261,7 +265,7 @@ def stacked_chart(
         total = np.repeat(total, 2)
         low_x, high_x = float(x_values[0]), float(x_values[-1])
     x = Scale(low_x, high_x, LEFT, WIDTH - RIGHT)
-    high = y_high if y_high is not None else float(total.max()) * 1.06 or 1.0
+    high = float(total.max()) * 1.06 or 1.0
     y = Scale(0.0, high, HEIGHT - BOTTOM, TOP)
     xs = x.many(x_values)
     below = np.zeros_like(total)
@@ -273,17 +277,9 @@ def stacked_chart(
             f'<polygon class="area c{layer.colour}" points="{_points(np.concatenate([xs, xs[::-1]]), y.many(ys))}"/>'
         )
         below = above
-    hover: dict[str, object] = {
-        "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
-        "range": [low_x, high_x],
-        "percent": y_format is percent_tick,
-        "unit": x_label,
-        "series": [
-            {"label": layer.label, "c": layer.colour, "x": _rounded(x_values), "y": _rounded(layer.values)}
-            for layer in layers
-        ],
-    }
-    return _wrap("".join(body) + _axes(x, y, y_format, x_label) + _marks(marks, x), title, hover)
+    points = [(layer.label, layer.colour, x_values, layer.values) for layer in layers]
+    hover = _hover(x, plain_number, "step", points)
+    return _wrap("".join(body) + _axes(x, y, plain_number, "step") + _marks(marks, x), title, hover)
 
 
 def heat_map(
@@ -332,8 +328,9 @@ def heat_map(
     return _wrap("".join(body), title, None)
 
 
-def spark_svg(values: FloatArray, colour: int, width: int = 120, height: int = 26) -> Markup:
+def spark_svg(values: FloatArray, colour: int) -> Markup:
     """A small line without axes for tables."""
+    width, height = 120, 26
     keep = np.isfinite(values)
     xs, ys = np.flatnonzero(keep).astype(np.float64), values[keep]
     if len(ys) < 2:

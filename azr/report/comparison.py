@@ -6,13 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from azr import metric_names as names
-from azr.report.charts import Line, line_chart, percent_tick, plain_number
+from azr.report.charts import Line
 from azr.report.metrics import MetricsTable
 from azr.report.pages import render_page
-from azr.report.panel import LegendItem, Panel, probe_curve, smoothed
+from azr.report.panel import Panel, lines_chart, probe_curve, smoothed
 from azr.report.series import difference_interval
 from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
@@ -30,8 +28,8 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
         (label, summary.table, index % MAX_RUNS)
         for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
     ]
-    learning = [_probe_panel(tables, "all", names.PROBE_ALL)]
-    learning += [_probe_panel(tables, t.value, names.probe(t)) for t in CORE_TASK_TYPES]
+    probes = [("all", names.PROBE_ALL), *((t.value, names.probe(t)) for t in CORE_TASK_TYPES)]
+    learning = [_panel(tables, f"Probe accuracy: {label}", name, probe=True) for label, name in probes]
     streams = [_panel(tables, f"{s.name}: right", names.accuracy(s.name), share=True) for s in STREAMS]
     tasks = [
         _panel(tables, f"{t.value}: valid proposals", names.valid(t), share=True) for t in CORE_TASK_TYPES
@@ -108,57 +106,45 @@ def _against(first: ProbeChange | None, other: ProbeChange | None) -> str:
 
 
 def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[tuple[str, list[str]]]:
-    def row(label: str, values: Sequence[str]) -> tuple[str, list[str]]:
-        return label, list(values)
-
     changes = [deciding_change(summary) for summary in summaries]
     intervals = [interval_points(c.interval) if c and c.interval else "–" for c in changes]
     against = [_against(changes[0], change) for change in changes]
     rates = [number(stat.count / max(s.table.trained, 1)) for s, stat in zip(summaries, stats, strict=True)]
     return [
-        row("Steps", [f"{summary.step:,}" for summary in summaries]),
-        row("Time in steps", [duration(summary.trained_s) for summary in summaries]),
-        row("Seconds per step, recently", [duration(summary.step_seconds) for summary in summaries]),
-        row("Probe accuracy, first", [percent(c.first) if c else "–" for c in changes]),
-        row("Probe accuracy, latest", [percent(c.last) if c else "–" for c in changes]),
-        row("Change", [points(c.change) if c else "–" for c in changes]),
-        row("99 % interval of the change, points", intervals),
-        row("Latest score against the first run's, points", ["–", *against[1:]]),
-        row("Tasks accepted", [f"{stat.count:,}" for stat in stats]),
-        row("Tasks accepted per step", rates),
-        row("Incidents", [f"{len(summary.faults):,}" for summary in summaries]),
+        ("Steps", [f"{summary.step:,}" for summary in summaries]),
+        ("Time in steps", [duration(summary.trained_s) for summary in summaries]),
+        ("Seconds per step, recently", [duration(summary.step_seconds) for summary in summaries]),
+        ("Probe accuracy, first", [percent(c.first) if c else "–" for c in changes]),
+        ("Probe accuracy, latest", [percent(c.last) if c else "–" for c in changes]),
+        ("Change", [points(c.change) if c else "–" for c in changes]),
+        ("99 % interval of the change, points", intervals),
+        ("Latest score against the first run's, points", ["–", *against[1:]]),
+        ("Tasks accepted", [f"{stat.count:,}" for stat in stats]),
+        ("Tasks accepted per step", rates),
+        ("Incidents", [f"{len(summary.faults):,}" for summary in summaries]),
     ]
-
-
-def _probe_panel(tables: Sequence[tuple[str, MetricsTable, int]], label: str, name: str) -> Panel | None:
-    known = [item for item in tables if item[1].has(name)]
-    if not known:
-        return None
-    lines = [
-        Line(run, probe_curve(table, name, band=name == names.PROBE_ALL), colour, dots=True)
-        for run, table, colour in known
-    ]
-    svg = line_chart(f"Probe accuracy: {label}", lines, y_format=percent_tick)
-    legend = tuple(LegendItem(line.label, line.colour, percent(float(line.curve.y[-1]))) for line in lines)
-    return Panel(f"Probe accuracy: {label}", "Greedy answers to the frozen tasks.", svg, legend)
 
 
 def _panel(
-    tables: Sequence[tuple[str, MetricsTable, int]], title: str, name: str, *, share: bool = False
+    tables: Sequence[tuple[str, MetricsTable, int]],
+    title: str,
+    name: str,
+    *,
+    share: bool = False,
+    probe: bool = False,
 ) -> Panel | None:
+    """One metric of all runs that logged it: a share, a score of the frozen probes, or any other number."""
     known = [item for item in tables if item[1].has(name)]
     if not known:
         return None
+    if probe:
+        lines = [
+            Line(run, probe_curve(table, name, band=name == names.PROBE_ALL), colour, dots=True)
+            for run, table, colour in known
+        ]
+        return lines_chart(title, "Greedy answers to the frozen tasks.", lines, share=True)
     lines = [Line(run, smoothed(table, name), colour) for run, table, colour in known]
-    svg = line_chart(
-        title, lines, y_low=0.0 if share else None, y_format=percent_tick if share else plain_number
-    )
-    ends = [float(line.curve.y[-1]) if len(line.curve.y) else np.nan for line in lines]
-    legend = tuple(
-        LegendItem(line.label, line.colour, percent(end) if share else number(end))
-        for line, end in zip(lines, ends, strict=True)
-    )
-    return Panel(title, "", svg, legend)
+    return lines_chart(title, "", lines, share=share, y_low=0.0 if share else None)
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from azr import metric_names as names
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError, DataError
 from azr.files import write_text_atomic
-from azr.records import Incident
+from azr.records import from_json
 from azr.report.charts import spark_svg
 from azr.report.comparison import render_comparison
 from azr.report.marks import marks_of
@@ -68,14 +67,10 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
 def report_config(summary: RunSummary) -> ReportConfig:
     """The run's own ``report`` section; defaults where it has none, or an older version wrote what is not
     understood now."""
-    section = summary.config.get("report")
-    if not isinstance(section, dict):
-        return ReportConfig()
-    known = {field.name for field in fields(ReportConfig)}
     try:
-        config = ReportConfig(**{str(name): value for name, value in section.items() if name in known})
+        config = from_json(ReportConfig, summary.config.get("report", {}), summary.root)
         config.validate()
-    except (ConfigError, TypeError):
+    except (ConfigError, DataError):
         return ReportConfig()
     return config
 
@@ -139,12 +134,9 @@ def render_report(
             for item in summary.phase_shares()
         ],
         "started": started,
-        "incidents": [_incident(item) for item in summary.faults[-MAX_INCIDENTS:]],
-        "asked": [_incident(item) for item in summary.incidents if item.asked][-MAX_INCIDENTS:],
-        "verdicts": [
-            {"when": when(item.unix_s), "step": item.step, "verdict": item.verdict, "sentence": item.sentence}
-            for item in summary.verdicts[-MAX_VERDICTS:]
-        ],
+        "incidents": summary.faults[-MAX_INCIDENTS:],
+        "asked": [item for item in summary.incidents if item.asked][-MAX_INCIDENTS:],
+        "verdicts": summary.verdicts[-MAX_VERDICTS:],
         "incidents_left_out": max(0, len(summary.faults) - MAX_INCIDENTS),
         "others": _other_rows(summary),
         "config_text": summary.config_text[:MAX_CONFIG_CHARS],
@@ -157,23 +149,6 @@ def render_report(
 
 def _bar(label: str, colour: int, share: float, value: str) -> dict[str, Any]:
     return {"label": label, "colour": colour, "share": share, "value": value}
-
-
-def _incident(item: Incident) -> dict[str, str]:
-    where = _where(item.cycle, item.step)
-    return {
-        "when": when(item.unix_s),
-        "kind": item.kind,
-        "where": where,
-        "cause": item.cause,
-        "action": item.action,
-    }
-
-
-def _where(cycle: int, step: int) -> str:
-    return " ".join(
-        part for part in (f"cycle {cycle}" if cycle else "", f"step {step}" if step else "") if part
-    )
 
 
 def _subtitle(summary: RunSummary) -> str:

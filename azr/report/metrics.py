@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from azr.protocol import MetricsRecord, parse_metrics_line
+from azr.protocol import MetricsRecord, MetricsTail
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -90,8 +90,10 @@ class MetricsReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
+        self._tail = MetricsTail(path)
+        self._forget()
+
+    def _forget(self) -> None:
         self._undone = 0
         self._table: MetricsTable | None = None
         self._steps: list[int] = []
@@ -103,30 +105,15 @@ class MetricsReader:
 
     def poll(self) -> MetricsTable:
         """The table as of now. A torn last line is left for the next poll; a file that shrank is read again."""
-        lines = self._new_lines()
-        for line in lines:
-            record = parse_metrics_line(line)
-            if record is not None:
-                self._add(record)
-        if lines or self._table is None:
+        before = self._tail.offset
+        records = list(self._tail.new_records())
+        if self._tail.offset < before:
+            self._forget()
+        for record in records:
+            self._add(record)
+        if records or self._table is None:
             self._table = self._build()
         return self._table
-
-    def _new_lines(self) -> list[bytes]:
-        try:
-            size = self._path.stat().st_size
-        except OSError:
-            return []
-        if size < self._offset:
-            self.__init__(self._path)
-        if size == self._offset:
-            return []
-        with open(self._path, "rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-        end = data.rfind(b"\n") + 1
-        self._offset += end
-        return data[:end].splitlines()
 
     def _add(self, record: MetricsRecord) -> None:
         kept = len(self._steps)

@@ -15,6 +15,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from azr.report.text import when
+
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
@@ -35,7 +37,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code_spans"] = code_spans
+    environment.filters |= {"code_spans": code_spans, "when": when}
     return environment
 
 

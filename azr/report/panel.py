@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from azr import metric_names as names
-from azr.report.charts import (
-    Line,
-    Mark,
-    line_chart,
-    percent_tick,
-    plain_number,
-)
+from azr.report.charts import Layer, Line, Mark, line_chart, percent_tick, plain_number, stacked_chart
 from azr.report.marks import mark_legend
-from azr.report.metrics import MetricsTable
+from azr.report.metrics import FloatArray, MetricsTable
 from azr.report.series import Curve, finite, smooth, wilson, window_for
 from azr.report.text import number, percent
 
@@ -85,17 +80,21 @@ def lines_panel(
         return None
     lines = [Line(label, smoothed(table, name), colour) for label, name, colour in known]
     top = max((float(np.nanmax(line.curve.y)) for line in lines if len(line.curve.y)), default=0.0)
-    svg = line_chart(
-        title,
-        lines,
-        marks=marks,
-        y_low=0.0 if share else None,
-        y_high=(1.0 if top > 0.6 else None) if share else None,
-        y_format=percent_tick if share else plain_number,
-    )
-    return Panel(title, why, svg, tuple(legend_of(line, share) for line in lines))
+    ends = {"y_low": 0.0, "y_high": 1.0 if top > 0.6 else None} if share else {}
+    return lines_chart(title, why, lines, share=share, marks=marks, **ends)
 
 
-def legend_of(line: Line, share: bool) -> LegendItem:
-    last = float(line.curve.y[-1]) if len(line.curve.y) else None
-    return LegendItem(line.label, line.colour, percent(last) if share else number(last))
+def lines_chart(title: str, why: str, lines: Sequence[Line], *, share: bool = False, **chart: Any) -> Panel:
+    """Lines with their latest values in the legend; ``chart`` goes to ``line_chart``."""
+    svg = line_chart(title, lines, y_format=percent_tick if share else plain_number, **chart)
+    shown = percent if share else number
+    latest = [float(line.curve.y[-1]) if len(line.curve.y) else None for line in lines]
+    legend = (LegendItem(line.label, line.colour, shown(y)) for line, y in zip(lines, latest, strict=True))
+    return Panel(title, why, svg, tuple(legend))
+
+
+def layers_chart(
+    title: str, why: str, x: FloatArray, layers: Sequence[Layer], marks: Sequence[Mark]
+) -> Panel:
+    svg = stacked_chart(title, x, layers, marks=marks)
+    return Panel(title, why, svg, tuple(LegendItem(layer.label, layer.colour) for layer in layers))

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from azr import metric_names as names
-from azr.report.charts import (
-    Layer,
-    Line,
-    Mark,
-    heat_map,
-    line_chart,
-    percent_tick,
-    stacked_chart,
-)
+from azr.records import MachineSample, read_log
+from azr.report.charts import Layer, Line, Mark, heat_map, line_chart
 from azr.report.metrics import FloatArray, MetricsTable
-from azr.report.panel import BUCKETS, LegendItem, Panel, legend_of, lines_panel, probe_curve
+from azr.report.panel import (
+    BUCKETS,
+    LegendItem,
+    Panel,
+    layers_chart,
+    lines_chart,
+    lines_panel,
+    probe_curve,
+)
 from azr.report.series import Curve, bucket_means, envelope, finite
 from azr.report.summary import RunSummary
-from azr.report.supervision import read_samples
 from azr.report.tasks import BINS, TaskStats, difficulty_shares
 from azr.report.text import number
 from azr.rundir import RunDir
-from azr.tasks import CORE_TASK_TYPES, STREAMS, Role
+from azr.tasks import CORE_TASK_TYPES, STREAMS, Role, Stream
 
 SHORT_S = 3 * 3600.0
 """A run up to this long has its time axis in minutes."""
@@ -42,40 +43,31 @@ PHASE_COLOURS = {
 
 def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
-    panels: list[Panel | None] = [
+
+    def by_type(metric: Callable[[Stream], str], role: Role) -> list[tuple[str, str, int]]:
+        streams = [stream for stream in STREAMS if stream.role is role]
+        return [(stream.task_type.value, metric(stream), index) for index, stream in enumerate(streams)]
+
+    panels = [
         _probe_panel(table, marks),
         _probe_file_panel(table, marks),
         _probe_format_panel(table, marks),
-    ]
-    solve = [stream for stream in STREAMS if stream.role is Role.SOLVE]
-    propose = [stream for stream in STREAMS if stream.role is Role.PROPOSE]
-    panels.append(
         lines_panel(
             "Solver: right answers in training",
             "Share of right answers on self-made tasks. Flat is normal: the tasks get harder with the solver.",
             table,
-            [
-                (stream.task_type.value, names.accuracy(stream.name), index)
-                for index, stream in enumerate(solve)
-            ],
+            by_type(lambda stream: names.accuracy(stream.name), Role.SOLVE),
             marks,
             share=True,
-        )
-    )
-    panels.append(
+        ),
         lines_panel(
             "Proposer: valid proposals",
             "Share of proposals that parse, run, repeat and pass every check.",
             table,
-            [
-                (task_type.value, names.valid(task_type), index)
-                for index, task_type in enumerate(CORE_TASK_TYPES)
-            ],
+            by_type(lambda stream: names.valid(stream.task_type), Role.PROPOSE),
             marks,
             share=True,
-        )
-    )
-    panels.append(
+        ),
         lines_panel(
             "Answers in the required format",
             "Mean over the streams of each role. Early gains in accuracy often come from here, not from reasoning.",
@@ -83,40 +75,33 @@ def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
             [("proposals", "format/propose", 1), ("solutions", "format/solve", 2)],
             marks,
             share=True,
-        )
-    )
-    for role, streams in (("Proposer", propose), ("Solver", solve)):
-        why = (
-            "1 − accuracy for tasks of middling difficulty, −0.5 at the extremes, −1 for invalid."
-            if role == "Proposer"
-            else ""
-        )
-        panels.append(
-            lines_panel(
-                f"{role}: reward",
-                why or "1 right, −0.5 wrong, −1 without the format (published rewards).",
-                table,
-                [
-                    (stream.task_type.value, names.reward(stream.name), index)
-                    for index, stream in enumerate(streams)
-                ],
-                marks,
-            )
-        )
+        ),
+        lines_panel(
+            "Proposer: reward",
+            "1 − accuracy for tasks of middling difficulty, −0.5 at the extremes, −1 for invalid.",
+            table,
+            by_type(lambda stream: names.reward(stream.name), Role.PROPOSE),
+            marks,
+        ),
+        lines_panel(
+            "Solver: reward",
+            "1 right, −0.5 wrong, −1 without the format (published rewards).",
+            table,
+            by_type(lambda stream: names.reward(stream.name), Role.SOLVE),
+            marks,
+        ),
+    ]
     return [panel for panel in panels if panel is not None]
 
 
 def _with_format_means(table: MetricsTable) -> MetricsTable:
     columns: dict[str, FloatArray] = {}
     for role in Role:
-        logged = [table.column(names.format_ok(stream.name)) for stream in STREAMS if stream.role is role]
-        stacked = np.stack(logged)
-        known = np.isfinite(stacked)
-        counts = known.sum(axis=0)
-        columns[f"format/{role.value}"] = np.where(
-            counts > 0, np.where(known, stacked, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan
-        )
-    return MetricsTable(table.steps, table.cycles, table.attempts, table.unix_s, columns)
+        logged = np.stack([table.column(names.format_ok(s.name)) for s in STREAMS if s.role is role])
+        counts = np.isfinite(logged).sum(axis=0)
+        means = np.nansum(logged, axis=0) / np.maximum(counts, 1)
+        columns[f"format/{role.value}"] = np.where(counts > 0, means, np.nan)
+    return replace(table, columns=columns)
 
 
 def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
@@ -136,9 +121,8 @@ def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
         return None
     counts = table.last(names.PROBE_COUNT)
     items = f"{counts:,.0f} frozen tasks" if counts else "frozen tasks"
-    svg = line_chart("Probe accuracy", lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))
     why = f"Greedy answers to {items}, never trained on, the same every time. Band: 95 % interval of “all”."
-    return Panel("Probe accuracy", why, svg, tuple(legend_of(line, True) for line in lines))
+    return lines_chart("Probe accuracy", why, lines, share=True, marks=marks, x_range=_step_range(table))
 
 
 def _probe_file_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
@@ -150,10 +134,10 @@ def _probe_file_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | Non
         Line(label, probe_curve(table, name, band=False), index % 8, dots=True)
         for index, (label, name) in enumerate(known)
     ]
-    title = "Probe accuracy by file"
-    svg = line_chart(title, lines, marks=marks, y_format=percent_tick, x_range=_step_range(table))
     why = "The same answers, by the file that the task comes from (data.probe_files)."
-    return Panel(title, why, svg, tuple(legend_of(line, True) for line in lines))
+    return lines_chart(
+        "Probe accuracy by file", why, lines, share=True, marks=marks, x_range=_step_range(table)
+    )
 
 
 def _probe_format_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
@@ -165,17 +149,9 @@ def _probe_format_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | N
     given = np.where(form > 0, score / np.where(form > 0, form, 1.0), np.nan)
     parts = (("in the required format", form, 1), ("right, given the format", given, 2))
     lines = [Line(label, Curve(*finite(x, values)), colour, dots=True) for label, values, colour in parts]
-    svg = line_chart(
-        "Format and reasoning",
-        lines,
-        marks=marks,
-        y_low=0.0,
-        y_high=1.0,
-        y_format=percent_tick,
-        x_range=_step_range(table),
-    )
     why = "The same probe answers, taken apart: a model that merely learns to keep the format moves the first line only."
-    return Panel("Format and reasoning", why, svg, tuple(legend_of(line, True) for line in lines))
+    ends = {"y_low": 0.0, "y_high": 1.0, "x_range": _step_range(table)}
+    return lines_chart("Format and reasoning", why, lines, share=True, marks=marks, **ends)
 
 
 def _step_range(table: MetricsTable) -> tuple[float, float]:
@@ -190,8 +166,8 @@ def task_panels(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) ->
         svg = heat_map("Difficulty of accepted tasks", columns, shares, [label for label, _, _ in BINS])
         why = "How many of the solver's samples got an accepted task right, when it was proposed. Darker: more of that time's tasks."
         panels.append(Panel("Difficulty of accepted tasks", why, svg))
-    panels.append(_growth_panel(table, marks))
-    panels.append(
+    panels += [
+        _growth_panel(table, marks),
         lines_panel(
             "Too easy, too hard",
             "Share of measured proposals that all samples solved, or none: they earn no learnability.",
@@ -199,9 +175,7 @@ def task_panels(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) ->
             [("all solved", names.ALL_SOLVED, 2), ("none solved", names.NONE_SOLVED, 5)],
             marks,
             share=True,
-        )
-    )
-    panels.append(
+        ),
         lines_panel(
             "Novelty",
             "Share of valid proposals that are not copies, renamed copies or near copies of a task already there.",
@@ -209,9 +183,9 @@ def task_panels(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) ->
             [("novel", names.NOVELTY, 2)],
             marks,
             share=True,
-        )
-    )
-    panels.append(_rejection_panel(summary, marks))
+        ),
+        _rejection_panel(summary, marks),
+    ]
     return [panel for panel in panels if panel is not None]
 
 
@@ -227,13 +201,8 @@ def _growth_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
         if table.has(name):
             size = envelope(x, table.column(name), BUCKETS)
             lines.append(Line(f"{task_type.value} buffer", Curve(size.x, size.y), index + 1))
-    svg = line_chart("Data growth", lines, marks=marks, y_low=0.0)
-    return Panel(
-        "Data growth",
-        "Tasks accepted in self-play so far, and tasks held in the buffers. Merges leave copies and leaks out of the pool.",
-        svg,
-        tuple(legend_of(line, False) for line in lines),
-    )
+    why = "Tasks accepted in self-play so far, and tasks held in the buffers. Merges leave copies and leaks out of the pool."
+    return lines_chart("Data growth", why, lines, marks=marks, y_low=0.0)
 
 
 def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None:
@@ -250,9 +219,7 @@ def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None
     ]
     if len(reasons) > len(shown):
         drawn.append(Layer("other", np.sum(layers[len(shown) :], axis=0), 7))
-    svg = stacked_chart("Rejections a step", x, drawn, marks=marks)
-    legend = tuple(LegendItem(layer.label, layer.colour) for layer in drawn)
-    return Panel("Rejections a step", "Rejected proposals, by reason.", svg, legend)
+    return layers_chart("Rejections a step", "Rejected proposals, by reason.", x, drawn, marks)
 
 
 def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
@@ -284,10 +251,16 @@ def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
 
 def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel]:
     """Memory and disk over time, as the driver saw them."""
-    columns = read_samples(RunDir(summary.root).supervision)
-    if not len(columns["unix_s"]):
+    log = read_log(MachineSample, RunDir(summary.root).supervision)
+    samples = sorted(log, key=lambda sample: sample.unix_s)
+    if not samples:
         return []
-    seconds = columns["unix_s"] - columns["unix_s"][0]
+
+    def column(name: str) -> FloatArray:
+        """NaN where it was not measured."""
+        return np.array([getattr(sample, name) for sample in samples], dtype=np.float64)
+
+    seconds = column("unix_s") - samples[0].unix_s
     unit, time_axis = ("minutes", seconds / 60) if seconds[-1] < SHORT_S else ("hours", seconds / 3600)
     wanted = (
         (
@@ -308,14 +281,12 @@ def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel]:
     )
     panels = []
     for title, why, series in wanted:
-        lines = [
-            Line(label, envelope(time_axis, columns[name], BUCKETS), colour)
-            for label, name, colour in series
-            if np.isfinite(columns[name]).any()
+        curves = [
+            Line(label, envelope(time_axis, column(name), BUCKETS), colour) for label, name, colour in series
         ]
+        lines = [line for line in curves if len(line.curve.x)]
         if lines:
-            svg = line_chart(title, lines, y_low=0.0, x_label=unit)
-            panels.append(Panel(title, why, svg, tuple(legend_of(line, False) for line in lines)))
+            panels.append(lines_chart(title, why, lines, y_low=0.0, x_label=unit))
     return panels
 
 
@@ -340,13 +311,11 @@ def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
         Layer(names.phase_label(phase), values, PHASE_COLOURS[phase])
         for phase, values in zip(layers, reduced, strict=True)
     ]
-    svg = stacked_chart("Seconds a step", reduced_x, drawn, marks=marks)
-    legend = tuple(LegendItem(layer.label, layer.colour) for layer in drawn)
     why = (
         "By phase. Programs run in the sandbox while the engine generates, so their time is inside “generate”; "
         "“score again” is the trainer's own log-probabilities of the responses."
     )
-    return Panel("Seconds a step", why, svg, legend)
+    return layers_chart("Seconds a step", why, reduced_x, drawn, marks)
 
 
 def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
