@@ -57,6 +57,25 @@ def fsync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A new folder that becomes ``target`` when the ``with`` block ends well: it appears whole or not at all.
+
+    Raises:
+        OSError: ``target`` is there already, and is not to be replaced.
+    """
+    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        if replace:
+            shutil.rmtree(target, ignore_errors=True)
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
 def remove_leftovers(*folders: Path) -> None:
     """Deletes the temporary files of a writer that was killed. Only for folders in which nobody else writes
     at the moment."""
@@ -73,7 +92,7 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
-    write_text_atomic(path, _json(value, indent=1) + "\n")
+    write_text_atomic(path, json_text(value))
 
 
 def write_jsonl_atomic(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -82,6 +101,11 @@ def write_jsonl_atomic(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 def json_line(record: dict[str, Any]) -> str:
     return _json(record) + "\n"
+
+
+def json_text(value: Any) -> str:
+    """JSON for people and programs, a key a line."""
+    return _json(value, indent=1) + "\n"
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -301,7 +301,7 @@ def private_folder(
     for parent in dict.fromkeys(candidates):
         name = f"azr-{os.getuid()}"
         folder = parent if parent.name == name else parent / name  # TMPDIR is this very folder already
-        problem = _make_private(folder) or temporary_problem(str(folder))
+        problem = make_private(folder) or temporary_problem(str(folder))
         if not problem:
             return folder
         refused.append(f"{folder} {problem}")
@@ -311,8 +311,9 @@ def private_folder(
     )
 
 
-def _make_private(folder: Path) -> str:
-    """Makes the folder, and trusts one that is there only if nobody else can write it."""
+def make_private(folder: Path) -> str:
+    """Makes the folder, and trusts one that is there only if nobody else can write it; why it cannot be used, or
+    nothing."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from azr.campaign.parts import CampaignParts, Logger
-from azr.config import Config
+from azr.campaign.parts import CampaignParts
+from azr.config import Config, to_container
 from azr.config.paths import PROJECT
+from azr.report.loggers import Logger, make_loggers
 from azr.rundir import RunDir
 
 REPORT_TIMEOUT_S = 300.0
@@ -17,7 +18,7 @@ REPORT_TIMEOUT_S = 300.0
 
 def default_parts() -> CampaignParts:
     from azr.campaign.judges import judge_health, judge_learning
-    from azr.data import consolidate, merge
+    from azr.data.consolidate import consolidate, merge
     from azr.report.live import LiveView
 
     return CampaignParts(
@@ -31,11 +32,6 @@ def default_parts() -> CampaignParts:
 
 
 def _loggers(run: RunDir, config: Config, first_step: int) -> Sequence[Logger]:
-    if not config.report.loggers:
-        return ()
-    from azr.config import to_container
-    from azr.report.loggers import make_loggers
-
     return make_loggers(config.report, run.root, first_step=first_step, run_config=to_container(config))
 
 

@@ -22,13 +22,14 @@ learning, undecided     none of these                                           
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from azr import metric_names as names
 from azr.campaign.parts import Advice, Judgement
-from azr.campaign.stagnation import Course, PlateauRule, fall, fit_trend, plateau, smooth
+from azr.campaign.stagnation import Course, fall, fit_trend, plateau, smooth
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
 from azr.protocol import MetricsRecord
@@ -52,16 +53,10 @@ def judge_health(
         return Judgement(
             Advice.CONTINUE, "healthy", "Health is not watched." if not rules.enabled else "No step yet."
         )
-    for check in (_diverged, _entropy, _cut, _format, _mismatch):
-        verdict = check(records, rules)
-        if verdict is not None:
-            return verdict
-    for verdict in (_leaking(records, samples, rules), _slowing(records, rules)):
-        if verdict is not None:
-            return verdict
-    return Judgement(
+    well = Judgement(
         Advice.CONTINUE, "healthy", "Updates are finite; entropy, format and memory are unchanged."
     )
+    return next(filter(None, _illnesses(records, samples, rules)), well)
 
 
 def judge_learning(
@@ -134,7 +129,7 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
         sentence = f"{rules.probe_metric} fell from {lost.best:.3f} to {lost.now:.3f} (limit {limit:.3f}), from step {onset} on."
         return Judgement(Advice.ROLLBACK, "regressing", sentence, onset)
 
-    found = plateau(steps, values, plateau_rule(rules))
+    found = plateau(steps, values, rules)
     if found is None:
         needed = rules.warmup_evaluations + rules.window_evaluations
         return Judgement(
@@ -167,17 +162,18 @@ def _regression_limit(record: MetricsRecord, rules: MonitorConfig) -> float:
     return max(rules.regression_delta, 4 * math.sqrt(0.25 / tasks)) if tasks > 0 else rules.regression_delta
 
 
-def plateau_rule(rules: MonitorConfig) -> PlateauRule:
-    return PlateauRule(
-        warmup=rules.warmup_evaluations,
-        window=rules.window_evaluations,
-        min_delta=rules.min_delta,
-        confidence=rules.confidence,
-        patience=rules.patience_evaluations,
-    )
-
-
 # ------------------------------------------------------------------------------------------------------ health
+
+
+def _illnesses(
+    records: Sequence[MetricsRecord], samples: Sequence[MachineSample], rules: MonitorConfig
+) -> Iterator[Judgement | None]:
+    """In the order in which they count."""
+    yield _diverged(records, rules)
+    for series in _series(rules):
+        yield _collapse(records, rules, series)
+    yield _leaking(records, samples, rules)
+    yield _slowing(records, rules)
 
 
 def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
@@ -194,102 +190,79 @@ def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgeme
     return Judgement(Advice.ROLLBACK, "diverged", sentence, bad[0])
 
 
-def _entropy(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
-    """On a logarithmic scale: entropy falls by orders of magnitude, and an average of 0.4 and 0.0001 says nothing."""
-    if not rules.entropy_floor:
-        return None
+@dataclass(frozen=True)
+class _Series:
+    """Something that is smoothed, and when its level is bad; both functions take the level and the lowest one
+    up to there."""
 
-    def log_entropy(record: MetricsRecord) -> float | None:
-        entropy = record.values.get(names.ENTROPY)
-        return None if entropy is None or not math.isfinite(entropy) else math.log(max(entropy, 1e-9))
+    verdict: str
+    of: Callable[[MetricsRecord], float | None]
+    bad: Callable[[float, float], bool]
+    describe: Callable[[float, float], str]
 
-    return _collapse(
-        records,
-        rules,
-        of=log_entropy,
-        bad=lambda level, best: level < math.log(rules.entropy_floor),
-        verdict="collapsing",
-        describe=lambda level, best: (
-            f"Token entropy {math.exp(level):.2g} is below the floor {rules.entropy_floor}"
-        ),
+
+def _series(rules: MonitorConfig) -> list[_Series]:
+    entropy = _Series(
+        "collapsing",
+        _log_entropy,
+        lambda level, best: level < math.log(rules.entropy_floor),
+        lambda level, best: f"Token entropy {math.exp(level):.2g} is below the floor {rules.entropy_floor}",
     )
-
-
-def _cut(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
-    return _collapse(
-        records,
-        rules,
-        of=lambda record: _stream_mean(record, "response_cut"),
-        bad=lambda level, best: level > rules.max_cut_share and level > best + rules.collapse_rise,
-        verdict="collapsing",
-        describe=lambda level, best: (
-            f"{level:.0%} of the responses are truncated at the token limit (limit {rules.max_cut_share:.0%}, once {best:.0%})"
+    return [
+        *([entropy] if rules.entropy_floor else []),
+        _Series(
+            "collapsing",
+            lambda record: _stream_mean(record, "response_cut"),
+            lambda level, best: level > rules.max_cut_share and level > best + rules.collapse_rise,
+            lambda level, best: (
+                f"{level:.0%} of the responses are truncated at the token limit (limit {rules.max_cut_share:.0%}, once {best:.0%})"
+            ),
         ),
-    )
-
-
-def _format(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
-    def errors(record: MetricsRecord) -> float | None:
-        right = _stream_mean(record, "format_ok")
-        return None if right is None else 1 - right
-
-    return _collapse(
-        records,
-        rules,
-        of=errors,
-        bad=lambda level, best: level > rules.max_format_errors and level > best + rules.collapse_rise,
-        verdict="collapsing",
-        describe=lambda level, best: (
-            f"{level:.0%} of the responses lack the format (limit {rules.max_format_errors:.0%}, once {best:.0%})"
+        _Series(
+            "collapsing",
+            lambda record: None if (right := _stream_mean(record, "format_ok")) is None else 1 - right,
+            lambda level, best: level > rules.max_format_errors and level > best + rules.collapse_rise,
+            lambda level, best: (
+                f"{level:.0%} of the responses lack the format (limit {rules.max_format_errors:.0%}, once {best:.0%})"
+            ),
         ),
-    )
-
-
-def _mismatch(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
-    return _collapse(
-        records,
-        rules,
-        of=lambda record: record.values.get(names.MISMATCH),
-        bad=lambda level, best: level > rules.max_logprob_mismatch,
-        verdict="mismatch",
-        describe=lambda level, best: (
-            f"Engine and trainer differ by {level:.4f} in token probability (limit {rules.max_logprob_mismatch})"
+        _Series(
+            "mismatch",
+            lambda record: record.values.get(names.MISMATCH),
+            lambda level, best: level > rules.max_logprob_mismatch,
+            lambda level, best: (
+                f"Engine and trainer differ by {level:.4f} in token probability (limit {rules.max_logprob_mismatch})"
+            ),
         ),
-    )
+    ]
 
 
-def _collapse(
-    records: Sequence[MetricsRecord],
-    rules: MonitorConfig,
-    *,
-    of: Callable[[MetricsRecord], float | None],
-    bad: Callable[[float, float], bool],
-    verdict: str,
-    describe: Callable[[float, float], str],
-) -> Judgement | None:
-    """A smoothed series that was bad for ``health_steps`` steps in a row, the last one included.
+def _log_entropy(record: MetricsRecord) -> float | None:
+    """Entropy falls by orders of magnitude, and an average of 0.4 and 0.0001 says nothing."""
+    entropy = record.values.get(names.ENTROPY)
+    return None if entropy is None or not math.isfinite(entropy) else math.log(max(entropy, 1e-9))
 
-    Args:
-        bad: of (smoothed level, lowest smoothed level up to there).
-    """
+
+def _collapse(records: Sequence[MetricsRecord], rules: MonitorConfig, series: _Series) -> Judgement | None:
+    """A series that was bad for ``health_steps`` steps in a row, the last one included."""
     known = [
         (record.step, value)
         for record in records
-        if (value := of(record)) is not None and math.isfinite(value)
+        if (value := series.of(record)) is not None and math.isfinite(value)
     ]
     if len(known) < rules.health_steps or known[-1][0] != records[-1].step:
         return None
     levels = smooth([value for _, value in known], HEALTH_HALF_LIFE)
     lowest = np.minimum.accumulate(levels)
-    verdicts = [bad(float(level), float(best)) for level, best in zip(levels, lowest, strict=True)]
+    verdicts = [series.bad(float(level), float(best)) for level, best in zip(levels, lowest, strict=True)]
     if not all(verdicts[-rules.health_steps :]):
         return None
     onset = len(verdicts)
     while onset and verdicts[onset - 1]:
         onset -= 1
-    sentence = f"{describe(float(levels[-1]), float(lowest[-1]))}, since step {known[onset][0]}."
+    sentence = f"{series.describe(float(levels[-1]), float(lowest[-1]))}, since step {known[onset][0]}."
     # smoothing sees it late: what was learnt in the steps just before is suspect as well
-    return Judgement(Advice.ROLLBACK, verdict, sentence, known[max(onset - rules.health_steps, 0)][0])
+    return Judgement(Advice.ROLLBACK, series.verdict, sentence, known[max(onset - rules.health_steps, 0)][0])
 
 
 def _stream_mean(record: MetricsRecord, what: str) -> float | None:

@@ -12,6 +12,7 @@ from azr.campaign.trainer_process import TRAINER_COMMAND
 from azr.config import Config
 from azr.protocol import MetricsRecord
 from azr.records import MachineSample
+from azr.report.loggers import Logger
 from azr.rundir import RunDir
 
 
@@ -38,14 +39,6 @@ class Judgement:
     """With the numbers, so that a person on Monday can disagree."""
     onset_step: int | None = None
     """ROLLBACK: first step that is suspect; the checkpoint must be from before it."""
-
-
-class Logger(Protocol):
-    """Takes metrics beside ``metrics.jsonl`` (``azr.report.loggers``: TensorBoard, Weights & Biases)."""
-
-    def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Progress(Protocol):

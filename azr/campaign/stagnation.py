@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from azr.config.monitor import MonitorConfig
+
 FloatArray = NDArray[np.float64]
 MAX_AUTOCORRELATION = 0.95
 FALL_WIDTH = 3
@@ -156,23 +158,8 @@ class Course(str, Enum):
 
 
 @dataclass(frozen=True)
-class PlateauRule:
-    """When a series of evaluations has stopped rising. Lengths are numbers of evaluations."""
-
-    warmup: int = 5
-    """Evaluations at the start that no window includes."""
-    window: int = 30
-    min_delta: float = 0.05
-    """Least gain over a window that counts as learning, in units of the series."""
-    confidence: float = 0.9
-    """Of each one-sided limit."""
-    patience: int = 6
-    """Flat windows that make a plateau, without a rising one in between."""
-
-
-@dataclass(frozen=True)
 class Window:
-    """One look at the last ``rule.window`` evaluations."""
+    """One look at the last ``window_evaluations`` evaluations."""
 
     state: Course
     gain: float
@@ -191,18 +178,19 @@ class Window:
         )
 
 
-def look(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Window | None:
+def look(x: Sequence[float], y: Sequence[float], rules: MonitorConfig) -> Window | None:
     """The last window; None while there are fewer than warm-up + window evaluations, so a window never holds
     the warm-up."""
-    if len(y) < rule.warmup + rule.window:
+    length = rules.window_evaluations
+    if len(y) < rules.warmup_evaluations + length:
         return None
-    positions, values = np.asarray(x[-rule.window :], dtype=np.float64), y[-rule.window :]
-    trend = fit_trend(positions, values, confidence=2 * rule.confidence - 1)
-    span = float(positions[-1] - positions[0]) * rule.window / (rule.window - 1)
+    positions, values = np.asarray(x[-length:], dtype=np.float64), y[-length:]
+    trend = fit_trend(positions, values, confidence=2 * rules.confidence - 1)
+    span = float(positions[-1] - positions[0]) * length / (length - 1)
     gain, low, high = trend.slope * span, trend.low * span, trend.high * span
-    if high < rule.min_delta:
+    if high < rules.min_delta:
         state = Course.FLAT
-    elif low > 0 and trend.p < 2 * (1 - rule.confidence):
+    elif low > 0 and trend.p < 2 * (1 - rules.confidence):
         state = Course.RISING
     else:
         state = Course.UNSURE
@@ -215,32 +203,32 @@ class Plateau:
 
     stopped: bool
     flat_windows: int
-    """Flat windows since the last rising one, counted up to ``rule.patience``."""
+    """Flat windows since the last rising one, counted up to ``patience_evaluations``."""
     window: Window
 
 
-def plateau(x: Sequence[float], y: Sequence[float], rule: PlateauRule) -> Plateau | None:
+def plateau(x: Sequence[float], y: Sequence[float], rules: MonitorConfig) -> Plateau | None:
     """Whether the series has stopped rising as of its last evaluation; None while nothing can be said.
 
     Hysteresis: windows that are neither flat nor rising do not end a spell of flat ones, only a rising one
     does; and the plateau is declared at a flat window only.
     """
-    last = look(x, y, rule)
+    last = look(x, y, rules)
     if last is None:
         return None
     flat, window = 0, last
-    for back in range(rule.window):
+    for back in range(rules.window_evaluations):
         if back:
-            found = look(x[: len(x) - back], y[: len(y) - back], rule)
+            found = look(x[: len(x) - back], y[: len(y) - back], rules)
             if found is None:
                 break
             window = found
         if window.state is Course.RISING:
             break
         flat += window.state is Course.FLAT
-        if flat >= rule.patience:
+        if flat >= rules.patience_evaluations:
             break
-    return Plateau(last.state is Course.FLAT and flat >= rule.patience, flat, last)
+    return Plateau(last.state is Course.FLAT and flat >= rules.patience_evaluations, flat, last)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
 from azr.campaign.faults import Fault, FaultKind, read_fault
 from azr.campaign.incidents import CAUSE_BYTES, explain_exit, where_it_hangs
-from azr.campaign.parts import Advice, Judgement, Logger
+from azr.campaign.parts import Advice, Judgement
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.campaign.vram import used_vram_gib
 from azr.checkpoints import free_gib, list_checkpoints, prune_checkpoints, require_disk_space
@@ -45,6 +45,7 @@ from azr.protocol import (
     write_request,
 )
 from azr.records import JudgeVerdict, MachineSample
+from azr.report.loggers import Logger
 from azr.report.versions import write_versions
 from azr.tracebacks import Raised
 

@@ -22,6 +22,7 @@ from azr.config.sandbox import SandboxConfig
 from azr.data.behaviour import BehaviourStore, drop_behavioural, sandbox_outputs
 from azr.data.contamination import examine
 from azr.data.duplicates import Dropped, better_first, difficulty_band, drop_duplicates
+from azr.data.fingerprints import Fingerprint
 from azr.data.manifest import SourceEntry
 from azr.data.phases import Phases
 from azr.data.reasons import Reason
@@ -79,9 +80,7 @@ def build_pool(
     with phases("fingerprints and leaks"), _bar("fingerprints and leaks", everything) as bar:
         similarity, programs = config.contamination_similarity, (task.program for task in tasks)
         prints, leaks = examine(programs, evaluation, similarity, workers=config.workers, progress=bar.update)
-        tasks, dropped = _drop_unparsed(tasks, prints)
-        tasks, dropped_now = _drop_leaks(tasks, leaks)
-        dropped += dropped_now
+        tasks, dropped = _drop_unfit(tasks, prints, leaks)
     with phases("re-execution"), _bar("re-execution") as bar:
         advance = functools.partial(_advance, bar)
         tasks, dropped_now = reexecute(
@@ -105,10 +104,8 @@ def build_pool(
             raise AssertionError(
                 f"{everything} tasks came in, {len(tasks)} were kept and {len(dropped)} dropped"
             )
-        kept, dropped = (
-            sorted(tasks, key=_pool_order),
-            sorted(dropped, key=lambda item: better_first(item.task)),
-        )
+        kept = sorted(tasks, key=_pool_order)
+        dropped.sort(key=lambda item: better_first(item.task))
         entries = _settle(entries, origins, kept, dropped)
         dropped_from = [entries[origins[id(item.task)]].name for item in dropped]
     return PoolBuild(kept, dropped, refused, entries, dropped_from, phases.seconds)
@@ -153,17 +150,11 @@ def _read(
         tasks += new
         origins |= {id(task): index for task in new}
         refused_rows = dict(sorted(reasons.items()))
-        entries.append(
-            SourceEntry(
-                source.name,
-                source.kind.value,
-                source.hash(),
-                rows,
-                len(found),
-                refused_rows,
-                len(found) - len(new),
-            )
+        known = len(found) - len(new)
+        entry = SourceEntry(
+            source.name, source.kind.value, source.hash(), rows, len(found), refused_rows, known
         )
+        entries.append(entry)
     return tasks, origins, refused, entries, frozenset(trusted)
 
 
@@ -195,21 +186,18 @@ def row_tasks(row: Row, source: Source, config: DataConfig) -> list[Task] | Refu
     )
 
 
-def _drop_unparsed(tasks: list[Task], prints: dict) -> tuple[list[Task], list[Dropped]]:
-    kept = [task for task in tasks if prints[task.program].parsed]
-    dropped = [
-        Dropped(task, Reason.NOT_PYTHON, detail="does not parse")
-        for task in tasks
-        if not prints[task.program].parsed
-    ]
+def _drop_unfit(
+    tasks: list[Task], prints: dict[str, Fingerprint], leaks: dict[str, str]
+) -> tuple[list[Task], list[Dropped]]:
+    kept, dropped = list[Task](), list[Dropped]()
+    for task in tasks:
+        if not prints[task.program].parsed:
+            dropped.append(Dropped(task, Reason.NOT_PYTHON, detail="does not parse"))
+        elif task.program in leaks:
+            dropped.append(Dropped(task, Reason.LEAKED, detail=leaks[task.program]))
+        else:
+            kept.append(task)
     return kept, dropped
-
-
-def _drop_leaks(tasks: list[Task], leaks: dict[str, str]) -> tuple[list[Task], list[Dropped]]:
-    kept = [task for task in tasks if task.program not in leaks]
-    return kept, [
-        Dropped(task, Reason.LEAKED, detail=leaks[task.program]) for task in tasks if task.program in leaks
-    ]
 
 
 def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dropped]]:
@@ -225,16 +213,10 @@ def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dr
         for task_type in TaskType
     }
     quotas: dict[TaskType, int] = {}
-    left, waiting = (
-        max_tasks,
-        sorted(
-            (task_type for task_type in TaskType if by_type[task_type]), key=lambda kind: len(by_type[kind])
-        ),
-    )
+    waiting = sorted(filter(by_type.get, TaskType), key=lambda kind: len(by_type[kind]))
     while waiting:
-        task_type = waiting.pop(0)
+        task_type, left = waiting.pop(0), max_tasks - sum(quotas.values())
         quotas[task_type] = min(len(by_type[task_type]), left // (len(waiting) + 1))
-        left -= quotas[task_type]
     kept = [task for task_type, quota in quotas.items() for task in by_type[task_type][:quota]]
     dropped = [
         Dropped(task, Reason.POOL_CAP)

@@ -11,13 +11,14 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from azr.config.data import DataConfig
 from azr.data.fingerprints import short_hash
 from azr.errors import DataError
 from azr.files import file_hash, json_line, read_json, read_jsonl, write_json_atomic
+from azr.records import from_json
 from azr.rundir import RunDir
 from azr.tasks import Task
 
@@ -79,7 +80,7 @@ class Manifest:
     hash: str = ""
 
     def sealed(self) -> Manifest:
-        return Manifest(**{**self.__dict__, "hash": _body_hash(asdict(self))})
+        return replace(self, hash=_body_hash(asdict(self)))
 
 
 def _body_hash(record: dict[str, Any]) -> str:
@@ -122,13 +123,9 @@ def read_manifest(run: RunDir) -> Manifest:
     """
     value = read_json(run.pool_manifest)
     try:
-        known: dict[str, Any] = {item.name: value[item.name] for item in fields(Manifest)}
-        known["sources"] = [SourceEntry(**entry) for entry in known["sources"]]
-        manifest = Manifest(**known)
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{run.pool_manifest} is not a pool manifest: {error}; the next consolidation rebuilds it"
-        ) from error
+        manifest = from_json(Manifest, value, run.pool_manifest)
+    except DataError as error:
+        raise DataError(f"{error}; the next consolidation rebuilds it") from error
     if _body_hash(value) != manifest.hash:  # of the file as it stands: an older version wrote fewer fields
         raise DataError(
             f"{run.pool_manifest} was changed by hand or damaged; the next consolidation rebuilds it"

@@ -20,7 +20,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from azr.data.csv_rows import begins_a_table, csv_rows
-from azr.data.rows import PROGRAM_COLUMNS, Row, parsed_json, require_single_names
+from azr.data.rows import PROGRAM_COLUMNS, Row, kind_of, parsed_json, require_single_names
 from azr.data.unpack import open_data
 from azr.errors import DataError
 
@@ -91,7 +91,7 @@ def _row(line: bytes, path: Path, number: int) -> Row:
         value = json.loads(line.decode("utf-8", "surrogatepass"), object_pairs_hook=_object)
         if isinstance(value, dict):
             return Row(value, path, number)
-        problem = f"{_kind(value)} where an object with fields is expected"
+        problem = f"{kind_of(value)} where an object with fields is expected"
     except UnicodeDecodeError as error:
         problem = f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8; save the file as UTF-8"
     except _TwiceError as error:
@@ -118,18 +118,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise _TwiceError(f"field {next(name for name in names if names.count(name) > 1)} appears twice")
     return record
-
-
-def _kind(value: Any) -> str:
-    names = {
-        list: "a list",
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        type(None): "null",
-    }
-    return names.get(type(value), type(value).__name__)
 
 
 def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
@@ -215,7 +203,7 @@ def _list_rows(path: Path, values: Iterable[Any]) -> Iterator[Row]:
         if isinstance(value, dict):
             yield Row(value, path, number, unit="row")
         else:
-            problem = f"{_kind(value)} where an object with fields is expected"
+            problem = f"{kind_of(value)} where an object with fields is expected"
             yield Row(None, path, number, json.dumps(value), problem, unit="row")
 
 

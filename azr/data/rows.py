@@ -30,6 +30,13 @@ class Row:
         return f"{self.unit} {self.line}"
 
 
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    words = {list: "a list", dict: "an object", str: "a text", bool: "true or false", int: "a number"}
+    words |= {float: "a number", type(None): "null"}
+    return words.get(type(value), type(value).__name__)
+
+
 def parsed_json(data: bytes | str) -> Any:
     """The JSON value, or None where it is none."""
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from azr.data.reasons import Reason
+from azr.data.rows import kind_of
 from azr.errors import DataError
 from azr.programs.source import SourceError, parse
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
@@ -134,7 +135,7 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
         return Refused(Reason.SCHEMA, str(error))
     for key in _TEXTS:
         if not isinstance(record.get(key, ""), str):
-            return Refused(Reason.SCHEMA, f"field {key} is {_shown(record[key])}, not text")
+            return Refused(Reason.SCHEMA, f"field {key} is {kind_of(record[key])}, not text")
     fenced = _FENCED.fullmatch(record["snippet"])
     if fenced and not _FENCE.search(fenced[2]):
         record["snippet"] = fenced[2]
@@ -213,7 +214,7 @@ def _value_text(key: str, value: Any) -> str:
             else ""
         )
         raise DataError(f"field {key} is {value}{whole or '; ' + how}")
-    raise DataError(f"field {key} is {_shown(value)}; {how}")
+    raise DataError(f"field {key} is {kind_of(value)}; {how}")
 
 
 def _between_parentheses(key: str, text: str) -> str:
@@ -235,18 +236,6 @@ def _between_parentheses(key: str, text: str) -> str:
             f'field {key} is {text[:60]!r}; write what is between the parentheses of one call, such as "[3, 1], 2"'
         ) from None
     return inner
-
-
-def _shown(value: Any) -> str:
-    words = {
-        type(None): "null",
-        list: "a list",
-        dict: "an object",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-    }
-    return words.get(type(value), type(value).__name__)
 
 
 def _clean_lineage(task: Task, origin: str) -> Task:

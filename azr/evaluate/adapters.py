@@ -3,8 +3,6 @@ rounded."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
 from azr.evaluate.weights import lora_adapters, lora_alpha
-from azr.files import set_mode
+from azr.files import set_mode, whole_folder
 from azr.rundir import RunDir
 from azr.train.base_model import require_base_unchanged
 
@@ -66,17 +64,11 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         for half, tensor in halves.items()
     }
 
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
+    with whole_folder(target) as staging:
         settings.save_pretrained(str(staging))
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, staging / WEIGHTS)
         _require_equal(load_file(staging / WEIGHTS), tensors)
         set_mode(staging / WEIGHTS, 0o644)
-        staging.rename(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     base = settings.base_model_name_or_path
     say(f"wrote the adapters of {run.root.name}, step {checkpoint.step}, to {target}; their base is {base}")
     return target

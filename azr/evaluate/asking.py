@@ -14,7 +14,7 @@ from azr.models.tokenizer_files import named_end_tokens
 from azr.prompts import load_frame
 from azr.selfplay.options import prompt_options
 from azr.tasks import Prompt, Role, Task, TaskType
-from azr.train.tokens import prompt_token_ids
+from azr.train.tokens import load_tokenizer, prompt_token_ids
 
 _CODE = "def f(items, n):\n    return sorted(items)[:n]"
 _PAIRS = {"[3, 1, 2], 2": "[1, 2]", "[5], 1": "[5]", "[9, 8], 1": "[8]", "[], 3": "[]"}
@@ -49,11 +49,7 @@ def asking_of(folder: Path, config: Config) -> Asking:
         ConfigError: the run's frame is not there any more.
         ModelError: the model's chat template changes the question.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        folder, trust_remote_code=config.model.trust_remote_code, local_files_only=True
-    )
+    tokenizer = load_tokenizer(folder, config.model.trust_remote_code)
     frame = load_frame(config.selfplay.frame)
     text = _as_read(tokenizer, frame.wrap(_MARK))
     before, mark, after = text.partition(_MARK)

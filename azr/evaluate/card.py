@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from azr import metric_names as names
 from azr.config import Config
 from azr.evaluate.asking import Asking, snippet
+from azr.imports import installed_version
 from azr.models import HubName
 from azr.protocol import MetricsRecord
 from azr.tasks import Task
@@ -261,10 +261,4 @@ def _human_data(config: Config) -> str:
 
 
 def _versions() -> list[str]:
-    found = []
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return [f"{name} {version}" for name in _PACKAGES if (version := installed_version(name))]

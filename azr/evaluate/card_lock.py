@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import re
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from azr.errors import EngineError
 from azr.locks import NO_LOCKS, to_stderr
+from azr.places import SHARED, make_private
 
 WAIT_LIMIT_S = 12 * 3600.0
 """Longer than an evaluation of several models and suites takes."""
@@ -30,15 +30,11 @@ def lock_folder() -> Path:
     Raises:
         EngineError: somebody else owns a folder of this name.
     """
-    shared = Path("/tmp")
-    folder = (
-        shared if os.access(shared, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
-    ) / f"azr-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+    parent = SHARED if os.access(SHARED, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    folder = parent / f"azr-{os.getuid()}"
+    if problem := make_private(folder):
         raise EngineError(
-            f"{folder} is not a folder of yours, so the cards cannot be locked there; remove it, or have its owner do so"
+            f"{folder} {problem}, so the cards cannot be locked there; remove it, or have its owner do so"
         )
     return folder
 
@@ -61,12 +57,9 @@ def hold_cards(
         EngineError: a card was still in use after ``limit_s``.
     """
     with contextlib.ExitStack() as held:
-        where = (folder or lock_folder()) if cards else None
         for card in sorted(set(cards)):  # everybody in the same order: two of them never wait for each other
-            assert where is not None
-            _hold(
-                held, where / f"{re.sub(r'[^A-Za-z0-9.-]', '_', card)}.lock", card, limit_s, say or to_stderr
-            )
+            file = (folder or lock_folder()) / f"{re.sub(r'[^A-Za-z0-9.-]', '_', card)}.lock"
+            _hold(held, file, card, limit_s, say or to_stderr)
         yield
 
 

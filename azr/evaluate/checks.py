@@ -4,7 +4,7 @@ program, except in test scripts (HumanEval, MBPP), which hold them as their auth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,21 +48,44 @@ def reason_of(call: CallResult) -> str:
     return {Status.TIMEOUT: "timeout", Status.ERROR: "failed"}.get(call.status, call.status.value)
 
 
+async def first_wrong(
+    program: str, entry: str, inputs: Sequence[str], right: Callable[[int, str], bool], sandbox: Sandbox
+) -> tuple[int, str]:
+    """Calls with each argument list until one is wrong.
+
+    Args:
+        right: whether the value of the call of this number is what it should be.
+
+    Returns:
+        the number of the wrong call and its reason; the number of calls and ``PASSED`` where all are right.
+    """
+    calls = await call_all(program, entry, inputs, sandbox, until_failure=True)
+    for number in range(len(inputs)):
+        if number >= len(calls):
+            return number, "failed"
+        call = calls[number]
+        if not call.ok or call.value is None:
+            return number, reason_of(call)
+        if not right(number, call.value):
+            return number, WRONG
+    return len(inputs), PASSED
+
+
 async def call_all(
-    program: str,
-    entry: str,
-    inputs: Sequence[str],
-    sandbox: Sandbox,
-    *,
-    until_failure: bool,
-    limits: Limits = CALL_LIMITS,
+    program: str, entry: str, inputs: Sequence[str], sandbox: Sandbox, *, until_failure: bool
 ) -> list[CallResult]:
     """Calls with each argument list, in order. With ``until_failure`` a part that holds a failed call is the last."""
     results: list[CallResult] = []
     for start in range(0, len(inputs), CALLS_AT_ONCE):
         part = tuple(inputs[start : start + CALLS_AT_ONCE])
         job = Job(
-            program, part, entry, Profile.EVALUATE, verify=False, every_input=not until_failure, limits=limits
+            program,
+            part,
+            entry,
+            Profile.EVALUATE,
+            verify=False,
+            every_input=not until_failure,
+            limits=CALL_LIMITS,
         )
         result = await sandbox.run(job)
         results += result.calls

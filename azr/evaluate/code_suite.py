@@ -21,7 +21,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, Check
 from azr.evaluate.extraction import defines, needed_parts, program_in
-from azr.evaluate.items import Item, Rating, Speaker
+from azr.evaluate.items import Item, Rating, Speaker, Suite
 from azr.parsing import fenced_blocks, split_response
 from azr.prompts import load_frame
 from azr.sandbox import Sandbox
@@ -71,16 +71,11 @@ def evalplus_prompt(text: str) -> Prompt:
     )
 
 
-@dataclass(frozen=True)
-class CodeSuite:
-    name: str
-    style: str
+@dataclass(frozen=True, kw_only=True)
+class CodeSuite(Suite):
     chat: bool
     habits: Habits
     problems: dict[str, Problem]
-    items: Sequence[Item]
-    left_out: Sequence[str] = ()
-    notes: Sequence[str] = ()
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         problem = self.problems[item.item_id]
@@ -143,7 +138,16 @@ def code_suite(
         why = "two problems have the same id; ids must be unique" if problems else "it has no problem"
         raise DataError(f"suite {name}: {why}" + (f" ({left_out[0]})" if left_out else ""))
     items = [_item(name, problem, config, style, speaker, habits) for problem in problems]
-    return CodeSuite(name, style, speaker.chat, habits, by_id, items, left_out, notes)
+    return CodeSuite(
+        name=name,
+        style=style,
+        chat=speaker.chat,
+        habits=habits,
+        problems=by_id,
+        items=items,
+        left_out=left_out,
+        notes=notes,
+    )
 
 
 def _item(

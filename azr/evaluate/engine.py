@@ -13,6 +13,7 @@ that is resumed draws what it would have drawn.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -31,11 +32,13 @@ from azr.config.paths import PROJECT
 from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
 from azr.evaluate.card_lock import hold_cards
-from azr.evaluate.progress import ProgressLine, Tally, duration
+from azr.evaluate.progress import ProgressLine, Tally
 from azr.evaluate.requests import Request
-from azr.files import write_json_atomic
+from azr.files import read_tail, write_json_atomic
 from azr.hardware import detect, device_for
+from azr.report.text import duration
 from azr.tasks import Prompt
+from azr.train.tokens import PromptTokens, load_tokenizer
 
 QUIET_LIMIT_S = 1800.0
 """Without any news for this long the engine counts as hung; its start on a slow disk takes minutes."""
@@ -192,10 +195,11 @@ def answer_all(
         if reason:
             raise ModelError(reason)
         if status or missing:
+            said = "\n".join([line for line in read_tail(plan.log) if line.strip()][-15:])
             raise ModelError(
                 f"the engine ended with status {status} and {missing} answers missing. The answers so far are kept; run the same command "
                 "to continue. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
-                f"({plan.log}):\n{_tail(plan.log)}"
+                f"({plan.log}):\n{said}"
             )
 
 
@@ -219,15 +223,13 @@ def shape(folder: Path, options: EngineOptions) -> str:
     Raises:
         ModelError: the folder's configuration or tokenizer cannot be read.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(
             folder, trust_remote_code=options.trust_remote_code, local_files_only=True
         ).to_dict()
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=options.trust_remote_code, local_files_only=True
-        )
+        tokenizer = load_tokenizer(folder, options.trust_remote_code)
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} is not a model that can be evaluated: {error}") from error
     described = {key: value for key, value in config.items() if key not in COSMETIC_KEYS}
@@ -245,28 +247,12 @@ def prompt_limit(
 ) -> Callable[[Prompt], bool]:
     """Whether a prompt has at most ``max_prompt_tokens`` tokens, counted as the engine counts them. The
     tokenizer is loaded at the first question."""
-    tokenizer: Any = None
 
-    def fits(prompt: Prompt) -> bool:
-        nonlocal tokenizer
-        from transformers import AutoTokenizer
+    @functools.cache
+    def tokens() -> PromptTokens:
+        return PromptTokens(load_tokenizer(folder, trust_remote_code), max_prompt_tokens)
 
-        from azr.train.tokens import prompt_token_ids
-
-        if tokenizer is None:
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=trust_remote_code, local_files_only=True
-            )
-        return len(prompt_token_ids(tokenizer, prompt)) <= max_prompt_tokens
-
-    return fits
-
-
-def _tail(log: Path, lines: int = 15) -> str:
-    with contextlib.suppress(OSError):
-        text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
-        return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
-    return ""
+    return lambda prompt: tokens().fits(prompt)
 
 
 def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:

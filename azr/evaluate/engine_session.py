@@ -14,6 +14,7 @@ from azr.errors import ModelError
 from azr.evaluate.answers import Answer, AnswerWriter
 from azr.evaluate.requests import Request, sample_seed
 from azr.files import read_json
+from azr.train.tokens import end_token_ids, load_tokenizer, prompt_token_ids, response_text
 
 CPU_BATCHED_TOKENS = 4096
 """Tokens read at once without a GPU; never fewer than one whole prompt."""
@@ -47,26 +48,16 @@ class ModelText:
     """One model's tokenizer, and the tokens at which the model ends."""
 
     def __init__(self, folder: Path, trust_remote_code: bool) -> None:
-        from transformers import AutoTokenizer
-
-        from azr.train.tokens import end_token_ids
-
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=trust_remote_code, local_files_only=True
-        )
+        self._tokenizer = load_tokenizer(folder, trust_remote_code)
         self.end_ids = sorted(end_token_ids(self._tokenizer, folder))
 
     def prompt_ids(self, request: Request) -> list[int]:
-        from azr.train.tokens import prompt_token_ids
-
         if request.begin_token and request.prompt.raw:
             return list(self._tokenizer.encode(request.prompt.text, add_special_tokens=True))
         return prompt_token_ids(self._tokenizer, request.prompt)
 
     def text(self, ids: Sequence[int]) -> str:
         """As the trainer decodes a response."""
-        from azr.train.tokens import response_text
-
         return response_text(self._tokenizer, ids)
 
     def check_ids(self) -> list[int]:

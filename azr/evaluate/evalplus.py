@@ -19,7 +19,7 @@ from typing import Any
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
-from azr.evaluate.checks import PASSED, WRONG, call_all, reason_of
+from azr.evaluate.checks import PASSED, call_all, first_wrong
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
 from azr.evaluate.humaneval import frame_task, preamble
 from azr.evaluate.items import CHAT, Speaker
@@ -77,17 +77,15 @@ class PlusCheck:
                 return 0.0, "no_expected_value"
 
         inputs = [self.inputs[index] for index, _ in self.expected]
-        calls = await call_all(*self._judged(program, own=False), inputs, sandbox, until_failure=True)
-        for number, (index, wanted) in enumerate(self.expected):
-            part = "" if index < self.n_base else "_plus"
-            if number >= len(calls):
-                return 0.0, f"failed{part}"
-            call = calls[number]
-            if not call.ok or call.value is None:
-                return 0.0, f"{reason_of(call)}{part}"
-            if not self._right(inputs[number], call.value, wanted):
-                return 0.0, f"{WRONG}{part}"
-        return 1.0, PASSED
+        number, reason = await first_wrong(
+            *self._judged(program, own=False),
+            inputs,
+            lambda number, value: self._right(inputs[number], value, self.expected[number][1]),
+            sandbox,
+        )
+        if reason == PASSED:
+            return 1.0, PASSED
+        return 0.0, reason if self.expected[number][0] < self.n_base else f"{reason}_plus"
 
     def _judged(self, program: str, *, own: bool) -> tuple[str, str]:
         """Program and entry; outputs that are objects become whether there is one, inside the process."""

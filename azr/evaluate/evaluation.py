@@ -18,7 +18,7 @@ from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, fo
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import cpu_flags, number_type
 from azr.evaluate.questions import FORMAT, Asked, Decoding, claimed, engine_model
-from azr.evaluate.results import json_text, publish
+from azr.evaluate.results import publish
 from azr.evaluate.scoring import (
     Judged,
     Scores,
@@ -32,7 +32,7 @@ from azr.evaluate.scoring import (
 )
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
-from azr.files import json_line
+from azr.files import json_line, json_text
 from azr.hardware import detect, device_for
 from azr.imports import DEVICE_NAMES, engine_build
 from azr.sandbox import Sandbox

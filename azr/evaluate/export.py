@@ -208,7 +208,7 @@ def training_probes(run: RunDir, config: Config, folder: Path) -> TaskSuite | No
         return None
     tasks = {row.row_id: row.task for row in rows if row.task is not None}
     items = [Item(row.row_id, row.stream.task_type.value, row.prompt) for row in rows]
-    return TaskSuite("probes", "frame", tasks, config.selfplay, items)
+    return TaskSuite(name="probes", tasks=tasks, config=config.selfplay, items=items)
 
 
 def parse_gguf_type(text: str) -> str:

@@ -10,7 +10,6 @@ The number is read as harnesses do: inside the last ``\boxed{}``, after ``####``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.extraction import number_in
-from azr.evaluate.items import CHAT, Item, Rating, Speaker
+from azr.evaluate.items import CHAT, Item, Rating, Speaker, Suite
 from azr.evaluate.records import records
 from azr.parsing import split_response
 from azr.prompts import load_frame
@@ -70,15 +69,10 @@ Q: {question}
 A:"""
 
 
-@dataclass(frozen=True)
-class NumberSuite:
-    name: str
-    style: str
+@dataclass(frozen=True, kw_only=True)
+class NumberSuite(Suite):
     golds: dict[str, Fraction]
     """By item id."""
-    items: Sequence[Item]
-    left_out: Sequence[str] = ()
-    notes: Sequence[str] = ()
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         gold = self.golds[item.item_id]
@@ -114,7 +108,7 @@ def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker
         item_id = f"gsm8k/{number}"
         golds[item_id] = gold
         items.append(_item(item_id, record["question"].strip(), config, style, speaker))
-    return NumberSuite("gsm8k", style, golds, items)
+    return NumberSuite(name="gsm8k", style=style, golds=golds, items=items)
 
 
 def _item(item_id: str, question: str, config: SelfPlayConfig, style: str, speaker: Speaker) -> Item:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from azr.sandbox import Sandbox
 from azr.tasks import Prompt
@@ -74,33 +74,24 @@ class Speaker:
 CHAT = Speaker()
 
 
-class Suite(Protocol):
-    """Items and their judge. Attributes are fixed after construction."""
+@dataclass(frozen=True, kw_only=True)
+class Suite(ABC):
+    """Items and their judge."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def style(self) -> str:
-        """One of ``STYLES``."""
-        ...
+    name: str
+    style: str = "frame"
+    """One of ``STYLES``."""
+    items: Sequence[Item]
+    left_out: Sequence[str] = ()
+    """Sentences on records that could not become items."""
+    notes: Sequence[str] = ()
+    """Sentences on how the items were made."""
 
-    @property
-    def items(self) -> Sequence[Item]: ...
-    @property
-    def left_out(self) -> Sequence[str]:
-        """Sentences on records that could not become items."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Sentences on how the items were made."""
-        ...
-
+    @abstractmethod
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         """Raises:
         SandboxError: the sandbox itself failed; says nothing about the answer.
         """
-        ...
 
 
 def folder_name(suite: Suite) -> str:

@@ -25,10 +25,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
-from azr.evaluate.checks import PASSED, WRONG, call_all, reason_of
+from azr.evaluate.checks import CALL_LIMITS, PASSED, first_wrong
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite
 from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.records import records, stamp
@@ -44,7 +43,6 @@ FIELDS = {
     "private_test_cases": str,
 }
 HABITS = Habits(chat_stops=(), plain_stops=("###",), response_tokens=2000)
-TEST_LIMITS = Limits(cpu_s=6.0, wall_s=20.0, memory_mib=2048, output_kib=1 << 14, value_chars=1 << 20)
 MAX_UNPACKED = 1 << 28
 """Bytes of the private tests of one problem."""
 _ENTRY = "_azr_run"
@@ -104,61 +102,35 @@ def {entry}(text):
 
 
 @dataclass(frozen=True)
-class StdinCheck:
-    inputs: tuple[str, ...]
-    """Literals of the texts that the program reads."""
-    outputs: tuple[str, ...]
+class OutputCheck:
+    """Tests of one kind: a method of ``class Solution`` is called, or a whole program reads a text and writes one."""
 
-    async def run(self, program: str, sandbox: Sandbox) -> tuple[float, str]:
-        # the program is data of the runner, never part of its source
-        runner = _STDIN_RUNNER.format(entry=_ENTRY, program=repr(f"{IMPORTS}\n{program}"))
-        calls = await call_all(runner, _ENTRY, self.inputs, sandbox, until_failure=True, limits=TEST_LIMITS)
-        for number, wanted in enumerate(self.outputs):
-            if number >= len(calls):
-                return 0.0, "failed"
-            if not calls[number].ok:
-                return 0.0, reason_of(calls[number])
-            if not same_lines(_text(calls[number].value), wanted):
-                return 0.0, WRONG
-        return 1.0, PASSED
-
-
-@dataclass(frozen=True)
-class MethodCheck:
     method: str
+    """Empty: whole programs."""
     inputs: tuple[str, ...]
-    """Argument lists."""
+    """Argument lists; of a whole program the literal of the text that it reads."""
     outputs: tuple[str, ...]
-    """Canonical values."""
+    """Canonical values; of a whole program what it has to write."""
 
     async def run(self, program: str, sandbox: Sandbox) -> tuple[float, str]:
-        caller = f"{IMPORTS}\n{program}\n\ndef {_ENTRY}(*arguments):\n    return Solution().{self.method}(*arguments)\n"
-        calls = await call_all(caller, _ENTRY, self.inputs, sandbox, until_failure=True, limits=TEST_LIMITS)
-        for number, wanted in enumerate(self.outputs):
-            if number >= len(calls):
-                return 0.0, "failed"
-            if not calls[number].ok:
-                return 0.0, reason_of(calls[number])
-            if not _same_value(calls[number].value, wanted):
-                return 0.0, WRONG
-        return 1.0, PASSED
+        if self.method:
+            runner = f"{IMPORTS}\n{program}\n\ndef {_ENTRY}(*arguments):\n    return Solution().{self.method}(*arguments)\n"
+        else:  # the program is data of the runner, never part of its source
+            runner = _STDIN_RUNNER.format(entry=_ENTRY, program=repr(f"{IMPORTS}\n{program}"))
+        _, reason = await first_wrong(runner, _ENTRY, self.inputs, self._right, sandbox)
+        return float(reason == PASSED), reason
 
-
-def _text(value: str | None) -> str:
-    try:
-        written = read(value or "''", TEST_LIMITS.value_chars)
-    except ValueReadError:
-        return ""
-    return written if isinstance(written, str) else ""
-
-
-def _same_value(value: str | None, wanted: str) -> bool:
-    try:
-        found = read(value or "", TEST_LIMITS.value_chars)
-        # plain data of our reader
-        return (list(found) if isinstance(found, tuple) else found) == read(wanted, TEST_LIMITS.value_chars)
-    except ValueReadError:
-        return False
+    def _right(self, number: int, value: str) -> bool:
+        wanted = self.outputs[number]
+        try:
+            found = read(value, CALL_LIMITS.value_chars)
+            if not self.method:
+                return same_lines(found if isinstance(found, str) else "", wanted)
+            # plain data of our reader
+            found = list(found) if isinstance(found, tuple) else found
+            return found == read(wanted, CALL_LIMITS.value_chars)
+        except ValueReadError:
+            return False
 
 
 def same_lines(written: str, wanted: str) -> bool:
@@ -208,7 +180,7 @@ def _read(path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str
     return problems, left_out, notes
 
 
-def _problem(record: dict[str, Any], check: StdinCheck | MethodCheck) -> Problem:
+def _problem(record: dict[str, Any], check: OutputCheck) -> Problem:
     content, starter = record["question_content"], record["starter_code"]
     if starter.strip():
         form = f"### Format: {WITH_STARTER}\n```python\n{starter}\n```\n\n"
@@ -219,7 +191,7 @@ def _problem(record: dict[str, Any], check: StdinCheck | MethodCheck) -> Problem
     question = f"### Question:\n{content}\n\n{form}### Answer: (use the provided format with backticks)\n\n"
     return Problem(
         problem_id=record["question_id"],
-        entry="Solution" if isinstance(check, MethodCheck) else "",
+        entry="Solution" if check.method else "",
         check=check,
         chat=Prompt((("system", SYSTEM), ("user", question)), raw=False),
         plain=f"{SYSTEM}\n\n{question}",
@@ -232,7 +204,7 @@ def _problem(record: dict[str, Any], check: StdinCheck | MethodCheck) -> Problem
 
 def _check(
     place: str, record: dict[str, Any], tests: Sequence[dict[str, str]]
-) -> tuple[StdinCheck | MethodCheck | None, int]:
+) -> tuple[OutputCheck | None, int]:
     """The check, and how many tests are too large; no check where all are."""
     kinds = {test["testtype"] for test in tests}
     if kinds == {"stdin"}:
@@ -249,19 +221,13 @@ def _check(
     if not fitting:
         return None, len(tests)
     inputs, outputs = zip(*fitting, strict=True)
-    return MethodCheck(method, inputs, outputs) if method else StdinCheck(inputs, outputs), len(tests) - len(
-        fitting
-    )
+    return OutputCheck(method, inputs, outputs), len(tests) - len(fitting)
 
 
 def _method(place: str, record: dict[str, Any]) -> str:
+    metadata: Any = record.get("metadata")
     try:
-        metadata: Any = (
-            json.loads(record["metadata"])
-            if isinstance(record.get("metadata"), str)
-            else record.get("metadata")
-        )
-        name = metadata["func_name"]
+        name = (json.loads(metadata) if isinstance(metadata, str) else metadata)["func_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{place}: field 'metadata' has no func_name, which its functional tests need"

@@ -18,34 +18,11 @@ def _deep(value: Any) -> Any:
     return tuple(_deep(each) for each in value) if isinstance(value, list) else value
 
 
+_PLAIN_TUPLES = (
+    2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630, 726, 740, 744, 809,
+)  # fmt: skip
 _RULES: tuple[tuple[tuple[int, ...], Callable[[Inputs], Any]], ...] = (
-    (
-        (
-            2,
-            116,
-            132,
-            143,
-            222,
-            261,
-            273,
-            394,
-            399,
-            421,
-            424,
-            429,
-            470,
-            560,
-            579,
-            596,
-            616,
-            630,
-            726,
-            740,
-            744,
-            809,
-        ),
-        lambda given: _tuples(given),
-    ),
+    (_PLAIN_TUPLES, _tuples),
     (
         (63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780),
         lambda given: [_tuples(each) for each in given],

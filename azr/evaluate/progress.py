@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from azr.report.text import duration
+
 LOG_EVERY_S = 30.0
 TERMINAL_EVERY_S = 0.5
 RATE_WINDOW_S = 30.0
@@ -112,11 +114,3 @@ class ProgressLine:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
         self._shown = ""
-
-
-def duration(seconds: float) -> str:
-    """40 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

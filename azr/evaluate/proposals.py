@@ -15,14 +15,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError, ModelError
-from azr.evaluate.items import Item, Rating
+from azr.evaluate.items import Item, Rating, Suite
 from azr.files import read_jsonl
 from azr.parsing.response import split_response
 from azr.rundir import RunDir
@@ -39,19 +39,14 @@ OTHER_REFERENCES = "other references"
 FEWER_REFERENCES = "fewer references"
 
 
-@dataclass(frozen=True)
-class ProposalSuite:
+@dataclass(frozen=True, kw_only=True)
+class ProposalSuite(Suite):
     """Propose prompts; an answer scores 1 when its task is verified, whatever its think and answer tags
     (reported as format)."""
 
-    name: str
     rows: dict[str, PromptRow]
     """By item id."""
     config: SelfPlayConfig
-    items: Sequence[Item]
-    left_out: Sequence[str] = field(default_factory=tuple)
-    notes: Sequence[str] = field(default_factory=tuple)
-    style: str = "frame"
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         row = self.rows[item.item_id]
@@ -126,7 +121,7 @@ def proposal_suite(
 
     files = ", ".join(path.name for path in paths)
     note = f"references are drawn from the {len(tasks)} {source or f'tasks of {files}'}"
-    return ProposalSuite("proposals", rows, config, items, notes=(note,))
+    return ProposalSuite(name="proposals", rows=rows, config=config, items=items, notes=(note,))
 
 
 def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[list[Task], Prompt, str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from filelock import Timeout
 
@@ -51,11 +49,6 @@ def publish(folder: Path, files: Mapping[str, str]) -> str:
             f"{folder}: another evaluation has been writing results there for {LOCK_WAIT_S:.0f} s; end it, or give --out"
         ) from error
     return f"{folder} held other results: kept as {', '.join(sorted(kept.values()))}" if kept else ""
-
-
-def json_text(value: Any) -> str:
-    """A result as JSON for people and programs, a key a line."""
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def _numbered(name: str, number: int) -> str:

@@ -10,6 +10,7 @@ from azr.errors import ModelError
 from azr.evaluate.items import Speaker
 from azr.files import read_json
 from azr.models.tokenizer_files import named_end_tokens
+from azr.train.tokens import load_tokenizer
 
 FORMS = ("auto", "chat", "plain")
 
@@ -25,13 +26,9 @@ def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = Fa
     Raises:
         ModelError: the tokenizer cannot be read, or ``chat`` is asked of a model without a chat template.
     """
-    from transformers import AutoTokenizer
-
     context = read_json(folder / "config.json").get("max_position_embeddings")
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=trust_remote_code, local_files_only=True
-        )
+        tokenizer = load_tokenizer(folder, trust_remote_code)
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: its tokenizer cannot be read ({error})") from error
     if form == "chat" and tokenizer.chat_template is None:

@@ -6,8 +6,6 @@ evaluation item.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from azr.data.manifest import load_pool, read_manifest
 from azr.data.reasons import Reason
 from azr.errors import DataError
 from azr.evaluate.card import COLUMNS, shown_model, task_card
-from azr.files import read_jsonl, write_text_atomic
+from azr.files import read_jsonl, whole_folder, write_text_atomic
 from azr.rundir import RunDir
 from azr.tasks import Task
 from azr.train.base_model import require_base_unchanged
@@ -97,19 +95,14 @@ def export_tasks(run: RunDir, target: Path) -> str:
     found = run_tasks(run, config.data)
     identity = require_base_unchanged(run)
     tasks, base = found.tasks, shown_model(identity.model if identity else config.model.path)
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    (staging / "data").mkdir(parents=True)
-    try:
+    with whole_folder(target) as staging:
+        (staging / "data").mkdir()
         for kind in sorted({task.task_type.value for task in tasks}):
             rows = [_row(task) for task in tasks if task.task_type.value == kind]
             pandas.DataFrame(rows, columns=list(COLUMNS)).to_parquet(
                 staging / "data" / f"{kind}.parquet", index=False, schema=_schema()
             )
         write_text_atomic(staging / "README.md", task_card(tasks, run.root.name, base))
-        os.replace(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return found.sentence
 
 

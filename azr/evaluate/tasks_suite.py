@@ -9,7 +9,7 @@ In the frame they are asked with the very prompts of training and judged by the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,7 +17,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import reason_of
 from azr.evaluate.extraction import answer_in, expression_in
-from azr.evaluate.items import Item, Rating
+from azr.evaluate.items import Item, Rating, Suite
 from azr.files import read_jsonl
 from azr.parsing import split_response
 from azr.prompts import solve_prompt
@@ -29,18 +29,13 @@ from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
 
 
-@dataclass(frozen=True)
-class TaskSuite:
+@dataclass(frozen=True, kw_only=True)
+class TaskSuite(Suite):
     """Tasks asked one by one."""
 
-    name: str
-    style: str
     tasks: dict[str, Task]
     """By item id."""
     config: SelfPlayConfig
-    items: Sequence[Item]
-    left_out: Sequence[str] = field(default_factory=tuple)
-    notes: Sequence[str] = field(default_factory=tuple)
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
         task = self.tasks[item.item_id]
@@ -123,7 +118,7 @@ def task_suite(
         )
     if not items:
         raise DataError(f"suite {name} has no items" + (f": {left_out[0]}" if left_out else ""))
-    return TaskSuite(name, style, by_id, config, items, left_out)
+    return TaskSuite(name=name, style=style, tasks=by_id, config=config, items=items, left_out=left_out)
 
 
 def probe_suite(path: Path, config: SelfPlayConfig) -> TaskSuite:

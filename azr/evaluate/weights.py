@@ -8,7 +8,6 @@ one type.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from azr.checkpoints import Checkpoint, checkpoint_problems
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
-from azr.files import read_json, set_mode, write_json_atomic
+from azr.files import read_json, set_mode, whole_folder, write_json_atomic
 from azr.models.quantised import quantisation_of
 from azr.rundir import RunDir
 from azr.train.base_model import base_folder
@@ -60,17 +59,11 @@ def write_model_folder(
 
     logging.disable_progress_bar()  # the caller reports progress
     actor = checkpoint.path / "actor"
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
+    with whole_folder(target) as staging:
         state = merged_state_dict(checkpoint, dtype=dtype, trust_remote_code=trust_remote_code)
         config = _plain_config(actor / "huggingface", dtype, trust_remote_code)
         _save(state, config, actor / "huggingface", staging, dtype, trust_remote_code)
         _compare(state, staging, dtype, trust_remote_code)
-        staging.rename(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_code: bool = False) -> None:

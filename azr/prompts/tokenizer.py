@@ -9,12 +9,11 @@ copy of the folder's tokenizer files without the two entries; weights are linked
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
+from azr.files import whole_folder
 
 THINK_TAGS = ("<think>", "</think>")
 
@@ -41,32 +40,35 @@ def write_plain_think_tokens(folder: Path, target: Path) -> None:
 
     ``target`` appears whole or not at all; one that exists is replaced.
     """
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    for source in folder.iterdir():
-        if source.name == "tokenizer.json":
-            content = _read(source)
-            content["added_tokens"] = [
-                entry for entry in content.get("added_tokens", []) if entry.get("content") not in THINK_TAGS
-            ]
-        elif source.name == "tokenizer_config.json":
-            content = _read(source)
-            decoder = content.get("added_tokens_decoder", {})
-            content["added_tokens_decoder"] = {
-                key: entry for key, entry in decoder.items() if entry.get("content") not in THINK_TAGS
-            }
-            extra = content.get("additional_special_tokens")
-            if isinstance(extra, list):
-                content["additional_special_tokens"] = [token for token in extra if token not in THINK_TAGS]
-        elif source.name == "added_tokens.json":
-            content = {token: number for token, number in _read(source).items() if token not in THINK_TAGS}
-        else:
-            (staging / source.name).symlink_to(source.resolve())
-            continue
-        (staging / source.name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    staging.rename(target)
+    with whole_folder(target, replace=True) as staging:
+        for source in folder.iterdir():
+            content = _without_think_tags(source)
+            if content is None:
+                (staging / source.name).symlink_to(source.resolve())
+            else:
+                (staging / source.name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _without_think_tags(source: Path) -> dict[str, Any] | None:
+    """What a tokenizer's file says but for the tags; None for any other file."""
+    if source.name == "added_tokens.json":
+        return {token: number for token, number in _read(source).items() if token not in THINK_TAGS}
+    if source.name not in ("tokenizer.json", "tokenizer_config.json"):
+        return None
+    content = _read(source)
+    if source.name == "tokenizer.json":
+        entries = content.get("added_tokens", [])
+        content["added_tokens"] = [entry for entry in entries if entry.get("content") not in THINK_TAGS]
+        return content
+    content["added_tokens_decoder"] = {
+        key: entry
+        for key, entry in content.get("added_tokens_decoder", {}).items()
+        if entry.get("content") not in THINK_TAGS
+    }
+    extra = content.get("additional_special_tokens")
+    if isinstance(extra, list):
+        content["additional_special_tokens"] = [token for token in extra if token not in THINK_TAGS]
+    return content
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 from azr.config.paths import PROJECT
 from azr.errors import DataError
 from azr.files import read_json, write_json_atomic
+from azr.imports import installed_version
 from azr.rundir import RunDir
 
 FILE_NAME = "versions.json"
@@ -34,12 +34,7 @@ def collect_versions() -> dict[str, str]:
     versions = {"python": platform.python_version(), "system": platform.platform()}
     if commit := _commit():
         versions["azr"] = commit
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    return versions | {name: version for name in PACKAGES if (version := installed_version(name))}
 
 
 def _commit() -> str:
@@ -49,11 +44,7 @@ def _commit() -> str:
             "git",
             "-C",
             str(PROJECT),
-            "describe",
-            "--always",
-            "--dirty=+",
-            "--abbrev=12",
-            "--exclude=*",
+            *["describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

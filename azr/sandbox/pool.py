@@ -228,11 +228,6 @@ def plan_workers(config: SandboxConfig) -> list[tuple[int, int]]:
         spare = max(1, cores - config.reserved_cores)
         count = min(16, max(config.order_seeds, spare))
     seeds = max(2, min(config.order_seeds, count))
-    memory_mib = available_memory_mib() * config.memory_share
+    memory_mib = host_memory().available / 2**20 * config.memory_share
     slots = max(1, min(config.slots, int(memory_mib / count / config.limits.memory_mib)))
     return [(index % seeds + 1, slots) for index in range(count)]
-
-
-def available_memory_mib() -> float:
-    """What can still be claimed here, memory groups of a container included."""
-    return host_memory().available / 2**20

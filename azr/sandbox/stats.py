@@ -20,9 +20,6 @@ class Stats:
     queued: int
     """Submitted and not finished."""
     by_status: dict[str, int]
-    timeouts: int
-    kills: int
-    blocked: int
     restarts: int
     """Zygotes that died or hung and were replaced; anything but 0 is worth a look."""
     latency_p50_s: float
@@ -60,9 +57,6 @@ class StatsRecorder:
             jobs=jobs,
             queued=submitted - jobs,
             by_status={status.value: count for status, count in statuses.items()},
-            timeouts=statuses.get(Status.TIMEOUT, 0),
-            kills=statuses.get(Status.KILLED, 0),
-            blocked=statuses.get(Status.BLOCKED, 0),
             restarts=restarts,
             latency_p50_s=quantile(latencies_s, 0.5),
             latency_p99_s=quantile(latencies_s, 0.99),

@@ -97,43 +97,23 @@ def _one(seen: dict[tuple[int, int], CallFrame], call: int, program: Program) ->
 
 def _ending(report: Report, program: Program) -> CallResult:
     """What the end of the process means for a call that was running."""
-    cpu_s, wall_s = report.cpu_s, report.wall_s
+    status = Status.KILLED
     if report.verdict == CPU_LIMIT:
-        return CallResult(
-            Status.TIMEOUT, reason=f"more than {program.cpu_s:g} s of CPU time", cpu_s=cpu_s, wall_s=wall_s
-        )
-    if report.verdict == WALL_LIMIT:
-        return CallResult(
-            Status.TIMEOUT,
-            reason=f"more than {program.wall_s:g} s of wall-clock time",
-            cpu_s=cpu_s,
-            wall_s=wall_s,
-        )
-    if report.verdict == FLOOD:
-        return CallResult(
-            Status.KILLED, reason=f"more than {program.output_kib} KiB of results", cpu_s=cpu_s, wall_s=wall_s
-        )
-    if report.signal == signal.SIGSYS:
-        return CallResult(
-            Status.BLOCKED,
-            reason="a forbidden system call (file, network, process or signal)",
-            cpu_s=cpu_s,
-            wall_s=wall_s,
-        )
-    if report.signal == signal.SIGKILL:
-        return CallResult(
-            Status.KILLED,
-            reason="killed by the kernel, most likely because memory ran out",
-            cpu_s=cpu_s,
-            wall_s=wall_s,
-        )
-    if report.signal:
-        try:
-            name = signal.Signals(report.signal).name
-        except ValueError:
-            name = str(report.signal)
-        return CallResult(Status.KILLED, reason=f"its process crashed ({name})", cpu_s=cpu_s, wall_s=wall_s)
-    return CallResult(Status.KILLED, reason="its process ended without a result", cpu_s=cpu_s, wall_s=wall_s)
+        status, reason = Status.TIMEOUT, f"more than {program.cpu_s:g} s of CPU time"
+    elif report.verdict == WALL_LIMIT:
+        status, reason = Status.TIMEOUT, f"more than {program.wall_s:g} s of wall-clock time"
+    elif report.verdict == FLOOD:
+        reason = f"more than {program.output_kib} KiB of results"
+    elif report.signal == signal.SIGSYS:
+        status, reason = Status.BLOCKED, "a forbidden system call (file, network, process or signal)"
+    elif report.signal == signal.SIGKILL:
+        reason = "killed by the kernel, most likely because memory ran out"
+    elif report.signal:
+        known = report.signal in set(signal.Signals)
+        reason = f"its process crashed ({signal.Signals(report.signal).name if known else report.signal})"
+    else:
+        reason = "its process ended without a result"
+    return CallResult(status, reason=reason, cpu_s=report.cpu_s, wall_s=report.wall_s)
 
 
 def disagreement(left: CallResult, right: CallResult) -> str:

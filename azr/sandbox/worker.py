@@ -235,19 +235,8 @@ def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str
         raise SandboxError(
             f"sandbox.bubblewrap names {binary!r}, which is not installed (apt install bubblewrap); or leave it empty"
         )
-    command = [
-        path,
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--tmpfs",
-        "/tmp",
-    ]
-
+    options = "--unshare-all --die-with-parent --new-session --proc /proc --dev /dev --tmpfs /tmp"
+    command = [path, *options.split()]
     python = (
         {sys.prefix, sys.base_prefix}
         if interpreter == sys.executable

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import os
-import shutil
 from pathlib import Path
 
 from azr.config import Config
 from azr.config.paths import PROJECT, at_home, where_looked
 from azr.errors import ModelError
+from azr.files import whole_folder, write_json_atomic
 from azr.models import HubName, cached_folder, require_config_trainable, require_trainable
 from azr.models.hub import name_in_url
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
@@ -213,9 +212,6 @@ def convert_gguf(gguf_file: Path, target: Path, *, end_token: str | None = None)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(gguf_file.parent, gguf_file=gguf_file.name)
     model = AutoModelForCausalLM.from_pretrained(
         gguf_file.parent, gguf_file=gguf_file.name, dtype=torch.bfloat16
@@ -226,8 +222,7 @@ def convert_gguf(gguf_file: Path, target: Path, *, end_token: str | None = None)
         model.generation_config.eos_token_id = tokenizer.eos_token_id
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.save_pretrained(staging)
-    tokenizer.save_pretrained(staging)
-    (staging / "source.json").write_text(json.dumps({"gguf": gguf_file.name}), encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    staging.rename(target)
+    with whole_folder(target, replace=True) as staging:
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        write_json_atomic(staging / "source.json", {"gguf": gguf_file.name})

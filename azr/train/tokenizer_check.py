@@ -19,6 +19,7 @@ from typing import Any
 from azr.errors import ModelError
 from azr.files import read_json, write_json_atomic
 from azr.models.weight_files import read_json_file
+from azr.train.tokens import load_tokenizer
 
 SETTINGS, CONFIG, GENERIC = "tokenizer_config.json", "config.json", "PreTrainedTokenizerFast"
 TEXTS = (
@@ -117,7 +118,6 @@ def _difference(folder: Path, trust_remote_code: bool) -> str | None:
     if not (folder / "tokenizer.json").is_file():
         return None
     from tokenizers import Tokenizer
-    from transformers import AutoTokenizer
 
     try:
         raw: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -126,9 +126,7 @@ def _difference(folder: Path, trust_remote_code: bool) -> str | None:
     raw.no_padding()
     raw.no_truncation()
     try:
-        loaded: Any = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=trust_remote_code, local_files_only=True
-        )
+        loaded = load_tokenizer(folder, trust_remote_code)
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: its tokenizer cannot be read ({error})") from error
     if not type(loaded).__module__.startswith("transformers."):  # trusted code says itself how it reads

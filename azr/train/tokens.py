@@ -25,6 +25,17 @@ from azr.tasks import Prompt
 TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
 
 
+def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a model's folder; nothing is fetched.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+
+
 def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """Token ids of a prompt: a raw text behind what the tokenizer begins with, or chat messages through the
     model's own template.

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from azr.campaign.judges import plateau_rule
-from azr.campaign.stagnation import FALL_WIDTH, Course, FloatArray, PlateauRule, look, rolling_median
+from azr.campaign.stagnation import FALL_WIDTH, Course, FloatArray, look, rolling_median
 from azr.config.monitor import MonitorConfig
 from azr.terminal import outlive_the_terminal
 
@@ -44,15 +43,15 @@ class Kind:
     no plateau before it."""
 
 
-def kinds(rule: PlateauRule) -> list[Kind]:
+def kinds(rules: MonitorConfig) -> list[Kind]:
     t = np.arange(EVALUATIONS, dtype=np.float64)
-    per_evaluation = rule.min_delta / rule.window
+    per_evaluation = rules.min_delta / rules.window_evaluations
 
     def improving(factor: float) -> Curve:
         return lambda rng: (0.1 + factor * per_evaluation * t, EVALUATIONS)
 
     def late(rng: np.random.Generator) -> tuple[FloatArray, int]:
-        start = rng.integers(0, rule.warmup + rule.patience, endpoint=True)
+        start = rng.integers(0, rules.warmup_evaluations + rules.patience_evaluations, endpoint=True)
         return 0.2 + 2 * per_evaluation * np.maximum(t - start, 0), EVALUATIONS
 
     def saturating(rng: np.random.Generator) -> tuple[FloatArray, int]:
@@ -75,7 +74,7 @@ def kinds(rule: PlateauRule) -> list[Kind]:
         """Rises by 2 min_delta a window with teeth of 1 min_delta, as when each cycle's new data first cost a
         little."""
         period = int(rng.integers(8, 16))
-        teeth = rule.min_delta * (((t + rng.integers(0, period)) % period) / period - 0.5)
+        teeth = rules.min_delta * (((t + rng.integers(0, period)) % period) / period - 0.5)
         return 0.2 + 2 * per_evaluation * t + teeth, EVALUATIONS
 
     return [
@@ -99,16 +98,16 @@ def ar1(rng: np.random.Generator, phi: float, deviation: float) -> NDArray[np.fl
     return noise
 
 
-def first_plateau(series: FloatArray, rule: PlateauRule) -> int | None:
+def first_plateau(series: FloatArray, rules: MonitorConfig) -> int | None:
     """Number of evaluations after which ``plateau`` first says stop. Keeps the flat count instead of looking
     back each time."""
     flat = 0
-    for count in range(rule.warmup + rule.window, len(series) + 1):
-        window = look(range(count), series[:count].tolist(), rule)
+    for count in range(rules.warmup_evaluations + rules.window_evaluations, len(series) + 1):
+        window = look(range(count), series[:count].tolist(), rules)
         if window is None or window.state is Course.UNSURE:
             continue
         flat = flat + 1 if window.state is Course.FLAT else 0
-        if flat >= rule.patience:
+        if flat >= rules.patience_evaluations:
             return count
     return None
 
@@ -130,17 +129,17 @@ class Rates:
     delays: list[int]
 
 
-def measure(kind: Kind, rule: PlateauRule, drop: float, args: argparse.Namespace) -> Rates:
+def measure(kind: Kind, rules: MonitorConfig, drop: float, args: argparse.Namespace) -> Rates:
     rng = np.random.default_rng([args.seed, *kind.name.encode()])
     found = false = 0
     delays: list[int] = []
     for _ in range(args.series):
         curve, end = kind.curve(rng)
         series = np.clip(curve + ar1(rng, args.autocorrelation, args.noise), 0, 1)
-        stop, fell = first_plateau(series, rule), first_fall(series, drop)
+        stop, fell = first_plateau(series, rules), first_fall(series, drop)
         event = fell if kind.expect == "falls" else stop
-        earliest = max(end, rule.warmup) if kind.expect == "flat" else end
-        limit = MAX_FALL_DELAY if kind.expect == "falls" else STATED_WINDOWS * rule.window
+        earliest = max(end, rules.warmup_evaluations) if kind.expect == "flat" else end
+        limit = MAX_FALL_DELAY if kind.expect == "falls" else STATED_WINDOWS * rules.window_evaluations
         if event is not None:
             delays.append(event - earliest)
             found += event - earliest <= limit
@@ -154,7 +153,7 @@ def measure(kind: Kind, rule: PlateauRule, drop: float, args: argparse.Namespace
 
 
 def main() -> int:
-    defaults = MonitorConfig()
+    rules = MonitorConfig()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -165,17 +164,17 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    rule = plateau_rule(defaults)
-    print(f"rule: {rule}")
+
+    print(f"rules: {rules}")
     print(
         f"noise: AR(1), standard deviation {args.noise}, autocorrelation {args.autocorrelation}; {args.series} series of each kind"
     )
-    stated = f"{STATED_WINDOWS} windows = {STATED_WINDOWS * rule.window:.0f} evaluations"
+    stated = f"{STATED_WINDOWS} windows = {STATED_WINDOWS * rules.window_evaluations:.0f} evaluations"
     print(f"a plateau counts as found within {stated}, a fall within {MAX_FALL_DELAY}\n")
     print(f"{'series':<46}{'found in time':>14}{'false':>8}{'delay: median':>15}{'95 %':>6}   required")
     missed = False
-    for kind in tqdm(kinds(rule), leave=False, disable=None, file=sys.stderr):
-        rates = measure(kind, rule, defaults.regression_delta, args)
+    for kind in tqdm(kinds(rules), leave=False, disable=None, file=sys.stderr):
+        rates = measure(kind, rules, rules.regression_delta, args)
         rising = kind.expect == "rising"
         ok = rates.false <= MAX_FALSE and (rising or rates.found >= MIN_FOUND)
         missed |= not ok

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from azr.campaign.judges import judge_health, judge_learning, plateau_rule
+from azr.campaign.judges import judge_health, judge_learning
 from azr.campaign.parts import Advice
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
@@ -230,11 +230,6 @@ def test_switched_off() -> None:
     config = replace(CONFIG, monitor=MonitorConfig(enabled=False))
     assert judge_learning(probed([0.5] * 60), [], config).advice is Advice.CONTINUE
     assert judge_health(records(20, **{"train/entropy": 0.0}), [], config).advice is Advice.CONTINUE
-
-
-def test_the_rule_follows_the_configuration() -> None:
-    rule = plateau_rule(MonitorConfig(window_evaluations=12, min_delta=0.1, patience_evaluations=2))
-    assert (rule.window, rule.min_delta, rule.patience) == (12, 0.1, 2)
 
 
 @pytest.mark.parametrize(

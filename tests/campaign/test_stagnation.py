@@ -10,7 +10,6 @@ from scipy import stats
 
 from azr.campaign.stagnation import (
     Course,
-    PlateauRule,
     ema,
     fall,
     fit_trend,
@@ -21,9 +20,12 @@ from azr.campaign.stagnation import (
     smooth,
     variance_inflation,
 )
+from azr.config.monitor import MonitorConfig
 
-RULE = PlateauRule(warmup=5, window=30, min_delta=0.05, confidence=0.9, patience=6)
-DELTA = RULE.min_delta / RULE.window
+RULES = MonitorConfig(
+    warmup_evaluations=5, window_evaluations=30, min_delta=0.05, confidence=0.9, patience_evaluations=6
+)
+DELTA = RULES.min_delta / RULES.window_evaluations
 """min_delta a window, per evaluation."""
 
 
@@ -34,10 +36,10 @@ def ar1(rng: np.random.Generator, n: int, phi: float, deviation: float) -> np.nd
     return noise
 
 
-def first_plateau(series: np.ndarray, rule: PlateauRule = RULE) -> int | None:
+def first_plateau(series: np.ndarray, rules: MonitorConfig = RULES) -> int | None:
     values = series.tolist()
     for count in range(1, len(values) + 1):
-        found = plateau(range(count), values[:count], rule)
+        found = plateau(range(count), values[:count], rules)
         if found is not None and found.stopped:
             return count
     return None
@@ -108,8 +110,8 @@ def test_constant_and_short_series() -> None:
     assert (trend.slope, trend.low, trend.high, trend.p) == (0, 0, 0, 1)
     with pytest.raises(ValueError, match="at least 5"):
         fit_trend(range(4), [1, 2, 3, 4])
-    assert look(range(34), [0.5] * 34, RULE) is None
-    window = look(range(35), [0.5] * 35, RULE)
+    assert look(range(34), [0.5] * 34, RULES) is None
+    window = look(range(35), [0.5] * 35, RULES)
     assert window is not None and window.state is Course.FLAT and "gain +0.0000" in window.sentence
 
 
@@ -117,7 +119,7 @@ def test_the_gain_does_not_depend_on_the_spacing_of_steps() -> None:
     y = (0.001 * np.arange(40)).tolist()
     gains = []
     for spacing in (1, 5):
-        window = look([spacing * index for index in range(40)], y, RULE)
+        window = look([spacing * index for index in range(40)], y, RULES)
         assert window is not None
         gains.append(window.gain)
     assert gains[0] == pytest.approx(gains[1]) == pytest.approx(0.03)
@@ -132,7 +134,7 @@ def test_rising_series_are_not_stopped(gain: float) -> None:
 
 def test_a_late_take_off_is_not_stopped() -> None:
     rng = np.random.default_rng(4)
-    start = RULE.warmup + RULE.patience
+    start = RULES.warmup_evaluations + RULES.patience_evaluations
     series = [
         0.2 + 2 * DELTA * np.maximum(np.arange(110) - start, 0) + ar1(rng, 110, 0.5, 0.02) for _ in range(8)
     ]
@@ -143,7 +145,7 @@ def test_plateaus_are_found_in_time_and_not_before() -> None:
     rng = np.random.default_rng(5)
     for _ in range(8):
         stop = first_plateau(0.2 + 4 * DELTA * np.minimum(np.arange(140), 40) + ar1(rng, 140, 0.5, 0.02))
-        assert stop is not None and 40 < stop <= 40 + 2.5 * RULE.window
+        assert stop is not None and 40 < stop <= 40 + 2.5 * RULES.window_evaluations
 
 
 def test_too_much_noise_is_no_plateau() -> None:
@@ -151,16 +153,16 @@ def test_too_much_noise_is_no_plateau() -> None:
     gain."""
     rng = np.random.default_rng(6)
     y = (0.5 + rng.normal(0, 0.3, 60)).tolist()
-    window = look(range(60), y, RULE)
+    window = look(range(60), y, RULES)
     assert window is not None and window.state is Course.UNSURE
 
 
 def test_a_rising_window_ends_a_flat_spell() -> None:
     flat, rise = [0.5] * 36, [0.5 + 0.01 * index for index in range(1, 20)]
-    found = plateau(range(36), flat, RULE)
+    found = plateau(range(36), flat, RULES)
     assert found is not None and found.flat_windows == 2 and not found.stopped
     values = flat + rise
-    found = plateau(range(len(values)), values, RULE)
+    found = plateau(range(len(values)), values, RULES)
     assert found is not None and found.window.state is Course.RISING and found.flat_windows == 0
 
 

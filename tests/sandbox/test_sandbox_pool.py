@@ -197,7 +197,8 @@ def test_stats_count(sandbox):
     run(sandbox, ADD, "1, 2")
     run(sandbox, "import collections\ndef f(x):\n    collections._sys.modules['os'].fork()")
     after = sandbox.stats()
-    assert after.jobs == before.jobs + 2 and after.blocked == before.blocked + 1
+    assert after.jobs == before.jobs + 2
+    assert after.by_status["blocked"] == before.by_status.get("blocked", 0) + 1
     assert 0 < after.latency_p50_s <= after.latency_p99_s
 
 

@@ -97,13 +97,9 @@ def require_room_for_prompts(config: Config, folder: Path) -> None:
     Raises:
         ConfigError: ``rollout.max_prompt_tokens`` is too small for the frame, as this tokenizer counts.
     """
-    from transformers import AutoTokenizer
+    from azr.train.tokens import load_tokenizer, prompt_token_ids
 
-    from azr.train.tokens import prompt_token_ids
-
-    tokenizer = AutoTokenizer.from_pretrained(
-        folder, trust_remote_code=config.model.trust_remote_code, local_files_only=True
-    )
+    tokenizer = load_tokenizer(folder, config.model.trust_remote_code)
     require_room(
         config.selfplay,
         config.sandbox.limits.cpu_s,
