@@ -12,8 +12,6 @@ Deleting goes through a rename to ``.trash-*``, so a half-deleted checkpoint nev
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -25,6 +23,7 @@ from typing import Any
 
 from azr.errors import BudgetError, CheckpointError, DataError
 from azr.files import file_hash, fsync_directory, read_json, write_json_atomic
+from azr.hashes import json_hash
 from azr.rundir import RunDir
 
 FORMAT = 1
@@ -87,7 +86,7 @@ def publish_checkpoint(
             raise CheckpointError(f"{staging} is empty: the trainer saved nothing for step {step}")
         manifest = {"format": FORMAT, "step": step, "unix_s": time.time(), "info": info or {}, "files": files}
         manifest["total_bytes"] = sum(entry["bytes"] for entry in files.values())
-        write_json_atomic(staging / MANIFEST, manifest | {"checksum": _checksum(manifest)})
+        write_json_atomic(staging / MANIFEST, manifest | {"checksum": json_hash(manifest)})
         for folder in sorted({path.parent for path in _files_in(staging)}):
             fsync_directory(folder)
         os.replace(staging, target)
@@ -359,15 +358,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _checksum(manifest: dict[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(manifest, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = read_json(path / MANIFEST)
         checksum = manifest.pop("checksum")
-        if checksum != _checksum(manifest):
+        if checksum != json_hash(manifest):
             raise CheckpointError(f"{path / MANIFEST} differs from its own checksum")
         match = _STEP_NAME.fullmatch(path.name)
         if match and int(match[1]) != manifest["step"]:

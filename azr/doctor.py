@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from azr.budget import free_disk_gib, judge, shape_of
+from azr.budget import judge, shape_of
 from azr.budget.fitting import fit_card
+from azr.checkpoints import free_gib
 from azr.config import Config
 from azr.config.paths import PROJECT
 from azr.doctor_card import PINNED, Finding, Level, gpu_findings, ipc_findings, torch_findings
@@ -201,7 +202,7 @@ def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
 
 
 def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Finding]:
-    free = free_disk_gib(runs_dir)
+    free = free_gib(runs_dir)
     level = Level.OK if free > 5 else Level.PROBLEM
     yield Finding(
         level,
@@ -214,10 +215,10 @@ def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Find
         fix = "give this user write access, or put runs elsewhere: runs_dir=FOLDER"
         yield Finding(Level.PROBLEM, "runs", f"{there} {problem}", fix)
     temporary = Path(os.environ.get("TMPDIR", "/tmp"))
-    if free_disk_gib(temporary) < 3:
+    if free_gib(temporary) < 3:
         fix = "free some space there; Ray keeps sockets, logs and spilled objects in it"
         yield Finding(
-            Level.WARNING, "temporary folder", f"{temporary} has {free_disk_gib(temporary):.1f} GiB", fix
+            Level.WARNING, "temporary folder", f"{temporary} has {free_gib(temporary):.1f} GiB", fix
         )
     if shm.is_dir():
         size = shutil.disk_usage(shm).total / 2**30
@@ -246,7 +247,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         )
         return
     config = fit_card(config, machine, shape).config
-    verdict = judge(config, machine, shape, free_disk_gib(runs_dir))
+    verdict = judge(config, machine, shape, free_gib(runs_dir))
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""
         yield Finding(

@@ -6,13 +6,14 @@ of its checkpoints.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from azr.config import Config
 from azr.errors import DataError, RunError
 from azr.files import read_json, write_json_atomic
 from azr.model_hash import ModelHash
+from azr.records import from_json
 from azr.rundir import RunDir
 
 FORMAT = 1
@@ -81,13 +82,8 @@ def read_identity(run: RunDir) -> RunIdentity | None:
     if not run.identity.exists():
         return None
     try:
-        record = read_json(run.identity)
-        values = {item.name: record[item.name] for item in fields(RunIdentity)}
-        for item in fields(RunIdentity):
-            if type(values[item.name]).__name__ != item.type:
-                raise TypeError(f"{item.name} is {values[item.name]!r}")
-        return RunIdentity(**values)
-    except (DataError, KeyError, TypeError) as error:
+        return from_json(RunIdentity, read_json(run.identity), run.identity)
+    except DataError as error:
         if isinstance(error.__cause__, OSError):  # no permission, say: the record may be as good as ever
             raise RunError(str(error)) from error
         raise RunError(

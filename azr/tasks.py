@@ -30,13 +30,13 @@ error       code_e   program and input              the exception class or NoErr
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from azr.errors import DataError
+from azr.hashes import text_hash
 
 SCHEMA_VERSION = 1
 
@@ -160,7 +160,7 @@ class Task:
     def task_id(self) -> str:
         """Content hash (type, program, inputs, message): 16 hex digits, stable over runs and machines."""
         body = json.dumps([self.task_type.value, self.program, self.inputs, self.message], ensure_ascii=False)
-        return hashlib.blake2b(body.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        return text_hash(body)
 
     def with_lineage(self, **changes: Any) -> Task:
         return replace(self, lineage=replace(self.lineage, **changes))

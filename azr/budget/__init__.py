@@ -9,19 +9,19 @@ loads.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from azr.budget.advice import Change, Fit, RecipeFit, Shortage, judge, propose
 from azr.budget.estimate import Estimate, Moment, Part, estimate
 from azr.budget.shape import ModelShape, shape_from_config, shape_of
+from azr.checkpoints import free_gib
 from azr.config import Config
 from azr.errors import BudgetError
 from azr.hardware import Machine
 
 __all__ = [
     "Change", "Estimate", "Fit", "ModelShape", "Moment", "Part", "RecipeFit", "Shortage",
-    "estimate", "free_disk_gib", "judge", "propose", "refusal", "require_fit", "shape_from_config", "shape_of",
+    "estimate", "judge", "propose", "refusal", "require_fit", "shape_from_config", "shape_of",
 ]  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Fit | None:
     shape = shape_of(config.model.path)
     if shape is None:
         return None
-    verdict = judge(config, machine, shape, free_disk_gib(runs_dir))
+    verdict = judge(config, machine, shape, free_gib(runs_dir))
     blocking = [shortage for shortage in verdict.shortages if shortage.resource not in config.budget.override]
     if blocking:
         raise BudgetError(refusal(verdict, blocking, runs_dir))
@@ -66,11 +66,3 @@ def refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
     if "cards" not in names:
         lines.append(f"  to start anyway: budget.override=[{','.join(names)}]")
     return "\n".join(lines)
-
-
-def free_disk_gib(folder: Path) -> float:
-    """Free space for ``folder``, which need not exist yet."""
-    place = folder.resolve()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free / 2**30

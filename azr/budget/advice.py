@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import json
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from azr.budget.estimate import Estimate, estimate
 from azr.budget.shape import ModelShape, shape_of
-from azr.config import Config
+from azr.config import Config, with_key
 from azr.hardware import Device, Machine, device_for
 
 KV_SEQUENCES = 8
@@ -62,6 +64,11 @@ class Fit:
     def fits(self) -> bool:
         return not self.shortages
 
+    @property
+    def missing_gib(self) -> float:
+        """Of all shortages together."""
+        return sum(shortage.missing_gib for shortage in self.shortages)
+
 
 def judge(
     config: Config,
@@ -86,7 +93,9 @@ def judge(
         shortage, advice = _too_few_cards(device, machine)
         return Fit(result, gpu, ram, free_disk_gib, (shortage,), advice if advise else None)
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
-    advice = _cheapest_change(config, machine, shape, free_disk_gib) if shortages and advise else None
+    advice = None
+    if shortages and advise:
+        advice = _cheapest_change(config, lambda other: judge(other, machine, shape, free_disk_gib, False))
     return Fit(result, gpu, ram, free_disk_gib, shortages, advice)
 
 
@@ -129,41 +138,30 @@ def _shortages(
 # ---------------------------------------------------------------- the cheapest change
 
 
-def _cheapest_change(
-    config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None
-) -> Change | None:
+def _cheapest_change(config: Config, judged: Callable[[Config], Fit]) -> Change | None:
     """The cheapest rank of changes that is enough: one of that rank alone, else all that help up to that
     rank, added up."""
     changes = list(_changes(config))
     for rank in sorted({rank for rank, _, _ in changes}):
         for each, settings, cost in changes:
-            if (
-                each == rank
-                and judge(_with(config, settings), machine, shape, free_disk_gib, advise=False).fits
-            ):
+            if each == rank and judged(_with(config, settings)).fits:
                 return Change(settings, cost)
-        together = _together(
-            [change for change in changes if change[0] <= rank], config, machine, shape, free_disk_gib
-        )
+        together = _together([change for change in changes if change[0] <= rank], config, judged)
         if together is not None:
             return together
     return None
 
 
 def _together(
-    changes: list[tuple[int, tuple[str, ...], str]],
-    config: Config,
-    machine: Machine,
-    shape: ModelShape,
-    free_disk_gib: float | None,
+    changes: list[tuple[int, tuple[str, ...], str]], config: Config, judged: Callable[[Config], Fit]
 ) -> Change | None:
     """Adds up the changes that each lessen what is missing, in their order, until nothing is."""
     chosen: dict[str, str] = {}
     costs: list[str] = []
-    missing = _missing(config, machine, shape, free_disk_gib)
+    missing = judged(config).missing_gib
     for _, settings, cost in changes:
         candidate = _with(config, settings)
-        left = _missing(candidate, machine, shape, free_disk_gib)
+        left = judged(candidate).missing_gib
         if left >= missing:
             continue
         config, missing = candidate, left
@@ -174,14 +172,6 @@ def _together(
                 tuple(f"{key}={value}" for key, value in chosen.items()), "; ".join(dict.fromkeys(costs))
             )
     return None
-
-
-def _missing(config: Config, machine: Machine, shape: ModelShape, free_disk_gib: float | None) -> float:
-    """Sum of all shortages, GiB."""
-    return sum(
-        shortage.missing_gib
-        for shortage in judge(config, machine, shape, free_disk_gib, advise=False).shortages
-    )
 
 
 def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
@@ -244,16 +234,8 @@ def _with(config: Config, settings: tuple[str, ...]) -> Config:
     ``_changes`` writes)."""
     for item in settings:
         key, _, text = item.partition("=")
-        section, _, name = key.partition(".")
-        old = getattr(getattr(config, section), name)
-        value: object
-        if isinstance(old, bool):
-            value = text == "true"
-        elif isinstance(old, list):
-            value = [int(part) for part in text.strip("[]").split(",")]
-        else:
-            value = type(old)(text)
-        config = replace(config, **{section: replace(getattr(config, section), **{name: value})})
+        kind = type(operator.attrgetter(key)(config))
+        config = with_key(config, key, kind(text) if kind is str else json.loads(text))
     return config
 
 

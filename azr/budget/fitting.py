@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from azr.budget.estimate import Estimate, estimate
 from azr.budget.shape import ModelShape
-from azr.config import Config
+from azr.config import Config, with_key
 from azr.hardware import Machine, device_for
 
 PEAK_SHARE = 0.963
@@ -107,12 +107,12 @@ class _Fitting:
         for tokens in MICRO_BATCHES:
             if tokens < longest:
                 continue
-            needed = self._estimate(_put(config, key, tokens)).phase("update").gib
+            needed = self._estimate(with_key(config, key, tokens)).phase("update").gib
             keeps_busy = chosen * self.shape.parameters >= BUSY_PARAMETER_TOKENS
             if needed > (ROOMY_SHARE if keeps_busy else UPDATE_SHARE) * self.usable_gib:
                 break
             chosen, reason = tokens, f"the update then takes {needed:.1f} of {self.usable_gib:.1f} GiB"
-        return _put(config, key, chosen), [Choice(key, chosen, reason)]
+        return with_key(config, key, chosen), [Choice(key, chosen, reason)]
 
     def places(self, config: Config) -> Iterator[tuple[Config, list[Choice]]]:
         """Where engine and trainer's state may be while the other works, the fastest first: all on the card, the
@@ -122,18 +122,18 @@ class _Fitting:
         order = (weights, optimizer) if config.model.lora_rank else (optimizer, weights)
         away = [key for key in order if key in self.automatic]
         for key in away:
-            config = _put(config, key, False)
+            config = with_key(config, key, False)
         here = [Choice(key, False, "the card has room") for key in away]
         if sleep in self.automatic:
             yield (
-                _put(config, sleep, False),
+                with_key(config, sleep, False),
                 [Choice(sleep, False, "engine and trainer fit side by side"), *here],
             )
-            config = _put(config, sleep, True)
+            config = with_key(config, sleep, True)
             here.insert(0, Choice(sleep, True, "engine and trainer at their largest do not fit side by side"))
         yield config, here
         for count, key in enumerate(away, start=1):
-            config = _put(config, key, True)
+            config = with_key(config, key, True)
             reason = f"else the engine feeds fewer than {FEW_SEQUENCES} sequences"
             yield (
                 config,
@@ -156,7 +156,7 @@ class _Fitting:
             fitting = [
                 tokens for tokens in BATCHED if tokens * per_token_gib <= WORKSPACE_SHARE * self.usable_gib
             ]
-            config = _put(config, key, fitting[-1] if fitting else BATCHED[0])
+            config = with_key(config, key, fitting[-1] if fitting else BATCHED[0])
             choices.append(
                 Choice(key, config.rollout.max_batched_tokens, "workspace of a fiftieth of the card")
             )
@@ -164,7 +164,7 @@ class _Fitting:
         for (
             count
         ) in counts:  # more sequences need more workspace and graphs, which leaves less for their cache
-            candidate = self._share(self._graphs(_put(config, "rollout.max_sequences", count)))
+            candidate = self._share(self._graphs(with_key(config, "rollout.max_sequences", count)))
             if count == counts[0] or self.feeds(candidate) >= count:
                 settled = candidate
         config = settled
@@ -194,7 +194,7 @@ class _Fitting:
     def _graphs(self, config: Config) -> Config:
         key = "rollout.cuda_graph_sizes"
         sizes = [size for size in GRAPHS if size <= config.rollout.max_sequences]
-        return _put(config, key, sizes) if key in self.automatic else config
+        return with_key(config, key, sizes) if key in self.automatic else config
 
     def _share(self, config: Config) -> Config:
         """With the largest share with which every moment fits, and no more than the longest sequences need."""
@@ -203,9 +203,9 @@ class _Fitting:
             return config
         wanted = rollout.max_sequences * (rollout.max_prompt_tokens + rollout.max_response_tokens)
         step = SHARE_STEP * self.limit_gib / self.total_gib
-        config = _put(config, key, round(step * math.ceil(SMALLEST_SHARE / step), 4))
+        config = with_key(config, key, round(step * math.ceil(SMALLEST_SHARE / step), 4))
         while config.rollout.gpu_memory_share < LARGEST_SHARE and self._estimate(config).kv_tokens < wanted:
-            larger = _put(config, key, round(config.rollout.gpu_memory_share + step, 4))
+            larger = with_key(config, key, round(config.rollout.gpu_memory_share + step, 4))
             if self.peak(larger) > PEAK_SHARE * self.usable_gib:
                 break
             config = larger
@@ -219,8 +219,3 @@ class _Fitting:
 
 def _typical_tokens(config: Config) -> float:
     return TYPICAL_SHARE * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
-
-
-def _put(config: Config, key: str, value: Any) -> Config:
-    section, _, name = key.partition(".")
-    return replace(config, **{section: replace(getattr(config, section), **{name: value})})

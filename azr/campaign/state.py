@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import shutil
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from azr.checkpoints import list_checkpoints
 from azr.errors import DataError, RunError
 from azr.files import read_json, write_json_atomic
+from azr.hashes import json_hash
 from azr.protocol import read_request
 from azr.records import CampaignState, State, from_json
 from azr.rundir import RunDir
@@ -62,7 +60,7 @@ def save_state(run: RunDir, state: CampaignState) -> CampaignState:
 
 def write_state_file(path: Path, state: CampaignState) -> None:
     record = {"format": FORMAT, **asdict(state)}
-    write_json_atomic(path, record | {"checksum": _checksum(record)})
+    write_json_atomic(path, record | {"checksum": json_hash(record)})
 
 
 def load_state(run: RunDir) -> tuple[CampaignState | None, list[str]]:
@@ -102,7 +100,7 @@ def read_state_file(path: Path) -> CampaignState:
     try:
         record = read_json(path)
         checksum = record.pop("checksum")
-        if checksum != _checksum(record):
+        if checksum != json_hash(record):
             raise RunError(f"{path} differs from its own checksum")
         return from_json(CampaignState, record, path)
     except (DataError, OSError) as error:
@@ -138,7 +136,3 @@ def rebuild_state(run: RunDir) -> CampaignState:
 def latest_attempt(run: RunDir, cycle: int) -> int:
     """The highest attempt number that has a folder; 0 = none."""
     return max(run.attempts(cycle), default=0)
-
-
-def _checksum(record: dict[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()

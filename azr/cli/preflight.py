@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from azr.budget import Fit, RecipeFit, free_disk_gib, judge, propose, refusal, shape_of
+from azr.budget import Fit, RecipeFit, judge, propose, refusal, shape_of
 from azr.budget.fitting import fit_card
 from azr.budget.speed import RTX_5080, Card, step_time
+from azr.checkpoints import free_gib
 from azr.cli import command_parser
 from azr.cli.numbers import above_zero, count
 from azr.config import Config, from_container
@@ -88,7 +89,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         return 2
     fitted = fit_card(config, machine, shape)
     config = fitted.config
-    verdict = judge(config, machine, shape, free_disk_gib(runs_folder(config)))
+    verdict = judge(config, machine, shape, free_gib(runs_folder(config)))
     if options.json:
         print(json.dumps({"recipe": loaded.recipe_reason, "fits": verdict.fits, **asdict(verdict)}, indent=1))
         return 0 if verdict.fits else 1
@@ -111,7 +112,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
 
 
 def _propose(machine: Machine, options: argparse.Namespace) -> int:
-    proposals = propose(machine, _recipes(options.overrides, machine), free_disk_gib(Path()))
+    proposals = propose(machine, _recipes(options.overrides, machine), free_gib(Path()))
     if options.json:
         print(
             json.dumps(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -101,6 +101,21 @@ def to_container(config: Config) -> dict[str, Any]:
     return _plain(asdict(config))
 
 
+def with_key(config: Config, key: str, value: Any) -> Config:
+    """The configuration with ``value`` under a key such as ``train.micro_batch_tokens``."""
+    section, _, name = key.partition(".")
+    return replace(config, **{section: replace(getattr(config, section), **{name: value})})
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping) and value
+        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
 def _no_folder_name(name: str) -> str:
     """What has to be different; empty for a name that can be a folder's everywhere."""
     if not name or name != name.strip():
@@ -147,7 +162,7 @@ def refuse_unknown_keys(
 
 
 def unknown_key_message(key: str) -> str:
-    nearest = _nearest_key(key, _leaf_keys(default_container()))
+    nearest = _nearest_key(key, list(flat(default_container())))
     hint = f"the nearest key is {nearest}" if nearest else "docs/configuration.md lists all keys"
     return f"there is no configuration key {key}; {hint}"
 
@@ -159,8 +174,8 @@ def without_former_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list
     A run writes every key. One that is unknown now and close to none of those that are missing was not a slip
     of the pen; a misspelt one is kept, and refused by ``from_container``.
     """
-    known = _leaf_keys(default_container())
-    written = _leaf_keys(values)
+    known = flat(default_container())
+    written = flat(values)
     missing = [key for key in known if key not in written]
     sections = {key.rpartition(".")[0] for key in known}
     former = [
@@ -188,17 +203,6 @@ def _nearest_key(key: str, names: Sequence[str]) -> str | None:
         by_last = {name.rpartition(".")[2]: name for name in names}
         nearest = [by_last[match] for match in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
     return nearest[0] if nearest else None
-
-
-def _leaf_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    names = []
-    for key, value in values.items():
-        names += (
-            _leaf_keys(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping) and value
-            else [f"{prefix}{key}"]
-        )
-    return names
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ that trainer, evaluation and a later start find the same file.
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from azr.config import Config
+from azr.config import Config, with_key
 from azr.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -49,9 +50,7 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
     """
     _refuse_windows("runs_dir", config.runs_dir)
     for key in PATH_KEYS:
-        section_name, _, name = key.partition(".")
-        section = getattr(config, section_name)
-        value = getattr(section, name)
+        value = operator.attrgetter(key)(config)
         places = (started, PROJECT) if key in typed else (PROJECT, started)
         found: Any = (
             [_resolved(key, item, places) for item in value]
@@ -59,7 +58,7 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
             else _resolved(key, value, places)
         )
         if found != value:
-            config = replace(config, **{section_name: replace(section, **{name: found})})
+            config = with_key(config, key, found)
     if "runs_dir" in typed:
         config = replace(config, runs_dir=_made_absolute(config.runs_dir, started))
     return config

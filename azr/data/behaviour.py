@@ -17,10 +17,11 @@ from typing import Any
 
 from azr.config.sandbox import SandboxConfig
 from azr.data.duplicates import Dropped, better_first
-from azr.data.fingerprints import Fingerprint, short_hash
+from azr.data.fingerprints import Fingerprint
 from azr.data.manifest import python_minor
 from azr.data.reasons import Reason
 from azr.files import append_jsonl, read_jsonl
+from azr.hashes import text_hash
 from azr.sandbox import Job, JobResult, Sandbox, Status
 from azr.sandbox.values import canonical, parse_arguments
 from azr.tasks import Task, TaskType
@@ -237,7 +238,7 @@ def _programs(ordered: Sequence[Task], prints: dict[str, Fingerprint]) -> dict[s
         key = (prints[task.program].canonical, text)
         if key not in first:
             first[key] = _Program(
-                task.program, short_hash(repr((python_minor(), *key))), text, bank(text, example), ()
+                task.program, text_hash(repr((python_minor(), *key))), text, bank(text, example), ()
             )
             pairs[key] = {}
         pairs[key].update(zip(task.inputs, task.outputs, strict=True))
@@ -276,7 +277,7 @@ def _confirmed(
             for better in group[: min(index, COMPARED)]:
                 keys = []
                 for runs, gives in ((program, better), (better, program)):
-                    key = short_hash(repr((runs.canonical, gives.canonical, gives.pairs)))
+                    key = text_hash(repr((runs.canonical, gives.canonical, gives.pairs)))
                     expected[key] = tuple(output for _, output in gives.pairs)
                     if store.get(key) is None:
                         todo[key] = (runs.code, tuple(text for text, _ in gives.pairs))
@@ -313,7 +314,7 @@ def _summary(inputs: Sequence[str], texts: Sequence[str]) -> str:
     values = [text for text in texts if text and not text.startswith("!")]
     if "" in texts or len(texts) < len(inputs) or len(values) < MIN_VALUES or len(set(values)) < MIN_DISTINCT:
         return ""
-    return short_hash(repr((tuple(inputs), tuple(texts))))
+    return text_hash(repr((tuple(inputs), tuple(texts))))
 
 
 def sandbox_outputs(config: SandboxConfig) -> Outputs:

@@ -17,7 +17,6 @@ Programs are parsed, never executed (``azr.programs``).
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +27,7 @@ from datasketch import LeanMinHash, MinHash
 from numpy.typing import NDArray
 
 from azr.data.spread import spread
+from azr.hashes import text_hash
 from azr.programs import canonical_source
 
 GRAM_TOKENS = 5
@@ -60,14 +60,9 @@ class Fingerprint:
         return LeanMinHash(seed=1, hashvalues=self.signature, scheme=SCHEME)
 
 
-def text_hash(source: str) -> str:
+def source_hash(source: str) -> str:
     lines = (line.rstrip() for line in source.splitlines())
-    return short_hash("\n".join(line for line in lines if line))
-
-
-def short_hash(text: str) -> str:
-    """16 hex digits of blake2b."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return text_hash("\n".join(line for line in lines if line))
 
 
 def tokens_of(canonical: str) -> tuple[str, str]:
@@ -131,7 +126,7 @@ def fingerprint_and_grams(source: str) -> tuple[Fingerprint, NDArray[np.uint64]]
     sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme=SCHEME, permutations=_permutations())
     sketch.update_batch(grams.tolist())
     return Fingerprint(
-        text_hash(source), short_hash(canonical), short_hash(shape), tokens, sketch.digest(), parsed
+        source_hash(source), text_hash(canonical), text_hash(shape), tokens, sketch.digest(), parsed
     ), grams
 
 

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from azr.config.data import DataConfig
-from azr.data.fingerprints import short_hash
 from azr.errors import DataError
 from azr.files import file_hash, json_line, read_json, read_jsonl, write_json_atomic
+from azr.hashes import json_hash, text_hash
 from azr.records import from_json
 from azr.rundir import RunDir
 from azr.tasks import Task
@@ -85,16 +85,11 @@ class Manifest:
 
 def _body_hash(record: dict[str, Any]) -> str:
     body = {key: value for key, value in record.items() if key != "hash"}
-    return short_hash(json.dumps(body, sort_keys=True, ensure_ascii=False))
+    return text_hash(json.dumps(body, sort_keys=True, ensure_ascii=False))
 
 
 def policy_hash(config: DataConfig) -> str:
-    return short_hash(
-        json.dumps(
-            {key: value for key, value in asdict(config).items() if key not in _POLICY_LEFT_OUT},
-            sort_keys=True,
-        )
-    )
+    return json_hash({key: value for key, value in asdict(config).items() if key not in _POLICY_LEFT_OUT}, 16)
 
 
 def python_minor() -> str:

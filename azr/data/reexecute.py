@@ -15,10 +15,10 @@ from pathlib import Path
 from azr.config.data import Reexecute
 from azr.config.sandbox import SandboxConfig
 from azr.data.duplicates import Dropped
-from azr.data.fingerprints import short_hash
 from azr.data.manifest import python_minor
 from azr.data.reasons import Reason
 from azr.files import append_jsonl, read_jsonl
+from azr.hashes import text_hash
 from azr.sandbox import Job, JobResult, Sandbox, Status
 from azr.tasks import Task, TaskType
 
@@ -63,7 +63,7 @@ class RerunStore:
 def rerun_key(task: Task) -> str:
     """Content that the rerun depends on: type, program, inputs, outputs, Python's minor version."""
     kind = "error" if task.task_type is TaskType.ERROR else "value"
-    return short_hash(repr((python_minor(), kind, task.program, task.inputs, task.outputs)))
+    return text_hash(repr((python_minor(), kind, task.program, task.inputs, task.outputs)))
 
 
 def reexecute(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import select
@@ -36,6 +35,7 @@ from azr.evaluate.progress import ProgressLine, Tally
 from azr.evaluate.requests import Request
 from azr.files import read_tail, write_json_atomic
 from azr.hardware import detect, device_for
+from azr.hashes import text_hash
 from azr.report.text import duration
 from azr.tasks import Prompt
 from azr.train.tokens import PromptTokens, load_tokenizer
@@ -237,9 +237,7 @@ def shape(folder: Path, options: EngineOptions) -> str:
     described["engine"] = asdict(options)
     if "quantization_config" in config:
         described["folder"] = str(folder.resolve())
-    return hashlib.blake2b(
-        json.dumps(described, sort_keys=True, default=str).encode(), digest_size=8
-    ).hexdigest()
+    return text_hash(json.dumps(described, sort_keys=True, default=str))
 
 
 def prompt_limit(

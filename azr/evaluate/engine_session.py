@@ -12,8 +12,9 @@ from typing import Any
 
 from azr.errors import ModelError
 from azr.evaluate.answers import Answer, AnswerWriter
-from azr.evaluate.requests import Request, sample_seed
+from azr.evaluate.requests import Request
 from azr.files import read_json
+from azr.hashes import sampling_seed
 from azr.train.tokens import end_token_ids, load_tokenizer, prompt_token_ids, response_text
 
 CPU_BATCHED_TOKENS = 4096
@@ -142,7 +143,9 @@ class Session:
                 temperature=request.temperature,
                 top_p=request.top_p,
                 max_tokens=min(request.max_tokens, self._max_model_len - len(one.prompt_ids)),
-                seed=sample_seed(request.seed, request.item_id, one.sample) if request.temperature else None,
+                seed=sampling_seed(request.seed, request.item_id, one.sample)
+                if request.temperature
+                else None,
                 stop=list(request.stop) or None,
                 stop_token_ids=text.end_ids,
                 ignore_eos=True,  # of the model that the engine started with; stop_token_ids holds this one's

@@ -23,6 +23,7 @@ from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, i
 from azr.checkpoints import checkpoint_problems, read_checkpoint
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.weights import WEIGHT_FILES, as_numbers, merged_state_dict
+from azr.hashes import text_hash
 
 HASHED_AT_ONCE = 16
 """Tensors whose hash may be outstanding: they are kept in memory until then."""
@@ -116,8 +117,7 @@ class HashedWeights:
 
     def digest(self) -> str:
         """Of all weights, whatever their order was."""
-        text = "\n".join(f"{name} {value}" for name, value in sorted(self._hashes.items()))
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return text_hash("\n".join(f"{name} {value}" for name, value in sorted(self._hashes.items())), 32)
 
 
 def _tensor_hash(tensor: torch.Tensor) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from azr.hashes import json_hash
 from azr.sandbox import Sandbox
 from azr.tasks import Prompt
 
@@ -105,9 +104,7 @@ def fingerprint(suite: Suite) -> str:
         [item.item_id, item.prompt.messages, item.prompt.raw, item.prompt.response_prefix, item.stop]
         for item in suite.items
     ]
-    return hashlib.blake2b(
-        json.dumps([suite.name, body]).encode("utf-8", "surrogatepass"), digest_size=8
-    ).hexdigest()
+    return json_hash([suite.name, body], 16)
 
 
 def evenly(items: Sequence[Item], limit: int) -> list[Item]:

@@ -12,8 +12,6 @@ FOLDER, HUB/NAME as ``model.path`` in the configuration
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +37,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
 from azr.files import file_hash, read_json
+from azr.hashes import json_hash
 from azr.locks import to_stderr
 from azr.models import HubName, require_whole_files
 from azr.prompts import load_frame
@@ -176,7 +175,7 @@ def of_checkpoint(checkpoint: Checkpoint, run: RunDir | None) -> ModelSource:
     }
     name = run.root.name if run else checkpoint.path.parent.name
     source = ModelSource(
-        f"{name}@{checkpoint.step}", _digest(weights), folder=None, checkpoint=checkpoint, run=run
+        f"{name}@{checkpoint.step}", json_hash(weights, 16), folder=None, checkpoint=checkpoint, run=run
     )
     return _configured(source, read_config(run.config)) if run and run.config.is_file() else source
 
@@ -189,7 +188,8 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
         if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")
     ]
     require_whole_files(folder)
-    identity = _digest({path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD})
+    hashes = {path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD}
+    identity = json_hash(hashes, 16)
     source = ModelSource(label or folder.name, identity, folder=folder)
     source = _within_context(source, folder)
     if (folder / EXPORT_RECORD).is_file():
@@ -293,7 +293,3 @@ def _within_context(source: ModelSource, folder: Path) -> ModelSource:
         return source
     response = max(1, min(source.max_response_tokens, context // 4))
     return replace(source, max_prompt_tokens=context - response, max_response_tokens=response)
-
-
-def _digest(values: dict[str, str]) -> str:
-    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=8).hexdigest()

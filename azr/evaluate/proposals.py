@@ -12,7 +12,6 @@ the same for every model.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError, ModelError
 from azr.evaluate.items import Item, Rating, Suite
 from azr.files import read_jsonl
+from azr.hashes import text_hash
 from azr.parsing.response import split_response
 from azr.rundir import RunDir
 from azr.sandbox import Sandbox
@@ -105,9 +105,7 @@ def proposal_suite(
         seen: Counter[str] = Counter()
         for index in range(REQUESTS_PER_TYPE):
             references, prompt, remedy = _request(game, kind, index, fits)
-            shown = hashlib.blake2b(
-                " ".join(task.task_id for task in references).encode(), digest_size=6
-            ).hexdigest()
+            shown = text_hash(" ".join(task.task_id for task in references), 12)
             seen[shown] += 1
             item_id = f"{kind.value}/{shown}-{seen[shown]}"
             rows[item_id] = PromptRow(

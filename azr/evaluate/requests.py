@@ -7,7 +7,6 @@ chats, prompts that begin the response for the model, their own stops and limits
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from azr.tasks import Prompt
@@ -36,11 +35,3 @@ class Request:
     begin_token: bool = False
     """A raw text starts as the model's tokenizer starts texts (some with a token of their own), as harnesses
     ask base models. The frames of training do not."""
-
-
-def sample_seed(seed: int, item_id: str, sample: int) -> int:
-    """31-bit seed of one answer, whatever else is asked beside it."""
-    return (
-        int.from_bytes(hashlib.blake2b(f"{seed}/{item_id}/{sample}".encode(), digest_size=4).digest(), "big")
-        >> 1
-    )

@@ -11,13 +11,13 @@ are scored in the way that was best on the other parts, for both models alike.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from azr.evaluate.statistics import Comparison, compare
+from azr.hashes import text_hash
 
 FOLDS = 5
 CLEAR = 0.05
@@ -125,10 +125,7 @@ def in_best_way(standing: Standing, tasks: Sequence[str]) -> tuple[Best, list[fl
 
 def _dealt(tasks: Sequence[str]) -> list[int]:
     """The part of each task: equally many in each, by chance, and the same in every evaluation of these tasks."""
-    ranked = sorted(
-        tasks, key=lambda task: hashlib.blake2b(task.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    )
-    part = {task: rank % FOLDS for rank, task in enumerate(ranked)}
+    part = {task: rank % FOLDS for rank, task in enumerate(sorted(tasks, key=text_hash))}
     return [part[task] for task in tasks]
 
 

@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from azr.errors import DataError
+from azr.hashes import json_hash
 
 FORMAT = 1
 KIND = "azr run"
@@ -145,7 +146,7 @@ class ArchiveWriter(AbstractContextManager["ArchiveWriter"]):
         manifest = Manifest(info, tuple(self._entries))
         record = manifest.to_json()
         self._archive.writestr(
-            _member(MANIFEST), json.dumps(record | {"checksum": _checksum(record)}, indent=1)
+            _member(MANIFEST), json.dumps(record | {"checksum": json_hash(record)}, indent=1)
         )
         self._archive.close()
         return manifest
@@ -167,10 +168,6 @@ def _member(name: str, level: int = TEXT_LEVEL) -> zipfile.ZipInfo:
     member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, (stat.S_IFREG | 0o644) << 16
     member._compresslevel = level  # pyright: ignore[reportAttributeAccessIssue]  (public only from Python 3.13 on)
     return member
-
-
-def _checksum(record: dict[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -258,7 +255,7 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
             f"{path} has format {str(version)[:20]}, this version reads {FORMAT}; unpack it with the version that packed it"
         )
     try:
-        if checksum != _checksum(record):
+        if checksum != json_hash(record):
             raise ValueError("it differs from its own checksum")
         entries = tuple(
             Entry(str(item["path"]), int(item["bytes"]), str(item["blake2b"])) for item in record["files"]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from azr.campaign.state import read_state_file, write_state_file
 from azr.checkpoints import MANIFEST, checkpoint_problems, explain_os_error, free_gib, list_checkpoints
-from azr.config import Config, to_container
+from azr.config import Config, flat, to_container
 from azr.config.load import compose_container, read_config, recipe_names, write_config
 from azr.config.paths import PROJECT, resolve_paths, runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
@@ -181,10 +182,10 @@ def resume_command(config: Config, root: Path) -> str:
     """The command that resumes the run in ``root``: its recipe, and every setting that differs from
     it, except those that the next card decides."""
     recipe = [f"recipe={config.recipe}"] if config.recipe in recipe_names() else []
-    base = _flat(compose_container(recipe))
+    base = flat(compose_container(recipe))
     usual = root.parent == runs_folder(Config())
     runs_dir = Config().runs_dir if usual else str(root.parent)
-    now = _flat(to_container(replace(config, name=root.name, runs_dir=runs_dir)))
+    now = flat(to_container(replace(config, name=root.name, runs_dir=runs_dir)))
     automatic, before = now.pop("budget.automatic"), base.pop("budget.automatic")
     settings = [f"{key}=auto" for key in automatic if key not in before]
     settings += [
@@ -198,21 +199,10 @@ def resume_command(config: Config, root: Path) -> str:
     )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
 def _typed(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_typed, value))}]"
-    return (
-        {True: "true", False: "false", None: "null"}[value]
-        if isinstance(value, bool) or value is None
-        else str(value)
-    )
+    return json.dumps(value) if isinstance(value, bool) or value is None else str(value)
 
 
 def _texts(value: object) -> list[str]:

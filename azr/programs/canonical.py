@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 from typing import Any
 
+from azr.hashes import text_hash
 from azr.programs.scopes import Occurrence, Scope, Scopes
 from azr.programs.source import drop_docstrings, parse_nodes
 
@@ -51,7 +51,7 @@ def fingerprint(source: str, *, blank_constants: bool = False) -> str:
         text = canonical_source(source, blank_constants=blank_constants)
     except (ValueError, RecursionError):  # SourceError is a ValueError
         text = "\n".join(line.rstrip() for line in source.strip().splitlines())
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return text_hash(text)
 
 
 class _AnnotationRemover(ast.NodeTransformer):

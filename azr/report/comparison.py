@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from azr import metric_names as names
+from azr.config import flat
 from azr.report.charts import Line
 from azr.report.metrics import MetricsTable
 from azr.report.pages import render_page
@@ -147,18 +147,9 @@ def _panel(
     return lines_chart(title, "", lines, share=share, y_low=0.0 if share else None)
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """``{"a": {"b": 1}}`` to ``{"a.b": "1"}``."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: str(value)}
-    return flat
-
-
 def config_differences(summaries: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
     """Keys whose value is not the same in all runs; a dash where a run does not have the key."""
-    flats = [flatten(summary.config) for summary in summaries]
-    keys = sorted({key for flat in flats for key in flat})
-    rows = [(key, [flat.get(key, "–") for flat in flats]) for key in keys]
+    flats = [flat(summary.config) for summary in summaries]
+    keys = sorted({key for values in flats for key in values})
+    rows = [(key, [str(values.get(key, "–")) for values in flats]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]

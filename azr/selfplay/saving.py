@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from azr.errors import CheckpointError, ConfigError, DataError
 from azr.files import json_line, read_json, read_jsonl, write_json_atomic, write_text_atomic
+from azr.hashes import json_hash, text_hash
 from azr.selfplay.buffer import TaskBuffer
 from azr.tasks import TaskType
 
@@ -26,10 +25,10 @@ def save_state(directory: Path, state: Mapping[str, Any], buffers: Mapping[TaskT
     for kind, buffer in buffers.items():
         text = "".join(json_line(record) for record in buffer.to_json())
         write_text_atomic(directory / f"{kind.value}.jsonl", text)
-        hashes[kind.value] = _hash(text)
+        hashes[kind.value] = text_hash(text, 32)
     evicted = {kind.value: [buffer.evicted_mastered, buffer.evicted_old] for kind, buffer in buffers.items()}
     whole = {"schema": 1, **state, "evicted": evicted, "hashes": hashes}
-    content = _hash(json.dumps(whole, sort_keys=True))
+    content = json_hash(whole)
     write_json_atomic(directory / STATE_FILE, {**whole, "content_hash": content})
     return content
 
@@ -46,7 +45,7 @@ def load_state(
     try:
         state = read_json(directory / STATE_FILE)
         content = state.pop("content_hash")
-        if _hash(json.dumps(state, sort_keys=True)) != content:
+        if json_hash(state) != content:
             raise CheckpointError(
                 f"{directory / STATE_FILE} is damaged: it does not match its own hash; use an earlier checkpoint"
             )
@@ -57,7 +56,7 @@ def load_state(
         for kind, buffer in buffers.items():
             path = directory / f"{kind.value}.jsonl"
             text = path.read_bytes().decode("utf-8", "surrogatepass")
-            if _hash(text) != state["hashes"][kind.value]:
+            if text_hash(text, 32) != state["hashes"][kind.value]:
                 raise CheckpointError(
                     f"{path} is damaged: its content does not match {STATE_FILE}; use an earlier checkpoint"
                 )
@@ -68,7 +67,3 @@ def load_state(
             f"{directory} holds no complete self-play state: {error}; use an earlier checkpoint"
         ) from error
     return state, content
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
+from azr.hashes import text_hash
 from azr.sandbox.values import ValueReadError, parse
 
 MAX_VALUES = 20_000
@@ -31,7 +31,7 @@ class TypeCounts:
         name = type_of(text)
         values = self._counts.setdefault(kind, {}).setdefault(name, {})
         totals = self._totals.setdefault(kind, {})
-        key = _key(text)
+        key = text_hash(text, 12)
         values[key] = values.get(key, 0) + 1
         totals[name] = totals.get(name, 0) + 1
         if len(values) > MAX_VALUES:
@@ -42,7 +42,7 @@ class TypeCounts:
     def rarity(self, kind: str, text: str, *, hierarchical: bool) -> float:
         """1 for what was never seen, towards 0 for what is everywhere (the diversity term)."""
         name = type_of(text)
-        count = self._counts.get(kind, {}).get(name, {}).get(_key(text), 0)
+        count = self._counts.get(kind, {}).get(name, {}).get(text_hash(text, 12), 0)
         totals = self._totals.get(kind, {})
         total, own_total = sum(totals.values()), totals.get(name, 0)
         if not total:
@@ -73,7 +73,3 @@ class TypeCounts:
             for kind, types in counts._counts.items()
         }
         return counts
-
-
-def _key(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()

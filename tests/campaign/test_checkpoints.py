@@ -89,13 +89,13 @@ def test_any_flipped_bit_and_any_cut_is_found(
 
 
 def test_a_manifest_cannot_point_outside_its_folder(run: RunDir) -> None:
-    from azr.checkpoints import _checksum
+    from azr.hashes import json_hash
 
     checkpoint = publish(run, 1)
     manifest = read_json(checkpoint.path / "manifest.json")
     manifest.pop("checksum")
     manifest["files"] = {"../../secret": {"bytes": 1, "blake2b": "0"}}
-    (checkpoint.path / "manifest.json").write_text(json.dumps(manifest | {"checksum": _checksum(manifest)}))
+    (checkpoint.path / "manifest.json").write_text(json.dumps(manifest | {"checksum": json_hash(manifest)}))
     assert "outside its folder" in checkpoint_problems(checkpoint.path)[0]
 
 

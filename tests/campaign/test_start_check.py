@@ -183,7 +183,7 @@ def test_proposals_without_a_card_need_none() -> None:
 
 
 def test_a_full_disk_names_the_folder(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("azr.budget.free_disk_gib", lambda _: 0.1)
+    monkeypatch.setattr("azr.budget.free_gib", lambda _: 0.1)
     with pytest.raises(BudgetError) as error:
         check(run, "campaign.keep_last=1")
     assert str(run.root.parent) in str(error.value) and "runs_dir=FOLDER" in str(error.value)

@@ -162,7 +162,7 @@ def test_many_bad_rows_do_not_fill_the_screen(run: RunDir, tmp_path: Path) -> No
 
 def test_a_manifest_of_an_older_version_can_be_read(run: RunDir) -> None:
     """It has no counts by source; its hash is of the fields it has."""
-    from azr.data.fingerprints import short_hash
+    from azr.hashes import text_hash
 
     consolidate(run, 1, quiet())
     record = read_json(run.pool_manifest)
@@ -170,6 +170,6 @@ def test_a_manifest_of_an_older_version_can_be_read(run: RunDir) -> None:
         for name in ("known", "taken", "dropped"):
             del entry[name]
     del record["hash"]
-    record["hash"] = short_hash(json.dumps(record, sort_keys=True, ensure_ascii=False))
+    record["hash"] = text_hash(json.dumps(record, sort_keys=True, ensure_ascii=False))
     run.pool_manifest.write_text(json.dumps(record))
     assert read_manifest(run).tasks == 3

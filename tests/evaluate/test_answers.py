@@ -15,11 +15,11 @@ from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.evaluation import Options, decoding, evaluate
 from azr.evaluate.items import evenly, fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
-from azr.evaluate.requests import sample_seed
 from azr.evaluate.scoring import judge_all, score, table
 from azr.evaluate.suites import build_suite
 from azr.evaluate.tasks_suite import probe_suite
 from azr.files import append_jsonl
+from azr.hashes import sampling_seed
 from azr.sandbox import Sandbox
 from azr.tasks import Task, TaskType
 
@@ -115,12 +115,14 @@ def test_sampling_defaults_follow_the_number_of_samples() -> None:
 
 
 def test_seeds_depend_on_item_and_sample_only() -> None:
-    assert sample_seed(0, "a", 1) == sample_seed(0, "a", 1)
+    assert sampling_seed(0, "a", 1) == sampling_seed(0, "a", 1)
     assert (
-        len({sample_seed(seed, item, sample) for seed in (0, 1) for item in ("a", "b") for sample in (0, 1)})
+        len(
+            {sampling_seed(seed, item, sample) for seed in (0, 1) for item in ("a", "b") for sample in (0, 1)}
+        )
         == 8
     )
-    assert all(0 <= sample_seed(0, str(n), 0) < 2**31 for n in range(100))
+    assert all(0 <= sampling_seed(0, str(n), 0) < 2**31 for n in range(100))
 
 
 def test_a_small_context_shrinks_the_limits_and_labels_are_file_names() -> None:

@@ -14,6 +14,7 @@ from azr.campaign.state import CampaignState, State, save_state
 from azr.checkpoints import publish_checkpoint, staging_dir
 from azr.config.load import load, write_config
 from azr.files import append_jsonl, write_json_atomic
+from azr.hashes import json_hash
 from azr.model_hash import hash_model
 from azr.moving.archive import MANIFEST
 from azr.protocol import MetricsRecord, append_metrics
@@ -102,7 +103,6 @@ def save_checkpoint(
 def rewrite(archive: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> Path:
     """A copy whose members and list ``change`` has edited, with a list that is sound by its own checksum
     again."""
-    from azr.moving import archive as format_
 
     with zipfile.ZipFile(archive) as source:
         members = {name: source.read(name) for name in source.namelist()}
@@ -112,5 +112,5 @@ def rewrite(archive: Path, target: Path, change: Callable[[dict[str, bytes], dic
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
         for name, data in members.items():
             out.writestr(name, data)
-        out.writestr(MANIFEST, json.dumps(record | {"checksum": format_._checksum(record)}))
+        out.writestr(MANIFEST, json.dumps(record | {"checksum": json_hash(record)}))
     return target

@@ -9,7 +9,6 @@ the outcome that the trainer keeps.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import json
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopO
 from vllm.sampling_params import RequestOutputKind
 
 from azr.config import Config
+from azr.hashes import sampling_seed
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play, trained_outcomes
 from azr.selfplay.rows import PromptRow
@@ -41,14 +41,6 @@ class EngineResponse:
     log_probs: list[float] | None
     weights_step: int
     """Step of the weights that generated it."""
-
-
-def response_seed(seed: int, row_id: str, index: int) -> int:
-    """Of the generator that draws the ``index``-th response of a row, wherever and whenever it is drawn."""
-    return (
-        int.from_bytes(hashlib.blake2b(f"{seed}/{row_id}/{index}".encode(), digest_size=4).digest(), "big")
-        >> 1
-    )
 
 
 class SelfPlayLoop:
@@ -73,7 +65,7 @@ class SelfPlayLoop:
 
         def seeds() -> dict[str, int]:
             return (
-                {"seed": response_seed(self.config.seed, row.row_id, next(asked))}
+                {"seed": sampling_seed(self.config.seed, row.row_id, next(asked))}
                 if self.config.rollout.seeded_sampling
                 else {}
             )
