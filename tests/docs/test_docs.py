@@ -64,14 +64,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_named_files_and_functions_exist(page: Path) -> None:
+def test_named_files_functions_and_constants_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for file in re.findall(r"`((?:azr|scripts|configs|tests|benchmarks)/[\w./-]+\.\w+)`", text):
         assert (ROOT / file).exists(), f"{page.name} names {file}"
     before = re.findall(r"`(\w+)` in\s+`(azr/[\w/]+\.py)`", text)
-    behind = [(function, file) for file, function in re.findall(r"`(azr/[\w/]+\.py)` \(`(\w+)`\)", text)]
-    for function, file in [*before, *behind]:
-        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8"), f"{function} in {file}"
+    behind = [(name, file) for file, name in re.findall(r"`(azr/[\w/]+\.py)` \(`(\w+)`\)", text)]
+    for name, file in [*before, *behind]:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"\bdef {name}\(|^{name} = ", source, re.MULTILINE), f"{name} in {file}"
 
 
 @pytest.mark.parametrize("script", sorted({words[1] for _, words in COMMANDS}))
