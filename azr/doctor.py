@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from azr.budget import judge, shape_of
+from azr.budget import judge, shape_for
 from azr.budget.fitting import fit_card
 from azr.checkpoints import free_gib
 from azr.config import Config
 from azr.config.paths import PROJECT
-from azr.doctor_card import PINNED, Finding, Level, gpu_findings, ipc_findings, torch_findings
+from azr.doctor_card import PINNED, Finding, Level, gpu_findings, int4_findings, ipc_findings, torch_findings
 from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
 from azr.imports import all_shadows, installed_version
@@ -62,6 +62,8 @@ def examine(machine: Machine, config: Config, runs_dir: Path, quick: bool = Fals
         yield from torch_findings(device, run_child("torch", device))
         if device.cards:
             yield from ipc_findings(run_child("ipc", device))
+            if config.model.base_format == "int4":
+                yield from int4_findings(run_child("int4", device))
     yield from sandbox_findings(config)
 
 
@@ -234,7 +236,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
     try:
         if local_folder(config.model.path) is not None:
             require_usable_model(config)
-        shape = shape_of(config.model.path)
+        shape = shape_for(config)
     except AzrError as error:
         yield Finding(Level.PROBLEM, "model", str(error), "set model.path to another model")
         return
@@ -345,10 +347,13 @@ print(json.dumps(report))
 
 def run_child(what: str, device: Device) -> dict[str, Any]:
     """``torch``: versions, architectures and three kernels. ``ipc``: whether two processes share a tensor on
-    the run's card."""
-    command = (
-        [sys.executable, "-c", _TORCH] if what == "torch" else [sys.executable, "-m", "azr.train.ipc_check"]
-    )
+    the run's card. ``int4``: a product of the engine's kernel for int4 weights."""
+    arguments = {
+        "torch": ["-c", _TORCH],
+        "ipc": ["-m", "azr.train.ipc_check"],
+        "int4": ["-m", "azr.train.quantize.kernel_check"],
+    }
+    command = [sys.executable, *arguments[what]]
     environment = {
         **os.environ,
         **device.environment(),

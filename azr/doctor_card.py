@@ -168,6 +168,21 @@ def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(Level.PROBLEM, what, f"fails: {report[name]}", fix)
 
 
+def int4_findings(report: dict[str, Any]) -> Iterator[Finding]:
+    """Of one product of the engine's kernel (``report`` is the JSON of ``azr.train.quantize.kernel_check``)."""
+    if "result" not in report:
+        why = report.get("wrong") or f"the check broke off: {report.get('error', 'no answer')}"
+        yield Finding(
+            Level.PROBLEM, "int4 kernel", why, "use a recipe with a bfloat16 base, such as 3b_lora_16gb"
+        )
+        return
+    found = report["result"]
+    seen = f"its product differs from the exact one by {found['error']:.2%}, torch's own by {found['torch_error']:.2%}"
+    if found["different_weights"]:
+        seen += f"; {found['different_weights']:.1%} of the weights are read otherwise than by the trainer"
+    yield Finding(Level.OK, "int4 kernel", seen)
+
+
 def ipc_findings(report: dict[str, Any]) -> Iterator[Finding]:
     if report.get("works"):
         yield Finding(Level.OK, "CUDA IPC", "works: weights go from trainer to engine inside the card")

@@ -37,6 +37,8 @@ class RunIdentity:
     n_gpus_per_node: int
     n_nodes: int
     """Checkpoints are cut into as many shards as there are cards, and each machine keeps its own."""
+    base_format: str = "plain"
+    """Not recorded by versions that knew no other."""
 
     @classmethod
     def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
@@ -47,6 +49,7 @@ class RunIdentity:
             tokenizer_hash=content.tokenizer,
             recipe=config.recipe,
             frame=config.selfplay.frame,
+            base_format=config.model.base_format,
             lora_rank=config.model.lora_rank,
             lora_alpha=config.model.lora_alpha if config.model.lora_rank else 0,
             master_dtype=config.train.master_dtype,
@@ -63,6 +66,7 @@ class RunIdentity:
 SETTINGS = {
     "recipe": "recipe",
     "frame": "selfplay.frame",
+    "base_format": "model.base_format",
     "lora_rank": "model.lora_rank",
     "lora_alpha": "model.lora_alpha",
     "master_dtype": "train.master_dtype",

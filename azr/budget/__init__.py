@@ -1,7 +1,7 @@
 """Does a run fit this machine? Predicted from the configuration and the model's config.json, before anything
 loads.
 
-    verdict = judge(config, detect(), shape_of(config.model.path))
+    verdict = judge(config, detect(), shape_for(config))
     require_fit(config, detect(), runs_dir)        # what the driver calls: raises BudgetError with the cheapest way out
 
 ``scripts/preflight.py`` prints the tables. No torch here, and well under a second.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from azr.budget.advice import Change, Fit, RecipeFit, Shortage, judge, propose
 from azr.budget.estimate import Estimate, Moment, Part, estimate
-from azr.budget.shape import ModelShape, shape_from_config, shape_of
+from azr.budget.shape import ModelShape, shape_for, shape_from_config, shape_of
 from azr.checkpoints import free_gib
 from azr.config import Config
 from azr.errors import BudgetError
@@ -21,7 +21,7 @@ from azr.hardware import Machine
 
 __all__ = [
     "Change", "Estimate", "Fit", "ModelShape", "Moment", "Part", "RecipeFit", "Shortage",
-    "estimate", "judge", "propose", "refusal", "require_fit", "shape_from_config", "shape_of",
+    "estimate", "judge", "propose", "refusal", "require_fit", "shape_for", "shape_from_config", "shape_of",
 ]  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Fit | None:
             fits.
         ModelError: the model's config.json cannot be read.
     """
-    shape = shape_of(config.model.path)
+    shape = shape_for(config)
     if shape is None:
         return None
     verdict = judge(config, machine, shape, free_gib(runs_dir))

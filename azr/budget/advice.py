@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from azr.budget.estimate import Estimate, estimate
-from azr.budget.shape import ModelShape, shape_of
+from azr.budget.shape import ModelShape, shape_for
 from azr.config import Config, with_key
 from azr.hardware import Device, Machine, device_for
 
@@ -252,7 +252,7 @@ class RecipeFit:
 def propose(
     machine: Machine, recipes: dict[str, Config], free_disk_gib: float | None = None
 ) -> list[RecipeFit]:
-    """Each recipe judged on a machine, the largest model first (all weights before adapters); unknown models
+    """Each recipe judged on a machine, the largest model first (all weights before adapters, plain before int4); unknown models
     are left out.
 
     The first that fits is the answer. Recipes for several cards are left out where the machine has fewer, and
@@ -260,7 +260,7 @@ def propose(
     """
     proposals = []
     for name, config in recipes.items():
-        shape = shape_of(config.model.path)
+        shape = shape_for(config)
         if (
             shape is None
             or config.train.n_gpus_per_node > max(1, len(machine.cards))
@@ -268,6 +268,9 @@ def propose(
         ):
             continue
         proposals.append(RecipeFit(name, shape.parameters, judge(config, machine, shape, free_disk_gib)))
-    return sorted(
-        proposals, key=lambda proposal: (-proposal.parameters, recipes[proposal.recipe].model.lora_rank > 0)
-    )
+
+    def order(proposal: RecipeFit) -> tuple[int, bool, bool]:
+        model = recipes[proposal.recipe].model
+        return -proposal.parameters, model.lora_rank > 0, model.base_format != "plain"
+
+    return sorted(proposals, key=order)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from azr.config import Config
 from azr.config.paths import PROJECT, at_home
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder
 from azr.models.families import TIED_BY_DEFAULT
-from azr.models.quantised import quantisation_in
+from azr.models.quantised import GROUP, quantisation_in
 from azr.models.weight_files import read_json_file
 
 _QWEN2_5 = {
@@ -138,6 +139,18 @@ def shape_of(path: str) -> ModelShape | None:
             if f"-{size.lower()}" in path.lower():
                 return shape_from_config({**_QWEN2_5, **fields}, path)
     return None
+
+
+def shape_for(config: Config) -> ModelShape | None:
+    """The shape of the model as ``config`` trains it.
+
+    Raises:
+        ModelError: as ``shape_of``.
+    """
+    shape = shape_of(config.model.path)
+    if shape is None or config.model.base_format == "plain" or shape.int4_group:
+        return shape
+    return replace(shape, int4_group=GROUP)
 
 
 def _config_files(path: str) -> list[Path]:

@@ -84,7 +84,7 @@ def step_time(
 
     kv_tokens = estimate(config, shape, card.memory_gib).kv_tokens
     concurrent = max(1, min(config.rollout.max_sequences, int(kv_tokens / length)))
-    weight_bytes = 2.0 * shape.parameters
+    weight_bytes = shape.base_bytes(2)
     kv_bytes = concurrent * (a.prompt_tokens + a.response_tokens / 2) * shape.kv_bytes_per_token()
     memory_s = (weight_bytes + kv_bytes) / (card.bandwidth_gb_s * 1e9) / a.decode_share
     compute_s = 2.0 * shape.parameters * concurrent / (card.bf16_tflops * 1e12 * a.matmul_share)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from azr.budget import Fit, RecipeFit, judge, propose, refusal, shape_of
+from azr.budget import Fit, RecipeFit, judge, propose, refusal, shape_for
 from azr.budget.fitting import fit_card
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.checkpoints import free_gib
@@ -82,7 +82,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     config = loaded.config
     if local_folder(config.model.path) is not None:
         require_usable_model(config)
-    shape = shape_of(config.model.path)
+    shape = shape_for(config)
     if shape is None:
         print(f"preflight: the size of model.path={config.model.path} is not known: no config.json in a folder of that name or in the "
               "Hugging Face cache. Download it (hf download NAME), or name a folder", file=sys.stderr)  # fmt: skip
@@ -145,10 +145,7 @@ def _recipes(overrides: Sequence[str], machine: Machine) -> dict[str, Config]:
         name: from_container(compose_container([f"recipe={name}", *others]))
         for name in named[-1:] or recipe_names()
     }
-    return {
-        name: fit_card(config, machine, shape_of(config.model.path)).config
-        for name, config in composed.items()
-    }
+    return {name: fit_card(config, machine, shape_for(config)).config for name, config in composed.items()}
 
 
 def _speed(options: argparse.Namespace) -> int:
@@ -164,7 +161,7 @@ def _speed(options: argparse.Namespace) -> int:
     )
     planned = Machine((Gpu(card.name, memory_gib, memory_gib),), 16, 64.0, 64.0)
     for name, config in _recipes(options.overrides, planned).items():
-        shape = shape_of(config.model.path)
+        shape = shape_for(config)
         if shape is None or config.train.n_gpus_per_node > 1 or name in ("cpu_tiny", "published_single_gpu"):
             continue
         time = step_time(config, shape, card)

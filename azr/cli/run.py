@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from azr.budget import shape_of
+from azr.budget import shape_for
 from azr.budget.fitting import fit_card
 from azr.config.load import help_text, load, to_yaml
 from azr.config.paths import runs_folder
@@ -32,7 +32,7 @@ def main(words: Sequence[str]) -> int:
         prepare()
     loaded = load(overrides)
     machine = detect()
-    fitted = fit_card(loaded.config, machine, shape_of(loaded.config.model.path))
+    fitted = fit_card(loaded.config, machine, shape_for(loaded.config))
     config = fitted.config
     if show:
         print(to_yaml(config), end="")

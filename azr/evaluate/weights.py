@@ -19,7 +19,7 @@ from azr.errors import CheckpointError, ModelError
 from azr.files import read_json, set_mode, whole_folder, write_json_atomic
 from azr.models.quantised import quantisation_of
 from azr.rundir import RunDir
-from azr.train.base_model import base_folder
+from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 from azr.train.tokenizer_check import name_the_class
 
@@ -265,14 +265,16 @@ def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, An
     from transformers import AutoModelForCausalLM
 
     from azr.train.quantize.model import dequantised_state
+    from azr.train.quantize.prepare import prepared_int4
 
     run = RunDir(checkpoint.path.parent.parent)
     has_run = checkpoint.path.parent == run.checkpoints and run.config.is_file()
-    folder = (
-        base_folder(run, read_config(run.config))
-        if has_run
-        else local_model_folder(str(checkpoint.info.get("model", "")))
-    )
+    if has_run:
+        folder = trained_folder(run, read_config(run.config))
+    else:
+        folder = local_model_folder(str(checkpoint.info.get("model", "")))
+        if checkpoint.info.get("base_format") == "int4":
+            folder = prepared_int4(folder, "cpu")
     if quantisation_of(folder):  # the adapters were trained over the values that it stands for
         return dequantised_state(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=trust_remote_code)

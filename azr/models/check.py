@@ -22,6 +22,7 @@ from azr.models.families import (
     WITHOUT_ADAPTERS,
     WITHOUT_NORM_WEIGHTS,
 )
+from azr.models.quantised import INT4_ARCHITECTURES, quantisation_in
 from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
 from azr.models.weight_files import Tensor, read_json_file, require_whole_files
 from azr.prompts import load_frame
@@ -43,8 +44,10 @@ def require_trainable(folder: Path, config: Config) -> None:
         ModelError: the model cannot be trained as configured.
     """
     require_config_trainable(folder, config)
-    tensors = require_whole_files(folder)
-    _require_matching_weights(folder, read_json_file(folder / "config.json"), tensors)
+    tensors, values = require_whole_files(folder), read_json_file(folder / "config.json")
+    if config.model.base_format == "int4" and quantisation_in(values, str(folder)):
+        return  # its tensors are compared one by one when they are read
+    _require_matching_weights(folder, values, tensors)
 
 
 def require_config_trainable(folder: Path, config: Config) -> None:
@@ -64,9 +67,16 @@ def require_config_trainable(folder: Path, config: Config) -> None:
 def _require_architecture(folder: Path, values: dict[str, Any], config: Config) -> None:
     model_type, names = values.get("model_type"), values.get("architectures")
     if (method := _quantisation(values)) is not None:
+        if config.model.base_format == "plain":
+            raise ModelError(
+                f"{folder} is quantised ({method}), and quantised weights cannot be trained; use the original model, or, if memory "
+                "is short, a smaller one, adapters (model.lora_rank=32), or adapters over int4 weights (recipe=7b_int4_16gb)"
+            )
+        quantisation_in(values, str(folder))
+    if config.model.base_format == "int4" and model_type not in INT4_ARCHITECTURES:
         raise ModelError(
-            f"{folder} is quantised ({method}), and quantised weights cannot be trained; use the original model, or, if memory "
-            "is short, a smaller one or adapters (model.lora_rank=32)"
+            f"{folder}: int4 weights are supported for {', '.join(INT4_ARCHITECTURES)}, not for {model_type}; use one of those, or "
+            "model.base_format=plain"
         )
     if not isinstance(model_type, str):
         raise ModelError(

@@ -13,8 +13,12 @@ from typing import Any, Literal
 from azr.errors import ModelError
 from azr.models.weight_files import read_json_file
 
+INT4_ARCHITECTURES = ("llama", "qwen2", "qwen3")
+"""Model types whose quantised forward and backward pass were compared with the plain ones."""
 GROUPS = (32, 64, 128)
 """Inputs that share a scale, as the engine's kernels know them."""
+GROUP = 64
+"""Of what is quantised here: 4.25 bits a weight."""
 READ = (
     "Supported is symmetric int4 with groups of 32, 64 or 128: compressed-tensors pack-quantized, "
     "or GPTQ with sym=true and desc_act=false"

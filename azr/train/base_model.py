@@ -11,6 +11,7 @@ from pathlib import Path
 from azr.config import Config
 from azr.errors import ModelError
 from azr.model_hash import hash_model
+from azr.prompts import load_frame
 from azr.run_identity import RunIdentity, read_identity
 from azr.rundir import RunDir
 from azr.train.model_source import local_folder, local_model_folder
@@ -66,6 +67,26 @@ def base_folder(run: RunDir, config: Config) -> Path:
         f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), and that model is no longer there: "
         f"{'; '.join(looked.values())}. Put it back"
     )
+
+
+def trained_folder(run: RunDir, config: Config, device: str = "cpu") -> Path:
+    """``base_folder`` as trainer and engine read it: with the tokenizer that the frame needs, and quantised
+    where ``model.base_format`` says so (once; later from the cache).
+
+    Args:
+        device: where it is quantised; on ``cuda`` the engine's kernel is tried first.
+
+    Raises:
+        ModelError: as ``base_folder``, or the model cannot be quantised.
+        BudgetError: the disk is too small for the int4 copy.
+        TrainingError: the card or the installed vLLM cannot serve int4 weights.
+    """
+    folder = local_model_folder(str(base_folder(run, config)), load_frame(config.selfplay.frame).raw)
+    if config.model.base_format == "plain":
+        return folder
+    from azr.train.quantize.prepare import prepared_int4
+
+    return prepared_int4(folder, device)
 
 
 def require_base_unchanged(run: RunDir) -> RunIdentity | None:

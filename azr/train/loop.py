@@ -269,6 +269,7 @@ class Attempt:
             "buffer_hash": self.game.save(staging / "selfplay"),
             "entropy": self._entropy,
             "model": self.config.model.path,
+            "base_format": self.config.model.base_format,
         }
         write_json_atomic(staging / STATE_FILE, state)
         publish_checkpoint(self.run, step, staging, info=state)

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from azr import metric_names as names
-from azr.budget import judge, shape_of
+from azr.budget import judge, shape_for
 from azr.budget.fitting import fit_card
 from azr.cards import visible_cards
 from azr.config import Config
@@ -88,7 +88,7 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
     if leave_gib:
         overrides.append(f"budget.gpu_limit_gib={leave_gib}")
     loaded = load(overrides).config
-    config = fit_card(loaded, machine, shape_of(loaded.model.path)).config
+    config = fit_card(loaded, machine, shape_for(loaded)).config
     batch = max(1, round(config.selfplay.batch_size * options.fraction))
     mini = min(config.train.mini_batch_sequences, 6 * batch)
     config = replace(
@@ -254,7 +254,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Medians over the steps after the first (which warms up), or the first where there is only one."""
     timed = steps[1:] or steps
-    shape = shape_of(config.model.path)
+    shape = shape_for(config)
 
     def median(name: str) -> float:
         values = [values[name] for values in timed if name in values]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.budget import judge, shape_of
+from azr.budget import estimate, judge, shape_for, shape_of
 from azr.budget.fitting import SEQUENCES, Fitted, fit_card
 from azr.budget.speed import Card, step_time
 from azr.cards import Gpu
@@ -47,6 +47,25 @@ def test_sixteen_gib_get_no_less_than_was_measured(recipe: str, gib: float) -> N
         measured.train.optimizer_offload,
     )
     assert generation_s(chosen, gib) <= generation_s(measured, gib)
+
+
+INT4 = {"7b_int4_16gb": (16.0, 15.0), "7b_int4_12gb": (12.0, 12.0), "3b_int4_8gb": (8.0, 8.0)}
+"""Recipe -> card, and what its largest moment may take of it, GiB."""
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+@pytest.mark.parametrize("recipe", INT4)
+def test_int4_recipes_fit_their_cards(recipe: str, automatic: bool) -> None:
+    """By calculation; a card says a little less than its name does."""
+    gib, limit = INT4[recipe]
+    config = load([f"recipe={recipe}", *([] if automatic else ["budget.automatic=[]"])]).config
+    shape = shape_for(config)
+    assert shape is not None and shape.int4_group == 64
+    config = fit_card(config, machine(gib - 0.08), shape).config
+    assert judge(config, machine(gib - 0.08, 24.0), shape).fits
+    needed = estimate(config, shape, gib)
+    assert needed.gpu_peak.gib <= limit and needed.ram.gib <= 20
+    assert needed.kv_tokens >= config.rollout.max_sequences * 1100
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -230,6 +230,26 @@ def test_quantised_models(folder: Path, key: str, value: dict[str, Any], told: s
     assert f"is quantised ({told})" in refused(folder) and "model.lora_rank" in refused(folder)
 
 
+INT4 = ("recipe=cpu_tiny", "model.base_format=int4", "model.lora_rank=8", "rollout.dtype=bfloat16")
+
+
+def test_an_int4_base_is_made_of_a_plain_model_or_read_as_it_is(folder: Path) -> None:
+    config = load(INT4).config
+    require_trainable(folder, config)
+    gptq = {"quant_method": "gptq", "bits": 4, "group_size": 64, "sym": True, "desc_act": False}
+    change(folder, "config.json", quantization_config=gptq)
+    require_trainable(folder, config)
+    change(folder, "config.json", quantization_config={**gptq, "desc_act": True})
+    with pytest.raises(ModelError, match="desc_act is True"):
+        require_trainable(folder, config)
+
+
+def test_an_int4_base_of_another_family(folder: Path) -> None:
+    change(folder, "config.json", model_type="gemma2", architectures=["Gemma2ForCausalLM"])
+    with pytest.raises(ModelError, match="llama, qwen2, qwen3, not for gemma2"):
+        require_trainable(folder, load(INT4).config)
+
+
 def test_quantised_weights_whose_configuration_does_not_say_so(folder: Path) -> None:
     name = "model.layers.0.mlp.up_proj.qweight"
     rewrite(folder, lambda weights: {**weights, name: torch.zeros(4, 4, dtype=torch.int32)})

@@ -95,6 +95,7 @@ TWO_CARDS = ("train.n_gpus_per_node=2", "train.compile_layers=false")
     [
         (["recipe=0_5b_16gb"], "EngineWorkerExtension", "dummy", False),
         (["recipe=3b_lora_16gb"], "ForgettingWorkerExtension", "dummy", False),
+        (["recipe=7b_int4_16gb"], "Int4WorkerExtension", "dummy", False),
         (["recipe=3b_lora_16gb", *MERGED], "EngineWorkerExtension", "dummy", True),
         (["recipe=3b_lora_16gb", *MERGED, *TWO_CARDS], "EngineWorkerExtension", "auto", False),
     ],
@@ -107,6 +108,7 @@ def test_where_the_engine_has_its_weights_from(settings, extension, weights, mer
     made = whole.rollout
     assert made.engine_kwargs.vllm.worker_extension_cls == f"azr.train.verl.engine_worker.{extension}"
     assert made.load_format == weights
+    assert made.engine_kwargs.vllm.linear_backend == ("marlin" if extension.startswith("Int4") else "auto")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,7 @@ from azr.train.verl import int4_base
 from azr.train.verl.packed import PackedEngine
 
 
-def build(monkeypatch: pytest.MonkeyPatch, *, device: str = "cpu", processes: int = 1, **changes: Any) -> Any:
-    monkeypatch.setattr(int4_base, "get_device_name", lambda: device)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: processes)
+def build(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
     read: list[Any] = []
     monkeypatch.setattr(
         int4_base, "int4_model", lambda *arguments: read.append(arguments) or torch.nn.Module()
@@ -23,9 +21,6 @@ def build(monkeypatch: pytest.MonkeyPatch, *, device: str = "cpu", processes: in
     monkeypatch.setattr(int4_base, "apply_monkey_patch", lambda **_: None)
     values = {
         "local_path": "a/folder",
-        "lora_rank": 8,
-        "lora": {"merge": False},
-        "use_liger": False,
         "use_fused_kernels": False,
         "fused_kernel_options": {},
         "enable_gradient_checkpointing": False,
@@ -54,11 +49,6 @@ def test_the_model_is_read_in_the_type_that_is_trained(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"device": "cuda"}, "on a GPU yet"),
-        ({"processes": 2}, "single process"),
-        ({"lora_rank": 0}, r"set model\.lora_rank=32"),
-        ({"lora": {"merge": True}}, r"set rollout\.merge_adapters=false"),
-        ({"use_liger": True}, r"set train\.liger_kernels=false"),
         ({"dtype": "bfloat16"}, r"train\.master_dtype"),
         ({"fused_kernel_options": {"compile_layers": True}}, r"set train\.compile_layers=false"),
     ],

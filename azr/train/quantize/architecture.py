@@ -11,10 +11,8 @@ import torch
 from torch import nn
 
 from azr.errors import ModelError
+from azr.models.quantised import INT4_ARCHITECTURES
 from azr.models.weight_files import read_json_file
-
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
-"""Model types whose quantised forward and backward pass were compared with the plain ones."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ def empty_model(folder: Path, config: Any = None) -> nn.Module:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     model_type = read_json_file(folder / "config.json").get("model_type")
-    if model_type not in ARCHITECTURES:
+    if model_type not in INT4_ARCHITECTURES:
         raise ModelError(
-            f"{folder}: int4 weights are supported for {', '.join(ARCHITECTURES)}, not for {model_type}; use one of those, "
+            f"{folder}: int4 weights are supported for {', '.join(INT4_ARCHITECTURES)}, not for {model_type}; use one of those, "
             "or a model with plain weights"
         )
     config = copy.deepcopy(config) if config is not None else AutoConfig.from_pretrained(folder)

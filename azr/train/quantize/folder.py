@@ -55,13 +55,9 @@ def int4_folder(folder: Path, device: str = "cpu", say: Callable[[str], None] = 
         ModelError: the model is damaged, of another architecture, or quantised in a way that is not read.
         BudgetError: the disk is too small.
     """
-    found = quantisation_of(folder)
-    if found is not None and found.layout == "pack-quantized":
-        return folder
-    content = hash_model(folder)
-    target = cache_dir() / "int4" / f"{content.model}-{content.tokenizer[:8]}-v{FORMAT}"
-    if _is_whole(target):
-        return target
+    if (ready := ready_int4_folder(folder)) is not None:
+        return ready
+    found, target = quantisation_of(folder), _place_of(folder)
     parts = parts_of(empty_model(folder), folder, found.group if found else GROUP)
     source = Source.of(folder, parts, found)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +66,24 @@ def int4_folder(folder: Path, device: str = "cpu", say: Callable[[str], None] = 
             shutil.rmtree(target, ignore_errors=True)
             _write(source, parts, target, device, say)
     return target
+
+
+def ready_int4_folder(folder: Path) -> Path | None:
+    """The same where it is there already.
+
+    Raises:
+        ModelError: the model is quantised in a way that is not read.
+    """
+    found = quantisation_of(folder)
+    if found is not None and found.layout == "pack-quantized":
+        return folder
+    target = _place_of(folder)
+    return target if _is_whole(target) else None
+
+
+def _place_of(folder: Path) -> Path:
+    content = hash_model(folder)
+    return cache_dir() / "int4" / f"{content.model}-{content.tokenizer[:8]}-v{FORMAT}"
 
 
 def _is_whole(target: Path) -> bool:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import torch
 
-GROUP = 64
-"""Inputs that share a scale: 4.25 bits a weight."""
+from azr.models.quantised import GROUP
+
 PER_WORD = 8
 CANDIDATES = tuple((61 + 3 * step) / 100 for step in range(19))
 """Scales that are tried, as shares of the one that takes a group's largest value to -8. Below 1 that value is

@@ -64,11 +64,11 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
     context_tokens = rollout.max_prompt_tokens + rollout.max_response_tokens
     merge = bool(model.lora_rank) and rollout.merge_adapters and train.gpus == 1
     eager = rollout.enforce_eager or not on_gpu
-    extension = (
-        "ForgettingWorkerExtension"
-        if one_gpu and model.lora_rank and not merge and rollout.sleep
-        else "EngineWorkerExtension"
-    )
+    extension = "EngineWorkerExtension"
+    if one_gpu and model.base_format == "int4":
+        extension = "Int4WorkerExtension"
+    elif one_gpu and model.lora_rank and not merge and rollout.sleep:
+        extension = "ForgettingWorkerExtension"
 
     return {
         "rows": rows_per_step(config),
@@ -91,6 +91,8 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
         "load_format": "dummy" if one_gpu or (on_gpu and not model.lora_rank) else "auto",
         "engine_extension": extension if on_gpu else "OwnSocketExtension",
         "engine_executor": "mp" if on_gpu or rollout.tensor_parallel > 1 else ONE_PROCESS,
+        # vLLM's own choice on Hopper is another kernel, with another layout than a consumer card's
+        "linear_backend": "marlin" if on_gpu and model.base_format == "int4" else "auto",
         "device": device,
         "run_name": run_dir.name,
         "checkpoints": str(run_dir / "checkpoints"),

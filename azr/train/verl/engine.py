@@ -30,7 +30,9 @@ from verl.workers.engine.base import EngineRegistry
 from azr.errors import ModelError, TrainingError
 from azr.train.patches import fsdp
 from azr.train.quantize.linear import QWEIGHT
+from azr.train.quantize.model import served
 from azr.train.verl import merging, no_shard
+from azr.train.verl.int4_base import has_int4_base
 from azr.train.verl.packed import PackedEngine
 
 SAMPLED_VALUES_PER_PARAMETER = 512
@@ -99,7 +101,10 @@ class SelfPlayEngine(PackedEngine):
 
         if self._is_lora:
             adapter_config = model.peft_config[no_shard.ADAPTER].to_dict()
-            return self._for_engine(no_shard.base_weights(self.module), on_device=True), adapter_config
+            base = no_shard.base_weights(self.module)
+            if has_int4_base(self.model_config):
+                base = served(base)
+            return self._for_engine(base, on_device=True), adapter_config
 
         if self._is_offload_param:
             no_shard.load(self.module)

@@ -1,8 +1,8 @@
 """verl's model building over an int4 base: empty, then filled from the packed file. verl itself would use
 transformers, whose quantised layers are different.
 
-The engine serves the same folder and is sent the adapters alone. So far that is so on a CPU only: on a GPU the
-sleeping engine drops its weights, and sending packed ones back into its kernels' layout is not built.
+The engine serves the same folder. On a CPU it reads the weights itself and is sent the adapters alone; on a GPU it is
+sent both (``int4_engine.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from verl.models.transformers.monkey_patch import apply_monkey_patch
-from verl.utils.device import get_device_name
 from verl.utils.torch_dtypes import PrecisionType
 
 from azr.errors import TrainingError
@@ -31,7 +30,7 @@ def build_int4_module(engine: Any) -> torch.nn.Module:
     """
     options, model_config = engine.engine_config, engine.model_config
     dtype = PrecisionType.to_dtype(options.model_dtype)
-    _require_supported(options, model_config, dtype)
+    _require_dtype(options, model_config, dtype)
     module: Any = int4_model(Path(model_config.local_path), dtype, model_config.hf_config)
     apply_monkey_patch(
         model=module,
@@ -44,19 +43,9 @@ def build_int4_module(engine: Any) -> torch.nn.Module:
     return module
 
 
-def _require_supported(options: Any, model_config: Any, dtype: torch.dtype) -> None:
+def _require_dtype(options: Any, model_config: Any, dtype: torch.dtype) -> None:
     wrong = ""
-    if get_device_name() != "cpu":
-        wrong = "it cannot be trained on a GPU yet; use the original model"
-    elif torch.distributed.get_world_size() > 1:
-        wrong = "it needs a single process; set train.n_gpus_per_node=1 and train.n_nodes=1"
-    elif not model_config.lora_rank:
-        wrong = "int4 weights themselves cannot be trained; set model.lora_rank=32 to train adapters"
-    elif model_config.lora.get("merge"):
-        wrong = "adapters cannot be merged into int4 weights; set rollout.merge_adapters=false"
-    elif model_config.use_liger:
-        wrong = "Liger's kernels were not tested with it; set train.liger_kernels=false"
-    elif dtype != PrecisionType.to_dtype(options.dtype):
+    if dtype != PrecisionType.to_dtype(options.dtype):
         wrong = "its words cannot be cast; set train.master_dtype and train.compute_dtype to the same type"
     elif dtype != torch.bfloat16 and (model_config.fused_kernel_options or {}).get("compile_layers"):
         wrong = "compiled in float32 it would not be rounded to bfloat16; set train.compile_layers=false"

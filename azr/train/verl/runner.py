@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError, ConfigError, ModelError, TrainingError
-from azr.prompts import load_frame
 from azr.protocol import Ending, TrainRequest, current_request
 from azr.rundir import RunDir
 from azr.selfplay.prompt_room import require_room
@@ -113,17 +112,19 @@ def checked_verl_config(run: RunDir, device: str) -> DictConfig:
 
     Raises:
         ConfigError: verl refuses it.
-        ModelError: the model is not there, is another than the run began with, or its tokenizer is read otherwise than written.
+        ModelError: the model is not there, is another than the run began with, cannot be quantised as configured, or its tokenizer
+            is read otherwise than written.
+        BudgetError: the disk is too small for its int4 copy.
+        TrainingError: int4 weights cannot be served here.
     """
     from verl.utils.config import validate_config
 
-    from azr.train.base_model import base_folder
-    from azr.train.model_source import local_model_folder
+    from azr.train.base_model import trained_folder
     from azr.train.tokenizer_check import require_same_tokens
     from azr.train.verl.configuration import build_verl_config
 
     config = read_config(run.config)
-    folder = local_model_folder(str(base_folder(run, config)), load_frame(config.selfplay.frame).raw)
+    folder = trained_folder(run, config, device)
     require_same_tokens(folder, trust_remote_code=config.model.trust_remote_code)
     try:
         verl_config = build_verl_config(config, folder, run.root, device)
