@@ -58,7 +58,9 @@ def read_log(cls: type[_Record], path: Path) -> Iterator[_Record]:
             continue
 
 
-ASKED = frozenset({"stop", "pause", "resume", "budget", "checkpoint", "extended", "retry", "copy"})
+ASKED = frozenset(
+    {"stop", "pause", "resume", "budget", "checkpoint", "extended", "retry", "copy", "settings"}
+)
 """Kinds of incident that a person caused (Ctrl+C, ``azr control``, a changed configuration, the same command
 again, a copied folder): no faults."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from azr.campaign.attempt import AttemptEnd, EndKind, StopReason
 from azr.campaign.between_cycles import dismiss
+from azr.campaign.changed_settings import changed_settings
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
@@ -90,11 +91,18 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         try:
             note = settle_identity(run, config)
             state, told = open_campaign(run, config.campaign, ProcessId.of(os.getpid()))
+            changed = changed_settings(run, config)
             write_config(run.config, config)
             with parts.progress(run, config) as progress:
                 ctx = Context(run, config, parts, state, signals, progress)
                 for sentence in [*([note] if note else []), *told]:
                     ctx.say(sentence)
+                if changed and state.step:
+                    ctx.incident(
+                        "settings",
+                        f"Changed since the latest start: {changed}.",
+                        f"They hold from step {state.step + 1} on.",
+                    )
                 status = _run(ctx)
             say_the_end(run, ctx.state)
             return status

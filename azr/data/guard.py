@@ -125,6 +125,18 @@ def probe_files(run: RunDir) -> list[Path]:
     return [run.probes / name for name in sorted(_hashes(run)["probes"])]
 
 
+def probe_files_in(folder: Path) -> list[Path]:
+    """The files of a folder of probes. In a run's, only those that were frozen: what was added since (a conflict
+    copy of a sync client, a file by hand) was never kept out of training, and would change what scores are of.
+
+    Raises:
+        DataError: the folder's hash file is damaged.
+    """
+    if (folder / HASHES_FILE).exists():
+        return [folder / name for name in sorted(_hashes_of(folder)["probes"])]
+    return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
+
+
 def protected_files(run: RunDir, config: DataConfig) -> list[Path]:
     """Every file that no training task may resemble: the run's probes and data.evaluation_files."""
     return [*probe_files(run), *_evaluation_files(config)]
@@ -185,7 +197,11 @@ def _hashes_path(run: RunDir) -> Path:
 
 
 def _hashes(run: RunDir) -> dict[str, dict[str, str]]:
-    path = _hashes_path(run)
+    return _hashes_of(run.probes)
+
+
+def _hashes_of(folder: Path) -> dict[str, dict[str, str]]:
+    path = folder / HASHES_FILE
     if not path.exists():
         return {"probes": {}, "evaluation": {}}
     value: Any = read_json(path)

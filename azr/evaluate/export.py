@@ -198,12 +198,14 @@ def compare_with_record(
 
 def training_probes(run: RunDir, config: Config, folder: Path) -> TaskSuite | None:
     """The probe tasks that the trainer asked, chosen by its own code; None where it asked none."""
-    from azr.train.probes import probe_rows
+    from azr.train.probes import first_probe_rows
 
     fits = prompt_limit(folder, config.rollout.max_prompt_tokens, config.model.trust_remote_code)
     rows: Sequence[PromptRow] = []
     if any(run.probes.glob("*.jsonl")) and config.train.probe_tasks:
-        rows = probe_rows(run.probes, config.train.probe_tasks, config.selfplay, fits)
+        rows = first_probe_rows(
+            run.probes, run.first_probe_scores, config.train.probe_tasks, config.selfplay, fits
+        )
     if not rows:
         return None
     tasks = {row.row_id: row.task for row in rows if row.task is not None}

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from azr.config.selfplay import SelfPlayConfig
+from azr.data.guard import probe_files_in
 from azr.errors import DataError
 from azr.evaluate.checks import reason_of
 from azr.evaluate.extraction import answer_in, expression_in
@@ -122,13 +123,12 @@ def task_suite(
 
 
 def probe_suite(path: Path, config: SelfPlayConfig) -> TaskSuite:
-    """All probe tasks of a file, or of the ``*.jsonl`` files of a folder; as in training, an answer needs the
-    format.
+    """All probe tasks of a file, or of the files of a folder; as in training, an answer needs the format.
 
     Raises:
         DataError: no such file or folder, or a record is malformed.
     """
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    files = probe_files_in(path) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise DataError(
             f"{path}: no probe tasks there; give a JSONL file of tasks, or a folder that holds some"

@@ -130,6 +130,10 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
     number of items is known."""
     values = summary.table.column(name)
     measured = np.flatnonzero(np.isfinite(values))
+    if not len(measured):
+        return None
+    counts = summary.table.column(names.PROBE_COUNT)[measured]
+    measured = measured[~(np.abs(counts - counts[-1]) > 0)]  # of another number of tasks: other tasks
     if len(measured) < 2:
         return None
     first, last = float(values[measured[0]]), float(values[measured[-1]])

@@ -23,8 +23,9 @@ from azr.selfplay.transcripts import transcript, transcripts
 from azr.tasks import Task
 from azr.train.probes import (
     change_since_first,
+    first_probe_rows,
+    first_scores,
     probe_metrics,
-    probe_rows,
     verdict_metrics,
     verdict_rows,
     verdict_scores,
@@ -204,8 +205,12 @@ class Attempt:
 
     def _evaluate_probes(self, step: int) -> dict[str, float]:
         """Greedy accuracy on the frozen probe tasks; the same tasks every time."""
-        rows = probe_rows(
-            self.run.probes, self.config.train.probe_tasks, self.config.selfplay, self.machine.fits
+        rows = first_probe_rows(
+            self.run.probes,
+            self.run.first_probe_scores,
+            self.config.train.probe_tasks,
+            self.config.selfplay,
+            self.machine.fits,
         )
         if not rows:
             return {}
@@ -222,7 +227,7 @@ class Attempt:
         if not rows:
             return {}
         kept = self.run.first_verdict_scores
-        first = read_json(kept)["scores"] if kept.exists() and not before else None
+        first = None if before else first_scores(kept)
         scores = verdict_scores(self._solve(rows, greedy=False))
         if before:
             write_json_atomic(kept, {"samples": self.config.train.verdict_samples, "scores": scores})

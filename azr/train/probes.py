@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from azr import metric_names as names
 from azr.config.selfplay import SelfPlayConfig
+from azr.data.guard import probe_files_in
+from azr.errors import DataError
 from azr.files import read_json, read_jsonl, write_json_atomic
 from azr.prompts import solve_prompt
 from azr.selfplay.episode import SolveOutcome
@@ -19,6 +22,7 @@ from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, Task
 
+logger = logging.getLogger(__name__)
 ROW_PREFIX = "probe"
 EVERY_TASK = sys.maxsize
 
@@ -33,7 +37,7 @@ def probe_rows(
     id is ``probe/FILE/NUMBER``, with the file's name without its ending.
     """
     strata: list[list[PromptRow]] = []
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in probe_files_in(folder):
         tasks = [Task.from_json(record) for record in read_jsonl(path)]
         for kind in config.task_types:
             rows = []
@@ -60,6 +64,38 @@ def probe_rows(
         share = min(len(rows), (limit - len(chosen)) // (len(strata) - position))
         chosen += [rows[index * len(rows) // share] for index in range(share)]
     return sorted(chosen, key=lambda row: (row.row_id.rsplit("/", 1)[0], int(row.row_id.rsplit("/", 1)[1])))
+
+
+def first_probe_rows(
+    folder: Path, kept: Path, limit: int, config: SelfPlayConfig, fits: Callable[[Prompt], bool]
+) -> list[PromptRow]:
+    """``probe_rows``, and once a run has asked some, those to its end, whatever ``limit`` is now: scores of other
+    tasks could not be compared with the first, nor with each other.
+
+    Args:
+        kept: where the scores of the first evaluation are.
+    """
+    first = first_scores(kept) if limit else None
+    if not first:
+        return probe_rows(folder, limit, config, fits)
+    return [row for row in probe_rows(folder, EVERY_TASK, config, fits) if row.row_id in first]
+
+
+def first_scores(kept: Path) -> Mapping[str, float] | None:
+    """Scores of a run's first evaluation by task; None before it, or where the file is damaged: then there is
+    nothing to pair with, and training goes on."""
+    if not kept.exists():
+        return None
+    try:
+        scores = read_json(kept)["scores"]
+        return {str(row_id): float(score) for row_id, score in scores.items()}
+    except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
+        logger.warning(
+            "%s cannot be read (%r); scores from here on are not compared task by task with the first",
+            kept,
+            error,
+        )
+        return None
 
 
 def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
@@ -89,10 +125,10 @@ def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str
         path: where the first evaluation's scores are kept; written when it is not there.
     """
     scores = {outcome.row_id: outcome.score for outcome in outcomes}
-    if not path.exists():
+    first = first_scores(path)
+    if first is None:
         write_json_atomic(path, {"scores": scores})
         return {}
-    first: Mapping[str, float] = read_json(path)["scores"]
     changes = [scores[row_id] - first[row_id] for row_id in sorted(scores) if row_id in first]
     if len(changes) < 2 or len(changes) != len(scores):  # another choice of probe tasks: nothing to pair
         return {}

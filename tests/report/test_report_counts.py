@@ -21,6 +21,7 @@ from azr.report.screen import plain_line
 from azr.report.series import smooth
 from azr.report.summary import read_summary
 from azr.report.tasks import read_task_stats
+from azr.report.verdict import deciding_change
 from azr.rundir import RunDir
 
 CHART = re.compile(r"<figure.*?</figure>", re.DOTALL)
@@ -190,3 +191,18 @@ def test_a_hole_in_the_metrics_is_named(tmp_path: Path) -> None:
     assert read_summary(run.root).problems == (
         "metrics.jsonl lacks 4 of the 30 trained steps (damaged or removed), and all figures leave them out",
     )
+
+
+def test_scores_of_other_probe_tasks_are_not_compared(tmp_path: Path) -> None:
+    """A run whose probes were changed on the way: 3 of 4 right before, 30 of 100 after, is no decline."""
+    run = RunDir(tmp_path / "run")
+
+    def score(step: int, count: int, share: float) -> dict[str, object]:
+        values = {names.PROBE_ALL: share, names.PROBE_COUNT: float(count)}
+        return {"step": step, "cycle": 1, "attempt": 1, "unix_s": float(step), "values": values}
+
+    append_jsonl(run.metrics, [score(0, 4, 0.75), score(10, 100, 0.3)])
+    assert deciding_change(read_summary(run.root)) is None
+    append_jsonl(run.metrics, [score(20, 100, 0.32)])
+    change = deciding_change(read_summary(run.root))
+    assert change is not None and (change.first, change.first_step, change.last_step) == (0.3, 10, 20)

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from azr.config.load import load
-from azr.files import write_jsonl_atomic
+from azr.evaluate.tasks_suite import probe_suite
+from azr.files import write_json_atomic, write_jsonl_atomic
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.tasks import Task, TaskType
 from azr.train.probes import (
     change_since_first,
+    first_probe_rows,
+    first_scores,
     probe_metrics,
     probe_rows,
     verdict_metrics,
@@ -75,6 +78,41 @@ def test_metrics_by_type_and_by_file(tmp_path: Path) -> None:
     assert values["probe/azr_tiny_heldout/accuracy"] == 0
     one_file = probe_metrics([item for item in outcomes if "heldout" in item.row_id])
     assert not any("azr_tiny" in name for name in one_file)
+
+
+def test_a_run_asks_the_tasks_of_its_first_evaluation_to_its_end(tmp_path: Path) -> None:
+    """Whatever ``train.probe_tasks`` is after a resume, and whatever files come to lie beside the frozen ones."""
+    probes, kept = tmp_path / "probes", tmp_path / "first.json"
+    probes.mkdir()
+    (probes / "general.jsonl").write_bytes((PROBES / "general.jsonl").read_bytes())
+    write_json_atomic(probes / "hashes.json", {"probes": {"general.jsonl": "x"}, "evaluation": {}})
+    first = first_probe_rows(probes, kept, 12, CONFIG, lambda _: True)
+    assert len(first) == 12
+    change_since_first(kept, [outcome(row, right=True) for row in first])
+    for name in ("general (conflicted copy).jsonl", "mine.jsonl"):
+        (probes / name).write_bytes((PROBES / "azr_tiny_heldout.jsonl").read_bytes())
+    (probes / "._general.jsonl").write_bytes(b"\0\x05\x16\x07")  # what macOS puts beside every file
+    for limit in (4, 12, 60):
+        assert first_probe_rows(probes, kept, limit, CONFIG, lambda _: True) == first
+    assert first_probe_rows(probes, kept, 0, CONFIG, lambda _: True) == []
+    assert {row.row_id.split("/")[1] for row in verdict_rows(probes, 1, CONFIG, lambda _: True)} == {
+        "general"
+    }
+    assert {item.item_id.split("/")[0] for item in probe_suite(probes, CONFIG).items} == {"general"}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\0" * 50, "{}", '{"scores": 3}', '{"scores": {"a": "x"}}', "9" * 5000]
+)
+def test_damaged_first_scores_do_not_end_a_run(tmp_path: Path, content: str) -> None:
+    """They would end every attempt at the same step."""
+    (tmp_path / "general.jsonl").write_bytes((PROBES / "general.jsonl").read_bytes())
+    kept = tmp_path / "first.json"
+    kept.write_text(content)
+    rows = first_probe_rows(tmp_path, kept, 12, CONFIG, lambda _: True)
+    assert len(rows) == 12 and first_scores(kept) is None
+    assert change_since_first(kept, [outcome(row, right=True) for row in rows]) == {}
+    assert len(first_scores(kept) or {}) == 12
 
 
 def test_the_change_is_paired_by_task(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""What a resumed run does otherwise than before, in words: its figures before and after are not of one experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from azr.config import Config, to_container
+from azr.config.load import read_config
+from azr.errors import AzrError
+from azr.rundir import RunDir
+
+MEANINGLESS = ("name", "runs_dir", "recipe", "campaign.", "monitor.", "budget.", "report.")
+"""Beginnings of keys that say how long, where, and under whose eyes a run trains, not what it does; ``recipe`` never
+changes."""
+
+
+def changed_settings(run: RunDir, config: Config) -> str:
+    """``KEY BEFORE -> NOW`` of what differs from the latest start; empty for a first start, or where that cannot be
+    read."""
+    if not run.config.is_file():
+        return ""
+    try:
+        before = dict(_leaves(to_container(read_config(run.config))))
+    except AzrError:
+        return ""
+    now = dict(_leaves(to_container(config)))
+    changed = [
+        key for key in now if key in before and before[key] != now[key] and not key.startswith(MEANINGLESS)
+    ]
+    return ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,58 @@
+"""A run that is resumed with other settings says which, where its figures are read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_campaign import Driver, command_trainer, fast_config
+
+from azr.campaign.incidents import read_incidents
+from azr.report.html import write_report
+from azr.rundir import RunDir
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    command_trainer(run, step_s=0.01)
+    return run
+
+
+def told(run: RunDir) -> list[str]:
+    return [item.sentence for item in read_incidents(run) if item.kind == "settings"]
+
+
+def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
+    config = fast_config(cycles=1)
+    assert Driver(run, config).wait() == 0
+    longer = fast_config(cycles=2)
+    assert Driver(run, longer).wait() == 0
+    assert told(run) == [], "how long it trains is not what it does"
+    other = replace(
+        fast_config(cycles=3),
+        train=replace(config.train, learning_rate=5e-6, probe_tasks=60),
+        rollout=replace(config.rollout, max_response_tokens=4096),
+    )
+    assert Driver(run, other).wait() == 0
+    [sentence] = told(run)
+    for part in (
+        f"train.learning_rate {config.train.learning_rate} -> 5e-06",
+        f"train.probe_tasks {config.train.probe_tasks} -> 60",
+        f"rollout.max_response_tokens {config.rollout.max_response_tokens} -> 4096",
+        "They hold from step 9 on.",
+    ):
+        assert part in sentence
+    assert (
+        "What you asked for" in (page := write_report(run.root).read_text()) and "train.probe_tasks" in page
+    )
+    assert Driver(run, other).wait() == 0
+    assert len(told(run)) == 1, "told once"
+
+
+def test_a_damaged_configuration_is_no_obstacle(run: RunDir) -> None:
+    assert Driver(run, fast_config(cycles=1)).wait() == 0
+    run.config.write_bytes(b"\0" * 100)
+    assert Driver(run, fast_config(cycles=2)).wait() == 0
+    assert told(run) == []
