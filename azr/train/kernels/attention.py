@@ -202,6 +202,8 @@ def _flash(
     scaling: float | None,
     window: int | None,
 ) -> torch.Tensor:
+    """torch's kernel: arguments and result as in ``capped_attention``, in bf16 or fp16; no sequence is longer
+    than ``longest``."""
     left = -1 if window is None else window - 1  # transformers counts the token itself, torch does not
     out = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, scale=scaling, window_size=(left, 0))
     assert isinstance(out, torch.Tensor)
@@ -218,7 +220,8 @@ def _by_segment(
     scaling: float | None,
     window: int | None,
 ) -> torch.Tensor:
-    """SDPA over one sequence at a time: no pair of different sequences is ever computed."""
+    """SDPA over one sequence at a time: no pair of different sequences is ever computed. Arguments and result
+    as in ``capped_attention``."""
     del longest
     outputs = []
     lengths = cu_seqlens.diff().tolist()
@@ -257,6 +260,17 @@ def capped_attention(
 
     A block of queries at a time, computed again in the backward pass, so that no more than one block of
     scores exists.
+
+    Args:
+        q: ``[T, H, D]``, any float type, rotated already; T counts all tokens of the packed row.
+        k, v: ``[T, H_kv, D]`` of the same type; H is a multiple of H_kv.
+        cu_seqlens: int32 ``[N + 1]``, see ``Segments``.
+        scaling: the products are multiplied by it; None: ``D ** -0.5``.
+        window: keys that a query sees, itself among them; None: all before it.
+        cap: limit of a scaled score.
+
+    Returns:
+        ``[T, H, D]`` in the type of ``q``; the softmax is float32.
     """
     scale = q.shape[-1] ** -0.5 if scaling is None else scaling
     outputs = []
@@ -275,6 +289,7 @@ def capped_attention(
 def _capped_block(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, scale: float, cap: float
 ) -> torch.Tensor:
+    """One block of queries ``[queries, H, D]`` against keys ``[keys, H_kv, D]``; ``seen`` bool ``[queries, keys]``."""
     groups = q.shape[1] // k.shape[1]  # query heads that share a key/value head
     k, v = (tensor.repeat_interleave(groups, dim=1) for tensor in (k, v))
     scores = torch.einsum("qhd,khd->hqk", q, k) * scale  # [H, queries, keys]

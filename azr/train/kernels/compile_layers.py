@@ -47,6 +47,8 @@ class CompiledForward:
         self._layer: torch.nn.Module | None = layer
 
     def __call__(self, hidden: torch.Tensor, **kwargs: Any) -> Any:
+        """``hidden`` ``[1, T, D]`` and the layer's own arguments; T, and the number of sequences in ``cu_seq_lens_q`` int32
+        ``[N + 1]``, may differ from call to call without another compilation."""
         if self._layer is not None:
             let_dynamo_in(self._layer)
             self._layer = None

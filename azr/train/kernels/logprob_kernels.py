@@ -106,7 +106,8 @@ def _backward_kernel(
 
 
 def forward(logits: torch.Tensor, labels: torch.Tensor, bend: Bend, out: torch.Tensor) -> None:
-    """``logits`` ``[C, V]``, ``labels`` ``[C]`` -> ``out`` float32 ``[3, C]``: log-sum-exp, log-prob, entropy."""
+    """``logits`` ``[C, V]`` of any float type (the products, not yet bent), ``labels`` int64 ``[C]`` -> ``out`` float32
+    ``[3, C]``: log-sum-exp, log-prob, entropy."""
     assert logits.stride(1) == 1 and out.stride(1) == 1
     launch: Any = _forward_kernel[(len(logits),)]
     launch(
@@ -134,7 +135,14 @@ def backward(
     grad_log_probs: torch.Tensor,
     grad_entropy: torch.Tensor,
 ) -> torch.Tensor:
-    """Replaces ``logits`` ``[C, V]`` by their gradient and returns them."""
+    """Replaces ``logits`` by their gradient and returns them.
+
+    Args:
+        logits: ``[C, V]`` as ``forward`` got them, computed again.
+        labels: int64 ``[C]``.
+        logsumexp, entropy: float32 ``[C]``, what ``forward`` wrote.
+        grad_log_probs, grad_entropy: float32 ``[C]``, gradients of the loss by what ``forward`` wrote.
+    """
     assert logits.stride(1) == 1
     vectors = [vector.contiguous() for vector in (labels, logsumexp, entropy, grad_log_probs, grad_entropy)]
     launch: Any = _backward_kernel[(len(logits), triton.cdiv(logits.shape[1], BLOCK))]

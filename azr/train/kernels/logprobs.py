@@ -34,14 +34,15 @@ class Bend:
     temperature: float = 1.0
 
     def logits(self, products: torch.Tensor) -> torch.Tensor:
-        """float32 logits of products of any type."""
+        """float32 logits ``[C, V]`` of products ``[C, V]`` of any float type."""
         scaled = products.float() * self.scale
         if self.cap is not None:
             scaled = self.cap * torch.tanh(scaled / self.cap)
         return scaled / self.temperature
 
     def slope(self, logits: torch.Tensor) -> torch.Tensor | float:
-        """Derivative of a logit by its product, given the logit."""
+        """Derivative of a logit by its product, given the logits ``[C, V]`` in float32: as many values, or one
+        number where nothing caps them."""
         slope = self.scale / self.temperature
         return slope if self.cap is None else slope * (1 - (logits * self.temperature / self.cap) ** 2)
 
@@ -60,9 +61,9 @@ def token_logprobs(
     """Log-probability of each label and entropy of each distribution, both differentiable.
 
     Args:
-        hidden: last hidden states ``[T, D]``.
-        weight: the output head ``[V, D]``.
-        labels: token ids ``[T]``.
+        hidden: last hidden states ``[T, D]``, any float type; the products are computed in it.
+        weight: the output head ``[V, D]``, of any float type.
+        labels: token ids, int64 ``[T]``.
         temperature: the logits are divided by it.
         scale: the products are multiplied by it before anything else (Granite, Cohere).
         cap: the scaled logits are bent to ``cap * tanh(logit / cap)`` (Gemma 2); None leaves them.
@@ -143,7 +144,8 @@ def _chunks(total: int, size: int) -> list[slice]:
 
 
 def _forward_chunk(logits: torch.Tensor, labels: torch.Tensor, bend: Bend, out: torch.Tensor) -> None:
-    """Writes log-sum-exp, log-prob and entropy of each row into ``out`` ``[3, C]``."""
+    """Writes log-sum-exp, log-prob and entropy of each row of ``logits`` ``[C, V]`` into ``out``, float32 ``[3, C]``;
+    ``labels`` int64 ``[C]``."""
     if logits.is_cuda:
         from azr.train.kernels.logprob_kernels import forward
 
@@ -166,7 +168,8 @@ def _backward_chunk(
     grad_log_probs: torch.Tensor,
     grad_entropy: torch.Tensor,
 ) -> torch.Tensor:
-    """Gradient of the logits ``[C, V]``: ``g (onehot - p) - h p (log p + H)``; on a GPU it replaces ``logits``."""
+    """Gradient of the logits ``[C, V]``: ``g (onehot - p) - h p (log p + H)``; on a GPU it replaces ``logits``.
+    The other tensors as in ``logprob_kernels.backward``."""
     if logits.is_cuda:
         from azr.train.kernels.logprob_kernels import backward
 
@@ -180,7 +183,7 @@ def _backward_chunk(
 
 
 def _add_product(total: torch.Tensor, grad_logits: torch.Tensor, hidden: torch.Tensor) -> None:
-    """``total += grad_logits.T @ hidden``, float32 sum of possibly bf16 factors."""
+    """``total += grad_logits.T @ hidden``, float32 sum ``[V, D]`` of possibly bf16 factors ``[C, V]`` and ``[C, D]``."""
     if grad_logits.dtype == total.dtype:
         total.addmm_(grad_logits.T, hidden)
     elif total.is_cuda:
@@ -194,9 +197,9 @@ class ChunkedOutput:
     """What the patched model returns, under the names that verl's engine reads."""
 
     log_probs: torch.Tensor
-    """``[B, T]``: log-probability of ``shift_labels`` at each position; 0 in rows that were left out."""
+    """float32 ``[B, T]``: log-probability of ``shift_labels`` at each position; 0 in rows that were left out."""
     entropy: torch.Tensor
-    """``[B, T]``."""
+    """float32 ``[B, T]``, in nats; 0 there too."""
 
 
 def install(model: Any, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None) -> None:
@@ -275,8 +278,14 @@ def _chunked_forward(
     inputs_embeds: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> ChunkedOutput:
-    """``shift_labels`` ``[B, T]`` are the tokens to score; ``rows`` int64 ``[R]`` are the flat positions that
-    matter (None: all)."""
+    """What ``install`` puts in place of the model's ``forward``; verl's engine calls it, with B = 1 where
+    sequences are packed.
+
+    Args:
+        input_ids, position_ids: int64 ``[B, T]``; ``attention_mask``: ``[B, T]``, None for packed sequences.
+        shift_labels: int64 ``[B, T]``, the token to score at each place; None: the next of ``input_ids``.
+        rows: int64 ``[R]``, the places among all ``B * T`` that matter (``packed.scored_rows``); None: all.
+    """
     del return_dict  # verl asks for it; there is only one kind of output here
     outputs = self.base_model(
         input_ids=input_ids,

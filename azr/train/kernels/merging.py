@@ -14,14 +14,14 @@ SLICE = 1 << 23
 
 @torch.no_grad()
 def merged(
-    weight: torch.Tensor,  # [out, in]
-    down: torch.Tensor,  # A [rank, in]
+    weight: torch.Tensor,  # [out, in], any float type
+    down: torch.Tensor,  # A [rank, in], float32 or bf16
     up: torch.Tensor,  # B [out, rank]
     scale: float,
     dtype: torch.dtype,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """``weight + scale * up @ down`` in ``dtype``, summed in float32.
+    """``weight + scale * up @ down``: ``[out, in]`` in ``dtype``, summed in float32; all on one device.
 
     In bfloat16 the sum is rounded stochastically: an adapter moves a weight by a hundredth of the distance to
     its neighbour in a step, and rounded to nearest the result would be the unchanged weight for dozens of

@@ -80,7 +80,16 @@ def adamw_step(
     constants: tuple[float, ...],
     seed: int,
 ) -> None:
-    """Updates weights and moments in place; arguments as in ``azr.train.kernels.optimizers._adamw_step``."""
+    """Updates weights and moments in place, for n weights on one card.
+
+    Args:
+        weights: bf16 or fp32 ``[n]``, contiguous.
+        gradient: ``[n]`` of the same type.
+        first, second: int8 and uint8 ``[n]``, bytes of the moments.
+        first_scale, second_scale: float32 ``[ceil(n / BLOCK)]``, scale of each block.
+        constants: of ``azr.train.kernels.optimizers._constants``.
+        seed: of the rounding.
+    """
     count = weights.numel()
     launch: Any = _adamw_kernel[(triton.cdiv(triton.cdiv(count, BLOCK), ROWS),)]
     launch(

@@ -166,6 +166,7 @@ def _adamw_step(
     constants: tuple[float, ...],
     seed: int,
 ) -> None:
+    """``optimizer_kernels.adamw_step`` in torch, a slice at a time; other random numbers, the same arithmetic."""
     lr, beta1, beta2, eps, decay, correct1, correct2, largest = constants
     generator = torch.Generator(device=weights.device).manual_seed(seed)
     for start in range(0, weights.numel(), SLICE):
@@ -191,6 +192,7 @@ def _adamw_step(
 
 
 def _decode(codes: torch.Tensor, scale: torch.Tensor, levels: int) -> torch.Tensor:
+    """float32 ``[n]`` of bytes ``[n]`` and the blocks' scales, float32 ``[ceil(n / BLOCK)]``."""
     share = codes.float() / levels
     return share * share.abs() * scale.repeat_interleave(BLOCK)[: codes.numel()]
 
@@ -198,8 +200,8 @@ def _decode(codes: torch.Tensor, scale: torch.Tensor, levels: int) -> torch.Tens
 def _encode(
     values: torch.Tensor, levels: int, least: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bytes and block scales; rounding is stochastic and unbiased, except that non-zero values get at least
-    code ``least``."""
+    """Bytes ``[n]`` and float32 block scales ``[ceil(n / BLOCK)]`` of float32 values ``[n]``; rounding is stochastic and
+    unbiased, except that non-zero values get at least code ``least``."""
     padded = torch.nn.functional.pad(values, (0, -values.numel() % BLOCK)).view(-1, BLOCK)
     scale = padded.abs().amax(dim=1)
     share = values.abs() / scale.clamp_min(1e-38).repeat_interleave(BLOCK)[: values.numel()]  # 0 to 1
@@ -215,7 +217,8 @@ def _encode(
 
 
 def stochastic_bf16(values: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Rounds float32 to one of the two neighbouring bf16 values, with the probability that keeps the mean."""
+    """Rounds float32 of any shape to one of the two neighbouring bf16 values, with the probability that keeps the
+    mean. ``generator`` is of the values' device."""
     # bf16 is the upper half of a float32. A random number is added to the lower half, which is then cut off: it carries
     # into the upper one as often as the cut-off part is large.
     bits = values.contiguous().view(torch.int32)

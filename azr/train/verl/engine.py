@@ -113,8 +113,11 @@ class SelfPlayEngine(PackedEngine):
     def _for_engine(
         self, weights: Iterable[tuple[str, torch.Tensor]], *, on_device: bool = False
     ) -> Iterator[tuple[str, torch.Tensor]]:
-        """
+        """The weights under the names of an ordinary model, one at a time, shaped as in its files, float32 in the type
+        that the trainer computes in.
+
         Args:
+            weights: views, good until the next is asked for.
             on_device: bring each to the card, one after the other: verl hands over a tensor that is larger
                 than its bucket by CUDA IPC.
         """
@@ -167,7 +170,7 @@ def fully_sharded(
     module: torch.nn.Module, device: torch.device, precision: MixedPrecision, mesh: DeviceMesh | None = None
 ) -> FullyShardedDataParallel:
     """FSDP as verl sets it up, a unit a layer, in a process that has read the weights itself: nothing is
-    broadcast.
+    broadcast. The flat parameters keep the type of the weights that they are made of.
 
     On one device adapters (trained parameters beside frozen ones) stay ordinary parameters of the model, on
     the device for good.
@@ -202,7 +205,8 @@ def rate_factor(step: int, *, warmup: int, horizon: int) -> float:
 
 
 def require_sound_weights(module: torch.nn.Module, folder: str) -> None:
-    """
+    """Looks at each weight of a model that was just read from ``folder``.
+
     Raises:
         ModelError: a weight is NaN or infinite, so that every answer and every update would be nothing; or a
             matrix is all zeros, as an unfinished download leaves it.
@@ -223,8 +227,9 @@ def require_sound_weights(module: torch.nn.Module, folder: str) -> None:
 
 
 def _assert_sharding(module: torch.nn.Module, world_size: int) -> None:
-    """Raises:
-    TrainingError: FSDP chose another strategy than NO_SHARD on one device or FULL_SHARD on several.
+    """
+    Raises:
+        TrainingError: FSDP chose another strategy than NO_SHARD on one device or FULL_SHARD on several.
     """
     expected = ShardingStrategy.NO_SHARD if world_size == 1 else ShardingStrategy.FULL_SHARD
     wrapped: list[Any] = [part for part in module.modules() if isinstance(part, FullyShardedDataParallel)]

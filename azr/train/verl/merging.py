@@ -25,8 +25,8 @@ UNDER_ADAPTER = ".base_layer."
 def merged_weights(
     module: FullyShardedDataParallel, dtype: torch.dtype, seed: int, step: int
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """The base under the names of an ordinary model, adapters merged in: those in ``dtype`` and on the
-    adapters' device, the others as they are.
+    """The base under the names of an ordinary model, shaped as in its files, adapters merged in: those in ``dtype``
+    and on the adapters' device, the others as they are.
 
     Needs NO_SHARD, and adapters that are not FSDP's, as ``base_weights`` does.
     """

@@ -32,7 +32,8 @@ PEFT_PREFIX = "base_model.model."
 def named_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch.Tensor]]:
     """Names and tensors of ``module.state_dict()``, each a view that is good until the next is asked for.
 
-    Tied weights come under each of their names, as in a state dict.
+    They have the types and shapes that the trainer keeps them in, and lie where it computes: on the card,
+    unless the whole model is on the CPU. Tied weights come under each of their names, as in a state dict.
     """
     with FullyShardedDataParallel.summon_full_params(module, writeback=False):
         for name, parameter in module.named_parameters(remove_duplicate=False):
@@ -44,8 +45,8 @@ def named_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch
 
 
 def adapter_weights(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
-    """The LoRA adapters in host memory, under the names that peft gives them in files, which the engine
-    knows.
+    """Copies of the LoRA adapters (A ``[rank, in]``, B ``[out, rank]``, in the trainer's type) in host memory, under
+    the names that peft gives them in files, which the engine knows.
 
     peft's own function finds none of them in a model that FSDP wrapped (0.21.2 compares names with and
     without FSDP's prefixes), and asks for the whole state dict first, which FSDP clones: a second copy of the
@@ -63,7 +64,8 @@ def base_weights(module: FullyShardedDataParallel) -> Iterator[tuple[str, torch.
     """The frozen weights under adapters, with peft's names less its prefix, where they are: an offloaded base
     stays in host memory.
 
-    Needs NO_SHARD, and adapters that are not FSDP's. Of tied weights the first name alone is given.
+    Views, shaped as in the model's files. Needs NO_SHARD, and adapters that are not FSDP's. Of tied weights
+    the first name alone is given.
     """
     for prefix, handle in _handles(module):
         for name, weight in zip(handle.flat_param._fqns, handle._get_unflat_views(), strict=True):
@@ -88,8 +90,8 @@ def _handles(module: FullyShardedDataParallel) -> list[tuple[str, Any]]:
 
 
 def trained_adapters(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
-    """Under the names that they have in the whole state dict, where ``load_state_dict(strict=False)`` finds
-    their places again."""
+    """The LoRA matrices (A ``[rank, in]``, B ``[out, rank]``), views where they are, under the names that they have in
+    the whole state dict: ``load_state_dict(strict=False)`` finds their places again."""
     adapters = (
         (clean_tensor_name(name), weight)
         for name, weight in module.named_parameters()

@@ -44,6 +44,12 @@ class PackedEngine(Base):
         return module
 
     def prepare_model_inputs(self, micro_batch: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """verl's arguments of the model (``input_ids``, ``position_ids`` and ``shift_labels``, int64 ``[1, T]``), and
+        ``rows`` int64 ``[R]`` of ``scored_rows``; and what verl needs to read the output.
+
+        Args:
+            micro_batch: a TensorDict with nested ``input_ids`` ``[N, (prompt + response)]``.
+        """
         inputs, output_args = super().prepare_model_inputs(micro_batch)
         fused = tu.get_non_tensor_data(data=micro_batch, key="use_fused_kernels", default=False)
         packed = tu.get_non_tensor_data(data=micro_batch, key="use_remove_padding", default=True)
@@ -60,6 +66,10 @@ class PackedEngine(Base):
         trainer's own.
 
         verl measures that only where it recomputes the old log-probs in a pass of its own.
+
+        Returns:
+            the loss (a scalar), and verl's output: under ``model_output`` ``log_probs`` and ``entropy``, nested
+            float32 ``[N, (prompt + response)]``, and ``metrics``.
         """
         loss, output = super().forward_step(micro_batch, loss_function, forward_only)
         if not forward_only and "log_probs" in output["model_output"]:

@@ -36,10 +36,12 @@ class DeadlineReplayBuffer(ReplayBuffer):
         self._asked = 0
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
-        """Raises: EngineError: the batch is not complete at the deadline, or too many agent loops failed. The
-        usual cause is an engine that
-            died under them, so a restart is worth its while; the restart budget ends what fails again and
-            again.
+        """verl's, within the deadline.
+
+        Raises:
+            EngineError: the batch is not complete at the deadline, or too many agent loops failed. The usual
+                cause is an engine that died under them, so a restart is worth its while; the restart budget
+                ends what fails again and again.
         """
         self._started_s, self._asked = time.monotonic(), batch_size
         try:

@@ -236,6 +236,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         return metrics
 
     def _put_advantages(self, batch: Any, advantages: NDArray[np.float64]) -> Any:
+        """Each row's advantage ``[rows]`` at each of its response tokens: ``advantages`` and ``returns``, nested float32
+        ``[rows, (response)]``, beside the batch's other columns in TransferQueue."""
         masks = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"]
         )["response_mask"].unbind()

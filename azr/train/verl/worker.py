@@ -102,7 +102,7 @@ class PolicyWorker(ActorRolloutRefWorker):
         ``release_cached_memory``, and the device's ``free`` and ``total``.
 
         On a GPU also ``retries``: how often, since the start, the allocator found the card full and gave its
-            cache back first.
+        cache back first.
         """
         device: Any = get_torch_device()
         free, total = device.mem_get_info()
