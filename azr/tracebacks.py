@@ -27,6 +27,9 @@ _POINTERS = re.compile(
     r"|look up to see its traceback|process was terminated|Worker unexpectedly exits",
     re.IGNORECASE,
 )
+_UNEXPECTED = re.compile(r"died unexpectedly|unexpectedly exits|process (has died|was terminated)|^$")
+"""A process ended without an exception of its own."""
+_FATAL_KIND = "Fatal Python error"
 _ELSEWHERE = (
     "EngineDeadError",
     "ActorDiedError",
@@ -56,6 +59,14 @@ class Raised:
         return self.kind in _ELSEWHERE or bool(_POINTERS.search(self.message))
 
     @property
+    def without_exception(self) -> bool:
+        """It says that a process was ended from outside or by the kernel; whatever that one had logged before, it had
+        survived."""
+        return self.kind in ("ActorDiedError", "RayActorError", "WorkerCrashedError") and bool(
+            _UNEXPECTED.search(self.message)
+        )
+
+    @property
     def is_import(self) -> bool:
         return self.kind in ("ImportError", "ModuleNotFoundError")
 
@@ -65,14 +76,17 @@ class Raised:
 
 def root_cause(text: str) -> Raised | None:
     """The exception that ended the program that wrote ``text``; where that one points elsewhere, the first
-    that does not."""
+    that does not. Where a process died without one, only a fatal error of Python's explains more than that."""
     found = list(exceptions(text))
     if not found:
         return None
     last = _root(found, len(found) - 1)
     if not last.points_elsewhere:
         return last
-    return next((raised for raised in found if not raised.points_elsewhere), last)
+    explains = [raised for raised in found if not raised.points_elsewhere]
+    if last.without_exception:
+        explains = [raised for raised in explains if raised.kind == _FATAL_KIND]
+    return next(iter(explains), last)
 
 
 def _root(found: Sequence[Raised], index: int) -> Raised:
@@ -99,7 +113,7 @@ def exceptions(text: str) -> Iterator[Raised]:
         if not line.strip():
             continue
         if fatal := _FATAL.match(line):
-            yield Raised("Fatal Python error", fatal["what"].strip())
+            yield Raised(_FATAL_KIND, fatal["what"].strip())
             state = _Reader()
         elif line.startswith("Traceback (most recent call last)"):
             state.functions, state.in_stack = [], True

@@ -22,6 +22,7 @@ class FaultKind(str, Enum):
     DEVICE = "the card cannot be used"
     MEMORY = "memory ran out"
     PASSING = "the machine was busy, or the trainer was killed"
+    NO_RAY = "Ray's processes do not find each other in time"
     SLOW = "no step was finished in time"
     OTHER = "an error"
 
@@ -42,8 +43,9 @@ _LOADERS = {
 _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
     (
         FaultKind.PASSING,
-        r"timed out during startup|GCS has become overloaded|Error in memory profiling|RPC error: Deadline",
+        r"Error in memory profiling|RPC error: Deadline",
     ),
+    (FaultKind.NO_RAY, r"timed out during startup|GCS has become overloaded"),
     # the driver's own look at the disk decides
     (FaultKind.PASSING, r"No space left on device|Disk quota exceeded"),
     (
@@ -105,7 +107,7 @@ class Fault:
         if self.kind in _REMEDIES:
             return True
         passes = self.kind is FaultKind.PASSING or (
-            has_trained and self.kind in (FaultKind.MEMORY, FaultKind.SLOW)
+            has_trained and self.kind in (FaultKind.MEMORY, FaultKind.SLOW, FaultKind.NO_RAY)
         )
         return before == self.signature and not passes
 
@@ -113,6 +115,11 @@ class Fault:
         """Why the run ends, and what to do."""
         if self.kind in _REMEDIES:
             return f"The trainer cannot start: {self.kind.value} ({shown(self.cause)}). {_REMEDIES[self.kind].format(model=model)}."
+        if self.kind is FaultKind.NO_RAY:
+            return (
+                f"The trainer cannot start: {self.kind.value}, three tries at each of two starts ({shown(self.cause)}). End other heavy "
+                "programs (`top`), and let a firewall or VPN leave 127.0.0.1 alone; then run the same command."
+            )
         twice = "The trainer ended twice in the same way before it finished a step"
         known = "".join(f" ({cause})" for cause in known_causes(self.cause)[:1])
         return f"{twice}: {shown(self.cause)}{known}. Starting once more would not help."

@@ -162,7 +162,7 @@ def test_a_message_that_only_announces_takes_its_next_line() -> None:
         ),
         ("SafetensorError: Error while deserializing header: incomplete metadata", FaultKind.MODEL),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", FaultKind.MEMORY),
-        ("Exception: The current node timed out during startup", FaultKind.PASSING),
+        ("Exception: The current node timed out during startup", FaultKind.NO_RAY),
         ("IndexError: list index out of range", FaultKind.OTHER),
     ],
 )
@@ -214,6 +214,45 @@ def test_a_failed_import_that_was_survived_is_not_why_a_signal_ended_the_trainer
     assert not segfault.final("", has_trained=False), "tried again once"
     bus = "(WorkerDict pid=49) Fatal Python error: Bus error\n"
     assert read_fault(-7, log + bus).kind is FaultKind.MEMORY
+
+
+SURVIVED = (
+    "ModuleNotFoundError: No module named 'flash_attn'",
+    "RuntimeError: No CUDA GPUs are available",
+    "OSError: x does not appear to have a file named config.json",
+)
+
+
+@pytest.mark.parametrize("survived", SURVIVED)
+@pytest.mark.parametrize(
+    "death",
+    [
+        "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.",
+        "ray.exceptions.WorkerCrashedError: The worker died unexpectedly while executing this task.",
+    ],
+)
+def test_what_a_worker_had_survived_is_not_why_it_died(survived: str, death: str) -> None:
+    """The kernel ended it for its memory, say; an import that failed an hour before would end the run for good."""
+    head = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+    log = f"{head}{survived}\ncontinuing without it\n{head}{death}\n"
+    reason = f"a process of the trainer died or raised: {death}"
+    for fault in (read_fault(1, log), read_fault(1, log, reason)):
+        assert (
+            fault.kind is FaultKind.OTHER
+            and "died unexpectedly" in fault.cause
+            and not fault.final("", has_trained=False)
+        )
+    assert read_fault(1, f"{head}{survived}\n").kind in (FaultKind.IMPORT, FaultKind.DEVICE, FaultKind.MODEL)
+
+
+def test_ray_that_never_comes_up_is_told_after_two_starts() -> None:
+    head = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+    words = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
+    busy = read_fault(1, f"{head}Exception: {words} or the GCS has become overloaded.\n")
+    assert not busy.final("", has_trained=False), "tried again once"
+    assert busy.final(busy.signature, has_trained=False)
+    assert not busy.final(busy.signature, has_trained=True), "it has come up before: a busy hour passes"
+    assert "End other heavy programs" in busy.sentence("m") and "127.0.0.1" in busy.sentence("m")
 
 
 def test_what_passes_and_what_does_not() -> None:
