@@ -129,6 +129,8 @@ def test_our_recipe_follows_the_model() -> None:
     assert plan.our_recipe(options(model="Qwen/Qwen2.5-Coder-0.5B"), WORK) == "0_5b_16gb"
     adapters = plan.our_recipe(options(), replace(WORK, lora_rank=8))
     assert adapters == "3b_lora_16gb+model.lora_rank=8+model.lora_alpha=16"
+    rehearsed = plan.our_recipe(options(rehearse=True), replace(WORK, lora_rank=8))
+    assert rehearsed == "cpu_tiny+model.lora_rank=8+model.lora_alpha=16"
     with pytest.raises(ConfigError, match="--recipe"):
         plan.our_recipe(options(model="Qwen/Qwen2.5-Coder-7B"), WORK)
 

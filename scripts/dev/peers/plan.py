@@ -19,6 +19,7 @@ OUR_STREAMS = (TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION)
 ALL_WEIGHTS = ((1.0e9, "0_5b_16gb"), (2.2e9, "1_5b_16gb"))
 """Recipes of ours by parameters."""
 ADAPTERS = "3b_lora_16gb"
+REHEARSAL = "cpu_tiny"
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,11 @@ def read_setting(text: str) -> tuple[str, str, Any]:
 def our_recipe(options: argparse.Namespace, work: Work) -> str:
     if options.recipe:
         return options.recipe
-    if options.rehearse:
-        return "cpu_tiny"
     if work.lora_rank:
-        return f"{ADAPTERS}+model.lora_rank={work.lora_rank}+model.lora_alpha={2 * work.lora_rank}"
+        recipe = REHEARSAL if options.rehearse else ADAPTERS
+        return f"{recipe}+model.lora_rank={work.lora_rank}+model.lora_alpha={2 * work.lora_rank}"
+    if options.rehearse:
+        return REHEARSAL
     shape = shape_of(str(options.model))
     parameters = shape.parameters if shape else 0.0
     for most, recipe in ALL_WEIGHTS:

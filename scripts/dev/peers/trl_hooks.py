@@ -63,6 +63,9 @@ def train(order: Order, base: Any, config: Any, model: Any, tokenizer: Any, **ar
     phases, mismatch = Phases(cuda_synchronize), Mismatch()
 
     class Trainer(base):
+        compared: Any = None
+        """Inputs of the pass that runs, in the first step."""
+
         def _tokenize_prompts(self, prompts: list[str]) -> Any:
             return [flat[int(place)] for place in prompts], None, {}
 
