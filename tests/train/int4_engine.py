@@ -1,7 +1,7 @@
 """Run by test_int4_engine_gpu.py, or by hand: does an engine over an int4 base follow the trainer through its sleep?
 
-    python tests/train/int4_engine.py [--sizes tiny wide] [--cycles 3] [--limit 240]
-    python tests/train/int4_engine.py --cpu --sizes tiny       a rehearsal: the CPU's kernel, garbage in place of sleep
+    python tests/train/int4_engine.py [--sizes small wide] [--cycles 3] [--limit 240]
+    python tests/train/int4_engine.py --cpu --sizes small       a rehearsal: the CPU's kernel, garbage in place of sleep
 
 First one product of the kernel alone. Then, for each size, vLLM with CUDA graphs over a random model; in each cycle
 the engine forgets its weights, base and adapters change, both are sent, and the engine's log-probs are compared with
@@ -24,19 +24,17 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-SIZES: dict[str, dict[str, int]] = {
-    "tiny": {
-        "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "vocab_size": 1024,
-    },
-    "wide": {
-        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 4, "num_attention_heads": 28,
-        "num_key_value_heads": 4, "vocab_size": 32768,
-    },
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/dev"))
+from make_random_model import SIZES, make_random_int4, random_words
+
+SIZES["small"] = {
+    "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "vocab_size": 1024, "tie_word_embeddings": False,
 }  # fmt: skip
-"""``wide`` has the widths of a 7B and some of its layers."""
+SIZES["wide"] = {**SIZES["7b"], "num_hidden_layers": 4, "vocab_size": 32768}
+"""The widths of a 7B and some of its layers."""
 KERNEL_SHAPES = ((256, 256, 5), (4608, 3584, 96), (37888, 3584, 1), (3584, 18944, 300))
-GROUP, RANK, GRAPHS = 64, 8, [1, 2, 4, 8, 16]
+RANK, GRAPHS = 8, [1, 2, 4, 8, 16]
 PROMPT, TOKENS, ROWS = 40, 24, 6
 ROUNDING = 2.0
 """The engine's log-probs may be so many times as far from float32's as the trainer's, which are bfloat16's too."""
@@ -46,49 +44,6 @@ STARTED = time.monotonic()
 
 def say(text: str) -> None:
     print(f"[{time.monotonic() - STARTED:6.1f} s] {text}", flush=True)
-
-
-def write_random_int4(folder: Path, size: str) -> None:
-    """A Qwen2-shaped int4 model of random words and scales, as ``int4_folder`` writes one."""
-    import torch
-    from safetensors.torch import save_file
-    from transformers import Qwen2Config
-
-    from azr.train.quantize.architecture import empty_model, parts_of
-    from azr.train.quantize.folder import SCALES, SHAPE, WORDS, int4_config
-
-    config = Qwen2Config(**SIZES[size], max_position_embeddings=1024, tie_word_embeddings=False)
-    config.architectures = ["Qwen2ForCausalLM"]
-    config.save_pretrained(folder)
-    parts = parts_of(empty_model(folder), folder, GROUP)
-    torch.manual_seed(0)
-    tensors = {}
-    for name, (outputs, inputs) in parts.linears.items():
-        tensors[f"{name}.{WORDS}"] = random_words(outputs, inputs)
-        tensors[f"{name}.{SCALES}"] = random_scales(outputs, inputs)
-        tensors[f"{name}.{SHAPE}"] = torch.tensor([outputs, inputs])
-    for name, shape in parts.others.items():
-        near = 1.0 if "norm" in name else 0.0
-        tensors[name] = (
-            near + torch.randn(shape) * (1 / shape[-1] ** 0.5 if len(shape) > 1 else 0.1)
-        ).bfloat16()
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(int4_config(folder, GROUP)), encoding="utf-8")
-
-
-def random_words(outputs: int, inputs: int) -> Any:
-    import torch
-
-    return torch.randint(-(2**31), 2**31, (outputs, inputs // 8), dtype=torch.int32)
-
-
-def random_scales(outputs: int, inputs: int) -> Any:
-    """Of both signs, as ours are; weights are 1 / sqrt(inputs) in size."""
-    import torch
-
-    shape = outputs, inputs // GROUP
-    signs = torch.randint(0, 2, shape) * 2 - 1
-    return (signs * (0.5 + torch.rand(shape)) / (4.6 * inputs**0.5)).bfloat16()
 
 
 class Trainer:
@@ -328,7 +283,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", choices=sorted(SIZES), default=["tiny", "wide"])
+    parser.add_argument("--sizes", nargs="+", choices=sorted(SIZES), default=["small", "wide"])
     parser.add_argument("--cycles", type=int, default=3)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for everything")
     parser.add_argument("--cpu", action="store_true")
@@ -346,8 +301,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="azr-int4-") as place:
         folders = {size: Path(place) / size for size in options.sizes}
         for size, folder in folders.items():
-            folder.mkdir()
-            write_random_int4(folder, size)
+            make_random_int4(size, folder)
             say(f"wrote a random int4 model of size {size}")
         if options.cpu:
             import vllm  # noqa: F401  (patched below, in the engine's process too, which is a fork of this one)
