@@ -48,5 +48,13 @@ class EngineError(AzrError, RuntimeError):
     """The rollout engine does not answer, or not with the trained weights; a restart may help."""
 
 
+class ClusterError(AzrError, RuntimeError):
+    """Machines of a Ray cluster are missing, cannot run the project, or left in mid-run."""
+
+
+class MachineLeftError(ClusterError):
+    """A machine left the cluster in mid-run; the run can go on when it is back."""
+
+
 class ModelError(AzrError, RuntimeError):
     """A model folder or hub name cannot be used."""

@@ -6,6 +6,7 @@ A recipe (``configs/recipe/*.yaml``) sets them together for one class of hardwar
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -209,8 +210,8 @@ class TrainConfig:
     n_nodes: PositiveInt = 1
     """Machines in the Ray cluster."""
     ray_address: str = ""
-    """Address of a running Ray cluster; if empty, one is started for this run only, and stopped
-    afterwards."""
+    """Address of a running Ray cluster, ``HOST:PORT`` (docs/howto/several_gpus.md); if empty, one is started
+    for this run only, and stopped afterwards."""
 
     @property
     def gpus(self) -> int:
@@ -242,6 +243,10 @@ class TrainConfig:
             raise ConfigError(
                 f"train.decay_steps={self.decay_steps} counts from the run's first step, so it must be above "
                 f"train.warmup_steps={self.warmup_steps}; 0 keeps the rate constant"
+            )
+        if self.ray_address and not re.fullmatch(r"([\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}", self.ray_address):
+            raise ConfigError(
+                f"train.ray_address={self.ray_address}: expected HOST:PORT, as ray start --head --port=PORT prints it"
             )
         if self.n_nodes > 1 and not self.ray_address:
             raise ConfigError(

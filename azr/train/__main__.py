@@ -12,18 +12,19 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from azr.config import Config
 from azr.config.load import read_config
-from azr.errors import AzrError
+from azr.errors import AzrError, ClusterError, MachineLeftError
 from azr.hardware import detect, device_for
 from azr.places import prepare, restart_with_plain_path
 from azr.protocol import Ending, TrainRequest, TrainResult, current_request, write_result
 from azr.rundir import RunDir
 from azr.tracebacks import root_cause
 from azr.train.cpu.warm_python import WarmPython
-from azr.train.environment import set_environment
+from azr.train.environment import set_environment, use_ray_token
 from azr.train.ipc_check import choose_weight_path
 from azr.train.sockets import sockets_folder
 from azr.trainer_link import DriverWatch
@@ -58,44 +59,98 @@ def main(arguments: list[str]) -> int:
     if device == "cuda":
         choose_weight_path(machine.is_wsl)
 
+    with DriverWatch(run, request):
+        if config.train.ray_address:
+            return on_joined_machines(run, request, config, device)
+        with sockets_folder(), warm_python(device) as warm:
+            return on_this_machine(run, request, config, device, warm)
+
+
+def on_this_machine(
+    run: RunDir, request: TrainRequest, config: Config, device: str, warm: WarmPython | None
+) -> int:
+    """In a Ray cluster of its own."""
     import ray
     from ray.exceptions import RayError
 
     from azr.train.cluster import session_folder, start_ray
     from azr.train.verl.runner import SelfPlayRunner
 
-    with DriverWatch(run, request), sockets_folder(), warm_python(config, device) as warm:
-        try:
-            start_ray(config, device, warm.executable if warm else None)
-            if warm:
-                warm.start()  # not before: Ray gives its own processes half a minute to start, which is little on a busy machine
-            finished = ray.get(SelfPlayRunner.remote().run.remote(str(run.root), device))
-        except RayError as error:
-            traceback.print_exc()
-            cause = root_cause(traceback.format_exc()) or error
-            return _fail(run, request, f"a process of the trainer died or raised: {cause}")
-        finally:
-            session = session_folder(config)
-            ray.shutdown()
+    finished = False
+    try:
+        start_ray(config, warm.executable if warm else None)
+        if warm:
+            warm.start()  # not before: Ray gives its own processes half a minute to start, which is little on a busy machine
+        finished = ray.get(SelfPlayRunner.remote().run.remote(str(run.root), device))
+    except RayError as error:
+        return _fail(run, request, _cause(error))
+    finally:
+        session = session_folder()
+        ray.shutdown()
     if finished and session:
         shutil.rmtree(session, ignore_errors=True)  # after a failure its logs stay
     return 0 if finished else 1
 
 
-def _fail(run: RunDir, request: TrainRequest, reason: str) -> int:
-    """Says why, here and in the result; another attempt may go better."""
+def on_joined_machines(run: RunDir, request: TrainRequest, config: Config, device: str) -> int:
+    """In a Ray cluster that was there before, which stays. The runner is on this machine, where the driver looks for
+    its signs of life."""
+    use_ray_token()
+
+    import ray
+    from ray.exceptions import RayError
+
+    from azr.train import machines
+    from azr.train.cluster import join_ray
+    from azr.train.verl.runner import SelfPlayRunner
+
+    goes_on = request.attempt > 1 or request.resume_step > 0
+    try:
+        join_ray(config.train.ray_address)
+        there = machines.wait_for_machines(
+            partial(
+                machines.what_is_missing,
+                n_machines=config.train.n_nodes,
+                cards_each=config.train.n_gpus_per_node,
+                agent_workers=config.rollout.agent_workers,
+            ),
+            machines.RETURN_LIMIT_S if goes_on else machines.JOIN_LIMIT_S,
+        )
+        machines.require_one_folder(there, run.request(request.cycle))
+        runner = SelfPlayRunner.options(scheduling_strategy=machines.on_this_one()).remote()
+        finished = machines.result_of(runner.run.remote(str(run.root), device), there)
+    except ClusterError as error:
+        return _fail(run, request, str(error), retry=goes_on or isinstance(error, MachineLeftError))
+    except RayError as error:
+        return _fail(run, request, _cause(error))
+    finally:
+        ray.shutdown()
+    return 0 if finished else 1
+
+
+def _cause(error: Exception) -> str:
+    traceback.print_exc()
+    cause = root_cause(traceback.format_exc()) or error
+    return f"a process of the trainer died or raised: {cause}"
+
+
+def _fail(run: RunDir, request: TrainRequest, reason: str, *, retry: bool = True) -> int:
+    """Says why, here and in the result.
+
+    Args:
+        retry: another attempt may go better.
+    """
     print(f"azr.train: {reason}", file=sys.stderr)
     ends = (Ending.FAILED, request.resume_step, reason, request.cycle, request.attempt)
-    write_result(run, TrainResult(*ends, retry=True))
+    write_result(run, TrainResult(*ends, retry=retry))
     return 1
 
 
 @contextmanager
-def warm_python(config: Config, device: str) -> Iterator[WarmPython | None]:
-    """The interpreter of the workers where all of them are on this machine and none has a GPU; else None,
-    which means the usual one."""
+def warm_python(device: str) -> Iterator[WarmPython | None]:
+    """The interpreter of the workers where none has a GPU; else None, which means the usual one."""
     # a child of a process that has looked at CUDA cannot use it
-    if device != "cpu" or config.train.ray_address:
+    if device != "cpu":
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="azr-") as folder, WarmPython(Path(folder)) as warm:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from azr.config.paths import PROJECT
+from azr.processes import MARKER_VARIABLE
 
 VERL_ENVIRONMENT = {
     "NCCL_DEBUG": "WARN",
@@ -20,6 +22,22 @@ VERL_ENVIRONMENT = {
 }
 """What verl's own launcher gives its processes. Written down here because asking verl takes seven seconds; a
 test compares."""
+
+TRAVELLING = (
+    "VERL_",
+    "VLLM_",
+    "NCCL_",
+    "HF_",
+    "TRANSFORMERS_",
+    "TORCHDYNAMO_DISABLE",
+    "OMP_WAIT_POLICY",
+    "TOKENIZERS_PARALLELISM",
+    "HYDRA_FULL_ERROR",
+    "SPT_NOENV",
+    "PYTHONPATH",
+    MARKER_VARIABLE,
+)
+"""Beginnings of the names of variables that the processes of a Ray cluster are told which was there before the run."""
 
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """For whoever computes on a CPU beside other busy processes. OpenMP's threads wait for each other after every
@@ -62,7 +80,21 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
         os.environ.setdefault(name, value)
 
 
-def worker_environment() -> dict[str, str]:
-    """Variables of every Ray process, beside the inherited ones; what the user has set stays."""
+def use_ray_token() -> None:
+    """``ray start --head`` asks everybody for the token of ``~/.ray/auth_token`` where there is one, and a driver shows it
+    only where it is told to. Before Ray is imported, which reads the environment once."""
+    variables = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    if any(map(os.environ.get, variables)) or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def worker_environment(*, inherits: bool = True) -> dict[str, str]:
+    """Variables of every Ray process, beside the inherited ones; what the user has set stays.
+
+    Args:
+        inherits: the processes come of this one. False: of a Ray cluster that was there before.
+    """
     wanted = {name: os.environ.get(name, value) for name, value in VERL_ENVIRONMENT.items()}
+    if not inherits:
+        wanted |= {name: value for name, value in os.environ.items() if name.startswith(TRAVELLING)}
     return wanted | {"TRANSFER_QUEUE_ENABLE": "1"}

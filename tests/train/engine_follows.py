@@ -111,8 +111,8 @@ def main(run_root: Path, device: str, settings: list[str]) -> None:
     from azr.train.__main__ import warm_python
     from azr.train.cluster import start_ray
 
-    with warm_python(config, device) as warm:
-        start_ray(config, device, warm.executable if warm else None)
+    with warm_python(device) as warm:
+        start_ray(config, warm.executable if warm else None)
         if warm:
             warm.start()
         try:

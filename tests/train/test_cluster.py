@@ -52,7 +52,7 @@ def end_all(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_start_that_took_too_long_is_tried_again(end_all, capsys: pytest.CaptureFixture[str]) -> None:
     fake = end_all(FakeRay(failures=2))
-    cluster.start_ray(Config(), "cpu")
+    cluster.start_ray(Config())
     assert len(fake.settings) == 3 and fake.settings[0] == fake.settings[2]
     assert all(process.wait(timeout=10) for process in fake.left), (
         "what the failed start left behind is ended"
@@ -63,14 +63,14 @@ def test_a_start_that_took_too_long_is_tried_again(end_all, capsys: pytest.Captu
 def test_it_is_not_tried_for_ever(end_all) -> None:
     fake = end_all(FakeRay(failures=9))
     with pytest.raises(Exception, match="timed out during startup"):
-        cluster.start_ray(Config(), "cpu")
+        cluster.start_ray(Config())
     assert len(fake.settings) == cluster.START_ATTEMPTS
 
 
 def test_another_error_is_not_tried_again(end_all) -> None:
     fake = end_all(FakeRay(failures=1, message="no such address"))
     with pytest.raises(Exception, match="no such address"):
-        cluster.start_ray(Config(), "cpu")
+        cluster.start_ray(Config())
     assert len(fake.settings) == 1
 
 
