@@ -39,6 +39,8 @@ waited for in vain, and a warning that is an error ends any of the libraries."""
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Network interfaces through which processes are to find each other. On one machine none has to be named; one that
 does not exist ends torch's process group."""
+ADDRESS_VARIABLES = ("VLLM_HOST_IP",)
+"""This machine's own address, for its processes; at another's they wait for each other in vain."""
 FILES_WANTED = 4096
 FILES_NEEDED = 1200
 """Open files of one process: Ray, its workers and the warm interpreter's children, which put descriptors
@@ -124,10 +126,10 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
                 f"unset {name}; a run starts its processes without it",
                 harmless=True,
             )
-    for name, value in _missing_interfaces(environment):
+    for name, value, what in _of_another_machine(environment):
         yield Trouble(
             "network",
-            f"{name}={value} names no interface of this machine ({', '.join(_interfaces())})",
+            f"{name}={value} names no {what} of this machine",
             f"unset {name}; a run starts its processes without it",
             harmless=True,
         )
@@ -147,14 +149,10 @@ def temporary_folders(environment: MutableMapping[str, str]) -> list[tuple[str, 
     return found if environment.get("TMPDIR") else [*found, ("", str(SHARED))]
 
 
-def _interfaces() -> list[str]:
-    return [name for _, name in socket.if_nameindex()]
-
-
-def _missing_interfaces(environment: MutableMapping[str, str]) -> list[tuple[str, str]]:
-    """Variables that ask for an interface that is not there. NCCL also takes beginnings of names, and ``^`` for all
-    but these."""
-    found, missing = _interfaces(), []
+def _of_another_machine(environment: MutableMapping[str, str]) -> list[tuple[str, str, str]]:
+    """(variable, value, what it names) of interfaces and addresses that are not here: left over from a job on a
+    cluster, or copied from a guide. NCCL also takes beginnings of interfaces' names, and ``^`` for all but these."""
+    found, missing = [name for _, name in socket.if_nameindex()], list[tuple[str, str, str]]()
     for name in INTERFACE_VARIABLES:
         value = environment.get(name, "")
         wanted = value.lstrip("=").split(",")
@@ -163,8 +161,22 @@ def _missing_interfaces(environment: MutableMapping[str, str]) -> list[tuple[str
             have.startswith(one) if beginnings else have == one for one in wanted for have in found
         )
         if value and not value.startswith("^") and not is_there:
-            missing.append((name, value))
+            missing.append((name, value, "interface"))
+    for name in ADDRESS_VARIABLES:
+        value = environment.get(name, "")
+        if value and not _is_own_address(value):
+            missing.append((name, value, "address"))
     return missing
+
+
+def _is_own_address(text: str) -> bool:
+    try:
+        family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((text.strip("[]"), 0))
+    except OSError:
+        return False
+    return True
 
 
 def _has_name(environment: MutableMapping[str, str]) -> bool:
@@ -225,9 +237,9 @@ def prepare(
             say(
                 f"{name}={value} is set; the run's processes start without it, because the libraries do not support it."
             )
-    for name, value in _missing_interfaces(environment):
+    for name, value, what in _of_another_machine(environment):
         del environment[name]
-        say(f"{name}={value} names no interface of this machine; the run's processes start without it.")
+        say(f"{name}={value} names no {what} of this machine; the run's processes start without it.")
     _choose_temporary_folder(environment, candidates, say)
     if problem := _home_problem(environment):
         _choose_home(environment, candidates, problem, say)

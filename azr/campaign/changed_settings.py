@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from azr.config import Config, to_container
@@ -15,20 +16,28 @@ MEANINGLESS = ("name", "runs_dir", "recipe", "campaign.", "monitor.", "budget.",
 changes."""
 
 
-def changed_settings(run: RunDir, config: Config) -> str:
-    """``KEY BEFORE -> NOW`` of what differs from the latest start; empty for a first start, or where that cannot be
-    read."""
+@dataclass(frozen=True)
+class Changed:
+    figures: str = ""
+    """``KEY BEFORE -> NOW`` of what changes what the run does."""
+    hours: bool = False
+    """``campaign.hours`` is another one."""
+
+
+def changed_settings(run: RunDir, config: Config) -> Changed:
+    """What differs from the latest start; nothing for a first start, or where that cannot be read."""
     if not run.config.is_file():
-        return ""
+        return Changed()
     try:
-        before = dict(_leaves(to_container(read_config(run.config))))
+        earlier = read_config(run.config)
     except AzrError:
-        return ""
-    now = dict(_leaves(to_container(config)))
+        return Changed()
+    before, now = dict(_leaves(to_container(earlier))), dict(_leaves(to_container(config)))
     changed = [
         key for key in now if key in before and before[key] != now[key] and not key.startswith(MEANINGLESS)
     ]
-    return ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
+    figures = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
+    return Changed(figures, earlier.campaign.hours != config.campaign.hours)
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

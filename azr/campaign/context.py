@@ -89,6 +89,16 @@ class Context:
         """The time budget; 0 = none."""
         return self.campaign.hours if self.state.hours is None else self.state.hours
 
+    @property
+    def budget_is_used_up(self) -> str:
+        """The sentence for it."""
+        if self.state.hours is None:
+            return f"The time budget of {self.hours:g} h is used up. Raise campaign.hours to continue."
+        return (
+            f"The time budget of {self.hours:g} h, set with `azr control`, is used up. To continue: "
+            f"`azr control {self.run.root} budget HOURS`, or another campaign.hours than before."
+        )
+
     def budget_left_s(self) -> float:
         self.tick()
         return self.hours * 3600 - self.state.active_s if self.hours else float("inf")

@@ -97,10 +97,16 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
                 ctx = Context(run, config, parts, state, signals, progress)
                 for sentence in [*([note] if note else []), *told]:
                     ctx.say(sentence)
-                if changed and state.step:
+                if changed.hours and state.hours is not None:
+                    ctx.save(hours=None)
+                    ctx.incident(
+                        "budget",
+                        f"campaign.hours={ctx.hours:g} replaces the time budget that `azr control` had set, {state.hours:g} h.",
+                    )
+                if changed.figures and state.step:
                     ctx.incident(
                         "settings",
-                        f"Changed since the latest start: {changed}.",
+                        f"Changed since the latest start: {changed.figures}.",
                         f"They hold from step {state.step + 1} on.",
                     )
                 status = _run(ctx)
@@ -222,7 +228,7 @@ def reason_to_end(ctx: Context) -> str:
     """Why no further cycle follows the one that was merged; empty when one does."""
     state, config = ctx.state, ctx.campaign
     if ctx.budget_left_s() <= 0:
-        return f"The time budget of {ctx.hours:g} h is used up. Raise campaign.hours to continue."
+        return ctx.budget_is_used_up
     if state.cycle >= config.cycles:
         return f"Cycle {state.cycle} is done, and campaign.cycles={config.cycles}. Raise it to continue."
     if config.max_flat_cycles and state.flat_cycles >= config.max_flat_cycles:
@@ -259,7 +265,7 @@ def _train(ctx: Context) -> None:
     if resume_step >= ctx.state.last_step:
         return _end_cycle(ctx, CycleEnd.FINISHED, f"Cycle {ctx.state.cycle} trained all its steps.")
     if ctx.budget_left_s() <= 0:
-        return _end_cycle(ctx, CycleEnd.BUDGET, f"The time budget of {ctx.hours:g} h is used up.")
+        return _end_cycle(ctx, CycleEnd.BUDGET, ctx.budget_is_used_up)
     make_room(ctx)
     ctx.save(
         attempt=max(ctx.state.attempt, latest_attempt(ctx.run, ctx.state.cycle)) + 1,

@@ -392,7 +392,7 @@ class _Watch:
             )
 
         if ctx.budget_left_s() <= 0:
-            self._stop(StopReason.BUDGET, f"The time budget of {ctx.hours:g} h is used up.")
+            self._stop(StopReason.BUDGET, ctx.budget_is_used_up)
         done_here = ctx.state.trained_step - self.trainer.since_step
         if (
             self.config.recycle_every_steps

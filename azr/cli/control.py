@@ -71,6 +71,5 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
             "budget needs the hours of the whole campaign, for example `budget 72`; 0 means no limit"
         )
     request_control(run, Control.BUDGET, hours=hours)
-    if running:
-        return f"requested: the campaign's time budget is {hours:g} h"
-    return f"the next start has a time budget of {hours:g} h"
+    budget = f"a time budget of {hours:g} h" if hours else "no time budget"
+    return f"requested: the campaign has {budget}" if running else f"the next start has {budget}"

@@ -207,6 +207,33 @@ def test_time_budget_ends_the_campaign_and_more_time_continues_it(run: RunDir) -
     assert after.cycle == 2 and after.step == state.step + 3 and after.hours == 1
 
 
+def test_a_budget_of_azr_control_gives_way_to_another_campaign_hours(run: RunDir) -> None:
+    """It outlives the start that it was made for, so `raise campaign.hours` would change nothing."""
+    driver = start(run, hours=5)
+    request_control(run, Control.BUDGET, hours=1e-6)
+    assert driver.wait() == 0
+    told = read_state_file(run.state).sentence
+    assert (
+        "1e-06 h, set with `azr control`, is used up" in told
+        and "or another campaign.hours than before" in told
+    )
+    assert Driver(run, fast_config(steps_per_cycle=3, cycles=2, hours=5)).wait() == 0
+    assert read_state_file(run.state).cycle == 1, "the same hours as before: the request still holds"
+    assert Driver(run, fast_config(steps_per_cycle=3, cycles=2, hours=6)).wait() == 0
+    after = read_state_file(run.state)
+    assert after.cycle == 2 and after.hours is None
+    assert (
+        "campaign.hours=6 replaces the time budget"
+        in [item.cause for item in read_incidents(run) if item.kind == "budget"][-1]
+    )
+
+
+def test_no_budget_is_called_so(run: RunDir) -> None:
+    save_state(run, CampaignState(state=State.DONE, run_id="abc"))
+    assert obey(run, "budget", 0.0) == "the next start has no time budget"
+    assert obey(run, "budget", 3.0) == "the next start has a time budget of 3 h"
+
+
 def test_a_second_driver_is_turned_away_with_the_first_ones_number(run: RunDir) -> None:
     driver = start(run)
     second = Driver(run, fast_config())
