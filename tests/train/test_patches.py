@@ -10,8 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 
 from azr.train.patches import PATCHES, Patch
+from azr.train.patches.vllm_on_cpu import one_number_for_each_token
 
 pytest.importorskip("verl")
 
@@ -56,6 +58,36 @@ def test_vllm_packs_linear_weights_on_a_cpu() -> None:
     assert "remove_weight" in source, (
         "are weights kept as they are now? Then keep_plain_linear_weights is not needed"
     )
+
+
+def test_vllm_draws_noise_for_the_whole_vocabulary_on_a_cpu() -> None:
+    import vllm.v1.sample.ops.topk_topp_sampler as sampler
+
+    assert "exponential_()" in inspect.getsource(sampler).partition("def compiled_random_sample(")[2][:400]
+    draws = inspect.getsource(sampler.TopKTopPSampler.forward_cpu)
+    assert "return compiled_random_sample(logits), logits_to_return" in draws
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([[float("-inf"), 1.0, 0.0, -2.0, float("-inf"), 2.0, float("-inf")]])
+    probabilities = logits.softmax(-1)[0]
+    n = 200_000
+    drawn = one_number_for_each_token(logits.expand(n, -1))
+    counts = torch.bincount(drawn, minlength=7)
+    assert counts[probabilities == 0].sum() == 0, "what cannot be said is never drawn"
+    error = (counts / n - probabilities).abs()
+    assert (error <= 5 * (probabilities * (1 - probabilities) / n).sqrt()).all()
+
+
+@pytest.mark.parametrize(("number", "token"), [(0.0, 1), (1.0 - 2**-24, 5)])
+def test_the_first_and_the_last_number_draw_a_token_that_can_be_said(
+    number: float, token: int, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *shape: torch.full(shape, number))
+    for scale in (0.1, 1.0, 3.0):
+        logits = scale * torch.tensor([[float("-inf"), 1.0, 0.0, -2.0, 0.3, 2.0, float("-inf")]])
+        assert one_number_for_each_token(logits).tolist() == [token]
 
 
 def test_the_receiver_hands_out_views_of_its_shared_memory() -> None:

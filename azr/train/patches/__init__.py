@@ -32,6 +32,13 @@ PATCHES = (
         test="test_patches.py::test_vllm_packs_linear_weights_on_a_cpu",
     ),
     Patch(
+        changed="vllm.v1.sample.ops.topk_topp_sampler.compiled_random_sample",
+        version="vllm 0.24.0",
+        why="on a CPU it draws a number for every word of the vocabulary, with one thread",
+        by="patches.vllm_on_cpu.draw_tokens_cheaply",
+        test="test_patches.py::test_vllm_draws_noise_for_the_whole_vocabulary_on_a_cpu",
+    ),
+    Patch(
         changed="verl.workers.rollout.vllm_rollout.bucketed_weight_transfer.BucketedWeightReceiver.receive_weights",
         version="verl 0.9.1",
         why="on a CPU it hands out views of shared memory, which cannot be closed while they live",

@@ -1,4 +1,5 @@
-"""Changes to verl and vLLM on a machine without a GPU, so that new weights can be sent to an engine."""
+"""Changes to verl and vLLM on a machine without a GPU, so that new weights can be sent to an engine, and tokens are drawn
+cheaply."""
 
 from __future__ import annotations
 
@@ -43,9 +44,31 @@ def receive_weights_as_copies() -> None:
     receiver.receive_weights = receive_weights
 
 
+def one_number_for_each_token(logits: torch.Tensor) -> torch.Tensor:
+    """Draws a token of each row's softmax: [rows, vocabulary] -> [rows].
+
+    The place of a uniform number in the cumulative distribution. vLLM's exponential noise needs a number for every
+    word of the vocabulary, drawn by one thread: as long as a forward pass of the bundled model on two.
+    """
+    cumulative = logits.softmax(dim=-1, dtype=torch.float32).cumsum(dim=-1)
+    total = cumulative[:, -1:]
+    drawn = torch.rand(len(logits), 1) * total
+    # rounding may end at the total, beyond the last word that can be drawn
+    drawn = torch.minimum(drawn, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, drawn, right=True).view(-1)
+
+
+def draw_tokens_cheaply() -> None:
+    """For requests without a generator of their own."""
+    import vllm.v1.sample.ops.topk_topp_sampler as sampler
+
+    sampler.compiled_random_sample = one_number_for_each_token
+
+
 def apply() -> None:
     """Applies what this process needs. verl imports its plugins after vLLM in the engine's worker process,
     before it elsewhere."""
     if "vllm" in sys.modules:
         keep_plain_linear_weights()
+        draw_tokens_cheaply()
         receive_weights_as_copies()
