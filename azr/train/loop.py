@@ -51,7 +51,13 @@ class SavingMachine(Machine, Protocol):
         ...
 
     def optimizer_steps(self) -> int: ...
-    def outcomes(self, batch: Any) -> list[ProposeOutcome | SolveOutcome]: ...
+    def play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[ProposeOutcome | SolveOutcome]:
+        """Plays rows without learning from them.
+
+        Raises:
+            EngineError: as ``roll_out``.
+        """
+        ...
 
 
 class Attempt:
@@ -175,7 +181,7 @@ class Attempt:
         seeding = Seeding(self.game)
         while not seeding.done:
             self.link.phase(Phase.GENERATE)
-            accepted = seeding.accept_round(self._play(seeding.plan_round(self.machine.fits)))
+            accepted = seeding.accept_round(self.machine.play(seeding.plan_round(self.machine.fits)))
             append_jsonl(
                 self.run.shard(self.link.request.cycle),
                 [task.with_lineage(**self._lineage()).to_json() for task in accepted],
@@ -191,17 +197,10 @@ class Attempt:
 
     # ---------------------------------------------------------------- evaluation
 
-    def _play(
-        self, rows: Sequence[PromptRow], *, greedy: bool = False
-    ) -> list[ProposeOutcome | SolveOutcome]:
-        """Plays rows without learning from them."""
-        batch = self.machine.roll_out(rows, greedy=greedy)
-        outcomes = self.machine.outcomes(batch)
-        self.machine.forget(batch)
-        return outcomes
-
     def _solve(self, rows: Sequence[PromptRow], *, greedy: bool) -> list[SolveOutcome]:
-        return [outcome for outcome in self._play(rows, greedy=greedy) if isinstance(outcome, SolveOutcome)]
+        return [
+            outcome for outcome in self.machine.play(rows, greedy=greedy) if isinstance(outcome, SolveOutcome)
+        ]
 
     def _evaluate_probes(self, step: int) -> dict[str, float]:
         """Greedy accuracy on the frozen probe tasks; the same tasks every time."""

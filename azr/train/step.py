@@ -39,7 +39,7 @@ class Machine(Protocol):
         """Whether a prompt is within ``rollout.max_prompt_tokens``."""
         ...
 
-    def roll_out(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> Any:
+    def roll_out(self, rows: Sequence[PromptRow]) -> Any:
         """Runs the agent loops on the rows, and waits for them.
 
         Raises:

@@ -48,7 +48,7 @@ async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> Non
     prompt = solve_prompt(task, prompt_options(config.selfplay))
     row = PromptRow(stream=Stream(Role.SOLVE, TaskType.DEDUCTION), prompt=prompt, row_id="r", task=task)
 
-    [output] = await loop.run({}, json.dumps(row.to_json() | {"prompt_ids": [5, 6, 7]}))
+    [output] = await loop.run(json.dumps(row.to_json() | {"prompt_ids": [5, 6, 7]}), {})
 
     assert asked == [[5, 6, 7]] and output.prompt_ids == [5, 6, 7]
     outcome = outcome_from_json(json.loads(output.extra_fields["outcome"]))

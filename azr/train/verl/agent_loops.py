@@ -56,7 +56,10 @@ class SelfPlayLoop:
         self.ends = end_token_ids(tokenizer, model_folder)
         self.sandbox = Sandbox(config.sandbox)
 
-    async def run(self, sampling_params: dict[str, Any], row_json: str) -> list[AgentLoopOutput]:
+    async def play(
+        self, row_json: str, sampling_params: dict[str, Any]
+    ) -> list[ProposeOutcome | SolveOutcome]:
+        """Plays a row: the responses that can be trained on, the row's own last."""
         record = json.loads(row_json)
         row = PromptRow.from_json(record)
         tokens = PromptTokens(self.tokenizer, self.config.rollout.max_prompt_tokens)
@@ -78,11 +81,12 @@ class SelfPlayLoop:
             )
 
         if self.config.rollout.fixed_response_tokens:
-            trained = await play_fixed_lengths(row, self.config, sampling_params, self._generate_one)
-        else:
-            outcome = await play(row, generate, self.sandbox, self.config.selfplay, tokens.fits)
-            trained = trained_outcomes(outcome, self.config.selfplay)
-        *further, own = trained
+            return await play_fixed_lengths(row, self.config, sampling_params, self._generate_one)
+        outcome = await play(row, generate, self.sandbox, self.config.selfplay, tokens.fits)
+        return trained_outcomes(outcome, self.config.selfplay)
+
+    async def run(self, row_json: str, sampling_params: dict[str, Any]) -> list[AgentLoopOutput]:
+        *further, own = await self.play(row_json, sampling_params)
         return [*(self._output(each, "") for each in further), self._output(own, json.dumps(own.to_json()))]
 
     async def _generate_one(self, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Completion:

@@ -1,5 +1,5 @@
-"""verl's agent-loop worker and manager, with two differences: rows are played by our loop, and every output
-keeps its own reward.
+"""verl's agent-loop worker and manager, with three differences: rows are played by our loop, every output keeps
+its own reward, and rows that nothing is learned from need no queue.
 
 ``AgentLoopWorkerTQ`` is a Ray actor class and cannot be subclassed; its plain class is in
 ``__ray_metadata__``.
@@ -7,7 +7,10 @@ keeps its own reward.
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import json
+import logging
 from typing import Any
 
 import ray
@@ -19,6 +22,8 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from azr.train.verl.agent_loops import SelfPlayLoop
 from azr.train.verl.configuration import config_from_verl
+
+logger = logging.getLogger(__name__)
 
 _PlainWorker: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class  # type: ignore[attr-defined]
 
@@ -41,8 +46,23 @@ class SelfPlayAgentLoopWorker(_PlainWorker):
     ) -> None:
         """Plays a row. verl's own has Hydra build a loop for each, from a copy of the whole configuration."""
         del agent_name, trace
-        output = await self._loop.run(sampling_params, row)
+        output = await self._loop.run(row, sampling_params)
         await self._agent_loop_postprocess(output, trajectory["validate"], **columns)
+
+    async def play(self, rows: list[str], temperature: float) -> list[str]:
+        """Plays rows that nothing is learned from, without the queue.
+
+        Returns:
+            their outcomes in JSON; empty for each that failed.
+        """
+        sampling = {"temperature": temperature, "top_p": 1.0, "top_k": -1}
+        played = await asyncio.gather(
+            *(self._loop.play(row, sampling) for row in rows), return_exceptions=True
+        )
+        for each in played:
+            if isinstance(each, BaseException):
+                logger.error("a row failed", exc_info=each)
+        return ["" if isinstance(each, BaseException) else json.dumps(each[-1].to_json()) for each in played]
 
     async def _agent_loop_postprocess(
         self, output: list[AgentLoopOutput], validate: bool, **kwargs: Any

@@ -54,11 +54,7 @@ class DeadlineReplayBuffer(ReplayBuffer):
             raise EngineError(
                 f"no agent loop of step {global_steps} came back with a response: {error}"
             ) from error
-        if self.failed_rows > self._max_failed * batch_size:
-            raise EngineError(
-                f"{self.failed_rows} of {batch_size} agent loops failed in step {global_steps}, more than train.max_failed_rollouts="
-                f"{self._max_failed:.0%} allows; their errors are above in this log"
-            )
+        require_few_failures(self.failed_rows, batch_size, self._max_failed, global_steps)
         return batch
 
     def _select_prompt_uids(self, partition_id: str, sampleable_keys: set[str], batch_size: int) -> Any:
@@ -81,11 +77,23 @@ class DeadlineReplayBuffer(ReplayBuffer):
         done = len(self.finished_keys[partition_id]) + len(self.failure_keys[partition_id])
         waited_s = time.monotonic() - self._started_s
         if waited_s > self._deadline_s:
-            raise EngineError(
-                f"{self._asked - done} of {self._asked} responses are still missing after {waited_s:.0f} s; the engine hangs, or it is "
-                "slower than rollout.generation_timeout_s allows"
-            )
+            raise too_late(f"{self._asked - done} of {self._asked}", waited_s)
         return super()._wait_for_next_poll(partition_id, last_debug_time)
+
+
+def too_late(missing: str, waited_s: float) -> EngineError:
+    return EngineError(
+        f"{missing} responses are still missing after {waited_s:.0f} s; the engine hangs, or it is slower than "
+        "rollout.generation_timeout_s allows"
+    )
+
+
+def require_few_failures(failed: int, rows: int, max_failed: float, step: int) -> None:
+    if failed > max_failed * rows:
+        raise EngineError(
+            f"{failed} of {rows} agent loops failed in step {step}, more than train.max_failed_rollouts={max_failed:.0%} allows; "
+            "their errors are above in this log"
+        )
 
 
 def row_place(key: str) -> list[int]:

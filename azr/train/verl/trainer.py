@@ -20,6 +20,7 @@ import torch
 import transfer_queue as tq
 from numpy.typing import NDArray
 from omegaconf import DictConfig, open_dict
+from ray.exceptions import GetTimeoutError
 from tensordict import TensorDict
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
@@ -41,10 +42,12 @@ from azr.train.tokens import PromptTokens, keep_generation_settings
 from azr.train.verl import worker as policy_worker
 from azr.train.verl.configuration import config_from_verl
 from azr.train.verl.engine_client import OnlyEngineClient
-from azr.train.verl.replay import DeadlineReplayBuffer
+from azr.train.verl.replay import DeadlineReplayBuffer, require_few_failures, too_late
 
 ENGINE_CHECK_PROMPT = "def f(x):\n    return x"
 ENGINE_CHECK_TOKENS = 16
+PARTITION = "train"
+"""Of the queue."""
 
 
 class SelfPlayTrainer(PPOTrainerSync):
@@ -134,43 +137,49 @@ class SelfPlayTrainer(PPOTrainerSync):
     def fits(self, prompt: Prompt) -> bool:
         return self._prompt_tokens.fits(prompt)
 
-    def roll_out(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> Any:
-        n, partition = len(rows), "val" if greedy else "train"
+    def roll_out(self, rows: Sequence[PromptRow]) -> Any:
+        n = len(rows)
         columns: dict[str, Any] = {
-            "uid": _objects([f"s{self.global_steps}{partition}r{index}" for index in range(n)]),
+            "uid": _objects([f"s{self.global_steps}r{index}" for index in range(n)]),
             "index": np.arange(n),
-            "row": _objects(
-                [
-                    json.dumps(row.to_json() | {"prompt_ids": self._prompt_tokens.ids(row.prompt)})
-                    for row in rows
-                ]
-            ),
+            "row": _objects(self._row_texts(rows)),
             "__rollout_n__": np.ones(n, dtype=np.int64),
         }
-
-        self._prompt_tokens.forget()
         batch = tu.get_tensordict(columns)
         tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
-        if greedy:
-            tu.assign_non_tensor_data(batch, "validate", True)
 
         tags = [{"is_prompt": True, "status": "pending", "global_steps": self.global_steps} for _ in rows]
-        tq.kv_batch_put(keys=list(columns["uid"]), partition_id=partition, tags=tags)
+        tq.kv_batch_put(keys=list(columns["uid"]), partition_id=PARTITION, tags=tags)
         self.agent_loop_manager.generate_sequences(batch)  # pyright: ignore[reportUnusedCoroutine]
         result, _ = self.replay_buffer.sample(
-            global_steps=self.global_steps, partition_id=partition, batch_size=n
+            global_steps=self.global_steps, partition_id=PARTITION, batch_size=n
         )
         return result
 
-    def outcomes(self, batch: Any) -> list[ProposeOutcome | SolveOutcome]:
-        data = tq.kv_batch_get(
-            keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"]
-        )
-        return [
-            outcome_from_json(json.loads(fields["outcome"]))
-            for fields in _dicts(data["extra_fields"])
-            if fields["outcome"]
+    def play(self, rows: Sequence[PromptRow], *, greedy: bool = False) -> list[ProposeOutcome | SolveOutcome]:
+        workers = self.agent_loop_manager.agent_loop_workers
+        texts, limit_s = self._row_texts(rows), self.azr.rollout.generation_timeout_s
+        asked = [
+            worker.play.remote(texts[number :: len(workers)], 0.0 if greedy else 1.0)
+            for number, worker in enumerate(workers)
         ]
+        try:
+            parts = ray.get(asked, timeout=limit_s)
+        except GetTimeoutError as error:
+            raise too_late(f"some of {len(rows)}", limit_s) from error
+        played = [""] * len(rows)
+        for number, part in enumerate(parts):
+            played[number :: len(workers)] = part
+        failed = played.count("")
+        require_few_failures(failed, len(rows), self.azr.train.max_failed_rollouts, self.global_steps)
+        return [outcome_from_json(json.loads(outcome)) for outcome in played if outcome]
+
+    def _row_texts(self, rows: Sequence[PromptRow]) -> list[str]:
+        texts = [
+            json.dumps(row.to_json() | {"prompt_ids": self._prompt_tokens.ids(row.prompt)}) for row in rows
+        ]
+        self._prompt_tokens.forget()
+        return texts
 
     def responses(self, batch: Any) -> list[Response]:
         names = ["extra_fields", "response_mask"]
