@@ -38,10 +38,28 @@ def prepare(name: str) -> None:
             f"{name}: Python 3.10, 3.11 or 3.12 is needed, and {sys.executable} is {found}. {_environment()}"
         )
     refuse_strays(name)
+    tell_other_project(name)
     if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
         os.environ.setdefault("PYTHONIOENCODING", "ascii")  # the terminal's own
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def tell_other_project(name: str) -> None:
+    """A line where the azr that runs is not the one of the project that the user stands in, or whose file was
+    started: an environment that was copied with its project still leads to the old one."""
+    for place in (".", os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "..")):  # noqa: PTH100, PTH120
+        try:
+            folder = os.path.realpath(place)
+        except OSError:  # the working folder is gone, which is told later
+            continue
+        if folder != PROJECT and os.path.isfile(os.path.join(folder, "azr", "start.py")):  # noqa: PTH113
+            print(
+                f"{name}: this is the azr of {PROJECT}, and its runs are there, not in {folder}; "
+                f"`bash {folder}/scripts/setup.sh` gives that folder an environment of its own",
+                file=sys.stderr,
+            )
+            return
 
 
 def missing_module(name: str, error: ModuleNotFoundError) -> str:

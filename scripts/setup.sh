@@ -2,7 +2,12 @@
 # Makes or updates .venv with the requirement set of this machine (GPU or CPU). Sourced by run.sh and test.sh, or run by itself.
 # Needs Python 3.10 to 3.12 with pip and venv, nothing else. A second run with unchanged requirements takes no time.
 # AZR_SET=gpu or AZR_SET=cpu names the set; else it is the GPU one where a card can be used.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started as: sh FILE, zsh FILE
 set -euo pipefail
+if [ -n "${PYTHONHOME:-}" ]; then
+    echo "setup: PYTHONHOME=$PYTHONHOME is set, with which no other Python starts; going on without it" >&2
+    unset PYTHONHOME
+fi
 AZR_ROOT=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 
 azr_find_python() {
@@ -76,6 +81,10 @@ azr_link() { # the command azr, and this folder as the package: again where the 
     local stamp="$AZR_ROOT/.venv/.azr-linked" wanted
     wanted="$AZR_ROOT $(sha256sum <"$AZR_ROOT/pyproject.toml")"
     if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
+    # activate, activate.fish ... hold the path of the folder in which they were made
+    if ! grep -qsF "$AZR_ROOT/.venv" "$AZR_ROOT/.venv/bin/activate"; then
+        "$AZR_ROOT/.venv/bin/python" -m venv --without-pip "$AZR_ROOT/.venv"
+    fi
     "$AZR_ROOT/.venv/bin/python" -m uv pip install --quiet --python "$AZR_ROOT/.venv/bin/python" --no-deps --no-build-isolation --editable "$AZR_ROOT"
     echo "$wanted" >"$stamp"
 }

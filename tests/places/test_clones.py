@@ -156,6 +156,47 @@ def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path) -> Non
     assert not (venv / "lib" / "old").exists()
 
 
+@pytest.mark.parametrize("shell", ["sh", "zsh", "bash", "dash"])
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_any_shell_and_any_link_starts_the_scripts(tmp_path: Path, shell: str, through_a_link: bool) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell}")
+    setup(tmp_path, None)
+    project = tmp_path / "My Projects (x)" / "azr"
+    for name in ("scripts/run.sh", "azr_single_gpu_pipeline.py"):
+        shutil.copyfile(PROJECT / name, project / name)
+    script = project / "scripts" / "run.sh"
+    if through_a_link:
+        (tmp_path / "train").symlink_to(script)
+        script = tmp_path / "train"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONHOME": "/nowhere",
+        "CDPATH": ".:/",
+    }
+    done = subprocess.run(
+        [shell, str(script), "name=x y"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    last = (project / ".venv" / "log").read_text().splitlines()[-1]
+    assert last == f"{project}/azr_single_gpu_pipeline.py name=x y"
+    assert "PYTHONHOME=/nowhere is set" in done.stderr
+
+
+def test_an_environment_that_was_copied_with_its_project_becomes_its_own(tmp_path: Path) -> None:
+    """Its ``activate`` names the old one, whose azr would then run."""
+    _, venv = setup(tmp_path, None)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "old"], check=True, timeout=60)
+    for name in ("activate", "activate.fish"):
+        shutil.copy(tmp_path / "old" / "bin" / name, venv / "bin" / name)
+    setup(tmp_path, None)
+    assert "-m venv" not in (venv / "log").read_text().splitlines()[-1], "nothing has moved"
+    (venv / ".azr-linked").write_text("/old/project x\n")
+    setup(tmp_path, None)
+    assert f"-m venv --without-pip {venv}" in (venv / "log").read_text()
+
+
 def test_a_set_that_is_none(tmp_path: Path) -> None:
     answer, _ = setup(tmp_path, None, AZR_SET="tpu")
     assert answer.returncode == 1 and "AZR_SET is gpu or cpu, not tpu" in answer.stderr

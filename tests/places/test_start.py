@@ -4,6 +4,7 @@ that is gone."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,24 @@ def test_a_package_that_a_command_finds_missing_later(
     monkeypatch.setitem(sys.modules, "hydra", None)
     assert run_command("run", ["--cfg", "job", "recipe=cpu_tiny"]) == 2
     assert "the package hydra is not installed for" in capsys.readouterr().err
+
+
+def test_the_azr_of_another_project_says_whose_it_is(tmp_path: Path) -> None:
+    """``cp -r`` of a project with its environment, which still leads to the old one: its runs would be taken."""
+    copy = tmp_path / "azr2"
+    (copy / "azr").mkdir(parents=True)
+    (copy / "azr" / "start.py").touch()
+    (copy / "scripts").mkdir()
+    for name in ("_command.py", "control.py"):
+        shutil.copy(ROOT / "scripts" / name, copy / "scripts" / name)
+    own = [ROOT / "scripts" / "control.py", "x", "status"]
+    assert "this is the azr of" not in command(*own, cwd=tmp_path).stderr
+    for words, cwd in ((own, copy), ([copy / "scripts" / "control.py", "x", "status"], tmp_path)):
+        done = command(*words, cwd=cwd)
+        assert done.stderr.startswith(
+            f"control: this is the azr of {ROOT}, and its runs are there, not in {copy}; "
+        )
+        assert f"bash {copy}/scripts/setup.sh" in done.stderr
 
 
 @pytest.mark.parametrize("stdout", ["ascii", "utf-8"])
