@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.cli import command_parser
+from azr.config.paths import at_home
 from azr.data.problems import tasks_of_problem
 from azr.data.readers import read_rows
 from azr.errors import DataError
@@ -56,8 +57,8 @@ def convert(problems: Path, target: Path) -> str:
 
 def main(words: Sequence[str]) -> int:
     parser = command_parser("convert-problems", __doc__)
-    parser.add_argument("problems", type=Path, help="JSON Lines, JSON, CSV or parquet")
-    parser.add_argument("tasks", type=Path, help="file to write")
+    parser.add_argument("problems", type=at_home, help="JSON Lines, JSON, CSV or parquet")
+    parser.add_argument("tasks", type=at_home, help="file to write")
     arguments = parser.parse_args(words)
     print(convert(arguments.problems, arguments.tasks))
     return 0

@@ -31,10 +31,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from azr.cli import command_parser
 from azr.cli.numbers import count
+from azr.config.paths import at_home
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=at_home,
         help="folder of answers and results (default: RUN/evaluations, or evaluations here)",
     )
     parser.add_argument(
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     recorded = parser.add_argument_group("recorded answers")
     recorded.add_argument(
         "--answers",
-        type=Path,
+        type=at_home,
         metavar="FILE",
         help="JSONL with id (or task_id) and completion, instead of models",
     )

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from azr.cli import command_parser
 from azr.config.paths import at_home, find
@@ -31,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser("export", __doc__)
     parser.add_argument("run", type=find, metavar="RUN", help="run directory")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist"
+        "--out", type=at_home, required=True, metavar="DIR", help="folder to write; must not exist"
     )
     parser.add_argument(
         "--step", default="best", help="step of a checkpoint, best (by probe score; default) or latest"
@@ -52,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--llama-cpp",
-        type=Path,
+        type=at_home,
         metavar="DIR",
         help="checkout of llama.cpp, whose converter writes the GGUF file",
     )
@@ -72,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
     run = RunDir(arguments.run.resolve())
-    target = at_home(str(arguments.out)).resolve()
+    target = arguments.out.resolve()
     try:
         prepare()
         if not run.config.is_file():

@@ -15,16 +15,18 @@ from __future__ import annotations
 import csv
 import fnmatch
 import io
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from azr.cli import command_parser
-from azr.config.paths import find
-from azr.errors import RunError
+from azr.cli.numbers import count
+from azr.config.paths import at_home, find
+from azr.errors import ConfigError, RunError
 from azr.files import write_bytes_atomic, write_text_atomic
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics
+from azr.report.summary import require_run
 
 
 def moving_mean(values: FloatArray, window: int) -> FloatArray:
@@ -69,6 +71,7 @@ def as_csv(tables: Mapping[str, MetricsTable], names: list[str]) -> str:
 
 
 def picture(tables: Mapping[str, MetricsTable], names: list[str], window: int) -> bytes:
+    os.environ.pop("MPLBACKEND", None)  # a notebook's own, which matplotlib refuses outside of it
     import matplotlib
 
     matplotlib.use("Agg")
@@ -101,14 +104,23 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("metrics", nargs="+", metavar="METRIC")
     parser.add_argument("--also", nargs="+", default=[], metavar="METRIC", help="write only the CSV")
     parser.add_argument("--beside", nargs="+", default=[], type=find, metavar="RUN", help="further runs")
-    parser.add_argument("--window", type=int, default=1, metavar="STEPS")
-    parser.add_argument("--out", type=Path, required=True, help="the picture; the CSV has the same name")
+    parser.add_argument("--window", type=count, default=1, metavar="STEPS")
+    parser.add_argument("--out", type=at_home, required=True, help="the picture; the CSV has the same name")
     options = parser.parse_args(words)
+    if options.out.suffix != ".png" or options.out.is_dir():
+        raise ConfigError(
+            f"--out {options.out}: the picture is a PNG file; name one that ends in .png (its CSV is written beside it)"
+        )
     runs = [options.run, *options.beside]
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise RunError("a run is named twice; name each once")
+    for run in runs:
+        require_run(run)
     own_names = len({run.name for run in runs}) == len(runs)
     tables = {run.name if own_names else str(run): read_metrics(run / "metrics.jsonl") for run in runs}
     first = next(iter(tables.values()))
     drawn, also = logged(first, options.metrics), logged(first, options.also)
     write_bytes_atomic(options.out, picture(tables, drawn, options.window))
     write_text_atomic(options.out.with_suffix(".csv"), as_csv(tables, list(dict.fromkeys([*drawn, *also]))))
+    print(f"wrote {options.out} and {options.out.with_suffix('.csv')}")
     return 0

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from azr.cli import command_parser
-from azr.config.paths import find
+from azr.config.paths import at_home, find
 from azr.errors import RunError
-from azr.report.html import write_comparison, write_report
+from azr.report.html import COMPARISON_NAME, write_comparison, write_report
 
 
 def main(words: Sequence[str]) -> int:
@@ -23,7 +23,9 @@ def main(words: Sequence[str]) -> int:
         help="run directory; several are compared on one page",
     )
     parser.add_argument(
-        "--output", type=Path, help="file to write (default: report.html in the run, or comparison.html here)"
+        "--output",
+        type=at_home,
+        help="file to write (default: report.html in the run, or comparison.html here)",
     )
     arguments = parser.parse_args(words)
     if len({run.resolve() for run in arguments.runs}) < len(arguments.runs):
@@ -31,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     if len(arguments.runs) == 1:
         path = _write_report(arguments.runs[0], arguments.output)
     else:
-        path = write_comparison(arguments.runs, arguments.output or Path("comparison.html"))
+        path = write_comparison(arguments.runs, arguments.output or Path(COMPARISON_NAME))
     print(f"wrote {path} ({path.stat().st_size / 2**20:.1f} MiB)")
     return 0
 

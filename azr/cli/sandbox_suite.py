@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from azr.config.paths import PROJECT
+from azr.config.paths import PROJECT, at_home
 from azr.config.sandbox import SandboxConfig
 from azr.sandbox import suite
 
@@ -21,7 +20,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "file",
         nargs="?",
-        type=Path,
+        type=at_home,
         default=OWN_SUITE,
         help="suite in YAML, JSON or JSONL (default: the project's own)",
     )

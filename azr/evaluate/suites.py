@@ -18,6 +18,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from azr.config.paths import at_home
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
@@ -120,6 +121,7 @@ def build_suite(
     if style not in styles_of(spec):
         raise ConfigError(f"suite {spec!r} has no style {style!r}; it has {', '.join(styles_of(spec))}")
     name, _, path = spec.partition("=")
+    path = path and str(at_home(path))  # a shell leaves ~ behind = alone
     if name == "probes":
         return probe_suite(
             Path(path) if path else run.probes if run and run.probes.is_dir() else SHIPPED_PROBES, config

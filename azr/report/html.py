@@ -37,6 +37,9 @@ MAX_VERDICTS = 60
 MAX_CONFIG_CHARS = 60_000
 
 
+COMPARISON_NAME = "comparison.html"
+
+
 def write_report(root: Path, config: ReportConfig | None = None, output: Path | None = None) -> Path:
     """Writes ``report.html`` (and ``transcripts.html`` if there are transcripts) into the run directory,
     atomically.
@@ -291,6 +294,8 @@ def write_comparison(roots: Sequence[Path], output: Path) -> Path:
     """
     if len(roots) < 2:
         raise DataError("a comparison needs at least two run directories")
+    if output.is_dir():
+        output /= COMPARISON_NAME
     summaries = [read_summary(root) for root in roots]
     stats = [read_task_stats(summary.root, 0, summary.table) for summary in summaries]
     write_text_atomic(output, render_comparison(summaries, stats))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from synthetic_run import write_synthetic_run
 
+from azr.cli import run_command
 from azr.cli.plot_metrics import moving_mean
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,3 +114,70 @@ def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
         and "logged no no/such" in missing.stderr
         and "Traceback" not in missing.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--out", "a.csv"], "the picture is a PNG file"),  # the CSV would be written over it
+        (["--out", "a.svg"], "the picture is a PNG file"),
+        (["--out", "."], "the picture is a PNG file"),
+        (["--out", "a.png", "--beside", "RUN"], "a run is named twice"),
+        (["--out", "a.png", "--beside", "nowhere"], "nowhere is not a directory"),
+        (["--out", "a.png", "--window", "0"], "'0' is not a whole number above 0"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=3)
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(run.root), "time_s/step", *(str(run.root) if word == "RUN" else word for word in words)]
+    try:
+        assert run_command("plot-metrics", arguments) == 2
+    except SystemExit as end:
+        assert end.code == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_a_picture_is_drawn_inside_of_a_notebook(tmp_path: Path) -> None:
+    """Whose kernel hands on a backend that exists only in it."""
+    run = write_synthetic_run(tmp_path / "run", steps=3)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "scripts/plot_metrics.py",
+            str(run.root),
+            "time_s/step",
+            "--out",
+            str(tmp_path / "a.png"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "") and "wrote" in done.stdout
+
+
+def test_a_home_behind_an_equals_sign_is_spelt_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell leaves ``--output=~/a.html`` alone."""
+    runs = [write_synthetic_run(tmp_path / name, steps=3).root for name in ("one", "two")]
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    assert run_command("report", [str(runs[0]), "--output=~/a.html"]) == 0 and (home / "a.html").is_file()
+    assert (
+        run_command("report", [*map(str, runs), "--output=~"]) == 0 and (home / "comparison.html").is_file()
+    )
+    assert run_command("plot-metrics", [str(runs[0]), "time_s/step", "--out=~/a.png"]) == 0
+    assert (home / "a.png").is_file() and not list(here.iterdir())
