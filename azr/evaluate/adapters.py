@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from azr.checkpoints import checkpoint_problems
+from azr.checkpoints import Checkpoint, checkpoint_problems
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
@@ -29,9 +29,6 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         CheckpointError: it is damaged, or holds adapters of another kind.
         ModelError: the folder exists, the run trained no adapters, or its base model was replaced.
     """
-    from peft import LoraConfig
-    from safetensors.torch import load_file, save_file
-
     if target.exists():
         raise ModelError(f"{target} exists; give another --out, or remove it")
     config = read_config(run.config)
@@ -45,7 +42,32 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
     if problems:
         raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
 
-    adapters = lora_adapters(checkpoint, trust_remote_code=config.model.trust_remote_code)
+    base = identity.model if identity else config.model.path
+    with whole_folder(target) as staging:
+        write_adapters(checkpoint, staging, base, trust_remote_code=config.model.trust_remote_code)
+    quantised = " in int4" if config.model.base_format == "int4" else ""
+    say(
+        f"wrote the adapters of {run.root.name}, step {checkpoint.step}, to {target}; their base is {base}{quantised}"
+    )
+    return target
+
+
+def write_adapters(
+    checkpoint: Checkpoint, folder: Path, base: str, *, trust_remote_code: bool = False
+) -> None:
+    """A PEFT folder of a checkpoint whose hashes were checked.
+
+    Args:
+        base: what the folder says that the adapters belong to.
+
+    Raises:
+        CheckpointError: it holds adapters of another kind.
+        ModelError: what was written is not what was read.
+    """
+    from peft import LoraConfig
+    from safetensors.torch import load_file, save_file
+
+    adapters = lora_adapters(checkpoint, trust_remote_code=trust_remote_code)
     ranks = sorted({halves["A"].shape[0] for halves in adapters.values()})
     if len(ranks) != 1:
         raise CheckpointError(f"{checkpoint.path} holds adapters of ranks {ranks}; one rank is expected")
@@ -55,7 +77,7 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         lora_alpha=int(alpha) if alpha.is_integer() else alpha,
         target_modules=sorted({module.rpartition(".")[2] for module in adapters}),
         task_type="CAUSAL_LM",
-        base_model_name_or_path=identity.model if identity else config.model.path,
+        base_model_name_or_path=base,
         inference_mode=True,
     )
     tensors = {
@@ -63,15 +85,10 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         for module, halves in adapters.items()
         for half, tensor in halves.items()
     }
-
-    with whole_folder(target) as staging:
-        settings.save_pretrained(str(staging))
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, staging / WEIGHTS)
-        _require_equal(load_file(staging / WEIGHTS), tensors)
-        set_mode(staging / WEIGHTS, 0o644)
-    base = settings.base_model_name_or_path
-    say(f"wrote the adapters of {run.root.name}, step {checkpoint.step}, to {target}; their base is {base}")
-    return target
+    settings.save_pretrained(str(folder))
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
+    _require_equal(load_file(folder / WEIGHTS), tensors)
+    set_mode(folder / WEIGHTS, 0o644)
 
 
 def _require_equal(written: dict[str, Any], tensors: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ def model_card(
     facts = {
         "Base model": f"`{base}`{content}"
         + (
-            f", LoRA rank {config.model.lora_rank}, merged"
+            f", {'quantised to int4, ' if config.model.base_format == 'int4' else ''}LoRA rank {config.model.lora_rank}, merged"
             if config.model.lora_rank
             else ", all weights trained"
         ),

@@ -89,6 +89,8 @@ class EngineModel:
     folder: Path
     """Configuration and tokenizer; the weights too, unless there is a checkpoint."""
     checkpoint: Path | None = None
+    adapters: Path | None = None
+    """A PEFT folder, whose adapters stay beside the folder's weights: those are int4."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class _Plan:
                     "label": model.label,
                     "folder": str(model.folder.resolve()),
                     "checkpoint": checkpoint,
+                    "adapters": str(model.adapters.resolve()) if model.adapters else None,
                     "batches": asked,
                 }
             )

@@ -127,8 +127,9 @@ def _run(job: dict[str, Any], on_gpu: bool, events: Events) -> None:
                     pending += _pending(record, text, writer)
             events.send({"not_asked": wanted - len(pending)})
             if pending:
-                session = session or Session(folder, job["engine"], on_gpu, events.send)
-                session.load(model["label"], folder, model["checkpoint"], text)
+                adapters = [Path(each["adapters"]) for each in job["models"] if each["adapters"]]
+                session = session or Session(folder, job["engine"], on_gpu, events.send, adapters)
+                session.load(model["label"], folder, model["checkpoint"], text, model["adapters"])
                 session.answer(pending, text)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from azr.errors import ModelError
 from azr.evaluate.answers import Answer, AnswerWriter
@@ -69,9 +70,20 @@ class Session:
     """One engine. Models of one shape are loaded into it in turn (``azr.evaluate.engine`` decides which may
     share one)."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], on_gpu: bool, report: Report) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        on_gpu: bool,
+        report: Report,
+        adapters: Sequence[Path] = (),
+    ) -> None:
         """Starts vLLM with meaningless weights in the shape of the model in ``folder``; a quantised model is
-        read at once."""
+        read at once.
+
+        Args:
+            adapters: PEFT folders that ``load`` will name, over the weights of a quantised model.
+        """
         from vllm import LLM  # takes seconds, so only when there is something to ask
 
         logging.getLogger("vllm").addHandler(_StageHandler(report))
@@ -92,8 +104,12 @@ class Session:
             "enable_prefix_caching": True,
             "seed": 0,
         }
+        if adapters:
+            options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _room_for(adapters)}
         if on_gpu:
             options["gpu_memory_utilization"] = settings["gpu_memory_share"]
+            if self._quantised:
+                options["linear_backend"] = "marlin"  # as in training
         else:
             # A prompt read in pieces takes back a sample of its seeded generator; torch's CPU generator
             # cannot (vLLM 0.24 then dies).
@@ -104,12 +120,17 @@ class Session:
                 "max_num_batched_tokens": whole,
             }
         self._engine = LLM(**options)
+        self._adapters: Any = None
+        """vLLM's request for the adapters of the model that answers."""
         self._tokens = self._answers = 0
         self._checks: dict[str, tuple[str, list[float]]] = {}
         """Hash of the weights -> label and log-probs."""
 
-    def load(self, label: str, folder: Path, checkpoint: str | None, text: ModelText) -> None:
-        """Puts a model's weights into the engine, and makes sure that it is this model that answers now.
+    def load(
+        self, label: str, folder: Path, checkpoint: str | None, text: ModelText, adapters: str | None = None
+    ) -> None:
+        """Puts a model's weights into the engine, and makes sure that it is this model that answers now. The
+        weights of a quantised model are there; its adapters are put beside them.
 
         Raises:
             CheckpointError: the checkpoint is damaged.
@@ -117,6 +138,17 @@ class Session:
         """
         self._report({"stage": "load"})
         if self._quantised:
+            self._adapters, digest = None, "none"
+            if adapters is not None:
+                from vllm.lora.request import LoRARequest
+
+                self._adapters = LoRARequest(label, len(self._checks) + 1, adapters)
+                digest = hashlib.blake2b(
+                    (Path(adapters) / "adapter_model.safetensors").read_bytes()
+                ).hexdigest()
+            now = self._log_probs(text)
+            check_loaded(label, digest, now, self._checks)
+            self._checks[digest] = label, now
             return
         if not self._checks:
             self._checks["none"] = "the weights it started with", self._log_probs(text)
@@ -153,7 +185,7 @@ class Session:
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
             prompt: Any = {"prompt_token_ids": list(one.prompt_ids)}
-            engine.add_request(str(number), prompt, params)
+            engine.add_request(str(number), prompt, params, lora_request=self._adapters)
         reported_s = time.monotonic()
         while engine.has_unfinished_requests():
             for output in engine.step():
@@ -197,7 +229,7 @@ class Session:
         params = SamplingParams(
             temperature=0.0, max_tokens=1, logprobs=5, prompt_logprobs=0, detokenize=False
         )
-        [output] = self._engine.generate([prompt], params, use_tqdm=False)
+        [output] = self._engine.generate([prompt], params, use_tqdm=False, lora_request=self._adapters)
         asked = [
             each[token].logprob
             for each, token in zip(output.prompt_logprobs or [], ids, strict=True)
@@ -205,6 +237,14 @@ class Session:
         ]
         [first] = output.outputs[0].logprobs or [{}]
         return asked + [value for _, value in sorted((token, each.logprob) for token, each in first.items())]
+
+
+def _room_for(adapters: Sequence[Path]) -> int:
+    """The smallest rank that vLLM offers for them."""
+    from vllm.config.lora import MaxLoRARanks
+
+    wanted = max(int(read_json(folder / "adapter_config.json")["r"]) for folder in adapters)
+    return next(rank for rank in sorted(get_args(MaxLoRARanks)) if rank >= wanted)
 
 
 def check_loaded(

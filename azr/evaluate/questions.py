@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from azr.errors import ModelError
+from azr.checkpoints import checkpoint_problems
+from azr.errors import CheckpointError, ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions
 from azr.evaluate.items import Item, Suite, fingerprint, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
+from azr.files import whole_folder
 from azr.train.tokenizer_check import require_same_tokens
 
 FORMAT = 1
@@ -106,18 +108,33 @@ def claimed(
 @contextlib.contextmanager
 def engine_model(source: ModelSource, out: Path) -> Iterator[EngineModel]:
     """What the engine loads. Of a checkpoint it reads the weights where they are; plain configuration and
-    tokenizer are written beside the results, and removed afterwards."""
+    tokenizer are written beside the results, and removed afterwards. Over an int4 base it is served as it was
+    trained: that base, and the checkpoint's adapters beside it."""
     if source.folder is not None:
         require_same_tokens(source.folder, trust_remote_code=source.trust_remote_code)
         yield EngineModel(source.label, source.folder)
         return
-    from azr.evaluate.weights import write_configuration
+    from azr.evaluate.adapters import write_adapters
+    from azr.evaluate.weights import WEIGHT_FILES, base_of, write_configuration
 
     assert source.checkpoint is not None
     target = out / f".model-{models.slug(source.label)}-{source.identity}"
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if source.checkpoint.info.get("base_format") == "int4":
+            if problems := checkpoint_problems(source.checkpoint.path, only=WEIGHT_FILES):
+                raise CheckpointError(
+                    f"{source.checkpoint.path} is damaged: {problems[0]}; it was not opened"
+                )
+            base = base_of(source.checkpoint)
+            require_same_tokens(base, trust_remote_code=source.trust_remote_code)
+            with whole_folder(target) as staging:
+                write_adapters(
+                    source.checkpoint, staging, str(base), trust_remote_code=source.trust_remote_code
+                )
+            yield EngineModel(source.label, base, adapters=target)
+            return
         write_configuration(source.checkpoint, target, trust_remote_code=source.trust_remote_code)
         yield EngineModel(source.label, target, source.checkpoint.path)
     finally:

@@ -261,20 +261,28 @@ def _split(state: dict[str, Any], actor: Path) -> tuple[dict[str, Any], dict[str
     return plain, adapters
 
 
-def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
-    from transformers import AutoModelForCausalLM
+def base_of(checkpoint: Checkpoint) -> Path:
+    """The folder of the model that a checkpoint's adapters were trained over, quantised if they were trained so.
 
-    from azr.train.quantize.model import dequantised_state
+    Raises:
+        ModelError: it is not there any more, or cannot be quantised again.
+    """
     from azr.train.quantize.prepare import prepared_int4
 
     run = RunDir(checkpoint.path.parent.parent)
     has_run = checkpoint.path.parent == run.checkpoints and run.config.is_file()
     if has_run:
-        folder = trained_folder(run, read_config(run.config))
-    else:
-        folder = local_model_folder(str(checkpoint.info.get("model", "")))
-        if checkpoint.info.get("base_format") == "int4":
-            folder = prepared_int4(folder, "cpu")
+        return trained_folder(run, read_config(run.config))
+    folder = local_model_folder(str(checkpoint.info.get("model", "")))
+    return prepared_int4(folder, "cpu") if checkpoint.info.get("base_format") == "int4" else folder
+
+
+def _base_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
+    from transformers import AutoModelForCausalLM
+
+    from azr.train.quantize.model import dequantised_state
+
+    folder = base_of(checkpoint)
     if quantisation_of(folder):  # the adapters were trained over the values that it stands for
         return dequantised_state(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=trust_remote_code)

@@ -82,33 +82,33 @@ def test_adapters_on_a_cpu(merge: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(GPU, reason="an int4 base is refused on a card")
+@pytest.mark.skipif(GPU, reason="the CPU path; a GPU machine takes the GPU path")
 def test_adapters_over_an_int4_base_on_a_cpu(
     tmp_path: Path, random_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trainer in float32 and the engine in bfloat16, in which alone it knows int4 on a CPU. A run refuses
-    such a model before it gets here."""
-    from azr.train.quantize.folder import int4_folder
-
+    """The trainer in float32 and the engine in bfloat16, in which alone it knows int4 on a CPU."""
     monkeypatch.setenv("AZR_CACHE", str(tmp_path / "cache"))
-    folder = int4_folder(random_model("tiny"))
-    settings = [
-        "recipe=cpu_tiny",
-        f"model.path={folder}",
-        "model.lora_rank=8",
-        "rollout.merge_adapters=false",
-    ]
-    apart = follow(tmp_path, "cpu", [*settings, "rollout.dtype=bfloat16", "train.device=cpu"])
+    settings = ["recipe=cpu_tiny", f"model.path={random_model('tiny')}", "model.base_format=int4"]
+    settings += ["model.lora_rank=8", "rollout.dtype=bfloat16"]
+    apart = follow(tmp_path, "cpu", settings)
     assert max(apart["before"], apart["synced"]) < 0.01 < 0.1 < apart["not_synced"]
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    ("recipe", "merge"), [("0_5b_16gb", "true"), ("3b_lora_16gb", "true"), ("3b_lora_16gb", "false")]
+    ("recipe", "merge"),
+    [("0_5b_16gb", "true"), ("3b_lora_16gb", "true"), ("3b_lora_16gb", "false"), ("7b_int4_16gb", "false")],
 )
-def test_on_a_card(recipe: str, merge: str, tmp_path: Path, random_model: Callable[[str], Path]) -> None:
-    """The engine forgets its weights in the sleep; with adapters the base is sent with them or with them
-    merged in. Trainer and engine compute in bfloat16."""
+def test_on_a_card(
+    recipe: str,
+    merge: str,
+    tmp_path: Path,
+    random_model: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The engine forgets its weights in the sleep; with adapters the base, plain or int4, is sent with them or
+    with them merged in. Trainer and engine compute in bfloat16."""
+    monkeypatch.setenv("AZR_CACHE", str(tmp_path / "cache"))
     settings = [f"recipe={recipe}", f"model.path={random_model('0.5b')}", "train.compile_layers=false"]
     settings.append(f"rollout.merge_adapters={merge}")
     apart = follow(tmp_path, "cuda", settings)

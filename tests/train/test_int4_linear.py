@@ -26,7 +26,7 @@ from azr.train.patches.fsdp import state_dict_without_copies, tensors_left_in_fi
 from azr.train.quantize.folder import int4_folder
 from azr.train.quantize.int4 import dequantise, pack, quantise
 from azr.train.quantize.linear import Int4Linear
-from azr.train.quantize.model import int4_model
+from azr.train.quantize.model import int4_model, served
 from azr.train.verl.engine import fully_sharded, require_sound_weights
 from azr.train.verl.no_shard import (
     base_was_read,
@@ -223,6 +223,26 @@ def test_fsdp_keeps_every_bit_of_the_words(
             handle.flat_param._local_shard = handle.flat_param.data
         point_to_flat_parameters(model)
         base_was_read(model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_engine_is_sent_what_the_folder_holds(
+    kind: str, dtype: torch.dtype, folders: Callable[[str], Path]
+) -> None:
+    """The base under adapters, with FSDP around it and waiting in host memory."""
+    folder = folders(kind)
+    model = wrapped(adapted(int4_model(folder, dtype)), dtype)
+    model(input_ids=IDS, labels=IDS).loss.backward()
+    offload(model)
+    sent = {name.replace(".base_layer.", "."): tensor.clone() for name, tensor in served(base_weights(model))}
+    expected = load_file(next(folder.glob("*.safetensors")))
+    wanted = {name: tensor for name, tensor in expected.items() if not name.endswith("weight_shape")}
+    assert sent.keys() == wanted.keys()
+    assert all(
+        torch.equal(tensor, wanted[name]) and tensor.dtype == wanted[name].dtype
+        for name, tensor in sent.items()
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """A run over an int4 base on a CPU, through the one command: quantised, trained, stopped, resumed by another trainer,
-exported."""
+exported, evaluated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from test_real_run import PROJECT, pytestmark, run, temporary  # noqa: F401  (marks and fixture)
 
 from azr.checkpoints import latest_verified_checkpoint
-from azr.files import read_json
+from azr.files import read_json, read_jsonl
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 
@@ -54,7 +54,15 @@ def test_a_run_over_an_int4_base_is_resumed_and_exported(
     folder = ready_int4_folder(Path(config["folder"]))
     assert folder is not None, "made once, in the cache"
     exported = tmp_path / "exported"
-    command = [sys.executable, "scripts/export.py", str(directory.root), "--out", str(exported)]
+    command = [
+        sys.executable,
+        "scripts/export.py",
+        str(directory.root),
+        "--out",
+        str(exported),
+        "--step",
+        "latest",
+    ]
     assert run(command, tmp_path / "export-log", temporary) == 0, (tmp_path / "export-log").read_text()[
         -3000:
     ]
@@ -63,3 +71,22 @@ def test_a_run_over_an_int4_base_is_resumed_and_exported(
     assert changed == {name for name in merged if name.endswith("_proj.weight")}, (
         "the adapters, over what they were trained on"
     )
+
+    probes = PROJECT / "data/probes/azr_tiny_train_families.jsonl"
+    command = [
+        sys.executable,
+        "scripts/evaluate.py",
+        f"{directory.root}@0",
+        f"{directory.root}@latest",
+        "--limit",
+        "4",
+    ]
+    command += ["--suite", f"probes={probes}", "--out", str(tmp_path / "scores")]
+    assert run(command, tmp_path / "scores-log", temporary) == 0, (tmp_path / "scores-log").read_text()[
+        -3000:
+    ]
+    assert "another engine" not in (tmp_path / "scores-log").read_text(), (
+        "one base; adapters beside it, or none"
+    )
+    answers = sorted((tmp_path / "scores").glob("*/*/answers.jsonl"))
+    assert len(answers) == 2 and all(len(list(read_jsonl(path))) == 4 for path in answers)
