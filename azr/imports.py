@@ -3,6 +3,7 @@ be what is installed. Files that hide Python's own modules: ``azr/strays.py``.""
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import importlib.metadata
 import importlib.util
@@ -10,9 +11,11 @@ import os
 import re
 import site
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
 
 from azr.errors import ConfigError
 from azr.strays import HARMLESS, PROJECT, SUFFIXES, own_folders, python_modules, strays_of
@@ -61,7 +64,9 @@ class Shadow:
 
 def all_shadows() -> list[Shadow]:
     """Whatever hides a module of Python or of an installed package from this process, or from a trainer, which
-    is started in the project's folder."""
+    is started in the project's folder. Left out is what does no harm: a copy of the same version, and a
+    package that was properly installed in another folder, such as one of ``pip install --target`` or of a
+    cluster's modules, in a version that this project accepts."""
     modules = python_modules() | (_installed_modules() - HARMLESS - {"azr"})
     searched = ["", *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     folders = [*own_folders(), *(os.path.realpath(Path(PROJECT, entry)) for entry in searched)]
@@ -72,21 +77,57 @@ def all_shadows() -> list[Shadow]:
             found.setdefault(stray.module, Shadow(stray.module, place, version_of_folder(place)))
     for shadow in shadows(IMPORTED):
         found.setdefault(shadow.module, shadow)
-    return list(found.values())
+    return [shadow for shadow in found.values() if not _harmless(shadow)]
 
 
 def require_no_shadows() -> None:
     """
     Raises:
-        ConfigError: a run would import something else than what is installed. A copy of the same version is fine.
+        ConfigError: a run would import something else than what is installed.
     """
     hidden = python_modules() | _installed_modules()
     for shadow in all_shadows():
-        of_environment = {version_of_folder(folder / shadow.module) for folder in environment_folders()} - {
-            ""
-        }
-        if shadow.module in hidden and shadow.version not in of_environment:
+        if shadow.module in hidden:
             raise ConfigError(f"{shadow}; {shadow.fix}")
+
+
+def _harmless(shadow: Shadow) -> bool:
+    of_environment = {version_of_folder(folder / shadow.module) for folder in environment_folders()} - {""}
+    if shadow.version in of_environment:
+        return True
+    if shadow.module in python_modules():
+        return False
+    owner = _distributions_in(shadow.folder.parent).get(shadow.module)
+    return owner is not None and _accepts(owner)
+
+
+@functools.cache
+def _distributions_in(folder: Path) -> Mapping[str, importlib.metadata.Distribution]:
+    """The package that installed each top-level module of a folder, as its metadata there says."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    for distribution in importlib.metadata.distributions(path=[str(folder)]):
+        declared = (distribution.read_text("top_level.txt") or "").split()
+        for name in (*declared, *(file.parts[0] for file in distribution.files or ())):
+            found.setdefault(name.partition(".")[0], distribution)
+    return found
+
+
+def _accepts(distribution: importlib.metadata.Distribution) -> bool:
+    """Whether the project's requirements allow this version. They say nothing about packages of packages."""
+    for file in sorted(Path(PROJECT, "requirements").glob("*.in")):
+        for line in _read(file).splitlines():
+            try:
+                wanted = Requirement(line.partition("#")[0].strip())
+            except InvalidRequirement:  # a comment, or the name of another file
+                continue
+            same = _normal(wanted.name) == _normal(distribution.metadata["Name"] or "")
+            if same and not wanted.specifier.contains(distribution.version, prereleases=True):
+                return False
+    return True
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _installed_modules() -> frozenset[str]:

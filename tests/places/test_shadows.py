@@ -116,6 +116,39 @@ def test_another_folder_with_the_same_version_is_fine(
         imports.require_no_shadows()
 
 
+def install(folder: Path, module: str, name: str, version: str) -> None:
+    """As ``pip install --target`` leaves it."""
+    (folder / module).mkdir(parents=True, exist_ok=True)
+    (folder / module / "__init__.py").touch()
+    metadata = folder / f"{name}-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (metadata / "RECORD").write_text(f"{module}/__init__.py,,\n{metadata.name}/METADATA,,\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "version", "accepted"),
+    [
+        ("_yaml", "PyYAML", "6.1.99", True),  # its module has another name, and any 6 or later will do
+        ("click", "click", "99.1", True),  # nothing is said about what packages need
+        ("numpy", "numpy", "1.19.0", False),
+        ("transformers", "transformers", "4.40.0", False),
+        ("ray", "ray", "2.60.0", True),
+        ("json", "json", "1.0", False),  # one of Python's own
+    ],
+)
+def test_a_folder_of_installed_packages_on_the_path(
+    module: str, name: str, version: str, accepted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip install --target, modules of a cluster, ROS: refused only where the version will not do."""
+    install(tmp_path, module, name, version)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(imports, "environment_folders", lambda: [tmp_path.parent / "environment"])
+    install(tmp_path.parent / "environment", module, name, "0.0.1")
+    found = [shadow for shadow in imports.all_shadows() if shadow.folder.parent == tmp_path]
+    assert [shadow.module for shadow in found] == ([] if accepted else [module])
+
+
 def test_packages_of_the_user_are_switched_off_by_a_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
