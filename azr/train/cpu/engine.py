@@ -14,6 +14,7 @@ from torch.distributed.fsdp import MixedPrecision
 from verl.utils.model import convert_weight_keys
 from verl.workers.engine.base import EngineRegistry
 
+from azr.train.cpu import linear
 from azr.train.patches import fsdp
 from azr.train.verl.engine import SelfPlayEngine, fully_sharded
 
@@ -24,6 +25,7 @@ class CpuSelfPlayEngine(SelfPlayEngine):
         precision = MixedPrecision(
             param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32
         )
+        linear.install(module)
         return fully_sharded(module, torch.device("cpu"), precision, self.device_mesh)
 
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from azr.train.cpu.linear import linear
+
 
 def keep_plain_linear_weights() -> None:
     """Makes vLLM's CPU build keep ordinary linear weights, so that they can be updated.
@@ -19,7 +21,7 @@ def keep_plain_linear_weights() -> None:
     import vllm.model_executor.layers.utils as layer_utils
 
     def dispatch(layer: Any, remove_weight: bool) -> None:
-        layer.cpu_linear = torch.nn.functional.linear
+        layer.cpu_linear = linear
 
     layer_utils.dispatch_cpu_unquantized_gemm = dispatch
 
