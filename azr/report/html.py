@@ -174,11 +174,10 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
     table = summary.table
     if not table.trained:
         return []
-    wall = (summary.ended_unix_s or 0) - (summary.started_unix_s or 0) if summary.started_unix_s else None
     starting = f", {duration(summary.starting_s)} in starts" if summary.starting_s else ""
     facts = [
         _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} per step lately"),
-        _fact("Time", duration(wall), f"{duration(summary.trained_s)} of it in steps{starting}"),
+        _fact("Time", duration(summary.worked_s), f"{duration(summary.trained_s)} of it in steps{starting}"),
     ]
     change = deciding_change(summary)
     if change:

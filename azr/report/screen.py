@@ -96,9 +96,7 @@ def _title(summary: RunSummary, width: int) -> Text:
 
 def _progress(summary: RunSummary, width: int) -> RenderableType:
     first, last = summary.first_step, summary.last_step
-    elapsed = (
-        duration((summary.ended_unix_s or 0) - summary.started_unix_s) if summary.started_unix_s else "–"
-    )
+    elapsed = duration(summary.worked_s)
     if first is not None and last is not None and last >= first:
         done = min(max(summary.step - first + 1, 0), last - first + 1)
         share = done / (last - first + 1)

@@ -198,6 +198,18 @@ class RunSummary:
         return float(max(times)) if times else None
 
     @property
+    def worked_s(self) -> float | None:
+        """Seconds with a driver at work, without pauses and the time between two starts, by a clock that nobody
+        sets; where the state does not have it, from the first start to the latest step."""
+        state, started, ended = self.state, self.started_unix_s, self.ended_unix_s
+        if state is None or state.active_s <= 0:
+            return max(0.0, ended - started) if started and ended else None
+        if state.paused or self.status in (Status.FINISHED, Status.FAILED):
+            return state.active_s
+        latest = self.now_unix_s if self.status is Status.RUNNING else ended or 0.0
+        return state.active_s + max(0.0, latest - state.updated_unix_s)
+
+    @property
     def starting_s(self) -> float:
         """Seconds from each start of the trainer to its first step, as the campaign measured them."""
         return sum(self.state.durations_s.get("start", [])) if self.state else 0.0
@@ -362,7 +374,7 @@ def _status(
         (driver is not None and driver.alive)
         or (
             heartbeat is not None
-            and now - heartbeat.unix_s < FRESH_S
+            and abs(now - heartbeat.unix_s) < FRESH_S  # one from the future is of a clock that was set
             and ProcessId.of(heartbeat.pid) is not None
         )
     ):

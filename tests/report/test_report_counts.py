@@ -3,12 +3,14 @@ shares within bounds."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from synthetic_run import write_synthetic_run
 
 from azr import metric_names as names
@@ -17,9 +19,9 @@ from azr.report.charts import Line, line_chart, percent_tick
 from azr.report.html import write_comparison, write_report
 from azr.report.marks import MARK_WORDS
 from azr.report.metrics import read_metrics
-from azr.report.screen import plain_line
+from azr.report.screen import plain_line, render
 from azr.report.series import smooth
-from azr.report.summary import read_summary
+from azr.report.summary import RunSummary, read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.verdict import deciding_change
 from azr.rundir import RunDir
@@ -206,3 +208,32 @@ def test_scores_of_other_probe_tasks_are_not_compared(tmp_path: Path) -> None:
     append_jsonl(run.metrics, [score(20, 100, 0.32)])
     change = deciding_change(read_summary(run.root))
     assert change is not None and (change.first, change.first_step, change.last_step) == (0.3, 10, 20)
+
+
+@pytest.mark.parametrize("shift_s", [0.0, 3.15e8, -6.3e8, 36_000.0, -7200.0])
+def test_the_time_that_a_run_took_is_not_read_from_a_clock_that_was_set(
+    tmp_path: Path, shift_s: float
+) -> None:
+    """Begun with an empty clock battery, carried through a night in a closed laptop, or over a correction of the clock."""
+    run = write_synthetic_run(tmp_path / "run", steps=30)
+    state = json.loads(run.state.read_text())
+    last = float(read_metrics(run.metrics).unix_s[-1])
+    state |= {"started_unix_s": last + shift_s, "updated_unix_s": last, "active_s": 5400.0}
+    write_json_atomic(run.state, state)
+    summary = read_summary(run.root)
+    assert summary.worked_s == 5400
+    assert "1 h 30 min" in page_of(run) and "took 1 h 30 min" in screen_of(summary)
+
+
+def screen_of(summary: RunSummary) -> str:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render(summary, 100))
+    return console.export_text()
+
+
+def test_a_run_that_was_killed_took_until_its_latest_step(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=30, finished=False)
+    state = json.loads(run.state.read_text())
+    last = read_metrics(run.metrics).unix_s[-1]
+    write_json_atomic(run.state, state | {"updated_unix_s": last - 600, "active_s": 5400.0})
+    assert read_summary(run.root).worked_s == pytest.approx(6000)
