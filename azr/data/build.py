@@ -30,6 +30,7 @@ from azr.data.reexecute import RerunStore, reexecute, rerun_key
 from azr.data.rows import Row
 from azr.data.schema import Refused, tasks_of
 from azr.data.sources import Kind, Source
+from azr.programs.source import SourceError, parse
 from azr.tasks import Task, TaskType
 
 
@@ -192,12 +193,21 @@ def _drop_unfit(
     kept, dropped = list[Task](), list[Dropped]()
     for task in tasks:
         if not prints[task.program].parsed:
-            dropped.append(Dropped(task, Reason.NOT_PYTHON, detail="does not parse"))
+            dropped.append(Dropped(task, Reason.NOT_PYTHON, detail=_why_it_does_not_parse(task.program)))
         elif task.program in leaks:
             dropped.append(Dropped(task, Reason.LEAKED, detail=leaks[task.program]))
         else:
             kept.append(task)
     return kept, dropped
+
+
+def _why_it_does_not_parse(program: str) -> str:
+    """With line and character: pasted spaces and quotation marks look like the right ones."""
+    try:
+        parse(program)
+    except SourceError as error:
+        return f"does not parse: {error.detail.replace('<unknown>, ', '')}"
+    return "does not parse"
 
 
 def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dropped]]:

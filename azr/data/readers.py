@@ -124,7 +124,8 @@ def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
     """One JSON value, or objects one after the other over several lines; None where it is neither.
 
     Raises:
-        DataError: an object has a field twice, or holds several lists of rows.
+        DataError: an object has a field twice, or holds several lists of rows; or a list that is open in the first
+            line breaks off somewhere.
     """
     try:
         text = data.decode("utf-8", "surrogatepass")
@@ -135,9 +136,26 @@ def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
         raise DataError(f"{path}: {error} in one object; take one of the two out") from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except (ValueError, RecursionError):
-        records = _objects(data.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        records = _objects(text)
+        if not records and isinstance(error, json.JSONDecodeError) and _begins_a_list(text):
+            raise DataError(f"{path}, line {error.lineno}: no JSON: {_told(text, error)}") from error
     return _list_rows(path, records) if records else None
+
+
+def _begins_a_list(text: str) -> bool:
+    """A list over several lines."""
+    first = text.lstrip().partition("\n")[0].strip()
+    return first.startswith("[") and parsed_json(first.encode("utf-8", "surrogatepass")) is None
+
+
+def _told(text: str, error: json.JSONDecodeError) -> str:
+    before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
+    if after.startswith(("//", "/*", "#")):
+        return "it has no comments; take them out"
+    if before.endswith(",") and after[:1] in ("]", "}"):
+        return f"a comma before {after[0]}; take it out"
+    return error.msg.removesuffix(" at")
 
 
 def _records(value: Any) -> list[Any]:

@@ -49,10 +49,16 @@ class Selection:
 def select(paths: Iterable[str], steps: Iterable[int]) -> Selection:
     """Chooses from a run's files; of checkpoints those of ``steps``."""
     wanted = set(steps)
-    every = sorted(paths)
+    every = sorted(path for path in paths if not _is_debris(path))
     needed = [path for path in every if _matches(path, NEEDED) or _step_of(path) in wanted]
     read = [path for pattern in READ for path in reversed(every) if re.fullmatch(pattern, path)]
     return Selection(tuple(needed), tuple(read))
+
+
+def _is_debris(path: str) -> bool:
+    """What file managers leave in every folder that they show."""
+    name = path.rpartition("/")[2]
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
 
 
 def belongs_to_a_run(path: str) -> bool:

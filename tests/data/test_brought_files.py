@@ -330,6 +330,25 @@ def test_rows_that_cannot_be_read_say_where_and_why(
     assert "crash" not in bad[0].problem, "a user's file was not torn by one of our crashes"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[\n%s,\n%s,\n]\n", "line 4: no JSON: a comma before ]; take it out"),
+        ('[\n%s,\n{"snippet": "x",}\n]', "line 3: no JSON: a comma before }; take it out"),
+        ("[\n// mine\n%s\n]", "line 2: no JSON: it has no comments; take them out"),
+        ("[\n%s\n%s\n]", "line 3: no JSON: Expecting ',' delimiter"),
+        ("[\n%s,\n", "no JSON: "),
+    ],
+)
+def test_a_list_that_breaks_off_is_one_sentence_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    """Not one for every line of it, the first of which is fine."""
+    row = json.dumps(RECORDS[0])
+    for name in ("a.json", "a.jsonl"):
+        with pytest.raises(DataError) as error:
+            list(read_rows(written(tmp_path / name, text.replace("%s", row))))
+        assert told in str(error.value)
+
+
 CODE = "def f(x):\n    return x"
 
 

@@ -17,6 +17,7 @@ from azr.data.readers import read_rows
 from azr.data.seeds import seed_sources
 from azr.data.sources import configured_files, data_files
 from azr.errors import ConfigError, DataError
+from azr.files import read_jsonl
 from azr.rundir import RunDir
 
 RECORDS = [numbered(index).to_json() for index in range(3)]
@@ -146,3 +147,21 @@ def test_shipped_seeds_are_all_in_the_first_pool(tmp_path: Path) -> None:
 def test_wrong_settings_are_named(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         quiet(**changes).validate()
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("def f(x):\n    return x\u00a0+ 1", "invalid non-printable character U+00A0 (line 2)"),
+        ("def f(x):\n    return \u201cx\u201d", "(U+201C) (line 2)"),
+        ("def f(x):\n    return x\u200b", "U+200B (line 2)"),
+    ],
+)
+def test_a_program_with_pasted_characters_says_which(tmp_path: Path, program: str, told: str) -> None:
+    """They look like the right ones."""
+    run = RunDir(tmp_path / "run")
+    record = {"snippet": program, "input": "1", "output": "2"}
+    mine = write_tasks(tmp_path / "mine.jsonl", [record, RECORDS[0]])
+    consolidate(run, 1, quiet(seeds="none", extra_files=[str(mine)]))
+    details = [item["detail"] for item in read_jsonl(run.root / "pool" / REJECTED_FILE)]
+    assert details and all("does not parse: " in item and told in item for item in details)

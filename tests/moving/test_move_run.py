@@ -77,6 +77,18 @@ def test_what_a_resume_needs_travels_and_nothing_else(packed: Any, tmp_path: Pat
     assert state.updated_unix_s == before_it.updated_unix_s
 
 
+def test_what_file_managers_leave_everywhere_does_not_travel(packed: Any, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    shutil.copytree(packed[0].root, run.root)
+    for folder in [run.root, *(path for path in run.root.rglob("*") if path.is_dir())]:
+        for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._a.jsonl"):
+            (folder / name).write_bytes(b"x")
+    pack_run(run.root, tmp_path / "a.zip", PackOptions())
+    assert contents(unpack_run(tmp_path / "a.zip", tmp_path / "there").root) == contents(
+        unpack_run(packed[1], tmp_path / "plain").root
+    )
+
+
 def test_every_checkpoint_travels_where_that_is_asked(packed: Any, tmp_path: Path) -> None:
     run, _, _ = packed
     pack_run(run.root, tmp_path / "all.zip", PackOptions(every_checkpoint=True))
