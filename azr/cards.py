@@ -164,7 +164,8 @@ def select(
             return [], f"{VISIBLE}={setting!r} names {found[0]} twice, and CUDA then shows no card"
         if len(found) != 1:
             what = "names no card" if not found else f"names {len(found)} cards"
-            there = ", ".join(_how_named(boards)) or "none"
+            parts = [f"{index}: {part}" for index, board in enumerate(boards) for part in board.parts]
+            there = ", ".join(parts) or "none"
             note = "; ".join(
                 filter(
                     None, (note, f"{VISIBLE}={setting!r}: {entry} {what} of this machine (there is {there})")
@@ -183,11 +184,6 @@ def _named(boards: Sequence[Board], entry: int | str) -> list[Gpu]:
         return [part for board in boards if board.uuid == legacy.group(1) for part in board.parts[:1]]
     parts = [part for board in boards for part in board.parts if part.uuid.startswith(entry)]
     return parts or [board.parts[0] for board in boards if board.uuid.startswith(entry) and board.parts]
-
-
-def _how_named(boards: Sequence[Board]) -> Iterator[str]:
-    for index, board in enumerate(boards):
-        yield from (f"{index}: {part}" for part in board.parts)
 
 
 def _order_matters(boards: Sequence[Board], environment: Mapping[str, str]) -> bool:

@@ -23,7 +23,7 @@ from azr.budget import judge, shape_for
 from azr.budget.fitting import fit_card
 from azr.checkpoints import free_gib
 from azr.config import Config
-from azr.config.paths import PROJECT
+from azr.config.paths import PROJECT, python_path
 from azr.doctor_card import PINNED, Finding, Level, gpu_findings, int4_findings, ipc_findings, torch_findings
 from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
@@ -50,7 +50,8 @@ def examine(machine: Machine, config: Config, runs_dir: Path, quick: bool = Fals
     yield from shadow_findings()
     yield from gpu_findings(machine, device)
     if machine.is_wsl:
-        yield from wsl_findings(machine, os.environ, _kernel())
+        kernel = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:3])
+        yield from wsl_findings(machine, os.environ, kernel)
     yield from environment_findings(os.environ)
     yield from limit_findings()
     yield from disk_findings(runs_dir)
@@ -354,11 +355,7 @@ def run_child(what: str, device: Device) -> dict[str, Any]:
         "int4": ["-m", "azr.train.quantize.kernel_check"],
     }
     command = [sys.executable, *arguments[what]]
-    environment = {
-        **os.environ,
-        **device.environment(),
-        "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
+    environment = {**os.environ, **device.environment(), "PYTHONPATH": python_path()}
     try:
         answer = subprocess.run(
             command,
@@ -380,7 +377,3 @@ def run_child(what: str, device: Device) -> dict[str, Any]:
         return {
             "error": (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1][:300]
         }
-
-
-def _kernel() -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:3])

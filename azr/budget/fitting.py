@@ -181,9 +181,9 @@ class _Fitting:
 
     def feeds(self, config: Config) -> int:
         """Sequences of typical length that the KV cache holds, at most ``rollout.max_sequences``."""
-        return min(
-            config.rollout.max_sequences, int(self._estimate(config).kv_tokens / _typical_tokens(config))
-        )
+        rollout = config.rollout
+        typical_tokens = TYPICAL_SHARE * (rollout.max_prompt_tokens + rollout.max_response_tokens)
+        return min(rollout.max_sequences, int(self._estimate(config).kv_tokens / typical_tokens))
 
     def peak(self, config: Config) -> float:
         return self._estimate(config).gpu_peak.gib
@@ -215,7 +215,3 @@ class _Fitting:
         peak = self._estimate(config).gpu_peak
         share_gib = config.rollout.gpu_memory_share * self.total_gib
         return f"{share_gib:.1f} GiB; the largest moment ({peak.name}) then takes {peak.gib:.1f} of {self.usable_gib:.1f} GiB"
-
-
-def _typical_tokens(config: Config) -> float:
-    return TYPICAL_SHARE * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)

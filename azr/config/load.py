@@ -167,12 +167,9 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
         load_yaml(path)  # stricter than Hydra
     for key, value in typed.items():
         put(container, key, value)
-    settle_automatic(container, default_container(), {*_keys_of(overrides), *_keys_in_file()})
+    typed_keys = {item.partition("=")[0].lstrip("+") for item in overrides}
+    settle_automatic(container, default_container(), typed_keys | _keys_in_file())
     return container
-
-
-def _keys_of(overrides: Sequence[str]) -> set[str]:
-    return {item.partition("=")[0].lstrip("+") for item in overrides}
 
 
 def _keys_in_file() -> set[str]:

@@ -39,6 +39,11 @@ WORDS = {
 """Values that are not paths, also where a file is called so."""
 
 
+def python_path() -> str:
+    """``PYTHONPATH`` of a process that is to import this project's modules, wherever it is started."""
+    return os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Config:
     """
     Args:

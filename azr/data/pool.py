@@ -70,7 +70,7 @@ def write_rejected(run: RunDir, build: PoolBuild) -> Path:
     """Writes what is not in the pool, with the reasons, beside it. What was said of a source that this build did
     not read (a merge reads no user files) stays."""
     path = run.pool / REJECTED_FILE
-    read_now = {None, *(entry.name for entry in build.entries)}  # an earlier version left the source out
+    read_now = {entry.name for entry in build.entries}
     records = [record for record in read_jsonl(path) if record.get("source") not in read_now]
     for item in build.refused:
         content = item.row.record if item.row.record is not None else item.row.text

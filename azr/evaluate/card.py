@@ -69,7 +69,9 @@ def model_card(
         "Rules": f"`selfplay.variant: {play.variant}`, advantage `{play.advantage_mode}`, {play.difficulty_samples} difficulty samples",
         "Optimizer": f"{train.optimizer}, learning rate {train.learning_rate:g}, master weights {train.master_dtype}",
         "Weights here": str(record["weights"]),
-        "Made with": ", ".join(_versions()),
+        "Made with": ", ".join(
+            f"{name} {version}" for name in _PACKAGES if (version := installed_version(name))
+        ),
     }
 
     return "\n".join(
@@ -258,7 +260,3 @@ def _human_data(config: Config) -> str:
     return (
         f"none beyond the seed programs{extra}; all else was written by the model and verified by running it"
     )
-
-
-def _versions() -> list[str]:
-    return [f"{name} {version}" for name in _PACKAGES if (version := installed_version(name))]

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from azr.config.paths import PROJECT
+from azr.config.paths import PROJECT, python_path
 from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
 from azr.evaluate.card_lock import hold_cards
@@ -263,10 +263,6 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
     Returns:
         its exit status, and why it gave up if it said so.
     """
-    environment = dict(os.environ)
-    paths = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH")])]
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-
     ours, theirs = os.pipe()
     process: subprocess.Popen[bytes] | None = None
     watch = _Watch(plan, line)
@@ -276,7 +272,7 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
             process = subprocess.Popen(
                 command,
                 cwd=PROJECT,
-                env=environment,
+                env={**os.environ, "PYTHONPATH": python_path()},
                 start_new_session=True,
                 stdout=file,
                 stderr=subprocess.STDOUT,

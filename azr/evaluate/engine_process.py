@@ -33,7 +33,7 @@ from azr.evaluate.engine_session import ModelText, Pending, Session
 from azr.evaluate.requests import Request
 from azr.files import read_json
 from azr.tasks import Prompt
-from azr.train.environment import PATIENT_THREADS
+from azr.train.environment import engine_environment, set_defaults
 
 PARENT_POLL_S = 2.0
 GAVE_UP = 3
@@ -60,10 +60,14 @@ def main(arguments: list[str]) -> int:
         events.send({"failed": f"{device.count} cards are needed, but this machine has {device}"})
         return GAVE_UP
     device.take()
-    on_gpu = device.kind == "cuda"
-    set_environment(on_gpu, job["engine"]["cpu_kv_cache_gib"])
+    cpu_kv_cache_gib = max(1, round(job["engine"]["cpu_kv_cache_gib"]))
+    set_defaults(
+        engine_environment(device.kind, cpu_kv_cache_gib)
+        # this process is the engine's own already
+        | {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    )
     try:
-        _run(job, on_gpu, events)
+        _run(job, device.kind == "cuda", events)
     except AzrError as error:
         events.send({"failed": str(error)})
         return GAVE_UP
@@ -75,27 +79,6 @@ def _end_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
     os.killpg(os.getpgid(0), signal.SIGKILL)
-
-
-def set_environment(on_gpu: bool, cpu_kv_cache_gib: float) -> None:
-    """What vLLM reads from the environment; what the user set stays."""
-    defaults = {
-        "TOKENIZERS_PARALLELISM": "false",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # this process is the engine's own already
-    }
-    if not on_gpu:
-        defaults |= {
-            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(cpu_kv_cache_gib))),
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            **PATIENT_THREADS,
-        }
-        # as in training: vLLM would compile its samplers while it warms up
-        defaults["TORCHDYNAMO_DISABLE"] = "1"
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
 
 
 class Events:

@@ -132,7 +132,10 @@ def score(
         for item_id, answers in samples_of(each.answer for each in judged).items()
     }
     strict = {item_id: [verdict.score for verdict in verdicts] for item_id, verdicts in grouped.items()}
-    lenient = {item_id: [_lenient(verdict) for verdict in verdicts] for item_id, verdicts in grouped.items()}
+    lenient = {
+        item_id: [verdict.score if verdict.lenient is None else verdict.lenient for verdict in verdicts]
+        for item_id, verdicts in grouped.items()
+    }
     two_readings = any(each.verdict.lenient is not None for each in judged)
 
     asked = [each for each in judged if not each.answer.prompt_too_long]
@@ -162,10 +165,6 @@ def score(
         ),
         notes=[*suite.notes, *_length_notes(items, grouped, unasked, max_prompt_tokens)],
     )
-
-
-def _lenient(verdict: Rating) -> float:
-    return verdict.score if verdict.lenient is None else verdict.lenient
 
 
 def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:

@@ -146,8 +146,9 @@ def _require_adapters_alone(run: RunDir, steps: list[int]) -> None:
                 raise RunError(f"{path} cannot be read: {error}") from error
             if frozen:
                 raise RunError(
-                    f"the checkpoint of step {step} was saved by an earlier version, with the whole frozen model beside the adapters. "
-                    "Start the run once more and stop it: the checkpoint it leaves holds only the adapters. Then pack, without --all"
+                    f"the checkpoint of step {step} holds the whole frozen model beside the adapters, which does not travel. Checkpoints "
+                    "of several cards all do (scripts/export.py makes a model of one). On one card an earlier version saved them so: "
+                    "start the run once more and stop it; the checkpoint that it leaves holds only the adapters. Then pack, without --all"
                 )
 
 

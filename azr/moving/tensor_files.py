@@ -41,7 +41,8 @@ def tensor_file_problem(path: Path) -> str:
 
 
 def holds_frozen_weights(path: Path) -> bool:
-    """Whether a file of adapters holds the weights under them too, as earlier versions saved them.
+    """Whether a file of adapters holds the weights under them too, as those of several cards do, and those that
+    earlier versions saved.
 
     Raises:
         ValueError: it is not a file of tensors.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from azr.config.paths import PROJECT
+from azr.config.paths import python_path
 from azr.processes import MARKER_VARIABLE
 
 VERL_ENVIRONMENT = {
@@ -47,27 +48,35 @@ the core away, 4 ms later: an operation of microseconds then takes milliseconds.
 
 def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
     """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt."""
-    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.environ["PYTHONPATH"] = python_path()
     os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl.plugin"
-
-    defaults = {
-        "TOKENIZERS_PARALLELISM": "false",
-        "RAY_DISABLE_IMPORT_WARNING": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_worker_niceness": "0",  # Ray lowers its workers by 15, below the sandbox and everything else on a desktop
-        "RAY_prestart_worker_first_driver": "0",  # else Ray starts an idle process for each logical CPU, before ours
-        "RAY_gcs_server_port_wait_time_s": "180",  # a busy machine; Ray's default is 20
-        "RAY_memory_monitor_refresh_ms": "0",  # the driver watches memory; Ray would silently kill a worker
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
-        "HYDRA_FULL_ERROR": "1",
-        "SPT_NOENV": "1",  # a process that takes another name keeps its environment readable, by which the driver knows it
-    }
 
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"
-        defaults |= {
+    set_defaults(engine_environment(device, cpu_kv_cache_gib))
+    set_defaults(
+        {
+            "RAY_DISABLE_IMPORT_WARNING": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # Ray lowers its workers by 15, below the sandbox and everything else on a desktop
+            "RAY_prestart_worker_first_driver": "0",  # else Ray starts an idle process for each logical CPU, before ours
+            "RAY_gcs_server_port_wait_time_s": "180",  # a busy machine; Ray's default is 20
+            "RAY_memory_monitor_refresh_ms": "0",  # the driver watches memory; Ray would silently kill a worker
+            "HYDRA_FULL_ERROR": "1",
+            "SPT_NOENV": "1",  # a process that takes another name keeps its environment readable, by which the driver knows it
+        }
+    )
+
+
+def engine_environment(device: str, cpu_kv_cache_gib: int) -> dict[str, str]:
+    """What vLLM reads, in training and in evaluation."""
+    variables = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",  # its JIT needs nvcc, which a user need not have
+    }
+    if device == "cpu":
+        variables |= {
             "VLLM_CPU_KVCACHE_SPACE": str(cpu_kv_cache_gib),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             **PATIENT_THREADS,
@@ -75,8 +84,12 @@ def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
             # nothing at this size
             "TORCHDYNAMO_DISABLE": "1",
         }
+    return variables
 
-    for name, value in defaults.items():
+
+def set_defaults(variables: Mapping[str, str]) -> None:
+    """Of this process and what it starts; what the user has set stays."""
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
 
 

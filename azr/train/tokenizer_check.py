@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from azr.config.paths import python_path
 from azr.errors import ModelError
 from azr.files import read_json, write_json_atomic
 from azr.models.weight_files import read_json_file
@@ -89,12 +90,10 @@ def require_same_tokens_early(folder: Path, *, trust_remote_code: bool = False) 
     if _is_taken_as_it_is(folder):
         return
     trust = ["--trust-remote-code"] if trust_remote_code else []
-    project = Path(__file__).resolve().parents[2]
-    paths = [str(project), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         answer = subprocess.run(
             [sys.executable, "-m", "azr.train.tokenizer_check", str(folder), *trust],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, "PYTHONPATH": python_path(), "PYTHONIOENCODING": "utf-8"},
             stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=_CHILD_LIMIT_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):

@@ -26,9 +26,11 @@ from random import Random
 
 from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
-from azr.data import build, consolidate, load_pool
+from azr.data import build
 from azr.data.behaviour import BehaviourStore, Outputs, drop_behavioural, sandbox_outputs
+from azr.data.consolidate import consolidate
 from azr.data.fingerprints import fingerprint_all
+from azr.data.manifest import load_pool
 from azr.files import read_jsonl, write_jsonl_atomic
 from azr.rundir import RunDir
 from azr.tasks import Lineage, Task, TaskType

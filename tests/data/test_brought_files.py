@@ -20,9 +20,11 @@ from data_helpers import numbered, quiet, write_tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.data import consolidate, load_pool, prepare_probes
 from azr.data.check import passed_over, require_readable
+from azr.data.consolidate import consolidate
 from azr.data.contamination import evaluation_items
+from azr.data.guard import prepare_probes
+from azr.data.manifest import load_pool
 from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of
 from azr.data.sources import configured_files, data_files

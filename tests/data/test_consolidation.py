@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from azr.config.data import DataConfig, Reexecute
 from azr.config.sandbox import SandboxConfig
-from azr.data import check_evaluation_files, consolidate, load_pool, merge, prepare_probes, read_manifest
 from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
 from azr.data.build import build_pool, cap_pool
+from azr.data.consolidate import consolidate, merge
+from azr.data.guard import check_evaluation_files, prepare_probes
+from azr.data.manifest import load_pool, read_manifest
 from azr.data.reexecute import RerunStore
 from azr.data.sources import Kind, Source
 from azr.errors import DataError
@@ -303,7 +305,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from data_helpers import quiet
-from azr.data import consolidate, merge
+from azr.data.consolidate import consolidate, merge
 from azr.rundir import RunDir
 run, config = RunDir(Path({run!r})), quiet(extra_files=[{mine!r}])
 print("ready", flush=True)

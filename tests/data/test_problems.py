@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from data_helpers import quiet
 
-from azr.data import consolidate, load_pool
+from azr.data.consolidate import consolidate
+from azr.data.manifest import load_pool
 from azr.data.problems import tasks_of_problem
 from azr.errors import DataError
 from azr.files import read_jsonl

@@ -11,7 +11,8 @@ import pytest
 from data_helpers import numbered, quiet, write_tasks
 
 from azr.config.data import DataConfig
-from azr.data import consolidate, load_pool
+from azr.data.consolidate import consolidate
+from azr.data.manifest import load_pool
 from azr.data.pool import REJECTED_FILE
 from azr.data.readers import read_rows
 from azr.data.seeds import seed_sources

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from data_helpers import LONG, numbered, quiet, task, write_tasks
 
-from azr.data import consolidate, merge, read_manifest
 from azr.data.account import Account
-from azr.data.manifest import SourceEntry
+from azr.data.consolidate import consolidate, merge
+from azr.data.manifest import SourceEntry, read_manifest
 from azr.files import read_json, read_jsonl
 from azr.rundir import RunDir
 from azr.tasks import Task

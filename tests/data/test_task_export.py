@@ -14,7 +14,8 @@ from data_helpers import LONG, numbered, quiet, task, write_tasks
 from azr.config import Config
 from azr.config.data import DataConfig
 from azr.config.load import write_config
-from azr.data import consolidate, load_pool, merge
+from azr.data.consolidate import consolidate, merge
+from azr.data.manifest import load_pool
 from azr.errors import DataError
 from azr.evaluate.task_export import export_tasks, run_tasks
 from azr.rundir import RunDir
