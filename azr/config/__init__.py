@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
 from azr.config.budget import BudgetConfig
 from azr.config.campaign import CampaignConfig
 from azr.config.data import DataConfig
-from azr.config.limits import build
+from azr.config.limits import Section, build
 from azr.config.monitor import MonitorConfig
 from azr.config.report import ReportConfig
 from azr.config.sandbox import SandboxConfig
@@ -73,8 +73,8 @@ class Config:
             raise ConfigError(f"name is {self.name[:80]!r}; it becomes a folder name, so {wrong}")
         for item in fields(self):
             section = getattr(self, item.name)
-            if is_dataclass(section):
-                section.validate()  # type: ignore[attr-defined]
+            if isinstance(section, Section):
+                section.validate()
         if self.train.compile_layers and self.model.lora_rank and self.train.gpus > 1:
             raise ConfigError(
                 "train.compile_layers=true with model.lora_rank above 0 on several GPUs: FSDP wraps each adapter by itself there, and a "

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from azr.config.limits import NonNegativeFloat, check_limits
+from azr.config.limits import NonNegativeFloat, Section
 
 AutomaticKey = Literal[
     "rollout.gpu_memory_share",
@@ -21,7 +21,7 @@ AutomaticKey = Literal[
 
 
 @dataclass(frozen=True)
-class BudgetConfig:
+class BudgetConfig(Section, place="budget"):
     override: list[Literal["gpu", "ram", "disk"]] = field(default_factory=list)
     """Resources (``gpu``, ``ram``, ``disk``) for which a run starts although the preflight says that it does
     not fit."""
@@ -36,6 +36,3 @@ class BudgetConfig:
     """Settings that are chosen for the card that a run gets, in place of the recipe's numbers; what is chosen,
     and why, is printed at the start and by ``azr preflight``. ``KEY=auto`` adds a key, ``KEY=NUMBER`` takes it
     off, and ``budget.automatic=[]`` keeps all the recipe's numbers."""
-
-    def validate(self) -> None:
-        check_limits(self, "budget")

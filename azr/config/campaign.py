@@ -7,12 +7,12 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_limits
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
 from azr.metric_names import PROBE_ALL
 
 
 @dataclass(frozen=True)
-class CampaignConfig:
+class CampaignConfig(Section, place="campaign"):
     cycles: PositiveInt = 5
     """Cycles of consolidate, train, merge. To continue a finished run, raise it and run the same command
     again."""
@@ -84,9 +84,3 @@ class CampaignConfig:
     stops."""
     rollback_rate_factor: Annotated[float, Gt(0), Le(1)] = 0.5
     """Learning rate after a rollback, as a share of the one before."""
-
-    def validate(self) -> None:
-        """Raises:
-        ConfigError: a value is out of range; the message names key, value and what is right.
-        """
-        check_limits(self, "campaign")

@@ -3,14 +3,14 @@ training."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated
 
 from annotated_types import Ge, Le, MinLen
 
-from azr.config.limits import NonNegativeInt, PositiveInt, check_limits
-from azr.errors import ConfigError
+from azr.config.limits import NonNegativeInt, PositiveInt, Section
 
 
 class Reexecute(str, Enum):
@@ -22,7 +22,7 @@ class Reexecute(str, Enum):
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Section, place="data"):
     seeds: Annotated[str, MinLen(1)] = "shipped"
     """Initial tasks: ``shipped`` (data/seeds), ``identity`` (zero-data start from the identity function
     alone), ``none``, or a path."""
@@ -73,17 +73,11 @@ class DataConfig:
     workers: NonNegativeInt = 0
     """Processes that fingerprint programs; 0 = one per core, and none for a small pool."""
 
-    def validate(self) -> None:
-        """Raises:
-        ConfigError: a value is out of range; the message names key, value and what is right.
-        """
-        check_limits(self, "data")
+    def contradictions(self) -> Iterator[str]:
         if self.contamination_similarity > self.near_similarity:
-            raise ConfigError(
+            yield (
                 f"data.contamination_similarity is {self.contamination_similarity}, above data.near_similarity {self.near_similarity}; "
                 "leaks are judged more strictly than duplicates, so it must be lower"
             )
         if self.seeds == "none" and not self.extra_files and not self.other_runs:
-            raise ConfigError(
-                "data.seeds is none and there are no data.extra_files or data.other_runs; a run needs tasks to start from"
-            )
+            yield "data.seeds is none and there are no data.extra_files or data.other_runs; a run needs tasks to start from"

@@ -25,23 +25,44 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 
 
-def check_limits(section: Any, name: str) -> None:
-    """
+class Section:
+    """A part of the configuration: a dataclass whose fields' types declare their limits.
+
     Args:
-        section: a dataclass of the configuration; ``name``: its dotted name.
-
-    Raises:
-        ConfigError: a value is not what its field declares; names key, value and what is right.
+        place: its dotted name, for messages.
     """
-    from pydantic import ValidationError
 
-    for key, value in asdict(section).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{name}.{key} is {value}; {FINITE}")
-    try:
-        _adapter(type(section)).validate_python(asdict(section))
-    except ValidationError as error:
-        raise ConfigError(sentence(error, type(section), f"{name}.")) from None
+    place: str
+
+    def __init_subclass__(cls, *, place: str) -> None:
+        cls.place = place
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong between values that are each within their limits: a sentence with key, value and what is right."""
+        yield from ()
+
+    def validate(self) -> None:
+        """
+        Raises:
+            ConfigError: a value is not what its field declares, or contradicts another one; names key, value and what
+                is right.
+        """
+        from pydantic import ValidationError
+
+        values = asdict(self)  # type: ignore[call-overload]  (every section is a dataclass)
+        for key, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{self.place}.{key} is {value}; {FINITE}")
+        try:
+            _adapter(type(self)).validate_python(values)
+        except ValidationError as error:
+            raise ConfigError(sentence(error, type(self), f"{self.place}.")) from None
+        for wrong in self.contradictions():
+            raise ConfigError(wrong)
+        for name in values:
+            part = getattr(self, name)
+            if isinstance(part, Section):
+                part.validate()
 
 
 @cache

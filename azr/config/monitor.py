@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,15 +13,14 @@ from azr.config.limits import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Section,
     Share,
-    check_limits,
 )
-from azr.errors import ConfigError
 from azr.metric_names import PROBE_ALL
 
 
 @dataclass(frozen=True)
-class MonitorConfig:
+class MonitorConfig(Section, place="monitor"):
     enabled: bool = True
     """Let the judges end cycles, roll back and recycle. Off: a run ends by cycles, hours or a crash only."""
 
@@ -90,17 +90,11 @@ class MonitorConfig:
     recycle_min_steps: PositiveInt = 40
     """Steps of an attempt before it may be recycled."""
 
-    def validate(self) -> None:
-        """Raises:
-        ConfigError: a value is out of range; the message names key, value and what is right.
-        """
-        check_limits(self, "monitor")
+    def contradictions(self) -> Iterator[str]:
         if self.nonfinite_limit > self.nonfinite_window:
-            raise ConfigError(
+            yield (
                 f"monitor.nonfinite_limit is {self.nonfinite_limit}, above monitor.nonfinite_window {self.nonfinite_window}; "
                 "it could never be reached"
             )
         if 0 < self.slow_factor <= 1:
-            raise ConfigError(
-                f"monitor.slow_factor is {self.slow_factor}; it must be above 1, or 0 to switch it off"
-            )
+            yield f"monitor.slow_factor is {self.slow_factor}; it must be above 1, or 0 to switch it off"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from azr.config.limits import NonNegativeFloat, NonNegativeInt, check_limits
-from azr.errors import ConfigError
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, Section
 
 
 @dataclass(frozen=True)
-class ReportConfig:
+class ReportConfig(Section, place="report"):
     live: bool = True
     """Full-screen view in the terminal. Off, or where the output is not a terminal: one plain line per
     step."""
@@ -36,12 +36,6 @@ class ReportConfig:
     eur_per_kwh: NonNegativeFloat = 0.30
     """Price of electricity, for the cost in the report."""
 
-    def validate(self) -> None:
-        """Raises:
-        ConfigError: a value is out of range; the message names key, value and what is right.
-        """
-        check_limits(self, "report")
+    def contradictions(self) -> Iterator[str]:
         if "wandb" in self.loggers and not self.wandb_project:
-            raise ConfigError(
-                "report.wandb_project is empty; give the project's name, or take wandb out of report.loggers"
-            )
+            yield "report.wandb_project is empty; give the project's name, or take wandb out of report.loggers"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MultipleOf
 
-from azr.config.limits import check_limits
-from azr.errors import ConfigError
+from azr.config.limits import Section
 
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(Section, place="sandbox.limits"):
     """What one call of a program may use. A program that exceeds it is ended from outside."""
 
     cpu_s: Annotated[float, Ge(0.05), Le(3600)] = 2.0
@@ -28,19 +28,13 @@ class Limits:
     value_chars: Annotated[int, Ge(16), Le(1 << 24)] = 65536
     """Longest canonical text of a returned value; a longer value is refused."""
 
-    def validate(self, prefix: str = "sandbox.limits") -> None:
-        """Raises:
-        ConfigError: a limit is out of range.
-        """
-        check_limits(self, prefix)
+    def contradictions(self) -> Iterator[str]:
         if self.wall_s < self.cpu_s:
-            raise ConfigError(
-                f"{prefix}.wall_s is {self.wall_s}, below cpu_s {self.cpu_s}; wall time must be at least the CPU time"
-            )
+            yield f"sandbox.limits.wall_s is {self.wall_s}, below cpu_s {self.cpu_s}; wall time must be at least the CPU time"
 
 
 @dataclass(frozen=True)
-class SandboxConfig:
+class SandboxConfig(Section, place="sandbox"):
     """Size and strictness of the pool of confined processes."""
 
     workers: Annotated[int, Ge(2), Le(256), MultipleOf(2)] | None = None
@@ -71,10 +65,3 @@ class SandboxConfig:
     python: str = ""
     """Interpreter of the zygotes; empty: this one. Verified outputs are valid for one minor version of
     Python."""
-
-    def validate(self) -> None:
-        """Raises:
-        ConfigError: a value is out of range; the message names key, value and range.
-        """
-        check_limits(self, "sandbox")
-        self.limits.validate()

@@ -6,13 +6,13 @@ that is set (not null) overrides it. What differs: ``extremes``, ``advantage``, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveInt, Share, check_limits
-from azr.errors import ConfigError
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveInt, Section, Share
 
 MOST_EXAMPLE_INPUTS = 12
 """Inputs that each worked example holds (``azr.prompts.examples``)."""
@@ -22,7 +22,7 @@ TaskTypeName = Literal["abduction", "deduction", "induction", "error"]
 
 
 @dataclass(frozen=True)
-class IntrinsicConfig:
+class IntrinsicConfig(Section, place="selfplay.intrinsic"):
     """Additional rewards for the proposer (spec 4.3): each term is min(coefficient x value, its maximum); 0
     switches a term off."""
 
@@ -52,16 +52,13 @@ class IntrinsicConfig:
     """How terms join the learnability reward: ``sum``, ``multiply``, ``sum_multiply`` (reward + product) or
     ``multiply_sum``."""
 
-    def validate(self) -> None:
-        check_limits(self, "selfplay.intrinsic")
-
     @property
     def enabled(self) -> bool:
         return any((self.complexity, self.halstead, self.edit_distance, self.diversity))
 
 
 @dataclass(frozen=True)
-class SelfPlayConfig:
+class SelfPlayConfig(Section, place="selfplay"):
     variant: Literal["code", "paper"] = "code"
     """``code`` or ``paper``: which published behaviour fills the keys that are null below."""
     frame: str = "paper"
@@ -246,64 +243,48 @@ class SelfPlayConfig:
     def solves_same_step(self) -> bool:
         return (self.solve_timing or {"code": "next_step", "paper": "same_step"}[self.variant]) == "same_step"
 
-    def validate(self) -> None:
-        check_limits(self, "selfplay")
+    def contradictions(self) -> Iterator[str]:
         if not self.task_types or len(set(self.task_types)) != len(self.task_types):
-            raise ConfigError(f"selfplay.task_types is {self.task_types}; name at least one, each once")
+            yield f"selfplay.task_types is {self.task_types}; name at least one, each once"
         if (
             self.train_propose
             and "induction" in self.task_types
             and not {"abduction", "deduction"} & set(self.task_types)
         ):
-            raise ConfigError(
-                "selfplay.task_types: induction takes its programs from abduction or deduction tasks; add one of them"
-            )
-        self._validate_induction()
+            yield "selfplay.task_types: induction takes its programs from abduction or deduction tasks; add one of them"
+        yield from self._induction_contradictions()
         if self.buffer_capacity < self.batch_size:
-            raise ConfigError(
-                f"selfplay.buffer_capacity is {self.buffer_capacity}; it must hold at least batch_size={self.batch_size} tasks"
-            )
+            yield f"selfplay.buffer_capacity is {self.buffer_capacity}; it must hold at least batch_size={self.batch_size} tasks"
         if self.composite_max < self.composite_min:
-            raise ConfigError(
-                f"selfplay.composite_max={self.composite_max} is below composite_min={self.composite_min}"
-            )
+            yield f"selfplay.composite_max={self.composite_max} is below composite_min={self.composite_min}"
         if self.composite_start_step and self.references <= self.composite_max:
-            raise ConfigError(
+            yield (
                 f"selfplay.references={self.references} leaves no reference beside {self.composite_max} composite functions; "
                 "raise it above composite_max"
             )
         if self.advantage_mode == "group" and not self.train_on_samples:
-            raise ConfigError(
-                "selfplay.advantage=group needs several responses per task; set selfplay.train_on_samples=true"
-            )
+            yield "selfplay.advantage=group needs several responses per task; set selfplay.train_on_samples=true"
         if self.adaptive_samples and self.difficulty_samples < 2:
-            raise ConfigError("selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2")
-        self.intrinsic.validate()
+            yield "selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2"
 
-    def _validate_induction(self) -> None:
+    def _induction_contradictions(self) -> Iterator[str]:
         start = self.induction_inputs_start
         if start and not 2 <= start <= self.num_inputs:
-            raise ConfigError(
-                f"selfplay.induction_inputs_start is {start}; it is 0 (no curriculum) or from 2 to selfplay.num_inputs={self.num_inputs}"
-            )
+            yield f"selfplay.induction_inputs_start is {start}; it is 0 (no curriculum) or from 2 to selfplay.num_inputs={self.num_inputs}"
         if (
             self.induction_prompt == "example"
             and self.num_inputs + self.induction_spare_inputs > MOST_EXAMPLE_INPUTS
         ):
-            raise ConfigError(
+            yield (
                 f"selfplay.induction_prompt=example shows at most {MOST_EXAMPLE_INPUTS} inputs; num_inputs and induction_spare_inputs are "
                 f"{self.num_inputs} and {self.induction_spare_inputs}; ask for fewer, or set selfplay.induction_prompt=numbered"
             )
         if self.induction_prompt == "example" and not self.usable_inputs:
-            raise ConfigError(
-                "selfplay.induction_prompt=example could be copied; selfplay.usable_inputs=true refuses copies, set it too"
-            )
+            yield "selfplay.induction_prompt=example could be copied; selfplay.usable_inputs=true refuses copies, set it too"
         if self.partial_proposal_reward and not self.usable_inputs:
-            raise ConfigError(
-                "selfplay.partial_proposal_reward counts usable inputs; set selfplay.usable_inputs=true"
-            )
+            yield "selfplay.partial_proposal_reward counts usable inputs; set selfplay.usable_inputs=true"
         if not 0 <= self.partial_proposal_reward <= 1 + self.extreme_reward:
-            raise ConfigError(
+            yield (
                 f"selfplay.partial_proposal_reward is {self.partial_proposal_reward}; it must be at least 0, and at most "
                 f"{1 + self.extreme_reward:g}, so that half a proposal is never paid more than a valid one (the extreme reward is "
                 f"{self.extreme_reward:g})"

