@@ -32,13 +32,16 @@ def names_in(path: Path) -> set[str]:
 
 
 def imported_packages() -> dict[str, str]:
-    """Each top-level module that comes from elsewhere, and a file that imports it."""
+    """Each top-level module that comes from elsewhere, and a file that imports it. Other trainers, with which
+    ``scripts/dev/bench_peers.py`` compares, have environments of their own."""
     files = [path for folder in ("azr", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
     own = {"azr"} | {
         name for path in files if "scripts" in path.parts for name in (path.stem, path.parent.name)
     }
     found: dict[str, str] = {}
     for path in files:
+        if path.parent.name == "peers":
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
