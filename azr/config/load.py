@@ -242,8 +242,14 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(to_container(config), sort_keys=False, allow_unicode=True)
 
 
+RECORD_HEAD = """\
+# What this start was configured with; every start writes it anew. Editing it changes nothing: settings belong on the
+# command line, or into configs/ of the project.
+"""
+
+
 def write_config(path: Path, config: Config) -> None:
-    write_text_atomic(path, to_yaml(config))
+    write_text_atomic(path, RECORD_HEAD + to_yaml(config))
 
 
 def read_config(path: Path) -> Config:

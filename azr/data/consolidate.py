@@ -28,7 +28,7 @@ from azr.data.build import PoolBuild, build_pool
 from azr.data.check import passed_over, useless_sources
 from azr.data.guard import check_evaluation_files, prepare_probes, protected_files
 from azr.data.manifest import SourceEntry
-from azr.data.pool import REJECTED_FILE, publish_pool, write_rejected
+from azr.data.pool import REJECTED_FILE, publish_pool, set_changed_pool_aside, write_rejected
 from azr.data.probe_check import require_true_probes
 from azr.data.reexecute import RERUNS_FILE, RerunStore
 from azr.data.seeds import seed_sources
@@ -153,6 +153,7 @@ def consolidate(
             f"reasons are in {run.pool / REJECTED_FILE}; check data.seeds and data.extra_files"
         )
     built = time.monotonic()
+    changed = set_changed_pool_aside(run, build)
     manifest = publish_pool(run, cycle, cycle - 1, build, config)
     write_bytes_atomic(run.cycle_tasks(cycle), run.pool_tasks.read_bytes())
     now = time.monotonic()
@@ -172,7 +173,7 @@ def consolidate(
             name: round(seconds, 3) for name, seconds in (build.seconds | {"write": now - built}).items()
         },
         sources=build.entries,
-        lines=_lines(new, build) + (passed_over(config.extra_files) if cycle == 1 else []),
+        lines=changed + _lines(new, build) + (passed_over(config.extra_files) if cycle == 1 else []),
         missing=missing,
     )
     write_json_atomic(run.cycle(cycle) / CONSOLIDATION_FILE, asdict(report))
@@ -194,6 +195,7 @@ def merge(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | 
     before = sum(1 for _ in read_jsonl(start, strict=True))
     sources = [replace(_cycle_source(run, cycle), judged=True), *_shards(run, cycle, judged=cycle - 1)]
     build = _build(run, sources, config, sandbox)
+    changed = set_changed_pool_aside(run, build)
     manifest = publish_pool(run, cycle, cycle, build, config)
     new = _new_entries(sources, build)
     start_entry, *earlier_shards = build.entries[: len(build.entries) - len(new)]
@@ -210,7 +212,7 @@ def merge(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | 
         manifest_hash=manifest.hash,
         seconds=time.monotonic() - started,
         sources=build.entries,
-        lines=_lines(new, build),
+        lines=changed + _lines(new, build),
     )
     write_json_atomic(run.cycle(cycle) / MERGE_FILE, asdict(report) | {"growth": report.growth})
     check_evaluation_files(run, config)

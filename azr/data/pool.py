@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,32 @@ BACKUPS = "backups"
 REJECTED_FILE = "rejected.jsonl"
 """``pool/rejected.jsonl``: every row and task that is not in the pool, with its source, its reason and the copy
 that is."""
+
+
+CHANGED_FILE = "tasks.changed.jsonl"
+"""In the pool's folder: its tasks as somebody else had left them, before they were built anew."""
+
+
+def set_changed_pool_aside(run: RunDir, build: PoolBuild) -> list[str]:
+    """Keeps a pool that is not what its manifest says (edited by hand, damaged, cut short) under another name, since
+    ``build`` is made from its sources alone. One that was half replaced holds what ``build`` does.
+
+    Returns:
+        a sentence for the user; none where nothing was changed.
+    """
+    try:
+        manifest = read_manifest(run)
+    except DataError:
+        return []
+    if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) == manifest.tasks_hash:
+        return []
+    if run.pool_tasks.read_bytes() == tasks_text(build.kept).encode("utf-8", "surrogatepass"):
+        return []
+    os.replace(run.pool_tasks, run.pool / CHANGED_FILE)
+    return [
+        f"pool/{run.pool_tasks.name} was changed since it was written, and is built anew from its sources; what it held is in "
+        f"pool/{CHANGED_FILE}. Own tasks belong into data.extra_files"
+    ]
 
 
 def publish_pool(

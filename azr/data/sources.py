@@ -130,7 +130,8 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
             missing.append(f"{key}: {error.filename or name} cannot be read: {error.strerror}")
             continue
         if not there:
-            missing.append(f"{key}: {path} does not exist{where_looked(name)}{_hub_hint(name)}")
+            hint = _pattern_hint(name) or _hub_hint(name)
+            missing.append(f"{key}: {path} does not exist{where_looked(name)}{hint}")
         elif not found:
             what = (
                 f"holds no {', '.join(DATA_SUFFIXES)} file"
@@ -157,6 +158,14 @@ def user_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
             if file not in known
         ]
     return sources, missing
+
+
+def _pattern_hint(name: str) -> str:
+    """For ``data/*.jsonl``, which no shell has replaced by names."""
+    folder = find(name).parent
+    if not re.search(r"[*?\[]", Path(name).name) or not folder.is_dir():
+        return ""
+    return f" (patterns are not read; {folder} takes all of its files, or name them: [a.jsonl,b.jsonl])"
 
 
 def _hub_hint(name: str) -> str:

@@ -642,3 +642,12 @@ def test_our_own_readers_take_a_byte_order_mark(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", '\ufeff{"a": 1}\n{"a": 2}\n')
     assert [record["a"] for record in read_jsonl(path, strict=True)] == [1, 2]
     assert read_json(written(path, '\ufeff{"a": 1}')) == {"a": 1}
+
+
+def test_a_pattern_is_told_from_a_missing_file(tmp_path: Path) -> None:
+    written(tmp_path / "a.jsonl", JSONL)
+    for name in ("*.jsonl", "[ab].jsonl", "a?.jsonl"):
+        _, [told] = configured_files([str(tmp_path / name)], "data.extra_files")
+        assert f"patterns are not read; {tmp_path} takes all of its files" in told
+    _, [told] = configured_files([str(tmp_path / "b.jsonl")], "data.extra_files")
+    assert "patterns are not read" not in told

@@ -217,6 +217,20 @@ def test_a_pool_that_does_not_match_its_manifest_is_not_loaded(run: RunDir) -> N
         read_manifest(run)
 
 
+def test_edits_of_the_pool_are_not_lost_in_silence(run: RunDir) -> None:
+    """It is built from its sources, so a task that somebody wrote into it would be gone."""
+    consolidate(run, 1, quiet())
+    edited = run.pool_tasks.read_bytes() + json.dumps(numbered(7).to_json()).encode() + b"\n"
+    run.pool_tasks.write_bytes(edited)
+    report = consolidate(run, 1, quiet())
+    assert "tasks.jsonl was changed since it was written, and is built anew" in report.lines[0]
+    assert (run.pool / "tasks.changed.jsonl").read_bytes() == edited
+    assert report.tasks == 3 and "changed" not in " ".join(consolidate(run, 1, quiet()).lines)
+    run.pool_tasks.write_bytes(b"")
+    write_tasks(run.shard(1), [numbered(1, source="selfplay", cycle=1, step=1)])
+    assert "pool/tasks.changed.jsonl" in merge(run, 1, quiet()).lines[0]
+
+
 def test_backups_are_kept_by_policy(run: RunDir) -> None:
     config = quiet(backups_kept=2)
     for cycle in range(1, 6):
