@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from azr.config import Config, to_container
+from azr.config import Config, flat, to_container
 from azr.config.load import read_config
 from azr.errors import AzrError
 from azr.rundir import RunDir
@@ -32,17 +30,9 @@ def changed_settings(run: RunDir, config: Config) -> Changed:
         earlier = read_config(run.config)
     except AzrError:
         return Changed()
-    before, now = dict(_leaves(to_container(earlier))), dict(_leaves(to_container(config)))
+    before, now = flat(to_container(earlier)), flat(to_container(config))
     changed = [
         key for key in now if key in before and before[key] != now[key] and not key.startswith(MEANINGLESS)
     ]
     figures = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
     return Changed(figures, earlier.campaign.hours != config.campaign.hours)
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

