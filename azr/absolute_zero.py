@@ -2,11 +2,11 @@
 
 Read this first. ``step`` is one step of the algorithm (arXiv 2505.03335), top to bottom: propose, verify,
 estimate, solve, reward, compare, update. Each rule is a call into ``azr.selfplay``, and the trainer
-(``azr.train``) makes the same calls.
+(``azr.train.step``) uses the same functions.
 
-Left to the trainer: an inference engine, packed sequences, several devices, checkpoints, cycles, and rows
-that overlap, so that the GPU decodes while programs run. Three steps of the bundled model take about a minute
-on two quiet cores.
+Left to the trainer: an inference engine and sending it the new weights (here one model generates and learns),
+packed sequences, several devices, checkpoints, cycles, and rows that overlap, so that the GPU decodes while
+programs run. Three steps of the bundled model take about a minute on two quiet cores.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def step(
     questions = [(row.task, row.row_id) for row in solve_rows if row.task]
     solved = solve(questions, policy, sandbox, config, skip_bad_format=True)
 
-    # Reward: a proposer is paid most for what is hard but solvable, a solver for being right.
+    # Reward: a proposer is paid most for what is hard but solvable, a solver for being right. (The trainer
+    # calls azr.selfplay.credit.credit for this and the next part.)
     proposed = [
         episode.proposal_outcome(
             propose_rows[i], written[i], read[i].format_ok, task, samples_of.get(i, ()), config

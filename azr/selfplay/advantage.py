@@ -1,4 +1,6 @@
-"""TRR++: task-relative advantages, whitened inside each of the six streams (spec 6.3, Appendix B; paper equation 8)."""
+"""TRR++: task-relative advantages, whitened inside each of the six streams (equation 8 of the paper,
+arXiv 2505.03335), or inside the responses to one task, as most recipes do. docs/algorithm.md has the maths.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Rewards of a step's responses, and the TRR++ advantages that follow from them (spec 4.2 to 4.4,
-6.3).
+"""Rewards of a step's responses, and the advantages that follow from them.
 
-This is the only place where rewards are paid. An outcome says what happened, ``azr.selfplay.rewards`` and
-``azr.selfplay.intrinsic`` hold the formulas, and the game knows what came before.
+``credit`` is what the trainer calls: it lets ``pay`` set the rewards, and passes them on to
+``azr.selfplay.advantage``. Rewards are set here and nowhere else. An outcome says what happened,
+``azr.selfplay.rewards`` and ``azr.selfplay.intrinsic`` hold the formulas (docs/algorithm.md explains them),
+and the game knows what came before.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from azr.tasks import Task, TaskType
 def pay(
     outcomes: Sequence[ProposeOutcome | SolveOutcome], game: SelfPlay, max_response_tokens: int
 ) -> list[ProposeOutcome | SolveOutcome]:
-    """The same outcomes with their rewards, and so the solutions inside them.
+    """The same outcomes, in the same order, with the rewards of both roles filled in; also those of the
+    solutions inside a proposal's outcome.
 
-    Call it before ``game.accept`` counts the step's new tasks. What is paid does not depend on the order of
-    ``outcomes``: of equal proposals, the one planned first is new and the others are copies.
+    Call it before ``game.accept`` counts the step's new tasks. The order of ``outcomes`` does not change a
+    reward: of equal proposals, the one planned first is new and the others are copies.
 
     Args:
         max_response_tokens: the limit that ``selfplay.overlong_tokens`` counts back from.
@@ -69,7 +71,7 @@ def pay(
 def own_reward(
     outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig, rarity: dict[str, float] | None = None
 ) -> float:
-    """What a response earns by itself: before any penalty for being a copy or too long.
+    """What a response earns before any penalty for being a copy or too long.
 
     Args:
         rarity: a proposal's diversity term, where it is paid.
@@ -117,7 +119,9 @@ class Credit:
 def credit(
     responses: Sequence[Response], game: SelfPlay, step: int, max_response_tokens: int, control: str = "none"
 ) -> Credit:
-    """
+    """From a step's outcomes to its advantages: rewards (``pay``), what a control experiment changes about
+    them, and the comparison of each response with its stream or its group.
+
     Args:
         max_response_tokens: see ``pay``.
         control: ``train.control``.

@@ -43,7 +43,7 @@ REFLECTION_WORDS = (
     "double-check",
     "mistake",
 )
-"""Their share of responses is the published reflection metric (spec 10), with a shorter list."""
+"""Their share of responses is the published reflection metric, with a shorter list."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ async def play(
 async def play_solve(
     row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig
 ) -> SolveOutcome:
-    """One solution of a task, graded. Without the think/answer format it is not executed (spec 4.4).
+    """One solution of a task, graded. Without the think/answer format it is not executed.
 
     Raises:
         SandboxError: the sandbox itself failed.
@@ -227,7 +227,7 @@ async def play_solve(
 async def play_propose(
     row: PromptRow, generate: Generate, sandbox: Runner, config: SelfPlayConfig, fits: Fits
 ) -> ProposeOutcome:
-    """One proposal: read, verified, its difficulty estimated by n solutions (spec 4.1).
+    """One proposal: read, verified, its difficulty estimated by n solutions.
 
     With ``row.fallback`` (same-step solving) the outcome also holds one solution for the solve stream: of the
     new task (the first difficulty sample, which is an ordinary sample of its prompt) or, if there is none, of
@@ -315,7 +315,7 @@ async def read_and_validate(
     """
     task_type = row.stream.task_type
     program = row.references[0] if task_type is TaskType.INDUCTION else None
-    # Seeding reads the whole response, tags or not (spec 2.6).
+    # Seeding reads the whole response, tags or not.
     answer = response.answer if row.estimate or response.answer else f"{response.thought}\n{response.answer}"
     rules = parse_rules(config, row.needed_inputs)
     proposal = parse_proposal(
@@ -345,7 +345,7 @@ async def _estimate(
     config: SelfPlayConfig,
     watch: Stopwatch,
 ) -> tuple[SolveOutcome, ...]:
-    """The difficulty samples. They need not have the format (spec 4.1); equal answers are executed once."""
+    """The difficulty samples. They need not have the format; equal answers are executed once."""
     total = config.difficulty_samples
     first = (total + 1) // 2 if config.adaptive_samples else total
     grades: dict[str, asyncio.Future[Grade]] = {}
@@ -374,7 +374,7 @@ async def judge(
     """One answer, read and graded.
 
     Args:
-        skip_bad_format: do not execute an answer without the think/answer format (spec 4.4).
+        skip_bad_format: do not execute an answer without the think/answer format.
         grades: of equal answers to the same task, shared and added to.
 
     Raises:
@@ -396,7 +396,7 @@ async def judge(
         work = grade(task, text, sandbox, config)
         graded = await (watch.measure("execute", work) if watch else work)
 
-    # A program without a code block is malformed too (spec 2.8).
+    # A program without a code block is malformed too.
     format_ok = response.format_ok and not (
         isinstance(solution, Rejection) and task.task_type is TaskType.INDUCTION
     )

@@ -1,4 +1,4 @@
-"""Optional additional rewards for the proposer (spec 4.3). Each is computed only when its coefficient is
+"""Optional additional rewards for the proposer. Each is computed only when its coefficient is
 above 0."""
 
 from __future__ import annotations

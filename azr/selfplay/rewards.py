@@ -1,4 +1,4 @@
-"""The rewards of both roles (spec 4.2 to 4.4, Appendix C). Pure numbers in, numbers out."""
+"""The rewards of both roles as formulas, numbers in and numbers out; ``azr.selfplay.credit`` applies them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ WRONG = -0.5
 
 
 def learnability(accuracy: float, conversion: str = "one_minus") -> float:
-    """The value of a task that the solver solves with this accuracy: hard but solvable is best (spec
-    4.2).
+    """The value of a task that the solver solves with this accuracy: hard but solvable is best.
 
     ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout. ``middle``: 4 a (1 -
     a).
@@ -32,7 +31,9 @@ def propose_reward(
     terms: Mapping[str, float] | None = None,
     progress: float = 0.0,
 ) -> float:
-    """The proposer's reward.
+    """The proposer's reward: the learnability of its task, joined with any intrinsic terms;
+    ``selfplay.extremes`` where the learnability is 0 (by default: all or none of the samples solved the
+    task); -1 for an invalid proposal, or more where partial ones are rewarded.
 
     Args:
         format_ok: the response has the think/answer format (ignored with ``format_reward`` off).
@@ -51,7 +52,7 @@ def propose_reward(
 
 
 def combine(value: float, terms: list[float], how: str) -> float:
-    """Joins the learnability reward with the intrinsic terms (spec 4.3); without terms it is returned as it is."""
+    """Joins the learnability reward with the intrinsic terms; without terms it is returned as it is."""
     if not terms:
         return value
     return {
@@ -63,14 +64,14 @@ def combine(value: float, terms: list[float], how: str) -> float:
 
 
 def solve_reward(format_ok: bool, score: float, config: SelfPlayConfig) -> float:
-    """The solver's reward: the grade if it is above 0, else -0.5; -1 without the format (spec 4.4)."""
+    """The solver's reward: the grade if it is above 0, else -0.5; -1 without the format."""
     if config.format_reward and not format_ok:
         return INVALID
     return score if score > 0 else WRONG
 
 
 def induction_score(right: list[bool], how: str) -> float:
-    """Grade over the hidden pairs (spec 3.5): ``binary`` all, ``accuracy`` their share, ``if_one`` at least one."""
+    """Grade over the hidden pairs: ``binary`` all, ``accuracy`` their share, ``if_one`` at least one."""
     share = sum(right) / len(right)
     return {"binary": float(share == 1), "accuracy": share, "if_one": float(share > 0)}[how]
 

@@ -69,7 +69,7 @@ class Machine(Protocol):
 
     def sleep_engine(self) -> None: ...
     def sync_engine(self) -> None:
-        """Sends the weights to the engine, and wakes it."""
+        """Wakes the engine if it sleeps, and sends it the trainer's weights."""
         ...
 
     def engine_answers(self) -> list[float]:
@@ -126,7 +126,8 @@ def train_step(
     entropy: float | None = None,
     check_learning: bool = False,
 ) -> StepResult:
-    """
+    """One step of the algorithm: six streams played, one update, new weights in the engine.
+
     Args:
         lineage: of tasks that are accepted: run, cycle, attempt, model.
         entropy: token entropy of the step before, in nats.

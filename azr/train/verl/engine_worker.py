@@ -1,5 +1,6 @@
-"""What is added to vLLM's worker process: a socket for this run only, a limit on what its allocator keeps,
-and a sleep mode that keeps no weights.
+"""What is added to vLLM's worker process, where new weights arrive (``update_weights_from_ipc``, which verl
+calls): a socket for this run only, a limit on what its allocator keeps, and a sleep mode that keeps no weights.
+``azr.train.verl.configuration`` picks the class; without a GPU only the socket is added.
 
 vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the
 card. While it generates, batches of changing size leave torch's allocator with blocks of changing size, and
@@ -34,7 +35,7 @@ class OwnSocketExtension(Base):
 
 class EngineWorkerExtension(OwnSocketExtension):
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> Any:
-        """Before the first weights arrive, and so before anything is generated, the limit is set."""
+        """Sets the limit before the first weights arrive, and so before anything is generated."""
         self.limit_memory()
         return super().update_weights_from_ipc(*args, **kwargs)
 
@@ -70,8 +71,8 @@ class ForgettingWorkerExtension(EngineWorkerExtension):
         type(worker).sleep(worker, level=2)
 
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> Any:
-        """Which token has which adapter is on the card too, and kept from batch to batch where it does not
-        change: it is forgotten."""
+        """Also drops the map from tokens to adapters: it is on the card as well, and vLLM reuses it while it does
+        not change."""
         worker: Any = self
         worker.model_runner.lora_manager._adapter_manager._last_mapping = None
         return super().update_weights_from_ipc(*args, **kwargs)

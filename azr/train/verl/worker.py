@@ -1,5 +1,5 @@
-"""The Ray worker that holds the policy: verl's actor and rollout worker, plus checks that training has an
-effect."""
+"""The Ray worker that holds the policy: verl's actor and rollout worker, which trains and sends its weights to
+the engine, plus checks that training has an effect."""
 
 from __future__ import annotations
 
@@ -127,8 +127,9 @@ class PolicyWorker(ActorRolloutRefWorker):
 
     @register(dispatch_mode=ONE_TO_ALL, blocking=False)
     async def update_weights(self, global_steps: Any = None, mode: str = "auto") -> None:
-        """verl's; on one device adapters come with their base, which the engine has forgotten in its sleep, or
-        merged into it, rounded by the step."""
+        """verl's: wakes the engine if it sleeps, and streams the weights to it. On one device adapters are sent
+        together with their base, which the sleeping engine has dropped, or merged into it, with a rounding
+        that is drawn anew in each step."""
         self._policy.sync_step = int(global_steps or 0)
         if torch.distributed.get_world_size() == 1 and self.config.rollout.free_cache_engine:
             self.base_sync_done = False
