@@ -246,6 +246,34 @@ def test_the_engine_is_sent_what_the_folder_holds(
 
 
 @pytest.mark.parametrize(
+    "backend", ["aot_eager_decomp_partition", pytest.param("inductor", marks=pytest.mark.slow)]
+)
+def test_a_compiled_layer_keeps_no_matrix_for_the_backward_pass(backend: str) -> None:
+    """The compiler saw that both passes dequantise the same words, and kept the matrix of the first."""
+    torch._dynamo.reset()
+    words, scales = quantise(torch.randn(256, 192))
+    layer = Int4Linear(256, 192, 64, bias=False, dtype=torch.bfloat16)
+    layer.qweight = torch.nn.Parameter(words.view(torch.bfloat16), requires_grad=False)
+    layer.scales = torch.nn.Parameter(scales, requires_grad=False)
+    compiled = torch.compile(lambda x: layer(layer(x)[..., :192].sigmoid()), backend=backend)
+    x = torch.randn(3, 192, dtype=torch.bfloat16, requires_grad=True)
+    kept: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = compiled(x)
+    assert words.nbytes in kept and max(kept) == words.nbytes
+    found.sum().backward()
+    [by_compiled], x.grad = [x.grad], None
+    layer(layer(x)[..., :192].sigmoid()).sum().backward()
+    assert by_compiled is not None and x.grad is not None
+    torch.testing.assert_close(by_compiled, x.grad, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(
     ("backend", "dtype", "tolerance"),
     [
         ("aot_eager", torch.float32, 1e-5),
