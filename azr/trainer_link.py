@@ -30,6 +30,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Any
 
@@ -54,6 +55,7 @@ from azr.protocol import (
     write_result,
 )
 from azr.rundir import RunDir
+from azr.start_record import StartPart, mark_start
 
 BEAT_INTERVAL_S = 5.0
 LOOK_INTERVAL_S = 0.1
@@ -124,6 +126,11 @@ class TrainerLink:
         append_metrics(self.run, record)
         self.step = step
         self._beat()
+
+    def mark(self, part: StartPart, inside: Mapping[str, float] | None = None) -> None:
+        """That a part of the start is done; an attempt that goes on in a process of before has none."""
+        if not self.request.process:
+            mark_start(self.run.attempt(self.request.cycle, self.request.attempt), part, inside)
 
     def asked(self) -> Asked:
         """What the driver wants now; look at it at every step boundary."""

@@ -31,6 +31,7 @@ from azr.protocol import STACKS_FILE, TrainRequest
 from azr.records import MachineSample
 from azr.rundir import RunDir
 from azr.shared_memory import SegmentList
+from azr.start_record import StartPart, mark_start
 
 REGISTRY_FILE = "processes.json"
 SEGMENTS_FILE = "shared_memory.json"
@@ -79,6 +80,7 @@ class TrainerProcess:
         }
 
         self.vram_before_gib = used_vram_gib()
+        mark_start(self.folder, StartPart.BEGIN)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, str(run.root)],

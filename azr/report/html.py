@@ -29,6 +29,7 @@ from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_tra
 from azr.report.verdict import deciding_change, judge
 from azr.report.versions import read_versions
 from azr.rundir import RunDir
+from azr.start_record import SHOWN_S, TrainerStart
 from azr.tasks import STREAMS
 
 TAIL = 20
@@ -136,6 +137,10 @@ def render_report(
             )
             for item in summary.phase_shares()
         ],
+        "start_bars": _start_bars(summary.start) if summary.start else [],
+        "start": f"{duration(summary.start.total_s)} from its process to the end of its first step."
+        if summary.start
+        else "",
         "started": started,
         "incidents": summary.faults[-MAX_INCIDENTS:],
         "asked": [item for item in summary.incidents if item.asked][-MAX_INCIDENTS:],
@@ -148,6 +153,15 @@ def render_report(
         **sections,
     }
     return render_page("report.html.j2", f"{summary.name} · azr report", "charts.js", page=page)
+
+
+def _start_bars(start: TrainerStart) -> list[dict[str, Any]]:
+    total_s = start.total_s or 1.0
+    return [
+        _bar(share.name, index % 8, share.seconds / total_s, f"{duration(share.seconds)}{share.details}")
+        for index, share in enumerate(start.shares)
+        if share.seconds >= SHOWN_S
+    ]
 
 
 def _bar(label: str, colour: int, share: float, value: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class LiveView:
     ) -> None:
         """
         Args:
-            past: plain lines begin with the incidents that there were before.
+            past: plain lines begin with the incidents that there were before, and the latest start.
 
         Raises:
             DataError: ``root`` is not a directory.
@@ -55,8 +55,10 @@ class LiveView:
         self._live: Live | None = None
         self._next_s = 0.0
         self._shown_step: tuple[int, int] | None = None
-        self._shown_incidents = 0 if past else len(self._reader.read().incidents)
+        before = None if past else self._reader.read()
+        self._shown_incidents = len(before.incidents) if before else 0
         self._shown_state = ""
+        self._shown_start = before.start if before else None
 
     def __enter__(self) -> LiveView:
         if not self.plain:
@@ -80,6 +82,9 @@ class LiveView:
             return None
         self._next_s = time.monotonic() + self._config.refresh_s
         summary = self._reader.read()
+        if summary.start is not None and summary.start is not self._shown_start:
+            self._shown_start = summary.start
+            self.say(f"{summary.name}: trainer {summary.start.sentence}")
         if self._live is not None:
             self._live.update(render(summary, self._console.width), refresh=True)
         else:

@@ -34,6 +34,7 @@ from azr.records import (
 )
 from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
 from azr.rundir import RunDir
+from azr.start_record import TrainerStart, latest_start, read_start
 
 _Record = TypeVar("_Record")
 FRESH_S = 60.0
@@ -93,6 +94,8 @@ class RunSummary:
     """The latest cycle's."""
     machine: MachineSample | None = None
     """Latest look of the driver at memory and disk."""
+    start: TrainerStart | None = None
+    """The latest one of the trainer that led to a finished step."""
     problems: tuple[str, ...] = ()
     """Files that exist and could not be read, as sentences."""
 
@@ -312,6 +315,7 @@ class SummaryReader:
         require_run(root)
         self.run = RunDir(root)
         self._metrics = MetricsReader(self.run.metrics)
+        self._started: tuple[Path | None, TrainerStart | None] = (None, None)
 
     def read(self, now_unix_s: float | None = None) -> RunSummary:
         now = time.time() if now_unix_s is None else now_unix_s
@@ -339,8 +343,16 @@ class SummaryReader:
             config_text=config_text,
             request=_latest_request(self.run, problems),
             machine=last_sample(self.run.supervision),
+            start=self._read_start(),
             problems=tuple(problems),
         )
+
+    def _read_start(self) -> TrainerStart | None:
+        """Reads each start once."""
+        latest = latest_start(self.run)
+        if latest is not None and latest != self._started[0] and (found := read_start(latest)) is not None:
+            self._started = (latest, found)
+        return self._started[1]
 
 
 def read_summary(root: Path, now_unix_s: float | None = None) -> RunSummary:

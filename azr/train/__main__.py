@@ -22,6 +22,7 @@ from azr.hardware import detect, device_for
 from azr.places import prepare, restart_with_plain_path
 from azr.protocol import Ending, TrainRequest, TrainResult, current_request, write_result
 from azr.rundir import RunDir
+from azr.start_record import StartPart, mark_start
 from azr.tracebacks import root_cause
 from azr.train.cpu.warm_python import WarmPython
 from azr.train.environment import set_environment, use_ray_token
@@ -76,9 +77,12 @@ def on_this_machine(
     from azr.train.cluster import session_folder, start_ray
     from azr.train.verl.runner import SelfPlayRunner
 
+    folder = run.attempt(request.cycle, request.attempt)
+    mark_start(folder, StartPart.IMPORTS)
     finished = False
     try:
         start_ray(config, warm.executable if warm else None)
+        mark_start(folder, StartPart.RAY)
         if warm:
             warm.start()  # not before: Ray gives its own processes half a minute to start, which is little on a busy machine
         finished = ray.get(SelfPlayRunner.remote().run.remote(str(run.root), device))
@@ -104,6 +108,8 @@ def on_joined_machines(run: RunDir, request: TrainRequest, config: Config, devic
     from azr.train.cluster import join_ray
     from azr.train.verl.runner import SelfPlayRunner
 
+    folder = run.attempt(request.cycle, request.attempt)
+    mark_start(folder, StartPart.IMPORTS)
     goes_on = request.attempt > 1 or request.resume_step > 0
     try:
         join_ray(config.train.ray_address)
@@ -117,6 +123,7 @@ def on_joined_machines(run: RunDir, request: TrainRequest, config: Config, devic
             machines.RETURN_LIMIT_S if goes_on else machines.JOIN_LIMIT_S,
         )
         machines.require_one_folder(there, run.request(request.cycle))
+        mark_start(folder, StartPart.RAY)
         runner = SelfPlayRunner.options(scheduling_strategy=machines.on_this_one()).remote()
         finished = machines.result_of(runner.run.remote(str(run.root), device), there)
     except ClusterError as error:

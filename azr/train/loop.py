@@ -20,6 +20,7 @@ from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
+from azr.start_record import StartPart
 from azr.tasks import Task
 from azr.train.probes import (
     change_since_first,
@@ -114,7 +115,9 @@ class Attempt:
         if request.resume_step == 0:
             if self.config.data.seeds == "identity":
                 self._seed()
+            self.link.mark(StartPart.SEEDS)
             self._evaluate_start()
+        self.link.mark(StartPart.PROBES)
 
         for step in range(first, request.last_step + 1):
             self.machine.global_steps = step
@@ -135,6 +138,9 @@ class Attempt:
                 # of the step before: a step's metrics are written before it is saved
                 values[names.seconds("save")] = saving_s
             self.link.step_done(step, values)
+            if step == first:
+                inside = {phase: self.clock.seconds.get(phase, 0.0) for phase in names.PHASES}
+                self.link.mark(StartPart.FIRST_STEP, inside)
 
             due = step % train.save_every_steps == 0 or step in train.early_saves
             if last or asked.stop or asked.checkpoint or due:

@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from html.parser import HTMLParser
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,7 @@ from synthetic_run import HOSTILE, write_synthetic_run
 from azr import metric_names as names
 from azr.cli import run_command
 from azr.config.report import ReportConfig
-from azr.files import write_json_atomic
+from azr.files import append_jsonl, write_json_atomic
 from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
@@ -26,6 +27,7 @@ from azr.report.transcripts import MAX_SHOWN, Transcript, cut, gist, read_sample
 from azr.report.verdict import judge
 from azr.report.versions import write_versions
 from azr.rundir import RunDir
+from azr.start_record import START_FILE, StartMark, StartPart
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -449,3 +451,25 @@ def test_reports_of_two_runs_in_one_folder_keep_their_transcripts(tmp_path: Path
         "two.html",
     ]
     assert "one-transcripts.html" in (out / "one.html").read_text(encoding="utf-8")
+
+
+def test_where_a_start_went_is_in_the_report(tmp_path: Path) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=5)
+    assert "Where the latest start" not in write_report(run.root).read_text()
+    append_jsonl(
+        run.attempt(1, 1) / START_FILE,
+        [
+            asdict(StartMark(StartPart.BEGIN, 100.0)),
+            asdict(StartMark(StartPart.ENGINE, 161.0)),
+            asdict(StartMark(StartPart.FIRST_STEP, 181.0, {"generate": 12.0})),
+        ],
+    )
+    page = write_report(run.root).read_text()
+    for words in (
+        "Where the latest start",
+        "81 s from its process",
+        "61 s",
+        "20 s (generate 12)",
+        "width:75.3%",
+    ):
+        assert words in page, words

@@ -3,7 +3,9 @@ worker."""
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,10 +21,12 @@ from azr.budget.estimate import ENGINE_CACHE_GIB
 from azr.config.load import load
 from azr.train.verl.configuration import build_verl_config
 from azr.train.verl.engine_worker import (
+    START_LOGGERS,
     EngineWorkerExtension,
     ForgettingWorkerExtension,
     OwnSocketExtension,
     memory_limit_share,
+    tell_the_start,
 )
 
 
@@ -68,6 +72,26 @@ def test_a_sleep_that_keeps_no_weights(monkeypatch):
     worker.sleep(level=1)
     worker.sleep()
     assert asked == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"), [("WARNING", ["torch.compile took 17.42 s", "something is odd"]), ("ERROR", [])]
+)
+def test_of_what_vllm_would_tell_the_seconds_of_its_start_are_kept(level, shown, monkeypatch):
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setLevel(level)
+    root = logging.getLogger("vllm")
+    monkeypatch.setattr(root, "handlers", [handler])
+    monkeypatch.setattr(root, "level", logging.getLevelName(level))
+    for name in START_LOGGERS:
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    logging.Logger.manager._clear_cache()  # pyright: ignore[reportAttributeAccessIssue]  (of the levels changed above)
+    tell_the_start()
+    logging.getLogger("vllm.compilation.monitor").info("torch.compile took 17.42 s")
+    logging.getLogger("vllm.v1.core.block_pool").info("Successfully reset prefix cache")
+    logging.getLogger("vllm.v1.core.block_pool").warning("something is odd")
+    assert out.getvalue().splitlines() == shown
 
 
 def test_which_token_has_which_adapter_is_forgotten_before_weights_arrive(monkeypatch):

@@ -10,6 +10,7 @@ unused blocks back instead.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,6 +35,10 @@ class OwnSocketExtension(Base):
 
 
 class EngineWorkerExtension(OwnSocketExtension):
+    def __new__(cls, **options: Any) -> Any:
+        tell_the_start()
+        return super().__new__(cls, **options)
+
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> Any:
         """Sets the limit before the first weights arrive, and so before anything is generated."""
         self.limit_memory()
@@ -88,6 +93,21 @@ class Int4WorkerExtension(ForgettingWorkerExtension):
             return super().update_weights_from_ipc(peft_config, base_sync_done, use_shm)
         self.limit_memory()
         return receive_int4_base(self, use_shm)
+
+
+START_LOGGERS = ("vllm.compilation.monitor", "vllm.v1.worker.gpu_model_runner")
+
+
+def tell_the_start() -> None:
+    """vLLM is to say warnings only (``VLLM_LOGGING_LEVEL``), and beside them how long it compiled, captured graphs and
+    loaded (read by ``azr.start_record``)."""
+    vllm = logging.getLogger("vllm")
+    if vllm.level != logging.WARNING:  # the user wants less, or all
+        return
+    for handler in vllm.handlers:
+        handler.setLevel(logging.INFO)
+    for name in START_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def memory_limit_share(engine_share: float, graphs_gib: float, total_gib: float) -> float:

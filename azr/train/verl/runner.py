@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from azr.errors import AzrError, ConfigError, ModelError, TrainingError
 from azr.protocol import Ending, TrainRequest, current_request
 from azr.rundir import RunDir
 from azr.selfplay.prompt_room import require_room
+from azr.start_record import StartPart
 from azr.train.loop import Attempt
 from azr.trainer_link import TrainerLink
 
@@ -51,7 +53,8 @@ class SelfPlayRunner:
                 with TrainerLink(run, request) as link:
                     try:
                         if trainer is None:
-                            trainer = _start(run, request, device, stack)
+                            link.mark(StartPart.RUNNER)
+                            trainer = _start(link, device, stack)
                         else:
                             trainer.go_on(request)
                         finished = Attempt(trainer, trainer.azr, link).train()
@@ -65,8 +68,8 @@ class SelfPlayRunner:
         return True
 
 
-def _start(run: RunDir, request: TrainRequest, device: str, stack: ExitStack) -> Any:
-    """Trainer, engine and agent loops, with the weights of ``request.resume_step``; ``stack`` closes the queue
+def _start(link: TrainerLink, device: str, stack: ExitStack) -> Any:
+    """Trainer, engine and agent loops, with the weights of the request's ``resume_step``; ``stack`` closes the queue
     between them."""
     import transfer_queue as tq
     from verl.utils.logging_utils import configure_verl_logging
@@ -75,20 +78,59 @@ def _start(run: RunDir, request: TrainRequest, device: str, stack: ExitStack) ->
     from azr.train.verl.configuration import config_from_verl
     from azr.train.verl.trainer import SelfPlayTrainer
 
+    run = link.run
+    link.mark(StartPart.VERL)
     configure_verl_logging()
     verl_config = checked_verl_config(run, device)
     require_room_for_prompts(config_from_verl(verl_config), Path(verl_config.actor_rollout_ref.model.path))
     stack.callback(tq.close)
     tq.init(verl_config.transfer_queue)
-    trainer: Any = SelfPlayTrainer(verl_config, run, request)  # pyright: ignore[reportAbstractUsage]  (a decorator hides the base)
-    trainer.init()
+    link.mark(StartPart.CHECKS)
+    trainer: Any = SelfPlayTrainer(verl_config, run, link.request)  # pyright: ignore[reportAbstractUsage]  (a decorator hides the base)
+    with marks_of_verl(link):
+        trainer.init()
+    link.mark(StartPart.FIRST_SYNC)
     trainer.agent_loop_manager = SelfPlayAgentLoopManager.create(
         config=verl_config,
         llm_client=trainer.get_llm_client(),
         teacher_client=trainer.get_teacher_client(),
         reward_loop_worker_handles=trainer.get_reward_handles(),
     )
+    link.mark(StartPart.AGENTS)
     return trainer
+
+
+VERL_SAYS = {
+    "create worker group": StartPart.WORKERS,
+    "actor and ref model engine initialized": StartPart.POLICY,
+    "checkpoint engine manager initialized": StartPart.ENGINE,
+    "all initialize finished": StartPart.RESTORE,
+}
+"""Beginnings of what verl's trainer logs while it builds everything in one function, and what is done then."""
+
+
+class _StartHandler(logging.Handler):
+    def __init__(self, link: TrainerLink) -> None:
+        super().__init__(logging.INFO)
+        self._link = link
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for words, part in VERL_SAYS.items():
+            if record.getMessage().startswith(words):
+                self._link.mark(part)
+
+
+@contextmanager
+def marks_of_verl(link: TrainerLink) -> Iterator[None]:
+    """Marks the parts of a start by what verl says meanwhile."""
+    from verl.trainer.ppo.v1 import trainer_base
+
+    handler = _StartHandler(link)
+    trainer_base.logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        trainer_base.logger.removeHandler(handler)
 
 
 def require_room_for_prompts(config: Config, folder: Path) -> None:
