@@ -129,12 +129,20 @@ def _propose(machine: Machine, options: argparse.Namespace) -> int:
             print(_line(item))
     fitting = [item.recipe for item in proposals if item.verdict.fits]
     if not options.json:
-        print(
-            f"\nthe largest that fits: recipe={fitting[0]}"
-            if fitting
-            else "\nnone of them fits this machine."
-        )
+        print("\n" + _answer(fitting))
     return 0 if fitting else 1
+
+
+def _answer(fitting: Sequence[str]) -> str:
+    """Which to take of the recipes that fit, the largest model first."""
+    if not fitting:
+        return "none of them fits this machine."
+    answer = f"the largest that fits: recipe={fitting[0]}"
+    if "int4" in fitting[0]:
+        answer += "\nNo recipe over an int4 base has been run on a card yet; its memory is calculated (docs/quantised.md)."
+        if others := [name for name in fitting if "int4" not in name]:
+            answer += f" The largest of the others: recipe={others[0]}"
+    return answer
 
 
 def _recipes(overrides: Sequence[str], machine: Machine) -> dict[str, Config]:

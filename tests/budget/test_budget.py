@@ -10,6 +10,7 @@ import pytest
 from azr.budget import judge, propose, require_fit, shape_from_config, shape_of
 from azr.budget.estimate import GIB, Estimate, estimate
 from azr.cli import preflight
+from azr.cli.preflight import _answer
 from azr.config import Config, from_container
 from azr.config.load import compose_container, recipe_names
 from azr.config.train import RolloutConfig
@@ -334,3 +335,10 @@ def test_an_int4_base_takes_the_room_of_its_words_and_scales() -> None:
         5.26, abs=0.01
     )
     assert after.kv_tokens > 100_000 and before.kv_tokens == 0
+
+
+def test_what_no_card_has_run_is_said_where_it_is_proposed() -> None:
+    assert _answer([]) == "none of them fits this machine."
+    assert _answer(["1_5b_16gb", "7b_int4_16gb"]) == "the largest that fits: recipe=1_5b_16gb"
+    answer = _answer(["7b_int4_16gb", "3b_int4_8gb", "3b_lora_16gb"])
+    assert "recipe=7b_int4_16gb" in answer and answer.endswith("recipe=3b_lora_16gb")
