@@ -11,17 +11,18 @@ Deleting goes through a rename to ``.trash-*``, so a half-deleted checkpoint nev
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from azr.errors import BudgetError, CheckpointError, DataError
+from azr.errors import AzrError, BudgetError, CheckpointError, DataError
 from azr.files import file_hash, fsync_directory, read_json, write_json_atomic
 from azr.hashes import json_hash
 from azr.rundir import RunDir
@@ -159,6 +160,24 @@ def latest_verified_checkpoint(run: RunDir, *, at_most_step: int | None = None) 
         ):
             return checkpoint
     return None
+
+
+@contextlib.contextmanager
+def reading(checkpoint: Checkpoint) -> Iterator[None]:
+    """Around whatever reads a checkpoint of a run that may go on, whose driver removes old ones.
+
+    Raises:
+        CheckpointError: it was removed meanwhile.
+    """
+    try:
+        yield
+    except (AzrError, OSError) as error:
+        if (checkpoint.path / MANIFEST).exists():
+            raise
+        raise CheckpointError(
+            f"{checkpoint.path} was removed while it was read: the run goes on, and keeps only its last checkpoints "
+            "(campaign.keep_last). Run the command again, or name a step that it keeps"
+        ) from error
 
 
 def damaged_checkpoints(run: RunDir, *, after: int = -1, hashes: bool = True) -> list[str]:

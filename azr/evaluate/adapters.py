@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from azr.checkpoints import Checkpoint, checkpoint_problems
+from azr.checkpoints import Checkpoint, checkpoint_problems, reading
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
@@ -38,12 +38,11 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         )
     identity = require_base_unchanged(run)
     checkpoint = find_checkpoint(run, step)
-    problems = checkpoint_problems(checkpoint.path)
-    if problems:
-        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
-
     base = identity.model if identity else config.model.path
-    with whole_folder(target) as staging:
+    with reading(checkpoint), whole_folder(target) as staging:
+        problems = checkpoint_problems(checkpoint.path)
+        if problems:
+            raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
         write_adapters(checkpoint, staging, base, trust_remote_code=config.model.trust_remote_code)
     quantised = " in int4" if config.model.base_format == "int4" else ""
     say(

@@ -83,6 +83,11 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     Raises:
         AzrError: a model, suite or file is not usable; the engine or the sandbox failed.
     """
+    too_many = [k for k in options.ks if k > options.samples and k > 1]
+    if too_many and options.answers is None:
+        raise ConfigError(
+            f"--k {too_many[0]} is the share of items of which one of {too_many[0]} answers is right; it needs --samples {max(too_many)}"
+        )
     if options.answers is not None:
         return _report(
             [_judge_recorded(spec, options, say) for spec in options.suites],
@@ -90,9 +95,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             say,
         )
 
-    named = [models.resolve(spec) for spec in specs]
-    # one that is named twice is asked once
-    sources = list({source.label: source for source in named}.values())
+    sources = each_once([models.resolve(spec) for spec in specs], say)
     out = options.out or _default_out(sources)
     unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):
@@ -121,7 +124,10 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
 
         results = _answered(work, options, say)
     return _report(
-        [scores for source in named for scores in results if scores.model == source.label], out, say, unasked
+        [scores for source in sources for scores in results if scores.model == source.label],
+        out,
+        say,
+        unasked,
     )
 
 
@@ -331,6 +337,15 @@ def _report(
         say(kept)
     say(f"wrote {out / 'result.json'} and summary.txt; answers and verdicts of each item are beside them")
     return record
+
+
+def each_once(named: Sequence[ModelSource], say: Callable[[str], None]) -> list[ModelSource]:
+    """Without those that are named twice, also as ``best`` and as a step: a comparison with itself looks like one of
+    two models that are equally good."""
+    labels = [source.label for source in named]
+    for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
+        say(f"{label} is named twice, and a model is not compared with itself: it is asked once")
+    return list({source.label: source for source in named}.values())
 
 
 def _default_out(sources: Sequence[ModelSource]) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from azr import metric_names as names
-from azr.checkpoints import Checkpoint
+from azr.checkpoints import Checkpoint, reading
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import ConfigError, ModelError
@@ -76,9 +76,10 @@ def export_model(
 
     unchecked = target.with_name(f"{target.name}.unchecked")
     shutil.rmtree(unchecked, ignore_errors=True)
-    write_model_folder(
-        checkpoint, unchecked, dtype=options.dtype, trust_remote_code=config.model.trust_remote_code
-    )
+    with reading(checkpoint):
+        write_model_folder(
+            checkpoint, unchecked, dtype=options.dtype, trust_remote_code=config.model.trust_remote_code
+        )
 
     record: dict[str, Any] = {
         "format": 1,

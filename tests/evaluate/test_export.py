@@ -19,9 +19,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from azr.checkpoints import read_checkpoint
 from azr.config import Config
 from azr.errors import CheckpointError, ConfigError, ModelError, RunError
-from azr.evaluate import gguf
+from azr.evaluate import gguf, weights
 from azr.evaluate.card import model_card, shown_model
 from azr.evaluate.engine_worker import HashedWeights
+from azr.evaluate.evaluation import Options, each_once, evaluate
 from azr.evaluate.export import ExportOptions, compare_with_record, export_model, training_probes
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
@@ -104,6 +105,38 @@ def test_generation_settings_that_transformers_reads_and_does_not_write(run: Run
     save_checkpoint(run, 2, model.state_dict(), model.config, generation=settings)
     folder = export_model(run, tmp_path / "out", UNCHECKED, quiet)
     assert json.loads((folder / "generation_config.json").read_text()) == settings
+
+
+def test_a_checkpoint_that_the_run_removes_meanwhile_is_not_called_damaged(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on keeps its last checkpoints only."""
+    model = random_model()
+    save_checkpoint(run, 2, model.state_dict(), model.config)
+    opened = weights.merged_state_dict
+
+    def remove_first(*arguments: Any, **options: Any) -> Any:
+        shutil.rmtree(run.checkpoint(2))
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(weights, "merged_state_dict", remove_first)
+    with pytest.raises(CheckpointError, match="was removed while it was read: the run goes on"):
+        export_model(run, tmp_path / "out", UNCHECKED, quiet)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_model_is_not_compared_with_itself(run: RunDir) -> None:
+    for step in (1, 2):
+        save_checkpoint(run, step, {"x": torch.zeros(1)}, random_model().config)
+    said: list[str] = []
+    named = [resolve(f"{run.root}@{which}") for which in ("best", "1", "latest", "0")]
+    assert [source.label for source in each_once(named, said.append)] == ["tiny@1", "tiny@2", "tiny@0"]
+    assert len(said) == 1 and said[0].startswith("tiny@1 is named twice")
+
+
+def test_more_answers_per_item_than_were_sampled_are_no_score() -> None:
+    with pytest.raises(ConfigError, match=r"--k 5 is .* it needs --samples 10"):
+        evaluate(["x"], Options(suites=["probes"], samples=2, ks=[1, 5, 10]), quiet)
 
 
 def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_path: Path) -> None:
