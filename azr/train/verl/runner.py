@@ -96,6 +96,8 @@ def _start(link: TrainerLink, device: str, stack: ExitStack) -> Any:
         teacher_client=trainer.get_teacher_client(),
         reward_loop_worker_handles=trainer.get_reward_handles(),
     )
+    # else the first answers wait for their imports; the driver limits a start
+    ray.get([worker.__ray_ready__.remote() for worker in trainer.agent_loop_manager.agent_loop_workers])
     link.mark(StartPart.AGENTS)
     return trainer
 
