@@ -66,7 +66,7 @@ def main(model: str) -> None:
     )
     trainer = SimpleNamespace(
         _is_lora=True, module=wrapped, _is_offload_param=True, engine_config=SimpleNamespace(dtype="float32"),
-        model_config=SimpleNamespace(lora={"merge": False}),
+        model_config=SimpleNamespace(lora={"merge": False}, hf_config=None),
         _as_computed=lambda weights: SelfPlayEngine._as_computed(trainer, weights),  # type: ignore[arg-type]
         _for_engine=lambda weights, on_device: SelfPlayEngine._for_engine(trainer, weights, on_device=on_device),  # type: ignore[arg-type]
     )  # fmt: skip
