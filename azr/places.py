@@ -227,6 +227,7 @@ def prepare(
     """
     _allow_open_files()
     _allow_addresses()
+    _allow_processor_time(say)
     environment = os.environ if environment is None else environment
     if not _has_name(environment):
         for name in ("USER", "LOGNAME"):
@@ -277,6 +278,19 @@ def _allow_addresses() -> None:
         )
     if soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+def _allow_processor_time(say: Callable[[str], None]) -> None:
+    """Raises the soft limit of ``ulimit -t``, which ends a process after so many seconds of computing, as far as the
+    hard one allows; says what is left."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+    if hard != resource.RLIM_INFINITY:
+        say(
+            f"A process may compute for {hard / 60:.0f} min here (ulimit -t), after which the system ends it, the trainer too; the run then "
+            "goes on from its last checkpoint. Lift the limit for a longer run."
+        )
 
 
 def _choose_temporary_folder(

@@ -357,3 +357,22 @@ def test_a_low_limit_of_address_space_is_raised_or_told(
     else:
         places.prepare({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=lambda _: None)
         assert seen == ([(limits[1], limits[1])] if limits[0] != -1 else [])
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "told"), [(60, -1, ""), (60, 7200, "for 120 min here"), (-1, -1, "")]
+)
+def test_a_limit_of_processor_time_is_raised_or_told(
+    soft: int, hard: int, told: str, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which a shared server's shell may set, and which would end the trainer in the middle of the night."""
+    real, cpu, made = places.resource.getrlimit, places.resource.RLIMIT_CPU, []
+    monkeypatch.setattr(
+        places.resource, "getrlimit", lambda what: (soft, hard) if what == cpu else real(what)
+    )
+    monkeypatch.setattr(
+        places.resource, "setrlimit", lambda what, new: made.append(new) if what == cpu else None
+    )
+    said = prepared(environment_of(TMPDIR=str(short), HOME=str(short)))
+    assert made == ([(hard, hard)] if soft != hard else [])
+    assert [told in sentence for sentence in said] == ([True] if told else [])
