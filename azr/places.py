@@ -288,8 +288,8 @@ def _allow_processor_time(say: Callable[[str], None]) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
     if hard != resource.RLIM_INFINITY:
         say(
-            f"A process may compute for {hard / 60:.0f} min here (ulimit -t), after which the system ends it, the trainer too; the run then "
-            "goes on from its last checkpoint. Lift the limit for a longer run."
+            f"A process may compute for {hard / 60:.0f} min here (ulimit -t), after which the system ends it, the trainer too; the run "
+            "then goes on from its last checkpoint. Lift the limit for a longer run."
         )
 
 
