@@ -90,14 +90,15 @@ def _start(link: TrainerLink, device: str, stack: ExitStack) -> Any:
     with marks_of_verl(link):
         trainer.init()
     link.mark(StartPart.FIRST_SYNC)
-    trainer.agent_loop_manager = SelfPlayAgentLoopManager.create(
+    manager: Any = SelfPlayAgentLoopManager.create(  # a decorator of verl's awaits it
         config=verl_config,
         llm_client=trainer.get_llm_client(),
         teacher_client=trainer.get_teacher_client(),
         reward_loop_worker_handles=trainer.get_reward_handles(),
     )
+    trainer.agent_loop_manager = manager
     # else the first answers wait for their imports; the driver limits a start
-    ray.get([worker.__ray_ready__.remote() for worker in trainer.agent_loop_manager.agent_loop_workers])
+    ray.get([worker.__ray_ready__.remote() for worker in manager.agent_loop_workers])
     link.mark(StartPart.AGENTS)
     return trainer
 
