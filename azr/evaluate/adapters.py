@@ -43,7 +43,7 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
         problems = checkpoint_problems(checkpoint.path)
         if problems:
             raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
-        write_adapters(checkpoint, staging, base, trust_remote_code=config.model.trust_remote_code)
+        write_adapters(checkpoint, staging, base)
     quantised = " in int4" if config.model.base_format == "int4" else ""
     say(
         f"wrote the adapters of {run.root.name}, step {checkpoint.step}, to {target}; their base is {base}{quantised}"
@@ -51,9 +51,7 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
     return target
 
 
-def write_adapters(
-    checkpoint: Checkpoint, folder: Path, base: str, *, trust_remote_code: bool = False
-) -> None:
+def write_adapters(checkpoint: Checkpoint, folder: Path, base: str) -> None:
     """A PEFT folder of a checkpoint whose hashes were checked.
 
     Args:
@@ -66,7 +64,7 @@ def write_adapters(
     from peft import LoraConfig
     from safetensors.torch import load_file, save_file
 
-    adapters = lora_adapters(checkpoint, trust_remote_code=trust_remote_code)
+    adapters = lora_adapters(checkpoint)
     ranks = sorted({halves["A"].shape[0] for halves in adapters.values()})
     if len(ranks) != 1:
         raise CheckpointError(f"{checkpoint.path} holds adapters of ranks {ranks}; one rank is expected")

@@ -130,9 +130,7 @@ def engine_model(source: ModelSource, out: Path) -> Iterator[EngineModel]:
             base = base_of(source.checkpoint)
             require_same_tokens(base, trust_remote_code=source.trust_remote_code)
             with whole_folder(target) as staging:
-                write_adapters(
-                    source.checkpoint, staging, str(base), trust_remote_code=source.trust_remote_code
-                )
+                write_adapters(source.checkpoint, staging, str(base))
             yield EngineModel(source.label, base, adapters=target)
             return
         write_configuration(source.checkpoint, target, trust_remote_code=source.trust_remote_code)

@@ -3,7 +3,7 @@ one type.
 
 ``torch.load`` unpickles, so a file is opened only after its hash matched our manifest, and with
 ``weights_only``, which admits tensors and nothing that runs. Shards of several ranks hold DTensors, which
-``weights_only`` refuses: those go through verl's own merger, after the same check of hashes.
+``weights_only`` refuses: they are opened without it, after the same check of hashes.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def merged_state_dict(
     import torch
 
     kind = getattr(torch, dtype)
-    state = _saved_state(checkpoint, trust_remote_code)
+    state = _saved_state(checkpoint)
     if any(".lora_" in name for name in state):
         state = _merge_lora(state, checkpoint, kind, trust_remote_code)
     return {name: as_numbers(str(checkpoint.path), name, tensor, kind) for name, tensor in state.items()}
@@ -130,13 +130,13 @@ def _is_finite(tensor: torch.Tensor) -> bool:
     return bool(tensor.detach().sum(dtype=torch.float32).isfinite())
 
 
-def lora_adapters(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, dict[str, Any]]:
+def lora_adapters(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     """Of each adapted module its halves ``A`` and ``B`` as they were saved; hashes must have been checked before.
 
     Raises:
         CheckpointError: files are missing, or the adapters are of another kind.
     """
-    return _split(_saved_state(checkpoint, trust_remote_code), checkpoint.path / "actor")[1]
+    return _split(_saved_state(checkpoint), checkpoint.path / "actor")[1]
 
 
 def lora_alpha(checkpoint: Checkpoint) -> float:
@@ -151,10 +151,10 @@ def lora_alpha(checkpoint: Checkpoint) -> float:
         raise CheckpointError(f"{file} does not say lora_alpha: {error!r}") from error
 
 
-def _saved_state(checkpoint: Checkpoint, trust_remote_code: bool) -> dict[str, Any]:
+def _saved_state(checkpoint: Checkpoint) -> dict[str, Any]:
     actor = checkpoint.path / "actor"
     ranks = _world_size(actor)
-    return _single_rank(actor) if ranks == 1 else _several_ranks(actor, ranks, trust_remote_code)
+    return _single_rank(actor) if ranks == 1 else _several_ranks(actor, ranks)
 
 
 def _world_size(actor: Path) -> int:
@@ -186,25 +186,49 @@ def _single_rank(actor: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def _several_ranks(actor: Path, ranks: int, trust_remote_code: bool) -> dict[str, Any]:
-    """Joins the shards of several ranks through verl's merger (which keeps bfloat16)."""
-    from verl.model_merger.base_model_merger import ModelMergerConfig
-    from verl.model_merger.fsdp_model_merger import FSDPModelMerger
+def _several_ranks(actor: Path, ranks: int) -> dict[str, Any]:
+    """Joins the shards of several ranks, in the type in which they were trained: verl's own merger rounds them to
+    bfloat16, in which a small update is lost.
 
-    settings = ModelMergerConfig(
-        operation="merge",
-        backend="fsdp",
-        local_dir=str(actor),
-        hf_model_config_path=str(actor / "huggingface"),
-        trust_remote_code=trust_remote_code,
+    Raises:
+        CheckpointError: a rank's file is missing or cannot be read, or a tensor was split in an unknown way.
+    """
+    import pickle
+
+    import torch
+    from torch.distributed.tensor import DTensor
+
+    def load(rank: int) -> dict[str, Any]:
+        path = actor / f"model_world_size_{ranks}_rank_{rank}.pt"
+        try:
+            return torch.load(path, map_location="cpu", weights_only=False)
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+    first = load(0)
+    # the ranks of a row of the mesh hold a whole model together; further rows hold copies of it
+    row = next(
+        (value.device_mesh.mesh.shape[-1] for value in first.values() if isinstance(value, DTensor)), 1
     )
-    merger = FSDPModelMerger(settings)
-    try:
-        mesh, names = merger._extract_device_mesh_info(merger._load_rank_zero_state_dict(ranks), ranks)
-        shards, shape = merger._calculate_shard_configuration(mesh, names)
-        return merger._load_and_merge_state_dicts(ranks, shards, shape, names)
-    except (AssertionError, ValueError, NotImplementedError, OSError) as error:
-        raise CheckpointError(f"{actor}: verl cannot join the shards of {ranks} ranks: {error}") from error
+    shards = [first, *(load(rank) for rank in range(1, row))]
+    return {name: _joined(actor, name, [shard.pop(name) for shard in shards]) for name in list(first)}
+
+
+def _joined(actor: Path, name: str, parts: list[Any]) -> Any:
+    """The tensor whose shards ``parts`` are, one of each rank; what is no DTensor is the same on all of them."""
+    import torch
+    from torch.distributed.tensor import DTensor, Replicate, Shard
+
+    whole = parts[0]
+    if not isinstance(whole, DTensor):
+        return whole
+    placement = whole.placements[-1]
+    with torch.no_grad():
+        if isinstance(placement, Replicate):
+            return whole.to_local()
+        if isinstance(placement, Shard):
+            return torch.cat([part.to_local() for part in parts], dim=placement.dim)
+    raise CheckpointError(f"{actor}: {name} was split as {placement}, which cannot be joined here")
 
 
 def _merge_lora(

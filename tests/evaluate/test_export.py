@@ -282,6 +282,7 @@ dist.destroy_process_group()
 
 @pytest.mark.slow
 def test_shards_of_two_ranks_are_joined(run: RunDir, tmp_path: Path) -> None:
+    """Without rounding: verl's own merger makes everything bfloat16."""
     model = random_model()
     whole = tmp_path / "whole.pt"
     torch.save(model.state_dict(), whole)
@@ -294,10 +295,11 @@ def test_shards_of_two_ranks_are_joined(run: RunDir, tmp_path: Path) -> None:
     ]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
     path = save_checkpoint(run, 2, targets, model.config, ranks=2)
-    write_model_folder(read_checkpoint(path), tmp_path / "out")
-    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out").state_dict()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(exported[name], tensor.to(torch.bfloat16))
+    for dtype in ("float32", "bfloat16"):
+        write_model_folder(read_checkpoint(path), tmp_path / dtype, dtype=dtype)
+        exported = AutoModelForCausalLM.from_pretrained(tmp_path / dtype).state_dict()
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(exported[name], tensor.to(getattr(torch, dtype)))
 
 
 def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
