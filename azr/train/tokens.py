@@ -8,6 +8,7 @@ conversation begins with.
 
 from __future__ import annotations
 
+import datetime
 import functools
 import shutil
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ from azr.parsing.response import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_O
 from azr.tasks import Prompt
 
 TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
+TEMPLATE_DAY = datetime.date(2025, 1, 1)
+"""Today, for a chat template that asks (Llama 3.2, Mistral): else a run's prompts would change at midnight, and scores
+of different days would belong to different prompts."""
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
@@ -161,7 +165,9 @@ def _without_opened_thought(text: str) -> str:
 
 def _rendered(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
     chat = [{"role": role, "content": content} for role, content in messages]
-    return tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    return tokenizer.apply_chat_template(
+        chat, tokenize=False, add_generation_prompt=True, strftime_now=TEMPLATE_DAY.strftime
+    )
 
 
 def _without_system(messages: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

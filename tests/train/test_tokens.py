@@ -30,6 +30,8 @@ MISTRAL = """{{ bos_token }}{% for message in messages %}{% if (message['role'] 
 SILENT = """{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '<|user|>' + message['content'] }}{% endif %}{% endfor %}"""  # noqa: E501
 """Passes over what it does not know."""
 CHATML = """{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""  # noqa: E501
+DATED = """{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ 'Today Date: ' + date_string }}{% for message in messages %}{{ '<|user|>' + message['content'] }}{% endfor %}"""  # noqa: E501
+"""The part of Llama 3.2's own that matters."""
 STUBBORN = "{{ raise_exception('tools only') }}"
 CHAT = Prompt(
     messages=(("system", "Be brief."), ("user", "Say a word.")), raw=False, response_prefix="<think>"
@@ -248,3 +250,7 @@ def test_a_saved_model_ends_where_the_one_that_it_was_made_from_ends(
     kept = saved / "generation_config.json"
     assert kept.exists() == (len(ends) > 1)
     assert generation is None or json.loads(kept.read_text()) == generation
+
+
+def test_a_template_with_todays_date_gives_the_same_prompt_on_every_day() -> None:
+    assert chat_text(tokenizer(template=DATED), [("user", "Hi")]).startswith("Today Date: 01 Jan 2025")
