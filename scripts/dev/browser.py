@@ -152,7 +152,13 @@ class Browser:
     def open(
         self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1.0
     ) -> Page:
-        """Opens a local file and waits until it is loaded. Network access is refused."""
+        """Opens a local file and waits until it is loaded. Network access is refused.
+
+        Raises:
+            BrowserError: there is no such file, instead of which Chromium would show a page that says so.
+        """
+        if not path.is_file():
+            raise BrowserError(f"{path} is not a file")
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         page = self._pages[session] = Page(self, session)

@@ -56,7 +56,8 @@ def make_pictures(run: Path, output: Path) -> list[Path]:
         browser.open(report, width=1240).screenshot(output / "report.png", height=1180)
         browser.open(report, width=1240, dark=True).screenshot(output / "report-dark.png", height=1180)
         browser.open(report, width=390, scale=1.5).screenshot(output / "report-phone.png", height=1400)
-        browser.open(Path(folder) / PAGE_NAME, width=1240).screenshot(output / "transcripts.png", height=800)
+        transcripts = report.with_name(f"{report.stem}-{PAGE_NAME}")
+        browser.open(transcripts, width=1240).screenshot(output / "transcripts.png", height=800)
     (output / "watch.svg").write_text(screen_svg(run), encoding="utf-8")
     paths = sorted([*output.glob("*.png"), *output.glob("*.svg")])
     large = [path.name for path in paths if path.stat().st_size > MAX_BYTES]

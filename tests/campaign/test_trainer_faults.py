@@ -92,10 +92,10 @@ def test_a_hanging_trainer_is_found_its_stacks_kept_and_it_is_ended(run: RunDir,
         "no sign of life" if kind == "freeze" else "Saving took" if kind == "hang_in_save" else "Step 4 took"
     ) in crash[0].cause
     if kind != "freeze":
-        assert (
-            f"in {'save' if kind == 'hang_in_save' else 'step'}"
-            in crash[0].cause.partition("stacks.txt: fake_trainer.py:")[2]
-        ), crash
+        # the innermost call may be another: on a busy machine the limit is over before the fault is reached
+        stacks = (run.root / "cycles" / "001" / "attempts" / "001" / "stacks.txt").read_text()
+        name = "save" if kind == "hang_in_save" else "step"
+        assert "stacks.txt: " in crash[0].cause and f"in {name}\n" in stacks, (crash, stacks)
     assert_all_steps(run)
 
 

@@ -130,3 +130,8 @@ def test_the_pictures_of_the_documentation_can_be_made_again(tmp_path: Path) -> 
 def test_the_shipped_pictures_are_small() -> None:
     for path in (ROOT / "docs" / "pictures").iterdir():
         assert path.stat().st_size < 300_000, path.name
+
+
+def test_a_missing_page_is_not_taken_for_a_picture(browser: Browser, tmp_path: Path) -> None:
+    with pytest.raises(BrowserError, match=r"missing\.html is not a file"):
+        browser.open(tmp_path / "missing.html")
