@@ -17,7 +17,8 @@ PLAIN = torch.nn.functional.linear
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """``x @ weight.T + bias``, without a gradient; views are taken as they are."""
-    if x.dtype != torch.float32 or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+    both_float32 = x.dtype == weight.dtype == torch.float32
+    if not (both_float32 and x.numel() and torch.backends.mkldnn.is_available()):
         return PLAIN(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])  # [tokens, in]
     made = torch.ops.mkldnn._linear_pointwise(padded(rows), weight, bias, "none", [], "")
