@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import shutil
 from pathlib import Path
 
@@ -38,8 +38,8 @@ REJECTED_FILE = "rejected.jsonl"
 that is."""
 
 
-CHANGED_FILE = "tasks.changed.jsonl"
-"""In the pool's folder: its tasks as somebody else had left them, before they were built anew."""
+CHANGED_FILE = "tasks.changed-{:03d}.jsonl"
+"""In the pool's folder, with a number: its tasks as somebody else had left them, before they were built anew."""
 
 
 def set_changed_pool_aside(run: RunDir, build: PoolBuild) -> list[str]:
@@ -57,10 +57,11 @@ def set_changed_pool_aside(run: RunDir, build: PoolBuild) -> list[str]:
         return []
     if run.pool_tasks.read_bytes() == tasks_text(build.kept).encode("utf-8", "surrogatepass"):
         return []
-    os.replace(run.pool_tasks, run.pool / CHANGED_FILE)
+    number = next(n for n in itertools.count(1) if not (run.pool / CHANGED_FILE.format(n)).exists())
+    kept = run.pool_tasks.rename(run.pool / CHANGED_FILE.format(number))
     return [
         f"pool/{run.pool_tasks.name} was changed since it was written, and is built anew from its sources; what it held is in "
-        f"pool/{CHANGED_FILE}. Own tasks belong into data.extra_files"
+        f"pool/{kept.name}. Your own tasks belong in data.extra_files"
     ]
 
 

@@ -224,11 +224,12 @@ def test_edits_of_the_pool_are_not_lost_in_silence(run: RunDir) -> None:
     run.pool_tasks.write_bytes(edited)
     report = consolidate(run, 1, quiet())
     assert "tasks.jsonl was changed since it was written, and is built anew" in report.lines[0]
-    assert (run.pool / "tasks.changed.jsonl").read_bytes() == edited
+    assert (run.pool / "tasks.changed-001.jsonl").read_bytes() == edited
     assert report.tasks == 3 and "changed" not in " ".join(consolidate(run, 1, quiet()).lines)
     run.pool_tasks.write_bytes(b"")
     write_tasks(run.shard(1), [numbered(1, source="selfplay", cycle=1, step=1)])
-    assert "pool/tasks.changed.jsonl" in merge(run, 1, quiet()).lines[0]
+    assert "pool/tasks.changed-002.jsonl" in merge(run, 1, quiet()).lines[0]
+    assert (run.pool / "tasks.changed-001.jsonl").read_bytes() == edited
 
 
 def test_backups_are_kept_by_policy(run: RunDir) -> None:
