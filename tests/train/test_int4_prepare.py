@@ -10,6 +10,7 @@ from tiny_int4 import write_tiny
 
 from azr.doctor_card import Level, int4_findings
 from azr.errors import ModelError, TrainingError
+from azr.train.quantize import prepare
 from azr.train.quantize.folder import ready_int4_folder
 from azr.train.quantize.kernel_check import require_kernel
 from azr.train.quantize.prepare import prepared_int4
@@ -32,6 +33,13 @@ def test_it_is_made_once(model: Path) -> None:
     assert ready_int4_folder(model) == made
     assert prepared_int4(model, "cpu", said.append) == made == prepared_int4(made, "cpu")
     assert sum("quantising to int4" in line for line in said) == 1
+
+
+def test_one_that_takes_too_long_is_ended(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "LIMIT_S", 0.05)
+    with pytest.raises(TrainingError, match="ended with status -9 and no result"):
+        prepared_int4(model, "cpu")
+    assert ready_int4_folder(model) is None
 
 
 def test_its_errors_are_this_processs(model: Path) -> None:
@@ -68,7 +76,7 @@ def test_what_the_doctor_says() -> None:
     [found] = int4_findings({"result": good})
     assert found.level is Level.OK and "0.14%" in found.seen and "otherwise" not in found.seen
     [found] = int4_findings({"result": {**good, "different_weights": 0.01}})
-    assert "1.0% of the weights" in found.seen
+    assert found.level is Level.WARNING and "1.0% of the weights" in found.seen
     for report, why in (
         ({"wrong": "too old"}, "too old"),
         ({"error": "no answer within 180 s"}, "broke off: no answer"),
