@@ -18,6 +18,7 @@ import contextlib
 import functools
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -248,3 +249,19 @@ def memory_gib(processes: Iterable[ProcessId]) -> float:
             with contextlib.suppress(psutil.Error):
                 total += psutil.Process(process.pid).memory_info().rss
     return total / GIB
+
+
+PARENT_POLL_S = 2.0
+
+
+def end_with_parent() -> None:
+    """Ends this process and its whole group when the process that started it is gone, however it went. For one that
+    was started in a session of its own."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL_S)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

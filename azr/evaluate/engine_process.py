@@ -20,10 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +29,10 @@ from azr.evaluate.answers import Answer, AnswerWriter
 from azr.evaluate.engine_session import ModelText, Pending, Session
 from azr.evaluate.requests import Request
 from azr.files import read_json
+from azr.processes import end_with_parent
 from azr.tasks import Prompt
 from azr.train.environment import engine_environment, set_defaults
 
-PARENT_POLL_S = 2.0
 GAVE_UP = 3
 """Exit status after a ``failed`` event."""
 
@@ -52,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
     prepare()
     restart_with_plain_path("azr.evaluate.engine_process", arguments)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     events = Events(int(arguments[1]))
     job = read_json(Path(arguments[0]))
     device = device_for(detect(), job["engine"]["device"], job["engine"]["tensor_parallel"])
@@ -72,13 +69,6 @@ def main(arguments: list[str]) -> int:
         events.send({"failed": str(error)})
         return GAVE_UP
     return 0
-
-
-def _end_with_parent(parent: int) -> None:
-    """Ends this process and what it started when the process that waits for it is gone, however it went."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_POLL_S)
-    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 class Events:

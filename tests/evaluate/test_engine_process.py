@@ -144,8 +144,8 @@ def test_an_engine_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
     """The engine's own watch, in a process group like the engine's, with its parent killed the hard way."""
     note = tmp_path / "pid"
     child = (
-        "import os, sys, time, threading; from azr.evaluate.engine_process import _end_with_parent; "
-        "threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start(); "
+        "import os, time; from azr.processes import end_with_parent; "
+        "end_with_parent(); "
         f"open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     )
     parent_code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True).wait()"

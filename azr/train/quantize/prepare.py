@@ -10,16 +10,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from azr.config.paths import PROJECT
+from azr.config.paths import PROJECT, python_path
 from azr.errors import AzrError, BudgetError, ModelError, TrainingError
+from azr.processes import end_with_parent
 from azr.train.quantize.folder import int4_folder, ready_int4_folder
 from azr.train.quantize.kernel_check import check_kernel
 
 RESULT = "INT4 "
 """How the line with the result begins; the others are for people."""
+LIMIT_S = 4 * 3600.0
+"""Far more than 7B takes two cores (docs/quantised.md)."""
 _ERRORS = {kind.__name__: kind for kind in (BudgetError, ModelError, TrainingError)}
 
 
@@ -38,15 +42,18 @@ def prepared_int4(folder: Path, device: str, say: Callable[[str], None] = print)
     if device == "cpu" and (ready := ready_int4_folder(folder)) is not None:
         return ready
     command = [sys.executable, "-m", "azr.train.quantize.prepare", str(folder), device]
-    paths = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         text=True,
         errors="replace",
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": python_path()},
+        start_new_session=True,
     ) as child:
+        limit = threading.Timer(LIMIT_S, child.kill)
+        limit.daemon = True
+        limit.start()
         try:
             for line in child.stdout or ():
                 if line.startswith(RESULT):
@@ -55,9 +62,11 @@ def prepared_int4(folder: Path, device: str, say: Callable[[str], None] = print)
                 say(line.rstrip())
             else:
                 raise TrainingError(
-                    f"quantising {folder} to int4 ended with status {child.wait(60)} and no result; its output is above"
+                    f"quantising {folder} to int4 ended with status {child.wait(60)} and no result (it has {LIMIT_S / 3600:g} h at most); "
+                    "its output is above"
                 )
         finally:
+            limit.cancel()
             child.kill()
     if "folder" in result:
         return Path(result["folder"])
@@ -65,6 +74,7 @@ def prepared_int4(folder: Path, device: str, say: Callable[[str], None] = print)
 
 
 def main(folder: Path, device: str) -> int:
+    end_with_parent()
     try:
         if device == "cuda":
             print(f"int4 kernel: {check_kernel()}", flush=True)
