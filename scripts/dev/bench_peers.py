@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -97,12 +96,16 @@ def measured_card(options: argparse.Namespace, machine: Machine) -> tuple[float,
         "    torch.cuda.synchronize(); seconds = time.perf_counter() - start\n"
         "print(20 * 2 * 2**30 / seconds / 1e9)\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False
-    )
-    numbers = re.findall(r"^[\d.]+$", answer.stdout, re.MULTILINE)
-    peak = options.peak_tflops or bench_step.matmul_peak_tflops()
-    return peak, float(numbers[-1]) if numbers else 0.0
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=True
+        )
+        bandwidth = float(answer.stdout.splitlines()[-1])
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
+        raise ConfigError(
+            f"the card's bandwidth, for the roofline, could not be measured: {error}"
+        ) from error
+    return options.peak_tflops or bench_step.matmul_peak_tflops(), bandwidth
 
 
 def measure(options: argparse.Namespace) -> int:
