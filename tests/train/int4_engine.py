@@ -296,7 +296,7 @@ def main() -> int:
     for name, value in worker_environment().items():
         os.environ.setdefault(name, value)
     # a process with CUDA in it cannot fork; on a CPU the engine's shall have this one's patches
-    os.environ["VLLM_WORKER_MULTIPROCESSING_METHOD"] = "fork" if options.cpu else "spawn"
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork" if options.cpu else "spawn"
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="azr-int4-") as place:
         folders = {size: Path(place) / size for size in options.sizes}
