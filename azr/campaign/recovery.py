@@ -24,6 +24,7 @@ from azr.folder_id import FolderId
 from azr.processes import ProcessId, boot_id, driven_by_others
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
+from azr.wording import counted
 
 
 def open_campaign(
@@ -77,9 +78,8 @@ def open_campaign(
     elif state.attempt_open and state.state is State.TRAIN:
         trained = max([state.trained_step, *(record.step for record in read_metrics(run)[-1:])])
         if trained > step:
-            repairs.append(
-                f"Steps {step + 1} to {trained} were trained but not saved; they are trained again."
-            )
+            steps = f"Step {trained} was" if trained == step + 1 else f"Steps {step + 1} to {trained} were"
+            repairs.append(f"{steps} trained but not saved, and will be trained again.")
     for control in (Control.STOP, Control.CHECKPOINT):
         withdraw_control(run, control)
 
@@ -163,8 +163,11 @@ def _end_old_trainer(run: RunDir, run_id: str, config: CampaignConfig) -> list[s
     if not old.found:
         return []
     cycle, attempt = old.attempt.split("/")
-    sentence = f"Attempt {attempt} of cycle {cycle} had left {old.found} processes running; they were ended."
-    return [f"{sentence} {len(old.left)} of them could not be: {old.left}." if old.left else sentence]
+    found = counted(old.found, "process", "processes")
+    sentence = f"Attempt {attempt} of cycle {cycle} had left {found} running"
+    if old.left:
+        return [f"{sentence}, of which {len(old.left)} could not be ended: {old.left}."]
+    return [f"{sentence}; ended now."]
 
 
 def _remove_temporaries(run: RunDir) -> list[str]:
@@ -175,7 +178,7 @@ def _remove_temporaries(run: RunDir) -> list[str]:
             if path.is_file() and path.parent != run.control:  # a user may be writing a request right now
                 path.unlink()
                 removed += 1
-    return [f"Removed {removed} half-written temporary files."] if removed else []
+    return [f"Removed {counted(removed, 'half-written temporary file')}."] if removed else []
 
 
 def _finish_rollback(run: RunDir, state: CampaignState) -> list[str]:
@@ -183,5 +186,5 @@ def _finish_rollback(run: RunDir, state: CampaignState) -> list[str]:
         return []
     rejected = reject_checkpoints_after(run, state.rollback_to)
     return [
-        f"Finished the rollback to step {state.rollback_to}: {len(rejected)} later checkpoints were taken out of use."
+        f"Finished the rollback to step {state.rollback_to}: {counted(len(rejected), 'later checkpoint')} taken out of use."
     ]

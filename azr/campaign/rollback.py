@@ -6,6 +6,7 @@ from __future__ import annotations
 from azr.campaign.context import Context
 from azr.campaign.parts import Judgement
 from azr.checkpoints import latest_verified_checkpoint, reject_checkpoints_after
+from azr.wording import counted
 
 
 def roll_back(ctx: Context, judgement: Judgement) -> bool:
@@ -35,7 +36,7 @@ def roll_back(ctx: Context, judgement: Judgement) -> bool:
 
     rejected = _take_out(ctx, target)
     where = f"the checkpoint of step {target}" if target else "the model's own weights"
-    out = f" {len(rejected)} later checkpoints are out of use." if rejected else ""
+    out = f" {counted(len(rejected), 'later checkpoint')} taken out of use." if rejected else ""
     action = f"Going on from {where} at {scale:g} of the learning rate.{out}"
     if not retry:
         action = f"The budget of {ctx.campaign.max_rollbacks} rollbacks is used up: the campaign stops at {where}.{out}"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from azr.campaign.state import CampaignState, State
 from azr.folder_id import FolderId
 from azr.rundir import RunDir
+from azr.wording import counted
 
 
 def say_the_end(run: RunDir, state: CampaignState) -> None:
@@ -36,7 +37,8 @@ def describe(run: RunDir, state: CampaignState, *, running: bool, now_unix_s: fl
     lines = [
         f"{state.state.value}, cycle {state.cycle}, step {state.trained_step} trained, step {state.step} saved",
         state.sentence,
-        f"{state.active_s / 3600:.2f} h used, {state.restarts} restarts, {state.rollbacks} rollbacks; written {age_s:.0f} s ago",
+        f"{state.active_s / 3600:.2f} h used, {counted(state.restarts, 'restart')}, {counted(state.rollbacks, 'rollback')}; "
+        f"written {age_s:.0f} s ago",
     ]
     if not running and state.state not in (State.DONE, State.FAILED):
         lines.append("no driver is running here; run the same command to resume")

@@ -20,6 +20,7 @@ from azr.config.paths import runs_folder
 from azr.doctor import Finding, Level, examine, place_findings
 from azr.hardware import detect
 from azr.places import prepare, troubles
+from azr.wording import counted
 
 MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING ", Level.PROBLEM: "PROBLEM "}
 
@@ -58,7 +59,7 @@ def main(words: Sequence[str]) -> int:
     warnings = [finding for finding in findings if finding.level is Level.WARNING]
     if not options.json:
         print(
-            f"\n{len(problems)} problems, {len(warnings)} warnings"
+            f"\n{counted(len(problems), 'problem')}, {counted(len(warnings), 'warning')}"
             if problems or warnings
             else "\nthis machine is ready."
         )

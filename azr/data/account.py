@@ -17,6 +17,7 @@ from azr.data.build import RefusedRow
 from azr.data.manifest import SourceEntry
 from azr.data.reasons import Reason
 from azr.data.sources import Kind
+from azr.wording import counted
 
 SHOWN_FILES = 12
 """Files that get a line of their own; more are in the manifest."""
@@ -67,20 +68,24 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
     ]
     lines = [_file_line(entry) for entry in files[:SHOWN_FILES]]
     if len(files) > SHOWN_FILES:
-        lines.append(f"{len(files) - SHOWN_FILES} more files: pool/manifest.json has the counts of each")
+        lines.append(
+            f"{counted(len(files) - SHOWN_FILES, 'more file')}: pool/manifest.json has the counts of each"
+        )
     lines += [
         f"{item.source}, {item.row.place}: {item.reason.value}, {item.detail}"
         for item in refused[:SHOWN_ROWS]
     ]
     if len(refused) > SHOWN_ROWS:
-        lines.append(f"{len(refused) - SHOWN_ROWS} more rows without a task: pool/rejected.jsonl names them")
+        lines.append(
+            f"{counted(len(refused) - SHOWN_ROWS, 'more row')} without a task: pool/rejected.jsonl names them"
+        )
     # a user wonders about files, not about every merge
     brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]
     leaked = Account.of(brought).left_out.get(Reason.LEAKED.value, 0)
     if leaked:
         lines.append(
-            f"{Reason.LEAKED.value}: {leaked} too like a task of the probes or evaluation files; left out, so that scores on these mean "
-            "something (expected where seeds and probes come from one family, as with the bundled tiny model)"
+            f"{Reason.LEAKED.value}: {leaked} too similar to a task in the probe or evaluation files; left out, so that scores on "
+            "those mean something (expected where seeds and probes come from the same families, as with the bundled tiny model)"
         )
     return lines
 
@@ -89,6 +94,6 @@ def _file_line(entry: SourceEntry) -> str:
     if not entry.rows:
         return f"{entry.name}: empty, no tasks in it"
     account = Account.of([entry])
-    rows = "" if account.read == entry.rows else f" ({entry.rows} rows)"
+    rows = "" if account.read == entry.rows else f" ({counted(entry.rows, 'row')})"
     text = account.sentence.replace(" read", f" read{rows}", 1)
     return f"{entry.name}: {text}" + (", see pool/rejected.jsonl" if account.left_out else "")

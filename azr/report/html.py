@@ -31,6 +31,7 @@ from azr.report.versions import read_versions
 from azr.rundir import RunDir
 from azr.start_record import SHOWN_S, TrainerStart
 from azr.tasks import STREAMS
+from azr.wording import counted
 
 TAIL = 20
 MAX_INCIDENTS = 200
@@ -220,7 +221,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
         euro = f"{number(kwh * config.eur_per_kwh)} € at {config.eur_per_kwh} €/kWh, steps only, {config.machine_watts:.0f} W as configured"
         facts.append(_fact("Energy", f"{number(kwh)} kWh", euro))
     asked = len(summary.incidents) - len(summary.faults)
-    notes = [f"{table.undone} steps trained again"] if table.undone else []
+    notes = [f"{counted(table.undone, 'step')} trained again"] if table.undone else []
     notes += [f"not counted: {asked} that you requested (stop, pause ...)"] if asked else []
     facts.append(_fact("Incidents", f"{len(summary.faults):,}", "; ".join(notes)))
     return facts

@@ -22,6 +22,7 @@ from azr.report.summary import RunSummary, Status, lookup
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
 from azr.tasks import CORE_TASK_TYPES
+from azr.wording import counted
 
 LOW_VALID = 0.2
 HIGH_EXTREMES = 0.8
@@ -227,7 +228,8 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).{pool}")
     if summary.trained_s:
         lines.append(
-            f"{table.trained:,} steps took {duration(summary.trained_s)} of training, {duration(summary.step_seconds)} per step lately"
+            f"{counted(table.trained, 'step')} took {duration(summary.trained_s)} of training, "
+            f"{duration(summary.step_seconds)} per step lately"
             + (
                 f"; starting the trainer and the engine took {duration(summary.starting_s)}."
                 if summary.starting_s
@@ -235,7 +237,7 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
             )
         )
     if table.undone:
-        lines.append(f"{table.undone} steps were undone by a crash or a rollback and trained again.")
+        lines.append(f"{counted(table.undone, 'step')} undone by a crash or a rollback, and trained again.")
     return lines
 
 
@@ -278,7 +280,7 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     change = deciding_change(summary)
     if 0 < table.trained < FEW_STEPS and change is not None and change.word == "no clear change":
         lines.append(
-            f"{table.trained} steps are not many. Published runs improve over hundreds; this one shows that everything works."
+            f"Only {counted(table.trained, 'step')} so far. Published runs improve over hundreds; this one shows that everything works."
         )
     if len(table) and not table.has(names.PROBE_ALL):
         lines.append(

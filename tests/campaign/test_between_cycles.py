@@ -158,7 +158,7 @@ def test_a_trainer_that_still_waits_is_found_by_the_next_start(run: RunDir) -> N
     finished(run, Driver(run, config))
     assert len(orphans) == 1 and not orphans[0].alive
     found = [item.cause for item in read_incidents(run) if item.kind == "repair"]
-    assert any("Attempt 1 of cycle 1 had left 1 processes" in cause for cause in found), found
+    assert any("Attempt 1 of cycle 1 had left 1 process" in cause for cause in found), found
 
 
 @pytest.mark.parametrize("interrupts", [1, 2])

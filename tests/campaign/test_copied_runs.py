@@ -147,7 +147,7 @@ def test_a_run_that_was_moved_goes_on_and_ends_its_own_leftovers(one: RunDir, ho
     assert Driver(two, fast_config(cycles=1, steps_per_cycle=4, orphan_grace_s=0.2)).wait() == 0
     assert not any(process.alive for process in left)
     assert read_state_file(two.state).state is State.DONE and "copy" not in kinds(two)
-    assert any("had left 1 processes running" in item.cause for item in read_incidents(two))
+    assert any("had left 1 process running" in item.cause for item in read_incidents(two))
     assert (run_id(two) == before) == (how in ("renamed", "linked to"))
     assert [record.step for record in read_metrics(two)] == [1, 2, 3, 4]
 

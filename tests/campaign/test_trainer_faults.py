@@ -237,7 +237,7 @@ def test_a_hung_trainer_whose_driver_was_killed_is_ended_by_the_next_start(run: 
     orphans = processes_with_marker(f"{read_state_file(run.state).run_id}/")
     assert Driver(run, fast_config(orphan_grace_s=0.2)).wait() == 0
     assert orphans and not any(process.alive for process in orphans)
-    assert any("had left 1 processes running" in item.cause for item in incidents(run, "repair"))
+    assert any("had left 1 process running" in item.cause for item in incidents(run, "repair"))
     assert_all_steps(run)
 
 

@@ -101,7 +101,7 @@ def test_a_second_cycle_reads_nothing_new_and_lists_no_copies_of_itself(run: Run
     config = quiet(seeds=str(seeds), probe_files=[str(probes)])
     first = consolidate(run, 1, config)
     assert first.new == Account(6, 0, 4, {"leaked_evaluation": 1, "duplicate_exact": 1})
-    assert "leaked_evaluation: 1 too like a task of the probes" in first.sentence, (
+    assert "leaked_evaluation: 1 too similar to a task in the probe" in first.sentence, (
         "the reason has an explanation"
     )
     write_tasks(run.shard(1), mine(1, 10, 11))
