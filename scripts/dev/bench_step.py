@@ -37,6 +37,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import update_figures
 from azr import metric_names as names
 from azr.budget import judge, shape_for
 from azr.budget.fitting import fit_card
@@ -185,6 +186,8 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
     figures |= summarise(
         config, [record.values for record in records if record.step > 0], watch, options, machine
     )
+    if options.explain_update:
+        figures["update"] = update_figures.figures(run.root)
     if options.resume:
         request = TrainRequest(
             cycle=1,
@@ -216,6 +219,9 @@ def _attempt(
     marker = f"{run.root.name}/{request.cycle}/{request.attempt}"
     environment = {**os.environ, MARKER_VARIABLE: marker}
     command = [sys.executable, "-m", "azr.train", str(run.root)]
+    if options.explain_update:
+        command, extra = update_figures.command(run.root, options.steps, options.plant_sleep_ms / 1000)
+        environment |= extra
     started = time.perf_counter()
     with open(log, "wb") as output:
         child = subprocess.Popen(
@@ -485,6 +491,17 @@ def main() -> int:
         metavar="RECIPE",
         help="recipes that get the whole card all the same",
     )
+    parser.add_argument(
+        "--explain-update",
+        action="store_true",
+        help=f"the update in a step against the same alone, and where the rest goes; {update_figures.LEAST_STEPS} steps or more",
+    )
+    parser.add_argument(
+        "--plant-sleep-ms",
+        type=float,
+        default=0.0,
+        help="before each micro-batch; --explain-update must find it",
+    )
     parser.add_argument("--peak-tflops", type=float, default=0.0, help="0: measure it")
     parser.add_argument("--timeout-s", type=float, default=1800.0, help="for each recipe")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="for all recipes")
@@ -496,6 +513,8 @@ def main() -> int:
         "--keep", type=Path, help="folder for the run directories (default: a temporary one, removed)"
     )
     options = parser.parse_args()
+    if options.explain_update:
+        options.steps = max(options.steps, update_figures.LEAST_STEPS)
     try:
         return measure(options)
     except AzrError as error:
@@ -543,6 +562,9 @@ def measure(options: argparse.Namespace) -> int:
         "results": results,
     }
     print("\n" + table(results))
+    for result in results:
+        if result.get("update"):
+            print(f"\n{result['recipe']}: {update_figures.table(result['update'])}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(options.json, json.dumps(report, indent=1) + "\n")

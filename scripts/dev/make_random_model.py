@@ -29,6 +29,13 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 4,
         "vocab_size": 1024,
     },
+    "40m": {
+        "hidden_size": 512,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 8,
+        "vocab_size": 8192,
+    },
     "0.5b": {
         "hidden_size": 896,
         "intermediate_size": 4864,

@@ -89,7 +89,7 @@ def pass_boundaries(model: Any) -> None:
     transformers' layers pass on.
 
     Finding them asks the GPU (one synchronisation), and a compiled layer could not do it without being cut in
-    two.
+    two. A caller that knows them hands them on itself, under the same names.
 
     Args:
         model: a causal language model of transformers, or one that peft wrapped.
@@ -101,11 +101,16 @@ def _add_boundaries(
     _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     position_ids = kwargs.get("position_ids")
-    if position_ids is None:
+    if position_ids is None or kwargs.get("cu_seq_lens_q") is not None:
         return args, kwargs
     segments = segments_of(position_ids)
-    longest = -(-segments.max_length // LONGEST_STEP) * LONGEST_STEP
+    longest = longest_rounded(segments.max_length)
     return args, {**kwargs, "cu_seq_lens_q": segments.cu_seqlens, "max_length_q": longest}
+
+
+def longest_rounded(length: int) -> int:
+    """The ``max_length_q`` of sequences that are no longer than this."""
+    return -(-length // LONGEST_STEP) * LONGEST_STEP
 
 
 def packed_attention(

@@ -116,4 +116,19 @@ PATCHES = (
         by="verl.worker.PolicyWorker.init_model",
         test="test_sockets.py::test_the_pinned_verl_names_them_on_both_sides_in_this_way",
     ),
+    Patch(
+        changed="verl.utils.tensordict_utils.index_select_tensor_dict",
+        version="verl 0.9.1",
+        why="it picks the rows of nested columns by one scalar tensor after another: most of what an update does beside "
+        "computing",
+        by="patches.rows.select_rows",
+        test="test_update.py::test_rows_are_selected_as_verl_selects_them",
+    ),
+    Patch(
+        changed="transformers.masking_utils.find_packed_sequence_indices, during a forward pass of an update",
+        version="transformers 5.9.0",
+        why="packed attention needs no such mask, and the host would wait for the card",
+        by="patches.masking.no_search_for_boundaries",
+        test="test_update.py::test_no_value_is_read_between_the_first_forward_and_the_last_backward_pass",
+    ),
 )

@@ -20,6 +20,7 @@ from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
 from azr.train.verl.int4_base import build_int4_module, has_int4_base
+from azr.train.verl.update import packed_passes, policy_loss_config
 
 if TYPE_CHECKING:  # verl's engines carry no types
     Base: Any = object
@@ -58,6 +59,14 @@ class PackedEngine(Base):
             if rows is not None:
                 inputs["rows"] = rows
         return inputs, output_args
+
+    def forward_backward_batch(self, data: Any, loss_function: Any, forward_only: bool = False) -> Any:
+        """verl's; an update of packed sequences goes through ``update.packed_passes``, which does not wait for the
+        card."""
+        config = None if forward_only else policy_loss_config(self, data, loss_function)
+        if config is None:
+            return super().forward_backward_batch(data, loss_function, forward_only)
+        return packed_passes(self, data, config)
 
     def forward_step(
         self, micro_batch: Any, loss_function: Any, forward_only: bool

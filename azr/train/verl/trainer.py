@@ -43,6 +43,7 @@ from azr.train.verl import worker as policy_worker
 from azr.train.verl.configuration import config_from_verl
 from azr.train.verl.engine_client import OnlyEngineClient
 from azr.train.verl.replay import DeadlineReplayBuffer, require_few_failures, too_late
+from azr.train.verl.update import COLUMNS
 
 ENGINE_CHECK_PROMPT = "def f(x):\n    return x"
 ENGINE_CHECK_TOKENS = 16
@@ -217,8 +218,9 @@ class SelfPlayTrainer(PPOTrainerSync):
         self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float
     ) -> dict[str, float]:
         batch = self._put_advantages(batch, advantages)
-        if len(rows) < len(advantages):
-            batch = batch.select_keys([batch.keys[row] for row in rows])
+        batch = batch.select_keys([batch.keys[row] for row in rows])
+        engines = ("rollout_log_probs",) if self.azr.train.recompute_logprobs else ()
+        batch.fields = [*COLUMNS, *engines]  # the rest of what the agent loops put there stays in the queue
         if self.azr.train.entropy_floor:
             self.actor_rollout_wg.set_entropy_coefficient(entropy_coefficient)
 
@@ -245,8 +247,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         return metrics
 
     def _put_advantages(self, batch: Any, advantages: NDArray[np.float64]) -> Any:
-        """Each row's advantage ``[rows]`` at each of its response tokens: ``advantages`` and ``returns``, nested float32
-        ``[rows, (response)]``, beside the batch's other columns in TransferQueue."""
+        """Each row's advantage ``[rows]`` at each of its response tokens: ``advantages``, nested float32 ``[rows,
+        (response)]``, beside the batch's other columns in TransferQueue."""
         masks = tq.kv_batch_get(
             keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"]
         )["response_mask"].unbind()
@@ -255,7 +257,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             for value, mask in zip(advantages, masks, strict=True)
         ]
         nested = torch.nested.as_nested_tensor(per_token, layout=torch.jagged)  # [rows, (response)]
-        columns = TensorDict({"advantages": nested, "returns": nested.clone()}, batch_size=len(per_token))
+        columns = TensorDict({"advantages": nested}, batch_size=len(per_token))
         return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=columns)
 
     # ---------------------------------------------------------------- engine

@@ -14,6 +14,7 @@ from verl.utils.distributed import initialize_global_process_group_ray
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from azr.train.kernels.optimizers import set_rates
+from azr.train.patches import rows
 from azr.train.sockets import own_socket
 
 if get_device_name() == "cpu":
@@ -21,6 +22,7 @@ if get_device_name() == "cpu":
 else:
     from azr.train.verl import engine as _engine  # noqa: F401
 
+rows.install()
 
 ONE_TO_ALL: Any = Dispatch.ONE_TO_ALL  # type: ignore[attr-defined]  (verl adds the members at run time)
 

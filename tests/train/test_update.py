@@ -1,0 +1,211 @@
+"""The packed passes of an update against verl's own loop, on the same batch; and how little they wait for the device."""
+
+import copy
+import functools
+import random
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from small_qwen import small_qwen
+from verl.utils import tensordict_utils as tu
+from verl.workers.config import FSDPActorConfig
+from verl.workers.engine.fsdp import transformer_impl
+from verl.workers.utils.losses import ppo_loss
+
+from azr.train.kernels import attention, logprobs
+from azr.train.patches import rows
+from azr.train.verl import packed, update
+
+MICRO_BATCH_TOKENS = 64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_process(tmp_path_factory):
+    dist.init_process_group(
+        "gloo", init_method=f"file://{tmp_path_factory.mktemp('dist')}/store", rank=0, world_size=1
+    )
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.fixture(autouse=True)
+def on_a_cpu(monkeypatch):
+    from verl.utils import seqlen_balancing
+
+    for module in (update, transformer_impl, seqlen_balancing):
+        monkeypatch.setattr(module, "get_device_name", lambda: "cpu")
+        monkeypatch.setattr(module, "get_device_id", lambda: "cpu", raising=False)
+
+
+def nested(tensors):
+    return torch.nested.as_nested_tensor(list(tensors), layout=torch.jagged)
+
+
+def batch(count=11, seed=0, **others):
+    """Sequences with responses of one to twelve tokens, some of which do not count."""
+    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    lengths = [(draw.randint(2, 20), draw.randint(1, 12)) for _ in range(count)]
+    prompts = [torch.randint(0, 128, (length,), generator=generator) for length, _ in lengths]
+    responses = [torch.randint(0, 128, (length,), generator=generator) for _, length in lengths]
+    whole = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
+    mask = nested((torch.rand(len(each), generator=generator) < 0.9).long() for each in responses)
+    engines = nested(-4.8 - 0.4 * torch.rand(len(each), generator=generator) for each in responses)
+    columns = {
+        "prompts": nested(prompts),
+        "responses": nested(responses),
+        "input_ids": nested(whole),
+        "position_ids": nested(torch.arange(len(each)) for each in whole),
+        "response_mask": mask,
+        "loss_mask": mask,
+        "old_log_probs": engines,
+        "advantages": nested(torch.full((len(each),), draw.choice((-1.3, 0.4, 1.1))) for each in responses),
+    }
+    made = tu.get_tensordict(columns | others)
+    tu.assign_non_tensor(
+        made, calculate_entropy=True, temperature=1.0, use_remove_padding=True, use_fused_kernels=True, use_dynamic_bsz=True,
+        max_token_len_per_gpu=MICRO_BATCH_TOKENS, global_batch_size=count,
+    )  # fmt: skip
+    return made
+
+
+def engine():
+    """verl's engine under ours, of one process, without what builds it."""
+    bare: Any = object.__new__(packed.PackedEngine)
+    torch.manual_seed(0)
+    bare.module = small_qwen()
+    bare.module.config._attn_implementation = attention.register()
+    attention.pass_boundaries(bare.module)
+    logprobs.install(bare.module, chunk_tokens=16)
+    bare.module.train()
+    bare.pad_to_length = bare.use_ulysses_sp = bare.pass_packed_cu_seqlens = False
+    bare.ulysses_sequence_parallel_size, bare.scaler, bare._autocast_dtype = 1, None, torch.float32
+    bare.engine_config = type("Config", (), {"use_no_sync_for_gradient_accumulation": False})()
+    bare.get_data_parallel_size, bare.get_data_parallel_group = lambda: 1, lambda: None
+    return bare
+
+
+def loss(**settings):
+    config = FSDPActorConfig(
+        strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, entropy_coeff=0.01, clip_ratio=0.05, clip_ratio_low=0.05,
+        clip_ratio_high=0.1, **settings,
+    )  # fmt: skip
+    return functools.partial(ppo_loss, config=config)
+
+
+def passes(bare, made, loss_function, *, ours):
+    bare.module.zero_grad()
+    kind = packed.PackedEngine if ours else super(packed.PackedEngine, bare)
+    if ours:
+        output = kind.forward_backward_batch(bare, made, loss_function)
+    else:
+        output = kind.forward_backward_batch(made, loss_function)
+    gradient = torch.cat([parameter.grad.flatten() for parameter in bare.module.parameters()])
+    figures = {name: float(metric.aggregate()) for name, metric in output["metrics"].items()}
+    return output["loss"], figures, gradient
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_loss_gradients_and_figures_are_verls(recomputed):
+    """Old log-probs that are the engine's, and such as a pass before the update has recomputed."""
+    others = (
+        {"rollout_log_probs": nested(torch.rand(len(each)) - 5 for each in batch()["responses"].unbind())}
+        if recomputed
+        else {}
+    )
+    bare, made = engine(), batch(**others)
+    assert update.policy_loss_config(bare, made, loss()) is not None
+    theirs = passes(bare, copy.copy(made), loss(), ours=False)
+    ours = passes(bare, copy.copy(made), loss(), ours=True)
+    assert len(theirs[0]) > 2
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5, abs=1e-7)
+    assert ours[1] == pytest.approx(theirs[1], rel=1e-4, abs=1e-6)
+    assert ours[1]["actor/pg_clipfrac"] > 0
+    torch.testing.assert_close(ours[2], theirs[2], atol=1e-7, rtol=1e-4)
+
+
+def test_a_token_that_is_bad_and_has_become_likely_counts_no_more_than_the_bound():
+    bare, made = engine(), batch()
+    made["old_log_probs"] = made["old_log_probs"] - 3  # the ratio is above the bound of 3
+    theirs, ours = (passes(bare, copy.copy(made), loss(), ours=each) for each in (False, True))
+    assert ours[1]["actor/pg_clipfrac_lower"] > 0
+    assert ours[1] == pytest.approx(theirs[1], rel=1e-4, abs=1e-6)
+    torch.testing.assert_close(ours[2], theirs[2], atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made, _: tu.assign_non_tensor(made, use_fused_kernels=False),
+        lambda made, _: tu.assign_non_tensor(made, calculate_entropy=False),
+        lambda made, _: made.set("ref_log_prob", made["old_log_probs"]),
+        lambda made, _: made.pop("advantages"),
+        lambda _, bare: setattr(bare, "use_ulysses_sp", True),
+        lambda _, bare: setattr(bare, "scaler", object()),
+    ],
+)
+def test_other_updates_are_left_to_verl(change):
+    bare, made = engine(), batch()
+    change(made, bare)
+    assert update.policy_loss_config(bare, made, loss()) is None
+
+
+def test_other_losses_are_left_to_verl():
+    assert update.policy_loss_config(engine(), batch(), ppo_loss) is None
+    assert update.policy_loss_config(engine(), batch(), loss(loss_agg_mode="seq-mean-token-mean")) is None
+
+
+def test_no_value_is_read_between_the_first_forward_and_the_last_backward_pass(monkeypatch):
+    """On a card each would have to wait for everything that was launched before it."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    read, began = [], []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if began and func.name() in ("aten::_local_scalar_dense", "aten::nonzero"):
+                read.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    bare, made = engine(), batch()
+    # the attention of a card has no loop over sequences
+    monkeypatch.setattr(attention, "_by_segment", lambda q, k, v, *_: q * k.mean() * v.mean())
+    bare.module.register_forward_pre_hook(lambda *_: began.append(1))
+    stack = torch.stack
+
+    def last(tensors, *arguments, **named):
+        if began and tensors[0].dim() == 1:  # the figures of all micro-batches
+            began.clear()
+        return stack(tensors, *arguments, **named)
+
+    monkeypatch.setattr(torch, "stack", last)
+    with Watch():
+        bare.forward_backward_batch(made, loss())
+    assert not began and read == []
+
+
+@pytest.mark.parametrize("chosen", [[3, 0, 7], [5], list(range(11)), list(range(10, -1, -1))])
+def test_rows_are_selected_as_verl_selects_them(chosen):
+    made = batch(weight=torch.arange(11.0), text=[f"row {number}" for number in range(11)])
+    theirs, ours = rows._theirs(made, chosen), rows.select_rows(made, chosen)
+    assert set(ours.keys()) == set(theirs.keys()) and ours.batch_size == theirs.batch_size
+    for name, column in theirs.items():
+        if isinstance(column, torch.Tensor) and column.is_nested:
+            assert [each.tolist() for each in ours[name].unbind()] == [
+                each.tolist() for each in column.unbind()
+            ]
+            assert ours[name].dtype == column.dtype
+            padded = (each.to_padded_tensor(0) for each in (ours[name], column))
+            assert torch.equal(*padded)
+        elif isinstance(column, torch.Tensor):
+            assert torch.equal(ours[name], column)
+        else:
+            assert tu.get(ours, name) == tu.get(theirs, name)
+
+
+def test_a_selection_can_be_labelled_without_labelling_the_batch():
+    made = batch()
+    selected = rows.select_rows(made, range(11))
+    tu.assign_non_tensor(selected, update_lr_scheduler=True)
+    assert "update_lr_scheduler" not in made.keys()  # noqa: SIM118  (a TensorDict)
