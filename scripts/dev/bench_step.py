@@ -4,6 +4,7 @@ memory by phase.
     python scripts/dev/bench_step.py 0_5b_16gb --model build/random-0.5b
     python scripts/dev/bench_step.py published_single_gpu 0_5b_16gb --model build/random-0.5b --fraction 0.25 --leave-gib 16
     python scripts/dev/bench_step.py 0_5b_16gb --real            the model's own lengths and rewards instead of fixed ones
+    python scripts/dev/bench_step.py 1_5b_16gb --model build/random-1.5b --explain-update     the update in a step and alone
     python scripts/dev/bench_step.py 3b_lora_16gb 3b_lora_16gb+rollout.merge_adapters=true --model build/random-3b
 
 A recipe may bring settings of its own, each after a ``+``.
@@ -494,7 +495,8 @@ def main() -> int:
     parser.add_argument(
         "--explain-update",
         action="store_true",
-        help=f"the update in a step against the same alone, and where the rest goes; {update_figures.LEAST_STEPS} steps or more",
+        help="the update in a step against the same alone, and where the rest goes "
+        f"({update_figures.LEAST_STEPS} steps or more; the last two take longer)",
     )
     parser.add_argument(
         "--plant-sleep-ms",

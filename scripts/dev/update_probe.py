@@ -66,6 +66,7 @@ class Parts:
         self.seconds: dict[str, float] = defaultdict(float)
         self._open: list[str] = []
         self._since_s = 0.0
+        self._replaced: list[tuple[Any, str, Any]] = []
 
     def begin(self, name: str) -> None:
         self._look()
@@ -102,7 +103,17 @@ class Parts:
             with self.part(name):
                 return function(*arguments, **named)
 
-        setattr(owner, attribute, timed)
+        self.replace(owner, attribute, timed)
+
+    def replace(self, owner: Any, attribute: str, by: Any) -> None:
+        self._replaced.append((owner, attribute, getattr(owner, attribute)))
+        setattr(owner, attribute, by)
+
+    def put_back(self) -> None:
+        """Everything that was replaced."""
+        for owner, attribute, original in reversed(self._replaced):
+            setattr(owner, attribute, original)
+        self._replaced.clear()
 
 
 class EngineProbe:
@@ -144,7 +155,7 @@ class EngineProbe:
             with parts.part(PREPARE):
                 return step(micro_batch, timed_loss if loss_function else None, forward_only)
 
-        engine.forward_step = forward_step
+        parts.replace(engine, "forward_step", forward_step)
 
     def _forward_begins(self, module: Any, arguments: Any, named: dict[str, Any]) -> None:
         if self.in_step:
@@ -259,12 +270,11 @@ class WorkerProbe:
         def timed(question: Any, *arguments: Any) -> Any:
             if question.__name__ not in QUESTIONS:  # the answer's way back
                 return ask(question, *arguments)
-            if question.__name__ == QUESTIONS[0]:
-                self._began_s = time.perf_counter()
+            self._began_s = self._began_s or time.perf_counter()
             with self.parts.part(FETCH):
                 return ask(question, *arguments)
 
-        transferqueue_utils._run_async_in_temp_loop = timed
+        self.parts.replace(transferqueue_utils, "_run_async_in_temp_loop", timed)
         self._memory_stats = torch.cuda.memory_stats if torch.cuda.is_available() else dict
 
     def update(self, update: Callable[[Any], Any], data: Any) -> Any:
@@ -301,6 +311,7 @@ class WorkerProbe:
         if told or last:
             record |= self._alone(told)
         record["extra_s"] = time.perf_counter() - ended_s
+        self._began_s = 0.0
         if self.writes:
             append_jsonl(Path(self.settings.folder) / PARTS_FILE, [record])
         return output

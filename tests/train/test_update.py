@@ -1,24 +1,17 @@
 """The packed passes of an update against verl's own loop, on the same batch; and how little they wait for the device."""
 
 import copy
-import functools
-import random
-from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from small_qwen import small_qwen
+from update_engine import batch, engine, loss, nested, stay_on_the_cpu
 from verl.utils import tensordict_utils as tu
-from verl.workers.config import FSDPActorConfig
-from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.utils.losses import ppo_loss
 
-from azr.train.kernels import attention, logprobs
+from azr.train.kernels import attention
 from azr.train.patches import rows
 from azr.train.verl import packed, update
-
-MICRO_BATCH_TOKENS = 64
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,66 +25,7 @@ def one_process(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def on_a_cpu(monkeypatch):
-    from verl.utils import seqlen_balancing
-
-    for module in (update, transformer_impl, seqlen_balancing):
-        monkeypatch.setattr(module, "get_device_name", lambda: "cpu")
-        monkeypatch.setattr(module, "get_device_id", lambda: "cpu", raising=False)
-
-
-def nested(tensors):
-    return torch.nested.as_nested_tensor(list(tensors), layout=torch.jagged)
-
-
-def batch(count=11, seed=0, **others):
-    """Sequences with responses of one to twelve tokens, some of which do not count."""
-    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    lengths = [(draw.randint(2, 20), draw.randint(1, 12)) for _ in range(count)]
-    prompts = [torch.randint(0, 128, (length,), generator=generator) for length, _ in lengths]
-    responses = [torch.randint(0, 128, (length,), generator=generator) for _, length in lengths]
-    whole = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
-    mask = nested((torch.rand(len(each), generator=generator) < 0.9).long() for each in responses)
-    engines = nested(-4.8 - 0.4 * torch.rand(len(each), generator=generator) for each in responses)
-    columns = {
-        "prompts": nested(prompts),
-        "responses": nested(responses),
-        "input_ids": nested(whole),
-        "position_ids": nested(torch.arange(len(each)) for each in whole),
-        "response_mask": mask,
-        "loss_mask": mask,
-        "old_log_probs": engines,
-        "advantages": nested(torch.full((len(each),), draw.choice((-1.3, 0.4, 1.1))) for each in responses),
-    }
-    made = tu.get_tensordict(columns | others)
-    tu.assign_non_tensor(
-        made, calculate_entropy=True, temperature=1.0, use_remove_padding=True, use_fused_kernels=True, use_dynamic_bsz=True,
-        max_token_len_per_gpu=MICRO_BATCH_TOKENS, global_batch_size=count,
-    )  # fmt: skip
-    return made
-
-
-def engine():
-    """verl's engine under ours, of one process, without what builds it."""
-    bare: Any = object.__new__(packed.PackedEngine)
-    torch.manual_seed(0)
-    bare.module = small_qwen()
-    bare.module.config._attn_implementation = attention.register()
-    attention.pass_boundaries(bare.module)
-    logprobs.install(bare.module, chunk_tokens=16)
-    bare.module.train()
-    bare.pad_to_length = bare.use_ulysses_sp = bare.pass_packed_cu_seqlens = False
-    bare.ulysses_sequence_parallel_size, bare.scaler, bare._autocast_dtype = 1, None, torch.float32
-    bare.engine_config = type("Config", (), {"use_no_sync_for_gradient_accumulation": False})()
-    bare.get_data_parallel_size, bare.get_data_parallel_group = lambda: 1, lambda: None
-    return bare
-
-
-def loss(**settings):
-    config = FSDPActorConfig(
-        strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, entropy_coeff=0.01, clip_ratio=0.05, clip_ratio_low=0.05,
-        clip_ratio_high=0.1, **settings,
-    )  # fmt: skip
-    return functools.partial(ppo_loss, config=config)
+    stay_on_the_cpu(monkeypatch)
 
 
 def passes(bare, made, loss_function, *, ours):

@@ -38,6 +38,7 @@ def try_ours(
 ) -> dict[str, Any]:
     recipe = our_recipe(options, work) + tried.get("plus", "")
     own = argparse.Namespace(
+        explain_update=False,
         override=[
             f"rollout.fixed_group={work.group}",
             "selfplay.train_propose=false",
