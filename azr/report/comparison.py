@@ -38,10 +38,10 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
         _panel(tables, "Tasks accepted per step", names.ACCEPTED),
         _panel(tables, "Novelty", names.NOVELTY, share=True),
     ]
-    cost = [_panel(tables, "Seconds a step", names.STEP_SECONDS), _panel(tables, "Entropy", names.ENTROPY)]
+    cost = [_panel(tables, "Seconds per step", names.STEP_SECONDS), _panel(tables, "Entropy", names.ENTROPY)]
     cost += [
         _panel(tables, "Gradient norm", names.GRADIENT_NORM),
-        _panel(tables, "Engine against trainer", names.MISMATCH),
+        _panel(tables, "Engine versus trainer", names.MISMATCH),
     ]
     sections = [("Probes", learning), ("Streams", streams), ("Tasks", tasks), ("Cost and health", cost)]
     page = {
@@ -113,12 +113,12 @@ def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[t
     return [
         ("Steps", [f"{summary.step:,}" for summary in summaries]),
         ("Time in steps", [duration(summary.trained_s) for summary in summaries]),
-        ("Seconds per step, recently", [duration(summary.step_seconds) for summary in summaries]),
+        ("Recent seconds per step", [duration(summary.step_seconds) for summary in summaries]),
         ("Probe accuracy, first", [percent(c.first) if c else "–" for c in changes]),
         ("Probe accuracy, latest", [percent(c.last) if c else "–" for c in changes]),
         ("Change", [points(c.change) if c else "–" for c in changes]),
         ("99 % interval of the change, points", intervals),
-        ("Latest score against the first run's, points", ["–", *against[1:]]),
+        ("Latest score relative to the first run, points", ["–", *against[1:]]),
         ("Tasks accepted", [f"{stat.count:,}" for stat in stats]),
         ("Tasks accepted per step", rates),
         ("Incidents", [f"{len(summary.faults):,}" for summary in summaries]),

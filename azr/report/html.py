@@ -213,9 +213,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
             for name in table.with_prefix(names.MEMORY_PREFIX)
             if name.endswith(names.VRAM_SUFFIX)
         ]
-        facts.append(
-            _fact("Memory of the card", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB")
-        )
+        facts.append(_fact("GPU memory", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB"))
     if config.machine_watts and summary.trained_s:
         kwh = config.machine_watts * summary.trained_s / 3.6e6
         euro = f"{number(kwh * config.eur_per_kwh)} € at {config.eur_per_kwh} €/kWh, steps only, {config.machine_watts:.0f} W as configured"

@@ -62,7 +62,7 @@ def learning_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
         ),
         lines_panel(
             "Proposer: valid proposals",
-            "Share of proposals that parse, run, repeat and pass every check.",
+            "Share of proposals that parse, run, give the same result again and pass every check.",
             table,
             by_type(lambda stream: names.valid(stream.task_type), Role.PROPOSE),
             marks,
@@ -149,7 +149,9 @@ def _probe_format_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | N
     given = np.where(form > 0, score / np.where(form > 0, form, 1.0), np.nan)
     parts = (("in the required format", form, 1), ("right, given the format", given, 2))
     lines = [Line(label, Curve(*finite(x, values)), colour, dots=True) for label, values, colour in parts]
-    why = "The same probe answers, taken apart: a model that merely learns to keep the format moves the first line only."
+    why = (
+        "The same probe answers in two parts: a model that only learns the format moves only the first line."
+    )
     ends = {"y_low": 0.0, "y_high": 1.0, "x_range": _step_range(table)}
     return lines_chart("Format and reasoning", why, lines, share=True, marks=marks, **ends)
 
@@ -170,7 +172,7 @@ def task_panels(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) ->
         _growth_panel(table, marks),
         lines_panel(
             "Too easy, too hard",
-            "Share of measured proposals that all samples solved, or none: they earn no learnability.",
+            "Share of measured proposals that every sample solved, or none did: they earn no learnability reward.",
             table,
             [("all solved", names.ALL_SOLVED, 2), ("none solved", names.NONE_SOLVED, 5)],
             marks,
@@ -178,7 +180,7 @@ def task_panels(summary: RunSummary, stats: TaskStats, marks: Sequence[Mark]) ->
         ),
         lines_panel(
             "Novelty",
-            "Share of valid proposals that are not copies, renamed copies or near copies of a task already there.",
+            "Share of valid proposals that are not copies, renamed copies or near copies of an existing task.",
             table,
             [("novel", names.NOVELTY, 2)],
             marks,
@@ -195,7 +197,7 @@ def _growth_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     gained = np.cumsum(np.nan_to_num(table.column(names.ACCEPTED)))
     x = table.steps.astype(np.float64)
     curve = envelope(x, gained, BUCKETS)
-    lines = [Line("accepted in all", Curve(curve.x, curve.y), 0)]
+    lines = [Line("accepted in total", Curve(curve.x, curve.y), 0)]
     for index, task_type in enumerate(CORE_TASK_TYPES):
         name = names.buffer_size(task_type)
         if table.has(name):
@@ -219,17 +221,17 @@ def _rejection_panel(summary: RunSummary, marks: Sequence[Mark]) -> Panel | None
     ]
     if len(reasons) > len(shown):
         drawn.append(Layer("other", np.sum(layers[len(shown) :], axis=0), 7))
-    return layers_chart("Rejections a step", "Rejected proposals, by reason.", x, drawn, marks)
+    return layers_chart("Rejections per step", "Rejected proposals, by reason.", x, drawn, marks)
 
 
 def resource_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
     table = summary.table
     panels: list[Panel | None] = [_time_panel(table, marks)]
     phases = (
-        ("Memory of the card by phase", "GiB in use on the card, by all processes.", names.VRAM_SUFFIX),
+        ("GPU memory by phase", "GiB in use on the card, by all processes.", names.VRAM_SUFFIX),
         (
-            "Memory of the trainer by phase",
-            "GiB of the card, the trainer's own peak, without the engine.",
+            "GPU memory of the trainer by phase",
+            "GiB, the trainer's own peak, without the engine.",
             names.TRAINER_PEAK_SUFFIX,
         ),
     )
@@ -265,7 +267,7 @@ def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel]:
     wanted = (
         (
             "Memory over time",
-            "GiB. A trainer whose memory grows for hours is leaking; it is restarted at a checkpoint before that does harm."
+            "GiB. A trainer whose memory grows for hours is leaking; it is restarted from a checkpoint before memory runs out."
             + ("" if has_card else " No GPU was used, so there is no GPU memory to show."),
             (
                 ("trainer", "trainer_gib", 0),
@@ -315,7 +317,7 @@ def _time_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
         "By phase. Programs run in the sandbox while the engine generates, so their time is inside “generate”; "
         "“score again” is the trainer's own log-probabilities of the responses."
     )
-    return layers_chart("Seconds a step", why, reduced_x, drawn, marks)
+    return layers_chart("Seconds per step", why, reduced_x, drawn, marks)
 
 
 def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
@@ -329,14 +331,14 @@ def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
         ),
         (
             "Gradient norm",
-            "Before clipping. Spikes that repeat, or no number at all, end in a rollback.",
+            "Before clipping. Repeated spikes or NaN lead to a rollback.",
             names.GRADIENT_NORM,
             1,
         ),
         (
-            "Engine against trainer",
-            f"Mean difference of token probabilities. Above {summary.mismatch_limit:g} the engine runs other weights; "
-            "healthy is below half of that.",
+            "Engine versus trainer",
+            f"Mean difference of token probabilities. Below {summary.mismatch_limit / 2:g} is healthy; above "
+            f"{summary.mismatch_limit:g} the engine runs other weights than the trainer.",
             names.MISMATCH,
             5,
         ),

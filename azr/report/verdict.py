@@ -218,7 +218,7 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     if formats:
         lines.append(formats)
     if stats.count:
-        grown = f" beside {stats.seeds:,} it began with" if stats.seeds else ""
+        grown = f" in addition to the {stats.seeds:,} it started with" if stats.seeds else ""
         types = ", ".join(f"{count:,} {name}" for name, count in sorted(stats.by_type.items()))
         pool = (
             f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}."
@@ -249,7 +249,7 @@ def _sampled(summary: RunSummary) -> list[str]:
         change = verdict_change(summary, probes)
         if change is not None and probes != decides and change.interval is not None:
             numbers = f"{percent(change.first)} → {percent(change.last)} ({points(change.change)}, {interval_points(change.interval)})"
-            lines.append(f"Beside what decides, on {change.probes}: {numbers}; {change.word}.")
+            lines.append(f"Not part of the verdict, on {change.probes}: {numbers}; {change.word}.")
     return lines
 
 
@@ -314,8 +314,8 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     )
     if wait is not None and generate and wait > HIGH_WAIT * generate:
         lines.append(
-            f"A response waits {duration(wait)} for its programs, of {duration(generate)} of generation: more sandbox processes "
-            "(`sandbox.workers`) would help, if there are cores."
+            f"A response waits {duration(wait)} for its programs, out of {duration(generate)} of generation: more sandbox processes "
+            "(`sandbox.workers`) would help if there are cores to spare."
         )
     if summary.status is Status.FINISHED and table.trained:
         root, model, tasks = (

@@ -145,7 +145,7 @@ def test_bands_and_axis_of_shares_stay_between_0_and_1(
 def test_a_run_without_a_card_shows_no_phases_of_one(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=20)
     page = page_of(run)
-    assert "Memory of the card by phase" in page and "No GPU was used" not in page
+    assert "GPU memory by phase" in page and "No GPU was used" not in page
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     for line in lines:  # as a run on a processor logs it
         line["values"] = {
