@@ -331,7 +331,7 @@ def health_panels(summary: RunSummary, marks: Sequence[Mark]) -> list[Panel]:
         ),
         (
             "Gradient norm",
-            "Before clipping. Repeated spikes or NaN lead to a rollback.",
+            "Before clipping. Repeated spikes or values that are not finite lead to a rollback.",
             names.GRADIENT_NORM,
             1,
         ),
