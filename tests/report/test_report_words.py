@@ -144,7 +144,7 @@ def test_a_comparison_says_how_sure_the_difference_is(tmp_path: Path) -> None:
             line["values"][names.PROBE_COUNT] = 50
     (roots[2] / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = write_comparison(roots, tmp_path / "c.html").read_text(encoding="utf-8")
-    row = re.search(r"<td>Latest score against[^<]*</td>(.*?)</tr>", page)
+    row = re.search(r"<td>Latest score relative to[^<]*</td>(.*?)</tr>", page)
     assert row is not None
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row[1])
     assert (
