@@ -132,7 +132,9 @@ def solve(
     answers = policy.sample(prompts)
     return wait_for(
         [
-            episode.judge(task, prompt, answer, row_id, sandbox, config, skip_bad_format=skip_bad_format)
+            episode.read_and_grade(
+                task, prompt, answer, row_id, sandbox, config, skip_bad_format=skip_bad_format
+            )
             for (task, row_id), prompt, answer in zip(questions, prompts, answers, strict=True)
         ]
     )

@@ -102,7 +102,7 @@ def visible_cards(environment: Mapping[str, str] | None = None) -> Cards:
         note = "" if boards else f"{note}; {smi_note}"
     if not boards:
         return Cards((), note)
-    gpus, visible_note = select(boards, environment, cuda_order)
+    gpus, visible_note = select_cards(boards, environment, cuda_order)
     return Cards(tuple(gpus), "; ".join(filter(None, (note, visible_note))))
 
 
@@ -137,7 +137,7 @@ def parse_visible_devices(text: str) -> list[int] | list[str]:
     return numbers
 
 
-def select(
+def select_cards(
     boards: Sequence[Board],
     environment: Mapping[str, str],
     ask_order: Callable[[tuple[str, ...]], tuple[list[str], str]],

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from azr.budget import judge, shape_for
+from azr.budget import judge_fit, shape_for
 from azr.budget.fitting import fit_card
 from azr.checkpoints import free_gib
 from azr.config import Config
@@ -250,7 +250,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         )
         return
     config = fit_card(config, machine, shape).config
-    verdict = judge(config, machine, shape, free_gib(runs_dir))
+    verdict = judge_fit(config, machine, shape, free_gib(runs_dir))
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""
         yield Finding(
@@ -283,10 +283,10 @@ def leftover_findings() -> Iterator[Finding]:
 
 
 def sandbox_findings(config: Config) -> Iterator[Finding]:
-    from azr.sandbox import probe
+    from azr.sandbox import probe_confinement
     from azr.sandbox.missing import missing_layers
 
-    report = probe(config.sandbox)
+    report = probe_confinement(config.sandbox)
     layers = ", ".join(report.layers) or "none"
     if report.confined:
         yield Finding(Level.OK, "sandbox", f"programs are confined: {layers}")

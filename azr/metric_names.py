@@ -88,7 +88,7 @@ def rejected(reason: str) -> str:
     return f"{REJECTED_PREFIX}{reason}"
 
 
-def probe(what: TaskType | str) -> str:
+def probe_metric(what: TaskType | str) -> str:
     """Accuracy on the frozen probes, greedy; logged only at evaluation steps. ``what``: a task type, a probe file or
     ``all``."""
     return f"{PROBE_PREFIX}{what.value if isinstance(what, TaskType) else what}/accuracy"
@@ -120,7 +120,7 @@ def phase_label(phase: str) -> str:
     return PHASE_LABELS.get(phase, phase)
 
 
-def probe_files(logged: Iterable[str]) -> list[tuple[str, str]]:
+def probe_file_metrics(logged: Iterable[str]) -> list[tuple[str, str]]:
     """(label, metric) of the scores on single probe files; the label is the file's name."""
     return measured_files(logged, PROBE_PREFIX)
 
@@ -132,5 +132,5 @@ def measured_files(logged: Iterable[str], prefix: str) -> list[tuple[str, str]]:
 
 
 def probe_format(what: str) -> str:
-    """Share of probe answers in the required format; ``what`` as in ``probe``."""
+    """Share of probe answers in the required format; ``what`` as in ``probe_metric``."""
     return f"{PROBE_PREFIX}{what}/format_ok"

@@ -3,7 +3,7 @@ interpreter.
 
 Ray, Triton, torch and vLLM each take some of these for granted and fail minutes later, in their own words,
 where one is unusual: a blank in a path, a temporary folder that is long, mounted ``noexec`` or read-only, a
-user id without a passwd entry. ``prepare`` looks once, before anything starts, puts right what it can for
+user id without a passwd entry. ``prepare_places`` looks once, before anything starts, puts right what it can for
 this process and its children, and says what it changed.
 """
 
@@ -65,7 +65,7 @@ class Trouble:
 # ---------------------------------------------------------------- looking
 
 
-def is_plain(path: str) -> bool:
+def is_shell_safe(path: str) -> bool:
     """Nothing in it that a shell command without quotes would take for something else."""
     return PLAIN.fullmatch(path) is not None
 
@@ -77,7 +77,7 @@ def temporary_problem(folder: str) -> str:
         return "is not an absolute path"
     if not os.path.isdir(path):  # noqa: PTH112 - pathlib's raises where a folder above may not be read
         return "is not a readable folder"
-    if not is_plain(folder):
+    if not is_shell_safe(folder):
         return "has a space or another special character in its path, and Ray starts its workers without quoting it"
     length = len(os.fsencode(folder))
     if length > TEMPORARY_BYTES:
@@ -101,7 +101,7 @@ def unwritable(folder: Path) -> str:
 
 
 def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
-    """What ``prepare`` would have to put right; for the doctor."""
+    """What ``prepare_places`` would have to put right; for the doctor."""
     for variable, folder in temporary_folders(environment):
         if problem := temporary_problem(folder):
             yield Trouble(
@@ -133,7 +133,7 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
             f"unset {name}; a run starts its processes without it",
             harmless=True,
         )
-    if not is_plain(sys.executable):
+    if not is_shell_safe(sys.executable):
         fix = "nothing to do: a run starts its workers through a link; to be safe, move the project to a path of letters, digits, - and _"
         yield Trouble(
             "environment",
@@ -209,7 +209,7 @@ def _home_problem(environment: MutableMapping[str, str]) -> str:
 # ---------------------------------------------------------------- putting right
 
 
-def prepare(
+def prepare_places(
     environment: MutableMapping[str, str] | None = None,
     candidates: Sequence[Path] | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
@@ -375,7 +375,7 @@ def plain_python() -> str:
     Raises:
         ConfigError: there is no place for the link.
     """
-    if is_plain(sys.executable):
+    if is_shell_safe(sys.executable):
         return sys.executable
     link = _link_to(Path(sys.prefix))
     return str(link / Path(sys.executable).relative_to(sys.prefix))

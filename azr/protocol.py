@@ -264,7 +264,7 @@ class MetricsTail:
 
 
 @dataclass(frozen=True)
-class Asked:
+class DriverRequests:
     """What the driver asks of a running attempt."""
 
     stop: bool
@@ -277,7 +277,7 @@ def ask(run: RunDir, cycle: int, attempt: int, name: str, reason: str) -> None:
     write_json_atomic(run.attempt(cycle, attempt) / name, {"unix_s": time.time(), "reason": reason})
 
 
-def asked(run: RunDir, cycle: int, attempt: int) -> Asked:
+def asked(run: RunDir, cycle: int, attempt: int) -> DriverRequests:
     folder = run.attempt(cycle, attempt)
     stop, checkpoint = (folder / STOP_FILE).exists(), (folder / CHECKPOINT_FILE).exists()
     reason = ""
@@ -286,4 +286,4 @@ def asked(run: RunDir, cycle: int, attempt: int) -> Asked:
             reason = str(read_json(folder / (STOP_FILE if stop else CHECKPOINT_FILE)).get("reason", ""))
         except (DataError, AttributeError, OSError):
             reason = ""
-    return Asked(stop, checkpoint, reason)
+    return DriverRequests(stop, checkpoint, reason)

@@ -22,15 +22,17 @@ def entry() -> None:
 def start(name: str) -> None:
     """What ``azr_single_gpu_pipeline.py`` and the files in ``scripts/`` start: the command ``name``, or the one that
     the first argument names. Ends the process."""
-    prepare(name or "azr")
+    check_start(name or "azr")
     try:
         from azr import cli
+        from azr.terminal import outlive_the_terminal
     except ModuleNotFoundError as error:
         sys.exit(missing_module(name or "azr", error))
-    cli.start(name) if name else cli.entry()
+    outlive_the_terminal()
+    sys.exit(cli.run_command(name, sys.argv[1:]) if name else cli.main())
 
 
-def prepare(name: str) -> None:
+def check_start(name: str) -> None:
     """Ends the process with a sentence where the command cannot work, or restarts it with file names in UTF-8."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         found = ".".join(map(str, sys.version_info[:3]))

@@ -12,6 +12,10 @@ The words, one meaning each:
   before its format is looked at; *reward*: what a response is paid, after every penalty; *credit*: from a
   step's outcomes to its advantages.
 * *truncated*: a response that ended at the token limit; *rejection*: why a response or program is not a task.
+* *suite*: a set of evaluation items; *source*: a model that is asked (``ModelSource``), or a file that tasks come from
+  (``TaskSource``); *manifest*: the hashes of a pool, a checkpoint or an archive.
+* *backend*: policy and engine behind a training step (``azr.train.step.StepBackend``); *machine*: cards, cores and
+  memory (``azr.hardware``).
 * *phase*: what the trainer does at a moment; *ending*: how an attempt ended; *incident*: what went wrong and
   what was done; *verdict*: whether the run as a whole learned, as the report says it.
 

@@ -98,7 +98,7 @@ def _root(found: Sequence[Raised], index: int) -> Raised:
 
 
 @dataclass
-class _Reader:
+class _TracebackReader:
     functions: list[str] = field(default_factory=list)
     in_stack: bool = False
     link: str = ""
@@ -108,13 +108,13 @@ class _Reader:
 def exceptions(text: str) -> Iterator[Raised]:
     """All exceptions of a log with their stacks, in the order in which they were written."""
     lines = [_clean(line) for line in text.splitlines()]
-    state = _Reader()
+    state = _TracebackReader()
     for index, line in enumerate(lines):
         if not line.strip():
             continue
         if fatal := _FATAL.match(line):
             yield Raised(_FATAL_KIND, fatal["what"].strip())
-            state = _Reader()
+            state = _TracebackReader()
         elif line.startswith("Traceback (most recent call last)"):
             state.functions, state.in_stack = [], True
         elif frame := _FRAME.match(line):
@@ -137,7 +137,7 @@ def exceptions(text: str) -> Iterator[Raised]:
                 message = _telling(message, lines[index + 1 : index + 6])
                 yield Raised(raised["kind"].rpartition(".")[2], message, tuple(state.functions), state.link)
             # then the exception of the other process follows, without a head
-            state = _Reader(in_stack="ray::" in line)
+            state = _TracebackReader(in_stack="ray::" in line)
         else:
             state.link = ""
 

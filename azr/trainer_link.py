@@ -39,7 +39,7 @@ from azr.protocol import (
     CHECKPOINT_FILE,
     STACKS_FILE,
     STOP_FILE,
-    Asked,
+    DriverRequests,
     Ending,
     Heartbeat,
     MetricsRecord,
@@ -132,7 +132,7 @@ class TrainerLink:
         if not self.request.process:
             mark_start(self.run.attempt(self.request.cycle, self.request.attempt), part, inside)
 
-    def asked(self) -> Asked:
+    def asked(self) -> DriverRequests:
         """What the driver wants now; look at it at every step boundary."""
         return asked(self.run, self.request.cycle, self.request.attempt)
 

@@ -52,7 +52,7 @@ def test_every_name_is_documented() -> None:
     wanted += [
         name(task_type)
         for task_type in CORE_TASK_TYPES
-        for name in (names.valid, names.buffer_size, names.probe)
+        for name in (names.valid, names.buffer_size, names.probe_metric)
     ]
     missing = [name for name in wanted if not any(pattern.fullmatch(name) for pattern in patterns)]
     assert not missing

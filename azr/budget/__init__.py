@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from azr.budget.advice import Change, Fit, RecipeFit, Shortage, judge, propose
-from azr.budget.estimate import Estimate, Moment, Part, estimate
+from azr.budget.advice import Change, Fit, RecipeFit, Shortage, judge_fit, propose
+from azr.budget.estimate import Moment, Part, ResourceEstimate, estimate
 from azr.budget.shape import ModelShape, shape_for, shape_from_config, shape_of
 from azr.checkpoints import free_gib
 from azr.config import Config
@@ -20,8 +20,22 @@ from azr.errors import BudgetError
 from azr.hardware import Machine
 
 __all__ = [
-    "Change", "Estimate", "Fit", "ModelShape", "Moment", "Part", "RecipeFit", "Shortage",
-    "estimate", "judge", "propose", "refusal", "require_fit", "shape_for", "shape_from_config", "shape_of",
+    "Change",
+    "Fit",
+    "ModelShape",
+    "Moment",
+    "Part",
+    "RecipeFit",
+    "ResourceEstimate",
+    "Shortage",
+    "estimate",
+    "fit_refusal",
+    "judge_fit",
+    "propose",
+    "require_fit",
+    "shape_for",
+    "shape_from_config",
+    "shape_of",
 ]  # fmt: skip
 
 
@@ -39,14 +53,14 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Fit | None:
     shape = shape_for(config)
     if shape is None:
         return None
-    verdict = judge(config, machine, shape, free_gib(runs_dir))
+    verdict = judge_fit(config, machine, shape, free_gib(runs_dir))
     blocking = [shortage for shortage in verdict.shortages if shortage.resource not in config.budget.override]
     if blocking:
-        raise BudgetError(refusal(verdict, blocking, runs_dir))
+        raise BudgetError(fit_refusal(verdict, blocking, runs_dir))
     return verdict
 
 
-def refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
+def fit_refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
     """The sentences that a user reads when a run is refused."""
     lines = ["this run does not fit this machine."]
     lines += [f"  {shortage}" for shortage in shortages]

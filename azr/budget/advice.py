@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from azr.budget.estimate import Estimate, estimate
+from azr.budget.estimate import ResourceEstimate, estimate
 from azr.budget.shape import ModelShape, shape_for
 from azr.config import Config, with_key
 from azr.hardware import Device, Machine, device_for
@@ -52,7 +52,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Fit:
-    estimate: Estimate
+    estimate: ResourceEstimate
     available_gpu_gib: float
     available_ram_gib: float
     available_disk_gib: float | None
@@ -70,7 +70,7 @@ class Fit:
         return sum(shortage.missing_gib for shortage in self.shortages)
 
 
-def judge(
+def judge_fit(
     config: Config,
     machine: Machine,
     shape: ModelShape,
@@ -95,7 +95,9 @@ def judge(
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
     advice = None
     if shortages and advise:
-        advice = _cheapest_change(config, lambda other: judge(other, machine, shape, free_disk_gib, False))
+        advice = _cheapest_change(
+            config, lambda other: judge_fit(other, machine, shape, free_disk_gib, False)
+        )
     return Fit(result, gpu, ram, free_disk_gib, shortages, advice)
 
 
@@ -116,7 +118,7 @@ def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
 
 
 def _shortages(
-    config: Config, result: Estimate, gpu: float, ram: float, disk: float | None
+    config: Config, result: ResourceEstimate, gpu: float, ram: float, disk: float | None
 ) -> Iterator[Shortage]:
     for phase in result.gpu:
         if phase.gib > gpu:
@@ -267,7 +269,7 @@ def propose(
             or (config.needs_gpu and not machine.cards)
         ):
             continue
-        proposals.append(RecipeFit(name, shape.parameters, judge(config, machine, shape, free_disk_gib)))
+        proposals.append(RecipeFit(name, shape.parameters, judge_fit(config, machine, shape, free_disk_gib)))
 
     def order(proposal: RecipeFit) -> tuple[int, bool, bool]:
         model = recipes[proposal.recipe].model

@@ -89,7 +89,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ResourceEstimate:
     """What the configuration needs. GPU phases are for each card."""
 
     gpu: tuple[Moment, ...]
@@ -107,7 +107,9 @@ class Estimate:
         return next(phase for phase in self.gpu if phase.name == name)
 
 
-def estimate(config: Config, shape: ModelShape, gpu_total_gib: float, on_gpu: bool = True) -> Estimate:
+def estimate(
+    config: Config, shape: ModelShape, gpu_total_gib: float, on_gpu: bool = True
+) -> ResourceEstimate:
     """
     Args:
         gpu_total_gib: memory of one card; the engine takes its share of it.
@@ -116,7 +118,7 @@ def estimate(config: Config, shape: ModelShape, gpu_total_gib: float, on_gpu: bo
     trainer = _trainer(config, shape)
     engine = _engine(config, shape, gpu_total_gib)
     phases = _gpu_phases(config, trainer, engine) if on_gpu else ()
-    return Estimate(
+    return ResourceEstimate(
         gpu=phases,
         ram=_host(config, trainer, engine, on_gpu),
         disk=_disk(config, trainer),

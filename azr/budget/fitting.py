@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from azr.budget.estimate import Estimate, estimate
+from azr.budget.estimate import ResourceEstimate, estimate
 from azr.budget.shape import ModelShape
 from azr.config import Config, with_key
 from azr.hardware import Machine, device_for
@@ -68,7 +68,7 @@ def fit_card(config: Config, machine: Machine, shape: ModelShape | None) -> Fitt
 
     Returns:
         the configuration with a number for every key of ``budget.automatic``, and why. As it was where there is no
-        card, the shape is not known, or nothing fits, which is for ``judge`` to say.
+        card, the shape is not known, or nothing fits, which is for ``judge_fit`` to say.
     """
     automatic = set(config.budget.automatic)
     device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
@@ -188,7 +188,7 @@ class _Fitting:
     def peak(self, config: Config) -> float:
         return self._estimate(config).gpu_peak.gib
 
-    def _estimate(self, config: Config) -> Estimate:
+    def _estimate(self, config: Config) -> ResourceEstimate:
         return estimate(config, self.shape, self.total_gib)
 
     def _graphs(self, config: Config) -> Config:

@@ -18,12 +18,12 @@ REPORT_TIMEOUT_S = 300.0
 
 def default_parts() -> CampaignParts:
     from azr.campaign.judges import judge_health, judge_learning
-    from azr.data.consolidate import consolidate, merge
+    from azr.data.consolidate import consolidate, merge_shard
     from azr.report.live import LiveView
 
     return CampaignParts(
         consolidate=lambda run, cycle, config: consolidate(run, cycle, config.data, config.sandbox),
-        merge=lambda run, cycle, config: merge(run, cycle, config.data, config.sandbox),
+        merge=lambda run, cycle, config: merge_shard(run, cycle, config.data, config.sandbox),
         judges=(judge_health, judge_learning),
         progress=lambda run, config: LiveView(run.root, config.report, past=False),
         loggers=_loggers,

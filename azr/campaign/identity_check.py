@@ -58,7 +58,7 @@ def settle_identity(run: RunDir, config: Config) -> str:
             return f"{run.root.name} uses only this model from now on (content {now.model_hash[:8]})."
         return ""
     if recorded.content != now.content:  # a hub model that had to be fetched first
-        raise RunError(refusal(run, [_model_difference(recorded, now)]))
+        raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))
     if recorded.folder != now.folder:
         return f"{now.folder} holds the model that {run.root.name} began with (model.path={recorded.model}); the run continues with it."
     return ""
@@ -96,7 +96,7 @@ def require_same_run(run: RunDir, config: Config) -> None:
         if values[0] != values[1]:
             differing.append(Difference(key, *values))
     if differing:
-        raise RunError(refusal(run, differing))
+        raise RunError(identity_refusal(run, differing))
 
 
 def _is_cached(path: str, content: ModelHash) -> bool:
@@ -107,7 +107,7 @@ def _is_cached(path: str, content: ModelHash) -> bool:
     return folder is not None and hash_model(folder) == content
 
 
-def refusal(run: RunDir, differing: list[Difference]) -> str:
+def identity_refusal(run: RunDir, differing: list[Difference]) -> str:
     """Both values of each difference, and the ways out."""
     lines = [
         f"{run.root} began with other settings. A run keeps these to its end, because its checkpoints and scores depend on them:"

@@ -29,7 +29,7 @@ import numpy as np
 
 from azr import metric_names as names
 from azr.campaign.parts import Advice, Judgement
-from azr.campaign.stagnation import Course, fall, fit_trend, plateau, smooth
+from azr.campaign.stagnation import Course, fall, fit_trend, plateau, robust_smooth
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
 from azr.protocol import MetricsRecord
@@ -252,7 +252,7 @@ def _collapse(records: Sequence[MetricsRecord], rules: MonitorConfig, series: _S
     ]
     if len(known) < rules.health_steps or known[-1][0] != records[-1].step:
         return None
-    levels = smooth([value for _, value in known], HEALTH_HALF_LIFE)
+    levels = robust_smooth([value for _, value in known], HEALTH_HALF_LIFE)
     lowest = np.minimum.accumulate(levels)
     verdicts = [series.bad(float(level), float(best)) for level, best in zip(levels, lowest, strict=True)]
     if not all(verdicts[-rules.health_steps :]):

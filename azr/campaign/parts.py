@@ -49,14 +49,14 @@ class Progress(Protocol):
     def say(self, text: str) -> None: ...
 
 
-class Report(Protocol):
+class DataStepResult(Protocol):
     """What a data step did, in a sentence with its counts."""
 
     @property
     def sentence(self) -> str: ...
 
 
-DataStep = Callable[[RunDir, int, Config], Report]
+DataStep = Callable[[RunDir, int, Config], DataStepResult]
 """``consolidate`` or ``merge``: (run, cycle, config) -> report. Idempotent and atomic."""
 Judge = Callable[[Sequence[MetricsRecord], Sequence[MachineSample], Config], Judgement]
 """(records that count, samples of this trainer process, config) -> judgement."""

@@ -27,7 +27,9 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
         print("\n".join(lines), flush=True)
 
 
-def describe(run: RunDir, state: CampaignState, *, running: bool, now_unix_s: float | None = None) -> str:
+def describe_state(
+    run: RunDir, state: CampaignState, *, running: bool, now_unix_s: float | None = None
+) -> str:
     """The state in a few lines, for ``scripts/control.py RUN status``.
 
     Args:

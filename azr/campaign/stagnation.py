@@ -50,7 +50,7 @@ def ema(values: ArrayLike, half_life: float) -> FloatArray:
     return result
 
 
-def smooth(values: ArrayLike, half_life: float, width: int = 5) -> FloatArray:
+def robust_smooth(values: ArrayLike, half_life: float, width: int = 5) -> FloatArray:
     """Rolling median against outliers, then EMA against noise: for levels that are shown or compared with a limit."""
     return ema(rolling_median(values, width), half_life)
 

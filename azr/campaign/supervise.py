@@ -70,14 +70,14 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
     write_versions(folder)
     loggers = ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
     try:
-        watch = _Watch(ctx, request, loggers)
+        watch = _AttemptWatch(ctx, request, loggers)
         return _run_attempt(ctx, request, watch)
     finally:
         for logger in loggers:
             logger.close()
 
 
-def _run_attempt(ctx: Context, request: TrainRequest, watch: _Watch) -> AttemptEnd:
+def _run_attempt(ctx: Context, request: TrainRequest, watch: _AttemptWatch) -> AttemptEnd:
     trainer = _take_or_start(ctx, request)
     grace_s = 0.0
     try:
@@ -111,7 +111,7 @@ def _take_or_start(ctx: Context, request: TrainRequest) -> TrainerProcess:
     )
 
 
-class _Watch:
+class _AttemptWatch:
     """Begins to look before the trainer is started, so that nothing it writes is missed."""
 
     trainer: TrainerProcess

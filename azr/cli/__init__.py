@@ -15,14 +15,13 @@ import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NoReturn
 
 from azr.cli.pasted import pasted_sentence
 from azr.config.paths import windows_sentence
 from azr.errors import AzrError, ConfigError
 from azr.imports import all_shadows
 from azr.start import missing_module
-from azr.terminal import outlive_the_terminal, tolerate_any_encoding
+from azr.terminal import tolerate_any_encoding
 
 COMMANDS = {
     "run": "start a run, or resume it",
@@ -113,15 +112,3 @@ def _sentence(error: AzrError | OSError) -> str:
         "; nothing was finished: make room (df, quota, ulimit -f), or write to another disk" if room else ""
     )
     return f"{where}{os.strerror(error.errno)}{advice}"
-
-
-def entry() -> NoReturn:
-    """What ``azr`` starts."""
-    outlive_the_terminal()
-    sys.exit(main())
-
-
-def start(name: str) -> NoReturn:
-    """What a file in ``scripts/`` starts."""
-    outlive_the_terminal()
-    sys.exit(run_command(name, sys.argv[1:]))

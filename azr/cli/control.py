@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 
 from azr.campaign.control import Control, driver_is_running, request_control, withdraw_control
-from azr.campaign.sentences import describe
+from azr.campaign.sentences import describe_state
 from azr.campaign.state import load_state
 from azr.cli import command_parser
 from azr.config.paths import find
@@ -50,7 +50,7 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
     running = driver_is_running(run)
     if command == "status":
         state, repairs = load_state(run)
-        told = "nothing yet" if state is None else describe(run, state, running=running)
+        told = "nothing yet" if state is None else describe_state(run, state, running=running)
         return "\n".join([*repairs, told])
     if command in ("stop", "checkpoint"):
         if not running:

@@ -22,7 +22,7 @@ from azr.files import write_jsonl_atomic
 SHOWN = 10
 
 
-def convert(problems: Path, target: Path) -> str:
+def convert_problems(problems: Path, target: Path) -> str:
     """Returns:
         what was made and what was left out, in lines.
 
@@ -60,5 +60,5 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("problems", type=at_home, help="JSON Lines, JSON, CSV or parquet")
     parser.add_argument("tasks", type=at_home, help="file to write")
     arguments = parser.parse_args(words)
-    print(convert(arguments.problems, arguments.tasks))
+    print(convert_problems(arguments.problems, arguments.tasks))
     return 0

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from azr.cli import command_parser
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.config.paths import runs_folder
 from azr.doctor import Finding, Level, examine, place_findings
 from azr.hardware import detect
-from azr.places import prepare, troubles
+from azr.places import prepare_places, troubles
 from azr.wording import counted
 
 MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING ", Level.PROBLEM: "PROBLEM "}
@@ -41,9 +41,9 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     # told as findings; the rest of the doctor looks at what a run would work with
     found = list(troubles(os.environ))
-    prepare(say=lambda _: None)
+    prepare_places(say=lambda _: None)
     machine = detect()
-    config = load(options.overrides).config
+    config = load_config(options.overrides).config
     if not options.json:
         wsl = ", WSL2" if machine.is_wsl else ""
         print(

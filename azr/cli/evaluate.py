@@ -39,7 +39,7 @@ from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
 from azr.imports import require_no_shadows
-from azr.places import prepare
+from azr.places import prepare_places
 
 
 def _ks(text: str) -> list[int]:
@@ -137,7 +137,7 @@ def main(words: Sequence[str]) -> int:
     arguments["styles"] = arguments["styles"] or []
     try:
         require_no_shadows()
-        prepare()
+        prepare_places()
         evaluate(models, Options(**arguments))
     except KeyboardInterrupt:
         print(

@@ -22,7 +22,7 @@ from azr.errors import ModelError, RunError
 from azr.evaluate.adapters import export_adapters
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
 from azr.evaluate.task_export import export_tasks
-from azr.places import prepare
+from azr.places import prepare_places
 from azr.rundir import RunDir
 
 
@@ -73,7 +73,7 @@ def main(words: Sequence[str]) -> int:
     run = RunDir(arguments.run.resolve())
     target = arguments.out.resolve()
     try:
-        prepare()
+        prepare_places()
         if not run.config.is_file():
             raise RunError(f"{run.root} is not a run directory (it has no config.yaml)")
         if arguments.tasks:

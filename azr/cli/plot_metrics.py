@@ -25,7 +25,7 @@ from azr.cli.numbers import count
 from azr.config.paths import at_home, find
 from azr.errors import ConfigError, RunError
 from azr.files import write_bytes_atomic, write_text_atomic
-from azr.report.metrics import FloatArray, MetricsTable, read_metrics
+from azr.report.metrics import FloatArray, MetricsTable, read_metrics_table
 from azr.report.summary import require_run
 
 
@@ -117,7 +117,7 @@ def main(words: Sequence[str]) -> int:
     for run in runs:
         require_run(run)
     own_names = len({run.name for run in runs}) == len(runs)
-    tables = {run.name if own_names else str(run): read_metrics(run / "metrics.jsonl") for run in runs}
+    tables = {run.name if own_names else str(run): read_metrics_table(run / "metrics.jsonl") for run in runs}
     first = next(iter(tables.values()))
     drawn, also = logged(first, options.metrics), logged(first, options.also)
     write_bytes_atomic(options.out, picture(tables, drawn, options.window))

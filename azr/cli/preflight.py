@@ -18,17 +18,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from azr.budget import Fit, RecipeFit, judge, propose, refusal, shape_for
+from azr.budget import Fit, RecipeFit, fit_refusal, judge_fit, propose, shape_for
 from azr.budget.fitting import fit_card
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.checkpoints import free_gib
 from azr.cli import command_parser
 from azr.cli.numbers import above_zero, count
 from azr.config import Config, from_container
-from azr.config.load import compose_container, load, recipe_names
+from azr.config.load import compose_container, load_config, recipe_names
 from azr.config.paths import runs_folder
 from azr.hardware import Gpu, Machine, detect, device_for
-from azr.places import prepare
+from azr.places import prepare_places
 from azr.train.model_source import local_folder, require_usable_model
 
 
@@ -57,7 +57,7 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args(words)
-    prepare()
+    prepare_places()
     machine = _machine(options)
     if options.speed:
         return _speed(options)
@@ -78,7 +78,7 @@ def _machine(options: argparse.Namespace) -> Machine:
 
 
 def _preflight(machine: Machine, options: argparse.Namespace) -> int:
-    loaded = load(options.overrides)
+    loaded = load_config(options.overrides)
     config = loaded.config
     if local_folder(config.model.path) is not None:
         require_usable_model(config)
@@ -89,7 +89,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         return 2
     fitted = fit_card(config, machine, shape)
     config = fitted.config
-    verdict = judge(config, machine, shape, free_gib(runs_folder(config)))
+    verdict = judge_fit(config, machine, shape, free_gib(runs_folder(config)))
     if options.json:
         print(json.dumps({"recipe": loaded.recipe_reason, "fits": verdict.fits, **asdict(verdict)}, indent=1))
         return 0 if verdict.fits else 1
@@ -103,11 +103,11 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     if fitted.choices:
         print("chosen for this card (budget.automatic):", *fitted.choices, sep="\n    ", end="\n\n")
     if not any(shortage.no_card for shortage in verdict.shortages):
-        print(table(verdict))
+        print(phase_table(verdict))
     if verdict.fits:
         print("\nfits.")
         return 0
-    print("\n" + refusal(verdict, list(verdict.shortages), runs_folder(config)))
+    print("\n" + fit_refusal(verdict, list(verdict.shortages), runs_folder(config)))
     return 1
 
 
@@ -190,7 +190,7 @@ def _line(item: RecipeFit) -> str:
     return f"{head} RAM {verdict.estimate.ram.gib:.0f}, disk {verdict.estimate.disk.gib:.0f} GiB{problem}"
 
 
-def table(verdict: Fit) -> str:
+def phase_table(verdict: Fit) -> str:
     """The phases side by side with their parts, GiB."""
     rows = []
     resources = [(phase, verdict.available_gpu_gib) for phase in verdict.estimate.gpu]

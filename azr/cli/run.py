@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from azr.budget import shape_for
 from azr.budget.fitting import fit_card
-from azr.config.load import help_text, load, to_yaml
+from azr.config.load import help_text, load_config, to_yaml
 from azr.config.paths import runs_folder
 from azr.hardware import detect, device_for
 from azr.imports import require_no_shadows
-from azr.places import prepare
+from azr.places import prepare_places
 from azr.rundir import RunDir
 
 
@@ -29,8 +29,8 @@ def main(words: Sequence[str]) -> int:
     overrides = [word for word in words if not show or word not in ("--cfg", "job")]
     if not show:
         require_no_shadows()
-        prepare()
-    loaded = load(overrides)
+        prepare_places()
+    loaded = load_config(overrides)
     machine = detect()
     fitted = fit_card(loaded.config, machine, shape_for(loaded.config))
     config = fitted.config

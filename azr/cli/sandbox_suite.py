@@ -34,7 +34,7 @@ def main(words: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(words)
     config = SandboxConfig(python=arguments.python)
-    entries = [entry for entry in suite.load(arguments.file) if arguments.only in entry.name]
+    entries = [entry for entry in suite.load_suite(arguments.file) if arguments.only in entry.name]
     outcome = suite.run(entries, config, seed=arguments.seed, one_by_one=arguments.one_by_one)
     for category in sorted({category for category, _ in outcome.statuses}):
         counts = {

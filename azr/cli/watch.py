@@ -11,9 +11,9 @@ from rich.console import Console
 from azr.cli import command_parser
 from azr.config.paths import find
 from azr.config.report import ReportConfig
-from azr.report.live import LiveView, is_plain
+from azr.report.live import LiveView, wants_plain_text
 from azr.report.screen import plain_line, render
-from azr.report.summary import Status, read_summary
+from azr.report.summary import RunStatus, read_summary
 from azr.terminal import output_is_lost
 
 
@@ -29,13 +29,13 @@ def main(words: Sequence[str]) -> int:
     config.validate()
     if arguments.once:
         summary, console = read_summary(arguments.run), Console()
-        shown = plain_line(summary) if is_plain(console, config) else render(summary, console.width)
+        shown = plain_line(summary) if wants_plain_text(console, config) else render(summary, console.width)
         console.print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
         return 0
     with LiveView(arguments.run, config) as view, contextlib.suppress(KeyboardInterrupt):
         while not output_is_lost():
             summary = view.update()
-            if summary is not None and summary.status in (Status.FINISHED, Status.FAILED):
+            if summary is not None and summary.status in (RunStatus.FINISHED, RunStatus.FAILED):
                 break
             time.sleep(min(0.2, config.refresh_s))
     return 0

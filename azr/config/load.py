@@ -1,6 +1,6 @@
 """Composes configs/*.yaml and command-line overrides with Hydra, without Hydra's tracebacks.
 
-``load(["recipe=0_5b_16gb", "train.learning_rate=2e-6"])`` returns the typed ``Config``. Without a ``recipe``
+``load_config(["recipe=0_5b_16gb", "train.learning_rate=2e-6"])`` returns the typed ``Config``. Without a ``recipe``
 one is chosen from what the machine has, and the choice comes with its reason; a run that has begun keeps the
 recipe it began with.
 """
@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from azr.config import Config, default_container, from_container, to_container, without_former_keys
@@ -23,7 +24,6 @@ from azr.files import write_text_atomic
 from azr.run_identity import read_identity
 from azr.rundir import RunDir
 
-_TOLD: set[Path] = set()
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
 HELP = """\
@@ -55,7 +55,7 @@ class Loaded:
     """Why this recipe: a sentence for the user."""
 
 
-def load(overrides: Sequence[str]) -> Loaded:
+def load_config(overrides: Sequence[str]) -> Loaded:
     """
     Raises:
         ConfigError: an override or a YAML file is wrong; the message names the key and the nearest right one.
@@ -253,22 +253,27 @@ def write_config(path: Path, config: Config) -> None:
 
 
 def read_config(path: Path) -> Config:
-    """Reads the configuration that a run was started with. Settings that only an earlier version had are
-    named on stderr and left out.
+    """The configuration that a run was started with; a process reads a file once, and again only when it was
+    replaced. Settings that only an earlier version had are named on stderr and left out.
 
     Raises:
         DataError: no such file. ConfigError: it holds unknown or wrong values.
     """
     try:
-        values = load_yaml(path)
+        version = path.stat()
+        return _read_config(path, version.st_ino, version.st_mtime_ns)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; is this a run directory?") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=16)
+def _read_config(path: Path, inode: int, mtime_ns: int) -> Config:  # the numbers are the cache's key
+    values = load_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is not a configuration")
     values, former = without_former_keys(values)
-    if former and path not in _TOLD:
-        _TOLD.add(path)
+    if former:
         print(f"{path}: without {', '.join(former)}, which this version has no more", file=sys.stderr)
     return from_container(values, line_finder(path))

@@ -63,14 +63,14 @@ Outputs = Callable[[Sequence[tuple[str, tuple[str, ...]]]], Iterator[tuple[int, 
 or empty: unknown)."""
 
 
-def describe(value: Any) -> str:
+def type_text(value: Any) -> str:
     """Type of a value with the types inside, as ``dict[str, list[int]]``; a mixed or empty container's are ``any``."""
     if isinstance(value, (list, set, frozenset)):
-        return f"{type(value).__name__}[{_one({describe(item) for item in value})}]"
+        return f"{type(value).__name__}[{_one({type_text(item) for item in value})}]"
     if isinstance(value, tuple):
-        return f"tuple[{', '.join(describe(item) for item in value)}]"
+        return f"tuple[{', '.join(type_text(item) for item in value)}]"
     if isinstance(value, dict):
-        return f"dict[{_one({describe(key) for key in value})}, {_one({describe(item) for item in value.values()})}]"
+        return f"dict[{_one({type_text(key) for key in value})}, {_one({type_text(item) for item in value.values()})}]"
     return type(value).__name__
 
 
@@ -86,7 +86,7 @@ def signature(task: Task) -> tuple[str, list[Any]] | None:
         return None
     if keywords or not positional:
         return None
-    return (", ".join(describe(value) for value in positional), positional)
+    return (", ".join(type_text(value) for value in positional), positional)
 
 
 def bank(text: str, example: Sequence[Any]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from azr.config.data import DataConfig
 from azr.config.sandbox import SandboxConfig
 from azr.data.behaviour import BehaviourStore, drop_behavioural, sandbox_outputs
-from azr.data.contamination import examine
+from azr.data.contamination import fingerprint_sources
 from azr.data.duplicates import Dropped, better_first, difficulty_band, drop_duplicates
 from azr.data.fingerprints import Fingerprint
 from azr.data.manifest import SourceEntry
@@ -29,8 +29,8 @@ from azr.data.reasons import Reason
 from azr.data.reexecute import RerunStore, reexecute, rerun_key
 from azr.data.rows import Row
 from azr.data.schema import Refused, tasks_of
-from azr.data.sources import Kind, Source
-from azr.programs.source import SourceError, parse
+from azr.data.sources import Kind, TaskSource
+from azr.programs.source import SourceError, parse_program
 from azr.tasks import Task, TaskType
 
 
@@ -61,7 +61,7 @@ class PoolBuild:
 
 
 def build_pool(
-    sources: Sequence[Source],
+    sources: Sequence[TaskSource],
     config: DataConfig,
     sandbox: SandboxConfig,
     *,
@@ -80,7 +80,9 @@ def build_pool(
         settled = {task.task_id for task in tasks if rerun_key(task) in trusted}
     with phases("fingerprints and leaks"), _bar("fingerprints and leaks", everything) as bar:
         similarity, programs = config.contamination_similarity, (task.program for task in tasks)
-        prints, leaks = examine(programs, evaluation, similarity, workers=config.workers, progress=bar.update)
+        prints, leaks = fingerprint_sources(
+            programs, evaluation, similarity, workers=config.workers, progress=bar.update
+        )
         tasks, dropped = _drop_unfit(tasks, prints, leaks)
     with phases("re-execution"), _bar("re-execution") as bar:
         advance = functools.partial(_advance, bar)
@@ -120,7 +122,7 @@ copy of the other."""
 
 
 def _read(
-    sources: Sequence[Source], config: DataConfig
+    sources: Sequence[TaskSource], config: DataConfig
 ) -> tuple[list[Task], Origins, list[RefusedRow], list[SourceEntry], frozenset[str]]:
     """All sources, the judged ones first, so that a task counts for the source that brought it first.
 
@@ -173,7 +175,7 @@ def _settle(
     ]
 
 
-def row_tasks(row: Row, source: Source, config: DataConfig) -> list[Task] | Refused:
+def row_tasks(row: Row, source: TaskSource, config: DataConfig) -> list[Task] | Refused:
     """The tasks that a row of ``source`` holds, by its form alone."""
     if row.record is None:
         return Refused(
@@ -204,7 +206,7 @@ def _drop_unfit(
 def _why_it_does_not_parse(program: str) -> str:
     """With line and character: pasted spaces and quotation marks look like the right ones."""
     try:
-        parse(program)
+        parse_program(program)
     except SourceError as error:
         return f"does not parse: {error.detail.replace('<unknown>, ', '')}"
     return "does not parse"

@@ -18,7 +18,7 @@ from azr.data.reasons import Reason
 from azr.data.schema import Refused
 from azr.data.seeds import seed_sources
 from azr.data.sources import (
-    Source,
+    TaskSource,
     configured_files,
     other_run_sources,
     refuse_missing,
@@ -86,7 +86,7 @@ def _programs(file: Path) -> int:
     return len(evaluation_items([file]))
 
 
-def _without_a_task(named: str, sources: Sequence[Source], config: DataConfig) -> list[str]:
+def _without_a_task(named: str, sources: Sequence[TaskSource], config: DataConfig) -> list[str]:
     """A sentence if no row of the sources holds a task. All rows are read, so that a damaged file shows now."""
     rows, holds, first, reasons = 0, False, "", Counter[str]()
     for source in sources:
@@ -108,7 +108,7 @@ def _without_a_task(named: str, sources: Sequence[Source], config: DataConfig) -
     ]
 
 
-def useless_sources(sources: Iterable[Source], entries: Sequence[SourceEntry]) -> list[str]:
+def useless_sources(sources: Iterable[TaskSource], entries: Sequence[SourceEntry]) -> list[str]:
     """A sentence for each configured path of which not one task held when it was run and compared.
 
     Args:

@@ -5,7 +5,7 @@ any byte, they give the same files when run again:
 
 * ``consolidate(cycle)`` reads seeds, user files, other runs, what the previous cycle started from, and all
   shards before this cycle;
-* ``merge(cycle)`` reads what this cycle started from and all shards up to this cycle. It needs nothing
+* ``merge_shard(cycle)`` reads what this cycle started from and all shards up to this cycle. It needs nothing
   outside the run.
 
 Neither reads the pool it replaces, so a damaged pool heals by itself. Their reports count what is new only: a
@@ -32,7 +32,7 @@ from azr.data.pool import REJECTED_FILE, publish_pool, set_changed_pool_aside, w
 from azr.data.probe_check import require_true_probes
 from azr.data.reexecute import RERUNS_FILE, RerunStore
 from azr.data.seeds import seed_sources
-from azr.data.sources import Kind, Source, other_run_sources, refuse_missing, user_sources
+from azr.data.sources import Kind, TaskSource, other_run_sources, refuse_missing, user_sources
 from azr.errors import DataError
 from azr.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
 from azr.rundir import RunDir
@@ -180,7 +180,9 @@ def consolidate(
     return report
 
 
-def merge(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | None = None) -> MergeReport:
+def merge_shard(
+    run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | None = None
+) -> MergeReport:
     """Brings the cycle's shard into the pool; records of all attempts enter, duplicates leave.
 
     Raises:
@@ -220,7 +222,7 @@ def merge(run: RunDir, cycle: int, config: DataConfig, sandbox: SandboxConfig | 
 
 
 def _build(
-    run: RunDir, sources: Sequence[Source], config: DataConfig, sandbox: SandboxConfig | None
+    run: RunDir, sources: Sequence[TaskSource], config: DataConfig, sandbox: SandboxConfig | None
 ) -> PoolBuild:
     return build_pool(
         sources,
@@ -232,7 +234,7 @@ def _build(
     )
 
 
-def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[Source], list[str]]:
+def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[TaskSource], list[str]]:
     sources = list(seed_sources(config))
     users, missing = user_sources(config.extra_files)
     sources += users
@@ -261,7 +263,7 @@ def _report(run: RunDir, cycle: int, name: str) -> dict[str, Any]:
     return read_json(file) if file.is_file() else {}
 
 
-def _new_entries(sources: Sequence[Source], build: PoolBuild) -> list[SourceEntry]:
+def _new_entries(sources: Sequence[TaskSource], build: PoolBuild) -> list[SourceEntry]:
     """Those of the sources that were not judged before: the last ones, as ``build_pool`` orders them."""
     return build.entries[sum(source.judged for source in sources) :]
 
@@ -271,22 +273,22 @@ def _lines(new: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
     return news(new, [row for row in build.refused if row.source in names])
 
 
-def _cycle_source(run: RunDir, cycle: int) -> Source:
+def _cycle_source(run: RunDir, cycle: int) -> TaskSource:
     """Tasks that were verified when the file was written are not run again, as long as it is the file that
     was written."""
     file, written = run.cycle_tasks(cycle), _report(run, cycle, CONSOLIDATION_FILE)
     trusted = (
         bool(written.get("verified")) and file.is_file() and file_hash(file) == written.get("tasks_hash")
     )
-    return Source(Kind.CYCLE, f"cycles/{cycle:03d}/tasks.jsonl", file, trusted=trusted)
+    return TaskSource(Kind.CYCLE, f"cycles/{cycle:03d}/tasks.jsonl", file, trusted=trusted)
 
 
-def _shards(run: RunDir, last: int, *, judged: int) -> list[Source]:
+def _shards(run: RunDir, last: int, *, judged: int) -> list[TaskSource]:
     """Shards of the cycles up to ``last``, those up to ``judged`` merged before; a cycle that accepted
     nothing has none."""
     cycles = [cycle for cycle in range(1, last + 1) if run.shard(cycle).is_file()]
     return [
-        Source(Kind.SHARD, f"cycles/{cycle:03d}/shard.jsonl", run.shard(cycle), judged=cycle <= judged)
+        TaskSource(Kind.SHARD, f"cycles/{cycle:03d}/shard.jsonl", run.shard(cycle), judged=cycle <= judged)
         for cycle in cycles
     ]
 

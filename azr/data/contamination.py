@@ -28,7 +28,7 @@ from scipy import sparse
 
 from azr.data.fingerprints import Fingerprint, fingerprint_all, fingerprint_and_grams, gram_hashes
 from azr.data.readers import read_rows
-from azr.data.spread import spread
+from azr.data.spread import map_chunks
 from azr.errors import DataError
 
 CONTAINMENT = 0.8
@@ -154,7 +154,7 @@ class LeakIndex:
                 yield row, self._names[column]
 
 
-def examine(
+def fingerprint_sources(
     sources: Iterable[str],
     evaluation: Iterable[Path],
     similarity: float,
@@ -174,7 +174,7 @@ def examine(
     index = LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
     prints: dict[str, Fingerprint] = {}
     leaks: dict[str, str] = {}
-    for found in spread(functools.partial(_examine, index), distinct, workers):
+    for found in map_chunks(functools.partial(_examine, index), distinct, workers):
         for source, (print_, name) in zip(distinct[len(prints) :], found, strict=False):
             prints[source] = print_
             if name:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from azr.data.rows import PROGRAM_COLUMNS, Row, parsed_json, require_single_names
 from azr.errors import DataError
 from azr.sandbox.values import ValueReadError
-from azr.sandbox.values import parse as parse_value
+from azr.sandbox.values import parse_literal as parse_value
 
 _DELIMITERS = ",;\t|"
 _LIST_COLUMNS = ("inputs", "outputs", "imports", "composite_functions", "lineage")

@@ -26,7 +26,7 @@ import numpy as np
 from datasketch import LeanMinHash, MinHash
 from numpy.typing import NDArray
 
-from azr.data.spread import spread
+from azr.data.spread import map_chunks
 from azr.hashes import text_hash
 from azr.programs import canonical_source
 
@@ -147,7 +147,7 @@ def fingerprint_all(
     """
     distinct = list(dict.fromkeys(sources))
     result: dict[str, Fingerprint] = {}
-    for prints in spread(_make_many, distinct, workers):
+    for prints in map_chunks(_make_many, distinct, workers):
         result.update(zip(distinct[len(result) :], prints, strict=False))
         if progress:
             progress(len(prints))

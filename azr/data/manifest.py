@@ -54,7 +54,7 @@ class SourceEntry:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class PoolManifest:
     version: int
     schema: int
     cycle: int
@@ -79,7 +79,7 @@ class Manifest:
     """File name -> hash of what the pool was compared with."""
     hash: str = ""
 
-    def sealed(self) -> Manifest:
+    def sealed(self) -> PoolManifest:
         return replace(self, hash=_body_hash(asdict(self)))
 
 
@@ -108,17 +108,17 @@ def tasks_text(tasks: Iterable[Task]) -> str:
     return "".join(json_line(task.to_json()) for task in tasks)
 
 
-def write_manifest(run: RunDir, manifest: Manifest) -> None:
+def write_manifest(run: RunDir, manifest: PoolManifest) -> None:
     write_json_atomic(run.pool_manifest, asdict(manifest))
 
 
-def read_manifest(run: RunDir) -> Manifest:
+def read_manifest(run: RunDir) -> PoolManifest:
     """Raises:
     DataError: there is none, or it is damaged.
     """
     value = read_json(run.pool_manifest)
     try:
-        manifest = from_json(Manifest, value, run.pool_manifest)
+        manifest = from_json(PoolManifest, value, run.pool_manifest)
     except DataError as error:
         raise DataError(f"{error}; the next consolidation rebuilds it") from error
     if _body_hash(value) != manifest.hash:  # of the file as it stands: an older version wrote fewer fields

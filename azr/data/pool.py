@@ -11,7 +11,7 @@ from azr.data.build import PoolBuild
 from azr.data.guard import protected_files
 from azr.data.manifest import (
     MANIFEST_VERSION,
-    Manifest,
+    PoolManifest,
     count_by_source,
     count_by_type,
     policy_hash,
@@ -67,14 +67,14 @@ def set_changed_pool_aside(run: RunDir, build: PoolBuild) -> list[str]:
 
 def publish_pool(
     run: RunDir, cycle: int, through_shard: int, build: PoolBuild, config: DataConfig
-) -> Manifest:
+) -> PoolManifest:
     """Writes the pool of ``build``; killed anywhere inside, the next call finishes the work."""
     remove_leftovers(run.pool, run.pool / BACKUPS, run.cycle(cycle))
     text = tasks_text(build.kept)
     back_up_pool(run, config.backups_kept, keep_current=text)
     write_text_atomic(run.pool_tasks, text)
     rejected = write_rejected(run, build)
-    manifest = Manifest(
+    manifest = PoolManifest(
         version=MANIFEST_VERSION,
         schema=SCHEMA_VERSION,
         cycle=cycle,

@@ -8,7 +8,7 @@ from typing import Any
 
 from azr.errors import DataError
 from azr.programs.rename import NameConflict, rename_function
-from azr.programs.source import SourceError, parse, top_level_functions
+from azr.programs.source import SourceError, parse_program, top_level_functions
 from azr.sandbox.values import canonical_text, parse_arguments
 
 
@@ -33,8 +33,8 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
     else:
         raise DataError("has neither test_list (MBPP) nor canonical_solution (HumanEval)")
     try:
-        program = parse(code)
-        asserts = [node for node in ast.walk(parse(tests)) if isinstance(node, ast.Assert)]
+        program = parse_program(code)
+        asserts = [node for node in ast.walk(parse_program(tests)) if isinstance(node, ast.Assert)]
     except SourceError as error:
         raise DataError(f"does not parse: {error}") from error
     functions = {function.name: function for function in top_level_functions(program)}

@@ -117,7 +117,7 @@ def _run(
         late: list[int] = []
         unsaved: dict[str, Rerun] = {}
         for index, result in sandbox.run_many([_job(task) for task in tasks]):
-            rerun = judge(tasks[index], result)
+            rerun = judge_execution(tasks[index], result)
             if rerun.reason is Reason.TIMEOUT:
                 late.append(index)
                 continue
@@ -130,7 +130,7 @@ def _run(
         store.add(unsaved)
         for index in late:
             for _, result in sandbox.run_many([_job(tasks[index])]):
-                found[keys[index]] = judge(tasks[index], result)
+                found[keys[index]] = judge_execution(tasks[index], result)
             if progress:
                 progress(1, len(tasks))
     return found
@@ -142,7 +142,7 @@ def _job(task: Task) -> Job:
     )
 
 
-def judge(task: Task, result: JobResult) -> Rerun:
+def judge_execution(task: Task, result: JobResult) -> Rerun:
     """What an execution says about a task that claims ``task.outputs``."""
     for call, claimed in zip(result.calls, task.outputs, strict=False):
         if task.task_type is TaskType.ERROR and call.status in (Status.OK, Status.ERROR):

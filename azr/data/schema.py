@@ -11,7 +11,7 @@ from typing import Any
 from azr.data.reasons import Reason
 from azr.data.rows import kind_of
 from azr.errors import DataError
-from azr.programs.source import SourceError, parse
+from azr.programs.source import SourceError, parse_program
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
 from azr.tasks import Lineage, Task, TaskType
 
@@ -157,7 +157,7 @@ def _no_program(code: str) -> str:
 
 def _parses(code: str) -> bool:
     try:
-        parse(code)
+        parse_program(code)
     except SourceError:
         return False
     return True

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from azr.config.data import DataConfig
-from azr.data.sources import SHIPPED_SEEDS, Kind, Source, configured_files
+from azr.data.sources import SHIPPED_SEEDS, Kind, TaskSource, configured_files
 from azr.errors import DataError
 from azr.files import file_hash, read_json
 
@@ -17,20 +17,20 @@ SHIPPED_FILES = ("seed_io.jsonl", "seed_induction.jsonl")
 """What ``shipped`` means; data/seeds also holds seeds for the bundled tiny model."""
 
 
-def seed_sources(config: DataConfig) -> Iterator[Source]:
+def seed_sources(config: DataConfig) -> Iterator[TaskSource]:
     """Raises:
     DataError: the configured seeds do not exist.
     """
     if config.seeds == "none":
         return
     if config.seeds == "identity":
-        yield Source(Kind.SEED, "identity.jsonl", IDENTITY_FILE, origin="seed", trusted=True)
+        yield TaskSource(Kind.SEED, "identity.jsonl", IDENTITY_FILE, origin="seed", trusted=True)
         return
     hashes = shipped_hashes() if config.trust_shipped_seeds else {}
     for file in _seed_files(config.seeds):
         trusted = hashes.get(file.name) == file_hash(file)
         named = "" if config.seeds == "shipped" else f"data.seeds: {config.seeds}"
-        yield Source(Kind.SEED, file.name, file, origin="seed", trusted=trusted, named=named)
+        yield TaskSource(Kind.SEED, file.name, file, origin="seed", trusted=trusted, named=named)
 
 
 def _seed_files(seeds: str) -> list[Path]:

@@ -36,7 +36,7 @@ class Kind(str, Enum):
 
 
 @dataclass(frozen=True)
-class Source:
+class TaskSource:
     kind: Kind
     name: str
     """Shown to people and written into the manifest; free of machine-specific folders."""
@@ -143,9 +143,9 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
     return files, missing
 
 
-def user_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
+def user_sources(names: Iterable[str]) -> tuple[list[TaskSource], list[str]]:
     """The files of ``data.extra_files``, and the paths that hold none."""
-    sources: list[Source] = []
+    sources: list[TaskSource] = []
     missing: list[str] = []
     for name in dict.fromkeys(names):
         files, lacking = configured_files([name], "data.extra_files")
@@ -153,7 +153,7 @@ def user_sources(names: Iterable[str]) -> tuple[list[Source], list[str]]:
         known = {source.file for source in sources}
         named = f"data.extra_files: {name}"
         sources += [
-            Source(Kind.USER, "/".join(file.parts[-2:]), file, "user", named=named)
+            TaskSource(Kind.USER, "/".join(file.parts[-2:]), file, "user", named=named)
             for file in files
             if file not in known
         ]
@@ -183,8 +183,8 @@ def refuse_missing(missing: Sequence[str]) -> None:
         raise DataError("; ".join(missing) + "; correct the path, or remove it from the configuration")
 
 
-def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], list[str]]:
-    sources: list[Source] = []
+def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[TaskSource], list[str]]:
+    sources: list[TaskSource] = []
     missing: list[str] = []
     for name in names:
         try:
@@ -202,5 +202,7 @@ def other_run_sources(names: Iterable[str], own: Path) -> tuple[list[Source], li
             )
         for file in files:
             short = f"{root.name}/{file.relative_to(root).as_posix()}"
-            sources.append(Source(Kind.OTHER_RUN, short, file, root.name, named=f"data.other_runs: {name}"))
+            sources.append(
+                TaskSource(Kind.OTHER_RUN, short, file, root.name, named=f"data.other_runs: {name}")
+            )
     return sources, missing

@@ -21,7 +21,7 @@ _work: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 """In a worker process: what it does with a chunk."""
 
 
-def spread(
+def map_chunks(
     work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], workers: int = 0
 ) -> Iterator[Sequence[Result]]:
     """Yields ``work(chunk)`` for each chunk of the items, in their order.

@@ -265,7 +265,7 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
     """
     ours, theirs = os.pipe()
     process: subprocess.Popen[bytes] | None = None
-    watch = _Watch(plan, line)
+    watch = _EngineWatch(plan, line)
     try:
         command = [sys.executable, "-m", "azr.evaluate.engine_process", str(job), str(theirs)]
         with open(plan.log, "wb") as file:
@@ -292,7 +292,7 @@ def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
             _end_group(process)
 
 
-class _Watch:
+class _EngineWatch:
     """Reads the engine process's events, and shows where it stands."""
 
     def __init__(self, plan: _Plan, line: ProgressLine) -> None:

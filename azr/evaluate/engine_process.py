@@ -45,9 +45,9 @@ def main(arguments: list[str]) -> int:
         )
         return 2
     from azr.hardware import detect, device_for
-    from azr.places import prepare, restart_with_plain_path
+    from azr.places import prepare_places, restart_with_plain_path
 
-    prepare()
+    prepare_places()
     restart_with_plain_path("azr.evaluate.engine_process", arguments)
     end_with_parent()
     events = Events(int(arguments[1]))

@@ -33,7 +33,7 @@ CHECK_TOKENS = 64
 CHECK_TOLERANCE = 1e-3
 """Log-probs that the same weights, loaded a second time, may differ by."""
 
-Report = Callable[[dict[str, Any]], None]
+SendEvent = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Session:
         folder: Path,
         settings: dict[str, Any],
         on_gpu: bool,
-        report: Report,
+        report: SendEvent,
         adapters: Sequence[Path] = (),
     ) -> None:
         """Starts vLLM with meaningless weights in the shape of the model in ``folder``; a quantised model is
@@ -277,7 +277,7 @@ def check_loaded(
 class _StageHandler(logging.Handler):
     """Tells what vLLM's log says is going on."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: SendEvent) -> None:
         super().__init__(logging.INFO)
         self._report = report
 

@@ -105,12 +105,12 @@ class PlusCheck:
                 return bool(special(read(f"[{arguments}]") if arguments else [], out, expected, self.atol))
             if self.mbpp and self.entry in AS_SETS:
                 return set(out) == set(expected)
-            return equal(out, expected, self.atol)
+            return evalplus_equal(out, expected, self.atol)
         except (TypeError, ValueError, ArithmeticError):  # ValueReadError is a ValueError
             return False
 
 
-def equal(out: Any, expected: Any, atol: float) -> bool:
+def evalplus_equal(out: Any, expected: Any, atol: float) -> bool:
     """EvalPlus's rule for values that ``read`` gave: plain data, so ``==`` calls nothing of the program's."""
     if out == expected:
         return True
@@ -143,13 +143,13 @@ def _find_zero(arguments: list[Any], out: Any, expected: Any, atol: float) -> bo
 def _surface_area(arguments: list[Any], out: Any, expected: Any, atol: float) -> bool:
     base, height = arguments
     area = round(base**2 + 2 * base * math.sqrt((base / 2) ** 2 + height**2))
-    return equal(out, expected, atol) or abs(out - area) <= atol
+    return evalplus_equal(out, expected, atol) or abs(out - area) <= atol
 
 
 def _digit_distance(arguments: list[Any], out: Any, expected: Any, atol: float) -> bool:
     one, other = (str(each) for each in arguments)
     width = max(len(one), len(other))
-    return equal(out, expected, atol) or out == sum(
+    return evalplus_equal(out, expected, atol) or out == sum(
         abs(int(a) - int(b)) for a, b in zip(one.zfill(width), other.zfill(width), strict=True)
     )
 
@@ -157,7 +157,7 @@ def _digit_distance(arguments: list[Any], out: Any, expected: Any, atol: float) 
 _SPECIAL: dict[tuple[bool, str], Callable[[list[Any], Any, Any, float], bool]] = {
     (False, "find_zero"): _find_zero,
     (True, "are_equivalent"): lambda arguments, out, expected, atol: True,
-    (True, "sum_div"): lambda arguments, out, expected, atol: equal(out, expected, atol) or out == 0,
+    (True, "sum_div"): lambda arguments, out, expected, atol: evalplus_equal(out, expected, atol) or out == 0,
     (True, "surface_Area"): _surface_area,
     (True, "digit_distance_nums"): _digit_distance,
 }

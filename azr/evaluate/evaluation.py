@@ -17,7 +17,7 @@ from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_l
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import cpu_flags, number_type
-from azr.evaluate.questions import FORMAT, Asked, Decoding, claimed, engine_model
+from azr.evaluate.questions import FORMAT, Decoding, SuiteRun, claimed, engine_model
 from azr.evaluate.results import publish
 from azr.evaluate.scoring import (
     Judged,
@@ -27,7 +27,7 @@ from azr.evaluate.scoring import (
     legend,
     notes,
     score,
-    table,
+    score_table,
     verdict_lines,
 )
 from azr.evaluate.speaker import speaker_of
@@ -101,7 +101,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     for source, spec in itertools.product(sources, options.suites):
         _suites(source, spec, options, unasked)  # slips show before the long work
 
-    work: list[tuple[EngineModel, list[Asked]]] = []
+    work: list[tuple[EngineModel, list[SuiteRun]]] = []
     with contextlib.ExitStack() as held:
         for source in sources:
             if source.note:
@@ -190,7 +190,7 @@ def answer_items(
 
 
 def _answered(
-    work: Sequence[tuple[EngineModel, Sequence[Asked]]], options: Options, say: Callable[[str], None]
+    work: Sequence[tuple[EngineModel, Sequence[SuiteRun]]], options: Options, say: Callable[[str], None]
 ) -> list[Scores]:
     """All answers first, in as few engines as the models allow; then they are judged, with the card free again."""
     answer_all(
@@ -201,7 +201,7 @@ def _answered(
     return [_judged(asked, options, say) for _, several in work for asked in several]
 
 
-def _judged(asked: Asked, options: Options, say: Callable[[str], None]) -> Scores:
+def _judged(asked: SuiteRun, options: Options, say: Callable[[str], None]) -> Scores:
     with Sandbox(sandbox_config(asked.source.sandbox)) as sandbox:
         judged = judge_all(asked.suite, asked.items, asked.answers(), sandbox, progress=options.progress)
     scores = score(
@@ -312,7 +312,7 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
 def _report(
     results: Sequence[Scores], out: Path, say: Callable[[str], None], unasked: Sequence[str] = ()
 ) -> dict[str, Any]:
-    lines = [table(results), legend(results), *unasked, *notes(results)]
+    lines = [score_table(results), legend(results), *unasked, *notes(results)]
     record: dict[str, Any] = {
         "format": FORMAT,
         "results": [scores.to_json() for scores in results],

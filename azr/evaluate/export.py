@@ -25,7 +25,7 @@ from azr.evaluate.asking import Asking, asking_of, modelfile
 from azr.evaluate.card import model_card
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, answer_items
-from azr.evaluate.gguf import convert, find_converter
+from azr.evaluate.gguf import convert_to_gguf, find_converter
 from azr.evaluate.items import Item
 from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_folder, probe_scores
 from azr.evaluate.scoring import Scores
@@ -102,7 +102,9 @@ def export_model(
     asking = _asking(unchecked, config, say)
     write_text_atomic(unchecked / "README.md", model_card(record, config, records, target.name, asking))
     if converter is not None and options.gguf:
-        file = convert(converter, unchecked, unchecked / f"{target.name}-{options.gguf}.gguf", options.gguf)
+        file = convert_to_gguf(
+            converter, unchecked, unchecked / f"{target.name}-{options.gguf}.gguf", options.gguf
+        )
         say(f"wrote {file.name} ({file.stat().st_size / 2**20:.0f} MiB)")
         if asking is not None:
             write_text_atomic(unchecked / "Modelfile", modelfile(asking, file.name))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from azr.parsing import fenced_blocks, parse_solution
-from azr.programs.source import SourceError, parse
+from azr.programs.source import SourceError, parse_program
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
 from azr.syntax_tree import parse_tree
 from azr.tasks import TaskType
@@ -99,7 +99,7 @@ def longest_program(text: str) -> str:
 def _first_bad_line(source: str) -> int:
     """0 for a program, else the line (from 1) at which it stops being one."""
     try:
-        parse(source)
+        parse_program(source)
     except SourceError as error:
         cause = error.__cause__
         line = cause.lineno if isinstance(cause, SyntaxError) else None
@@ -114,11 +114,11 @@ def needed_parts(source: str, entry: str) -> str:
     reduced to its longest part that does.
     """
     try:
-        tree = parse(source)
+        tree = parse_program(source)
     except SourceError:
         source = longest_program(source) or source
         try:
-            tree = parse(source)
+            tree = parse_program(source)
         except SourceError:
             return source
 
@@ -187,7 +187,7 @@ def expression_in(task_type: TaskType, text: str) -> str:
     if sides is None:
         return ""
     try:
-        tree = parse(sides[0] if task_type is TaskType.ABDUCTION else sides[1])
+        tree = parse_program(sides[0] if task_type is TaskType.ABDUCTION else sides[1])
     except SourceError:
         return ""
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):

@@ -47,7 +47,7 @@ def find_converter(llama_cpp: Path | None) -> list[str]:
     raise ConfigError(HOW_TO)
 
 
-def convert(converter: Sequence[str], folder: Path, target: Path, outtype: str) -> Path:
+def convert_to_gguf(converter: Sequence[str], folder: Path, target: Path, outtype: str) -> Path:
     """Converts a model folder, and reads the result back.
 
     Raises:

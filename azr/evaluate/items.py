@@ -98,7 +98,7 @@ def folder_name(suite: Suite) -> str:
     return suite.name if suite.style == "frame" else f"{suite.name}-{suite.style}"
 
 
-def fingerprint(suite: Suite) -> str:
+def suite_fingerprint(suite: Suite) -> str:
     """Hash of what is asked: ids, prompts and stops, 16 hex digits. Answers belong to one fingerprint."""
     body = [
         [item.item_id, item.prompt.messages, item.prompt.raw, item.prompt.response_prefix, item.stop]

@@ -20,7 +20,7 @@ from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
 from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.records import records
-from azr.programs.source import SourceError, parse
+from azr.programs.source import SourceError, parse_program
 
 FIELDS = {"task_id": (int, str), "code": str, "test_list": list}
 TEST_SPLIT = range(11, 511)
@@ -98,10 +98,10 @@ def _entry(place: str, record: dict[str, Any]) -> str:
     try:
         defined = {
             node.name
-            for node in parse(record["code"]).body
+            for node in parse_program(record["code"]).body
             if isinstance(node, (ast.FunctionDef, ast.ClassDef))
         }
-        tests = parse("\n".join(record["test_list"]))
+        tests = parse_program("\n".join(record["test_list"]))
     except SourceError as error:
         raise DataError(f"{place}: its code or tests do not parse ({error})") from error
     for node in ast.walk(tests):

@@ -14,7 +14,7 @@ from azr.errors import CheckpointError, ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions
-from azr.evaluate.items import Item, Suite, fingerprint, folder_name
+from azr.evaluate.items import Item, Suite, folder_name, suite_fingerprint
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
 from azr.files import whole_folder
@@ -37,7 +37,7 @@ class Decoding:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SuiteRun:
     """One suite asked of one model: answers belong into ``store``."""
 
     source: ModelSource
@@ -83,7 +83,7 @@ def claimed(
     out: Path,
     *,
     restart: bool,
-) -> Iterator[Asked]:
+) -> Iterator[SuiteRun]:
     """The folder of a model's answers to a suite under ``out``, for this evaluation alone.
 
     Raises:
@@ -95,14 +95,14 @@ def claimed(
     store = AnswerStore(out / models.slug(source.label) / name)
     request = {
         "model": source.identity,
-        "suite": fingerprint(suite),
+        "suite": suite_fingerprint(suite),
         "format": FORMAT,
         **asdict(how),
         "dtype": engine.dtype,
     }
     request["samples"] = 0  # more samples of the same items extend what is there
     with store.opened(request, restart=restart):
-        yield Asked(source, suite, items, how, engine, store)
+        yield SuiteRun(source, suite, items, how, engine, store)
 
 
 @contextlib.contextmanager

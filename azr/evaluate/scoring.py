@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from azr.evaluate.answers import Answer, samples_of
 from azr.evaluate.items import Item, Rating, Suite
-from azr.evaluate.statistics import Comparison, Estimate, compare, pass_at_k, share_or_mean
-from azr.evaluate.verdict import EXPLANATION, Standing, Way, judge, sentences
+from azr.evaluate.statistics import Comparison, ScoreEstimate, compare, pass_at_k, share_or_mean
+from azr.evaluate.verdict import EXPLANATION, Standing, Way, compare_models, sentences
 from azr.sandbox import Sandbox
 
 TOO_LONG = Rating(0.0, "prompt_too_long", False, "")
@@ -40,7 +40,7 @@ class Scores:
     model: str
     samples: int
     """Answers per item."""
-    estimates: dict[str, Estimate]
+    estimates: dict[str, ScoreEstimate]
     """``pass@1`` ...; for one answer an item pass@1 is the accuracy. By kind as ``pass@1/<kind>`` where there
     are several kinds."""
     reasons: dict[str, int]
@@ -58,7 +58,7 @@ class Scores:
     too_long: int = 0
     """Items whose prompt, as first drafted, did not fit the model's limit; ``notes`` say what became of them."""
     style: str = "frame"
-    lenient: dict[str, Estimate] = field(default_factory=dict)
+    lenient: dict[str, ScoreEstimate] = field(default_factory=dict)
     """In a frame: as ``estimates``, for the answer wherever it stands."""
     lenient_item_scores: dict[str, float] = field(default_factory=dict)
     format_item_shares: dict[str, float] = field(default_factory=dict)
@@ -173,7 +173,7 @@ def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 def _estimates(
     items: Sequence[Item], scores: Mapping[str, list[float]], ks: Sequence[int]
-) -> dict[str, Estimate]:
+) -> dict[str, ScoreEstimate]:
     """pass@k of all items, and of each kind where there are several."""
     samples = min(map(len, scores.values()))
     kinds: dict[str, list[str]] = {}
@@ -250,7 +250,7 @@ def _pass_at_k(scores: list[float], k: int) -> float:
     return pass_at_k(len(scores), sum(value >= 1 for value in scores), k)
 
 
-def table(results: Sequence[Scores]) -> str:
+def score_table(results: Sequence[Scores]) -> str:
     """A plain table: a line for each suite, model, style and measure, and one for the lenient reading of
     answers in a frame."""
     rows = [
@@ -285,12 +285,12 @@ def table(results: Sequence[Scores]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def _cells(estimate: Estimate) -> list[str]:
+def _cells(estimate: ScoreEstimate) -> list[str]:
     return [f"{estimate.value:.1%}", f"{estimate.low:.1%} to {estimate.high:.1%}", str(estimate.n)]
 
 
 def legend(results: Sequence[Scores]) -> str:
-    """A line on what the columns of ``table`` mean, for those who see them for the first time."""
+    """A line on what the columns of ``score_table`` mean, for those who see them for the first time."""
     right = "valid proposals" if all(result.suite == "proposals" for result in results) else "right answers"
     several = "; pass@k: one of k answers is right" if any(result.samples > 1 for result in results) else ""
     framed = any(result.lenient for result in results)
@@ -329,7 +329,7 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
         models[-1].append(scores)
     for suite, (first, *others) in suites.items():
         for other in others:
-            verdict = judge(suite, standing(first), standing(other))
+            verdict = compare_models(suite, standing(first), standing(other))
             if verdict is None:
                 lines.append(
                     f"{suite}: {other[0].model} is not compared with {first[0].model}, since they were asked different items; "

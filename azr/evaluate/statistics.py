@@ -20,7 +20,7 @@ _CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ScoreEstimate:
     """A score between 0 and 1 with its interval."""
 
     value: float
@@ -47,7 +47,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1.0 - math.prod(1.0 - k / i for i in range(n - correct + 1, n + 1))
 
 
-def wilson(right: int, n: int) -> Estimate:
+def wilson_estimate(right: int, n: int) -> ScoreEstimate:
     """A share with its Wilson score interval.
 
     Raises:
@@ -56,10 +56,10 @@ def wilson(right: int, n: int) -> Estimate:
     if n < 1 or not 0 <= right <= n:
         raise ValueError(f"{right} right of {n} items is not a share")
     interval = stats.binomtest(right, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Estimate(right / n, float(interval.low), float(interval.high), n, "wilson")
+    return ScoreEstimate(right / n, float(interval.low), float(interval.high), n, "wilson")
 
 
-def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Estimate:
+def bootstrap_mean(values: Sequence[float], seed: int = 0) -> ScoreEstimate:
     """The mean of per-item values with a percentile bootstrap interval over items.
 
     Raises:
@@ -68,13 +68,13 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Estimate:
     if not values:
         raise ValueError("a mean of no items is not defined")
     low, high = np.quantile(_resampled_means(np.asarray(values, dtype=np.float64), seed), _tails())
-    return Estimate(float(np.mean(values)), float(low), float(high), len(values), "bootstrap")
+    return ScoreEstimate(float(np.mean(values)), float(low), float(high), len(values), "bootstrap")
 
 
-def share_or_mean(values: Sequence[float]) -> Estimate:
+def share_or_mean(values: Sequence[float]) -> ScoreEstimate:
     """Wilson where every value is 0 or 1, bootstrap otherwise (shares of several samples, pass@k)."""
     if all(value in (0, 1) for value in values):
-        return wilson(int(sum(values)), len(values))
+        return wilson_estimate(int(sum(values)), len(values))
     return bootstrap_mean(values)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from azr.config.data import DataConfig
 from azr.config.load import read_config
-from azr.data.contamination import examine
+from azr.data.contamination import fingerprint_sources
 from azr.data.guard import protected_files
 from azr.data.manifest import load_pool, read_manifest
 from azr.data.reasons import Reason
@@ -70,7 +70,7 @@ def run_tasks(run: RunDir, config: DataConfig) -> RunTasks:
     leaks: dict[str, str] = {}
     if found:
         programs = [task.program for task in found.values()]
-        _, leaks = examine(
+        _, leaks = fingerprint_sources(
             programs, protected_files(run, config), config.contamination_similarity, workers=config.workers
         )
     unmerged = [task for task in found.values() if task.program not in leaks]

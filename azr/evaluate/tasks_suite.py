@@ -24,7 +24,7 @@ from azr.parsing import split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Job, Sandbox
 from azr.selfplay.episode import Completion, play_solve
-from azr.selfplay.grading import equal, grade
+from azr.selfplay.grading import equivalent, grade
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
@@ -83,7 +83,7 @@ class TaskSuite(Suite):
         result = await sandbox.run(Job(program, ("",), _ENTRY, verify=False))
         if not result.ok or result.calls[0].value is None:
             return 0.0, reason_of(result.calls[0])
-        right = equal(task.output, result.calls[0].value, self.config)
+        right = equivalent(task.output, result.calls[0].value, self.config)
         return (1.0, "right") if right else (0.0, "wrong")
 
 

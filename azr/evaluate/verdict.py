@@ -89,7 +89,7 @@ class SuiteVerdict:
     form: Form | None
 
 
-def judge(suite: str, start: Standing, trained: Standing) -> SuiteVerdict | None:
+def compare_models(suite: str, start: Standing, trained: Standing) -> SuiteVerdict | None:
     """The verdict on one suite; None where the models share not task."""
     shared = sorted(_tasks(start) & _tasks(trained))
     if not shared:

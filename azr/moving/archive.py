@@ -55,7 +55,7 @@ UNREADABLE = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchiveMember:
     """A file of the run, by its path inside the run directory."""
 
     path: str
@@ -64,9 +64,9 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class ArchiveManifest:
     info: dict[str, Any]
-    entries: tuple[Entry, ...]
+    entries: tuple[ArchiveMember, ...]
 
     @property
     def total_bytes(self) -> int:
@@ -80,7 +80,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Source:
+class FileToPack:
     """What is to be packed under ``path``: a file, or its last ``data`` where only a part of it travels."""
 
     path: str
@@ -116,14 +116,14 @@ class ArchiveWriter(AbstractContextManager["ArchiveWriter"]):
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
         self._archive = zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, allowZip64=True)
-        self._entries: list[Entry] = []
+        self._entries: list[ArchiveMember] = []
 
     @property
     def size_bytes(self) -> int:
         """With what ``finish`` will add, a little too high."""
         return self._target.tell() + 4096 + sum(300 + 3 * len(entry.path) for entry in self._entries)
 
-    def add(self, source: Source) -> None:
+    def add(self, source: FileToPack) -> None:
         """
         Raises:
             DataError: the name cannot travel.
@@ -140,10 +140,10 @@ class ArchiveWriter(AbstractContextManager["ArchiveWriter"]):
                 digest.update(block)
                 size += len(block)
                 file.write(block)
-        self._entries.append(Entry(source.path, size, digest.hexdigest()))
+        self._entries.append(ArchiveMember(source.path, size, digest.hexdigest()))
 
-    def finish(self, info: dict[str, Any]) -> Manifest:
-        manifest = Manifest(info, tuple(self._entries))
+    def finish(self, info: dict[str, Any]) -> ArchiveManifest:
+        manifest = ArchiveManifest(info, tuple(self._entries))
         record = manifest.to_json()
         self._archive.writestr(
             _member(MANIFEST), json.dumps(record | {"checksum": json_hash(record)}, indent=1)
@@ -155,7 +155,7 @@ class ArchiveWriter(AbstractContextManager["ArchiveWriter"]):
         self._archive.close()
 
 
-def deflated_bytes(source: Source) -> int:
+def deflated_bytes(source: FileToPack) -> int:
     """Size of a file in the archive."""
     packer, size = zlib.compressobj(source.level), 300
     for block in source.blocks():
@@ -176,11 +176,11 @@ def _member(name: str, level: int = TEXT_LEVEL) -> zipfile.ZipInfo:
 class ArchiveReader:
     """An opened archive whose list was checked. ``extract`` may still find a file damaged."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, manifest: Manifest) -> None:
+    def __init__(self, path: Path, archive: zipfile.ZipFile, manifest: ArchiveManifest) -> None:
         self._path, self._archive = path, archive
         self.manifest = manifest
 
-    def extract(self, entry: Entry, target: Path) -> None:
+    def extract(self, entry: ArchiveMember, target: Path) -> None:
         """Writes one file, durable when it returns.
 
         Raises:
@@ -230,7 +230,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
         yield ArchiveReader(path, archive, manifest)
 
 
-def _read_manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
+def _read_manifest(path: Path, archive: zipfile.ZipFile) -> ArchiveManifest:
     try:
         member = archive.getinfo(MANIFEST)
     except KeyError:
@@ -258,7 +258,8 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
         if checksum != json_hash(record):
             raise ValueError("it differs from its own checksum")
         entries = tuple(
-            Entry(str(item["path"]), int(item["bytes"]), str(item["blake2b"])) for item in record["files"]
+            ArchiveMember(str(item["path"]), int(item["bytes"]), str(item["blake2b"]))
+            for item in record["files"]
         )
         if not isinstance(record["info"], dict):
             raise ValueError("it says nothing about the run")
@@ -266,10 +267,10 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
         raise DataError(
             f"{path}: its list of files is damaged ({_short(error)}); copy the archive again"
         ) from error
-    return Manifest(record["info"], entries)
+    return ArchiveManifest(record["info"], entries)
 
 
-def _check_members(path: Path, archive: zipfile.ZipFile, manifest: Manifest) -> None:
+def _check_members(path: Path, archive: zipfile.ZipFile, manifest: ArchiveManifest) -> None:
     def refuse(why: str) -> DataError:
         return DataError(
             f"{path} is not accepted: {why}. It was not made by `scripts/move_run.py pack`; nothing was written"

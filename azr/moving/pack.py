@@ -20,8 +20,8 @@ from azr.checkpoints import (
 from azr.config.paths import at_home
 from azr.errors import RunError
 from azr.files import fsync_directory, set_mode
-from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, Source, deflated_bytes
-from azr.moving.selection import files_of, is_tensor_file, select
+from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, FileToPack, deflated_bytes
+from azr.moving.selection import files_of, is_tensor_file, select_files
 from azr.moving.tensor_files import holds_frozen_weights
 from azr.run_identity import RunIdentity, read_identity
 from azr.rundir import RunDir
@@ -81,14 +81,16 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
     steps = _steps(run, options, say)
     if identity.lora_rank:
         _require_adapters_alone(run, steps)
-    chosen = select(files_of(run.root), steps)
+    chosen = select_files(files_of(run.root), steps)
     out.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file, ArchiveWriter(file) as writer:
             for path in chosen.needed:
                 writer.add(
-                    Source(path, run.root / path, level=TENSOR_LEVEL if is_tensor_file(path) else TEXT_LEVEL)
+                    FileToPack(
+                        path, run.root / path, level=TENSOR_LEVEL if is_tensor_file(path) else TEXT_LEVEL
+                    )
                 )
             limit = options.limit_mib * MIB if options.limit_mib is not None else float("inf")
             if writer.size_bytes > limit:
@@ -162,7 +164,7 @@ def _add_what_people_read(
     """
     left_out = []
     for path in paths:
-        source = Source(path, run.root / path)
+        source = FileToPack(path, run.root / path)
         size = source.file.stat().st_size
         room = limit - writer.size_bytes
         tail = source if deflated_bytes(source) <= room else _tail(source, size, room)
@@ -174,7 +176,7 @@ def _add_what_people_read(
     return left_out
 
 
-def _tail(source: Source, size: int, room: float) -> Source | None:
+def _tail(source: FileToPack, size: int, room: float) -> FileToPack | None:
     """The last whole lines of a file that fit into ``room``; None where that would be next to nothing."""
     length = size
     while (length := length // 2) >= SMALLEST_TAIL_BYTES:

@@ -40,19 +40,19 @@ READ = (
 
 
 @dataclass(frozen=True)
-class Selection:
+class FileSelection:
     needed: tuple[str, ...]
     read: tuple[str, ...]
     """In the order in which they get what room there is."""
 
 
-def select(paths: Iterable[str], steps: Iterable[int]) -> Selection:
+def select_files(paths: Iterable[str], steps: Iterable[int]) -> FileSelection:
     """Chooses from a run's files; of checkpoints those of ``steps``."""
     wanted = set(steps)
     every = sorted(path for path in paths if not _is_debris(path))
     needed = [path for path in every if _matches(path, NEEDED) or _step_of(path) in wanted]
     read = [path for pattern in READ for path in reversed(every) if re.fullmatch(pattern, path)]
-    return Selection(tuple(needed), tuple(read))
+    return FileSelection(tuple(needed), tuple(read))
 
 
 def _is_debris(path: str) -> bool:

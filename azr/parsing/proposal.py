@@ -16,7 +16,7 @@ from azr.programs import (
     collect_imports,
     drop_globals,
     drop_prints,
-    parse,
+    parse_program,
     rename_function,
     strip_comments,
 )
@@ -108,7 +108,7 @@ def _induction(
         if message is None:
             return Rejection("no_message")
     try:
-        tree = parse(program.code)
+        tree = parse_program(program.code)
     except SourceError as error:
         return Rejection(error.reason, error.detail)
     return Proposal(
@@ -141,7 +141,7 @@ def _prepare_program(source: str, rules: ParseRules) -> tuple[str, ast.Module, t
         NameConflict: ``f`` means something else in the program.
     """
     source = source.replace("\r\n", "\n").replace("\r", "\n")
-    tree = parse(source)
+    tree = parse_program(source)
     functions = top_level_functions(tree)
     if not functions:
         raise SourceError("no_function", "the program defines no function at the top level")
@@ -158,19 +158,19 @@ def _prepare_program(source: str, rules: ParseRules) -> tuple[str, ast.Module, t
             spare = next(name for number in range(1, 1000) if (name := f"{ENTRY}_{number}") not in source)
             source = rename_function(source, ENTRY, spare)
         source = rename_function(source, entry, ENTRY)
-        tree = parse(source)
+        tree = parse_program(source)
     imports = collect_imports(tree)
 
     try:
         if rules.strip_comments:
             source = strip_comments(tree)
-            tree = parse(source)
+            tree = parse_program(source)
         if rules.strip_globals:
             source = drop_globals(source, tree)
-            tree = parse(source)
+            tree = parse_program(source)
         if rules.strip_prints:
             source = drop_prints(tree)
-            tree = parse(source)
+            tree = parse_program(source)
     except RecursionError as error:
         raise SourceError("program_too_nested", "the program cannot be printed") from error
     return source, tree, imports

@@ -40,7 +40,7 @@ def canonical_source(source: str, *, blank_constants: bool = False) -> str:
     return ast.unparse(tree)
 
 
-def fingerprint(source: str, *, blank_constants: bool = False) -> str:
+def program_fingerprint(source: str, *, blank_constants: bool = False) -> str:
     """16 hex digits of the canonical form; text that does not parse is hashed as it stands, without blanks at
     line ends.
 

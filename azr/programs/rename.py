@@ -7,7 +7,7 @@ import re
 
 from azr.errors import AzrError
 from azr.programs.scopes import Occurrence, Scopes
-from azr.programs.source import parse
+from azr.programs.source import parse_program
 from azr.syntax_tree import parse_tree
 
 
@@ -25,7 +25,7 @@ def rename_function(source: str, old: str, new: str) -> str:
     if old == new:
         return source
     source = source.replace("\r\n", "\n").replace("\r", "\n")
-    tree = parse(source)
+    tree = parse_program(source)
     scopes = Scopes(tree)
     targets = [
         entry

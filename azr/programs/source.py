@@ -25,7 +25,7 @@ class SourceError(AzrError, ValueError):
         self.detail = detail
 
 
-def parse(source: str) -> ast.Module:
+def parse_program(source: str) -> ast.Module:
     """The syntax tree of a program of acceptable size.
 
     Raises:
@@ -36,7 +36,7 @@ def parse(source: str) -> ast.Module:
 
 
 def parse_nodes(source: str) -> tuple[ast.Module, list[Any]]:
-    """As ``parse``, and the tree's nodes (see ``azr.programs.nodes``), which the check of the depth collects anyway."""
+    """As ``parse_program``, and the tree's nodes (see ``azr.programs.nodes``), which the check of the depth collects anyway."""
     if len(source) > MAX_SOURCE_CHARS:
         raise SourceError("program_too_long", f"{len(source)} characters, at most {MAX_SOURCE_CHARS}")
     try:

@@ -28,7 +28,7 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
         (label, summary.table, index % MAX_RUNS)
         for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
     ]
-    probes = [("all", names.PROBE_ALL), *((t.value, names.probe(t)) for t in CORE_TASK_TYPES)]
+    probes = [("all", names.PROBE_ALL), *((t.value, names.probe_metric(t)) for t in CORE_TASK_TYPES)]
     learning = [_panel(tables, f"Probe accuracy: {label}", name, probe=True) for label, name in probes]
     streams = [_panel(tables, f"{s.name}: right", names.accuracy(s.name), share=True) for s in STREAMS]
     tasks = [

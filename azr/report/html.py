@@ -22,11 +22,11 @@ from azr.report.marks import marks_of
 from azr.report.pages import render_page
 from azr.report.panels import PHASE_COLOURS, health_panels, learning_panels, resource_panels, task_panels
 from azr.report.samples import sample_cards
-from azr.report.summary import RunSummary, Status, lookup, read_summary
+from azr.report.summary import RunStatus, RunSummary, lookup, read_summary
 from azr.report.tasks import TaskStats, read_task_stats
 from azr.report.text import duration, number, percent, points, signed, when
 from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_transcript_page
-from azr.report.verdict import deciding_change, judge
+from azr.report.verdict import deciding_change, judge_run
 from azr.report.versions import read_versions
 from azr.rundir import RunDir
 from azr.start_record import SHOWN_S, TrainerStart
@@ -96,7 +96,7 @@ def render_report(
         "health": health_panels(summary, marks) if len(table) else [],
     }
     rejections = summary.rejections()
-    started = summary.status is not Status.EMPTY
+    started = summary.status is not RunStatus.EMPTY
     versions = list(read_versions(summary.root).items())
     anchors = [
         ("verdict", "Verdict", True),
@@ -114,7 +114,7 @@ def render_report(
         "status": summary.status.value,
         "subtitle": _subtitle(summary),
         "sentence": summary.sentence,
-        "verdict": judge(summary, stats),
+        "verdict": judge_run(summary, stats),
         "nav": [(anchor, label) for anchor, label, shown in anchors if shown],
         "facts": _facts(summary, stats, config),
         "problems": summary.problems,

@@ -19,13 +19,13 @@ from rich.live import Live
 from azr.config.report import ReportConfig
 from azr.protocol import Phase
 from azr.report.screen import plain_incident, plain_line, render
-from azr.report.summary import RunSummary, Status, SummaryReader
+from azr.report.summary import RunStatus, RunSummary, SummaryReader
 
 FRESH_S = 20.0
 """A heartbeat younger than this is of a trainer that lives."""
 
 
-def is_plain(console: Console, config: ReportConfig) -> bool:
+def wants_plain_text(console: Console, config: ReportConfig) -> bool:
     return not config.live or not console.is_terminal or bool(os.environ.get("NO_COLOR"))
 
 
@@ -51,7 +51,7 @@ class LiveView:
         self._reader = SummaryReader(root)
         self._config = config
         self._console = console or Console()
-        self.plain = is_plain(self._console, config)
+        self.plain = wants_plain_text(self._console, config)
         self._live: Live | None = None
         self._next_s = 0.0
         self._shown_step: tuple[int, int] | None = None
@@ -105,7 +105,7 @@ class LiveView:
             waits = (
                 beat is not None and beat.phase is Phase.IDLE and summary.now_unix_s - beat.unix_s < FRESH_S
             )
-            starts = summary.status is Status.RUNNING and summary.state_name == "TRAIN" and not waits
+            starts = summary.status is RunStatus.RUNNING and summary.state_name == "TRAIN" and not waits
             wait = " (starting trainer and engine: a minute or more until the first step)" if starts else ""
             yield f"{summary.name}: {summary.status.value}{where}{wait}"
         for index in range(self._shown_incidents, len(summary.incidents)):

@@ -152,5 +152,5 @@ class MetricsReader:
         )
 
 
-def read_metrics(path: Path) -> MetricsTable:
+def read_metrics_table(path: Path) -> MetricsTable:
     return MetricsReader(path).poll()

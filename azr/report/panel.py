@@ -13,7 +13,7 @@ from azr import metric_names as names
 from azr.report.charts import Layer, Line, Mark, line_chart, percent_tick, plain_number, stacked_chart
 from azr.report.marks import mark_legend
 from azr.report.metrics import FloatArray, MetricsTable
-from azr.report.series import Curve, finite, smooth, wilson, window_for
+from azr.report.series import Curve, finite, smooth_curve, wilson_interval, window_for
 from azr.report.text import number, percent
 
 BUCKETS = 240
@@ -50,14 +50,16 @@ def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
     if not band or not np.isfinite(counts).any():
         return Curve(x, y)
     bounds = np.array(
-        [wilson(share, count) for share, count in zip(y.tolist(), counts.tolist(), strict=True)]
+        [wilson_interval(share, count) for share, count in zip(y.tolist(), counts.tolist(), strict=True)]
     )
     return Curve(x, y, bounds[:, 0], bounds[:, 1])
 
 
 def smoothed(table: MetricsTable, name: str) -> Curve:
     values = table.column(name)
-    return smooth(table.steps.astype(np.float64), values, window_for(int(np.isfinite(values).sum())), BUCKETS)
+    return smooth_curve(
+        table.steps.astype(np.float64), values, window_for(int(np.isfinite(values).sum())), BUCKETS
+    )
 
 
 def lines_panel(

@@ -106,7 +106,8 @@ def _with_format_means(table: MetricsTable) -> MetricsTable:
 
 def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     series = [
-        (task_type.value, names.probe(task_type), index) for index, task_type in enumerate(CORE_TASK_TYPES)
+        (task_type.value, names.probe_metric(task_type), index)
+        for index, task_type in enumerate(CORE_TASK_TYPES)
     ]
     lines = [
         Line(label, probe_curve(table, name, band=False), colour)
@@ -127,7 +128,7 @@ def _probe_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
 
 def _probe_file_panel(table: MetricsTable, marks: Sequence[Mark]) -> Panel | None:
     """Only where there is more than one file: a single one is the score over all."""
-    known = [(label, name) for label, name in names.probe_files(table.columns) if table.has(name)]
+    known = [(label, name) for label, name in names.probe_file_metrics(table.columns) if table.has(name)]
     if len(known) < 2:
         return None
     lines = [

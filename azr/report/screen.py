@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from azr import metric_names as names
-from azr.report.summary import PHASE_WORDS, RunSummary, Status
+from azr.report.summary import PHASE_WORDS, RunStatus, RunSummary
 from azr.report.text import duration, number, one_line, percent, points, signed, sparkline, when
 from azr.report.verdict import deciding_change
 from azr.tasks import CORE_TASK_TYPES, STREAMS
@@ -36,11 +36,11 @@ PHASE_STYLES = {
     "other": "bright_black",
 }
 STATUS_STYLES = {
-    Status.EMPTY: "bright_black",
-    Status.RUNNING: "green",
-    Status.INTERRUPTED: "yellow",
-    Status.FINISHED: "bold green",
-    Status.FAILED: "bold red",
+    RunStatus.EMPTY: "bright_black",
+    RunStatus.RUNNING: "green",
+    RunStatus.INTERRUPTED: "yellow",
+    RunStatus.FINISHED: "bold green",
+    RunStatus.FAILED: "bold red",
 }
 
 
@@ -82,7 +82,7 @@ def _line(*pieces: tuple[str, str] | str, width: int) -> Text:
 def _title(summary: RunSummary, width: int) -> Text:
     cycles = f"/{summary.cycles_planned}" if summary.cycles_planned else ""
     where = f" cycle {summary.cycle}{cycles}" if summary.cycle else ""
-    ended = summary.status in (Status.FINISHED, Status.FAILED)
+    ended = summary.status in (RunStatus.FINISHED, RunStatus.FAILED)
     state = f" {summary.state_name}" if summary.state_name and not ended else ""
     pieces = (
         ("azr ", "bold"),
@@ -109,7 +109,7 @@ def _progress(summary: RunSummary, width: int) -> RenderableType:
     if not summary.table.trained:
         return _line(*bar, (head if bar else "no step yet", "bold"), width=width)
     eta = f" · ETA {duration(summary.eta_s)}" if summary.eta_s is not None else ""
-    pace = f"· {duration(summary.step_seconds)} per step{eta} · {'up' if summary.status is Status.RUNNING else 'took'} {elapsed}"
+    pace = f"· {duration(summary.step_seconds)} per step{eta} · {'up' if summary.status is RunStatus.RUNNING else 'took'} {elapsed}"
     return _line(*bar, (head, "bold"), pace, width=width)
 
 
@@ -118,17 +118,17 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
     shares = summary.phase_shares(TAIL)
     text = Text(no_wrap=True, overflow="ellipsis")
     beat = summary.heartbeat
-    if summary.status is Status.RUNNING and beat is not None and _of_this_attempt(summary):
+    if summary.status is RunStatus.RUNNING and beat is not None and _of_this_attempt(summary):
         text.append(
             f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold"
         )
-    elif summary.status is Status.EMPTY:
+    elif summary.status is RunStatus.EMPTY:
         text.append("nothing has run here yet", "bright_black")
-    elif summary.status is Status.RUNNING:
+    elif summary.status is RunStatus.RUNNING:
         text.append(one_line(summary.sentence) or "no sign of the trainer yet", "bright_black")
-    elif summary.status is Status.FINISHED:
+    elif summary.status is RunStatus.FINISHED:
         text.append(f"ended {when(summary.ended_unix_s)}", "bright_black")
-    elif summary.status is Status.FAILED:
+    elif summary.status is RunStatus.FAILED:
         text.append(one_line(summary.sentence) or f"failed {when(summary.ended_unix_s)}", "red")
     else:
         seen = f" since {when(beat.unix_s)}" if beat is not None else ""

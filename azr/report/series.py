@@ -48,7 +48,7 @@ def envelope(x: FloatArray, y: FloatArray, buckets: int) -> Curve:
     )
 
 
-def smooth(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) -> Curve:
+def smooth_curve(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) -> Curve:
     """Centred rolling mean of ``window`` values with a 95 % band for that mean, reduced to ``buckets``
     points.
 
@@ -78,7 +78,7 @@ def window_for(count: int) -> int:
     return min(max(5, count // 20), 101)
 
 
-def wilson(share: float, count: float, z: float = Z_95) -> tuple[float, float]:
+def wilson_interval(share: float, count: float, z: float = Z_95) -> tuple[float, float]:
     """Wilson interval (95 %) of a share measured on ``count`` items; (0, 1) where the count is unknown."""
     if not count or not math.isfinite(count) or count < 1:
         return 0.0, 1.0
@@ -99,8 +99,8 @@ def difference_interval(
     """
     if not count or not math.isfinite(count) or count < 1:
         return None
-    low_1, high_1 = wilson(first, count, z)
-    low_2, high_2 = wilson(second, count, z)
+    low_1, high_1 = wilson_interval(first, count, z)
+    low_2, high_2 = wilson_interval(second, count, z)
     difference = second - first
     down = math.sqrt((second - low_2) ** 2 + (high_1 - first) ** 2)
     up = math.sqrt((high_2 - second) ** 2 + (first - low_1) ** 2)

@@ -43,7 +43,7 @@ RATE_WINDOW = 20
 """Steps over which the current pace is taken."""
 
 
-class Status(str, Enum):
+class RunStatus(str, Enum):
     EMPTY = "empty"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
@@ -77,7 +77,7 @@ class PhaseShare:
 @dataclass(frozen=True)
 class RunSummary:
     root: Path
-    status: Status
+    status: RunStatus
     now_unix_s: float
     table: MetricsTable
     state: CampaignState | None = None
@@ -145,7 +145,7 @@ class RunSummary:
 
     @property
     def paused(self) -> bool:
-        return self.state is not None and self.state.paused and self.status is Status.RUNNING
+        return self.state is not None and self.state.paused and self.status is RunStatus.RUNNING
 
     @property
     def cycles_planned(self) -> int | None:
@@ -177,7 +177,7 @@ class RunSummary:
     @property
     def eta_s(self) -> float | None:
         """Seconds until the cycle's last step at the present pace; None when unknown or not running."""
-        if self.status is not Status.RUNNING or self.last_step is None or self.step_seconds is None:
+        if self.status is not RunStatus.RUNNING or self.last_step is None or self.step_seconds is None:
             return None
         return max(0, self.last_step - self.step) * self.step_seconds
 
@@ -196,7 +196,7 @@ class RunSummary:
     def ended_unix_s(self) -> float | None:
         """The latest step, or the end of the campaign."""
         times = self.table.unix_s[np.isfinite(self.table.unix_s)].tolist()
-        if self.state is not None and self.status in (Status.FINISHED, Status.FAILED):
+        if self.state is not None and self.status in (RunStatus.FINISHED, RunStatus.FAILED):
             times.append(self.state.updated_unix_s)
         return float(max(times)) if times else None
 
@@ -207,9 +207,9 @@ class RunSummary:
         state, started, ended = self.state, self.started_unix_s, self.ended_unix_s
         if state is None or state.active_s <= 0:
             return max(0.0, ended - started) if started and ended else None
-        if state.paused or self.status in (Status.FINISHED, Status.FAILED):
+        if state.paused or self.status in (RunStatus.FINISHED, RunStatus.FAILED):
             return state.active_s
-        latest = self.now_unix_s if self.status is Status.RUNNING else ended or 0.0
+        latest = self.now_unix_s if self.status is RunStatus.RUNNING else ended or 0.0
         return state.active_s + max(0.0, latest - state.updated_unix_s)
 
     @property
@@ -375,9 +375,9 @@ def _missing_steps(run: RunDir, table: MetricsTable, state: CampaignState | None
 
 def _status(
     root: Path, state: CampaignState | None, heartbeat: Heartbeat | None, table: MetricsTable, now: float
-) -> Status:
+) -> RunStatus:
     if state is not None and state.state in (State.DONE, State.FAILED):
-        return Status.FINISHED if state.state is State.DONE else Status.FAILED
+        return RunStatus.FINISHED if state.state is State.DONE else RunStatus.FAILED
     # the driver of a run directory that came from another machine is never alive here, and that of a copy works
     # elsewhere
     copied = state is not None and state.folder is not None and not state.folder.is_same(FolderId.of(root))
@@ -390,10 +390,10 @@ def _status(
             and ProcessId.of(heartbeat.pid) is not None
         )
     ):
-        return Status.RUNNING
+        return RunStatus.RUNNING
     if not len(table) and state is None and heartbeat is None:
-        return Status.EMPTY
-    return Status.INTERRUPTED
+        return RunStatus.EMPTY
+    return RunStatus.INTERRUPTED
 
 
 def _record(cls: type[_Record], path: Path, problems: list[str]) -> _Record | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from azr.errors import DataError
 from azr.files import read_jsonl
-from azr.report.metrics import FloatArray, IntArray, MetricsTable, read_metrics
+from azr.report.metrics import FloatArray, IntArray, MetricsTable, read_metrics_table
 from azr.rundir import RunDir
 from azr.tasks import Task
 
@@ -63,7 +63,7 @@ def read_task_stats(root: Path, samples: int, table: MetricsTable | None = None)
         table: the run's metrics, where they have been read already.
     """
     run = RunDir(root)
-    table = read_metrics(run.metrics) if table is None else table
+    table = read_metrics_table(run.metrics) if table is None else table
     known = zip(table.steps.tolist(), table.cycles.tolist(), table.attempts.tolist(), strict=True)
     trained_in = {step: (cycle, attempt) for step, cycle, attempt in known}
     undone = 0

@@ -170,7 +170,7 @@ def gist(response: str, limit: int = 120) -> str:
     return chosen if len(chosen) <= limit else f"{chosen[:limit]}…"
 
 
-def spread(transcripts: list[Transcript], count: int) -> list[Transcript]:
+def evenly_spaced(transcripts: list[Transcript], count: int) -> list[Transcript]:
     """At most ``count`` of them, evenly over the run, the latest included."""
     if len(transcripts) <= count:
         return transcripts
@@ -179,7 +179,7 @@ def spread(transcripts: list[Transcript], count: int) -> list[Transcript]:
 
 
 def render_transcripts(name: str, sample: TranscriptSample) -> str:
-    shown = spread(sample.items, MAX_SHOWN)
+    shown = evenly_spaced(sample.items, MAX_SHOWN)
     entries = [
         asdict(item)
         | {

@@ -18,7 +18,7 @@ import numpy as np
 
 from azr import metric_names as names
 from azr.report.series import Z_99, difference_interval
-from azr.report.summary import RunSummary, Status, lookup
+from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
 from azr.tasks import CORE_TASK_TYPES
@@ -154,15 +154,15 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
     return ProbeChange(first, last, int(steps[measured[0]]), int(steps[measured[-1]]), count, interval, p)
 
 
-def judge(summary: RunSummary, stats: TaskStats) -> Verdict:
+def judge_run(summary: RunSummary, stats: TaskStats) -> Verdict:
     headline, tone = _headline(summary)
     return Verdict(headline, tone, tuple(_evidence(summary, stats)), tuple(_advice(summary, stats)))
 
 
 def _headline(summary: RunSummary) -> tuple[str, Tone]:
-    if summary.status is Status.EMPTY:
+    if summary.status is RunStatus.EMPTY:
         return "Nothing has run here yet.", Tone.NEUTRAL
-    if summary.status is Status.FAILED:
+    if summary.status is RunStatus.FAILED:
         return f"The run failed. {summary.sentence}".strip(), Tone.BAD
     if not summary.table.trained:
         return "No training step has finished yet, so there is nothing to judge.", Tone.NEUTRAL
@@ -181,7 +181,7 @@ def _headline(summary: RunSummary) -> tuple[str, Tone]:
     low, high = change.interval
     p = "" if change.p is None else ", p below 0.0001" if change.p < 1e-4 else f", p {change.p:.2g}"
     band = f"{points(change.change)}, 99\u00a0% interval {interval_points(change.interval)}{p}"
-    now = " so far" if summary.status is Status.RUNNING else ""
+    now = " so far" if summary.status is RunStatus.RUNNING else ""
     if low > 0:
         return f"It learned{now}: {numbers} ({band}).", Tone.GOOD
     if high < 0:
@@ -193,13 +193,13 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
     lines = _sampled(summary)
     for task_type in CORE_TASK_TYPES:
-        change = probe_change(summary, names.probe(task_type))
+        change = probe_change(summary, names.probe_metric(task_type))
         if change is not None:
             steps = f"at step {change.first_step} → {percent(change.last)} at step {change.last_step}"
             lines.append(
                 f"{task_type.value.capitalize()} probes, greedy: {percent(change.first)} {steps} ({points(change.change)})."
             )
-    for label, name in names.probe_files(table.columns):
+    for label, name in names.probe_file_metrics(table.columns):
         change = probe_change(summary, name)
         if change is not None:
             lines.append(
@@ -269,11 +269,11 @@ def _format_change(summary: RunSummary) -> str:
 def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
     lines = []
-    if summary.status is Status.EMPTY:
+    if summary.status is RunStatus.EMPTY:
         return ["Start a run: `python azr_single_gpu_pipeline.py`"]
-    if summary.status is Status.INTERRUPTED:
+    if summary.status is RunStatus.INTERRUPTED:
         lines.append("No driver is running. Run the same command again; it resumes from the last checkpoint.")
-    if summary.status is Status.FAILED:
+    if summary.status is RunStatus.FAILED:
         lines.append(
             "Read the last incident and the end of its trainer.log, then run the same command again; it resumes where it failed."
         )
@@ -317,7 +317,7 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
             f"A response waits {duration(wait)} for its programs, out of {duration(generate)} of generation: more sandbox processes "
             "(`sandbox.workers`) would help if there are cores to spare."
         )
-    if summary.status is Status.FINISHED and table.trained:
+    if summary.status is RunStatus.FINISHED and table.trained:
         root, model, tasks = (
             shown_path(summary.root),
             shlex.quote(f"{summary.name}-model"),

@@ -8,7 +8,7 @@ with Sandbox(SandboxConfig()) as sandbox:
 from azr.config.sandbox import Limits, SandboxConfig
 from azr.sandbox.job import CallResult, Job, JobResult, Profile, Status
 from azr.sandbox.pool import Sandbox
-from azr.sandbox.probe import ProbeReport, probe
+from azr.sandbox.probe import ProbeReport, probe_confinement
 
 __all__ = [
     "CallResult",
@@ -20,5 +20,5 @@ __all__ = [
     "Sandbox",
     "SandboxConfig",
     "Status",
-    "probe",
+    "probe_confinement",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from azr.sandbox.probe import probe
+from azr.sandbox.probe import probe_confinement
 
-report = probe()
+report = probe_confinement()
 print("\n".join(report.lines()))
 sys.exit(0 if report.confined else 1)

@@ -196,7 +196,7 @@ def program_filters() -> tuple[Filter, Filter] | None:
     )
 
 
-def zygote_filter() -> Filter | None:
+def load_zygote_filter() -> Filter | None:
     if MACHINE not in seccomp.AUDIT_ARCH or sys.byteorder != "little":
         return None
     return Filter(seccomp.zygote_filter(MACHINE))

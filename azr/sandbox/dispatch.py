@@ -17,8 +17,8 @@ from azr.sandbox.job import CallResult, Job, JobResult, Profile, Status
 from azr.sandbox.order import order_sensitive
 from azr.sandbox.program import Program
 from azr.sandbox.stats import StatsRecorder
-from azr.sandbox.verdict import call_results, disagreement
-from azr.sandbox.worker import Report, Worker
+from azr.sandbox.verdict import call_results, run_difference
+from azr.sandbox.worker import ChildExit, Worker
 from azr.sandbox.zygote import ENDED, WALL_STRETCH
 
 MAX_CODE_CHARS = 200_000
@@ -227,7 +227,7 @@ class Dispatcher:
 
     # ----------------------------------------------------------------------------------------------- receiving
 
-    def take(self, report: Report, worker: Worker) -> None:
+    def take(self, report: ChildExit, worker: Worker) -> None:
         sent = self.sent.pop(report.job_id, None)
         if sent is None:
             raise SandboxError("a zygote reported a program that it was not given")
@@ -243,8 +243,8 @@ class Dispatcher:
 
     def advance(self, ticket: Ticket, seed: int, calls: tuple[CallResult, ...]) -> None:
         """Decides what one run of a job means: another run, or the end."""
-        if ticket.runs and any(map(disagreement, ticket.runs[0], calls)):
-            self.deliver(ticket, tuple(map(merge, ticket.runs[0], calls)))
+        if ticket.runs and any(map(run_difference, ticket.runs[0], calls)):
+            self.deliver(ticket, tuple(map(merge_runs, ticket.runs[0], calls)))
             return
         ticket.runs.append(calls)
         ticket.seeds.add(seed)
@@ -332,7 +332,7 @@ class Dispatcher:
                 self.again(ticket)
 
 
-def killed_by_kernel(report: Report, program: Program, calls: tuple[CallResult, ...]) -> bool:
+def killed_by_kernel(report: ChildExit, program: Program, calls: tuple[CallResult, ...]) -> bool:
     """Whether a program was killed at work though neither we nor its CPU limit did it. Mostly the machine ran
     out of memory, and the kernel took whoever was there: that says nothing about the program."""
     unfinished = any(call.status is Status.KILLED for call in calls)
@@ -344,9 +344,9 @@ def killed_by_kernel(report: Report, program: Program, calls: tuple[CallResult, 
     )
 
 
-def merge(left: CallResult, right: CallResult) -> CallResult:
+def merge_runs(left: CallResult, right: CallResult) -> CallResult:
     """One call in two runs that need not agree."""
-    different = disagreement(left, right)
+    different = run_difference(left, right)
     if not different:
         return left
     for call in (left, right):

@@ -19,7 +19,7 @@ class FrameError(ValueError):
     """Bytes that are not one of our frames."""
 
 
-def pack(*fields: bytes) -> bytes:
+def pack_frame(*fields: bytes) -> bytes:
     """A whole frame holding ``fields``."""
     parts = [b""]
     size = 0
@@ -31,7 +31,7 @@ def pack(*fields: bytes) -> bytes:
     return b"".join(parts)
 
 
-def unpack(body: bytes) -> list[bytes]:
+def unpack_frame(body: bytes) -> list[bytes]:
     """Raises:
     FrameError: lengths and bytes do not agree.
     """
@@ -98,14 +98,14 @@ class CallFrame:
 
 def pack_call(frame: CallFrame) -> bytes:
     header = _CALL.pack(frame.call, frame.outcome, frame.repeat, frame.cpu_s)
-    return pack(header, encode(frame.value), encode(frame.exception), encode(frame.reason))
+    return pack_frame(header, encode(frame.value), encode(frame.exception), encode(frame.reason))
 
 
 def unpack_call(body: bytes) -> CallFrame:
     """Raises:
     FrameError: malformed, or an outcome or repeat that does not exist.
     """
-    fields = unpack(body)
+    fields = unpack_frame(body)
     if len(fields) != 4 or len(fields[0]) != _CALL.size:
         raise FrameError("not a call frame")
     call, outcome, repeat, cpu_s = _CALL.unpack(fields[0])

@@ -41,7 +41,7 @@ class ProbeReport:
         ]
 
 
-def probe(config: SandboxConfig | None = None) -> ProbeReport:
+def probe_confinement(config: SandboxConfig | None = None) -> ProbeReport:
     """Starts one zygote, lets its probe child try the forbidden things, and ends it. Never raises ``SandboxError``."""
     config = config or SandboxConfig()
     start = time.monotonic()

@@ -52,7 +52,7 @@ def read_program(data: bytes) -> Program:
     """Raises:
     FrameError, struct.error: the trainer and the zygote are of different versions.
     """
-    header, entry, code, *inputs = frames.unpack(data)
+    header, entry, code, *inputs = frames.unpack_frame(data)
     job_id, evaluate, repeats, reverse, *limits = _HEADER.unpack(header)
     texts = tuple(map(frames.decode, inputs))
     return Program(
@@ -80,7 +80,7 @@ def pack_program(item: Program) -> bytes:
         item.output_kib,
         item.value_chars,
     )
-    return frames.pack(
+    return frames.pack_frame(
         header, frames.encode(item.entry), frames.encode(item.code), *map(frames.encode, item.inputs)
     )
 
@@ -185,7 +185,7 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
                 elif (outcome, value, exception) != first[:3]:
                     outcome, reason = (
                         frames.NONDETERMINISTIC,
-                        disagreement(first, (outcome, value, exception, reason)),
+                        repeat_difference(first, (outcome, value, exception, reason)),
                     )
                 else:
                     outcome = frames.OK
@@ -201,7 +201,7 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
         sys.modules.pop(PROGRAM_NAME, None)
 
 
-def disagreement(first: tuple[int, str, str, str], second: tuple[int, str, str, str]) -> str:
+def repeat_difference(first: tuple[int, str, str, str], second: tuple[int, str, str, str]) -> str:
     """A sentence naming what two calls with the same input gave."""
     return f"two calls with the same input gave {(first[1] or first[2])[:100]} and {(second[1] or second[2])[:100]}"
 

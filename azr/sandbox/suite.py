@@ -37,7 +37,7 @@ _STATUSES = {status.value for status in Status}
 
 
 @dataclass(frozen=True)
-class Entry:
+class SuiteCase:
     """One program of a suite."""
 
     name: str
@@ -64,7 +64,7 @@ class SuiteReport:
     """(category, status) -> programs."""
 
 
-def load(path: Path) -> list[Entry]:
+def load_suite(path: Path) -> list[SuiteCase]:
     """Reads a suite: YAML (a mapping with ``programs``, and ``reach``), or JSON, or JSONL, with the same
     fields.
 
@@ -89,7 +89,7 @@ def load(path: Path) -> list[Entry]:
     return [_entry(record, number, reach, path) for number, record in enumerate(document, 1)]
 
 
-def _entry(record: Any, number: int, reach: str, path: Path) -> Entry:
+def _entry(record: Any, number: int, reach: str, path: Path) -> SuiteCase:
     try:
         expected = record["expected"]
         expected = frozenset([expected] if isinstance(expected, str) else expected)
@@ -98,7 +98,7 @@ def _entry(record: Any, number: int, reach: str, path: Path) -> Entry:
                 f"{path}, program {number}: expected is {sorted(expected)}; it may hold {', '.join(sorted(_STATUSES))}"
             )
         inputs = record["inputs"]
-        return Entry(
+        return SuiteCase(
             name=str(record["name"]),
             category=str(record.get("category", "unnamed")),
             code=record["code"].replace("@REACH@", reach),
@@ -192,7 +192,7 @@ def _secret_in_environment(secret: str) -> Iterator[None]:
 
 
 def run(
-    entries: list[Entry], config: SandboxConfig | None = None, *, seed: int = 0, one_by_one: bool = False
+    entries: list[SuiteCase], config: SandboxConfig | None = None, *, seed: int = 0, one_by_one: bool = False
 ) -> SuiteReport:
     """Runs all programs, then the honest ones once more, and checks verdicts, values and surroundings.
 
@@ -219,7 +219,9 @@ def run(
         finished = _one_by_one(sandbox, jobs) if one_by_one else sandbox.run_many(jobs)
         for index, result in finished:
             entry = plan[index]
-            report.bad += [f"{entry.name}: {complaint}" for complaint in judge(entry, result, around.secret)]
+            report.bad += [
+                f"{entry.name}: {complaint}" for complaint in case_failures(entry, result, around.secret)
+            ]
             report.statuses[entry.category, result.status.value] += 1
             if one_by_one:
                 report.bad += [f"{entry.name}: {trace}" for trace in around.traces()]
@@ -246,12 +248,12 @@ def _one_by_one(sandbox: Sandbox, jobs: list[Job]) -> Iterator[tuple[int, JobRes
         yield index, sandbox.submit(job).result()
 
 
-def _job(entry: Entry, around: Surroundings) -> Job:
+def _job(entry: SuiteCase, around: Surroundings) -> Job:
     limits = None if entry.wall_s is None else replace(SUITE_LIMITS, wall_s=entry.wall_s)
     return Job(around.fill(entry.code), tuple(map(around.fill, entry.inputs)), limits=limits)
 
 
-def judge(entry: Entry, result: JobResult, secret: str) -> list[str]:
+def case_failures(entry: SuiteCase, result: JobResult, secret: str) -> list[str]:
     """What is wrong with a result; '' pieces none."""
     complaints = []
     if result.status.value not in entry.expected:

@@ -137,7 +137,7 @@ _COLLECTIONS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "froze
 _ITERABLE = frozenset({list, tuple, set, frozenset, dict, str, bytes})
 
 
-class _Reader:
+class _LiteralReader:
     """The value of a syntax tree of literals. Every kind of node that is let in is named here."""
 
     __slots__ = ("items",)
@@ -302,7 +302,7 @@ def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Ca
     return call
 
 
-def parse(text: str, max_chars: int = MAX_CHARS) -> Any:
+def parse_literal(text: str, max_chars: int = MAX_CHARS) -> Any:
     """The value of a literal as a person or a model writes it; several, with commas between them, are a
     tuple.
 
@@ -315,7 +315,7 @@ def parse(text: str, max_chars: int = MAX_CHARS) -> Any:
     bare = node is not None and node.lineno == 1 and node.col_offset == len("f(")
     if node is None or (bare and not (isinstance(node, ast.Tuple) and node.elts)):
         raise ValueReadError("expected a literal")
-    return _Reader().value(node, 0)
+    return _LiteralReader().value(node, 0)
 
 
 def parse_arguments(text: str, max_chars: int = MAX_CHARS) -> tuple[list[Any], dict[str, Any]]:
@@ -324,7 +324,7 @@ def parse_arguments(text: str, max_chars: int = MAX_CHARS) -> tuple[list[Any], d
     Raises:
         ValueReadError: an argument is not a literal, or the text closes the call and continues after it.
     """
-    return _Reader().arguments(_parse_call(text, "(", ")", max_chars), -1)
+    return _LiteralReader().arguments(_parse_call(text, "(", ")", max_chars), -1)
 
 
 def read(text: str, max_chars: int = MAX_CHARS) -> Any:
@@ -333,7 +333,7 @@ def read(text: str, max_chars: int = MAX_CHARS) -> Any:
     Raises:
         ValueReadError: the text is not a literal, or not the canonical one.
     """
-    value = parse(text, max_chars)
+    value = parse_literal(text, max_chars)
     try:
         if canonical(value, max_chars) != text:
             raise ValueReadError("not canonical")
@@ -349,7 +349,7 @@ def canonical_text(text: str, max_chars: int = MAX_CHARS) -> str:
         ValueReadError: it is not a literal.
     """
     try:
-        return canonical(parse(text, max_chars), max_chars)
+        return canonical(parse_literal(text, max_chars), max_chars)
     except ValueWriteError as error:
         raise ValueReadError(str(error)) from error
 

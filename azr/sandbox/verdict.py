@@ -11,7 +11,7 @@ from azr.sandbox.frames import CallFrame, FrameError, take_frames, unpack_call
 from azr.sandbox.job import CallResult, Status
 from azr.sandbox.program import Program
 from azr.sandbox.values import ValueReadError, read
-from azr.sandbox.worker import Report
+from azr.sandbox.worker import ChildExit
 from azr.sandbox.zygote import CPU_LIMIT, FLOOD, WALL_LIMIT
 
 _STATUS = {
@@ -23,7 +23,7 @@ _STATUS = {
 }
 
 
-def call_results(report: Report, program: Program) -> tuple[CallResult, ...]:
+def call_results(report: ChildExit, program: Program) -> tuple[CallResult, ...]:
     """Results of a program's process, one per input in the inputs' order.
 
     Calls that did not end have the status that the process's end gives them: the first such call in the order
@@ -95,7 +95,7 @@ def _one(seen: dict[tuple[int, int], CallFrame], call: int, program: Program) ->
     return CallResult(Status.OK, value=first.value, cpu_s=cpu_s)
 
 
-def _ending(report: Report, program: Program) -> CallResult:
+def _ending(report: ChildExit, program: Program) -> CallResult:
     """What the end of the process means for a call that was running."""
     status = Status.KILLED
     if report.verdict == CPU_LIMIT:
@@ -116,7 +116,7 @@ def _ending(report: Report, program: Program) -> CallResult:
     return CallResult(status, reason=reason, cpu_s=report.cpu_s, wall_s=report.wall_s)
 
 
-def disagreement(left: CallResult, right: CallResult) -> str:
+def run_difference(left: CallResult, right: CallResult) -> str:
     """'' when two runs of a call agree, else a sentence."""
     if (left.status, left.value, left.exception) == (right.status, right.value, right.exception):
         return ""

@@ -37,7 +37,7 @@ _BOOT = (
 
 
 @dataclass(frozen=True)
-class Report:
+class ChildExit:
     """What a zygote reports about one ended child; ``data`` is as the child wrote it."""
 
     job_id: int
@@ -131,7 +131,7 @@ class Worker:
                 raise SandboxError(f"a sandbox process exited during startup: {self._last_words()}")
             self.incoming += data
             bodies = frames.take_frames(self.incoming)
-        self.hello = json.loads(frames.unpack(bodies[0])[0])
+        self.hello = json.loads(frames.unpack_frame(bodies[0])[0])
         self._check_probes()
         assert self.process.stderr
         self.process.stderr.close()
@@ -175,9 +175,9 @@ class Worker:
                 return
             del self.outgoing[:sent]
 
-    def receive(self) -> list[Report] | None:
+    def receive(self) -> list[ChildExit] | None:
         """Reports that have arrived; None when the zygote is gone."""
-        reports: list[Report] = []
+        reports: list[ChildExit] = []
         while True:
             try:
                 data = os.read(self.results, 1 << 16)
@@ -189,7 +189,7 @@ class Worker:
                 return reports or None
             self.incoming += data
             for body in frames.take_frames(self.incoming):
-                fields = frames.unpack(body)
+                fields = frames.unpack_frame(body)
                 if len(fields) == 1:
                     _log.error("a sandbox process failed:\n%s", fields[0].decode(errors="replace"))
                     return None
@@ -213,7 +213,7 @@ def stopped(said: str) -> bool:
     return bool(said) and said != "done" and not said.startswith("not tried")
 
 
-def read_report(fields: list[bytes]) -> Report:
+def read_report(fields: list[bytes]) -> ChildExit:
     """Raises:
     FrameError: the zygote sent nonsense.
     """
@@ -221,7 +221,7 @@ def read_report(fields: list[bytes]) -> Report:
         raise frames.FrameError("not a report")
     header, data = fields
     job_id, verdict, signal, cpu_s, wall_s = RESULT_HEADER.unpack(header)
-    return Report(job_id, verdict, signal, cpu_s, wall_s, data)
+    return ChildExit(job_id, verdict, signal, cpu_s, wall_s, data)
 
 
 def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str]:

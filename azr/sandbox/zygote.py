@@ -138,7 +138,7 @@ class Zygote:
 
         if version := confine.landlock():
             layers.append(f"landlock{version}")
-        coarse = confine.zygote_filter()
+        coarse = confine.load_zygote_filter()
         self.filters = confine.program_filters()
         if self.filters and coarse and coarse.install():
             layers.append("seccomp")
@@ -340,7 +340,7 @@ class Zygote:
         cpu_s = usage.ru_utime + usage.ru_stime
         wall_s = time.monotonic() - child.started_s
         header = RESULT_HEADER.pack(child.program.job_id, verdict, number, cpu_s, wall_s)
-        self.outgoing += frames.pack(header, bytes(child.data))
+        self.outgoing += frames.pack_frame(header, bytes(child.data))
 
     def _drain(self, child: Child) -> None:
         if len(child.data) < 1 << 24:
@@ -437,7 +437,7 @@ def main() -> NoReturn:
 
     about = {"python": sys.version.split()[0], "hash": hash("azr"), "uid": zygote.uid}
     hello = {"layers": layers, "probes": zygote.run_probes(), **about}
-    os.write(_RESULTS, frames.pack(json.dumps(hello).encode()))
+    os.write(_RESULTS, frames.pack_frame(json.dumps(hello).encode()))
     del sys.argv[1:]
     gc.collect()
     gc.freeze()
@@ -446,5 +446,5 @@ def main() -> NoReturn:
         zygote.serve()
     except Exception:  # noqa: BLE001 - the trainer is told why before the zygote ends
         os.set_blocking(_RESULTS, True)
-        os.write(_RESULTS, frames.pack(traceback.format_exc()[-4000:].encode()))
+        os.write(_RESULTS, frames.pack_frame(traceback.format_exc()[-4000:].encode()))
         os._exit(1)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from azr import copies
 from azr.errors import DataError
-from azr.programs import fingerprint
+from azr.programs import program_fingerprint
 from azr.tasks import Task, TaskType
 
 HISTORY = 8
@@ -39,7 +39,7 @@ class Record:
     last_seen: int = -1
     """Step of its last use."""
     key: str = ""
-    """See ``renamed_key``."""
+    """See ``task_key``."""
     mastered_order: int | None = None
     """Place among the mastered tasks, the first mastered lowest; None for the others."""
 
@@ -67,10 +67,10 @@ class Record:
             raise DataError(f"buffer record has no field {error}") from error
 
 
-_fingerprint = lru_cache(maxsize=4096)(fingerprint)  # seeds enter two buffers one after the other
+_fingerprint = lru_cache(maxsize=4096)(program_fingerprint)  # seeds enter two buffers one after the other
 
 
-def renamed_key(task: Task) -> str:
+def task_key(task: Task) -> str:
     """See ``azr.copies.renamed_key``."""
     return copies.renamed_key(_fingerprint(task.program), task.inputs)
 
@@ -123,7 +123,7 @@ class TaskBuffer:
 
     def holds(self, task: Task) -> bool:
         """Whether ``add`` would call the task a duplicate."""
-        return task.task_id in self._by_id or renamed_key(task) in self._keys
+        return task.task_id in self._by_id or task_key(task) in self._keys
 
     def holds_puzzle(self, task: Task) -> bool:
         """Whether there is an induction task with the same program and the same hint, with whatever inputs."""
@@ -136,7 +136,7 @@ class TaskBuffer:
         """
         if task.task_id in self._by_id:
             return "duplicate"
-        key = renamed_key(task)
+        key = task_key(task)
         if key in self._keys:
             return "duplicate_renamed"
         self._insert(Record(replace(task, thought=""), step, key=key))

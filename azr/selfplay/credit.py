@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from azr import metric_names as names
 from azr.config.selfplay import SelfPlayConfig
 from azr.selfplay.advantage import task_relative_advantages
-from azr.selfplay.buffer import puzzle_key, renamed_key
+from azr.selfplay.buffer import puzzle_key, task_key
 from azr.selfplay.controls import controlled_rewards
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
@@ -87,12 +87,12 @@ def _novelty_keys(task: Task) -> tuple[str, ...]:
     """What must be new about a task where ``selfplay.duplicate_reward`` is set: of an induction task also its
     puzzle, because new inputs for the same program with the same hint teach nothing new."""
     if task.task_type is TaskType.INDUCTION:
-        return renamed_key(task), puzzle_key(task)
-    return (renamed_key(task),)
+        return task_key(task), puzzle_key(task)
+    return (task_key(task),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Response:
+class PolicySample:
     """One response of a batch, as the optimizer sees it."""
 
     stream: str
@@ -117,7 +117,11 @@ class Credit:
 
 
 def credit(
-    responses: Sequence[Response], game: SelfPlay, step: int, max_response_tokens: int, control: str = "none"
+    responses: Sequence[PolicySample],
+    game: SelfPlay,
+    step: int,
+    max_response_tokens: int,
+    control: str = "none",
 ) -> Credit:
     """From a step's outcomes to its advantages: rewards (``pay``), what a control experiment changes about
     them, and the comparison of each response with its stream or its group.

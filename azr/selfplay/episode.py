@@ -211,7 +211,7 @@ async def play_solve(
         raise ValueError(f"row {row.row_id} of {row.stream.name} has no task to solve")
     watch = Stopwatch()
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
-    outcome = await judge(
+    outcome = await read_and_grade(
         row.task,
         row.prompt,
         completion,
@@ -354,12 +354,14 @@ async def _estimate(
         if not count or (samples and {sample.score for sample in samples} in ({0.0}, {1.0})):
             break  # nothing left, or (adaptive) the first half agrees
         completions = await watch.measure("generate", generate(prompt, count))
-        judged = [judge(task, prompt, each, row_id, sandbox, config, grades=grades) for each in completions]
+        judged = [
+            read_and_grade(task, prompt, each, row_id, sandbox, config, grades=grades) for each in completions
+        ]
         samples += await watch.measure("execute", asyncio.gather(*judged))
     return tuple(replace(sample, sample=True) for sample in samples)
 
 
-async def judge(
+async def read_and_grade(
     task: Task,
     prompt: Prompt,
     completion: Completion,

@@ -28,7 +28,7 @@ from azr.selfplay.identity import identity_task
 from azr.selfplay.metrics import step_metrics
 from azr.selfplay.options import draw_example, induction_options, prompt_options
 from azr.selfplay.rows import PromptRow
-from azr.selfplay.saving import load_state, save_state
+from azr.selfplay.saving import load_buffers, save_buffers
 from azr.selfplay.selection import choose_solve_tasks, draw_references
 from azr.selfplay.type_counts import TypeCounts
 from azr.tasks import Prompt, Role, Stream, Task, TaskType
@@ -355,7 +355,7 @@ class SelfPlay:
             "types": self.types.to_json(),
             "curriculum": self.curriculum.to_json(),
         }
-        return save_state(directory, state, self.buffers)
+        return save_buffers(directory, state, self.buffers)
 
     def load(self, directory: Path) -> str:
         """Restores what ``save`` wrote; returns its content hash.
@@ -364,7 +364,7 @@ class SelfPlay:
             CheckpointError: a file is missing, or differs from what was saved.
             ConfigError: it was saved with another seed.
         """
-        state, content = load_state(directory, self.seed, self.buffers)
+        state, content = load_buffers(directory, self.seed, self.buffers)
         self.totals = Counter(state["totals"])
         self.types = TypeCounts.from_json(state["types"])
         self.curriculum.restore(state["curriculum"])

@@ -61,7 +61,7 @@ async def grade(task: Task, solution: str, sandbox: Runner, config: SelfPlayConf
     return await _grade_induction(task, solution, sandbox, config)
 
 
-def equal(gold: str, value: str, config: SelfPlayConfig) -> bool:
+def equivalent(gold: str, value: str, config: SelfPlayConfig) -> bool:
     """Whether two canonical texts mean the same, under the configured switches; dicts compare without order,
     as in Python."""
     if config.bool_equals_int:
@@ -72,7 +72,7 @@ def equal(gold: str, value: str, config: SelfPlayConfig) -> bool:
 def grade_deduction(gold: str, solution: str, config: SelfPlayConfig) -> Grade:
     """Compares literals; nothing is executed."""
     try:
-        return RIGHT if equal(gold, canonical_text(solution), config) else WRONG
+        return RIGHT if equivalent(gold, canonical_text(solution), config) else WRONG
     except ValueReadError:
         return _NOT_LITERAL
 
@@ -118,7 +118,7 @@ async def _grade_induction(task: Task, solution: str, sandbox: Runner, config: S
 
 def _equal_value(gold: str, value: str | None, config: SelfPlayConfig) -> bool:
     try:
-        return value is not None and equal(gold, value, config)
+        return value is not None and equivalent(gold, value, config)
     except ValueReadError:
         return False  # what a damaged child sent is not a value
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from azr.config.selfplay import IntrinsicConfig
-from azr.programs import SourceError, parse
+from azr.programs import SourceError, parse_program
 from azr.selfplay.type_counts import TypeCounts
 from azr.tasks import Task, TaskType
 
@@ -109,7 +109,7 @@ def edit_distance(code: str, references: Sequence[str]) -> float:
 @lru_cache(maxsize=4096)  # references come back in row after row
 def _tree_tokens(code: str) -> tuple[str, ...] | None:
     try:
-        tree = parse(code)
+        tree = parse_program(code)
     except SourceError:
         return None
 

@@ -15,7 +15,7 @@ from azr.tasks import TaskType
 STATE_FILE = "selfplay.json"
 
 
-def save_state(directory: Path, state: Mapping[str, Any], buffers: Mapping[TaskType, TaskBuffer]) -> str:
+def save_buffers(directory: Path, state: Mapping[str, Any], buffers: Mapping[TaskType, TaskBuffer]) -> str:
     """Writes each file atomically; returns the content hash.
 
     Args:
@@ -33,7 +33,7 @@ def save_state(directory: Path, state: Mapping[str, Any], buffers: Mapping[TaskT
     return content
 
 
-def load_state(
+def load_buffers(
     directory: Path, seed: int, buffers: Mapping[TaskType, TaskBuffer]
 ) -> tuple[dict[str, Any], str]:
     """Restores the buffers in place; returns the rest of the state, and its content hash.

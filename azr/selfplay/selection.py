@@ -19,7 +19,7 @@ loop (B7)."""
 
 
 @dataclass
-class Selection:
+class SolveTasks:
     """Chosen tasks, and how many draws the length limit dropped."""
 
     tasks: list[Task] = field(default_factory=list)
@@ -46,7 +46,7 @@ def choose_solve_tasks(
     rng: np.random.Generator,
     fits: Callable[[Task], bool],
     seed_share: float = 0.0,
-) -> Selection:
+) -> SolveTasks:
     """``count`` tasks to solve at ``step`` whose prompts fit; empty only if no drawn task fits at all.
 
     ``max_new``: the previous step's additions (at step 1: all seeds), up to ``count``, then uniform draws
@@ -57,7 +57,7 @@ def choose_solve_tasks(
         seed_share: share of the rows that go to tasks from outside the game before the strategy has its turn;
             fewer where there are fewer such tasks.
     """
-    selection = Selection()
+    selection = SolveTasks()
     if not len(buffer):
         return selection
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from azr.hashes import text_hash
-from azr.sandbox.values import ValueReadError, parse
+from azr.sandbox.values import ValueReadError, parse_literal
 
 MAX_VALUES = 20_000
 """Distinct values remembered per kind; beyond it the ones seen once go, oldest first."""
@@ -14,7 +14,7 @@ MAX_VALUES = 20_000
 def type_of(text: str) -> str:
     """Type name of a literal text; a bare comma list is a tuple; what is not a literal counts as str (spec 1.8)."""
     try:
-        return type(parse(text)).__name__
+        return type(parse_literal(text)).__name__
     except ValueReadError:
         return "str"
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing.proposal import comments
-from azr.programs import SourceError, parse
+from azr.programs import SourceError, parse_program
 from azr.prompts import BANNED_ERROR_WORDS
 from azr.sandbox.job import CallResult, Job, Status
 from azr.sandbox.values import ValueReadError, parse_arguments
@@ -95,7 +95,7 @@ async def validate(
             return Rejection("composite", detail)
         code, original = "\n".join([*composites, proposal.code]), proposal.code
         try:
-            tree = parse(code)
+            tree = parse_program(code)
         except SourceError as error:  # too long together
             return Rejection(error.reason, error.detail)
 

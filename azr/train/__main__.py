@@ -19,7 +19,7 @@ from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError, ClusterError, MachineLeftError
 from azr.hardware import detect, device_for
-from azr.places import prepare, restart_with_plain_path
+from azr.places import prepare_places, restart_with_plain_path
 from azr.protocol import Ending, TrainRequest, TrainResult, current_request, write_result
 from azr.rundir import RunDir
 from azr.start_record import StartPart, mark_start
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         return 2
     run = RunDir(Path(arguments[0]).resolve())
     try:
-        prepare()
+        prepare_places()
         restart_with_plain_path("azr.train", [str(run.root)])
         config = read_config(run.config)
         request = current_request(run)

@@ -31,7 +31,7 @@ from azr.train.probes import (
     verdict_rows,
     verdict_scores,
 )
-from azr.train.step import Clock, Machine, train_step
+from azr.train.step import Clock, StepBackend, train_step
 from azr.trainer_link import TrainerLink
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "trainer_state.json"
 
 
-class SavingMachine(Machine, Protocol):
+class TrainingBackend(StepBackend, Protocol):
     """What an attempt needs from trainer and engine beyond what a step needs."""
 
     global_steps: int
@@ -62,8 +62,8 @@ class SavingMachine(Machine, Protocol):
 
 
 class Attempt:
-    def __init__(self, machine: SavingMachine, config: Config, link: TrainerLink) -> None:
-        self.machine, self.config, self.link = machine, config, link
+    def __init__(self, backend: TrainingBackend, config: Config, link: TrainerLink) -> None:
+        self.backend, self.config, self.link = backend, config, link
         self.run = link.run
         self.game = SelfPlay(
             config.selfplay, config.seed, link.request.seed_offset, timeout_s=config.sandbox.limits.cpu_s
@@ -80,14 +80,14 @@ class Attempt:
         Raises:
             CheckpointError: what was restored differs from what was saved.
         """
-        request, checkpoint = self.link.request, self.machine.restored
+        request, checkpoint = self.link.request, self.backend.restored
         if checkpoint is not None:
             state = read_json(checkpoint.path / STATE_FILE)
             if self.game.load(checkpoint.path / "selfplay") != state["buffer_hash"]:
                 raise CheckpointError(
                     f"{checkpoint.path}: the restored buffer differs from the saved one; resume from an earlier step"
                 )
-            if state["optimizer_steps"] != self.machine.optimizer_steps():
+            if state["optimizer_steps"] != self.backend.optimizer_steps():
                 raise CheckpointError(
                     f"{checkpoint.path}: the optimizer's state is not the saved one; resume from an earlier step"
                 )
@@ -120,7 +120,7 @@ class Attempt:
         self.link.mark(StartPart.PROBES)
 
         for step in range(first, request.last_step + 1):
-            self.machine.global_steps = step
+            self.backend.global_steps = step
             last = step == request.last_step
             saving_s = self.clock.seconds.get("save", 0.0)
             values = self._step(step, check_learning=step == first)
@@ -157,7 +157,7 @@ class Attempt:
         lineage = self._lineage() | {"model": f"{self.config.model.path}@{step - 1}"}
         found = train_step(
             step,
-            self.machine,
+            self.backend,
             self.game,
             self.config,
             self.clock,
@@ -170,7 +170,7 @@ class Attempt:
         append_jsonl(self.run.shard(cycle), [task.to_json() for task in found.accepted])
         kept = transcripts(step, found.rows, found.outcomes, self.config.selfplay, self.config.seed)
         append_jsonl(self.run.transcripts(cycle), kept)
-        return found.values | {names.OPTIMIZER_STEPS: float(self.machine.optimizer_steps())}
+        return found.values | {names.OPTIMIZER_STEPS: float(self.backend.optimizer_steps())}
 
     def _lineage(self) -> dict[str, Any]:
         return {
@@ -187,7 +187,7 @@ class Attempt:
         seeding = Seeding(self.game)
         while not seeding.done:
             self.link.phase(Phase.GENERATE)
-            accepted = seeding.accept_round(self.machine.play(seeding.plan_round(self.machine.fits)))
+            accepted = seeding.accept_round(self.backend.play(seeding.plan_round(self.backend.fits)))
             append_jsonl(
                 self.run.shard(self.link.request.cycle),
                 [task.with_lineage(**self._lineage()).to_json() for task in accepted],
@@ -205,7 +205,7 @@ class Attempt:
 
     def _solve(self, rows: Sequence[PromptRow], *, greedy: bool) -> list[SolveOutcome]:
         return [
-            outcome for outcome in self.machine.play(rows, greedy=greedy) if isinstance(outcome, SolveOutcome)
+            outcome for outcome in self.backend.play(rows, greedy=greedy) if isinstance(outcome, SolveOutcome)
         ]
 
     def _evaluate_probes(self, step: int) -> dict[str, float]:
@@ -215,7 +215,7 @@ class Attempt:
             self.run.first_probe_scores,
             self.config.train.probe_tasks,
             self.config.selfplay,
-            self.machine.fits,
+            self.backend.fits,
         )
         if not rows:
             return {}
@@ -227,7 +227,7 @@ class Attempt:
         """Every frozen probe task, ``train.verdict_samples`` answers each at temperature 1: what the report's
         verdict compares."""
         rows = verdict_rows(
-            self.run.probes, self.config.train.verdict_samples, self.config.selfplay, self.machine.fits
+            self.run.probes, self.config.train.verdict_samples, self.config.selfplay, self.backend.fits
         )
         if not rows:
             return {}
@@ -260,22 +260,22 @@ class Attempt:
         """Writes a checkpoint while the engine sleeps: weights are copied on the card on their way to the
         disk, and a small card has no room for that beside an engine that is awake (seen: 16.0 of 16 GiB)."""
         with self.clock.timed("save", Phase.SAVE):
-            self.machine.sleep_engine()
+            self.backend.sleep_engine()
             self._publish(step)
         self.link.saved(step)
         if goes_on and self.config.rollout.sleep:
             with self.clock.timed("save", Phase.SYNC):
-                self.machine.sync_engine()
+                self.backend.sync_engine()
 
     def _publish(self, step: int) -> None:
         self.link.require_folder()
         staging = staging_dir(self.run, step)
-        self.machine.save_weights(staging / "actor")
+        self.backend.save_weights(staging / "actor")
         state = {
             "step": step,
             "cycle": self.link.request.cycle,
             "attempt": self.link.request.attempt,
-            "optimizer_steps": self.machine.optimizer_steps(),
+            "optimizer_steps": self.backend.optimizer_steps(),
             "buffer_hash": self.game.save(staging / "selfplay"),
             "entropy": self._entropy,
             "model": self.config.model.path,

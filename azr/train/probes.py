@@ -111,7 +111,7 @@ def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
         files[outcome.row_id.split("/")[1]].append(outcome)
     values: dict[str, float] = {names.PROBE_COUNT: float(len(outcomes))}
     for name, chosen in [*groups.items(), *(files.items() if len(files) > 1 else ())]:
-        values[names.probe(name)] = sum(outcome.score for outcome in chosen) / len(chosen)
+        values[names.probe_metric(name)] = sum(outcome.score for outcome in chosen) / len(chosen)
         values[names.probe_format(name)] = sum(outcome.format_ok for outcome in chosen) / len(chosen)
     return values
 

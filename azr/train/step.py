@@ -1,7 +1,7 @@
 """One training step: plan, roll out, credit, update, sync, accept. ``azr/absolute_zero.py`` shows the same
 algorithm on one page.
 
-What verl, Ray and vLLM do stands behind ``Machine``; ``azr.train.verl.trainer`` is the one there is.
+What verl, Ray and vLLM do stands behind ``StepBackend``; ``azr.train.verl.trainer`` is the one there is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from azr.config import Config
 from azr.errors import EngineError, TrainingError
 from azr.protocol import Phase
 from azr.selfplay.advantage import rows_to_learn_from
-from azr.selfplay.credit import Response, credit
+from azr.selfplay.credit import PolicySample, credit
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
@@ -32,8 +32,8 @@ from azr.train.entropy import entropy_coefficient
 logger = logging.getLogger(__name__)
 
 
-class Machine(Protocol):
-    """Policy, engine and queue. A batch is whatever ``roll_out`` returns; only the machine looks inside."""
+class StepBackend(Protocol):
+    """Policy, engine and queue. A batch is whatever ``roll_out`` returns; only the backend looks inside."""
 
     def fits(self, prompt: Prompt) -> bool:
         """Whether a prompt is within ``rollout.max_prompt_tokens``."""
@@ -52,7 +52,7 @@ class Machine(Protocol):
         update; how far those are from the engine's."""
         ...
 
-    def responses(self, batch: Any) -> list[Response]: ...
+    def responses(self, batch: Any) -> list[PolicySample]: ...
     def update(
         self, batch: Any, advantages: NDArray[np.float64], rows: Sequence[int], entropy_coefficient: float
     ) -> dict[str, float]:
@@ -117,7 +117,7 @@ class StepResult:
 
 def train_step(
     step: int,
-    machine: Machine,
+    backend: StepBackend,
     game: SelfPlay,
     config: Config,
     clock: Clock,
@@ -141,21 +141,21 @@ def train_step(
 
     # Plan: all streams' prompts, drawn from the task buffer.
     with clock.timed("plan", Phase.GENERATE):
-        rows = game.plan_step(step, machine.fits)
+        rows = game.plan_step(step, backend.fits)
 
     # Roll out: propose, verify, estimate and solve, side by side; then the engine makes room for the update.
     with clock.timed("generate", Phase.GENERATE):
-        answers_before = machine.engine_answers() if check_learning else []
-        batch = machine.roll_out(rows)
-        memory = machine.memory("rollout")
-        machine.sleep_engine()
-    memory |= machine.memory("asleep")
+        answers_before = backend.engine_answers() if check_learning else []
+        batch = backend.roll_out(rows)
+        memory = backend.memory("rollout")
+        backend.sleep_engine()
+    memory |= backend.memory("asleep")
 
     # Credit: what each response is paid, and what that teaches.
     with clock.timed("old_log_prob", Phase.UPDATE):
-        batch, scored = machine.score_again(batch)
+        batch, scored = backend.score_again(batch)
     found = credit(
-        machine.responses(batch), game, step, config.rollout.max_response_tokens, config.train.control
+        backend.responses(batch), game, step, config.rollout.max_response_tokens, config.train.control
     )
     learned = list(range(len(found.advantages)))
     if config.train.drop_zero_advantages:
@@ -165,22 +165,22 @@ def train_step(
     # Update: one optimizer step on the whole batch.
     with clock.timed("update", Phase.UPDATE):
         if check_learning:
-            machine.remember_weights()
-        updated = machine.update(batch, found.advantages, learned, entropy_coefficient(config.train, entropy))
+            backend.remember_weights()
+        updated = backend.update(batch, found.advantages, learned, entropy_coefficient(config.train, entropy))
         has_taught = bool(found.advantages.any()) or config.train.entropy_coefficient > 0
-        moved = check_learning and require_moved_weights(machine.weights_moved(), has_taught)
-    memory |= machine.memory("update")
-    machine.release_memory()
+        moved = check_learning and require_moved_weights(backend.weights_moved(), has_taught)
+    memory |= backend.memory("update")
+    backend.release_memory()
 
     # Sync: the engine generates with the new weights from now on.
     with clock.timed("sync", Phase.SYNC):
-        machine.sync_engine()
+        backend.sync_engine()
     if moved:
-        require_changed_engine(answers_before, machine.engine_answers())
+        require_changed_engine(answers_before, backend.engine_answers())
 
     # Accept: new tasks enter the buffer, solved ones their statistics.
     accepted = game.accept(step, found.outcomes, lineage)
-    machine.forget(batch)
+    backend.forget(batch)
     clock.seconds["step"] = time.monotonic() - started_s
     values = game.metrics() | found.metrics | updated | scored | memory
     require_matching_engine(values, config.train.max_logprob_mismatch)

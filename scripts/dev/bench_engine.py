@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config import Config
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.files import write_text_atomic
 from azr.terminal import outlive_the_terminal
 
@@ -103,7 +103,7 @@ def main() -> int:
     parser.add_argument("--explain-time", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    config = load([f"recipe={options.recipe}", "selfplay=code"]).config
+    config = load_config([f"recipe={options.recipe}", "selfplay=code"]).config
     rank = options.lora_rank
     if rank is None:  # merged into the base they cost nothing here
         rank = 0 if config.rollout.merge_adapters else config.model.lora_rank

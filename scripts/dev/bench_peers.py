@@ -35,7 +35,7 @@ from azr.budget import shape_of
 from azr.errors import AzrError, ConfigError
 from azr.files import write_text_atomic
 from azr.hardware import Machine, detect, device_for
-from azr.places import prepare
+from azr.places import prepare_places
 from azr.terminal import outlive_the_terminal
 from peers import figures
 from peers.attempt import try_ours, try_peer
@@ -111,7 +111,7 @@ def measured_card(options: argparse.Namespace, machine: Machine) -> tuple[float,
 def measure(options: argparse.Namespace) -> int:
     from hold_gpu_memory import held
 
-    prepare()
+    prepare_places()
     machine = detect()
     device_for(machine, "auto", 1).take()
     if not machine.cards and not options.rehearse:

@@ -40,15 +40,15 @@ from typing import Any
 
 import update_figures
 from azr import metric_names as names
-from azr.budget import judge, shape_for
+from azr.budget import judge_fit, shape_for
 from azr.budget.fitting import fit_card
 from azr.cards import visible_cards
 from azr.config import Config
-from azr.config.load import load, write_config
+from azr.config.load import load_config, write_config
 from azr.errors import AzrError
 from azr.files import read_jsonl, write_jsonl_atomic, write_text_atomic
 from azr.hardware import Machine, detect, device_for
-from azr.places import prepare
+from azr.places import prepare_places
 from azr.processes import MARKER_VARIABLE, memory_gib, processes_with_marker
 from azr.protocol import TrainRequest, read_heartbeat, read_metrics, read_result, write_request
 from azr.rundir import RunDir
@@ -89,7 +89,7 @@ def configuration(recipe: str, options: argparse.Namespace, machine: Machine) ->
     leave_gib = _leave_gib(recipe, options) if machine.cards else 0.0
     if leave_gib:
         overrides.append(f"budget.gpu_limit_gib={leave_gib}")
-    loaded = load(overrides).config
+    loaded = load_config(overrides).config
     config = fit_card(loaded, machine, shape_for(loaded)).config
     batch = max(1, round(config.selfplay.batch_size * options.fraction))
     mini = min(config.train.mini_batch_sequences, 6 * batch)
@@ -305,7 +305,7 @@ def summarise(
                 / (config.train.gpus * options.peak_tflops * 1e12),
                 4,
             )
-        predicted = judge(config, machine, shape, advise=False).estimate
+        predicted = judge_fit(config, machine, shape, advise=False).estimate
         figures["predicted_gib"] = {phase.name: round(phase.gib, 2) for phase in predicted.gpu} | {
             "host memory": round(predicted.ram.gib, 2)
         }
@@ -527,13 +527,13 @@ def main() -> int:
 def measure(options: argparse.Namespace) -> int:
     from hold_gpu_memory import held
 
-    prepare()
+    prepare_places()
     machine = detect()
     device_for(
         machine,
         "auto",
         max(
-            load([*recipe_words(recipe), *options.override]).config.train.n_gpus_per_node
+            load_config([*recipe_words(recipe), *options.override]).config.train.n_gpus_per_node
             for recipe in options.recipes
         ),
     ).take()

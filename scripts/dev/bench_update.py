@@ -97,7 +97,7 @@ def build(size: str, way: str, master: torch.dtype, chunk: int, lora_rank: int, 
         _apply_liger_kernel_to_instance(model=model, fused_linear_cross_entropy=False, swiglu=True)
     if way != "stock":
         attention.pass_boundaries(model)
-        logprobs.install(model, chunk)
+        logprobs.install_chunked_logprobs(model, chunk)
     if "compile" in way:
         compile_layers(model)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

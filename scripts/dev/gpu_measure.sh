@@ -62,8 +62,8 @@ for section in "${sections[@]}"; do
       total=$("$python" -c "from azr.hardware import detect; print(detect().cards[0].total_gib)")
       settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=$REAL_MODEL" selfplay.frame="${FRAME:-short}" selfplay.batch_size=16
         rollout.max_prompt_tokens=2048 rollout.max_response_tokens=512 budget.gpu_limit_gib="$leave"
-        rollout.gpu_memory_share="$("$python" -c "from azr.config.load import load
-print(round(load(['recipe=0_5b_16gb']).config.rollout.gpu_memory_share * $leave / $total, 4))")" train.save_every_steps=1000)
+        rollout.gpu_memory_share="$("$python" -c "from azr.config.load import load_config
+print(round(load_config(['recipe=0_5b_16gb']).config.rollout.gpu_memory_share * $leave / $total, 4))")" train.save_every_steps=1000)
       for part in 1 2; do  # each a cycle of its own, which ends when its hours are used up
         hours=$("$python" -c "print(round($part * ${REAL_LIMIT_S:-480} / 3600, 4))")
         echo "== real, command $part: ${settings[*]} ${REAL_SETTINGS:-} campaign.hours=$hours"

@@ -36,7 +36,7 @@ from scipy import stats  # noqa: E402
 from azr.errors import AzrError, RunError  # noqa: E402
 from azr.files import read_json, read_jsonl, write_bytes_atomic, write_text_atomic  # noqa: E402
 from azr.metric_names import PROBE_ALL  # noqa: E402
-from azr.report.metrics import read_metrics  # noqa: E402
+from azr.report.metrics import read_metrics_table  # noqa: E402
 from azr.rundir import RunDir  # noqa: E402
 from azr.terminal import outlive_the_terminal  # noqa: E402
 
@@ -266,7 +266,7 @@ def print_table(cells: Sequence[Cell]) -> None:
 
 def probe_points(metrics: Path) -> list[tuple[int, float]]:
     """(step, accuracy in %) of every evaluation of the frozen probes during a run."""
-    table = read_metrics(metrics)
+    table = read_metrics_table(metrics)
     return [
         (int(step), 100 * float(score))
         for step, score in zip(table.steps, table.column(PROBE_ALL), strict=True)

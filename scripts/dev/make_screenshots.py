@@ -18,7 +18,7 @@ from rich.console import Console
 from azr.errors import AzrError, DataError
 from azr.report.html import write_report
 from azr.report.screen import render
-from azr.report.summary import Status, read_summary
+from azr.report.summary import RunStatus, read_summary
 from azr.report.transcripts import PAGE_NAME
 from azr.terminal import outlive_the_terminal
 from browser import Browser
@@ -48,7 +48,7 @@ def make_pictures(run: Path, output: Path) -> list[Path]:
             large.
         BrowserError: there is no Chromium, or it failed.
     """
-    if read_summary(run).status is Status.EMPTY or not read_summary(run).table.trained:
+    if read_summary(run).status is RunStatus.EMPTY or not read_summary(run).table.trained:
         raise DataError(f"{run} trained no step yet; pictures of it would be empty")
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Browser() as browser:

@@ -30,7 +30,7 @@ from azr.data.duplicates import drop_duplicates  # noqa: E402
 from azr.data.fingerprints import fingerprint_all  # noqa: E402
 from azr.errors import AzrError, DataError  # noqa: E402
 from azr.files import file_hash, json_line, write_bytes_atomic, write_json_atomic  # noqa: E402
-from azr.programs import collect_imports, fingerprint, parse, top_level_functions  # noqa: E402
+from azr.programs import collect_imports, parse_program, program_fingerprint, top_level_functions  # noqa: E402
 from azr.sandbox import Job, Sandbox, SandboxConfig  # noqa: E402
 from azr.tasks import Lineage, Task, TaskType  # noqa: E402
 from azr.terminal import outlive_the_terminal  # noqa: E402
@@ -124,7 +124,7 @@ def verify(programs: Sequence[tuple[str, SeedProgram]]) -> list[Verified]:
 
 def _faults(item: SeedProgram, outputs: Sequence[str]) -> list[str]:
     faults = []
-    tree = parse(item.code)
+    tree = parse_program(item.code)
     if [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] != ["f"] or len(
         top_level_functions(tree)
     ) != 1:
@@ -168,7 +168,7 @@ def io_record(item: Verified) -> dict[str, Any]:
         "original_snippet": code,
         "input": item.program.inputs[0],
         "output": item.outputs[0],
-        "imports": list(collect_imports(parse(code))),
+        "imports": list(collect_imports(parse_program(code))),
         "composite_functions": [],
     }
 
@@ -180,7 +180,7 @@ def induction_record(item: Verified) -> dict[str, Any]:
         "inputs": list(item.program.inputs),
         "outputs": list(item.outputs),
         "message": item.program.message,
-        "imports": list(collect_imports(parse(item.program.code))),
+        "imports": list(collect_imports(parse_program(item.program.code))),
     }
 
 
@@ -196,7 +196,7 @@ def probe_tasks(item: Verified) -> list[Task]:
         code=code,
         inputs=item.program.inputs,
         outputs=item.outputs,
-        imports=collect_imports(parse(code)),
+        imports=collect_imports(parse_program(code)),
         message=item.program.message,
         lineage=Lineage(source="probe"),
     )
@@ -231,7 +231,7 @@ def check_distinct(seeds: Sequence[Verified], probes: Sequence[Verified]) -> Non
     faults = []
     shapes: dict[str, Verified] = {}
     for item in (*seeds, *probes):
-        other = shapes.setdefault(fingerprint(item.program.code, blank_constants=True), item)
+        other = shapes.setdefault(program_fingerprint(item.program.code, blank_constants=True), item)
         if other is not item:
             faults.append(f"{_name(item)} is {_name(other)} but for names and constants")
     names = {item.program.code: _name(item) for item in (*seeds, *probes)}

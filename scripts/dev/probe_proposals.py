@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from azr.config import Config
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import AzrError, ConfigError
 from azr.files import append_jsonl, read_jsonl
 from azr.parsing import parse_solution, split_response
@@ -324,7 +324,7 @@ def main() -> int:
     try:
         overrides = named_variants(arguments)
         configs = {
-            name: load([f"recipe={arguments.recipe}", *_last([*COMMON, *items])]).config
+            name: load_config([f"recipe={arguments.recipe}", *_last([*COMMON, *items])]).config
             for name, items in overrides.items()
         }
         started_s = time.monotonic()

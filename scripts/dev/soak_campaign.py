@@ -31,7 +31,7 @@ from azr.campaign.control import Control, request_control, withdraw_control
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, load_state
 from azr.checkpoints import checkpoint_problems, list_checkpoints
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.config.paths import runs_folder
 from azr.files import read_jsonl
 from azr.processes import ProcessId, processes_with_marker
@@ -177,7 +177,7 @@ def main() -> int:
     options, overrides = parser.parse_known_args()
     given = {item.partition("=")[0] for item in overrides}
     overrides = [*(item for item in SHORT_DEADLINES if item.partition("=")[0] not in given), *overrides]
-    config = load(overrides).config
+    config = load_config(overrides).config
     run = RunDir(runs_folder(config) / config.name)
     soak = Soak(run, [sys.executable, str(PIPELINE), *overrides], random.Random(options.seed))
     began_s = time.monotonic()

@@ -33,7 +33,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 from azr.errors import AzrError  # noqa: E402
 from azr.files import read_json, write_json_atomic, write_text_atomic  # noqa: E402
-from azr.report.summary import Status, read_summary  # noqa: E402
+from azr.report.summary import RunStatus, read_summary  # noqa: E402
 from azr.report.verdict import deciding_change, deciding_probes, verdict_change, verdict_files  # noqa: E402
 
 PIPELINE = ROOT / "azr_single_gpu_pipeline.py"
@@ -201,7 +201,7 @@ def _wait(process: subprocess.Popen[bytes], limit_s: float, stop: threading.Even
 def _read(job: Job, root: Path, seconds: float) -> Outcome:
     summary = read_summary(root)
     change = deciding_change(summary)
-    ended = "finished" if summary.status is Status.FINISHED and change is not None else "failed"
+    ended = "finished" if summary.status is RunStatus.FINISHED and change is not None else "failed"
     if change is None:
         return Outcome(job.control, job.seed, ended, seconds, steps=summary.step, note=summary.sentence)
     beside = {}

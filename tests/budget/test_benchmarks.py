@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from azr.config import Config
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.hardware import Gpu, Machine
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
@@ -54,7 +54,7 @@ CARD_80 = Machine((Gpu("H100", 80.0, 79.0, (9, 0)),), cpu_cores=16, ram_gib=128.
 def test_share_of_a_large_card_is_that_of_the_small_one():
     config = bench_step.configuration("0_5b_16gb", options(), CARD_80)
     assert config.rollout.gpu_memory_share == pytest.approx(
-        load(["recipe=0_5b_16gb"]).config.rollout.gpu_memory_share * 16 / 80, abs=1e-4
+        load_config(["recipe=0_5b_16gb"]).config.rollout.gpu_memory_share * 16 / 80, abs=1e-4
     )
     assert config.selfplay.batch_size == 16
     assert config.rollout.fixed_response_tokens == 300

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from azr.budget import judge, propose, require_fit, shape_from_config, shape_of
-from azr.budget.estimate import GIB, Estimate, estimate
+from azr.budget import judge_fit, propose, require_fit, shape_from_config, shape_of
+from azr.budget.estimate import GIB, ResourceEstimate, estimate
 from azr.cli import preflight
 from azr.cli.preflight import _answer
 from azr.config import Config, from_container
@@ -77,7 +77,7 @@ def test_recipes_fit_their_card_within_15_gib(name):
     config = recipe(name)
     shape = shape_of(config.model.path)
     assert shape is not None
-    verdict = judge(config, CARD_16, shape, 100.0)
+    verdict = judge_fit(config, CARD_16, shape, 100.0)
     assert verdict.fits, verdict.shortages
     assert verdict.estimate.gpu_peak.gib <= 15.0
     assert verdict.estimate.phase("engine asleep").gib <= 1.2
@@ -90,7 +90,7 @@ def test_checkpoints_of_adapters_on_one_device_are_small():
     assert shape is not None
     several = recipe("3b_lora_16gb", "train.n_gpus_per_node=2", "train.compile_layers=false")
     sizes = [
-        judge(each, machine, shape).estimate.disk.parts[0].gib
+        judge_fit(each, machine, shape).estimate.disk.parts[0].gib
         for each, machine in ((config, CARD_16), (several, TWO_80))
     ]
     assert sizes[0] < 2 and sizes[1] > 20, "several devices save their shards of the frozen model too"
@@ -101,14 +101,14 @@ def test_small_and_large_recipes_fit_theirs():
         config = recipe(name)
         shape = shape_of(config.model.path)
         assert shape is not None
-        assert judge(config, machine, shape, 500.0).fits, name
+        assert judge_fit(config, machine, shape, 500.0).fits, name
 
 
 def test_stock_settings_do_not_fit_and_say_where():
     config = recipe("published_single_gpu")
     shape = shape_of(config.model.path)
     assert shape is not None
-    verdict = judge(config, CARD_16, shape, 100.0)
+    verdict = judge_fit(config, CARD_16, shape, 100.0)
     assert "update" in {shortage.phase for shortage in verdict.shortages}
     update = verdict.estimate.phase("update")
     others = sum(part.gib for part in update.parts if part.name in ("trainer context", "engine asleep"))
@@ -125,7 +125,7 @@ def test_advice_is_cheap_and_true():
     for config, machine, expected in cases:
         shape = shape_of(config.model.path)
         assert shape is not None
-        verdict = judge(config, machine, shape, 100.0)
+        verdict = judge_fit(config, machine, shape, 100.0)
         assert verdict.advice is not None
         assert expected in verdict.advice.settings
         name = config.recipe
@@ -134,7 +134,7 @@ def test_advice_is_cheap_and_true():
             *(["train.micro_batch_tokens=16000"] if "16000" in expected else []),
         ]
         fixed = recipe(name, *dict.fromkeys(overrides))
-        assert judge(fixed, machine, shape, 100.0).fits
+        assert judge_fit(fixed, machine, shape, 100.0).fits
 
 
 @pytest.mark.parametrize(("missing", "resource"), [({"ram_gib": 6.0}, "ram"), ({}, "disk")])
@@ -142,7 +142,7 @@ def test_host_memory_and_disk_count(missing, resource):
     config = recipe("0_5b_16gb")
     shape = shape_of(config.model.path)
     assert shape is not None
-    verdict = judge(config, replace(CARD_16, **missing), shape, 100.0 if resource == "ram" else 5.0)
+    verdict = judge_fit(config, replace(CARD_16, **missing), shape, 100.0 if resource == "ram" else 5.0)
     assert [shortage.resource for shortage in verdict.shortages] == [resource]
 
 
@@ -158,9 +158,9 @@ def test_limit_below_the_card_leaves_the_engines_share_alone():
     )
     shape = shape_of(small.model.path)
     assert shape is not None
-    real, played = judge(small, CARD_16, shape, 100.0), judge(imitated, card_80, shape, 100.0)
+    real, played = judge_fit(small, CARD_16, shape, 100.0), judge_fit(imitated, card_80, shape, 100.0)
     assert played.fits and played.estimate.gpu_peak.gib == pytest.approx(real.estimate.gpu_peak.gib, abs=0.01)
-    assert not judge(recipe("0_5b_16gb", "budget.gpu_limit_gib=12"), card_80, shape, 100.0).fits
+    assert not judge_fit(recipe("0_5b_16gb", "budget.gpu_limit_gib=12"), card_80, shape, 100.0).fits
 
 
 def test_driver_refuses_and_can_be_overridden(tmp_path):
@@ -198,11 +198,11 @@ def test_more_of_anything_never_needs_less():
     base = recipe("1_5b_16gb", plain)
     shape = shape_of(base.model.path)
     assert shape is not None
-    peak = judge(base, CARD_16, shape).estimate.phase("update").gib
+    peak = judge_fit(base, CARD_16, shape).estimate.phase("update").gib
     for override in ("train.micro_batch_tokens=16384", "train.logprob_chunk_tokens=4096", "train.gradient_checkpointing=false",
                      "train.chunked_logprobs=false", "train.packed_sequences=false"):  # fmt: skip
         more = recipe("1_5b_16gb", plain, override)
-        assert judge(more, CARD_16, shape).estimate.phase("update").gib >= peak, override
+        assert judge_fit(more, CARD_16, shape).estimate.phase("update").gib >= peak, override
 
 
 def test_two_cards_share_the_states():
@@ -211,7 +211,9 @@ def test_two_cards_share_the_states():
     assert shape is not None
 
     def states(config):
-        parts = {part.name: part.gib for part in judge(config, TWO_80, shape).estimate.phase("update").parts}
+        parts = {
+            part.name: part.gib for part in judge_fit(config, TWO_80, shape).estimate.phase("update").parts
+        }
         return parts["weights"] + parts["gradients"] + parts["optimizer states"]
 
     assert states(two) == pytest.approx(states(one) / 2)
@@ -229,9 +231,9 @@ def test_machine_without_a_gpu_counts_host_memory():
         }
     )
     config = Config(rollout=RolloutConfig(dtype="float32"))
-    verdict = judge(config, Machine((), 2, 16.0, 15.0), shape, 50.0)
+    verdict = judge_fit(config, Machine((), 2, 16.0, 15.0), shape, 50.0)
     assert verdict.fits and not verdict.estimate.gpu
-    assert not judge(Config(), Machine((), 2, 4.0, 3.0), shape, 50.0).fits
+    assert not judge_fit(Config(), Machine((), 2, 4.0, 3.0), shape, 50.0).fits
 
 
 def test_command_needs_no_torch(tmp_path):
@@ -323,7 +325,7 @@ def test_an_int4_base_takes_the_room_of_its_words_and_scales() -> None:
     config = recipe("3b_lora_16gb", "rollout.gpu_memory_share=0.74")
     before, after = (estimate(config, shape, 16.0) for shape in (plain, packed))
 
-    def part(needed: Estimate, phase: str, name: str) -> float:
+    def part(needed: ResourceEstimate, phase: str, name: str) -> float:
         return next(part.gib for part in needed.phase(phase).parts if part.name == name)
 
     adapters = 2 * packed.lora_parameters(32) / GIB

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.budget import estimate, judge, shape_for, shape_of
+from azr.budget import estimate, judge_fit, shape_for, shape_of
 from azr.budget.fitting import SEQUENCES, Fitted, fit_card
 from azr.budget.speed import Card, step_time
 from azr.cards import Gpu
 from azr.config import Config
 from azr.config.automatic import AUTOMATIC_KEYS
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.hardware import Machine
 
 RECIPES = {"0_5b_8gb": 8.0, "0_5b_16gb": 16.0, "1_5b_16gb": 16.0, "3b_lora_16gb": 16.0}
@@ -25,7 +25,7 @@ def machine(gib: float, ram_gib: float = 64.0) -> Machine:
 
 
 def fitted(recipe: str, gib: float, *overrides: str) -> Fitted:
-    config = load([f"recipe={recipe}", *overrides]).config
+    config = load_config([f"recipe={recipe}", *overrides]).config
     return fit_card(config, machine(gib), shape_of(config.model.path))
 
 
@@ -38,7 +38,7 @@ def generation_s(config: Config, gib: float) -> float:
 @pytest.mark.parametrize("gib", [15.92, 16.0])
 @pytest.mark.parametrize("recipe", [name for name, size in RECIPES.items() if size == 16])
 def test_sixteen_gib_get_no_less_than_was_measured(recipe: str, gib: float) -> None:
-    measured, chosen = load([f"recipe={recipe}"]).config, fitted(recipe, gib).config
+    measured, chosen = load_config([f"recipe={recipe}"]).config, fitted(recipe, gib).config
     assert chosen.rollout.max_sequences >= measured.rollout.max_sequences
     assert chosen.train.micro_batch_tokens >= measured.train.micro_batch_tokens
     assert chosen.rollout.max_batched_tokens >= measured.rollout.max_batched_tokens
@@ -58,11 +58,11 @@ INT4 = {"7b_int4_16gb": (16.0, 15.0), "7b_int4_12gb": (12.0, 12.0), "3b_int4_8gb
 def test_int4_recipes_fit_their_cards(recipe: str, automatic: bool) -> None:
     """By calculation; a card says a little less than its name does."""
     gib, limit = INT4[recipe]
-    config = load([f"recipe={recipe}", *([] if automatic else ["budget.automatic=[]"])]).config
+    config = load_config([f"recipe={recipe}", *([] if automatic else ["budget.automatic=[]"])]).config
     shape = shape_for(config)
     assert shape is not None and shape.int4_group == 64
     config = fit_card(config, machine(gib - 0.08), shape).config
-    assert judge(config, machine(gib - 0.08, 24.0), shape).fits
+    assert judge_fit(config, machine(gib - 0.08, 24.0), shape).fits
     needed = estimate(config, shape, gib)
     assert needed.gpu_peak.gib <= limit and needed.ram.gib <= 20
     assert needed.kv_tokens >= config.rollout.max_sequences * 1100
@@ -90,7 +90,7 @@ def test_a_larger_card_is_used(recipe: str) -> None:
 def test_what_is_chosen_fits_whenever_the_recipe_does(
     recipe: str, gib: float, keys: set[str], response: int
 ) -> None:
-    config = load([f"recipe={recipe}", f"rollout.max_response_tokens={response}"]).config
+    config = load_config([f"recipe={recipe}", f"rollout.max_response_tokens={response}"]).config
     config = replace(config, budget=replace(config.budget, automatic=sorted(keys)))
     shape = shape_of(config.model.path)
     assert shape is not None
@@ -100,15 +100,15 @@ def test_what_is_chosen_fits_whenever_the_recipe_does(
         section, _, name = key.partition(".")
         assert getattr(getattr(result.config, section), name) == getattr(getattr(config, section), name)
     result.config.validate()
-    if set(AUTOMATIC_KEYS) <= keys and judge(config, machine(0.95 * gib), shape).fits:
-        assert judge(result.config, machine(gib), shape).fits
+    if set(AUTOMATIC_KEYS) <= keys and judge_fit(config, machine(0.95 * gib), shape).fits:
+        assert judge_fit(result.config, machine(gib), shape).fits
 
 
 def test_a_limit_below_the_card_is_kept() -> None:
     whole, limited = fitted("1_5b_16gb", 80.0), fitted("1_5b_16gb", 80.0, "budget.gpu_limit_gib=16")
     shape = shape_of(limited.config.model.path)
     assert shape is not None
-    assert judge(limited.config, machine(80.0), shape).estimate.gpu_peak.gib < 15.4
+    assert judge_fit(limited.config, machine(80.0), shape).estimate.gpu_peak.gib < 15.4
     assert limited.config.rollout.max_sequences == 96 < whole.config.rollout.max_sequences
 
 
@@ -127,7 +127,7 @@ def test_engine_and_trainer_stay_awake_only_where_it_costs_no_sequences() -> Non
 
 
 def test_nothing_is_chosen_without_a_card_or_a_size() -> None:
-    config = load(["recipe=1_5b_16gb"]).config
+    config = load_config(["recipe=1_5b_16gb"]).config
     assert fit_card(config, Machine((), 16, 64.0, 64.0), shape_of(config.model.path)) == Fitted(config)
     assert fit_card(config, machine(80.0), None) == Fitted(config)
     assert fitted("1_5b_16gb", 12.0) == Fitted(config), "too small: judge refuses the recipe's own numbers"

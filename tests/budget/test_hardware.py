@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from azr.budget import judge, require_fit, shape_of
-from azr.config.load import load
+from azr.budget import judge_fit, require_fit, shape_of
+from azr.config.load import load_config
 from azr.errors import BudgetError, ConfigError
 from azr.hardware import Gpu, Machine, choose_recipe, detect, device_for
 
@@ -66,10 +66,10 @@ def test_a_run_takes_the_largest_card_that_it_can_use(cards):
     assert device.cards == (LARGE,)
     assert device.environment() == {"CUDA_VISIBLE_DEVICES": "GPU-4090", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert "GeForce RTX 4090 (GPU-4090)" in str(device) and "GPU-4090" in choose_recipe(here)[1]
-    config = load(["recipe=0_5b_16gb"]).config
+    config = load_config(["recipe=0_5b_16gb"]).config
     shape = shape_of(config.model.path)
     assert shape is not None
-    assert judge(config, here, shape).available_gpu_gib == pytest.approx(
+    assert judge_fit(config, here, shape).available_gpu_gib == pytest.approx(
         23.99 - config.budget.gpu_reserve_gib
     )
 
@@ -86,7 +86,7 @@ def test_cards_that_no_run_can_use_are_told_by_name(cards, words):
 
 
 def test_the_recipe_decides_the_device():
-    tiny = load(["recipe=cpu_tiny"]).config
+    tiny = load_config(["recipe=cpu_tiny"]).config
     for cards in ((), (SMALL,), (LARGE,)):
         device = device_for(of(*cards), tiny.train.device, tiny.train.n_gpus_per_node)
         assert (device.kind, device.cards, device.environment()) == (
@@ -94,22 +94,22 @@ def test_the_recipe_decides_the_device():
             (),
             {"CUDA_VISIBLE_DEVICES": "-1"},
         )
-    asked = load(["recipe=cpu_tiny", "train.device=cuda"]).config
+    asked = load_config(["recipe=cpu_tiny", "train.device=cuda"]).config
     assert asked.needs_gpu and device_for(of(LARGE), asked.train.device).cards == (LARGE,)
 
 
 def test_too_few_cards_are_refused_by_name():
-    config = load(["recipe=paper_multi_gpu"]).config
+    config = load_config(["recipe=paper_multi_gpu"]).config
     shape = shape_of(config.model.path)
     assert shape is not None
-    [shortage] = judge(config, of(SMALL, LARGE), shape).shortages
+    [shortage] = judge_fit(config, of(SMALL, LARGE), shape).shortages
     assert "needs 2 (train.n_gpus_per_node), and 1 can be used: NVIDIA GeForce RTX 4090 (GPU-4090)" in str(
         shortage
     )
 
 
 def test_a_card_that_is_not_there_is_not_overridden(tmp_path):
-    config = load(["recipe=cpu_tiny", "train.device=cuda", "budget.override=[gpu]"]).config
+    config = load_config(["recipe=cpu_tiny", "train.device=cuda", "budget.override=[gpu]"]).config
     with pytest.raises(BudgetError, match="there is none") as error:
         require_fit(config, of(SMALL), tmp_path)
     assert "to start all the same" not in str(error.value)

@@ -24,7 +24,7 @@ from azr.processes import (
     processes_with_marker,
 )
 from azr.protocol import read_metrics
-from azr.report.summary import Status, read_summary
+from azr.report.summary import RunStatus, read_summary
 from azr.rundir import RunDir
 
 LONG = fast_config(cycles=1, steps_per_cycle=400, orphan_grace_s=0.2)
@@ -72,7 +72,7 @@ def test_a_copy_leaves_the_original_s_trainer_alone_and_is_a_run_of_its_own(one:
         wait_for(lambda: of(one))
     else:
         two = copy(one, "two")
-        assert read_summary(two.root).status is Status.INTERRUPTED, "no driver is running"
+        assert read_summary(two.root).status is RunStatus.INTERRUPTED, "no driver is running"
     trainer = {process.pid for process in of(one)}
 
     for _ in range(2):  # also once the copy's own start is in its state, but no attempt of its own

@@ -16,7 +16,7 @@ from azr.campaign.identity_check import require_same_run, settle_identity
 from azr.campaign.start_check import require_startable
 from azr.cli import run_command
 from azr.config import Config
-from azr.config.load import load, read_config, write_config
+from azr.config.load import load_config, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
 from azr.hardware import Gpu, Machine
 from azr.model_hash import hash_model
@@ -44,7 +44,7 @@ def copy_of_tiny(folder: Path, *, noise: bool = False) -> Path:
 
 def begin(run: RunDir, *settings: str) -> Config:
     """A run with state, configuration and an attempt, begun with these settings."""
-    config = load(
+    config = load_config(
         [f"runs_dir={run.root.parent}", f"name={run.root.name}", "recipe=cpu_tiny", *settings]
     ).config
     run.root.mkdir(parents=True)
@@ -213,7 +213,9 @@ def test_a_model_that_was_moved_is_the_same(run: RunDir, tmp_path: Path) -> None
     assert require_base_unchanged(run) is not None, "a model that is gone may still be named"
     with pytest.raises(ModelError, match="no such folder"):
         require_startable(config, CARD, run)
-    again = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={moved}"]).config
+    again = load_config(
+        [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={moved}"]
+    ).config
     require_startable(again, CARD, run)
     assert f"{moved} holds the model that mine began with" in settle_identity(run, again)
     assert base_folder(run, again) == moved
@@ -277,12 +279,16 @@ def test_a_run_keeps_the_commit_it_began_with_when_its_branch_moves(
 def test_the_same_model_under_another_name_of_the_hub_goes_on(run: RunDir, hub: Path) -> None:
     begin(run, "model.path=org/tiny")
     for name in ("org/tiny@v1", f"org/tiny@{OLD}", str(hub / "snapshots" / OLD)):
-        config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={name}"]).config
+        config = load_config(
+            [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={name}"]
+        ).config
         require_same_run(run, config)
         settle_identity(run, config)
         assert base_folder(run, config) == hub / "snapshots" / OLD
     for name in (f"org/tiny@{NEW}", "org/tiny@gone", "org/other"):
-        config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={name}"]).config
+        config = load_config(
+            [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={name}"]
+        ).config
         with pytest.raises(RunError, match=f"model.path: org/tiny at its start, {name} now"):
             require_same_run(run, config)
 
@@ -292,7 +298,9 @@ def test_a_folder_that_is_the_hub_s_model_goes_on_under_its_name(
 ) -> None:
     begin(run, f"model.path={copy_of_tiny(tmp_path / 'mine')}")
     shutil.rmtree(tmp_path / "mine")
-    config = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", "model.path=org/tiny@v1"]).config
+    config = load_config(
+        [f"runs_dir={run.root.parent}", f"name={run.root.name}", "model.path=org/tiny@v1"]
+    ).config
     require_startable(config, CARD, run)
     assert "holds the model that mine began with" in settle_identity(run, config)
 
@@ -305,12 +313,14 @@ def test_a_run_without_a_record_is_compared_with_its_configuration_and_recorded(
 ) -> None:
     config = begin(run)
     run.identity.unlink()
-    other = load(
+    other = load_config(
         [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={copy_of_tiny(tmp_path / 'x')}"]
     ).config
     with pytest.raises(RunError, match=r"model\.path: data/models/azr-tiny at its start"):
         require_same_run(run, other)
-    absolute = load([f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]).config
+    absolute = load_config(
+        [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]
+    ).config
     require_same_run(run, absolute)
     assert "uses only this model from now on" in settle_identity(run, config)
     assert settle_identity(run, config) == ""
@@ -343,15 +353,15 @@ def test_a_run_keeps_its_recipe_when_none_is_named(
     machine.write_text(json.dumps({"gpus": [{"total_gib": 24, "compute_capability": [8, 9]}]}))
     monkeypatch.setenv("AZR_MACHINE", str(machine))
     place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
-    loaded = load(place)
+    loaded = load_config(place)
     assert loaded.config.recipe == "cpu_tiny"
     assert (
         "mine began with it; this machine would take 0_5b_16gb, which needs another name="
         in loaded.recipe_reason
     )
-    assert load([place[0], "name=other"]).config.recipe == "0_5b_16gb"
+    assert load_config([place[0], "name=other"]).config.recipe == "0_5b_16gb"
     run.identity.unlink()  # as of an earlier version
-    assert load(place).config.recipe == "cpu_tiny"
+    assert load_config(place).config.recipe == "cpu_tiny"
 
 
 def test_a_recipe_that_is_gone_is_a_sentence(run: RunDir) -> None:
@@ -359,7 +369,7 @@ def test_a_recipe_that_is_gone_is_a_sentence(run: RunDir) -> None:
     record: dict[str, Any] = json.loads(run.identity.read_text())
     run.identity.write_text(json.dumps(record | {"recipe": "my_own"}))
     with pytest.raises(ConfigError, match=r"began with recipe=my_own, which is not in"):
-        load([f"runs_dir={run.root.parent}", f"name={run.root.name}"])
+        load_config([f"runs_dir={run.root.parent}", f"name={run.root.name}"])
 
 
 def test_a_run_of_a_card_waits_for_the_card(

@@ -16,8 +16,8 @@ from azr.campaign.stagnation import (
     look,
     plateau,
     residual_autocorrelation,
+    robust_smooth,
     rolling_median,
-    smooth,
     variance_inflation,
 )
 from azr.config.monitor import MonitorConfig
@@ -49,7 +49,7 @@ def test_smoothing() -> None:
     assert rolling_median([1, 9, 1, 1, 1], 3).tolist() == [1, 5, 1, 1, 1]
     assert ema([2, 2, 2], 10).tolist() == [2, 2, 2]
     assert ema([0, 1], 1)[1] == pytest.approx(1 / 1.5)
-    assert smooth([0] * 10 + [100] + [0] * 10, 3).max() == 0
+    assert robust_smooth([0] * 10 + [100] + [0] * 10, 3).max() == 0
 
 
 def test_uncorrelated_values_give_scipy_s_numbers() -> None:

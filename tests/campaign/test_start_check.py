@@ -16,7 +16,7 @@ from azr.budget import propose
 from azr.campaign import start_check
 from azr.campaign.start_check import require_a_run_or_nothing, require_startable
 from azr.cli import run_command
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import BudgetError, ConfigError, DataError, ModelError, RunError
 from azr.hardware import Gpu, Machine
 from azr.rundir import RunDir
@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def check(run: RunDir, *settings: str, machine: Machine = NO_CARD) -> None:
-    require_startable(load(["recipe=cpu_tiny", *settings]).config, machine, run)
+    require_startable(load_config(["recipe=cpu_tiny", *settings]).config, machine, run)
 
 
 def test_a_run_that_can_start(run: RunDir) -> None:
@@ -173,11 +173,11 @@ def test_a_recipe_for_a_card_without_one(run: RunDir, recipe: str) -> None:
     text = str(error.value)
     assert "there is none (no nvidia-smi)" in text and "doctor.py" in text and "recipe=cpu_tiny" in text
     assert "GiB" not in text, "figures of memory say nothing where there is no card"
-    assert not load([f"recipe={recipe}", "budget.override=[gpu]"]).config.needs_gpu
+    assert not load_config([f"recipe={recipe}", "budget.override=[gpu]"]).config.needs_gpu
 
 
 def test_proposals_without_a_card_need_none() -> None:
-    recipes = {name: load([f"recipe={name}"]).config for name in ("cpu_tiny", "0_5b_8gb", "0_5b_16gb")}
+    recipes = {name: load_config([f"recipe={name}"]).config for name in ("cpu_tiny", "0_5b_8gb", "0_5b_16gb")}
     assert [item.recipe for item in propose(NO_CARD, recipes)] == ["cpu_tiny"]
     assert {item.recipe for item in propose(CARD, recipes)} == set(recipes)
 

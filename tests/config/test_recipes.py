@@ -2,7 +2,7 @@
 
 import pytest
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.config.selfplay import SelfPlayConfig
 from azr.config.train import TrainConfig
 from azr.errors import ConfigError
@@ -13,7 +13,7 @@ SMALL = ["0_5b_8gb", "0_5b_16gb", "1_5b_16gb", "3b_lora_16gb", *INT4]
 
 @pytest.mark.parametrize("recipe", SMALL)
 def test_gpu_recipes_start_from_instruct_models_and_the_game_for_them(recipe):
-    config = load([f"recipe={recipe}"]).config
+    config = load_config([f"recipe={recipe}"]).config
     assert config.model.path.endswith("-Instruct") and config.selfplay.frame in ("chat", "short")
     assert (
         config.selfplay.advantage_mode == "group"
@@ -30,7 +30,7 @@ def test_gpu_recipes_start_from_instruct_models_and_the_game_for_them(recipe):
 @pytest.mark.parametrize("recipe", SMALL)
 @pytest.mark.parametrize("variant", ["code", "paper"])
 def test_one_override_brings_the_published_game_back(recipe, variant):
-    config = load([f"recipe={recipe}", f"selfplay={variant}"]).config
+    config = load_config([f"recipe={recipe}", f"selfplay={variant}"]).config
     assert config.selfplay == SelfPlayConfig(variant=variant)
     published = TrainConfig()
     for key in (
@@ -57,16 +57,16 @@ def test_one_override_brings_the_published_game_back(recipe, variant):
 )
 def test_what_an_int4_base_does_not_go_with(change, why):
     with pytest.raises(ConfigError, match=why):
-        load(["recipe=7b_int4_16gb", *change.split()])
+        load_config(["recipe=7b_int4_16gb", *change.split()])
 
 
 def test_an_int4_base_on_a_cpu_trains_in_float32():
     overrides = ["model.base_format=int4", "model.lora_rank=8", "rollout.dtype=bfloat16"]
-    assert load(["recipe=cpu_tiny", *overrides]).config.train.master_dtype == "float32"
+    assert load_config(["recipe=cpu_tiny", *overrides]).config.train.master_dtype == "float32"
 
 
 def test_a_single_key_still_wins():
-    config = load(
+    config = load_config(
         [
             "recipe=1_5b_16gb",
             "selfplay.num_inputs=6",
@@ -83,4 +83,4 @@ def test_a_single_key_still_wins():
 
 def test_a_length_guard_as_long_as_the_response_is_refused():
     with pytest.raises(ConfigError, match=r"selfplay\.overlong_tokens.*every response would be penalised"):
-        load(["recipe=1_5b_16gb", "rollout.max_response_tokens=128"])
+        load_config(["recipe=1_5b_16gb", "rollout.max_response_tokens=128"])

@@ -16,7 +16,7 @@ from azr.cli import run_command
 from azr.cli.pasted import pasted_sentence
 from azr.config import Config, from_container
 from azr.config import load as load_module
-from azr.config.load import compose_container, load, read_config, to_yaml, write_config
+from azr.config.load import compose_container, load_config, read_config, to_yaml, write_config
 from azr.config.typed import leaf_kinds, split_overrides
 from azr.config.yaml_files import load_yaml
 from azr.errors import ConfigError, DataError
@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def loaded(*items: str) -> Config:
-    return load(["recipe=cpu_tiny", *items]).config
+    return load_config(["recipe=cpu_tiny", *items]).config
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_signs_of_hydra_mean_the_key() -> None:
     assert (
         loaded("+campaign.hours=1.5").campaign.hours == loaded("++campaign.hours=1.5").campaign.hours == 1.5
     )
-    assert load(["+recipe=cpu_tiny", "+name=x"]).config.name == "x"
+    assert load_config(["+recipe=cpu_tiny", "+name=x"]).config.name == "x"
 
 
 def test_a_home_folder_is_spelt_out() -> None:
@@ -236,7 +236,7 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
 )
 def test_slips_are_sentences(item: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        load(["recipe=cpu_tiny", item] if not item.startswith("recipe") else [item])
+        load_config(["recipe=cpu_tiny", item] if not item.startswith("recipe") else [item])
 
 
 def test_the_command_says_it_without_a_traceback() -> None:
@@ -478,22 +478,22 @@ def test_what_stands_in_pipeline_yaml_wins_over_the_recipe(configs: Path) -> Non
     """It was overridden by the recipe without a word, and a recipe named there was ignored."""
     path = configs / "pipeline.yaml"
     path.write_text(path.read_text() + "\ncampaign: {hours: 5}\ntrain: {learning_rate: 1.0e-5}\n")
-    config = load(["recipe=cpu_tiny"]).config
+    config = load_config(["recipe=cpu_tiny"]).config
     assert (config.campaign.hours, config.campaign.cycles) == (5, 2)
     assert config.train.learning_rate == 1e-5 and config.model.path.endswith("azr-tiny")
-    assert load(["recipe=cpu_tiny", "campaign.hours=6"]).config.campaign.hours == 6
+    assert load_config(["recipe=cpu_tiny", "campaign.hours=6"]).config.campaign.hours == 6
     plain = path.read_text()
     for named in (
         plain.replace("- optional recipe:", "- optional recipe: 3b_lora_16gb"),
         plain + "recipe: 3b_lora_16gb\n",
     ):
         path.write_text(named)
-        loaded = load([])
+        loaded = load_config([])
         assert loaded.config.recipe == "3b_lora_16gb" and "pipeline.yaml" in loaded.recipe_reason
-        assert load(["recipe=cpu_tiny"]).config.recipe == "cpu_tiny"
+        assert load_config(["recipe=cpu_tiny"]).config.recipe == "cpu_tiny"
     path.write_text(plain + "recipe: no_such\n")
     with pytest.raises(ConfigError, match="recipe=no_such is unknown"):
-        load([])
+        load_config([])
 
 
 def test_a_recipe_without_its_first_line_is_refused(configs: Path) -> None:
@@ -501,4 +501,4 @@ def test_a_recipe_without_its_first_line_is_refused(configs: Path) -> None:
     tiny = (configs / "recipe/cpu_tiny.yaml").read_text()
     (configs / "recipe/mine.yaml").write_text(tiny.replace("# @package _global_\n", ""))
     with pytest.raises(ConfigError, match=r"mine\.yaml: its first line has to be '# @package _global_'"):
-        load(["recipe=mine"])
+        load_config(["recipe=mine"])

@@ -20,11 +20,11 @@ from azr.config.sandbox import SandboxConfig
 from azr.data.account import Account
 from azr.data.behaviour import BehaviourStore
 from azr.data.build import build_pool, cap_pool
-from azr.data.consolidate import consolidate, merge
+from azr.data.consolidate import consolidate, merge_shard
 from azr.data.guard import check_evaluation_files, prepare_probes
 from azr.data.manifest import load_pool, read_manifest
 from azr.data.reexecute import RerunStore
-from azr.data.sources import Kind, Source
+from azr.data.sources import Kind, TaskSource
 from azr.errors import DataError
 from azr.files import read_json, read_jsonl
 from azr.rundir import RunDir
@@ -42,7 +42,7 @@ def test_a_cycle_grows_the_pool_and_says_by_how_much(run: RunDir) -> None:
     shard = [numbered(index, source="selfplay", cycle=1, step=index, attempt=1) for index in range(5)]
     again = numbered(3, source="selfplay", cycle=1, step=3, attempt=2)  # a later attempt found it again
     write_tasks(run.shard(1), [*shard, again], tail='{"snippet": "def f')
-    merged = merge(run, 1, quiet())
+    merged = merge_shard(run, 1, quiet())
     assert (merged.before, merged.after) == (3, 8)
     assert merged.growth == pytest.approx(8 / 3)
     assert merged.new == Account(read=7, known=0, taken=5, left_out={"unreadable": 1, "duplicate_exact": 1})
@@ -123,7 +123,7 @@ def test_the_pool_depends_on_the_set_of_tasks_only(
     config = quiet()
 
     def build(order: list, name: str) -> list[str]:
-        source = Source(Kind.USER, name, write_tasks(folder / f"{name}.jsonl", order))
+        source = TaskSource(Kind.USER, name, write_tasks(folder / f"{name}.jsonl", order))
         stores = {"reruns": RerunStore(folder / "v"), "behaviour": BehaviourStore(folder / "b")}
         result = build_pool([source], config, SandboxConfig(), evaluation=[], **stores)
         assert len(result.kept) + len(result.dropped) == len(order)
@@ -144,7 +144,7 @@ def test_the_next_cycle_starts_from_what_was_merged_even_if_the_pool_is_lost(
     write_tasks(
         run.shard(1), [numbered(index, source="selfplay", cycle=1, step=1) for index in range(10, 14)]
     )
-    merge(run, 1, config)
+    merge_shard(run, 1, config)
     expected = run.pool_tasks.read_bytes()
     run.pool_tasks.write_bytes(b"garbage")
     mine.unlink()  # the user's disk is gone; its tasks are in the run
@@ -178,9 +178,9 @@ def test_what_was_left_out_of_a_users_file_stays_listed(run: RunDir, tmp_path: P
         ]
         write_tasks(run.shard(cycle), accepted)
         for _ in range(2):  # killed and done again
-            merge(run, cycle, config)
+            merge_shard(run, cycle, config)
             before = files_of(run)
-        merge(run, cycle, config)
+        merge_shard(run, cycle, config)
         assert files_of(run) == before
         assert listed(own) == expected
         assert listed("cycles/001/shard.jsonl") == ["leaked_evaluation"]
@@ -196,7 +196,7 @@ def test_missing_files_stop_the_first_cycle(run: RunDir) -> None:
     with pytest.raises(DataError, match=r"data\.extra_files: .*nowhere\.jsonl does not exist"):
         consolidate(run, 1, quiet(extra_files=["nowhere.jsonl"]))
     with pytest.raises(DataError, match="cycle 1 must be consolidated"):
-        merge(run, 1, quiet())
+        merge_shard(run, 1, quiet())
 
 
 def test_no_task_left_is_an_error_that_says_why(run: RunDir, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_edits_of_the_pool_are_not_lost_in_silence(run: RunDir) -> None:
     assert report.tasks == 3 and "changed" not in " ".join(consolidate(run, 1, quiet()).lines)
     run.pool_tasks.write_bytes(b"")
     write_tasks(run.shard(1), [numbered(1, source="selfplay", cycle=1, step=1)])
-    assert "pool/tasks.changed-002.jsonl" in merge(run, 1, quiet()).lines[0]
+    assert "pool/tasks.changed-002.jsonl" in merge_shard(run, 1, quiet()).lines[0]
     assert (run.pool / "tasks.changed-001.jsonl").read_bytes() == edited
 
 
@@ -237,7 +237,7 @@ def test_backups_are_kept_by_policy(run: RunDir) -> None:
     for cycle in range(1, 6):
         consolidate(run, cycle, config)
         write_tasks(run.shard(cycle), [numbered(cycle, source="selfplay", cycle=cycle, step=cycle)])
-        merge(run, cycle, config)
+        merge_shard(run, cycle, config)
     backups = sorted((run.pool / "backups").iterdir())
     assert len(backups) == 2
     assert all(
@@ -272,7 +272,7 @@ def test_probes_are_frozen_and_their_tasks_stay_out(run: RunDir, tmp_path: Path)
     copy.chmod(0o644)
     copy.write_text(copy.read_text() + "\n")
     with pytest.raises(DataError, match=r"probes\.jsonl was changed"):
-        merge(run, 1, config)
+        merge_shard(run, 1, config)
 
 
 def test_evaluation_files_are_checked_around_each_cycle(run: RunDir, tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_killed_at_any_time_and_started_again_gives_the_same_files(tmp_path: Pat
     whole = prepare("whole")
     config = quiet(extra_files=[str(mine)])
     consolidate(whole, 1, config)
-    merge(whole, 1, config)
+    merge_shard(whole, 1, config)
     expected = files_of(whole)
     tests = str(Path(__file__).parent)
     for index, delay_s in enumerate((0.0, 0.05, 0.12, 0.2, 0.3, 0.45)):
@@ -358,5 +358,5 @@ def test_killed_at_any_time_and_started_again_gives_the_same_files(tmp_path: Pat
             consolidated = b"consolidated" in process.stdout.read()
         if not consolidated:  # the driver replays the state it was in
             consolidate(run, 1, config)
-        merge(run, 1, config)
+        merge_shard(run, 1, config)
         assert files_of(run) == expected

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Indel
 
 from azr.config.sandbox import SandboxConfig
-from azr.data.behaviour import BehaviourStore, bank, describe, drop_behavioural, sandbox_outputs, signature
-from azr.data.contamination import EvaluationItem, LeakIndex, evaluation_items, examine
+from azr.data.behaviour import BehaviourStore, bank, drop_behavioural, sandbox_outputs, signature, type_text
+from azr.data.contamination import EvaluationItem, LeakIndex, evaluation_items, fingerprint_sources
 from azr.data.duplicates import drop_duplicates
 from azr.data.fingerprints import PERMUTATIONS, fingerprint_all, gram_hashes, make_fingerprint, tokens_of
 from azr.data.near import LSH_BANDS_ROWS, NearIndex
@@ -124,7 +124,7 @@ def test_programs_spread_over_processes_come_back_in_order() -> None:
 
 def test_fingerprints_and_leaks_in_one_pass(tmp_path: Path) -> None:
     items = write_tasks(tmp_path / "eval.jsonl", [{"code": LONG}])
-    prints, leaks = examine([RENAMED, OTHER, "def f(", RENAMED], [items], 0.6)
+    prints, leaks = fingerprint_sources([RENAMED, OTHER, "def f(", RENAMED], [items], 0.6)
     assert list(prints) == [RENAMED, OTHER, "def f("] and leaks == {RENAMED: "eval.jsonl:1"}
     assert prints[OTHER].canonical == make_fingerprint(OTHER).canonical
 
@@ -189,7 +189,7 @@ def test_programs_are_found_whatever_the_columns_are_called(tmp_path: Path) -> N
 def test_signatures_and_banks() -> None:
     found = signature(task(argument="[1, 2], 'a', {'k': (1, 2.5)}"))
     assert found is not None and found[0] == "list[int], str, dict[str, tuple[int, float]]"
-    assert describe([]) == "list[any]" and describe([1, "a"]) == "list[any]"
+    assert type_text([]) == "list[any]" and type_text([1, "a"]) == "list[any]"
     assert signature(task(argument="x=1")) is None and signature(task(argument="open('x')")) is None
     inputs = bank(*found)
     assert inputs == bank(*found) and len(set(inputs)) > 10

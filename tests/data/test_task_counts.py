@@ -11,7 +11,7 @@ import pytest
 from data_helpers import LONG, numbered, quiet, task, write_tasks
 
 from azr.data.account import Account
-from azr.data.consolidate import consolidate, merge
+from azr.data.consolidate import consolidate, merge_shard
 from azr.data.manifest import SourceEntry, read_manifest
 from azr.files import read_json, read_jsonl
 from azr.rundir import RunDir
@@ -41,11 +41,11 @@ def entries_add_up(entries: list[SourceEntry]) -> bool:
 def test_a_merge_counts_what_is_new_since_the_last_one(run: RunDir) -> None:
     consolidate(run, 1, quiet())
     write_tasks(run.shard(1), [*mine(1, 10, 11, 12), *mine(1, 12, attempt=2)])
-    first = merge(run, 1, quiet())
+    first = merge_shard(run, 1, quiet())
     assert first.new == Account(4, 0, 3, {"duplicate_exact": 1}) and first.judged == 0
     consolidate(run, 2, quiet())
     write_tasks(run.shard(2), [*mine(2, 20, 21), *mine(2, 21, attempt=2)], tail='{"torn')
-    second = merge(run, 2, quiet())
+    second = merge_shard(run, 2, quiet())
     assert second.new == Account(4, 0, 2, {"duplicate_exact": 1, "unreadable": 1}), (
         "the duplicate of cycle 1 is not counted again"
     )
@@ -61,12 +61,12 @@ def test_a_better_copy_and_a_full_pool_are_named_in_the_sum(run: RunDir, tmp_pat
     consolidate(run, 1, config)
     # 0 was solved sometimes: better than the seed, which was never measured
     write_tasks(run.shard(1), mine(1, 0, 10, 11))
-    report = merge(run, 1, config)
+    report = merge_shard(run, 1, config)
     assert (report.before, report.new.taken, report.gone, report.after) == (4, 3, 1, 6)
     assert "pool 4 + 3 taken - 1 replaced or evicted = 6" in report.sentence
     consolidate(run, 2, config)
     write_tasks(run.shard(2), mine(2, 20, 21, 22))
-    full = merge(run, 2, quiet(seeds=str(seeds), max_tasks=5))
+    full = merge_shard(run, 2, quiet(seeds=str(seeds), max_tasks=5))
     assert full.before + full.new.taken - full.gone + full.back == full.after == 5 and full.gone > 0
 
 
@@ -80,11 +80,11 @@ def test_what_was_left_out_and_comes_back_is_named_in_the_sum(run: RunDir) -> No
         [task(LONG, "[1], 1", "0", cycle=1, step=1), task(middle, "[1], 1", "0", cycle=1, step=2)],
     )
     config = quiet(near_similarity=0.93)
-    first = merge(run, 1, config)
+    first = merge_shard(run, 1, config)
     assert first.new == Account(2, 0, 1, {"duplicate_near": 1})
     consolidate(run, 2, config)
     write_tasks(run.shard(2), [task(far, "[1], 1", "0", cycle=2, step=1)])
-    second = merge(run, 2, config)
+    second = merge_shard(run, 2, config)
     assert (second.gone, second.back, second.new.taken) == (1, 1, 1)
     assert (
         second.after == second.before + 1
@@ -105,7 +105,7 @@ def test_a_second_cycle_reads_nothing_new_and_lists_no_copies_of_itself(run: Run
         "the reason has an explanation"
     )
     write_tasks(run.shard(1), mine(1, 10, 11))
-    merged = merge(run, 1, config)
+    merged = merge_shard(run, 1, config)
     second = consolidate(run, 2, config)
     assert second.new == Account(0, 0, 0, {}) and second.tasks == merged.after == 6
     assert ": nothing new read; pool 6 + 0 taken = 6, in " in second.sentence
@@ -115,7 +115,7 @@ def test_a_second_cycle_reads_nothing_new_and_lists_no_copies_of_itself(run: Run
         entry.taken for entry in manifest.sources
     )
     more = write_tasks(tmp_path / "more.jsonl", [numbered(30), numbered(31), numbered(2)])
-    merge(run, 2, config)
+    merge_shard(run, 2, config)
     third = consolidate(run, 3, quiet(seeds=str(seeds), probe_files=[str(probes)], extra_files=[str(more)]))
     assert third.new == Account(3, 0, 2, {"duplicate_exact": 1}) and third.tasks == 8
 

@@ -14,7 +14,7 @@ from data_helpers import LONG, numbered, quiet, task, write_tasks
 from azr.config import Config
 from azr.config.data import DataConfig
 from azr.config.load import write_config
-from azr.data.consolidate import consolidate, merge
+from azr.data.consolidate import consolidate, merge_shard
 from azr.data.manifest import load_pool
 from azr.errors import DataError
 from azr.evaluate.task_export import export_tasks, run_tasks
@@ -49,7 +49,7 @@ def test_the_export_is_the_pool_and_says_where_its_tasks_come_from(
     run: RunDir, config: DataConfig, tmp_path: Path
 ) -> None:
     write_tasks(run.shard(1), found(1, 10, 11))
-    merge(run, 1, config)
+    merge_shard(run, 1, config)
     sentence = export_tasks(run, tmp_path / "out")
     assert sentence == "7 tasks: the pool's 7 (3 seeds, 2 of your own files, 2 of self-play)"
     table = pandas.concat(
@@ -63,7 +63,7 @@ def test_the_export_is_the_pool_and_says_where_its_tasks_come_from(
 
 def test_what_is_not_merged_yet_is_named_and_its_leaks_stay_out(run: RunDir, config: DataConfig) -> None:
     write_tasks(run.shard(1), found(1, 10, 11))
-    merge(run, 1, config)
+    merge_shard(run, 1, config)
     write_tasks(
         run.shard(2), [*found(2, 20), numbered(10, source="selfplay", cycle=2, step=3)], tail='{"torn'
     )
@@ -74,7 +74,9 @@ def test_what_is_not_merged_yet_is_named_and_its_leaks_stay_out(run: RunDir, con
     )
     assert LEAK not in {item.program for item in tasks.tasks}
     consolidate(run, 2, config)
-    assert len(merge(run, 2, config).sources) and len(load_pool(run)) == 8, "the next merge finds the same"
+    assert len(merge_shard(run, 2, config).sources) and len(load_pool(run)) == 8, (
+        "the next merge finds the same"
+    )
 
 
 def test_the_command_prints_that_sentence(run: RunDir, tmp_path: Path) -> None:

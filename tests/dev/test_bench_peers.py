@@ -44,7 +44,8 @@ def test_the_work_is_what_the_issue_says() -> None:
 def test_peers_get_the_prompts_that_our_rows_draw() -> None:
     """The names that prompts are drawn from are those of the rows that the game plans."""
     config = replace(
-        bench_step.load(["recipe=cpu_tiny", "selfplay.train_propose=false"]).config.selfplay, batch_size=2
+        bench_step.load_config(["recipe=cpu_tiny", "selfplay.train_propose=false"]).config.selfplay,
+        batch_size=2,
     )
     game = SelfPlay(config, seed=0)
     game.start(bench_step.synthetic_tasks(8))

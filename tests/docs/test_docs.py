@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from azr.config.load import load
+from azr.config.load import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -116,7 +116,7 @@ _OVERRIDES = sorted(
 @pytest.mark.parametrize("overrides", _OVERRIDES, ids=lambda item: " ".join(item) or "defaults")
 def test_overrides_are_accepted(overrides: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    load(list(overrides))
+    load_config(list(overrides))
 
 
 def test_keys_in_tables_and_text_exist() -> None:

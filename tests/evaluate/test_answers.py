@@ -13,9 +13,9 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.evaluation import Options, decoding, evaluate
-from azr.evaluate.items import evenly, fingerprint
+from azr.evaluate.items import evenly, suite_fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
-from azr.evaluate.scoring import judge_all, score, table
+from azr.evaluate.scoring import judge_all, score, score_table
 from azr.evaluate.suites import build_suite
 from azr.evaluate.tasks_suite import probe_suite
 from azr.files import append_jsonl
@@ -48,8 +48,10 @@ def test_answers_survive_a_torn_line_and_other_settings_are_refused(tmp_path: Pa
 
 
 def test_a_suite_s_fingerprint_follows_its_prompts() -> None:
-    assert fingerprint(probe_suite(PROBE_FILE, COMPACT)) == fingerprint(probe_suite(PROBE_FILE, COMPACT))
-    assert fingerprint(probe_suite(PROBE_FILE, COMPACT)) != fingerprint(
+    assert suite_fingerprint(probe_suite(PROBE_FILE, COMPACT)) == suite_fingerprint(
+        probe_suite(PROBE_FILE, COMPACT)
+    )
+    assert suite_fingerprint(probe_suite(PROBE_FILE, COMPACT)) != suite_fingerprint(
         probe_suite(PROBE_FILE, SelfPlayConfig(frame="chat"))
     )
 
@@ -96,7 +98,7 @@ def test_probes_are_judged_as_in_training() -> None:
     assert {name for name in result.estimates if "/" in name} == {
         f"pass@1/{kind}" for kind in {item.kind for item in items}
     }
-    assert "gold" in table([result])
+    assert "gold" in score_table([result])
 
 
 def test_unknown_suites_and_missing_files_are_named() -> None:

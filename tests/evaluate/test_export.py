@@ -17,7 +17,9 @@ from run_fixture import PROJECT, make_run, random_model, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.checkpoints import read_checkpoint
-from azr.config import Config
+from azr.config import Config, load
+from azr.config.load import read_config, write_config
+from azr.config.yaml_files import load_yaml
 from azr.errors import CheckpointError, ConfigError, ModelError, RunError
 from azr.evaluate import gguf, weights
 from azr.evaluate.card import model_card, shown_model
@@ -26,8 +28,8 @@ from azr.evaluate.evaluation import Options, each_once, evaluate
 from azr.evaluate.export import ExportOptions, compare_with_record, export_model, training_probes
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
-from azr.evaluate.statistics import wilson
-from azr.evaluate.weights import as_numbers, merged_state_dict, write_model_folder
+from azr.evaluate.statistics import wilson_estimate
+from azr.evaluate.weights import as_numbers, base_of, merged_state_dict, write_model_folder
 from azr.rundir import RunDir
 
 UNCHECKED = ExportOptions(step="latest", check=False)
@@ -352,7 +354,7 @@ def test_the_probe_tasks_are_the_trainer_s_own(run: RunDir, tmp_path: Path) -> N
 
 
 def scores_of(right: int, n: int) -> Scores:
-    return Scores("probes", "m", 1, {"pass@1": wilson(right, n)}, {}, 1.0, 0.0, 1.0, {})
+    return Scores("probes", "m", 1, {"pass@1": wilson_estimate(right, n)}, {}, 1.0, 0.0, 1.0, {})
 
 
 def test_another_probe_score_than_the_recorded_one_stops_the_export() -> None:
@@ -435,3 +437,17 @@ def test_the_command_line_answers_slips_with_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "is not a run directory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_s_configuration_is_read_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (1, 2):
+        save_checkpoint(run, step, {"x": torch.zeros(1)}, random_model().config)
+    read: list[Path] = []
+    monkeypatch.setattr(load, "load_yaml", lambda path: [read.append(path), load_yaml(path)][1])
+    source = resolve(f"{run.root}@best")
+    assert source.checkpoint is not None
+    base_of(source.checkpoint)
+    assert read == [run.config]
+    write_config(run.config, read_config(run.config))
+    read_config(run.config)
+    assert read == [run.config] * 2  # a file that was replaced is another one

@@ -16,10 +16,10 @@ from azr.errors import DataError, ModelError
 from azr.evaluate.answers import Answer
 from azr.evaluate.engine import prompt_limit
 from azr.evaluate.evaluation import Options, evaluate
-from azr.evaluate.items import evenly, everything_fits, fingerprint
+from azr.evaluate.items import evenly, everything_fits, suite_fingerprint
 from azr.evaluate.models import ask_record, of_folder
 from azr.evaluate.proposals import REQUESTS_PER_TYPE, proposal_suite
-from azr.evaluate.scoring import judge_all, legend, score, table
+from azr.evaluate.scoring import judge_all, legend, score, score_table
 from azr.evaluate.suites import build_suite
 from azr.files import read_jsonl, write_json_atomic, write_jsonl_atomic
 from azr.rundir import RunDir
@@ -47,8 +47,8 @@ def test_requests_are_the_same_each_time_and_follow_the_frame() -> None:
     assert [item.kind for item in suite.items] == [
         kind for kind in COMPACT.task_types for _ in range(REQUESTS_PER_TYPE)
     ]
-    assert fingerprint(suite) == fingerprint(proposal_suite([SEEDS], COMPACT, everything_fits))
-    assert fingerprint(suite) != fingerprint(build_suite("proposals", COMPACT))
+    assert suite_fingerprint(suite) == suite_fingerprint(proposal_suite([SEEDS], COMPACT, everything_fits))
+    assert suite_fingerprint(suite) != suite_fingerprint(build_suite("proposals", COMPACT))
     assert len({item.item_id for item in suite.items}) == len(suite.items)
 
 
@@ -66,7 +66,7 @@ def test_a_run_s_references_are_the_tasks_that_it_started_from(run: RunDir) -> N
     )
     # what the run learnt later changes nothing: two checkpoints get the same requests
     write_jsonl_atomic(run.cycle_tasks(2), read_jsonl(SEEDS))
-    assert fingerprint(build_suite("proposals", config, run=run)) == fingerprint(suite)
+    assert suite_fingerprint(build_suite("proposals", config, run=run)) == suite_fingerprint(suite)
 
 
 def test_a_run_without_its_first_tasks_is_an_error_not_another_source(run: RunDir) -> None:
@@ -106,7 +106,7 @@ def test_requests_over_the_limit_are_drawn_again_and_said() -> None:
         in scores.notes[1]
     )
     assert scores.to_json()["notes"] == scores.notes
-    assert table([scores]).splitlines()[2].split()[-1] == str(len(changed))
+    assert score_table([scores]).splitlines()[2].split()[-1] == str(len(changed))
 
 
 def test_fewer_references_are_told_apart_from_other_ones() -> None:

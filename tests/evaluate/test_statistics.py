@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.evaluate.statistics import bootstrap_mean, compare, mcnemar_exact, pass_at_k, share_or_mean, wilson
+from azr.evaluate.statistics import (
+    bootstrap_mean,
+    compare,
+    mcnemar_exact,
+    pass_at_k,
+    share_or_mean,
+    wilson_estimate,
+)
 
 
 @given(st.integers(1, 9), st.data())
@@ -32,11 +39,11 @@ def test_pass_at_k_refuses_what_is_not_defined(n: int, correct: int, k: int) -> 
 
 
 def test_wilson_has_its_textbook_values() -> None:
-    none, some = wilson(0, 10), wilson(8, 10)
+    none, some = wilson_estimate(0, 10), wilson_estimate(8, 10)
     assert (none.low, none.high) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert (some.low, some.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     with pytest.raises(ValueError, match="not a share"):
-        wilson(0, 0)
+        wilson_estimate(0, 0)
 
 
 def test_bootstrap_agrees_with_the_normal_interval_on_many_items() -> None:

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from azr.evaluate.scoring import Scores, verdict_lines
-from azr.evaluate.verdict import BETTER, FORM, SAME, WORSE, Standing, Way, in_best_way, judge, sentences
+from azr.evaluate.verdict import (
+    BETTER,
+    FORM,
+    SAME,
+    WORSE,
+    Standing,
+    Way,
+    compare_models,
+    in_best_way,
+    sentences,
+)
 
 TASKS = 600
 
@@ -37,7 +47,7 @@ def test_a_model_that_lost_only_its_form_is_a_matter_of_form() -> None:
         standing("whole", None, solved, coins(random, 0.98)),
     )
     for start, trained, change in ((lost, whole, "gained"), (whole, lost, "lost")):
-        verdict = judge("suite", start, trained)
+        verdict = compare_models("suite", start, trained)
         assert verdict is not None
         assert verdict.form is not None
         assert verdict.word == FORM
@@ -52,7 +62,7 @@ def test_a_model_that_lost_only_its_form_is_a_matter_of_form() -> None:
 def test_a_model_against_itself_is_no_difference() -> None:
     random = np.random.default_rng(2)
     model = standing("model", coins(random, 0.5), coins(random, 0.55), coins(random, 0.8))
-    verdict = judge("suite", model, model)
+    verdict = compare_models("suite", model, model)
     assert verdict is not None
     assert verdict.word == SAME
     assert (verdict.comparison.difference, verdict.comparison.p_value) == (0, 1)
@@ -66,7 +76,7 @@ def test_a_planted_gain_of_eight_points_is_found_with_its_interval(sign: int) ->
     after = np.where(before == 1, coins(random, 0.92), coins(random, 0.24))
     start = standing("start", before, coins(random, 0.3), coins(random, 0.1))
     trained = standing("trained", coins(random, 0.4), after, np.ones(TASKS))
-    verdict = judge("suite", start, trained) if sign > 0 else judge("suite", trained, start)
+    verdict = compare_models("suite", start, trained) if sign > 0 else compare_models("suite", trained, start)
     assert verdict is not None
     assert verdict.word == (BETTER if sign > 0 else WORSE)
     assert verdict.comparison.low < sign * 0.08 < verdict.comparison.high
@@ -95,12 +105,12 @@ def test_the_choice_of_the_best_way_flatters_nobody() -> None:
 
 def test_models_without_a_shared_task_have_no_verdict() -> None:
     first, second = (Standing("m", [Way("native", {task: 1.0})], {}, {}, {}) for task in "ab")
-    assert judge("suite", first, second) is None
+    assert compare_models("suite", first, second) is None
 
 
 def test_one_task_is_enough_for_a_verdict() -> None:
     model = Standing("m", [Way("native", {"a": 1.0})], {}, {}, {})
-    verdict = judge("suite", model, model)
+    verdict = compare_models("suite", model, model)
     assert verdict is not None
     assert verdict.word == SAME
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model_folders import TINY
 
 from azr.budget import shape_of
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import resolve
 from azr.models import HubName, cached_folder
@@ -104,7 +104,7 @@ def test_a_revision_is_found_in_the_cache(cache: Path, path: str, commit: str) -
     assert name is not None and cached_folder(name) == cache / "snapshots" / commit
     assert local_model_folder(path) == cache / "snapshots" / commit
     assert shape_of(path) is not None
-    require_usable_model(load(["recipe=cpu_tiny", f"model.path={path}"]).config)
+    require_usable_model(load_config(["recipe=cpu_tiny", f"model.path={path}"]).config)
     assert resolve(path).folder == cache / "snapshots" / commit
 
 
@@ -117,7 +117,7 @@ def test_a_revision_that_is_not_there(cache: Path) -> None:
 def test_a_cached_model_whose_download_broke_off(cache: Path) -> None:
     (cache / "snapshots" / NEW / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="holds no weights"):
-        require_usable_model(load(["recipe=cpu_tiny", "model.path=org/tiny"]).config)
+        require_usable_model(load_config(["recipe=cpu_tiny", "model.path=org/tiny"]).config)
 
 
 def test_folders_of_other_kinds(tmp_path: Path) -> None:

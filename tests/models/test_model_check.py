@@ -16,7 +16,7 @@ from model_folders import POINTER, TINY, change, rewrite, split, tiny_copy
 
 from azr.budget.shape import shape_of
 from azr.cli import run_command
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.models import require_trainable, require_whole_files
 from azr.models.context import context_tokens
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def check(folder: Path, *settings: str) -> None:
-    require_trainable(folder, load(["recipe=cpu_tiny", *settings]).config)
+    require_trainable(folder, load_config(["recipe=cpu_tiny", *settings]).config)
 
 
 def refused(folder: Path, *settings: str) -> str:
@@ -234,7 +234,7 @@ INT4 = ("recipe=cpu_tiny", "model.base_format=int4", "model.lora_rank=8", "rollo
 
 
 def test_an_int4_base_is_made_of_a_plain_model_or_read_as_it_is(folder: Path) -> None:
-    config = load(INT4).config
+    config = load_config(INT4).config
     require_trainable(folder, config)
     gptq = {"quant_method": "gptq", "bits": 4, "group_size": 64, "sym": True, "desc_act": False}
     change(folder, "config.json", quantization_config=gptq)
@@ -247,7 +247,7 @@ def test_an_int4_base_is_made_of_a_plain_model_or_read_as_it_is(folder: Path) ->
 def test_an_int4_base_of_another_family(folder: Path) -> None:
     change(folder, "config.json", model_type="gemma2", architectures=["Gemma2ForCausalLM"])
     with pytest.raises(ModelError, match="llama, qwen2, qwen3, not for gemma2"):
-        require_trainable(folder, load(INT4).config)
+        require_trainable(folder, load_config(INT4).config)
 
 
 def test_quantised_weights_whose_configuration_does_not_say_so(folder: Path) -> None:
@@ -533,7 +533,7 @@ def test_the_doctor_tells_it_too(folder: Path, tmp_path: Path) -> None:
     from azr.hardware import Machine
 
     change(folder, "config.json", quantization_config={"quant_method": "gptq"})
-    config = load(["recipe=cpu_tiny", f"model.path='{folder}'"]).config
+    config = load_config(["recipe=cpu_tiny", f"model.path='{folder}'"]).config
     [finding] = fit_findings(Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0), config, tmp_path)
     assert finding.subject == "model" and "quantised (gptq)" in finding.seen
 

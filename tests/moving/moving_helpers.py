@@ -12,7 +12,7 @@ import torch
 
 from azr.campaign.state import CampaignState, State, save_state
 from azr.checkpoints import publish_checkpoint, staging_dir
-from azr.config.load import load, write_config
+from azr.config.load import load_config, write_config
 from azr.files import append_jsonl, write_json_atomic
 from azr.hashes import json_hash
 from azr.model_hash import hash_model
@@ -34,7 +34,7 @@ def make_run(
     root: Path, model: Path, steps: tuple[int, ...] = (2, 4), *, lora_rank: int = 4, frozen: bool = False
 ) -> RunDir:
     run = RunDir(root)
-    config = load(
+    config = load_config(
         [
             "recipe=cpu_tiny",
             f"model.path={model}",

@@ -23,7 +23,7 @@ from moving_helpers import make_model, make_run, rewrite, save_checkpoint
 from azr.campaign.control import lock_run
 from azr.campaign.state import read_state_file
 from azr.checkpoints import latest_verified_checkpoint, list_checkpoints
-from azr.config.load import load, read_config
+from azr.config.load import load_config, read_config
 from azr.config.paths import runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
 from azr.files import file_hash, read_jsonl
@@ -193,7 +193,7 @@ def test_the_command_to_go_on_is_for_the_folder_where_it_is_read(
     there = unpack_run(archive, tmp_path / "runs" / "run")  # not the project's folder of that name
     words = shlex.split(resume_command(read_config(there.config), there.root))
     assert Path(words[1]) == PROJECT / "azr_single_gpu_pipeline.py"
-    assert runs_folder(load(words[2:]).config) == tmp_path / "runs"
+    assert runs_folder(load_config(words[2:]).config) == tmp_path / "runs"
 
 
 def test_the_model_is_known_by_its_content(packed: Any, tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_the_command_to_go_on_is_the_one_that_began(packed: Any, tmp_path: Path)
     there = unpack_run(archive, tmp_path / "my runs" / "second")
     config = read_config(there.config)
     words = resume_command(config, there.root)
-    again = load(shlex.split(words)[2:]).config
+    again = load_config(shlex.split(words)[2:]).config
     assert again.name == "second" and Path(again.runs_dir) == there.root.parent
     assert (again.model, again.train, again.data, again.seed, again.campaign) == (
         config.model,

@@ -40,7 +40,7 @@ def environment_of(**values: str) -> dict[str, str]:
 
 def prepared(environment: dict[str, str], *candidates: Path) -> list[str]:
     said: list[str] = []
-    places.prepare(environment, candidates or None, said.append)
+    places.prepare_places(environment, candidates or None, said.append)
     return said
 
 
@@ -244,9 +244,9 @@ def run_as_nobody(code: str, environment: dict[str, str]) -> subprocess.Complete
 
 WHO_AM_I = """
 import json, os, sys
-from azr.places import prepare
+from azr.places import prepare_places
 said = []
-prepare(say=said.append)
+prepare_places(say=said.append)
 import getpass, pathlib, tempfile
 files = [pathlib.Path.home() / "cache", pathlib.Path(tempfile.gettempdir()) / f"x{os.getpid()}"]
 for file in files:
@@ -293,7 +293,7 @@ def test_an_interpreter_below_a_blank_gets_a_plain_path(short: Path) -> None:
     )
     prefix, plain, prefix_there, ray_file = json.loads(answer.stdout)
     assert prefix == str(environment_folder)
-    assert all(places.is_plain(path) for path in (plain, prefix_there, ray_file))
+    assert all(places.is_shell_safe(path) for path in (plain, prefix_there, ray_file))
     assert (
         Path(ray_file).is_relative_to(prefix_there)
         and Path(prefix_there).resolve() == Path(sys.prefix).resolve()
@@ -318,7 +318,7 @@ def test_a_low_limit_of_open_files_is_raised_or_told(hard: int, words: str) -> N
         "from azr import places\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard}))\n"
         "try:\n"
-        "    places.prepare()\n"
+        "    places.prepare_places()\n"
         "    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
         "except places.ConfigError as error:\n"
         "    print(error)\n"
@@ -353,9 +353,9 @@ def test_a_low_limit_of_address_space_is_raised_or_told(
     )
     if words:
         with pytest.raises(ConfigError, match=words):
-            places.prepare({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=lambda _: None)
+            places.prepare_places({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=lambda _: None)
     else:
-        places.prepare({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=lambda _: None)
+        places.prepare_places({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=lambda _: None)
         assert seen == ([(limits[1], limits[1])] if limits[0] != -1 else [])
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from azr.cli import run_command
 from azr.config import paths
-from azr.config.load import load, read_config, write_config
+from azr.config.load import load_config, read_config, write_config
 from azr.config.paths import PROJECT, WORDS, runs_folder
 from azr.data.check import require_readable
 from azr.errors import ConfigError, DataError, ModelError
@@ -34,7 +34,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_users_file_beside_the_command(elsewhere: Path) -> None:
     (elsewhere / "my.jsonl").write_text("{}\n")
     (elsewhere / "frame").mkdir()
-    config = load(
+    config = load_config(
         ["recipe=cpu_tiny", "data.extra_files=[my.jsonl]", "selfplay.frame=frame", "data.seeds=my.jsonl"]
     ).config
     assert config.data.extra_files == [str(elsewhere / "my.jsonl")]
@@ -49,7 +49,7 @@ def test_a_run_finds_them_again_from_another_folder(
     (elsewhere / "my.jsonl").write_text("{}\n")
     write_config(
         tmp_path / "config.yaml",
-        load(["recipe=cpu_tiny", "data.evaluation_files=[my.jsonl]", "model.path=" + TINY]).config,
+        load_config(["recipe=cpu_tiny", "data.evaluation_files=[my.jsonl]", "model.path=" + TINY]).config,
     )
     monkeypatch.chdir(PROJECT)
     config = read_config(tmp_path / "config.yaml")
@@ -60,7 +60,7 @@ def test_a_run_finds_them_again_from_another_folder(
 
 
 def test_shipped_files_are_found_from_anywhere(elsewhere: Path) -> None:
-    config = load(["recipe=cpu_tiny"]).config
+    config = load_config(["recipe=cpu_tiny"]).config
     require_readable(config.data, RunDir(elsewhere / "run"))
     assert local_model_folder(config.model.path) == PROJECT / TINY
 
@@ -70,8 +70,8 @@ def test_the_projects_own_settings_mean_the_projects_files(elsewhere: Path) -> N
     typed it does."""
     other = elsewhere / TINY
     other.mkdir(parents=True)
-    assert load(["recipe=cpu_tiny"]).config.model.path == str(PROJECT / TINY)
-    assert load(["recipe=cpu_tiny", f"model.path={TINY}"]).config.model.path == str(other)
+    assert load_config(["recipe=cpu_tiny"]).config.model.path == str(PROJECT / TINY)
+    assert load_config(["recipe=cpu_tiny", f"model.path={TINY}"]).config.model.path == str(other)
 
 
 @pytest.mark.parametrize(("key", "words"), WORDS.items())
@@ -81,7 +81,7 @@ def test_words_are_no_paths(elsewhere: Path, key: str, words: tuple[str, ...]) -
         (elsewhere / word).mkdir()
         value = getattr(
             getattr(
-                load(
+                load_config(
                     [
                         "recipe=cpu_tiny",
                         f"{key}={[word] if key == 'data.probe_files' else word}",
@@ -100,7 +100,9 @@ def test_all_frames_that_ship_are_words() -> None:
 
 
 def test_what_is_nowhere_is_named_with_both_places(elsewhere: Path) -> None:
-    config = load(["recipe=cpu_tiny", "data.extra_files=[gone.jsonl]", "data.other_runs=[runs/gone]"]).config
+    config = load_config(
+        ["recipe=cpu_tiny", "data.extra_files=[gone.jsonl]", "data.other_runs=[runs/gone]"]
+    ).config
     with pytest.raises(DataError) as error:
         require_readable(config.data, RunDir(elsewhere / "run"))
     both = f"(looked for in {elsewhere} and in {PROJECT})"
@@ -112,9 +114,9 @@ def test_what_is_nowhere_is_named_with_both_places(elsewhere: Path) -> None:
 
 
 def test_runs_lie_in_the_project_unless_another_folder_is_typed(elsewhere: Path) -> None:
-    assert runs_folder(load(["recipe=cpu_tiny"]).config) == PROJECT / "runs"
-    assert runs_folder(load(["recipe=cpu_tiny", "runs_dir=mine"]).config) == elsewhere / "mine"
-    assert runs_folder(load(["recipe=cpu_tiny", "runs_dir=/a/b"]).config) == Path("/a/b")
+    assert runs_folder(load_config(["recipe=cpu_tiny"]).config) == PROJECT / "runs"
+    assert runs_folder(load_config(["recipe=cpu_tiny", "runs_dir=mine"]).config) == elsewhere / "mine"
+    assert runs_folder(load_config(["recipe=cpu_tiny", "runs_dir=/a/b"]).config) == Path("/a/b")
 
 
 @pytest.mark.parametrize("folder", ["the project", "another", "through a link"])
@@ -126,7 +128,7 @@ def test_a_run_keeps_its_recipe_wherever_the_command_is_started(
     (other / "deep").mkdir(parents=True)
     (project / "runs" / "mine").mkdir(parents=True)
     monkeypatch.setattr(paths, "PROJECT", project)
-    write_config(project / "runs" / "mine" / "config.yaml", load(["recipe=paper_multi_gpu"]).config)
+    write_config(project / "runs" / "mine" / "config.yaml", load_config(["recipe=paper_multi_gpu"]).config)
     (tmp_path / "link").symlink_to(project)
     place = {"the project": project, "another": other / "deep", "through a link": tmp_path / "link"}[folder]
     monkeypatch.chdir(place)
@@ -136,7 +138,7 @@ def test_a_run_keeps_its_recipe_wherever_the_command_is_started(
         "relative": [f"runs_dir={os.path.relpath(runs)}"],
         "absolute": [f"runs_dir={runs}"],
     }
-    loaded = load(["name=mine", *typed[given]])
+    loaded = load_config(["name=mine", *typed[given]])
     assert loaded.config.recipe == "paper_multi_gpu" and "mine began with it" in loaded.recipe_reason
     assert runs_folder(loaded.config).resolve() == runs
 
@@ -176,7 +178,7 @@ def test_a_home_of_nobody_is_a_sentence(elsewhere: Path, capsys: pytest.CaptureF
 
 def test_a_home_is_written_out(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(elsewhere))
-    assert load(["recipe=cpu_tiny", "data.extra_files=['~/my.jsonl']"]).config.data.extra_files == [
+    assert load_config(["recipe=cpu_tiny", "data.extra_files=['~/my.jsonl']"]).config.data.extra_files == [
         str(elsewhere / "my.jsonl")
     ]
 

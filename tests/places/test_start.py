@@ -36,7 +36,7 @@ def test_another_python_is_told_which_to_take(
 ) -> None:
     monkeypatch.setattr(start.sys, "version_info", version)
     with pytest.raises(SystemExit) as end:
-        start.prepare("run")
+        start.check_start("run")
     assert f"3.12 is needed, and {sys.executable} is {'.'.join(map(str, version))}" in str(end.value)
 
 

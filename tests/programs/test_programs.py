@@ -12,8 +12,8 @@ from azr.programs import (
     collect_imports,
     drop_globals,
     drop_prints,
-    fingerprint,
-    parse,
+    parse_program,
+    program_fingerprint,
     rename_function,
     strip_comments,
 )
@@ -66,7 +66,7 @@ RENAMED = {
 def test_rename_preserves_behaviour(name):
     source, arguments = RENAMED[name]
     renamed = rename_function(source, "solve", "f")
-    assert [node.name for node in parse(renamed).body if isinstance(node, ast.FunctionDef)][-1] == "f"
+    assert [node.name for node in parse_program(renamed).body if isinstance(node, ast.FunctionDef)][-1] == "f"
     assert run(renamed, "f", *arguments) == run(source, "solve", *arguments)
 
 
@@ -135,17 +135,17 @@ def test_rename_preserves_behaviour_of_random_programs(source, argument):
 def test_canonical_form_is_stable_and_runs_alike(source, argument):
     canonical = canonical_source(source)
     assert canonical_source(canonical) == canonical
-    assert fingerprint(rename_function(source, "solve", "other_name")) == fingerprint(source)
+    assert program_fingerprint(rename_function(source, "solve", "other_name")) == program_fingerprint(source)
     assert run(canonical, "v0", argument) == run(source, "solve", argument)
 
 
 def test_fingerprint_sees_through_names_and_layout_only():
     original = "import math\ndef f(values):\n    '''doc'''\n    total = 0  # sum\n    for v in values:\n        total += math.sqrt(v)\n    return total\n"
     copy = "import math as m\ndef f(xs: list) -> float:\n    s: int = 0\n\n    for x in xs:\n        s += m.sqrt(x)\n    return s\n"
-    assert fingerprint(original) == fingerprint(copy)
-    assert fingerprint(original) != fingerprint(original.replace("sqrt", "floor"))
-    assert fingerprint(original) != fingerprint(original.replace("total = 0", "total = 1"))
-    assert fingerprint(original, blank_constants=True) == fingerprint(
+    assert program_fingerprint(original) == program_fingerprint(copy)
+    assert program_fingerprint(original) != program_fingerprint(original.replace("sqrt", "floor"))
+    assert program_fingerprint(original) != program_fingerprint(original.replace("total = 0", "total = 1"))
+    assert program_fingerprint(original, blank_constants=True) == program_fingerprint(
         original.replace("total = 0", "total = 1"), blank_constants=True
     )
 
@@ -153,12 +153,12 @@ def test_fingerprint_sees_through_names_and_layout_only():
 def test_fingerprint_of_classes():
     left = "class Stack:\n    def __init__(self):\n        self.items = []\n    def push(self, x):\n        self.items.append(x)\ndef f(x):\n    s = Stack()\n    s.push(x)\n    return s.items\n"
     right = "class Pile:\n    def __init__(self):\n        self.data = []\n    def add(self, y):\n        self.data.append(y)\ndef f(z):\n    p = Pile()\n    p.add(z)\n    return p.data\n"
-    assert fingerprint(left) == fingerprint(right)
-    assert fingerprint(left) != fingerprint(left.replace("append", "extend"))
+    assert program_fingerprint(left) == program_fingerprint(right)
+    assert program_fingerprint(left) != program_fingerprint(left.replace("append", "extend"))
 
 
 def test_imports_in_order_once():
-    tree = parse(
+    tree = parse_program(
         "import re, os\nfrom a.b import (c,\n d as e)\ndef f(x):\n    import math\n    from . import z\n    import math\n    return x\n"
     )
     assert collect_imports(tree) == (
@@ -171,16 +171,18 @@ def test_imports_in_order_once():
 
 def test_removals():
     source = "'''module'''\nimport re; y = 2\nz = 3\n@staticmethod\ndef f(x):\n    '''doc'''\n    # comment\n    if x:\n        print('print(1)')\n    return x\nprint(f(1))\n"
-    assert strip_comments(parse(source)).startswith("import re\ny = 2")
-    assert "doc" not in strip_comments(parse(source)) and "#" not in strip_comments(parse(source))
-    kept = drop_globals(source, parse(source))
+    assert strip_comments(parse_program(source)).startswith("import re\ny = 2")
+    assert "doc" not in strip_comments(parse_program(source)) and "#" not in strip_comments(
+        parse_program(source)
+    )
+    kept = drop_globals(source, parse_program(source))
     assert (
         "y = 2" not in kept
         and "z = 3" not in kept
         and "print(f(1))" not in kept
         and "@staticmethod\ndef f(x)" in kept
     )
-    assert "    if x:\n        pass" in drop_prints(parse(source))
+    assert "    if x:\n        pass" in drop_prints(parse_program(source))
 
 
 @pytest.mark.parametrize(
@@ -197,11 +199,11 @@ def test_removals():
 )
 def test_parse_refuses(source, reason):
     with pytest.raises(SourceError) as error:
-        parse(source)
+        parse_program(source)
     assert error.value.reason in (reason, "syntax_error")
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
 def test_fingerprint_never_raises(text):
-    assert len(fingerprint(text)) == 16
+    assert len(program_fingerprint(text)) == 16

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from azr.programs.source import SourceError, parse
+from azr.programs.source import SourceError, parse_program
 
 PROGRAM = (
     "def f(x):\n" + "".join(f"    y{i} = [x + {i}, (x * {i}, {i})]\n" for i in range(100)) + "    return x\n"
@@ -47,7 +47,7 @@ def test_threads_parse_at_the_same_time(eager_collector: None) -> None:
             for _ in range(20):
                 Cycle()
             try:
-                parse(PROGRAM)
+                parse_program(PROGRAM)
             except (SystemError, SourceError) as error:
                 errors.append(error)
 

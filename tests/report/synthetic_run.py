@@ -72,10 +72,12 @@ def metrics_record(
         values[names.buffer_size(task_type)] = 256 + step * batch * 0.7
     if step % 20 == 0 or step == 1:
         for index, task_type in enumerate(CORE_TASK_TYPES):
-            values[names.probe(task_type)] = (
+            values[names.probe_metric(task_type)] = (
                 round(200 * (0.3 + 0.16 * learn - 0.03 * index + rng.gauss(0, 0.012))) / 200
             )
-        values[names.PROBE_ALL] = sum(values[names.probe(task_type)] for task_type in CORE_TASK_TYPES) / 3
+        values[names.PROBE_ALL] = (
+            sum(values[names.probe_metric(task_type)] for task_type in CORE_TASK_TYPES) / 3
+        )
         values[names.PROBE_COUNT] = 600
         values[names.probe_format("all")] = min(1.0, 0.8 + 0.18 * learn)
     values[names.SANDBOX_WAIT] = 1.2

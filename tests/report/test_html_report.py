@@ -23,8 +23,8 @@ from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
 from azr.report.tasks import BINS, difficulty_shares, read_task_stats
 from azr.report.text import number
-from azr.report.transcripts import MAX_SHOWN, Transcript, cut, gist, read_sample, spread
-from azr.report.verdict import judge
+from azr.report.transcripts import MAX_SHOWN, Transcript, cut, evenly_spaced, gist, read_sample
+from azr.report.verdict import judge_run
 from azr.report.versions import write_versions
 from azr.rundir import RunDir
 from azr.start_record import START_FILE, StartMark, StartPart
@@ -164,7 +164,7 @@ def test_the_headline_follows_the_interval(
             + "\n"
         )
     run.metrics.write_text("".join(lines))
-    verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
+    verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     assert expected in verdict.headline
 
 
@@ -194,7 +194,7 @@ def test_the_headline_pairs_by_task_where_the_run_did(
             + "\n"
         )
     run.metrics.write_text("".join(lines))
-    assert expected in judge(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline
+    assert expected in judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_sampled_answers_of_the_named_probes_decide(tmp_path: Path, decides: str
             + "\n"
         )
     run.metrics.write_text("".join(lines))
-    verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
+    verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     assert verdict.headline.startswith(expected) and "99\u00a0% interval" in verdict.headline
     evidence = " ".join(verdict.evidence)
     assert "on 200 frozen tasks of hard" in evidence and ("on 600 frozen tasks, 2" in evidence) is bool(
@@ -247,7 +247,7 @@ def test_one_percent_is_the_limit(tmp_path: Path, error: float, expected: str) -
     RunDir(tmp_path).metrics.write_text(
         json.dumps({"step": 1, "cycle": 1, "attempt": 1, "unix_s": 1.0, "values": values}) + "\n"
     )
-    assert judge(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline.startswith(expected)
+    assert judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1)).headline.startswith(expected)
 
 
 def test_a_rising_reward_alone_is_no_learning(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_rising_reward_alone_is_no_learning(tmp_path: Path) -> None:
         for s in range(1, 90)
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    verdict = judge(read_summary(tmp_path), read_task_stats(tmp_path, 1))
+    verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
     assert "Not known" in verdict.headline and any("probe" in line for line in verdict.advice)
 
 
@@ -386,7 +386,7 @@ def test_long_transcripts_are_cut_and_many_are_spread() -> None:
     assert cut("a" * 10, 10) == "a" * 10
     assert "80 characters left out" in cut("a" * 100, 20)
     many = [Transcript(step, 1, "solve-deduction", "right", "", 1.0, "", "", "") for step in range(5000)]
-    shown = spread(many, MAX_SHOWN)
+    shown = evenly_spaced(many, MAX_SHOWN)
     assert (
         len(shown) == MAX_SHOWN and shown[-1] is many[-1] and len({item.step for item in shown}) == MAX_SHOWN
     )

@@ -19,7 +19,7 @@ from azr.files import write_json_atomic
 from azr.processes import ProcessId
 from azr.report.live import LiveView
 from azr.report.screen import render
-from azr.report.summary import Status, read_summary
+from azr.report.summary import RunStatus, read_summary
 from azr.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,14 +81,14 @@ def test_texts_from_files_are_no_markup(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "age_s", "alive", "expected"),
     [
-        ("TRAIN", 1, True, Status.RUNNING),
-        ("TRAIN", 1, False, Status.INTERRUPTED),
-        ("TRAIN", 4000, True, Status.INTERRUPTED),
-        ("DONE", 4000, False, Status.FINISHED),
-        ("FAILED", 4000, False, Status.FAILED),
+        ("TRAIN", 1, True, RunStatus.RUNNING),
+        ("TRAIN", 1, False, RunStatus.INTERRUPTED),
+        ("TRAIN", 4000, True, RunStatus.INTERRUPTED),
+        ("DONE", 4000, False, RunStatus.FINISHED),
+        ("FAILED", 4000, False, RunStatus.FAILED),
     ],
 )
-def test_status(tmp_path: Path, state: str, age_s: float, alive: bool, expected: Status) -> None:
+def test_status(tmp_path: Path, state: str, age_s: float, alive: bool, expected: RunStatus) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=5)
     write_json_atomic(run.state, {"state": state, "cycle": 1, "driver": None})
     child = subprocess.Popen([sys.executable, "-c", "pass"])
@@ -103,11 +103,11 @@ def test_a_living_driver_means_running_even_without_a_heartbeat(tmp_path: Path) 
     assert me is not None
     driver = {"pid": me.pid, "start_ticks": me.start_ticks, "boot_id": me.boot_id, "name": me.name}
     write_json_atomic(run.state, {"state": "CONSOLIDATE", "cycle": 1, "driver": driver})
-    assert read_summary(run.root).status is Status.RUNNING
+    assert read_summary(run.root).status is RunStatus.RUNNING
     write_json_atomic(
         run.state, {"state": "CONSOLIDATE", "cycle": 1, "driver": driver | {"boot_id": "another machine"}}
     )
-    assert read_summary(run.root).status is Status.INTERRUPTED
+    assert read_summary(run.root).status is RunStatus.INTERRUPTED
 
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azr.protocol import MetricsRecord, effective_metrics
-from azr.report.metrics import MetricsReader, read_metrics
+from azr.report.metrics import MetricsReader, read_metrics_table
 
 
 def _line(step: int, attempt: int = 1, **values: float) -> str:
@@ -24,7 +24,7 @@ def test_a_resume_drops_every_later_step_of_the_dead_attempt(tmp_path: Path) -> 
     path.write_text(
         "".join(_line(step, x=step) for step in range(1, 16)) + _line(11, 2, x=110) + _line(12, 2, x=120)
     )
-    table = read_metrics(path)
+    table = read_metrics_table(path)
     assert table.steps.tolist() == [*range(1, 11), 11, 12]
     assert table.column("x").tolist()[-2:] == [110, 120]
     assert table.undone == 5
@@ -55,7 +55,7 @@ def test_damaged_lines_and_missing_values_do_not_stop_it(tmp_path: Path) -> None
     path.write_text(
         '{"step": tru\n[1]\n\xff\n' + _line(1, x=1) + '{"values": {"x": 2}}\n' + _line(2, y=5) + nan
     )
-    table = read_metrics(path)
+    table = read_metrics_table(path)
     assert table.steps.tolist() == [1, 2, 3]
     assert table.last("x") == 1 and table.last("y") == 5 and table.last("z") is None
     assert math.isnan(table.column("x")[2])
@@ -73,7 +73,7 @@ def test_it_agrees_with_the_protocol(rows: list[tuple[int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "metrics.jsonl"
         path.write_text("".join(_line(r.step, r.attempt, **r.values) for r in records))
-        table = read_metrics(path)
+        table = read_metrics_table(path)
     expected = effective_metrics(records)
     assert table.steps.tolist() == [record.step for record in expected]
     assert np.array_equal(table.column("x"), [record.values["x"] for record in expected])

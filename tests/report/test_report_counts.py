@@ -18,9 +18,9 @@ from azr.files import append_jsonl, write_json_atomic
 from azr.report.charts import Line, line_chart, percent_tick
 from azr.report.html import write_comparison, write_report
 from azr.report.marks import MARK_WORDS
-from azr.report.metrics import read_metrics
+from azr.report.metrics import read_metrics_table
 from azr.report.screen import plain_line, render
-from azr.report.series import smooth
+from azr.report.series import smooth_curve
 from azr.report.summary import RunSummary, read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.verdict import deciding_change
@@ -127,7 +127,7 @@ def test_bands_and_axis_of_shares_stay_between_0_and_1(
     """The normal band of a share near its end leaves the range; the axis ends where shares do, and the band
     with it."""
     values = (np.random.default_rng(0).random(60) < level).astype(float)
-    curve = smooth(np.arange(60, dtype=np.float64), values, 5)
+    curve = smooth_curve(np.arange(60, dtype=np.float64), values, 5)
     assert (
         curve.low is not None
         and curve.high is not None
@@ -180,7 +180,7 @@ def test_steps_of_which_the_metrics_say_nothing_are_named(tmp_path: Path, damage
     half = len(data) // 2
     kept = {"removed": None, "emptied": b"", "power cut": data[:half] + b"\0" * (len(data) - half)}[damage]
     run.metrics.unlink() if kept is None else run.metrics.write_bytes(kept)
-    left = read_metrics(run.metrics).trained
+    left = read_metrics_table(run.metrics).trained
     [told] = read_summary(run.root).problems
     assert told.startswith(f"metrics.jsonl lacks {30 - left} of the 30 trained steps")
     assert told in write_report(run.root).read_text() and told in plain_line(read_summary(run.root))
@@ -217,7 +217,7 @@ def test_the_time_that_a_run_took_is_not_read_from_a_clock_that_was_set(
     """Begun with an empty clock battery, carried through a night in a closed laptop, or over a correction of the clock."""
     run = write_synthetic_run(tmp_path / "run", steps=30)
     state = json.loads(run.state.read_text())
-    last = float(read_metrics(run.metrics).unix_s[-1])
+    last = float(read_metrics_table(run.metrics).unix_s[-1])
     state |= {"started_unix_s": last + shift_s, "updated_unix_s": last, "active_s": 5400.0}
     write_json_atomic(run.state, state)
     summary = read_summary(run.root)
@@ -234,6 +234,6 @@ def screen_of(summary: RunSummary) -> str:
 def test_a_run_that_was_killed_took_until_its_latest_step(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=30, finished=False)
     state = json.loads(run.state.read_text())
-    last = read_metrics(run.metrics).unix_s[-1]
+    last = read_metrics_table(run.metrics).unix_s[-1]
     write_json_atomic(run.state, state | {"updated_unix_s": last - 600, "active_s": 5400.0})
     assert read_summary(run.root).worked_s == pytest.approx(6000)

@@ -20,7 +20,7 @@ from azr.report.pages import code_spans
 from azr.report.summary import read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.text import duration, points, shown_path, signed
-from azr.report.verdict import judge
+from azr.report.verdict import judge_run
 from azr.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def _parser(script: str) -> Any:
 
 def test_the_commands_that_a_finished_run_advises_are_accepted(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "my run", steps=20)
-    advice = judge(read_summary(run.root), read_task_stats(run.root, 1)).advice
+    advice = judge_run(read_summary(run.root), read_task_stats(run.root, 1)).advice
     commands = [shlex.split(part) for line in advice for part in re.findall("`(python [^`]+)`", line)]
     assert {words[1] for words in commands} == {"scripts/evaluate.py", "scripts/export.py"}
     for words in commands:
@@ -54,7 +54,7 @@ def test_the_red_line_of_the_mismatch_is_the_one_that_the_judges_have(
         record["values"][names.MISMATCH] = 0.02
     run.metrics.write_text("".join(json.dumps(record) + "\n" for record in records))
     run.config.write_text(f"monitor:\n  max_logprob_mismatch: {limit}\n" if limit else "seed: 1\n")
-    advice = judge(read_summary(run.root), read_task_stats(run.root, 1)).advice
+    advice = judge_run(read_summary(run.root), read_task_stats(run.root, 1)).advice
     assert any("Engine and trainer disagree" in line and "red line 0.01" in line for line in advice) is said
 
 
@@ -94,7 +94,7 @@ def test_probe_files_have_a_panel_where_there_are_several(tmp_path: Path) -> Non
             values = {
                 names.PROBE_ALL: 0.2 + 0.1 * step,
                 names.PROBE_COUNT: 100.0,
-                names.probe("deduction"): 0.2,
+                names.probe_metric("deduction"): 0.2,
             }
             values |= {f"probe/{file}/accuracy": 0.1 * (step + index) for index, file in enumerate(files)}
             lines.append(
@@ -104,7 +104,7 @@ def test_probe_files_have_a_panel_where_there_are_several(tmp_path: Path) -> Non
         run.metrics.write_text("".join(lines))
         return write_report(tmp_path).read_text(encoding="utf-8")
 
-    assert names.probe_files(
+    assert names.probe_file_metrics(
         ["probe/easy/accuracy", "probe/all/accuracy", "probe/deduction/accuracy", "probe/tasks"]
     ) == [("easy", "probe/easy/accuracy")]
     assert "Probe accuracy by file" not in write("easy")

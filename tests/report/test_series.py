@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azr.report.charts import ticks
-from azr.report.series import bucket_means, difference_interval, envelope, smooth, wilson
+from azr.report.series import bucket_means, difference_interval, envelope, smooth_curve, wilson_interval
 from azr.report.text import duration, number, percent, sparkline
 
 
@@ -22,9 +22,9 @@ def test_an_envelope_hides_no_extreme(values: list[float], buckets: int) -> None
 
 
 def test_wilson_agrees_with_known_values() -> None:
-    low, high = wilson(0.5, 100)
+    low, high = wilson_interval(0.5, 100)
     assert (round(low, 4), round(high, 4)) == (0.4038, 0.5962)
-    assert wilson(0.0, 10)[0] == 0.0 and round(wilson(0.0, 10)[1], 4) == 0.2775
+    assert wilson_interval(0.0, 10)[0] == 0.0 and round(wilson_interval(0.0, 10)[1], 4) == 0.2775
 
 
 def test_the_difference_interval_agrees_with_newcombe() -> None:
@@ -40,7 +40,7 @@ def test_smoothing_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     inside = 0
     for _ in range(200):
-        curve = smooth(np.arange(201.0), rng.normal(0.3, 1.0, 201), 51)
+        curve = smooth_curve(np.arange(201.0), rng.normal(0.3, 1.0, 201), 51)
         assert curve.low is not None and curve.high is not None
         inside += bool(curve.low[100] <= 0.3 <= curve.high[100])
     assert 180 <= inside <= 199
@@ -48,9 +48,11 @@ def test_smoothing_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_smoothing_leaves_out_missing_values() -> None:
     y = np.array([1.0, np.nan, 1.0, np.inf, 1.0, 1.0])
-    curve = smooth(np.arange(6.0), y, 2)
+    curve = smooth_curve(np.arange(6.0), y, 2)
     assert curve.x.tolist() == [0, 2, 4, 5] and np.allclose(curve.y, 1.0) and curve.low is not None
-    assert smooth(np.arange(3.0), np.array([1.0, 5.0, 2.0]), 5).y.tolist() == [1, 5, 2], "too short to smooth"
+    assert smooth_curve(np.arange(3.0), np.array([1.0, 5.0, 2.0]), 5).y.tolist() == [1, 5, 2], (
+        "too short to smooth"
+    )
 
 
 def test_bucket_means_keep_the_total() -> None:

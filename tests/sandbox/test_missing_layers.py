@@ -70,7 +70,7 @@ def test_nothing_is_missing_where_all_are_in_force() -> None:
 
 def test_the_doctor_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     report = ProbeReport(True, ("rlimits", "seccomp"), {}, "3.11", "x86_64", 1000, 0.1)
-    monkeypatch.setattr("azr.sandbox.probe", lambda _: report)
+    monkeypatch.setattr("azr.sandbox.probe_confinement", lambda _: report)
     findings = list(doctor.sandbox_findings(Config()))
     assert [finding.subject for finding in findings] == [
         "sandbox",

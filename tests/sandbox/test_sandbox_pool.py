@@ -17,7 +17,7 @@ import pytest
 
 from azr.config.sandbox import Limits, SandboxConfig
 from azr.errors import ConfigError, SandboxError
-from azr.sandbox import Job, Profile, Sandbox, Status, probe
+from azr.sandbox import Job, Profile, Sandbox, Status, probe_confinement
 from azr.sandbox.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,7 +272,7 @@ def test_fails_closed_when_a_probe_is_not_stopped():
 
 
 def test_accepting_by_name_and_other_configuration_errors():
-    assert probe().confined
+    assert probe_confinement().confined
     with pytest.raises(SandboxError, match="no-such-python"):
         Sandbox(SandboxConfig(python="/no-such-python"))
     with pytest.raises(SandboxError, match="bubblewrap"):
@@ -289,5 +289,5 @@ def test_accepting_by_name_and_other_configuration_errors():
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_root_is_given_up():
-    report = probe()
+    report = probe_confinement()
     assert "dropped_root" in report.layers and report.uid != 0

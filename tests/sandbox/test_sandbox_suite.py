@@ -16,7 +16,7 @@ SUITE = Path(__file__).with_name("suite.yaml")
 
 
 def test_the_suite_holds():
-    entries = suite.load(SUITE)
+    entries = suite.load_suite(SUITE)
     honest = [entry for entry in entries if entry.category == suite.HONEST]
     assert len(honest) >= 60 and len(entries) - len(honest) >= 150
     assert all(entry.values and entry.expected == {"ok"} for entry in honest)
@@ -27,9 +27,9 @@ def test_the_suite_holds():
 def test_the_harness_notices():
     """A wrong verdict, a wrong value and a change of the surroundings are all found."""
     wrong = [
-        suite.Entry("verdict", "honest", "def f(x):\n    return x", ("1",), frozenset({"blocked"})),
-        suite.Entry("value", "honest", "def f(x):\n    return x", ("1",), frozenset({"ok"}), ("2",)),
-        suite.Entry("secret", "result", "def f(x):\n    return '@SECRET@'", ("1",), frozenset({"ok"})),
+        suite.SuiteCase("verdict", "honest", "def f(x):\n    return x", ("1",), frozenset({"blocked"})),
+        suite.SuiteCase("value", "honest", "def f(x):\n    return x", ("1",), frozenset({"ok"}), ("2",)),
+        suite.SuiteCase("secret", "result", "def f(x):\n    return '@SECRET@'", ("1",), frozenset({"ok"})),
     ]
     bad = suite.run(wrong).bad
     assert len(bad) == 5  # the two honest ones run twice
@@ -48,11 +48,11 @@ def test_other_formats_and_mistakes_in_them(tmp_path):
     lines, whole = tmp_path / "a.jsonl", tmp_path / "b.json"
     lines.write_text(json.dumps(record) + "\n")
     whole.write_text(json.dumps([record]))
-    assert suite.load(lines) == suite.load(whole)
+    assert suite.load_suite(lines) == suite.load_suite(whole)
     for broken in ([{**record, "expected": "fine"}], [{"name": "n"}], "text", {"programs": 3}):
         whole.write_text(json.dumps(broken))
         with pytest.raises(DataError, match=r"b\.json"):
-            suite.load(whole)
+            suite.load_suite(whole)
 
 
 _WITHOUT_SECOND_LINES = """
@@ -63,7 +63,7 @@ refuse = [(0x06, 0, 0, 0x00050001)]
 calls = {(272, 97)[seccomp._COLUMN[confine.MACHINE]]: refuse, 444: refuse, 445: refuse, 446: refuse}
 confine.no_new_privileges()
 assert confine.Filter(seccomp._assemble(confine.MACHINE, calls, [(0x06, 0, 0, 0x7FFF0000)])).install()
-outcome = suite.run([e for e in suite.load(Path(sys.argv[1])) if e.category in ("process", "file", "network", "secret", "honest")])
+outcome = suite.run([e for e in suite.load_suite(Path(sys.argv[1])) if e.category in ("process", "file", "network", "secret", "honest")])
 print(outcome.layers, outcome.bad)
 sys.exit(bool(outcome.bad) or "namespaces" in outcome.layers or any("landlock" in layer for layer in outcome.layers))
 """

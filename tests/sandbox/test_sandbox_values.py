@@ -15,8 +15,8 @@ from azr.sandbox.values import (
     ValueWriteError,
     canonical,
     canonical_text,
-    parse,
     parse_arguments,
+    parse_literal,
     read,
     same,
 )
@@ -60,7 +60,7 @@ def test_mutated_texts_raise_nothing_but_their_own_error(value, random):
         position = random.randrange(len(text) + 1)
         text[position : position + random.randint(0, 2)] = random.choice(PIECES)
     mutated = "".join(text)
-    for reader in (read, parse, canonical_text, parse_arguments):
+    for reader in (read, parse_literal, canonical_text, parse_arguments):
         try:
             reader(mutated)
         except ValueReadError:
@@ -169,7 +169,7 @@ literal_texts = st.text(alphabet="0123456789.eEjJ_+-xXob'\"\\nrtub[](){},: \nNon
 @given(literal_texts)
 def test_reader_never_gives_another_value_than_python(text):
     try:
-        ours = parse(text)
+        ours = parse_literal(text)
     except ValueReadError:
         return
     if "nan" in text or "set" in text:
@@ -246,7 +246,7 @@ def test_what_is_no_literal_is_refused(text):
     "text", ["[1,2]", "{2, 1}", "1.", "'a' ", "(1)", '"a"', "1, 2", "dict()", "+1", "0x10"]
 )
 def test_read_demands_the_canonical_text(text):
-    parse(text)
+    parse_literal(text)
     with pytest.raises(ValueReadError):
         read(text)
 

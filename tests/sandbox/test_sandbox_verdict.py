@@ -14,7 +14,7 @@ from azr.sandbox.job import Status
 from azr.sandbox.order import order_sensitive
 from azr.sandbox.program import Program, pack_program, read_program
 from azr.sandbox.verdict import call_results
-from azr.sandbox.worker import Report
+from azr.sandbox.worker import ChildExit
 from azr.sandbox.zygote import CPU_LIMIT, ENDED, FLOOD, WALL_LIMIT
 
 
@@ -22,8 +22,8 @@ def program(inputs=("1", "2"), repeats=2, reverse=False) -> Program:
     return Program(7, "def f(x): return x", inputs, "f", False, repeats, reverse, 2.0, 6.0, 1024, 256, 65536)
 
 
-def report(data: bytes, verdict=ENDED, number=0) -> Report:
-    return Report(7, verdict, number, 0.1, 0.2, data)
+def report(data: bytes, verdict=ENDED, number=0) -> ChildExit:
+    return ChildExit(7, verdict, number, 0.1, 0.2, data)
 
 
 def good(call: int, value: str, repeat: int) -> bytes:

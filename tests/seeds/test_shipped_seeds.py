@@ -21,7 +21,7 @@ from azr.data.schema import tasks_of
 from azr.data.seeds import shipped_hashes
 from azr.errors import DataError
 from azr.files import file_hash, read_jsonl
-from azr.programs import fingerprint
+from azr.programs import program_fingerprint
 from azr.sandbox import values
 from azr.tasks import Task, TaskType
 
@@ -96,7 +96,7 @@ def test_the_first_record_is_the_identity() -> None:
 
 def test_programs_differ_in_more_than_names_and_constants() -> None:
     for path in (SEED_IO, SEED_INDUCTION):
-        shapes = {fingerprint(record["snippet"], blank_constants=True) for record in records(path)}
+        shapes = {program_fingerprint(record["snippet"], blank_constants=True) for record in records(path)}
         assert len(shapes) == 256
 
 

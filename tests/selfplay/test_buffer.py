@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from selfplay_helpers import task
 
-from azr.selfplay.buffer import TaskBuffer, renamed_key
+from azr.selfplay.buffer import TaskBuffer, task_key
 from azr.selfplay.selection import choose_solve_tasks
 from azr.tasks import Task, TaskType
 
@@ -41,7 +41,7 @@ def test_message_does_not_make_a_task_new():
     pairs = {"inputs": ("1", "2"), "outputs": ("1", "2")}
     one = Task(task_type=TaskType.INDUCTION, code="def f(x):\n    return x", message="a", **pairs)
     two = Task(task_type=TaskType.INDUCTION, code="def f(x):\n    return x", message="b", **pairs)
-    assert renamed_key(one) == renamed_key(two)
+    assert task_key(one) == task_key(two)
 
 
 def test_mastered_tasks_leave_first():

@@ -5,7 +5,7 @@ import pytest
 from selfplay_helpers import task
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.programs import parse
+from azr.programs import parse_program
 from azr.selfplay.composite import choose_composites, composite_fault, composite_rates
 
 ON = SelfPlayConfig(composite_start_step=1, composite_chance=1.0, composite_min=1, composite_max=2)
@@ -46,5 +46,5 @@ def test_choice_reaches_the_maximum_and_leaves_references_alone():
     ],
 )
 def test_faults(code, fault):
-    found = composite_fault(parse(code), 2)
+    found = composite_fault(parse_program(code), 2)
     assert (found == "") if not fault else found.startswith(fault)

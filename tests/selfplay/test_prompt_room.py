@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import ConfigError
 from azr.selfplay.prompt_room import last_resorts, require_room
 from azr.tasks import Prompt
@@ -18,7 +18,7 @@ def words(prompt: Prompt) -> int:
 
 @pytest.mark.parametrize("recipe", ["cpu_tiny", "0_5b_8gb", "published_single_gpu"])
 def test_the_longest_of_the_last_resorts_decides(recipe):
-    game = load([f"recipe={recipe}"]).config.selfplay
+    game = load_config([f"recipe={recipe}"]).config.selfplay
     longest = max(words(prompt) for _, prompt in last_resorts(game, game.num_inputs))
 
     require_room(game, 2.0, words, longest)
@@ -30,7 +30,7 @@ def test_the_longest_of_the_last_resorts_decides(recipe):
 
 def test_every_worked_example_and_the_most_inputs_of_a_curriculum_count():
     game = replace(
-        load(["recipe=cpu_tiny"]).config.selfplay,
+        load_config(["recipe=cpu_tiny"]).config.selfplay,
         frame="short",
         induction_prompt="example",
         num_inputs=12,
@@ -43,5 +43,5 @@ def test_every_worked_example_and_the_most_inputs_of_a_curriculum_count():
 
 
 def test_a_solver_alone_needs_room_for_tasks_only():
-    game = replace(load(["recipe=cpu_tiny"]).config.selfplay, train_propose=False)
+    game = replace(load_config(["recipe=cpu_tiny"]).config.selfplay, train_propose=False)
     assert {stream.role.value for stream, _ in last_resorts(game, game.num_inputs)} == {"solve"}

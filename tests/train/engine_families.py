@@ -97,7 +97,7 @@ def of_the_trainer(folder: Path) -> list[float]:
         folder, dtype=torch.float32, attn_implementation=attention.register()
     )
     attention.pass_boundaries(model)
-    logprobs.install(model)
+    logprobs.install_chunked_logprobs(model)
     positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]
     ids = torch.tensor([[token for prompt in prompts() for token in prompt]])
     output = model(input_ids=ids, position_ids=positions, attention_mask=None, use_cache=False).log_probs[0]

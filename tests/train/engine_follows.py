@@ -17,7 +17,7 @@ from typing import Any
 
 import ray
 
-from azr.config.load import load, write_config
+from azr.config.load import load_config, write_config
 from azr.protocol import TrainRequest, write_request
 from azr.rundir import RunDir
 from azr.train.environment import set_environment
@@ -101,7 +101,7 @@ class EngineProbe:
 
 
 def main(run_root: Path, device: str, settings: list[str]) -> None:
-    config = load([*settings, "selfplay.batch_size=1"]).config
+    config = load_config([*settings, "selfplay.batch_size=1"]).config
     run = RunDir(run_root)
     run.root.mkdir(parents=True, exist_ok=True)
     write_config(run.config, config)

@@ -28,7 +28,7 @@ def model() -> Qwen2ForCausalLM:
     config._attn_implementation = attention.register()
     torch.manual_seed(0)
     made = Qwen2ForCausalLM(config)
-    logprobs.install(made, 16)
+    logprobs.install_chunked_logprobs(made, 16)
     return made
 
 

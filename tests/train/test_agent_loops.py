@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.prompts import solve_prompt
 from azr.selfplay.episode import SolveOutcome, outcome_from_json
 from azr.selfplay.options import prompt_options
@@ -27,7 +27,7 @@ async def test_a_solve_row_is_asked_with_the_ids_that_the_trainer_found() -> Non
 
     from azr.train.verl.agent_loops import SelfPlayLoop
 
-    config = load(["recipe=cpu_tiny"]).config
+    config = load_config(["recipe=cpu_tiny"]).config
     tokenizer: Any = AutoTokenizer.from_pretrained(MODEL)
     said = tokenizer.encode("so </think>\n<answer>\n2\n</answer>", add_special_tokens=False)
     asked: list[list[int]] = []

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from torch.distributed.fsdp import MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import ConfigError, ModelError
 from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
@@ -44,7 +44,7 @@ def tiny_model(dtype=torch.float32):
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(config).to(dtype)
     attention.pass_boundaries(model)
-    logprobs.install(model, chunk_tokens=16)
+    logprobs.install_chunked_logprobs(model, chunk_tokens=16)
     return model
 
 
@@ -134,9 +134,9 @@ def test_rows_of_all_sizes_and_all_layers_share_one_graph():
 )
 def test_what_compiled_layers_do_not_go_with_is_refused(other):
     with pytest.raises(ConfigError, match=r"train\.compile_layers"):
-        load(["recipe=0_5b_16gb", *other])
-    load(["recipe=0_5b_16gb", *other, "train.compile_layers=false"])
-    load(
+        load_config(["recipe=0_5b_16gb", *other])
+    load_config(["recipe=0_5b_16gb", *other, "train.compile_layers=false"])
+    load_config(
         [
             "recipe=0_5b_16gb",
             other[0]

@@ -24,7 +24,7 @@ def test_values_and_gradients_are_those_of_torch(shape: tuple[int, ...], has_bia
             torch.nn.Linear(16, 24, bias=has_bias), torch.nn.Linear(24, 8, bias=has_bias)
         )
         if ours:
-            module.install(model)
+            module.install_cpu_linear(model)
         inputs = x.clone().requires_grad_()
         y = model(inputs)
         (y**2).sum().backward()
@@ -35,7 +35,7 @@ def test_values_and_gradients_are_those_of_torch(shape: tuple[int, ...], has_bia
 
 def test_frozen_layers_pass_the_gradient_on() -> None:
     layer = torch.nn.Linear(4, 4)
-    module.install(layer)
+    module.install_cpu_linear(layer)
     layer.requires_grad_(False)
     x = torch.randn(3, 4, requires_grad=True)
     layer(x).sum().backward()

@@ -18,7 +18,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.budget.estimate import ENGINE_CACHE_GIB
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.train.verl.configuration import build_verl_config
 from azr.train.verl.engine_worker import (
     START_LOGGERS,
@@ -125,7 +125,7 @@ TWO_CARDS = ("train.n_gpus_per_node=2", "train.compile_layers=false")
     ],
 )
 def test_where_the_engine_has_its_weights_from(settings, extension, weights, merged, tmp_path):
-    config = load(settings).config
+    config = load_config(settings).config
     (tmp_path / "config.json").write_text("{}")
     whole = build_verl_config(config, tmp_path, tmp_path, "cuda").actor_rollout_ref
     assert whole.model.lora.merge is merged and whole.model.lora.rank == 0  # the rank stands in lora_rank
@@ -152,7 +152,9 @@ def test_scheduler_and_model_in_one_process_without_a_card(settings, device, exe
     from vllm.v1.executor.abstract import Executor
 
     (tmp_path / "config.json").write_text("{}")
-    made = build_verl_config(load(settings).config, tmp_path, tmp_path, device).actor_rollout_ref.rollout
+    made = build_verl_config(
+        load_config(settings).config, tmp_path, tmp_path, device
+    ).actor_rollout_ref.rollout
     chosen = made.engine_kwargs.vllm.distributed_executor_backend
     asked: Any = SimpleNamespace(
         parallel_config=SimpleNamespace(distributed_executor_backend=chosen, nnodes=1)
@@ -174,7 +176,7 @@ def test_the_trainers_attention_and_no_dropout(settings, values, attention, tmp_
         json.dumps({"attention_dropout": 0.1, "resid_pdrop": 0.0, **values})
     )
     made = build_verl_config(
-        load(["recipe=cpu_tiny", *settings]).config, tmp_path, tmp_path, "cpu"
+        load_config(["recipe=cpu_tiny", *settings]).config, tmp_path, tmp_path, "cpu"
     ).actor_rollout_ref.model
     assert made.override_config == {"attn_implementation": attention, "attention_dropout": 0.0}
 

@@ -83,7 +83,7 @@ def trained_our_way(stock, *, compiled: bool = False):
     model = copy.deepcopy(stock)
     model.set_attn_implementation(attention.register())
     attention.pass_boundaries(model)
-    logprobs.install(model, chunk_tokens=7)
+    logprobs.install_chunked_logprobs(model, chunk_tokens=7)
     if compiled:
         compile_layers(model, backend="aot_eager")
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azr.train.quantize import int4
-from azr.train.quantize.int4 import dequantise, pack, quantise, unpack
+from azr.train.quantize.int4 import dequantise, pack_int4, quantise, unpack_int4
 
 
 def drawn(rows: int, columns: int, seed: int, spread: float = 1.0) -> torch.Tensor:
@@ -23,9 +23,9 @@ def drawn(rows: int, columns: int, seed: int, spread: float = 1.0) -> torch.Tens
 def test_pack_and_unpack_are_exact_and_the_librarys(rows: int, words: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     values = torch.randint(-8, 8, (rows, 8 * words), dtype=torch.int8, generator=generator)
-    packed = pack(values)
+    packed = pack_int4(values)
     assert packed.shape == (rows, words) and packed.dtype == torch.int32
-    assert torch.equal(unpack(packed), values)
+    assert torch.equal(unpack_int4(packed), values)
     assert torch.equal(packed, pack_to_int32(values, 4))
     assert torch.equal(unpack_from_int32(packed, 4, values.shape), values)
 
@@ -35,10 +35,10 @@ def test_all_words_are_values_whatever_type_they_are_held_in(seed: int) -> None:
     """Some are NaN as bfloat16 or float32; the bits are what counts."""
     generator = torch.Generator().manual_seed(seed)
     words = torch.randint(-(2**31), 2**31, (3, 16), generator=generator).to(torch.int32)
-    values = unpack(words)
-    assert torch.equal(pack(values), words)
+    values = unpack_int4(words)
+    assert torch.equal(pack_int4(values), words)
     for dtype in (torch.bfloat16, torch.float32, torch.uint8):
-        assert torch.equal(unpack(words.view(dtype)), values)
+        assert torch.equal(unpack_int4(words.view(dtype)), values)
 
 
 @given(
@@ -51,7 +51,7 @@ def test_every_weight_is_within_its_step_or_cut_off(
     weight = drawn(rows, groups * group, seed, 2.0**power)
     words, scales = quantise(weight, group)
     assert scales.dtype == torch.bfloat16 and scales.shape == (rows, groups)
-    values, found = unpack(words).float(), dequantise(words, scales)
+    values, found = unpack_int4(words).float(), dequantise(words, scales)
     assert found.dtype == torch.bfloat16
     step = scales.float().abs().repeat_interleave(group, dim=1)
     rounding = found.float().abs() * 2.0**-8
@@ -68,7 +68,7 @@ def test_what_is_quantised_already_stays_as_it_is(seed: int, rows: int) -> None:
     values = torch.randint(-7, 8, (rows, 64), dtype=torch.int8, generator=generator)
     values[:, 5] = -8
     scales = (torch.rand(rows, 1, generator=generator) + 0.1).bfloat16()
-    weight = dequantise(pack(values), scales)
+    weight = dequantise(pack_int4(values), scales)
     words, found = quantise(weight)
     assert torch.equal(dequantise(words, found), weight)
 
@@ -77,7 +77,7 @@ def test_no_candidate_is_better_than_the_one_that_was_taken() -> None:
     weight = drawn(8, 256, 1)
     words, scales = quantise(weight)
     error = (
-        unpack(words).float().view(8, 4, 64) * scales.float()[..., None] - weight.view(8, 4, 64)
+        unpack_int4(words).float().view(8, 4, 64) * scales.float()[..., None] - weight.view(8, 4, 64)
     ).square()
     blocks = weight.view(8, 4, 64)
     largest = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))

@@ -23,7 +23,7 @@ from azr.files import remove_leftovers
 from azr.train.quantize import folder as module
 from azr.train.quantize.files import SafetensorsWriter, Tensor
 from azr.train.quantize.folder import int4_folder
-from azr.train.quantize.int4 import dequantise, pack, quantise, unpack
+from azr.train.quantize.int4 import dequantise, pack_int4, quantise, unpack_int4
 
 PROJECT = Path(__file__).resolve().parents[2]
 LAYER = "model.layers.1.self_attn.v_proj"
@@ -241,7 +241,7 @@ def write_gptq(folder: Path, *, v2: bool = False, group: int = 32) -> tuple[Any,
         half = (scales.float() * 1.01).half()  # no bfloat16 values
         expected[name] = dequantise(words, half.bfloat16())
         zero = torch.tensor([-0x77777778 if v2 else 0x77777777], dtype=torch.int32)
-        columns = (unpack(words).int() + 8).t().reshape(inputs // 8, 8, outputs)
+        columns = (unpack_int4(words).int() + 8).t().reshape(inputs // 8, 8, outputs)
         shifts = (4 * torch.arange(8, dtype=torch.int32)).view(1, 8, 1)
         tensors[f"{name}.qweight"] = (columns << shifts).sum(1, dtype=torch.int32)
         tensors[f"{name}.scales"] = half.t().contiguous()
@@ -314,7 +314,7 @@ def test_the_writer_keeps_nothing_half_written(tmp_path: Path) -> None:
         writer.write("b", torch.tensor([7, 8]))
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["x.safetensors"]
-    assert torch.equal(pack(unpack(read["c"])), read["c"])
+    assert torch.equal(pack_int4(unpack_int4(read["c"])), read["c"])
 
 
 @pytest.mark.parametrize("model_type", KINDS)

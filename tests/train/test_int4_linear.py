@@ -24,7 +24,7 @@ from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
 from azr.train.patches.fsdp import state_dict_without_copies, tensors_left_in_files
 from azr.train.quantize.folder import int4_folder
-from azr.train.quantize.int4 import dequantise, pack, quantise
+from azr.train.quantize.int4 import dequantise, pack_int4, quantise
 from azr.train.quantize.linear import Int4Linear
 from azr.train.quantize.model import int4_model, served
 from azr.train.verl.engine import fully_sharded, require_sound_weights
@@ -290,7 +290,7 @@ def test_compiled_layers_give_the_same_gradients(
     for compiled in ("", backend):
         model: Any = int4_model(folders("qwen2"), dtype, config)
         attention.pass_boundaries(model)
-        logprobs.install(model, chunk_tokens=16)
+        logprobs.install_chunked_logprobs(model, chunk_tokens=16)
         model = wrapped(adapted(model, compiled=compiled), dtype)
         output = model(input_ids=IDS, position_ids=torch.arange(IDS.shape[1])[None], use_cache=False)
         output.log_probs.mean().backward()
@@ -394,4 +394,4 @@ def test_a_plain_folder_is_no_int4_base(tmp_path: Path) -> None:
     write_tiny(tmp_path / "plain", "qwen2")
     with pytest.raises(ModelError, match="not an int4 model"):
         int4_model(tmp_path / "plain", torch.bfloat16)
-    assert pack(torch.zeros(1, 8, dtype=torch.int8)).item() == -0x77777778, "eight above what is meant"
+    assert pack_int4(torch.zeros(1, 8, dtype=torch.int8)).item() == -0x77777778, "eight above what is meant"

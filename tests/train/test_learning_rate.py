@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import ConfigError
 from azr.train.kernels.optimizers import set_rates
 from azr.train.verl.engine import RATE_FLOOR, rate_factor
@@ -73,4 +73,4 @@ def test_settings_changed_since_the_checkpoint_take_effect():
 
 def test_decay_within_the_warm_up_is_refused():
     with pytest.raises(ConfigError, match=r"train\.decay_steps=5"):
-        load(["recipe=cpu_tiny", "train.warmup_steps=10", "train.decay_steps=5"])
+        load_config(["recipe=cpu_tiny", "train.warmup_steps=10", "train.decay_steps=5"])

@@ -8,7 +8,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azr.errors import ModelError
-from azr.train.kernels.logprobs import install, token_logprobs
+from azr.train.kernels.logprobs import install_chunked_logprobs, token_logprobs
 
 TOKENS, WIDTH, VOCABULARY = 37, 24, 301
 
@@ -138,7 +138,7 @@ def tiny_model(**changes):
 def test_installed_model_agrees_with_logits(only_some_rows):
     stock = tiny_model()
     chunked = copy.deepcopy(stock)
-    install(chunked, chunk_tokens=5)
+    install_chunked_logprobs(chunked, chunk_tokens=5)
     ids = torch.randint(0, 128, (1, 23), generator=torch.Generator().manual_seed(1))
     labels = torch.roll(ids, -1, dims=1)
     keep = torch.tensor([3, 4, 9, 20]) if only_some_rows else torch.arange(23)
@@ -196,5 +196,5 @@ def test_a_head_that_is_more_than_a_product_is_refused(kind):
     else:
         model = Louder(model.config)
     with pytest.raises(ModelError, match=r"qwen2 is more than a product.*chunked_logprobs=false"):
-        install(model)
+        install_chunked_logprobs(model)
     assert model.model.forward.__func__ is type(model.model).forward  # the layers are the model's own again

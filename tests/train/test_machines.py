@@ -14,7 +14,7 @@ pytest.importorskip("ray")
 import ray
 from ray.exceptions import RayError
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import ClusterError, ConfigError, MachineLeftError
 from azr.train import cluster, environment, machines
 from azr.train.machines import RayMachine, cpus_needed, gone, what_is_missing
@@ -116,7 +116,7 @@ def test_nobody_at_the_address(monkeypatch) -> None:
 @pytest.mark.parametrize("address", ["first", "ray://first:10001", "first:", "http://first:6379", ":6379"])
 def test_an_address_without_host_or_port_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="expected HOST:PORT"):
-        load(["recipe=cpu_tiny", f"train.ray_address={address}"])
+        load_config(["recipe=cpu_tiny", f"train.ray_address={address}"])
 
 
 def test_processes_of_a_cluster_that_was_there_are_told_what_others_inherit(monkeypatch) -> None:

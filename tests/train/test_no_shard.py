@@ -292,7 +292,7 @@ def test_only_shards_are_brought_to_the_card_for_reading_adapters(monkeypatch, d
 
     calls: list[str] = []
     monkeypatch.setattr(dist, "get_world_size", lambda: devices)
-    monkeypatch.setattr(no_shard, "load", lambda module: calls.append("load"))
+    monkeypatch.setattr(no_shard, "load_model", lambda module: calls.append("load"))
     monkeypatch.setattr(no_shard, "offload", lambda module: calls.append("offload"))
     monkeypatch.setattr(
         no_shard, "adapter_weights", lambda module: calls.append("read") or {"a": torch.ones(1)}

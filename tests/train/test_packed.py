@@ -92,7 +92,7 @@ def test_same_log_probs_and_gradients_as_stock(stock_packed):
     stock = model("sdpa")
     ours = copy.deepcopy(stock)
     ours.config._attn_implementation = attention.register()
-    logprobs.install(ours, chunk_tokens=6)
+    logprobs.install_chunked_logprobs(ours, chunk_tokens=6)
     inputs, found = forward(engine(ours), micro_batch(use_remove_padding=True, use_fused_kernels=True))
     _, wanted = forward(
         engine(stock), micro_batch(use_remove_padding=stock_packed, use_fused_kernels=False, pad_token_id=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.evaluate.tasks_suite import probe_suite
 from azr.files import write_json_atomic, write_jsonl_atomic
 from azr.selfplay.episode import Completion, SolveOutcome
@@ -26,7 +26,7 @@ from azr.train.probes import (
 )
 
 PROBES = Path(__file__).resolve().parents[2] / "data" / "probes"
-CONFIG = load(["recipe=cpu_tiny"]).config.selfplay
+CONFIG = load_config(["recipe=cpu_tiny"]).config.selfplay
 
 
 def strata(rows: list) -> Counter[tuple[str, str]]:

@@ -14,7 +14,7 @@ pytest.importorskip("vllm")
 
 from verl.workers.rollout.vllm_rollout import utils, vllm_rollout
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.train.sockets import FOLDER_VARIABLE, SHARED, own_socket, sockets_folder
 from azr.train.verl.configuration import build_verl_config
 from azr.train.verl.engine_worker import OwnSocketExtension
@@ -63,6 +63,6 @@ def test_the_pinned_verl_names_them_on_both_sides_in_this_way() -> None:
 def test_an_engine_without_a_card_is_given_the_extension_too(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     made = build_verl_config(
-        load(["recipe=cpu_tiny"]).config, tmp_path, tmp_path, "cpu"
+        load_config(["recipe=cpu_tiny"]).config, tmp_path, tmp_path, "cpu"
     ).actor_rollout_ref.rollout
     assert made.engine_kwargs.vllm.worker_extension_cls == "azr.train.verl.engine_worker.OwnSocketExtension"

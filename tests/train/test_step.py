@@ -10,15 +10,15 @@ import pytest
 
 from azr import metric_names as names
 from azr.config import Config
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import EngineError, TrainingError
-from azr.selfplay.credit import Response
+from azr.selfplay.credit import PolicySample
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.tasks import Role
 from azr.train.step import Clock, train_step
 
-CONFIG = load(
+CONFIG = load_config(
     [
         "recipe=cpu_tiny",
         "selfplay.train_propose=false",
@@ -46,7 +46,7 @@ class IdleMachine:
     def fits(self, prompt: Any) -> bool:
         return True
 
-    def roll_out(self, rows: Any, **_: Any) -> list[Response]:
+    def roll_out(self, rows: Any, **_: Any) -> list[PolicySample]:
         self.calls.append("roll_out")
         found = []
         for number, row in enumerate(rows):
@@ -56,7 +56,7 @@ class IdleMachine:
                 format_ok=True, task_id=row.task.task_id, solution="", score=float(number % 2), reason="",
             )  # fmt: skip
             found.append(
-                Response(
+                PolicySample(
                     stream=row.stream.name,
                     group=None,
                     n_tokens=5,

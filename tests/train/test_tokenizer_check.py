@@ -15,7 +15,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer
 
 from azr.cli import run_command
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import resolve
 from azr.evaluate.questions import engine_model
@@ -185,7 +185,7 @@ def test_a_run_does_not_begin_with_one(resaved: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().err
     assert "remove tokenizer_class from tokenizer_config.json" in said and len(said.splitlines()) == 1
     name_the_class(resaved)
-    require_usable_model(load(settings).config)
+    require_usable_model(load_config(settings).config)
 
 
 def test_a_run_that_another_program_began_does_not_go_on_with_one(resaved: Path, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_run_that_another_program_began_does_not_go_on_with_one(resaved: Path,
 
     run = RunDir(tmp_path / "run")
     run.root.mkdir()
-    config = load(["recipe=cpu_tiny", f"model.path={resaved}"]).config
+    config = load_config(["recipe=cpu_tiny", f"model.path={resaved}"]).config
     run.config.write_text(to_yaml(config))
     write_identity(run, identify(config))
     with pytest.raises(ModelError, match=r"does not read tokenizer\.json as it is written"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.selfplay.game import SelfPlay
 from azr.train.tokens import prompt_token_ids
 
@@ -24,7 +24,7 @@ def test_rows_travel_with_the_ids_of_their_prompts(monkeypatch: pytest.MonkeyPat
 
     from azr.train.verl import trainer as module
 
-    config = load(["recipe=cpu_tiny"]).config
+    config = load_config(["recipe=cpu_tiny"]).config
     queued: list[dict[str, Any]] = []
     sent: list[Any] = []
     monkeypatch.setattr(module, "tq", SimpleNamespace(kv_batch_put=lambda **named: queued.append(named)))

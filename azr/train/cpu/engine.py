@@ -25,7 +25,7 @@ class CpuSelfPlayEngine(SelfPlayEngine):
         precision = MixedPrecision(
             param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32
         )
-        linear.install(module)
+        linear.install_cpu_linear(module)
         return fully_sharded(module, torch.device("cpu"), precision, self.device_mesh)
 
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:

@@ -200,7 +200,7 @@ class Server:
         """In the child: the client's files, folder, environment and arguments, then its program. Never returns."""
         code = 1
         try:
-            end_with_parent()
+            die_with_server()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             take_files(dict(zip(request["files"], files, strict=True)))
@@ -223,7 +223,7 @@ class Server:
             leave(code)
 
 
-def end_with_parent() -> None:
+def die_with_server() -> None:
     """The server's end ends its children, also when it was killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from azr.errors import ModelError
-from azr.train.patches.dynamo import install, let_dynamo_in
+from azr.train.patches.dynamo import install_gradient_type, let_dynamo_in
 
 
 def compile_layers(model: torch.nn.Module, backend: str | Callable[..., Any] = "inductor") -> int:
@@ -33,7 +33,7 @@ def compile_layers(model: torch.nn.Module, backend: str | Callable[..., Any] = "
         raise ModelError(
             f"{type(model).__name__} does not name its decoder layers; set train.compile_layers=false for this model"
         )
-    install()
+    install_gradient_type()
     for layer in layers:
         layer.forward = CompiledForward(layer, backend)
     return len(layers)

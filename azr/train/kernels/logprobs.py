@@ -202,7 +202,9 @@ class ChunkedOutput:
     """float32 ``[B, T]``, in nats; 0 there too."""
 
 
-def install(model: Any, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None) -> None:
+def install_chunked_logprobs(
+    model: Any, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None
+) -> None:
     """Gives a transformers causal language model a ``forward`` that returns ``ChunkedOutput`` instead of
     logits.
 
@@ -278,7 +280,7 @@ def _chunked_forward(
     inputs_embeds: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> ChunkedOutput:
-    """What ``install`` puts in place of the model's ``forward``; verl's engine calls it, with B = 1 where
+    """What ``install_chunked_logprobs`` puts in place of the model's ``forward``; verl's engine calls it, with B = 1 where
     sequences are packed.
 
     Args:

@@ -70,7 +70,7 @@ PATCHES = (
         changed="torch._subclasses.meta_utils.safe_grad",
         version="torch 2.11.0",
         why="Dynamo cannot describe a gradient whose type differs from its weight's",
-        by="patches.dynamo.install",
+        by="patches.dynamo.install_gradient_type",
         test="test_compile_layers.py::test_the_update_through_fsdp_and_checkpointing_is_the_same",
     ),
     Patch(
@@ -84,14 +84,14 @@ PATCHES = (
         changed="forward of the model, an instance of transformers",
         version="transformers 5.9.0",
         why="it computes the logits of all tokens at once; ours returns log-probs, a chunk at a time",
-        by="kernels.logprobs.install",
+        by="kernels.logprobs.install_chunked_logprobs",
         test="test_logprobs.py::test_installed_model_agrees_with_logits",
     ),
     Patch(
         changed="forward of each linear layer, an instance of torch, without a card",
         version="torch 2.11.0",
         why="MKL computes float32 without AVX-512 on processors that are not Intel's; oneDNN does not mind",
-        by="cpu.linear.install",
+        by="cpu.linear.install_cpu_linear",
         test="test_cpu_linear.py::test_torch_still_has_the_product_by_onednn",
     ),
     Patch(

@@ -10,7 +10,7 @@ COMPILE_THREADS = 1
 that is short."""
 
 
-def install() -> None:
+def install_gradient_type() -> None:
     torch._inductor.config.compile_threads = COMPILE_THREADS  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     meta_utils.safe_grad = _gradient_of_same_type  # type: ignore[assignment]
 

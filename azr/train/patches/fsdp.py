@@ -12,14 +12,14 @@ import torch
 from torch.distributed.fsdp import FullyShardedDataParallel
 from verl.workers.engine.fsdp import transformer_impl
 
-from azr.train.verl.no_shard import is_whole, load, named_weights, offload, trained_adapters
+from azr.train.verl.no_shard import is_whole, load_model, named_weights, offload, trained_adapters
 
 
 def install_offload() -> None:
     """Puts ours in the place of verl's, in every method of its FSDP engine."""
     engine: Any = transformer_impl
     engine.offload_fsdp_model_to_cpu = offload
-    engine.load_fsdp_model_to_gpu = load
+    engine.load_fsdp_model_to_gpu = load_model
 
 
 @contextmanager

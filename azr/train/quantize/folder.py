@@ -31,7 +31,7 @@ from azr.train.model_source import cache_dir
 from azr.train.quantize.architecture import Parts, empty_model, parts_of
 from azr.train.quantize.files import SafetensorsWriter, size_of
 from azr.train.quantize.int4 import GROUP, PER_WORD
-from azr.train.quantize.source import Source
+from azr.train.quantize.source import SourceModel
 
 FORMAT = 1
 """Of the cache; another one is not looked at."""
@@ -59,7 +59,7 @@ def int4_folder(folder: Path, device: str = "cpu", say: Callable[[str], None] = 
         return ready
     found, target = quantisation_of(folder), _place_of(folder)
     parts = parts_of(empty_model(folder), folder, found.group if found else GROUP)
-    source = Source.of(folder, parts, found)
+    source = SourceModel.of(folder, parts, found)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target, say):
         if not _is_whole(target):  # another process may have made it meanwhile
@@ -106,7 +106,7 @@ class _Piece:
         return sum(map(size_of, self.tensors.values()))
 
 
-def _write(source: Source, parts: Parts, target: Path, device: str, say: Callable[[str], None]) -> None:
+def _write(source: SourceModel, parts: Parts, target: Path, device: str, say: Callable[[str], None]) -> None:
     pieces = _pieces(source, parts)
     staging = target.with_name(f".{target.name}.partial")
     staging.mkdir(exist_ok=True)
@@ -146,7 +146,7 @@ def _write(source: Source, parts: Parts, target: Path, device: str, say: Callabl
     fsync_directory(target.parent)
 
 
-def _pieces(source: Source, parts: Parts) -> list[_Piece]:
+def _pieces(source: SourceModel, parts: Parts) -> list[_Piece]:
     pieces = [_Piece()]
 
     def piece_for(tensors: dict[str, Tensor]) -> _Piece:

@@ -26,13 +26,13 @@ SMALLEST_SCALE = 2.0**-120
 """Whose inverse is a number."""
 
 
-def pack(values: torch.Tensor) -> torch.Tensor:
+def pack_int4(values: torch.Tensor) -> torch.Tensor:
     """Values of -8 to 7, int8 ``[out, in]`` with ``in`` a multiple of 8 -> words, int32 ``[out, in / 8]``."""
     pairs = (values + 8).to(torch.uint8).unflatten(-1, (-1, 2))
     return (pairs[..., 0] | pairs[..., 1] << 4).view(torch.int32)
 
 
-def unpack(words: torch.Tensor) -> torch.Tensor:
+def unpack_int4(words: torch.Tensor) -> torch.Tensor:
     """Words of any type of at least a byte, ``[out, bytes]`` -> values of -8 to 7, int8 ``[out, in]``."""
     pairs = words.view(torch.uint8)
     return torch.stack((pairs & 15, pairs >> 4), dim=-1).flatten(-2).view(torch.int8).sub_(8)
@@ -45,7 +45,7 @@ def dequantise(words: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
         words: ``[out, bytes]``; FSDP holds them under another type, and their bits are what counts.
         scales: ``[out, groups]``, of any type that holds their bfloat16 values.
     """
-    weight = unpack(words).to(torch.bfloat16)
+    weight = unpack_int4(words).to(torch.bfloat16)
     weight.unflatten(-1, (scales.shape[1], -1)).mul_(scales.to(torch.bfloat16).unsqueeze(-1))
     return weight
 
@@ -68,7 +68,7 @@ def quantise(weight: torch.Tensor, group: int = GROUP) -> tuple[torch.Tensor, to
         block = weight[start : start + rows].float().unflatten(-1, (-1, group))  # [rows, groups, group]
         scale = _best_scale(block)
         values = _rounded(block, scale).to(torch.int8).flatten(-2)
-        words[start : start + rows] = pack(values)
+        words[start : start + rows] = pack_int4(values)
         scales[start : start + rows] = scale.squeeze(-1)
     return words, scales
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from azr.errors import TrainingError
-from azr.train.quantize.int4 import GROUP, dequantise, pack
+from azr.train.quantize.int4 import GROUP, dequantise, pack_int4
 
 OLDEST = (8, 0)
 """Compute capability from which on the kernel multiplies bfloat16."""
@@ -72,7 +72,12 @@ def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33, group: 
     values = torch.randint(-8, 8, (outputs, inputs), dtype=torch.int8, generator=generator)
     scales = torch.randn(outputs, inputs // group, generator=generator).mul_(0.2 / inputs**0.5).bfloat16()
     x, bias = (torch.randn(n, generator=generator) for n in ((rows, inputs), (outputs,)))
-    words, scales, x, bias = pack(values).cuda(), scales.cuda(), x.bfloat16().cuda(), bias.bfloat16().cuda()
+    words, scales, x, bias = (
+        pack_int4(values).cuda(),
+        scales.cuda(),
+        x.bfloat16().cuda(),
+        bias.bfloat16().cuda(),
+    )
 
     multiply = _marlin(words, scales, bias, group)
     weight = dequantise(words, scales)

@@ -25,7 +25,7 @@ _ZEROS = (0x77777777, -0x77777778)
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceModel:
     folder: Path
     files: dict[str, Path]
     """Of each tensor."""
@@ -33,7 +33,7 @@ class Source:
     gptq: bool
 
     @staticmethod
-    def of(folder: Path, parts: Parts, found: Quantised | None) -> Source:
+    def of(folder: Path, parts: Parts, found: Quantised | None) -> SourceModel:
         """
         Raises:
             ModelError: tensors are missing, of another shape than the architecture's, or not known to it.
@@ -44,7 +44,7 @@ class Source:
             if (folder / INDEX).is_file()
             else dict.fromkeys(tensors, WEIGHTS)
         )
-        source = Source(
+        source = SourceModel(
             folder,
             {name: folder / place for name, place in places.items()},
             found.group if found else GROUP,

@@ -93,7 +93,7 @@ class SelfPlayEngine(PackedEngine):
         if adapters_alone:
             gathers = self._is_offload_param and not one_device  # FSDP gathers shards on the card only
             if gathers:
-                no_shard.load(self.module)
+                no_shard.load_model(self.module)
             adapters = no_shard.adapter_weights(self.module)
             if gathers:
                 no_shard.offload(self.module)
@@ -107,7 +107,7 @@ class SelfPlayEngine(PackedEngine):
             return self._for_engine(base, on_device=True), adapter_config
 
         if self._is_offload_param:
-            no_shard.load(self.module)
+            no_shard.load_model(self.module)
         return self._for_engine(no_shard.named_weights(self.module)), None
 
     def _for_engine(

@@ -154,7 +154,7 @@ def base_was_read(module: FullyShardedDataParallel) -> None:
         handle._kept_is_current = False
 
 
-def load(module: Any) -> None:
+def load_model(module: Any) -> None:
     """verl's ``load_fsdp_model_to_gpu``; the modules see the weights where they are now."""
     fsdp_utils.load_fsdp_model_to_gpu(module)
     if isinstance(module, FullyShardedDataParallel):

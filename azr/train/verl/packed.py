@@ -39,7 +39,9 @@ class PackedEngine(Base):
         options = self.model_config.fused_kernel_options or {}
         if self.model_config.use_fused_kernels:
             chunk_tokens = int(options.get("chunk_tokens", logprobs.DEFAULT_CHUNK_TOKENS))
-            logprobs.install(module, chunk_tokens, vocabulary=len(self.model_config.tokenizer))
+            logprobs.install_chunked_logprobs(
+                module, chunk_tokens, vocabulary=len(self.model_config.tokenizer)
+            )
         if options.get("compile_layers"):
             compile_layers(module)
         return module

@@ -1,4 +1,4 @@
-"""verl's synchronous PPO trainer as the ``Machine`` of a step: prompts in, trajectories out, one update,
+"""verl's synchronous PPO trainer as the ``StepBackend`` of a step: prompts in, trajectories out, one update,
 weights to the engine.
 
 verl's own loop (``fit``) is not used: it iterates a data loader and validates on files, which self-play has
@@ -34,7 +34,7 @@ from azr.checkpoints import Checkpoint, latest_verified_checkpoint, read_checkpo
 from azr.errors import CheckpointError
 from azr.protocol import TrainRequest
 from azr.rundir import RunDir
-from azr.selfplay.credit import Response
+from azr.selfplay.credit import PolicySample
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt
@@ -182,12 +182,12 @@ class SelfPlayTrainer(PPOTrainerSync):
         self._prompt_tokens.forget()
         return texts
 
-    def responses(self, batch: Any) -> list[Response]:
+    def responses(self, batch: Any) -> list[PolicySample]:
         names = ["extra_fields", "response_mask"]
         fields = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
         masks = fields["response_mask"].unbind()
         return [
-            Response(
+            PolicySample(
                 stream=item["stream"],
                 group=item["group"] or None,
                 n_tokens=0 if tag.get("is_padding", False) else int(mask.sum()),
