@@ -326,7 +326,7 @@ run, config = RunDir(Path({run!r})), quiet(extra_files=[{mine!r}])
 print("ready", flush=True)
 consolidate(run, 1, config)
 print("consolidated", flush=True)
-merge(run, 1, config)
+merge_shard(run, 1, config)
 """
 
 
