@@ -230,7 +230,7 @@ def reason_to_end(ctx: Context) -> str:
     if ctx.budget_left_s() <= 0:
         return ctx.budget_is_used_up
     if state.cycle >= config.cycles:
-        return f"Cycle {state.cycle} is done, and campaign.cycles={config.cycles}. Raise it to continue."
+        return f"Cycle {state.cycle}, the last, is done. To continue, raise campaign.cycles (now {config.cycles})."
     if config.max_flat_cycles and state.flat_cycles >= config.max_flat_cycles:
         flat = f"{state.flat_cycles} cycles in a row ended in stagnation: this model is no longer learning."
         return f"{flat} Raise campaign.max_flat_cycles to continue."

@@ -9,6 +9,8 @@ from contextlib import suppress
 
 from azr.campaign.state import CampaignState, State
 from azr.folder_id import FolderId
+from azr.report.summary import read_summary
+from azr.report.verdict import headline
 from azr.rundir import RunDir
 from azr.wording import counted
 
@@ -18,11 +20,16 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
     folder = os.path.relpath(run.root)
     folder = shlex.quote(str(run.root) if folder.startswith("..") else folder)
     lines = [state.sentence]
+    if state.state is State.DONE and state.step:
+        with suppress(OSError):  # the report says it too
+            lines.append(headline(read_summary(run.root))[0].replace("\N{NO-BREAK SPACE}", " "))
     if run.report.is_file():
-        lines.append(f"What happened: {folder}/report.html")
+        lines.append(f"The report: {folder}/report.html")
     if state.step:
-        lines.append(f"Is it better now: python scripts/evaluate.py {folder}@0 {folder}@best")
-        lines.append(f"The model to take home: python scripts/export.py {folder} --out my-model")
+        lines.append(
+            f"To compare it with the model it started from: python scripts/evaluate.py {folder}@0 {folder}@best"
+        )
+        lines.append(f"To take the model home: python scripts/export.py {folder} --out my-model")
     with suppress(OSError):  # a terminal that is gone
         print("\n".join(lines), flush=True)
 

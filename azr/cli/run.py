@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
     if not config.train.ray_address:
         device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
         device.take()
-        print(f"It computes on {device}.")
+        print(f"Running on {device}.")
     for choice in fitted.choices:
         print(f"  {choice}")
     return run_campaign(config, run.root)

@@ -200,7 +200,7 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
             _fact(
                 "Probe accuracy",
                 percent(change.last),
-                f"{points(change.change)} since step {change.first_step}",
+                f"{points(change.change)} since step {change.first_step}, on {change.probes}",
             )
         )
     elif table.has(names.PROBE_ALL):

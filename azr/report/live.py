@@ -18,11 +18,19 @@ from rich.live import Live
 
 from azr.config.report import ReportConfig
 from azr.protocol import Phase
-from azr.report.screen import plain_incident, plain_line, render
+from azr.report.screen import of_this_attempt, plain_incident, plain_line, render
 from azr.report.summary import RunStatus, RunSummary, SummaryReader
 
 FRESH_S = 20.0
 """A heartbeat younger than this is of a trainer that lives."""
+
+
+def _trainer_is_there(summary: RunSummary) -> bool:
+    """It has started: it waits between cycles, or works at this attempt."""
+    beat = summary.heartbeat
+    if beat is None or summary.now_unix_s - beat.unix_s > FRESH_S:
+        return False
+    return beat.phase is Phase.IDLE or (beat.phase is not Phase.START and of_this_attempt(summary))
 
 
 def wants_plain_text(console: Console, config: ReportConfig) -> bool:
@@ -84,16 +92,21 @@ class LiveView:
         summary = self._reader.read()
         if summary.start is not None and summary.start is not self._shown_start:
             self._shown_start = summary.start
-            self.say(f"{summary.name}: trainer {summary.start.sentence}")
+            self._print(f"{summary.name}: trainer {summary.start.sentence}")
         if self._live is not None:
             self._live.update(render(summary, self._console.width), refresh=True)
         else:
             for line in self._new_lines(summary):
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._print(line)
         return summary
 
     def say(self, text: str) -> None:
-        """A line that stays, above the live screen."""
+        """A line that stays, above the live screen; below plain lines on what came before it."""
+        if self.plain:
+            self.update(force=True)
+        self._print(text)
+
+    def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _new_lines(self, summary: RunSummary) -> Iterator[str]:
@@ -101,11 +114,11 @@ class LiveView:
         if state != self._shown_state:
             self._shown_state = state
             where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
-            beat = summary.heartbeat
-            waits = (
-                beat is not None and beat.phase is Phase.IDLE and summary.now_unix_s - beat.unix_s < FRESH_S
+            starts = (
+                summary.status is RunStatus.RUNNING
+                and summary.state_name == "TRAIN"
+                and not _trainer_is_there(summary)
             )
-            starts = summary.status is RunStatus.RUNNING and summary.state_name == "TRAIN" and not waits
             wait = " (starting trainer and engine: a minute or more until the first step)" if starts else ""
             yield f"{summary.name}: {summary.status.value}{where}{wait}"
         for index in range(self._shown_incidents, len(summary.incidents)):

@@ -118,7 +118,7 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
     shares = summary.phase_shares(TAIL)
     text = Text(no_wrap=True, overflow="ellipsis")
     beat = summary.heartbeat
-    if summary.status is RunStatus.RUNNING and beat is not None and _of_this_attempt(summary):
+    if summary.status is RunStatus.RUNNING and beat is not None and of_this_attempt(summary):
         text.append(
             f"{PHASE_WORDS[beat.phase]} for {duration(summary.now_unix_s - beat.phase_since_unix_s)}", "bold"
         )
@@ -151,7 +151,7 @@ def _time_line(summary: RunSummary, width: int) -> RenderableType:
     return text
 
 
-def _of_this_attempt(summary: RunSummary) -> bool:
+def of_this_attempt(summary: RunSummary) -> bool:
     """Is the heartbeat the present trainer's? Between two trainers, and while none runs, the last one's is
     still there."""
     beat, state = summary.heartbeat, summary.state
@@ -268,7 +268,8 @@ def _incidents(summary: RunSummary, width: int) -> list[RenderableType]:
 def plain_line(summary: RunSummary) -> str:
     """The state in one line, for logs."""
     last = f"/{summary.last_step}" if summary.last_step is not None else ""
-    parts = [f"cycle {summary.cycle} step {summary.step}{last}"]
+    cycle = int(summary.table.cycles[-1]) if len(summary.table) else summary.cycle  # the step's own
+    parts = [f"cycle {cycle} step {summary.step}{last}"]
     if summary.step_seconds is not None:
         parts.append(f"{duration(summary.step_seconds)} per step, ETA {duration(summary.eta_s)}")
     table = summary.table

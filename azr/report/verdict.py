@@ -155,11 +155,12 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
 
 
 def judge_run(summary: RunSummary, stats: TaskStats) -> Verdict:
-    headline, tone = _headline(summary)
-    return Verdict(headline, tone, tuple(_evidence(summary, stats)), tuple(_advice(summary, stats)))
+    words, tone = headline(summary)
+    return Verdict(words, tone, tuple(_evidence(summary, stats)), tuple(_advice(summary, stats)))
 
 
-def _headline(summary: RunSummary) -> tuple[str, Tone]:
+def headline(summary: RunSummary) -> tuple[str, Tone]:
+    """Did it learn? The answer of one sentence, and whether it is good news."""
     if summary.status is RunStatus.EMPTY:
         return "Nothing has run here yet.", Tone.NEUTRAL
     if summary.status is RunStatus.FAILED:

@@ -132,6 +132,37 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in out.getvalue()
 
 
+def test_what_happened_before_a_sentence_is_shown_before_it_and_a_step_keeps_its_cycle(
+    tmp_path: Path,
+) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=3, undone=False, finished=False)
+    out = io.StringIO()
+    with LiveView(run.root, ReportConfig(refresh_s=60), Console(file=out, width=80)) as view:
+        with open(run.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": 4, "cycle": 1, "attempt": 1, "unix_s": 9.0, "values": {}}) + "\n")
+        write_json_atomic(run.state, {"state": "CONSOLIDATE", "cycle": 2, "attempt": 1})
+        view.say("Cycle 1 merged.")
+    lines = out.getvalue().splitlines()
+    [step] = [line for line in lines if "step 4" in line]
+    assert step.startswith("cycle 1 ") and lines.index(step) < lines.index("Cycle 1 merged.")
+
+
+@pytest.mark.parametrize(("attempt", "starts"), [(1, False), (2, True)])
+def test_a_trainer_that_is_there_is_not_said_to_start(tmp_path: Path, attempt: int, starts: bool) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=3, finished=False)
+    me = ProcessId.of(os.getpid())
+    assert me is not None
+    driver = {"pid": me.pid, "start_ticks": me.start_ticks, "boot_id": me.boot_id, "name": me.name}
+    state = {"state": "TRAIN", "cycle": 1, "attempt": attempt, "attempt_open": True, "driver": driver}
+    write_json_atomic(run.state, state)
+    _heartbeat(run, 1, os.getpid())
+    out = io.StringIO()
+    with LiveView(run.root, ReportConfig(), Console(file=out, width=80)):
+        pass
+    assert "TRAIN of cycle 1" in out.getvalue()
+    assert ("starting trainer and engine" in out.getvalue()) is starts
+
+
 def test_a_driver_does_not_repeat_what_happened_before_it_started(tmp_path: Path) -> None:
     run = write_synthetic_run(tmp_path / "run", steps=90, finished=False)
     before = len(run.incidents.read_text().splitlines())

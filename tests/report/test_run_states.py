@@ -7,14 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from long_run import write_long_run
 from synthetic_run import write_synthetic_run
 
+from azr.campaign.sentences import say_the_end
+from azr.campaign.state import CampaignState, State
 from azr.files import write_json_atomic
 from azr.report.html import write_report
+from azr.report.summary import read_summary
+from azr.report.verdict import headline
 from azr.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +96,18 @@ def test_report_and_watch_say_what_state_a_run_is_in(tmp_path: Path, write: Call
     screen = _run("watch.py", str(root), "--once", FORCE_COLOR="1", TERM="xterm", COLUMNS="80")
     assert "\x1b[" in screen and state in screen and more in screen
     assert "step" in _run("watch.py", str(root), "--once"), "the plain line"
+
+
+def test_the_last_lines_of_a_finished_run_begin_with_the_reports_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_synthetic_run(tmp_path / "run", steps=40)
+    state = CampaignState(state=State.DONE, step=40, sentence="The last cycle is done.")
+    verdict = headline(read_summary(run.root))[0].replace("\N{NO-BREAK SPACE}", " ")
+    say_the_end(run, state)
+    assert capsys.readouterr().out.splitlines()[:2] == [state.sentence, verdict]
+    say_the_end(run, replace(state, state=State.TRAIN))
+    assert verdict not in capsys.readouterr().out, "a run that goes on later is not judged"
 
 
 def test_a_folder_that_holds_runs_is_no_run(tmp_path: Path) -> None:
