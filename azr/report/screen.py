@@ -202,7 +202,7 @@ def _tasks(summary: RunSummary, width: int) -> RenderableType:
     head: list[tuple[str, str] | str] = [_label("tasks"), (f"+{gained:,.0f}", "bold")]
     last = table.last(names.ACCEPTED)
     if last is not None:
-        head.append(f" ({number(table.tail_mean(names.ACCEPTED, TAIL))} a step)")
+        head.append(f" ({number(table.tail_mean(names.ACCEPTED, TAIL))} per step lately)")
     if known:
         head.append(f" · buffer {sum(known):,.0f}")
     if table.has(names.NOVELTY):
