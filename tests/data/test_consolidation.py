@@ -320,7 +320,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from data_helpers import quiet
-from azr.data.consolidate import consolidate, merge
+from azr.data.consolidate import consolidate, merge_shard
 from azr.rundir import RunDir
 run, config = RunDir(Path({run!r})), quiet(extra_files=[{mine!r}])
 print("ready", flush=True)
