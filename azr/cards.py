@@ -179,9 +179,6 @@ def select_cards(
 def _named(boards: Sequence[Board], entry: int | str) -> list[Gpu]:
     if isinstance(entry, int):  # of a card that is sliced CUDA takes the first slice
         return list(boards[entry].parts[:1]) if entry < len(boards) else []
-    legacy = re.match(r"MIG-(GPU-[^/]+)/", entry)  # MIG-GPU-UUID/instance/instance, of drivers before 470
-    if legacy:
-        return [part for board in boards if board.uuid == legacy.group(1) for part in board.parts[:1]]
     parts = [part for board in boards for part in board.parts if part.uuid.startswith(entry)]
     return parts or [board.parts[0] for board in boards if board.uuid.startswith(entry) and board.parts]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import re
 import resource
 import shutil
@@ -18,6 +19,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from azr.budget import judge_fit, shape_for
 from azr.budget.fitting import fit_card
@@ -71,13 +74,8 @@ def examine(machine: Machine, config: Config, runs_dir: Path, quick: bool = Fals
 # ---------------------------------------------------------------- software
 
 
-def python_findings(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
-    text = ".".join(map(str, version))
-    if (3, 10) <= version[:2] <= (3, 12):
-        yield Finding(Level.OK, "Python", text)
-    else:
-        fix = "create the environment with Python 3.10, 3.11 or 3.12: scripts/setup.sh"
-        yield Finding(Level.PROBLEM, "Python", f"{text}; the pinned stack has no wheels for it", fix)
+def python_findings() -> Iterator[Finding]:
+    yield Finding(Level.OK, "Python", platform.python_version())  # another is refused before (azr/start.py)
     if shutil.which("cc") is None and shutil.which("gcc") is None and shutil.which("clang") is None:
         fix = "sudo apt-get install gcc (Triton compiles its launchers with it)"
         yield Finding(Level.WARNING, "C compiler", "none found", fix)
@@ -270,10 +268,6 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
 
 def leftover_findings() -> Iterator[Finding]:
     """Engines and trainers of an earlier run that still live, with the memory they hold."""
-    if importlib.util.find_spec("psutil") is None:
-        return
-    import psutil
-
     for process in psutil.process_iter(["pid", "name", "uids", "ppid"]):
         name = process.info["name"] or ""
         uids = process.info["uids"]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
@@ -29,25 +30,19 @@ FALL_WIDTH = 3
 """Evaluations whose median is a level."""
 
 
+def _series(values: ArrayLike) -> pd.Series:
+    return pd.Series(np.asarray(values, dtype=np.float64))
+
+
 def rolling_median(values: ArrayLike, width: int = 5) -> FloatArray:
     """Median of the last ``width`` values at each point (fewer at the start), [n] -> [n]."""
-    series = np.asarray(values, dtype=np.float64)
-    return np.array(
-        [np.median(series[max(0, index + 1 - width) : index + 1]) for index in range(len(series))]
-    )
+    return _series(values).rolling(width, min_periods=1).median().to_numpy()
 
 
 def ema(values: ArrayLike, half_life: float) -> FloatArray:
     """Exponential moving average whose weights halve every ``half_life`` points, without bias to the start,
     [n] -> [n]."""
-    series = np.asarray(values, dtype=np.float64)
-    keep = 0.5 ** (1 / half_life)
-    result = np.empty_like(series)
-    total = weight = 0.0
-    for index, value in enumerate(series):
-        total, weight = keep * total + value, keep * weight + 1
-        result[index] = total / weight
-    return result
+    return _series(values).ewm(halflife=half_life).mean().to_numpy()
 
 
 def robust_smooth(values: ArrayLike, half_life: float, width: int = 5) -> FloatArray:

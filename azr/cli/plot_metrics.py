@@ -19,6 +19,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from azr.cli import command_parser
 from azr.cli.numbers import count
@@ -31,12 +32,7 @@ from azr.report.summary import require_run
 
 def moving_mean(values: FloatArray, window: int) -> FloatArray:
     """Mean of each value and the ``window - 1`` before it, as far as there are any; missing values are left out."""
-    return np.array(
-        [
-            np.nanmean(part) if np.isfinite(part := values[max(0, end - window) : end]).any() else np.nan
-            for end in range(1, len(values) + 1)
-        ]
-    )
+    return np.asarray(pd.Series(values).rolling(window, min_periods=1).mean())
 
 
 def logged(table: MetricsTable, patterns: list[str]) -> list[str]:

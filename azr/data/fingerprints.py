@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,31 +71,20 @@ def tokens_of(canonical: str) -> tuple[str, str]:
     A token becomes the character of its checksum; two different tokens share one in about 1 of 50,000 pairs.
     """
     tokens = _TOKEN.findall(canonical)
-    if len(_CHARACTERS) > _MOST_REMEMBERED:
-        _CHARACTERS.clear()
-        _BLANKED.clear()
-    return "".join([_CHARACTERS[token] for token in tokens]), " ".join([_BLANKED[token] for token in tokens])
+    return "".join(map(_character, tokens)), " ".join(map(_blanked, tokens))
 
 
-class _Characters(dict[str, str]):
-    def __missing__(self, token: str) -> str:
-        code = zlib.crc32(b"v" if _OWN_NAME.match(token) else token.encode("utf-8", "surrogatepass"))
-        character = self[token] = chr(0x100 + code % 0xD600)  # below the surrogates
-        return character
+@functools.lru_cache(maxsize=1 << 16)  # constants have no end
+def _character(token: str) -> str:
+    code = zlib.crc32(b"v" if _OWN_NAME.match(token) else token.encode("utf-8", "surrogatepass"))
+    return chr(0x100 + code % 0xD600)  # below the surrogates
 
 
-class _Blanked(dict[str, str]):
-    def __missing__(self, token: str) -> str:
-        blanked = token
-        if _CONSTANT.match(token):
-            blanked = "0" if token[0].isdigit() else "''"
-        self[token] = blanked
-        return blanked
-
-
-_CHARACTERS, _BLANKED = _Characters(), _Blanked()
-_MOST_REMEMBERED = 1 << 16
-"""Tokens whose character is remembered; constants have no end."""
+@functools.lru_cache(maxsize=1 << 16)
+def _blanked(token: str) -> str:
+    if not _CONSTANT.match(token):
+        return token
+    return "0" if token[0].isdigit() else "''"
 
 
 def gram_hashes(tokens: str) -> NDArray[np.uint64]:
@@ -135,22 +124,17 @@ def _permutations() -> NDArray[np.uint32]:
     return np.asarray(MinHash(num_perm=PERMUTATIONS, scheme=SCHEME).permutations)
 
 
-def fingerprint_all(
-    sources: Iterable[str], *, workers: int = 0, progress: Callable[[int], object] | None = None
-) -> dict[str, Fingerprint]:
+def fingerprint_all(sources: Iterable[str], *, workers: int = 0) -> dict[str, Fingerprint]:
     """Fingerprints by source text; many programs are spread over processes that end with this call or with
     our process.
 
     Args:
         workers: processes; 0 = one a core.
-        progress: called with the number of programs just finished.
     """
     distinct = list(dict.fromkeys(sources))
     result: dict[str, Fingerprint] = {}
     for prints in map_chunks(_make_many, distinct, workers):
         result.update(zip(distinct[len(result) :], prints, strict=False))
-        if progress:
-            progress(len(prints))
     return result
 
 

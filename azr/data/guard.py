@@ -122,7 +122,7 @@ def probe_files(run: RunDir) -> list[Path]:
     Raises:
         DataError: the folder's hash file is damaged.
     """
-    return [run.probes / name for name in sorted(_hashes(run)["probes"])]
+    return [run.probes / name for name in sorted(_hashes(run.probes)["probes"])]
 
 
 def probe_files_in(folder: Path) -> list[Path]:
@@ -133,7 +133,7 @@ def probe_files_in(folder: Path) -> list[Path]:
         DataError: the folder's hash file is damaged.
     """
     if (folder / HASHES_FILE).exists():
-        return [folder / name for name in sorted(_hashes_of(folder)["probes"])]
+        return [folder / name for name in sorted(_hashes(folder)["probes"])]
     return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
 
 
@@ -150,7 +150,7 @@ def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
     Raises:
         DataError: a file was changed or is gone; the message names it and says what to do.
     """
-    recorded = _hashes(run)
+    recorded = _hashes(run.probes)
     for name, expected in recorded["probes"].items():
         _check(
             run.probes / name,
@@ -196,11 +196,7 @@ def _hashes_path(run: RunDir) -> Path:
     return run.probes / HASHES_FILE
 
 
-def _hashes(run: RunDir) -> dict[str, dict[str, str]]:
-    return _hashes_of(run.probes)
-
-
-def _hashes_of(folder: Path) -> dict[str, dict[str, str]]:
+def _hashes(folder: Path) -> dict[str, dict[str, str]]:
     path = folder / HASHES_FILE
     if not path.exists():
         return {"probes": {}, "evaluation": {}}

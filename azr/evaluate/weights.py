@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 WEIGHT_FILES = ("actor/model_", "actor/fsdp_config", "actor/lora", "actor/huggingface/")
 """Beginnings of the names of the files that a model is made of; what else a checkpoint holds is for going on
 with training."""
-DTYPES = ("bfloat16", "float16", "float32")
 _TRAINER_ONLY = ("attn_implementation", "_attn_implementation")
 """What the trainer writes into config.json for itself; plain transformers would look for our attention
 function."""
@@ -48,8 +47,6 @@ def write_model_folder(
         CheckpointError: the checkpoint is damaged or of a layout that cannot be read.
         ModelError: ``target`` exists, or what was written differs from the checkpoint.
     """
-    if dtype not in DTYPES:
-        raise ModelError(f"weights can be written as {', '.join(DTYPES)}, not as {dtype}")
     if target.exists():
         raise ModelError(f"{target} exists; give another folder, or remove it")
     problems = checkpoint_problems(checkpoint.path)

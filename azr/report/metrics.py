@@ -60,11 +60,7 @@ class MetricsTable:
 
     def last(self, name: str) -> float | None:
         """The latest finite value, or None."""
-        values = self.columns.get(name)
-        if values is None:
-            return None
-        finite = values[np.isfinite(values)]
-        return float(finite[-1]) if len(finite) else None
+        return self.tail_mean(name, 1)
 
     def tail_mean(self, name: str, count: int) -> float | None:
         """Mean of the last ``count`` finite values, or None."""

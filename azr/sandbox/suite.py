@@ -75,9 +75,7 @@ def load_suite(path: Path) -> list[SuiteCase]:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".jsonl":
             document: Any = [json.loads(line) for line in text.splitlines() if line.strip()]
-        elif path.suffix == ".json":
-            document = json.loads(text)
-        else:
+        else:  # JSON is YAML, too
             document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read as a suite: {error}") from error
