@@ -28,6 +28,19 @@ BF16_CAPABILITY = (8, 0)
 """The first generation (Ampere) that multiplies bf16; every GPU recipe trains and serves in it."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
+KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
+_NO_MODULE = (
+    "the running kernel has no NVIDIA driver, as after an update of the kernel: reboot; "
+    "if that does not help, reinstall the driver"
+)
+_REMEDIES = {
+    "version mismatch": "the driver was updated while the machine was running: reboot",
+    "driver not loaded": _NO_MODULE,
+    "communicate with the nvidia driver": _NO_MODULE,
+    "insufficient permissions": "this user may not open /dev/nvidia*",
+    "unknown error": "a container loses its cards when systemd is reloaded on the host: start the container again",
+}
+"""Part of the driver's own words, in lower case -> what it means, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +114,26 @@ def visible_cards(environment: Mapping[str, str] | None = None) -> Cards:
         boards, smi_note = _boards_from_nvidia_smi()
         note = "" if boards else f"{note}; {smi_note}"
     if not boards:
-        return Cards((), note)
+        return Cards((), note + remedy(note, kernel_driver=KERNEL_DRIVER.exists()))
     gpus, visible_note = select_cards(boards, environment, cuda_order)
     return Cards(tuple(gpus), "; ".join(filter(None, (note, visible_note))))
+
+
+def remedy(note: str, *, kernel_driver: bool) -> str:
+    """What to append to the reason for which the driver names no card; empty where that says it all.
+
+    Args:
+        kernel_driver: the kernel has loaded the driver.
+    """
+    for words, told in _REMEDIES.items():
+        if words in note.lower():
+            return f": {told}"
+    if kernel_driver and "no nvidia-smi" in note:
+        return (
+            ": the kernel has the driver, but its tools are not here; start a container with "
+            "NVIDIA_DRIVER_CAPABILITIES=compute,utility (docker run --gpus all -e ...)"
+        )
+    return ""
 
 
 # ---------------------------------------------------------------- CUDA_VISIBLE_DEVICES
@@ -342,7 +372,7 @@ def _boards_from_nvidia_smi() -> tuple[list[Board] | None, str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, f"nvidia-smi: {error}"
     if answer.returncode != 0:
-        return None, f"nvidia-smi: {(answer.stdout + answer.stderr).strip()[:200]}"
+        return None, f"nvidia-smi: {' '.join((answer.stdout + answer.stderr).split())[:200]}"
     return [Board(gpu.uuid, (gpu,)) for gpu in parse_nvidia_smi(answer.stdout)], ""
 
 

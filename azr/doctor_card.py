@@ -48,7 +48,10 @@ def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Fin
     """
     device = device or device_for(machine)
     if not machine.gpus:
-        fix = "for a GPU run: install the NVIDIA driver (on WSL2 the one for Windows), then check that nvidia-smi lists the card"
+        fix = (
+            "a GPU run needs nvidia-smi to list the card; unless the reason says otherwise: "
+            "install the NVIDIA driver (on WSL2 the one for Windows)"
+        )
         yield Finding(Level.NOTE, "GPU", f"none ({machine.why_no_card}); only the CPU recipe runs here", fix)
         return
     if machine.gpu_note:

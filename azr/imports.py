@@ -215,8 +215,8 @@ def require_engine(device: str, version_of: Callable[[str], str | None] = instal
         return
     if device == "cpu":
         remedy = (
-            "train.device=cuda uses a card, if there is a usable one; for the CPU install its set: "
-            "delete .venv and run AZR_SET=cpu bash scripts/setup.sh"
+            "train.device=cuda uses a card, if there is a usable one (python scripts/doctor.py says why one is not); "
+            "for the CPU install its set: delete .venv and run AZR_SET=cpu bash scripts/setup.sh"
         )
     else:
         remedy = "recipe=cpu_tiny runs on the CPU; for the card install its set: delete .venv and run AZR_SET=gpu bash scripts/setup.sh"

@@ -55,6 +55,11 @@ class ProcessId:
         now = ProcessId.of(self.pid)
         return now is not None and (now.start_ticks, now.boot_id) == (self.start_ticks, self.boot_id)
 
+    @property
+    def suspended(self) -> bool:
+        """It lives, and was stopped by Ctrl+Z or SIGSTOP."""
+        return self.alive and _read_stat(self.pid)[1] == "T"
+
 
 def start_ticks(pid: int) -> int:
     """Clock ticks from boot to the start of a process, zombies included; -1 when there is none."""

@@ -29,7 +29,12 @@ def start(name: str) -> None:
     except ModuleNotFoundError as error:
         sys.exit(missing_module(name or "azr", error))
     outlive_the_terminal()
-    sys.exit(cli.run_command(name, sys.argv[1:]) if name else cli.main())
+    status = cli.run_command(name, sys.argv[1:]) if name else cli.main()
+    if status == cli.INTERRUPTED:
+        # ended by the signal itself: a shell then ends its loop or script too, and after an exit status goes on
+        sys.excepthook = lambda *_: None
+        raise KeyboardInterrupt
+    sys.exit(status)
 
 
 def check_start(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from azr.config import Config, flat, to_container
 from azr.config.load import read_config
@@ -23,16 +24,22 @@ class Changed:
 
 
 def changed_settings(run: RunDir, config: Config) -> Changed:
-    """What differs from the latest start; nothing for a first start, or where that cannot be read."""
-    if not run.config.is_file():
-        return Changed()
-    try:
-        earlier = read_config(run.config)
-    except AzrError:
-        return Changed()
+    """What differs from the latest start; nothing for a first start."""
+    attempts = sorted((run.root / "cycles").glob("*/attempts/*/config.yaml"), reverse=True)
+    records = [path for path in (run.config, *attempts) if path.exists()]
+    earlier = next(filter(None, map(_read, records)), None)
+    if earlier is None:
+        return Changed("not known, because no earlier config.yaml can be read" if records else "")
     before, now = flat(to_container(earlier)), flat(to_container(config))
     changed = [
         key for key in now if key in before and before[key] != now[key] and not key.startswith(MEANINGLESS)
     ]
     figures = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
     return Changed(figures, earlier.campaign.hours != config.campaign.hours)
+
+
+def _read(path: Path) -> Config | None:
+    try:
+        return read_config(path)
+    except AzrError:
+        return None

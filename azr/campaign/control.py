@@ -89,7 +89,11 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
         lock = take_lock(run.lock, LOCK_WAIT_S if _recorded_driver_is_dead(run) else 0, say)
     except filelock.Timeout as error:
         raise RunError(
-            f"another driver is using {run.root}{_holder(run)}. Wait for it, or end it with `python scripts/control.py {run.root} stop`"
+            f"another driver is using {run.root}{_holder(run)}. "
+            + (
+                suspended_driver(run)
+                or f"Wait for it, or end it with `python scripts/control.py {run.root} stop`"
+            )
         ) from error
     except OSError as error:
         raise RunError(f"cannot write to the run directory: {explain_os_error(error, run.root)}") from error
@@ -105,6 +109,17 @@ def driver_is_running(run: RunDir) -> bool:
         driver = _recorded_driver(run)
         return isinstance(error.__cause__, filelock.Timeout) or (driver is not None and driver.alive)
     return False
+
+
+def suspended_driver(run: RunDir) -> str:
+    """A sentence where the run's driver stands still, as after Ctrl+Z, and so obeys nobody; else empty."""
+    driver = _recorded_driver(run)
+    if driver is None or not driver.suspended:
+        return ""
+    return (
+        f"Process {driver.pid}, which drives the run, is suspended (Ctrl+Z does that): "
+        f"`fg` in its terminal, or `kill -CONT {driver.pid}`, lets it continue"
+    )
 
 
 def _recorded_driver(run: RunDir) -> ProcessId | None:

@@ -75,8 +75,8 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         parts: what tests put in place of data, judges, trainer and progress.
 
     Returns:
-        0 when it is done or was stopped on request (the same command resumes it), 1 when it failed, 130 after a
-        second Ctrl+C.
+        0 when it is done or was stopped on request (the same command resumes it), 1 when it failed, 130 after
+        Ctrl+C.
 
     Raises:
         RunError: another driver is using the run, the directory cannot be written or was moved away, or the
@@ -111,7 +111,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
                     )
                 status = _run(ctx)
             say_the_end(run, ctx.state)
-            return status
+            return EXIT_INTERRUPTED if signals.asked == "SIGINT" and status == EXIT_DONE else status
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except OSError as error:

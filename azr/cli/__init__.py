@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from azr.cli.pasted import pasted_sentence
-from azr.config.paths import windows_sentence
+from azr.config.paths import at_home, windows_sentence
 from azr.errors import AzrError, ConfigError
+from azr.files import dead_link
 from azr.imports import all_shadows
 from azr.start import missing_module
 from azr.terminal import tolerate_any_encoding
@@ -37,6 +38,8 @@ COMMANDS = {
     "plot-metrics": "plot metrics of a run",
     "sandbox-suite": "run hostile programs against the sandbox",
 }
+INTERRUPTED = 130
+"""Exit status after Ctrl+C, as shells count it."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -63,7 +66,7 @@ def run_command(name: str, words: Sequence[str]) -> int:
         require_a_folder()
         for word in words:
             path = word.partition("=")[2] if word.startswith("--") else word
-            if told := windows_sentence(path) or pasted_sentence(word):
+            if told := windows_sentence(path) or pasted_sentence(word) or dead_link(at_home(path)):
                 raise ConfigError(told)
         return importlib.import_module(f"azr.cli.{name.replace('-', '_')}").main(words)
     except (AzrError, OSError) as error:
@@ -71,7 +74,7 @@ def run_command(name: str, words: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except Exception as error:
         if not (hidden := all_shadows()):
             if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("azr"):

@@ -15,7 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from azr.campaign.control import Control, driver_is_running, request_control, withdraw_control
+from azr.campaign.control import (
+    Control,
+    driver_is_running,
+    request_control,
+    suspended_driver,
+    withdraw_control,
+)
 from azr.campaign.sentences import describe_state
 from azr.campaign.state import load_state
 from azr.cli import command_parser
@@ -34,6 +40,8 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     run = RunDir(options.run.absolute())
     print(obey(run, options.command, options.hours))
+    if told := suspended_driver(run):
+        print(told)
     return 0
 
 

@@ -91,13 +91,30 @@ def load_config(overrides: Sequence[str]) -> Loaded:
 def _recipe_in_file() -> str:
     """The recipe that ``configs/pipeline.yaml`` names, in its list of defaults or as a key; empty for
     none."""
-    values = load_yaml(CONFIG_DIR / "pipeline.yaml")
-    if not isinstance(values, dict):
-        return ""
-    defaults = values.get("defaults")
-    items = [item for item in defaults if isinstance(item, dict)] if isinstance(defaults, list) else []
-    named = [item.get("optional recipe") or item.get("recipe") for item in items]
-    return next((str(name) for name in (*named, values.get("recipe")) if name), "")
+    named, values = _defaults_in_file(), load_yaml(CONFIG_DIR / "pipeline.yaml")
+    recipes = (named.get("optional recipe"), named.get("recipe"), values.get("recipe"))
+    return next((str(name) for name in recipes if name), "")
+
+
+def _defaults_in_file() -> dict[str, object]:
+    """The list of defaults of ``configs/pipeline.yaml``: group, or name of a file -> what is chosen of it.
+
+    Raises:
+        ConfigError: it lacks an entry without which Hydra finds none of the settings.
+    """
+    path = CONFIG_DIR / "pipeline.yaml"
+    values = load_yaml(path) if path.is_file() else None
+    listed = values.get("defaults") if isinstance(values, dict) else None
+    found: dict[str, object] = {}
+    for item in listed if isinstance(listed, list) else ():
+        found.update(item if isinstance(item, dict) else {str(item): None})
+    for entry in ("defaults", *GROUPS):
+        if not {entry, f"optional {entry}"} & found.keys():
+            raise ConfigError(
+                f"{path}: its list 'defaults:' has no entry for '{entry}', and without that no setting is found; "
+                f"`git checkout {path}` restores the file. Settings go below that list; a recipe of yours goes into {CONFIG_DIR}/recipe"
+            )
+    return found
 
 
 def _run_of(overrides: Sequence[str]) -> RunDir:
@@ -140,6 +157,7 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     from omegaconf.errors import OmegaConfBaseException
 
     items, typed = split_overrides(overrides)
+    _defaults_in_file()
     _refuse_unknown_groups(items)
     ConfigStore.instance().store(name="defaults", node=default_container(), provider="azr")
     GlobalHydra.instance().clear()

@@ -33,8 +33,9 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
         item.lstrip("+") for item in overrides
     ):  # Hydra's signs for new keys; here all keys are known
         if item.startswith("~"):
-            hydra.append(item)
-            continue
+            raise ConfigError(
+                f"{item}: a setting cannot be removed; without it on the command line it has its default"
+            )
         key, equals, value = item.partition("=")
         if key.startswith("-") and equals and key.lstrip("-") in (*kinds, *GROUPS):
             raise ConfigError(f"{item}: settings have no dashes; write {item.lstrip('-')}")

@@ -106,7 +106,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         for source in sources:
             if source.note:
                 say(source.note)
-            model = held.enter_context(engine_model(source, out))
+            model = held.enter_context(engine_model(source))
             how, machinery = decoding(source, options), engine_options(source, options)
             fits = prompt_limit(model.folder, how.max_prompt_tokens, machinery.trust_remote_code)
             asked = []
@@ -182,7 +182,7 @@ def answer_items(
     _announce(source, suite, items, say)
     how, machinery = decoding(source, options), engine_options(source, options)
     with (
-        engine_model(source, out) as model,
+        engine_model(source) as model,
         claimed(source, suite, items, how, machinery, out, restart=options.restart) as asked,
     ):
         [scores] = _answered([(model, [asked])], options, say)

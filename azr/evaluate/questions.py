@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,10 +106,10 @@ def claimed(
 
 
 @contextlib.contextmanager
-def engine_model(source: ModelSource, out: Path) -> Iterator[EngineModel]:
+def engine_model(source: ModelSource) -> Iterator[EngineModel]:
     """What the engine loads. Of a checkpoint it reads the weights where they are; plain configuration and
-    tokenizer are written beside the results, and removed afterwards. Over an int4 base it is served as it was
-    trained: that base, and the checkpoint's adapters beside it."""
+    tokenizer are written into a temporary folder, which is this evaluation's own. Over an int4 base it is served as
+    it was trained: that base, and the checkpoint's adapters in that folder."""
     if source.folder is not None:
         require_same_tokens(source.folder, trust_remote_code=source.trust_remote_code)
         yield EngineModel(source.label, source.folder)
@@ -118,10 +118,8 @@ def engine_model(source: ModelSource, out: Path) -> Iterator[EngineModel]:
     from azr.evaluate.weights import WEIGHT_FILES, base_of, write_configuration
 
     assert source.checkpoint is not None
-    target = out / f".model-{models.slug(source.label)}-{source.identity}"
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with tempfile.TemporaryDirectory(prefix="azr-model-") as scratch:
+        target = Path(scratch) / models.slug(source.label)
         if source.checkpoint.info.get("base_format") == "int4":
             if problems := checkpoint_problems(source.checkpoint.path, only=WEIGHT_FILES):
                 raise CheckpointError(
@@ -135,8 +133,6 @@ def engine_model(source: ModelSource, out: Path) -> Iterator[EngineModel]:
             return
         write_configuration(source.checkpoint, target, trust_remote_code=source.trust_remote_code)
         yield EngineModel(source.label, target, source.checkpoint.path)
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
 
 
 def _request(item: Item, style: str, how: Decoding) -> Request:

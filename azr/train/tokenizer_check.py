@@ -103,31 +103,39 @@ def require_same_tokens_early(folder: Path, *, trust_remote_code: bool = False) 
 
 
 def _is_taken_as_it_is(folder: Path) -> bool:
-    if not (folder / "tokenizer.json").is_file():
-        return True
     settings = read_json_file(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     return (
-        settings.get("tokenizer_class") is None
+        (folder / "tokenizer.json").is_file()
+        and settings.get("tokenizer_class") is None
         and read_json_file(folder / CONFIG).get("tokenizer_class") == GENERIC
     )
 
 
 def _difference(folder: Path, trust_remote_code: bool) -> str | None:
-    """The first text whose ids differ; None where all are the same, or there is nothing to compare with."""
-    if not (folder / "tokenizer.json").is_file():
-        return None
+    """The first text whose ids differ; None where all are the same, or there is nothing to compare with.
+
+    Raises:
+        ModelError: the tokenizer cannot be read.
+    """
     from tokenizers import Tokenizer
 
-    try:
-        raw: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # the library raises nothing narrower
-        raise ModelError(f"{folder / 'tokenizer.json'} cannot be read: {error}") from error
-    raw.no_padding()
-    raw.no_truncation()
+    raw: Any = None
+    if (folder / "tokenizer.json").is_file():
+        try:
+            raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelError(f"{folder / 'tokenizer.json'} cannot be read: {error}") from error
+        raw.no_padding()
+        raw.no_truncation()
     try:
         loaded = load_tokenizer(folder, trust_remote_code)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: its tokenizer cannot be read ({error})") from error
+        raise ModelError(
+            f"{folder}: its tokenizer cannot be read ({' '.join(str(error).split())}); "
+            "use the tokenizer's files from the model that this one was made from"
+        ) from error
+    if raw is None:
+        return None
     if not type(loaded).__module__.startswith("transformers."):  # trusted code says itself how it reads
         return None
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -269,3 +270,35 @@ def test_the_question_to_cuda_is_valid_python() -> None:
     subprocess.run(
         [sys.executable, "-c", f"compile({cards._CUDA_ORDER!r}, 'order', 'exec')"], check=True, timeout=30
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "kernel_driver", "told"),
+    [
+        (
+            "RM has detected an NVML/RM version mismatch.",
+            True,
+            "updated while the machine was running: reboot",
+        ),
+        ("Driver/library version mismatch", True, "updated while the machine was running: reboot"),
+        ("Driver Not Loaded", False, "the running kernel has no NVIDIA driver"),
+        ("Insufficient Permissions", True, "this user may not open /dev/nvidia*"),
+        ("Unknown Error", True, "start the container again"),
+        ("NVML Shared Library Not Found", True, "NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
+        ("NVML Shared Library Not Found", False, "NVML Shared Library Not Found; no nvidia-smi"),
+    ],
+)
+def test_a_driver_that_does_not_answer_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, kernel_driver: bool, told: str
+) -> None:
+    class Failing(FakeNvml):
+        def nvmlInit(self) -> None:
+            raise NVMLError(said)
+
+    monkeypatch.setitem(sys.modules, "pynvml", Failing())  # type: ignore[arg-type]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(cards.VISIBLE, raising=False)
+    monkeypatch.setattr(cards, "KERNEL_DRIVER", tmp_path if kernel_driver else tmp_path / "none")
+    found = visible_cards()
+    assert not found.gpus and found.note.startswith(f"NVML: {said}") and told in found.note
+    assert kernel_driver or "NVIDIA_DRIVER_CAPABILITIES" not in found.note

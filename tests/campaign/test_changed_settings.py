@@ -51,8 +51,16 @@ def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
     assert len(told(run)) == 1, "told once"
 
 
-def test_a_damaged_configuration_is_no_obstacle(run: RunDir) -> None:
-    assert Driver(run, fast_config(cycles=1)).wait() == 0
+def test_a_damaged_configuration_is_no_obstacle_and_hides_no_change(run: RunDir) -> None:
+    config = fast_config(cycles=1)
+    assert Driver(run, config).wait() == 0
     run.config.write_bytes(b"\0" * 100)
-    assert Driver(run, fast_config(cycles=2)).wait() == 0
-    assert told(run) == []
+    faster = replace(fast_config(cycles=2), train=replace(config.train, learning_rate=5e-6))
+    assert Driver(run, faster).wait() == 0
+    [sentence] = told(run)
+    assert f"train.learning_rate {config.train.learning_rate} -> 5e-06" in sentence, "the attempt has a copy"
+
+    for path in run.root.rglob("config.yaml"):
+        path.write_bytes(b"\0" * 100)
+    assert Driver(run, replace(faster, campaign=fast_config(cycles=3).campaign)).wait() == 0
+    assert "not known, because no earlier config.yaml can be read" in told(run)[1]

@@ -23,6 +23,7 @@ from azr.campaign.control import (
     lock_run,
     read_requests,
     request_control,
+    suspended_driver,
     withdraw_control,
 )
 from azr.campaign.incidents import read_incidents
@@ -59,11 +60,15 @@ def control(run: RunDir, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_saves_and_ends_and_the_same_command_goes_on(run: RunDir, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)]
+)
+def test_one_signal_saves_and_ends_and_the_same_command_goes_on(
+    run: RunDir, number: int, status: int
+) -> None:
     driver = start(run)
     driver.signal(number)
-    assert driver.wait() == 0
+    assert driver.wait() == status
     said = (run.root / "driver.log").read_text()
     assert "Stopping: the step that runs now is finished and saved first" in said and "Ctrl+C again" in said
     assert f"python scripts/evaluate.py {run.root}@0 {run.root}@best" in said, (
@@ -76,14 +81,14 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(run: RunDir, num
     again = start(run, steps=state.step + 2)
     assert [record.step for record in read_metrics(run)][: state.step + 2] == list(range(1, state.step + 3))
     again.signal(number)
-    assert again.wait() == 0
+    assert again.wait() == status
 
 
 def test_another_length_of_the_cycle_counts_in_its_middle(run: RunDir) -> None:
     """It was ignored until the next cycle, without a word."""
     driver = start(run)
     driver.signal(signal.SIGINT)
-    assert driver.wait() == 0
+    assert driver.wait() == 130
     steps = read_state_file(run.state).step + 3
     assert Driver(run, fast_config(steps_per_cycle=steps, cycles=1)).wait() == 0
     assert read_state_file(run.state).state is State.DONE and list_checkpoints(run)[-1].step == steps
@@ -242,6 +247,20 @@ def test_a_second_driver_is_turned_away_with_the_first_ones_number(run: RunDir) 
     assert f"another driver is using {run.root} (process {driver.pid})" in log and "scripts/control.py" in log
     driver.signal(signal.SIGTERM)
     assert driver.wait() == 0, "the first was not disturbed"
+
+
+def test_a_driver_that_ctrl_z_suspended_is_called_so(run: RunDir) -> None:
+    driver = start(run)
+    driver.signal(signal.SIGSTOP)
+    wait_for(lambda: bool(suspended_driver(run)))
+    lets_it = f"`kill -CONT {driver.pid}`, lets it continue"
+    for command in ("status", "stop"):
+        assert lets_it in control(run, command).stdout, command
+    assert Driver(run, fast_config()).wait() == 71
+    assert lets_it in (log := (run.root / "driver.log").read_text()) and "Wait for it" not in log
+    driver.signal(signal.SIGCONT)
+    assert driver.wait() == 0 and not suspended_driver(run)
+    assert control(run, "status").stdout.count("\n") == 4
 
 
 def test_a_stale_lock_file_blocks_nobody(run: RunDir) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -65,6 +66,48 @@ def test_slips_end_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["zzz"]) == 2 and "there are run, watch, report" in capsys.readouterr().err
     assert cli.main(["watch", "/nowhere/x", "--once"]) == 2 and "watch: " in capsys.readouterr().err
     assert cli.main([]) == cli.main(["--help"]) == 0 and "azr evaluate" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_the_shells_loop_too(tmp_path: Path) -> None:
+    """A shell goes on after any exit status, and ends where its command was ended by the signal."""
+    (tmp_path / "one.py").write_text(
+        "import os, signal, sys, time\nfrom azr import cli, start\n"
+        "def interrupted(name, words):\n"
+        "    try:\n        os.killpg(0, signal.SIGINT)\n        time.sleep(60)\n"
+        "    except KeyboardInterrupt:\n        return cli.INTERRUPTED\n"
+        "cli.run_command = interrupted\nstart.start('report')\n"
+    )
+    loop = f'for n in 1 2 3; do echo "began $n"; "{sys.executable}" "{tmp_path}/one.py"; done; echo after'
+    child = subprocess.Popen(
+        ["bash", "-c", loop],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**BARE, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    out, said = child.communicate(timeout=60)
+    assert (out, said, child.returncode) == ("began 1\n", "", -signal.SIGINT)
+
+
+def test_a_link_to_a_disk_that_is_not_mounted_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "disk" / "runs")
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["watch", "runs/x"],
+        ["report", "runs/x"],
+        ["evaluate", "runs/x@0", "runs/x@best"],
+        ["export", "runs/x", "--out", "model"],
+        ["export", "x", "--out=runs/model"],
+        ["move-run", "pack", "x", "runs/x.zip"],
+        ["run", "recipe=cpu_tiny", "runs_dir=runs", "name=x"],
+    ):
+        assert cli.main(words) == 2
+        told = f"runs is a link to {tmp_path}/disk/runs, which does not exist; is its disk mounted?"
+        assert told in capsys.readouterr().err, words
+    assert not (tmp_path / "disk").exists()
 
 
 def test_the_pipeline_needs_no_installation_and_a_script_says_so(tmp_path: Path) -> None:

@@ -370,6 +370,15 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         r"recipe/\w+\.yaml, line \d+: selfplay\.references is -1; it cannot be",
     ),
     ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
+    (
+        "pipeline.yaml",
+        "  - defaults ",
+        "#",
+        r"pipeline\.yaml: its list 'defaults:' has no entry for 'defaults'",
+    ),
+    ("pipeline.yaml", "  - selfplay: code", "#", r"pipeline\.yaml: .* no entry for 'selfplay'"),
+    ("pipeline.yaml", "  - optional recipe:", "#", r"pipeline\.yaml: .* no entry for 'recipe'.*git checkout"),
+    ("pipeline.yaml", "defaults:", "unread:", r"pipeline\.yaml: .* no entry for 'defaults'"),
 ]
 
 
@@ -384,6 +393,18 @@ def test_a_wrong_file_is_named_with_its_line(
     path.write_bytes(text.replace(old.encode(), new, 1) if old else text + new)
     with pytest.raises(ConfigError, match=sentence):
         loaded()
+
+
+def test_a_list_of_defaults_that_was_spoilt_is_named_with_a_recipe_typed_too(configs: Path) -> None:
+    (configs / "pipeline.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: its list 'defaults:' has no entry"):
+        loaded("recipe=cpu_tiny")
+
+
+@pytest.mark.parametrize("item", ["~campaign", "~campaign.hours", "~recipe=cpu_tiny"])
+def test_a_setting_cannot_be_removed(item: str) -> None:
+    with pytest.raises(ConfigError, match="a setting cannot be removed"):
+        loaded(item)
 
 
 def test_files_in_other_encodings_and_forms(configs: Path) -> None:

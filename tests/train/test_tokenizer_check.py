@@ -138,9 +138,27 @@ def test_good_tokenizers_pass(tmp_path: Path, name: str) -> None:
     require_same_tokens(tmp_path)
 
 
-def test_the_bundled_one_passes_and_a_folder_without_tokenizer_json_is_not_judged(tmp_path: Path) -> None:
+def test_the_bundled_one_passes() -> None:
     require_same_tokens(TINY)
+
+
+def test_without_tokenizer_json_it_has_to_be_one_that_transformers_can_build(tmp_path: Path) -> None:
+    """Vocabulary and merges alone are enough for Qwen2, and for no model that names no family's class."""
+    write(tmp_path, "qwen2", "Qwen2Tokenizer", byte_level(by_split(SPLIT), normalizers.NFC()))
+    Tokenizer.from_file(str(tmp_path / "tokenizer.json")).model.save(str(tmp_path))
+    (tmp_path / "tokenizer.json").unlink()
     require_same_tokens(tmp_path)
+    require_same_tokens_early(tmp_path)
+
+    tiny = tmp_path / "tiny"
+    shutil.copytree(TINY, tiny)
+    Tokenizer.from_file(str(tiny / "tokenizer.json")).model.save(str(tiny))
+    (tiny / "tokenizer.json").unlink()
+    for check in (require_same_tokens, require_same_tokens_early):
+        with pytest.raises(
+            ModelError, match=r"tiny: its tokenizer cannot be read \(.*use the tokenizer's files"
+        ):
+            check(tiny)
 
 
 def test_padding_cutting_and_a_beginning_in_the_file_are_no_difference(tmp_path: Path) -> None:
@@ -201,10 +219,10 @@ def test_a_run_that_another_program_began_does_not_go_on_with_one(resaved: Path,
         checked_verl_config(run, "cpu")
 
 
-def test_an_evaluation_does_not_begin_with_one(resaved: Path, tmp_path: Path) -> None:
+def test_an_evaluation_does_not_begin_with_one(resaved: Path) -> None:
     with (
         pytest.raises(ModelError, match=r"does not read tokenizer\.json as it is written"),
-        engine_model(resolve(str(resaved)), tmp_path),
+        engine_model(resolve(str(resaved))),
     ):
         pass
 
