@@ -22,7 +22,6 @@ from azr.errors import RunError
 from azr.files import fsync_directory, set_mode
 from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, FileToPack, deflated_bytes
 from azr.moving.selection import files_of, is_tensor_file, select_files
-from azr.moving.tensor_files import holds_frozen_weights
 from azr.run_identity import RunIdentity, read_identity
 from azr.rundir import RunDir
 
@@ -75,12 +74,14 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
     identity = read_identity(run)
     if identity is None:
         raise RunError(
-            f"{run.root} was begun by an earlier version, which did not record its model. Start it once more with this one and stop it, "
-            "then pack"
+            f"{run.root} has no {run.identity.name}, which says what it began with; start it once more and stop it, then pack"
+        )
+    if identity.lora_rank and identity.n_gpus_per_node * identity.n_nodes > 1:
+        raise RunError(
+            f"{run.root} trains adapters on several cards, whose checkpoints hold the whole frozen model beside them; it does not travel "
+            "(scripts/export.py makes a model of a checkpoint)"
         )
     steps = _steps(run, options, say)
-    if identity.lora_rank:
-        _require_adapters_alone(run, steps)
     chosen = select_files(files_of(run.root), steps)
     out.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp")
@@ -137,21 +138,6 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
             f"{run.root} has no sound checkpoint to resume from; let it train until its first one is saved"
         )
     return steps
-
-
-def _require_adapters_alone(run: RunDir, steps: list[int]) -> None:
-    for step in steps:
-        for path in sorted((run.checkpoint(step) / "actor").glob("model_*.pt")):
-            try:
-                frozen = holds_frozen_weights(path)
-            except (ValueError, OSError) as error:
-                raise RunError(f"{path} cannot be read: {error}") from error
-            if frozen:
-                raise RunError(
-                    f"the checkpoint of step {step} holds the whole frozen model beside the adapters, which does not travel. Checkpoints "
-                    "of several cards all do (scripts/export.py makes a model of one). On one card an earlier version saved them so: "
-                    "start the run once more and stop it; the checkpoint that it leaves holds only the adapters. Then pack, without --all"
-                )
 
 
 def _add_what_people_read(

@@ -40,19 +40,6 @@ def tensor_file_problem(path: Path) -> str:
     return ""
 
 
-def holds_frozen_weights(path: Path) -> bool:
-    """Whether a file of adapters holds the weights under them too, as those of several cards do, and those that
-    earlier versions saved.
-
-    Raises:
-        ValueError: it is not a file of tensors.
-    """
-    texts = [
-        str(argument) for name, argument in _operations(path) if name in ("BINUNICODE", "SHORT_BINUNICODE")
-    ]
-    return any(text.endswith(".weight") and ".lora_" not in text for text in texts)
-
-
 def _operations(path: Path) -> Iterator[tuple[str, object]]:
     """Operations of the one pickle inside.
 

@@ -31,7 +31,7 @@ def make_model(folder: Path, seed: int = 0) -> Path:
 
 
 def make_run(
-    root: Path, model: Path, steps: tuple[int, ...] = (2, 4), *, lora_rank: int = 4, frozen: bool = False
+    root: Path, model: Path, steps: tuple[int, ...] = (2, 4), *, lora_rank: int = 4, cards: int = 1
 ) -> RunDir:
     run = RunDir(root)
     config = load_config(
@@ -39,6 +39,7 @@ def make_run(
             "recipe=cpu_tiny",
             f"model.path={model}",
             f"model.lora_rank={lora_rank}",
+            f"train.n_gpus_per_node={cards}",
             "seed=7",
             f"name={root.name}",
         ]
@@ -72,13 +73,11 @@ def make_run(
     run.report.write_text("<html></html>")
     append_jsonl(run.pool / "backups" / "001" / "tasks.jsonl", [{"task_id": "old"}])
     for step in steps:
-        save_checkpoint(run, step, frozen=frozen)
+        save_checkpoint(run, step)
     return run
 
 
-def save_checkpoint(
-    run: RunDir, step: int, *, frozen: bool = False, model: Any = None, states: Any = None
-) -> None:
+def save_checkpoint(run: RunDir, step: int, *, model: Any = None, states: Any = None) -> None:
     torch.manual_seed(step)
     staging = staging_dir(run, step)
     actor = staging / "actor"
@@ -86,8 +85,6 @@ def save_checkpoint(
     weights = {
         f"base_model.model.q_proj.lora_{half}.default.weight": torch.randn(4, 64).bfloat16() for half in "AB"
     }
-    if frozen:
-        weights["base_model.model.q_proj.base_layer.weight"] = torch.randn(64, 64)
     torch.save(weights if model is None else model, actor / "model_world_size_1_rank_0.pt")
     states = states or {0: {"first": torch.zeros(256, dtype=torch.int8), "step": torch.tensor(float(step))}}
     torch.save(

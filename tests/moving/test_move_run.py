@@ -221,10 +221,10 @@ def test_a_model_that_is_not_here_may_follow_later(tmp_path: Path) -> None:
 
 
 def test_adapters_saved_with_their_base_do_not_travel(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", make_model(tmp_path / "model"), (1,), frozen=True)
-    with pytest.raises(RunError, match="whole frozen model beside the adapters"):
+    run = make_run(tmp_path / "run", make_model(tmp_path / "model"), (1,), cards=2)
+    with pytest.raises(RunError, match="hold the whole frozen model beside them"):
         pack_run(run.root, tmp_path / "a.zip", PackOptions())
-    full = make_run(tmp_path / "full", make_model(tmp_path / "model2"), (1,), frozen=True, lora_rank=0)
+    full = make_run(tmp_path / "full", make_model(tmp_path / "model2"), (1,), cards=2, lora_rank=0)
     pack_run(full.root, tmp_path / "b.zip", PackOptions())
 
 

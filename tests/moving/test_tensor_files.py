@@ -20,7 +20,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from azr.moving.tensor_files import holds_frozen_weights, tensor_file_problem
+from azr.moving.tensor_files import tensor_file_problem
 from azr.train.kernels.optimizers import AdamW8bit
 
 
@@ -110,11 +110,3 @@ def test_no_bytes_end_in_a_traceback(tmp_path: Path, data: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "b.pt", "w") as out:
         out.writestr("a/data.pkl", data)
     tensor_file_problem(tmp_path / "b.pt")
-
-
-def test_the_frozen_model_beside_adapters_is_seen(tmp_path: Path) -> None:
-    adapters = {"m.q_proj.lora_A.default.weight": torch.zeros(2)}
-    assert not holds_frozen_weights(saved(tmp_path / "a.pt", adapters))
-    assert holds_frozen_weights(
-        saved(tmp_path / "b.pt", adapters | {"m.q_proj.base_layer.weight": torch.zeros(2)})
-    )
