@@ -26,6 +26,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -57,6 +58,7 @@ from azr.terminal import outlive_the_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_S = 0.05
+KEPT_LOG_CHARACTERS = 1_000_000
 PHASES = ("generate", "old_log_prob", "update", "sync")
 
 
@@ -246,14 +248,22 @@ def _attempt(
 
 
 def _why(run: RunDir, request: TrainRequest, status: int | None, options: argparse.Namespace) -> str:
+    log = run.trainer_log(request.cycle, request.attempt)
+    if options.json:  # the run's folder is removed
+        kept = options.json.with_name(f"{options.json.stem}-{run.root.name}.log")
+        write_text_atomic(kept, log.read_text(encoding="utf-8", errors="replace")[-KEPT_LOG_CHARACTERS:])
     if status is None:
-        return f"no step within {options.timeout_s:g} s"
+        return f"no step within {options.timeout_s:g} s\n" + "\n".join(_errors(log))
     result = read_result(run, request.cycle, request.attempt)
-    return (
-        (result.reason if result else "the trainer died")
-        + "\n"
-        + _tail(run.trainer_log(request.cycle, request.attempt))
-    )
+    return (result.reason if result else "the trainer died") + "\n" + _tail(log)
+
+
+def _errors(log: Path) -> list[str]:
+    """The last lines that tell of an error, whole: that of a full card says how full, and by whom."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return list(dict.fromkeys(line[:2000] for line in lines if re.search(r"\w(Error|Exception)\b: ", line)))[
+        -3:
+    ]
 
 
 def summarise(

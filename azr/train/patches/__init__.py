@@ -110,10 +110,11 @@ PATCHES = (
         test="test_engine_worker.py::test_a_sleep_that_keeps_no_weights",
     ),
     Patch(
-        changed="zmq_handle of verl's rollout",
+        changed="zmq_handle and update_weights of verl's rollout",
         version="verl 0.9.1",
-        why="two runs of one machine would share a socket, and an engine could be sent the other run's weights",
-        by="verl.worker.PolicyWorker.init_model",
+        why="two runs of one machine would share a socket, and an engine could be sent the other run's weights; "
+        "a sender waits for ever for an engine that has failed",
+        by="verl.rollout.Rollout",
         test="test_sockets.py::test_the_pinned_verl_names_them_on_both_sides_in_this_way",
     ),
     Patch(

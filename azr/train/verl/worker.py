@@ -15,7 +15,7 @@ from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
 from azr.train.kernels.optimizers import set_rates
 from azr.train.patches import rows
-from azr.train.sockets import own_socket
+from azr.train.verl import rollout  # noqa: F401
 
 if get_device_name() == "cpu":
     from azr.train.cpu import engine as _engine
@@ -39,14 +39,6 @@ class PolicyTrainingWorker(TrainingWorker):
 
 class PolicyWorker(ActorRolloutRefWorker):
     actor_worker_cls = PolicyTrainingWorker
-
-    @register(dispatch_mode=ONE_TO_ALL)
-    def init_model(self) -> None:
-        """verl's, with a socket to the engine that no other run has."""
-        super().init_model()
-        rollout: Any = self.rollout
-        if rollout is not None:
-            rollout.zmq_handle = own_socket(rollout.zmq_handle)
 
     @register(dispatch_mode=ONE_TO_ALL)
     def remember_weights(self) -> None:
