@@ -158,7 +158,11 @@ class _Fitting:
             ]
             config = with_key(config, key, fitting[-1] if fitting else BATCHED[0])
             choices.append(
-                Choice(key, config.rollout.max_batched_tokens, "workspace of a fiftieth of the card")
+                Choice(
+                    key,
+                    config.rollout.max_batched_tokens,
+                    f"its workspace is at most {100 * WORKSPACE_SHARE:.1f} % of the card",
+                )
             )
         counts = SEQUENCES if "rollout.max_sequences" in self.automatic else (config.rollout.max_sequences,)
         for (
@@ -173,10 +177,10 @@ class _Fitting:
         if (key := "rollout.max_sequences") in self.automatic:
             kv_tokens = self._estimate(config).kv_tokens
             choices.append(
-                Choice(key, config.rollout.max_sequences, f"a KV cache of {kv_tokens:,} tokens feeds them")
+                Choice(key, config.rollout.max_sequences, f"the KV cache has room for {kv_tokens:,} tokens")
             )
         if (key := "rollout.cuda_graph_sizes") in self.automatic:
-            choices.append(Choice(key, config.rollout.cuda_graph_sizes, "up to the sequences at once"))
+            choices.append(Choice(key, config.rollout.cuda_graph_sizes, "up to rollout.max_sequences"))
         return config, choices
 
     def feeds(self, config: Config) -> int:
@@ -214,4 +218,6 @@ class _Fitting:
     def _share_reason(self, config: Config) -> str:
         peak = self._estimate(config).gpu_peak
         share_gib = config.rollout.gpu_memory_share * self.total_gib
-        return f"{share_gib:.1f} GiB; the largest moment ({peak.name}) then takes {peak.gib:.1f} of {self.usable_gib:.1f} GiB"
+        return (
+            f"{share_gib:.1f} GiB; the peak ({peak.name}) is then {peak.gib:.1f} of {self.usable_gib:.1f} GiB"
+        )

@@ -69,9 +69,7 @@ def main(words: Sequence[str]) -> int:
 def _machine(options: argparse.Namespace) -> Machine:
     machine = detect()
     if options.gpu is not None:
-        machine = replace(
-            machine, gpus=(Gpu(f"a card of {options.gpu:g} GiB", options.gpu, options.gpu),) * options.gpus
-        )
+        machine = replace(machine, gpus=(Gpu("an assumed card", options.gpu, options.gpu),) * options.gpus)
     if options.ram is not None:
         machine = replace(machine, ram_gib=options.ram, ram_available_gib=options.ram)
     return machine
