@@ -17,13 +17,15 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from azr.budget.estimate import ENGINE_CACHE_GIB
+from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
 from azr.config.load import load_config
+from azr.train.verl import engine_worker
 from azr.train.verl.configuration import build_verl_config
 from azr.train.verl.engine_worker import (
     START_LOGGERS,
     EngineWorkerExtension,
     ForgettingWorkerExtension,
+    Int4WorkerExtension,
     OwnSocketExtension,
     memory_limit_share,
     tell_the_start,
@@ -48,6 +50,28 @@ def test_an_extension_brings_no_name_that_vllms_worker_has(extension):
 
     assert hasattr(extension, "update_weights_from_ipc")
     assert [name for name in dir(extension) if not name.startswith("__") and hasattr(Worker, name)] == []
+
+
+def test_an_int4_base_arrives_without_the_limit_and_generation_begins_with_it(monkeypatch):
+    """torch counts the cache of a sleeping engine, so that the limit would leave 0.75 GiB for what arrives."""
+    told: list[Any] = []
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda share, device: told.append(share)
+    )
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=16 * 2**30)
+    )
+    monkeypatch.setattr(engine_worker, "receive_int4_base", lambda worker, use_shm: told.append("base"))
+    worker: Any = object.__new__(Int4WorkerExtension)
+    worker.device = 0
+    worker.vllm_config = SimpleNamespace(
+        compilation_config=SimpleNamespace(cudagraph_capture_sizes=[1, 4]),
+        model_config=SimpleNamespace(hf_text_config=SimpleNamespace(num_hidden_layers=24)),
+        cache_config=SimpleNamespace(gpu_memory_utilization=0.5),
+    )
+    worker.update_weights_from_ipc(peft_config={}, base_sync_done=False)
+    limit = memory_limit_share(0.5, 2 * GRAPH_GIB_PER_SIZE, 16.0)
+    assert told == [1.0, "base", pytest.approx(limit)]
 
 
 def test_a_sleep_that_keeps_no_weights(monkeypatch):

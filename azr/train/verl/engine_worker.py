@@ -91,8 +91,12 @@ class Int4WorkerExtension(ForgettingWorkerExtension):
     ) -> Any:
         if base_sync_done:
             return super().update_weights_from_ipc(peft_config, base_sync_done, use_shm)
+        # torch counts the key-value cache against the limit although a sleeping engine has given it back, and
+        # rearranging words takes more than the rest: the limit is for what follows, when the cache is there again
+        worker: Any = self
+        torch.cuda.set_per_process_memory_fraction(1.0, worker.device)
+        receive_int4_base(self, use_shm)
         self.limit_memory()
-        return receive_int4_base(self, use_shm)
 
 
 START_LOGGERS = ("vllm.compilation.monitor", "vllm.v1.worker.gpu_model_runner")
