@@ -33,7 +33,7 @@ import sys
 from collections.abc import Sequence
 
 from azr.cli import command_parser
-from azr.cli.numbers import count
+from azr.cli.numbers import above_zero, count, share, zero_or_more
 from azr.config.paths import at_home
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
@@ -92,8 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     asking.add_argument(
         "--k", type=_ks, default=[1], dest="ks", metavar="K,K", help="pass@k to report, for example 1,5,10"
     )
-    asking.add_argument("--temperature", type=float, help="default: 0 (greedy) for one answer, 1 for several")
-    asking.add_argument("--top-p", type=float, default=1.0)
+    asking.add_argument(
+        "--temperature", type=zero_or_more, help="default: 0 (greedy) for one answer, 1 for several"
+    )
+    asking.add_argument("--top-p", type=share, default=1.0)
     asking.add_argument("--seed", type=int, default=0)
     asking.add_argument("--max-prompt-tokens", type=count)
     asking.add_argument("--max-response-tokens", type=count)
@@ -105,12 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     engine.add_argument("--dtype", choices=("bfloat16", "float16", "float32"))
     engine.add_argument(
-        "--gpu-memory-share", type=float, default=0.85, help="share of GPU memory that vLLM may use"
+        "--gpu-memory-share", type=share, default=0.85, help="share of GPU memory that vLLM may use"
     )
     engine.add_argument("--max-sequences", type=count, default=256, help="answers decoded at once")
     engine.add_argument("--tensor-parallel", type=count, default=1, help="GPUs that share the model")
     engine.add_argument(
-        "--cpu-kv-cache-gib", type=float, default=1.0, help="KV cache on a machine without a GPU"
+        "--cpu-kv-cache-gib", type=above_zero, default=1.0, help="KV cache on a machine without a GPU"
     )
     engine.add_argument("--trust-remote-code", action="store_true")
     recorded = parser.add_argument_group("recorded answers")

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from azr.cli import command_parser
+from azr.cli.numbers import share, zero_or_more
 from azr.config.paths import at_home, find
 from azr.errors import ModelError, RunError
 from azr.evaluate.adapters import export_adapters
@@ -58,12 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-check", action="store_true", help="do not measure the probe score again")
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=zero_or_more,
         default=TOLERANCE,
         help="largest allowed difference between the two probe scores (default: %(default)s)",
     )
     parser.add_argument(
-        "--gpu-memory-share", type=float, default=0.85, help="share of GPU memory for the check"
+        "--gpu-memory-share", type=share, default=0.85, help="share of GPU memory for the check"
     )
     return parser
 

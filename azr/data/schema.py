@@ -111,6 +111,10 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
     record = _our_names(record)
     empty = {key for key in _NAMES if key in record and record[key] is None}
     record = {key: value for key, value in record.items() if key not in empty}
+    try:
+        record = _single_pair(record)
+    except DataError as error:
+        return Refused(Reason.SCHEMA, str(error))
     needed = ("snippet", "inputs", "outputs") if "inputs" in record else ("snippet", "input", "output")
     lacking = [key for key in needed if key not in record]
     if lacking and lacking[0] in empty:
@@ -142,6 +146,24 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
     if not isinstance(record.get("lineage", {}), dict):
         return Refused(Reason.SCHEMA, "field lineage is not an object")
     return record
+
+
+def _single_pair(record: dict[str, Any]) -> dict[str, Any]:
+    """A deduction or abduction task with lists of one input and one output, as an export of tasks has all kinds.
+
+    Raises:
+        DataError: the lists hold more or less than one; with several pairs it would be an induction task.
+    """
+    kind = record.get("task_type") or TaskType.INDUCTION.value
+    lists = [record.get(key) for key in _VALUE_LISTS]
+    if kind == TaskType.INDUCTION.value or not all(isinstance(values, (list, tuple)) for values in lists):
+        return record
+    if any(len(values) != 1 for values in lists):
+        raise DataError(
+            f"task_type is {kind}, which has one input and one output, and the row has {len(lists[0])} and {len(lists[1])}"
+        )
+    plain = {key: value for key, value in record.items() if key not in _VALUE_LISTS}
+    return plain | {key: values[0] for key, values in zip(_VALUES, lists, strict=True)}
 
 
 def _no_program(code: str) -> str:

@@ -68,6 +68,26 @@ def test_slips_end_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == cli.main(["--help"]) == 0 and "azr evaluate" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "x", "--temperature", "-1"],
+        ["evaluate", "x", "--temperature", "nan"],
+        ["evaluate", "x", "--top-p", "0"],
+        ["evaluate", "x", "--gpu-memory-share", "2"],
+        ["evaluate", "x", "--cpu-kv-cache-gib", "0"],
+        ["export", "x", "--out", "y", "--gpu-memory-share", "85"],
+        ["export", "x", "--out", "y", "--tolerance", "nan"],
+    ],
+)
+def test_a_number_that_the_engine_would_refuse_is_refused_at_once(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert f"argument {words[-2]}: '{words[-1]}' is not " in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_the_shells_loop_too(tmp_path: Path) -> None:
     """A shell goes on after any exit status, and ends where its command was ended by the signal."""
     (tmp_path / "one.py").write_text(

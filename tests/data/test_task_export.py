@@ -16,6 +16,8 @@ from azr.config.data import DataConfig
 from azr.config.load import write_config
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.manifest import load_pool
+from azr.data.readers import read_rows
+from azr.data.schema import Refused, tasks_of
 from azr.errors import DataError
 from azr.evaluate.task_export import export_tasks, run_tasks
 from azr.rundir import RunDir
@@ -59,6 +61,38 @@ def test_the_export_is_the_pool_and_says_where_its_tasks_come_from(
     assert LEAK not in set(table["program"])
     with pytest.raises(DataError, match="exists"):
         export_tasks(run, tmp_path / "out")
+
+
+def test_another_run_reads_the_exported_tasks_as_what_they_are(run: RunDir, tmp_path: Path) -> None:
+    """All were read as induction tasks, because their inputs are lists."""
+    export_tasks(run, tmp_path / "out")
+    files = sorted((tmp_path / "out" / "data").glob("*.parquet"))
+    read = [item for file in files for row in read_rows(file) for item in tasks_of(row.record or {})]
+    assert {item.task_id for item in read} == {item.task_id for item in load_pool(run)}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "told"),
+    [
+        (
+            "deduction",
+            ["1", "2"],
+            "task_type is deduction, which has one input and one output, and the row has 2 and 2",
+        ),
+        (
+            "abduction",
+            [],
+            "task_type is abduction, which has one input and one output, and the row has 0 and 0",
+        ),
+        ("induct", ["1"], "'induct' is not a valid TaskType"),
+    ],
+)
+def test_a_row_whose_kind_and_pairs_do_not_go_together_is_refused(
+    kind: str, inputs: list[str], told: str
+) -> None:
+    row = {"program": "def f(x):\n    return x", "inputs": inputs, "outputs": inputs, "task_type": kind}
+    refused = tasks_of(row)
+    assert isinstance(refused, Refused) and told in refused.detail
 
 
 def test_what_is_not_merged_yet_is_named_and_its_leaks_stay_out(run: RunDir, config: DataConfig) -> None:
