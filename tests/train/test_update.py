@@ -10,6 +10,7 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.utils.losses import ppo_loss
 
 from azr.train.kernels import attention
+from azr.train.kernels.compile_layers import compile_layers
 from azr.train.patches import rows
 from azr.train.verl import packed, update
 
@@ -117,6 +118,28 @@ def test_no_value_is_read_between_the_first_forward_and_the_last_backward_pass(m
     with Watch():
         bare.forward_backward_batch(made, loss())
     assert not began and read == []
+
+
+def test_compiled_layers_are_compiled_once_for_all_micro_batches_of_all_updates(monkeypatch):
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph
+
+    def attend(q, k, v, cu_seqlens, longest, scaling, window):
+        """In the place of a card's kernel, which can be traced."""
+        return q * (1.0 + k.mean() * v.mean() + cu_seqlens.sum() / 1e6 + longest / 1e6)
+
+    monkeypatch.setattr(attention, "_has_flash", lambda q: True)
+    monkeypatch.setattr(attention, "_flash", attend)
+    torch._dynamo.reset()
+    bare = engine()
+    compile_layers(bare.module, backend=count)
+    for seed, rows_in_it in enumerate((11, 12, 7, 25)):
+        bare.forward_backward_batch(batch(rows_in_it, seed), loss())
+    torch._dynamo.reset()
+    assert len(graphs) == 1
 
 
 @pytest.mark.parametrize("chosen", [[3, 0, 7], [5], list(range(11)), list(range(10, -1, -1))])

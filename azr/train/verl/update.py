@@ -158,9 +158,9 @@ def packed(columns: Any, counts: list[int], engines: str) -> list[MicroBatch]:
     tokens, scored_tokens = ([int(part.sum()) for part in parts] for parts in (lengths, responses))
     places = torch.cat([response_places(*pair) for pair in zip(lengths, responses, strict=True)])
 
-    def rows_of(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def rows_of(values: torch.Tensor) -> list[torch.Tensor]:
         """``[1, T]`` of each, of all their tokens; moved at once."""
-        return values[None].to(device).split(tokens, dim=1)
+        return [row[None] for row in values.to(device).split(tokens)]
 
     def responses_of(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """``[R]`` of each, of all their response tokens."""
