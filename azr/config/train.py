@@ -58,6 +58,10 @@ class RolloutConfig(Section, place="rollout"):
     """No CUDA graphs: saves a few hundred MiB, costs several times the decode speed of a small model."""
     cuda_graph_sizes: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32, 64, 128, 256])
     """Batch sizes for which CUDA graphs are captured."""
+    compile_cache: bool = False
+    """Keep what vLLM compiles for the card in its cache folder (``VLLM_CACHE_ROOT``, else ``~/.cache/vllm``), so that
+    later starts with the same model, settings, versions and card load it. Off until it has been measured on a
+    card (docs/performance.md)."""
     prefix_caching: bool = True
     """Share the KV cache of equal prompt beginnings; the difficulty samples of a task share their whole
     prompt."""

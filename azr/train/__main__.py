@@ -56,7 +56,8 @@ def main(arguments: list[str]) -> int:
         chosen.take()
     print(f"azr.train: on {chosen}", flush=True)
 
-    set_environment(device, config.rollout.cpu_kv_cache_gib)
+    rollout = config.rollout
+    set_environment(device, rollout.cpu_kv_cache_gib, compile_cache=rollout.compile_cache)
     if device == "cuda":
         choose_weight_path(machine.is_wsl)
 

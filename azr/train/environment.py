@@ -46,14 +46,21 @@ operation by spinning, and where the other one has lost its core to another proc
 the core away, 4 ms later: an operation of microseconds then takes milliseconds."""
 
 
-def set_environment(device: str, cpu_kv_cache_gib: int) -> None:
-    """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt."""
+def set_environment(device: str, cpu_kv_cache_gib: int, *, compile_cache: bool = False) -> None:
+    """What verl, vLLM and Ray read from the environment; inherited by every process of this attempt.
+
+    Args:
+        compile_cache: vLLM keeps what it compiles. verl forbids it because files in it were damaged (vLLM issue 31199);
+            the pinned versions write them under a temporary name, rename them, and compile anew what cannot be read.
+    """
     os.environ["PYTHONPATH"] = python_path()
     os.environ["VERL_USE_EXTERNAL_MODULES"] = "azr.train.verl.plugin"
 
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"
     set_defaults(engine_environment(device, cpu_kv_cache_gib))
+    if compile_cache:
+        set_defaults({"VLLM_DISABLE_COMPILE_CACHE": "0"})
     set_defaults(
         {
             "RAY_DISABLE_IMPORT_WARNING": "1",

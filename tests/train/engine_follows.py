@@ -107,7 +107,8 @@ def main(run_root: Path, device: str, settings: list[str]) -> None:
     write_config(run.config, config)
     write_request(run, TrainRequest(cycle=1, attempt=1, first_step=1, last_step=1))
     nudge = ADAPTER_NUDGE if config.model.lora_rank else NUDGE
-    set_environment(device, config.rollout.cpu_kv_cache_gib)
+    rollout = config.rollout
+    set_environment(device, rollout.cpu_kv_cache_gib, compile_cache=rollout.compile_cache)
     from azr.train.__main__ import warm_python
     from azr.train.cluster import start_ray
 

@@ -129,6 +129,17 @@ def test_processes_of_a_cluster_that_was_there_are_told_what_others_inherit(monk
     assert "VERL_PLATFORM" not in environment.worker_environment()
 
 
+@pytest.mark.parametrize(
+    ("asked", "users", "told"), [(False, None, "1"), (True, None, "0"), (True, "1", "1")]
+)
+def test_whether_the_engine_keeps_what_it_compiles(asked, users, told, monkeypatch) -> None:
+    """The user's own variable wins."""
+    name = "VLLM_DISABLE_COMPILE_CACHE"
+    monkeypatch.setattr(os, "environ", {} if users is None else {name: users})
+    environment.set_environment("cuda", 1, compile_cache=asked)
+    assert environment.worker_environment()[name] == told
+
+
 def test_the_token_of_ray_start_is_shown(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "environ", {})
     monkeypatch.setattr(environment, "Path", SimpleNamespace(home=lambda: tmp_path))

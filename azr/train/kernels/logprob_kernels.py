@@ -22,7 +22,7 @@ def _capped(x, cap):
     return cap * (2.0 * tl.sigmoid(2.0 * x / cap) - 1.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["out_stride"])  # another in each micro-batch
 def _forward_kernel(
     logits,
     labels,

@@ -23,7 +23,7 @@ def _round(magnitude, levels: tl.constexpr, uniform):
     return tl.minimum(low + tl.where(uniform < chance, 1.0, 0.0), levels)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed"])  # another in each step
 def _adamw_kernel(
     weights, gradient, first, first_scale, second, second_scale, count,
     lr, beta1, beta2, eps, decay, correct1, correct2, largest, seed,
