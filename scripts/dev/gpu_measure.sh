@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # GPU measurements in order of importance, each with a time limit; OUT gets logs/ and the same as measurements.tar.gz.
 #   scripts/dev/gpu_measure.sh OUT [SECTION ...]          sections: tests follows update ours published engine large
-#                                                     lora small soak real two (default: tests update ours published)
+#                                                     lora small soak real two instep (default: tests update ours published)
 # Starting trainer and engine takes minutes on a machine with cold files; the limits allow for that. Section real needs REAL_MODEL=FOLDER.
 # Needs torch, vLLM and verl importable by $PYTHON (python3). A section that fails does not stop the next one.
 set -uo pipefail
@@ -77,6 +77,12 @@ print(round(load_config(['recipe=0_5b_16gb']).config.rollout.gpu_memory_share * 
       cp "$runs/real/metrics.jsonl" "$out/real_metrics.jsonl"; tail -n 100 "$runs"/real/cycles/*/transcripts.jsonl >"$out/real_transcripts.jsonl" ;;
     two)    # the same steps on two cards (FULL_SHARD)
       run 480 step_two "$python" scripts/dev/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --fraction "$fraction" --steps 3 --override train.n_gpus_per_node=2 --timeout-s 460 --keep "$runs/two" --json "$out/step_two.json" ;;
+    instep) # the update in the worker against the same alone, and where the rest goes; then in a whole step
+      for each in "0_5b_16gb 0.5b" "1_5b_16gb 1.5b" "3b_lora_16gb 3b"; do
+        read -r recipe size <<<"$each"
+        run 150 "instep_$size" "$python" scripts/dev/update_worker.py "$recipe" --model "$(model "$size")" --json "$out/instep_$size.json"
+      done
+      run 400 instep_step "$python" scripts/dev/bench_step.py 1_5b_16gb --model "$(model 1.5b)" --fraction "$fraction" --steps 5 --explain-update --timeout-s 380 --keep "$runs/instep" --json "$out/instep_step.json" ;;
     *) echo "unknown section $section" >&2 ;;
   esac
   collect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -19,11 +20,16 @@ LEAST_STEPS = 4
 def command(run_root: Path, steps: int, sleep_s: float) -> tuple[list[str], dict[str, str]]:
     """What starts the explained trainer, and the variables that it needs."""
     folder = run_root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier measurement that was kept
+    folder.mkdir(parents=True)
     here = Path(__file__).parent
     path = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
     variables = {VARIABLE: Settings(str(folder), steps, sleep_s).text(), "PYTHONPATH": path}
     return [sys.executable, str(here / "update_probe.py"), str(run_root)], variables
+
+
+def read(run_root: Path, name: str) -> list[dict[str, Any]]:
+    return list(read_jsonl(run_root / FOLDER / name))
 
 
 def figures(run_root: Path) -> dict[str, Any]:
@@ -33,8 +39,7 @@ def figures(run_root: Path) -> dict[str, Any]:
     Returns:
         nothing where the run ended before its last step.
     """
-    updates = list(read_jsonl(run_root / FOLDER / PARTS_FILE))
-    calls = list(read_jsonl(run_root / FOLDER / CALLS_FILE))
+    updates, calls = (read(run_root, name) for name in (PARTS_FILE, CALLS_FILE))
     if not updates or "alone_parts" not in updates[-1] or len(calls) < len(updates):
         return {}
     *_, told, last = updates
@@ -68,6 +73,7 @@ def figures(run_root: Path) -> dict[str, Any]:
         "alone_parts": last["alone_parts"],
         "graphs": [update["graphs"] for update in updates],
         "allocator": [update.get("allocator") for update in updates],
+        "peak_gib": [update.get("peak_gib") for update in updates],
         "waits": updates[0]["waits"],
     }
 
@@ -87,6 +93,10 @@ def table(found: dict[str, Any], waits: int = 12) -> str:
         )
     seconds = ", ".join(f"{each:.3f}" for each in found["all_steps_s"])
     graphs = ", ".join(map(str, found["graphs"]))
+    if all(found["peak_gib"]):
+        peaks = ", ".join(f"{each:.2f}" for each in found["peak_gib"])
+        maps = ", ".join(str(each["num_device_alloc"]) for each in found["allocator"])
+        lines.append(f"  peak of the trainer: {peaks} GiB; memory asked of the card {maps} times")
     lines += [f"  updates of all steps: {seconds} s; graphs compiled until then: {graphs}", ""]
     header = f"the step after it, waited for the device between parts: {found['settled_s']:.3f} s"
     lines.append(f"{header:64}{'in the step':>12}{'alone':>9}{'more':>9}")

@@ -263,14 +263,15 @@ class WorkerProbe:
         self.engine = EngineProbe(worker.actor.engine, self.parts, settings.sleep_s)
         self.writes = int(os.environ.get("RANK", "0")) == 0
         self.number = 0
-        self._began_s = 0.0
+        self.begins_s = 0.0
+        """When the update was asked for; 0: it has not been."""
         self.parts.around(worker.actor, "_postprocess_output", FIGURES)
         ask = transferqueue_utils._run_async_in_temp_loop
 
         def timed(question: Any, *arguments: Any) -> Any:
             if question.__name__ not in QUESTIONS:  # the answer's way back
                 return ask(question, *arguments)
-            self._began_s = self._began_s or time.perf_counter()
+            self.begins_s = self.begins_s or time.perf_counter()
             with self.parts.part(FETCH):
                 return ask(question, *arguments)
 
@@ -298,7 +299,7 @@ class WorkerProbe:
         record: dict[str, Any] = {
             "update": self.number,
             "tokens": self.engine.tokens(),
-            "worker_s": ended_s - self._began_s,
+            "worker_s": ended_s - self.begins_s,
             "parts": self.parts.take(),
             "graphs": counters["stats"].get("unique_graphs", 0),
         }
@@ -306,12 +307,13 @@ class WorkerProbe:
         if after:
             names = ("num_device_alloc", "num_alloc_retries")
             record["allocator"] = {name: after[name] - before.get(name, 0) for name in names}
+            record["peak_gib"] = after["reserved_bytes.all.peak"] / 2**30
         if waits is not None:
             record["waits"] = dict(waits.most_common())
         if told or last:
             record |= self._alone(told)
         record["extra_s"] = time.perf_counter() - ended_s
-        self._began_s = 0.0
+        self.begins_s = 0.0
         if self.writes:
             append_jsonl(Path(self.settings.folder) / PARTS_FILE, [record])
         return output

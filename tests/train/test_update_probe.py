@@ -100,6 +100,8 @@ def records(tmp_path, *, alone=True):
             "extra_s": 5.0 if number > 3 else 0.0,
             "graphs": 2,
             "parts": {FORWARD: 0.5, BACKWARD: 1.0, CUT: 0.4},
+            "peak_gib": 9.5,
+            "allocator": {"num_device_alloc": 7, "num_alloc_retries": 0},
         }
         updates.append(update)
     updates[0]["waits"] = {"a.py:1 f": 30, "b.py:2 g": 10}
@@ -123,10 +125,19 @@ def test_figures_of_an_update_in_a_step_and_alone(tmp_path):
     assert found["warm_tokens_per_s"] == pytest.approx(500)
     assert found["parts"]["call and answer (Ray)"] == pytest.approx(0.1)
     told = update_figures.table(found)
+    assert "9.50 GiB; memory asked of the card 7, 7, 7, 7, 7 times" in told
     assert "75.0 % as fast as alone" in told and "(+0.100 s)" in told
     assert "40 in all, 20 a micro-batch" in told
     line = next(line for line in told.splitlines() if CUT in line)
     assert line.split()[-3:] == ["0.400", "0.000", "0.400"]
+
+
+def test_a_second_measurement_in_one_folder_begins_anew(tmp_path):
+    records(tmp_path)
+    _, variables = update_figures.command(tmp_path, 5, 0.25)
+    assert update_figures.figures(tmp_path) == {}
+    settings = update_probe.Settings(**json.loads(variables[update_probe.VARIABLE]))
+    assert settings == update_probe.Settings(str(tmp_path / update_figures.FOLDER), 5, 0.25)
 
 
 def test_a_run_that_ended_early_has_no_figures(tmp_path):
