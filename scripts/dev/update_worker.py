@@ -23,11 +23,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import update_figures
-from azr.config.load import load
+from azr.config.load import load_config
 from azr.errors import AzrError
 from azr.files import append_jsonl, write_text_atomic
 from azr.hardware import detect, device_for
-from azr.places import prepare
+from azr.places import prepare_places
 from azr.terminal import outlive_the_terminal
 from azr.train.environment import set_environment
 from update_probe import CALLS_FILE, PARTS_FILE, Settings, WorkerProbe
@@ -47,7 +47,7 @@ def worker_of(recipe: list[str], model: Path, device: str) -> Any:
     from azr.train.verl import worker
     from azr.train.verl.configuration import build_verl_config
 
-    config = load([*recipe, f"model.path={model}"]).config
+    config = load_config([*recipe, f"model.path={model}"]).config
     verl_config = build_verl_config(config, model, Path("runs/none"), device)
     OmegaConf.resolve(verl_config)
     parts = verl_config.actor_rollout_ref
@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     try:
-        prepare()
+        prepare_places()
         device = device_for(detect(), "auto")
         device.take()
         options.device = device.kind

@@ -64,7 +64,7 @@ def engine() -> Any:
     bare.module = small_qwen()
     bare.module.config._attn_implementation = attention.register()
     attention.pass_boundaries(bare.module)
-    logprobs.install(bare.module, chunk_tokens=16)
+    logprobs.install_chunked_logprobs(bare.module, chunk_tokens=16)
     bare.module.train()
     bare.pad_to_length = bare.use_ulysses_sp = bare.pass_packed_cu_seqlens = False
     bare.ulysses_sequence_parallel_size, bare.scaler, bare._autocast_dtype = 1, None, torch.float32

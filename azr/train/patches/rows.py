@@ -12,7 +12,7 @@ from verl.utils import tensordict_utils
 _theirs: Any = tensordict_utils.index_select_tensor_dict
 
 
-def install() -> None:
+def install_row_selection() -> None:
     tensordict_utils.index_select_tensor_dict = select_rows
 
 

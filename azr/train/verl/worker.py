@@ -22,7 +22,7 @@ if get_device_name() == "cpu":
 else:
     from azr.train.verl import engine as _engine  # noqa: F401
 
-rows.install()
+rows.install_row_selection()
 
 ONE_TO_ALL: Any = Dispatch.ONE_TO_ALL  # type: ignore[attr-defined]  (verl adds the members at run time)
 
