@@ -219,14 +219,14 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     if formats:
         lines.append(formats)
     if stats.count:
-        grown = f" in addition to the {stats.seeds:,} it started with" if stats.seeds else ""
+        grown = f", in addition to the {stats.seeds:,} it started with" if stats.seeds else ""
         types = ", ".join(f"{count:,} {name}" for name, count in sorted(stats.by_type.items()))
         pool = (
             f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}."
             if summary.merged_cycles
             else ""
         )
-        lines.append(f"{stats.count:,} tasks were proposed, verified and accepted{grown} ({types}).{pool}")
+        lines.append(f"{stats.count:,} tasks ({types}) were proposed, verified and accepted{grown}.{pool}")
     if summary.trained_s:
         lines.append(
             f"{counted(table.trained, 'step')} took {duration(summary.trained_s)} of training, "
