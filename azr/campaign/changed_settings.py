@@ -8,6 +8,7 @@ from pathlib import Path
 from azr.config import Config, flat, to_container
 from azr.config.load import read_config
 from azr.errors import AzrError
+from azr.report.versions import collect_versions, read_versions
 from azr.rundir import RunDir
 
 MEANINGLESS = ("name", "runs_dir", "recipe", "campaign.", "monitor.", "budget.", "report.")
@@ -34,8 +35,20 @@ def changed_settings(run: RunDir, config: Config) -> Changed:
     changed = [
         key for key in now if key in before and before[key] != now[key] and not key.startswith(MEANINGLESS)
     ]
-    figures = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
+    figures = ", ".join(
+        [*(f"{key} {before[key]} -> {now[key]}" for key in changed), *_changed_versions(run, config)]
+    )
     return Changed(figures, earlier.campaign.hours != config.campaign.hours)
+
+
+def _changed_versions(run: RunDir, config: Config) -> list[str]:
+    """What the run is made with now and was not: an updated project, other packages, prompts that were edited."""
+    before, now = read_versions(run.root), collect_versions(config.selfplay.frame)
+    return [
+        f"{name} {before[name]} -> {now[name]}"
+        for name in now
+        if name != "system" and name in before and before[name] != now[name]
+    ]
 
 
 def _read(path: Path) -> Config | None:

@@ -67,7 +67,7 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
         request = replace(request, process=ctx.waiting.process.name)
     folder = ctx.run.attempt(request.cycle, request.attempt)
     write_config(folder / "config.yaml", ctx.config)
-    write_versions(folder)
+    write_versions(folder, ctx.config.selfplay.frame)
     loggers = ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
     try:
         watch = _AttemptWatch(ctx, request, loggers)

@@ -155,15 +155,17 @@ def _single_pair(record: dict[str, Any]) -> dict[str, Any]:
         DataError: the lists hold more or less than one; with several pairs it would be an induction task.
     """
     kind = record.get("task_type") or TaskType.INDUCTION.value
-    lists = [record.get(key) for key in _VALUE_LISTS]
-    if kind == TaskType.INDUCTION.value or not all(isinstance(values, (list, tuple)) for values in lists):
+    inputs, outputs = (record.get(key) for key in _VALUE_LISTS)
+    if not isinstance(inputs, (list, tuple)) or not isinstance(outputs, (list, tuple)):
         return record
-    if any(len(values) != 1 for values in lists):
+    if kind == TaskType.INDUCTION.value:
+        return record
+    if not len(inputs) == len(outputs) == 1:
         raise DataError(
-            f"task_type is {kind}, which has one input and one output, and the row has {len(lists[0])} and {len(lists[1])}"
+            f"task_type is {kind}, which has one input and one output, and the row has {len(inputs)} and {len(outputs)}"
         )
     plain = {key: value for key, value in record.items() if key not in _VALUE_LISTS}
-    return plain | {key: values[0] for key, values in zip(_VALUES, lists, strict=True)}
+    return {**plain, "input": inputs[0], "output": outputs[0]}
 
 
 def _no_program(code: str) -> str:

@@ -32,6 +32,7 @@ import jinja2
 
 from azr.config.paths import find, where_looked
 from azr.errors import ConfigError
+from azr.hashes import json_hash
 from azr.prompts.examples import WorkedExample
 from azr.tasks import Prompt, Role, Task, TaskType
 
@@ -95,6 +96,16 @@ class Frame:
         return Prompt(messages=(*system, ("user", text)), raw=False, response_prefix=self.response_prefix)
 
 
+def frame_hash(name: str) -> str:
+    """Hash of the files of a frame's own folder; of none where it is gone."""
+    files = sorted(_folder_of(name).glob("*.j*"))  # frame.json and *.jinja
+    return json_hash([[path.name, path.read_bytes().hex()] for path in files], 12)
+
+
+def _folder_of(name: str) -> Path:
+    return _FOLDER / name if name in SHIPPED_FRAMES else find(name)
+
+
 @lru_cache(maxsize=16)
 def load_frame(name: str) -> Frame:
     """Reads and compiles a frame.
@@ -102,7 +113,7 @@ def load_frame(name: str) -> Frame:
     Raises:
         ConfigError: there is no such frame, or one of its files is missing or does not compile.
     """
-    folder = _FOLDER / name if name in SHIPPED_FRAMES else find(name)
+    folder = _folder_of(name)
     try:
         descriptor = json.loads((folder / "frame.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -11,6 +11,7 @@ from azr.config.paths import PROJECT
 from azr.errors import DataError
 from azr.files import read_json, write_json_atomic
 from azr.imports import installed_version
+from azr.prompts import frame_hash
 from azr.rundir import RunDir
 
 FILE_NAME = "versions.json"
@@ -29,9 +30,10 @@ PACKAGES = (
 )
 
 
-def collect_versions() -> dict[str, str]:
-    """Name to version; packages that are not installed are left out."""
+def collect_versions(frame: str) -> dict[str, str]:
+    """Name to version, and a hash of the prompt frame's files; packages that are not installed are left out."""
     versions = {"python": platform.python_version(), "system": platform.platform()}
+    versions[f"frame {frame}"] = frame_hash(frame)
     if commit := _commit():
         versions["azr"] = commit
     return versions | {name: version for name in PACKAGES if (version := installed_version(name))}
@@ -52,13 +54,13 @@ def _commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def write_versions(attempt: Path) -> None:
+def write_versions(attempt: Path, frame: str) -> None:
     """Into the folder of an attempt, ``versions.json``.
 
     Raises:
         OSError: the disk is full or read-only.
     """
-    write_json_atomic(attempt / FILE_NAME, collect_versions())
+    write_json_atomic(attempt / FILE_NAME, collect_versions(frame))
 
 
 def read_versions(root: Path) -> dict[str, str]:

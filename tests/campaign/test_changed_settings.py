@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_campaign import Driver, command_trainer, fast_config
+from fake_campaign import ROOT, Driver, command_trainer, fast_config
 
 from azr.campaign.incidents import read_incidents
 from azr.report.html import write_report
@@ -64,3 +66,26 @@ def test_a_damaged_configuration_is_no_obstacle_and_hides_no_change(run: RunDir)
         path.write_bytes(b"\0" * 100)
     assert Driver(run, replace(faster, campaign=fast_config(cycles=3).campaign)).wait() == 0
     assert "not known, because no earlier config.yaml can be read" in told(run)[1]
+
+
+def test_prompts_that_were_edited_and_a_project_that_was_updated_are_told(
+    run: RunDir, tmp_path: Path
+) -> None:
+    frame = shutil.copytree(ROOT / "azr" / "prompts" / "compact", tmp_path / "my_frame")
+
+    def train(cycles: int) -> None:
+        config = fast_config(cycles=cycles)
+        config = replace(config, selfplay=replace(config.selfplay, frame=str(frame)))
+        assert Driver(run, config).wait() == 0
+
+    train(1)
+    with open(frame / "solve_deduction.jinja", "a") as file:
+        file.write("Think twice.")
+    train(2)
+    [sentence] = told(run)
+    assert f"Changed since the latest start: frame {frame} " in sentence and "They hold from step" in sentence
+
+    newest = max(run.root.glob("cycles/*/attempts/*/versions.json"))
+    newest.write_text(json.dumps(json.loads(newest.read_text()) | {"verl": "0.1", "system": "Linux 2.6"}))
+    train(3)
+    assert "verl 0.1 -> " in told(run)[1] and "system" not in told(run)[1]

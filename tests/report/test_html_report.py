@@ -397,7 +397,7 @@ def test_versions_of_the_latest_attempt_are_shown(tmp_path: Path) -> None:
     run.attempt(1, 1).mkdir(parents=True)
     (run.attempt(1, 1) / "versions.json").write_text('{"torch": "0.0.old"}')
     run.attempt(1, 2).mkdir()
-    write_versions(run.attempt(1, 2))
+    write_versions(run.attempt(1, 2), "compact")
     page = write_report(run.root).read_text(encoding="utf-8")
     assert "0.0.old" not in page and metadata.version("verl") in page and platform.python_version() in page
 
