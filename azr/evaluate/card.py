@@ -50,7 +50,9 @@ def model_card(
         "pipeline_tag": "text-generation",
         "tags": ["absolute-zero", "self-play", "reinforcement-learning"],
     }
-    if not base.startswith("data/") and (hub := HubName.parse(base)):
+    earlier = record.get("earlier_runs") or []
+    first = earlier[-1]["base_model"] if earlier else base
+    if not first.startswith("data/") and (hub := HubName.parse(first)):
         front["base_model"] = hub.name  # the hub takes no revision there; the table below has it
 
     train, play = config.train, config.selfplay
@@ -62,6 +64,7 @@ def model_card(
             if config.model.lora_rank
             else ", all weights trained"
         ),
+        **_earlier(earlier),
         "Training steps": f"{step} (cycle {record.get('cycle') or 1}), one optimizer step each on {play.batch_size} rows per stream",
         "Task types": ", ".join(play.task_types)
         + (" (proposed and solved)" if play.train_propose else " (solved only)"),
@@ -107,6 +110,11 @@ def model_card(
             "",
         ]
     )
+
+
+def _earlier(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    told = (f"step {run['step']} of a run from `{shown_model(run['base_model'])}`" for run in runs)
+    return {"The base model is": ", ".join(told)} if runs else {}
 
 
 def task_card(tasks: Sequence[Task], run_name: str, base_model: str) -> str:

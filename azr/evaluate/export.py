@@ -20,7 +20,7 @@ from azr import metric_names as names
 from azr.checkpoints import Checkpoint, reading
 from azr.config import Config
 from azr.config.load import read_config
-from azr.errors import ConfigError, ModelError
+from azr.errors import ConfigError, DataError, ModelError
 from azr.evaluate.asking import Asking, asking_of, modelfile
 from azr.evaluate.card import model_card
 from azr.evaluate.engine import prompt_limit
@@ -31,7 +31,7 @@ from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_f
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import write_model_folder
-from azr.files import write_json_atomic, write_text_atomic
+from azr.files import read_json, write_json_atomic, write_text_atomic
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 from azr.selfplay.rows import PromptRow
@@ -88,6 +88,7 @@ def export_model(
         "cycle": checkpoint.info.get("cycle"),
         "base_model": identity.model if identity else config.model.path,
         "base_model_hash": identity.model_hash if identity else None,
+        "earlier_runs": earlier_runs(Path(identity.folder)) if identity else [],
         "weights": options.dtype,
         "ask": ask_record(config),
         "recorded": probe_scores(run, checkpoint.step),
@@ -114,6 +115,18 @@ def export_model(
     os.replace(unchecked, target)
     say(f"wrote {target}")
     return target
+
+
+def earlier_runs(base: Path) -> list[dict[str, Any]]:
+    """Where a base model is itself an export: the runs that made it, the latest first."""
+    try:
+        record = read_json(base / EXPORT_RECORD)
+        return [
+            {"run": str(made["run"]), "step": int(made["step"]), "base_model": str(made["base_model"])}
+            for made in (record, *record.get("earlier_runs", ()))
+        ]
+    except (DataError, OSError, KeyError, TypeError, ValueError):
+        return []
 
 
 def _asking(folder: Path, config: Config, say: Callable[[str], None]) -> Asking | None:

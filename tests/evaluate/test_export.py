@@ -25,7 +25,13 @@ from azr.evaluate import gguf, weights
 from azr.evaluate.card import model_card, shown_model
 from azr.evaluate.engine_worker import HashedWeights
 from azr.evaluate.evaluation import Options, each_once, evaluate
-from azr.evaluate.export import ExportOptions, compare_with_record, export_model, training_probes
+from azr.evaluate.export import (
+    ExportOptions,
+    compare_with_record,
+    earlier_runs,
+    export_model,
+    training_probes,
+)
 from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson_estimate
@@ -164,6 +170,27 @@ def test_the_folder_says_how_to_ask_it_and_where_it_comes_from(run: RunDir, tmp_
         48,
         "float32",
     )
+
+
+def test_the_card_of_a_model_from_an_exported_one_names_where_it_all_began(tmp_path: Path) -> None:
+    (tmp_path / "azr.json").write_text(
+        json.dumps(
+            {
+                "run": "b",
+                "step": 40,
+                "base_model": "first",
+                "earlier_runs": [{"run": "a", "step": 20, "base_model": "Qwen/Qwen2.5-Coder-0.5B@main"}],
+            }
+        )
+    )
+    record = {"base_model": "my-model", "step": 2, "weights": "float32", "ask": ask_record(Config())}
+    card = model_card(record | {"earlier_runs": earlier_runs(tmp_path)}, Config(), [], "mine")
+    assert "base_model: Qwen/Qwen2.5-Coder-0.5B\n" in card
+    assert (
+        "| The base model is | step 40 of a run from `first`, step 20 of a run from `Qwen/Qwen2.5-Coder-0.5B@main` |"
+        in card
+    )
+    assert earlier_runs(tmp_path / "other") == []
 
 
 @pytest.mark.parametrize(
