@@ -352,10 +352,11 @@ def test_killed_at_any_time_and_started_again_gives_the_same_files(tmp_path: Pat
             [sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
         ) as process:
             assert process.stdout is not None
-            process.stdout.readline()
+            assert process.stdout.readline() == b"ready\n"
             time.sleep(delay_s)
             os.kill(process.pid, signal.SIGKILL)
             consolidated = b"consolidated" in process.stdout.read()
+        assert process.returncode in (-signal.SIGKILL, 0), "it failed by itself"
         if not consolidated:  # the driver replays the state it was in
             consolidate(run, 1, config)
         merge_shard(run, 1, config)
