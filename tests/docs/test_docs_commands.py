@@ -25,8 +25,11 @@ SHORT = [
 ]
 WRITTEN = ("my-model", "my-tasks", "comparison.html", "samples.jsonl")
 """Names that stand for something in the reader's folder."""
-ELSEWHERE = ("--llama-cpp", "Qwen/")
-"""Need what is not here: a checkout of llama.cpp, a download."""
+DOWNLOADED = "cruxeval.jsonl"
+"""A benchmark's file that a reader downloads; a few records of its format stand for it."""
+ELSEWHERE = ("--llama-cpp", "Qwen/", "MODEL_FOLDER", "--adapters")
+"""Need what is not here: a checkout of llama.cpp, a download, a model that native prompts fit, a run that
+trained adapters."""
 
 
 def commands_of(page: str, folder: Path) -> list[list[str]]:
@@ -42,6 +45,7 @@ def commands_of(page: str, folder: Path) -> list[list[str]]:
         if words[1] == "azr_single_gpu_pipeline.py" and "--cfg" not in words:
             words += [f"runs_dir={folder}", *SHORT]
         words = [str(folder / word) if word in WRITTEN else word for word in words]
+        words = [word.replace(f"={DOWNLOADED}", f"={folder / DOWNLOADED}") for word in words]
         if words[1] == "scripts/watch.py":
             words.append("--once")
         if words[1] == "scripts/evaluate.py" and "--answers" not in words:
@@ -107,6 +111,12 @@ def test_the_tutorial_and_the_pages_after_it_work(tmp_path: Path) -> None:
     ]
     (tmp_path / "samples.jsonl").write_text(
         "".join(json.dumps(record) + "\n" for record in recorded), encoding="utf-8"
+    )
+    functions = [
+        {"code": f"def f(x):\n    return x + {n}", "input": "1", "output": str(n + 1)} for n in range(4)
+    ]
+    (tmp_path / DOWNLOADED).write_text(
+        "".join(json.dumps({"id": f"sample_{n}", **each}) + "\n" for n, each in enumerate(functions))
     )
     (tmp_path / "runs").symlink_to(tmp_path)  # for blocks that name runs/default
     done = set(said)
