@@ -30,8 +30,9 @@ LIMIT_S = 900
 STEPS, AFTER = 14, 10
 MEASURED = ("time_s/", "memory/", "sandbox/wait_s")
 """Of the machine, not of the run."""
-OF_THE_ENGINE = ("train/logprob_mismatch", "train/logprob_mismatch_max")
-"""The engine's log-probs depend in their last digits on which requests meet in a batch; nothing else does."""
+OF_THE_ENGINE = ("train/logprob_mismatch", "train/logprob_mismatch_max", "train/logprob_mismatch_nats")
+"""The engine's log-probs depend in their last digits on which requests meet in a batch; nothing else does, as
+long as the update does not start from them (``train.recompute_logprobs=true``)."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -104,7 +105,7 @@ def test_the_steps_after_a_move_are_those_of_the_run_that_stayed(tmp_path: Path)
     probes.write_text("".join(lines[:6]))
     settings = [
         "recipe=cpu_tiny", f"model.path={here}/model", "model.lora_rank=8", "rollout.seeded_sampling=true",
-        "train.learning_rate=1e-3", "train.master_dtype=bfloat16", "train.optimizer=adamw_8bit",
+        "train.recompute_logprobs=true", "train.learning_rate=1e-3", "train.master_dtype=bfloat16", "train.optimizer=adamw_8bit",
         "selfplay.batch_size=2", "selfplay.difficulty_samples=2", "selfplay.transcripts_per_stream=100",
         "train.probe_tasks=6", "train.probe_every_steps=5", "train.verdict_samples=0",
         f"data.probe_files=[{probes}]", "report.html=false",
