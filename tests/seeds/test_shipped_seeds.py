@@ -3,6 +3,7 @@ scripts/dev/make_seeds.py makes."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import sys
@@ -204,6 +205,18 @@ def test_a_changed_byte_is_found(make_seeds: ModuleType) -> None:
     assert make_seeds.differences({**shipped, SEED_IO: b"".join(lines)}) == [
         "data/seeds/seed_io.jsonl differs from line 8 on"
     ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "scripts/dev/seed_programs").glob("[a-z]*.py")), ids=lambda p: p.stem
+)
+def test_the_programs_are_still_python(path: Path) -> None:
+    """They stand in strings, where nobody sees that a tool wrapped their lines like prose."""
+    texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    programs = [text for text in texts if isinstance(text, str) and "\ndef f(" in f"\n{text}"]
+    assert programs
+    for program in programs:
+        ast.parse(program)
 
 
 @pytest.mark.slow

@@ -160,9 +160,11 @@ def f(versions, rules):
 
     def allowed(version):
         for rule in rules.split(","):
-            sign = rule.rstrip("0123456789.") limit = parts(rule[len(sign):]) here = parts(version) good =
-            {"==": here == limit, ">=": here >= limit, "<": here < limit, "~": here[:2] == limit[:2], "!=":
-            here != limit} if not good[sign]:
+            sign = rule.rstrip("0123456789.")
+            limit = parts(rule[len(sign):])
+            here = parts(version)
+            good = {"==": here == limit, ">=": here >= limit, "<": here < limit, "~": here[:2] == limit[:2], "!=": here != limit}
+            if not good[sign]:
                 return False
         return True
 
@@ -387,9 +389,9 @@ def f(address):
         "Morse with dots and dashes; letters are separated by a blank, words by a slash.",
         r"""
 def f(text):
-    codes = ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..-
-    -.-- --.." table = {chr(ord("a") + i): code for i, code in enumerate(codes.split())} if set(text) <=
-    set(".-/ "):
+    codes = ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
+    table = {chr(ord("a") + i): code for i, code in enumerate(codes.split())}
+    if set(text) <= set(".-/ "):
         back = {code: letter for letter, code in table.items()}
         return " ".join("".join(back.get(code, "?") for code in word.split()) for word in text.split("/"))
     return "/".join(" ".join(table.get(letter, "#") for letter in word) for word in text.lower().split())
@@ -422,8 +424,9 @@ def f(data):
     start = 0
     for i in range(1, len(ordered) + 1):
         if i == len(ordered) or ordered[i] != ordered[i - 1] + 1:
-            first, last = ordered[start], ordered[i - 1] text.append(f"{first}" if first == last else
-            f"{first}-{last}" if last - first > 1 else f"{first},{last}") start = i
+            first, last = ordered[start], ordered[i - 1]
+            text.append(f"{first}" if first == last else f"{first}-{last}" if last - first > 1 else f"{first},{last}")
+            start = i
     return ",".join(text)
 """,
         r"""
@@ -453,8 +456,9 @@ def f(rows, query):
             clauses[current].append(word)
     result = list(rows)
     if "where" in clauses:
-        name, sign, value = clauses["where"] test = {"=": lambda x: str(x) == value, ">": lambda x: x >
-        int(value), "<": lambda x: x < int(value)}[sign] result = [row for row in result if test(row[name])]
+        name, sign, value = clauses["where"]
+        test = {"=": lambda x: str(x) == value, ">": lambda x: x > int(value), "<": lambda x: x < int(value)}[sign]
+        result = [row for row in result if test(row[name])]
     for name in reversed(clauses.get("order", [])):
         result.sort(key=lambda row: row[name.lstrip("-")], reverse=name.startswith("-"))
     if "limit" in clauses:
@@ -852,8 +856,7 @@ def f(path):
     cells[0, 0], cells[x, y] = "s", "e"
     xs, ys = [c[0] for c in cells], [c[1] for c in cells]
     return [
-        "".join(cells.get((column, row), " ") for column in range(min(xs), max(xs) + 1)) for row in
-        range(min(ys), max(ys) + 1)
+        "".join(cells.get((column, row), " ") for column in range(min(xs), max(xs) + 1)) for row in range(min(ys), max(ys) + 1)
     ]
 """,
         r"""
@@ -913,8 +916,7 @@ def f(lines):
         value = operand[0] if operand else "0"
         if value not in labels and not value.isdigit():
             unknown.append(value)
-        words.append(codes.get(operation, 8) * 100 + (labels[value] if value in labels else int(value) if
-        value.isdigit() else 99))
+        words.append(codes.get(operation, 8) * 100 + (labels[value] if value in labels else int(value) if value.isdigit() else 99))
     return words, unknown
 """,
         r"""

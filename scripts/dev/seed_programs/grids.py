@@ -102,8 +102,7 @@ def f(matrix, power, modulus):
     size = len(matrix)
 
     def multiply(a, b):
-        return [[sum(a[i][k] * b[k][j] for k in range(size)) % modulus for j in range(size)] for i in
-        range(size)]
+        return [[sum(a[i][k] * b[k][j] for k in range(size)) % modulus for j in range(size)] for i in range(size)]
 
     result = [[int(i == j) for j in range(size)] for i in range(size)]
     products = 0
@@ -184,12 +183,17 @@ def f(roads, start, goal):
     return None, sorted(settled)
 """,
         r"""
-[("A", "B", 4), ("B", "C", 3), ("A", "C", 9), ("C", "D", 1)], "A", "D" [("A", "B", 1)], "A", "C" [], "X", "X"
-[("p", "q", 2), ("q", "r", 2), ("p", "r", 4)], "p", "r" [("u", "v", 5), ("w", "x", 1), ("v", "u", 2)], "u",
-"v" [("u", "v", 5), ("w", "x", 1)], "u", "x" [("1", "2", 7), ("1", "3", 9), ("1", "6", 14), ("2", "3", 10),
-("2", "4", 15), ("3", "6", 2), ("6", "5", 9)], "1", "5" [("h", "i", 0), ("i", "j", 0), ("h", "j", 1)], "h",
-"j" [("m", "n", 10), ("n", "o", 10), ("o", "m", 10)], "o", "n" [("S", "A", 1), ("A", "B", 1), ("B", "E", 5),
-("S", "E", 8), ("A", "E", 7)], "S", "E" """,
+[("A", "B", 4), ("B", "C", 3), ("A", "C", 9), ("C", "D", 1)], "A", "D"
+[("A", "B", 1)], "A", "C"
+[], "X", "X"
+[("p", "q", 2), ("q", "r", 2), ("p", "r", 4)], "p", "r"
+[("u", "v", 5), ("w", "x", 1), ("v", "u", 2)], "u", "v"
+[("u", "v", 5), ("w", "x", 1)], "u", "x"
+[("1", "2", 7), ("1", "3", 9), ("1", "6", 14), ("2", "3", 10), ("2", "4", 15), ("3", "6", 2), ("6", "5", 9)], "1", "5"
+[("h", "i", 0), ("i", "j", 0), ("h", "j", 1)], "h", "j"
+[("m", "n", 10), ("n", "o", 10), ("o", "m", 10)], "o", "n"
+[("S", "A", 1), ("A", "B", 1), ("B", "E", 5), ("S", "E", 8), ("A", "E", 7)], "S", "E"
+""",
     ),
     program(
         "Are the edges enough to paint the points with two colours, so that no edge joins equals?",
@@ -874,9 +878,9 @@ def f(size, first, second):
                     front.append(cell)
         return distance
 
-    one, two = wave(first), wave(second) meeting = [(max(one[cell], two[cell]), cell) for cell in one.keys() &
-    two.keys() if one[cell] - two[cell] in (0, 1)] return min(meeting, default=None), one.get(tuple(second),
-    -1)
+    one, two = wave(first), wave(second)
+    meeting = [(max(one[cell], two[cell]), cell) for cell in one.keys() & two.keys() if one[cell] - two[cell] in (0, 1)]
+    return min(meeting, default=None), one.get(tuple(second), -1)
 """,
         r"""
 8, (0, 0), (7, 7)

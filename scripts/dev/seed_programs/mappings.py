@@ -242,9 +242,9 @@ def f(readings):
             continue
         low, high, total, count = seen.get(sensor, (value, value, 0, 0))
         seen[sensor] = (min(low, value), max(high, value), total + value, count + 1)
-    summary = {sensor: (low, high, round(total / count, 1)) for sensor, (low, high, total, count) in
-    seen.items()} widest = max(summary, key=lambda sensor: summary[sensor][1] - summary[sensor][0],
-    default=None) return widest, summary
+    summary = {sensor: (low, high, round(total / count, 1)) for sensor, (low, high, total, count) in seen.items()}
+    widest = max(summary, key=lambda sensor: summary[sensor][1] - summary[sensor][0], default=None)
+    return widest, summary
 """,
         r"""
 [("t1", 20), ("t2", 5), ("t1", 26), ("t2", None), ("t1", 23)]
@@ -649,8 +649,7 @@ def f(rows):
             counts = columns.setdefault(column, {})
             counts[value] = counts.get(value, 0) + 1
     return {
-        column: (len(counts), max(counts, key=lambda value: (counts[value], str(value))), len(rows) -
-            sum(counts.values()))
+        column: (len(counts), max(counts, key=lambda value: (counts[value], str(value))), len(rows) - sum(counts.values()))
         for column, counts in columns.items()
     }
 """,

@@ -517,8 +517,8 @@ def f(text, count):
     for number, bag in enumerate(bags):
         weight = sum(len(bags) - spread[word] for word in bag)
         scores.append((round(weight / len(bag), 2) if bag else 0, number))
-    best = sorted(scores, key=lambda score: (-score[0], score[1]))[:count] return [sentences[number] for _,
-    number in sorted(best, key=lambda score: score[1])], [score for score, _ in scores]
+    best = sorted(scores, key=lambda score: (-score[0], score[1]))[:count]
+    return [sentences[number] for _, number in sorted(best, key=lambda score: score[1])], [score for score, _ in scores]
 """,
         r"""
 "The cat sat. The dog sat. A bird sang high!", 1
@@ -572,8 +572,9 @@ def f(start, goal, words):
         "A tiny stemmer: endings are taken off by rules, in rounds, as long as enough of the word is left.",
         r"""
 def f(words):
-    rules = [("ational", "ate"), ("ies", "y"), ("ing", ""), ("edly", ""), ("ed", ""), ("ness", ""), ("ly",
-    ""), ("s", "")] stems = {} for word in words:
+    rules = [("ational", "ate"), ("ies", "y"), ("ing", ""), ("edly", ""), ("ed", ""), ("ness", ""), ("ly", ""), ("s", "")]
+    stems = {}
+    for word in words:
         stem, used = word.lower(), []
         changed = True
         while changed:

@@ -579,8 +579,7 @@ def f(rows):
             grown = []
             for r, c in fronts[player]:
                 for y, x in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
-                    if 0 <= y < len(rows) and 0 <= x < len(rows[y]) and rows[y][x] != "#" and (y, x) not in
-                    owner:
+                    if 0 <= y < len(rows) and 0 <= x < len(rows[y]) and rows[y][x] != "#" and (y, x) not in owner:
                         owner[y, x] = player
                         grown.append((y, x))
             fronts[player] = grown
@@ -616,8 +615,7 @@ def f(ballots, seats):
         for name in candidates:
             if name in chosen:
                 continue
-            scores[name] = sum(Fraction(1, 1 + liked[i]) for i, ballot in enumerate(ballots) if name in
-            ballot)
+            scores[name] = sum(Fraction(1, 1 + liked[i]) for i, ballot in enumerate(ballots) if name in ballot)
         best = min(scores, key=lambda name: (-scores[name], name))
         chosen.append(best)
         scores_log.append(str(scores[best]))

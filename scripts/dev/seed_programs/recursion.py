@@ -589,8 +589,7 @@ def f(length, marks):
         if j - i < 2:
             return 0, None
         if (i, j) not in memo:
-            memo[i, j] = min((cost(i, k)[0] + cost(k, j)[0] + places[j] - places[i], places[k]) for k in
-            range(i + 1, j))
+            memo[i, j] = min((cost(i, k)[0] + cost(k, j)[0] + places[j] - places[i], places[k]) for k in range(i + 1, j))
         return memo[i, j]
 
     return cost(0, len(places) - 1)

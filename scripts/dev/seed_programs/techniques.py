@@ -322,8 +322,9 @@ def f(names, values):
     def repeat(function, times):
         return lambda x: reduce(lambda y, _: function(y), range(times), x)
 
-    library = {"inc": adder(1), "dec": adder(-1), "double": lambda x: 2 * x, "square": lambda x: x * x,
-    "negate": lambda x: -x} chain = [] for name in names:
+    library = {"inc": adder(1), "dec": adder(-1), "double": lambda x: 2 * x, "square": lambda x: x * x, "negate": lambda x: -x}
+    chain = []
+    for name in names:
         base, _, times = name.partition("^")
         chain.append(repeat(library[base], int(times or 1)))
     return [reduce(lambda y, function: function(y), chain, value) for value in values]
@@ -744,10 +745,11 @@ class Offer:
 
 
 def f(rows):
-    offers = [Offer(*row) for row in rows] front = [offer for offer in offers if not any(rival.beats(offer)
-    for rival in offers)] front.sort(key=lambda offer: (offer.price, offer.name)) beaten = {offer.name:
-    sum(rival.beats(offer) for rival in offers) for offer in offers if offer not in front} return [offer.name
-    for offer in front], beaten
+    offers = [Offer(*row) for row in rows]
+    front = [offer for offer in offers if not any(rival.beats(offer) for rival in offers)]
+    front.sort(key=lambda offer: (offer.price, offer.name))
+    beaten = {offer.name: sum(rival.beats(offer) for rival in offers) for offer in offers if offer not in front}
+    return [offer.name for offer in front], beaten
 """,
         r"""
 [("a", 10, 5), ("b", 8, 5), ("c", 12, 9), ("d", 20, 9)]
