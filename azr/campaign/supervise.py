@@ -140,6 +140,7 @@ class _AttemptWatch:
         """It has finished, and would go on with the next cycle."""
         self.loop_pid: int | None = None
         self.sampled_s = float("-inf")
+        self.has_trained = False
         self.checkpoint_mtime_ns = _mtime_ns(ctx)
 
     def until_end(self, trainer: TrainerProcess) -> AttemptEnd:
@@ -202,6 +203,11 @@ class _AttemptWatch:
             self._log(record)
             self._judge()
         if new:
+            if not self.has_trained:
+                self.sampled_s = float(
+                    "-inf"
+                )  # what trainer and engine take shows only now; a short run has no other sample
+                self.has_trained = True
             self.ctx.save(
                 sentence=f"Training cycle {self.request.cycle}: step {new[-1].step} of {self.request.last_step}."
             )

@@ -155,6 +155,10 @@ def _single_pair(record: dict[str, Any]) -> dict[str, Any]:
         DataError: the lists hold more or less than one; with several pairs it would be an induction task.
     """
     kind = record.get("task_type") or TaskType.INDUCTION.value
+    if record.get("task_type") == kind == TaskType.INDUCTION.value and "inputs" not in record:
+        raise DataError(
+            "task_type is induction, which needs lists of inputs and outputs; the row has one input"
+        )
     inputs, outputs = (record.get(key) for key in _VALUE_LISTS)
     if not isinstance(inputs, (list, tuple)) or not isinstance(outputs, (list, tuple)):
         return record

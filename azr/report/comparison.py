@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from azr import metric_names as names
 from azr.config import flat
+from azr.files import file_hash
 from azr.report.charts import Line
 from azr.report.metrics import MetricsTable
 from azr.report.pages import render_page
@@ -16,6 +17,7 @@ from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, signed
 from azr.report.verdict import ProbeChange, deciding_change
+from azr.rundir import RunDir
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_RUNS = 8
@@ -47,7 +49,7 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
     page = {
         "names": labels,
         "headline": _headline(labels, summaries),
-        "warning": _lengths(labels, summaries),
+        "warning": " ".join(filter(None, (_lengths(labels, summaries), _probes_differ(summaries)))),
         "runs": [
             {"name": label, "status": summary.status.value, "colour": index % MAX_RUNS}
             for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
@@ -94,11 +96,24 @@ def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
     return f"These runs are of different lengths (steps: {steps}), so their latest values belong to different amounts of training."
 
 
-def _against(first: ProbeChange | None, other: ProbeChange | None) -> str:
-    """The difference of two latest scores with its 95 % interval; only where both answered equally many tasks."""
+def _probes_differ(summaries: Sequence[RunSummary]) -> str:
+    """A warning where not all runs have the same frozen tasks; empty where they have."""
+    first, *others = map(_probes_of, summaries)
+    if all(probes == first for probes in others):
+        return ""
+    return "These runs have different probe tasks, so their scores do not compare with each other."
+
+
+def _probes_of(summary: RunSummary) -> list[str]:
+    """Hashes of the run's frozen probe files, whatever their names."""
+    return sorted(file_hash(path) for path in RunDir(summary.root).probes.glob("*.jsonl"))
+
+
+def _against(first: ProbeChange | None, other: ProbeChange | None, *, same_probes: bool) -> str:
+    """The difference of two latest scores with its 95 % interval; only where both answered the same tasks."""
     if first is None or other is None:
         return "–"
-    if not first.count or first.count != other.count:
+    if not same_probes or not first.count or first.count != other.count:
         return "other probes"
     interval = difference_interval(first.last, other.last, first.count)
     band = f" ({interval_points(interval)})" if interval is not None else ""
@@ -108,7 +123,11 @@ def _against(first: ProbeChange | None, other: ProbeChange | None) -> str:
 def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[tuple[str, list[str]]]:
     changes = [deciding_change(summary) for summary in summaries]
     intervals = [interval_points(c.interval) if c and c.interval else "–" for c in changes]
-    against = [_against(changes[0], change) for change in changes]
+    probes = [_probes_of(summary) for summary in summaries]
+    against = [
+        _against(changes[0], change, same_probes=files == probes[0])
+        for change, files in zip(changes, probes, strict=True)
+    ]
     rates = [number(stat.count / max(s.table.trained, 1)) for s, stat in zip(summaries, stats, strict=True)]
     return [
         ("Steps", [f"{summary.step:,}" for summary in summaries]),

@@ -21,6 +21,7 @@ from azr.campaign.state import CampaignState, State, read_state_file
 from azr.campaign.trainer_process import REGISTRY_FILE
 from azr.checkpoints import list_checkpoints
 from azr.config import Config
+from azr.files import read_jsonl
 from azr.host_memory import HostMemory
 from azr.processes import ProcessId, processes_with_marker
 from azr.protocol import Heartbeat, Phase, read_heartbeat, read_metrics
@@ -98,6 +99,13 @@ def test_one_trainer_works_through_all_cycles(run: RunDir) -> None:
     assert len(state.durations_s["start"]) == 1, "going on is not a start"
     assert "cycles/001/attempts/001/trainer.log" in run.trainer_log(3, 1).read_text()
     assert run.attempt(3, 1).joinpath("stacks.txt").exists()
+
+
+def test_a_run_shorter_than_the_time_between_samples_says_what_its_training_took(run: RunDir) -> None:
+    """Its only sample was of the first moment: RAM 0.003 GiB."""
+    finished(run, Driver(run, fast_config(cycles=1, sample_s=3600)), 4)
+    steps = [sample["step"] for sample in read_jsonl(run.supervision)]
+    assert steps[0] == 0 and len(steps) == 2 and steps[1] >= 1
 
 
 def test_it_can_be_switched_off(run: RunDir) -> None:

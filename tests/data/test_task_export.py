@@ -97,6 +97,12 @@ def test_a_row_whose_kind_and_pairs_do_not_go_together_is_refused(
     assert isinstance(refused, Refused) and told in refused.detail
 
 
+def test_an_induction_task_of_one_pair_leaves_nothing_to_show_and_is_refused() -> None:
+    row = {"program": "def f(x):\n    return x", "input": "1", "output": "1", "task_type": "induction"}
+    refused = tasks_of(row)
+    assert isinstance(refused, Refused) and "needs lists of inputs and outputs" in refused.detail
+
+
 def test_what_is_not_merged_yet_is_named_and_its_leaks_stay_out(run: RunDir, config: DataConfig) -> None:
     write_tasks(run.shard(1), found(1, 10, 11))
     merge_shard(run, 1, config)

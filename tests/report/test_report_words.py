@@ -133,6 +133,20 @@ def test_starts_count_as_time_of_the_run(tmp_path: Path) -> None:
     )
 
 
+def test_runs_with_other_probe_tasks_are_not_compared_by_score(tmp_path: Path) -> None:
+    """Equally many of them, which is the usual case (train.probe_tasks)."""
+    runs = [write_synthetic_run(tmp_path / name, steps=60) for name in ("a", "b", "c")]
+    for run, content in zip(runs, ("one\n", "one\n", "another\n"), strict=True):
+        run.probes.mkdir(exist_ok=True)
+        (run.probes / f"{run.root.name}.jsonl").write_text(content)
+    page = write_comparison([run.root for run in runs], tmp_path / "c.html").read_text(encoding="utf-8")
+    row = re.search(r"<td>Latest score relative to[^<]*</td>(.*?)</tr>", page)
+    assert row is not None
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", row[1])
+    assert "(" in cells[1] and cells[2] == "other probes"
+    assert "These runs have different probe tasks" in page
+
+
 def test_a_comparison_says_how_sure_the_difference_is(tmp_path: Path) -> None:
     roots = [
         write_synthetic_run(tmp_path / name, steps=60, seed=seed).root
