@@ -26,10 +26,11 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
     if run.report.is_file():
         lines.append(f"The report: {folder}/report.html")
     if state.step:
+        which, option = ("latest", " --step latest") if state.best_step is None else ("best", "")
         lines.append(
-            f"To compare it with the model it started from: python scripts/evaluate.py {folder}@0 {folder}@best"
+            f"To compare it with the model it started from: python scripts/evaluate.py {folder}@0 {folder}@{which}"
         )
-        lines.append(f"To take the model home: python scripts/export.py {folder} --out my-model")
+        lines.append(f"To take the model home: python scripts/export.py {folder}{option} --out my-model")
     with suppress(OSError):  # a terminal that is gone
         print("\n".join(lines), flush=True)
 

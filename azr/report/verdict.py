@@ -324,10 +324,11 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
             shlex.quote(f"{summary.name}-model"),
             shlex.quote(f"{summary.name}-tasks"),
         )
+        which, option = ("best", "") if table.has(names.PROBE_ALL) else ("latest", " --step latest")
         lines.append(
-            f"Measure the best checkpoint against the start: `python scripts/evaluate.py {root}@0 {root}@best --suite probes`"
+            f"Measure the {which} checkpoint against the start: `python scripts/evaluate.py {root}@0 {root}@{which} --suite probes`"
         )
-        lines.append(f"Take the model home: `python scripts/export.py {root} --out {model}`")
+        lines.append(f"Take the model home: `python scripts/export.py {root}{option} --out {model}`")
         lines.append(f"Take the tasks home: `python scripts/export.py {root} --out {tasks} --tasks`")
         lines.append("To continue, raise `campaign.cycles` and run the same command again.")
     return lines

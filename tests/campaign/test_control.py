@@ -27,6 +27,7 @@ from azr.campaign.control import (
     withdraw_control,
 )
 from azr.campaign.incidents import read_incidents
+from azr.campaign.sentences import say_the_end
 from azr.campaign.state import CampaignState, State, read_state_file, save_state
 from azr.checkpoints import list_checkpoints
 from azr.cli.control import obey
@@ -71,10 +72,11 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(
     assert driver.wait() == status
     said = (run.root / "driver.log").read_text()
     assert "Stopping: the step that runs now is finished and saved first" in said and "Ctrl+C again" in said
-    assert f"python scripts/evaluate.py {run.root}@0 {run.root}@best" in said, (
+    state = read_state_file(run.state)
+    which = "best" if state.best_step else "latest"
+    assert f"python scripts/evaluate.py {run.root}@0 {run.root}@{which}" in said, (
         "the last lines say what people do next"
     )
-    state = read_state_file(run.state)
     assert state.state is State.TRAIN and state.driver is None and state.step == state.trained_step >= 2
     assert list_checkpoints(run)[-1].step == state.step
     assert_nothing_left(run)
@@ -82,6 +84,17 @@ def test_one_signal_saves_and_ends_and_the_same_command_goes_on(
     assert [record.step for record in read_metrics(run)][: state.step + 2] == list(range(1, state.step + 3))
     again.signal(number)
     assert again.wait() == status
+
+
+@pytest.mark.parametrize(("best", "which", "option"), [(4, "@best", ""), (None, "@latest", " --step latest")])
+def test_the_last_lines_name_a_checkpoint_that_is_there(
+    best: int | None, which: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without probes no checkpoint is the best, and both commands refused."""
+    run = RunDir(tmp_path / "run")
+    say_the_end(run, CampaignState(step=4, best_step=best))
+    said = capsys.readouterr().out
+    assert f"@0 {run.root}{which}\n" in said and f"export.py {run.root}{option} --out my-model" in said
 
 
 def test_another_length_of_the_cycle_counts_in_its_middle(run: RunDir) -> None:
