@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from azr.budget import judge_fit, shape_for
+from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.budget.fitting import fit_card
 from azr.checkpoints import free_gib
 from azr.config import Config
@@ -259,6 +260,8 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
     for shortage in verdict.shortages:
         advice = f"{' '.join(verdict.advice.settings)}" if verdict.advice else "a smaller recipe"
         yield Finding(Level.PROBLEM, "fit", str(shortage), f"{advice} (python scripts/preflight.py)")
+    if in_use := card_in_use(config, machine, shape):
+        yield Finding(Level.PROBLEM, "GPU memory", in_use, CLOSE_THEM)
     if machine.ram_available_gib < verdict.estimate.ram.gib <= machine.ram_gib:
         seen = (
             f"{machine.ram_available_gib:.1f} GiB are free now, the run needs {verdict.estimate.ram.gib:.1f}"

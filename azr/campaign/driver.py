@@ -28,6 +28,7 @@ from azr.campaign.rollback import discard_after, roll_back
 from azr.campaign.room import make_room
 from azr.campaign.sentences import say_the_end
 from azr.campaign.signals import StopSignals
+from azr.campaign.start_check import require_free_card
 from azr.campaign.state import State, latest_attempt
 from azr.campaign.supervise import supervise
 from azr.campaign.trainer_process import end_leftovers
@@ -124,6 +125,8 @@ def _run(ctx: Context) -> int:
     try:
         ctx.take_budget_request()
         _leave_final_state(ctx)
+        if ctx.state.state in (State.CONSOLIDATE, State.TRAIN):
+            require_free_card(ctx.config)
         _step_through(ctx)
     except _Stopped as stop:
         (ctx.run.control / Control.STOP.value).unlink(missing_ok=True)

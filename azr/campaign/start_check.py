@@ -4,19 +4,23 @@ work."""
 from __future__ import annotations
 
 import socket
+import time
 
-from azr.budget import require_fit
+from azr.budget import require_fit, shape_for
+from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.campaign.identity_check import require_same_run
 from azr.checkpoints import list_checkpoints
 from azr.config import Config
 from azr.data.check import require_readable
 from azr.errors import BudgetError, ConfigError, RunError
-from azr.hardware import Machine, device_for
+from azr.hardware import Machine, detect, device_for
 from azr.imports import require_engine
 from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
 LOOPBACK, LOOPBACK_LIMIT_S = "127.0.0.1", 5.0
+CARD_FREED_S = 10.0
+"""Within this time the memory of a process that has just ended is free again."""
 
 
 def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
@@ -27,7 +31,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     Raises:
         RunError: the run in that folder began with another model or recipe, or the folder is not a run.
         DataError: a configured data file is missing or damaged.
-        BudgetError: the run does not fit the machine, or needs a card and there is none.
+        BudgetError: the run does not fit the machine, needs a card and there is none, or others hold too much of the card.
         ConfigError: the installed engine does not compute where the run does, or the machine does not reach itself.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
@@ -39,6 +43,8 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     if is_here:
         require_usable_model(config)  # before its size, which a model of another kind does not tell
     judged = require_fit(config, machine, run.root.parent)
+    if not run.state.exists():  # else its own old trainer may hold the card, which the driver ends first
+        require_free_card(config)
     if not config.train.ray_address:  # else other machines compute
         require_loopback()
         require_engine(device_for(machine, config.train.device, config.train.n_gpus_per_node).kind)
@@ -84,6 +90,20 @@ def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
             f"({machine.why_no_card}). "
             "Nothing was changed; run the same command once the card is visible again. `nvidia-smi` and python scripts/doctor.py say more"
         )
+
+
+def require_free_card(config: Config) -> None:
+    """
+    Raises:
+        BudgetError: other programs hold so much of the card that the run would die while it loads.
+    """
+    if config.train.ray_address or "gpu" in config.budget.override:
+        return
+    shape, deadline_s = shape_for(config), time.monotonic() + CARD_FREED_S
+    while in_use := card_in_use(config, detect(), shape):
+        if time.monotonic() >= deadline_s:
+            raise BudgetError(f"{in_use}; {CLOSE_THEM}. To start anyway: budget.override=[gpu]")
+        time.sleep(0.5)
 
 
 def require_loopback() -> None:

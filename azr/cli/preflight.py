@@ -5,8 +5,8 @@
     azr preflight --propose [--gpu 24]            which recipes fit, the largest model first
     azr preflight --speed                         what an RTX 5080 should do per recipe (a model, not a measurement)
 
-Exit status 0: fits. 1: does not, and the cheapest change that would is printed. 2: the question cannot be
-    answered.
+Exit status 0: fits. 1: does not, and the cheapest change that would is printed; or other programs hold too much of the card
+    now. 2: the question cannot be answered.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from azr.budget import Fit, RecipeFit, fit_refusal, judge_fit, propose, shape_for
+from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.budget.fitting import fit_card
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.checkpoints import free_gib
@@ -88,9 +89,12 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     fitted = fit_card(config, machine, shape)
     config = fitted.config
     verdict = judge_fit(config, machine, shape, free_gib(runs_folder(config)))
+    in_use = card_in_use(config, machine, shape)
+    fits = verdict.fits and not in_use
     if options.json:
-        print(json.dumps({"recipe": loaded.recipe_reason, "fits": verdict.fits, **asdict(verdict)}, indent=1))
-        return 0 if verdict.fits else 1
+        answer = {"recipe": loaded.recipe_reason, "fits": fits, "card_in_use": in_use, **asdict(verdict)}
+        print(json.dumps(answer, indent=1))
+        return 0 if fits else 1
     print(
         f"{loaded.recipe_reason}\nmodel {config.model.path}: {shape.parameters / 1e9:.2f} billion parameters"
     )
@@ -102,10 +106,13 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         print("chosen for this card (budget.automatic):", *fitted.choices, sep="\n    ", end="\n\n")
     if not any(shortage.no_card for shortage in verdict.shortages):
         print(phase_table(verdict))
-    if verdict.fits:
+    if fits:
         print("\nfits.")
         return 0
-    print("\n" + fit_refusal(verdict, list(verdict.shortages), runs_folder(config)))
+    if not verdict.fits:
+        print("\n" + fit_refusal(verdict, list(verdict.shortages), runs_folder(config)))
+    else:
+        print(f"\nfits this card, but not now: {in_use}; {CLOSE_THEM}.")
     return 1
 
 

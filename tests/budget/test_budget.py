@@ -253,6 +253,29 @@ def test_command_needs_no_torch(tmp_path):
     print(f"{time.perf_counter() - started:.2f} s")
 
 
+@pytest.mark.parametrize(
+    ("free_gib", "told"),
+    [
+        (15.4, ""),
+        (13.9, ""),  # a desktop and a browser
+        (4.0, "hold 12.0 of the 16.0 GiB of card: this run needs 14.5 GiB (phase rollout), and 4.0 are free"),
+    ],
+)
+def test_a_card_that_others_use(tmp_path, monkeypatch, capsys, free_gib, told):
+    """The plan was compared with the whole card, and said that it fits while a game held most of it."""
+    machine = {"gpus": [{"name": "card", "total_gib": 16.0, "free_gib": free_gib}], "ram_gib": 64}
+    described = tmp_path / "machine.json"
+    described.write_text(json.dumps(machine))
+    monkeypatch.setenv("AZR_MACHINE", str(described))
+    words = ["recipe=0_5b_16gb", f"runs_dir={tmp_path}"]
+    assert preflight.main(words) == (1 if told else 0)
+    answer = capsys.readouterr().out
+    assert told in answer and ("nvidia-smi" in answer) == bool(told) and ("\nfits.\n" in answer) != bool(told)
+    assert preflight.main([*words, "--json"]) == (1 if told else 0)
+    assert json.loads(capsys.readouterr().out)["fits"] is not bool(told)
+    assert preflight.main([*words, "--gpu", "16"]) == 0, "an assumed card is nobody's"
+
+
 def test_speed_model_by_hand():
     """0.5B on a 5080, worked out by hand: 345,600 tokens trained, 1,920 sequences of 300 tokens generated."""
     from azr.budget.speed import RTX_5080, Assumptions, step_time

@@ -9,6 +9,7 @@ import pytest
 
 from azr import doctor
 from azr.config import Config
+from azr.config.load import load_config
 from azr.doctor import Level
 from azr.doctor_card import driver_findings
 from azr.hardware import Gpu, Machine, device_for
@@ -203,6 +204,19 @@ def test_fit_is_judged(tmp_path):
         if finding.level is Level.PROBLEM
     ]
     assert found and all("GiB" in finding.seen for finding in found)
+
+
+def test_a_card_that_others_use(tmp_path):
+    machine, config = (
+        replace(MACHINE, gpus=(replace(CARD, free_gib=4.0),)),
+        load_config(["recipe=0_5b_16gb"]).config,
+    )
+    only(
+        doctor.fit_findings(machine, config, tmp_path),
+        "GPU memory",
+        "hold 11.9 of the 15.9 GiB",
+        "nvidia-smi",
+    )
 
 
 def test_this_machine_is_examined():

@@ -8,13 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from azr.budget import propose
 from azr.campaign import start_check
-from azr.campaign.start_check import require_a_run_or_nothing, require_startable
+from azr.campaign.start_check import require_a_run_or_nothing, require_free_card, require_startable
 from azr.cli import run_command
 from azr.config.load import load_config
 from azr.errors import BudgetError, ConfigError, DataError, ModelError, RunError
@@ -174,6 +175,36 @@ def test_a_recipe_for_a_card_without_one(run: RunDir, recipe: str) -> None:
     assert "there is none (no nvidia-smi)" in text and "doctor.py" in text and "recipe=cpu_tiny" in text
     assert "GiB" not in text, "figures of memory say nothing where there is no card"
     assert not load_config([f"recipe={recipe}", "budget.override=[gpu]"]).config.needs_gpu
+
+
+BUSY = replace(CARD, gpus=(replace(CARD.gpus[0], free_gib=4.0),))
+
+
+def test_a_card_that_others_use(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start compared the run with the whole card, and it died while the model was loaded."""
+    monkeypatch.setattr(start_check, "require_engine", lambda kind: None)
+    monkeypatch.setattr(start_check, "require_usable_model", lambda config: None)
+    monkeypatch.setattr(start_check, "detect", lambda: BUSY)
+    monkeypatch.setattr(start_check, "CARD_FREED_S", 0.0)
+    with pytest.raises(
+        BudgetError, match=r"other programs hold 11\.9 of the 15\.9 GiB .* close them \(`nvidia-smi`"
+    ):
+        check(run, "recipe=0_5b_16gb", machine=BUSY)
+    assert not run.root.parent.exists()
+    check(run, "recipe=0_5b_16gb", "budget.override=[gpu]", machine=BUSY)
+    check(run, "recipe=cpu_tiny", machine=BUSY)
+    run.state.parent.mkdir(parents=True)
+    run.state.write_text("{}")
+    check(run, "recipe=0_5b_16gb", machine=BUSY)  # its own trainer may hold it: the driver ends that first
+
+
+def test_a_process_that_has_just_ended_still_holds_the_card(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([BUSY, CARD])
+    monkeypatch.setattr(start_check, "detect", lambda: next(looks))
+    require_free_card(load_config(["recipe=0_5b_16gb"]).config)
+    assert next(looks, None) is None
 
 
 def test_proposals_without_a_card_need_none() -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_campaign import Driver, command_trainer, fast_config, hurry, wait_for
 
+from azr.campaign import start_check
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, read_state_file
 from azr.checkpoints import list_checkpoints
 from azr.files import read_json
+from azr.hardware import Gpu, Machine
 from azr.processes import processes_with_marker
 from azr.protocol import read_heartbeat, read_metrics
 from azr.records import Incident
@@ -235,10 +238,36 @@ def test_a_hung_trainer_whose_driver_was_killed_is_ended_by_the_next_start(run: 
     wait_for(lambda: len(read_metrics(run)) == 2)
     driver.kill()
     orphans = processes_with_marker(f"{read_state_file(run.state).run_id}/")
-    assert Driver(run, fast_config(orphan_grace_s=0.2)).wait() == 0
+
+    def before() -> None:
+        card_held_while(lambda: any(process.alive for process in orphans))
+
+    assert Driver(run, fast_config(orphan_grace_s=0.2), before=before).wait() == 0, (
+        "refused for its own memory"
+    )
     assert orphans and not any(process.alive for process in orphans)
     assert any("had left 1 process running" in item.cause for item in incidents(run, "repair"))
     assert_all_steps(run)
+
+
+def test_a_card_that_others_use_when_a_run_resumes(run: RunDir) -> None:
+    """It started its trainer, which died while it loaded, as often as configured."""
+    command_trainer(run)
+    assert Driver(run, fast_config(), before=lambda: card_held_while(lambda: True)).wait() == 1
+    state = read_state_file(run.state)
+    assert state.state is State.FAILED and "other programs hold 15.0 of the 16.0 GiB" in state.sentence
+    assert not read_metrics(run) and not run.attempt(1, 1).exists()
+    assert Driver(run, fast_config()).wait() == 0
+    assert_all_steps(run)
+
+
+def card_held_while(held: Callable[[], bool]) -> None:
+    """In the driver: a card of 16 GiB, nearly all of it taken while ``held``."""
+
+    def detect() -> Machine:
+        return Machine((Gpu("a card", 16.0, 1.0 if held() else 16.0),), 8, 64.0, 60.0)
+
+    start_check.detect, start_check.CARD_FREED_S = detect, 0.0
 
 
 def test_processes_of_others_are_left_alone(run: RunDir) -> None:
