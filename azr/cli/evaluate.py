@@ -118,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     recorded = parser.add_argument_group("recorded answers")
     recorded.add_argument(
         "--answers",
+        action="append",
         type=at_home,
         metavar="FILE",
         help="JSONL with id (or task_id) and completion, instead of models",
@@ -130,6 +131,9 @@ def main(words: Sequence[str]) -> int:
     parser = _parser()
     arguments = vars(parser.parse_args(words))
     models: list[str] = arguments.pop("models")
+    if len(arguments["answers"] or ()) > 1:
+        parser.error("--answers takes one file; give each a command of its own")
+    arguments["answers"] = arguments["answers"][0] if arguments["answers"] else None
     if bool(models) == bool(arguments["answers"]):
         parser.error("give models, or --answers FILE (not both)")
     if not arguments["suites"]:

@@ -88,6 +88,13 @@ def test_a_number_that_the_engine_would_refuse_is_refused_at_once(
     assert f"argument {words[-2]}: '{words[-1]}' is not " in capsys.readouterr().err
 
 
+def test_a_second_file_of_answers_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first one was left out without a word."""
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "--answers", "a.jsonl", "--answers", "b.jsonl", "--suite", "humaneval"])
+    assert "--answers takes one file; give each a command of its own" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_the_shells_loop_too(tmp_path: Path) -> None:
     """A shell goes on after any exit status, and ends where its command was ended by the signal."""
     (tmp_path / "one.py").write_text(
