@@ -176,6 +176,11 @@ def refuse_unknown_keys(
     for key, value in values.items():
         if key not in known:
             where = f"{found}: " if (found := place(f"{prefix}{key}")) else ""
+            if key in flat(known):
+                above, _, last = key.rpartition(".")
+                raise ConfigError(
+                    f"{where}{key}: keys with points are for the command line; in a file, put {last}: below {above}:"
+                )
             raise ConfigError(f"{where}{unknown_key_message(f'{prefix}{key}')}")
         if isinstance(value, Mapping) and isinstance(known[key], Mapping):
             refuse_unknown_keys(value, known[key], place, f"{prefix}{key}.")

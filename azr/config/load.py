@@ -18,7 +18,7 @@ from azr.config import Config, default_container, from_container, to_container, 
 from azr.config.automatic import settle_automatic
 from azr.config.paths import resolve_paths, runs_folder
 from azr.config.typed import GROUPS, put, split_overrides
-from azr.config.yaml_files import line_finder, load_yaml
+from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names
 from azr.errors import ConfigError, DataError
 from azr.files import write_text_atomic
 from azr.run_identity import read_identity
@@ -69,7 +69,7 @@ def load_config(overrides: Sequence[str]) -> Loaded:
         chosen, reason = [named], f"recipe {named}: requested in {CONFIG_DIR / 'pipeline.yaml'}"
         items.append(f"recipe={named}")
     if chosen and chosen[-1] not in recipe_names():
-        raise ConfigError(f"recipe={chosen[-1]} is unknown; the recipes are {', '.join(recipe_names())}")
+        raise ConfigError(_unknown_name("recipe", chosen[-1]))
     if not chosen:
         from azr.hardware import choose_recipe, detect
 
@@ -100,7 +100,8 @@ def _defaults_in_file() -> dict[str, object]:
     """The list of defaults of ``configs/pipeline.yaml``: group, or name of a file -> what is chosen of it.
 
     Raises:
-        ConfigError: it lacks an entry without which Hydra finds none of the settings.
+        ConfigError: it lacks an entry without which Hydra finds none of the settings, or what it names is
+            read as a number.
     """
     path = CONFIG_DIR / "pipeline.yaml"
     values = load_yaml(path) if path.is_file() else None
@@ -114,6 +115,7 @@ def _defaults_in_file() -> dict[str, object]:
                 f"{path}: its list 'defaults:' has no entry for '{entry}', and without that no setting is found; "
                 f"`git checkout {path}` restores the file. Settings go below that list; a recipe of yours goes into {CONFIG_DIR}/recipe"
             )
+    refuse_unquoted_names(path, ("defaults", "recipe"))
     return found
 
 
@@ -159,6 +161,7 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     items, typed = split_overrides(overrides)
     _defaults_in_file()
     _refuse_unknown_groups(items)
+    items = [_with_quoted_name(item) for item in items]
     ConfigStore.instance().store(name="defaults", node=default_container(), provider="azr")
     GlobalHydra.instance().clear()
     try:
@@ -200,10 +203,27 @@ def _keys_in_file() -> set[str]:
 def _refuse_unknown_groups(items: Sequence[str]) -> None:
     for item in items:
         group, _, name = item.partition("=")
-        if group in GROUPS and not name.startswith("{"):
-            known = sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
-            if name not in known:
-                raise ConfigError(f"{group}={name} is unknown; choose from {', '.join(known) or 'none'}")
+        if group in GROUPS and name not in _names(group):
+            raise ConfigError(_unknown_name(group, name))
+
+
+def _unknown_name(group: str, name: str) -> str:
+    """What is wrong with a name that no file of the group's folder has."""
+    folder, known = CONFIG_DIR / group, _names(group)
+    stem = re.sub(r"\.ya?ml$", "", name)
+    if stem in known:
+        return f"{group}={name}: the name goes without its extension; write {group}={stem}"
+    if stem and (folder / f"{stem}.yml").is_file():
+        return f"{folder / stem}.yml: the extension has to be .yaml; rename it to {stem}.yaml"
+    return f"{group}={name} is unknown; choose from {', '.join(known) or 'none'}"
+
+
+def _with_quoted_name(item: str) -> str:
+    """``recipe=4060`` as ``recipe='4060'``: without the quotation marks Hydra reads a number."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    group, _, name = item.partition("=")
+    return f"{group}={QuotedString(name, Quote.single).with_quotes()}" if group in GROUPS else item
 
 
 def _yaml_files() -> list[Path]:
@@ -251,7 +271,11 @@ def help_text() -> str:
 
 
 def recipe_names() -> list[str]:
-    return sorted(path.stem for path in (CONFIG_DIR / "recipe").glob("*.yaml"))
+    return _names("recipe")
+
+
+def _names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
 
 
 def to_yaml(config: Config) -> str:

@@ -213,6 +213,12 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("train.early_saves=[true]", "^train.early_saves is True; it must be a number$"),
         ("campaign.hours=[", r"campaign\.hours=\[: the value cannot be read"),
         ("recipe=", "recipe= is unknown"),
+        (
+            "recipe=cpu_tiny.yaml",
+            "^recipe=cpu_tiny.yaml: the name goes without its extension; write recipe=cpu_tiny$",
+        ),
+        ("selfplay=code.yml", "the name goes without its extension; write selfplay=code$"),
+        ("selfplay={a:1}", "^selfplay={a:1} is unknown; choose from code"),
         ("train.grad_clip=0", "^train.grad_clip is 0; it must be above 0$"),
         ("train.optimizer=sgd", "^train.optimizer is 'sgd'; it must be one of adamw, adamw_8bit$"),
         (
@@ -291,6 +297,67 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "configs"
 
 
+NAMES_LIKE_NUMBERS = ["4060", "123", "1e5", "0x10", "true", "null", "2026-01-01"]
+
+
+@pytest.mark.parametrize("name", [*NAMES_LIKE_NUMBERS, "1.5e-3", "it's", "a,b"])
+def test_recipes_of_your_own_may_have_any_name(
+    configs: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """recipe=4060 ended in a traceback of Hydra's, which read a number."""
+    shutil.copy(configs / "recipe/cpu_tiny.yaml", configs / f"recipe/{name}.yaml")
+    rules = (configs / "selfplay/code.yaml").read_text()
+    (configs / f"selfplay/{name}.yaml").write_text(rules + "\nbanned_modules: [mine]\n")
+    assert run_command("run", ["--cfg", "job", f"recipe={name}"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["recipe"] == name
+    config = load_config([f"recipe={name}", f"selfplay={name}"]).config
+    assert config.model.path.endswith("azr-tiny") and config.selfplay.banned_modules == ["mine"]
+    path = configs / "pipeline.yaml"
+    plain = path.read_text()
+    for text in (
+        plain.replace("- optional recipe:", f'- optional recipe: "{name}"'),
+        f'{plain}\nrecipe: "{name}"\n',
+    ):
+        path.write_text(text)
+        assert load_config([]).config.recipe == name
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES_LIKE_NUMBERS if name != "null"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("- optional recipe:", "- optional recipe: {}"),
+        ("- selfplay: code", "- selfplay: {}"),
+        ("seed: 1", "recipe: {}"),
+    ],
+)
+def test_a_name_like_a_number_has_to_be_quoted_in_a_file(
+    configs: Path, name: str, old: str, new: str
+) -> None:
+    shutil.copy(configs / "recipe/cpu_tiny.yaml", configs / f"recipe/{name}.yaml")
+    path = configs / "pipeline.yaml"
+    path.write_text(path.read_text().replace(old, new.format(name), 1))
+    told = rf'pipeline\.yaml, line \d+: [a-z ]+: {name} is not read as a name; quote it: "{name}"$'
+    for items in ([], ["recipe=cpu_tiny"]):
+        with pytest.raises(ConfigError, match=told):
+            load_config(items)
+
+
+@pytest.mark.parametrize("name", ["1.2.3", "e5", "_", "0_5b", "1e5x"])
+def test_other_names_need_no_quotation_marks(configs: Path, name: str) -> None:
+    shutil.copy(configs / "recipe/cpu_tiny.yaml", configs / f"recipe/{name}.yaml")
+    path = configs / "pipeline.yaml"
+    path.write_text(path.read_text().replace("- optional recipe:", f"- optional recipe: {name}"))
+    assert load_config([]).config.recipe == name
+
+
+def test_a_recipe_with_another_extension_is_named(configs: Path) -> None:
+    (configs / "recipe/cpu_tiny.yaml").rename(configs / "recipe/mine.yml")
+    for name in ("mine", "mine.yml", "mine.yaml"):
+        with pytest.raises(ConfigError, match=r"recipe/mine\.yml: .* rename it to mine\.yaml$"):
+            load_config([f"recipe={name}"])
+
+
 DAMAGES: list[tuple[str, str, str | bytes, str]] = [
     ("pipeline.yaml", "seed: 1", "seed: 1\n\tname: x", r"pipeline\.yaml, line \d+: a tab \(in line \d+\)"),
     (
@@ -324,6 +391,18 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "name: default ",
         "name: 123 ",
         r"pipeline\.yaml, line \d+: name is 123: .* looks like int is quoted",
+    ),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "campaign.hours: 12",
+        r"pipeline\.yaml, line \d+: campaign\.hours: keys with points .* put hours: below campaign:$",
+    ),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "sandbox: {limits.cpu_s: 3}",
+        r"pipeline\.yaml, line \d+: limits\.cpu_s: keys with points .* put cpu_s: below limits:$",
     ),
     (
         "pipeline.yaml",
