@@ -28,6 +28,7 @@ from azr.budget.fitting import fit_card
 from azr.checkpoints import free_gib
 from azr.config import Config
 from azr.config.paths import PROJECT, python_path
+from azr.control_groups import process_limit
 from azr.doctor_card import PINNED, Finding, Level, gpu_findings, int4_findings, ipc_findings, torch_findings
 from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
@@ -193,14 +194,9 @@ def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
         )
     else:
         yield Finding(Level.OK, "open files", f"limit {files}")
-    processes = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    if processes != resource.RLIM_INFINITY and processes < 2048:
-        yield Finding(
-            Level.WARNING,
-            "processes",
-            f"limit {processes}",
-            "ulimit -u 8192; Ray, the engine and the sandbox start many threads",
-        )
+    if (limited := process_limit()) is not None and limited[0] < 2048:
+        fix = "ulimit -u 8192, or for a container --pids-limit=-1; Ray, the engine and the sandbox start many threads"
+        yield Finding(Level.WARNING, "processes", f"limit {limited[0]} ({limited[1]})", fix)
 
 
 def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Finding]:

@@ -8,9 +8,10 @@ lets a program fail.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from azr.control_groups import groups_of, number_in
 
 
 @dataclass(frozen=True)
@@ -47,40 +48,16 @@ def host_memory(root: Path = Path("/")) -> HostMemory:
         available = values.get("MemAvailable:", values.get("MemFree:", 0)) * 1024
     else:
         total = available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for folder, names in _groups(root):
-        limits = [limit for name in names.limits if (limit := _number(folder / name)) is not None]
+    for folder, version in groups_of("memory", root):
+        names = _V1 if version == 1 else _V2
+        limits = [limit for name in names.limits if (limit := number_in(folder / name)) is not None]
         if limits and min(limits) < total:
             total = min(limits)
         if limits:
-            used = _number(folder / names.used) or 0
+            used = number_in(folder / names.used) or 0
             cache = _fields(folder / "memory.stat").get(names.cache, 0)
             available = min(available, max(0, min(limits) - max(0, used - cache)))
     return HostMemory(total, min(total, available))
-
-
-def _groups(root: Path) -> Iterator[tuple[Path, _Names]]:
-    """Folders of the groups that this process is in, innermost first. Those that a container does not show
-    are left out."""
-    mounted = root / "sys/fs/cgroup"
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = ["0::/", "1:memory:/"]
-    for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if "memory" in controllers.split(","):
-            top, names = mounted / "memory", _V1
-        elif not controllers:
-            top, names = mounted, _V2
-        else:
-            continue
-        folder = top / path.strip("/")
-        for group in (folder, *folder.parents):
-            # seen from another namespace a path may begin with /..
-            if group.is_dir() and ".." not in group.parts:
-                yield group, names
-            if group == top:
-                break
 
 
 def _fields(path: Path) -> dict[str, int]:
@@ -90,11 +67,3 @@ def _fields(path: Path) -> dict[str, int]:
     except OSError:
         return {}
     return {parts[0]: int(parts[1]) for parts in lines if len(parts) > 1 and parts[1].isdigit()}
-
-
-def _number(path: Path) -> int | None:
-    """None where there is no such file, or it says ``max``."""
-    try:
-        return int(path.read_text(encoding="ascii", errors="replace"))
-    except (OSError, ValueError):
-        return None

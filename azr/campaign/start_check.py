@@ -11,6 +11,7 @@ from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.campaign.identity_check import require_same_run
 from azr.checkpoints import list_checkpoints
 from azr.config import Config
+from azr.control_groups import process_limit
 from azr.data.check import require_readable
 from azr.errors import BudgetError, ConfigError, RunError
 from azr.hardware import Machine, detect, device_for
@@ -19,6 +20,8 @@ from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
 LOOPBACK, LOOPBACK_LIMIT_S = "127.0.0.1", 5.0
+MIN_PROCESSES = 256
+"""Processes and threads without which not even the bundled model's run starts."""
 CARD_FREED_S = 10.0
 """Within this time the memory of a process that has just ended is free again."""
 
@@ -32,7 +35,8 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         RunError: the run in that folder began with another model or recipe, or the folder is not a run.
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, needs a card and there is none, or others hold too much of the card.
-        ConfigError: the installed engine does not compute where the run does, or the machine does not reach itself.
+        ConfigError: the installed engine does not compute where the run does, or the machine does not reach itself,
+            or allows too few processes.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
     require_a_run_or_nothing(run)
@@ -47,6 +51,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         require_free_card(config)
     if not config.train.ray_address:  # else other machines compute
         require_loopback()
+        require_processes(process_limit())
         require_engine(device_for(machine, config.train.device, config.train.n_gpus_per_node).kind)
     if not is_here:
         require_usable_model(config)
@@ -104,6 +109,21 @@ def require_free_card(config: Config) -> None:
         if time.monotonic() >= deadline_s:
             raise BudgetError(f"{in_use}; {CLOSE_THEM}. To start anyway: budget.override=[gpu]")
         time.sleep(0.5)
+
+
+def require_processes(limited: tuple[int, str] | None) -> None:
+    """
+    Args:
+        limited: how many processes and threads are allowed, and what says so.
+
+    Raises:
+        ConfigError: too few; Ray's workers would die with "Resource temporarily unavailable" while the start goes on.
+    """
+    if limited is not None and limited[0] < MIN_PROCESSES:
+        raise ConfigError(
+            f"{limited[1]} allows {limited[0]} processes and threads, and a run needs at least {MIN_PROCESSES}, most need 2048: "
+            "ulimit -u 8192, or for a container --pids-limit=-1"
+        )
 
 
 def require_loopback() -> None:

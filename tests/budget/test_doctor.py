@@ -196,6 +196,11 @@ def test_limits_and_disk(tmp_path):
     assert not [finding for finding in doctor.disk_findings(tmp_path) if finding.level is Level.PROBLEM]
 
 
+def test_a_limit_of_processes(monkeypatch):
+    monkeypatch.setattr(doctor, "process_limit", lambda: (200, "/sys/fs/cgroup/pids.max"))
+    only(doctor.limit_findings(soft_files=65536), "200 (/sys/fs/cgroup/pids.max)", "--pids-limit")
+
+
 def test_fit_is_judged(tmp_path):
     config = replace(Config(), model=replace(Config().model, path="Qwen/Qwen2.5-7B"))
     found = [

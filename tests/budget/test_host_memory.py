@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from azr.control_groups import process_limit
 from azr.host_memory import HostMemory, host_memory
 
 GIB = 2**30
@@ -86,3 +87,20 @@ def test_a_throttle_is_a_limit_and_nothing_is_below_zero(tmp_path: Path) -> None
 def test_this_machine() -> None:
     here = host_memory()
     assert 0 < here.available <= here.total
+
+
+@pytest.mark.parametrize(("group", "top"), [("0::/a/b", ""), ("8:pids:/a/b", "/pids")])
+def test_the_smallest_limit_of_processes_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, top: str
+) -> None:
+    """The doctor knew ``ulimit -u`` only, and a container's ``--pids-limit`` is a control group's."""
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (10**6, 10**6))
+    monkeypatch.setattr("os.getuid", lambda: 1000)
+    write(tmp_path, {"proc/self/cgroup": group, f"sys/fs/cgroup{top}/a/b/pids.max": "max"})
+    assert process_limit(tmp_path) == (10**6, "ulimit -u")
+    write(tmp_path, {f"sys/fs/cgroup{top}/a/pids.max": 200, f"sys/fs/cgroup{top}/pids.max": 300})
+    assert process_limit(tmp_path) == (200, f"{tmp_path}/sys/fs/cgroup{top}/a/pids.max")
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (100, 100))
+    assert process_limit(tmp_path) == (100, "ulimit -u")
+    monkeypatch.setattr("os.getuid", lambda: 0)
+    assert process_limit(tmp_path) == (200, f"{tmp_path}/sys/fs/cgroup{top}/a/pids.max"), "root is exempt"

@@ -105,6 +105,15 @@ def test_a_machine_that_does_not_reach_itself(run: RunDir, monkeypatch: pytest.M
         check(run)
 
 
+def test_a_container_with_few_processes(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's workers died with "Resource temporarily unavailable", and the start went on."""
+    monkeypatch.setattr(start_check, "process_limit", lambda: (200, "/sys/fs/cgroup/pids.max"))
+    with pytest.raises(ConfigError, match=r"/sys/fs/cgroup/pids\.max allows 200 processes .*--pids-limit=-1"):
+        check(run)
+    monkeypatch.setattr(start_check, "process_limit", lambda: (4096, "ulimit -u"))
+    check(run)
+
+
 @pytest.mark.parametrize("path", ["/nowhere/model", "./nowhere"])
 def test_a_model_that_is_not_there(run: RunDir, path: str) -> None:
     with pytest.raises(ModelError, match=r"no such folder\. Give a Hugging Face folder"):

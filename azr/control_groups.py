@@ -1,0 +1,59 @@
+"""Control groups (cgroup v1 and v2) around this process, and how many processes and threads they allow."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def groups_of(controller: str, root: Path = Path("/")) -> Iterator[tuple[Path, int]]:
+    """Folders of the groups that this process is in, innermost first, and the version (1 or 2) of each. Those that a
+    container does not show are left out.
+
+    Args:
+        controller: ``memory``, ``pids`` ...
+        root: where ``proc`` and ``sys`` lie.
+    """
+    mounted = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = ["0::/", f"1:{controller}:/"]
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controller in controllers.split(","):
+            top, version = mounted / controller, 1
+        elif not controllers:
+            top, version = mounted, 2
+        else:
+            continue
+        folder = top / path.strip("/")
+        for group in (folder, *folder.parents):
+            # seen from another namespace a path may begin with /..
+            if group.is_dir() and ".." not in group.parts:
+                yield group, version
+            if group == top:
+                break
+
+
+def number_in(path: Path) -> int | None:
+    """None where there is no such file, or it says ``max``."""
+    try:
+        return int(path.read_text(encoding="ascii", errors="replace"))
+    except (OSError, ValueError):
+        return None
+
+
+def process_limit(root: Path = Path("/")) -> tuple[int, str] | None:
+    """The smallest limit on processes and threads, and what sets it: ``ulimit -u``, or ``pids.max`` of a control group;
+    None without any."""
+    limits: list[tuple[int, str]] = []
+    own = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if own != resource.RLIM_INFINITY and os.getuid() != 0:  # the kernel exempts root
+        limits.append((own, "ulimit -u"))
+    for folder, _ in groups_of("pids", root):
+        if (limit := number_in(folder / "pids.max")) is not None:
+            limits.append((limit, f"{folder}/pids.max"))
+    return min(limits, default=None)
