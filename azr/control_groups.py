@@ -38,7 +38,7 @@ def groups_of(controller: str, root: Path = Path("/")) -> Iterator[tuple[Path, i
                 break
 
 
-def number_in(path: Path) -> int | None:
+def group_value(path: Path) -> int | None:
     """None where there is no such file, or it says ``max``."""
     try:
         return int(path.read_text(encoding="ascii", errors="replace"))
@@ -54,6 +54,6 @@ def process_limit(root: Path = Path("/")) -> tuple[int, str] | None:
     if own != resource.RLIM_INFINITY and os.getuid() != 0:  # the kernel exempts root
         limits.append((own, "ulimit -u"))
     for folder, _ in groups_of("pids", root):
-        if (limit := number_in(folder / "pids.max")) is not None:
+        if (limit := group_value(folder / "pids.max")) is not None:
             limits.append((limit, f"{folder}/pids.max"))
     return min(limits, default=None)

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from azr.control_groups import groups_of, number_in
+from azr.control_groups import group_value, groups_of
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def host_memory(root: Path = Path("/")) -> HostMemory:
         total = available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for folder, version in groups_of("memory", root):
         names = _V1 if version == 1 else _V2
-        limits = [limit for name in names.limits if (limit := number_in(folder / name)) is not None]
+        limits = [limit for name in names.limits if (limit := group_value(folder / name)) is not None]
         if limits and min(limits) < total:
             total = min(limits)
         if limits:
-            used = number_in(folder / names.used) or 0
+            used = group_value(folder / names.used) or 0
             cache = _fields(folder / "memory.stat").get(names.cache, 0)
             available = min(available, max(0, min(limits) - max(0, used - cache)))
     return HostMemory(total, min(total, available))
