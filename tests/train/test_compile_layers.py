@@ -3,7 +3,6 @@ around them."""
 
 import pytest
 import torch
-import torch.distributed as dist
 from peft import LoraConfig, get_peft_model
 from torch.distributed.fsdp import MixedPrecision
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -14,21 +13,14 @@ from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
 from azr.train.verl.engine import fully_sharded
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 
 @pytest.fixture(autouse=True)
 def fresh_dynamo():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_process(tmp_path_factory):
-    dist.init_process_group(
-        "gloo", init_method=f"file://{tmp_path_factory.mktemp('dist')}/store", rank=0, world_size=1
-    )
-    yield
-    dist.destroy_process_group()
 
 
 def tiny_model(dtype=torch.float32):

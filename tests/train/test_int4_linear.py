@@ -4,15 +4,13 @@ FSDP, gradient checkpointing, compiled layers, offload, checkpoint and resume.""
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_int4 import KINDS, write_tiny
@@ -36,16 +34,10 @@ from azr.train.verl.no_shard import (
     point_to_flat_parameters,
 )
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 DTYPES = [torch.bfloat16, torch.float32]
 IDS = torch.arange(5, 45)[None]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    place = tmp_path_factory.mktemp("dist") / str(os.getpid())
-    dist.init_process_group("gloo", init_method=f"file://{place}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-import torch.distributed as dist
 from update_engine import batch, engine, loss, nested, stay_on_the_cpu
 from verl.utils import tensordict_utils as tu
 from verl.workers.utils.losses import ppo_loss
@@ -14,14 +13,7 @@ from azr.train.kernels.compile_layers import compile_layers
 from azr.train.patches import rows
 from azr.train.verl import packed, update
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_process(tmp_path_factory):
-    dist.init_process_group(
-        "gloo", init_method=f"file://{tmp_path_factory.mktemp('dist')}/store", rank=0, world_size=1
-    )
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("one_process")
 
 
 @pytest.fixture(autouse=True)
