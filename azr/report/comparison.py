@@ -46,15 +46,16 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
         _panel(tables, "Engine versus trainer", names.MISMATCH),
     ]
     sections = [("Probes", learning), ("Streams", streams), ("Tasks", tasks), ("Cost and health", cost)]
+    probes = [_probes_of(summary) for summary in summaries]
     page = {
         "names": labels,
         "headline": _headline(labels, summaries),
-        "warning": " ".join(filter(None, (_lengths(labels, summaries), _probes_differ(summaries)))),
+        "warning": " ".join(filter(None, (_lengths(labels, summaries), _probes_differ(probes)))),
         "runs": [
             {"name": label, "status": summary.status.value, "colour": index % MAX_RUNS}
             for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
         ],
-        "rows": _rows(summaries, stats),
+        "rows": _rows(summaries, stats, probes),
         "sections": [
             (title, known)
             for title, items in sections
@@ -96,10 +97,9 @@ def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
     return f"These runs are of different lengths (steps: {steps}), so their latest values belong to different amounts of training."
 
 
-def _probes_differ(summaries: Sequence[RunSummary]) -> str:
+def _probes_differ(probes: Sequence[list[str]]) -> str:
     """A warning where not all runs have the same frozen tasks; empty where they have."""
-    first, *others = map(_probes_of, summaries)
-    if all(probes == first for probes in others):
+    if all(files == probes[0] for files in probes):
         return ""
     return "These runs have different probe tasks, so their scores do not compare with each other."
 
@@ -120,10 +120,11 @@ def _against(first: ProbeChange | None, other: ProbeChange | None, *, same_probe
     return f"{signed(100 * (other.last - first.last), 1)}{band}"
 
 
-def _rows(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> list[tuple[str, list[str]]]:
+def _rows(
+    summaries: Sequence[RunSummary], stats: Sequence[TaskStats], probes: Sequence[list[str]]
+) -> list[tuple[str, list[str]]]:
     changes = [deciding_change(summary) for summary in summaries]
     intervals = [interval_points(c.interval) if c and c.interval else "–" for c in changes]
-    probes = [_probes_of(summary) for summary in summaries]
     against = [
         _against(changes[0], change, same_probes=files == probes[0])
         for change, files in zip(changes, probes, strict=True)
