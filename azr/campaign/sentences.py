@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from azr.campaign.state import CampaignState, State
+from azr.errors import AzrError
 from azr.folder_id import FolderId
 from azr.report.summary import read_summary
 from azr.report.verdict import headline
@@ -21,7 +22,7 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
     folder = shlex.quote(str(run.root) if folder.startswith("..") else folder)
     lines = [state.sentence]
     if state.state is State.DONE and state.step:
-        with suppress(OSError):  # the report says it too
+        with suppress(OSError, AzrError):  # the report says it too
             lines.append(headline(read_summary(run.root))[0].replace("\N{NO-BREAK SPACE}", " "))
     if run.report.is_file():
         lines.append(f"The report: {folder}/report.html")

@@ -20,8 +20,8 @@ from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
 LOOPBACK, LOOPBACK_LIMIT_S = "127.0.0.1", 5.0
-MIN_PROCESSES = 256
-"""Processes and threads without which not even the bundled model's run starts: it had 522 on a machine of 2 cores."""
+MIN_PROCESSES = 512
+"""Processes and threads without which not even the bundled model's run goes on: it had 522 on a machine of 2 cores."""
 CARD_FREED_S = 10.0
 """Within this time the memory of a process that has just ended is free again."""
 
