@@ -267,8 +267,8 @@ class SelfPlayTrainer(PPOTrainerSync):
 
     def sync_engine(self) -> None:
         """verl sends the weights: ``update_weights`` of the trainer's worker (``worker.py``) wakes the engine
-        if it sleeps and streams them in buckets, through CUDA IPC or shared memory; ``update_weights_from_ipc``
-        of the engine's worker loads them (verl's own, to which ``engine_worker.py`` adds on a GPU)."""
+        if it sleeps and streams them in buckets (``rollout.py``), through CUDA IPC or shared memory;
+        ``update_weights_from_ipc`` of the engine's worker loads them (verl's own, to which ``engine_worker.py`` adds on a GPU)."""
         self.checkpoint_manager.update_weights(self.global_steps)  # pyright: ignore[reportUnusedCoroutine]
 
     def engine_answers(self) -> list[float]:
