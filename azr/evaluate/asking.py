@@ -10,6 +10,7 @@ from typing import Any
 
 from azr.config import Config
 from azr.errors import ModelError
+from azr.evaluate.texts import filled
 from azr.models.tokenizer_files import named_end_tokens
 from azr.prompts import load_frame
 from azr.selfplay.options import prompt_options
@@ -106,21 +107,10 @@ def _stops(folder: Path, tokenizer: Any) -> tuple[str, ...]:
     return tuple(tokenizer.convert_ids_to_tokens(number) for number in ids if number is not None)
 
 
-def snippet(asking: Asking, name: str) -> list[str]:
-    """Lines of a Python program that asks the example question."""
-    return [
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        "",
-        f"before = {_literal(asking.before)}",
-        f"question = {_literal(asking.question)}",
-        f"after = {_literal(asking.after)}",
-        "",
-        f'model = AutoModelForCausalLM.from_pretrained({json.dumps(name)}, dtype="auto")',
-        f"tokenizer = AutoTokenizer.from_pretrained({json.dumps(name)})",
-        'prompt = tokenizer(before + question + after, add_special_tokens=False, return_tensors="pt")',
-        f"tokens = model.generate(**prompt, max_new_tokens={asking.max_response_tokens}, do_sample=False)",
-        "print(after + tokenizer.decode(tokens[0, prompt.input_ids.shape[1] :], skip_special_tokens=True))",
-    ]
+def snippet(asking: Asking, name: str) -> str:
+    """A Python program that asks the example question."""
+    texts = {part: _literal(getattr(asking, part)) for part in ("before", "question", "after")}
+    return filled("snippet", name=json.dumps(name), max_tokens=asking.max_response_tokens, **texts)
 
 
 def _literal(text: str) -> str:

@@ -113,7 +113,7 @@ def test_texts_that_templates_would_take_for_their_own() -> None:
     assert 'TEMPLATE """hello ' in modelfile(asking, "m.gguf"), (
         "llama.cpp puts the beginning of a sequence there itself"
     )
-    program = "\n".join(snippet(dataclasses.replace(asking, question='a\\n"""b\n"'), "m"))
+    program = snippet(dataclasses.replace(asking, question='a\\n"""b\n"'), "m")
     compile(program, "card", "exec")
 
 
