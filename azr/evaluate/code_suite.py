@@ -21,7 +21,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, Check
 from azr.evaluate.extraction import defines, needed_parts, program_in
-from azr.evaluate.items import Item, Rating, Speaker, Suite
+from azr.evaluate.items import Habits, Item, Rating, Speaker, Suite, native_item
 from azr.parsing import fenced_blocks, split_response
 from azr.prompts import load_frame
 from azr.sandbox import Sandbox
@@ -29,6 +29,8 @@ from azr.tasks import Prompt
 
 CHAT_TASK = "Please provide a self-contained Python script that solves the following problem in a markdown code block:"
 CHAT_REPLY = "Below is a Python script with a self-contained function that solves the problem and passes corresponding tests:"
+CHAT_STOPS = ("\n```\n", "\nif __name__", "\ndef main(", "\nprint(")
+"""Of EvalPlus."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,12 @@ class Problem:
     """The problem as a task for the frame."""
     context: str = ""
     """What a continuation of ``plain`` belongs to; '' where it is a program of its own."""
+    plain_as_is: bool = False
+    """A continuation is judged byte for byte, with all that the model wrote around the function."""
     preamble: str = ""
     """Imports and helper functions that an answer inside the frame may rely on."""
     helpers: str = ""
     """Functions of the problem's text that its tests call beside the answer: they stand before a native one too."""
-
-
-@dataclass(frozen=True)
-class Habits:
-    """How a suite's harness takes native answers."""
-
-    chat_stops: Sequence[str] = ("\n```\n", "\nif __name__", "\ndef main(", "\nprint(")
-    plain_stops: Sequence[str] = ()
-    response_tokens: int = 768
-    plain_as_is: bool = False
-    """Continuations are judged byte for byte, with all that the model wrote around the function."""
 
 
 def evalplus_prompt(text: str) -> Prompt:
@@ -74,7 +67,6 @@ def evalplus_prompt(text: str) -> Prompt:
 @dataclass(frozen=True, kw_only=True)
 class CodeSuite(Suite):
     chat: bool
-    habits: Habits
     problems: dict[str, Problem]
 
     async def judge(self, item: Item, text: str, sandbox: Sandbox) -> Rating:
@@ -86,7 +78,7 @@ class CodeSuite(Suite):
             code = f"{problem.helpers}\n{code}" if code.strip() and problem.helpers else code
         else:
             code = problem.context + text
-            code = code if self.habits.plain_as_is else needed_parts(code, problem.entry)
+            code = code if problem.plain_as_is else needed_parts(code, problem.entry)
         score, reason = await problem.check.run(code, sandbox) if code.strip() else NO_PROGRAM
         return Rating(score, reason, True, code)
 
@@ -142,7 +134,6 @@ def code_suite(
         name=name,
         style=style,
         chat=speaker.chat,
-        habits=habits,
         problems=by_id,
         items=items,
         left_out=left_out,
@@ -155,13 +146,4 @@ def _item(
 ) -> Item:
     if style == "frame":
         return Item(problem.problem_id, name, load_frame(config.frame).wrap(problem.frame_text))
-    limits = speaker.limits(habits.response_tokens)
-    if speaker.chat:
-        return Item(problem.problem_id, name, problem.chat, habits.chat_stops, limits=limits)
-    return Item(
-        problem.problem_id,
-        name,
-        Prompt((("user", problem.plain),), raw=True),
-        habits.plain_stops,
-        limits=limits,
-    )
+    return native_item(problem.problem_id, name, problem.chat, problem.plain, habits, speaker)

@@ -20,11 +20,12 @@ from typing import Any
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import PASSED, call_all, first_wrong
-from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
-from azr.evaluate.humaneval import frame_task, preamble
-from azr.evaluate.items import CHAT, Speaker
+from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
+from azr.evaluate.humaneval import preamble
+from azr.evaluate.items import CHAT, Habits, Speaker
 from azr.evaluate.mbpp_inputs import as_python
 from azr.evaluate.records import records, stamp
+from azr.evaluate.texts import filled
 from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueWriteError, canonical, read
 
@@ -34,8 +35,8 @@ FIELDS = {
 }  # fmt: skip
 EOS = ("\nif __name__", "\ndef main(", "\nprint(")
 HABITS = {
-    "humaneval+": Habits(plain_stops=(*EOS, "\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ")),
-    "mbpp+": Habits(plain_stops=(*EOS, '\n"""', "\nassert")),
+    "humaneval+": Habits(CHAT_STOPS, (*EOS, "\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ")),
+    "mbpp+": Habits(CHAT_STOPS, (*EOS, '\n"""', "\nassert")),
 }
 NOT_NONE = ("check_str", "text_match_three", "text_starta_endb")
 """Tasks whose outputs are objects: judged is whether there is one."""
@@ -44,11 +45,6 @@ AS_SETS = (
     "find_dissimilar", "Diff",
 )  # fmt: skip
 _WRAPPER = "_azr_judged_call"
-FRAME_TASK = """\
-Write the Python function that is described below. Write one self-contained program with every import it needs, in a block labelled \
-`python`. Give the program only, without tests and without example calls.
-
-{text}"""
 
 
 @dataclass(frozen=True)
@@ -208,7 +204,9 @@ def _problem(name: str, record: dict[str, Any], inputs: tuple[str, ...], n_base:
         check=PlusCheck(entry, solution, inputs, n_base, float(record["atol"]), mbpp),
         chat=evalplus_prompt(prompt),
         plain=prompt,
-        frame_text=FRAME_TASK.replace("{text}", prompt.strip()) if mbpp else frame_task(prompt),
+        frame_text=filled("mbpp+.frame", text=prompt.strip())
+        if mbpp
+        else filled("humaneval.frame", prompt=prompt.strip()),
         context=prompt,
         preamble="" if mbpp else preamble(prompt, entry),
     )

@@ -8,15 +8,14 @@ the native styles, our deduction prompts (where functions are called f) inside t
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
-from azr.evaluate.cruxeval import COT_OUTPUT, DIRECT_OUTPUT, RESPONSE_TOKENS, STOPS, filled, native_prompt
-from azr.evaluate.items import CHAT, Item, Speaker
+from azr.evaluate.cruxeval import Assertion, assertion_suite
+from azr.evaluate.items import CHAT, Speaker
 from azr.evaluate.records import records
-from azr.evaluate.tasks_suite import TaskSuite, task_suite
+from azr.evaluate.tasks_suite import TaskSuite
 from azr.programs.rename import NameConflict, rename_function
 from azr.programs.source import SourceError
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
@@ -25,7 +24,6 @@ from azr.tasks import Task, TaskType
 
 NAME = "livecodebench-execution"
 FIELDS = {"id": (str, int), "function_name": str, "code": str, "input": str, "output": str}
-PROMPTS = {"native": DIRECT_OUTPUT, "native-cot": COT_OUTPUT}
 
 
 def execution_suite(
@@ -35,10 +33,7 @@ def execution_suite(
     Raises:
         DataError: no such file, or a record lacks a field.
     """
-    tasks: list[tuple[str, str, Task]] = []
-    native: dict[str, Item] = {}
-    left_out = []
-
+    asked, left_out = [], []
     for place, record in records(path, NAME, FIELDS):
         item_id = str(record["id"])
         arguments = _arguments(place, record["input"], record["function_name"])
@@ -49,21 +44,10 @@ def execution_suite(
         except (ValueReadError, NameConflict, SourceError) as error:
             left_out.append(f"{item_id}: {error}")
             continue
-        tasks.append(
-            (
-                item_id,
-                NAME,
-                Task(task_type=TaskType.DEDUCTION, code=code, inputs=(arguments,), outputs=(gold,)),
-            )
-        )
-        if style != "frame":
-            # the prompts call f(...) where these programs have names of their own
-            text = filled(PROMPTS[style].replace("f({input})", "{input}"), record)
-            limits = speaker.limits(RESPONSE_TOKENS[style])
-            native[item_id] = Item(item_id, NAME, native_prompt(text, speaker), STOPS, limits=limits)
-
-    judging = replace(config, format_reward=True, bool_equals_int=True, int_equals_float=True)
-    return task_suite(NAME, tasks, judging, left_out, style=style, native=native)
+        task = Task(task_type=TaskType.DEDUCTION, code=code, inputs=(arguments,), outputs=(gold,))
+        shown = {"code": record["code"], "call": record["input"], "output": record["output"]}
+        asked.append(Assertion(item_id, task, shown))
+    return assertion_suite(NAME, asked, left_out, config, style, speaker, prompts="cruxeval-o")
 
 
 def _arguments(place: str, call: str, name: str) -> str:

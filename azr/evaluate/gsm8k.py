@@ -17,56 +17,16 @@ from pathlib import Path
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.extraction import number_in
-from azr.evaluate.items import CHAT, Item, Rating, Speaker, Suite
+from azr.evaluate.items import CHAT, Habits, Item, Rating, Speaker, Suite, native_item
 from azr.evaluate.records import records
+from azr.evaluate.texts import filled
 from azr.parsing import split_response
 from azr.prompts import load_frame
 from azr.sandbox import Sandbox
 from azr.tasks import Prompt
 
-RESPONSE_TOKENS = 1024
-PLAIN_STOPS = ("\nQ:", "\n\nQ", "\nQuestion:")
+HABITS = Habits(plain_stops=("\nQ:", "\n\nQ", "\nQuestion:"), response_tokens=1024)
 CHAT_SENTENCE = "Please reason step by step, and put your final answer within \\boxed{}."
-FRAME_TASK = """\
-Solve the following problem. Your final answer is a single number, without a unit.
-
-{question}"""
-
-EXAMPLES = """\
-Q: There are 15 trees in the grove. Grove workers will plant trees in the grove today. After they are done, there will be 21 trees. How \
-many trees did the grove workers plant today?
-A: There are 15 trees originally. Then there were 21 trees after some more were planted. So there must have been 21 - 15 = 6. The answer \
-is 6.
-
-Q: If there are 3 cars in the parking lot and 2 more cars arrive, how many cars are in the parking lot?
-A: There are originally 3 cars. 2 more cars arrive. 3 + 2 = 5. The answer is 5.
-
-Q: Leah had 32 chocolates and her sister had 42. If they ate 35, how many pieces do they have left in total?
-A: Originally, Leah had 32 chocolates. Her sister had 42. So in total they had 32 + 42 = 74. After eating 35, they had 74 - 35 = 39. The \
-answer is 39.
-
-Q: Jason had 20 lollipops. He gave Denny some lollipops. Now Jason has 12 lollipops. How many lollipops did Jason give to Denny?
-A: Jason started with 20 lollipops. Then he had 12 after giving some to Denny. So he gave Denny 20 - 12 = 8. The answer is 8.
-
-Q: Shawn has five toys. For Christmas, he got two toys each from his mom and dad. How many toys does he have now?
-A: Shawn started with 5 toys. If he got 2 toys each from his mom and dad, then that is 4 more toys. 5 + 4 = 9. The answer is 9.
-
-Q: There were nine computers in the server room. Five more computers were installed each day, from monday to thursday. How many computers \
-are now in the server room?
-A: There were originally 9 computers. For each of 4 days, 5 more computers were added. So 5 * 4 = 20 computers were added. 9 + 20 is 29. \
-The answer is 29.
-
-Q: Michael had 58 golf balls. On tuesday, he lost 23 golf balls. On wednesday, he lost 2 more. How many golf balls did he have at the end \
-of wednesday?
-A: Michael started with 58 golf balls. After losing 23 on tuesday, he had 58 - 23 = 35. After losing 2 more, he had 35 - 2 = 33 golf \
-balls. The answer is 33.
-
-Q: Olivia has $23. She bought five bagels for $3 each. How much money does she have left?
-A: Olivia had 23 dollars. 5 bagels for 3 dollars each will be 5 x 3 = 15 dollars. So she has 23 - 15 dollars left. 23 - 15 is 8. The \
-answer is 8.
-
-Q: {question}
-A:"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +73,8 @@ def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker
 
 def _item(item_id: str, question: str, config: SelfPlayConfig, style: str, speaker: Speaker) -> Item:
     if style == "frame":
-        return Item(
-            item_id, "gsm8k", load_frame(config.frame).wrap(FRAME_TASK.replace("{question}", question))
-        )
-    limits = speaker.limits(RESPONSE_TOKENS)
-    if speaker.chat:
-        return Item(
-            item_id, "gsm8k", Prompt((("user", f"{question}\n{CHAT_SENTENCE}"),), raw=False), limits=limits
-        )
-    prompt = Prompt((("user", EXAMPLES.replace("{question}", question)),), raw=True)
-    return Item(item_id, "gsm8k", prompt, PLAIN_STOPS, limits=limits)
+        text = filled("gsm8k.frame", question=question)
+        return Item(item_id, "gsm8k", load_frame(config.frame).wrap(text))
+    chat = Prompt((("user", f"{question}\n{CHAT_SENTENCE}"),), raw=False)
+    plain = filled("gsm8k.plain", question=question)
+    return native_item(item_id, "gsm8k", chat, plain, HABITS, speaker)

@@ -18,21 +18,14 @@ from pathlib import Path
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
 from azr.evaluate.checks import Script
-from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
-from azr.evaluate.items import CHAT, Speaker
+from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
+from azr.evaluate.items import CHAT, Habits, Speaker
 from azr.evaluate.records import records
+from azr.evaluate.texts import filled
 
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```", "\nassert ")
 """Where a continuation has left the function (arXiv 2107.03374, 2.3, and fences that chat models close it with)."""
 FIELDS = {"task_id": str, "prompt": str, "test": str, "entry_point": str}
-
-FRAME_TASK = """\
-Complete the Python function below. Write one self-contained program that holds the whole function, with its signature and
-every import it needs, in a block labelled `python`. Give the program only, without tests and without example calls.
-
-```python
-{prompt}
-```"""
 
 
 def humaneval_suite(
@@ -43,10 +36,8 @@ def humaneval_suite(
         ConfigError: the package is not installed.
         DataError: the file is missing or a record lacks a field.
     """
-    habits = Habits(plain_stops=STOPS, plain_as_is=True)
-    return code_suite(
-        "humaneval", [_problem(record) for record in read_problems(path)], config, style, speaker, habits
-    )
+    problems = [_problem(record) for record in read_problems(path)]
+    return code_suite("humaneval", problems, config, style, speaker, Habits(CHAT_STOPS, STOPS))
 
 
 def read_problems(path: Path | None = None) -> list[Mapping[str, str]]:
@@ -74,16 +65,12 @@ def _problem(record: Mapping[str, str]) -> Problem:
         check=Script(f"{record['test']}\ncheck({entry})"),
         chat=evalplus_prompt(prompt),
         plain=prompt,
-        frame_text=frame_task(prompt),
+        frame_text=filled("humaneval.frame", prompt=prompt.strip()),
         context=prompt,
+        plain_as_is=True,
         preamble=before,
         helpers=before if "def " in before else "",
     )
-
-
-def frame_task(prompt: str) -> str:
-    """The task for the frame, of a function's text up to its docstring."""
-    return FRAME_TASK.replace("{prompt}", prompt.strip())
 
 
 def preamble(prompt: str, entry: str) -> str:

@@ -73,6 +73,23 @@ class Speaker:
 CHAT = Speaker()
 
 
+@dataclass(frozen=True)
+class Habits:
+    """How a suite's harness takes native answers."""
+
+    chat_stops: Sequence[str] = ()
+    plain_stops: Sequence[str] = ()
+    response_tokens: int = 768
+
+
+def native_item(item_id: str, kind: str, chat: Prompt, plain: str, habits: Habits, speaker: Speaker) -> Item:
+    """A question in the words of the suite's authors: a chat, or the text that a model without one continues."""
+    prompt, stops = chat, habits.chat_stops
+    if not speaker.chat:
+        prompt, stops = Prompt((("user", plain),), raw=True), habits.plain_stops
+    return Item(item_id, kind, prompt, stops, limits=speaker.limits(habits.response_tokens))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Suite(ABC):
     """Items and their judge."""

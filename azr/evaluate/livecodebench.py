@@ -28,9 +28,10 @@ from typing import Any
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import CALL_LIMITS, PASSED, first_wrong
-from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite
-from azr.evaluate.items import CHAT, Speaker
+from azr.evaluate.code_suite import CodeSuite, Problem, code_suite
+from azr.evaluate.items import CHAT, Habits, Speaker
 from azr.evaluate.records import records, stamp
+from azr.evaluate.texts import filled
 from azr.sandbox import Sandbox
 from azr.sandbox.values import MAX_CHARS, ValueReadError, ValueWriteError, canonical, parse_arguments, read
 from azr.tasks import Prompt
@@ -42,7 +43,7 @@ FIELDS = {
     "public_test_cases": str,
     "private_test_cases": str,
 }
-HABITS = Habits(chat_stops=(), plain_stops=("###",), response_tokens=2000)
+HABITS = Habits(plain_stops=("###",), response_tokens=2000)
 MAX_UNPACKED = 1 << 28
 """Bytes of the private tests of one problem."""
 _ENTRY = "_azr_run"
@@ -53,22 +54,6 @@ SYSTEM = (
     "You are an expert Python programmer. You will be given a question (problem specification) and will generate a correct Python program "
     "that matches the specification and passes all tests."
 )
-WITH_STARTER = "You will use the following starter code to write the solution to the problem and enclose your code within delimiters."
-WITHOUT_STARTER = (
-    "Read the inputs from stdin solve the problem and write the answer to stdout (do not directly test on the sample inputs). Enclose "
-    "your code within delimiters as follows. Ensure that when the python program runs, it reads the inputs, runs the algorithm and writes "
-    "output to STDOUT."
-)
-FRAME_TASK = """\
-{content}
-
-{form} Put one self-contained program with every import it needs into a block labelled `python`, without tests and without example calls.\
-"""
-FRAME_METHOD = "Complete this starter code, keeping its names:\n\n```python\n{starter}\n```\n\n"
-FRAME_PROGRAM = (
-    "Write a program that reads the input from standard input and writes the answer to standard output."
-)
-
 _STAR = (
     "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools", "functools",
     "operator", "io", "sys", "json",
@@ -181,21 +166,15 @@ def _read(path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str
 
 
 def _problem(record: dict[str, Any], check: OutputCheck) -> Problem:
-    content, starter = record["question_content"], record["starter_code"]
-    if starter.strip():
-        form = f"### Format: {WITH_STARTER}\n```python\n{starter}\n```\n\n"
-        frame_form = FRAME_METHOD.replace("{starter}", starter.strip())
-    else:
-        form = f"### Format: {WITHOUT_STARTER}\n```python\n# YOUR CODE HERE\n```\n\n"
-        frame_form = FRAME_PROGRAM
-    question = f"### Question:\n{content}\n\n{form}### Answer: (use the provided format with backticks)\n\n"
+    shown = {"content": record["question_content"], "starter": record["starter_code"]}
+    question = filled("livecodebench.native", **shown) + "\n\n"
     return Problem(
         problem_id=record["question_id"],
         entry="Solution" if check.method else "",
         check=check,
         chat=Prompt((("system", SYSTEM), ("user", question)), raw=False),
         plain=f"{SYSTEM}\n\n{question}",
-        frame_text=FRAME_TASK.replace("{form}", frame_form).replace("{content}", content.strip()),
+        frame_text=filled("livecodebench.frame", **shown),
     )
 
 

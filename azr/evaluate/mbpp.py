@@ -17,23 +17,16 @@ from typing import Any
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
 from azr.evaluate.checks import Script
-from azr.evaluate.code_suite import CodeSuite, Habits, Problem, code_suite, evalplus_prompt
-from azr.evaluate.items import CHAT, Speaker
+from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
+from azr.evaluate.items import CHAT, Habits, Speaker
 from azr.evaluate.records import records
+from azr.evaluate.texts import filled
 from azr.programs.source import SourceError, parse_program
 
 FIELDS = {"task_id": (int, str), "code": str, "test_list": list}
 TEST_SPLIT = range(11, 511)
 EXAMPLES = (2, 3, 4)
 PLAIN_STOPS = ("[DONE]", "\n[BEGIN]", "\nYou are an expert")
-FRAME_TASK = """\
-Write a Python function. Write one self-contained program with every import it needs, in a block labelled `python`. Give the program \
-only, without tests and without example calls.
-
-{text}
-
-Your program must pass this test:
-{test}"""
 
 
 def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> CodeSuite:
@@ -64,7 +57,7 @@ def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker 
         examples = "".join(_shown(found[number][1], found[number][1]["code"]) for number in EXAMPLES)
 
     problems = [_problem(*found[number], examples) for number in chosen]
-    return code_suite("mbpp", problems, config, style, speaker, Habits(plain_stops=PLAIN_STOPS))
+    return code_suite("mbpp", problems, config, style, speaker, Habits(CHAT_STOPS, PLAIN_STOPS))
 
 
 def _problem(place: str, record: dict[str, Any], examples: str) -> Problem:
@@ -77,7 +70,7 @@ def _problem(place: str, record: dict[str, Any], examples: str) -> Problem:
         check=Script("\n".join([*setup, *tests])),
         chat=evalplus_prompt(f'"""\n{text}\n{tests[0]}\n"""'),
         plain=examples + _shown(record, ""),
-        frame_text=FRAME_TASK.replace("{test}", tests[0]).replace("{text}", text),
+        frame_text=filled("mbpp.frame", text=text, test=tests[0]),
     )
 
 

@@ -14,8 +14,9 @@ NAME=FILE               humaneval+, mbpp, mbpp+, livecodebench, livecodebench-ex
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from azr.config.paths import at_home
@@ -39,24 +40,28 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 SHIPPED_PROBES = DATA / "probes"
 SHIPPED_SEEDS = (DATA / "seeds" / "seed_io.jsonl", DATA / "seeds" / "seed_induction.jsonl")
 
-
 STYLES = {
     "native": "the model's own chat template, or plain continuation, with the prompt that the suite's authors use",
     "native-cot": "the same with the authors' chain-of-thought prompt",
     "frame": "inside the frame that the run trains with, read strictly (in its format) and leniently (wherever the answer is)",
 }
+_FROM_FILE: dict[str, Callable[..., Suite]] = {
+    "humaneval+": partial(plus_suite, name="humaneval+"),
+    "mbpp": mbpp_suite,
+    "mbpp+": partial(plus_suite, name="mbpp+"),
+    "livecodebench": livecodebench_suite,
+    "cruxeval-i": partial(cruxeval_suite, name="cruxeval-i"),
+    "cruxeval-o": partial(cruxeval_suite, name="cruxeval-o"),
+    "livecodebench-execution": execution_suite,
+    "gsm8k": gsm8k_suite,
+}
+"""Suites that are made from their authors' file."""
+_REASONED = ("cruxeval-i", "cruxeval-o", "livecodebench-execution")
 SUITE_STYLES = {
     "probes": ("frame",),
     "proposals": ("frame",),
     "humaneval": ("native", "frame"),
-    "humaneval+": ("native", "frame"),
-    "mbpp": ("native", "frame"),
-    "mbpp+": ("native", "frame"),
-    "livecodebench": ("native", "frame"),
-    "cruxeval-i": ("native", "native-cot", "frame"),
-    "cruxeval-o": ("native", "native-cot", "frame"),
-    "livecodebench-execution": ("native", "native-cot", "frame"),
-    "gsm8k": ("native", "frame"),
+    **{name: tuple(STYLES) if name in _REASONED else ("native", "frame") for name in _FROM_FILE},
 }
 """The suites of the command line, and the styles in which each can be asked."""
 NATIVE_CONTEXT = 2048
@@ -121,37 +126,24 @@ def build_suite(
     if style not in styles_of(spec):
         raise ConfigError(f"suite {spec!r} has no style {style!r}; it has {', '.join(styles_of(spec))}")
     name, _, path = spec.partition("=")
-    path = path and str(at_home(path))  # a shell leaves ~ behind = alone
+    file = at_home(path) if path else None  # a shell leaves ~ behind = alone
     if name == "probes":
-        return probe_suite(
-            Path(path) if path else run.probes if run and run.probes.is_dir() else SHIPPED_PROBES, config
-        )
-    if name == "humaneval":
-        return humaneval_suite(config, style, speaker, Path(path) if path else None)
+        own = run.probes if run and run.probes.is_dir() else SHIPPED_PROBES
+        return probe_suite(file or own, config)
     if name == "proposals":
-        if path:
-            return proposal_suite([Path(path)], config, fits)
+        if file:
+            return proposal_suite([file], config, fits)
         if run:
             return run_proposals(run, config, fits)
-        return proposal_suite(
-            SHIPPED_SEEDS, config, fits, source="shipped general seeds, since the model belongs to no run"
-        )
-    if not path:
+        source = "shipped general seeds, since the model belongs to no run"
+        return proposal_suite(SHIPPED_SEEDS, config, fits, source=source)
+    if name == "humaneval":
+        return humaneval_suite(config, style, speaker, file)
+    if file is None:
         raise ConfigError(
             f"suite {name} needs its authors' file: --suite {name}=FILE (docs/evaluate.md says where it is and what it looks like)"
         )
-    file = Path(path)
-    if name in ("humaneval+", "mbpp+"):
-        return plus_suite(file, name, config, style, speaker)
-    if name in ("cruxeval-i", "cruxeval-o"):
-        return cruxeval_suite(file, name, config, style, speaker)
-    build = {
-        "mbpp": mbpp_suite,
-        "gsm8k": gsm8k_suite,
-        "livecodebench": livecodebench_suite,
-        "livecodebench-execution": execution_suite,
-    }
-    return build[name](file, config, style, speaker)
+    return _FROM_FILE[name](file, config=config, style=style, speaker=speaker)
 
 
 def sandbox_config(base: SandboxConfig | None = None) -> SandboxConfig:

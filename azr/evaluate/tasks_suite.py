@@ -8,10 +8,9 @@ In the frame they are asked with the very prompts of training and judged by the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.data.guard import probe_files_in
@@ -97,26 +96,25 @@ def task_suite(
     left_out: Sequence[str] = (),
     *,
     style: str = "frame",
-    native: Mapping[str, Item] = MappingProxyType({}),
+    native: Sequence[Item] | None = None,
 ) -> TaskSuite:
     """
     Args:
         tasks: id, kind and task of each item.
-        native: the items by id where the style is not the frame.
+        native: the items, in the order of the tasks, where the style is not the frame.
 
     Raises:
         DataError: two items have one id, or there are none.
     """
     options = prompt_options(config)
     by_id: dict[str, Task] = {}
-    items = []
+    items = list(native or ())
     for item_id, kind, task in tasks:
         if item_id in by_id:
             raise DataError(f"suite {name}: two items are called {item_id!r}; ids must be unique")
         by_id[item_id] = task
-        items.append(
-            native[item_id] if style != "frame" else Item(item_id, kind, solve_prompt(task, options))
-        )
+        if native is None:
+            items.append(Item(item_id, kind, solve_prompt(task, options)))
     if not items:
         raise DataError(f"suite {name} has no items" + (f": {left_out[0]}" if left_out else ""))
     return TaskSuite(name=name, style=style, tasks=by_id, config=config, items=items, left_out=left_out)
