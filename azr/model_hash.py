@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.errors import ModelError
@@ -29,6 +29,8 @@ _TOKENIZER = (
 _WRITERS_OWN = ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only")
 """Keys of config.json and tokenizer_config.json that say who wrote it, where, and whether the hub could be
 reached; a copy saved by another version of transformers, or offline, is the same model."""
+_WRITERS_OWN_ONCE = ("transformers_version", "_name_or_path")
+"""What earlier versions left out; runs that they began have hashes of this kind in ``identity.json``."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,18 @@ class ModelHash:
     tokenizer: str
 
     def changed_to(self, found: ModelHash) -> str:
-        """What makes ``found`` another model, for a message: its weights and configuration, or its tokenizer alone."""
+        """How a folder differs from the recorded model, for a message: it holds another model, or another tokenizer."""
         if found.model != self.model:
-            return f"content {found.model[:8]}, not {self.model[:8]}"
-        return f"the same weights, but the content of its tokenizer's files is {found.tokenizer[:8]}, not {self.tokenizer[:8]}"
+            return f"holds another model (content {found.model[:8]}, not {self.model[:8]})"
+        return f"holds the same weights with another tokenizer (content {found.tokenizer[:8]}, not {self.tokenizer[:8]})"
 
 
-def hash_model(folder: Path) -> ModelHash:
+def hash_model(folder: Path, recorded: ModelHash | None = None) -> ModelHash:
     """
+    Args:
+        recorded: of the model that is looked for; it is returned where an earlier version would have counted
+            this folder so.
+
     Raises:
         ModelError: the folder or a file in it cannot be read.
     """
@@ -61,25 +67,30 @@ def hash_model(folder: Path) -> ModelHash:
         tokenizer = [
             path for path in files if path.name in _TOKENIZER or path.suffix in (".model", ".tiktoken")
         ]
-        return ModelHash(_hash(weights + code + configuration), _hash(tokenizer))
+        found = ModelHash(_hash(weights + code + configuration), _hash(tokenizer))
+        if recorded not in (None, found) and recorded == replace(
+            found, tokenizer=_hash(tokenizer, _WRITERS_OWN_ONCE)
+        ):
+            return recorded
+        return found
     except OSError as error:
         raise ModelError(f"the model in {folder} cannot be read: {error.strerror or error}") from error
 
 
-def _hash(files: Iterable[Path]) -> str:
+def _hash(files: Iterable[Path], left_out: Collection[str] = _WRITERS_OWN) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for path in files:
         content = hashlib.blake2b(digest_size=16)
-        for piece in _pieces(path):
+        for piece in _pieces(path, left_out):
             content.update(piece)
         digest.update(f"{path.name}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _pieces(path: Path, left_out: Collection[str]) -> Iterator[bytes]:
     size = path.stat().st_size
     if size <= WHOLE_BYTES:
-        yield _without_writer(path.read_bytes()) if path.suffix == ".json" else path.read_bytes()
+        yield _without(left_out, path.read_bytes()) if path.suffix == ".json" else path.read_bytes()
         return
     yield struct.pack("<Q", size)
     with open(path, "rb") as file:
@@ -117,12 +128,12 @@ def _offsets(begin: int, end: int, blocks: int) -> list[int]:
     return []
 
 
-def _without_writer(data: bytes) -> bytes:
+def _without(left_out: Collection[str], data: bytes) -> bytes:
     """JSON by its values (spacing and line ends do not count); what is not a JSON object stays as it is."""
     try:
         values = json.loads(data)
     except ValueError:
         return data
     if isinstance(values, dict):
-        values = {key: value for key, value in values.items() if key not in _WRITERS_OWN}
+        values = {key: value for key, value in values.items() if key not in left_out}
     return json.dumps(values, sort_keys=True).encode()

@@ -23,18 +23,13 @@ class Difference:
     key: str
     before: str
     now: str
-    content: tuple[str, str] = ("", "")
-    """Of a model: the hash then and now."""
+    setting: str = ""
+    """What continues the run, for its command line."""
+    put_back: str = ""
+    """The same where files have to be put back."""
 
     def __str__(self) -> str:
-        before, now = (f" (content {item[:8]})" if item else "" for item in self.content)
-        return f"{self.key}: {self.before}{before} at its start, {self.now}{now} now"
-
-    @property
-    def way_back(self) -> str:
-        if self.before != self.now:
-            return f"{self.key}={self.before}"
-        return f"the model put back into {self.before}"
+        return f"{self.key}: {self.before} at its start, {self.now} now"
 
 
 def settle_identity(run: RunDir, config: Config) -> str:
@@ -81,20 +76,20 @@ def require_same_run(run: RunDir, config: Config) -> None:
         before = read_config(run.config)
         recorded, now = _as_configured(before), _as_configured(config)
         if recorded.model != now.model and (folder is None or folder != folder_on_disk(before.model.path)):
-            differing.append(Difference("model.path", recorded.model, now.model))
+            differing.append(_difference("model.path", recorded.model, now.model))
     elif folder is None:  # a hub model, known by its name until it is fetched
         now = RunIdentity.of(config, Path(recorded.folder), recorded.content)
         if recorded.model != now.model and not _is_cached(config.model.path, recorded.content):
-            differing.append(Difference("model.path", recorded.model, now.model))
+            differing.append(_difference("model.path", recorded.model, now.model))
     else:
-        now = identify(config)
+        now = identify(config, recorded)
         if recorded.content != now.content:
             differing.append(_model_difference(recorded, now))
 
     for name, key in SETTINGS.items():
         values = str(getattr(recorded, name)), str(getattr(now, name))
         if values[0] != values[1]:
-            differing.append(Difference(key, *values))
+            differing.append(_difference(key, *values))
     if differing:
         raise RunError(identity_refusal(run, differing))
 
@@ -104,7 +99,7 @@ def _is_cached(path: str, content: ModelHash) -> bool:
     was a folder before?"""
     name = HubName.parse(path)
     folder = cached_folder(name) if name is not None else None
-    return folder is not None and hash_model(folder) == content
+    return folder is not None and hash_model(folder, content) == content
 
 
 def identity_refusal(run: RunDir, differing: list[Difference]) -> str:
@@ -114,7 +109,9 @@ def identity_refusal(run: RunDir, differing: list[Difference]) -> str:
     ]
     lines += [f"  {item}" for item in differing]
     lines.append("To start another run: name=OTHER")
-    lines.append(f"To continue this one: {' '.join(item.way_back for item in differing)}")
+    settings = " ".join(item.setting for item in differing if item.setting)
+    put_back = [item.put_back for item in differing if item.put_back]
+    lines.append(f"To continue this one: {', and '.join(filter(None, [settings, *put_back]))}")
     if not list_checkpoints(run):
         lines.append(
             f"This one has no checkpoint yet; if you need nothing in it, remove {run.root} to use the name again."
@@ -126,9 +123,20 @@ def _as_configured(config: Config) -> RunIdentity:
     return RunIdentity.of(config, Path(), ModelHash("", ""))
 
 
+def _difference(key: str, before: str, now: str) -> Difference:
+    return Difference(key, before, now, setting=f"{key}={before}")
+
+
 def _model_difference(recorded: RunIdentity, now: RunIdentity) -> Difference:
+    """Another model, or the same weights with another tokenizer beside them."""
+    key, what, hashes = "model.path", "model", (recorded.model_hash, now.model_hash)
     if recorded.model_hash == now.model_hash:
-        return Difference(
-            "model.path", recorded.model, now.model, (recorded.tokenizer_hash, now.tokenizer_hash)
-        )
-    return Difference("model.path", recorded.model, now.model, (recorded.model_hash, now.model_hash))
+        key, what = "tokenizer", "tokenizer's files (tokenizer*.json, vocabulary, chat template)"
+        hashes = recorded.tokenizer_hash, now.tokenizer_hash
+    before, after = (
+        f"{identity.model} (content {content[:8]})"
+        for identity, content in zip((recorded, now), hashes, strict=True)
+    )
+    if recorded.model != now.model:
+        return Difference(key, before, after, setting=f"model.path={recorded.model}")
+    return Difference(key, before, after, put_back=f"the {what} put back into {recorded.model}")

@@ -157,10 +157,10 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
         return config, [
             f"The model {identity.model} (content {identity.model_hash[:8]}) is not here. {_bring(identity)}"
         ]
-    found = hash_model(folder)
+    found = hash_model(folder, identity.content)
     if found != identity.content:
         raise ModelError(
-            f"{folder} holds another model than the run began with, {identity.model} ({identity.content.changed_to(found)}); "
+            f"the run began with {identity.model}, and {folder} {identity.content.changed_to(found)}; "
             "nothing was unpacked. Give the right folder: --model FOLDER"
         )
     return config, [f"The model in {folder} is the one that the run began with."]

@@ -33,10 +33,10 @@ def identify(config: Config, recorded: RunIdentity | None = None) -> RunIdentity
         and local_folder(config.model.path) is None
     ):
         folder = folder_on_disk(recorded.folder)
-        if folder is not None and hash_model(folder) == recorded.content:
+        if folder is not None and hash_model(folder, recorded.content) == recorded.content:
             return RunIdentity.of(config, folder, recorded.content)
     folder = local_model_folder(config.model.path)
-    return RunIdentity.of(config, folder, hash_model(folder))
+    return RunIdentity.of(config, folder, hash_model(folder, recorded.content if recorded else None))
 
 
 def base_folder(run: RunDir, config: Config) -> Path:
@@ -56,13 +56,13 @@ def base_folder(run: RunDir, config: Config) -> Path:
     for path in (identity.folder, config.model.path, identity.model):
         try:
             folder = local_model_folder(path)
-            found = hash_model(folder)
+            found = hash_model(folder, identity.content)
         except ModelError as error:
             looked[path] = str(error)
             continue
         if found == identity.content:
             return folder
-        looked[str(folder)] = f"{folder} holds another model now ({identity.content.changed_to(found)})"
+        looked[str(folder)] = f"{folder} now {identity.content.changed_to(found)}"
     raise ModelError(
         f"{run.root} began with model.path={identity.model} (content {identity.model_hash[:8]}), and that model is no longer there: "
         f"{'; '.join(looked.values())}. Put it back"
@@ -101,11 +101,11 @@ def require_base_unchanged(run: RunDir) -> RunIdentity | None:
     if identity is None:
         return None
     folder = folder_on_disk(identity.model)
-    found = hash_model(folder) if folder is not None else None
+    found = hash_model(folder, identity.content) if folder is not None else None
     if found is not None and found != identity.content:
         raise ModelError(
-            f"{run.root} began with model.path={identity.model}, but {folder} holds another model now "
-            f"({identity.content.changed_to(found)}), so the model card cannot name it. Put the model back, or move the other one away"
+            f"{run.root} began with model.path={identity.model}, but {folder} now {identity.content.changed_to(found)}, "
+            f"so the model card cannot name it. Put the model back, or move the other one away"
         )
     return identity
 

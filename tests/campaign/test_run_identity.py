@@ -26,6 +26,8 @@ from azr.train.base_model import base_folder, require_base_unchanged
 
 PROJECT = Path(__file__).resolve().parents[2]
 TINY = PROJECT / "data" / "models" / "azr-tiny"
+TINY_TOKENIZER_ONCE = "ca1a51c17fa798757e26aa8f393eeb9f"
+"""The hash of its tokenizer as earlier versions counted it."""
 NO_CARD = Machine(
     (), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="CUDA_VISIBLE_DEVICES='' hides every card"
 )
@@ -97,9 +99,7 @@ def test_a_tokenizer_saved_offline_is_the_same(tmp_path: Path) -> None:
     (saved / "tokenizer_config.json").write_text(json.dumps(values | {"eos_token": "<another>"}))
     changed = hash_model(saved)
     assert changed.model == hash_model(TINY).model and changed.tokenizer != hash_model(TINY).tokenizer
-    assert "the same weights, but the content of its tokenizer's files" in hash_model(TINY).changed_to(
-        changed
-    )
+    assert "holds the same weights with another tokenizer" in hash_model(TINY).changed_to(changed)
 
 
 def test_a_large_file_is_sampled_in_each_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,18 +189,51 @@ def test_a_model_that_was_replaced_in_its_folder_is_told(run: RunDir, tmp_path: 
     copy_of_tiny(model, noise=True)
     with pytest.raises(RunError, match=f"the model put back into {model}"):
         require_same_run(run, config)
-    with pytest.raises(ModelError, match="holds another model now"):
+    with pytest.raises(ModelError, match="now holds another model"):
         base_folder(run, config)
     with pytest.raises(ModelError, match="the model card cannot name it"):
         require_base_unchanged(run)
 
 
-def test_another_tokenizer_is_another_model(run: RunDir, tmp_path: Path) -> None:
+def test_another_tokenizer_is_named_as_the_tokenizer(run: RunDir, tmp_path: Path) -> None:
     model = copy_of_tiny(tmp_path / "model")
-    config = begin(run, f"model.path={model}")
+    begun = begin(run, f"model.path={model}")
     values = json.loads((model / "tokenizer_config.json").read_text())
     (model / "tokenizer_config.json").write_text(json.dumps(values | {"add_bos_token": True}))
-    with pytest.raises(RunError, match="content"):
+    contents = hash_model(TINY).tokenizer[:8], hash_model(model).tokenizer[:8]
+    with pytest.raises(RunError) as told:
+        require_same_run(run, begun)
+    assert (
+        f"tokenizer: {model} (content {contents[0]}) at its start, {model} (content {contents[1]}) now"
+        in str(told.value)
+    )
+    assert f"the tokenizer's files (tokenizer*.json, vocabulary, chat template) put back into {model}" in str(
+        told.value
+    )
+    assert "name=OTHER" in str(told.value) and "model.path" not in str(told.value)
+
+    copied = shutil.copytree(model, tmp_path / "copied")
+    place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
+    with pytest.raises(RunError) as told:
+        require_same_run(run, load_config([*place, f"model.path={copied}", "model.lora_rank=8"]).config)
+    assert f"To continue this one: model.path={model} model.lora_rank=0" in str(told.value)
+
+
+def test_a_record_that_counts_the_tokenizer_as_earlier_versions_did_is_recognised(
+    run: RunDir, tmp_path: Path
+) -> None:
+    """They took ``is_local`` of tokenizer_config.json, which says where it was saved from, for a part of it."""
+    model = copy_of_tiny(tmp_path / "model")
+    config = begin(run, f"model.path={model}")
+    record = json.loads(run.identity.read_text())
+    record["tokenizer_hash"] = TINY_TOKENIZER_ONCE
+    run.identity.write_text(json.dumps(record))
+
+    require_same_run(run, config)
+    assert settle_identity(run, config) == "" and base_folder(run, config) == model
+    assert require_base_unchanged(run) is not None
+    (model / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    with pytest.raises(RunError, match="tokenizer: "):
         require_same_run(run, config)
 
 

@@ -70,7 +70,7 @@ def test_evaluation_of_the_start_takes_the_model_of_the_start(
 
 def test_evaluation_of_the_start_refuses_another_model_in_its_place(run: RunDir, base: Path) -> None:
     replace_by_noise(base)
-    with pytest.raises(ModelError, match=r"holds another model now \(content .*Put it back"):
+    with pytest.raises(ModelError, match=r"now holds another model \(content .*Put it back"):
         resolve(f"{run.root}@0")
     shutil.rmtree(base)
     with pytest.raises(ModelError, match=r"no longer there: .*no such folder"):
@@ -106,6 +106,6 @@ def test_adapters_are_merged_into_the_model_of_the_start_alone(tmp_path: Path, b
     checkpoint = read_checkpoint(save_checkpoint(run, 2, state, random_model().config, lora_alpha=12))
     write_model_folder(checkpoint, tmp_path / "merged")
     replace_by_noise(base)
-    with pytest.raises(ModelError, match="holds another model now"):
+    with pytest.raises(ModelError, match="now holds another model"):
         write_model_folder(checkpoint, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
