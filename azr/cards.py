@@ -108,7 +108,7 @@ def visible_cards(environment: Mapping[str, str] | None = None) -> Cards:
     environment = os.environ if environment is None else environment
     setting = environment.get(VISIBLE)
     if setting is not None and not parse_visible_devices(setting):
-        return Cards((), f"{VISIBLE}={setting!r} hides every card")
+        return Cards((), malformed(setting) or f"{VISIBLE}={setting!r} hides every card")
     boards, note = boards_from_nvml()
     if boards is None:
         boards, smi_note = _boards_from_nvidia_smi()
@@ -167,6 +167,34 @@ def parse_visible_devices(text: str) -> list[int] | list[str]:
     return numbers
 
 
+_ON_PURPOSE = ("", "nodevfiles", "none", "void")
+"""What hides all cards without being a number."""
+
+
+def malformed(setting: str) -> str:
+    """What CUDA cannot read in ``CUDA_VISIBLE_DEVICES``, what it makes of it, and how it is written; empty for nothing.
+
+    A number below 0 ends the list on purpose.
+    """
+    if setting.strip().lower() in _ON_PURPOSE:
+        return ""
+    valid = "write numbers (0, or 0,1) or UUIDs (GPU-..., which nvidia-smi -L lists), with a comma between and nothing else"
+    entries, read = setting.split(","), parse_visible_devices(setting)
+    for index, entry in enumerate(entries):
+        whole = re.fullmatch(r"\s*([+-]?[0-9]+)\s*", entry)
+        if index < len(read):
+            if isinstance(read[index], int) and not whole:
+                return f"{VISIBLE}={setting!r} is malformed: CUDA reads {entry!r} as {read[index]}; {valid}"
+            continue
+        if not read and len({item.strip() for item in entries}) < len(entries):
+            return f"{VISIBLE}={setting!r} names a card twice, and CUDA then shows none; name each once"
+        if whole and int(whole[1]) < 0 and (not read or isinstance(read[0], int)):
+            return ""
+        shows = "CUDA shows no card" if not read else f"CUDA ends the list before {entry!r}"
+        return f"{VISIBLE}={setting!r} is malformed, so {shows}; {valid}"
+    return ""
+
+
 def select_cards(
     boards: Sequence[Board],
     environment: Mapping[str, str],
@@ -183,10 +211,10 @@ def select_cards(
     setting = environment.get(VISIBLE)
     if setting is None:
         return [part for board in boards for part in board.parts], ""
-    entries = parse_visible_devices(setting)
-    note = ""
+    entries, note = parse_visible_devices(setting), malformed(setting)
     if entries and isinstance(entries[0], int) and _order_matters(boards, environment):
-        boards, note = _in_cuda_order(boards, ask_order)
+        boards, doubt = _in_cuda_order(boards, ask_order)
+        note = "; ".join(filter(None, (note, doubt)))
     chosen: list[Gpu] = []
     for entry in entries:
         found = _named(boards, entry)

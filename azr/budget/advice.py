@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from azr.budget.card_in_use import card_in_use
 from azr.budget.estimate import ResourceEstimate, estimate
 from azr.budget.shape import ModelShape, shape_for
 from azr.config import Config, with_key
@@ -249,6 +250,12 @@ class RecipeFit:
     recipe: str
     parameters: int
     verdict: Fit
+    in_use: str = ""
+    """What others hold of the card, where that leaves too little of it."""
+
+    @property
+    def fits(self) -> bool:
+        return self.verdict.fits and not self.in_use
 
 
 def propose(
@@ -269,7 +276,8 @@ def propose(
             or (config.needs_gpu and not machine.cards)
         ):
             continue
-        proposals.append(RecipeFit(name, shape.parameters, judge_fit(config, machine, shape, free_disk_gib)))
+        verdict = judge_fit(config, machine, shape, free_disk_gib)
+        proposals.append(RecipeFit(name, shape.parameters, verdict, card_in_use(config, machine, shape)))
 
     def order(proposal: RecipeFit) -> tuple[int, bool, bool]:
         model = recipes[proposal.recipe].model

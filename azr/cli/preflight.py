@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -122,7 +123,12 @@ def _propose(machine: Machine, options: argparse.Namespace) -> int:
         print(
             json.dumps(
                 [
-                    {"recipe": item.recipe, "fits": item.verdict.fits, **asdict(item.verdict)}
+                    {
+                        "recipe": item.recipe,
+                        "fits": item.fits,
+                        "card_in_use": item.in_use,
+                        **asdict(item.verdict),
+                    }
                     for item in proposals
                 ],
                 indent=1,
@@ -132,9 +138,16 @@ def _propose(machine: Machine, options: argparse.Namespace) -> int:
         print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory\n")
         for item in proposals:
             print(_line(item))
-    fitting = [item.recipe for item in proposals if item.verdict.fits]
+    fitting = [item.recipe for item in proposals if item.fits]
     if not options.json:
         print("\n" + _answer(fitting))
+        busy = next((item for item in proposals if item.verdict.fits and item.in_use), None)
+        if busy is not None:
+            held_gib = max(gpu.used_gib for gpu in machine.cards)
+            print(
+                f"With the card free, recipe={busy.recipe} fits as well, but {busy.in_use}; {CLOSE_THEM}.\n"
+                f"What fits beside them: azr preflight --propose budget.gpu_reserve_gib={math.ceil(10 * held_gib) / 10:g}"
+            )
     return 0 if fitting else 1
 
 
@@ -191,7 +204,8 @@ def _line(item: RecipeFit) -> str:
     else:
         need = "no GPU"
     problem = "" if verdict.fits else "  " + "; ".join(str(shortage) for shortage in verdict.shortages)
-    head = f"{'fits' if verdict.fits else 'no  '}  {item.recipe:22} {item.parameters / 1e9:5.2f} B  {need},"
+    mark = "fits" if item.fits else "busy" if verdict.fits else "no  "
+    head = f"{mark}  {item.recipe:22} {item.parameters / 1e9:5.2f} B  {need},"
     return f"{head} RAM {verdict.estimate.ram.gib:.0f}, disk {verdict.estimate.disk.gib:.0f} GiB{problem}"
 
 

@@ -48,6 +48,8 @@ def main(words: Sequence[str]) -> int:
         device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
         device.take()
         print(f"Running on {device}.")
+        if device.cards and machine.gpu_note:
+            print(f"  {machine.gpu_note}")
     for choice in fitted.choices:
         print(f"  {choice}")
     return run_campaign(config, run.root)

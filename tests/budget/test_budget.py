@@ -276,6 +276,28 @@ def test_a_card_that_others_use(tmp_path, monkeypatch, capsys, free_gib, told):
     assert preflight.main([*words, "--gpu", "16"]) == 0, "an assumed card is nobody's"
 
 
+def test_proposals_leave_out_what_others_hold_of_the_card(tmp_path, monkeypatch, capsys):
+    """It proposed 3B for a card of which a game held three quarters, and every run of it was then refused."""
+    described = tmp_path / "machine.json"
+    described.write_text(
+        json.dumps({"gpus": [{"name": "card", "total_gib": 16.0, "free_gib": 9.0}], "ram_gib": 64})
+    )
+    monkeypatch.setenv("AZR_MACHINE", str(described))
+    assert preflight.main(["--propose", "budget.gpu_reserve_gib=7"]) == 0
+    assert "The largest of the others: recipe=0_5b_8gb" in capsys.readouterr().out, "as the sentence advises"
+    assert preflight.main(["--propose"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    marks = {line.split()[1]: line.split()[0] for line in lines if line[:4] in ("fits", "busy", "no  ")}
+    assert marks["cpu_tiny"] == "fits" and marks["0_5b_16gb"] == marks["1_5b_16gb"] == "busy"
+    assert "hold 7.0 of the 16.0 GiB of card" in lines[-2] and "nvidia-smi" in lines[-2]
+    assert lines[-1].endswith("azr preflight --propose budget.gpu_reserve_gib=7")
+    assert preflight.main(["--propose", "--json"]) == 0
+    fits = {item["recipe"]: item["fits"] for item in json.loads(capsys.readouterr().out)}
+    assert {name: mark == "fits" for name, mark in marks.items()} == fits
+    assert preflight.main(["--propose", "recipe=0_5b_16gb"]) == 1
+    assert "none of them fits this machine" in capsys.readouterr().out
+
+
 def test_speed_model_by_hand():
     """0.5B on a 5080, worked out by hand: 345,600 tokens trained, 1,920 sequences of 300 tokens generated."""
     from azr.budget.speed import RTX_5080, Assumptions, step_time

@@ -259,6 +259,51 @@ def test_the_variable_is_read_as_torch_reads_it(text: str) -> None:
     assert parse_visible_devices(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("setting", "seen", "told"),
+    [
+        ("cuda:0", [], "is malformed, so CUDA shows no card; write numbers"),
+        ("GPU0", [], "is malformed, so CUDA shows no card"),
+        ("gpu-4090bbbb", [], "is malformed, so CUDA shows no card"),
+        ("all", [], "is malformed, so CUDA shows no card"),
+        ("'0'", [], "is malformed, so CUDA shows no card"),
+        (",0", [], "is malformed, so CUDA shows no card"),
+        ("[0]", [], "is malformed, so CUDA shows no card"),
+        ("0,,1", ["4090"], "ends the list before ''"),
+        ("0,", ["4090"], "ends the list before ''"),
+        ("0,cuda:1", ["4090"], "ends the list before 'cuda:1'"),
+        ("GPU-4090, GPU-1650", ["4090"], "ends the list before ' GPU-1650'"),
+        ("GPU-4090,1", ["4090"], "ends the list before '1'"),
+        ("0;1", ["4090"], "CUDA reads '0;1' as 0"),
+        ("0 1", ["4090"], "CUDA reads '0 1' as 0"),
+        ("0-1", ["4090"], "CUDA reads '0-1' as 0"),
+        ("1.0", ["1650"], "CUDA reads '1.0' as 1"),
+        ("0,0", [], "names a card twice"),
+        (" 0 ", ["4090"], ""),
+        ("0, 1", ["4090", "1650"], ""),
+        ("0,-1,1", ["4090"], ""),
+        ("", [], "hides every card"),
+        ("-1", [], "hides every card"),
+        ("none", [], "hides every card"),
+    ],
+)
+def test_a_malformed_variable_is_named_as_such(
+    machine_of: Any, setting: str, seen: list[str], told: str
+) -> None:
+    """``cuda:0`` was called a way to hide every card."""
+    found = machine_of(GTX_1650, RTX_4090, order=FASTEST_FIRST, CUDA_VISIBLE_DEVICES=setting)
+    assert names(found) == seen
+    assert (
+        (told in found.note and f"CUDA_VISIBLE_DEVICES={setting!r}" in found.note) if told else not found.note
+    )
+
+
+@given(st.text(max_size=12))
+def test_any_text_in_the_variable_is_judged(text: str) -> None:
+    told = cards.malformed(text)
+    assert not told or repr(text) in told
+
+
 def test_cuda_is_asked_in_a_process_of_its_own() -> None:
     cards.cuda_order.cache_clear()
     order, why = cards.cuda_order(())
