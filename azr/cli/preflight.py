@@ -22,6 +22,7 @@ from pathlib import Path
 from azr.budget import Fit, RecipeFit, fit_refusal, judge_fit, propose, shape_for
 from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.budget.fitting import fit_card
+from azr.budget.shape import ModelShape
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.checkpoints import free_gib
 from azr.cli import command_parser
@@ -186,14 +187,29 @@ def _speed(options: argparse.Namespace) -> int:
         f"{'recipe':16} {'s/step':>7} {'generate':>9} {'train':>7} {'other':>6} {'at once':>8} {'steps in 48 h':>14}"
     )
     planned = Machine((Gpu(card.name, memory_gib, memory_gib),), 16, 64.0, 64.0)
-    for name, config in _recipes(options.overrides, planned).items():
+    recipes = _recipes(options.overrides, planned)
+    for name, config in recipes.items():
         shape = shape_for(config)
-        if shape is None or config.train.n_gpus_per_node > 1 or name in ("cpu_tiny", "published_single_gpu"):
+        outside = _outside_the_speed_model(config, shape)
+        if shape is None or outside:
+            if len(recipes) == 1:
+                print(f"{name}: no estimate, {outside}")
             continue
         time = step_time(config, shape, card)
         numbers = f"{time.total_s:7.0f} {time.generate_s:9.0f} {time.train_s:7.0f} {time.other_s:6.0f} {time.concurrent_sequences:8d}"
         print(f"{name:16} {numbers} {time.steps_in(48):14,d}")
     return 0
+
+
+def _outside_the_speed_model(config: Config, shape: ModelShape | None) -> str:
+    """Why ``azr/budget/speed.py`` says nothing about such a run; empty where it does."""
+    if shape is None:
+        return "the size of its model is not known"
+    if config.train.device == "cpu":
+        return "it runs without a card"
+    if config.train.n_gpus_per_node > 1:
+        return "it runs on several cards"
+    return "" if config.train.packed_sequences else "its padded batches are not in the model"
 
 
 def _line(item: RecipeFit) -> str:

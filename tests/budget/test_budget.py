@@ -348,6 +348,14 @@ def test_the_tables_of_all_recipes_keep_to_the_one_that_is_named(capsys: pytest.
     assert only.startswith("1_5b_16gb") and only in rows and len({row[16:] for row in rows}) > 2
 
 
+@pytest.mark.parametrize("name", ["cpu_tiny", "published_single_gpu", "paper_multi_gpu"])
+def test_a_named_recipe_without_an_estimate_says_why(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table was empty, without a word."""
+    preflight.main(["--speed", f"recipe={name}"])
+    [_, _, only] = capsys.readouterr().out.splitlines()
+    assert only.startswith(f"{name}: no estimate, it")
+
+
 @pytest.mark.parametrize(
     "words", ["--speed --bandwidth 0", "--speed --tflops -5", "--ram nan", "--gpu 0", "--gpu 16 --gpus 0"]
 )
