@@ -11,7 +11,7 @@ from rich.console import Console
 from azr.cli import command_parser
 from azr.config.paths import find
 from azr.config.report import ReportConfig
-from azr.report.live import LiveView, wants_plain_text
+from azr.report.live import LiveView, plain_state, wants_plain_text
 from azr.report.screen import plain_line, render
 from azr.report.summary import RunStatus, read_summary
 from azr.terminal import output_is_lost
@@ -29,7 +29,8 @@ def main(words: Sequence[str]) -> int:
     config.validate()
     if arguments.once:
         summary, console = read_summary(arguments.run), Console()
-        shown = plain_line(summary) if wants_plain_text(console, config) else render(summary, console.width)
+        plain = wants_plain_text(console, config)
+        shown = f"{plain_state(summary)}\n{plain_line(summary)}" if plain else render(summary, console.width)
         console.print(shown, markup=False, highlight=False, soft_wrap=isinstance(shown, str))
         return 0
     with LiveView(arguments.run, config) as view, contextlib.suppress(KeyboardInterrupt):

@@ -33,6 +33,21 @@ def _trainer_is_there(summary: RunSummary) -> bool:
     return beat.phase is Phase.IDLE or (beat.phase is not Phase.START and of_this_attempt(summary))
 
 
+def plain_state(summary: RunSummary) -> str:
+    """What the run is doing, in one line, for logs."""
+    where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
+    starts = (
+        summary.status is RunStatus.RUNNING
+        and not summary.paused
+        and summary.state_name == "TRAIN"
+        and not _trainer_is_there(summary)
+    )
+    wait = (
+        " (starting trainer and engine: half a minute on the CPU, a few minutes on a card)" if starts else ""
+    )
+    return f"{summary.name}: {'paused' if summary.paused else summary.status.value}{where}{wait}"
+
+
 def wants_plain_text(console: Console, config: ReportConfig) -> bool:
     return not config.live or not console.is_terminal or bool(os.environ.get("NO_COLOR"))
 
@@ -110,17 +125,10 @@ class LiveView:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _new_lines(self, summary: RunSummary) -> Iterator[str]:
-        state = f"{summary.status.value} {summary.state_name} cycle {summary.cycle}"
+        state = f"{summary.status.value} {summary.paused} {summary.state_name} cycle {summary.cycle}"
         if state != self._shown_state:
             self._shown_state = state
-            where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
-            starts = (
-                summary.status is RunStatus.RUNNING
-                and summary.state_name == "TRAIN"
-                and not _trainer_is_there(summary)
-            )
-            wait = " (starting trainer and engine: a minute or more until the first step)" if starts else ""
-            yield f"{summary.name}: {summary.status.value}{where}{wait}"
+            yield plain_state(summary)
         for index in range(self._shown_incidents, len(summary.incidents)):
             yield plain_incident(summary, index)
         self._shown_incidents = len(summary.incidents)

@@ -96,7 +96,8 @@ def test_report_and_watch_say_what_state_a_run_is_in(tmp_path: Path, write: Call
     assert f'<span class="pill {state}">{state}</span>' in (root / "report.html").read_text(encoding="utf-8")
     screen = _run("watch.py", str(root), "--once", FORCE_COLOR="1", TERM="xterm", COLUMNS="80")
     assert "\x1b[" in screen and state in screen and more in screen
-    assert "step" in _run("watch.py", str(root), "--once"), "the plain line"
+    said, step = _run("watch.py", str(root), "--once").splitlines()
+    assert said.startswith(f"run: {state}") and "step" in step, "the plain lines"
 
 
 def test_the_last_lines_of_a_finished_run_begin_with_the_reports_verdict(
