@@ -38,6 +38,12 @@ COMMANDS = {
     "plot-metrics": "plot metrics of a run",
     "sandbox-suite": "run hostile programs against the sandbox",
 }
+KEPT = {
+    "evaluate": "the answers so far are kept; run the same command to continue",
+    "export": "nothing was exported",
+    "move-run": "nothing was written",
+}
+"""What Ctrl+C leaves of a command's work."""
 INTERRUPTED = 130
 """Exit status after Ctrl+C, as shells count it."""
 
@@ -73,7 +79,8 @@ def run_command(name: str, words: Sequence[str]) -> int:
         print(f"{name}: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted", file=sys.stderr)
+        kept = f"; {KEPT[name]}" if name in KEPT else ""
+        print(f"\n{name}: interrupted{kept}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if not (hidden := all_shadows()):

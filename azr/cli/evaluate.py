@@ -29,7 +29,6 @@ What the figures mean: docs/evaluate.md
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from azr.cli import command_parser
@@ -141,14 +140,7 @@ def main(words: Sequence[str]) -> int:
             parser.error("--answers needs --suite, to say what was answered")
         arguments["suites"] = ["probes"]
     arguments["styles"] = arguments["styles"] or []
-    try:
-        require_no_shadows()
-        prepare_places()
-        evaluate(models, Options(**arguments))
-    except KeyboardInterrupt:
-        print(
-            "\nevaluate: interrupted; the answers so far are kept; run the same command to continue",
-            file=sys.stderr,
-        )
-        return 130
+    require_no_shadows()
+    prepare_places()
+    evaluate(models, Options(**arguments))
     return 0

@@ -13,7 +13,6 @@ docs/export.md
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from azr.cli import command_parser
@@ -21,10 +20,20 @@ from azr.cli.numbers import share, zero_or_more
 from azr.config.paths import at_home, find
 from azr.errors import ModelError, RunError
 from azr.evaluate.adapters import export_adapters
-from azr.evaluate.export import TOLERANCE, ExportOptions, export_model, parse_gguf_type
+from azr.evaluate.export import TOLERANCE, ExportOptions, export_model
 from azr.evaluate.task_export import export_tasks
 from azr.places import prepare_places
 from azr.rundir import RunDir
+
+GGUF_TYPES = ("f32", "f16", "bf16", "q8_0", "auto")
+
+
+def _gguf_type(text: str) -> str:
+    if text not in GGUF_TYPES:
+        raise argparse.ArgumentTypeError(
+            f"GGUF type {text!r} is unknown; the types are {', '.join(GGUF_TYPES)}. Smaller types: llama.cpp's llama-quantize, afterwards"
+        )
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", action="store_true", help="export the verified tasks instead of the model")
     parser.add_argument(
         "--gguf",
+        type=_gguf_type,
         nargs="?",
         const="bf16",
         metavar="TYPE",
@@ -73,31 +83,24 @@ def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
     run = RunDir(arguments.run.resolve())
     target = arguments.out.resolve()
-    try:
-        prepare_places()
-        if not run.config.is_file():
-            raise RunError(f"{run.root} is not a run directory (it has no config.yaml)")
-        if arguments.tasks:
-            print(f"{export_tasks(run, target)}, written to {target}")
-            return 0
-        if arguments.adapters:
-            if arguments.gguf:
-                raise ModelError(
-                    "--adapters writes no weights of a whole model, so it does not go with --gguf"
-                )
-            export_adapters(run, target, arguments.step)
-            return 0
+    prepare_places()
+    if not run.config.is_file():
+        raise RunError(f"{run.root} is not a run directory (it has no config.yaml)")
+    if arguments.tasks:
+        print(f"{export_tasks(run, target)}, written to {target}")
+    elif arguments.adapters:
+        if arguments.gguf:
+            raise ModelError("--adapters writes no weights of a whole model, so it does not go with --gguf")
+        export_adapters(run, target, arguments.step)
+    else:
         options = ExportOptions(
             step=arguments.step,
             dtype=arguments.dtype,
             check=not arguments.no_check,
             tolerance=arguments.tolerance,
-            gguf=parse_gguf_type(arguments.gguf) if arguments.gguf else None,
+            gguf=arguments.gguf,
             llama_cpp=arguments.llama_cpp,
             gpu_memory_share=arguments.gpu_memory_share,
         )
         export_model(run, target, options)
-    except KeyboardInterrupt:
-        print("\nexport: interrupted; nothing was exported", file=sys.stderr)
-        return 130
     return 0

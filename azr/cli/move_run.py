@@ -11,9 +11,9 @@ The base model does not travel: it is known by its content, and compared with th
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
+from azr.cli import command_parser
 from azr.cli.numbers import above_zero
 from azr.config.paths import at_home, find
 from azr.moving.pack import PackOptions, archive_file, pack_run
@@ -21,9 +21,7 @@ from azr.moving.unpack import unpack_run
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="azr move-run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("move-run", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     pack = commands.add_parser("pack", help="write a run into one file")
     pack.add_argument("run", type=find, metavar="RUN", help="run directory; the run must not be in use")
@@ -55,19 +53,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
-    try:
-        if arguments.command == "pack":
-            run = arguments.run.absolute()
-            out = archive_file(run, arguments.out)
-            pack_run(run, out, PackOptions(arguments.limit_mib, arguments.all))
-        else:
-            unpack_run(
-                arguments.archive.absolute(),
-                arguments.run.absolute(),
-                model=arguments.model,
-                trust=arguments.trust,
-            )
-    except KeyboardInterrupt:
-        print("\nmove-run: interrupted; nothing was written", file=sys.stderr)
-        return 130
+    if arguments.command == "pack":
+        run = arguments.run.absolute()
+        pack_run(run, archive_file(run, arguments.out), PackOptions(arguments.limit_mib, arguments.all))
+    else:
+        target = arguments.run.absolute()
+        unpack_run(arguments.archive.absolute(), target, model=arguments.model, trust=arguments.trust)
     return 0

@@ -5,46 +5,28 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 
 
-def above_zero(text: str) -> float:
-    """Raises:
-    argparse.ArgumentTypeError: no number above 0, or infinite or nan.
-    """
-    if not 0 < (value := _number(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
+def _number(wanted: str, usable: Callable[[float], bool]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not usable(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return read
 
 
-def zero_or_more(text: str) -> float:
-    """Raises:
-    argparse.ArgumentTypeError: no number, or negative, infinite or nan.
-    """
-    if not 0 <= (value := _number(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not 0 or a number above it")
-    return value
-
-
-def share(text: str) -> float:
-    """Raises:
-    argparse.ArgumentTypeError: no number above 0 and up to 1.
-    """
-    if not 0 < (value := _number(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 1")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+above_zero = _number("a number above 0", lambda value: 0 < value < math.inf)
+zero_or_more = _number("0 or a number above it", lambda value: 0 <= value < math.inf)
+share = _number("a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 def count(text: str) -> int:
-    """Raises:
-    argparse.ArgumentTypeError: no whole number above 0.
-    """
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)

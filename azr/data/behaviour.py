@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,8 +18,9 @@ from azr.config.sandbox import SandboxConfig
 from azr.data.duplicates import Dropped, better_first
 from azr.data.fingerprints import Fingerprint
 from azr.data.manifest import python_minor
+from azr.data.phases import shown
 from azr.data.reasons import Reason
-from azr.files import append_jsonl, read_jsonl
+from azr.data.store import Store
 from azr.hashes import text_hash
 from azr.sandbox import Job, JobResult, Sandbox, Status
 from azr.sandbox.values import canonical, parse_arguments
@@ -40,7 +40,6 @@ COMPARED = 4
 SAME = "same"
 _ANY = "any"
 """Type of the elements of a mixed or empty container."""
-_BATCH = 256
 _WORDS = (
     "",
     "a",
@@ -142,23 +141,16 @@ def _least(values: Iterable[Any]) -> Any:
     return min(values, key=canonical, default=0)
 
 
-class BehaviourStore:
-    """What executions said: hash of a program's bank outputs (empty where they say nothing), or whether two
-    programs are the same."""
+@dataclass(frozen=True)
+class Behaviour:
+    """What executions said of a program, or of two."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._known: dict[str, str] = {}
-        for record in read_jsonl(path):
-            if isinstance(record.get("key"), str) and isinstance(record.get("outputs"), str):
-                self._known[record["key"]] = record["outputs"]
+    outputs: str
+    """Hash of the program's bank outputs, or ``SAME``; empty where they say nothing."""
 
-    def get(self, key: str) -> str | None:
-        return self._known.get(key)
 
-    def add(self, found: dict[str, str]) -> None:
-        self._known.update(found)
-        append_jsonl(self.path, [{"key": key, "outputs": outputs} for key, outputs in found.items()])
+class BehaviourStore(Store[Behaviour]):
+    kind = Behaviour
 
 
 @dataclass(frozen=True)
@@ -180,7 +172,6 @@ def drop_behavioural(
     outputs: Outputs,
     *,
     settled: Collection[str] = (),
-    progress: Callable[[int, int], object] | None = None,
 ) -> tuple[list[Task], list[Dropped]]:
     """Of the tasks of one type whose programs compute the same, those of the best program stay.
 
@@ -201,12 +192,12 @@ def drop_behavioural(
         if task.task_id in programs and task.task_id not in settled
     }
     active = {program.canonical: program for program in programs.values() if program.signature in moving}
-    behaviour = _bank_outputs(active, store, outputs, progress)
+    behaviour = _bank_outputs(active, store, outputs)
     groups: dict[str, list[_Program]] = {}
     for canonical_, program in active.items():
         if behaviour[canonical_]:
             groups.setdefault(behaviour[canonical_], []).append(program)
-    same = _confirmed(groups.values(), store, outputs, progress)
+    same = _confirmed(groups.values(), store, outputs)
     kept: list[Task] = []
     dropped: list[Dropped] = []
     leaders: dict[TaskType, dict[str, Task]] = {task_type: {} for task_type in TaskType}
@@ -250,22 +241,14 @@ def _programs(ordered: Sequence[Task], prints: dict[str, Fingerprint]) -> dict[s
     return {task_id: full[key] for task_id, key in where.items()}
 
 
-def _bank_outputs(
-    active: dict[str, _Program],
-    store: BehaviourStore,
-    outputs: Outputs,
-    progress: Callable[[int, int], object] | None,
-) -> dict[str, str]:
+def _bank_outputs(active: dict[str, _Program], store: BehaviourStore, outputs: Outputs) -> dict[str, str]:
     todo = {key: (program.code, program.bank) for key, program in active.items() if store.get(key) is None}
-    _fill(store, todo, lambda key, texts: _summary(active[key].bank, texts), outputs, progress)
-    return {key: store.get(key) or "" for key in active}
+    _fill(store, todo, lambda key, texts: _summary(active[key].bank, texts), outputs)
+    return {key: found.outputs if (found := store.get(key)) else "" for key in active}
 
 
 def _confirmed(
-    groups: Iterable[list[_Program]],
-    store: BehaviourStore,
-    outputs: Outputs,
-    progress: Callable[[int, int], object] | None,
+    groups: Iterable[list[_Program]], store: BehaviourStore, outputs: Outputs
 ) -> dict[str, list[str]]:
     """Program -> better programs that compute the same on each other's inputs too. Each is compared with the
     best few of its group."""
@@ -283,10 +266,10 @@ def _confirmed(
                         todo[key] = (runs.code, tuple(text for text, _ in gives.pairs))
                     keys.append(key)
                 wanted.append((program.canonical, better.canonical, (keys[0], keys[1])))
-    _fill(store, todo, lambda key, texts: SAME if tuple(texts) == expected[key] else "", outputs, progress)
+    _fill(store, todo, lambda key, texts: SAME if tuple(texts) == expected[key] else "", outputs)
     same: dict[str, list[str]] = {}
     for worse, better, pair in wanted:
-        if all(store.get(key) == SAME for key in pair):
+        if all(store.get(key) == Behaviour(SAME) for key in pair):
             same.setdefault(worse, []).append(better)
     return same
 
@@ -296,17 +279,11 @@ def _fill(
     todo: dict[str, tuple[str, tuple[str, ...]]],
     summary: Callable[[str, tuple[str, ...]], str],
     outputs: Outputs,
-    progress: Callable[[int, int], object] | None,
 ) -> None:
-    keys, unsaved = list(todo), dict[str, str]()
-    for index, texts in outputs(list(todo.values())) if todo else ():
-        unsaved[keys[index]] = summary(keys[index], texts)
-        if len(unsaved) >= _BATCH:
-            store.add(unsaved)
-            unsaved = {}
-        if progress:
-            progress(1, len(todo))
-    store.add(unsaved)
+    keys = list(todo)
+    for index, texts in shown(outputs(list(todo.values())), "behaviour", len(todo)) if todo else ():
+        store.add(keys[index], Behaviour(summary(keys[index], texts)))
+    store.save()
 
 
 def _summary(inputs: Sequence[str], texts: Sequence[str]) -> str:

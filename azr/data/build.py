@@ -8,14 +8,10 @@ sources and rows does not matter.
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from tqdm import tqdm
 
 from azr.config.data import DataConfig
 from azr.config.sandbox import SandboxConfig
@@ -78,27 +74,20 @@ def build_pool(
         tasks, origins, refused, entries, trusted = _read(sources, config)
         everything = len(tasks)
         settled = {task.task_id for task in tasks if rerun_key(task) in trusted}
-    with phases("fingerprints and leaks"), _bar("fingerprints and leaks", everything) as bar:
-        similarity, programs = config.contamination_similarity, (task.program for task in tasks)
-        prints, leaks = fingerprint_sources(
-            programs, evaluation, similarity, workers=config.workers, progress=bar.update
-        )
+    with phases("fingerprints and leaks"):
+        programs, similarity = (task.program for task in tasks), config.contamination_similarity
+        prints, leaks = fingerprint_sources(programs, evaluation, similarity, workers=config.workers)
         tasks, dropped = _drop_unfit(tasks, prints, leaks)
-    with phases("re-execution"), _bar("re-execution") as bar:
-        advance = functools.partial(_advance, bar)
-        tasks, dropped_now = reexecute(
-            tasks, config.reexecute, reruns, sandbox, trusted=trusted, progress=advance
-        )
+    with phases("re-execution"):
+        tasks, dropped_now = reexecute(tasks, config.reexecute, reruns, sandbox, trusted=trusted)
         dropped += dropped_now
-    with phases("duplicates"), _bar("duplicates", len(tasks)) as bar:
-        tasks, dropped_now = drop_duplicates(tasks, prints, config, bar.update)
+    with phases("duplicates"):
+        tasks, dropped_now = drop_duplicates(tasks, prints, config)
         dropped += dropped_now
     if config.behavioural_duplicates:
-        with phases("behaviour"), _bar("behaviour") as bar:
-            advance = functools.partial(_advance, bar)
-            tasks, dropped_now = drop_behavioural(
-                tasks, prints, behaviour, sandbox_outputs(sandbox), settled=settled, progress=advance
-            )
+        with phases("behaviour"):
+            outputs = sandbox_outputs(sandbox)
+            tasks, dropped_now = drop_behavioural(tasks, prints, behaviour, outputs, settled=settled)
             dropped += dropped_now
     with phases("caps and order"):
         tasks, dropped_now = cap_pool(tasks, config.max_tasks)
@@ -251,17 +240,3 @@ def _useful_first(task: Task) -> tuple[object, ...]:
 
 def _pool_order(task: Task) -> tuple[object, ...]:
     return (task.lineage.cycle, task.lineage.step, task.task_type.value, task.task_id)
-
-
-def _bar(what: str, total: int | None = None) -> tqdm:
-    """A progress bar on a terminal, nothing elsewhere; nothing either where a live screen has the terminal,
-    which a bar would tear."""
-    disable = None if sys.stderr is sys.__stderr__ else True
-    return tqdm(
-        desc=f"  {what}", total=total, unit="task", leave=False, disable=disable, file=sys.stderr, delay=0.5
-    )
-
-
-def _advance(bar: tqdm, done: int, total: int) -> None:
-    bar.total = total
-    bar.update(done)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from rapidfuzz.distance import Indel
 from scipy import sparse
 
 from azr.data.fingerprints import Fingerprint, fingerprint_all, fingerprint_and_grams, gram_hashes
+from azr.data.phases import shown
 from azr.data.readers import read_rows
-from azr.data.spread import map_chunks
+from azr.data.spread import spread
 from azr.errors import DataError
 
 CONTAINMENT = 0.8
@@ -160,7 +161,6 @@ def fingerprint_sources(
     similarity: float,
     *,
     workers: int = 0,
-    progress: Callable[[int], object] | None = None,
 ) -> tuple[dict[str, Fingerprint], dict[str, str]]:
     """Fingerprints by source text, and the evaluation item that each source resembles, for those that
     resemble one.
@@ -172,16 +172,10 @@ def fingerprint_sources(
     """
     distinct = list(dict.fromkeys(sources))
     index = LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
-    prints: dict[str, Fingerprint] = {}
-    leaks: dict[str, str] = {}
-    for found in map_chunks(functools.partial(_examine, index), distinct, workers):
-        for source, (print_, name) in zip(distinct[len(prints) :], found, strict=False):
-            prints[source] = print_
-            if name:
-                leaks[source] = name
-        if progress:
-            progress(len(found))
-    return prints, leaks
+    examined = spread(functools.partial(_examine, index), distinct, workers)
+    found = dict(zip(distinct, shown(examined, "fingerprints and leaks", len(distinct)), strict=True))
+    prints = {source: print_ for source, (print_, _) in found.items()}
+    return prints, {source: name for source, (_, name) in found.items() if name}
 
 
 def _examine(index: LeakIndex, sources: Sequence[str]) -> list[tuple[Fingerprint, str]]:

@@ -8,13 +8,14 @@ one program to a very different one. The result depends on the set of tasks, not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from azr.config.data import DataConfig
 from azr.copies import renamed_key
 from azr.data.fingerprints import Fingerprint
 from azr.data.near import NearIndex
+from azr.data.phases import shown
 from azr.data.reasons import Reason
 from azr.tasks import Task, TaskType
 
@@ -53,16 +54,12 @@ def better_first(task: Task) -> tuple[object, ...]:
 
 
 def drop_duplicates(
-    tasks: Iterable[Task],
-    fingerprints: dict[str, Fingerprint],
-    config: DataConfig,
-    progress: Callable[[int], object] | None = None,
+    tasks: Iterable[Task], fingerprints: dict[str, Fingerprint], config: DataConfig
 ) -> tuple[list[Task], list[Dropped]]:
     """Splits ``tasks`` into those that stay and those that copy them or exceed a cap per cluster.
 
     Args:
         fingerprints: by ``task.program``, for every task.
-        progress: called with the number of tasks just looked at.
 
     Returns:
         (kept from best to worst, dropped); together they are ``tasks``.
@@ -70,14 +67,13 @@ def drop_duplicates(
     groups = {task_type: _Group(config) for task_type in TaskType}
     kept: list[Task] = []
     dropped: list[Dropped] = []
-    report = progress or (lambda count: None)
-    for task in sorted(tasks, key=better_first):
+    best_first = sorted(tasks, key=better_first)
+    for task in shown(best_first, "duplicates", len(best_first)):
         left_out = groups[task.task_type].offer(task, fingerprints[task.program])
         if left_out is None:
             kept.append(task)
         else:
             dropped.append(left_out)
-        report(1)
     return kept, dropped
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from datasketch import LeanMinHash, MinHash
 from numpy.typing import NDArray
 
-from azr.data.spread import map_chunks
+from azr.data.spread import spread
 from azr.hashes import text_hash
 from azr.programs import canonical_source
 
@@ -132,10 +132,7 @@ def fingerprint_all(sources: Iterable[str], *, workers: int = 0) -> dict[str, Fi
         workers: processes; 0 = one a core.
     """
     distinct = list(dict.fromkeys(sources))
-    result: dict[str, Fingerprint] = {}
-    for prints in map_chunks(_make_many, distinct, workers):
-        result.update(zip(distinct[len(result) :], prints, strict=False))
-    return result
+    return dict(zip(distinct, spread(_make_many, distinct, workers), strict=True))
 
 
 def _make_many(sources: Sequence[str]) -> list[Fingerprint]:

@@ -8,23 +8,21 @@ far as we can, and are not remembered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from azr.config.data import Reexecute
 from azr.config.sandbox import SandboxConfig
 from azr.data.duplicates import Dropped
 from azr.data.manifest import python_minor
+from azr.data.phases import shown
 from azr.data.reasons import Reason
-from azr.files import append_jsonl, read_jsonl
+from azr.data.store import Store
 from azr.hashes import text_hash
 from azr.sandbox import Job, JobResult, Sandbox, Status
 from azr.tasks import Task, TaskType
 
 RERUNS_FILE = "verdicts.jsonl"
-_BATCH = 256
-"""Reruns written at a time; what a crash loses is run again."""
 NO_ERROR = "NoError"
 """Output of an error task whose program raises nothing (spec 1.3)."""
 
@@ -36,28 +34,8 @@ class Rerun:
     detail: str = ""
 
 
-class RerunStore:
-    """What earlier consolidations found, on disk."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._reruns: dict[str, Rerun] = {}
-        known = {reason.value for reason in Reason}
-        for record in read_jsonl(path):
-            key, reason = record.get("key"), record.get("reason")
-            if isinstance(key, str) and (reason is None or reason in known):
-                self._reruns[key] = Rerun(Reason(reason) if reason else None, str(record.get("detail", "")))
-
-    def get(self, key: str) -> Rerun | None:
-        return self._reruns.get(key)
-
-    def add(self, reruns: dict[str, Rerun]) -> None:
-        self._reruns.update(reruns)
-        records = [
-            {"key": key, "reason": rerun.reason.value if rerun.reason else None, "detail": rerun.detail}
-            for key, rerun in reruns.items()
-        ]
-        append_jsonl(self.path, records)
+class RerunStore(Store[Rerun]):
+    kind = Rerun
 
 
 def rerun_key(task: Task) -> str:
@@ -73,13 +51,11 @@ def reexecute(
     sandbox: SandboxConfig,
     *,
     trusted: frozenset[str] = frozenset(),
-    progress: Callable[[int, int], object] | None = None,
 ) -> tuple[list[Task], list[Dropped]]:
     """Splits ``tasks`` into verified ones and those that do not hold up, in their order.
 
     Args:
         trusted: rerun keys that ``once`` need not run (from files whose hash is known).
-        progress: called with (programs just executed, programs to execute).
 
     Raises:
         SandboxError: programs cannot be confined on this machine.
@@ -93,11 +69,11 @@ def reexecute(
     todo = {key: task for key, task in zip(keys, tasks, strict=True) if key not in trusted}
     if mode is Reexecute.ONCE:
         todo = {key: task for key, task in todo.items() if store.get(key) is None}
-    fresh = _run(todo, store, sandbox, progress) if todo else {}
+    late = _run(todo, store, sandbox) if todo else {}
     kept: list[Task] = []
     dropped: list[Dropped] = []
     for key, task in zip(keys, tasks, strict=True):
-        rerun = fresh.get(key) or store.get(key)
+        rerun = late.get(key) or store.get(key)
         if key in trusted or rerun is None or rerun.reason is None:
             kept.append(task)
         else:
@@ -105,35 +81,27 @@ def reexecute(
     return kept, dropped
 
 
-def _run(
-    todo: dict[str, Task],
-    store: RerunStore,
-    config: SandboxConfig,
-    progress: Callable[[int, int], object] | None,
-) -> dict[str, Rerun]:
+def _run(todo: dict[str, Task], store: RerunStore, config: SandboxConfig) -> dict[str, Rerun]:
+    """Fills the store.
+
+    Returns:
+        what was found of those that ran out of time at first.
+    """
     keys, tasks = list(todo), list(todo.values())
-    found: dict[str, Rerun] = {}
     with Sandbox(config) as sandbox:
         late: list[int] = []
-        unsaved: dict[str, Rerun] = {}
-        for index, result in sandbox.run_many([_job(task) for task in tasks]):
+        for index, result in shown(sandbox.run_many(map(_job, tasks)), "re-execution", len(tasks)):
             rerun = judge_execution(tasks[index], result)
             if rerun.reason is Reason.TIMEOUT:
                 late.append(index)
-                continue
-            found[keys[index]] = unsaved[keys[index]] = rerun
-            if len(unsaved) >= _BATCH:
-                store.add(unsaved)
-                unsaved = {}
-            if progress:
-                progress(1, len(tasks))
-        store.add(unsaved)
-        for index in late:
-            for _, result in sandbox.run_many([_job(tasks[index])]):
-                found[keys[index]] = judge_execution(tasks[index], result)
-            if progress:
-                progress(1, len(tasks))
-    return found
+            else:
+                store.add(keys[index], rerun)
+        store.save()
+        return {
+            keys[index]: judge_execution(tasks[index], result)
+            for index in late
+            for _, result in sandbox.run_many([_job(tasks[index])])
+        }
 
 
 def _job(task: Task) -> Job:

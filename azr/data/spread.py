@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -21,26 +22,26 @@ _work: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 """In a worker process: what it does with a chunk."""
 
 
-def map_chunks(
+def spread(
     work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], workers: int = 0
-) -> Iterator[Sequence[Result]]:
-    """Yields ``work(chunk)`` for each chunk of the items, in their order.
+) -> Iterator[Result]:
+    """Yields a result for each item, in their order.
 
     Args:
-        work: goes to each worker process once, so it may hold data (a bound method, a partial); it must be
-            picklable.
+        work: gives the results of a chunk of items. It goes to each worker process once, so it may hold data (a
+            bound method, a partial); it must be picklable.
         workers: processes; 0 = one a core. Few items are done here.
     """
     workers = workers or os.cpu_count() or 1
     chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
     if workers == 1 or len(items) < PARALLEL_FROM:
-        yield from map(work, chunks)
+        yield from chain.from_iterable(map(work, chunks))
         return
     # spawn: our own process may hold threads and locks that a fork would copy
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start, initargs=(os.getpid(), work)
     ) as pool:
-        yield from pool.map(_one_chunk, chunks)
+        yield from chain.from_iterable(pool.map(_one_chunk, chunks))
 
 
 def _start(parent: int, work: Callable[[Sequence[Any]], Sequence[Any]]) -> None:

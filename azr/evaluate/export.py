@@ -227,15 +227,3 @@ def training_probes(run: RunDir, config: Config, folder: Path) -> TaskSuite | No
     tasks = {row.row_id: row.task for row in rows if row.task is not None}
     items = [Item(row.row_id, row.stream.task_type.value, row.prompt) for row in rows]
     return TaskSuite(name="probes", tasks=tasks, config=config.selfplay, items=items)
-
-
-def parse_gguf_type(text: str) -> str:
-    """Raises:
-    ConfigError: not an outtype of llama.cpp's converter.
-    """
-    known = ("f32", "f16", "bf16", "q8_0", "auto")
-    if text not in known:
-        raise ConfigError(
-            f"GGUF type {text!r} is unknown; the types are {', '.join(known)}. Smaller types: llama.cpp's llama-quantize, afterwards"
-        )
-    return text
