@@ -49,6 +49,11 @@ def from_json(cls: type[_Record], value: Any, place: object) -> _Record:
         ) from error
 
 
+def to_json(record: Any) -> Any:
+    """Plain JSON values of a dataclass, its paths as texts; ``from_json`` makes it of them again."""
+    return _adapter(type(record)).dump_python(record, mode="json")
+
+
 def read_log(cls: type[_Record], path: Path) -> Iterator[_Record]:
     """The records of a log; like a line torn by a crash, one that is no such record is passed over."""
     for line in read_jsonl(path):

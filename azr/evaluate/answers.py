@@ -158,11 +158,3 @@ def recorded_answers(
             f"{path} has no answer to {len(missing)} of {len(items)} items, the first is {missing[0]!r}; --partial judges the rest"
         )
     return answers
-
-
-def samples_of(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
-    """Answers by item, samples in order."""
-    grouped: dict[str, list[Answer]] = {}
-    for answer in sorted(answers, key=lambda each: (each.item_id, each.sample)):
-        grouped.setdefault(answer.item_id, []).append(answer)
-    return grouped

@@ -23,19 +23,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from azr.config.paths import PROJECT, python_path
 from azr.errors import ModelError
 from azr.evaluate.answers import AnswerStore
 from azr.evaluate.card_lock import hold_cards
 from azr.evaluate.progress import ProgressLine, Tally
-from azr.evaluate.requests import Request
+from azr.evaluate.requests import AskedBatch, EngineJob, EngineModel, EngineOptions, Request
 from azr.files import read_tail, write_json_atomic
 from azr.hardware import detect, device_for
 from azr.hashes import text_hash
+from azr.records import to_json
 from azr.report.text import duration
 from azr.tasks import Prompt
 from azr.train.tokens import PromptTokens, load_tokenizer
@@ -45,15 +45,9 @@ QUIET_LIMIT_S = 1800.0
 END_GRACE_S = 15.0
 POLL_S = 0.25
 COSMETIC_KEYS = (
-    "_name_or_path",
-    "attn_implementation",
-    "bos_token_id",
-    "dtype",
-    "eos_token_id",
-    "pad_token_id",
-    "tokenizer_class",
-)
-COSMETIC_KEYS += ("torch_dtype", "transformers_version", "use_cache")
+    "_name_or_path", "attn_implementation", "bos_token_id", "dtype", "eos_token_id", "pad_token_id", "tokenizer_class",
+    "torch_dtype", "transformers_version", "use_cache",
+)  # fmt: skip
 """Of a model's configuration: what may differ between models that share an engine."""
 STAGES = {
     "start": "the engine starts",
@@ -63,36 +57,6 @@ STAGES = {
 }
 
 
-_Missing = list[tuple[Request, list[int]]]
-"""Requests, and the numbers of the samples that they lack."""
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How the engine is built: decides how fast answers come, and with the number type which."""
-
-    dtype: str = "bfloat16"
-    device: str = "auto"
-    """``cuda``, ``cpu`` or ``auto``, as ``train.device`` has it."""
-    trust_remote_code: bool = False
-    tensor_parallel: int = 1
-    gpu_memory_share: float = 0.85
-    cpu_kv_cache_gib: float = 1.0
-    max_sequences: int = 256
-
-
-@dataclass(frozen=True)
-class EngineModel:
-    """What the engine loads."""
-
-    label: str
-    folder: Path
-    """Configuration and tokenizer; the weights too, unless there is a checkpoint."""
-    checkpoint: Path | None = None
-    adapters: Path | None = None
-    """A PEFT folder, whose adapters stay beside the folder's weights: those are int4."""
-
-
 @dataclass(frozen=True)
 class Batch:
     """What a model is asked, and where its answers go. Stores must be open."""
@@ -100,14 +64,14 @@ class Batch:
     requests: Sequence[Request]
     store: AnswerStore
 
-    def missing(self) -> _Missing:
-        """Requests with answers missing, and the numbers of those samples."""
+    def missing(self) -> list[Request]:
+        """Those that lack answers."""
         have = self.store.read()
-        wanted = [
-            (each, [sample for sample in range(each.samples) if (each.item_id, sample) not in have])
+        lacking = (
+            (each, tuple(sample for sample in range(each.samples) if (each.item_id, sample) not in have))
             for each in self.requests
-        ]
-        return [(request, samples) for request, samples in wanted if samples]
+        )
+        return [replace(request, missing=samples) for request, samples in lacking if samples]
 
 
 @dataclass
@@ -115,53 +79,35 @@ class _Plan:
     """Models that share an engine, and what each is still asked."""
 
     options: EngineOptions
-    models: list[tuple[EngineModel, list[tuple[Batch, _Missing]]]] = field(default_factory=list)
+    models: list[tuple[EngineModel, list[tuple[Batch, list[Request]]]]] = field(default_factory=list)
 
     @property
     def log(self) -> Path:
         return self.models[0][1][0][0].store.folder / "engine.log"
 
     @property
+    def asked(self) -> list[Request]:
+        return [each for _, batches in self.models for _, missing in batches for each in missing]
+
+    @property
     def wanted(self) -> int:
-        return sum(len(samples) for _, samples in self._asked())
+        return sum(len(each.missing) for each in self.asked)
 
     @property
     def most_tokens(self) -> int:
-        return sum(request.max_tokens * len(samples) for request, samples in self._asked())
-
-    def _asked(self) -> _Missing:
-        return [each for _, batches in self.models for _, missing in batches for each in missing]
+        return sum(each.max_tokens * len(each.missing) for each in self.asked)
 
     def still_missing(self) -> int:
-        return sum(
-            len(samples)
-            for _, batches in self.models
-            for batch, _ in batches
-            for _, samples in batch.missing()
-        )
+        batches = (batch for _, batches in self.models for batch, _ in batches)
+        return sum(len(each.missing) for batch in batches for each in batch.missing())
 
-    def job(self) -> dict[str, Any]:
-        models = []
-        for model, batches in self.models:
-            asked = [
-                {
-                    "answers": str(batch.store.path.resolve()),
-                    "requests": [asdict(request) | {"missing": samples} for request, samples in missing],
-                }
-                for batch, missing in batches
-            ]
-            checkpoint = str(model.checkpoint.resolve()) if model.checkpoint else None
-            models.append(
-                {
-                    "label": model.label,
-                    "folder": str(model.folder.resolve()),
-                    "checkpoint": checkpoint,
-                    "adapters": str(model.adapters.resolve()) if model.adapters else None,
-                    "batches": asked,
-                }
-            )
-        longest = max(request.max_prompt_tokens + request.max_tokens for request, _ in self._asked())
-        return {"engine": asdict(self.options) | {"max_model_len": longest}, "models": models}
+    def job(self) -> EngineJob:
+        longest = max(each.max_prompt_tokens + each.max_tokens for each in self.asked)
+        models = [
+            (model, tuple(AskedBatch(batch.store.path.resolve(), tuple(each)) for batch, each in batches))
+            for model, batches in self.models
+        ]
+        return EngineJob(self.options, longest, tuple(models))
 
 
 def answer_all(
@@ -192,7 +138,7 @@ def answer_all(
         cards = [card.uuid or card.name for card in device.cards]
         with hold_cards(cards, say=say), tempfile.TemporaryDirectory(prefix="azr-engine-") as scratch:
             job = Path(scratch) / "job.json"
-            write_json_atomic(job, plan.job())
+            write_json_atomic(job, to_json(plan.job()))
             status, reason = _run_child(job, plan, ProgressLine(enabled=progress))
         missing = plan.still_missing()
         if reason:

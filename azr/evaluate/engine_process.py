@@ -27,10 +27,10 @@ from typing import Any
 from azr.errors import AzrError
 from azr.evaluate.answers import Answer, AnswerWriter
 from azr.evaluate.engine_session import ModelText, Pending, Session
-from azr.evaluate.requests import Request
+from azr.evaluate.requests import EngineJob, Request
 from azr.files import read_json
 from azr.processes import end_with_parent
-from azr.tasks import Prompt
+from azr.records import from_json
 from azr.train.environment import engine_environment, set_defaults
 
 GAVE_UP = 3
@@ -51,15 +51,14 @@ def main(arguments: list[str]) -> int:
     restart_with_plain_path("azr.evaluate.engine_process", arguments)
     end_with_parent()
     events = Events(int(arguments[1]))
-    job = read_json(Path(arguments[0]))
-    device = device_for(detect(), job["engine"]["device"], job["engine"]["tensor_parallel"])
+    job = from_json(EngineJob, read_json(Path(arguments[0])), arguments[0])
+    device = device_for(detect(), job.engine.device, job.engine.tensor_parallel)
     if device.missing:
         events.send({"failed": f"{device.count} cards are needed, but this machine has {device}"})
         return GAVE_UP
     device.take()
-    cpu_kv_cache_gib = max(1, round(job["engine"]["cpu_kv_cache_gib"]))
     set_defaults(
-        engine_environment(device.kind, cpu_kv_cache_gib)
+        engine_environment(device.kind, max(1, round(job.engine.cpu_kv_cache_gib)))
         # this process is the engine's own already
         | {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     )
@@ -82,46 +81,37 @@ class Events:
         os.write(self._descriptor, (json.dumps(event) + "\n").encode())
 
 
-def _run(job: dict[str, Any], on_gpu: bool, events: Events) -> None:
-    trusted: bool = job["engine"]["trust_remote_code"]
+def _run(job: EngineJob, on_gpu: bool, events: Events) -> None:
+    adapters = [model.adapters for model, _ in job.models if model.adapters]
     session: Session | None = None
     events.send({"stage": "start"})
-    for number, model in enumerate(job["models"]):
+    for number, (model, batches) in enumerate(job.models):
         events.send({"model": number})
-        folder = Path(model["folder"])
-        text = ModelText(folder, trusted)
+        text = ModelText(model.folder, job.engine.trust_remote_code)
         with contextlib.ExitStack() as writers:
             pending: list[Pending] = []
             wanted = 0
-            for batch in model["batches"]:
-                writer = writers.enter_context(contextlib.closing(AnswerWriter(Path(batch["answers"]))))
-                for record in batch["requests"]:
-                    wanted += len(record["missing"])
-                    pending += _pending(record, text, writer)
+            for batch in batches:
+                writer = writers.enter_context(contextlib.closing(AnswerWriter(batch.answers)))
+                for request in batch.requests:
+                    wanted += len(request.missing)
+                    pending += _pending(request, text, writer)
             events.send({"not_asked": wanted - len(pending)})
             if pending:
-                adapters = [Path(each["adapters"]) for each in job["models"] if each["adapters"]]
-                session = session or Session(folder, job["engine"], on_gpu, events.send, adapters)
-                session.load(model["label"], folder, model["checkpoint"], text, model["adapters"])
+                session = session or Session(model.folder, job, on_gpu, events.send, adapters)
+                session.load(model, text)
                 session.answer(pending, text)
 
 
-def _pending(record: dict[str, Any], text: ModelText, writer: AnswerWriter) -> list[Pending]:
-    """The answers that a request of the job asks for; a prompt over its limit is answered with that at once."""
-    prompt, missing = record["prompt"], record.pop("missing")
-    messages = tuple((role, content) for role, content in prompt["messages"])
-    record |= {
-        "prompt": Prompt(messages, prompt["raw"], prompt["response_prefix"]),
-        "stop": tuple(record["stop"]),
-    }
-    request = Request(**record)
+def _pending(request: Request, text: ModelText, writer: AnswerWriter) -> list[Pending]:
+    """The answers that a request asks for; a prompt over its limit is answered with that at once."""
     ids = text.prompt_ids(request)
-    if len(ids) > request.max_prompt_tokens:
-        writer.write(
-            [Answer(request.item_id, sample, "", len(ids), True, prompt_too_long=True) for sample in missing]
-        )
-        return []
-    return [Pending(request, sample, ids, writer) for sample in missing]
+    if len(ids) <= request.max_prompt_tokens:
+        return [Pending(request, sample, ids, writer) for sample in request.missing]
+    writer.write(
+        Answer(request.item_id, sample, "", len(ids), prompt_too_long=True) for sample in request.missing
+    )
+    return []
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import time
@@ -13,8 +12,8 @@ from typing import Any, get_args
 
 from azr.errors import ModelError
 from azr.evaluate.answers import Answer, AnswerWriter
-from azr.evaluate.requests import Request
-from azr.files import read_json
+from azr.evaluate.requests import EngineJob, EngineModel, Request
+from azr.files import file_hash, read_json
 from azr.hashes import sampling_seed
 from azr.train.tokens import end_token_ids, load_tokenizer, prompt_token_ids, response_text
 
@@ -71,12 +70,7 @@ class Session:
     share one)."""
 
     def __init__(
-        self,
-        folder: Path,
-        settings: dict[str, Any],
-        on_gpu: bool,
-        report: SendEvent,
-        adapters: Sequence[Path] = (),
+        self, folder: Path, job: EngineJob, on_gpu: bool, report: SendEvent, adapters: Sequence[Path] = ()
     ) -> None:
         """Starts vLLM with meaningless weights in the shape of the model in ``folder``; a quantised model is
         read at once.
@@ -87,19 +81,20 @@ class Session:
         from vllm import LLM  # takes seconds, so only when there is something to ask
 
         logging.getLogger("vllm").addHandler(_StageHandler(report))
+        settings = job.engine
         self._report = report
-        self._trust_remote_code: bool = settings["trust_remote_code"]
+        self._trust_remote_code = settings.trust_remote_code
         self._quantised = "quantization_config" in read_json(folder / "config.json")
-        self._max_model_len: int = settings["max_model_len"]
+        self._max_model_len = job.max_model_len
         options: dict[str, Any] = {
             "model": str(folder),
-            "dtype": settings["dtype"],
+            "dtype": settings.dtype,
             "load_format": "auto" if self._quantised else "dummy",
             "worker_extension_cls": "azr.evaluate.engine_worker.LoadingWorkerExtension",
             "generation_config": "vllm",  # every model's own settings go with its requests
             "max_model_len": self._max_model_len,
-            "max_num_seqs": settings["max_sequences"],
-            "tensor_parallel_size": settings["tensor_parallel"],
+            "max_num_seqs": settings.max_sequences,
+            "tensor_parallel_size": settings.tensor_parallel,
             "trust_remote_code": self._trust_remote_code,
             "enable_prefix_caching": True,
             "seed": 0,
@@ -107,7 +102,7 @@ class Session:
         if adapters:
             options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _room_for(adapters)}
         if on_gpu:
-            options["gpu_memory_utilization"] = settings["gpu_memory_share"]
+            options["gpu_memory_utilization"] = settings.gpu_memory_share
             if self._quantised:
                 options["linear_backend"] = "marlin"  # as in training
         else:
@@ -126,9 +121,7 @@ class Session:
         self._checks: dict[str, tuple[str, list[float]]] = {}
         """Hash of the weights -> label and log-probs."""
 
-    def load(
-        self, label: str, folder: Path, checkpoint: str | None, text: ModelText, adapters: str | None = None
-    ) -> None:
+    def load(self, model: EngineModel, text: ModelText) -> None:
         """Puts a model's weights into the engine, and makes sure that it is this model that answers now. The
         weights of a quantised model are there; its adapters are put beside them.
 
@@ -138,27 +131,26 @@ class Session:
         """
         self._report({"stage": "load"})
         if self._quantised:
-            self._adapters, digest = None, "none"
-            if adapters is not None:
-                from vllm.lora.request import LoRARequest
+            digest = self._take_adapters(model)
+        else:
+            if not self._checks:
+                self._checks["none"] = "the weights it started with", self._log_probs(text)
+            checkpoint = str(model.checkpoint) if model.checkpoint else None
+            arguments = (str(model.folder), checkpoint, self._trust_remote_code)
+            digest = str(self._engine.collective_rpc("load_evaluated_model", args=arguments)[0])
+        now = self._log_probs(text)
+        check_loaded(model.label, digest, now, self._checks)
+        self._checks[digest] = model.label, now
 
-                self._adapters = LoRARequest(label, len(self._checks) + 1, adapters)
-                digest = hashlib.blake2b(
-                    (Path(adapters) / "adapter_model.safetensors").read_bytes()
-                ).hexdigest()
-            now = self._log_probs(text)
-            check_loaded(label, digest, now, self._checks)
-            self._checks[digest] = label, now
-            return
-        if not self._checks:
-            self._checks["none"] = "the weights it started with", self._log_probs(text)
-        hashes = self._engine.collective_rpc(
-            "load_evaluated_model", args=(str(folder), checkpoint, self._trust_remote_code)
-        )
-        self._forget_prompts()
-        digest, now = str(hashes[0]), self._log_probs(text)
-        check_loaded(label, digest, now, self._checks)
-        self._checks[digest] = label, now
+    def _take_adapters(self, model: EngineModel) -> str:
+        """Their hash; ``none`` for the weights alone."""
+        from vllm.lora.request import LoRARequest
+
+        if model.adapters is None:
+            self._adapters = None
+            return "none"
+        self._adapters = LoRARequest(model.label, len(self._checks) + 1, str(model.adapters))
+        return file_hash(model.adapters / "adapter_model.safetensors")
 
     def answer(self, pending: Sequence[Pending], text: ModelText) -> None:
         """Writes every answer in the step that finishes it."""

@@ -112,7 +112,7 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
     it was trained: that base, and the checkpoint's adapters in that folder."""
     if source.folder is not None:
         require_same_tokens(source.folder, trust_remote_code=source.trust_remote_code)
-        yield EngineModel(source.label, source.folder)
+        yield EngineModel(source.label, source.folder.resolve())
         return
     from azr.evaluate.adapters import write_adapters
     from azr.evaluate.weights import WEIGHT_FILES, base_of, write_configuration
@@ -129,10 +129,10 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
             require_same_tokens(base, trust_remote_code=source.trust_remote_code)
             with whole_folder(target) as staging:
                 write_adapters(source.checkpoint, staging, str(base))
-            yield EngineModel(source.label, base, adapters=target)
+            yield EngineModel(source.label, base.resolve(), adapters=target)
             return
         write_configuration(source.checkpoint, target, trust_remote_code=source.trust_remote_code)
-        yield EngineModel(source.label, target, source.checkpoint.path)
+        yield EngineModel(source.label, target, source.checkpoint.path.resolve())
 
 
 def _request(item: Item, style: str, how: Decoding) -> Request:

@@ -1,5 +1,5 @@
 """What a suite in a style asks of the engine: prompts with the limits of their answers, and whose answers
-they become.
+they become; and the job of an engine's process that holds them.
 
 The engine knows nothing of suites and styles. One engine session takes requests of any mixture: raw texts and
 chats, prompts that begin the response for the model, their own stops and limits.
@@ -8,6 +8,7 @@ chats, prompts that begin the response for the model, their own stops and limits
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from azr.tasks import Prompt
 
@@ -35,3 +36,48 @@ class Request:
     begin_token: bool = False
     """A raw text starts as the model's tokenizer starts texts (some with a token of their own), as harnesses
     ask base models. The frames of training do not."""
+    missing: tuple[int, ...] = ()
+    """Numbers of the samples that are still to be answered."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine is built: decides how fast answers come, and with the number type which."""
+
+    dtype: str = "bfloat16"
+    device: str = "auto"
+    """``cuda``, ``cpu`` or ``auto``, as ``train.device`` has it."""
+    trust_remote_code: bool = False
+    tensor_parallel: int = 1
+    gpu_memory_share: float = 0.85
+    cpu_kv_cache_gib: float = 1.0
+    max_sequences: int = 256
+
+
+@dataclass(frozen=True)
+class EngineModel:
+    """What the engine loads; absolute paths."""
+
+    label: str
+    folder: Path
+    """Configuration and tokenizer; the weights too, unless there is a checkpoint."""
+    checkpoint: Path | None = None
+    adapters: Path | None = None
+    """A PEFT folder, whose adapters stay beside the folder's weights: those are int4."""
+
+
+@dataclass(frozen=True)
+class AskedBatch:
+    """Requests whose answers are in one file."""
+
+    answers: Path
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True)
+class EngineJob:
+    """The file from which an engine's process works: models of one shape, and what each is asked."""
+
+    engine: EngineOptions
+    max_model_len: int
+    models: tuple[tuple[EngineModel, tuple[AskedBatch, ...]], ...]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.asyncio import tqdm
 
-from azr.evaluate.answers import Answer, samples_of
+from azr.evaluate.answers import Answer
 from azr.evaluate.items import Item, Rating, Suite
 from azr.evaluate.statistics import Comparison, ScoreEstimate, compare, pass_at_k, share_or_mean
 from azr.evaluate.verdict import EXPLANATION, Standing, Way, compare_models, sentences
@@ -101,13 +101,8 @@ async def _judge_all(
             verdicts[key] = asyncio.ensure_future(judge(by_id[answer.item_id], answer.completion))
         return Judged(answer, await verdicts[key])
 
-    judged = []
-    with tqdm(
-        total=len(wanted), desc=f"judge {suite.name}", unit="answer", disable=None if progress else True
-    ) as bar:
-        for work in asyncio.as_completed([one(answer) for answer in wanted]):
-            judged.append(await work)
-            bar.update()
+    shown = {"desc": f"judge {suite.name}", "unit": "answer", "disable": None if progress else True}
+    judged = await tqdm.gather(*map(one, wanted), **shown)
     return sorted(judged, key=lambda each: (each.answer.item_id, each.answer.sample))
 
 
@@ -126,16 +121,11 @@ def score(
     Args:
         max_prompt_tokens: the limit that prompts had to keep to, for the sentences on it; 0: there was none.
     """
-    grouped = {
-        item_id: [verdicts[item_id, answer.sample] for answer in answers]
-        for verdicts in [{(each.answer.item_id, each.answer.sample): each.verdict for each in judged}]
-        for item_id, answers in samples_of(each.answer for each in judged).items()
-    }
-    strict = {item_id: [verdict.score for verdict in verdicts] for item_id, verdicts in grouped.items()}
-    lenient = {
-        item_id: [verdict.score if verdict.lenient is None else verdict.lenient for verdict in verdicts]
-        for item_id, verdicts in grouped.items()
-    }
+    grouped: dict[str, list[Rating]] = {}
+    for each in judged:
+        grouped.setdefault(each.answer.item_id, []).append(each.verdict)
+    strict = _each(grouped, lambda verdict: verdict.score)
+    lenient = _each(grouped, lambda verdict: verdict.score if verdict.lenient is None else verdict.lenient)
     two_readings = any(each.verdict.lenient is not None for each in judged)
 
     asked = [each for each in judged if not each.answer.prompt_too_long]
@@ -157,14 +147,15 @@ def score(
         style=suite.style,
         lenient=_estimates(items, lenient, ks) if two_readings else {},
         lenient_item_scores=_means(lenient) if two_readings else {},
-        format_item_shares=_means(
-            {
-                item_id: [float(verdict.format_ok) for verdict in verdicts]
-                for item_id, verdicts in grouped.items()
-            }
-        ),
+        format_item_shares=_means(_each(grouped, lambda verdict: float(verdict.format_ok))),
         notes=[*suite.notes, *_length_notes(items, grouped, unasked, max_prompt_tokens)],
     )
+
+
+def _each(
+    grouped: Mapping[str, Sequence[Rating]], value: Callable[[Rating], float]
+) -> dict[str, list[float]]:
+    return {item_id: [value(verdict) for verdict in verdicts] for item_id, verdicts in grouped.items()}
 
 
 def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -223,20 +214,15 @@ def compare_scores(first: Scores, second: Scores) -> Comparison | None:
 
 def standing(results: Sequence[Scores]) -> Standing:
     """What ``azr.evaluate.verdict`` looks at, from a model's scores on one suite in all its styles."""
-    ways = []
-    strict: dict[str, float] = {}
-    lenient: dict[str, float] = {}
-    shares: dict[str, float] = {}
-    for scores in results:
-        ways.append(Way(_way_name(scores), scores.item_scores))
-        if scores.lenient:
-            ways.append(Way("frame, lenient", scores.lenient_item_scores))
-            strict, lenient, shares = (
-                scores.item_scores,
-                scores.lenient_item_scores,
-                scores.format_item_shares,
-            )
-    return Standing(results[0].model, ways, strict, lenient, shares)
+    ways = [Way(_way_name(scores), scores.item_scores) for scores in results]
+    framed = next((scores for scores in results if scores.lenient), None)
+    if framed is None:
+        return Standing(results[0].model, ways, {}, {}, {})
+    place = results.index(framed) + 1
+    ways.insert(place, Way("frame, lenient", framed.lenient_item_scores))
+    return Standing(
+        framed.model, ways, framed.item_scores, framed.lenient_item_scores, framed.format_item_shares
+    )
 
 
 def _way_name(scores: Scores) -> str:

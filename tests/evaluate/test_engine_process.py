@@ -37,9 +37,9 @@ job, pipe = json.load(open(sys.argv[3])), int(sys.argv[4])
 open(NOTE, "a").write(json.dumps(job) + "\\n")
 def send(event):
     os.write(pipe, (json.dumps(event) + "\\n").encode())
-for number, model in enumerate(job["models"]):
+for number, (model, batches) in enumerate(job["models"]):
     send({"model": number})
-    for batch in model["batches"]:
+    for batch in batches:
         for request in batch["requests"]:
             for sample in request["missing"]:
                 with open(batch["answers"], "a") as file:
@@ -78,8 +78,8 @@ def test_models_of_one_shape_share_an_engine_and_others_get_their_own(
     said: list[str] = []
     answer_all(work, progress=False, say=said.append)
     jobs = [json.loads(line) for line in note.read_text().splitlines()]
-    assert [[model["label"] for model in job["models"]] for job in jobs] == [["a", "b"], ["wide"]]
-    assert jobs[0]["engine"]["max_model_len"] == 120
+    assert [[model["label"] for model, _ in job["models"]] for job in jobs] == [["a", "b"], ["wide"]]
+    assert jobs[0]["max_model_len"] == 120
     assert said == ["wide: has another shape than a, so another engine is started"]
     assert {answer.completion for answer in AnswerStore(tmp_path / "b").read().values()} == {"b"}
 
@@ -97,7 +97,7 @@ def test_going_on_asks_only_what_is_missing_and_nothing_starts_when_all_is_there
         work = [(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", "y", "z", samples=2), store)])]
         answer_all(work, progress=False)
     [job] = note.read_text().splitlines()
-    asked = json.loads(job)["models"][0]["batches"][0]["requests"]
+    asked = json.loads(job)["models"][0][1][0]["requests"]
     assert {request["item_id"]: request["missing"] for request in asked} == {"y": [0], "z": [0, 1]}
     assert len(store.read()) == 6
 
