@@ -46,11 +46,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def obey(run: RunDir, command: str, hours: float | None) -> str:
-    """Makes the request and says what will come of it.
-
-    Raises:
-        RunError: there is no such run, nothing to stop, or the hours are missing.
-    """
+    """Makes the request and says what will come of it."""
     if not run.state.exists():
         raise RunError(
             f"{run.root} holds no campaign (no state.json); give the run's directory, for example runs/default"

@@ -20,10 +20,7 @@ _QUOTES = "'\""
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Returns:
-        the settings that Hydra reads, and key -> value of those of text keys and of lists of texts.
-
-    Raises:
-        ConfigError: a setting is none, or its key or value cannot be meant.
+    the settings that Hydra reads, and key -> value of those of text keys and of lists of texts.
     """
     hydra: list[str] = []
     values: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from azr.config.sandbox import SandboxConfig
 from azr.data.duplicates import Dropped, better_first
 from azr.data.fingerprints import Fingerprint
 from azr.data.manifest import python_minor
-from azr.data.phases import shown
+from azr.data.phases import with_bar
 from azr.data.reasons import Reason
 from azr.data.store import Store
 from azr.hashes import text_hash
@@ -281,7 +281,7 @@ def _fill(
     outputs: Outputs,
 ) -> None:
     keys = list(todo)
-    for index, texts in shown(outputs(list(todo.values())), "behaviour", len(todo)) if todo else ():
+    for index, texts in with_bar(outputs(list(todo.values())), "behaviour", len(todo)) if todo else ():
         store.add(keys[index], Behaviour(summary(keys[index], texts)))
     store.save()
 

@@ -27,7 +27,7 @@ from rapidfuzz.distance import Indel
 from scipy import sparse
 
 from azr.data.fingerprints import Fingerprint, fingerprint_all, fingerprint_and_grams, gram_hashes
-from azr.data.phases import shown
+from azr.data.phases import with_bar
 from azr.data.readers import read_rows
 from azr.data.spread import spread
 from azr.errors import DataError
@@ -55,12 +55,7 @@ class EvaluationItem:
 
 
 def evaluation_items(files: Iterable[Path]) -> list[EvaluationItem]:
-    """Every program text in every row of the files, whatever the columns are called.
-
-    Raises:
-        DataError: a file is missing, or it or one of its rows cannot be read: nothing could be kept out that
-            is like it.
-    """
+    """Every program text in every row of the files, whatever the columns are called."""
     items: list[EvaluationItem] = []
     for file in files:
         for row in read_rows(file):
@@ -173,7 +168,7 @@ def fingerprint_sources(
     distinct = list(dict.fromkeys(sources))
     index = LeakIndex(evaluation_items(evaluation), similarity, workers=workers)
     examined = spread(functools.partial(_examine, index), distinct, workers)
-    found = dict(zip(distinct, shown(examined, "fingerprints and leaks", len(distinct)), strict=True))
+    found = dict(zip(distinct, with_bar(examined, "fingerprints and leaks", len(distinct)), strict=True))
     prints = {source: print_ for source, (print_, _) in found.items()}
     return prints, {source: name for source, (_, name) in found.items() if name}
 

@@ -15,7 +15,7 @@ from azr.config.data import DataConfig
 from azr.copies import renamed_key
 from azr.data.fingerprints import Fingerprint
 from azr.data.near import NearIndex
-from azr.data.phases import shown
+from azr.data.phases import with_bar
 from azr.data.reasons import Reason
 from azr.tasks import Task, TaskType
 
@@ -68,7 +68,7 @@ def drop_duplicates(
     kept: list[Task] = []
     dropped: list[Dropped] = []
     best_first = sorted(tasks, key=better_first)
-    for task in shown(best_first, "duplicates", len(best_first)):
+    for task in with_bar(best_first, "duplicates", len(best_first)):
         left_out = groups[task.task_type].offer(task, fingerprints[task.program])
         if left_out is None:
             kept.append(task)

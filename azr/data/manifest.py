@@ -113,9 +113,6 @@ def write_manifest(run: RunDir, manifest: PoolManifest) -> None:
 
 
 def read_manifest(run: RunDir) -> PoolManifest:
-    """Raises:
-    DataError: there is none, or it is damaged.
-    """
     value = read_json(run.pool_manifest)
     try:
         manifest = from_json(PoolManifest, value, run.pool_manifest)
@@ -129,11 +126,7 @@ def read_manifest(run: RunDir) -> PoolManifest:
 
 
 def load_pool(run: RunDir) -> list[Task]:
-    """The verified tasks of the pool.
-
-    Raises:
-        DataError: the pool does not match its manifest.
-    """
+    """The verified tasks of the pool."""
     manifest = read_manifest(run)
     if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) != manifest.tasks_hash:
         raise DataError(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-def shown(items: Iterable[Item], what: str, total: int) -> Iterable[Item]:
+def with_bar(items: Iterable[Item], what: str, total: int) -> Iterable[Item]:
     """The items, with a progress bar on a terminal; without one where a live screen has the terminal, which a bar
     would tear."""
     disable = None if sys.stderr is sys.__stderr__ else True

@@ -28,11 +28,7 @@ _BATCH_ROWS = 1024
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Rows of a data file; what it is, its content says.
-
-    Raises:
-        DataError: the file is missing, damaged or of a kind that is not read; the message names it.
-    """
+    """Rows of a data file; what it is, its content says."""
     try:
         opened = open_data(path)
         with opened.file as file:
@@ -121,12 +117,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
-    """One JSON value, or objects one after the other over several lines; None where it is neither.
-
-    Raises:
-        DataError: an object has a field twice, or holds several lists of rows; or a list that is open in the first
-            line breaks off somewhere.
-    """
+    """One JSON value, or objects one after the other over several lines; None where it is neither."""
     try:
         text = data.decode("utf-8", "surrogatepass")
         records = _records(json.loads(text, object_pairs_hook=_object))
@@ -159,11 +150,7 @@ def _told(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _records(value: Any) -> list[Any]:
-    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself.
-
-    Raises:
-        DataError: it holds several lists of objects, and nobody can say which is meant.
-    """
+    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself."""
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or not value:

@@ -52,11 +52,7 @@ class AnswerStore:
 
     @contextlib.contextmanager
     def opened(self, request: dict[str, Any], *, restart: bool = False) -> Iterator[None]:
-        """Claims the folder for answers to ``request`` (plain JSON values).
-
-        Raises:
-            RunError: another evaluation writes here, or the answers here belong to other settings.
-        """
+        """Claims the folder for answers to ``request`` (plain JSON values)."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with locked(self.folder / ".lock", 0):
@@ -129,9 +125,6 @@ def recorded_answers(
 
     Args:
         partial: items without an answer are left out by the caller instead of being an error.
-
-    Raises:
-        DataError: no such file, a malformed record, an unknown id, or an item without an answer.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")

@@ -121,10 +121,6 @@ def code_suite(
     left_out: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> CodeSuite:
-    """
-    Raises:
-        DataError: two problems have one id, or there are none.
-    """
     by_id = {problem.problem_id: problem for problem in problems}
     if len(by_id) < len(problems) or not problems:
         why = "two problems have the same id; ids must be unique" if problems else "it has no problem"

@@ -168,9 +168,6 @@ def shape(folder: Path, options: EngineOptions) -> str:
     options.
 
     A quantised model shares its engine with no other folder's.
-
-    Raises:
-        ModelError: the folder's configuration or tokenizer cannot be read.
     """
     from transformers import AutoConfig
 
@@ -249,11 +246,7 @@ class _EngineWatch:
         self.reason = ""
 
     def follow(self, process: subprocess.Popen[bytes], pipe: int) -> int:
-        """Until the process ends.
-
-        Raises:
-            ModelError: it hung.
-        """
+        """Until the process ends."""
         heard_s = time.monotonic()
         while True:
             if select.select([pipe], [], [], POLL_S)[0]:

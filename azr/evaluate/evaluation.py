@@ -228,10 +228,6 @@ def _write(
 
 
 def decoding(source: ModelSource, options: Options) -> Decoding:
-    """
-    Raises:
-        ModelError: several greedy answers are requested, which would be equal.
-    """
     temperature = (
         options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)
     )
@@ -250,11 +246,6 @@ def decoding(source: ModelSource, options: Options) -> Decoding:
 
 
 def engine_options(source: ModelSource, options: Options) -> EngineOptions:
-    """
-    Raises:
-        ModelError: the engine that is installed cannot compute where the model is to be asked, or the cards
-            are not there.
-    """
     machine = detect()
     device = device_for(machine, _device(options.device or source.device), options.tensor_parallel)
     if device.missing:
@@ -273,11 +264,7 @@ def engine_options(source: ModelSource, options: Options) -> EngineOptions:
 
 
 def _device(wanted: str) -> str:
-    """Where the engine runs: its build decides where nothing else does.
-
-    Raises:
-        ModelError: the installed engine cannot compute there.
-    """
+    """Where the engine runs: its build decides where nothing else does."""
     build = engine_build()
     if build and wanted not in ("auto", build):
         raise ModelError(
