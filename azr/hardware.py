@@ -63,11 +63,7 @@ class Machine:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Machine:
-        """The inverse of ``to_json``; everything but ``gpus[].total_gib`` has a default.
-
-        Raises:
-            ConfigError: a field is unknown or missing.
-        """
+        """The inverse of ``to_json``; everything but ``gpus[].total_gib`` has a default."""
         try:
             gpus = []
             for fields in record.get("gpus", []):
@@ -87,11 +83,7 @@ class Machine:
 
 
 def detect() -> Machine:
-    """Reads this machine (or the one that ``AZR_MACHINE`` describes).
-
-    Raises:
-        ConfigError: ``AZR_MACHINE`` names a file that cannot be used.
-    """
+    """Reads this machine (or the one that ``AZR_MACHINE`` describes)."""
     described = os.environ.get("AZR_MACHINE")
     if described:
         try:

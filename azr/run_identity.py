@@ -78,11 +78,7 @@ SETTINGS = {
 
 
 def read_identity(run: RunDir) -> RunIdentity | None:
-    """None for a run that never started, or that an earlier version started.
-
-    Raises:
-        RunError: the record is damaged.
-    """
+    """None for a run that never started, or that an earlier version started."""
     if not run.identity.exists():
         return None
     try:

@@ -137,11 +137,7 @@ class TrainerLink:
         return asked(self.run, self.request.cycle, self.request.attempt)
 
     def require_folder(self) -> None:
-        """Before a save, which would make the folder anew under its old name.
-
-        Raises:
-            RunMovedError: the run's folder was renamed or removed.
-        """
+        """Before a save, which would make the folder anew under its old name."""
         if not self.run.request(self.request.cycle).is_file():
             raise RunMovedError(
                 f"{self.run.root} was renamed or removed while the run was going on; nothing is saved there"

@@ -109,9 +109,6 @@ def wait_for_machines(
 
     Args:
         missing: ``what_is_missing`` for this run.
-
-    Raises:
-        ClusterError: one still is after ``limit_s``.
     """
     deadline_s, told = time.monotonic() + limit_s, ""
     while True:
@@ -128,11 +125,7 @@ def wait_for_machines(
 
 
 def require_one_folder(machines: Sequence[RayMachine], file: Path) -> None:
-    """Each machine reads the run's folder, where its share of a checkpoint will lie.
-
-    Raises:
-        ClusterError: one has another folder there, none, or not this project.
-    """
+    """Each machine reads the run's folder, where its share of a checkpoint will lie."""
     look = ray.remote(num_cpus=0, max_retries=0)(_content)
     expected = _content(str(file))
     asked = [
