@@ -57,7 +57,7 @@ azr_setup() {
     lock=$(azr_lock "$set_name")
     wanted=$(azr_wanted "$set_name")
     if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then azr_link; return; fi
-    echo "setup: installing the $set_name requirement set into .venv (about 6 GB on disk; only once; the time depends on your connection)" >&2
+    echo "setup: installing the $set_name requirement set into .venv (at least 7 GB on disk; only once; the time depends on your connection)" >&2
     if [ ! -x "$venv/bin/python" ]; then
         python=$(azr_find_python)
         "$python" -m venv --clear "$venv" # what is left of one whose Python is gone is for another version
