@@ -6,6 +6,15 @@ weights read.
 
 from azr.models.check import require_config_trainable, require_trainable
 from azr.models.hub import HubName, cached_folder
+from azr.models.other_formats import adapter_in, other_format
 from azr.models.weight_files import require_whole_files
 
-__all__ = ["HubName", "cached_folder", "require_config_trainable", "require_trainable", "require_whole_files"]
+__all__ = [
+    "HubName",
+    "adapter_in",
+    "cached_folder",
+    "other_format",
+    "require_config_trainable",
+    "require_trainable",
+    "require_whole_files",
+]

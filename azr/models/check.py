@@ -43,8 +43,8 @@ def require_trainable(folder: Path, config: Config) -> None:
     Raises:
         ModelError: the model cannot be trained as configured.
     """
+    values, tensors = read_json_file(folder / "config.json"), require_whole_files(folder)
     require_config_trainable(folder, config)
-    tensors, values = require_whole_files(folder), read_json_file(folder / "config.json")
     if config.model.base_format == "int4" and quantisation_in(values, str(folder)):
         return  # its tensors are compared one by one when they are read
     _require_matching_weights(folder, values, tensors)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
+from azr.models.other_formats import adapter_in, other_format
 
 LFS_POINTER = b"version https://git-lfs"
 MAX_HEADER_BYTES = 100_000_000
@@ -32,17 +33,6 @@ MARKS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 """How Windows' editors save texts that transformers then cannot read."""
-FOREIGN = {
-    ".gguf": "GGUF files are for llama.cpp; use the model's original safetensors",
-    ".bin": "PyTorch's .bin files are pickles, which are not read here; convert them if you trust them",
-    ".pth": "PyTorch's .pth files are pickles, which are not read here; convert them if you trust them",
-    ".pt": "PyTorch's .pt files are pickles, which are not read here; convert them if you trust them",
-    ".h5": "these are TensorFlow weights; convert them",
-    ".msgpack": "these are Flax weights; convert them",
-    ".onnx": "ONNX files cannot be trained; use the model's original safetensors",
-    ".npz": "these are MLX weights; use the model's original safetensors",
-}
-CONVERSION = "with transformers, AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW), and the same for AutoTokenizer"
 
 
 @dataclass(frozen=True)
@@ -93,25 +83,15 @@ def _no_weights(folder: Path) -> str:
     if WEIGHTS in names or INDEX in names:
         name = WEIGHTS if WEIGHTS in names else INDEX
         return f"{folder / name} is a link to a file that is not there; the download was interrupted, fetch the model again"
-    if "adapter_config.json" in names:
-        return (
-            f"{folder} holds an adapter, not a model; merge it into its base first (peft: merge_and_unload, then save_pretrained) "
-            "and give that folder"
-        )
+    if adapter := adapter_in(folder, names):
+        return adapter
     safetensors = [name for name in names if name.endswith(".safetensors")]
     if any("-of-" in name for name in safetensors):
         return f"{folder} holds pieces of the weights but no {INDEX}, which says what is in which; fetch the model again"
-    if safetensors:
+    if safetensors and "params.json" not in names:
         return f"{folder} holds {safetensors[0]}, but weights are expected as {WEIGHTS} or {INDEX}; rename it if it is the whole model"
-    for suffix, why in FOREIGN.items():
-        found = [
-            name
-            for name in names
-            if name.endswith(suffix) and name not in ("training_args.bin", "optimizer.bin", "scheduler.bin")
-        ]
-        if found:
-            remedy = f" ({CONVERSION})" if "convert" in why else ""
-            return f"{folder} has no {WEIGHTS}, only {found[0]}: {why}{remedy}"
+    if other := other_format(names):
+        return f"{folder} has no {WEIGHTS}, only {other}"
     return f"{folder} holds no weights ({WEIGHTS}, or {INDEX} with its pieces); it is not a complete model folder"
 
 

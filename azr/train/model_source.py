@@ -15,8 +15,16 @@ from azr.config.paths import PROJECT, at_home, where_looked
 from azr.errors import ModelError
 from azr.files import whole_folder, write_json_atomic
 from azr.hashes import text_hash
-from azr.models import HubName, cached_folder, require_config_trainable, require_trainable
+from azr.models import (
+    HubName,
+    adapter_in,
+    cached_folder,
+    other_format,
+    require_config_trainable,
+    require_trainable,
+)
 from azr.models.hub import name_in_url
+from azr.models.other_formats import of_another_tool
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 from azr.train.tokenizer_check import require_same_tokens_early
 
@@ -43,7 +51,12 @@ def require_usable_model(config: Config) -> None:
         _packaged_gguf(path)  # converting it needs torch, which the trainer has
         return
     if local_folder(path) is None and (name := HubName.parse(path)):
-        require_config_trainable(_from_hub(name, SMALL_FILES), config)  # before gigabytes are fetched
+        folder = _from_hub(name, SMALL_FILES)
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"model.path={path}: it has no config.json on the hub, so it is not a model of transformers. {of_another_tool(path)}"
+            )
+        require_config_trainable(folder, config)  # before gigabytes are fetched
     folder = _find(path)
     require_trainable(folder, config)
     require_same_tokens_early(folder, trust_remote_code=config.model.trust_remote_code)
@@ -62,9 +75,7 @@ def local_folder(path: str) -> Path | None:
             if candidate.is_dir():
                 raise ModelError(_no_model(path, candidate))
             if candidate.is_file():
-                raise ModelError(
-                    f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)"
-                )
+                raise ModelError(_is_file(path, candidate))
     except OSError as error:  # no permission, a name that is too long
         raise ModelError(f"model.path={path} cannot be accessed: {error.strerror}") from error
     return None
@@ -87,11 +98,26 @@ def _of_a_run(path: str, candidate: Path) -> str:
     )
 
 
+def _is_file(path: str, file: Path) -> str:
+    if (file.parent / "config.json").is_file():
+        return f"model.path={path} is a file; give the folder that holds it: model.path={Path(path).parent}"
+    if other := other_format([file.name]):
+        return f"model.path={path} is a file, not a model's folder. {other.partition(': ')[2]}"
+    return (
+        f"model.path={path} is a file; give the folder that holds the model (config.json, weights, tokenizer)"
+    )
+
+
 def _no_model(path: str, folder: Path) -> str:
-    if (folder / "adapter_config.json").is_file():
+    names = [found.name for found in folder.iterdir()]
+    if adapter := adapter_in(folder, names):
+        return f"model.path={path}: {adapter}"
+    if other := other_format(names):
+        return f"model.path={path}: the folder {folder} has no config.json, and holds {other}"
+    if any(name.endswith(".safetensors") for name in names):
         return (
-            f"model.path={path}: the folder {folder} holds an adapter, not a model; "
-            "merge it into its base, save that, and give its folder"
+            f"model.path={path}: the folder {folder} has weights, but no config.json; "
+            "copy config.json and the tokenizer's files from the model that it was made from"
         )
     inside = sorted(str(found.parent) for found in folder.glob("*/config.json")) or sorted(
         str(found.parent) for found in folder.glob("snapshots/*/config.json")
@@ -127,14 +153,12 @@ def _find(path: str) -> Path:
     name = HubName.parse(path)
     if name is None:
         pasted = name_in_url(path)
-        advice = (
-            f"set model.path={pasted}"
+        advice = of_another_tool(path) or (
+            f"Set model.path={pasted}"
             if pasted
             else "Give a Hugging Face folder, or a hub name such as Qwen/Qwen2.5-Coder-0.5B"
         )
-        raise ModelError(
-            f"model.path={path}: no such folder{where_looked(path)}. {advice[0].upper()}{advice[1:]}"
-        )
+        raise ModelError(f"model.path={path}: no such folder{where_looked(path)}. {advice}")
     return _from_hub(name, [*SMALL_FILES, "*.safetensors"])
 
 
@@ -165,6 +189,8 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         if (folder := cached_folder(name)) is not None and (folder / "config.json").is_file():
             return folder  # whether it is whole is looked at by whoever asked
+        if told := of_another_tool(path := str(name)):
+            raise ModelError(f"model.path={path}: not in the local cache. {told}") from error
         revision = f" --revision {name.revision}" if name.revision else ""
         raise ModelError(
             f"model.path={name}: not in the local cache, and the hub cannot be reached ({type(error).__name__}). Download it once with "

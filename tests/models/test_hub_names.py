@@ -133,6 +133,59 @@ def test_folders_of_other_kinds(tmp_path: Path) -> None:
             local_folder(str(tmp_path / path))
 
 
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (
+            "model-Q4_K_M.gguf",
+            "GGUF files are for llama.cpp and Ollama; use the model's original safetensors",
+        ),
+        ("pytorch_model.bin", "pickles.*docs/howto/other_models.md#models-in-another-format"),
+        ("model.ckpt", "pickles"),
+        ("consolidated.00.pth", "pickles"),
+        ("model.onnx", "ONNX files cannot be trained"),
+        ("tf_model.h5", "TensorFlow"),
+        ("params.json", "Mistral's or Meta's own code"),
+        ("adapter_model.safetensors", "holds an adapter, not a model"),
+        ("model.safetensors", "has weights, but no config.json; copy config.json"),
+    ],
+)
+def test_a_folder_with_a_model_in_another_format(tmp_path: Path, file: str, told: str) -> None:
+    """Each was called "not a Hugging Face model folder"."""
+    (tmp_path / file).write_bytes(b"x")
+    with pytest.raises(ModelError, match=told):
+        local_folder(str(tmp_path))
+    if file.endswith((".gguf", ".bin", ".onnx")):
+        with pytest.raises(ModelError, match=f"is a file, not a model's folder.*{told}"):
+            local_folder(str(tmp_path / file))
+
+
+def test_the_base_of_an_adapter_and_the_folder_of_a_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    with pytest.raises(ModelError, match=r"merge it into its base \(org/base\)"):
+        local_folder(str(tmp_path))
+    with pytest.raises(ModelError, match=f"give the folder that holds it: model.path={TINY}"):
+        local_folder(str(TINY / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "org/Model-4B-GGUF",
+        "org/Model-4B-GGUF/model-Q4_K_M.gguf",
+        "hf.co/org/Model-4B-GGUF:Q4_K_M",
+        "https://huggingface.co/org/Model-4B-GGUF/resolve/main/model-Q4_K_M.gguf",
+        "qwen2.5-coder:0.5b",
+    ],
+)
+def test_names_of_gguf_models_and_of_ollama(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``hf download`` of a GGUF repository was advised, which then had no config.json."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"(?i)gguf files") as told:
+        local_model_folder(path)
+    assert "hf download" not in str(told.value)
+
+
 def test_a_run_in_the_place_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``runs/first@best``, as other commands take it, is a name that the hub might have."""
     run = tmp_path / "runs" / "first"

@@ -145,9 +145,12 @@ def test_a_damaged_index(folder: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("file", "advice"),
     [
-        ("pytorch_model.bin", "save_pretrained"),
+        ("pytorch_model.bin", "other_models.md#models-in-another-format"),
         ("model.gguf", "original safetensors"),
+        ("Model-Q4_K_M.GGUF", "original safetensors"),
         ("weights.npz", "MLX"),
+        ("model.onnx", "cannot be trained"),
+        ("adapter_model.safetensors", "merge"),
         ("consolidated.safetensors", "rename it"),
         ("adapter_config.json", "merge"),
         ("training_args.bin", "no weights"),
@@ -156,6 +159,7 @@ def test_a_damaged_index(folder: Path, content: str) -> None:
 def test_no_weights_of_the_kind_that_is_read(folder: Path, file: str, advice: str) -> None:
     (folder / "model.safetensors").unlink()
     (folder / file).write_bytes(b"x")
+    (folder / "tokenizer.json").unlink()  # often missing there as well, and not what is wrong
     assert advice in refused(folder)
 
 
