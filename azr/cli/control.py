@@ -12,7 +12,6 @@ RUN is a run directory (runs/default).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from azr.campaign.control import (
@@ -25,6 +24,7 @@ from azr.campaign.control import (
 from azr.campaign.sentences import describe_state
 from azr.campaign.state import load_state
 from azr.cli import command_parser
+from azr.cli.numbers import zero_or_more
 from azr.config.paths import find
 from azr.errors import RunError
 from azr.rundir import RunDir
@@ -35,7 +35,10 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("run", type=find, help="run directory")
     parser.add_argument("command", choices=["stop", "checkpoint", "pause", "resume", "budget", "status"])
     parser.add_argument(
-        "hours", type=float, nargs="?", help="with budget: hours, counted from the campaign's beginning"
+        "hours",
+        type=zero_or_more,
+        nargs="?",
+        help="with budget: hours, counted from the campaign's beginning",
     )
     options = parser.parse_args(words)
     run = RunDir(options.run.absolute())
@@ -70,7 +73,7 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         if not withdraw_control(run, Control.PAUSE):
             return "it was not paused"
         return "requested: it continues" if running else "the pause is cancelled; the next start continues"
-    if hours is None or not math.isfinite(hours) or hours < 0:
+    if hours is None:
         raise RunError(
             "budget needs the hours of the whole campaign, for example `budget 72`; 0 means no limit"
         )

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
+
+
+def _hint(text: str) -> str:
+    """What to do about a unit, a percent sign or a comma."""
+    if re.fullmatch(r"\d+,\d+", text):
+        return "; write a point, not a comma"
+    return "; write the number alone, without a unit" if re.match(r"[\d.]+\s*[a-zA-Z%]", text) else ""
 
 
 def _number(wanted: str, usable: Callable[[float], bool]) -> Callable[[str], float]:
@@ -15,7 +23,7 @@ def _number(wanted: str, usable: Callable[[float], bool]) -> Callable[[str], flo
         except ValueError:
             value = math.nan
         if not usable(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}{_hint(text)}")
         return value
 
     return read
@@ -28,5 +36,5 @@ share = _number("a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 def count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0{_hint(text)}")
     return int(text)

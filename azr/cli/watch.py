@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from azr.cli import command_parser
+from azr.cli.numbers import above_zero
 from azr.config.paths import find
 from azr.config.report import ReportConfig
 from azr.report.live import LiveView, plain_state, wants_plain_text
@@ -22,7 +23,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("run", type=find, help="run directory, such as runs/NAME")
     parser.add_argument("--once", action="store_true", help="show the current state and exit")
     parser.add_argument(
-        "--refresh", type=float, default=2.0, metavar="S", help="seconds between redraws (default 2)"
+        "--refresh", type=above_zero, default=2.0, metavar="S", help="seconds between redraws (default 2)"
     )
     arguments = parser.parse_args(words)
     config = ReportConfig(refresh_s=arguments.refresh)

@@ -175,8 +175,23 @@ def refuse_unknown_keys(
                     f"{where}{key}: keys with points are for the command line; in a file, put {last}: below {above}:"
                 )
             raise ConfigError(f"{where}{unknown_key_message(f'{prefix}{key}')}")
-        if isinstance(value, Mapping) and isinstance(known[key], Mapping):
+        if isinstance(known[key], Mapping) and known[key]:
+            if not isinstance(value, Mapping):
+                where = f"{found}: " if (found := place(f"{prefix}{key}")) else ""
+                raise ConfigError(f"{where}{_flat_section(f'{prefix}{key}', value)}")
             refuse_unknown_keys(value, known[key], place, f"{prefix}{key}.")
+
+
+def _flat_section(key: str, value: Any) -> str:
+    if value is None:
+        return f"{key} is empty; put its keys below it, indented, or remove the line"
+    shown = "a list" if isinstance(value, list) else str(value)
+    chooses = (
+        "; other rules are chosen by '- selfplay: NAME' in the list 'defaults:' of pipeline.yaml"
+        if key == "selfplay"
+        else ""
+    )
+    return f"{key} is {shown}, but it is a section: its keys go below it, indented, as KEY: VALUE{chooses}"
 
 
 def unknown_key_message(key: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 
+from azr.config.units import number_told
 from azr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -112,7 +113,13 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
         return f"{key} is {value}; {FINITE}"
     wanted = limit_text(hint)
     if wanted and first["type"] in _OF_LIMITS:
-        return f"{key} is {value!r}; it {_OBLIGATION.get(wanted, f'must be {wanted}')}"
+        percent = f"; {value:g} % is {value / 100:g}" if _is_share(hint) and 5 <= value <= 100 else ""
+        return f"{key} is {value!r}; it {_OBLIGATION.get(wanted, f'must be {wanted}')}{percent}"
+    if first["type"] in _NO_NUMBER:
+        whole = "int" in first["type"] or _plain(hint) is int
+        return f"{key} is {value!r}; it {number_told(key, str(value), whole=whole, share=_is_share(hint))}"
+    if value is None:
+        return f"{key} is empty (null); it must have a value"
     quotes = (
         f"; in a file, text that looks like {type(value).__name__} is quoted"
         if first["type"] == "string_type"
@@ -129,6 +136,7 @@ _NUMBERS = {
     "multiple_of",
     "finite_number",
 }
+_NO_NUMBER = {"float_parsing", "float_type", "int_parsing", "int_type", "int_from_float"}
 _OF_LIMITS = _NUMBERS | {"literal_error", "string_too_short"}
 NOT_NEGATIVE = "0 or more"
 NOT_EMPTY = "not empty"
@@ -151,6 +159,12 @@ def _plain(hint: Any) -> Any:
     if typing.get_origin(hint) in (typing.Union, UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def _is_share(hint: Any) -> bool:
+    """Is it a number that cannot be above 1, such as 0.6 for 60 %?"""
+    limits = hint.__metadata__ if typing.get_origin(hint) is Annotated and hint.__origin__ is float else ()
+    return any(isinstance(item, (Le, Lt)) and astuple(item)[0] <= 1 for item in limits)
 
 
 def limit_text(hint: Any) -> str:

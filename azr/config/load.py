@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from azr.config import Config, default_container, from_container, to_container, without_former_keys
+from azr.config import (
+    Config,
+    default_container,
+    from_container,
+    refuse_unknown_keys,
+    to_container,
+    without_former_keys,
+)
 from azr.config.automatic import settle_automatic
 from azr.config.paths import resolve_paths, runs_folder
 from azr.config.typed import GROUPS, put, split_overrides
@@ -148,6 +155,8 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
     items, typed = split_overrides(overrides)
     _defaults_in_file()
     _refuse_unknown_groups(items)
+    recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
+    _refuse_slips_in_files(recipe[-1:])
     items = [_with_quoted_name(item) for item in items]
     ConfigStore.instance().store(name="defaults", node=default_container(), provider="azr")
     GlobalHydra.instance().clear()
@@ -161,23 +170,30 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
         raise ConfigError(_plain_message(str(error), items)) from None
     assert isinstance(values, dict)
     container = {str(key): value for key, value in values.items()}
-    recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
     if recipe and isinstance(container.get("recipe"), dict):  # Hydra has put the file under its group's name
         path = CONFIG_DIR / "recipe" / f"{recipe[-1]}.yaml"
         raise ConfigError(
             f"{path}: its first line has to be '# @package _global_', as in the recipes beside it; without it nothing of the file is used"
         )
     container["recipe"] = recipe[-1] if recipe else ""
-    for path in [
-        *CONFIG_DIR.glob("selfplay/*.yaml"),
-        *(CONFIG_DIR / f"recipe/{name}.yaml" for name in recipe[-1:]),
-    ]:
-        load_yaml(path)  # stricter than Hydra
     for key, value in typed.items():
         put(container, key, value)
     typed_keys = {item.partition("=")[0].lstrip("+") for item in overrides}
     settle_automatic(container, default_container(), typed_keys | _keys_in_file())
     return container
+
+
+def _refuse_slips_in_files(recipe: Sequence[str]) -> None:
+    """Raises: ConfigError: a file that is used has a slip that Hydra would not notice, or would answer with a traceback."""
+    known = default_container()
+    files = {CONFIG_DIR / "pipeline.yaml": (known, "")}
+    files |= {CONFIG_DIR / "recipe" / f"{name}.yaml": (known, "") for name in recipe}
+    files |= dict.fromkeys(CONFIG_DIR.glob("selfplay/*.yaml"), (known["selfplay"], "selfplay."))
+    for path, (keys, prefix) in files.items():
+        values = load_yaml(path)
+        if isinstance(values, dict):
+            sections = {key: value for key, value in values.items() if isinstance(keys.get(key), dict)}
+            refuse_unknown_keys(sections, keys, line_finder(path, prefix), prefix)
 
 
 def _keys_in_file() -> set[str]:

@@ -101,6 +101,8 @@ def _refuse_commas(item: str, kind: str, key: str, value: str) -> None:
     """Raises: ConfigError: a decimal comma, or a list without its brackets."""
     if kind.endswith("number") and re.fullmatch(r"-?\d+,\d+(e-?\d+)?", value):
         raise ConfigError(f"{item}: write a point, not a comma: {key}={value.replace(',', '.')}")
+    if kind == "other" and re.fullmatch(r"\d{1,3}(,\d{3})+", value):
+        raise ConfigError(f"{item}: write the number without commas: {key}={value.replace(',', '')}")
     if kind.endswith("numbers") and re.fullmatch(r"[\d.e-]+(,[\d.e-]+)+", value):
         raise ConfigError(f"{item}: write a list in brackets: '{key}=[{value}]'")
 

@@ -18,6 +18,7 @@ from azr.config import Config, from_container
 from azr.config import load as load_module
 from azr.config.load import compose_container, load_config, read_config, to_yaml, write_config
 from azr.config.typed import leaf_kinds, split_overrides
+from azr.config.units import number_told
 from azr.config.yaml_files import load_yaml
 from azr.errors import ConfigError, DataError
 
@@ -207,7 +208,7 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("--campaign.hours=2", r"settings have no dashes; write campaign\.hours=2$"),
         ("--recipe=cpu_tiny", "settings have no dashes; write recipe=cpu_tiny$"),
         ("seed=a=b", "seed=a=b: the value cannot be read"),
-        ("seed=x", "seed is 'x': input should be a valid integer"),
+        ("seed=x", "seed is 'x'; it must be a whole number"),
         ("seed=true", "^seed is True; it must be a number$"),
         ("campaign.hours=false", "^campaign.hours is False; it must be a number$"),
         ("train.early_saves=[true]", "^train.early_saves is True; it must be a number$"),
@@ -384,7 +385,7 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "pipeline.yaml",
         "seed: 1",
         "seed: x",
-        r"pipeline\.yaml, line \d+: seed is 'x': input should be a valid integer",
+        r"pipeline\.yaml, line \d+: seed is 'x'; it must be a whole number",
     ),
     (
         "pipeline.yaml",
@@ -449,6 +450,41 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         r"recipe/\w+\.yaml, line \d+: selfplay\.references is -1; it cannot be",
     ),
     ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "train: none",
+        r"pipeline\.yaml, line \d+: train is none, but it is a section",
+    ),
+    ("pipeline.yaml", "seed: 1", "campaign: [1]", r"pipeline\.yaml, line \d+: campaign is a list, but it"),
+    ("pipeline.yaml", "seed: 1", "campaign:\n  - hours: 4", r"pipeline\.yaml, line \d+: campaign is a list"),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "campaign:",
+        r"pipeline\.yaml, line \d+: campaign is empty; put its keys below it",
+    ),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "selfplay: 4060",
+        r"line \d+: selfplay is 4060, but it is a section.*'- selfplay: NAME' in the list 'defaults:'",
+    ),
+    ("pipeline.yaml", "seed: 1", "sandbox: {limits: 5}", r"line \d+: sandbox\.limits is 5, but it is a sect"),
+    ("selfplay/code.yaml", "", "\nintrinsic: 3\n", r"code\.yaml, line \d+: selfplay\.intrinsic is 3, but it"),
+    (
+        "recipe/cpu_tiny.yaml",
+        "model:",
+        "monitor: 3\nmodel:",
+        r"cpu_tiny\.yaml, line \d+: monitor is 3, but",
+    ),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "campaign: {hours: 48h}",
+        r"line \d+: campaign\.hours is '48h'; it must be a number of hours, without a unit: 48$",
+    ),
+    ("pipeline.yaml", "seed: 1", "model: {path: }", r"line \d+: model\.path is empty \(null\)"),
     (
         "pipeline.yaml",
         "  - defaults ",
@@ -572,6 +608,65 @@ def test_the_shipped_files_are_as_they_were() -> None:
     assert compose_container(["recipe=cpu_tiny"])["recipe"] == "cpu_tiny"
     for path in sorted((PROJECT / "configs").rglob("*.yaml")):
         assert isinstance(load_yaml(path), dict)
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("campaign.hours=48h", "a number of hours, without a unit: 48"),
+        ("campaign.hours=2d", "a number of hours, without a unit: 48"),
+        ("campaign.hours=90 min", "a number of hours, without a unit: 1.5"),
+        ("campaign.hours=1:30", "a number of hours, without a unit: 1.5"),
+        ("campaign.hours=two", "a number of hours"),
+        ("campaign.heartbeat_timeout_s=5min", "a number of seconds, without a unit: 300"),
+        ("campaign.heartbeat_timeout_s=5m", "a number of seconds, without a unit: 300"),
+        ("rollout.gpu_memory_share=60%", "a share from 0 to 1, without a unit: 0.6"),
+        ("rollout.gpu_memory_share=60 %", "a share from 0 to 1, without a unit: 0.6"),
+        ("rollout.gpu_memory_share=60", "from 0.01 to 0.95; 60 % is 0.6"),
+        ("budget.gpu_reserve_gib=16GB", "a number of GiB, without a unit: 16"),
+        ("budget.gpu_reserve_gib=512 MiB", "a number of GiB, without a unit: 0.5"),
+        ("sandbox.limits.memory_mib=2G", "a whole number of MiB, without a unit: 2048"),
+        ("rollout.max_response_tokens=1_000 tokens", "a whole number of tokens, without a unit: 1000"),
+        ("rollout.max_response_tokens=1 000", "a whole number of tokens, without a unit: 1000"),
+        ("rollout.max_response_tokens=2k", "a whole number of tokens, without a unit"),  # 2000 or 2048
+        ("rollout.max_response_tokens=0.5 tokens", "a whole number of tokens, without a unit"),
+        ("campaign.cycles=5.5", "a whole number"),
+        ("train.learning_rate=1e-6f", "a number, without a unit"),
+    ],
+)
+def test_a_number_with_a_unit_is_told_the_unit_of_its_key(item: str, told: str) -> None:
+    """They were told "unable to parse string as a number"."""
+    key, _, value = item.partition("=")
+    with pytest.raises(ConfigError) as error:
+        loaded(item)
+    assert str(error.value) in (
+        f"{key} is {value!r}; it must be {told}",
+        f"{key} is {value}; it must be {told}",
+    )
+
+
+def test_a_number_with_commas_and_other_forms_of_a_number() -> None:
+    with pytest.raises(ConfigError, match="write the number without commas: seed=1000000"):
+        loaded("seed=1,000,000")
+    config = loaded("campaign.hours=1_000", "rollout.max_prompt_tokens=4e2", "campaign.cycles=5.0")
+    assert (config.campaign.hours, config.rollout.max_prompt_tokens, config.campaign.cycles) == (1000, 400, 5)
+
+
+@given(st.sampled_from(sorted(leaf_kinds())), st.text(max_size=12), st.booleans(), st.booleans())
+def test_any_text_in_the_place_of_a_number_is_a_sentence(
+    key: str, text: str, whole: bool, share: bool
+) -> None:
+    assert number_told(key, text, whole=whole, share=share).startswith("must be a ")
+
+
+def test_numbers_of_command_lines_with_a_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("preflight --gpu 16GB", "evaluate m --suite probes --limit 1k", "control r budget 3h"):
+        with pytest.raises(SystemExit):
+            run_command(words.split()[0], words.split()[1:])
+        assert "write the number alone, without a unit" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_command("watch", ["r", "--refresh", "0,5"])
+    assert "write a point, not a comma" in capsys.readouterr().err
 
 
 def test_what_stands_in_pipeline_yaml_wins_over_the_recipe(configs: Path) -> None:

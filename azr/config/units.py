@@ -1,0 +1,75 @@
+"""Numbers as people write them, with a unit: what such a value has to be instead."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = {
+    "hours": "hours",
+    "s": "seconds",
+    "gib": "GiB",
+    "mib": "MiB",
+    "kib": "KiB",
+    "tokens": "tokens",
+    "steps": "steps",
+}
+"""Last word of a key -> the unit that its number is in."""
+_SECONDS = {
+    "s": 1,
+    "sec": 1,
+    "second": 1,
+    "m": 60,
+    "min": 60,
+    "minute": 60,
+    "h": 3600,
+    "hr": 3600,
+    "hour": 3600,
+    "d": 86400,
+    "day": 86400,
+}
+_BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_NUMBER = re.compile(r"([+-]?\d[\d_]*(?:\.\d+)?(?:e-?\d+)?)\s*([a-z%]+)", re.IGNORECASE)
+_THOUSANDS = re.compile(r"\d{1,3}(?:[ ,']\d{3})+")
+
+
+def unit_of(key: str) -> str:
+    """The unit that a key's number is in, as its name says; empty for none."""
+    return _WORDS.get(re.split(r"[._]", key)[-1], "")
+
+
+def number_told(key: str, text: str, *, whole: bool, share: bool) -> str:
+    """What the number of a key has to be, and which is meant if that is clear: the end of "KEY is TEXT; it".
+
+    Args:
+        whole: the key takes a whole number.
+        share: it takes a share from 0 to 1.
+    """
+    unit = unit_of(key)
+    number = f"a {'whole ' if whole else ''}number{f' of {unit}' if unit else ''}"
+    kind = "a share from 0 to 1" if share else number
+    meant = _meant(text.strip(), unit, share)
+    if meant is None or (whole and meant != int(meant)):
+        return f"must be {kind}" + (", without a unit" if _NUMBER.fullmatch(text.strip()) else "")
+    return f"must be {kind}, without a unit: {meant:.15g}"
+
+
+def _meant(text: str, unit: str, share: bool) -> float | None:
+    """The number in the key's own unit; None where it could be several, or is none."""
+    if _THOUSANDS.fullmatch(text):
+        return float(re.sub(r"[ ,']", "", text))
+    if unit == "hours" and (clock := re.fullmatch(r"(\d+):([0-5]\d)", text)):
+        return int(clock[1]) + int(clock[2]) / 60
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    number, suffix = float(found[1].replace("_", "")), found[2].lower()
+    if suffix == "%":
+        return number / 100 if share else None
+    if suffix.rstrip("s") == unit.rstrip("s"):  # 1000 tokens
+        return number
+    if unit in ("hours", "seconds"):
+        seconds = _SECONDS.get(suffix) or _SECONDS.get(suffix.rstrip("s"))
+        return None if seconds is None else number * seconds / (3600 if unit == "hours" else 1)
+    if unit in ("GiB", "MiB", "KiB") and re.fullmatch(r"[kmgt](i?b)?", suffix):
+        return number * _BYTES[suffix[0]] / _BYTES[unit[0].lower()]
+    return None
