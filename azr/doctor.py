@@ -29,7 +29,19 @@ from azr.checkpoints import free_gib
 from azr.config import Config
 from azr.config.paths import PROJECT, python_path
 from azr.control_groups import process_limit
-from azr.doctor_card import PINNED, Finding, Level, gpu_findings, int4_findings, ipc_findings, torch_findings
+from azr.doctor_card import (
+    PINNED,
+    Finding,
+    Level,
+    gpu_findings,
+    int4_findings,
+    ipc_findings,
+    note,
+    ok,
+    problem,
+    torch_findings,
+    warning,
+)
 from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
 from azr.imports import all_shadows, installed_version
@@ -77,10 +89,10 @@ def examine(machine: Machine, config: Config, runs_dir: Path, quick: bool = Fals
 
 
 def python_findings() -> Iterator[Finding]:
-    yield Finding(Level.OK, "Python", platform.python_version())  # another is refused before (azr/start.py)
+    yield ok("Python", platform.python_version())  # another is refused before (azr/start.py)
     if shutil.which("cc") is None and shutil.which("gcc") is None and shutil.which("clang") is None:
         fix = "sudo apt-get install gcc (Triton compiles its launchers with it)"
-        yield Finding(Level.WARNING, "C compiler", "none found", fix)
+        yield warning("C compiler", "none found", fix)
 
 
 def package_findings(
@@ -99,36 +111,33 @@ def package_findings(
         wrong.append(f"{engine} {found_engine or 'missing'} (pinned: {ENGINE_VERSION}){instead}")
     if wrong:
         fix = f"AZR_SET={'gpu' if device.kind == 'cuda' else 'cpu'} bash scripts/setup.sh installs the set that works together"
-        yield Finding(Level.PROBLEM, "packages", "; ".join(wrong), fix)
+        yield problem("packages", "; ".join(wrong), fix)
     else:
-        yield Finding(Level.OK, "packages", f"the pinned set is installed, engine {engine} {found_engine}")
+        yield ok("packages", f"the pinned set is installed, engine {engine} {found_engine}")
 
 
 def shadow_findings() -> Iterator[Finding]:
     """The metadata may name the pinned set while something else is imported."""
     for shadow in all_shadows():
-        yield Finding(Level.PROBLEM, "import", str(shadow), shadow.fix)
+        yield problem("import", str(shadow), shadow.fix)
 
 
 # ---------------------------------------------------------------- system
 
 
 def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) -> Iterator[Finding]:
-    yield Finding(
-        Level.NOTE,
-        "WSL2",
-        f"{machine.ram_gib:.0f} GiB of host memory; Windows gives WSL half of its memory by default",
+    yield note(
+        "WSL2", f"{machine.ram_gib:.0f} GiB of host memory; Windows gives WSL half of its memory by default"
     )
     if machine.ram_gib < 15:
         fix = "in C:\\Users\\<you>\\.wslconfig, section [wsl2]: memory=24GB (of 32), then wsl --shutdown"
-        yield Finding(Level.WARNING, "WSL2 memory", f"{machine.ram_gib:.1f} GiB", fix)
+        yield warning("WSL2 memory", f"{machine.ram_gib:.1f} GiB", fix)
     if environment.get("VLLM_WSL2_ENABLE_PIN_MEMORY") != "1":
         if kernel >= WSL_PINNED_KERNEL:
             fix = "export VLLM_WSL2_ENABLE_PIN_MEMORY=1 (this kernel can pin memory)"
         else:
             fix = "wsl --update (the kernel is too old to pin memory), then export VLLM_WSL2_ENABLE_PIN_MEMORY=1"
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             "pinned memory",
             "vLLM leaves it off under WSL: offload and level-1 sleep copy at a third of the speed",
             fix,
@@ -136,8 +145,7 @@ def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) ->
     fix = (
         "NVIDIA control panel, manage 3D settings, 'CUDA - Sysmem Fallback Policy': prefer no sysmem fallback"
     )
-    yield Finding(
-        Level.NOTE,
+    yield note(
         "VRAM spill",
         "Windows moves GPU memory to host memory instead of failing: a step that is 10 times slower is a sign of it",
         fix,
@@ -149,29 +157,22 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
         value = environment.get(name, "")
         if "expandable_segments:true" in value.replace(" ", "").lower():
             fix = f"unset {name}; the trainer switches it on and off itself around the engine's pool"
-            yield Finding(Level.PROBLEM, name, f"{value}: clashes with the engine's sleep mode", fix)
+            yield problem(name, f"{value}: clashes with the engine's sleep mode", fix)
     if environment.get("CUDA_LAUNCH_BLOCKING") == "1":
-        yield Finding(
-            Level.WARNING,
-            "CUDA_LAUNCH_BLOCKING",
-            "1: every kernel waits for the previous one",
-            "unset CUDA_LAUNCH_BLOCKING",
+        yield warning(
+            "CUDA_LAUNCH_BLOCKING", "1: every kernel waits for the previous one", "unset CUDA_LAUNCH_BLOCKING"
         )
     if environment.get("PYTHONDONTWRITEBYTECODE"):
         fix = "unset PYTHONDONTWRITEBYTECODE (container images often set it)"
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             "PYTHONDONTWRITEBYTECODE",
             "set: every process compiles its modules again, so starts take minutes longer",
             fix,
         )
     if environment.get("RAY_ADDRESS"):
         fix = "unset RAY_ADDRESS, or name the cluster on purpose: train.ray_address"
-        yield Finding(
-            Level.NOTE,
-            "RAY_ADDRESS",
-            f"{environment['RAY_ADDRESS']} is set; a run starts its own Ray anyway",
-            fix,
+        yield note(
+            "RAY_ADDRESS", f"{environment['RAY_ADDRESS']} is set; a run starts its own Ray anyway", fix
         )
 
 
@@ -186,17 +187,16 @@ def place_findings(troubles: Iterable[Trouble]) -> Iterator[Finding]:
 def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if soft_files is None else soft_files
     if files != resource.RLIM_INFINITY and files < MIN_OPEN_FILES:
-        yield Finding(
-            Level.WARNING,
+        yield warning(
             "open files",
             f"limit {files}",
             f"ulimit -n 65536, or in /etc/security/limits.conf: * soft nofile {MIN_OPEN_FILES}",
         )
     else:
-        yield Finding(Level.OK, "open files", f"limit {files}")
+        yield ok("open files", f"limit {files}")
     if (limited := process_limit()) is not None and limited[0] < 2048:
         fix = "ulimit -u 8192, or for a container --pids-limit=-1; Ray, the engine and the sandbox start many threads"
-        yield Finding(Level.WARNING, "processes", f"limit {limited[0]} ({limited[1]})", fix)
+        yield warning("processes", f"limit {limited[0]} ({limited[1]})", fix)
 
 
 def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Finding]:
@@ -209,22 +209,18 @@ def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Find
         "" if free > 5 else "free some space, or set runs_dir to another disk",
     )
     there = next(folder for folder in (runs_dir, *runs_dir.parents) if folder.exists())
-    if problem := unwritable(there):
+    if why := unwritable(there):
         fix = "give this user write access, or put runs elsewhere: runs_dir=FOLDER"
-        yield Finding(Level.PROBLEM, "runs", f"{there} {problem}", fix)
+        yield problem("runs", f"{there} {why}", fix)
     temporary = Path(os.environ.get("TMPDIR", "/tmp"))
     if free_gib(temporary) < 3:
         fix = "free some space there; Ray keeps sockets, logs and spilled objects in it"
-        yield Finding(
-            Level.WARNING, "temporary folder", f"{temporary} has {free_gib(temporary):.1f} GiB", fix
-        )
+        yield warning("temporary folder", f"{temporary} has {free_gib(temporary):.1f} GiB", fix)
     if shm.is_dir():
         size = shutil.disk_usage(shm).total / 2**30
         if size < MIN_SHM_GIB:
             fix = "in a container: --shm-size=8g; elsewhere: sudo mount -o remount,size=8G /dev/shm"
-            yield Finding(
-                Level.WARNING, "shared memory", f"/dev/shm is {size:.1f} GiB; Ray's objects live there", fix
-            )
+            yield warning("shared memory", f"/dev/shm is {size:.1f} GiB; Ray's objects live there", fix)
 
 
 def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[Finding]:
@@ -234,11 +230,10 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
             require_usable_model(config)
         shape = shape_for(config)
     except AzrError as error:
-        yield Finding(Level.PROBLEM, "model", str(error), "set model.path to another model")
+        yield problem("model", str(error), "set model.path to another model")
         return
     if shape is None:
-        yield Finding(
-            Level.NOTE,
+        yield note(
             "model",
             f"{config.model.path} is not here yet; its size is unknown",
             f"hf download {config.model.path}",
@@ -248,21 +243,20 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
     verdict = judge_fit(config, machine, shape, free_gib(runs_dir))
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""
-        yield Finding(
-            Level.OK,
+        yield ok(
             "fit",
             f"{config.recipe or 'this configuration'}: {peak}host memory {verdict.estimate.ram.gib:.0f} GiB",
         )
     for shortage in verdict.shortages:
         advice = f"{' '.join(verdict.advice.settings)}" if verdict.advice else "a smaller recipe"
-        yield Finding(Level.PROBLEM, "fit", str(shortage), f"{advice} (python scripts/preflight.py)")
+        yield problem("fit", str(shortage), f"{advice} (python scripts/preflight.py)")
     if in_use := card_in_use(config, machine, shape):
-        yield Finding(Level.PROBLEM, "GPU memory", in_use, CLOSE_THEM)
+        yield problem("GPU memory", in_use, CLOSE_THEM)
     if machine.ram_available_gib < verdict.estimate.ram.gib <= machine.ram_gib:
         seen = (
             f"{machine.ram_available_gib:.1f} GiB are free now, the run needs {verdict.estimate.ram.gib:.1f}"
         )
-        yield Finding(Level.WARNING, "host memory", seen, "close other programs before the run")
+        yield warning("host memory", seen, "close other programs before the run")
 
 
 def leftover_findings() -> Iterator[Finding]:
@@ -272,7 +266,7 @@ def leftover_findings() -> Iterator[Finding]:
         uids = process.info["uids"]
         if name.startswith("VLLM::") and uids and uids.real == os.getuid() and process.info["ppid"] == 1:
             fix = f"kill {process.info['pid']} (an engine whose parent is gone keeps its GPU memory)"
-            yield Finding(Level.WARNING, "leftover process", f"{name}, pid {process.info['pid']}", fix)
+            yield warning("leftover process", f"{name}, pid {process.info['pid']}", fix)
 
 
 def sandbox_findings(config: Config) -> Iterator[Finding]:
@@ -282,21 +276,15 @@ def sandbox_findings(config: Config) -> Iterator[Finding]:
     report = probe_confinement(config.sandbox)
     layers = ", ".join(report.layers) or "none"
     if report.confined:
-        yield Finding(Level.OK, "sandbox", f"programs are confined: {layers}")
+        yield ok("sandbox", f"programs are confined: {layers}")
     else:
-        yield Finding(
-            Level.PROBLEM,
+        yield problem(
             "sandbox",
             f"programs cannot be confined: {report.problem}",
             "see the layers below, or docs/sandbox.md",
         )
     for item in missing_layers(report.layers):
-        yield Finding(
-            Level.WARNING,
-            f"sandbox layer {item.layer}",
-            f"not in force: {item.without}",
-            f"it needs {item.fix}",
-        )
+        yield warning(f"sandbox layer {item.layer}", f"not in force: {item.without}", f"it needs {item.fix}")
 
 
 # ---------------------------------------------------------------- children

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from azr.hardware import Device, Machine, device_for
@@ -40,6 +41,10 @@ class Finding:
     fix: str = ""
 
 
+ok, note = partial(Finding, Level.OK), partial(Finding, Level.NOTE)
+warning, problem = partial(Finding, Level.WARNING), partial(Finding, Level.PROBLEM)
+
+
 def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Finding]:
     """Every visible card, and which of them the run takes.
 
@@ -52,37 +57,33 @@ def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Fin
             "a GPU run needs nvidia-smi to list the card; unless the reason says otherwise: "
             "install the NVIDIA driver (on WSL2 the one for Windows)"
         )
-        yield Finding(Level.NOTE, "GPU", f"none ({machine.why_no_card}); only the CPU recipe runs here", fix)
+        yield note("GPU", f"none ({machine.why_no_card}); only the CPU recipe runs here", fix)
         return
     if machine.gpu_note:
-        yield Finding(Level.WARNING, "GPU", machine.gpu_note, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
+        yield warning("GPU", machine.gpu_note, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
     for gpu in machine.gpus:
         if gpu.unfit:
             fix = "a run needs a card of the Ampere generation (sm_80) or later whose memory the driver reports; else use recipe=cpu_tiny"
-            yield Finding(Level.WARNING, "GPU", f"{gpu} is not used: {gpu.unfit}", fix)
+            yield warning("GPU", f"{gpu} is not used: {gpu.unfit}", fix)
             continue
         what = (
             f"{gpu}, {gpu.total_gib:.1f} GiB, {gpu.arch or 'capability unknown'}, driver {gpu.driver or '?'}"
         )
         if gpu not in device.cards:
-            yield Finding(Level.NOTE, "GPU", f"{what}: not used by this configuration")
+            yield note("GPU", f"{what}: not used by this configuration")
             continue
-        yield Finding(Level.OK, "GPU", f"{what}: the run uses it")
+        yield ok("GPU", f"{what}: the run uses it")
         taken = gpu.used_gib
         if taken > DESKTOP_GIB:
             fix = (
                 "close browsers and games, log out of the desktop, or drive the display from integrated graphics; "
                 f"or plan with it: budget.gpu_reserve_gib={taken:.1f}"
             )
-            yield Finding(
-                Level.WARNING,
-                "GPU memory",
-                f"{taken:.1f} of {gpu.total_gib:.1f} GiB are in use before a run starts",
-                fix,
+            yield warning(
+                "GPU memory", f"{taken:.1f} of {gpu.total_gib:.1f} GiB are in use before a run starts", fix
             )
     if device.missing:
-        yield Finding(
-            Level.PROBLEM,
+        yield problem(
             "GPU",
             f"{device.count} cards are requested, but {len(device.cards)} can be used",
             "lower train.n_gpus_per_node",
@@ -95,14 +96,11 @@ def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
     """torch 2.11.0 as it is installed is built for CUDA 13, which needs driver 580."""
     major = int(match.group(1)) if (match := re.match(r"(\d+)", driver)) else 0
     if not major:
-        yield Finding(
-            Level.WARNING,
-            "driver",
-            "its version is unknown",
-            f"check with nvidia-smi that it is at least {MIN_DRIVER}",
+        yield warning(
+            "driver", "its version is unknown", f"check with nvidia-smi that it is at least {MIN_DRIVER}"
         )
     elif major >= MIN_DRIVER:
-        yield Finding(Level.OK, "driver", f"{driver} serves CUDA 13")
+        yield ok("driver", f"{driver} serves CUDA 13")
     else:
         update = (
             "the NVIDIA driver for Windows (WSL2 uses it; install none inside WSL)"
@@ -113,34 +111,27 @@ def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
             f"update {update} to {MIN_DRIVER} or later: drivers are backward compatible, your CUDA 12.8 programs keep working. "
             "Where it cannot be updated, run in a container image with CUDA's forward-compatibility package (data-centre cards only)"
         )
-        yield Finding(
-            Level.PROBLEM,
-            "driver",
-            f"{driver}: torch {PINNED['torch']} is built for CUDA 13, which needs {MIN_DRIVER}",
-            fix,
+        yield problem(
+            "driver", f"{driver}: torch {PINNED['torch']} is built for CUDA 13, which needs {MIN_DRIVER}", fix
         )
 
 
 def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
     """What torch itself says, in a process of its own (``report`` is its JSON)."""
     if "error" in report:
-        yield Finding(
-            Level.PROBLEM,
+        yield problem(
             "torch",
             f"does not work: {report['error']}",
             "run scripts/setup.sh again; the trainer's log has more",
         )
         return
-    yield Finding(Level.OK, "torch", f"{report['torch']}, CUDA {report['cuda'] or 'none'}")
+    yield ok("torch", f"{report['torch']}, CUDA {report['cuda'] or 'none'}")
     if not device.cards:
         return
     if not report["available"]:
         fix = "update the driver (see above); if it is new enough, reboot, and on WSL2 run: wsl --shutdown"
-        yield Finding(
-            Level.PROBLEM,
-            "torch",
-            f"sees no GPU although the driver lists one: {report.get('why', '')}".strip(),
-            fix,
+        yield problem(
+            "torch", f"sees no GPU although the driver lists one: {report.get('why', '')}".strip(), fix
         )
         return
     arches, card = report["arches"], report["arch"]
@@ -149,49 +140,45 @@ def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
         arch.removeprefix("sm_")[:-1] == major and arch <= card for arch in arches if arch.startswith("sm_")
     )
     if serves:
-        yield Finding(Level.OK, "architectures", f"torch has code for {card}")
+        yield ok("architectures", f"torch has code for {card}")
     else:
         fix = f"install the pinned torch {PINNED['torch']} (scripts/setup.sh); other builds lack {card}"
-        yield Finding(
-            Level.PROBLEM, "architectures", f"torch has no code for {card}: {', '.join(arches)}", fix
-        )
+        yield problem("architectures", f"torch has no code for {card}: {', '.join(arches)}", fix)
     for name, what in (
         ("matmul", "bf16 product"),
         ("varlen", "packed attention"),
         ("triton", "Triton kernel"),
     ):
         if report[name] == "ok":
-            yield Finding(Level.OK, what, "runs on the card")
+            yield ok(what, "runs on the card")
         else:
             fix = {
                 "matmul": "the driver or the card fails; look at dmesg for NVRM lines",
                 "varlen": "set train.packed_sequences=false train.compile_layers=false, which is slower and needs more memory",
                 "triton": "install a C compiler and Python's headers (sudo apt-get install gcc python3-dev); the chunked head needs Triton",
             }[name]
-            yield Finding(Level.PROBLEM, what, f"fails: {report[name]}", fix)
+            yield problem(what, f"fails: {report[name]}", fix)
 
 
 def int4_findings(report: dict[str, Any]) -> Iterator[Finding]:
     """Of one product of the engine's kernel (``report`` is the JSON of ``azr.train.quantize.kernel_check``)."""
     if "result" not in report:
         why = report.get("wrong") or f"the check broke off: {report.get('error', 'no answer')}"
-        yield Finding(
-            Level.PROBLEM, "int4 kernel", why, "use a recipe with a bfloat16 base, such as 3b_lora_16gb"
-        )
+        yield problem("int4 kernel", why, "use a recipe with a bfloat16 base, such as 3b_lora_16gb")
         return
     found = report["result"]
     seen = f"its product differs from the exact one by {found['error']:.2%}, torch's own by {found['torch_error']:.2%}"
     if not found["different_weights"]:
-        yield Finding(Level.OK, "int4 kernel", seen)
+        yield ok("int4 kernel", seen)
         return
     seen += f"; {found['different_weights']:.1%} of the weights are read otherwise than by the trainer"
     fix = "watch train/logprob_mismatch, or use a recipe with a bfloat16 base"
-    yield Finding(Level.WARNING, "int4 kernel", seen, fix)
+    yield warning("int4 kernel", seen, fix)
 
 
 def ipc_findings(report: dict[str, Any]) -> Iterator[Finding]:
     if report.get("works"):
-        yield Finding(Level.OK, "CUDA IPC", "works: weights go from trainer to engine inside the card")
+        yield ok("CUDA IPC", "works: weights go from trainer to engine inside the card")
     else:
         fix = "nothing to do on WSL2 (detected at every start); elsewhere set VERL_PLATFORM=nvidia_shm: weights then go through /dev/shm"
-        yield Finding(Level.WARNING, "CUDA IPC", f"does not work: {report.get('error', 'no answer')}", fix)
+        yield warning("CUDA IPC", f"does not work: {report.get('error', 'no answer')}", fix)

@@ -14,13 +14,15 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from azr.errors import DataError
 
 
-def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Replaces ``path`` by ``data`` so that a reader sees the old file or the new one, never a part.
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that replaces ``path`` when the ``with`` block ends well: a reader sees the old file or the new one,
+    never a part.
 
     Raises:
         OSError: the disk is full or read-only; the old file is untouched.
@@ -29,7 +31,7 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         set_mode(Path(temporary), 0o644)
@@ -39,6 +41,12 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
             os.unlink(temporary)
         raise
     fsync_directory(path.parent)
+
+
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """As ``whole_file``."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def set_mode(path: Path, mode: int) -> None:

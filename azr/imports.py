@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from azr.errors import ConfigError
 from azr.strays import HARMLESS, PROJECT, SUFFIXES, own_folders, python_modules, strays_of
@@ -116,14 +117,10 @@ def _accepts(distribution: importlib.metadata.Distribution) -> bool:
                 wanted = Requirement(line.partition("#")[0].strip())
             except InvalidRequirement:  # a comment, or the name of another file
                 continue
-            same = _normal(wanted.name) == _normal(distribution.metadata["Name"] or "")
+            same = canonicalize_name(wanted.name) == canonicalize_name(distribution.metadata["Name"] or "")
             if same and not wanted.specifier.contains(distribution.version, prereleases=True):
                 return False
     return True
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _installed_modules() -> frozenset[str]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from azr.budget.advice import Change, Fit, RecipeFit, Shortage, judge_fit, propose
-from azr.budget.estimate import Moment, Part, ResourceEstimate, estimate
+from azr.budget.advice import Fit, RecipeFit, Shortage, judge_fit, propose
+from azr.budget.estimate import estimate
 from azr.budget.shape import ModelShape, shape_for, shape_from_config, shape_of
 from azr.checkpoints import free_gib
 from azr.config import Config
@@ -20,22 +20,8 @@ from azr.errors import BudgetError
 from azr.hardware import Machine
 
 __all__ = [
-    "Change",
-    "Fit",
-    "ModelShape",
-    "Moment",
-    "Part",
-    "RecipeFit",
-    "ResourceEstimate",
-    "Shortage",
-    "estimate",
-    "fit_refusal",
-    "judge_fit",
-    "propose",
-    "require_fit",
-    "shape_for",
-    "shape_from_config",
-    "shape_of",
+    "Fit", "ModelShape", "RecipeFit", "estimate", "fit_refusal", "judge_fit", "propose", "require_fit", "shape_for",
+    "shape_from_config", "shape_of",
 ]  # fmt: skip
 
 

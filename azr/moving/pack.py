@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +16,7 @@ from azr.checkpoints import (
 )
 from azr.config.paths import at_home
 from azr.errors import RunError
-from azr.files import fsync_directory, set_mode
+from azr.files import whole_file
 from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, FileToPack, deflated_bytes
 from azr.moving.selection import files_of, is_tensor_file, select_files
 from azr.run_identity import RunIdentity, read_identity
@@ -83,30 +80,16 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
         )
     steps = _steps(run, options, say)
     chosen = select_files(files_of(run.root), steps)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file, ArchiveWriter(file) as writer:
-            for path in chosen.needed:
-                writer.add(
-                    FileToPack(
-                        path, run.root / path, level=TENSOR_LEVEL if is_tensor_file(path) else TEXT_LEVEL
-                    )
-                )
-            limit = options.limit_mib * MIB if options.limit_mib is not None else float("inf")
-            if writer.size_bytes > limit:
-                raise RunError(_too_large(run, chosen.needed, writer.size_bytes, options))
-            left_out = _add_what_people_read(run, writer, chosen.read, limit)
-            manifest = writer.finish(_info(run, identity, steps, left_out))
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        set_mode(Path(temporary), 0o644)
-        os.replace(temporary, out)
-        fsync_directory(out.parent)
-    finally:
-        with suppress(OSError):
-            os.unlink(temporary)
+    with whole_file(out) as file, ArchiveWriter(file) as writer:
+        for path in chosen.needed:
+            level = TENSOR_LEVEL if is_tensor_file(path) else TEXT_LEVEL
+            writer.add(FileToPack(path, run.root / path, level=level))
+        limit = options.limit_mib * MIB if options.limit_mib is not None else float("inf")
+        if writer.size_bytes > limit:
+            raise RunError(_too_large(run, chosen.needed, writer.size_bytes, options))
+        left_out = _add_what_people_read(run, writer, chosen.read, limit)
+        manifest = writer.finish(_info(run, identity, steps, left_out))
+        size = file.tell()
     for line in left_out:
         say(f"Left out: {line}")
     say(

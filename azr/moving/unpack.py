@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from azr.config import Config, flat, to_container
 from azr.config.load import compose_container, read_config, recipe_names, write_config
 from azr.config.paths import PROJECT, resolve_paths, runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
-from azr.files import fsync_directory, set_mode
+from azr.files import fsync_directory, set_mode, whole_folder
 from azr.model_hash import hash_model
 from azr.moving.archive import ArchiveReader, open_archive
 from azr.moving.selection import belongs_to_a_run, is_tensor_file
@@ -59,28 +57,21 @@ def unpack_run(
             raise RunError(
                 f"{root.parent}: {free_gib(root.parent):.1f} GiB free, but the run takes {needed:.1f} GiB. Free some, or give another place"
             )
-        staging = None
         try:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-unpack-"))
-            set_mode(staging, 0o755)
-            run = RunDir(staging)
-            for entry in reader.manifest.entries:
-                reader.extract(entry, staging / entry.path)
-            _check_content(archive, run, trust)
-            config, notes = _settle_model(archive, run, model)
-            _begin_as_own_run(run)
-            for path in run.probes.glob("*.jsonl"):
-                set_mode(path, 0o444)
-            for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
-                fsync_directory(folder)
-            staging.rename(root)  # fails where a run appeared meanwhile
+            with whole_folder(root) as staging:
+                run = RunDir(staging)
+                for entry in reader.manifest.entries:
+                    reader.extract(entry, staging / entry.path)
+                _check_content(archive, run, trust)
+                config, notes = _settle_model(archive, run, model)
+                _begin_as_own_run(run)
+                for path in run.probes.glob("*.jsonl"):
+                    set_mode(path, 0o444)
+                for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
+                    fsync_directory(folder)
             fsync_directory(root.parent)
         except OSError as error:
             raise RunError(f"nothing was unpacked: {explain_os_error(error, root.parent)}") from error
-        finally:
-            if staging is not None:
-                shutil.rmtree(staging, ignore_errors=True)
     steps = [checkpoint.step for checkpoint in list_checkpoints(RunDir(root))]
     say(f"{root}: step {steps[-1]}, {len(reader.manifest.entries)} files, each with the right hash.")
     for line in [
