@@ -10,15 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
 
-from azr.errors import DataError, RunError
-from azr.evaluate.items import Item
+from azr.errors import RunError
 from azr.files import json_line, read_json, read_jsonl, write_json_atomic
 from azr.locks import locked
 
@@ -111,43 +110,3 @@ class AnswerWriter:
     def close(self) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
-
-
-ID_FIELDS = ("id", "task_id", "item_id")
-"""The last is what our own answers.jsonl says, so that its answers can be judged again without the model."""
-
-
-def recorded_answers(
-    path: Path, items: Sequence[Item], *, partial: bool = False
-) -> dict[tuple[str, int], Answer]:
-    """Answers from a JSONL file: an item's id under any of ``ID_FIELDS`` and ``completion``; several lines of
-    an id are its samples, in order.
-
-    Args:
-        partial: items without an answer are left out by the caller instead of being an error.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
-    known = {item.item_id for item in items}
-    answers: dict[tuple[str, int], Answer] = {}
-    counts: dict[str, int] = {}
-
-    for number, record in enumerate(read_jsonl(path, strict=True), 1):
-        named = next((record[key] for key in ID_FIELDS if key in record), "")
-        item_id, text = str(named), record.get("completion")
-        if not isinstance(text, str):
-            raise DataError(f"{path}, record {number}: field 'completion' is missing or not text")
-        if item_id not in known:
-            raise DataError(
-                f"{path}, record {number}: the suite has no item {item_id!r} (fields id, task_id or item_id)"
-            )
-        sample = counts.get(item_id, 0)
-        counts[item_id] = sample + 1
-        answers[item_id, sample] = Answer(item_id, sample, text)
-
-    missing = [item.item_id for item in items if item.item_id not in counts]
-    if missing and (not partial or not counts):
-        raise DataError(
-            f"{path} has no answer to {len(missing)} of {len(items)} items, the first is {missing[0]!r}; --partial judges the rest"
-        )
-    return answers

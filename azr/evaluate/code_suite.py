@@ -15,7 +15,7 @@ on how busy the machine is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
@@ -109,6 +109,14 @@ async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbo
     return Rating(
         score, reason, True, strict or anywhere, max(score, lenient), PASSED if score else lenient_reason
     )
+
+
+def of_whole_programs(suite: CodeSuite) -> CodeSuite:
+    """The same for answers that are programs of their own, which run as they are."""
+    problems = {
+        name: replace(problem, context="", plain_as_is=True) for name, problem in suite.problems.items()
+    }
+    return replace(suite, chat=False, problems=problems)
 
 
 def code_suite(

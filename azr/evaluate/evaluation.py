@@ -12,12 +12,13 @@ from typing import Any
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError
 from azr.evaluate import models
-from azr.evaluate.answers import recorded_answers
+from azr.evaluate.code_suite import CodeSuite, of_whole_programs
 from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import cpu_flags, number_type
 from azr.evaluate.questions import FORMAT, Decoding, SuiteRun, claimed, engine_model
+from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.results import publish
 from azr.evaluate.scoring import (
     Judged,
@@ -287,7 +288,16 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     items = evenly(suite.items, options.limit)
     for sentence in suite.left_out:
         say(f"{suite.name}: left out {sentence}")
-    answers = recorded_answers(options.answers, items, partial=options.partial)
+    recorded = recorded_answers(options.answers, items, partial=options.partial)
+    if recorded.whole_programs:
+        if not isinstance(suite, CodeSuite) or style == "frame" or options.native_form == "chat":
+            raise ConfigError(
+                f"{options.answers}: its answers are whole programs (field 'solution'), which run as they are, without "
+                "--style frame or --native-form chat; replies that are to be read belong into the field 'completion'"
+            )
+        suite = of_whole_programs(suite)
+        say(f"{options.answers}: whole programs (field 'solution'), judged as they are")
+    answers = recorded.answers
     with Sandbox(sandbox_config()) as sandbox:
         judged = judge_all(suite, items, answers.values(), sandbox, progress=options.progress)
     scores = score(suite, options.answers.stem, items, judged, options.ks)

@@ -22,7 +22,7 @@ import numpy as np
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError, ModelError
 from azr.evaluate.items import Item, Rating, Suite
-from azr.files import read_jsonl
+from azr.evaluate.records import tasks_in
 from azr.hashes import text_hash
 from azr.parsing.response import split_response
 from azr.rundir import RunDir
@@ -95,7 +95,7 @@ def proposal_suite(
     for path in paths:
         if not path.is_file():
             raise DataError(f"{path}: no tasks there; give a JSONL file of tasks to use as references")
-        tasks += [Task.from_json(record) for record in read_jsonl(path, strict=True)]
+        tasks += tasks_in(path)
 
     game = SelfPlay(config, SEED)
     game.start(tasks)

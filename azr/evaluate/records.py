@@ -8,6 +8,7 @@ from typing import Any
 
 from azr.data.readers import read_rows
 from azr.errors import DataError
+from azr.tasks import Task
 
 NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", bool: "true or false"}
 
@@ -45,6 +46,21 @@ def records(
         yield place, row.record
     if empty:
         raise DataError(f"{path} is empty; {suite} needs its authors' file (docs/evaluate.md)")
+
+
+def tasks_in(path: Path) -> Iterator[Task]:
+    """The tasks of a file of rows, as a run writes them.
+
+    Raises:
+        DataError: a row is not a task; names it.
+    """
+    for row in read_rows(path):
+        if row.record is None:
+            raise DataError(f"{path}, {row.place}: {row.problem}")
+        try:
+            yield Task.from_json(row.record)
+        except DataError as error:
+            raise DataError(f"{path}, {row.place}: {error}") from error
 
 
 def stamp(path: Path) -> tuple[Path, int, int]:

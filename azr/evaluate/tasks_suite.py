@@ -18,7 +18,7 @@ from azr.errors import DataError
 from azr.evaluate.checks import reason_of
 from azr.evaluate.extraction import answer_in, expression_in
 from azr.evaluate.items import Item, Rating, Suite
-from azr.files import read_jsonl
+from azr.evaluate.records import tasks_in
 from azr.parsing import split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Job, Sandbox
@@ -126,7 +126,6 @@ def probe_suite(path: Path, config: SelfPlayConfig) -> TaskSuite:
         )
     tasks = []
     for file in files:
-        for record in read_jsonl(file, strict=True):
-            task = Task.from_json(record)
+        for task in tasks_in(file):
             tasks.append((f"{file.stem}/{task.task_id}", task.task_type.value, task))
     return task_suite("probes", tasks, config)

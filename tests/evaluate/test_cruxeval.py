@@ -10,9 +10,9 @@ import pytest
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError
-from azr.evaluate.answers import recorded_answers
 from azr.evaluate.cruxeval import cruxeval_suite
 from azr.evaluate.evaluation import Options, evaluate
+from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.scoring import judge_all, score
 from azr.sandbox import Sandbox
 
@@ -121,7 +121,11 @@ def test_an_answer_that_injects_an_expression_is_wrong(crux_file: Path, tmp_path
     recorded = write_answers(tmp_path / "hostile.jsonl", (hostile * 2)[: len(PROGRAMS)], "input")
     with Sandbox() as sandbox:
         judged = judge_all(
-            suite, suite.items, recorded_answers(recorded, suite.items).values(), sandbox, progress=False
+            suite,
+            suite.items,
+            recorded_answers(recorded, suite.items).answers.values(),
+            sandbox,
+            progress=False,
         )
     assert score(suite, "hostile", suite.items, judged).estimates["pass@1"].value == 0
 
@@ -174,11 +178,11 @@ def test_recorded_answers_must_fit_the_suite(crux_file: Path, tmp_path: Path) ->
     path.write_text('{"id": "sample_0", "completion": "x"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="no answer to 11 of 12 items"):
         recorded_answers(path, suite.items)
-    assert len(recorded_answers(path, suite.items, partial=True)) == 1
+    assert len(recorded_answers(path, suite.items, partial=True).answers) == 1
     path.write_text(
         '{"item_id": "sample_0", "sample": 0, "completion": "x", "n_tokens": 1}\n', encoding="utf-8"
     )
-    assert list(recorded_answers(path, suite.items, partial=True)) == [("sample_0", 0)], (
+    assert list(recorded_answers(path, suite.items, partial=True).answers) == [("sample_0", 0)], (
         "our own answers.jsonl"
     )
     path.write_text('{"id": "other", "completion": "x"}\n', encoding="utf-8")

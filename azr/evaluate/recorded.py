@@ -1,0 +1,83 @@
+"""Answers from a file that others wrote (``--answers``), judged without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azr.data.readers import read_rows
+from azr.errors import DataError
+from azr.evaluate.answers import Answer
+from azr.evaluate.items import Item
+
+ID_FIELDS = ("id", "task_id", "item_id")
+"""The last is what our own answers.jsonl says, so that its answers can be judged again without the model."""
+PROGRAM = "solution"
+"""The field in which EvalPlus's samples have a whole program instead of a continuation of the prompt."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    answers: dict[tuple[str, int], Answer]
+    whole_programs: bool = False
+    """Each is a program of its own (``PROGRAM``), not a continuation or a reply."""
+
+
+def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False) -> Recorded:
+    """Answers from a file of rows (JSON Lines, packed or not): an item's id under any of ``ID_FIELDS``, and
+    ``completion`` or ``solution``; several rows of an id are its samples, in order.
+
+    Args:
+        partial: items without an answer are left out by the caller instead of being an error.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
+    known = {item.item_id for item in items}
+    answers: dict[tuple[str, int], Answer] = {}
+    counts: dict[str, int] = {}
+    forms: dict[str, str] = {}
+
+    for row in read_rows(path):
+        place = f"{path}, {row.place}"
+        if row.record is None:
+            raise DataError(f"{place}: {row.problem}")
+        text = _answer_in(row.record, place, forms)
+        item_id = str(next((row.record[key] for key in ID_FIELDS if key in row.record), ""))
+        if item_id not in known:
+            raise DataError(f"{place}: the suite has no item {item_id!r} (fields id, task_id or item_id)")
+        sample = counts.get(item_id, 0)
+        counts[item_id] = sample + 1
+        answers[item_id, sample] = Answer(item_id, sample, text)
+
+    if not counts:
+        raise DataError(f"{path} holds no answers")
+    missing = [item.item_id for item in items if item.item_id not in counts]
+    if missing and not partial:
+        raise DataError(
+            f"{path} has no answer to {len(missing)} of {len(items)} items, the first is {missing[0]!r}; --partial judges the rest"
+        )
+    return Recorded(answers, PROGRAM in forms)
+
+
+def _answer_in(record: dict[str, Any], place: str, forms: dict[str, str]) -> str:
+    """
+    Args:
+        forms: field -> the first place where it held an answer; added to.
+    """
+    field = PROGRAM if "completion" not in record and PROGRAM in record else "completion"
+    if not isinstance(record.get(field), str):
+        names = ", ".join(sorted(str(name)[:40] for name in record)[:12])
+        raise DataError(
+            f"{place}: field {field!r} is {'not text' if field in record else 'missing'}; an answer is in 'completion', or, if it is a "
+            f"whole program, in {PROGRAM!r}. This record has {names or 'no fields'}"
+        )
+    forms.setdefault(field, place)
+    if len(forms) > 1:
+        first, second = forms
+        raise DataError(
+            f"{forms[second]}: the answer is in {second!r}, but at {forms[first]} in {first!r}. A continuation of the prompt and a whole "
+            "program are judged differently; give each kind a file of its own"
+        )
+    return record[field]
