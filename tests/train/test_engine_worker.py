@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
+from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 
 from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
 from azr.config.load import load_config
@@ -52,8 +53,9 @@ def test_an_extension_brings_no_name_that_vllms_worker_has(extension):
     assert [name for name in dir(extension) if not name.startswith("__") and hasattr(Worker, name)] == []
 
 
-def test_an_int4_base_arrives_without_the_limit_and_generation_begins_with_it(monkeypatch):
-    """torch counts the cache of a sleeping engine, so that the limit would leave 0.75 GiB for what arrives."""
+def test_an_int4_base_and_its_adapters_arrive_without_the_limit_and_generation_begins_with_it(monkeypatch):
+    """torch counts the cache of a sleeping engine, so that the limit would leave 0.75 GiB for what arrives. Seen at 7B
+    on a card with 16 GiB left: out of memory over the base first, and over the adapters when only the base was exempt."""
     told: list[Any] = []
     monkeypatch.setattr(
         torch.cuda, "set_per_process_memory_fraction", lambda share, device: told.append(share)
@@ -62,6 +64,11 @@ def test_an_int4_base_arrives_without_the_limit_and_generation_begins_with_it(mo
         torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=16 * 2**30)
     )
     monkeypatch.setattr(engine_worker, "receive_int4_base", lambda worker, use_shm: told.append("base"))
+    monkeypatch.setattr(
+        vLLMColocateWorkerExtension,
+        "update_weights_from_ipc",
+        lambda worker, peft_config, base_sync_done, use_shm: told.append("adapters"),
+    )
     worker: Any = object.__new__(Int4WorkerExtension)
     worker.device = 0
     worker.vllm_config = SimpleNamespace(
@@ -69,9 +76,15 @@ def test_an_int4_base_arrives_without_the_limit_and_generation_begins_with_it(mo
         model_config=SimpleNamespace(hf_text_config=SimpleNamespace(num_hidden_layers=24)),
         cache_config=SimpleNamespace(gpu_memory_utilization=0.5),
     )
+    adapters = SimpleNamespace(_last_mapping="of the last step")
+    worker.model_runner = SimpleNamespace(lora_manager=SimpleNamespace(_adapter_manager=adapters))
+
     worker.update_weights_from_ipc(peft_config={}, base_sync_done=False)
-    limit = memory_limit_share(0.5, 2 * GRAPH_GIB_PER_SIZE, 16.0)
-    assert told == [1.0, "base", pytest.approx(limit)]
+    worker.update_weights_from_ipc(peft_config={}, base_sync_done=True)
+
+    limit = pytest.approx(memory_limit_share(0.5, 2 * GRAPH_GIB_PER_SIZE, 16.0))
+    assert told == [1.0, "base", limit, 1.0, "adapters", limit]
+    assert adapters._last_mapping is None
 
 
 def test_a_sleep_that_keeps_no_weights(monkeypatch):

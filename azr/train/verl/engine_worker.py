@@ -84,19 +84,26 @@ class ForgettingWorkerExtension(EngineWorkerExtension):
 
 
 class Int4WorkerExtension(ForgettingWorkerExtension):
-    """With adapters over an int4 base on one device: the packed base is sent with the adapters."""
+    """With adapters over an int4 base on one device: the packed base is sent with the adapters.
+
+    The limit is lifted while they arrive. torch counts the key-value cache against it although a sleeping engine
+    has given it back, and neither the rearranging of words nor the adapters find room in the rest.
+    """
 
     def update_weights_from_ipc(
         self, peft_config: Any = None, base_sync_done: bool = False, use_shm: bool = False
     ) -> Any:
+        """The base (``base_sync_done`` is false), or the adapters, which follow it."""
         if base_sync_done:
-            return super().update_weights_from_ipc(peft_config, base_sync_done, use_shm)
-        # torch counts the key-value cache against the limit although a sleeping engine has given it back, and
-        # rearranging words takes more than the rest: the limit is for what follows, when the cache is there again
+            super().update_weights_from_ipc(peft_config, base_sync_done, use_shm)
+        else:
+            self.limit_memory()
+            receive_int4_base(self, use_shm)
+        super().limit_memory()
+
+    def limit_memory(self) -> None:
         worker: Any = self
         torch.cuda.set_per_process_memory_fraction(1.0, worker.device)
-        receive_int4_base(self, use_shm)
-        self.limit_memory()
 
 
 START_LOGGERS = ("vllm.compilation.monitor", "vllm.v1.worker.gpu_model_runner")
