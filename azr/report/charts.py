@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -27,6 +28,7 @@ MAX_DOTS = 60
 """A line of more points is drawn without dots, which would merge into a rope."""
 
 ValueFormat = Callable[[float], str]
+Values = TypeVar("Values", float, FloatArray)
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,8 @@ class Scale:
     start: float
     end: float
 
-    def __call__(self, value: float) -> float:
+    def __call__(self, value: Values) -> Values:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-
-    def many(self, values: FloatArray) -> FloatArray:
-        return self.start + (values - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -111,32 +110,34 @@ def _points(xs: FloatArray, ys: FloatArray) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs.tolist(), ys.tolist(), strict=True))
 
 
+def _between(kind: str, xs: FloatArray, high: FloatArray, low: FloatArray) -> str:
+    """The area between two lines."""
+    points = _points(np.concatenate([xs, xs[::-1]]), np.concatenate([high, low[::-1]]))
+    return f'<polygon class="{kind}" points="{points}"/>'
+
+
 def _dots(xs: FloatArray, ys: FloatArray, colour: int) -> str:
     points = zip(xs.tolist(), ys.tolist(), strict=True)
     return "".join(f'<circle class="dot c{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in points)
 
 
+def _tick(x: float, y: float, anchor: Literal["middle", "end"], text: str) -> str:
+    return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
 def _axes(x: Scale, y: Scale, y_format: ValueFormat, x_label: str) -> str:
+    ends = f'x1="{LEFT}" x2="{WIDTH - RIGHT}"'
     parts = []
     values = ticks(y.low, y.high, 4)
     for value, text in zip(values, tick_texts(values, y_format), strict=True):
         at = y(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{LEFT - 6}" y="{at + 3.5:.1f}" text-anchor="end">{escape(text)}</text>'
-        )
+        parts.append(f'<line class="grid" {ends} y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(_tick(LEFT - 6, at + 3.5, "end", text))
     for value in ticks(x.low, x.high, 6):
-        if abs(value - round(value)) > 1e-9:
-            continue
-        parts.append(
-            f'<text class="tick" x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>'
-        )
-    parts.append(
-        f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{escape(x_label)}</text>'
-    )
-    parts.append(
-        f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>'
-    )
+        if abs(value - round(value)) <= 1e-9:
+            parts.append(_tick(x(value), HEIGHT - BOTTOM + 15, "middle", f"{value:,.0f}"))
+    parts.append(_tick(WIDTH - RIGHT, HEIGHT - 3, "end", x_label))
+    parts.append(f'<line class="axis" {ends} y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
     return "".join(parts)
 
 
@@ -190,12 +191,8 @@ def line_chart(
     of a smoothed share does not.
     """
     lines = [line for line in lines if len(line.curve.x)]
-    low_x, high_x = x_range or _range([line.curve.x for line in lines], (None, None))
-    if x_range is None and lines:
-        low_x, high_x = (
-            min(float(line.curve.x.min()) for line in lines),
-            max(float(line.curve.x.max()) for line in lines),
-        )
+    steps = np.concatenate([line.curve.x for line in lines]) if lines else np.array([0.0, 1.0])
+    low_x, high_x = x_range or (float(steps.min()), float(steps.max()))
     if high_x <= low_x:
         low_x, high_x = low_x - 1, high_x + 1
     arrays = [
@@ -210,11 +207,10 @@ def line_chart(
     for line in lines:
         curve = line.curve
         if curve.low is not None and curve.high is not None:
-            xs = x.many(np.concatenate([curve.x, curve.x[::-1]]))
-            ys = y.many(np.clip(np.concatenate([curve.high, curve.low[::-1]]), y.low, y.high))
-            body.append(f'<polygon class="band c{line.colour}" points="{_points(xs, ys)}"/>')
+            high, low = (y(np.clip(edge, y.low, y.high)) for edge in (curve.high, curve.low))
+            body.append(_between(f"band c{line.colour}", x(curve.x), high, low))
     for line in lines:
-        xs, ys = x.many(line.curve.x), y.many(np.clip(line.curve.y, y.low, y.high))
+        xs, ys = x(line.curve.x), y(np.clip(line.curve.y, y.low, y.high))
         body.append(
             f'<polyline class="line c{line.colour}{" bold" if line.bold else ""}" points="{_points(xs, ys)}"/>'
         )
@@ -267,15 +263,13 @@ def stacked_chart(
     x = Scale(low_x, high_x, LEFT, WIDTH - RIGHT)
     high = float(total.max()) * 1.06 or 1.0
     y = Scale(0.0, high, HEIGHT - BOTTOM, TOP)
-    xs = x.many(x_values)
+    xs = x(x_values)
     below = np.zeros_like(total)
     body = []
     for layer in layers:
         above = below + layer.values
-        ys = np.clip(np.concatenate([above, below[::-1]]), 0, high)
-        body.append(
-            f'<polygon class="area c{layer.colour}" points="{_points(np.concatenate([xs, xs[::-1]]), y.many(ys))}"/>'
-        )
+        edges = (y(np.clip(edge, 0, high)) for edge in (above, below))
+        body.append(_between(f"area c{layer.colour}", xs, *edges))
         below = above
     points = [(layer.label, layer.colour, x_values, layer.values) for layer in layers]
     hover = _hover(x, plain_number, "step", points)
@@ -304,9 +298,7 @@ def heat_map(
     body = []
     for row, label in enumerate(row_labels):
         top = HEIGHT - BOTTOM - (row + 1) * row_height
-        body.append(
-            f'<text class="tick" x="{left - 6}" y="{top + row_height / 2 + 3.5:.1f}" text-anchor="end">{escape(label)}</text>'
-        )
+        body.append(_tick(left - 6, top + row_height / 2 + 3.5, "end", label))
         for index, column in enumerate(shares):
             share = column[row]
             if share <= 0:
@@ -321,10 +313,8 @@ def heat_map(
     for value in ticks(columns[0][0], columns[-1][1], 5):
         index = next((index for index, (first, last) in enumerate(columns) if first <= value <= last), None)
         if index is not None and value == round(value):
-            body.append(
-                f'<text class="tick" x="{x(index + 0.5):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:,.0f}</text>'
-            )
-    body.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">step</text>')
+            body.append(_tick(x(index + 0.5), HEIGHT - BOTTOM + 15, "middle", f"{value:,.0f}"))
+    body.append(_tick(WIDTH - RIGHT, HEIGHT - 3, "end", "step"))
     return _wrap("".join(body), title, None)
 
 
@@ -338,6 +328,6 @@ def spark_svg(values: FloatArray, colour: int) -> Markup:
     span = float(ys.max() - ys.min())
     x = Scale(0, max(len(values) - 1, 1), 1, width - 1)
     y = Scale(float(ys.min()), float(ys.min()) + (span or 1.0), height - 3, 3)
-    points = _points(x.many(xs), y.many(ys) if span else np.full(len(ys), height / 2))
+    points = _points(x(xs), y(ys) if span else np.full(len(ys), height / 2))
     line = f'<polyline class="line c{colour}" points="{points}"/>'
     return Markup(f'<svg class="spark" viewBox="0 0 {width} {height}" aria-hidden="true">{line}</svg>')
