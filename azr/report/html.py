@@ -20,7 +20,7 @@ from azr.report.charts import spark_svg
 from azr.report.comparison import render_comparison
 from azr.report.marks import marks_of
 from azr.report.pages import render_page
-from azr.report.panels import PHASE_COLOURS, health_panels, learning_panels, resource_panels, task_panels
+from azr.report.panels import PHASE_COLOURS, panels_of
 from azr.report.samples import sample_cards
 from azr.report.summary import RunStatus, RunSummary, lookup, read_summary
 from azr.report.tasks import TaskStats, read_task_stats
@@ -87,14 +87,8 @@ def render_report(
     transcripts: of the run, or a sample of them.
     link: relative, to the transcript page; empty if there is none.
     """
-    table, marks = summary.table, marks_of(summary)
-    sections = {
-        "learning": learning_panels(summary, marks) if len(table) else [],
-        "tasks": task_panels(summary, stats, marks) if len(table) else [],
-        "samples": sample_cards(stats, transcripts),
-        "resources": resource_panels(summary, marks) if len(table) else [],
-        "health": health_panels(summary, marks) if len(table) else [],
-    }
+    table = summary.table
+    sections = {**panels_of(summary, stats, marks_of(summary)), "samples": sample_cards(stats, transcripts)}
     rejections = summary.rejections()
     started = summary.status is not RunStatus.EMPTY
     versions = list(read_versions(summary.root).items())

@@ -62,30 +62,6 @@ def smoothed(table: MetricsTable, name: str) -> Curve:
     )
 
 
-def lines_panel(
-    title: str,
-    why: str,
-    table: MetricsTable,
-    series: Sequence[tuple[str, str, int]],
-    marks: Sequence[Mark],
-    *,
-    share: bool = False,
-) -> Panel | None:
-    """Smoothed lines with bands of several metrics.
-
-    Args:
-        series: (label, metric name, colour).
-        share: the values are shares from 0 to 1.
-    """
-    known = [(label, name, colour) for label, name, colour in series if table.has(name)]
-    if not known:
-        return None
-    lines = [Line(label, smoothed(table, name), colour) for label, name, colour in known]
-    top = max((float(np.nanmax(line.curve.y)) for line in lines if len(line.curve.y)), default=0.0)
-    ends = {"y_low": 0.0, "y_high": 1.0 if top > 0.6 else None} if share else {}
-    return lines_chart(title, why, lines, share=share, marks=marks, **ends)
-
-
 def lines_chart(title: str, why: str, lines: Sequence[Line], *, share: bool = False, **chart: Any) -> Panel:
     """Lines with their latest values in the legend; ``chart`` goes to ``line_chart``."""
     svg = line_chart(title, lines, y_format=percent_tick if share else plain_number, **chart)
