@@ -10,6 +10,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from azr.errors import DataError
+from azr.scratch import owned_folder, remove_abandoned
 
 
 @contextlib.contextmanager
@@ -34,7 +37,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        set_mode(Path(temporary), 0o644)
+        set_mode(Path(temporary))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -49,10 +52,20 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def set_mode(path: Path, mode: int) -> None:
-    """Permissions, where the file system has any: FAT, SMB and shares of others refuse."""
+def set_mode(path: Path, mode: int = 0o666) -> None:
+    """Permissions as ``open`` gives them: ``mode`` without what the user's umask withholds. For files that a library makes
+    unreadable for others, whatever the umask. FAT, SMB and shares of others have none, and refuse."""
     with contextlib.suppress(PermissionError, NotImplementedError):
-        path.chmod(mode)
+        path.chmod(mode & ~_umask())
+
+
+def _umask() -> int:
+    """Read without changing it, as ``os.umask`` would for the other threads."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.partition("\nUmask:")[2].split()[0], 8)
+    except (OSError, IndexError, ValueError):  # a kernel before 4.7
+        return 0o022
 
 
 def fsync_directory(path: Path) -> None:
@@ -72,16 +85,16 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         OSError: ``target`` is there already, and is not to be replaced.
     """
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        yield staging
+    remove_abandoned(target.parent, re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp"))
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+
+    def publish() -> None:
         if replace:
             shutil.rmtree(target, ignore_errors=True)
         staging.rename(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+
+    with owned_folder(staging, finish=publish):
+        yield staging
 
 
 def remove_leftovers(*folders: Path) -> None:

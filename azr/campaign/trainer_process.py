@@ -30,6 +30,7 @@ from azr.processes import (
 from azr.protocol import STACKS_FILE, TrainRequest
 from azr.records import MachineSample
 from azr.rundir import RunDir
+from azr.scratch import remove_abandoned_scratch
 from azr.shared_memory import SegmentList
 from azr.start_record import StartPart, mark_start
 
@@ -244,9 +245,11 @@ def _latest_started(run: RunDir) -> tuple[str, Path] | None:
 
 
 def _end_and_sweep(registry: Registry, segments: SegmentList, grace_s: float) -> list[ProcessId]:
-    """Ends all of an attempt, and removes the shared memory that it leaves; returns what still lives."""
+    """Ends all of an attempt, and removes the shared memory and temporary folders that it leaves; returns what still
+    lives."""
     with contextlib.suppress(OSError):  # the disk is full
         segments.remember(registry.living(), thorough=True)
     left = end_processes(registry, grace_s=grace_s)
     segments.sweep()
+    remove_abandoned_scratch()
     return left

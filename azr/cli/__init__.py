@@ -18,6 +18,7 @@ from difflib import get_close_matches
 
 from azr.cli.pasted import pasted_sentence
 from azr.config.paths import at_home, windows_sentence
+from azr.ending import EndedBySignalError, ended_by_signals
 from azr.errors import AzrError, ConfigError
 from azr.files import dead_link
 from azr.imports import all_shadows
@@ -68,18 +69,22 @@ def main(words: Sequence[str] | None = None) -> int:
 def run_command(name: str, words: Sequence[str]) -> int:
     """Returns the exit status. What a user can put right ends in a sentence, never in a traceback."""
     tolerate_any_encoding()
+    kept = f"; {KEPT[name]}" if name in KEPT else ""
     try:
         require_a_folder()
         for word in words:
             path = word.partition("=")[2] if word.startswith("--") else word
             if told := windows_sentence(path) or pasted_sentence(word) or dead_link(at_home(path)):
                 raise ConfigError(told)
-        return importlib.import_module(f"azr.cli.{name.replace('-', '_')}").main(words)
+        with ended_by_signals():
+            return importlib.import_module(f"azr.cli.{name.replace('-', '_')}").main(words)
     except (AzrError, OSError) as error:
         print(f"{name}: {_sentence(error)}", file=sys.stderr)
         return 2
+    except EndedBySignalError as error:
+        print(f"{name}: ended by {error}{kept}", file=sys.stderr)
+        return error.status
     except KeyboardInterrupt:
-        kept = f"; {KEPT[name]}" if name in KEPT else ""
         print(f"\n{name}: interrupted{kept}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:

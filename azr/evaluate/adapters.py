@@ -85,4 +85,4 @@ def write_adapters(checkpoint: Checkpoint, folder: Path, base: str) -> None:
         tensor.equal(tensors[name]) for name, tensor in written.items()
     ):
         raise ModelError("the adapters on the disk differ from the checkpoint's; nothing was exported")
-    set_mode(folder / WEIGHTS, 0o644)
+    set_mode(folder / WEIGHTS)

@@ -20,7 +20,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -37,6 +36,7 @@ from azr.hardware import detect, device_for
 from azr.hashes import text_hash
 from azr.records import to_json
 from azr.report.text import duration
+from azr.scratch import scratch_folder
 from azr.tasks import Prompt
 from azr.train.tokens import PromptTokens, load_tokenizer
 
@@ -136,8 +136,8 @@ def answer_all(
             )
         device = device_for(detect(), plan.options.device, plan.options.tensor_parallel)
         cards = [card.uuid or card.name for card in device.cards]
-        with hold_cards(cards, say=say), tempfile.TemporaryDirectory(prefix="azr-engine-") as scratch:
-            job = Path(scratch) / "job.json"
+        with hold_cards(cards, say=say), scratch_folder("engine") as scratch:
+            job = scratch / "job.json"
             write_json_atomic(job, to_json(plan.job()))
             status, reason = _run_child(job, plan, ProgressLine(enabled=progress))
         missing = plan.still_missing()

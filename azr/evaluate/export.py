@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from azr.evaluate.weights import write_model_folder
 from azr.files import read_json, write_json_atomic, write_text_atomic
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
+from azr.scratch import scratch_folder
 from azr.selfplay.rows import PromptRow
 from azr.train.base_model import require_base_unchanged
 
@@ -159,14 +159,14 @@ def check_probes(
     if suite is None:
         say("the run has no probe tasks, so no score could be measured again")
         return {}
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+    with scratch_folder("export") as scratch:
         asked = Options(
             suites=(),
             gpu_memory_share=options.gpu_memory_share,
             tensor_parallel=config.rollout.tensor_parallel,
         )
         source = replace(of_folder(folder), label="exported model")
-        scores = answer_items(source, suite, suite.items, Path(scratch), asked, say)
+        scores = answer_items(source, suite, suite.items, scratch, asked, say)
     return compare_with_record(
         scores, probe_scores(run, checkpoint.step), checkpoint.step, folder, options.tolerance, say
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from azr.evaluate.items import Item, Suite, folder_name, suite_fingerprint
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
 from azr.files import whole_folder
+from azr.scratch import scratch_folder
 from azr.train.tokenizer_check import require_same_tokens
 
 FORMAT = 1
@@ -114,8 +114,8 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
     from azr.evaluate.weights import WEIGHT_FILES, base_of, write_configuration
 
     assert source.checkpoint is not None
-    with tempfile.TemporaryDirectory(prefix="azr-model-") as scratch:
-        target = Path(scratch) / models.slug(source.label)
+    with scratch_folder("model") as scratch:
+        target = scratch / models.slug(source.label)
         if source.checkpoint.info.get("base_format") == "int4":
             if problems := checkpoint_problems(source.checkpoint.path, only=WEIGHT_FILES):
                 raise CheckpointError(

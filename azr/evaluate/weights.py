@@ -327,7 +327,7 @@ def _save(
             shutil.copyfile(extra, staging / extra.name)
     name_the_class(staging, trust_remote_code=trust_remote_code)
     for file in staging.iterdir():
-        set_mode(file, 0o644)  # safetensors writes files that nobody else may read
+        set_mode(file)  # safetensors writes files that nobody else may read
 
 
 def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code: bool) -> None:

@@ -13,7 +13,6 @@ import os
 import random
 import secrets
 import socket
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from azr.config.sandbox import Limits, SandboxConfig
 from azr.errors import DataError
 from azr.sandbox.job import Job, JobResult, Status
 from azr.sandbox.pool import Sandbox
+from azr.scratch import scratch_folder
 
 SECRET_VARIABLE = "AZR_SUITE_SECRET"
 HONEST = "honest"
@@ -115,7 +115,7 @@ class Surroundings:
     """The things outside the sandbox that programs are tempted with."""
 
     def __init__(self, stack: ExitStack) -> None:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="azr-suite-")))
+        root = stack.enter_context(scratch_folder("suite"))
         root.chmod(0o755)
         self.secret = "SUITE-SECRET-" + secrets.token_hex(8)
         self.canary = root / "canary"

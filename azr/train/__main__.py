@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from azr.hardware import detect, device_for
 from azr.places import prepare_places, restart_with_plain_path
 from azr.protocol import Ending, TrainRequest, TrainResult, current_request, write_result
 from azr.rundir import RunDir
+from azr.scratch import scratch_folder
 from azr.start_record import StartPart, mark_start
 from azr.tracebacks import root_cause
 from azr.train.cpu.warm_python import WarmPython
@@ -161,7 +161,7 @@ def warm_python(device: str) -> Iterator[WarmPython | None]:
     if device != "cpu":
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="azr-") as folder, WarmPython(Path(folder)) as warm:
+    with scratch_folder("w") as folder, WarmPython(folder) as warm:
         yield warm
 
 

@@ -8,10 +8,11 @@ run's weights.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+
+from azr.scratch import scratch_folder
 
 FOLDER_VARIABLE = "AZR_SOCKETS"
 SHARED = "ipc:///tmp/"
@@ -24,9 +25,9 @@ def sockets_folder() -> Iterator[None]:
 
     All processes of the attempt inherit its name.
     """
-    with tempfile.TemporaryDirectory(prefix="azr-", ignore_cleanup_errors=True) as folder:
-        os.environ[FOLDER_VARIABLE] = folder
-        os.environ.setdefault("VLLM_RPC_BASE_PATH", folder)
+    with scratch_folder("s") as folder:
+        os.environ[FOLDER_VARIABLE] = str(folder)
+        os.environ.setdefault("VLLM_RPC_BASE_PATH", str(folder))
         yield
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from azr.config.paths import python_path
 from azr.errors import ModelError
 from azr.files import read_json, write_json_atomic
 from azr.models.weight_files import read_json_file
+from azr.scratch import scratch_folder
 from azr.train.tokens import load_tokenizer
 
 SETTINGS, CONFIG, GENERIC = "tokenizer_config.json", "config.json", "PreTrainedTokenizerFast"
@@ -141,8 +141,8 @@ def _shortest(text: str, same: Callable[[str], bool]) -> str:
 
 
 def _mends(remedy: dict[str, str | None], folder: Path, trust_remote_code: bool) -> bool:
-    with tempfile.TemporaryDirectory(prefix="azr-tokenizer-") as made:
-        copy = Path(made) / "model"
+    with scratch_folder("tokenizer") as made:
+        copy = made / "model"
         copy.mkdir()
         for source in folder.iterdir():
             if source.name not in remedy:

@@ -82,5 +82,5 @@ class SafetensorsWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        set_mode(self._temporary, 0o644)
+        set_mode(self._temporary)
         os.replace(self._temporary, self._path)

@@ -1,0 +1,44 @@
+"""SIGTERM and SIGHUP end a command as Ctrl+C does: what it has begun is cleaned up."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+
+class EndedBySignalError(KeyboardInterrupt):
+    """Raised in the main thread; whoever cleans up after Ctrl+C cleans up after it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+        """Exit status, as shells count it."""
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Inside the block the first of the signals raises ``EndedBySignalError``; later ones do not cut its clean-up short.
+
+    A signal that was ignored (SIGHUP under ``nohup``) stays ignored. Nothing changes outside the main thread.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise EndedBySignalError(number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is end:  # else the end is on its way, and is not cut short
+                signal.signal(number, handler)

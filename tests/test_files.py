@@ -1,0 +1,61 @@
+"""Files that appear whole, and what permissions they have."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from azr import files
+from azr.files import append_jsonl, set_mode, whole_file, whole_folder, write_json_atomic, write_text_atomic
+
+
+@pytest.fixture(params=[0o077, 0o027, 0o022, 0o002, 0o000], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_files_are_as_readable_as_the_umask_lets_them(tmp_path: Path, umask: int) -> None:
+    """With ``umask 077`` they were readable for everybody."""
+    write_text_atomic(tmp_path / "text", "x")
+    write_json_atomic(tmp_path / "new folder" / "value.json", 1)
+    with whole_file(tmp_path / "bytes") as file:
+        file.write(b"x")
+    append_jsonl(tmp_path / "lines.jsonl", [{}])
+    with whole_folder(tmp_path / "folder") as staging:
+        (staging / "inside").write_text("x")
+        (staging / "private").touch(mode=0o600)  # as safetensors makes its files
+        set_mode(staging / "private")
+    (tmp_path / "plain").write_text("x")
+    (tmp_path / "made").mkdir()
+    found = list(tmp_path.rglob("*"))
+    assert {mode(path) for path in found if path.is_file()} == {mode(tmp_path / "plain")} == {0o666 & ~umask}
+    assert {mode(path) for path in found if path.is_dir()} == {mode(tmp_path / "made")} == {0o777 & ~umask}
+
+
+def test_the_umask_is_read_without_being_changed() -> None:
+    before, seen, stop = os.umask(0o027), set[int](), threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.add(files._umask())
+
+    thread = threading.Thread(target=look)
+    try:
+        thread.start()
+        for _ in range(200):
+            assert files._umask() == 0o027
+    finally:
+        stop.set()
+        thread.join()
+        os.umask(before)
+    assert seen == {0o027}
