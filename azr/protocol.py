@@ -218,8 +218,7 @@ def parse_metrics_line(line: bytes) -> MetricsRecord | None:
 
 
 def read_metrics(run: RunDir) -> list[MetricsRecord]:
-    """One record per step that counts: where a later attempt trained steps again, its records replace the
-    undone ones."""
+    """One record per step that counts: those of steps that were trained again replace the undone ones."""
     return effective_metrics(read_log(MetricsRecord, run.metrics))
 
 

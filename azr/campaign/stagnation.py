@@ -174,8 +174,7 @@ class Window:
 
 
 def look(x: Sequence[float], y: Sequence[float], rules: MonitorConfig) -> Window | None:
-    """The last window; None while there are fewer than warm-up + window evaluations, so a window never holds
-    the warm-up."""
+    """The last window; None before warm-up + window evaluations, so that it never holds the warm-up."""
     length = rules.window_evaluations
     if len(y) < rules.warmup_evaluations + length:
         return None

@@ -274,8 +274,7 @@ def _lines(new: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
 
 
 def _cycle_source(run: RunDir, cycle: int) -> TaskSource:
-    """Tasks that were verified when the file was written are not run again, as long as it is the file that
-    was written."""
+    """Tasks verified when the file was written are not run again, as long as it is the same file."""
     file, written = run.cycle_tasks(cycle), _report(run, cycle, CONSOLIDATION_FILE)
     trusted = (
         bool(written.get("verified")) and file.is_file() and file_hash(file) == written.get("tasks_hash")

@@ -42,13 +42,11 @@ class TaskSource:
     """Shown to people and written into the manifest; free of machine-specific folders."""
     file: Path
     origin: str = ""
-    """Lineage source given to its tasks (``seed``, ``user``, the other run's name); empty keeps what the
-    record says."""
+    """Lineage source of its tasks (``seed``, ``user``, the other run's name); empty: what the record says."""
     trusted: bool = False
     """Verified already (its hash is the one in the shipped manifest): not executed again."""
     named: str = ""
-    """Key and path of the configuration that it comes from (``data.extra_files: my.jsonl``); empty for what
-    nobody named."""
+    """Key and path in the configuration (``data.extra_files: my.jsonl``); empty for what nobody named."""
     judged: bool = False
     """An earlier consolidation or merge read it as it is now: nothing in it is new."""
 

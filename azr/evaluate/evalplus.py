@@ -58,8 +58,7 @@ class PlusCheck:
     atol: float
     mbpp: bool
     expected: list[tuple[int, str]] = field(default_factory=list)
-    """Index of the input and canonical value, of those for which the solution gives a value; computed at the
-    first need."""
+    """Index of an input and its canonical value, where the solution gives one; computed at the first need."""
 
     async def run(self, program: str, sandbox: Sandbox) -> tuple[float, str]:
         if not self.expected:

@@ -217,8 +217,7 @@ def _method(place: str, record: dict[str, Any]) -> str:
 
 
 def _call(place: str, test: dict[str, str]) -> tuple[str, str] | None:
-    """Argument list and value of a functional test, whose input has a JSON value a line; None where they are
-    too large."""
+    """Argument list and value of a functional test, a JSON value a line; None where they are too large."""
     try:
         arguments = [json.loads(line) for line in test["input"].split("\n") if line.strip()]
         value = json.loads(test["output"])

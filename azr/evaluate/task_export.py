@@ -33,8 +33,7 @@ class RunTasks:
 
     pool: list[Task]
     unmerged: list[Task]
-    """Accepted in self-play since the last merge, and in no way like an evaluation item; copies have not been
-    looked for."""
+    """Accepted in self-play since the last merge and like no evaluation item; may hold copies."""
     leaked: int
     """Accepted since the last merge as well, but like an evaluation item, so left out here as the next merge will."""
 

@@ -110,8 +110,7 @@ def _require_architecture(folder: Path, values: dict[str, Any], config: Config) 
 
 
 def _require_known(folder: Path, values: dict[str, Any], model_type: str, config: Config) -> None:
-    """An architecture that was compared with the original, or the original itself, with code that is
-    there."""
+    """An architecture that was compared with the original, or the original itself, and has code here."""
     auto_map = values.get("auto_map")
     has_own_code = isinstance(auto_map, dict) and "AutoModelForCausalLM" in auto_map
     if config.model.lora_rank and model_type in WITHOUT_ADAPTERS:

@@ -100,8 +100,7 @@ def _require_run(archive: Path, reader: ArchiveReader) -> None:
 
 
 def _check_content(archive: Path, run: RunDir, trust: bool) -> None:
-    """What the hashes cannot say: that the parts are those of a run, and that nothing in them is more than
-    data."""
+    """What the hashes cannot say: that the parts are a run's, and that nothing in them is more than data."""
     try:
         read_state_file(run.state)
         folders = [path for path in run.checkpoints.iterdir() if path.is_dir()]

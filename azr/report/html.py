@@ -70,8 +70,7 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
 
 
 def report_config(summary: RunSummary) -> ReportConfig:
-    """The run's own ``report`` section; defaults where it has none, or an older version wrote what is not
-    understood now."""
+    """The run's own ``report`` section; defaults where there is none that this version understands."""
     try:
         config = from_json(ReportConfig, summary.config.get("report", {}), summary.root)
         config.validate()

@@ -71,8 +71,7 @@ class Sheet:
         return lines_chart(title, why, lines, share=share, marks=self.marks, **ends)
 
     def raw(self, title: str, why: str, name: str, colour: int) -> Panel | None:
-        """One metric as it is; long series as bucket means with their extremes as the band, so that no spike
-        is hidden."""
+        """One metric as it is; long series as bucket means between their extremes: no spike is hidden."""
         if not self.table.has(name):
             return None
         curve = envelope(self.steps, self.table.column(name), BUCKETS)

@@ -119,8 +119,7 @@ def _task(record: dict[str, Any]) -> Task | None:
 
 
 def difficulty_shares(stats: TaskStats) -> tuple[list[tuple[float, float]], list[list[float]]]:
-    """Columns of steps, and per column the share of its tasks in each class of ``BINS``; unmeasured tasks are
-    left out."""
+    """Columns of steps, and per column the share of its measured tasks in each class of ``BINS``."""
     known = np.isfinite(stats.accuracies)
     steps, accuracies = stats.steps[known], stats.accuracies[known]
     if not len(steps):

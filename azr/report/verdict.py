@@ -85,8 +85,7 @@ def deciding_change(summary: RunSummary) -> ProbeChange | None:
 
 
 def deciding_probes(summary: RunSummary) -> str:
-    """The probe file that ``train.verdict_probes`` names, or ``all`` where it names none of those that were
-    measured."""
+    """The probe file that ``train.verdict_probes`` names, or ``all`` where that was not measured."""
     named = lookup(summary.config, "train.verdict_probes")
     return named if isinstance(named, str) and named in dict(verdict_files(summary)) else "all"
 

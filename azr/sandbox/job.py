@@ -14,8 +14,7 @@ class Status(str, Enum):
     OK = "ok"
     """It returned a value that has a canonical text."""
     ERROR = "error"
-    """It raised; the exception class is named. Syntax errors, missing functions and forbidden imports are of
-    this kind."""
+    """It raised the named exception: a syntax error, a missing function, a forbidden import too."""
     TIMEOUT = "timeout"
     """It was killed at its CPU or wall limit."""
     KILLED = "killed"

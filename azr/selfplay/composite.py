@@ -13,8 +13,7 @@ from azr.tasks import Task
 
 
 def composite_rates(config: SelfPlayConfig, step: int) -> tuple[float, int]:
-    """(chance that a prompt asks for composites, most functions in it) at a step; the schedule is computed,
-    never stored."""
+    """(chance that a prompt asks for composites, most functions in it) at a step; computed, never stored."""
     if not config.composite_start_step or step < config.composite_start_step:
         return 0.0, 0
     if not config.composite_schedule:

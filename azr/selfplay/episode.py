@@ -166,8 +166,7 @@ def outcome_from_json(record: dict[str, Any]) -> ProposeOutcome | SolveOutcome:
 def trained_outcomes(
     outcome: ProposeOutcome | SolveOutcome, config: SelfPlayConfig
 ) -> list[ProposeOutcome | SolveOutcome]:
-    """The responses of a row that the optimizer learns from: its samples and same-step solution, then its
-    own."""
+    """The responses of a row that the optimizer learns from: samples, same-step solution, its own."""
     if isinstance(outcome, SolveOutcome):
         return [outcome]
     before: list[ProposeOutcome | SolveOutcome] = list(outcome.samples) if config.train_on_samples else []

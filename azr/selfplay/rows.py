@@ -22,8 +22,7 @@ class PromptRow:
     composites: tuple[str, ...] = ()
     """Sources of g_0, g_1 ... that the proposal must call."""
     needed_inputs: int = 0
-    """Inputs that an induction proposal's task needs (the prompt may ask for a few more); 0:
-    ``selfplay.num_inputs``."""
+    """Inputs that the task of an induction proposal needs; 0: ``selfplay.num_inputs``."""
     estimate: bool = True
     """Off while seeding: proposals are verified only, and the whole response is read."""
     fallback: PromptRow | None = None

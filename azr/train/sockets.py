@@ -32,8 +32,7 @@ def sockets_folder() -> Iterator[None]:
 
 
 def own_socket(name: str) -> str:
-    """verl's socket in this attempt's folder; as it is where the attempt has none (a Ray cluster that was
-    there before)."""
+    """verl's socket in this attempt's folder; unchanged without one (a Ray cluster that was there before)."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder or not name.startswith(SHARED):
         return name

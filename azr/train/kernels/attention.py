@@ -201,8 +201,7 @@ def _flash(
     scaling: float | None,
     window: int | None,
 ) -> torch.Tensor:
-    """torch's kernel: arguments and result as in ``capped_attention``, in bf16 or fp16; no sequence is longer
-    than ``longest``."""
+    """torch's kernel: as ``capped_attention``, in bf16 or fp16; no sequence is longer than ``longest``."""
     left = -1 if window is None else window - 1  # transformers counts the token itself, torch does not
     out = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest, scale=scaling, window_size=(left, 0))
     assert isinstance(out, torch.Tensor)
@@ -332,8 +331,7 @@ def _no_mask(
 
 
 def register() -> str:
-    """Makes the implementation known to transformers (again is harmless); returns its name for
-    ``attn_implementation``."""
+    """Makes the implementation known to transformers, once or again; returns its ``attn_implementation``."""
     ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, packed_attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _no_mask)
     return IMPLEMENTATION

@@ -127,8 +127,7 @@ class AdamW8bit(torch.optim.Optimizer):
             _adamw_step(weights, gradient, *moments, constants, seed)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Like torch's, but keeps the bytes and the float32 scales as they are (torch casts states to the
-        weights' type)."""
+        """Like torch's, but keeps bytes and float32 scales (torch casts states to the weights' type)."""
         super().load_state_dict(state_dict)
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         names = [name for group in state_dict["param_groups"] for name in group["params"]]

@@ -87,8 +87,7 @@ def _put(
 
 
 def served(weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Weights of an ``int4_model`` as the int4 folder has them: its names, words in int32, all else in
-    bfloat16."""
+    """Weights of an ``int4_model`` under the int4 folder's names: words in int32, all else in bfloat16."""
     for name, weight in weights:
         module, _, kind = name.rpartition(".")
         if kind == QWEIGHT:
