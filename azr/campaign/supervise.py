@@ -333,7 +333,8 @@ class _AttemptWatch:
 
         if result.outcome is Ending.FAILED:
             pointer = Raised("", result.reason).points_elsewhere  # its log knows more
-            sentence = self._why(status) if pointer else f"The trainer gave up: {result.reason}"
+            gave_up = f"The trainer gave up: {result.reason.rstrip('.')}. {self._where_its_log_is}"
+            sentence = self._why(status) if pointer else gave_up
             if not result.retry:
                 return AttemptEnd(EndKind.HOPELESS, sentence)
             return AttemptEnd(EndKind.CRASHED, sentence, fault=self._early_fault(status, result.reason))
@@ -355,7 +356,11 @@ class _AttemptWatch:
 
     def _why(self, status: int) -> str:
         cause, _ = explain_exit(status, self.trainer.log)
-        return f"{cause} Its log is {self.trainer.log.relative_to(self.ctx.run.root)}."
+        return f"{cause} {self._where_its_log_is}"
+
+    @property
+    def _where_its_log_is(self) -> str:
+        return f"Its log is {self.trainer.log.relative_to(self.ctx.run.root)}."
 
     @property
     def _is_starting(self) -> bool:

@@ -129,7 +129,8 @@ def test_what_starting_again_cannot_help_fails_at_once(run: RunDir) -> None:
     state = finish(run, status=1, faults=[{"kind": "hopeless", "step": 0}])
     assert (
         state.state is State.FAILED
-        and "model.path does not exist" in state.sentence
+        and "model.path does not exist (pretended). Its log is cycles/001/attempts/001/trainer.log."
+        in state.sentence
         and not incidents(run, "crash")
     )
 

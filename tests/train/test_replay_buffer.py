@@ -85,8 +85,9 @@ def test_a_row_that_never_comes_ends_the_wait_with_a_message(make: Callable[...,
 
 def test_a_batch_of_failures_only_is_an_error(make: Callable[..., Any]) -> None:
     buffer = make({"a": prompt("failure"), "b": prompt("failure")}, deadline_s=5.0)
-    with pytest.raises(EngineError, match="no agent loop of step 1"):
+    with pytest.raises(EngineError, match="no agent loop of step 1") as raised:
         buffer.sample(global_steps=1, partition_id="train", batch_size=2)
+    assert "sync_refill" not in str(raised.value), "verl's advice is about a key that a run does not have"
 
 
 def test_too_many_failures_are_an_error_that_a_restart_may_mend(make: Callable[..., Any]) -> None:

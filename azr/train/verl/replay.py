@@ -51,8 +51,8 @@ class DeadlineReplayBuffer(ReplayBuffer):
         except RuntimeError as error:
             if isinstance(error, EngineError):
                 raise
-            raise EngineError(
-                f"no agent loop of step {global_steps} came back with a response: {error}"
+            raise EngineError(  # verl's own words advise a setting that is none of ours
+                f"no agent loop of step {global_steps} came back with a response; most likely the engine died, and the log says how"
             ) from error
         require_few_failures(self.failed_rows, batch_size, self._max_failed, global_steps)
         return batch
@@ -92,7 +92,7 @@ def require_few_failures(failed: int, rows: int, max_failed: float, step: int) -
     if failed > max_failed * rows:
         raise EngineError(
             f"{failed} of {rows} agent loops failed in step {step}, more than train.max_failed_rollouts={max_failed:.0%} allows; "
-            "their errors are above in this log"
+            "the log has their errors"
         )
 
 
