@@ -88,8 +88,6 @@ class Dispatcher:
         self.backlog: dict[int, deque[Ticket]] = {worker.seed: deque() for worker in workers}
         """Tickets that need this very seed next, because others have run them already."""
         self.sent: dict[int, _Sent] = {}
-        self.outstanding: dict[int, int] = {id(worker): 0 for worker in workers}
-        self.heard_s: dict[int, float] = {id(worker): time.monotonic() for worker in workers}
         self.deaths: deque[float] = deque()
         self.next_id = 0
         self.poll = select.poll()
@@ -103,9 +101,8 @@ class Dispatcher:
         try:
             while True:
                 wanted = {worker.results: select.POLLIN for worker in self.workers}
-                wanted.update(
-                    {worker.commands: select.POLLOUT if worker.outgoing else 0 for worker in self.workers}
-                )
+                for worker in self.workers:
+                    wanted[worker.commands] = select.POLLOUT if worker.outgoing else 0
                 if wanted != self.watched:
                     for descriptor, events in wanted.items():
                         self.poll.register(descriptor, events)
@@ -142,10 +139,10 @@ class Dispatcher:
             return
 
         if reports:
-            self.heard_s[id(worker)] = now
+            worker.heard_s = now
         for report in reports:
             self.take(report, worker)
-        if self.outstanding[id(worker)] and now - self.heard_s[id(worker)] > self.patience_s(worker):
+        if worker.outstanding and now - worker.heard_s > self.patience_s(worker):
             self.replace_worker(worker, "it hung")
 
     def patience_s(self, worker: Worker) -> float:
@@ -185,21 +182,19 @@ class Dispatcher:
 
     def next_worker(self, now: float) -> Worker | None:
         """The least loaded of those that have room and something to run."""
-        best, least = None, 0
-        for worker in self.workers:
-            busy = self.outstanding[id(worker)]
-            sluggish = busy and now - self.heard_s[id(worker)] > SLUGGISH_S
-            room = busy < (worker.slots if sluggish else 2 * worker.slots)
-            if room and (self.fresh or self.backlog[worker.seed]) and (best is None or busy < least):
-                best, least = worker, busy
-        return best
+        able = (
+            worker
+            for worker in self.workers
+            if (self.fresh or self.backlog[worker.seed]) and has_room(worker, now)
+        )
+        return min(able, key=lambda worker: worker.outstanding, default=None)
 
     def send(self, worker: Worker, ticket: Ticket, now: float) -> None:
         program = self.program(ticket)
         self.sent[program.job_id] = _Sent(ticket, program, worker)
-        if not self.outstanding[id(worker)]:
-            self.heard_s[id(worker)] = now
-        self.outstanding[id(worker)] += 1
+        if not worker.outstanding:
+            worker.heard_s = now
+        worker.outstanding += 1
         try:
             worker.send(program)
         except BrokenPipeError:
@@ -231,7 +226,7 @@ class Dispatcher:
         sent = self.sent.pop(report.job_id, None)
         if sent is None:
             raise SandboxError("a zygote reported a program that it was not given")
-        self.outstanding[id(worker)] -= 1
+        worker.outstanding -= 1
 
         ticket = sent.ticket
         calls = call_results(report, sent.program)
@@ -310,11 +305,8 @@ class Dispatcher:
             )
 
         self.workers.remove(worker)
-        del self.outstanding[id(worker)], self.heard_s[id(worker)]
         fresh_one = Worker(self.config, worker.seed, worker.slots)
         self.workers.append(fresh_one)
-        self.outstanding[id(fresh_one)] = 0
-        self.heard_s[id(fresh_one)] = now
         fresh_one.wait_ready()
 
         for job_id in [job_id for job_id, sent in self.sent.items() if sent.worker is worker]:
@@ -330,6 +322,11 @@ class Dispatcher:
                 )
             else:
                 self.again(ticket)
+
+
+def has_room(worker: Worker, now: float) -> bool:
+    sluggish = worker.outstanding and now - worker.heard_s > SLUGGISH_S
+    return worker.outstanding < (worker.slots if sluggish else 2 * worker.slots)
 
 
 def killed_by_kernel(report: ChildExit, program: Program, calls: tuple[CallResult, ...]) -> bool:

@@ -22,7 +22,6 @@ from azr.sandbox.frames import CallFrame, pack_call
 from azr.sandbox.policy import ClockError
 from azr.sandbox.values import ValueReadError, ValueWriteError, canonical, parse_arguments, type_name
 
-_HEADER = struct.Struct("<QBBBddIII")
 MAX_REASON = 300
 PROGRAM_NAME = "program"
 """``__name__`` of a program's namespace."""
@@ -33,9 +32,6 @@ class Program:
     """A job as the zygote got it."""
 
     job_id: int
-    code: str
-    inputs: tuple[str, ...]
-    entry: str
     evaluate: bool
     repeats: int
     """Calls with every input: 2 when verified, else 1."""
@@ -46,43 +42,28 @@ class Program:
     memory_mib: int
     output_kib: int
     value_chars: int
+    entry: str
+    code: str
+    inputs: tuple[str, ...]
+
+
+_HEADER = struct.Struct("<Q?B?ddIII")
+"""The fields of a ``Program`` before its texts, in their order."""
 
 
 def read_program(data: bytes) -> Program:
     """Raises:
     FrameError, struct.error: the trainer and the zygote are of different versions.
     """
-    header, entry, code, *inputs = frames.unpack_frame(data)
-    job_id, evaluate, repeats, reverse, *limits = _HEADER.unpack(header)
-    texts = tuple(map(frames.decode, inputs))
-    return Program(
-        job_id,
-        frames.decode(code),
-        texts,
-        frames.decode(entry),
-        bool(evaluate),
-        repeats,
-        bool(reverse),
-        *limits,
-    )
+    header, *texts = frames.unpack_frame(data)
+    entry, code, *inputs = map(frames.decode, texts)
+    return Program(*_HEADER.unpack(header), entry=entry, code=code, inputs=tuple(inputs))
 
 
 def pack_program(item: Program) -> bytes:
     """The frame whose body ``read_program`` reads."""
-    header = _HEADER.pack(
-        item.job_id,
-        item.evaluate,
-        item.repeats,
-        item.reverse,
-        item.cpu_s,
-        item.wall_s,
-        item.memory_mib,
-        item.output_kib,
-        item.value_chars,
-    )
-    return frames.pack_frame(
-        header, frames.encode(item.entry), frames.encode(item.code), *map(frames.encode, item.inputs)
-    )
+    *numbers, entry, code, inputs = vars(item).values()
+    return frames.pack_frame(_HEADER.pack(*numbers), *map(frames.encode, (entry, code, *inputs)))
 
 
 class _Sink:

@@ -58,7 +58,9 @@ class Worker:
         self.outgoing = bytearray()
         self.incoming = bytearray()
         self.hello: dict[str, Any] = {}
-        self.started_s = time.monotonic()
+        self.started_s = self.heard_s = time.monotonic()
+        self.outstanding = 0
+        """Programs that it has and has not reported on; the dispatcher counts them."""
 
         package = Path(__file__).resolve().parent
         interpreter = config.python or sys.executable
@@ -220,8 +222,7 @@ def read_report(fields: list[bytes]) -> ChildExit:
     if len(fields) != 2 or len(fields[0]) != RESULT_HEADER.size:
         raise frames.FrameError("not a report")
     header, data = fields
-    job_id, verdict, signal, cpu_s, wall_s = RESULT_HEADER.unpack(header)
-    return ChildExit(job_id, verdict, signal, cpu_s, wall_s, data)
+    return ChildExit(*RESULT_HEADER.unpack(header), data=data)
 
 
 def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str]:

@@ -164,7 +164,7 @@ class Zygote:
 
     def warm_up(self) -> None:
         for code, arguments in WARM_UP:
-            item = Program(0, code, (arguments,), "f", False, 2, False, 2.0, 6.0, 1024, 256, 65536)
+            item = Program(0, False, 2, False, 2.0, 6.0, 1024, 256, 65536, "f", code, (arguments,))
             program.execute(item, len)
 
     # ---------------------------------------------------------------------------------------------- serving

@@ -60,7 +60,7 @@ import gc
 from azr.sandbox import program, zygote
 warm = zygote.Zygote({{"slots": 1}})
 warm.warm_up()
-item = program.Program(0, {code!r}, ("[4, 2, 3, 2, 1]",), "f", False, 2, False, 2.0, 6.0, 1024, 256, 65536)
+item = program.Program(0, False, 2, False, 2.0, 6.0, 1024, 256, 65536, "f", {code!r}, ("[4, 2, 3, 2, 1]",))
 gc.collect(); gc.freeze()
 start = time.monotonic(); count = 0
 while time.monotonic() - start < {seconds}:

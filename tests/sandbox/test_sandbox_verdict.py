@@ -19,7 +19,7 @@ from azr.sandbox.zygote import CPU_LIMIT, ENDED, FLOOD, WALL_LIMIT
 
 
 def program(inputs=("1", "2"), repeats=2, reverse=False) -> Program:
-    return Program(7, "def f(x): return x", inputs, "f", False, repeats, reverse, 2.0, 6.0, 1024, 256, 65536)
+    return Program(7, False, repeats, reverse, 2.0, 6.0, 1024, 256, 65536, "f", "def f(x): return x", inputs)
 
 
 def report(data: bytes, verdict=ENDED, number=0) -> ChildExit:
@@ -88,7 +88,7 @@ def test_random_bytes_never_raise(raw):
     st.lists(st.text(st.characters(exclude_categories=())), max_size=3),
 )
 def test_programs_reach_the_zygote_unchanged(code, inputs):
-    item = Program(2**40, code, tuple(inputs), "g", True, 1, True, 0.5, 1.5, 64, 8, 99)
+    item = Program(2**40, True, 1, True, 0.5, 1.5, 64, 8, 99, "g", code, tuple(inputs))
     assert read_program(pack_program(item)[4:]) == item
 
 
