@@ -71,8 +71,8 @@ def _gptq(settings: dict[str, Any]) -> tuple[Quantised, str]:
         _unlike(settings, "desc_act", False),
         _unlike(settings, "lm_head", False) if settings.get("lm_head") else "",
         "some of its layers have settings of their own (dynamic)" if settings.get("dynamic") else "",
-        _unlike_any(settings, "checkpoint_format", (None, "gptq", "gptq_v2")),
-        _unlike_any(settings, "group_size", GROUPS),
+        _unlike(settings, "checkpoint_format", None, "gptq", "gptq_v2"),
+        _unlike(settings, "group_size", *GROUPS),
     )
     return Quantised("gptq", group if isinstance(group, int) else 0), wrong
 
@@ -102,8 +102,8 @@ def _compressed_tensors(settings: dict[str, Any]) -> tuple[Quantised, str]:
         _unlike(weights, "type", "int"),
         _unlike(weights, "symmetric", True),
         _unlike(weights, "strategy", "group"),
-        _unlike_any(weights, "actorder", (None, False, "weight", "static")),
-        _unlike_any(weights, "group_size", GROUPS),
+        _unlike(weights, "actorder", None, False, "weight", "static"),
+        _unlike(weights, "group_size", *GROUPS),
     )
     return Quantised("pack-quantized", group if isinstance(group, int) else 0), wrong
 
@@ -112,11 +112,7 @@ def _first(*wrong: str) -> str:
     return next((sentence for sentence in wrong if sentence), "")
 
 
-def _unlike(settings: dict[str, Any], key: str, wanted: Any) -> str:
-    return "" if settings.get(key) == wanted else f"{key} is {settings.get(key)!r}"
-
-
-def _unlike_any(settings: dict[str, Any], key: str, wanted: tuple[Any, ...]) -> str:
+def _unlike(settings: dict[str, Any], key: str, *wanted: Any) -> str:
     return "" if settings.get(key) in wanted else f"{key} is {settings.get(key)!r}"
 
 

@@ -22,7 +22,7 @@ import torch
 from azr.files import write_json_atomic
 from azr.models.weight_files import WEIGHTS, Tensor
 from azr.train.quantize.architecture import empty_model
-from azr.train.quantize.files import SafetensorsWriter
+from azr.train.quantize.files import safetensors_file
 from azr.train.quantize.folder import int4_folder
 from azr.train.quantize.int4 import dequantise, quantise
 
@@ -42,7 +42,7 @@ def write_random(folder: Path, layers: int) -> float:
         for name, parameter in empty_model(folder).named_parameters()
     }
     generator = torch.Generator().manual_seed(0)
-    with SafetensorsWriter(folder / WEIGHTS, tensors) as writer:
+    with safetensors_file(folder / WEIGHTS, tensors) as writer:
         for name, tensor in tensors.items():
             for row in range(0, tensor.shape[0], 4096):
                 shape = (min(4096, tensor.shape[0] - row), *tensor.shape[1:])

@@ -115,7 +115,7 @@ def make_random_int4(size: str, folder: Path, seed: int = 0) -> int:
 
     from azr.models.weight_files import Tensor
     from azr.train.quantize.architecture import empty_model, parts_of
-    from azr.train.quantize.files import SafetensorsWriter
+    from azr.train.quantize.files import safetensors_file
     from azr.train.quantize.folder import SCALES, SHAPE, WORDS, int4_config
     from azr.train.quantize.int4 import GROUP, PER_WORD
     from azr.train.tokenizer_check import name_the_class
@@ -132,7 +132,7 @@ def make_random_int4(size: str, folder: Path, seed: int = 0) -> int:
         tensors[f"{name}.{SHAPE}"] = Tensor("I64", (2,))
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with SafetensorsWriter(folder / "model.safetensors", tensors) as writer:
+    with safetensors_file(folder / "model.safetensors", tensors) as writer:
         for name, (outputs, inputs) in parts.linears.items():
             writer.write(f"{name}.{WORDS}", random_words(outputs, inputs, device))
             writer.write(f"{name}.{SCALES}", random_scales(outputs, inputs, GROUP, device))

@@ -21,7 +21,7 @@ from azr.budget import shape_of
 from azr.errors import BudgetError, ModelError
 from azr.files import remove_leftovers
 from azr.train.quantize import folder as module
-from azr.train.quantize.files import SafetensorsWriter, Tensor
+from azr.train.quantize.files import Tensor, safetensors_file
 from azr.train.quantize.folder import int4_folder
 from azr.train.quantize.int4 import dequantise, pack_int4, quantise, unpack_int4
 
@@ -301,7 +301,7 @@ def test_a_gptq_bias_that_is_not_zero_is_not_dropped(tmp_path: Path) -> None:
 
 def test_the_writer_keeps_nothing_half_written(tmp_path: Path) -> None:
     tensors = {"a": Tensor("BF16", (3, 5)), "b": Tensor("I64", (2,)), "c": Tensor("I32", (4, 2))}
-    with SafetensorsWriter(tmp_path / "x.safetensors", tensors) as writer:
+    with safetensors_file(tmp_path / "x.safetensors", tensors) as writer:
         for row in (2, 0, 1):
             writer.write("a", torch.full((1, 5), row, dtype=torch.bfloat16), row)
         writer.write("c", torch.arange(8, dtype=torch.int32).view(2, 4).t())
@@ -310,7 +310,7 @@ def test_the_writer_keeps_nothing_half_written(tmp_path: Path) -> None:
     assert read["a"].tolist() == [[0] * 5, [1] * 5, [2] * 5]
     assert read["b"].tolist() == [7, 8] and read["c"].tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
 
-    with pytest.raises(AssertionError), SafetensorsWriter(tmp_path / "y.safetensors", tensors) as writer:
+    with pytest.raises(AssertionError), safetensors_file(tmp_path / "y.safetensors", tensors) as writer:
         writer.write("b", torch.tensor([7, 8]))
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["x.safetensors"]

@@ -6,14 +6,15 @@ The safetensors library reads so; what it writes it wants in memory whole.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from typing import IO
 
 import torch
 
-from azr.files import set_mode
+from azr.files import whole_file
 from azr.models.weight_files import Tensor
 
 DTYPES = {
@@ -25,23 +26,17 @@ _ORDER = ("I64", "I32", "F32", "BF16", "F16")
 
 def size_of(tensor: Tensor) -> int:
     """In bytes."""
-    count = 1
-    for length in tensor.shape:
-        count *= length
-    return count * DTYPES[tensor.dtype].itemsize
+    return math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
 
 
 class SafetensorsWriter:
-    """One file: its tensors are named in advance, and written in any order, whole or by rows.
+    """Puts tensors that were named in advance into a file, in any order, whole or by rows."""
 
-    Under its name the file appears when all is written and on the disk; until then as ``.tmp`` beside it.
-    """
-
-    def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
-        self._path, self._tensors = path, tensors
-        self._temporary = path.with_name(f".{path.name}.tmp")
+    def __init__(self, file: IO[bytes], tensors: Mapping[str, Tensor]) -> None:
+        self._file, self._tensors = file, tensors
         self._places: dict[str, int] = {}
-        self._missing = {name: size_of(tensor) for name, tensor in tensors.items()}
+        self.missing = {name: size_of(tensor) for name, tensor in tensors.items()}
+        """Bytes of each tensor that were not written yet."""
         entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
         offset = 0
         for name in sorted(tensors, key=lambda name: (_ORDER.index(tensors[name].dtype), name)):
@@ -55,8 +50,7 @@ class SafetensorsWriter:
         header = json.dumps(entries).encode()
         header += b" " * (-len(header) % 8)
         self._data = 8 + len(header)
-        self._file = open(self._temporary, "wb")  # noqa: SIM115  (closed in __exit__)
-        self._file.write(len(header).to_bytes(8, "little") + header)
+        file.write(len(header).to_bytes(8, "little") + header)
 
     def write(self, name: str, piece: torch.Tensor, first_row: int = 0) -> None:
         """Puts ``piece`` where the tensor's row ``first_row`` is; no part may come twice."""
@@ -66,21 +60,13 @@ class SafetensorsWriter:
         self._file.seek(self._data + self._places[name] + first_row * row)
         data = piece.detach().cpu().contiguous().view(torch.uint8).numpy()
         self._file.write(data.tobytes())
-        self._missing[name] -= data.nbytes
+        self.missing[name] -= data.nbytes
 
-    def __enter__(self) -> SafetensorsWriter:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
-            return
-        assert not any(self._missing.values()), [name for name, left in self._missing.items() if left]
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        set_mode(self._temporary)
-        os.replace(self._temporary, self._path)
+@contextmanager
+def safetensors_file(path: Path, tensors: Mapping[str, Tensor]) -> Iterator[SafetensorsWriter]:
+    """The file appears under its name when all of its tensors are written and on the disk."""
+    with whole_file(path) as file:
+        writer = SafetensorsWriter(file, tensors)
+        yield writer
+        assert not any(writer.missing.values()), [name for name, left in writer.missing.items() if left]

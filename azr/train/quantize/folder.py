@@ -29,7 +29,7 @@ from azr.models.quantised import quantisation_of
 from azr.models.weight_files import INDEX, Tensor, read_json_file, require_whole_files
 from azr.train.model_source import cache_dir
 from azr.train.quantize.architecture import Parts, empty_model, parts_of
-from azr.train.quantize.files import SafetensorsWriter, size_of
+from azr.train.quantize.files import safetensors_file, size_of
 from azr.train.quantize.int4 import GROUP, PER_WORD
 from azr.train.quantize.source import SourceModel
 
@@ -123,7 +123,7 @@ def _write(source: SourceModel, parts: Parts, target: Path, device: str, say: Ca
         if (staging / name).exists():
             continue
         say(f"{source.folder}: quantising to int4 (done once), file {number} of {len(pieces)}")
-        with SafetensorsWriter(staging / name, piece.tensors) as writer:
+        with safetensors_file(staging / name, piece.tensors) as writer:
             for linear in piece.linears:
                 for row, words, scales in source.int4(linear, device):
                     writer.write(f"{linear}.{WORDS}", words, row)

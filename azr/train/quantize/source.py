@@ -3,6 +3,7 @@ taken over unchanged."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,10 +124,7 @@ class SourceModel:
         with safe_open(self.files[name], framework="pt") as file:
             view: Any = file.get_slice(name)
             shape = view.get_shape()
-            width = 1
-            for length in shape[1:]:
-                width *= length
-            step = max(1, ROWS_BYTES // (4 * width))
+            step = max(1, ROWS_BYTES // (4 * math.prod(shape[1:])))
             for row in range(0, shape[0], step):
                 rows = view[row : row + step]
                 self._require_finite(name, rows)
