@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from azr import copies
-from azr.errors import DataError
 from azr.programs import program_fingerprint
+from azr.records import from_json
 from azr.tasks import Task, TaskType
 
 HISTORY = 8
@@ -47,24 +47,12 @@ class Record:
         return len(self.accuracies) >= visits and all(accuracy >= 1 for accuracy in self.accuracies[-visits:])
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "uses": self.uses,
-            "accuracies": self.accuracies,
-            "last_seen": self.last_seen,
-            "key": self.key,
-            "mastered_order": self.mastered_order,
-            "task": self.task.to_json(),
-        }
+        return vars(self) | {"task": self.task.to_json()}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Record:
-        try:
-            task = Task.from_json(record["task"])
-            fields = ("step", "uses", "last_seen", "key", "mastered_order")
-            return cls(task, accuracies=list(record["accuracies"]), **{name: record[name] for name in fields})
-        except KeyError as error:
-            raise DataError(f"buffer record has no field {error}") from error
+        task = Task.from_json(record.get("task") or {})
+        return from_json(cls, record | {"task": task}, "a saved record of the buffer")
 
 
 _fingerprint = lru_cache(maxsize=4096)(program_fingerprint)  # seeds enter two buffers one after the other
