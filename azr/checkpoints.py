@@ -23,8 +23,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from azr.errors import AzrError, BudgetError, CheckpointError, DataError
-from azr.files import dead_link, file_hash, fsync_directory, read_json, write_json_atomic
+from azr.files import file_hash, fsync_directory, read_json, write_json_atomic
 from azr.hashes import json_hash
+from azr.mounts import missing_disk
 from azr.rundir import RunDir
 
 FORMAT = 1
@@ -322,7 +323,7 @@ def explain_os_error(error: OSError, path: Path) -> str:
             f"no permission to write {error.filename or path}. Give this user write access and start the same command again; "
             "a new run can lie elsewhere (runs_dir=FOLDER)"
         )
-    return dead_link(path) or f"{error.strerror or error} ({error.filename or path})"
+    return missing_disk(path) or f"{error.strerror or error} ({error.filename or path})"
 
 
 def _step_folders(run: RunDir) -> list[Path]:

@@ -222,12 +222,3 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def dead_link(path: Path) -> str:
-    """A sentence where the path, or a folder that leads to it, is a link to nothing; else empty."""
-    for place in (path, *path.parents):
-        with contextlib.suppress(OSError):
-            if place.is_symlink() and not place.exists():
-                return f"{place} is a link to {place.readlink()}, which does not exist; is its disk mounted?"
-    return ""

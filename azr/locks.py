@@ -13,6 +13,7 @@ from pathlib import Path
 
 import filelock
 
+from azr.errors import RunError
 from azr.places import private_folder
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -35,6 +36,7 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
 
     Raises:
         filelock.Timeout: somebody else holds it.
+        RunError: nor does the temporary folder's file system have locks.
         OSError: it cannot be made.
     """
     # filelock's own way out is a file beside the run that outlives its holder, and would take any older lock for a
@@ -46,8 +48,17 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
         if isinstance(error, filelock.Timeout) or error.errno not in NO_LOCKS:
             raise
         name = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
-        lock = filelock.FileLock(private_folder() / f"{name}.lock")
-        lock.acquire(timeout=limit_s)
+        lock = filelock.FileLock(private_folder() / f"{name}.lock", fallback_to_soft=False)
+        try:
+            lock.acquire(timeout=limit_s)
+        except OSError as second:
+            if isinstance(second, filelock.Timeout) or second.errno not in NO_LOCKS:
+                raise
+            places = dict.fromkeys(map(str, (path.parent, Path(lock.lock_file).parent)))
+            raise RunError(
+                f"the file systems of {' and '.join(places)} have no locks ({second.strerror}), so nothing keeps two processes from "
+                "writing the same files; put the temporary folder on a disk of this machine (export TMPDIR=/dev/shm, or /var/tmp)"
+            ) from second
         say(
             f"The file system of {path.parent} has no locks ({error.strerror}), so {lock.lock_file} stands for one: "
             "work on it from one machine only."

@@ -16,6 +16,7 @@ from azr.data.check import require_readable
 from azr.errors import BudgetError, ConfigError, RunError
 from azr.hardware import Machine, detect, device_for
 from azr.imports import require_engine
+from azr.mounts import missing_disk
 from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
@@ -32,13 +33,16 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     A hub model is fetched, after it is known to fit.
 
     Raises:
-        RunError: the run in that folder began with another model or recipe, or the folder is not a run.
+        RunError: the run in that folder began with another model or recipe, the folder is not a run, or its disk is not
+            mounted.
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, needs a card and there is none, or others hold too much of the card.
         ConfigError: the installed engine does not compute where the run does, or the machine does not reach itself,
             or allows too few processes.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
+    if told := missing_disk(run.root):
+        raise RunError(told)
     require_a_run_or_nothing(run)
     require_same_run(run, config)
     require_card_of(run, config, machine)

@@ -20,8 +20,8 @@ from azr.cli.pasted import pasted_sentence
 from azr.config.paths import at_home, windows_sentence
 from azr.ending import EndedBySignalError, ended_by_signals
 from azr.errors import AzrError, ConfigError
-from azr.files import dead_link
 from azr.imports import all_shadows
+from azr.mounts import missing_disk
 from azr.start import missing_module
 from azr.terminal import tolerate_any_encoding
 
@@ -74,7 +74,7 @@ def run_command(name: str, words: Sequence[str]) -> int:
         require_a_folder()
         for word in words:
             path = word.partition("=")[2] if word.startswith("--") else word
-            if told := windows_sentence(path) or pasted_sentence(word) or dead_link(at_home(path)):
+            if told := windows_sentence(path) or pasted_sentence(word) or missing_disk(at_home(path)):
                 raise ConfigError(told)
         with ended_by_signals():
             return importlib.import_module(f"azr.cli.{name.replace('-', '_')}").main(words)

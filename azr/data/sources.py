@@ -16,6 +16,7 @@ from azr.data.rows import Row
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
 from azr.files import file_hash
+from azr.mounts import missing_disk
 from azr.rundir import RunDir
 
 SHIPPED_SEEDS = PROJECT / "data" / "seeds"
@@ -129,7 +130,9 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
             continue
         if not there:
             hint = _pattern_hint(name) or _hub_hint(name)
-            missing.append(f"{key}: {path} does not exist{where_looked(name)}{hint}")
+            missing.append(
+                f"{key}: {missing_disk(path) or f'{path} does not exist{where_looked(name)}{hint}'}"
+            )
         elif not found:
             what = (
                 f"holds no {', '.join(DATA_SUFFIXES)} file"

@@ -25,6 +25,7 @@ from azr.models import (
 )
 from azr.models.hub import name_in_url
 from azr.models.other_formats import of_another_tool
+from azr.mounts import missing_disk
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 from azr.train.tokenizer_check import require_same_tokens_early
 
@@ -151,6 +152,8 @@ def _find(path: str) -> Path:
     if folder is not None:
         return folder
     name = HubName.parse(path)
+    if told := missing_disk(at_home(path)):
+        raise ModelError(f"model.path={path}: {told}")
     if name is None:
         pasted = name_in_url(path)
         advice = of_another_tool(path) or (

@@ -33,6 +33,7 @@ from azr.checkpoints import list_checkpoints
 from azr.cli.control import obey
 from azr.errors import RunError
 from azr.folder_id import FolderId
+from azr.locks import locked
 from azr.processes import ProcessId, processes_with_marker
 from azr.protocol import Phase, read_heartbeat, read_metrics
 from azr.rundir import RunDir
@@ -329,6 +330,21 @@ def test_a_file_system_without_locks_is_locked_elsewhere(
     lock_run(RunDir(tmp_path / "shared" / "other")).release()
     lock.release()
     assert not driver_is_running(run)
+
+
+def test_no_locks_in_the_temporary_folder_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said "No locks available", and nothing else."""
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with (
+        pytest.raises(RunError, match=rf"{tmp_path} and .*azr-\d+ have no locks.*TMPDIR=/dev/shm"),
+        locked(tmp_path / "lock", 0),
+    ):
+        pass
 
 
 def test_a_run_of_another_user_is_not_taken_for_one_that_goes_on(
