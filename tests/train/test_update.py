@@ -1,11 +1,13 @@
 """The packed passes of an update against verl's own loop, on the same batch; and how little they wait for the device."""
 
 import copy
+import itertools
 
 import pytest
 import torch
-from update_engine import batch, engine, loss, nested, stay_on_the_cpu
+from update_engine import MICRO_BATCH_TOKENS, batch, engine, loss, nested, stay_on_the_cpu
 from verl.utils import tensordict_utils as tu
+from verl.utils.seqlen_balancing import rearrange_micro_batches
 from verl.workers.utils.losses import ppo_loss
 
 from azr.train.kernels import attention
@@ -81,6 +83,47 @@ def test_other_updates_are_left_to_verl(change):
 def test_other_losses_are_left_to_verl():
     assert update.policy_loss_config(engine(), batch(), ppo_loss) is None
     assert update.policy_loss_config(engine(), batch(), loss(loss_agg_mode="seq-mean-token-mean")) is None
+
+
+def test_micro_batches_hold_the_rows_that_verl_would_put_there():
+    made, tokens = batch(40, seed=3), {}
+    _, theirs = rearrange_micro_batches(made.select("input_ids"), max_token_len=MICRO_BATCH_TOKENS)
+    ours = update.packed_micro_batches(engine(), made)
+    assert len(ours) == len(theirs) > 5
+
+    for name in update.COLUMNS:
+        tokens[name] = [each.tolist() for each in made[name].unbind()]
+    for micro_batch, chosen in zip(ours, theirs, strict=True):
+
+        def of(name, chosen=chosen):
+            return [value for row in chosen for value in tokens[name][row]]
+
+        ends = list(itertools.accumulate(len(tokens["input_ids"][row]) for row in chosen))
+        assert micro_batch.boundaries.tolist() == [0, *ends] and ends[-1] <= MICRO_BATCH_TOKENS
+        assert micro_batch.boundaries.dtype == torch.int32
+        assert micro_batch.input_ids.tolist() == [of("input_ids")]
+        assert micro_batch.position_ids.tolist() == [of("position_ids")]
+        assert micro_batch.labels[0][micro_batch.rows].tolist() == of("responses")
+        assert micro_batch.mask.tolist() == of("response_mask")
+        assert micro_batch.advantages.tolist() == of("advantages")
+        assert micro_batch.old_log_probs.tolist() == of("old_log_probs")
+        assert micro_batch.engines_log_probs.tolist() == of("old_log_probs")
+        assert micro_batch.longest >= max(len(tokens["input_ids"][row]) for row in chosen)
+
+
+@pytest.mark.parametrize(("replicas", "asked"), [(1, None), (2, "the replicas")])
+def test_replicas_agree_on_the_number_of_micro_batches(replicas, asked, monkeypatch):
+    """Each takes part in what the others wait for."""
+    found = []
+
+    def cut(batch, max_token_len, dp_group):
+        found.append(dp_group)
+        return None, [[*range(11)]]
+
+    monkeypatch.setattr(update, "rearrange_micro_batches", cut)
+    bare = engine()
+    bare.get_data_parallel_size, bare.get_data_parallel_group = lambda: replicas, lambda: "the replicas"
+    assert len(update.packed_micro_batches(bare, batch())) == 1 and found == [asked]
 
 
 def test_no_value_is_read_between_the_first_forward_and_the_last_backward_pass(monkeypatch):

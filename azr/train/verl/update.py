@@ -14,7 +14,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id, get_device_name
 from verl.utils.metric import AggregationType, Metric
@@ -23,7 +25,7 @@ from verl.workers.utils.losses import ppo_loss
 
 from azr.train.kernels.attention import longest_rounded
 from azr.train.patches.masking import no_search_for_boundaries
-from azr.train.patches.rows import select_rows
+from azr.train.patches.rows import is_jagged, places_of_rows
 
 SUM, MEAN, MAX = AggregationType.SUM, AggregationType.MEAN, AggregationType.MAX
 AGGREGATIONS = {
@@ -88,7 +90,7 @@ def policy_loss_config(engine: Any, data: Any, loss_function: Any) -> Any:
         and flag("calculate_entropy")
         and not flag("return_model_output")
         and not (engine.use_ulysses_sp or engine.pad_to_length or getattr(engine, "scaler", None))
-        and all(name in data.keys() and data[name].is_nested for name in COLUMNS)  # noqa: SIM118  (a TensorDict)
+        and all(name in data.keys() and is_jagged(data[name]) for name in COLUMNS)  # noqa: SIM118  (a TensorDict)
         and not {"rollout_is_weights", "ref_log_prob"} & set(data.keys())
         and config.loss_agg_mode == "token-mean"
         and config.policy_loss.get("loss_mode", "vanilla") == "vanilla"
@@ -134,57 +136,71 @@ def packed_passes(engine: Any, data: Any, config: Any) -> dict[str, Any]:
 
 def packed_micro_batches(engine: Any, data: Any) -> list[MicroBatch]:
     """The batch cut as verl cuts it, all on the device."""
-    limit = tu.get_non_tensor_data(data=data, key="max_token_len_per_gpu", default=None)
-    cut: Any
-    _, cut = rearrange_micro_batches(
-        data.select("input_ids"), max_token_len=limit, dp_group=engine.get_data_parallel_group()
+    cut = rows_of_micro_batches(
+        data["input_ids"].offsets().diff(),
+        tu.get_non_tensor_data(data=data, key="max_token_len_per_gpu", default=None),
+        engine.get_data_parallel_group() if engine.get_data_parallel_size() > 1 else None,
     )
     engines = "rollout_log_probs" if "rollout_log_probs" in data.keys() else "old_log_probs"  # noqa: SIM118  (a TensorDict)
-    columns = data.select(*{*COLUMNS, engines})
-    return packed(
-        select_rows(columns, [row for rows in cut for row in rows]), [len(rows) for rows in cut], engines
-    )
+    return packed(data, cut, engines)
 
 
-def packed(columns: Any, counts: list[int], engines: str) -> list[MicroBatch]:
-    """Micro-batches of so many rows each, one after the other.
+def rows_of_micro_batches(lengths: torch.Tensor, limit: int, group: Any) -> list[list[int]]:
+    """Rows of each micro-batch, by verl's rule: of about equal work, none of more than ``limit`` tokens, and as many of them
+    on each of the replicas in ``group``.
+
+    verl also selects the columns of each one. It is given a batch without any: sequences that it has to measure by a
+    mask, whose one column holds their lengths.
+    """
+    stand_in = TensorDict({"input_ids": lengths[:, None], "attention_mask": lengths[:, None]}, len(lengths))
+    _, cut = rearrange_micro_batches(stand_in, max_token_len=limit, dp_group=group)
+    return cut  # type: ignore[return-value]
+
+
+def packed(columns: Any, cut: list[list[int]], engines: str) -> list[MicroBatch]:
+    """Micro-batches of these rows, moved to the device together.
 
     Args:
         columns: the batch's ``COLUMNS``, on the host.
         engines: the column with the engine's log-probs.
     """
-    device = get_device_id()
-    lengths, responses = (columns[name].offsets().diff().split(counts) for name in ("input_ids", "responses"))
+    chosen = np.concatenate(cut)
+    ends = np.cumsum([len(rows) for rows in cut])[:-1]  # of each micro-batch but the last, among the rows
+
+    def rows_of(name: str) -> tuple[list[np.ndarray], np.ndarray]:
+        lengths, places = places_of_rows(columns[name].offsets().numpy(), chosen)
+        return np.split(lengths, ends), places
+
+    lengths, in_sequences = rows_of("input_ids")
+    responses, in_responses = rows_of("responses")
     tokens, scored_tokens = ([int(part.sum()) for part in parts] for parts in (lengths, responses))
-    places = torch.cat([response_places(*pair) for pair in zip(lengths, responses, strict=True)])
-
-    def rows_of(values: torch.Tensor) -> list[torch.Tensor]:
-        """``[1, T]`` of each, of all their tokens; moved at once."""
-        return [row[None] for row in values.to(device).split(tokens)]
-
-    def responses_of(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """``[R]`` of each, of all their response tokens."""
-        return values.to(device).split(scored_tokens)
-
-    ids = columns["input_ids"].values()
+    ids, positions = (columns[name].values().numpy()[in_sequences] for name in ("input_ids", "position_ids"))
+    labels = np.roll(ids, -1)  # the last token of a sequence is followed by none that is scored
     floats = [
-        columns[name].values().float() for name in ("response_mask", "advantages", "old_log_probs", engines)
+        columns[name].values().float().numpy()[in_responses]
+        for name in ("response_mask", "advantages", "old_log_probs", engines)
     ]
+    places = [response_places(*pair) for pair in zip(lengths, responses, strict=True)]
+    boundaries = [np.cumsum([0, *part], dtype=np.int32) for part in lengths]
     return [
         MicroBatch(*parts)
         for parts in zip(
-            rows_of(ids),
-            rows_of(columns["position_ids"].values()),
-            rows_of(torch.roll(ids, -1)),  # the last token of a sequence is followed by none that is scored
-            [torch.nn.functional.pad(part.cumsum(0), (1, 0)).to(torch.int32).to(device) for part in lengths],
+            *(each.split(tokens, dim=1) for each in moved(np.stack([ids, positions, labels])[:, None])),
+            map(moved, boundaries),  # each aligned, as compiled code expects it
             [longest_rounded(int(part.max())) for part in lengths],
-            *map(responses_of, (places, *floats)),
+            moved(np.concatenate(places)).split(scored_tokens),
+            *(each.split(scored_tokens) for each in moved(np.stack(floats))),
             strict=True,
         )
     ]
 
 
-def response_places(lengths: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
+def moved(values: np.ndarray) -> torch.Tensor:
+    """On the device; nothing waits until it is there."""
+    return torch.from_numpy(values).to(get_device_id(), non_blocking=True)
+
+
+def response_places(lengths: np.ndarray, responses: np.ndarray) -> np.ndarray:
     """Places in the packed row whose next token is a response token: int64 ``[R]``.
 
     The token at place i predicts the one at i + 1, so a response of n tokens at the end of its sequence is
@@ -193,10 +209,10 @@ def response_places(lengths: torch.Tensor, responses: torch.Tensor) -> torch.Ten
     Args:
         lengths, responses: int64 ``[N]``, tokens of each sequence and of its response.
     """
-    first = lengths.cumsum(0) - responses - 1  # [N] the place that predicts a response's first token
+    first = lengths.cumsum() - responses - 1  # [N] the place that predicts a response's first token
     # [N] from a token's number among all response tokens to its place in the packed row
-    shift = first - (responses.cumsum(0) - responses)
-    return torch.arange(int(responses.sum())) + torch.repeat_interleave(shift, responses)
+    shift = first - (responses.cumsum() - responses)
+    return np.arange(responses.sum()) + np.repeat(shift, responses)
 
 
 def scored(module: Any, micro_batch: MicroBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
