@@ -1,6 +1,10 @@
 """The measurement of an update's parts: a delay of known length is found where it was planted, and figures add up."""
 
+import contextlib
+import functools
 import json
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +88,41 @@ def test_a_planted_delay_is_found_between_the_passes(clock, monkeypatch, tmp_pat
     finally:
         parts.put_back()
         dist.destroy_process_group()
+
+
+def test_the_line_that_waits_is_named_whatever_a_warning_passes_through(monkeypatch):
+    """CUDA tells of a wait by a warning; how many frames of its own ``warnings`` has differs between Pythons."""
+    modes = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    deeper = "def show(message):\n    inner(message)\n\ndef inner(message):\n    shown(message)\n"
+    scope = {"shown": warnings._showwarnmsg}
+    exec(compile(deeper, warnings.__file__, "exec"), scope)
+
+    def reads_a_value(words):
+        with contextlib.suppress(ValueError):
+            functools.partial(warnings.warn, words, stacklevel=1)()
+
+    with update_probe.waits_counted() as found:
+        monkeypatch.setattr(warnings, "_showwarnmsg", scope["show"])
+        for _ in range(3):
+            reads_a_value("called a synchronizing CUDA operation")
+        reads_a_value("something else")
+    line = reads_a_value.__code__.co_firstlineno + 2
+    assert found == {f"train/test_update_probe.py:{line} reads_a_value": 3}
+    assert modes == ["warn", "default"]
+
+
+@pytest.mark.parametrize(
+    ("path", "package"),
+    [
+        ("/opt/torch/.venv/lib/python3.12/site-packages/torch/nn/modules/module.py", "torch"),
+        ("/opt/torch/.venv/lib/python3.12/site-packages/transformers/masking_utils.py", "transformers"),
+        ("/opt/torch/azr/train/verl/update.py", ""),
+    ],
+)
+def test_package_of_an_installed_file(path, package):
+    assert update_probe._package(Path(path)) == package
 
 
 def records(tmp_path, *, alone=True):
