@@ -48,6 +48,20 @@ class MetricsTable:
         """0 before the first."""
         return int(self.steps[-1]) if len(self.steps) else 0
 
+    def through(self, step: int) -> MetricsTable:
+        """Without what came after ``step``."""
+        count = int(np.searchsorted(self.steps, step, side="right"))
+        if count == len(self):
+            return self
+        return MetricsTable(
+            self.steps[:count],
+            self.cycles[:count],
+            self.attempts[:count],
+            self.unix_s[:count],
+            {name: column[:count] for name, column in self.columns.items()},
+            self.undone,
+        )
+
     def column(self, name: str) -> FloatArray:
         """The column, or all NaN if the run never logged it."""
         values = self.columns.get(name)

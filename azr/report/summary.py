@@ -320,6 +320,10 @@ class SummaryReader:
         heartbeat = read_heartbeat(self.run)
         config_text = _text(self.run.config)
         table = self._metrics.poll()
+        if state is not None and state.state is State.DONE:
+            table = table.through(
+                state.step
+            )  # a crash undid the others, and there was no time left to train them again
         problems += _missing_steps(self.run, table, state)
         return RunSummary(
             root=self.run.root,

@@ -329,5 +329,7 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         )
         lines.append(f"Take the model home: `python scripts/export.py {root}{option} --out {model}`")
         lines.append(f"Take the tasks home: `python scripts/export.py {root} --out {tasks} --tasks`")
-        lines.append("To continue, raise `campaign.cycles` and run the same command again.")
+        others = ("campaign.hours", "campaign.max_flat_cycles")
+        limit = next((key for key in others if key in summary.sentence), "campaign.cycles")
+        lines.append(f"To continue, raise `{limit}` and run the same command again.")
     return lines

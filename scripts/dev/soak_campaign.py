@@ -232,7 +232,8 @@ def check(run: RunDir, expected_steps: int | None, finished: bool) -> list[str]:
     problems += repairs
     if left := processes_with_marker(f"{state.run_id}/"):
         problems.append(f"Processes are left: {left}")
-    steps = [record.step for record in read_metrics(run) if record.step > 0]
+    # what a crash undid stays in the file where the time was up before it was trained again
+    steps = [record.step for record in read_metrics(run) if 0 < record.step <= state.step]
     expected = list(
         range(1, (state.step if expected_steps is None or state.flat_cycles else expected_steps) + 1)
     )

@@ -237,3 +237,23 @@ def test_a_run_that_was_killed_took_until_its_latest_step(tmp_path: Path) -> Non
     last = read_metrics_table(run.metrics).unix_s[-1]
     write_json_atomic(run.state, state | {"updated_unix_s": last - 600, "active_s": 5400.0})
     assert read_summary(run.root).worked_s == pytest.approx(6000)
+
+
+def test_steps_that_a_crash_undid_do_not_count_where_the_time_was_up_before_they_were_trained_again(
+    tmp_path: Path,
+) -> None:
+    """The report said that 15 steps were trained; the model had 14."""
+    run = write_synthetic_run(tmp_path / "run", steps=15, undone=False)
+    done = json.loads(run.state.read_text(encoding="utf-8")) | {
+        "step": 14,
+        "sentence": "The time budget of 1 h is used up. Raise campaign.hours to continue.",
+    }
+    write_json_atomic(run.state, done)
+    assert read_summary(run.root).step == 14 and "step 14/" in plain_line(read_summary(run.root))
+    page = page_of(run)
+    assert tile(page, "Training steps")[0] == "14"
+    assert (
+        "<code>campaign.hours</code> and run" in page and "<code>campaign.cycles</code> and run" not in page
+    )
+    write_json_atomic(run.state, done | {"state": "TRAIN"})
+    assert read_summary(run.root).step == 15, "they may still be trained again"
