@@ -11,8 +11,9 @@ from azr.selfplay.episode import Outcome, ProposeOutcome, SolveOutcome
 from azr.tasks import Stream, TaskType
 
 
-def mean(values: Iterable[float]) -> float | None:
-    numbers = list(values)
+def mean(values: Iterable[float | None]) -> float | None:
+    """Of those that are known."""
+    numbers = [value for value in values if value is not None]
     return sum(numbers) / len(numbers) if numbers else None
 
 
@@ -21,15 +22,17 @@ def step_metrics(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str,
     proposals = [outcome for outcome in outcomes if isinstance(outcome, ProposeOutcome)]
     solutions = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
     solutions += [outcome.solved for outcome in proposals if outcome.solved is not None]
+    samples = [sample for outcome in proposals for sample in outcome.samples]
     found: dict[str, float | None] = {}
     for stream in sorted({outcome.stream for outcome in (*proposals, *solutions)}):
         own_proposals = [outcome for outcome in proposals if outcome.stream == stream]
         own_solutions = [outcome for outcome in solutions if outcome.stream == stream]
         found |= _common(stream, [*own_proposals, *own_solutions])
         found |= _propose(stream, own_proposals) if own_proposals else _solve(stream, own_solutions)
-    found |= _data(proposals)
-    found[names.GENERATED_TOKENS] = _generated_tokens([*proposals, *solutions])
-    found |= _sandbox([*proposals, *solutions])
+    found |= _data(proposals, samples)
+    responses = (*proposals, *solutions, *samples)
+    found[names.GENERATED_TOKENS] = sum(outcome.completion.n_tokens for outcome in responses)
+    found |= _sandbox(proposals, solutions, samples)
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
@@ -54,12 +57,8 @@ def _propose(stream: Stream, outcomes: Sequence[ProposeOutcome]) -> dict[str, fl
     estimated = [outcome for outcome in outcomes if outcome.samples]
     found: dict[str, float | None] = {
         names.valid(stream.task_type): mean(outcome.valid for outcome in outcomes),
-        names.accuracy(stream.name): mean(
-            outcome.accuracy for outcome in estimated if outcome.accuracy is not None
-        ),
-        f"{stream.name}/learnability": mean(
-            outcome.learnability for outcome in estimated if outcome.learnability is not None
-        ),
+        names.accuracy(stream.name): mean(outcome.accuracy for outcome in estimated),
+        f"{stream.name}/learnability": mean(outcome.learnability for outcome in estimated),
         f"{stream.name}/all_solved": mean(outcome.accuracy == 1 for outcome in estimated),
         f"{stream.name}/none_solved": mean(outcome.accuracy == 0 for outcome in estimated),
         f"{stream.name}/program_lines": mean(
@@ -72,12 +71,9 @@ def _propose(stream: Stream, outcomes: Sequence[ProposeOutcome]) -> dict[str, fl
             outcome.rejection.progress if outcome.rejection else 1.0 for outcome in outcomes
         )
     for term in sorted({term for outcome in outcomes for term in outcome.terms}):
-        found[f"{stream.name}/{term}"] = mean(
-            outcome.terms[term] for outcome in outcomes if term in outcome.terms
-        )
-    for reason, count in Counter(
-        outcome.rejection.reason for outcome in outcomes if outcome.rejection
-    ).items():
+        found[f"{stream.name}/{term}"] = mean(outcome.terms.get(term) for outcome in outcomes)
+    refused = Counter(outcome.rejection.reason for outcome in outcomes if outcome.rejection)
+    for reason, count in refused.items():
         found[f"{stream.name}/rejected/{reason}"] = count
     return found
 
@@ -97,39 +93,29 @@ def _solve(stream: Stream, outcomes: Sequence[SolveOutcome]) -> dict[str, float 
     return found
 
 
-def _data(proposals: Sequence[ProposeOutcome]) -> dict[str, float | None]:
+def _data(proposals: Sequence[ProposeOutcome], samples: Sequence[SolveOutcome]) -> dict[str, float | None]:
     """Counts over all propose streams; ``data/accepted`` and duplicates are added by the buffer's owner."""
-    samples = sum(len(outcome.samples) for outcome in proposals)
     estimated = [outcome for outcome in proposals if outcome.samples]
     return {
         "data/proposed": len(proposals),
         names.VALID: sum(outcome.valid for outcome in proposals),
         names.ALL_SOLVED: mean(outcome.accuracy == 1 for outcome in estimated),
         names.NONE_SOLVED: mean(outcome.accuracy == 0 for outcome in estimated),
-        "samples/count": samples,
-        "samples/saved": sum(outcome.wanted_samples for outcome in proposals) - samples,
-        "samples/accuracy": mean(sample.score for outcome in proposals for sample in outcome.samples),
-        "samples/format_ok": mean(sample.format_ok for outcome in proposals for sample in outcome.samples),
+        "samples/count": len(samples),
+        "samples/saved": sum(outcome.wanted_samples for outcome in proposals) - len(samples),
+        "samples/accuracy": mean(sample.score for sample in samples),
+        "samples/format_ok": mean(sample.format_ok for sample in samples),
     }
 
 
-def _generated_tokens(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> int:
-    samples = [s for outcome in outcomes if isinstance(outcome, ProposeOutcome) for s in outcome.samples]
-    return sum(outcome.completion.n_tokens for outcome in (*outcomes, *samples))
-
-
-def _sandbox(outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> dict[str, float | None]:
-    waits = [outcome.seconds["execute"] for outcome in outcomes if outcome.seconds.get("execute")]
-    judged = [outcome for outcome in outcomes if isinstance(outcome, SolveOutcome)]
-    judged += [
-        sample for outcome in outcomes if isinstance(outcome, ProposeOutcome) for sample in outcome.samples
-    ]
-    timeouts = sum(outcome.reason == "timeout" for outcome in judged)
-    for outcome in outcomes:
-        if isinstance(outcome, ProposeOutcome) and outcome.rejection is not None:
-            timeouts += outcome.rejection.reason == "timeout"
+def _sandbox(
+    proposals: Sequence[ProposeOutcome], solutions: Sequence[SolveOutcome], samples: Sequence[SolveOutcome]
+) -> dict[str, float | None]:
+    waits = [outcome.seconds.get("execute", 0.0) for outcome in (*proposals, *solutions)]
+    reasons = [outcome.reason for outcome in (*solutions, *samples)]
+    reasons += [outcome.rejection.reason for outcome in proposals if outcome.rejection]
     return {
-        names.SANDBOX_WAIT: mean(waits),
-        "sandbox/wait_s_max": max(waits, default=None),
-        "sandbox/timeouts": timeouts,
+        names.SANDBOX_WAIT: mean(wait or None for wait in waits),
+        "sandbox/wait_s_max": max(waits, default=0.0) or None,
+        "sandbox/timeouts": reasons.count("timeout"),
     }
