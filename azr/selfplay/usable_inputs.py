@@ -79,10 +79,8 @@ async def run_usable_inputs(
         result = await sandbox.run(Job(code=task.program, inputs=tuple(inputs)))
         if len(result.calls) != len(inputs):
             return Rejection("killed", result.reason)
-        if any(call.status not in (Status.OK, *_INPUT_FAULTS) for call in result.calls):
-            found = next(
-                check(call) for call in result.calls if call.status not in (Status.OK, *_INPUT_FAULTS)
-            )
+        if refusing := [call for call in result.calls if call.status not in (Status.OK, *_INPUT_FAULTS)]:
+            found = check(refusing[0])
             return found if isinstance(found, Rejection) else Rejection("killed", result.reason)
 
         checked = [check(call) for call in result.calls]
