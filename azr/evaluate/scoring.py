@@ -236,38 +236,31 @@ def _pass_at_k(scores: list[float], k: int) -> float:
     return pass_at_k(len(scores), sum(value >= 1 for value in scores), k)
 
 
+_COLUMNS = ["suite", "model", "style", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]
+_SIDES = "<<<<><>>>>"
+"""To which side each column's texts stand."""
+
+
 def score_table(results: Sequence[Scores]) -> str:
     """A plain table: a line for each suite, model, style and measure, and one for the lenient reading of
     answers in a frame."""
-    rows = [
-        ["suite", "model", "style", "measure", "score", "95 % interval", "n", "format", "cut", "too long"]
-    ]
+    rows = [_COLUMNS]
     for result in results:
-        native = result.style != "frame"
-        style = _way_name(result)
+        start, style = [result.suite, result.model], _way_name(result)
+        form = "" if result.style != "frame" else f"{result.format_ok:.0%}"
+        shares = [form, f"{result.cut:.0%}", str(result.too_long)]
         for name, estimate in result.estimates.items():
-            shares = ["" if native else f"{result.format_ok:.0%}", f"{result.cut:.0%}", str(result.too_long)]
-            rows.append(
-                [
-                    result.suite,
-                    result.model,
-                    style,
-                    name,
-                    *_cells(estimate),
-                    *(["", "", ""] if "/" in name else shares),
-                ]
-            )
+            rows.append([*start, style, name, *_cells(estimate), *(["", "", ""] if "/" in name else shares)])
         for name, estimate in result.lenient.items():
             if "/" not in name:
-                rows.append(
-                    [result.suite, result.model, "frame, lenient", name, *_cells(estimate), "", "", ""]
-                )
+                rows.append([*start, "frame, lenient", name, *_cells(estimate), "", "", ""])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        padded = [(text.ljust(width), text.rjust(width)) for text, width in zip(row, widths, strict=True)]
-        cells = [left if column in (0, 1, 2, 3, 5) else right for column, (left, right) in enumerate(padded)]
-        lines.append("  ".join(cells).rstrip())
+    lines = [
+        "  ".join(
+            f"{text:{side}{width}}" for text, side, width in zip(row, _SIDES, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
