@@ -311,7 +311,7 @@ def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expect
 def explain_os_error(error: OSError, path: Path) -> str:
     """A sentence for the errors of a disk, with what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {path} is full ({free_gib(path):.2f} GiB free). Free some space and start the same command again"
+        return f"the disk of {path} is full ({_what_is_free(path)}). Free some space and start the same command again"
     if error.errno == errno.EFBIG:
         return f"a file under {path} grew over the file size limit of this process (ulimit -f). Raise it and start again"
     if error.errno == errno.EROFS:
@@ -324,6 +324,14 @@ def explain_os_error(error: OSError, path: Path) -> str:
             "a new run can lie elsewhere (runs_dir=FOLDER)"
         )
     return missing_disk(path) or f"{error.strerror or error} ({error.filename or path})"
+
+
+def _what_is_free(path: Path) -> str:
+    place = next(place for place in (path, *path.parents) if place.exists())
+    status = os.statvfs(place)
+    if status.f_files and not status.f_favail:
+        return "it has no inodes left, so no more files can be made, however many bytes are free; df -i"
+    return f"{free_gib(path):.2f} GiB free"
 
 
 def _step_folders(run: RunDir) -> list[Path]:

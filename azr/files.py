@@ -30,6 +30,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the disk is full or read-only; the old file is untouched.
     """
+    _refuse_device(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -44,6 +45,15 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             os.unlink(temporary)
         raise
     fsync_directory(path.parent)
+
+
+def _refuse_device(path: Path) -> None:
+    """Raises: DataError: a device, a pipe or a link to one, which the renamed file would replace (/dev/null for
+    everybody, where root writes)."""
+    place = path.parent.resolve()
+    if (path.exists() and not path.is_file()) or place == Path("/dev") or place.is_relative_to("/proc"):
+        what = "a folder" if path.is_dir() else "a device or a pipe"
+        raise DataError(f"{path} is {what}, not a file; give the name of a file")
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:

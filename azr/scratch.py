@@ -54,7 +54,11 @@ def owned_folder(
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unborn = folder.with_name(f"{_UNBORN}{secrets.token_hex(6)}")
-    unborn.mkdir(mode)
+    try:
+        unborn.mkdir(mode)
+    except OSError as error:
+        error.filename = str(folder)
+        raise
     try:
         with contextlib.ExitStack() as lock:
             lock.enter_context(_locked(unborn))

@@ -92,6 +92,13 @@ def outlive_the_terminal() -> None:
         setattr(sys, name, SteadyStream(stream))
 
 
+def forget_empty_sizes() -> None:
+    """``COLUMNS=0``, as some consoles set it, would leave no room for anything; without it the terminal is asked."""
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "").strip() == "0":
+            del os.environ[name]
+
+
 def output_is_lost() -> bool:
     """Whether nobody reads standard output any more: the end of a program that only shows something."""
     return bool(getattr(sys.stdout, "lost", False))

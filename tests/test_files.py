@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from azr import files
+from azr.errors import DataError
 from azr.files import append_jsonl, set_mode, whole_file, whole_folder, write_json_atomic, write_text_atomic
 
 
@@ -40,6 +41,28 @@ def test_files_are_as_readable_as_the_umask_lets_them(tmp_path: Path, umask: int
     found = list(tmp_path.rglob("*"))
     assert {mode(path) for path in found if path.is_file()} == {mode(tmp_path / "plain")} == {0o666 & ~umask}
     assert {mode(path) for path in found if path.is_dir()} == {mode(tmp_path / "made")} == {0o777 & ~umask}
+
+
+@pytest.mark.parametrize(
+    "name", ["/dev/null", "/dev/full", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/new"]
+)
+def test_a_device_is_not_replaced(name: str) -> None:
+    """``azr report RUN --output /dev/null``, as root, made a file of it, for everybody."""
+    before = os.lstat(name) if os.path.lexists(name) else None
+    with pytest.raises(DataError, match=f"{name} is a device or a pipe, not a file"):
+        files.write_bytes_atomic(Path(name), b"x")
+    assert (os.lstat(name) if os.path.lexists(name) else None) == before
+
+
+def test_a_pipe_or_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, what in (("pipe", "a device or a pipe"), (".", "a folder")):
+        with pytest.raises(DataError, match=what):
+            files.write_bytes_atomic(tmp_path / name, b"x")
+    (tmp_path / "link").symlink_to("pipe")
+    with pytest.raises(DataError, match="a device or a pipe"):
+        files.write_bytes_atomic(tmp_path / "link", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
 
 
 def test_the_umask_is_read_without_being_changed() -> None:

@@ -23,7 +23,7 @@ from azr.errors import AzrError, ConfigError
 from azr.imports import all_shadows
 from azr.mounts import missing_disk
 from azr.start import missing_module
-from azr.terminal import tolerate_any_encoding
+from azr.terminal import forget_empty_sizes, tolerate_any_encoding
 
 COMMANDS = {
     "run": "start a run, or resume it",
@@ -69,9 +69,14 @@ def main(words: Sequence[str] | None = None) -> int:
 def run_command(name: str, words: Sequence[str]) -> int:
     """Returns the exit status. What a user can put right ends in a sentence, never in a traceback."""
     tolerate_any_encoding()
+    forget_empty_sizes()
     kept = f"; {KEPT[name]}" if name in KEPT else ""
     try:
         require_a_folder()
+        if "-" in words:
+            raise ConfigError(
+                "- is not a file, and nothing is read from or written to standard streams; give the name of a file"
+            )
         for word in words:
             path = word.partition("=")[2] if word.startswith("--") else word
             if told := windows_sentence(path) or pasted_sentence(word) or missing_disk(at_home(path)):
@@ -124,6 +129,8 @@ def _sentence(error: AzrError | OSError) -> str:
     where = f"{name}: " if name else ""
     room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     advice = (
-        "; nothing was finished: make room (df, quota, ulimit -f), or write to another disk" if room else ""
+        "; nothing was finished: make room (df, df -i, quota, ulimit -f), or write to another disk"
+        if room
+        else ""
     )
     return f"{where}{os.strerror(error.errno)}{advice}"

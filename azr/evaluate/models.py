@@ -88,9 +88,9 @@ def resolve(spec: str) -> ModelSource:
         CheckpointError: the checkpoint is damaged.
         ModelError: neither run, checkpoint, folder nor hub name.
     """
-    path_text, _, which = spec.partition("@")
+    path_text, which = split_spec(spec)
     path = find(path_text)
-    if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
+    if _is_run(path):
         run = RunDir(path.resolve())
         return _base_of(run) if which == "0" else of_checkpoint(find_checkpoint(run, which or "latest"), run)
     if which and not path.exists() and HubName.parse(spec):
@@ -106,6 +106,21 @@ def resolve(spec: str) -> ModelSource:
         run = RunDir(path.parent.parent) if path.parent.name == "checkpoints" else None
         return of_checkpoint(read_checkpoint(path), run)
     return of_folder(local_model_folder(path_text), label=path_text)
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """``RUN@STEP`` as path and step. Folders above it, and the run itself, may have an @ in their names."""
+    if "@" not in spec or _is_run(find(spec)):
+        return spec, ""
+    above, _, which = spec.rpartition("@")
+    if _is_run(find(above)):
+        return above, which
+    path, _, which = spec.partition("@")
+    return path, which
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "checkpoints").is_dir() or (path / "config.yaml").is_file()
 
 
 def find_checkpoint(run: RunDir, which: str) -> Checkpoint:

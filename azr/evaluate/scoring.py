@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,7 +79,13 @@ def judge_all(
     Raises:
         SandboxError: the sandbox itself failed.
     """
-    return asyncio.run(_judge_all(suite, items, list(answers), sandbox, progress))
+    judging = _judge_all(suite, items, list(answers), sandbox, progress)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(judging)
+    with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own, in which no other can run
+        return thread.submit(asyncio.run, judging).result()
 
 
 async def _judge_all(

@@ -85,7 +85,7 @@ def local_folder(path: str) -> Path | None:
 def _of_a_run(path: str, candidate: Path) -> str:
     """What to do where a run, or a checkpoint of one, is meant; empty for anything else."""
     if "@" in candidate.name and not candidate.exists():  # RUN@STEP, as other commands have it
-        named, _, step = candidate.name.partition("@")
+        named, _, step = candidate.name.rpartition("@")
         run, step = candidate.with_name(named), step or "latest"
     elif candidate.parent.name == "checkpoints" and candidate.name.startswith("step_"):
         run, step = candidate.parent.parent, candidate.name.removeprefix("step_").lstrip("0")

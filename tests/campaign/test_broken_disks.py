@@ -11,13 +11,14 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_campaign import Driver, command_trainer, fast_config, wait_for
 
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
-from azr.checkpoints import list_checkpoints
+from azr.checkpoints import explain_os_error, list_checkpoints
 from azr.files import read_json, write_json_atomic
 from azr.processes import processes_with_marker
 from azr.protocol import read_metrics
@@ -33,6 +34,19 @@ def run(tmp_path: Path) -> RunDir:
 
 def text_of_log(run: RunDir) -> str:
     return (run.root / "driver.log").read_text()
+
+
+def test_a_disk_without_inodes_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``df`` showed gigabytes free."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "GiB free" in explain_os_error(full, tmp_path / "run")
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=40, f_favail=0))
+    assert "no inodes left" in explain_os_error(full, tmp_path / "run")
+    none = SimpleNamespace(
+        f_files=0, f_favail=0, f_bavail=9, f_frsize=9, f_blocks=9, f_bfree=9
+    )  # btrfs counts none
+    monkeypatch.setattr(os, "statvfs", lambda _: none)
+    assert "inodes" not in explain_os_error(full, tmp_path / "run")
 
 
 @pytest.fixture(scope="module")

@@ -211,7 +211,7 @@ def test_a_disk_without_room_is_a_sentence_and_leaves_nothing(tmp_path: Path) ->
     done = run("bash", "-c", command, PYTHONPATH=str(ROOT))
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert (
-        "convert-problems: File too large; nothing was finished: make room (df, quota, ulimit -f)"
+        "convert-problems: File too large; nothing was finished: make room (df, df -i, quota, ulimit -f)"
         in done.stderr
     )
     assert list(tmp_path.iterdir()) == [problems]

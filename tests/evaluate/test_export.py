@@ -331,6 +331,26 @@ def test_shards_of_two_ranks_are_joined(run: RunDir, tmp_path: Path) -> None:
             assert torch.equal(exported[name], tensor.to(getattr(torch, dtype)))
 
 
+@pytest.mark.parametrize("name", ["plain", "a@b", "x@best", "y@0"])
+def test_an_at_sign_in_the_run_s_name_or_above_it(tmp_path: Path, name: str) -> None:
+    """Snapshots and subvolumes are called so (``/@home``); the path was cut at the first one."""
+    made = make_run(tmp_path / "@home").root
+    run = RunDir(made.rename(made.with_name(name)))
+    for step in (2, 4):
+        save_checkpoint(run, step, {"x": torch.zeros(1)}, random_model().config)
+    assert [resolve(f"{run.root}{which}").label for which in ("", "@latest", "@2")] == [
+        f"{run.root.name}@4",
+        f"{run.root.name}@4",
+        f"{run.root.name}@2",
+    ]
+    for spec, told in (
+        (f"{run.root}@x", "names no checkpoint"),
+        (f"{run.root}no@2", "is not a run directory"),
+    ):
+        with pytest.raises(RunError, match=told):
+            resolve(spec)
+
+
 def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
     model = random_model()
     with pytest.raises(RunError, match="no checkpoint yet"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import gzip
 import json
@@ -92,6 +93,17 @@ def test_what_cannot_is_named_with_file_line_and_field(tmp_path: Path, content: 
         reasons(path)
     with pytest.raises(DataError, match="is a folder; name the file in it"):
         reasons(tmp_path)
+
+
+def test_a_notebook_s_own_loop_is_in_nobody_s_way(tmp_path: Path) -> None:
+    """``asyncio.run() cannot be called from a running event loop``"""
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(lines(COMPLETIONS))
+
+    async def cell() -> dict[str, int]:
+        return reasons(path)
+
+    assert asyncio.run(cell()) == {"passed": len(PROBLEMS)}
 
 
 def test_files_of_tasks_are_read_in_the_same_way(tmp_path: Path) -> None:

@@ -41,6 +41,13 @@ def test_the_screen_on_a_terminal_without_unicode(tmp_path: Path, encoding: str)
     assert plain.returncode == 0 and b"step 30" in plain.stdout
 
 
+def test_a_console_that_says_it_has_no_columns(tmp_path: Path) -> None:
+    """``COLUMNS=0`` left nothing on the screen."""
+    write_synthetic_run(tmp_path / "x", steps=30)
+    screen = run("scripts/watch.py", "--once", str(tmp_path / "x"), FORCE_COLOR="1", COLUMNS="0", LINES="0")
+    assert screen.returncode == 0 and b"step 30" in screen.stdout
+
+
 def test_the_c_locale(tmp_path: Path) -> None:
     write_synthetic_run(tmp_path / "x", steps=30)
     done = run(
