@@ -24,7 +24,7 @@ from azr.report.panels import PHASE_COLOURS, panels_of
 from azr.report.samples import sample_cards
 from azr.report.summary import RunStatus, RunSummary, lookup, read_summary
 from azr.report.tasks import TaskStats, read_task_stats
-from azr.report.text import duration, number, percent, points, signed, when
+from azr.report.text import duration, means_of_parts, number, percent, points, signed, when
 from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_transcript_page
 from azr.report.verdict import deciding_change, judge_run
 from azr.report.versions import read_versions
@@ -267,27 +267,16 @@ def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
 
 
 def _spark(values: np.ndarray, colour: int) -> Markup:
-    buckets = [part for part in np.array_split(values, min(60, max(len(values), 1))) if len(part)]
-    return spark_svg(
-        np.array([np.nanmean(part) if np.isfinite(part).any() else np.nan for part in buckets]), colour
-    )
+    return spark_svg(means_of_parts(values, 60), colour)
 
 
 def _other_rows(summary: RunSummary) -> list[dict[str, Any]]:
     rows = []
-    for name in sorted(summary.table.columns):
-        values = summary.table.columns[name]
-        known = values[np.isfinite(values)]
-        if not len(known):
-            continue
+    for name in filter(summary.table.has, sorted(summary.table.columns)):
+        known = summary.table.known(name)
         numbers = {"first": known[0], "last": known[-1], "low": known.min(), "high": known.max()}
-        rows.append(
-            {
-                "name": name,
-                "spark": _spark(values, 0),
-                **{key: number(float(value)) for key, value in numbers.items()},
-            }
-        )
+        words = {key: number(float(value)) for key, value in numbers.items()}
+        rows.append({"name": name, "spark": _spark(summary.table.column(name), 0), **words})
     return rows
 
 

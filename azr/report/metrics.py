@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from azr import metric_names as names
 from azr.protocol import MetricsRecord, MetricsTail
 
 FloatArray = NDArray[np.float64]
@@ -67,10 +68,13 @@ class MetricsTable:
         values = self.columns.get(name)
         return values if values is not None else np.full(len(self.steps), np.nan)
 
+    def known(self, name: str) -> FloatArray:
+        """The finite values of the column."""
+        values = self.column(name)
+        return values[np.isfinite(values)]
+
     def has(self, name: str) -> bool:
-        """True if at least one step logged a finite value."""
-        values = self.columns.get(name)
-        return values is not None and bool(np.isfinite(values).any())
+        return len(self.known(name)) > 0
 
     def last(self, name: str) -> float | None:
         """The latest finite value, or None."""
@@ -78,15 +82,22 @@ class MetricsTable:
 
     def tail_mean(self, name: str, count: int) -> float | None:
         """Mean of the last ``count`` finite values, or None."""
-        values = self.columns.get(name)
-        if values is None:
-            return None
-        finite = values[np.isfinite(values)][-count:]
-        return float(finite.mean()) if len(finite) else None
+        latest = self.known(name)[-count:]
+        return float(latest.mean()) if len(latest) else None
 
     def total(self, name: str) -> float:
-        values = self.columns.get(name)
-        return float(np.nansum(values)) if values is not None else 0.0
+        return float(np.nansum(self.column(name)))
+
+    def seconds_by_phase(self) -> dict[str, FloatArray]:
+        """What each phase took, step by step: those inside a step, what they leave of it, those between steps."""
+
+        def seconds(phase: str) -> FloatArray:
+            return np.nan_to_num(self.column(names.seconds(phase)))
+
+        inside = {phase: seconds(phase) for phase in names.PHASES}
+        whole = np.nan_to_num(self.column(names.STEP_SECONDS))
+        other = np.maximum(whole - np.sum(list(inside.values()), axis=0), 0.0)
+        return inside | {"other": other} | {phase: seconds(phase) for phase in names.PHASES_BETWEEN}
 
     def with_prefix(self, prefix: str) -> list[str]:
         return sorted(name for name in self.columns if name.startswith(prefix))

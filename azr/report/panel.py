@@ -56,10 +56,8 @@ def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
 
 
 def smoothed(table: MetricsTable, name: str) -> Curve:
-    values = table.column(name)
-    return smooth_curve(
-        table.steps.astype(np.float64), values, window_for(int(np.isfinite(values).sum())), BUCKETS
-    )
+    window = window_for(len(table.known(name)))
+    return smooth_curve(table.steps.astype(np.float64), table.column(name), window, BUCKETS)
 
 
 def lines_chart(title: str, why: str, lines: Sequence[Line], *, share: bool = False, **chart: Any) -> Panel:

@@ -327,19 +327,9 @@ def _time_panel(sheet: Sheet) -> Panel | None:
     if not table.has(names.STEP_SECONDS):
         return None
     real = table.steps > 0
-
-    def seconds(metric: str) -> FloatArray:
-        return np.nan_to_num(table.column(metric)[real])
-
-    inside = {phase: seconds(names.seconds(phase)) for phase in names.PHASES}
-    between = {phase: seconds(names.seconds(phase)) for phase in names.PHASES_BETWEEN}
-    step = seconds(names.STEP_SECONDS)
-    other = np.maximum(step - np.sum(list(inside.values()), axis=0), 0.0)
-    layers = {
-        phase: values
-        for phase, values in (inside | {"other": other} | between).items()
-        if values.sum() > 0.002 * step.sum()
-    }
+    least = 0.002 * np.nansum(table.column(names.STEP_SECONDS)[real])
+    phases = {phase: seconds[real] for phase, seconds in table.seconds_by_phase().items()}
+    layers = {phase: seconds for phase, seconds in phases.items() if seconds.sum() > least}
     x, reduced = bucket_means(sheet.steps[real], list(layers.values()), BUCKETS // 2)
     drawn = [
         Layer(names.phase_label(phase), values, PHASE_COLOURS[phase])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -218,8 +217,7 @@ def _tasks(summary: RunSummary, width: int) -> RenderableType:
 
 
 def _probe(summary: RunSummary, width: int) -> RenderableType:
-    values = summary.table.column(names.PROBE_ALL)
-    values = values[np.isfinite(values)]
+    values = summary.table.known(names.PROBE_ALL)
     if not len(values):
         return _line(_label("probe"), ("not measured yet", "bright_black"), width=width)
     change = f" ({points(values[-1] - values[0])}, measured {len(values)} times) " if len(values) > 1 else " "

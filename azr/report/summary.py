@@ -170,9 +170,8 @@ class RunSummary:
     @property
     def step_seconds(self) -> float | None:
         """Median of the last steps."""
-        values = self.table.column(names.STEP_SECONDS)
-        values = values[np.isfinite(values)][-RATE_WINDOW:]
-        return float(np.median(values)) if len(values) else None
+        latest = self.table.known(names.STEP_SECONDS)[-RATE_WINDOW:]
+        return float(np.median(latest)) if len(latest) else None
 
     @property
     def eta_s(self) -> float | None:
@@ -227,20 +226,11 @@ class RunSummary:
         count = self.table.trained if steps is None else min(steps, self.table.trained)
         if not count:
             return []
-
-        def mean(name: str) -> float:
-            values = self.table.column(name)[-count:]
-            return float(np.nansum(values)) / count
-
-        inside = {phase: mean(names.seconds(phase)) for phase in names.PHASES}
-        between = {phase: mean(names.seconds(phase)) for phase in names.PHASES_BETWEEN}
-        other = max(0.0, mean(names.STEP_SECONDS) - sum(inside.values()))
-        known = inside | {"other": other} | between
-        total = sum(known.values())
+        phases = self.table.seconds_by_phase().items()
+        means = {phase: float(seconds[-count:].mean()) for phase, seconds in phases}
+        total = sum(means.values())
         return [
-            PhaseShare(phase, seconds, seconds / total)
-            for phase, seconds in known.items()
-            if seconds > 0.001 * total
+            PhaseShare(phase, mean, mean / total) for phase, mean in means.items() if mean > 0.001 * total
         ]
 
     def vram_gib(self) -> float | None:

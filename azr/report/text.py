@@ -87,17 +87,20 @@ def when(unix_s: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s))
 
 
+def means_of_parts(values: FloatArray, most: int) -> FloatArray:
+    """A series in at most ``most`` parts, each the mean of what was logged in it; NaN where nothing was."""
+    parts = np.array_split(values, min(most, len(values))) if len(values) else []
+    return np.array(
+        [np.mean(part[np.isfinite(part)]) if np.isfinite(part).any() else np.nan for part in parts]
+    )
+
+
 def sparkline(values: FloatArray, width: int, low: float | None = None, high: float | None = None) -> str:
     """The last ``width`` buckets of a series as block characters; blank where nothing was logged.
 
     All steps are shown once there are more than ``width``: each character is the mean of a bucket.
     """
-    if not len(values):
-        return " " * width
-    buckets = np.array_split(values, min(width, len(values)))
-    means = np.array(
-        [np.mean(bucket[np.isfinite(bucket)]) if np.isfinite(bucket).any() else np.nan for bucket in buckets]
-    )
+    means = means_of_parts(values, width)
     finite = means[np.isfinite(means)]
     if not len(finite):
         return " " * width
