@@ -239,23 +239,16 @@ def _fact(label: str, value: str, note: str) -> dict[str, str]:
 def _stream_rows(summary: RunSummary) -> list[dict[str, Any]]:
     table, rows = summary.table, []
     for index, stream in enumerate(STREAMS):
-        reward, accuracy, form = (
-            names.reward(stream.name),
-            names.accuracy(stream.name),
-            names.format_ok(stream.name),
-        )
+        reward, accuracy = names.reward(stream.name), names.accuracy(stream.name)
         if not (table.has(reward) or table.has(accuracy)):
             continue
-        right, formed, mean = (
-            table.tail_mean(accuracy, TAIL),
-            table.tail_mean(form, TAIL),
-            table.tail_mean(reward, TAIL),
-        )
+        right = table.tail_mean(accuracy, TAIL)
+        formed = table.tail_mean(names.format_ok(stream.name), TAIL)
         given = right / formed if stream.role.value == "solve" and right is not None and formed else None
         rows.append(
             {
                 "name": stream.name,
-                "reward": signed(mean),
+                "reward": signed(table.tail_mean(reward, TAIL)),
                 "reward_spark": _spark(table.column(reward), index // 2),
                 "accuracy": percent(right),
                 "accuracy_spark": _spark(table.column(accuracy), index // 2),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from azr.report.metrics import FloatArray
+from azr.report.metrics import FloatArray, IntArray
 
 Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
@@ -38,14 +38,17 @@ def envelope(x: FloatArray, y: FloatArray, buckets: int) -> Curve:
     x, y = finite(x, y)
     if len(x) <= buckets:
         return Curve(x, y)
-    edges = np.linspace(0, len(x), buckets + 1).astype(int)[:-1]
-    counts = np.diff(np.append(edges, len(x)))
-    return Curve(
-        np.add.reduceat(x, edges) / counts,
-        np.add.reduceat(y, edges) / counts,
-        np.minimum.reduceat(y, edges),
-        np.maximum.reduceat(y, edges),
-    )
+    starts = _starts(len(x), buckets)
+    low, high = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
+    return Curve(_means(x, starts), _means(y, starts), low, high)
+
+
+def _starts(count: int, buckets: int) -> IntArray:
+    return np.linspace(0, count, buckets + 1).astype(np.int64)[:-1]
+
+
+def _means(values: FloatArray, starts: IntArray) -> FloatArray:
+    return np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))
 
 
 def smooth_curve(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) -> Curve:
@@ -116,6 +119,5 @@ def bucket_means(
     filled = [np.nan_to_num(layer, nan=0.0, posinf=0.0, neginf=0.0) for layer in layers]
     if len(x) <= buckets:
         return x, filled
-    edges = np.linspace(0, len(x), buckets + 1).astype(int)[:-1]
-    counts = np.diff(np.append(edges, len(x)))
-    return np.add.reduceat(x, edges) / counts, [np.add.reduceat(layer, edges) / counts for layer in filled]
+    starts = _starts(len(x), buckets)
+    return _means(x, starts), [_means(layer, starts) for layer in filled]
