@@ -36,9 +36,6 @@ from azr.wording import counted
 TAIL = 20
 MAX_INCIDENTS = 200
 MAX_VERDICTS = 60
-MAX_CONFIG_CHARS = 60_000
-
-
 COMPARISON_NAME = "comparison.html"
 
 
@@ -103,14 +100,10 @@ def render_report(
     ]
     total = sum(count for _, count in rejections) or 1
     page = {
-        "name": summary.name,
-        "status": summary.status.value,
         "subtitle": _subtitle(summary),
-        "sentence": summary.sentence,
         "verdict": judge_run(summary, stats),
         "nav": [(anchor, label) for anchor, label, shown in anchors if shown],
         "facts": _facts(summary, stats, config),
-        "problems": summary.problems,
         "streams": _stream_rows(summary) if len(table) else [],
         "tail": f"the last {TAIL} steps"
         if table.trained > TAIL
@@ -132,21 +125,17 @@ def render_report(
             for item in summary.phase_shares()
         ],
         "start_bars": _start_bars(summary.start) if summary.start else [],
-        "start": f"{duration(summary.start.total_s)} from its process to the end of its first step."
-        if summary.start
-        else "",
         "started": started,
         "incidents": summary.faults[-MAX_INCIDENTS:],
         "asked": [item for item in summary.incidents if item.asked][-MAX_INCIDENTS:],
         "verdicts": summary.verdicts[-MAX_VERDICTS:],
         "incidents_left_out": max(0, len(summary.faults) - MAX_INCIDENTS),
         "others": _other_rows(summary),
-        "config_text": summary.config_text[:MAX_CONFIG_CHARS],
         "versions": versions,
         "written": time.strftime("%Y-%m-%d %H:%M"),
         **sections,
     }
-    return render_page("report.html.j2", f"{summary.name} · azr report", "charts.js", page=page)
+    return render_page("report.html.j2", f"{summary.name} · azr report", "charts.js", page=page, run=summary)
 
 
 def _start_bars(start: TrainerStart) -> list[dict[str, Any]]:
