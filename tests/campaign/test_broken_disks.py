@@ -46,7 +46,7 @@ def test_a_disk_without_inodes_is_called_so(tmp_path: Path, monkeypatch: pytest.
         f_files=0, f_favail=0, f_bavail=9, f_frsize=9, f_blocks=9, f_bfree=9
     )  # btrfs counts none
     monkeypatch.setattr(os, "statvfs", lambda _: none)
-    assert "inodes" not in explain_os_error(full, tmp_path / "run")
+    assert "no inodes left" not in explain_os_error(full, tmp_path / "run")
 
 
 @pytest.fixture(scope="module")
