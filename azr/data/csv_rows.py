@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import re
+import tokenize
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -128,7 +129,28 @@ def _cell(name: str, cell: str) -> Any:
     value = parsed_json(cell)
     if value is None:
         try:
-            value = parse_value(cell)
+            value = parse_value(_with_commas(cell))
         except (ValueReadError, ValueError):
             return cell
     return list(value) if isinstance(value, tuple) else value
+
+
+def _with_commas(cell: str) -> str:
+    """pandas writes a cell that holds an array as numpy prints it, ``['1' '2']``, which Python reads as one text,
+    ``'12'``; a list of texts has no such neighbours.
+    """
+    parts: list[str] = []
+    depth, after_text = 0, False
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(cell).readline):
+            if token.type in (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT):
+                continue
+            is_text = token.type == tokenize.STRING
+            if is_text and after_text and depth == 1:
+                parts.append(",")
+            depth += (token.string in ("[", "(", "{")) - (token.string in ("]", ")", "}"))
+            parts.append(token.string)
+            after_text = is_text
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return cell
+    return " ".join(parts)

@@ -61,6 +61,19 @@ def adapter_in(folder: Path, names: Collection[str]) -> str:
     )
 
 
+def adapter_beside(folder: Path, weights: str) -> str:
+    """A sentence where an adapter lies beside a model's weights, as after ``merge_and_unload().save_pretrained`` into
+    the adapter's own folder; else empty. transformers puts the adapter over its base, which need not be these
+    weights, and the engine does not look at it."""
+    if not (folder / "adapter_config.json").is_file():
+        return ""
+    return (
+        f"{folder} holds adapter_config.json beside {weights}: the trainer would load that adapter once more over the weights, the "
+        f"engine would not. If the weights are merged, move adapter_config.json and adapter_model.* to another folder; if not, "
+        f"merge the adapter ({GUIDE})"
+    )
+
+
 def of_another_tool(path: str) -> str:
     """What to do where ``model.path`` is a name of Ollama or llama.cpp, or names a GGUF repository; else empty."""
     if "gguf" in path.lower():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
-from azr.models.other_formats import adapter_in, other_format
+from azr.models.other_formats import adapter_beside, adapter_in, other_format
 
 LFS_POINTER = b"version https://git-lfs"
 MAX_HEADER_BYTES = 100_000_000
@@ -71,10 +71,11 @@ def require_whole_files(folder: Path) -> dict[str, Tensor]:
             beginning = _beginning(folder / name, len(LFS_POINTER))
             _refuse_pointer(folder / name, beginning)
             _refuse_mark(folder / name, beginning)
-    if (folder / INDEX).is_file():
-        return _sharded(folder)
-    if (folder / WEIGHTS).is_file():
-        return _header(folder / WEIGHTS)
+    for weights, read in ((INDEX, lambda: _sharded(folder)), (WEIGHTS, lambda: _header(folder / WEIGHTS))):
+        if (folder / weights).is_file():
+            if problem := adapter_beside(folder, weights):
+                raise ModelError(problem)
+            return read()
     raise ModelError(_no_weights(folder))
 
 

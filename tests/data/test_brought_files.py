@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -131,6 +132,18 @@ READ: dict[str, tuple[str, Callable[[Path], bytes | str]]] = {
     "packed parquet": ("a.parquet.gz", lambda folder: gzip.compress(parquet(folder))),
     "texts as bytes": ("a.parquet", lambda folder: parquet(folder, TABLE.map(lambda text: text.encode()))),
 }
+
+
+@pytest.mark.parametrize(
+    "texts", [["1", "2"], ["1"], [], ["'a'", '"b\'s"', "[1, 'x']"], [str(n) for n in range(300)]]
+)
+def test_arrays_in_cells_as_pandas_writes_them(tmp_path: Path, texts: list[str]) -> None:
+    """numpy prints them without commas, and ``['1' '2']`` was read as the one input ``12``."""
+    row = {"program": "def f(x):\n    return x", "inputs": np.array(texts, dtype=object)}
+    table = pd.DataFrame([{**row, "outputs": row["inputs"], "task_type": "induction"}])
+    (found,) = read_rows(written(tmp_path / "a.csv", table.to_csv(index=False)))
+    assert found.record is not None
+    assert found.record["inputs"] == found.record["outputs"] == texts
 
 
 @pytest.mark.parametrize("kind", READ)

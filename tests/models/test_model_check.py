@@ -163,6 +163,14 @@ def test_no_weights_of_the_kind_that_is_read(folder: Path, file: str, advice: st
     assert advice in refused(folder)
 
 
+def test_an_adapter_beside_the_weights_that_it_was_merged_into(folder: Path) -> None:
+    """transformers loads it over the merged weights, or over its own base; the engine does not look at it."""
+    (folder / "adapter_config.json").write_text("{}")
+    assert "adapter_config.json beside model.safetensors" in refused(folder)
+    split(folder)
+    assert "adapter_config.json beside model.safetensors.index.json" in refused(folder)
+
+
 def test_a_link_into_a_cache_that_was_cleared(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to(tmp_path / "blobs" / "gone")
