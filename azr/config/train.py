@@ -181,7 +181,7 @@ class TrainConfig(Section, place="train"):
     probe_tasks: NonNegativeInt = 120
     """Probe tasks answered (greedy) at each evaluation. A run asks those of its first evaluation to its end; 0
     leaves them out."""
-    verdict_samples: NonNegativeInt = 0
+    verdict_samples: NonNegativeInt = 2
     """Answers at temperature 1 to every frozen probe task before the first step and after the last one of
     each cycle. The report's verdict compares the two, task by task (docs/report.md); 0: it compares the
     greedy evaluations."""
