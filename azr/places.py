@@ -48,6 +48,8 @@ aside at 600 and above."""
 ADDRESSES_NEEDED = 16 << 30
 """Bytes of address space: processes of the tiny model's run reach 14 GiB (VmPeak) on a CPU. With 6 GB Ray's
 do not come up, and are waited for in vain."""
+STACK_BYTES = 8 << 20
+"""Of a process, as systems allow it by default."""
 NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 
@@ -228,6 +230,7 @@ def prepare_places(
     _allow_open_files()
     _allow_addresses()
     _allow_processor_time(say)
+    _allow_stack(say)
     environment = os.environ if environment is None else environment
     if not _has_name(environment):
         for name in ("USER", "LOGNAME"):
@@ -284,6 +287,21 @@ def _allow_processor_time(say: Callable[[str], None]) -> None:
             f"A process may compute for {hard / 60:.0f} min here (ulimit -t), after which the system ends it, the trainer too; the run "
             "then goes on from its last checkpoint. Lift the limit for a longer run."
         )
+
+
+def _allow_stack(say: Callable[[str], None]) -> None:
+    """Raises ``ulimit -s`` to what is usual, as far as this user may. The sandbox judges programs with it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if hard != resource.RLIM_INFINITY and hard < STACK_BYTES:
+        try:
+            resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, STACK_BYTES))
+        except (ValueError, OSError):  # only root may
+            say(
+                f"A process has a stack of {hard >> 10} KiB here (ulimit -s), so programs that need a deeper one count as crashed; "
+                f"`ulimit -s {STACK_BYTES >> 10}` in a new shell, before the run"
+            )
+    elif soft != resource.RLIM_INFINITY and soft < STACK_BYTES:
+        resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, hard))
 
 
 def _choose_temporary_folder(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from azr.config.paths import PROJECT, at_home
 from azr.config.sandbox import SandboxConfig
+from azr.places import prepare_places
 from azr.sandbox import suite
 
 OWN_SUITE = PROJECT / "tests" / "sandbox" / "suite.yaml"
@@ -33,6 +34,7 @@ def main(words: Sequence[str]) -> int:
         help="check the surroundings after every program: slow, names the culprit",
     )
     arguments = parser.parse_args(words)
+    prepare_places()
     config = SandboxConfig(python=arguments.python)
     entries = [entry for entry in suite.load_suite(arguments.file) if arguments.only in entry.name]
     outcome = suite.run(entries, config, seed=arguments.seed, one_by_one=arguments.one_by_one)

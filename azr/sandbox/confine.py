@@ -202,6 +202,10 @@ def load_zygote_filter() -> Filter | None:
     return Filter(seccomp.zygote_filter(MACHINE))
 
 
+STACK_BYTES = 8 << 20
+"""What systems allow by default."""
+
+
 def limit_zygote() -> None:
     """Limits that hold for the zygote and everything it forks."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -209,6 +213,9 @@ def limit_zygote() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
     resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]  # a verdict must not depend on the user's ulimit -s
+    stack = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
 
 
 def limit_program(cpu_s: float, memory_mib: int) -> None:

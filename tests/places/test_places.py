@@ -360,6 +360,42 @@ def test_a_low_limit_of_address_space_is_raised_or_told(
 
 
 @pytest.mark.parametrize(
+    ("soft", "hard", "may_raise", "expected"),
+    [
+        (256 << 10, -1, False, (8 << 20, -1)),
+        (256 << 10, 64 << 20, False, (8 << 20, 64 << 20)),
+        (256 << 10, 256 << 10, True, (8 << 20, 8 << 20)),
+        (256 << 10, 256 << 10, False, "a stack of 256 KiB here (ulimit -s)"),
+        (-1, -1, False, None),
+        (64 << 20, -1, False, None),
+    ],
+)
+def test_a_small_stack_is_raised_or_told(
+    soft: int,
+    hard: int,
+    may_raise: bool,
+    expected: tuple[int, int] | str | None,
+    short: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A deep program crashed with ``ulimit -s 256`` and gave its value elsewhere."""
+    real, stack, made, heard = places.resource.getrlimit, places.resource.RLIMIT_STACK, [], list[str]()
+
+    def put(what: int, new: tuple[int, int]) -> None:
+        if what == stack and hard not in (-1, new[1]) and not may_raise:
+            raise ValueError("not allowed to raise maximum limit")
+        made.extend([new] if what == stack else [])
+
+    monkeypatch.setattr(
+        places.resource, "getrlimit", lambda what: (soft, hard) if what == stack else real(what)
+    )
+    monkeypatch.setattr(places.resource, "setrlimit", put)
+    places.prepare_places({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=heard.append)
+    assert made == ([expected] if isinstance(expected, tuple) else [])
+    assert bool(heard) == isinstance(expected, str) and (not heard or str(expected) in heard[0])
+
+
+@pytest.mark.parametrize(
     ("soft", "hard", "told"), [(60, -1, ""), (60, 7200, "for 120 min here"), (-1, -1, "")]
 )
 def test_a_limit_of_processor_time_is_raised_or_told(

@@ -69,6 +69,33 @@ sys.exit(bool(outcome.bad) or "namespaces" in outcome.layers or any("landlock" i
 """
 
 
+_WITH_ANOTHER_STACK = """
+import resource, sys
+from pathlib import Path
+from azr.config.sandbox import SandboxConfig
+from azr.sandbox import suite
+resource.setrlimit(resource.RLIMIT_STACK, (int(sys.argv[2]), resource.getrlimit(resource.RLIMIT_STACK)[1]))
+entries = [entry for entry in suite.load_suite(Path(sys.argv[1])) if "nest" in entry.name]
+outcome = suite.run(entries, SandboxConfig())
+print(outcome.bad)
+sys.exit(bool(outcome.bad) or not entries)
+"""
+
+
+def test_verdicts_do_not_depend_on_the_user_s_stack():
+    """With ``ulimit -s 256``, two programs of the suite crashed that are errors elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    for stack in (256 << 10, 64 << 20):
+        done = subprocess.run(
+            [sys.executable, "-c", _WITH_ANOTHER_STACK, str(SUITE), str(stack)],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_seccomp_and_limits_hold_alone():
     """As on a kernel, or in a container, that gives neither user namespaces nor Landlock."""
     root = Path(__file__).resolve().parents[2]
