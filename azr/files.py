@@ -10,8 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from azr.errors import DataError
-from azr.scratch import owned_folder, remove_abandoned
+from azr.scratch import owned_folder, remove_abandoned_staging, staging_name
 
 
 @contextlib.contextmanager
@@ -95,8 +93,8 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         OSError: ``target`` is there already, and is not to be replaced.
     """
-    remove_abandoned(target.parent, re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp"))
-    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    remove_abandoned_staging(target)
+    staging = target.with_name(staging_name(target))
 
     def publish() -> None:
         if replace:

@@ -18,7 +18,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_OURS = re.compile(r"azr-[a-z]+-[0-9a-f]{6}\.tmp")
+from azr.hashes import text_hash
+
+_HERE = text_hash(os.uname().nodename, 4)
+"""Names this machine, or container. Locks on a share may be each machine's own, so one leaves alone what another made."""
+_OURS = re.compile(rf"azr-[a-z]+-{_HERE}[0-9a-f]{{4}}\.tmp")
 """Short: sockets lie in such folders."""
 _UNBORN = ".azr-new-"
 """A folder's first name, under which nobody takes it for abandoned before it is locked."""
@@ -32,9 +36,21 @@ def scratch_folder(kind: str) -> Iterator[Path]:
         kind: what it is for, in small letters; part of its name.
     """
     remove_abandoned_scratch()
-    name = f"azr-{kind}-{secrets.token_hex(3)}.tmp"
-    with owned_folder(Path(tempfile.gettempdir()) / name, mode=0o700) as folder:
+    parent = Path(tempfile.gettempdir())
+    names = iter(lambda: f"azr-{kind}-{_HERE}{secrets.token_hex(2)}.tmp", "")
+    free = next(parent / name for name in names if not (parent / name).exists())
+    with owned_folder(free, mode=0o700) as folder:
         yield folder
+
+
+def staging_name(target: Path) -> str:
+    """For a folder beside ``target`` that is to become it."""
+    return f".{target.name}.{_HERE}{secrets.token_hex(2)}.tmp"
+
+
+def remove_abandoned_staging(target: Path) -> None:
+    """Removes what was to become ``target`` and whose owner was killed."""
+    remove_abandoned(target.parent, re.compile(rf"\.{re.escape(target.name)}\.{_HERE}[0-9a-f]{{4}}\.tmp"))
 
 
 def remove_abandoned_scratch() -> None:

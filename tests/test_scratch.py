@@ -21,6 +21,7 @@ from azr.files import whole_folder
 from azr.scratch import scratch_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
+OURS = f"azr-s-{scratch._HERE}abcd.tmp"
 HOLDER = """
 import pathlib, sys
 from azr.cli import run_command
@@ -97,15 +98,25 @@ def holder_beside(place: Path) -> subprocess.Popen[str]:
 
 
 def test_folders_that_are_not_ours_are_left_alone(place: Path) -> None:
-    for name in ("azr-0", "azr-model-abcdef", "azr-mine", "azr-s-012345.tmp.bak", "other-s-012345.tmp"):
+    for name in ("azr-0", "azr-model-abcdef", "azr-mine", f"{OURS}.bak", f"other-{OURS}"):
         (place / name).mkdir()
-    (place / "azr-s-abcdef.tmp").write_text("a file")
+    (place / OURS).write_text("a file")
     (place / "elsewhere").mkdir()
-    (place / "azr-s-012345.tmp").symlink_to(place / "elsewhere")
+    (place / OURS.replace("abcd", "0123")).symlink_to(place / "elsewhere")
     before = set(place.iterdir())
     with scratch_folder("s"):
         pass
     assert set(place.iterdir()) == before
+
+
+def test_what_another_machine_made_on_a_share_is_left_alone(place: Path) -> None:
+    """Its locks may not be seen here."""
+    for name in ("azr-s-xxxx0123.tmp", ".out.xxxx0123.tmp"):
+        (place / name.replace("xxxx", "beef" if scratch._HERE != "beef" else "feed")).mkdir()
+    before = set(place.iterdir())
+    with scratch_folder("s"), whole_folder(place / "out"):
+        assert before < set(place.iterdir())
+    assert before < set(place.iterdir())
 
 
 def test_without_locks_nothing_is_taken_for_abandoned(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,8 +151,8 @@ def test_a_path_of_a_socket_stays_within_its_limit() -> None:
     from azr.places import SOCKET_PATH_BYTES, TEMPORARY_BYTES
 
     name = "rl-colocate-zmq-01000000-replica-0-rank-0.sock"
-    assert scratch._OURS.fullmatch("azr-s-012345.tmp")
-    assert TEMPORARY_BYTES + len("/azr-s-012345.tmp/") + len(name) <= SOCKET_PATH_BYTES
+    with scratch_folder("s") as folder:
+        assert TEMPORARY_BYTES + len(f"/{folder.name}/{name}") <= SOCKET_PATH_BYTES
 
 
 def test_signals_that_were_ignored_stay_so_and_the_others_come_back() -> None:
