@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from azr.errors import AzrError, BudgetError, CheckpointError, DataError
-from azr.files import file_hash, fsync_directory, read_json, write_json_atomic
+from azr.files import file_hash, fsync, fsync_directory, read_json, write_json_atomic
 from azr.hashes import json_hash
 from azr.mounts import missing_disk
 from azr.rundir import RunDir
@@ -75,7 +75,7 @@ def publish_checkpoint(
     try:
         files: dict[str, dict[str, Any]] = {}
         for path in _files_in(staging):
-            _fsync_file(path)
+            fsync(path)
             files[path.relative_to(staging).as_posix()] = {
                 "bytes": path.stat().st_size,
                 "blake2b": file_hash(path),
@@ -348,14 +348,6 @@ def _debris(run: RunDir) -> list[Path]:
 
 def _files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _fsync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _discard(path: Path) -> None:

@@ -76,14 +76,19 @@ def _umask() -> int:
         return 0o022
 
 
+def fsync(path: Path) -> None:
+    """Makes what was written into a file, or a rename inside a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def fsync_directory(path: Path) -> None:
-    """Makes a rename inside ``path`` durable; a file system that cannot do this is left alone."""
+    """As ``fsync``; a file system that cannot do this is left alone."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fsync(path)
 
 
 @contextlib.contextmanager

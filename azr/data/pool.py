@@ -26,6 +26,8 @@ from azr.files import (
     fsync_directory,
     read_jsonl,
     remove_leftovers,
+    whole_folder,
+    write_bytes_atomic,
     write_jsonl_atomic,
     write_text_atomic,
 )
@@ -131,16 +133,11 @@ def back_up_pool(run: RunDir, kept: int, keep_current: str = "") -> None:
     if kept and run.pool_tasks.read_text(encoding="utf-8", errors="surrogatepass") != keep_current:
         target = folder / f"{manifest.cycle:03d}_{manifest.through_shard:03d}_{manifest.hash}"
         if not target.exists():
-            temporary = folder / f".{target.name}.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            for file in (run.pool_tasks, run.pool_manifest):
-                write_text_atomic(
-                    temporary / file.name, file.read_text(encoding="utf-8", errors="surrogatepass")
-                )
-            temporary.rename(target)
+            folder.mkdir(parents=True, exist_ok=True)
+            with whole_folder(target) as staging:
+                for file in (run.pool_tasks, run.pool_manifest):
+                    write_bytes_atomic(staging / file.name, file.read_bytes())
             fsync_directory(folder)
-    backups = sorted(path for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
-    complete = [path for path in backups if not path.name.startswith(".")]
+    complete = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
     for path in complete[: max(len(complete) - kept, 0)]:
         shutil.rmtree(path)
