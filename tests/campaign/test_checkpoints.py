@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azr import checkpoints
 from azr.checkpoints import (
     Checkpoint,
     checkpoint_problems,
@@ -201,3 +202,42 @@ def test_read_checkpoint_without_manifest(run: RunDir) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         read_checkpoint(run.checkpoint(9))
     assert list_checkpoints(run) == []
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are read whole."""
+    found: list[str] = []
+    whole = checkpoints.file_hash
+
+    def counted(path: Path) -> str:
+        found.append(path.name)
+        return whole(path)
+
+    monkeypatch.setattr(checkpoints, "file_hash", counted)
+    return found
+
+
+def test_a_file_that_has_not_changed_is_read_once_by_a_process(
+    run: RunDir, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "SETTLED_S", float("-inf"))  # the files are older than that
+    path = publish(run, 4).path
+    reads.clear()
+    assert latest_verified_checkpoint(run) and sorted(reads) == ["buffer.jsonl", "model.pt"]
+    assert latest_verified_checkpoint(run) and not checkpoint_problems(path) and len(reads) == 2
+
+    (path / "actor" / "model.pt").write_bytes(b"weighty")  # of the same size
+    assert latest_verified_checkpoint(run) is None and reads[2:] == ["model.pt"]
+    os.replace(path / "buffer.jsonl", path / "aside")
+    (path / "buffer.jsonl").write_text("[]\n")
+    assert len(checkpoint_problems(path)) == 2
+
+
+def test_a_file_that_was_changed_just_now_is_read_again(run: RunDir, reads: list[str]) -> None:
+    """Its time stamp may be too coarse to tell of a change that follows."""
+    path = publish(run, 4).path
+    reads.clear()
+    for _ in range(2):
+        assert not checkpoint_problems(path)
+    assert len(reads) == 4
