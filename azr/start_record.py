@@ -85,9 +85,7 @@ class StartShare:
 
 
 @dataclass(frozen=True)
-class TrainerStart:
-    """From the process's start to the end of its first step."""
-
+class TimeShares:
     shares: tuple[StartShare, ...]
 
     @property
@@ -95,13 +93,21 @@ class TrainerStart:
         return sum(share.seconds for share in self.shares)
 
     @property
-    def sentence(self) -> str:
-        parts = ", ".join(
+    def words(self) -> str:
+        return ", ".join(
             f"{share.name} {share.seconds:.0f}{share.details}"
             for share in self.shares
             if share.seconds >= SHOWN_S
         )
-        return f"started in {self.total_s:.0f} s: {parts}"
+
+
+@dataclass(frozen=True)
+class TrainerStart(TimeShares):
+    """From the process's start to the end of its first step."""
+
+    @property
+    def sentence(self) -> str:
+        return f"started in {self.total_s:.0f} s: {self.words}"
 
 
 def latest_start(run: RunDir) -> Path | None:

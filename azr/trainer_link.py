@@ -35,6 +35,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from azr.errors import DataError, RunMovedError
+from azr.hand_over import HandOverPart, mark_hand_over
 from azr.protocol import (
     CHECKPOINT_FILE,
     STACKS_FILE,
@@ -131,6 +132,15 @@ class TrainerLink:
         """That a part of the start is done; an attempt that goes on in a process of before has none."""
         if not self.request.process:
             mark_start(self.run.attempt(self.request.cycle, self.request.attempt), part, inside)
+
+    def mark_end(self, part: HandOverPart) -> None:
+        """Of the hand-over from this cycle to the next."""
+        mark_hand_over(self.run, self.request.cycle, part)
+
+    def mark_begin(self, part: HandOverPart) -> None:
+        """Of the hand-over from the last cycle to this one, where the attempt begins the cycle."""
+        if self.request.resume_step + 1 == self.request.first_step:
+            mark_hand_over(self.run, self.request.cycle - 1, part)
 
     def asked(self) -> DriverRequests:
         """What the driver wants now; look at it at every step boundary."""

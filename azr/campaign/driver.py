@@ -40,6 +40,7 @@ from azr.checkpoints import (
 from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError
+from azr.hand_over import HandOverPart, forget_hand_over, mark_hand_over
 from azr.processes import ProcessId
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
@@ -124,6 +125,7 @@ def _run(ctx: Context) -> int:
     """Steps through the states until an end; every end is written into the state."""
     try:
         ctx.take_budget_request()
+        _forget_hand_overs(ctx)
         _leave_final_state(ctx)
         if ctx.state.state in (State.CONSOLIDATE, State.TRAIN):
             require_free_card(ctx.config)
@@ -239,6 +241,7 @@ def reason_to_end(ctx: Context) -> str:
 def _consolidate(ctx: Context) -> None:
     ctx.save(sentence=f"Consolidating the data of cycle {ctx.state.cycle}.")
     report = ctx.parts.consolidate(ctx.run, ctx.state.cycle, ctx.config)
+    mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.CONSOLIDATE)
     ctx.say(f"Cycle {ctx.state.cycle} starts from {report.sentence}.")
     first = ctx.state.step + 1
     ctx.save(
@@ -266,6 +269,7 @@ def _train(ctx: Context) -> None:
     if ctx.budget_left_s() <= 0:
         return _end_cycle(ctx, CycleEnd.BUDGET, ctx.budget_is_used_up)
     make_room(ctx)
+    mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.ROOM)
     ctx.save(
         attempt=max(ctx.state.attempt, latest_attempt(ctx.run, ctx.state.cycle)) + 1,
         attempt_open=True,
@@ -366,6 +370,7 @@ def _restart_later(ctx: Context, kind: str, sentence: str) -> None:
 
 def _end_cycle(ctx: Context, end: CycleEnd, sentence: str) -> None:
     state = ctx.state
+    mark_hand_over(ctx.run, state.cycle, HandOverPart.CHECK)
     flat = (
         state.flat_cycles + 1
         if end is CycleEnd.STAGNATION
@@ -387,6 +392,7 @@ def _end_cycle(ctx: Context, end: CycleEnd, sentence: str) -> None:
 def _merge(ctx: Context) -> None:
     ctx.save(sentence=f"Merging the tasks of cycle {ctx.state.cycle} into the pool.")
     report = ctx.parts.merge(ctx.run, ctx.state.cycle, ctx.config)
+    mark_hand_over(ctx.run, ctx.state.cycle, HandOverPart.MERGE)
     ctx.say(f"{report.sentence}.")
     state = ctx.state
     if state.ending_failed:
@@ -397,6 +403,7 @@ def _merge(ctx: Context) -> None:
         ctx.save(state=State.DONE, sentence=reason)
     else:
         _write_report(ctx)
+        mark_hand_over(ctx.run, state.cycle, HandOverPart.REPORT)
         _begin_cycle(ctx)
 
 
@@ -412,12 +419,19 @@ def _begin_cycle(ctx: Context) -> None:
     )
 
 
+def _forget_hand_overs(ctx: Context) -> None:
+    """Of the cycle before, and of this one."""
+    for cycle in (ctx.state.cycle - 1, ctx.state.cycle):
+        forget_hand_over(ctx.run, cycle)
+
+
 def _wait_while_paused(ctx: Context) -> None:
     if not read_requests(ctx.run).pause:
         if ctx.state.paused:
             ctx.save(paused=False)
         return
     dismiss(ctx)
+    _forget_hand_overs(ctx)
     ctx.save(
         paused=True,
         sentence=f"Paused after step {ctx.state.step}; `python scripts/control.py {ctx.run.root} resume` continues.",

@@ -29,7 +29,7 @@ from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_tra
 from azr.report.verdict import deciding_change, judge_run
 from azr.report.versions import read_versions
 from azr.rundir import RunDir
-from azr.start_record import SHOWN_S, TrainerStart
+from azr.start_record import SHOWN_S, TimeShares
 from azr.tasks import STREAMS
 from azr.wording import counted
 
@@ -124,7 +124,8 @@ def render_report(
             )
             for item in summary.phase_shares()
         ],
-        "start_bars": _start_bars(summary.start) if summary.start else [],
+        "start_bars": _share_bars(summary.start) if summary.start else [],
+        "hand_over_bars": _share_bars(summary.hand_over) if summary.hand_over else [],
         "started": started,
         "incidents": summary.faults[-MAX_INCIDENTS:],
         "asked": [item for item in summary.incidents if item.asked][-MAX_INCIDENTS:],
@@ -138,11 +139,11 @@ def render_report(
     return render_page("report.html.j2", f"{summary.name} · azr report", "charts.js", page=page, run=summary)
 
 
-def _start_bars(start: TrainerStart) -> list[dict[str, Any]]:
-    total_s = start.total_s or 1.0
+def _share_bars(shown: TimeShares) -> list[dict[str, Any]]:
+    total_s = shown.total_s or 1.0
     return [
         _bar(share.name, index % 8, share.seconds / total_s, f"{duration(share.seconds)}{share.details}")
-        for index, share in enumerate(start.shares)
+        for index, share in enumerate(shown.shares)
         if share.seconds >= SHOWN_S
     ]
 

@@ -82,6 +82,7 @@ class LiveView:
         self._shown_incidents = len(before.incidents) if before else 0
         self._shown_state = ""
         self._shown_start = before.start if before else None
+        self._shown_hand_over = before.hand_over if before else None
 
     def __enter__(self) -> LiveView:
         if not self.plain:
@@ -108,6 +109,9 @@ class LiveView:
         if summary.start is not None and summary.start is not self._shown_start:
             self._shown_start = summary.start
             self._print(f"{summary.name}: trainer {summary.start.sentence}")
+        if summary.hand_over is not None and summary.hand_over != self._shown_hand_over:
+            self._shown_hand_over = summary.hand_over
+            self._print(f"{summary.name}: {summary.hand_over.sentence}")
         if self._live is not None:
             self._live.update(render(summary, self._console.width), refresh=True)
         else:

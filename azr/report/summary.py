@@ -20,6 +20,7 @@ from azr.config.monitor import MonitorConfig
 from azr.errors import DataError
 from azr.files import read_json
 from azr.folder_id import FolderId
+from azr.hand_over import HandOver, read_hand_over
 from azr.processes import ProcessId
 from azr.protocol import Heartbeat, Phase, TrainRequest, read_heartbeat
 from azr.records import (
@@ -96,6 +97,8 @@ class RunSummary:
     """Latest look of the driver at memory and disk."""
     start: TrainerStart | None = None
     """The latest one of the trainer that led to a finished step."""
+    hand_over: HandOver | None = None
+    """The latest from one cycle to the next."""
     problems: tuple[str, ...] = ()
     """Files that exist and could not be read, as sentences."""
 
@@ -334,6 +337,7 @@ class SummaryReader:
             request=_latest_request(self.run, problems),
             machine=last_sample(self.run.supervision),
             start=self._read_start(),
+            hand_over=read_hand_over(self.run),
             problems=tuple(problems),
         )
 

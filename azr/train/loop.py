@@ -13,6 +13,7 @@ from azr.checkpoints import Checkpoint, publish_checkpoint, staging_dir
 from azr.config import Config
 from azr.errors import CheckpointError
 from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
+from azr.hand_over import HandOverPart
 from azr.protocol import Ending, Phase
 from azr.selfplay.credit import own_reward
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
@@ -115,6 +116,7 @@ class Attempt:
             self.link.mark(StartPart.SEEDS)
             self._evaluate_start()
         self.link.mark(StartPart.PROBES)
+        self.link.mark_begin(HandOverPart.TRAINER)
 
         for step in range(first, request.last_step + 1):
             self.backend.global_steps = step
@@ -138,10 +140,16 @@ class Attempt:
             if step == first:
                 inside = {phase: self.clock.seconds.get(phase, 0.0) for phase in names.PHASES}
                 self.link.mark(StartPart.FIRST_STEP, inside)
+                self.link.mark_begin(HandOverPart.FIRST_STEP)
+            ends = last or asked.stop
+            if ends:
+                self.link.mark_end(HandOverPart.BEGIN)
 
             due = step % train.save_every_steps == 0 or step in train.early_saves
-            if last or asked.stop or asked.checkpoint or due:
-                self._save(step, goes_on=not (last or asked.stop))
+            if ends or asked.checkpoint or due:
+                self._save(step, goes_on=not ends)
+            if ends:
+                self.link.mark_end(HandOverPart.SAVE)
             if asked.stop:
                 self.link.finish(Ending.STOPPED, asked.reason or "stop was requested")
                 return False

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from azr.checkpoints import latest_verified_checkpoint, publish_checkpoint, staging_dir
 from azr.files import append_jsonl, read_jsonl, write_json_atomic
+from azr.hand_over import HandOverPart
 from azr.protocol import Ending, Phase, current_request
 from azr.rundir import RunDir
 from azr.trainer_link import DriverWatch, TrainerLink
@@ -115,15 +116,22 @@ class FakeTrainer:
             link.finish(Ending.FINISHED, "nothing to do (pretended)")
             return 0
         asked = link.asked()
+        link.mark_begin(HandOverPart.TRAINER)
         for step in range(self.request.resume_step + 1, self.request.last_step + 1):
             if asked.stop:
                 break
             self.step(link, step)
+            if step == self.request.first_step:
+                link.mark_begin(HandOverPart.FIRST_STEP)
+            if step == self.request.last_step:
+                link.mark_end(HandOverPart.BEGIN)
             asked = link.asked()
             listens = self.fault(step) != "ignore_stop" and "ignore_stop" not in self.commands
             due = step % self.commands.get("save_every", 2) == 0 or step == self.request.last_step
             if due or asked.checkpoint or (asked.stop and listens):
                 self.save(link, step)
+                if step == self.request.last_step:
+                    link.mark_end(HandOverPart.SAVE)
             if not listens:
                 asked = type(asked)(False, False)
             if self.fault(step) == "exit_zero":

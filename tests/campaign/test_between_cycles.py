@@ -22,6 +22,7 @@ from azr.campaign.trainer_process import REGISTRY_FILE
 from azr.checkpoints import list_checkpoints
 from azr.config import Config
 from azr.files import read_jsonl
+from azr.hand_over import HAND_OVER_FILE, HandOverPart, read_hand_over
 from azr.host_memory import HostMemory
 from azr.processes import ProcessId, processes_with_marker
 from azr.protocol import Heartbeat, Phase, read_heartbeat, read_metrics
@@ -253,3 +254,36 @@ def test_a_flat_cycle_ends_its_trainer(run: RunDir) -> None:
     command_trainer(run, faults=[{"kind": "stagnate", "step": step} for step in range(4, 5)])
     finished(run, Driver(run, CONFIG))
     assert started(run) == ["1/1", "2/1"]
+
+
+def parts_of(run: RunDir) -> list[list[str]]:
+    return [
+        [record["part"] for record in read_jsonl(path)]
+        for path in sorted(run.root.glob(f"cycles/*/{HAND_OVER_FILE}"))
+    ]
+
+
+def test_each_part_of_a_hand_over_is_noted(run: RunDir) -> None:
+    finished(run, Driver(run, CONFIG))
+    whole = [part.value for part in HandOverPart]
+    assert parts_of(run) == [whole, whole, whole[:4]]  # after the last cycle comes no other
+    told = read_hand_over(run)
+    assert told is not None and told.cycle == 2 and told.total_s > 0
+
+
+def test_a_hand_over_that_was_interrupted_is_not_told(run: RunDir) -> None:
+    held = run.root / "held"
+
+    def merge(run: RunDir, cycle: int, config: Config) -> Report:
+        if not held.exists():
+            held.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fake_campaign.merge(run, cycle, config)
+
+    Driver(run, CONFIG, fake_parts(merge=merge)).wait()
+    assert [part[-1] for part in parts_of(run)] == [HandOverPart.CHECK.value]
+    finished(run, Driver(run, CONFIG))
+    assert [path.parent.name for path in sorted(run.root.glob(f"cycles/*/{HAND_OVER_FILE}"))] == [
+        "002",
+        "003",
+    ]
