@@ -46,6 +46,8 @@ from azr.errors import AzrError
 from azr.hardware import Device, Machine, device_for
 from azr.imports import all_shadows, installed_version
 from azr.places import Trouble, unwritable
+from azr.run_identity import kept_keys
+from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
@@ -240,7 +242,8 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         )
         return
     config = fit_card(config, machine, shape).config
-    verdict = judge_fit(config, machine, shape, free_gib(runs_dir))
+    kept = kept_keys(RunDir(runs_dir / config.name))
+    verdict = judge_fit(config, machine, shape, free_gib(runs_dir), kept=kept)
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""
         yield ok(
@@ -248,7 +251,13 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
             f"{config.recipe or 'this configuration'}: {peak}host memory {verdict.estimate.ram.gib:.0f} GiB",
         )
     for shortage in verdict.shortages:
-        advice = f"{' '.join(verdict.advice.settings)}" if verdict.advice else "a smaller recipe"
+        advice = (
+            f"{' '.join(verdict.advice.settings)}"
+            if verdict.advice
+            else "another name=, and a smaller recipe"
+            if kept
+            else "a smaller recipe"
+        )
         yield problem("fit", str(shortage), f"{advice} (python scripts/preflight.py)")
     if in_use := card_in_use(config, machine, shape):
         yield problem("GPU memory", in_use, CLOSE_THEM)

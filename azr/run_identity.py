@@ -1,7 +1,8 @@
 """What identifies a run and never changes: model, tokenizer, adapters, recipe, prompt frame, and the layout
 of its checkpoints.
 
-``RUN/identity.json`` is written once, at the run's first start, and compared at every later one.
+``RUN/identity.json`` is written once, at the run's first start, and compared at every later one. Each attempt has a
+copy, for a disk whose oldest files are cleared.
 """
 
 from __future__ import annotations
@@ -78,19 +79,33 @@ SETTINGS = {
 
 
 def read_identity(run: RunDir) -> RunIdentity | None:
-    """None for a run that never started, or that an earlier version started."""
-    if not run.identity.exists():
+    """From the newest copy where the file itself is gone; None for a run that never started, or that an earlier
+    version started."""
+    path = next(iter(run.records(run.identity.name)), None)
+    if path is None:
         return None
     try:
-        return from_json(RunIdentity, read_json(run.identity), run.identity)
+        return from_json(RunIdentity, read_json(path), path)
     except DataError as error:
         if isinstance(error.__cause__, OSError):  # no permission, say: the record may be as good as ever
             raise RunError(str(error)) from error
         raise RunError(
-            f"{run.identity} is damaged ({error}); it says what the run was started with. Put a copy back, or, when you are sure that "
+            f"{path} is damaged ({error}); it says what the run was started with. Put a copy back, or, when you are sure that "
             "config.yaml names the model that the run began with, remove the file: it is then written again"
         ) from error
 
 
+def kept_keys(run: RunDir) -> tuple[str, ...]:
+    """Keys of the configuration that a run which has begun keeps; none for a new one."""
+    begun = run.records(run.identity.name) or run.records(run.config.name)
+    return ("model.path", *SETTINGS.values()) if begun else ()
+
+
 def write_identity(run: RunDir, identity: RunIdentity) -> None:
     write_json_atomic(run.identity, {"format": FORMAT, **asdict(identity)})
+
+
+def copy_identity(run: RunDir, folder: Path) -> None:
+    """A copy in an attempt's ``folder``; nothing where nothing is recorded."""
+    if identity := read_identity(run):
+        write_json_atomic(folder / run.identity.name, {"format": FORMAT, **asdict(identity)})

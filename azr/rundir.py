@@ -122,6 +122,11 @@ class RunDir:
             int(path.name) for path in (self.cycle(cycle) / "attempts").glob("*") if path.name.isdigit()
         )
 
+    def records(self, name: str) -> list[Path]:
+        """The run's file of this name, and the copies of it that attempts have, the newest first; where they exist."""
+        copies = sorted((self.root / "cycles").glob(f"*/attempts/*/{name}"), reverse=True)
+        return [path for path in (self.root / name, *copies) if path.exists()]
+
     def attempt(self, cycle: int, attempt: int) -> Path:
         return self.cycle(cycle) / "attempts" / f"{attempt:03d}"
 

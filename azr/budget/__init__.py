@@ -25,8 +25,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Fit | None:
+def require_fit(config: Config, machine: Machine, runs_dir: Path, kept: tuple[str, ...] = ()) -> Fit | None:
     """Refuses a run that cannot fit, unless ``budget.override`` names what is short.
+
+    Args:
+        kept: keys that no advice may touch (``judge_fit``).
 
     Returns:
         The verdict; None when the model's size is not known yet (a hub model that was never downloaded).
@@ -39,7 +42,7 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path) -> Fit | None:
     shape = shape_for(config)
     if shape is None:
         return None
-    verdict = judge_fit(config, machine, shape, free_gib(runs_dir))
+    verdict = judge_fit(config, machine, shape, free_gib(runs_dir), kept=kept)
     blocking = [shortage for shortage in verdict.shortages if shortage.resource not in config.budget.override]
     if blocking:
         raise BudgetError(fit_refusal(verdict, blocking, runs_dir))
@@ -58,6 +61,12 @@ def fit_refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
     if verdict.advice is not None:
         lines.append(
             f"  the cheapest change that fits: {' '.join(verdict.advice.settings)}   ({verdict.advice.cost})"
+        )
+    elif names != ["disk"] and verdict.kept:
+        lines.append(
+            "  a run keeps its model, recipe, optimizer, precision and number of cards, and nothing else makes it fit. It continues on a "
+            "machine like that of its start. Its model can begin another run here: `azr export`, then name=OTHER "
+            "model.path=EXPORTED_FOLDER"
         )
     elif names != ["disk"]:
         lines.append(

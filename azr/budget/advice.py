@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from azr.budget.card_in_use import card_in_use
@@ -60,6 +60,8 @@ class Fit:
     shortages: tuple[Shortage, ...]
     advice: Change | None
     """The cheapest change found; None when it fits, or when nothing here makes it fit."""
+    kept: tuple[str, ...] = ()
+    """Keys that no change may touch, because the run has begun with them."""
 
     @property
     def fits(self) -> bool:
@@ -77,11 +79,13 @@ def judge_fit(
     shape: ModelShape,
     free_disk_gib: float | None = None,
     advise: bool = True,
+    kept: tuple[str, ...] = (),
 ) -> Fit:
     """
     Args:
         free_disk_gib: free space where the run lies; None leaves the disk out.
         advise: look for the cheapest change when it does not fit.
+        kept: keys of a run that has begun, which it keeps (``run_identity.kept_keys``).
     """
     device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
     on_gpu = device.kind == "cuda"
@@ -92,14 +96,15 @@ def judge_fit(
     result = estimate(config, shape, total, on_gpu)
     if (config.needs_gpu and not on_gpu) or (device.missing and not config.train.ray_address):
         shortage, advice = _too_few_cards(device, machine)
-        return Fit(result, gpu, ram, free_disk_gib, (shortage,), advice if advise else None)
+        possible = advise and not _touches(advice.settings, kept)
+        return Fit(result, gpu, ram, free_disk_gib, (shortage,), advice if possible else None, kept)
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
     advice = None
     if shortages and advise:
         advice = _cheapest_change(
-            config, lambda other: judge_fit(other, machine, shape, free_disk_gib, False)
+            config, kept, lambda other: judge_fit(other, machine, shape, free_disk_gib, False)
         )
-    return Fit(result, gpu, ram, free_disk_gib, shortages, advice)
+    return Fit(result, gpu, ram, free_disk_gib, shortages, advice, kept)
 
 
 def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
@@ -141,10 +146,14 @@ def _shortages(
 # ---------------------------------------------------------------- the cheapest change
 
 
-def _cheapest_change(config: Config, judged: Callable[[Config], Fit]) -> Change | None:
+def _touches(settings: Sequence[str], kept: Collection[str]) -> bool:
+    return any(item.partition("=")[0] in kept for item in settings)
+
+
+def _cheapest_change(config: Config, kept: Collection[str], judged: Callable[[Config], Fit]) -> Change | None:
     """The cheapest rank of changes that is enough: one of that rank alone, else all that help up to that
     rank, added up."""
-    changes = list(_changes(config))
+    changes = [change for change in _changes(config) if not _touches(change[1], kept)]
     for rank in sorted({rank for rank, _, _ in changes}):
         for each, settings, cost in changes:
             if each == rank and judged(_with(config, settings)).fits:

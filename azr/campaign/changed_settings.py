@@ -26,8 +26,7 @@ class Changed:
 
 def changed_settings(run: RunDir, config: Config) -> Changed:
     """What differs from the latest start; nothing for a first start."""
-    attempts = sorted((run.root / "cycles").glob("*/attempts/*/config.yaml"), reverse=True)
-    records = [path for path in (run.config, *attempts) if path.exists()]
+    records = run.records(run.config.name)
     earlier = next(filter(None, map(_read, records)), None)
     if earlier is None:
         return Changed("not known, because no earlier config.yaml can be read" if records else "")

@@ -29,7 +29,7 @@ from azr.campaign.room import make_room
 from azr.campaign.sentences import say_the_end
 from azr.campaign.signals import StopSignals
 from azr.campaign.start_check import require_free_card
-from azr.campaign.state import State, latest_attempt
+from azr.campaign.state import CampaignState, State, latest_attempt
 from azr.campaign.supervise import supervise
 from azr.campaign.trainer_process import end_leftovers
 from azr.checkpoints import (
@@ -197,7 +197,10 @@ def _write_report(ctx: Context) -> None:
 def _leave_final_state(ctx: Context) -> None:
     """DONE continues when the configuration now asks for more; FAILED tries again, with new budgets."""
     state = ctx.state
-    if state.state is State.DONE and not reason_to_end(ctx):
+    if state.state is State.DONE:
+        if reason := reason_to_end(ctx):
+            ctx.save(sentence=reason)  # by the limits of this start
+            return
         ctx.incident(
             "extended",
             "The campaign was done; the configuration now asks for more.",
@@ -310,11 +313,21 @@ def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
     elif end.kind in (EndKind.CRASHED, EndKind.HUNG):
         if not end.trusted:
             discard_after(ctx, resume_step)
+        if asked := ctx.stop_asked():
+            raise _Stopped(f"Stopped by {asked}. {end.sentence}{_unsaved(ctx.state)}")
         _give_up_if_final(ctx, end)
         _restart_later(ctx, "hang" if end.kind is EndKind.HUNG else "crash", end.sentence)
     elif end.kind is EndKind.STOPPED:
         _after_stop(ctx, end)
     # FINISHED otherwise: the next look at the checkpoints ends the cycle.
+
+
+def _unsaved(state: CampaignState) -> str:
+    """Where a stop ended the trainer as well (a service, a shutdown): what it had no time to save."""
+    first, last = state.step + 1, state.trained_step
+    if last < first:
+        return ""
+    return f" It had not saved {f'step {last}' if first == last else f'steps {first} to {last}'}, trained again at the next start."
 
 
 def _after_stop(ctx: Context, end: AttemptEnd) -> None:

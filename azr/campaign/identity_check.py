@@ -47,13 +47,19 @@ def settle_identity(run: RunDir, config: Config) -> str:
     recorded = read_identity(run)
     now = identify(config, recorded)
     if recorded is None:
-        begun_before = run.config.is_file()  # by a version that recorded nothing
+        begun_before = bool(run.records(run.config.name))
         write_identity(run, now)
         if begun_before:
-            return f"{run.root.name} uses only this model from now on (content {now.model_hash[:8]})."
+            return (
+                f"{run.root.name} has no record of the content of the model that it began with (identity.json); it uses only this "
+                f"one from now on (content {now.model_hash[:8]})."
+            )
         return ""
     if recorded.content != now.content:  # a hub model that had to be fetched first
         raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))
+    if not run.identity.exists():
+        write_identity(run, recorded)
+        return f"{run.identity} was gone; it is restored from the latest attempt's copy."
     if recorded.folder != now.folder:
         return f"{now.folder} holds the model that {run.root.name} began with (model.path={recorded.model}); the run continues with it."
     return ""
@@ -67,13 +73,19 @@ def require_same_run(run: RunDir, config: Config) -> None:
         ModelError: the model's folder cannot be read.
     """
     recorded = read_identity(run)
-    if recorded is None and not run.config.is_file():
+    configs = run.records(run.config.name)
+    if recorded is None and not configs:
+        if list_checkpoints(run):
+            raise RunError(
+                f"{run.root} has checkpoints, but nothing says which model they were made from: identity.json, config.yaml and their "
+                "copies in cycles/*/attempts are gone. Put one of them back, or start another run: name=OTHER"
+            )
         return
 
     folder = local_folder(config.model.path)
     differing: list[Difference] = []
     if recorded is None:
-        before = read_config(run.config)
+        before = read_config(configs[0])
         recorded, now = _as_configured(before), _as_configured(config)
         if recorded.model != now.model and (folder is None or folder != folder_on_disk(before.model.path)):
             differing.append(_difference("model.path", recorded.model, now.model))

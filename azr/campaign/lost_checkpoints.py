@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from azr.errors import RunError
-from azr.records import CampaignState
+from azr.records import CampaignState, State
 from azr.rundir import RunDir
 
 
@@ -23,7 +23,7 @@ def settle_lost_checkpoints(run: RunDir, state: CampaignState, found_step: int) 
         again = f"Step {first} is" if first == state.step else f"Steps {first} to {state.step} are"
         return (
             f"The checkpoint of step {state.step}, the latest that was saved, is gone or damaged: the run goes back to step {found_step}. "
-            f"{again} trained again."
+            f"{again} trained again{' if it goes on' if state.state is State.DONE else ''}."
         )
     damaged = sorted(path.name for path in run.checkpoints.glob("damaged-step_*"))
     there = f" ({', '.join(damaged)} cannot be used)" if damaged else ""

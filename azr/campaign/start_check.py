@@ -17,6 +17,7 @@ from azr.errors import BudgetError, ConfigError, RunError
 from azr.hardware import Machine, detect, device_for
 from azr.imports import require_engine
 from azr.mounts import missing_disk
+from azr.run_identity import kept_keys
 from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
@@ -50,7 +51,8 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     is_here = local_folder(config.model.path) is not None
     if is_here:
         require_usable_model(config)  # before its size, which a model of another kind does not tell
-    judged = require_fit(config, machine, run.root.parent)
+    kept = kept_keys(run)
+    judged = require_fit(config, machine, run.root.parent, kept)
     if not run.state.exists():  # else its own old trainer may hold the card, which the driver ends first
         require_free_card(config)
     if not config.train.ray_address:  # else other machines compute
@@ -60,7 +62,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     if not is_here:
         require_usable_model(config)
     if judged is None:  # its size is known only now
-        require_fit(config, machine, run.root.parent)
+        require_fit(config, machine, run.root.parent, kept)
 
 
 def require_a_run_or_nothing(run: RunDir) -> None:

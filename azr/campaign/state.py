@@ -78,6 +78,8 @@ def load_state(run: RunDir) -> tuple[CampaignState | None, list[str]]:
         except RunError as error:
             repairs.append(f"{error}.")
             continue
+        if path != run.state and not repairs:
+            repairs.append(f"{run.state} is gone.")
         if repairs:
             repairs.append(f"Went on from {path.name}: {state.sentence}")
         return state, repairs

@@ -47,6 +47,7 @@ from azr.protocol import (
 from azr.records import JudgeVerdict, MachineSample
 from azr.report.loggers import Logger
 from azr.report.versions import write_versions
+from azr.run_identity import copy_identity
 from azr.tracebacks import Raised
 
 STEPS_AFTER_STOP = 3
@@ -68,6 +69,7 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
     folder = ctx.run.attempt(request.cycle, request.attempt)
     write_config(folder / "config.yaml", ctx.config)
     write_versions(folder, ctx.config.selfplay.frame)
+    copy_identity(ctx.run, folder)
     loggers = ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
     try:
         watch = _AttemptWatch(ctx, request, loggers)

@@ -32,6 +32,8 @@ from azr.config.load import compose_container, load_config, recipe_names
 from azr.config.paths import runs_folder
 from azr.hardware import Gpu, Machine, detect, device_for
 from azr.places import prepare_places
+from azr.run_identity import kept_keys
+from azr.rundir import RunDir
 from azr.train.model_source import local_folder, require_usable_model
 
 
@@ -90,7 +92,8 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         return 2
     fitted = fit_card(config, machine, shape)
     config = fitted.config
-    verdict = judge_fit(config, machine, shape, free_gib(runs_folder(config)))
+    runs = runs_folder(config)
+    verdict = judge_fit(config, machine, shape, free_gib(runs), kept=kept_keys(RunDir(runs / config.name)))
     in_use = card_in_use(config, machine, shape)
     fits = verdict.fits and not in_use
     if options.json:

@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
 
     run = RunDir(runs_folder(config) / config.name)
     require_startable(config, machine, run)
-    if not run.state.exists():
+    if not run.state.exists() and not run.identity.exists():
         print(f"A new run in {run.root}.")
     if not config.train.ray_address:
         device = device_for(machine, config.train.device, config.train.n_gpus_per_node)

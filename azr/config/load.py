@@ -134,7 +134,8 @@ def _run_of(overrides: Sequence[str]) -> RunDir:
 def _recipe_of(run: RunDir) -> str:
     """The recipe that the run began with; empty for a new run."""
     identity = read_identity(run)
-    recipe = identity.recipe if identity else read_config(run.config).recipe if run.config.is_file() else ""
+    configs = run.records(run.config.name)
+    recipe = identity.recipe if identity else read_config(configs[0]).recipe if configs else ""
     if recipe and recipe not in recipe_names():
         raise ConfigError(
             f"{run.root} began with recipe={recipe}, which is not in {CONFIG_DIR / 'recipe'}; put it back, or use another name="

@@ -14,6 +14,7 @@ on how busy the machine is.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -53,6 +54,8 @@ class Problem:
     """Imports and helper functions that an answer inside the frame may rely on."""
     helpers: str = ""
     """Functions of the problem's text that its tests call beside the answer: they stand before a native one too."""
+    reference: str = ""
+    """The program that a user's file gives as right; '' for the suites' authors' own."""
 
 
 def evalplus_prompt(text: str) -> Prompt:
@@ -131,7 +134,8 @@ def code_suite(
 ) -> CodeSuite:
     by_id = {problem.problem_id: problem for problem in problems}
     if len(by_id) < len(problems) or not problems:
-        why = "two problems have the same id; ids must be unique" if problems else "it has no problem"
+        [(twice, _)] = Counter(problem.problem_id for problem in problems).most_common(1) or [("", 0)]
+        why = f"two problems have the id {twice!r}; ids must be unique" if problems else "it has no problem"
         raise DataError(f"suite {name}: {why}" + (f" ({left_out[0]})" if left_out else ""))
     items = [_item(name, problem, config, style, speaker, habits) for problem in problems]
     return CodeSuite(

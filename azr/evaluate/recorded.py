@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ class Recorded:
     """Each is a program of its own (``PROGRAM``), not a continuation or a reply."""
 
 
-def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False) -> Recorded:
+def recorded_answers(
+    path: Path, items: Sequence[Item], *, partial: bool = False, left_out: Collection[str] = ()
+) -> Recorded:
     """Answers from a file of rows (JSON Lines, packed or not): an item's id under any of ``ID_FIELDS``, and
     ``completion`` or ``solution``; several rows of an id are its samples, in order.
 
     Args:
         partial: items without an answer are left out by the caller instead of being an error.
+        left_out: items of the suite that are not asked (``--limit``), whose answers are passed over.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; --answers needs a JSONL file with id and completion")
@@ -45,6 +48,8 @@ def recorded_answers(path: Path, items: Sequence[Item], *, partial: bool = False
             raise DataError(f"{place}: {row.problem}")
         text = _answer_in(row.record, place, forms)
         item_id = str(next((row.record[key] for key in ID_FIELDS if key in row.record), ""))
+        if item_id in left_out:
+            continue
         if item_id not in known:
             raise DataError(f"{place}: the suite has no item {item_id!r} (fields id, task_id or item_id)")
         sample = counts.get(item_id, 0)

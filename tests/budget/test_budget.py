@@ -16,6 +16,7 @@ from azr.config.load import compose_container, recipe_names
 from azr.config.train import RolloutConfig
 from azr.errors import BudgetError, ModelError
 from azr.hardware import Gpu, Machine
+from azr.run_identity import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD_16 = Machine((Gpu("card", 15.92, 15.4, (12, 0)),), cpu_cores=16, ram_gib=31.0, ram_available_gib=28.0)
@@ -135,6 +136,23 @@ def test_advice_is_cheap_and_true():
         ]
         fixed = recipe(name, *dict.fromkeys(overrides))
         assert judge_fit(fixed, machine, shape, 100.0).fits
+
+
+def test_a_run_that_has_begun_is_not_told_to_change_what_it_keeps(tmp_path):
+    """The next start refused what this one had advised."""
+    kept = ("model.path", *SETTINGS.values())
+    config = recipe("0_5b_16gb")
+    shape = shape_of(config.model.path)
+    assert shape is not None
+    assert judge_fit(config, CARD_8, shape, 100.0, kept=kept).advice is None
+    wide = recipe("0_5b_16gb", "train.micro_batch_tokens=64000")
+    advice = judge_fit(wide, CARD_16, shape, 100.0, kept=kept).advice
+    assert advice is not None and "train.micro_batch_tokens=16000" in advice.settings
+    for each in (config, recipe("0_5b_16gb", "train.n_gpus_per_node=2")):
+        with pytest.raises(BudgetError) as error:
+            require_fit(each, CARD_8, tmp_path, kept)
+        told = str(error.value)
+        assert "azr export" in told and "name=OTHER" in told and "cheapest change" not in told
 
 
 @pytest.mark.parametrize(("missing", "resource"), [({"ram_gib": 6.0}, "ram"), ({}, "disk")])

@@ -28,7 +28,7 @@ from azr.campaign.control import (
 )
 from azr.campaign.incidents import read_incidents
 from azr.campaign.sentences import say_the_end
-from azr.campaign.state import CampaignState, State, read_state_file, save_state
+from azr.campaign.state import CampaignState, State, read_state_file, save_state, state_path_previous
 from azr.checkpoints import list_checkpoints
 from azr.cli.control import obey
 from azr.errors import RunError
@@ -171,6 +171,26 @@ def test_sigterm_to_the_trainer_during_a_save_costs_only_that_save(run: RunDir) 
     crash = [item for item in read_incidents(run) if item.kind == "crash"]
     assert len(crash) == 1 and "SIGTERM" in crash[0].cause and "from step 2" in crash[0].action
     assert [record.step for record in read_metrics(run)] == list(range(1, 9))
+
+
+def test_a_signal_that_ends_the_trainer_as_well_is_a_stop_and_no_crash(run: RunDir) -> None:
+    """As of ``systemctl stop`` without KillMode=mixed, ``scancel`` or a shutdown."""
+    command_trainer(run, step_s=0.3, save_every=100)
+    driver = start(run)
+    beat = read_heartbeat(run)
+    assert beat is not None
+    driver.signal(signal.SIGTERM)
+    os.kill(beat.pid, signal.SIGKILL)
+    assert driver.wait() == 0
+    state = read_state_file(run.state)
+    assert state.state is State.TRAIN and state.restarts == 0 and state.step == 0
+    assert "Stopped by SIGTERM. The trainer was killed by SIGKILL" in state.sentence
+    assert (
+        f"It had not saved steps 1 to {state.trained_step}, trained again at the next start."
+        in state.sentence
+    )
+    assert "Starting again" not in (run.root / "driver.log").read_text()
+    assert_nothing_left(run)
 
 
 def test_control_script(run: RunDir) -> None:
@@ -390,3 +410,20 @@ def test_status_of_a_damaged_state_says_what_it_goes_by(run: RunDir) -> None:
         run.state.write_text(content)
         told = obey(run, "status", None)
         assert "state.json" in told and "Before." in told, content[:10]
+    run.state.unlink()
+    told = obey(run, "status", None)
+    assert "state.json is gone" in told and "Before." in told
+    state_path_previous(run).unlink()
+    with pytest.raises(RunError, match="holds no campaign"):
+        obey(run, "status", None)
+
+
+def test_a_finished_run_names_the_limit_that_ends_it_now(run: RunDir) -> None:
+    """Its time had ended it, and more time was all that it asked for, also where the cycles were done by then."""
+    driver = start(run, hours=5)
+    request_control(run, Control.BUDGET, hours=1e-6)
+    assert driver.wait() == 0
+    assert Driver(run, fast_config(steps_per_cycle=3, cycles=1, hours=6)).wait() == 0
+    state = read_state_file(run.state)
+    assert state.state is State.DONE and "raise campaign.cycles (now 1)" in state.sentence
+    assert "raise campaign.cycles (now 1)" in (run.root / "driver.log").read_text()

@@ -14,13 +14,14 @@ from fake_campaign import Driver, command_trainer, fast_config
 from azr import model_hash
 from azr.campaign.identity_check import require_same_run, settle_identity
 from azr.campaign.start_check import require_startable
+from azr.checkpoints import publish_checkpoint, staging_dir
 from azr.cli import run_command
 from azr.config import Config
 from azr.config.load import load_config, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
 from azr.hardware import Gpu, Machine
 from azr.model_hash import hash_model
-from azr.run_identity import read_identity
+from azr.run_identity import copy_identity, read_identity
 from azr.rundir import RunDir
 from azr.train.base_model import base_folder, require_base_unchanged
 
@@ -355,8 +356,43 @@ def test_a_run_without_a_record_is_compared_with_its_configuration_and_recorded(
         [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"model.path={TINY}"]
     ).config
     require_same_run(run, absolute)
-    assert "uses only this model from now on" in settle_identity(run, config)
+    assert "uses only this one from now on" in settle_identity(run, config)
     assert settle_identity(run, config) == ""
+
+
+def test_a_record_that_is_gone_comes_back_from_an_attempts_copy(run: RunDir, tmp_path: Path) -> None:
+    """Shared disks clear what is old, and ``identity.json`` is a run's oldest file."""
+    config = begin(run)
+    copy_identity(run, run.attempt(1, 1))
+    before = read_identity(run)
+    run.identity.unlink()
+    run.config.unlink()
+    place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
+    with pytest.raises(RunError, match=r"model\.path: data/models/azr-tiny \(content"):
+        require_same_run(
+            run, load_config([*place, f"model.path={copy_of_tiny(tmp_path / 'x', noise=True)}"]).config
+        )
+    assert "identity.json was gone; it is restored" in settle_identity(run, config)
+    assert settle_identity(run, config) == "" and read_identity(run) == before
+
+
+def test_without_any_record_an_attempts_configuration_counts_and_then_nothing_is_guessed(
+    run: RunDir, tmp_path: Path
+) -> None:
+    config = begin(run)
+    run.identity.unlink()
+    run.config.rename(run.attempt(1, 1) / "config.yaml")
+    place = [f"runs_dir={run.root.parent}", f"name={run.root.name}"]
+    other = load_config([*place, f"model.path={copy_of_tiny(tmp_path / 'x')}"]).config
+    with pytest.raises(RunError, match=r"model\.path: data/models/azr-tiny at its start"):
+        settle_identity(run, other)
+    (run.attempt(1, 1) / "config.yaml").unlink()
+    staging = staging_dir(run, 4)
+    (staging / "model.pt").write_bytes(b"weights")
+    publish_checkpoint(run, 4, staging, {})
+    for started in (config, other):
+        with pytest.raises(RunError, match="nothing says which model they were made from"):
+            settle_identity(run, started)
 
 
 def test_a_damaged_record_is_a_sentence(run: RunDir) -> None:

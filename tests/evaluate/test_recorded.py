@@ -121,3 +121,99 @@ def test_files_of_tasks_are_read_in_the_same_way(tmp_path: Path) -> None:
     path.write_bytes(content + b'{"snippet": "def f(): pass"}\n')
     with pytest.raises(DataError, match=rf"utf16.jsonl, line {len(content.splitlines()) + 1}: "):
         probe_suite(path, config)
+
+
+OWN = [
+    {
+        "task_id": f"own/{number}",
+        "prompt": f"def add{number}(x):\n    ",
+        "canonical_solution": f"return x + {number}\n",
+        "entry_point": f"add{number}",
+        "test": f"def check(candidate):\n    assert candidate(1) == {number + 1}\n",
+    }
+    for number in range(4)
+]
+ANSWERS = [{"task_id": item["task_id"], "completion": item["canonical_solution"]} for item in OWN]
+
+
+def scored(folder: Path, suite: list[dict[str, Any]], answers: list[dict[str, Any]], **options: Any) -> Any:
+    (folder / "suite.jsonl").write_bytes(lines(suite))
+    (folder / "answers.jsonl").write_bytes(lines(answers))
+    suites = [f"humaneval={folder / 'suite.jsonl'}"]
+    asked = Options(
+        suites=suites, answers=folder / "answers.jsonl", out=folder / "out", progress=False, **options
+    )
+    [scores] = evaluate([], asked, lambda _: None)["results"]
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"test": "assert add2(1) == 3"},
+            r"suite\.jsonl, line 3: field 'test' defines no check\(candidate\)",
+        ),
+        ({"entry_point": "g"}, r"suite\.jsonl, line 3: entry_point is 'g', which the prompt does not define"),
+        ({"task_id": "own/1"}, "two problems have the id 'own/1'"),
+    ],
+)
+def test_an_own_suite_that_no_answer_could_pass_is_refused(
+    tmp_path: Path, change: dict[str, str], told: str
+) -> None:
+    """Every answer counted as wrong, without a word."""
+    with pytest.raises(DataError, match=told):
+        scored(tmp_path, [*OWN[:2], {**OWN[2], **change}, OWN[3]], ANSWERS)
+
+
+def test_items_whose_own_solution_fails_are_named_below_the_score(tmp_path: Path) -> None:
+    wrong = {**OWN[2], "test": OWN[2]["test"].replace("== 3", "== 4")}
+    scores = scored(tmp_path, [*OWN[:2], wrong, OWN[3]], ANSWERS)
+    assert scores["estimates"]["pass@1"]["value"] == 0.75
+    [note] = scores["notes"]
+    assert (
+        note.startswith("of 1 of 4 items the file's own canonical_solution fails")
+        and "'own/2' (wrong)" in note
+    )
+    assert scored(tmp_path, OWN, ANSWERS)["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "told"),
+    [
+        ("```python\n{prompt}{solution}```", "completion", "read with --native-form chat"),
+        ("Sure!\n```python\n{prompt}{solution}```\nThis adds.", "completion", "read with --native-form chat"),
+        ("```python\n{prompt}{solution}```", "solution", "read with --native-form chat"),
+        ("\n{solution}", "completion", "was its indentation cut off?"),
+    ],
+)
+def test_answers_that_are_not_python_are_counted_below_the_score(
+    tmp_path: Path, form: str, field: str, told: str
+) -> None:
+    """0 % was all that was said."""
+    answers = [
+        {"task_id": item["task_id"], field: form.format(prompt=item["prompt"], solution=item["canonical_solution"])}
+        for item in OWN
+    ]  # fmt: skip
+    suite = OWN
+    if told.startswith("was"):
+        head = '\n    "A sum."'
+        suite = [
+            {
+                **item,
+                "prompt": item["prompt"].strip() + head,
+                "canonical_solution": f"\n    {item['canonical_solution']}",
+            }
+            for item in OWN
+        ]
+    scores = scored(tmp_path, suite, answers)
+    [note] = scores["notes"]
+    assert note.startswith("4 of 4 answers are not valid Python") and told in note
+    if "chat" in told and field == "completion":
+        assert scored(tmp_path, OWN, answers, native_form="chat")["estimates"]["pass@1"]["value"] == 1.0
+
+
+def test_a_limit_passes_over_other_answers_and_too_few_samples_are_refused(tmp_path: Path) -> None:
+    assert scored(tmp_path, OWN, ANSWERS, limit=2)["estimates"]["pass@1"]["n"] == 2
+    with pytest.raises(ConfigError, match=r"--k 2 .* has only 1 of 'own/1'"):
+        scored(tmp_path, OWN, [*ANSWERS, ANSWERS[0]], ks=(1, 2))

@@ -1,0 +1,66 @@
+"""What makes a score doubtful and is not the model's fault: sentences that are printed below the figures."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import replace
+
+from azr.evaluate.answers import Answer
+from azr.evaluate.code_suite import CodeSuite, of_whole_programs
+from azr.evaluate.items import Item, Suite
+from azr.evaluate.scoring import Judged, judge_all
+from azr.programs.source import SourceError, parse_program
+from azr.sandbox import Sandbox
+
+
+def doubts_of_references(suite: Suite, items: Sequence[Item], sandbox: Sandbox) -> list[str]:
+    """Items whose own solution fails their tests, where a user's file gives solutions."""
+    if not isinstance(suite, CodeSuite):
+        return []
+    solutions = [
+        Answer(item.item_id, 0, solution)
+        for item in items
+        if (solution := suite.problems[item.item_id].reference)
+    ]
+    judging = replace(of_whole_programs(suite), style="native")
+    failed = [
+        each
+        for each in judge_all(judging, items, solutions, sandbox, progress=False)
+        if not each.verdict.score
+    ]
+    if not failed:
+        return []
+    first = failed[0]
+    return [
+        f"of {len(failed)} of {len(solutions)} items the file's own canonical_solution fails their tests, the first is "
+        f"{first.answer.item_id!r} ({first.verdict.reason}); their part of the score says nothing about the answers"
+    ]
+
+
+def doubts_of_answers(suite: Suite, judged: Sequence[Judged]) -> list[str]:
+    """Recorded answers, judged as they are, which are not Python."""
+    if not isinstance(suite, CodeSuite):
+        return []
+    broken = [
+        (each, problem)
+        for each in judged
+        if not each.verdict.score and (problem := _not_python(each.verdict.answer))
+    ]
+    if not broken:
+        return []
+    first, problem = broken[0]
+    told = f"{len(broken)} of {len(judged)} answers are not valid Python as they stand, the first is {first.answer.item_id!r}: {problem}"
+    if any("```" in each.answer.completion for each, _ in broken):
+        told += "; replies with Markdown fences are read with --native-form chat, from the field 'completion'"
+    return [told]
+
+
+def _not_python(program: str) -> str:
+    try:
+        tree = parse_program(program)
+    except SourceError as error:
+        return str(error)
+    if any(isinstance(node, ast.Return) for node in tree.body):
+        return "a return outside of the function; was its indentation cut off?"
+    return ""
