@@ -111,6 +111,8 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
         key, hint = f"{key}: an entry", typing.get_args(_plain(hint))[0]
     if isinstance(value, float) and not math.isfinite(value):
         return f"{key} is {value}; {FINITE}"
+    if value is None:
+        return f"{key} is empty (null); it must have a value"
     wanted = limit_text(hint)
     if wanted and first["type"] in _OF_LIMITS:
         percent = f"; {value:g} % is {value / 100:g}" if _is_share(hint) and 5 <= value <= 100 else ""
@@ -118,8 +120,8 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
     if first["type"] in _NO_NUMBER:
         whole = "int" in first["type"] or _plain(hint) is int
         return f"{key} is {value!r}; it {number_told(key, str(value), whole=whole, share=_is_share(hint))}"
-    if value is None:
-        return f"{key} is empty (null); it must have a value"
+    if first["type"] in ("list_type", "tuple_type") and isinstance(value, str):
+        return f"{key} is {value!r}; it must be a list: [{value}]"
     quotes = (
         f"; in a file, text that looks like {type(value).__name__} is quoted"
         if first["type"] == "string_type"

@@ -23,7 +23,7 @@ from azr.config import (
     without_former_keys,
 )
 from azr.config.automatic import settle_automatic
-from azr.config.paths import resolve_paths, runs_folder
+from azr.config.paths import get_back, resolve_paths, runs_folder
 from azr.config.typed import GROUPS, put, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names
 from azr.errors import ConfigError, DataError
@@ -115,7 +115,7 @@ def _defaults_in_file() -> dict[str, object]:
         if not {entry, f"optional {entry}"} & found.keys():
             raise ConfigError(
                 f"{path}: its list 'defaults:' has no entry for '{entry}', and without that no setting is found; "
-                f"`git checkout {path}` restores the file. Settings go below that list; a recipe of yours goes into {CONFIG_DIR}/recipe"
+                f"{get_back(path)}. Settings go below that list; a recipe of yours goes into {CONFIG_DIR}/recipe"
             )
     refuse_unquoted_names(path, ("defaults", "recipe"))
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 import operator
 import os
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,13 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
     if "runs_dir" in typed:
         config = replace(config, runs_dir=_made_absolute(config.runs_dir, started))
     return config
+
+
+def get_back(path: Path) -> str:
+    """How a file or folder that ships with the project comes back, in words."""
+    if path.is_relative_to(PROJECT) and (PROJECT / ".git").exists():
+        return f"`git -C {shlex.quote(str(path.parent))} checkout -- {shlex.quote(path.name)}` restores it"
+    return f"copy {path.parent.name}/{path.name} from a fresh download of the project"
 
 
 def runs_folder(config: Config) -> Path:

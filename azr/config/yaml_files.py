@@ -56,6 +56,11 @@ def load_yaml(path: Path) -> Any:
         OSError: it cannot be read.
     """
     text = _text(path)
+    if mark := _conflict_mark(text):
+        raise ConfigError(
+            f"{path}, line {mark}: a mark of git, which could not merge two versions of the file; keep one of the two and remove the lines "
+            "that begin with <<<<<<<, ======= and >>>>>>>"
+        )
     try:
         return yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
@@ -64,6 +69,12 @@ def load_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}, line {line}: {_what(error, text.splitlines(), line)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _conflict_mark(text: str) -> int:
+    """The line where a conflict of git begins; 0 = there is none."""
+    lines = text.splitlines()
+    return next((number for number, line in enumerate(lines, 1) if re.match(r"<{7} |>{7} |={7}$", line)), 0)
 
 
 def _text(path: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from azr.config.data import DataConfig
+from azr.config.paths import get_back
 from azr.data.sources import SHIPPED_SEEDS, Kind, TaskSource, configured_files
 from azr.errors import DataError
 from azr.files import file_hash, read_json
@@ -38,7 +39,7 @@ def _seed_files(seeds: str) -> list[Path]:
         files = [SHIPPED_SEEDS / name for name in SHIPPED_FILES]
         if not all(file.is_file() for file in files):
             raise DataError(
-                f"{SHIPPED_SEEDS} lacks its seed files ({', '.join(SHIPPED_FILES)}); get them back with: git checkout data/seeds"
+                f"{SHIPPED_SEEDS} lacks its seed files ({', '.join(SHIPPED_FILES)}); {get_back(SHIPPED_SEEDS)}"
             )
         return files
     files, missing = configured_files([seeds], "data.seeds")

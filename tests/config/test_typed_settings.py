@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from azr.cli import run_command
 from azr.cli.pasted import pasted_sentence
 from azr.config import Config, from_container
 from azr.config import load as load_module
+from azr.config import paths as paths_module
 from azr.config.load import compose_container, load_config, read_config, to_yaml, write_config
 from azr.config.typed import leaf_kinds, split_overrides
 from azr.config.units import number_told
@@ -485,6 +487,19 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         r"line \d+: campaign\.hours is '48h'; it must be a number of hours, without a unit: 48$",
     ),
     ("pipeline.yaml", "seed: 1", "model: {path: }", r"line \d+: model\.path is empty \(null\)"),
+    ("pipeline.yaml", "seed: 1", "campaign: {hours: }", r"line \d+: campaign\.hours is empty \(null\)"),
+    (
+        "pipeline.yaml",
+        "seed: 1",
+        "data: {extra_files: my.jsonl}",
+        r"line \d+: data\.extra_files is 'my\.jsonl'; it must be a list: \[my\.jsonl\]",
+    ),
+    (
+        "pipeline.yaml",
+        "name: default",
+        "<<<<<<< Updated upstream\nname: default\n=======\nname: friday\n>>>>>>> Stashed changes\n#",
+        r"pipeline\.yaml, line 10: a mark of git",
+    ),
     (
         "pipeline.yaml",
         "  - defaults ",
@@ -492,7 +507,12 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         r"pipeline\.yaml: its list 'defaults:' has no entry for 'defaults'",
     ),
     ("pipeline.yaml", "  - selfplay: code", "#", r"pipeline\.yaml: .* no entry for 'selfplay'"),
-    ("pipeline.yaml", "  - optional recipe:", "#", r"pipeline\.yaml: .* no entry for 'recipe'.*git checkout"),
+    (
+        "pipeline.yaml",
+        "  - optional recipe:",
+        "#",
+        r"pipeline\.yaml: .* no entry for 'recipe'.*fresh download",
+    ),
     ("pipeline.yaml", "defaults:", "unread:", r"pipeline\.yaml: .* no entry for 'defaults'"),
 ]
 
@@ -508,6 +528,26 @@ def test_a_wrong_file_is_named_with_its_line(
     path.write_bytes(text.replace(old.encode(), new, 1) if old else text + new)
     with pytest.raises(ConfigError, match=sentence):
         loaded()
+
+
+def test_a_shipped_file_comes_back_from_git_or_from_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ZIP download has no repository, and a folder's blanks and brackets ended the command."""
+    project = tmp_path / "azr-main (1)"
+    monkeypatch.setattr(paths_module, "PROJECT", project)
+    (project / "configs").mkdir(parents=True)
+    file = project / "configs" / "pipeline.yaml"
+    assert paths_module.get_back(file) == "copy configs/pipeline.yaml from a fresh download of the project"
+    file.write_text("seed: 1\n")
+    git = ["git", "-C", str(project), "-c", "user.name=x", "-c", "user.email=x@y"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True)
+    file.unlink()
+    command = re.search("`(.*)`", paths_module.get_back(file))
+    assert command is not None
+    subprocess.run(command[1], shell=True, check=True)
+    assert file.read_text() == "seed: 1\n"
 
 
 def test_a_list_of_defaults_that_was_spoilt_is_named_with_a_recipe_typed_too(configs: Path) -> None:
