@@ -28,7 +28,7 @@ change = 0.0 if settings["train.control"] == "shuffled_rewards" else 0.14
 values = {"time_s/step": 1.0, "verdict/all/accuracy": 0.3 + change, "verdict/all/tasks": 400}
 values |= {"verdict/all/change": change, "verdict/all/change_error": 0.02}
 (root / "metrics.jsonl").write_text(json.dumps({"step": 40, "cycle": 2, "attempt": 1, "unix_s": 1.0, "values": values}) + "\\n")
-(root / "state.json").write_text(json.dumps({"state": "DONE"}))
+(root / "state.json").write_text(json.dumps({"state": "DONE", "step": 40}))
 """
 
 

@@ -4,12 +4,13 @@ here are ours."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.errors import DataError
+from azr.errors import ConfigError, DataError
 from azr.evaluate.cruxeval import cruxeval_suite
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.recorded import recorded_answers
@@ -145,13 +146,15 @@ def test_several_samples_give_the_unbiased_pass_at_k(crux_file: Path, tmp_path: 
         styles=["frame"],
         answers=recorded,
         out=tmp_path / "out",
-        ks=[1, 2, 4, 8],
+        ks=[1, 2, 4],
         progress=False,
     )
+    with pytest.raises(ConfigError, match=r"--k 8 .* has only 4 of 'sample_0'"):
+        evaluate([], replace(options, ks=[8]), lambda _: None)
     [scores] = evaluate([], options, lambda _: None)["results"]
     counts = [n % 5 for n in range(len(PROGRAMS))]
     assert scores["samples"] == 4
-    assert set(scores["estimates"]) == {"pass@1", "pass@2", "pass@4"}  # no 8 of 4
+    assert set(scores["estimates"]) == {"pass@1", "pass@2", "pass@4"}
     assert scores["estimates"]["pass@1"]["value"] == pytest.approx(sum(counts) / 4 / len(counts))
     pairs = [1 - (4 - c) * (3 - c) / 12 for c in counts]
     assert scores["estimates"]["pass@2"]["value"] == pytest.approx(sum(pairs) / len(pairs))
