@@ -26,6 +26,7 @@ from azr.budget import judge_fit, shape_for
 from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.budget.fitting import fit_card
 from azr.checkpoints import free_gib
+from azr.commands import command
 from azr.config import Config
 from azr.config.paths import PROJECT, python_path
 from azr.control_groups import process_limit
@@ -258,7 +259,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
             if kept
             else "a smaller recipe"
         )
-        yield problem("fit", str(shortage), f"{advice} (python scripts/preflight.py)")
+        yield problem("fit", str(shortage), f"{advice} ({command('preflight')})")
     if in_use := card_in_use(config, machine, shape):
         yield problem("GPU memory", in_use, CLOSE_THEM)
     if machine.ram_available_gib < verdict.estimate.ram.gib <= machine.ram_gib:

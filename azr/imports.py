@@ -18,6 +18,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from azr.commands import command
 from azr.errors import ConfigError
 from azr.strays import HARMLESS, PROJECT, SUFFIXES, own_folders, python_modules, strays_of
 
@@ -205,7 +206,7 @@ def require_engine(device: str, version_of: Callable[[str], str | None] = instal
         return
     if device == "cpu":
         remedy = (
-            "train.device=cuda uses a card, if there is a usable one (python scripts/doctor.py says why one is not); "
+            f"train.device=cuda uses a card, if there is a usable one ({command('doctor')} says why one is not); "
             "for the CPU install its set: delete .venv and run AZR_SET=cpu bash scripts/setup.sh"
         )
     else:

@@ -15,6 +15,7 @@ from azr.budget.advice import Fit, RecipeFit, Shortage, judge_fit, propose
 from azr.budget.estimate import estimate
 from azr.budget.shape import ModelShape, shape_for, shape_from_config, shape_of
 from azr.checkpoints import free_gib
+from azr.commands import command
 from azr.config import Config
 from azr.errors import BudgetError
 from azr.hardware import Machine
@@ -70,7 +71,7 @@ def fit_refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
         )
     elif names != ["disk"]:
         lines.append(
-            "  no single setting makes it fit; to see which recipes fit: python scripts/preflight.py --propose"
+            f"  no single setting makes it fit; to see which recipes fit: {command('preflight')} --propose"
         )
     if "cards" not in names:
         lines.append(f"  to start anyway: budget.override=[{','.join(names)}]")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from azr.budget.card_in_use import card_in_use
 from azr.budget.estimate import ResourceEstimate, estimate
 from azr.budget.shape import ModelShape, shape_for
+from azr.commands import command
 from azr.config import Config, with_key
 from azr.hardware import Device, Machine, device_for
 
@@ -35,7 +36,7 @@ class Shortage:
 
     def __str__(self) -> str:
         if self.no_card:
-            return f"an NVIDIA GPU: this configuration {self.no_card}; python scripts/doctor.py says more"
+            return f"an NVIDIA GPU: this configuration {self.no_card}; {command('doctor')} says more"
         what = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}[
             self.resource
         ]

@@ -20,6 +20,7 @@ import filelock
 
 from azr.campaign.state import read_state_file
 from azr.checkpoints import explain_os_error
+from azr.commands import command
 from azr.errors import DataError, RunError
 from azr.files import read_json, write_json_atomic
 from azr.locks import take_lock
@@ -87,10 +88,7 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
     except filelock.Timeout as error:
         raise RunError(
             f"another driver is using {run.root}{_holder(run)}. "
-            + (
-                suspended_driver(run)
-                or f"Wait for it, or end it with `python scripts/control.py {run.root} stop`"
-            )
+            + (suspended_driver(run) or f"Wait for it, or end it with `{command('control')} {run.root} stop`")
         ) from error
     except OSError as error:
         raise RunError(f"cannot write to the run directory: {explain_os_error(error, run.root)}") from error

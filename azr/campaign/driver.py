@@ -37,6 +37,7 @@ from azr.checkpoints import (
     latest_verified_checkpoint,
     list_checkpoints,
 )
+from azr.commands import command
 from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError
@@ -447,7 +448,7 @@ def _wait_while_paused(ctx: Context) -> None:
     _forget_hand_overs(ctx)
     ctx.save(
         paused=True,
-        sentence=f"Paused after step {ctx.state.step}; `python scripts/control.py {ctx.run.root} resume` continues.",
+        sentence=f"Paused after step {ctx.state.step}; `{command('control')} {ctx.run.root} resume` continues.",
     )
     ctx.incident(
         "pause",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from azr.campaign.incidents import FROM_OUTSIDE, SHOWN_CHARACTERS, dying_words, known_causes, signal_name
+from azr.commands import command
 from azr.tracebacks import ANSI, Raised, root_cause
 
 
@@ -31,8 +32,8 @@ _REMEDIES = {
     FaultKind.IMPORT: "The installed packages do not fit together: remove .venv and start `bash scripts/run.sh`, which installs the "
     "pinned set, and leave PYTHONPATH empty",
     FaultKind.CONFIGURATION: "Correct the setting that it names and start again",
-    FaultKind.MODEL: "Check the files of model.path={model}; `python scripts/doctor.py` checks them too",
-    FaultKind.DEVICE: "`nvidia-smi` and `python scripts/doctor.py` say more",
+    FaultKind.MODEL: f"Check the files of model.path={{model}}; `{command('doctor')}` checks them too",
+    FaultKind.DEVICE: f"`nvidia-smi` and `{command('doctor')}` say more",
 }
 _LOADERS = {
     "from_pretrained", "load_weights", "load_model", "get_model", "get_tokenizer", "hf_tokenizer", "load_state_dict_from_file",

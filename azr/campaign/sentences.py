@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from azr.campaign.state import CampaignState, State
+from azr.commands import command
 from azr.errors import AzrError
 from azr.folder_id import FolderId
 from azr.report.summary import read_summary
@@ -29,9 +30,9 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
     if state.step:
         which, option = ("latest", " --step latest") if state.best_step is None else ("best", "")
         lines.append(
-            f"To compare it with the model it started from: python scripts/evaluate.py {folder}@0 {folder}@{which}"
+            f"To compare it with the model it started from: {command('evaluate')} {folder}@0 {folder}@{which}"
         )
-        lines.append(f"To take the model home: python scripts/export.py {folder}{option} --out my-model")
+        lines.append(f"To take the model home: {command('export')} {folder}{option} --out my-model")
     with suppress(OSError):  # a terminal that is gone
         print("\n".join(lines), flush=True)
 

@@ -10,6 +10,7 @@ from azr.budget import require_fit, shape_for
 from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.campaign.identity_check import require_same_run
 from azr.checkpoints import list_checkpoints
+from azr.commands import command
 from azr.config import Config
 from azr.control_groups import process_limit
 from azr.data.check import require_readable
@@ -93,7 +94,7 @@ def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
         raise BudgetError(
             f"{run.root} began with recipe={config.recipe}, which needs an NVIDIA GPU, and none is visible "
             f"({machine.why_no_card}). "
-            "Nothing was changed; run the same command once the card is visible again. `nvidia-smi` and python scripts/doctor.py say more"
+            f"Nothing was changed; run the same command once the card is visible again. `nvidia-smi` and {command('doctor')} say more"
         )
 
 

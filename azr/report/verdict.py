@@ -17,6 +17,7 @@ from enum import Enum
 import numpy as np
 
 from azr import metric_names as names
+from azr.commands import command
 from azr.report.series import Z_99, difference_interval
 from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
@@ -325,10 +326,10 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         )
         which, option = ("best", "") if table.has(names.PROBE_ALL) else ("latest", " --step latest")
         lines.append(
-            f"Measure the {which} checkpoint against the start: `python scripts/evaluate.py {root}@0 {root}@{which} --suite probes`"
+            f"Measure the {which} checkpoint against the start: `{command('evaluate')} {root}@0 {root}@{which} --suite probes`"
         )
-        lines.append(f"Take the model home: `python scripts/export.py {root}{option} --out {model}`")
-        lines.append(f"Take the tasks home: `python scripts/export.py {root} --out {tasks} --tasks`")
+        lines.append(f"Take the model home: `{command('export')} {root}{option} --out {model}`")
+        lines.append(f"Take the tasks home: `{command('export')} {root} --out {tasks} --tasks`")
         others = ("campaign.hours", "campaign.max_flat_cycles")
         limit = next((key for key in others if key in summary.sentence), "campaign.cycles")
         lines.append(f"To continue, raise `{limit}` and run the same command again.")
