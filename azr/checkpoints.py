@@ -67,11 +67,14 @@ def staging_dir(run: RunDir, step: int) -> Path:
 def publish_checkpoint(
     run: RunDir, step: int, staging: Path, info: dict[str, Any] | None = None
 ) -> Checkpoint:
-    """Turns a filled staging folder into the checkpoint of ``step``; durable when it returns. Where it fails, earlier
-    checkpoints are untouched.
+    """Turns a filled staging folder into the checkpoint of ``step``; durable when it returns.
 
     Args:
         info: small JSON values to keep in the manifest (cycle, attempt, buffer hash).
+
+    Raises:
+        CheckpointError: the folder is empty, or the disk is full or read-only; earlier checkpoints are
+            untouched.
     """
     target = run.checkpoint(step)
     if target.exists():
@@ -195,7 +198,11 @@ def latest_verified_checkpoint(run: RunDir, *, at_most_step: int | None = None) 
 
 @contextlib.contextmanager
 def reading(checkpoint: Checkpoint) -> Iterator[None]:
-    """Around whatever reads a checkpoint of a run that may go on, whose driver removes old ones."""
+    """Around whatever reads a checkpoint of a run that may go on, whose driver removes old ones.
+
+    Raises:
+        CheckpointError: it was removed meanwhile.
+    """
     try:
         yield
     except (AzrError, OSError) as error:
@@ -256,8 +263,11 @@ def repair_checkpoints(run: RunDir) -> list[str]:
 
 
 def reject_checkpoints_after(run: RunDir, step: int) -> list[int]:
-    """Rollback: takes every checkpoint above ``step`` out of use, newest first. Safe to repeat. Nothing is
-    touched where ``step`` itself has none."""
+    """Rollback: takes every checkpoint above ``step`` out of use, newest first. Safe to repeat.
+
+    Raises:
+        CheckpointError: ``step`` itself has no checkpoint; nothing is touched.
+    """
     if step and not run.checkpoint(step).is_dir():
         raise CheckpointError(f"cannot roll back to step {step}: {run.checkpoint(step)} does not exist")
     rejected = []
@@ -328,6 +338,9 @@ def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expect
 
     Returns:
         the GiB that are needed.
+
+    Raises:
+        BudgetError: with what is free, what is needed and what to do.
     """
     checkpoints = list_checkpoints(run)
     size_gib = checkpoints[-1].total_bytes / GIB if checkpoints else expected_gib

@@ -63,7 +63,11 @@ class Machine:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Machine:
-        """The inverse of ``to_json``; everything but ``gpus[].total_gib`` has a default."""
+        """The inverse of ``to_json``; everything but ``gpus[].total_gib`` has a default.
+
+        Raises:
+            ConfigError: a field is unknown or missing.
+        """
         try:
             gpus = []
             for fields in record.get("gpus", []):
@@ -83,7 +87,11 @@ class Machine:
 
 
 def detect() -> Machine:
-    """Reads this machine (or the one that ``AZR_MACHINE`` describes)."""
+    """Reads this machine (or the one that ``AZR_MACHINE`` describes).
+
+    Raises:
+        ConfigError: ``AZR_MACHINE`` names a file that cannot be used.
+    """
     described = os.environ.get("AZR_MACHINE")
     if described:
         try:

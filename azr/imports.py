@@ -83,6 +83,10 @@ def all_shadows() -> list[Shadow]:
 
 
 def require_no_shadows() -> None:
+    """
+    Raises:
+        ConfigError: a run would import something else than what is installed.
+    """
     hidden = python_modules() | _installed_modules()
     for shadow in all_shadows():
         if shadow.module in hidden:
@@ -200,6 +204,9 @@ def require_engine(device: str, version_of: Callable[[str], str | None] = instal
     """
     Args:
         device: ``cuda`` or ``cpu``, what the run computes on.
+
+    Raises:
+        ConfigError: the installed engine computes on the other one only.
     """
     build = engine_build(version_of)
     if build in ("", device):

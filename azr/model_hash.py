@@ -53,6 +53,9 @@ def hash_model(folder: Path, recorded: ModelHash | None = None) -> ModelHash:
     Args:
         recorded: of the model that is looked for; it is returned where an earlier version would have counted
             this folder so.
+
+    Raises:
+        ModelError: the folder or a file in it cannot be read.
     """
     try:
         files = [path for path in sorted(folder.iterdir()) if path.is_file()]

@@ -250,7 +250,11 @@ def prepare_places(
 
 
 def _allow_open_files() -> None:
-    """Raises the soft limit of this process and its children as far as the hard one allows."""
+    """Raises the soft limit of this process and its children as far as the hard one allows.
+
+    Raises:
+        ConfigError: the hard limit is too low for a run.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     reachable = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
     if reachable < FILES_NEEDED:
@@ -265,6 +269,9 @@ def _allow_open_files() -> None:
 def _allow_addresses() -> None:
     """As ``_allow_open_files``, for the address space (``ulimit -v``), of which libraries reserve much more than
     they use.
+
+    Raises:
+        ConfigError: the hard limit is too low for a run.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard != resource.RLIM_INFINITY and hard < ADDRESSES_NEEDED:
@@ -321,7 +328,11 @@ def _choose_temporary_folder(
 def private_folder(
     candidates: Sequence[Path] | None = None, environment: MutableMapping[str, str] | None = None
 ) -> Path:
-    """A folder of this user's alone, short, plain and executable: the same one at every call."""
+    """A folder of this user's alone, short, plain and executable: the same one at every call.
+
+    Raises:
+        ConfigError: there is none.
+    """
     environment = os.environ if environment is None else environment
     if candidates is None:
         candidates = [Path(environment.get("TMPDIR") or SHARED), SHARED, Path("/var/tmp"), Path("/dev/shm")]

@@ -137,7 +137,12 @@ class TrainResult:
 
 
 def current_request(run: RunDir) -> TrainRequest:
-    """The request of the newest cycle."""
+    """The request of the newest cycle.
+
+    Raises:
+        DataError: there is none, it is damaged, or it is for another attempt than the one this process was
+            started for.
+    """
     requests = list(run.in_cycles("request.json").values())
     if not requests:
         raise DataError(

@@ -35,6 +35,9 @@ def from_json(cls: type[_Record], value: Any, place: object) -> _Record:
 
     Args:
         place: the file, for the message.
+
+    Raises:
+        DataError: a field is missing or of another type.
     """
     try:
         return _adapter(cls).validate_python(value)

@@ -80,7 +80,11 @@ SETTINGS = {
 
 def read_identity(run: RunDir) -> RunIdentity | None:
     """From the newest copy where the file itself is gone; None for a run that never started, or that an earlier
-    version started."""
+    version started.
+
+    Raises:
+        RunError: the record is damaged.
+    """
     path = next(iter(run.records(run.identity.name)), None)
     if path is None:
         return None

@@ -147,7 +147,11 @@ class TrainerLink:
         return asked(self.run, self.request.cycle, self.request.attempt)
 
     def require_folder(self) -> None:
-        """Before a save, which would make the folder anew under its old name."""
+        """Before a save, which would make the folder anew under its old name.
+
+        Raises:
+            RunMovedError: the run's folder was renamed or removed.
+        """
         if not self.run.request(self.request.cycle).is_file():
             raise RunMovedError(
                 f"{self.run.root} was renamed or removed while the run was going on; nothing is saved there"

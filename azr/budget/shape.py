@@ -94,7 +94,12 @@ class ModelShape:
 
 
 def shape_from_config(config: dict[str, Any], where: str = "config.json") -> ModelShape:
-    """Reads the fields of a Hugging Face ``config.json`` (Llama, Qwen, Mistral and their like)."""
+    """Reads the fields of a Hugging Face ``config.json`` (Llama, Qwen, Mistral and their like).
+
+    Raises:
+        ModelError: a field is missing: another architecture, whose size this cannot determine; or the weights are
+            quantised in a way that is not supported.
+    """
     values = {**config, **config.get("text_config", {})}
     quantised = quantisation_in(values, where)
     try:

@@ -45,7 +45,10 @@ class Context:
         self._ticked_s = MONOTONIC()
 
     def require_folder(self) -> None:
-        """What is written after the folder was renamed, moved or removed would lie in another one."""
+        """
+        Raises:
+            RunMovedError: the folder was renamed, moved or removed; what is written now would lie in another one.
+        """
         root, folder = self.run.root, self.state.folder
         if folder is None or self.run.lock.exists() or (root.is_dir() and folder.is_same(FolderId.of(root))):
             return

@@ -79,6 +79,9 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
 
     Args:
         say: told where the run's file system has no locks.
+
+    Raises:
+        RunError: another driver holds it, or the run directory cannot be written.
     """
     try:
         run.root.mkdir(parents=True, exist_ok=True)

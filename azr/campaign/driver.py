@@ -164,7 +164,11 @@ def _run(ctx: Context) -> int:
 
 
 def _step_through(ctx: Context) -> None:
-    """Leaves no trainer behind, however it ends."""
+    """Leaves no trainer behind, however it ends.
+
+    Raises:
+        _Stopped, _Failed: as ``_run`` takes them.
+    """
     try:
         while ctx.state.state not in (State.DONE, State.FAILED):
             if ctx.stop_asked():
@@ -345,7 +349,9 @@ def _after_stop(ctx: Context, end: AttemptEnd) -> None:
 
 
 def _give_up_if_final(ctx: Context, end: AttemptEnd) -> None:
-    """Before a step was finished there are ends that no restart can mend."""
+    """Raises:
+    _Failed: the trainer ended before it finished a step, by something that no restart can mend.
+    """
     if end.fault is None:
         return
     has_trained = any(record.step > 0 for record in read_metrics(ctx.run))

@@ -15,6 +15,9 @@ def settle_lost_checkpoints(run: RunDir, state: CampaignState, found_step: int) 
 
     Returns:
         a sentence about what is trained again; empty where nothing is missing.
+
+    Raises:
+        RunError: a step was saved, and no checkpoint is left.
     """
     if state.step <= found_step or state.rollback_to == 0:
         return ""

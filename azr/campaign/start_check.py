@@ -69,6 +69,9 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
 def require_a_run_or_nothing(run: RunDir) -> None:
     """A run writes, prunes and repairs under its folder, so it must not hold anybody else's files. Plain files,
     such as a log, are in nobody's way.
+
+    Raises:
+        RunError: the folder holds other things and no run.
     """
     try:
         if any(mark.exists() for mark in (run.config, run.state, run.identity, run.lock)) or list_checkpoints(
@@ -89,6 +92,9 @@ def require_a_run_or_nothing(run: RunDir) -> None:
 def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
     """A run that began on a card waits for the card; what else a machine without one could train is no way
     out for it.
+
+    Raises:
+        BudgetError: the run needs a card, and none is visible.
     """
     if run.state.exists() and config.needs_gpu and not machine.cards:
         raise BudgetError(
@@ -99,7 +105,10 @@ def require_card_of(run: RunDir, config: Config, machine: Machine) -> None:
 
 
 def require_free_card(config: Config) -> None:
-    """Where other programs hold too much of the card, the run would die while it loads."""
+    """
+    Raises:
+        BudgetError: other programs hold so much of the card that the run would die while it loads.
+    """
     if config.train.ray_address or "gpu" in config.budget.override:
         return
     shape, deadline_s = shape_for(config), time.monotonic() + CARD_FREED_S
@@ -110,10 +119,12 @@ def require_free_card(config: Config) -> None:
 
 
 def require_processes(limited: tuple[int, str] | None) -> None:
-    """With fewer, Ray's workers would die with "Resource temporarily unavailable" while the start goes on.
-
+    """
     Args:
         limited: how many processes and threads are allowed, and what says so.
+
+    Raises:
+        ConfigError: too few; Ray's workers would die with "Resource temporarily unavailable" while the start goes on.
     """
     if limited is not None and limited[0] < MIN_PROCESSES:
         raise ConfigError(
@@ -123,7 +134,10 @@ def require_processes(limited: tuple[int, str] | None) -> None:
 
 
 def require_loopback() -> None:
-    """Where processes cannot reach each other, Ray would wait half an hour to start."""
+    """
+    Raises:
+        ConfigError: processes cannot reach each other on this machine, so Ray would wait half an hour to start.
+    """
     try:
         with socket.create_server((LOOPBACK, 0)) as server:
             socket.create_connection(server.getsockname(), timeout=LOOPBACK_LIMIT_S).close()

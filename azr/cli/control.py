@@ -49,7 +49,11 @@ def main(words: Sequence[str]) -> int:
 
 
 def obey(run: RunDir, command: str, hours: float | None) -> str:
-    """Makes the request and says what will come of it."""
+    """Makes the request and says what will come of it.
+
+    Raises:
+        RunError: there is no such run, nothing to stop, or the hours are missing.
+    """
     if not run.state.exists() and load_state(run)[0] is None:
         raise RunError(
             f"{run.root} holds no campaign (no state.json); give the run's directory, for example runs/default"

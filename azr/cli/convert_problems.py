@@ -24,7 +24,10 @@ SHOWN = 10
 
 def convert_problems(problems: Path, target: Path) -> str:
     """Returns:
-    what was made and what was left out, in lines.
+        what was made and what was left out, in lines.
+
+    Raises:
+        DataError: the file cannot be read, gives no task, or ``target`` exists.
     """
     if target.exists():
         raise DataError(f"{target} exists; give another name")

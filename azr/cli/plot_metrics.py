@@ -36,7 +36,11 @@ def moving_mean(values: FloatArray, window: int) -> FloatArray:
 
 
 def logged(table: MetricsTable, patterns: list[str]) -> list[str]:
-    """The names that the run logged and that match, each once."""
+    """The names that the run logged and that match, each once.
+
+    Raises:
+        RunError: a pattern matches none.
+    """
     known = sorted(name for name in table.columns if table.has(name))
     found: dict[str, None] = {}
     for pattern in patterns:

@@ -63,7 +63,11 @@ class Config:
         return wanted and "gpu" not in self.budget.override
 
     def validate(self) -> None:
-        """Each section by itself, then what contradicts across sections."""
+        """Each section by itself, then what contradicts across sections.
+
+        Raises:
+            ConfigError: names key, value and what is right.
+        """
         wrong = _no_folder_name(self.name)
         if wrong:
             raise ConfigError(f"name is {self.name[:80]!r}; it becomes a folder name, so {wrong}")
@@ -166,6 +170,9 @@ def from_container(values: Mapping[str, Any], place: Callable[[str], str] = lamb
 def refuse_unknown_keys(
     values: Mapping[str, Any], known: Mapping[str, Any], place: Callable[[str], str], prefix: str = ""
 ) -> None:
+    """Raises:
+    ConfigError: a key of ``values`` is not in ``known``; names the nearest one that is.
+    """
     for key, value in values.items():
         if key not in known:
             where = f"{found}: " if (found := place(f"{prefix}{key}")) else ""

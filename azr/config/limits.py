@@ -43,6 +43,11 @@ class Section:
         yield from ()
 
     def validate(self) -> None:
+        """
+        Raises:
+            ConfigError: a value is not what its field declares, or contradicts another one; names key, value and what
+                is right.
+        """
         from pydantic import ValidationError
 
         values = asdict(self)  # type: ignore[call-overload]  (every section is a dataclass)
@@ -72,6 +77,9 @@ def build(section: type, values: dict[str, Any], place: Callable[[str], str]) ->
     """
     Args:
         place: where a dotted key was written (file and line), for messages; empty if that is not known.
+
+    Raises:
+        ConfigError: a value is not what its field declares.
     """
     from pydantic import ValidationError
 

@@ -104,7 +104,12 @@ def _recipe_in_file() -> str:
 
 
 def _defaults_in_file() -> dict[str, object]:
-    """The list of defaults of ``configs/pipeline.yaml``: group, or name of a file -> what is chosen of it."""
+    """The list of defaults of ``configs/pipeline.yaml``: group, or name of a file -> what is chosen of it.
+
+    Raises:
+        ConfigError: it lacks an entry without which Hydra finds none of the settings, or what it names is
+            read as a number.
+    """
     path = CONFIG_DIR / "pipeline.yaml"
     values = load_yaml(path) if path.is_file() else None
     listed = values.get("defaults") if isinstance(values, dict) else None
@@ -132,7 +137,11 @@ def _run_of(overrides: Sequence[str]) -> RunDir:
 
 
 def _recipe_of(run: RunDir) -> str:
-    """The recipe that the run began with; empty for a new run."""
+    """The recipe that the run began with; empty for a new run.
+
+    Raises:
+        ConfigError: there is no such recipe any more.
+    """
     identity = read_identity(run)
     configs = run.records(run.config.name)
     recipe = identity.recipe if identity else read_config(configs[0]).recipe if configs else ""
@@ -144,7 +153,11 @@ def _recipe_of(run: RunDir) -> str:
 
 
 def compose_container(overrides: Sequence[str]) -> dict[str, object]:
-    """Plain values of all keys: defaults, then ``configs/pipeline.yaml`` and its groups, then overrides."""
+    """Plain values of all keys: defaults, then ``configs/pipeline.yaml`` and its groups, then overrides.
+
+    Raises:
+        ConfigError: Hydra refuses the overrides or a file.
+    """
     import yaml
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
@@ -301,6 +314,9 @@ def write_config(path: Path, config: Config) -> None:
 def read_config(path: Path) -> Config:
     """The configuration that a run was started with; a process reads a file once, and again only when it was
     replaced. Settings that only an earlier version had are named on stderr and left out.
+
+    Raises:
+        DataError: no such file. ConfigError: it holds unknown or wrong values.
     """
     try:
         version = path.stat()

@@ -20,7 +20,10 @@ _QUOTES = "'\""
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Returns:
-    the settings that Hydra reads, and key -> value of those of text keys and of lists of texts.
+        the settings that Hydra reads, and key -> value of those of text keys and of lists of texts.
+
+    Raises:
+        ConfigError: a setting is none, or its key or value cannot be meant.
     """
     hydra: list[str] = []
     values: dict[str, Any] = {}

@@ -49,6 +49,11 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
 
     A run that has begun needs its evaluation files only: what its own sources held is in its pool. Those that
     are still there are looked at all the same, since one of them may be new.
+
+    Raises:
+        DataError: a path does not exist or holds no data file, a file is damaged, or what is named gives not
+            one task (or, of evaluation files, not one program). All missing paths are named at once, and so
+            are all that give nothing.
     """
     begun = run.cycle_tasks(1).is_file()
     evaluation, missing = configured_files(config.evaluation_files, "data.evaluation_files")

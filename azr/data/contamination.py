@@ -55,7 +55,12 @@ class EvaluationItem:
 
 
 def evaluation_items(files: Iterable[Path]) -> list[EvaluationItem]:
-    """Every program text in every row of the files, whatever the columns are called."""
+    """Every program text in every row of the files, whatever the columns are called.
+
+    Raises:
+        DataError: a file is missing, or it or one of its rows cannot be read: nothing could be kept out that
+            is like it.
+    """
     items: list[EvaluationItem] = []
     for file in files:
         for row in read_rows(file):

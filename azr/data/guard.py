@@ -43,6 +43,9 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
 
     Returns:
         The run's probe files in name order.
+
+    Raises:
+        DataError: a configured file is missing or two have the same name, or a copy was changed.
     """
     remove_leftovers(run.probes)
     if probes_are_frozen(run):
@@ -87,7 +90,12 @@ def _bare_name(file: Path) -> str:
 
 
 def read_probes(file: Path) -> bytes:
-    """The probe tasks of a file as JSON Lines: as they stand where they are that, else converted."""
+    """The probe tasks of a file as JSON Lines: as they stand where they are that, else converted.
+
+    Raises:
+        DataError: a row is not a task. A probe is never left out silently: scores would be of fewer tasks than
+            the user thinks.
+    """
     try:
         records = list(read_jsonl(file, strict=True))
         plain = bool(records) and all(Task.from_json(record) for record in records)

@@ -113,6 +113,9 @@ def write_manifest(run: RunDir, manifest: PoolManifest) -> None:
 
 
 def read_manifest(run: RunDir) -> PoolManifest:
+    """Raises:
+    DataError: there is none, or it is damaged.
+    """
     value = read_json(run.pool_manifest)
     try:
         manifest = from_json(PoolManifest, value, run.pool_manifest)
@@ -126,7 +129,11 @@ def read_manifest(run: RunDir) -> PoolManifest:
 
 
 def load_pool(run: RunDir) -> list[Task]:
-    """The verified tasks of the pool."""
+    """The verified tasks of the pool.
+
+    Raises:
+        DataError: the pool does not match its manifest.
+    """
     manifest = read_manifest(run)
     if not run.pool_tasks.is_file() or file_hash(run.pool_tasks) != manifest.tasks_hash:
         raise DataError(

@@ -16,6 +16,9 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Records of tasks: one of abduction and deduction for each assertion, and one of induction for all.
 
     An assertion counts if it is ``assert name(literals) == literal``; others are passed over.
+
+    Raises:
+        DataError: it is no such problem, or none of its assertions is of that form; the message says which.
     """
     if "test_list" in record:
         code, tests, called, message = (

@@ -28,7 +28,11 @@ _BATCH_ROWS = 1024
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Rows of a data file; what it is, its content says."""
+    """Rows of a data file; what it is, its content says.
+
+    Raises:
+        DataError: the file is missing, damaged or of a kind that is not read; the message names it.
+    """
     try:
         opened = open_data(path)
         with opened.file as file:
@@ -117,7 +121,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
-    """One JSON value, or objects one after the other over several lines; None where it is neither."""
+    """One JSON value, or objects one after the other over several lines; None where it is neither.
+
+    Raises:
+        DataError: an object has a field twice, or holds several lists of rows; or a list that is open in the first
+            line breaks off somewhere.
+    """
     try:
         text = data.decode("utf-8", "surrogatepass")
         records = _records(json.loads(text, object_pairs_hook=_object))
@@ -150,7 +159,11 @@ def _told(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _records(value: Any) -> list[Any]:
-    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself."""
+    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself.
+
+    Raises:
+        DataError: it holds several lists of objects, and nobody can say which is meant.
+    """
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or not value:

@@ -177,6 +177,9 @@ def _hub_hint(name: str) -> str:
 
 
 def refuse_missing(missing: Sequence[str]) -> None:
+    """Raises:
+    DataError: something is missing; all of it is named at once.
+    """
     if missing:
         raise DataError("; ".join(missing) + "; correct the path, or remove it from the configuration")
 

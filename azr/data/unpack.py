@@ -112,6 +112,9 @@ def _peek(file: BinaryIO) -> bytes:
 
 
 def _refuse_others(path: Path, head: bytes) -> None:
+    """Raises:
+    DataError: the first bytes are those of something that is not text.
+    """
     what = next((words for magic, words in _OTHERS.items() if head.startswith(magic)), "")
     if head.startswith(b"PK\x03\x04"):
         what = (
@@ -130,7 +133,11 @@ def _refuse_others(path: Path, head: bytes) -> None:
 
 
 def _as_utf8(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
-    """``file`` without a byte-order mark; UTF-16 and UTF-32, which say what they are, are converted."""
+    """``file`` without a byte-order mark; UTF-16 and UTF-32, which say what they are, are converted.
+
+    Raises:
+        DataError: it is not text, or damaged UTF-16 or UTF-32.
+    """
     encoding = json.detect_encoding(head)
     if encoding in ("utf-8", "utf-8-sig"):
         file.seek(3 if encoding == "utf-8-sig" else 0)

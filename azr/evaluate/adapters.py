@@ -56,6 +56,10 @@ def write_adapters(checkpoint: Checkpoint, folder: Path, base: str) -> None:
 
     Args:
         base: what the folder says that the adapters belong to.
+
+    Raises:
+        CheckpointError: it holds adapters of another kind.
+        ModelError: what was written is not what was read.
     """
     from peft import LoraConfig
     from safetensors.torch import load_file, save_file

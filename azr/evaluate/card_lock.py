@@ -25,7 +25,11 @@ POLL_S = 1.0
 
 
 def lock_folder() -> Path:
-    """The same for all processes of this user on this machine, whatever their TMPDIR is."""
+    """The same for all processes of this user on this machine, whatever their TMPDIR is.
+
+    Raises:
+        EngineError: somebody else owns a folder of this name.
+    """
     parent = SHARED if os.access(SHARED, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
     folder = parent / f"azr-{os.getuid()}"
     if problem := make_private(folder):

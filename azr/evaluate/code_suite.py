@@ -132,6 +132,10 @@ def code_suite(
     left_out: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> CodeSuite:
+    """
+    Raises:
+        DataError: two problems have one id, or there are none.
+    """
     by_id = {problem.problem_id: problem for problem in problems}
     if len(by_id) < len(problems) or not problems:
         [(twice, _)] = Counter(problem.problem_id for problem in problems).most_common(1) or [("", 0)]

@@ -168,6 +168,9 @@ def shape(folder: Path, options: EngineOptions) -> str:
     options.
 
     A quantised model shares its engine with no other folder's.
+
+    Raises:
+        ModelError: the folder's configuration or tokenizer cannot be read.
     """
     from transformers import AutoConfig
 
@@ -246,7 +249,11 @@ class _EngineWatch:
         self.reason = ""
 
     def follow(self, process: subprocess.Popen[bytes], pipe: int) -> int:
-        """Until the process ends."""
+        """Until the process ends.
+
+        Raises:
+            ModelError: it hung.
+        """
         heard_s = time.monotonic()
         while True:
             if select.select([pipe], [], [], POLL_S)[0]:

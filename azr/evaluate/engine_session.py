@@ -242,7 +242,12 @@ def _room_for(adapters: Sequence[Path]) -> int:
 def check_loaded(
     label: str, digest: str, now: Sequence[float], before: dict[str, tuple[str, list[float]]]
 ) -> None:
-    """Whether log-probs are those of a model just loaded, whose weights have the hash ``digest``."""
+    """Whether log-probs are those of a model just loaded, whose weights have the hash ``digest``.
+
+    Raises:
+        ModelError: they are not numbers, changed although the weights are the same, or did not change although
+            they are others.
+    """
     if not all(map(math.isfinite, now)):
         raise ModelError(
             f"{label} gives log-probs that are not numbers; its number type may be too narrow: try --dtype float32"

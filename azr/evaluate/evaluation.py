@@ -233,6 +233,10 @@ def _write(
 
 
 def decoding(source: ModelSource, options: Options) -> Decoding:
+    """
+    Raises:
+        ModelError: several greedy answers are requested, which would be equal.
+    """
     temperature = (
         options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)
     )
@@ -251,6 +255,11 @@ def decoding(source: ModelSource, options: Options) -> Decoding:
 
 
 def engine_options(source: ModelSource, options: Options) -> EngineOptions:
+    """
+    Raises:
+        ModelError: the engine that is installed cannot compute where the model is to be asked, or the cards
+            are not there.
+    """
     machine = detect()
     device = device_for(machine, _device(options.device or source.device), options.tensor_parallel)
     if device.missing:
@@ -269,7 +278,11 @@ def engine_options(source: ModelSource, options: Options) -> EngineOptions:
 
 
 def _device(wanted: str) -> str:
-    """Where the engine runs: its build decides where nothing else does."""
+    """Where the engine runs: its build decides where nothing else does.
+
+    Raises:
+        ModelError: the installed engine cannot compute there.
+    """
     build = engine_build()
     if build and wanted not in ("auto", build):
         raise ModelError(

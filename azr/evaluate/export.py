@@ -180,7 +180,11 @@ def compare_with_record(
     tolerance: float,
     say: Callable[[str], None],
 ) -> dict[str, float]:
-    """Whether the score measured now is the one that the trainer recorded."""
+    """Whether the score measured now is the one that the trainer recorded.
+
+    Raises:
+        ModelError: it is not, by more than ``tolerance`` and more than one task.
+    """
     now = scores.estimates["pass@1"]
     measured = {"accuracy": now.value, "tasks": float(now.n)}
     before = recorded.get(names.PROBE_ALL)

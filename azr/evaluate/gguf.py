@@ -27,7 +27,11 @@ and give it: --gguf --llama-cpp llama.cpp (or set LLAMA_CPP_DIR). Or export with
 
 
 def find_converter(llama_cpp: Path | None) -> list[str]:
-    """The command that converts, without its arguments."""
+    """The command that converts, without its arguments.
+
+    Raises:
+        ConfigError: there is none; the message says how to get it.
+    """
     named = llama_cpp or (Path(os.environ["LLAMA_CPP_DIR"]) if os.environ.get("LLAMA_CPP_DIR") else None)
     if named is not None:
         script = named if named.suffix == ".py" else named / SCRIPT
@@ -44,7 +48,11 @@ def find_converter(llama_cpp: Path | None) -> list[str]:
 
 
 def convert_to_gguf(converter: Sequence[str], folder: Path, target: Path, outtype: str) -> Path:
-    """Converts a model folder, and reads the result back."""
+    """Converts a model folder, and reads the result back.
+
+    Raises:
+        ModelError: the converter failed, or wrote something that is not a GGUF file with weights.
+    """
     command = [*converter, str(folder), "--outtype", outtype, "--outfile", str(target)]
     try:
         done = subprocess.run(

@@ -247,7 +247,11 @@ def _private_tests(place: str, text: str) -> list[dict[str, str]]:
 
 
 def pickled_text(data: bytes, place: str = "") -> str:
-    """The text that a pickle holds, without opening it."""
+    """The text that a pickle holds, without opening it.
+
+    Raises:
+        DataError: it is damaged, or it holds or does anything else.
+    """
     texts = []
     try:
         for opcode, argument, _ in pickletools.genops(data):

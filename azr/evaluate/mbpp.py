@@ -30,6 +30,10 @@ PLAIN_STOPS = ("[DONE]", "\n[BEGIN]", "\nYou are an expert")
 
 
 def mbpp_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> CodeSuite:
+    """
+    Raises:
+        DataError: no such file, or a record lacks a field or has no usable test.
+    """
     found: dict[int, tuple[str, dict[str, Any]]] = {}
     for place, record in records(path, "mbpp", FIELDS):
         if not isinstance(record.get("prompt", record.get("text")), str):

@@ -124,7 +124,12 @@ def _is_run(path: Path) -> bool:
 
 
 def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
-    """The checkpoint that ``latest``, ``best`` or a step number names; every byte of its weights is verified."""
+    """The checkpoint that ``latest``, ``best`` or a step number names; every byte of its weights is verified.
+
+    Raises:
+        RunError: there is none, or ``which`` is nonsense.
+        CheckpointError: it is damaged.
+    """
     found = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(run)}
     if not found:
         raise RunError(
@@ -170,7 +175,11 @@ def probe_scores(run: RunDir, step: int) -> dict[str, float]:
 
 
 def of_checkpoint(checkpoint: Checkpoint, run: RunDir | None) -> ModelSource:
-    """A checkpoint, asked as its run asks."""
+    """A checkpoint, asked as its run asks.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
     problems = checkpoint_problems(checkpoint.path, hashes=False)
     if problems:
         raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}")
@@ -244,6 +253,10 @@ def _best_step(run: RunDir, found: dict[int, Checkpoint]) -> int:
 
 
 def _base_of(run: RunDir) -> ModelSource:
+    """
+    Raises:
+        ModelError: the model that the run began with is not there any more.
+    """
     config = read_config(run.config)
     folder = trained_folder(run, config)
     note = (

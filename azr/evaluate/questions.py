@@ -57,7 +57,11 @@ class SuiteRun:
         return {**asdict(self.how), **asdict(self.engine)}
 
     def answers(self) -> list[Answer]:
-        """All of them."""
+        """All of them.
+
+        Raises:
+            ModelError: no prompt fitted the context, so a score would say nothing.
+        """
         found = self.store.read()
         answers = [found[item.item_id, sample] for item in self.items for sample in range(self.how.samples)]
         if answers and all(answer.prompt_too_long for answer in answers):

@@ -20,6 +20,10 @@ def records(
 
     Args:
         fields: what every record needs, and of which type.
+
+    Raises:
+        DataError: no such file, it cannot be read, it is empty, or a record lacks a field or has another type
+            there.
     """
     if not path.is_file():
         raise DataError(
@@ -66,6 +70,9 @@ def tasks_in(path: Path) -> Iterator[Task]:
 def stamp(path: Path) -> tuple[Path, int, int]:
     """Names the present content of a file, for what is kept as long as the file stays: large ones are read
     once for all styles and models.
+
+    Raises:
+        DataError: there is no such file.
     """
     try:
         status = path.stat()

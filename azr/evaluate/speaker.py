@@ -22,6 +22,9 @@ def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = Fa
     Args:
         folder: with config.json and the tokenizer's files; weights are not looked at.
         form: ``chat`` or ``plain`` overrides what the folder says.
+
+    Raises:
+        ModelError: the tokenizer cannot be read, or ``chat`` is asked of a model without a chat template.
     """
     context = read_json(folder / "config.json").get("max_position_embeddings")
     try:

@@ -35,6 +35,9 @@ class ScoreEstimate:
 def pass_at_k(n: int, correct: int, k: int) -> float:
     """Chance that at least one of ``k`` samples is right, estimated without bias from ``correct`` of ``n``
     (arXiv 2107.03374, eq. 1).
+
+    Raises:
+        ValueError: not 0 <= correct <= n, or not 1 <= k <= n.
     """
     if not 0 <= correct <= n or not 1 <= k <= n:
         raise ValueError(f"pass@{k} of {correct} right among {n} samples is not defined")
@@ -45,7 +48,11 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def wilson_estimate(right: int, n: int) -> ScoreEstimate:
-    """A share with its Wilson score interval."""
+    """A share with its Wilson score interval.
+
+    Raises:
+        ValueError: n is 0, or right is not between 0 and n.
+    """
     if n < 1 or not 0 <= right <= n:
         raise ValueError(f"{right} right of {n} items is not a share")
     interval = stats.binomtest(right, n).proportion_ci(CONFIDENCE, method="wilson")
@@ -53,7 +60,11 @@ def wilson_estimate(right: int, n: int) -> ScoreEstimate:
 
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0) -> ScoreEstimate:
-    """The mean of per-item values with a percentile bootstrap interval over items."""
+    """The mean of per-item values with a percentile bootstrap interval over items.
+
+    Raises:
+        ValueError: there are no values.
+    """
     if not values:
         raise ValueError("a mean of no items is not defined")
     low, high = np.quantile(_resampled_means(np.asarray(values, dtype=np.float64), seed), _tails())
@@ -85,7 +96,11 @@ class Comparison:
 
 
 def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Comparison:
-    """Paired comparison of per-item scores in the same order."""
+    """Paired comparison of per-item scores in the same order.
+
+    Raises:
+        ValueError: the lengths differ, or there are no items.
+    """
     if len(first) != len(second) or not first:
         raise ValueError(
             f"a paired comparison needs the same items twice, got {len(first)} and {len(second)}"

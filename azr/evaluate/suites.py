@@ -69,7 +69,11 @@ NATIVE_CONTEXT = 2048
 
 
 def styles_of(spec: str) -> tuple[str, ...]:
-    """The styles in which a suite of the command line can be asked."""
+    """The styles in which a suite of the command line can be asked.
+
+    Raises:
+        ConfigError: unknown name.
+    """
     name = spec.partition("=")[0]
     if name not in SUITE_STYLES:
         raise ConfigError(

@@ -102,6 +102,9 @@ def task_suite(
     Args:
         tasks: id, kind and task of each item.
         native: the items, in the order of the tasks, where the style is not the frame.
+
+    Raises:
+        DataError: two items have one id, or there are none.
     """
     options = prompt_options(config)
     by_id: dict[str, Task] = {}
@@ -118,7 +121,11 @@ def task_suite(
 
 
 def probe_suite(path: Path, config: SelfPlayConfig) -> TaskSuite:
-    """All probe tasks of a file, or of the files of a folder; as in training, an answer needs the format."""
+    """All probe tasks of a file, or of the files of a folder; as in training, an answer needs the format.
+
+    Raises:
+        DataError: no such file or folder, or a record is malformed.
+    """
     files = probe_files_in(path) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise DataError(

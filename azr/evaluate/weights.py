@@ -42,6 +42,10 @@ def write_model_folder(
     """Writes config, tokenizer and safetensors of a checkpoint; ``target`` appears whole or not at all.
 
     What was written is loaded again by plain transformers and compared with the checkpoint, tensor by tensor.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or of a layout that cannot be read.
+        ModelError: ``target`` exists, or what was written differs from the checkpoint.
     """
     if target.exists():
         raise ModelError(f"{target} exists; give another folder, or remove it")
@@ -98,7 +102,11 @@ def merged_state_dict(
 
 
 def as_numbers(place: str, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A weight in ``dtype``; integers as they are."""
+    """A weight in ``dtype``; integers as they are.
+
+    Raises:
+        ModelError: it is NaN or infinite, there or in that type.
+    """
     if not tensor.is_floating_point():
         return tensor
     given = tensor.to(dtype)
@@ -129,6 +137,10 @@ def lora_adapters(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
 
 
 def lora_alpha(checkpoint: Checkpoint) -> float:
+    """
+    Raises:
+        CheckpointError: the checkpoint does not say.
+    """
     file = checkpoint.path / "actor" / "lora_train_meta.json"
     try:
         return float(read_json(file)["lora_alpha"])
@@ -174,6 +186,9 @@ def _single_rank(actor: Path) -> dict[str, Any]:
 def _several_ranks(actor: Path, ranks: int) -> dict[str, Any]:
     """Joins the shards of several ranks, in the type in which they were trained: verl's own merger rounds them to
     bfloat16, in which a small update is lost.
+
+    Raises:
+        CheckpointError: a rank's file is missing or cannot be read, or a tensor was split in an unknown way.
     """
     import pickle
 
@@ -219,6 +234,9 @@ def _merge_lora(
     """W + (alpha / r) B A for every adapted weight, one at a time: what peft's ``merge_and_unload`` computes,
     without a second copy of the model in memory, and in bfloat16 without losing small adapters to rounding.
     A checkpoint always gives the same weights.
+
+    Raises:
+        CheckpointError: the adapters are of a kind, or have names, that cannot be merged.
     """
     import torch
 
@@ -240,7 +258,11 @@ def _merge_lora(
 
 
 def _split(state: dict[str, Any], actor: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Plain weights under plain names, and the halves of each adapter."""
+    """Plain weights under plain names, and the halves of each adapter.
+
+    Raises:
+        CheckpointError: an adapter is of another kind than plain LoRA, or lacks a half.
+    """
     plain: dict[str, Any] = {}
     adapters: dict[str, dict[str, Any]] = {}
     for name, tensor in state.items():
@@ -331,7 +353,11 @@ def _save(
 
 
 def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code: bool) -> None:
-    """Loads the folder as any user would, and compares every tensor."""
+    """Loads the folder as any user would, and compares every tensor.
+
+    Raises:
+        ModelError: it does not load completely, or a tensor differs.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 

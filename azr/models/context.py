@@ -12,7 +12,11 @@ LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_len
 
 
 def require_context(folder: Path, values: dict[str, Any], config: Config) -> None:
-    """Within the context, and so that engine and trainer turn positions by the same factors."""
+    """
+    Raises:
+        ModelError: the longest sequence is longer than the model's context, or so long that the engine and
+            the trainer would turn positions by different factors.
+    """
     rollout = config.rollout
     needed = rollout.max_prompt_tokens + rollout.max_response_tokens
     limit, why = context_tokens(values)

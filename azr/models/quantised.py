@@ -42,7 +42,11 @@ def quantisation_of(folder: Path) -> Quantised | None:
 
 
 def quantisation_in(values: dict[str, Any], where: str) -> Quantised | None:
-    """The same, of what ``config.json`` holds; a refusal begins with ``where``."""
+    """The same, of what ``config.json`` holds.
+
+    Raises:
+        ModelError: in a way that is not supported; the message begins with ``where``.
+    """
     settings = values.get("quantization_config") or values.get("compression_config")
     if not settings:
         return None

@@ -51,6 +51,10 @@ class TokenizerFiles:
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+    """
+    Raises:
+        ModelError: there is no tokenizer, or one of its files is damaged.
+    """
     names = {path.name for path in folder.iterdir()}
     if not (
         names & {"tokenizer.json", "tokenizer.model", "spiece.model"} or {"vocab.json", "merges.txt"} <= names

@@ -42,6 +42,10 @@ class Tensor:
 
 
 def read_json_file(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ModelError: the file is a pointer, no JSON, no mapping, in another encoding, or cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -65,6 +69,9 @@ def require_whole_files(folder: Path) -> dict[str, Tensor]:
 
     Returns:
         The tensors by name.
+
+    Raises:
+        ModelError: weights are missing, incomplete or in a format that is not read here.
     """
     for name in TOKENIZER_FILES:
         if (folder / name).is_file():

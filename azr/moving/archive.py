@@ -211,7 +211,11 @@ class ArchiveReader:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[ArchiveReader]:
-    """Opens an archive and checks its list against itself; nothing is written."""
+    """Opens an archive and checks its list against itself; nothing is written.
+
+    Raises:
+        DataError: it is not an archive of a run, damaged, cut short, or would write where it must not.
+    """
     if not path.is_file():
         raise DataError(f"{path} does not exist or is not a file; give what `scripts/move_run.py pack` wrote")
     try:

@@ -41,7 +41,11 @@ def tensor_file_problem(path: Path) -> str:
 
 
 def _operations(path: Path) -> Iterator[tuple[str, object]]:
-    """Operations of the one pickle inside."""
+    """Operations of the one pickle inside.
+
+    Raises:
+        ValueError: the file is laid out so that torch could read it in another way than we do.
+    """
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":  # else torch takes it for a bare pickle, whatever follows
             raise ValueError("it is not a zip file of torch.save")

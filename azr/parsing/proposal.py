@@ -135,6 +135,10 @@ def _message(answer: str, blocks: list[Block]) -> str | None:
 def _prepare_program(source: str, rules: ParseRules) -> tuple[str, ast.Module, tuple[str, ...]]:
     """The program with its entry function called ``f`` and the configured parts removed, its tree and its imports.
     A text is parsed again only where it was changed.
+
+    Raises:
+        SourceError: with the reason code of the rejection.
+        NameConflict: ``f`` means something else in the program.
     """
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     tree = parse_program(source)

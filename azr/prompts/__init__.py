@@ -108,7 +108,11 @@ def _folder_of(name: str) -> Path:
 
 @lru_cache(maxsize=16)
 def load_frame(name: str) -> Frame:
-    """Reads and compiles a frame."""
+    """Reads and compiles a frame.
+
+    Raises:
+        ConfigError: there is no such frame, or one of its files is missing or does not compile.
+    """
     folder = _folder_of(name)
     try:
         descriptor = json.loads((folder / "frame.json").read_text(encoding="utf-8"))

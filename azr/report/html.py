@@ -264,7 +264,11 @@ def _other_rows(summary: RunSummary) -> list[dict[str, Any]]:
 
 
 def write_comparison(roots: Sequence[Path], output: Path) -> Path:
-    """One page over two or more runs."""
+    """One page over two or more runs.
+
+    Raises:
+        DataError: a root is not a directory, or fewer than two were given.
+    """
     if len(roots) < 2:
         raise DataError("a comparison needs at least two run directories")
     if output.is_dir():

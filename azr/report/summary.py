@@ -275,7 +275,11 @@ EARLY_FILES = frozenset({"run.lock", "control", "report.html", "transcripts.html
 
 
 def require_run(root: Path) -> None:
-    """An empty directory passes: a run begins as one."""
+    """An empty directory passes: a run begins as one.
+
+    Raises:
+        DataError: ``root`` is not a directory, or holds other things than a run.
+    """
     if not root.is_dir():
         raise DataError(f"{root} is not a directory; give a run directory, such as runs/NAME")
     if _looks_like_a_run(root) or all(path.name in EARLY_FILES for path in root.iterdir()):

@@ -36,6 +36,9 @@ def task_relative_advantages(
 
     Returns:
         [N] float64.
+
+    Raises:
+        ValueError: lengths of the arguments differ, or the mode is unknown.
     """
     reward_N = np.asarray(rewards, dtype=np.float64)
     length_N = np.asarray(lengths, dtype=np.int64)

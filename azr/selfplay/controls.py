@@ -35,6 +35,9 @@ def controlled_rewards(
 
     Args:
         formats: whether each response has the think/answer format.
+
+    Raises:
+        ValueError: the control is unknown, or the lengths differ.
     """
     if control not in get_args(Control):
         raise ValueError(f"control is {control!r}; it is one of {get_args(Control)}")

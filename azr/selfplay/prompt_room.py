@@ -38,6 +38,10 @@ def last_resorts(
 def require_room(
     config: SelfPlayConfig, timeout_s: float, count_tokens: Callable[[Prompt], int], max_prompt_tokens: int
 ) -> None:
+    """
+    Raises:
+        ConfigError: a stream has no prompt within the limit.
+    """
     lengths = [
         (count_tokens(prompt), stream)
         for stream, prompt in last_resorts(config, config.num_inputs, timeout_s)

@@ -36,7 +36,12 @@ def save_buffers(directory: Path, state: Mapping[str, Any], buffers: Mapping[Tas
 def load_buffers(
     directory: Path, seed: int, buffers: Mapping[TaskType, TaskBuffer]
 ) -> tuple[dict[str, Any], str]:
-    """Restores the buffers in place; returns the rest of the state, and its content hash."""
+    """Restores the buffers in place; returns the rest of the state, and its content hash.
+
+    Raises:
+        CheckpointError: a file is missing, or differs from what was saved.
+        ConfigError: it was saved with another seed.
+    """
     try:
         state = read_json(directory / STATE_FILE)
         content = state.pop("content_hash")

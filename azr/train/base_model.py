@@ -45,6 +45,9 @@ def base_folder(run: RunDir, config: Config) -> Path:
     Args:
         config: the run's own. It names the model where an earlier version started the run and recorded
             nothing.
+
+    Raises:
+        ModelError: no folder holds that model any more.
     """
     identity = read_identity(run)
     if identity is None:
@@ -89,6 +92,10 @@ def trained_folder(run: RunDir, config: Config, device: str = "cpu") -> Path:
 def require_base_unchanged(run: RunDir) -> RunIdentity | None:
     """What the run began with, for whoever names it; None where nothing was recorded. A model that is gone
     may still be named.
+
+    Raises:
+        ModelError: another model lies where that one lay, so that naming the place would name the wrong
+            model.
     """
     identity = read_identity(run)
     if identity is None:

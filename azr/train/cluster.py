@@ -61,7 +61,11 @@ def start_ray(config: Config, executable: Path | None = None) -> None:
 
 
 def join_ray(address: str) -> None:
-    """Joins the cluster that the user started. Its processes inherit nothing from this one."""
+    """Joins the cluster that the user started. Its processes inherit nothing from this one.
+
+    Raises:
+        ClusterError: there is none, one of another version, or one that wants another token.
+    """
     host, _, port = address.rpartition(":")
     try:
         if port.isdigit():  # Ray itself tries for minutes

@@ -77,6 +77,9 @@ class Attempt:
     def _restore(self) -> None:
         """Buffer and counters as they were saved with the weights, and what consolidation brought for this
         cycle.
+
+        Raises:
+            CheckpointError: what was restored differs from what was saved.
         """
         request, checkpoint = self.link.request, self.backend.restored
         if checkpoint is not None:

@@ -109,6 +109,9 @@ def wait_for_machines(
 
     Args:
         missing: ``what_is_missing`` for this run.
+
+    Raises:
+        ClusterError: one still is after ``limit_s``.
     """
     deadline_s, told = time.monotonic() + limit_s, ""
     while True:
@@ -125,7 +128,11 @@ def wait_for_machines(
 
 
 def require_one_folder(machines: Sequence[RayMachine], file: Path) -> None:
-    """Each machine reads the run's folder, where its share of a checkpoint will lie."""
+    """Each machine reads the run's folder, where its share of a checkpoint will lie.
+
+    Raises:
+        ClusterError: one has another folder there, none, or not this project.
+    """
     look = ray.remote(num_cpus=0, max_retries=0)(_content)
     expected = _content(str(file))
     asked = [

@@ -64,7 +64,11 @@ def require_usable_model(config: Config) -> None:
 
 
 def local_folder(path: str) -> Path | None:
-    """The folder that a path names where it is on this machine already, without a look at the hub."""
+    """The folder that a path names where it is on this machine already, without a look at the hub.
+
+    Raises:
+        ModelError: there is such a folder, and it is not a model.
+    """
     if path in PACKAGED:
         return _converted_folder(path) if _is_converted(path) else None
     try:

@@ -188,7 +188,11 @@ def train_step(
 
 
 def require_moved_weights(moved: dict[str, float], has_taught: bool) -> bool:
-    """Whether the first update moved weights; it need not if the batch had nothing to teach."""
+    """Whether the first update moved weights; it need not if the batch had nothing to teach.
+
+    Raises:
+        TrainingError: it had something to teach, and no weight moved.
+    """
     logger.info(
         "first update: %.2f %% of the sampled weights moved, at most by %.3g",
         100 * moved["share"],

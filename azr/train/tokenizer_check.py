@@ -42,7 +42,10 @@ _DIFFERS, _CHILD_LIMIT_S = 3, 120.0
 
 
 def require_same_tokens(folder: Path, *, trust_remote_code: bool = False) -> None:
-    """The model has to see the tokens that tokenizer.json gives."""
+    """
+    Raises:
+        ModelError: the model would see other tokens than tokenizer.json gives, or the tokenizer cannot be read.
+    """
     text = _difference(folder, trust_remote_code)
     if text is None:
         return
@@ -60,7 +63,11 @@ def require_same_tokens(folder: Path, *, trust_remote_code: bool = False) -> Non
 
 
 def name_the_class(folder: Path, *, trust_remote_code: bool = False) -> None:
-    """Changes a folder of ours so that tokenizer.json is read as it is written, where it is not already."""
+    """Changes a folder of ours so that tokenizer.json is read as it is written, where it is not already.
+
+    Raises:
+        ModelError: nothing helps.
+    """
     if _difference(folder, trust_remote_code) is None:
         return
     for remedy in _REMEDIES:
@@ -76,6 +83,9 @@ def require_same_tokens_early(folder: Path, *, trust_remote_code: bool = False) 
     """As ``require_same_tokens``, for a process that is to stay small: a child looks, for two seconds.
 
     A child that cannot decide is no reason to refuse; the trainer looks again.
+
+    Raises:
+        ModelError: the model would see other tokens than tokenizer.json gives.
     """
     if _is_taken_as_it_is(folder):
         return
@@ -102,7 +112,11 @@ def _is_taken_as_it_is(folder: Path) -> bool:
 
 
 def _difference(folder: Path, trust_remote_code: bool) -> str | None:
-    """The first text whose ids differ; None where all are the same, or there is nothing to compare with."""
+    """The first text whose ids differ; None where all are the same, or there is nothing to compare with.
+
+    Raises:
+        ModelError: the tokenizer cannot be read.
+    """
     from tokenizers import Tokenizer
 
     raw: Any = None

@@ -86,6 +86,9 @@ class PromptTokens:
 def chat_text(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
     """The messages in the model's own chat template; where that has no place for a system message, the user's
     begins with it.
+
+    Raises:
+        ModelError: there is no template, or it refuses the messages.
     """
     system = next((content for role, content in messages if role == "system"), "").strip()
     refusal = ""
@@ -112,6 +115,9 @@ def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:
 
     The engine stops at each of them. The first of them in a response is its last token, and is trained like
     the others.
+
+    Raises:
+        ModelError: there is none.
     """
     own = tokenizer.eos_token_id
     ends = frozenset(named_end_tokens(Path(model_folder))) | ({own} if own is not None else frozenset())

@@ -66,6 +66,9 @@ class Segments:
 def segments_of(position_ids: torch.Tensor) -> Segments:
     """Boundaries from ``position_ids`` ``[B, T]``: a sequence begins wherever the position is 0 (and at every
     row).
+
+    Raises:
+        TrainingError: a row does not begin at position 0, so its first tokens would belong to no sequence.
     """
     flat = position_ids.reshape(-1)
     starts = torch.nonzero(flat == 0).flatten()
@@ -132,6 +135,9 @@ def packed_attention(
     Boundaries are those that ``pass_boundaries`` handed on (``cu_seq_lens_q`` int32 ``[N + 1]``,
     ``max_length_q`` no sequence is longer than), or found from ``position_ids``; without either each row is
     one sequence.
+
+    Raises:
+        TrainingError: a mask, dropout, a key/value cache or something unknown was requested.
     """
     unknown = [
         name for name, value in others.items() if value is not None and name not in NO_BUSINESS_OF_ATTENTION
@@ -316,7 +322,11 @@ def _no_mask(
     allow_is_bidirectional_skip: bool | None = None,
     **__: Any,
 ) -> None:
-    """The mask function: packed attention needs none, and what it would not honour is refused."""
+    """The mask function: packed attention needs none, and what it would not honour is refused.
+
+    Raises:
+        TrainingError: the batch is padded, or the mask is not a causal one with or without a window.
+    """
     if attention_mask is not None and not bool(attention_mask.all()):
         raise TrainingError(
             "packed attention got a padded batch; set train.packed_sequences=false, or pack the sequences"

@@ -23,6 +23,9 @@ def compile_layers(model: torch.nn.Module, backend: str | Callable[..., Any] = "
     their number.
 
     Call it before FSDP wraps the layers, one unit a layer.
+
+    Raises:
+        ModelError: the model does not name its layers (``_no_split_modules``).
     """
     names = set(getattr(model, "_no_split_modules", None) or ())
     layers: list[Any] = [module for module in model.modules() if type(module).__name__ in names]

@@ -214,6 +214,9 @@ def install_chunked_logprobs(
     Args:
         vocabulary: tokens that the tokenizer knows. Heads are often padded beyond, and verl has the engine
             sample none of those rows.
+
+    Raises:
+        ModelError: the model bends its logits in a way this head does not know.
     """
     bend = _bend_of(model.config)
     if getattr(model.get_output_embeddings(), "bias", None) is not None or not _is_the_models_own(

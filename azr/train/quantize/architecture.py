@@ -30,6 +30,9 @@ def empty_model(folder: Path, config: Any = None) -> nn.Module:
 
     Args:
         config: in place of the folder's.
+
+    Raises:
+        ModelError: an architecture that was not compared.
     """
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -50,6 +53,10 @@ def empty_model(folder: Path, config: Any = None) -> nn.Module:
 
 
 def parts_of(model: Any, folder: Path, group: int) -> Parts:
+    """
+    Raises:
+        ModelError: a layer whose inputs cannot be divided into groups.
+    """
     head = model.get_output_embeddings()
     linears = {
         name: (part.out_features, part.in_features)

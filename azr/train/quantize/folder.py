@@ -197,7 +197,11 @@ def int4_config(folder: Path, group: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _alone(target: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """One process at a time makes a folder; a lock of one that was killed is free."""
+    """One process at a time makes a folder; a lock of one that was killed is free.
+
+    Raises:
+        ModelError: another process was at it for ``WAIT_S``.
+    """
     path = target.with_name(f".{target.name}.lock")
     try:
         lock = take_lock(path, 0.0, say)

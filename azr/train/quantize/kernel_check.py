@@ -39,6 +39,10 @@ class KernelCheck:
 
 
 def require_kernel() -> None:
+    """
+    Raises:
+        TrainingError: the card is too old, or this vLLM has no int4 kernel for it.
+    """
     if not torch.cuda.is_available():
         raise TrainingError("int4 models are served on an NVIDIA GPU, and torch finds none here")
     found = torch.cuda.get_device_capability()
@@ -59,6 +63,10 @@ def require_kernel() -> None:
 
 @torch.no_grad()
 def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33, group: int = GROUP) -> KernelCheck:
+    """
+    Raises:
+        TrainingError: the kernel is missing, or computes something else than torch.
+    """
     require_kernel()
     generator = torch.Generator().manual_seed(0)
     values = torch.randint(-8, 8, (outputs, inputs), dtype=torch.int8, generator=generator)

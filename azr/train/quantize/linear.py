@@ -50,7 +50,11 @@ class Int4Linear(nn.Linear):
         return f"in_features={self.in_features}, out_features={self.out_features}, int4"
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
-        """What ``to``, ``cuda``, ``float`` and the like call."""
+        """What ``to``, ``cuda``, ``float`` and the like call.
+
+        Raises:
+            TrainingError: the words were to be cast to another type.
+        """
         if not self.qweight.is_meta and fn(self.qweight[:0]).dtype != self.qweight.dtype:
             raise TrainingError(
                 f"an int4 base was built for {self.qweight.dtype} and cannot be cast; build it for the type that is wanted"

@@ -25,6 +25,9 @@ def int4_model(folder: Path, dtype: torch.dtype, config: Any = None) -> nn.Modul
         folder: with the layout of ``int4_folder``.
         dtype: of everything that is trained or computed with, and of the tensors that hold the words.
         config: the model's configuration, where it differs from the folder's.
+
+    Raises:
+        ModelError: the folder holds another kind of model, or is damaged.
     """
     found = quantisation_of(folder)
     if found is None or found.layout != "pack-quantized":
@@ -40,6 +43,10 @@ def int4_model(folder: Path, dtype: torch.dtype, config: Any = None) -> nn.Modul
 
 
 def _fill(model: nn.Module, folder: Path, parts: Parts, dtype: torch.dtype) -> None:
+    """
+    Raises:
+        ModelError: a tensor is missing, of another shape, damaged, or has no place.
+    """
     places = {name: name for name in parts.others}
     for name in parts.linears:
         places |= {f"{name}.{WORDS}": f"{name}.{QWEIGHT}", f"{name}.{SCALES}": f"{name}.scales"}

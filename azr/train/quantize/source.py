@@ -35,6 +35,10 @@ class SourceModel:
 
     @staticmethod
     def of(folder: Path, parts: Parts, found: Quantised | None) -> SourceModel:
+        """
+        Raises:
+            ModelError: tensors are missing, of another shape than the architecture's, or not known to it.
+        """
         tensors = require_whole_files(folder)
         places = (
             read_json_file(folder / INDEX)["weight_map"]
@@ -81,7 +85,12 @@ class SourceModel:
         )
 
     def int4(self, name: str, device: str) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """The linear layer ``name``, some rows at a time: first row, words and scales."""
+        """The linear layer ``name``, some rows at a time: first row, words and scales.
+
+        Raises:
+            ModelError: a weight that is NaN or infinite, zeros alone, or of another kind of quantisation than
+                config.json says.
+        """
         if self.gptq:
             yield 0, *self._gptq(name)
             return
