@@ -214,7 +214,11 @@ def parse_arguments() -> argparse.Namespace:
         help="as for scripts/evaluate.py; none: no evaluation",
     )
     parser.add_argument(
-        "--evaluate", nargs="*", default=[], metavar="OPTION", help="further options of scripts/evaluate.py"
+        "--evaluate",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="a further option of scripts/evaluate.py: --evaluate=--max-sequences=512; may be given several times",
     )
     parser.add_argument(
         "--set",
