@@ -87,6 +87,15 @@ def test_every_peer_has_as_many_tries(peer, room_gib, rank) -> None:
             assert WORK.sequences % each["micro"] == 0 and 0 < each["share"] < 1
 
 
+def test_a_large_card_is_used_by_the_others_too() -> None:
+    # neither an engine that sleeps nor activations computed twice, where there is room for both
+    first, *_, last = plan.tries_of("trl", WORK, 139.0, options())
+    assert first["sleep"] is False and first["checkpoint"] is False and "checkpoint" not in last
+    assert all("checkpoint" not in each for each in plan.tries_of("trl", WORK, 16.0, options()))
+    own = plan.tries_of("trl", WORK, 139.0, options(set=["trl.micro=8", "trl.checkpoint=false"]))
+    assert own == ({"micro": 8, "checkpoint": False},)
+
+
 def test_settings_of_ones_own_are_tried_alone() -> None:
     own = options(set=["trl.micro=16", "trl.share=0.5", "trl.attention=flex", "agilerl.micro=2"])
     assert plan.tries_of("trl", WORK, 80.0, own) == ({"micro": 16, "share": 0.5, "attention": "flex"},)

@@ -2,7 +2,8 @@
 Liger's kernels.
 
 Settings: ``micro``, ``share``, ``liger``, ``correct`` (recompute the log-probs to correct for the engine's:
-TRL's default; without it a step is shorter), ``sleep``, ``compile`` (torch.compile of the model).
+TRL's default; without it a step is shorter), ``sleep``, ``checkpoint`` (recompute activations: less memory),
+``compile`` (torch.compile of the model).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> None:
             "dtype": "float32" if rehearse else "bfloat16",
             "attn_implementation": str(settings.get("attention", "sdpa")),
         },
-        gradient_checkpointing=True,
+        gradient_checkpointing=bool(settings.get("checkpoint", True)),
         gradient_checkpointing_kwargs={"use_reentrant": False},
         use_liger_kernel=bool(settings.get("liger", False)),
         torch_compile=bool(settings.get("compile", False)),

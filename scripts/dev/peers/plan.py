@@ -44,7 +44,9 @@ Tries = tuple[dict[str, Any], ...]
 TRIES: dict[str, tuple[Tries, Tries]] = {
     # with the whole card, and in a small one: micro is sequences in a pass of the update, share the engine's
     "trl": (
-        ({"share": 0.6, "micro": 32}, {"share": 0.5, "micro": 16}, {"share": 0.5, "micro": 8}),
+        # 0.3 of a large card holds all 480 sequences, and what is left the activations
+        ({"share": 0.3, "micro": 16, "sleep": False, "checkpoint": False},
+         {"share": 0.3, "micro": 8, "sleep": False, "checkpoint": False}, {"share": 0.5, "micro": 32}),
         ({"share": 0.55, "micro": 8}, {"share": 0.5, "micro": 4}, {"share": 0.4, "micro": 2}),
     ),
     "unsloth": (
@@ -70,7 +72,8 @@ OUR_ADAPTER_TRIES: Tries = (
 )
 SMALL_CARD_GIB = 30.0
 SETTING_KEYS = (
-    "micro", "share", "sequences", "attention", "compile", "correct", "four_bit", "liger", "packed", "plus", "sleep",
+    "micro", "share", "sequences", "attention", "checkpoint", "compile", "correct", "four_bit", "liger", "packed",
+    "plus", "sleep",
 )  # fmt: skip
 
 
