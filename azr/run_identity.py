@@ -40,6 +40,8 @@ class RunIdentity:
     """Checkpoints are cut into as many shards as there are cards, and each machine keeps its own."""
     base_format: str = "plain"
     """Not recorded by versions that knew no other."""
+    seed: int | None = None
+    """The checkpoints' buffers continue its random streams. None where an earlier version did not record it."""
 
     @classmethod
     def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
@@ -57,6 +59,7 @@ class RunIdentity:
             optimizer=config.train.optimizer,
             n_gpus_per_node=config.train.n_gpus_per_node,
             n_nodes=config.train.n_nodes,
+            seed=config.seed,
         )
 
     @property
@@ -74,6 +77,7 @@ SETTINGS = {
     "optimizer": "train.optimizer",
     "n_gpus_per_node": "train.n_gpus_per_node",
     "n_nodes": "train.n_nodes",
+    "seed": "seed",
 }
 """Field of the identity -> configuration key, of all that is not the model itself."""
 

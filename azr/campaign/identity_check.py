@@ -99,9 +99,9 @@ def require_same_run(run: RunDir, config: Config) -> None:
             differing.append(_model_difference(recorded, now))
 
     for name, key in SETTINGS.items():
-        values = str(getattr(recorded, name)), str(getattr(now, name))
-        if values[0] != values[1]:
-            differing.append(_difference(key, *values))
+        before, after = getattr(recorded, name), getattr(now, name)
+        if before not in (after, None):
+            differing.append(_difference(key, str(before), str(after)))
     if differing:
         raise RunError(identity_refusal(run, differing))
 

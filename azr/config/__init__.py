@@ -11,7 +11,9 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le, MinLen
 
 from azr.config.budget import BudgetConfig
 from azr.config.campaign import CampaignConfig
@@ -36,11 +38,11 @@ class Config:
     """Settings for a class of hardware (configs/recipe); empty picks one from what the machine has."""
     name: str = "default"
     """Name of the run: its directory under ``runs_dir``. The same name resumes the same run."""
-    runs_dir: str = "runs"
+    runs_dir: Annotated[str, MinLen(1)] = "runs"
     """Folder of all runs. A relative path starts at the project, or, on the command line, at the current
     folder."""
-    seed: int = 1
-    """One seed for sampling, buffers and order."""
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 1
+    """One seed for sampling, buffers and order; a run keeps it to its end."""
     model: ModelConfig = field(default_factory=ModelConfig)
     selfplay: SelfPlayConfig = field(default_factory=SelfPlayConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ def test_a_large_file_is_sampled_in_each_tensor(tmp_path: Path, monkeypatch: pyt
             ("selfplay.frame: compact at its start, short now", "selfplay.frame=compact"),
         ),
         (["model.path=Qwen/Qwen2.5-Coder-0.5B"], ("now", "name=OTHER")),
+        (["seed=7"], ("seed: 1 at its start, 7 now", "To continue this one: seed=1")),
         (
             ["recipe=0_5b_16gb", f"model.path={TINY}"],
             ("recipe: cpu_tiny at its start, 0_5b_16gb now", "recipe=cpu_tiny"),
@@ -162,6 +164,14 @@ def test_a_start_that_differs_is_refused_with_both_values_and_changes_nothing(
         and "Traceback" not in said
     )
     assert contents(run.root) == before
+
+
+def test_a_run_whose_seed_an_earlier_version_did_not_record(run: RunDir) -> None:
+    config = begin(run)
+    record = json.loads(run.identity.read_text())
+    assert record.pop("seed") == 1
+    run.identity.write_text(json.dumps(record))
+    require_same_run(run, replace(config, seed=7))
 
 
 def test_noise_of_the_same_shape_is_another_model(
