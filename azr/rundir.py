@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,3 +133,23 @@ class RunDir:
 
     def trainer_log(self, cycle: int, attempt: int) -> Path:
         return self.attempt(cycle, attempt) / "trainer.log"
+
+
+def told_apart(folders: Sequence[Path]) -> list[str]:
+    """A name of each: its last part, with as many of the folders above it as it takes to tell it from the others."""
+    whole = [folder.absolute() for folder in folders]
+
+    def last(folder: Path, parts: int) -> str:
+        return str(Path(*folder.parts[-parts:]))
+
+    return [
+        next(
+            (
+                last(folder, parts)
+                for parts in range(1, len(folder.parts))
+                if all(last(other, parts) != last(folder, parts) for other in whole if other != folder)
+            ),
+            str(folder),
+        )
+        for folder in whole
+    ]

@@ -38,6 +38,7 @@ from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, 
 from azr.files import json_line, json_text
 from azr.hardware import detect, device_for
 from azr.imports import DEVICE_NAMES, engine_build
+from azr.rundir import told_apart
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
 
@@ -370,12 +371,31 @@ def _report(
 
 
 def each_once(named: Sequence[ModelSource], say: Callable[[str], None]) -> list[ModelSource]:
-    """Without those that are named twice, also as ``best`` and as a step: a comparison with itself looks like one of
-    two models that are equally good."""
-    labels = [source.label for source in named]
-    for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
-        say(f"{label} is named twice, and a model is not compared with itself: it is asked once")
-    return list({source.label: source for source in named}.values())
+    """Without those that are named twice, also as ``best`` and as a step, or by another path: a comparison with itself
+    looks like one of two models that are equally good. Different ones that would share a label, and with it the folder of
+    their answers, get labels of their own."""
+    once: dict[tuple[str, Path | None], ModelSource] = {}
+    for source in named:
+        place = source.run.root if source.run else source.folder
+        key = source.label if source.run else source.identity, place and place.resolve()
+        if key in once:
+            say(f"{source.label} is named twice, and a model is not compared with itself: it is asked once")
+        once.setdefault(key, source)
+    sources = list(once.values())
+    slugs = [models.slug(source.label) for source in sources]
+    return [
+        source if slugs.count(slug) == 1 else _told_apart(source, sources)
+        for source, slug in zip(sources, slugs, strict=True)
+    ]
+
+
+def _told_apart(source: ModelSource, sources: Sequence[ModelSource]) -> ModelSource:
+    """Runs by the folders above them, as in reports; folders by their content."""
+    if source.run is None:
+        return replace(source, label=f"{source.label} ({source.identity[:8]})")
+    roots = list(dict.fromkeys(other.run.root for other in sources if other.run))
+    name = dict(zip(roots, told_apart(roots), strict=True))[source.run.root]
+    return replace(source, label=f"{name}@{source.label.rpartition('@')[2]}")
 
 
 def _default_out(sources: Sequence[ModelSource]) -> Path:

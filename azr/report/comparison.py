@@ -17,7 +17,7 @@ from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, signed
 from azr.report.verdict import ProbeChange, deciding_change
-from azr.rundir import RunDir
+from azr.rundir import RunDir, told_apart
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_RUNS = 8
@@ -25,7 +25,7 @@ MAX_RUNS = 8
 
 def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> str:
     """At most ``MAX_RUNS`` runs get a colour of their own; more repeat colours."""
-    labels = unique_names(summaries)
+    labels = told_apart([summary.root for summary in summaries])
     tables = [
         (label, summary.table, index % MAX_RUNS)
         for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
@@ -65,15 +65,6 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
         "written": time.strftime("%Y-%m-%d %H:%M"),
     }
     return render_page("comparison.html.j2", "azr: runs compared", "charts.js", page=page)
-
-
-def unique_names(summaries: Sequence[RunSummary]) -> list[str]:
-    """Directory names, with the parent's where two are equal."""
-    plain = [summary.name for summary in summaries]
-    return [
-        name if plain.count(name) == 1 else f"{summary.root.resolve().parent.name}/{name}"
-        for name, summary in zip(plain, summaries, strict=True)
-    ]
 
 
 def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:

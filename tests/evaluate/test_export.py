@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_fixture import PROJECT, make_run, random_model, save_checkpoint
+from run_fixture import PROJECT, TINY, make_run, random_model, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.checkpoints import read_checkpoint
@@ -140,6 +140,35 @@ def test_a_model_is_not_compared_with_itself(run: RunDir) -> None:
     named = [resolve(f"{run.root}@{which}") for which in ("best", "1", "latest", "0")]
     assert [source.label for source in each_once(named, said.append)] == ["tiny@1", "tiny@2", "tiny@0"]
     assert len(said) == 1 and said[0].startswith("tiny@1 is named twice")
+
+
+def test_runs_and_folders_of_one_name_are_told_apart(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs called default, at the same step, the second was left out as named twice; a folder named by
+    two paths waited for itself."""
+    elsewhere = make_run(tmp_path / "elsewhere")
+    for each, value in ((run, 0.0), (elsewhere, 1.0)):
+        save_checkpoint(each, 1, {"x": torch.full((1,), value)}, random_model().config)
+    said: list[str] = []
+    found = each_once(
+        [resolve(f"{each.root}@{step}") for each in (run, elsewhere) for step in "01"], said.append
+    )
+    above = (run.root.parent.parent.name, "elsewhere")
+    assert [source.label for source in found] == [
+        f"{name}/runs/tiny@{step}" for name in above for step in "01"
+    ]
+    assert not said
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/final", "a-final"):
+        shutil.copytree(TINY, name)
+    (tmp_path / "a-final" / "generation_config.json").write_text("{}")
+    found = each_once([resolve(name) for name in ("a/final", "a-final", f"{tmp_path}/a/final")], said.append)
+    assert [source.label for source in found] == [
+        f"{name} ({source.identity[:8]})" for name, source in zip(("a/final", "a-final"), found, strict=True)
+    ]
+    assert len(said) == 1 and said[0].startswith(f"{tmp_path}/a/final is named twice")
 
 
 def test_more_answers_per_item_than_were_sampled_are_no_score() -> None:

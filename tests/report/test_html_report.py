@@ -26,7 +26,7 @@ from azr.report.text import number
 from azr.report.transcripts import MAX_SHOWN, Transcript, cut, evenly_spaced, gist, read_sample
 from azr.report.verdict import judge_run
 from azr.report.versions import write_versions
-from azr.rundir import RunDir
+from azr.rundir import RunDir, told_apart
 from azr.start_record import START_FILE, StartMark, StartPart
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -373,6 +373,16 @@ def test_two_runs_on_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "run0" in page and "run1" in page
     summaries = [read_summary(tmp_path / f"run{index}") for index in range(2)]
     assert config_differences(summaries) == [("extra", ["–", "1"]), ("seed", ["0", "1"])]
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Two clones, or two machines' folders: the folder above is called runs in both."""
+    roots = [tmp_path / clone / "runs" / "default" for clone in ("desktop", "laptop")]
+    for root in roots:
+        write_synthetic_run(root, steps=20)
+    page = write_comparison(roots, tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "desktop/runs/default" in page and "laptop/runs/default" in page
+    assert told_apart([*roots, tmp_path / "x"]) == ["desktop/runs/default", "laptop/runs/default", "x"]
 
 
 def test_a_transcript_has_a_line_to_tell_it_by() -> None:
