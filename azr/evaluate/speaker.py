@@ -6,6 +6,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from azr.errors import ModelError
 from azr.evaluate.items import Speaker
 from azr.files import read_json
@@ -24,7 +26,7 @@ def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = Fa
         form: ``chat`` or ``plain`` overrides what the folder says.
 
     Raises:
-        ModelError: the tokenizer cannot be read, or ``chat`` is asked of a model without a chat template.
+        ModelError: the tokenizer or its chat template cannot be read, or ``chat`` is asked of a model without one.
     """
     context = read_json(folder / "config.json").get("max_position_embeddings")
     try:
@@ -35,7 +37,13 @@ def speaker_of(folder: Path, form: str = "auto", *, trust_remote_code: bool = Fa
         raise ModelError(
             f"{folder} has no chat template, so it cannot be prompted as a chat; drop --native-form"
         )
-    chat = _ends_turns(tokenizer, folder) if form == "auto" else form == "chat"
+    try:
+        chat = _ends_turns(tokenizer, folder) if form == "auto" else form == "chat"
+    except (jinja2.TemplateError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"the chat template of {folder} cannot be used: {error or type(error).__name__}; correct it, or ask the model "
+            "as one without: --native-form plain"
+        ) from error
     return Speaker(chat, context if isinstance(context, int) else 0)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run_fixture import TINY
@@ -17,7 +18,7 @@ from azr.evaluate.speaker import speaker_of
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 
 
-def folder(path: Path, template: str | None, end: int | list[int] | None = None) -> Path:
+def folder(path: Path, template: Any, end: int | list[int] | None = None) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     if template:
         tokenizer.chat_template = template
@@ -49,3 +50,20 @@ def test_a_base_model_that_carries_its_sibling_s_template_continues_text(tmp_pat
     assert speaker_of(folder(tmp_path / "listed", by_generation, [1, 0])).chat, (
         "end tokens of generation_config.json count too"
     )
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{% for m in messages %}{{ m.content }", "unexpected"),
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ({"tool_use": "{{ messages }}"}, "no default"),
+    ],
+)
+def test_a_template_that_cannot_be_used(tmp_path: Path, template: Any, told: str) -> None:
+    """It was a traceback, also where the model was only to be asked in a frame."""
+    with pytest.raises(
+        ModelError, match=f"chat template of .* cannot be used: .*{told}.*--native-form plain"
+    ):
+        speaker_of(folder(tmp_path / "a", template))
+    assert not speaker_of(tmp_path / "a", "plain").chat
