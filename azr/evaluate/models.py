@@ -39,7 +39,7 @@ from azr.evaluate.weights import WEIGHT_FILES
 from azr.files import file_hash, read_json
 from azr.hashes import json_hash
 from azr.locks import to_stderr
-from azr.models import HubName, require_whole_files
+from azr.models import HubName, refuse_leftover_quantisation, require_whole_files
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 from azr.train.base_model import trained_folder
@@ -195,13 +195,17 @@ def of_checkpoint(checkpoint: Checkpoint, run: RunDir | None) -> ModelSource:
 
 
 def of_folder(folder: Path, label: str = "") -> ModelSource:
-    """A Hugging Face folder; one that we exported says itself how to ask it."""
+    """A Hugging Face folder; one that we exported says itself how to ask it.
+
+    Raises:
+        ModelError: its files are damaged, or not the weights that ``config.json`` describes.
+    """
     files = [
         path
         for path in sorted(folder.iterdir())
         if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")
     ]
-    require_whole_files(folder)
+    refuse_leftover_quantisation(folder, require_whole_files(folder))
     hashes = {path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD}
     identity = json_hash(hashes, 16)
     source = ModelSource(label or folder.name, identity, folder=folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_
 PACKED_TENSOR = re.compile(
     r"\.(qweight|qzeros|weight_packed|weight_scale|weight_scale_inv|absmax|quant_map|SCB|scales|lut)$"
 )
+PLAIN = {"BF16", "F16", "F32"}
 EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 SLOW_AND_SAFE = "train.packed_sequences=false train.compile_layers=false train.chunked_logprobs=false"
@@ -44,10 +46,28 @@ def require_trainable(folder: Path, config: Config) -> None:
         ModelError: the model cannot be trained as configured.
     """
     values, tensors = read_json_file(folder / "config.json"), require_whole_files(folder)
+    if config.model.base_format == "plain":
+        refuse_leftover_quantisation(folder, tensors)
     require_config_trainable(folder, config)
     if config.model.base_format == "int4" and quantisation_in(values, str(folder)):
         return  # its tensors are compared one by one when they are read
     _require_matching_weights(folder, values, tensors)
+
+
+def refuse_leftover_quantisation(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """
+    Args:
+        tensors: what the headers of the weights say, by name.
+
+    Raises:
+        ModelError: ``config.json`` says that the weights are quantised, and they are not.
+    """
+    method = _quantisation(read_json_file(folder / "config.json"))
+    if method and {tensor.dtype for tensor in tensors.values()} <= PLAIN:
+        raise ModelError(
+            f"{folder / 'config.json'} says that the weights are quantised ({method}), and they are not: as a fine-tune over a quantised "
+            "model leaves it when it is merged. Remove that entry (quantization_config), or what loads the model quantises it"
+        )
 
 
 def require_config_trainable(folder: Path, config: Config) -> None:

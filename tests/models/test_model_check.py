@@ -18,6 +18,7 @@ from azr.budget.shape import shape_of
 from azr.cli import run_command
 from azr.config.load import load_config
 from azr.errors import ModelError
+from azr.evaluate.models import of_folder
 from azr.models import require_trainable, require_whole_files
 from azr.models.context import context_tokens
 from azr.models.weight_files import Tensor
@@ -217,6 +218,12 @@ def test_weights_in_any_plain_precision(folder: Path, dtype: torch.dtype) -> Non
 
 # ---------------------------------------------------------------- what cannot be trained
 
+PACKED = "model.layers.0.mlp.up_proj.qweight"
+
+
+def with_packed_layer(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {**weights, PACKED: torch.zeros(4, 4, dtype=torch.int32)}
+
 
 @pytest.mark.parametrize(
     ("key", "value", "told"),
@@ -239,6 +246,10 @@ def test_weights_in_any_plain_precision(folder: Path, dtype: torch.dtype) -> Non
 )
 def test_quantised_models(folder: Path, key: str, value: dict[str, Any], told: str) -> None:
     change(folder, "config.json", **{key: value})
+    assert f"says that the weights are quantised ({told}), and they are not" in refused(folder)
+    with pytest.raises(ModelError, match="Remove that entry"):
+        of_folder(folder)
+    rewrite(folder, with_packed_layer)
     assert f"is quantised ({told})" in refused(folder) and "model.lora_rank" in refused(folder)
 
 
@@ -263,9 +274,8 @@ def test_an_int4_base_of_another_family(folder: Path) -> None:
 
 
 def test_quantised_weights_whose_configuration_does_not_say_so(folder: Path) -> None:
-    name = "model.layers.0.mlp.up_proj.qweight"
-    rewrite(folder, lambda weights: {**weights, name: torch.zeros(4, 4, dtype=torch.int32)})
-    assert f"is quantised ({name} is I32)" in refused(folder)
+    rewrite(folder, with_packed_layer)
+    assert f"is quantised ({PACKED} is I32)" in refused(folder)
 
 
 @pytest.mark.parametrize(
@@ -545,6 +555,7 @@ def test_the_doctor_tells_it_too(folder: Path, tmp_path: Path) -> None:
     from azr.hardware import Machine
 
     change(folder, "config.json", quantization_config={"quant_method": "gptq"})
+    rewrite(folder, with_packed_layer)
     config = load_config(["recipe=cpu_tiny", f"model.path='{folder}'"]).config
     [finding] = fit_findings(Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0), config, tmp_path)
     assert finding.subject == "model" and "quantised (gptq)" in finding.seen
