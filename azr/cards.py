@@ -41,6 +41,8 @@ _REMEDIES = {
     "unknown error": "a container loses its cards when systemd is reloaded on the host: start the container again",
 }
 """Part of the driver's own words, in lower case -> what it means, and what to do."""
+_COMPUTE_MODES = {2: "Prohibited", 3: "Exclusive_Process"}
+"""As NVML counts them and nvidia-smi writes them. With NVIDIA's MPS, many processes share a card that is exclusive."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Gpu:
     driver: str = ""
     uuid: str = ""
     """``GPU-...``, or ``MIG-...`` for a slice; empty where it is unknown."""
+    compute_mode: str = ""
+    """How many processes the driver lets on the card, where a run's would not get there; empty elsewhere."""
 
     @property
     def arch(self) -> str:
@@ -80,6 +84,11 @@ class Gpu:
             return f"it is {self.arch}, which has no bf16 (needs sm_80 or later)"
         if self.total_gib <= 0:
             return "the driver does not report its memory, so its use cannot be planned"
+        if self.compute_mode:
+            return (
+                f"its compute mode is {self.compute_mode}, and a run's trainer and engine are two processes; "
+                "let them share it: sudo nvidia-smi -c DEFAULT"
+            )
         return ""
 
     def __str__(self) -> str:
@@ -371,7 +380,14 @@ def _gpu(nvml: Any, handle: Any, capability: tuple[int, int] | None, driver: str
         compute_capability=capability,
         driver=driver,
         uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+        compute_mode=_compute_mode(nvml, handle),
     )
+
+
+def _compute_mode(nvml: Any, handle: Any) -> str:
+    mode = _COMPUTE_MODES.get(_or_none(nvml, nvml.nvmlDeviceGetComputeMode, handle), "")
+    pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))
+    return "" if mode == "Exclusive_Process" and (pipes / "control").exists() else mode
 
 
 def _or_none(nvml: Any, ask: Callable[..., Any], *arguments: Any) -> Any:

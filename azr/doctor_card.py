@@ -63,7 +63,10 @@ def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Fin
         yield warning("GPU", machine.gpu_note, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
     for gpu in machine.gpus:
         if gpu.unfit:
-            fix = "a run needs a card of the Ampere generation (sm_80) or later whose memory the driver reports; else use recipe=cpu_tiny"
+            needed = (
+                "a run needs a card of the Ampere generation (sm_80) or later whose memory the driver reports"
+            )
+            fix = f"{'change the mode' if gpu.compute_mode else needed}; else use recipe=cpu_tiny"
             yield warning("GPU", f"{gpu} is not used: {gpu.unfit}", fix)
             continue
         what = (

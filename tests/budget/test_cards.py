@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from azr import cards
 from azr.campaign.vram import used_vram_gib
 from azr.cards import GIB, parse_nvidia_smi, parse_visible_devices, visible_cards
+from azr.doctor_card import gpu_findings
+from azr.hardware import Machine
 
 
 class NVMLError(Exception):
@@ -64,6 +66,11 @@ class FakeNvml(SimpleNamespace):
         if handle["gib"] is None:
             raise NVMLError("Not Supported")
         return SimpleNamespace(total=handle["gib"] * GIB, free=(handle["gib"] - handle.get("used", 0)) * GIB)
+
+    def nvmlDeviceGetComputeMode(self, handle: dict[str, Any]) -> int:
+        if handle["gib"] is None:
+            raise NVMLError("Not Supported")
+        return handle.get("mode", 0)
 
     def nvmlDeviceGetMigMode(self, handle: dict[str, Any]) -> list[int]:
         if "slices" not in handle:
@@ -213,6 +220,22 @@ def test_slices_have_their_own_memory(machine_of: Any, setting: str | None, expe
 def test_a_card_in_mig_mode_without_slices(machine_of: Any) -> None:
     found = machine_of(IDLE_A100, RTX_4090)
     assert names(found) == ["4090"] and "GPU-a100eeee-5) is in MIG mode and has no slice" in found.note
+
+
+def test_a_card_for_one_process(machine_of: Any, tmp_path: Path) -> None:
+    """Trainer and engine are two: the second one was told that the card is busy."""
+    pipes = {"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path)}
+    for number, mode in ((2, "Prohibited"), (3, "Exclusive_Process")):
+        found = machine_of({**RTX_4090, "mode": number}, A100, **pipes)
+        machine = Machine(found.gpus, cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0)
+        assert [gpu.name for gpu in machine.cards] == [each["name"] for each in SLICES]
+        said = f"its compute mode is {mode}"
+        assert said in machine.why_no_card and "sudo nvidia-smi -c DEFAULT" in machine.why_no_card
+        told = [finding for finding in gpu_findings(machine) if said in finding.seen]
+        assert [finding.fix for finding in told] == ["change the mode; else use recipe=cpu_tiny"]
+    (tmp_path / "control").touch()  # NVIDIA's MPS is running
+    [shared] = machine_of({**RTX_4090, "mode": 3}, **pipes).gpus
+    assert not shared.unfit
 
 
 def test_watched_memory_is_that_of_the_runs_card(machine_of: Any) -> None:
