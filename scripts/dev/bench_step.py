@@ -183,12 +183,10 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
     request = TrainRequest(cycle=1, attempt=1, first_step=1, last_step=options.steps)
     status, watch, figures["wall_s"] = _attempt(run, request, options)
     figures["log"] = str(run.trainer_log(1, 1))
-    records = read_metrics(run)
-    if not records:
+    steps = finished_steps(run)
+    if not steps:
         return figures | {"failed": _why(run, request, status, options)}
-    figures |= summarise(
-        config, [record.values for record in records if record.step > 0], watch, options, machine
-    )
+    figures |= summarise(config, steps, watch, options, machine)
     if options.explain_update:
         figures["update"] = update_figures.figures(run.root)
     if options.resume:
@@ -200,14 +198,19 @@ def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folde
             resume_step=options.steps,
         )
         status, watch, wall_s = _attempt(run, request, options)
-        records = [record for record in read_metrics(run) if record.attempt == 2]
-        if status != 0 or len(records) != options.resume:
+        steps = finished_steps(run, attempt=2)
+        if status != 0 or len(steps) != options.resume:
             return figures | {"failed": "resuming: " + _why(run, request, status, options)}
-        resumed = summarise(config, [record.values for record in records], watch, options, machine)
+        resumed = summarise(config, steps, watch, options, machine)
         figures["resumed"] = {
             name: resumed[name] for name in ("steps", "step_s", "gpu_peak_gib", "host_peak_gib")
         } | {"wall_s": wall_s}
     return figures
+
+
+def finished_steps(run: RunDir, attempt: int = 1) -> list[dict[str, float]]:
+    """The metrics of an attempt's steps. The record of step 0, which it writes at its start, is none."""
+    return [record.values for record in read_metrics(run) if record.attempt == attempt and record.step > 0]
 
 
 def _attempt(
@@ -253,7 +256,10 @@ def _why(run: RunDir, request: TrainRequest, status: int | None, options: argpar
         kept = options.json.with_name(f"{options.json.stem}-{run.root.name}.log")
         write_text_atomic(kept, log.read_text(encoding="utf-8", errors="replace")[-KEPT_LOG_CHARACTERS:])
     if status is None:
-        return f"no step within {options.timeout_s:g} s\n" + "\n".join(_errors(log))
+        beat = read_heartbeat(run)
+        where = f", the last phase was {beat.phase.value}" if beat else ""
+        found = "\n".join(_errors(log)) or _tail(log)
+        return f"no step within {options.timeout_s:g} s{where}\n{found}"
     result = read_result(run, request.cycle, request.attempt)
     return (result.reason if result else "the trainer died") + "\n" + _tail(log)
 

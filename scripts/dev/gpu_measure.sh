@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # GPU measurements in order of importance, each with a time limit; OUT gets logs/ and the same as measurements.tar.gz.
 #   scripts/dev/gpu_measure.sh OUT [SECTION ...]          sections: tests follows update ours published engine large
-#                                                     lora small soak real two instep (default: tests update ours published)
+#                                                     lora small int4 soak real two instep (default: tests update ours published)
 # Starting trainer and engine takes minutes on a machine with cold files; the limits allow for that. Section real needs REAL_MODEL=FOLDER.
 # Needs torch, vLLM and verl importable by $PYTHON (python3). A section that fails does not stop the next one.
 set -uo pipefail
@@ -27,7 +27,10 @@ collect() { # logs and figures of the runs so far, as one archive
   done
   tar czf "$final/measurements.tar.gz" -C "$final" logs
 }
-model() { [ -f "$models/$1/config.json" ] || "$python" scripts/dev/make_random_model.py "$1" "$models/$1" >>"$out/models.log" 2>&1; echo "$models/$1"; }
+model() { # model SIZE [--int4]
+  local folder=$models/$1${2:-}
+  [ -f "$folder/config.json" ] || "$python" scripts/dev/make_random_model.py "$1" "$folder" ${2:+"$2"} >>"$out/models.log" 2>&1; echo "$folder"
+}
 
 nvidia-smi --query-gpu=name,memory.total,memory.used,driver_version --format=csv | tee "$out/gpu.txt"
 for section in "${sections[@]}"; do
@@ -52,6 +55,12 @@ for section in "${sections[@]}"; do
       run 700 step_3b "$python" scripts/dev/bench_step.py 3b_lora_16gb --model "$(model 3b)" --leave-gib "$leave" --fraction "$fraction" --steps 3 --resume 1 --timeout-s 460 --keep "$runs/3b" --json "$out/step_3b_lora_16gb.json" ;;
     small)  # the recipe of an 8 GB card
       run 420 step_8gb "$python" scripts/dev/bench_step.py 0_5b_8gb --model "$(model 0.5b)" --leave-gib 8 --fraction "$fraction" --steps 3 --timeout-s 400 --keep "$runs/8gb" --json "$out/step_0_5b_8gb.json" ;;
+    int4)   # adapters over an int4 base: 7B in 16 and 12 GiB, 3B in 8; a second trainer resumes the first
+      for each in "7b_int4_16gb 7b 16" "7b_int4_12gb 7b 12" "3b_int4_8gb 3b 8"; do
+        read -r recipe size gib <<<"$each"
+        run 700 "step_$recipe" "$python" scripts/dev/bench_step.py "$recipe" --model "$(model "$size" --int4)" --leave-gib "$gib" --fraction "$fraction" --steps 3 --resume 1 --timeout-s 330 --keep "$runs/int4" --json "$out/step_$recipe.json"
+        collect  # the next may be the last
+      done ;;
     soak)   # 100 sleep/wake cycles with training between: short responses, two seconds a step; at 1e-6 random rewards ruin a random model
       run 560 soak "$python" scripts/dev/bench_step.py 0_5b_16gb --model "$(model 0.5b)" --leave-gib "$leave" --fraction 0.1 --prompt 600 --response 60 --override selfplay.difficulty_samples=2 train.learning_rate=1e-7 --steps 100 --timeout-s 540 --keep "$runs/soak" --json "$out/soak.json" ;;
     real)   # real weights under the hold: two commands, the second resumes the first, then before against after

@@ -13,6 +13,7 @@ import pytest
 from azr.config import Config
 from azr.config.load import load_config
 from azr.hardware import Gpu, Machine
+from azr.protocol import Heartbeat, MetricsRecord, Phase, append_metrics, write_heartbeat
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
 from azr.tasks import Prompt, Role, Stream, TaskType
@@ -123,6 +124,29 @@ def test_figures_by_hand():
     assert figures["predicted_gib"]["rollout"] == pytest.approx(14.5, abs=0.3)
     text = bench_step.table([{"recipe": "0_5b_16gb", **figures}, {"recipe": "other", "failed": "no card"}])
     assert "GPU peak in update" in text and "other failed: no card" in text
+
+
+def test_a_trainer_without_a_finished_step_is_a_failure_with_its_last_phase(tmp_path, monkeypatch):
+    """The record of step 0, written at the start, was taken for a step; the reason was lost."""
+
+    def attempt(run, request, options):
+        append_metrics(run, MetricsRecord(step=0, cycle=1, attempt=1, unix_s=0.0))
+        write_heartbeat(
+            run,
+            Heartbeat(
+                phase=Phase.SYNC, step=0, cycle=1, attempt=1, unix_s=0.0, pid=1, phase_since_unix_s=0.0
+            ),
+        )
+        log = run.trainer_log(1, 1)
+        log.parent.mkdir(parents=True)
+        log.write_text("ValueError: no room\n", encoding="utf-8")
+        return None, NoWatch(), 600.0
+
+    monkeypatch.setattr(bench_step, "_attempt", attempt)
+    found = bench_step.run_recipe(
+        "0_5b_16gb", options(tasks=None, steps=1, timeout_s=600.0, json=None), CARD_80, tmp_path
+    )
+    assert found["failed"] == "no step within 600 s, the last phase was sync\nValueError: no room"
 
 
 def test_regressions_are_ratios_on_the_same_machine():
