@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
 from azr.config import Config, unknown_key_message
@@ -113,7 +114,9 @@ def _refuse_commas(item: str, kind: str, key: str, value: str) -> None:
 def _no_setting(item: str) -> str:
     if item.startswith("-"):
         return f"there is no option {item}; settings are key=value, and --help says which are often set"
-    return f"{item!r} is not a setting; write key=value, without spaces around =, and quote a value with spaces for the shell: 'key=a b'"
+    run = Path(item).name if re.fullmatch(r"[\w./~-]*\w/?", item) and item not in leaf_kinds() else ""
+    meant = f" (name={run} for the run {run})" if run else ""
+    return f"{item!r} is not a setting; write key=value{meant}, without spaces around =, and quote a value with spaces for the shell: 'key=a b'"
 
 
 def _refuse_bytes(key: str, value: str) -> None:

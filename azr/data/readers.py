@@ -25,6 +25,15 @@ from azr.data.unpack import open_data
 from azr.errors import DataError
 
 _BATCH_ROWS = 1024
+_NO_ROWS = {
+    ".py": "Python source",
+    ".yaml": "YAML",
+    ".yml": "YAML",
+    ".toml": "TOML",
+    ".md": "Markdown",
+    ".xml": "XML",
+}
+"""Text that is no JSON, by the ending of its name."""
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -75,7 +84,16 @@ def _text_rows(path: Path, file: BinaryIO, suffix: str) -> Iterator[Row]:
         yield from _lines(path, file)
     else:
         data = file.read()
-        found = _json_rows(path, data)
+        try:
+            found = _json_rows(path, data)
+        except DataError:
+            if suffix not in _NO_ROWS:
+                raise
+            found = None
+        if found is None and suffix in _NO_ROWS:
+            raise DataError(
+                f"{path} is {_NO_ROWS[suffix]}, not a file of rows; write it as JSON Lines (one object a line) or CSV"
+            )
         yield from found if found is not None else _lines(path, io.BytesIO(data))
 
 
@@ -101,8 +119,8 @@ def _row(line: bytes, path: Path, number: int) -> Row:
             "; JSON has double quotes: write it with json.dumps" if line.lstrip().startswith(b"{'") else ""
         )
         problem = f"no JSON: {error.msg.removesuffix(' at')} (character {error.pos + 1}){quotes}"
-    except ValueError as error:
-        problem = f"no JSON: {error}"
+    except ValueError:  # Python's own limit; inputs and outputs are texts, and shorter
+        problem = "no JSON that is read here: a number has thousands of digits"
     except RecursionError:
         problem = "no JSON that is read here: nested too deeply"
     return Row(None, path, number, line.rstrip(b"\r\n").decode("utf-8", "backslashreplace"), problem)

@@ -294,7 +294,8 @@ def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Ca
     try:
         call = parse_tree(f"f{opening}{text}\n{closing}", "eval", _SOURCE).body
     except SyntaxError as error:
-        raise ValueReadError(f"{error.msg} in line {error.lineno}") from error
+        line = f" in line {error.lineno}" if error.lineno else ""
+        raise ValueReadError(f"{error.msg}{line}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise ValueReadError(f"cannot be parsed: {type(error).__name__}") from error
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):

@@ -192,7 +192,9 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("model.path=/m/${x}", r"holds \$\{, which the trainer's libraries read as a reference"),
         ("model.path=/m/\udce4", r"model\.path contains bytes that are not UTF-8: /m/\\xe4; rename"),
         ("model.path=a\nb", "contains a line end or a NUL"),
-        ("model.path", "'model.path' is not a setting; write key=value"),
+        ("model.path", "'model.path' is not a setting; write key=value, "),
+        ("default", r"'default' is not a setting; write key=value \(name=default for the run default\), "),
+        ("runs/default/", r"write key=value \(name=default for the run default\)"),
         ("model.path =x", r"no space before =; write model\.path=VALUE"),
         ("--resume", "there is no option --resume"),
         (
