@@ -116,7 +116,10 @@ def _no_setting(item: str) -> str:
         return f"there is no option {item}; settings are key=value, and --help says which are often set"
     run = Path(item).name if re.fullmatch(r"[\w./~-]*\w/?", item) and item not in leaf_kinds() else ""
     meant = f" (name={run} for the run {run})" if run else ""
-    return f"{item!r} is not a setting; write key=value{meant}, without spaces around =, and quote a value with spaces for the shell: 'key=a b'"
+    return (
+        f"{item!r} is not a setting; write key=value{meant}, without spaces around =, and quote a value with spaces "
+        "for the shell: 'key=a b'"
+    )
 
 
 def _refuse_bytes(key: str, value: str) -> None:

@@ -381,21 +381,17 @@ def each_once(named: Sequence[ModelSource], say: Callable[[str], None]) -> list[
         if key in once:
             say(f"{source.label} is named twice, and a model is not compared with itself: it is asked once")
         once.setdefault(key, source)
-    sources = list(once.values())
-    slugs = [models.slug(source.label) for source in sources]
-    return [
-        source if slugs.count(slug) == 1 else _told_apart(source, sources)
-        for source, slug in zip(sources, slugs, strict=True)
-    ]
-
-
-def _told_apart(source: ModelSource, sources: Sequence[ModelSource]) -> ModelSource:
-    """Runs by the folders above them, as in reports; folders by their content."""
-    if source.run is None:
-        return replace(source, label=f"{source.label} ({source.identity[:8]})")
-    roots = list(dict.fromkeys(other.run.root for other in sources if other.run))
-    name = dict(zip(roots, told_apart(roots), strict=True))[source.run.root]
-    return replace(source, label=f"{name}@{source.label.rpartition('@')[2]}")
+    roots = list(dict.fromkeys(source.run.root for source in once.values() if source.run))
+    names = dict(zip(roots, told_apart(roots), strict=True))
+    slugs = [models.slug(source.label) for source in once.values()]
+    sources = []
+    for source, slug in zip(once.values(), slugs, strict=True):
+        if source.run:
+            label = f"{names[source.run.root]}@{source.label.rpartition('@')[2]}"
+        else:
+            label = source.label if slugs.count(slug) == 1 else f"{source.label} ({source.identity[:8]})"
+        sources.append(replace(source, label=label))
+    return sources
 
 
 def _default_out(sources: Sequence[ModelSource]) -> Path:

@@ -158,6 +158,8 @@ def test_runs_and_folders_of_one_name_are_told_apart(
     assert [source.label for source in found] == [
         f"{name}/runs/tiny@{step}" for name in above for step in "01"
     ]
+    found = each_once([resolve(f"{run.root}@1"), resolve(f"{elsewhere.root}@0")], said.append)
+    assert [source.label for source in found] == [f"{above[0]}/runs/tiny@1", f"{above[1]}/runs/tiny@0"]
     assert not said
 
     monkeypatch.chdir(tmp_path)
