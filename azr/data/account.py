@@ -1,5 +1,4 @@
-"""The only way tasks are counted, on screen, in reports and in the manifest (docs/data.md, "How tasks are
-counted").
+"""The only way tasks are counted, on screen, in reports and in the manifest (docs/data.md, "How tasks are counted").
 
     read = known + taken + left out, by reason
 

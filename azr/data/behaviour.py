@@ -1,10 +1,8 @@
-"""Programs that look different and compute the same: equal outputs on shared probe inputs (docs/data.md,
-"Behaviour").
+"""Programs that look different and compute the same: equal outputs on shared probe inputs (docs/data.md, "Behaviour").
 
-Each signature (the types of a task's arguments, as ``int, list[str]``) has one fixed bank of argument lists,
-drawn from a random generator that the signature's text seeds. So all programs of a signature get the same
-inputs, in every run and on every machine, and what was found once stays valid. Programs run in the sandbox
-only.
+Each signature (the types of a task's arguments, as ``int, list[str]``) has one fixed bank of argument lists, drawn from
+a random generator that the signature's text seeds. So all programs of a signature get the same inputs, in every run and
+on every machine, and what was found once stays valid. Programs run in the sandbox only.
 """
 
 from __future__ import annotations
@@ -181,8 +179,7 @@ def drop_behavioural(
 
     Args:
         outputs: executes; ``sandbox_outputs`` in a run.
-        settled: ids of tasks that were compared with each other before; signatures with no other tasks are
-            passed over.
+        settled: ids of tasks that were compared with each other before; signatures with no other tasks are passed over.
     """
     ordered = sorted(tasks, key=better_first)
     programs = _programs(ordered, prints)

@@ -1,5 +1,4 @@
-"""The pool from its sources, in one pass: schema, leaks, re-execution, duplicates, caps. Reads files, writes
-none.
+"""The pool from its sources, in one pass: schema, leaks, re-execution, duplicates, caps. Reads files, writes none.
 
 Every task of every source is in the result exactly once, as kept or as dropped with a reason; a record that
 several sources hold is one task. Kept tasks come in an order that depends on them alone, so the order of

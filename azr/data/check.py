@@ -1,5 +1,4 @@
-"""Checks that the configured data files exist, can be opened, and hold what they should, before anything is
-started."""
+"""Checks that the configured data files exist, can be opened, and hold what they should, before anything is started."""
 
 from __future__ import annotations
 

@@ -8,9 +8,8 @@ any byte, they give the same files when run again:
 * ``merge_shard(cycle)`` reads what this cycle started from and all shards up to this cycle. It needs nothing
   outside the run.
 
-Neither reads the pool it replaces, so a damaged pool heals by itself. Their reports count what is new only: a
-source that an earlier report of the run names with the same hash was judged then (docs/data.md, "How tasks
-are counted").
+Neither reads the pool it replaces, so a damaged pool heals by itself. Their reports count what is new only: a source
+that an earlier report of the run names with the same hash was judged then (docs/data.md, "How tasks are counted").
 """
 
 from __future__ import annotations

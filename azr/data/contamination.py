@@ -1,5 +1,4 @@
-"""Keeps evaluation items out of the pool: every program is compared with every item of every probe and
-evaluation file.
+"""Keeps evaluation items out of the pool: every program is compared with every item of every probe and evaluation file.
 
 The comparison is exhaustive, not by LSH, so nothing slips through by chance: counts of shared token 5-grams
 come from one sparse matrix product. With G(x) the set of 5-grams of the canonical form, program p counts as
@@ -162,8 +161,7 @@ def fingerprint_sources(
     *,
     workers: int = 0,
 ) -> tuple[dict[str, Fingerprint], dict[str, str]]:
-    """Fingerprints by source text, and the evaluation item that each source resembles, for those that
-    resemble one.
+    """Fingerprints by source text, and the evaluation item that each source resembles, for those that resemble one.
 
     Both come from one pass, because both take time that can be spread over processes.
 

@@ -1,5 +1,4 @@
-"""What a program looks like without its names, comments and layout, in the forms that the duplicate search
-needs.
+"""What a program looks like without its names, comments and layout, in the forms that the duplicate search needs.
 
 ========== ============================================================ ===========================
 form       what it is                                                    equal for
@@ -125,8 +124,7 @@ def _permutations() -> NDArray[np.uint32]:
 
 
 def fingerprint_all(sources: Iterable[str], *, workers: int = 0) -> dict[str, Fingerprint]:
-    """Fingerprints by source text; many programs are spread over processes that end with this call or with
-    our process.
+    """Fingerprints by source text; many programs are spread over processes that end with this call or with our process.
 
     Args:
         workers: processes; 0 = one a core.

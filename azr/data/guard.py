@@ -35,8 +35,7 @@ HASHES_FILE = "hashes.json"
 
 
 def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
-    """Copies the configured probe files into the run, read-only, once; later calls check that they are still
-    the same.
+    """Copies the configured probe files into the run, read-only, once; later calls check that they are still the same.
 
     Idempotent; after a crash in the middle it starts over. The run's copies are what is evaluated, so a
     changed or vanished original does not matter to a resumed run.

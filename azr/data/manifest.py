@@ -1,8 +1,7 @@
 """The pool's manifest: what is in the pool, from which sources, and what was left out for which reason.
 
-It holds no times, machine names or absolute paths: the same inputs under the same policy give the same bytes,
-and so the same ``hash``. It is written last; a pool whose files do not match it is the trace of a crash and
-is rebuilt.
+It holds no times, machine names or absolute paths: the same inputs under the same policy give the same bytes, and so
+the same ``hash``. It is written last; a pool whose files do not match it is the trace of a crash and is rebuilt.
 """
 
 from __future__ import annotations
@@ -70,9 +69,8 @@ class PoolManifest:
     by_source: dict[str, int]
     """Lineage source -> tasks."""
     dropped: dict[str, int]
-    """Reason -> tasks that are in a source but not in the pool. Over all sources of the pool, not the new
-    ones alone: with ``tasks`` and what the sources have as ``known`` they add up to all tasks of the
-    sources."""
+    """Reason -> tasks that are in a source but not in the pool. Over all sources of the pool, not the new ones alone:
+    with ``tasks`` and what the sources have as ``known`` they add up to all tasks of the sources."""
     tasks_hash: str
     rejected_hash: str
     evaluation: dict[str, str]

@@ -1,10 +1,8 @@
-"""Which kept program a new one is an edited copy of: candidates by MinHash/LSH, verified by token edit
-similarity.
+"""Which kept program a new one is an edited copy of: candidates by MinHash/LSH, verified by token edit similarity.
 
-In a large pool a program has a hundred candidates and no copy among them. The edit similarity of two token
-strings cannot exceed 2 c / (|p| + |q|), c the tokens they have in common whatever their order; one numpy
-operation computes that for all candidates, and the few that remain go to rapidfuzz. The result is the same as
-without.
+In a large pool a program has a hundred candidates and no copy among them. The edit similarity of two token strings
+cannot exceed 2 c / (|p| + |q|), c the tokens they have in common whatever their order; one numpy operation computes
+that for all candidates, and the few that remain go to rapidfuzz. The result is the same as without.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ from azr.tasks import Task
 
 
 def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, sandbox: SandboxConfig) -> None:
-    """Runs the configured probe tasks, unless the run has its copies already; the shipped ones were run by
-    their maker.
+    """Runs the configured probe tasks, unless the run has its copies already; the shipped ones were run by their maker.
 
     Raises:
         DataError: one of them raises, differs between two runs, or gives another output than it says.

@@ -1,5 +1,4 @@
-"""A data file, row by row, with the place of each row: JSON Lines, JSON, CSV, parquet and arrow, compressed
-or not.
+"""A data file, row by row, with the place of each row: JSON Lines, JSON, CSV, parquet and arrow, compressed or not.
 
 What cannot be read becomes a row without a record that says why, so that nothing is lost uncounted.
 """

@@ -1,5 +1,4 @@
-"""The bytes of a data file as text or table: decompressed, decoded, and refused by name if they are something
-else.
+"""The bytes of a data file as text or table: decompressed, decoded, and refused by name if they are something else.
 
 What a file is, its first bytes say; its name decides only where they cannot (CSV, arrow streams).
 """

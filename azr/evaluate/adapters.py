@@ -1,5 +1,4 @@
-"""The LoRA adapters of a run as a PEFT folder: a few hundred MiB beside a base of many GiB, and nothing is
-rounded."""
+"""The LoRA adapters of a run as a PEFT folder: a few hundred MiB beside a base of many GiB, and nothing is rounded."""
 
 from __future__ import annotations
 

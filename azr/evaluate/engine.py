@@ -1,5 +1,4 @@
-"""Answers from vLLM, in a process of its own that models of the same shape share, so that it starts only once
-for them.
+"""Answers from vLLM, in a process of its own that models of the same shape share, so that it starts only once for them.
 
     from azr.evaluate.engine import Batch, EngineModel, EngineOptions, answer_all
     answer_all([(model, [Batch(requests, store), ...]), ...], EngineOptions())
@@ -164,8 +163,7 @@ def _plans(work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]]) -
 
 
 def shape(folder: Path, options: EngineOptions) -> str:
-    """Equal for models that one engine can hold in turn: the same configuration, vocabulary and engine
-    options.
+    """Equal for models that one engine can hold in turn: the same configuration, vocabulary and engine options.
 
     A quantised model shares its engine with no other folder's.
 
@@ -203,8 +201,7 @@ def prompt_limit(
 
 
 def _run_child(job: Path, plan: _Plan, line: ProgressLine) -> tuple[int, str]:
-    """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes
-    wrong here.
+    """Runs the engine process and waits for its end; ends it, and all that it started, when anything goes wrong here.
 
     Returns:
         its exit status, and why it gave up if it said so.

@@ -1,8 +1,7 @@
 """What is added to vLLM's worker: replacing its weights by another model's.
 
-The parameters keep their places in memory, so compiled graphs stay valid; vLLM's own layerwise reloading
-(0.24) does that, and repeats what a layer does with its weights after loading (on a processor they are
-repacked).
+The parameters keep their places in memory, so compiled graphs stay valid; vLLM's own layerwise reloading (0.24) does
+that, and repeats what a layer does with its weights after loading (on a processor they are repacked).
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ class LoadingWorkerExtension:
         """Replaces the weights by those of a Hugging Face folder, or of a checkpoint of the trainer.
 
         Returns:
-            a hash of the weights in the engine's number type: equal for equal models, whatever they were read
-            from.
+            a hash of the weights in the engine's number type: equal for equal models, whatever they were read from.
 
         Raises:
             CheckpointError: the checkpoint is damaged.

@@ -1,11 +1,10 @@
 """HumanEval+ and MBPP+ (arXiv 2305.01210) from EvalPlus's files, ``HumanEvalPlus.jsonl[.gz]`` and
 ``MbppPlus.jsonl[.gz]``.
 
-A program is called with every input of the file, base and plus, and must return what the file's own solution
-returns. Both run in the sandbox; their values are compared here, as text that is read back, by the rules of
-EvalPlus 0.3.1 (``evalplus/eval``, Apache-2.0): equality as in Python, floats with a tolerance, and the
-special rules of some tasks. Inputs and values that are too large for the sandbox's reader are passed over,
-and counted.
+A program is called with every input of the file, base and plus, and must return what the file's own solution returns.
+Both run in the sandbox; their values are compared here, as text that is read back, by the rules of EvalPlus 0.3.1
+(``evalplus/eval``, Apache-2.0): equality as in Python, floats with a tolerance, and the special rules of some tasks.
+Inputs and values that are too large for the sandbox's reader are passed over, and counted.
 """
 
 from __future__ import annotations

@@ -34,8 +34,7 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def answer_in(task_type: TaskType, text: str, answer: str = "") -> str:
-    """What a reply says to a task of the self-play kinds, wherever it stands; '' where it says nothing
-    readable.
+    """What a reply says to a task of the self-play kinds, wherever it stands; '' where it says nothing readable.
 
     Args:
         answer: what the reply's answer tag holds, if anything; it is looked at first.

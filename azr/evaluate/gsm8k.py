@@ -54,8 +54,7 @@ def _verdict(gold: Fraction, text: str) -> Rating:
 
 
 def gsm8k_suite(path: Path, config: SelfPlayConfig, style: str, speaker: Speaker = CHAT) -> NumberSuite:
-    """GSM8K from its authors' JSONL file with the fields ``question`` and ``answer`` (which ends with ``####
-    NUMBER``).
+    """GSM8K from its authors' JSONL file with the fields ``question`` and ``answer`` (which ends with ``#### NUMBER``).
 
     Raises:
         DataError: no such file, or a record lacks a field.

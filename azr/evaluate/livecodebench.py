@@ -1,14 +1,12 @@
-"""LiveCodeBench (arXiv 2403.07974): code generation, from its authors' ``test*.jsonl``
-(code_generation_lite).
+"""LiveCodeBench (arXiv 2403.07974): code generation, from its authors' ``test*.jsonl`` (code_generation_lite).
 
 * ``native``: the authors' prompt, as chat messages or as one text.
 * ``frame``: the problem as a task inside the run's frame.
 
-A problem has tests of one of two kinds: a whole program reads a text and writes one, or a method of ``class
-Solution`` is called. Both run in the sandbox, after the authors' imports; outputs are compared here. The
-private tests of the official files are text inside a pickle inside zlib inside base64. A pickle can run
-anything when it is opened, so this one is not opened: it is walked through, and accepted only if it does
-nothing but hold one text.
+A problem has tests of one of two kinds: a whole program reads a text and writes one, or a method of ``class Solution``
+is called. Both run in the sandbox, after the authors' imports; outputs are compared here. The private tests of the
+official files are text inside a pickle inside zlib inside base64. A pickle can run anything when it is opened, so this
+one is not opened: it is walked through, and accepted only if it does nothing but hold one text.
 """
 
 from __future__ import annotations

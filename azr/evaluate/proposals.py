@@ -4,10 +4,9 @@ They are the propose prompts of training, made by the game itself over fixed tas
 two checkpoints of a run get the same ones; a proposal is read and verified by the code of training. No
 difficulty is estimated, and no composite functions are asked for.
 
-The reference tasks of a run's model are those that the run started from (its consolidated seeds and extra
-files, without what leaks probes). Each request has a generator of its own: where one does not fit a model's
-limit, only this one is drawn again, as in training (other references, then fewer), and the others stay
-the same for every model.
+The reference tasks of a run's model are those that the run started from (its consolidated seeds and extra files,
+without what leaks probes). Each request has a generator of its own: where one does not fit a model's limit, only this
+one is drawn again, as in training (other references, then fewer), and the others stay the same for every model.
 """
 
 from __future__ import annotations
@@ -79,13 +78,11 @@ def proposal_suite(
     """``REQUESTS_PER_TYPE`` requests for each task type of ``config``, with references drawn from the tasks
     of ``paths``.
 
-    An item's id is ``TYPE/REFERENCES-NUMBER``, with a hash of the references shown: equal ids ask for the
-    same thing.
+    An item's id is ``TYPE/REFERENCES-NUMBER``, with a hash of the references shown: equal ids ask for the same thing.
 
     Args:
         fits: whether a prompt is within the model's limit.
-        source: what the reference tasks are, in the plural, for people; default: the tasks of the files by
-            name.
+        source: what the reference tasks are, in the plural, for people; default: the tasks of the files by name.
 
     Raises:
         DataError: a file is missing or malformed.

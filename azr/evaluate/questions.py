@@ -89,8 +89,7 @@ def claimed(
     Raises:
         RunError: another evaluation writes there, or the answers there belong to other settings.
     """
-    # greedy and sampled answers lie side by side, so that asking once more in another way needs no other
-    # folder
+    # greedy and sampled answers lie side by side, so that asking once more in another way needs no other folder
     name = folder_name(suite) + (f"-t{how.temperature:g}" if how.temperature else "")
     store = AnswerStore(out / models.slug(source.label) / name)
     request = {

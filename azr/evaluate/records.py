@@ -22,8 +22,7 @@ def records(
         fields: what every record needs, and of which type.
 
     Raises:
-        DataError: no such file, it cannot be read, it is empty, or a record lacks a field or has another type
-            there.
+        DataError: no such file, it cannot be read, it is empty, or a record lacks a field or has another type there.
     """
     if not path.is_file():
         raise DataError(

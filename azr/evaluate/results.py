@@ -21,8 +21,7 @@ def publish(folder: Path, files: Mapping[str, str]) -> str:
     kept beside them as ``NAME-001.ENDING``, ``NAME-002.ENDING`` ..., all under one number, so the plain names
     always hold the newest results.
 
-    Earlier files are copied before they are replaced, and each file appears whole: a crash at any point loses
-    nothing.
+    Earlier files are copied before they are replaced, and each file appears whole: a crash at any point loses nothing.
 
     Returns:
         a sentence that names what was kept; '' where nothing was there, or exactly this.

@@ -1,7 +1,6 @@
 """How sure a score is: pass@k, intervals, paired comparison. Pure functions of numbers.
 
-Intervals are two-sided with 95 % confidence. Items are the unit of everything: samples of one item are not
-independent.
+Intervals are two-sided with 95 % confidence. Items are the unit of everything: samples of one item are not independent.
 """
 
 from __future__ import annotations

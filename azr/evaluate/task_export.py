@@ -1,7 +1,6 @@
 """A run's verified tasks as a Hugging Face ``datasets`` folder: one parquet file per task type, and a card.
 
-What is exported is the pool, and what self-play accepted since the last merge, unless it resembles an
-evaluation item.
+What is exported is the pool, and what self-play accepted since the last merge, unless it resembles an evaluation item.
 """
 
 from __future__ import annotations

@@ -72,9 +72,8 @@ class TaskSuite(Suite):
         return graded.score, graded.reason, found
 
     async def _judge_expression(self, task: Task, expression: str, sandbox: Sandbox) -> tuple[float, str]:
-        """As the authors' harness does, which evaluates answers: in the sandbox, and with the right value
-        kept outside. The function is there for its input only, so that an output cannot be had by calling
-        it."""
+        """As the authors' harness does, which evaluates answers: in the sandbox, and with the right value kept outside.
+        The function is there for its input only, so that an output cannot be had by calling it."""
         if task.task_type is TaskType.ABDUCTION:
             program = f"{task.program}\n\ndef {_ENTRY}():\n    return f({expression})\n"
         else:

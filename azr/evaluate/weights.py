@@ -1,5 +1,4 @@
-"""From a checkpoint of the trainer to an ordinary Hugging Face folder: shards joined, LoRA merged, weights in
-one type.
+"""From a checkpoint of the trainer to an ordinary Hugging Face folder: shards joined, LoRA merged, weights in one type.
 
 ``torch.load`` unpickles, so a file is opened only after its hash matched our manifest, and with
 ``weights_only``, which admits tensors and nothing that runs. Shards of several ranks hold DTensors, which
@@ -30,8 +29,7 @@ WEIGHT_FILES = ("actor/model_", "actor/fsdp_config", "actor/lora", "actor/huggin
 """Beginnings of the names of the files that a model is made of; what else a checkpoint holds is for going on
 with training."""
 _TRAINER_ONLY = ("attn_implementation", "_attn_implementation")
-"""What the trainer writes into config.json for itself; plain transformers would look for our attention
-function."""
+"""What the trainer writes into config.json for itself; plain transformers would look for our attention function."""
 _LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _PEFT_PREFIX = "base_model.model."
 

@@ -282,8 +282,7 @@ def heat_map(
     shares: Sequence[Sequence[float]],
     row_labels: Sequence[str],
 ) -> Markup:
-    """A column per range of steps, a row per class (first at the bottom), darker = larger share of the
-    column.
+    """A column per range of steps, a row per class (first at the bottom), darker = larger share of the column.
 
     Args:
         columns: (first, last) step of each column.

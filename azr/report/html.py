@@ -40,8 +40,7 @@ COMPARISON_NAME = "comparison.html"
 
 
 def write_report(root: Path, config: ReportConfig | None = None, output: Path | None = None) -> Path:
-    """Writes ``report.html`` (and ``transcripts.html`` if there are transcripts) into the run directory,
-    atomically.
+    """Writes ``report.html`` (and ``transcripts.html`` if there are transcripts) into the run directory, atomically.
 
     Args:
         config: the run's own where it is None.

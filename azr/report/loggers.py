@@ -100,8 +100,7 @@ def make_loggers(
     """The loggers that the configuration names. Each gets every record; the caller closes them.
 
     Args:
-        first_step: first step of this attempt; a resume passes it so that undone steps vanish from
-            TensorBoard.
+        first_step: first step of this attempt; a resume passes it so that undone steps vanish from TensorBoard.
         run_config: the resolved configuration, shown by Weights & Biases.
 
     Raises:

@@ -1,10 +1,8 @@
-"""Reads ``metrics.jsonl``: one line per training step, later attempts superseding the steps that a crash
-undid.
+"""Reads ``metrics.jsonl``: one line per training step, later attempts superseding the steps that a crash undid.
 
-A record is ``{"step", "cycle", "attempt", "unix_s", "values": {name: number}}``. When a trainer resumes from
-a checkpoint it goes back to an earlier step; from there on everything that the dead attempt wrote at or after
-that step no longer happened, even steps that the new attempt has not reached yet. Damaged lines are passed
-over.
+A record is ``{"step", "cycle", "attempt", "unix_s", "values": {name: number}}``. When a trainer resumes from a
+checkpoint it goes back to an earlier step; from there on everything that the dead attempt wrote at or after that step
+no longer happened, even steps that the new attempt has not reached yet. Damaged lines are passed over.
 """
 
 from __future__ import annotations

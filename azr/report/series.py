@@ -52,8 +52,7 @@ def _means(values: FloatArray, starts: IntArray) -> FloatArray:
 
 
 def smooth_curve(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) -> Curve:
-    """Centred rolling mean of ``window`` values with a 95 % band for that mean, reduced to ``buckets``
-    points.
+    """Centred rolling mean of ``window`` values with a 95 % band for that mean, reduced to ``buckets`` points.
 
     The band is 1.96 standard errors from the spread inside the window; it treats steps as independent, so it
     is a little narrow where they are not. At the ends the window is cut, and the band widens. A series of

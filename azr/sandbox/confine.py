@@ -1,8 +1,7 @@
 """Kernel confinement of the zygote and its programs, through ctypes: needs no package and no privilege.
 
-Each layer is applied if this kernel gives it and named in the report; what must hold is not decided here but
-by the probe child, which tries to read, write, connect, fork and kill (``zygote.run_probes``). Standard
-library only.
+Each layer is applied if this kernel gives it and named in the report; what must hold is not decided here but by the
+probe child, which tries to read, write, connect, fork and kill (``zygote.run_probes``). Standard library only.
 """
 
 from __future__ import annotations
@@ -45,8 +44,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
 _libc.syscall.restype = ctypes.c_long
 _libc.unshare.argtypes = [ctypes.c_int]
-# looked up once, holding the interpreter's lock and without a copy of errno: each would cost a program's
-# process pages
+# looked up once, holding the interpreter's lock and without a copy of errno: each would cost a program's process pages
 _fast_prctl = ctypes.PyDLL(None).prctl
 _fast_prctl.argtypes = _libc.prctl.argtypes
 

@@ -1,5 +1,4 @@
-"""Bytes on the pipes: trainer <-> zygote, and program -> zygote -> trainer. No pickle, no JSON: counted byte
-strings.
+"""Bytes on the pipes: trainer <-> zygote, and program -> zygote -> trainer. No pickle, no JSON: counted byte strings.
 
 A frame is a 4-byte length and its body; a body is a list of fields, each a 4-byte length and its bytes.
 Whatever a program sent is decoded in the trainer only, where anything malformed is a ``FrameError``. Standard

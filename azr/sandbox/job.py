@@ -40,9 +40,8 @@ class Profile(str, Enum):
 class Job:
     """A program and the argument lists it is called with.
 
-    ``inputs`` are argument-list texts as they stand between the parentheses of ``f(...)``: literals,
-    positional or by keyword, over as many lines as they like. They are parsed in the program's process, anew
-    for every call.
+    ``inputs`` are argument-list texts as they stand between the parentheses of ``f(...)``: literals, positional or by
+    keyword, over as many lines as they like. They are parsed in the program's process, anew for every call.
     """
 
     code: str

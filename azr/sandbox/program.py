@@ -1,8 +1,7 @@
 """Inside a program's own process: build its namespace, run it, call its entry, report values as text.
 
-Runs after all confinement is in place. Nothing here is a security boundary: a program can reach and change
-everything in this process, and so lie about its own values. What it cannot do is leave the process.
-Standard library only.
+Runs after all confinement is in place. Nothing here is a security boundary: a program can reach and change everything
+in this process, and so lie about its own values. What it cannot do is leave the process. Standard library only.
 """
 
 from __future__ import annotations
@@ -100,8 +99,7 @@ class _EmptyInput(_Sink):
 
 
 def guard_imports(modules: dict[str, ModuleType]) -> None:
-    """From here on programs can import ``modules`` only. It makes results reproducible; the kernel makes them
-    harmless.
+    """From here on programs can import ``modules`` only. It makes results reproducible; the kernel makes them harmless.
 
     The standard library's own imports, at a function's first call, go on as before. One set of builtins
     serves all: copying it for every program would touch a hundred pages of the forked process.

@@ -175,9 +175,8 @@ Instruction = tuple[int, int, int, int]
 def program_filter(machine: str, *, randomness: bool) -> bytes:
     """The strict filter of a program's process, as an array of ``struct sock_filter``.
 
-    It stands on top of the zygote's, which the process inherits and which kills for most of the fatal calls:
-    of two filters the kernel obeys the harsher, so here those are among the rest that fails, and the filter
-    is shorter.
+    It stands on top of the zygote's, which the process inherits and which kills for most of the fatal calls: of two
+    filters the kernel obeys the harsher, so here those are among the rest that fails, and the filter is shorter.
 
     Raises:
         KeyError: no numbers for this machine.

@@ -1,5 +1,4 @@
-"""Runs a file of hostile and honest programs through the sandbox and looks for what they may have done
-outside it.
+"""Runs a file of hostile and honest programs through the sandbox and looks for what they may have done outside it.
 
 Around the programs stand a folder that must not change, listeners that must hear nothing, a secret that must
 not appear, and the process table. All programs run through one sandbox in a shuffled order, honest ones among
@@ -65,8 +64,7 @@ class SuiteReport:
 
 
 def load_suite(path: Path) -> list[SuiteCase]:
-    """Reads a suite: YAML (a mapping with ``programs``, and ``reach``), or JSON, or JSONL, with the same
-    fields.
+    """Reads a suite: YAML (a mapping with ``programs``, and ``reach``), or JSON, or JSONL, with the same fields.
 
     Raises:
         DataError: not readable, or an entry lacks name, code, inputs or expected.
@@ -194,8 +192,7 @@ def run(
 ) -> SuiteReport:
     """Runs all programs, then the honest ones once more, and checks verdicts, values and surroundings.
 
-    ``one_by_one`` runs every program by itself and checks the surroundings after each: slow, but it names the
-    culprit.
+    ``one_by_one`` runs every program by itself and checks the surroundings after each: slow, but it names the culprit.
     """
     config = replace(config or SandboxConfig(), limits=SUITE_LIMITS)
     order = random.Random(seed)

@@ -304,8 +304,7 @@ def _parse_call(text: str, opening: str, closing: str, max_chars: int) -> ast.Ca
 
 
 def parse_literal(text: str, max_chars: int = MAX_CHARS) -> Any:
-    """The value of a literal as a person or a model writes it; several, with commas between them, are a
-    tuple.
+    """The value of a literal as a person or a model writes it; several, with commas between them, are a tuple.
 
     Raises:
         ValueReadError: it is not a literal; an expression, for instance.
@@ -361,9 +360,8 @@ def canonical_text(text: str, max_chars: int = MAX_CHARS) -> str:
 def same(left_text: str, right_text: str, strict: bool = False, dict_order: bool = True) -> bool:
     """Whether two canonical texts mean the same value.
 
-    A bool never equals a number, nan equals nan, a tuple is not a list, sets have no order. Unless ``strict``,
-    an int equals a float of the same value and a frozenset a set. Dicts must agree in order, unless
-    ``dict_order`` is off.
+    A bool never equals a number, nan equals nan, a tuple is not a list, sets have no order. Unless ``strict``, an int
+    equals a float of the same value and a frozenset a set. Dicts must agree in order, unless ``dict_order`` is off.
 
     Raises:
         ValueReadError: one of them is not a canonical text.

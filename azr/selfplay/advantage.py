@@ -21,10 +21,9 @@ def task_relative_advantages(
 ) -> NDArray[np.float64]:
     """One advantage per response, constant over its tokens.
 
-    ``token``: mean and (Bessel-corrected) variance over all tokens of the stream, so long responses weigh
-    more; what the published code does. ``sequence``: over its responses; the paper's formula. ``group``:
-    responses of one task are compared with each other (group-relative), and those without company by
-    ``token`` in their stream.
+    ``token``: mean and (Bessel-corrected) variance over all tokens of the stream, so long responses weigh more; what
+    the published code does. ``sequence``: over its responses; the paper's formula. ``group``: responses of one task are
+    compared with each other (group-relative), and those without company by ``token`` in their stream.
 
     A stream (or group) whose rewards are all equal has nothing to teach: exactly 0, not noise scaled up.
 

@@ -1,8 +1,7 @@
 """The task buffer: one bounded ring per task type, with statistics per task (spec 5; fixes B4, B13, B18).
 
-Records leave by mastery first (solved throughout in their last visits), then by age; never the newest one.
-What is drawn and what leaves depend on the records alone, so that a restored buffer continues as the saved one
-would have.
+Records leave by mastery first (solved throughout in their last visits), then by age; never the newest one. What is
+drawn and what leaves depend on the records alone, so that a restored buffer continues as the saved one would have.
 """
 
 from __future__ import annotations

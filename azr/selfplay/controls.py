@@ -1,10 +1,9 @@
 """Control experiments: runs that must gain nothing, or less, if the claim that self-play learns is to hold.
 
 ``proposer_frozen``: tasks are proposed and accepted as ever, but only solve streams are learned from.
-``shuffled_rewards``: every stream keeps its rewards, but not who earned them, so an optimizer step has its
-usual size and no meaning. ``format_only``: both roles are paid for the think/answer format and nothing else,
-whatever a proposal or an answer is worth. (Solving alone, without any proposals, is
-``selfplay.train_propose=false``.)
+``shuffled_rewards``: every stream keeps its rewards, but not who earned them, so an optimizer step has its usual size
+and no meaning. ``format_only``: both roles are paid for the think/answer format and nothing else, whatever a proposal
+or an answer is worth. (Solving alone, without any proposals, is ``selfplay.train_propose=false``.)
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Rewards of a step's responses, and the advantages that follow from them.
 
-``credit`` is what the trainer calls: it lets ``pay`` set the rewards, and passes them on to
-``azr.selfplay.advantage``. Rewards are set here and nowhere else. An outcome says what happened,
-``azr.selfplay.rewards`` and ``azr.selfplay.intrinsic`` hold the formulas (docs/algorithm.md explains them),
-and the game knows what came before.
+``credit`` is what the trainer calls: it lets ``pay`` set the rewards, and passes them on to ``azr.selfplay.advantage``.
+Rewards are set here and nowhere else. An outcome says what happened, ``azr.selfplay.rewards`` and
+``azr.selfplay.intrinsic`` hold the formulas (docs/algorithm.md explains them), and the game knows what came before.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The state of self-play in the trainer process: buffers, the rows of each step, and what their outcomes
-change.
+"""The state of self-play in the trainer process: buffers, the rows of each step, and what their outcomes change.
 
 A step is ``plan_step`` -> the rows are played elsewhere (``azr.selfplay.episode``) -> ``accept``. Every draw
 comes from a generator seeded by (seed, step), so a restored buffer alone continues the same stream: there is
@@ -69,8 +68,7 @@ class SelfPlay:
     # -- tasks in --------------------------------------------------------------------------------------------
 
     def start(self, tasks: Sequence[Task], first_step: int = 1) -> int:
-        """Adds the pool's tasks as if they had come in the step before ``first_step``; returns how many are
-        new.
+        """Adds the pool's tasks as if they had come in the step before ``first_step``; returns how many are new.
 
         A task already held is passed over, so this also tops up a restored buffer. A buffer left empty gets
         the identity task.
@@ -114,9 +112,8 @@ class SelfPlay:
     def plan_step(self, step: int, fits: Fits) -> list[PromptRow]:
         """The rows of a step: batch_size for each stream, each task type proposing, then solving (spec 6.1).
 
-        With same-step solving, solve rows come inside the propose rows (``fallback``): a row whose proposal
-        is accepted solves that, and otherwise the fallback, so each solve stream still gets batch_size
-        responses.
+        With same-step solving, solve rows come inside the propose rows (``fallback``): a row whose proposal is accepted
+        solves that, and otherwise the fallback, so each solve stream still gets batch_size responses.
 
         Args:
             fits: whether a prompt is within the length limit; what is not is redrawn and counted, and in the end

@@ -1,5 +1,4 @@
-"""Optional additional rewards for the proposer. Each is computed only when its coefficient is
-above 0."""
+"""Optional additional rewards for the proposer. Each is computed only when its coefficient is above 0."""
 
 from __future__ import annotations
 

@@ -16,8 +16,7 @@ WRONG = -0.5
 def learnability(accuracy: float, conversion: str = "one_minus") -> float:
     """The value of a task that the solver solves with this accuracy: hard but solvable is best.
 
-    ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout. ``middle``: 4 a (1 -
-    a).
+    ``one_minus``: 1 - a, and 0 for a task nobody solved. ``inverse``: 1 - a throughout. ``middle``: 4 a (1 - a).
     """
     if conversion == "middle":
         return 4 * accuracy * (1 - accuracy)

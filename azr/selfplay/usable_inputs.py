@@ -74,8 +74,7 @@ async def run_usable_inputs(
     inputs, fault = _distinct_literals(task.inputs, 2 * most + _SPARE, markup)
     outputs: list[str] = []
     while inputs:
-        # inputs that failed are left out and the rest is run again: after a failure the second process was
-        # not asked
+        # inputs that failed are left out and the rest is run again: after a failure the second process was not asked
         result = await sandbox.run(Job(code=task.program, inputs=tuple(inputs)))
         if len(result.calls) != len(inputs):
             return Rejection("killed", result.reason)

@@ -1,9 +1,7 @@
-"""From a proposal to a verified task: rules on the source, then execution in the sandbox (spec 3.2 to 3.4,
-3.6, 13).
+"""From a proposal to a verified task: rules on the source, then execution in the sandbox (spec 3.2 to 3.4, 3.6, 13).
 
-A task is accepted when its program runs without an error, its result has a canonical text of acceptable size,
-and repeated runs in processes with different hash seeds agree. Everything else is a ``Rejection`` with one of
-``REASONS``.
+A task is accepted when its program runs without an error, its result has a canonical text of acceptable size, and
+repeated runs in processes with different hash seeds agree. Everything else is a ``Rejection`` with one of ``REASONS``.
 """
 
 from __future__ import annotations

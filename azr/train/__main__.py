@@ -1,5 +1,4 @@
-"""``python -m azr.train RUN_DIR``: one attempt at a cycle, as ``cycles/NNN/request.json`` asks. Started by
-the driver.
+"""``python -m azr.train RUN_DIR``: one attempt at a cycle, as ``cycles/NNN/request.json`` asks. Started by the driver.
 
 Exit status 0: finished or stopped as asked. 1: failed; ``result.json`` says why.
 """

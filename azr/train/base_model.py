@@ -43,8 +43,7 @@ def base_folder(run: RunDir, config: Config) -> Path:
     """The folder of the model that ``run`` began with.
 
     Args:
-        config: the run's own. It names the model where an earlier version started the run and recorded
-            nothing.
+        config: the run's own. It names the model where an earlier version started the run and recorded nothing.
 
     Raises:
         ModelError: no folder holds that model any more.
@@ -94,8 +93,7 @@ def require_base_unchanged(run: RunDir) -> RunIdentity | None:
     may still be named.
 
     Raises:
-        ModelError: another model lies where that one lay, so that naming the place would name the wrong
-            model.
+        ModelError: another model lies where that one lay, so that naming the place would name the wrong model.
     """
     identity = read_identity(run)
     if identity is None:

@@ -1,10 +1,8 @@
-"""Rows of fixed lengths, for benchmarks: what is generated and trained is known beforehand, whatever the
-model can do.
+"""Rows of fixed lengths, for benchmarks: what is generated and trained is known beforehand, whatever the model can do.
 
-A row keeps its place in the step (a propose row is followed by its difficulty samples, which share one
-prompt), but its prompt is tokens of that length drawn from its own name, responses end at theirs and nowhere
-else, nothing is executed, and grades are drawn as well. Lengths vary evenly by half around their mean, by
-row, so that packing has work to do.
+A row keeps its place in the step (a propose row is followed by its difficulty samples, which share one prompt), but its
+prompt is tokens of that length drawn from its own name, responses end at theirs and nowhere else, nothing is executed,
+and grades are drawn as well. Lengths vary evenly by half around their mean, by row, so that packing has work to do.
 
 With ``rollout.fixed_group`` each row is instead a group: so many responses to one prompt, every length exactly
 its mean. That is the work of other trainers' steps (``scripts/dev/bench_peers.py``).

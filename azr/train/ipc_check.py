@@ -22,11 +22,9 @@ logger = logging.getLogger(__name__)
 
 
 def choose_weight_path(is_wsl: bool) -> None:
-    """Sets ``VERL_PLATFORM`` so that weights go through shared memory where CUDA IPC may not work (WSL2) and
-    does not.
+    """Sets ``VERL_PLATFORM`` so that weights go through shared memory where CUDA IPC may not work (WSL2) and does not.
 
-    The check starts two processes on the card and takes some seconds; elsewhere than on WSL2 it is left to
-    the doctor.
+    The check starts two processes on the card and takes some seconds; elsewhere than on WSL2 it is left to the doctor.
     """
     if not is_wsl or os.environ.get("VERL_PLATFORM"):
         return

@@ -75,8 +75,7 @@ class Attempt:
         self._restore()
 
     def _restore(self) -> None:
-        """Buffer and counters as they were saved with the weights, and what consolidation brought for this
-        cycle.
+        """Buffer and counters as they were saved with the weights, and what consolidation brought for this cycle.
 
         Raises:
             CheckpointError: what was restored differs from what was saved.

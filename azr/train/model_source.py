@@ -49,8 +49,7 @@ def require_usable_model(config: Config) -> None:
     as configured.
 
     Raises:
-        ModelError: no such folder, package or hub model, the hub cannot be reached, or the model cannot be
-            trained.
+        ModelError: no such folder, package or hub model, the hub cannot be reached, or the model cannot be trained.
     """
     path = config.model.path
     if path in PACKAGED and not _is_converted(path):

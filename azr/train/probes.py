@@ -117,9 +117,8 @@ def probe_metrics(outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
 
 
 def change_since_first(path: Path, outcomes: Sequence[SolveOutcome]) -> dict[str, float]:
-    """``probe/all/change`` since the run's first evaluation and its standard error
-    ``probe/all/change_error``, paired by task: the same tasks are answered each time, so a task's own
-    difficulty is not a part of the error.
+    """``probe/all/change`` since the run's first evaluation and its standard error ``probe/all/change_error``, paired
+    by task: the same tasks are answered each time, so a task's own difficulty is not a part of the error.
 
     Args:
         path: where the first evaluation's scores are kept; written when it is not there.

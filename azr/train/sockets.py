@@ -1,8 +1,7 @@
 """Sockets of an attempt, in a folder of their own.
 
-verl 0.9.1 names the socket through which weights go to the engine by Ray's job id, which is the first one in
-every cluster: in ``/tmp`` two runs of one machine would have the same, and an engine could be sent the other
-run's weights.
+verl 0.9.1 names the socket through which weights go to the engine by Ray's job id, which is the first one in every
+cluster: in ``/tmp`` two runs of one machine would have the same, and an engine could be sent the other run's weights.
 """
 
 from __future__ import annotations

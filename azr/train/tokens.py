@@ -1,5 +1,4 @@
-"""Prompts to token ids, and which tokens end a response: one path for the trainer, the engine, probes and
-evaluation.
+"""Prompts to token ids, and which tokens end a response: one path for the trainer, the engine, probes and evaluation.
 
 What the tokenizer itself puts before a text (mostly a beginning-of-sequence token) stands once before every
 raw prompt, because models that were trained with it fall apart without. A chat template says by itself what a
@@ -44,8 +43,7 @@ def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """Token ids of a prompt: a raw text behind what the tokenizer begins with, or chat messages through the
     model's own template.
 
-    A chat prompt with a ``response_prefix`` ends with that prefix, after the template's generation marker
-    (spec 2.1).
+    A chat prompt with a ``response_prefix`` ends with that prefix, after the template's generation marker (spec 2.1).
 
     Raises:
         ModelError: the tokenizer has no chat template, or the template refuses the messages.
@@ -110,11 +108,9 @@ def chat_text(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> str:
 
 
 def end_token_ids(tokenizer: Any, model_folder: str | Path) -> frozenset[int]:
-    """Every token that ends a response: the tokenizer's own, and those that the model's generation settings
-    list.
+    """Every token that ends a response: the tokenizer's own, and those that the model's generation settings list.
 
-    The engine stops at each of them. The first of them in a response is its last token, and is trained like
-    the others.
+    The engine stops at each of them. The first of them in a response is its last token, and is trained like the others.
 
     Raises:
         ModelError: there is none.

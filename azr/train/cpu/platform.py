@@ -1,5 +1,4 @@
-"""A CPU platform for verl's platform registry: FSDP over gloo, vLLM's CPU build, weights through shared
-memory.
+"""A CPU platform for verl's platform registry: FSDP over gloo, vLLM's CPU build, weights through shared memory.
 
 ``torch.cpu`` lacks most functions that verl asks of a device module, so this module brings its own; "memory"
 of the device is the resident memory of the process.

@@ -1,14 +1,12 @@
-"""Causal attention inside each of several sequences packed into one row, without flash-attn and without a
-dense mask.
+"""Causal attention inside each of several sequences packed into one row, without flash-attn and without a dense mask.
 
-verl hands the model one row of tokens (batch 1) whose ``position_ids`` restart at 0 with every sequence.
-transformers' own SDPA path turns that into a dense ``T x T`` mask: at 8,192 packed tokens most of the
-arithmetic is spent on pairs that are masked out, and the mask alone is 64 MiB a layer.
-``torch.nn.attention.varlen.varlen_attn`` (in torch since 2.10, forward and backward, grouped key/value heads
-as they are) needs only the sequence boundaries. It runs on a GPU in bf16 or fp16; everything else (CPU, fp32)
-goes through SDPA, one sequence at a time, which is the same arithmetic. Soft-capped scores (Gemma 2) are in
-neither; they are computed in blocks of queries (``capped_attention``), which is slower and takes little
-memory.
+verl hands the model one row of tokens (batch 1) whose ``position_ids`` restart at 0 with every sequence. transformers'
+own SDPA path turns that into a dense ``T x T`` mask: at 8,192 packed tokens most of the arithmetic is spent on pairs
+that are masked out, and the mask alone is 64 MiB a layer. ``torch.nn.attention.varlen.varlen_attn`` (in torch since
+2.10, forward and backward, grouped key/value heads as they are) needs only the sequence boundaries. It runs on a GPU in
+bf16 or fp16; everything else (CPU, fp32) goes through SDPA, one sequence at a time, which is the same arithmetic.
+Soft-capped scores (Gemma 2) are in neither; they are computed in blocks of queries (``capped_attention``), which is
+slower and takes little memory.
 
 ``register()`` makes it known to transformers under ``IMPLEMENTATION``; a model takes it by
 ``attn_implementation="azr_packed"``. What is not covered is refused, never ignored: padded batches, caches
@@ -45,8 +43,7 @@ CAPPED_BLOCK = 256
 """Queries whose soft-capped scores exist at once: 32 heads and 4,096 keys are 128 MiB."""
 LONGEST_STEP = 4096
 """The kernel is given the longest length, rounded up to a multiple of this: the kernel takes 2 to 10 % longer
-(``scripts/dev/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one
-number."""
+(``scripts/dev/bench_update.py --explain-time``), a hundredth of an update, and a compiled layer sees one number."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,7 @@ class Segments:
 
 
 def segments_of(position_ids: torch.Tensor) -> Segments:
-    """Boundaries from ``position_ids`` ``[B, T]``: a sequence begins wherever the position is 0 (and at every
-    row).
+    """Boundaries from ``position_ids`` ``[B, T]``: a sequence begins wherever the position is 0 (and at every row).
 
     Raises:
         TrainingError: a row does not begin at position 0, so its first tokens would belong to no sequence.
@@ -132,9 +128,8 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers calls. Returns ``[B, T, H, D]`` and no weights.
 
-    Boundaries are those that ``pass_boundaries`` handed on (``cu_seq_lens_q`` int32 ``[N + 1]``,
-    ``max_length_q`` no sequence is longer than), or found from ``position_ids``; without either each row is
-    one sequence.
+    Boundaries are those that ``pass_boundaries`` handed on (``cu_seq_lens_q`` int32 ``[N + 1]``, ``max_length_q`` no
+    sequence is longer than), or found from ``position_ids``; without either each row is one sequence.
 
     Raises:
         TrainingError: a mask, dropout, a key/value cache or something unknown was requested.
@@ -262,8 +257,7 @@ def capped_attention(
     """Attention whose scores are bent to ``cap * tanh(score / cap)`` before the softmax, as transformers'
     eager attention has it.
 
-    A block of queries at a time, computed again in the backward pass, so that no more than one block of
-    scores exists.
+    A block of queries at a time, computed again in the backward pass, so that no more than one block of scores exists.
 
     Args:
         q: ``[T, H, D]``, any float type, rotated already; T counts all tokens of the packed row.

@@ -1,15 +1,13 @@
 """Log-probabilities and entropy of given tokens, without ever holding the logits of the whole sequence.
 
-A 151,936-word vocabulary makes logits the largest tensor of training: 8,192 tokens are 2.3 GiB in bf16, and a
-plain implementation holds them in bf16, in fp32 and as a gradient, 11.6 GiB. Here the output head runs over
-``chunk_tokens`` tokens at a time, in the backward pass again, so that one chunk of logits exists at any
-moment; of the forward pass two numbers a token are kept. Rows that no loss looks at (prompt tokens) are left
-out altogether by ``rows``.
+A 151,936-word vocabulary makes logits the largest tensor of training: 8,192 tokens are 2.3 GiB in bf16, and a plain
+implementation holds them in bf16, in fp32 and as a gradient, 11.6 GiB. Here the output head runs over ``chunk_tokens``
+tokens at a time, in the backward pass again, so that one chunk of logits exists at any moment; of the forward pass two
+numbers a token are kept. Rows that no loss looks at (prompt tokens) are left out altogether by ``rows``.
 
-On a GPU the passes over a chunk are two small Triton kernels (``logprob_kernels``), one read for the
-statistics and one read and write for the gradient; elsewhere they are plain torch operations. Logits are
-products in the model's own precision, as the engine computes them; sums over the vocabulary, and the head's
-gradient over chunks, are float32.
+On a GPU the passes over a chunk are two small Triton kernels (``logprob_kernels``), one read for the statistics and one
+read and write for the gradient; elsewhere they are plain torch operations. Logits are products in the model's own
+precision, as the engine computes them; sums over the vocabulary, and the head's gradient over chunks, are float32.
 """
 
 from __future__ import annotations
@@ -67,8 +65,7 @@ def token_logprobs(
         temperature: the logits are divided by it.
         scale: the products are multiplied by it before anything else (Granite, Cohere).
         cap: the scaled logits are bent to ``cap * tanh(logit / cap)`` (Gemma 2); None leaves them.
-        vocabulary: rows of the head from there on belong to no token and are left out, as the engine leaves
-            them out.
+        vocabulary: rows of the head from there on belong to no token and are left out, as the engine leaves them out.
         chunk_tokens: rows whose logits exist at once; ``chunk_tokens * V`` elements.
 
     Returns:
@@ -205,8 +202,7 @@ class ChunkedOutput:
 def install_chunked_logprobs(
     model: Any, chunk_tokens: int = DEFAULT_CHUNK_TOKENS, vocabulary: int | None = None
 ) -> None:
-    """Gives a transformers causal language model a ``forward`` that returns ``ChunkedOutput`` instead of
-    logits.
+    """Gives a transformers causal language model a ``forward`` that returns ``ChunkedOutput`` instead of logits.
 
     verl's engine calls it so where ``use_fused_kernels`` is on. The method is bound to this instance; the
     class is untouched.

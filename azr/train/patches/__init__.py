@@ -1,8 +1,7 @@
 """Every change that we make to code of a library, because it has no hook for it. Nothing else in ``azr``
 changes foreign code.
 
-``PATCHES`` says what is changed, why, and which test fails when a new version no longer needs the change or
-breaks it.
+``PATCHES`` says what is changed, why, and which test fails when a new version no longer needs the change or breaks it.
 """
 
 from __future__ import annotations

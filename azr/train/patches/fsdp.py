@@ -45,8 +45,7 @@ def tensors_left_in_files() -> Iterator[None]:
     """Within it ``torch.load`` maps tensors from the file instead of putting them where they were saved, on
     the card beside the model's.
 
-    verl reads checkpoints without saying where to. What is mapped takes no memory that the system could not
-    take back.
+    verl reads checkpoints without saying where to. What is mapped takes no memory that the system could not take back.
     """
     original = torch.load
     torch.load = partial(original, map_location="cpu", mmap=True)

@@ -1,9 +1,8 @@
 """Propose and solve on verl's engine client: episodes of ``azr.selfplay``.
 
-A row comes as its ``PromptRow`` in JSON; its stream says which role is played. What is returned are the
-responses to train on, the row's own last (before it its difficulty samples or same-step solution, where those
-are trained on). Each output carries its own stream, grade and task in ``extra_fields``; the last one also
-the outcome that the trainer keeps.
+A row comes as its ``PromptRow`` in JSON; its stream says which role is played. What is returned are the responses to
+train on, the row's own last (before it its difficulty samples or same-step solution, where those are trained on). Each
+output carries its own stream, grade and task in ``extra_fields``; the last one also the outcome that the trainer keeps.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """verl's agent-loop worker and manager, with three differences: rows are played by our loop, every output keeps
 its own reward, and rows that nothing is learned from need no queue.
 
-``AgentLoopWorkerTQ`` is a Ray actor class and cannot be subclassed; its plain class is in
-``__ray_metadata__``.
+``AgentLoopWorkerTQ`` is a Ray actor class and cannot be subclassed; its plain class is in ``__ray_metadata__``.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Translates our configuration into verl's: its own defaults, composed by Hydra, with ``settings.yaml`` on
-top.
+"""Translates our configuration into verl's: its own defaults, composed by Hydra, with ``settings.yaml`` on top.
 
 Everything verl would do otherwise (data loaders, critics, reward models, validation files) stays at its
 default and unused.

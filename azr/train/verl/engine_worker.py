@@ -2,10 +2,9 @@
 calls): a socket for this run only, a limit on what its allocator keeps, and a sleep mode that keeps no weights.
 ``azr.train.verl.configuration`` picks the class; without a GPU only the socket is added.
 
-vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the
-card. While it generates, batches of changing size leave torch's allocator with blocks of changing size, and
-it keeps them all, until a card of 16 GiB is full (docs/performance.md). With a limit the allocator gives
-unused blocks back instead.
+vLLM sizes the KV cache so that weights, cache and the largest activations together make its share of the card. While it
+generates, batches of changing size leave torch's allocator with blocks of changing size, and it keeps them all, until a
+card of 16 GiB is full (docs/performance.md). With a limit the allocator gives unused blocks back instead.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""What makes the update fast and small, as a layer over verl's FSDP engine: packed attention and a chunked
-output head.
+"""What makes the update fast and small, as a layer over verl's FSDP engine: packed attention and a chunked output head.
 
-verl asks for both by its own configuration: ``use_remove_padding`` packs the sequences of a micro-batch into
-one row, and ``use_fused_kernels`` makes the model return log-probs and entropy instead of logits. This layer
-gives the model those two abilities, and says which rows the loss will look at: with prompts of 600 and
-responses of 300 tokens two thirds of the output head's work (a quarter of all arithmetic at 0.5B) would be
-thrown away.
+verl asks for both by its own configuration: ``use_remove_padding`` packs the sequences of a micro-batch into one row,
+and ``use_fused_kernels`` makes the model return log-probs and entropy instead of logits. This layer gives the model
+those two abilities, and says which rows the loss will look at: with prompts of 600 and responses of 300 tokens two
+thirds of the output head's work (a quarter of all arithmetic at 0.5B) would be thrown away.
 """
 
 from __future__ import annotations
@@ -73,8 +71,7 @@ class PackedEngine(Base):
     def forward_step(
         self, micro_batch: Any, loss_function: Any, forward_only: bool
     ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """verl's step; the update also reports how far the engine's token probabilities are from the
-        trainer's own.
+        """verl's step; the update also reports how far the engine's token probabilities are from the trainer's own.
 
         verl measures that only where it recomputes the old log-probs in a pass of its own.
 
@@ -129,8 +126,7 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
 
 
 def scored_rows(micro_batch: Any) -> torch.Tensor | None:
-    """Places in the packed row whose next token is a response token: int64 ``[R]``; None where the batch does
-    not say.
+    """Places in the packed row whose next token is a response token: int64 ``[R]``; None where the batch does not say.
 
     The token at place i predicts the one at i + 1, so a response of n tokens at the end of its sequence is
     scored at the n places before its last.

@@ -1,5 +1,4 @@
-"""verl's replay buffer with a deadline, a count of failures, a shorter poll, and rows in the order of the
-requests.
+"""verl's replay buffer with a deadline, a count of failures, a shorter poll, and rows in the order of the requests.
 
 The published one polls every 2 s forever, silently drops the row of a failed agent loop, and hands
 over the rows as they came in. Then no two runs add up their gradients in the same order, and in bfloat16 the

@@ -33,8 +33,7 @@ FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
 @ray.remote
 class SelfPlayRunner:
     def run(self, run_root: str, device: str) -> bool:
-        """Trains until the request is fulfilled and no further one comes, a stop is requested, or something
-        fails.
+        """Trains until the request is fulfilled and no further one comes, a stop is requested, or something fails.
 
         Args:
             run_root: the run's directory, with the configuration and the request.

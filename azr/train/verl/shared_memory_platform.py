@@ -1,9 +1,8 @@
 """A CUDA platform whose weights reach the engine through shared memory, for machines where CUDA IPC does not
 work (WSL2 may be one).
 
-verl 0.9.1's own platform answers that CUDA IPC works, always; registered beside it, this one answers no, and
-verl then sends each bucket of weights through a segment in ``/dev/shm``. ``VERL_PLATFORM=nvidia_shm`` selects
-it.
+verl 0.9.1's own platform answers that CUDA IPC works, always; registered beside it, this one answers no, and verl then
+sends each bucket of weights through a segment in ``/dev/shm``. ``VERL_PLATFORM=nvidia_shm`` selects it.
 """
 
 from __future__ import annotations
