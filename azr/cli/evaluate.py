@@ -122,7 +122,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="JSONL with id (or task_id) and completion, instead of models",
     )
-    recorded.add_argument("--partial", action="store_true", help="judge only the items that have an answer")
+    recorded.add_argument(
+        "--partial",
+        action="store_true",
+        help="judge only the items that have an answer; without --answers: what an interrupted evaluation has by now",
+    )
     return parser
 
 

@@ -19,7 +19,7 @@ from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_l
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
 from azr.evaluate.number_type import cpu_flags, number_type
-from azr.evaluate.questions import FORMAT, Decoding, SuiteRun, claimed, engine_model
+from azr.evaluate.questions import FORMAT, Decoding, SuiteRun, claimed, engine_model, shared_answers
 from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.results import publish
 from azr.evaluate.scoring import (
@@ -52,6 +52,7 @@ class Options:
     answers: Path | None = None
     """Recorded completions instead of a model's."""
     partial: bool = False
+    """Nothing is asked: what has been answered so far is judged."""
     limit: int = 0
     """At most this many items of each suite, evenly spaced; 0 takes all."""
     frame: str | None = None
@@ -92,6 +93,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         raise ConfigError(
             f"--k {too_many[0]} is the share of items of which one of {too_many[0]} answers is right; it needs --samples {max(too_many)}"
         )
+    if options.partial and options.restart:
+        raise ConfigError("--restart discards the answers that --partial is to judge; give one of the two")
     if options.answers is not None:
         return _report(
             [_judge_recorded(spec, options, say) for spec in options.suites],
@@ -126,7 +129,12 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                 )
             work.append((model, asked))
 
-        results = _answered(work, options, say)
+        if options.partial:
+            shared, told = shared_answers([asked for _, several in work for asked in several])
+            unasked += told
+            results = [_judged(asked, options, say) for asked in shared]
+        else:
+            results = _answered(work, options, say)
     return _report(
         [scores for source in sources for scores in results if scores.model == source.label],
         out,

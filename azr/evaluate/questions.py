@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,15 @@ class SuiteRun:
         """What decided the answers, and how fast they came."""
         return {**asdict(self.how), **asdict(self.engine)}
 
+    def answered(self) -> set[str]:
+        """The items that have all their answers."""
+        found = self.store.read()
+        return {
+            item.item_id
+            for item in self.items
+            if all((item.item_id, sample) in found for sample in range(self.how.samples))
+        }
+
     def answers(self) -> list[Answer]:
         """All of them.
 
@@ -71,6 +80,37 @@ class SuiteRun:
                 "--max-prompt-tokens, or use the frame that the model was trained with (--frame compact for the bundled tiny model)"
             )
         return answers
+
+
+def shared_answers(runs: Sequence[SuiteRun]) -> tuple[list[SuiteRun], list[str]]:
+    """What an unfinished evaluation can compare: of each suite the styles in which every model has given answers,
+    and of its items those that every model has answered in all of these.
+
+    Returns:
+        the suites that are left, with these items, and a sentence on each suite.
+
+    Raises:
+        ModelError: nothing is left.
+    """
+    kept: list[SuiteRun] = []
+    told: list[str] = []
+    for name in dict.fromkeys(run.suite.name for run in runs):
+        own = [(run, run.answered()) for run in runs if run.suite.name == name]
+        lacking = {run.suite.style for run, answered in own if not answered}
+        compared = [(run, answered) for run, answered in own if run.suite.style not in lacking]
+        shared = set.intersection(*(answered for _, answered in compared)) if compared else set()
+        without = f"; not yet in every model's answers: {', '.join(sorted(lacking))}" if lacking else ""
+        told.append(
+            f"{name}: {len(shared)} of {len(own[0][0].items)} tasks, those answered by all so far{without}"
+        )
+        if shared:
+            kept += [
+                replace(run, items=[item for item in run.items if item.item_id in shared])
+                for run, _ in compared
+            ]
+    if not kept:
+        raise ModelError("--partial: no task of these suites has been answered by every model yet")
+    return kept, told
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from run_fixture import PROBE_FILE, TINY
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
-from azr.evaluate.answers import Answer, AnswerStore
+from azr.evaluate.answers import Answer, AnswerStore, AnswerWriter
 from azr.evaluate.evaluation import Options, decoding, evaluate
 from azr.evaluate.items import evenly, suite_fingerprint
 from azr.evaluate.models import ModelSource, resolve, slug
@@ -148,3 +150,35 @@ def test_prompts_that_do_not_fit_are_an_error_with_the_remedy(tmp_path: Path) ->
     )
     with pytest.raises(ModelError, match="no prompt fits the limit of 5 tokens"):
         evaluate([str(TINY)], options, lambda _: None)
+
+
+def test_an_interrupted_evaluation_is_judged_on_what_all_models_have_answered(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(TINY, other)
+    suite = f"probes={PROBE_FILE}"
+    options = Options(
+        suites=(suite,), out=tmp_path / "out", limit=6, frame="compact", partial=True, progress=False
+    )
+    with pytest.raises(ModelError, match="no task of these suites has been answered by every model"):
+        evaluate([str(TINY), str(other)], options, say=lambda _: None)
+    with pytest.raises(ConfigError, match="--restart discards the answers"):
+        evaluate([str(TINY)], replace(options, restart=True))
+
+    items = evenly(probe_suite(PROBE_FILE, COMPACT).items, 6)
+    tasks = probe_suite(PROBE_FILE, COMPACT).tasks
+    for folder, answered, right in (("A", items[:4], True), ("B", items[1:], False)):
+        [request] = (tmp_path / "out").glob(
+            f"*{'other' if folder == 'B' else TINY.name}*/probes/request.json"
+        )
+        writer = AnswerWriter(request.with_name("answers.jsonl"))
+        for item in answered:
+            gold = gold_answer(tasks[item.item_id]) if right else "```output\n'no'\n```"
+            writer.write([Answer(item.item_id, 0, f"hm</think><answer>{gold}</answer>", n_tokens=9)])
+        writer.close()
+
+    said: list[str] = []
+    found = evaluate([str(TINY), str(other)], options, say=said.append)
+    first, second = found["results"]
+    assert first["estimates"]["pass@1"]["value"] == 1.0 and second["estimates"]["pass@1"]["value"] == 0.0
+    assert found["comparisons"][0]["n"] == 3
+    assert "probes: 3 of 6 tasks, those answered by all so far" in "\n".join(said)
