@@ -16,21 +16,10 @@ import sys
 
 from azr.sandbox import seccomp
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = (
-    1,
-    4,
-    22,
-    38,
-    24,
-)
-_CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = (
-    0x00020000,
-    0x04000000,
-    0x08000000,
-    0x10000000,
-    0x20000000,
-    0x40000000,
-)
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 1, 4, 22
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
+_CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+_CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 _SYS_LANDLOCK_CREATE, _SYS_LANDLOCK_RESTRICT = 444, 446
 _LANDLOCK_FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
@@ -185,19 +174,13 @@ class Filter:
         return _fast_prctl(_PR_SET_SECCOMP, 2, self._address, 0, 0) == 0
 
 
-def program_filters() -> tuple[Filter, Filter] | None:
-    """The strict filters of the selfplay and the evaluate profile; None on a machine whose numbers we lack."""
+def load_filters() -> tuple[Filter, tuple[Filter, Filter]] | None:
+    """The coarse filter of the zygote, and the strict ones of the selfplay and the evaluate profile; None on a machine
+    whose numbers we lack."""
     if MACHINE not in seccomp.AUDIT_ARCH or sys.byteorder != "little":
         return None
-    return Filter(seccomp.program_filter(MACHINE, randomness=False)), Filter(
-        seccomp.program_filter(MACHINE, randomness=True)
-    )
-
-
-def load_zygote_filter() -> Filter | None:
-    if MACHINE not in seccomp.AUDIT_ARCH or sys.byteorder != "little":
-        return None
-    return Filter(seccomp.zygote_filter(MACHINE))
+    selfplay, evaluate = (seccomp.program_filter(MACHINE, randomness=allowed) for allowed in (False, True))
+    return Filter(seccomp.zygote_filter(MACHINE)), (Filter(selfplay), Filter(evaluate))
 
 
 STACK_BYTES = 8 << 20

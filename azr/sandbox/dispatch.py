@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import select
 import signal
@@ -147,26 +149,22 @@ class Dispatcher:
 
     def patience_s(self, worker: Worker) -> float:
         running = [sent.program for sent in self.sent.values() if sent.worker is worker]
-        longest = max(
-            (program.wall_s * program.repeats * max(1, len(program.inputs)) for program in running),
-            default=0.0,
-        )
-        return SILENCE_S + WALL_STRETCH * longest
+        limits_s = (program.wall_s * program.repeats * max(1, len(program.inputs)) for program in running)
+        return SILENCE_S + WALL_STRETCH * max(limits_s, default=0.0)
 
     def admit(self, ticket: Ticket) -> None:
         job = ticket.job
-        problem = ""
         if type(job.code) is not str or len(job.code) > MAX_CODE_CHARS:
             problem = f"a program of more than {MAX_CODE_CHARS} characters"
         elif job.entry and not job.inputs:
             problem = "a job with an entry function needs at least one input"
         elif len(job.inputs) > MAX_INPUTS:
             problem = f"more than {MAX_INPUTS} inputs"
-        if problem:
-            call = CallResult(Status.REFUSED, reason=problem)
-            self.deliver(ticket, tuple([call] * max(1, len(job.inputs))))
         else:
             self.fresh.append(ticket)
+            return
+        call = CallResult(Status.REFUSED, reason=problem)
+        self.deliver(ticket, tuple([call] * max(1, len(job.inputs))))
 
     # ------------------------------------------------------------------------------------------------- sending
 
@@ -266,24 +264,19 @@ class Dispatcher:
         return min(len(self.backlog), self.config.order_seeds if order_sensitive(job.code) else 2)
 
     def finish(self, ticket: Ticket, calls: tuple[CallResult, ...]) -> None:
-        if ticket.job.every_input:
-            first = next(
-                (index for index, call in enumerate(calls) if call.reason.startswith("not run")), None
-            )
-            if first is not None:
-                ticket.done += calls[:first]
-                ticket.offset += first
-                self.again(ticket)
-                return
-        self.deliver(ticket, ticket.done + calls)
+        ended = tuple(itertools.takewhile(lambda call: not call.reason.startswith("not run"), calls))
+        if ticket.job.every_input and len(ended) < len(calls):
+            ticket.done += ended
+            ticket.offset += len(ended)
+            self.again(ticket)
+        else:
+            self.deliver(ticket, ticket.done + calls)
 
     def deliver(self, ticket: Ticket, calls: tuple[CallResult, ...]) -> None:
         result = JobResult.of(calls)
         self.recorder.finished(result, time.monotonic() - ticket.submitted_s)
-        try:
+        with contextlib.suppress(InvalidStateError):  # the waiter has gone
             ticket.future.set_result(result)
-        except InvalidStateError:
-            return  # the waiter has gone
 
     # ------------------------------------------------------------------------------------------ own misfortunes
 
@@ -359,7 +352,5 @@ def merge_runs(left: CallResult, right: CallResult) -> CallResult:
 
 
 def fail(ticket: Ticket, error: SandboxError) -> None:
-    try:
+    with contextlib.suppress(InvalidStateError):
         ticket.future.set_exception(error)
-    except InvalidStateError:
-        return

@@ -30,13 +30,8 @@ def missing_layers(layers: Sequence[str], root: Path = Path("/")) -> list[Missin
     if not any(layer.startswith("seccomp") for layer in layers):
         found.append(Missing("seccomp", "programs may make any system call", _seccomp_fix(root)))
     if "namespaces" not in layers:
-        found.append(
-            Missing(
-                "namespaces",
-                "programs see the machine's network, processes and files",
-                _namespaces_fix(root, container),
-            )
-        )
+        without = "programs see the machine's network, processes and files"
+        found.append(Missing("namespaces", without, _namespaces_fix(root, container)))
     elif "empty_root" not in layers:
         fix = "/proc as the kernel gives it, without hidepid and without a container's masks"
         found.append(Missing("empty_root", "programs see the machine's files", fix))
@@ -48,13 +43,9 @@ def missing_layers(layers: Sequence[str], root: Path = Path("/")) -> list[Missin
 
 
 def _seccomp_fix(root: Path) -> str:
-    if not (root / "proc/sys/kernel/seccomp/actions_avail").exists():
-        return (
-            "a kernel with CONFIG_SECCOMP_FILTER (gVisor and some old kernels have none), on x86-64 or ARM64"
-        )
-    return (
-        "an x86-64 or ARM64 machine, and a container whose own seccomp profile allows prctl(PR_SET_SECCOMP)"
-    )
+    if (root / "proc/sys/kernel/seccomp/actions_avail").exists():
+        return "an x86-64 or ARM64 machine, and a container whose own seccomp profile allows prctl(PR_SET_SECCOMP)"
+    return "a kernel with CONFIG_SECCOMP_FILTER (gVisor and some old kernels have none), on x86-64 or ARM64"
 
 
 def _namespaces_fix(root: Path, container: bool) -> str:

@@ -20,42 +20,34 @@ class ClockError(RuntimeError):
     """A deterministic program asked for the date or the time."""
 
 
-# fmt: off
 SELFPLAY_MODULES = (
     "__future__", "abc", "array", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc",
     "colorsys", "contextlib", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools",
     "graphlib", "heapq", "itertools", "json", "keyword", "math", "numbers", "operator", "pprint", "re", "statistics",
     "string", "struct", "sys", "textwrap", "types", "typing", "unicodedata", "zlib",
-)
-# fmt: on
+)  # fmt: skip
 """The deterministic standard library that models use."""
 
-# fmt: off
 EVALUATE_MODULES = (
     "ast", "builtins", "copyreg", "csv", "hashlib", "hmac", "html", "inspect", "io", "ipaddress", "locale", "os",
     "os.path", "pickle", "queue", "random", "secrets", "shlex", "string", "time", "timeit", "token", "tokenize",
     "traceback", "urllib.parse", "uuid", "warnings", "weakref",
-)
-# fmt: on
+)  # fmt: skip
 """What benchmarks need beside it."""
 
-# fmt: off
 _NEEDED_LATER = (
     "_strptime", "encodings.ascii", "encodings.cp1252", "encodings.hex_codec", "encodings.idna", "encodings.latin_1",
     "encodings.raw_unicode_escape", "encodings.rot_13", "encodings.base64_codec", "encodings.unicode_escape",
     "encodings.utf_16", "encodings.utf_16_be", "encodings.utf_16_le", "encodings.utf_32", "encodings.utf_8_sig",
     "encodings.punycode", "json.decoder", "json.encoder", "linecache",
-)
-# fmt: on
+)  # fmt: skip
 """Modules that the standard library imports when a function is first called; afterwards no file can be opened."""
 
-# fmt: off
 _SAFE_SYS = (
     "byteorder", "exc_info", "float_info", "float_repr_style", "getrecursionlimit", "getsizeof", "hash_info",
     "int_info", "intern", "maxsize", "maxunicode", "setrecursionlimit", "version", "version_info", "stdin", "stdout",
     "stderr", "exit", "get_int_max_str_digits", "set_int_max_str_digits",
-)
-# fmt: on
+)  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import queue
@@ -12,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from types import TracebackType
 
 from azr.config.sandbox import SandboxConfig
 from azr.errors import SandboxError
@@ -93,14 +93,8 @@ class Sandbox:
         window = 4 * self.config.slots * len(self._plan)
         source = enumerate(jobs)
         running = 0
-        exhausted = False
         while True:
-            while not exhausted and running < window:
-                item = next(source, None)
-                if item is None:
-                    exhausted = True
-                    break
-                index, job = item
+            for index, job in itertools.islice(source, window - running):
                 self.submit(job).add_done_callback(lambda future, index=index: finished.put((index, future)))
                 running += 1
             if not running:
@@ -125,9 +119,7 @@ class Sandbox:
     def __enter__(self) -> Sandbox:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __reduce__(self) -> str:
@@ -156,10 +148,8 @@ class Sandbox:
     # ------------------------------------------------------------------------------------------ the pool's thread
 
     def _wake(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             os.write(self._wake_writer, b"x")
-        except (BlockingIOError, OSError):
-            return
 
     def _main(self, ready: Future[None]) -> None:
         self._workers: list[Worker] = []
@@ -195,14 +185,10 @@ class Sandbox:
             for ticket in waiting:
                 fail(ticket, self._failure or SandboxError("the sandbox was closed"))
             with self._lock:
-                reader, writer, self._wake_reader, self._wake_writer = (
-                    self._wake_reader,
-                    self._wake_writer,
-                    -1,
-                    -1,
-                )
-            os.close(reader)
-            os.close(writer)
+                ends = self._wake_reader, self._wake_writer
+                self._wake_reader = self._wake_writer = -1
+            for end in ends:
+                os.close(end)
 
     def _take_inbox(self) -> list[Ticket]:
         """Jobs that came in.

@@ -7,6 +7,7 @@ in this process, and so lie about its own values. What it cannot do is leave the
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import struct
 import sys
@@ -162,18 +163,15 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
                 if first is None:
                     first = (outcome, value, exception, reason)
                 elif (outcome, value, exception) != first[:3]:
-                    outcome, reason = (
-                        frames.NONDETERMINISTIC,
-                        repeat_difference(first, (outcome, value, exception, reason)),
-                    )
+                    reason = repeat_difference(first, (outcome, value, exception, reason))
+                    outcome = frames.NONDETERMINISTIC
                 else:
                     outcome = frames.OK
                 if repeat:
                     value = exception = ""
                 now = time.process_time()
-                send(
-                    pack_call(CallFrame(call, outcome, min(repeat, 1), now - start, value, exception, reason))
-                )
+                frame = CallFrame(call, outcome, min(repeat, 1), now - start, value, exception, reason)
+                send(pack_call(frame))
                 start = now
     finally:
         sys.setrecursionlimit(recursion_limit)
@@ -208,14 +206,12 @@ def outcome_of(error: BaseException) -> tuple[int, str, str]:
     kind = type(error)
     name = type_name(kind)
     message = ""
-    try:
+    with contextlib.suppress(AttributeError, TypeError):
         arguments = BaseException.args.__get__(error)  # type: ignore[attr-defined]
         for argument in arguments[:2]:
             if type(argument) is str:
                 message = argument[:MAX_REASON]
                 break
-    except (AttributeError, TypeError):
-        message = ""
     if kind is ClockError:
         return frames.NONDETERMINISTIC, name, message
     if isinstance(error, PermissionError) and kind is PermissionError and type(error.errno) is int:

@@ -15,7 +15,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,9 @@ class Surroundings:
         self.secret = "SUITE-SECRET-" + secrets.token_hex(8)
         self.canary = root / "canary"
         self.canary.mkdir()
-        (self.canary / "file").write_text("as it was")
-        (self.canary / "secret").write_text(self.secret)
-        for path in (self.canary / "file", self.canary / "secret"):
-            path.chmod(0o666)
+        for name, content in (("file", "as it was"), ("secret", self.secret)):
+            (self.canary / name).write_text(content)
+            (self.canary / name).chmod(0o666)
         self.canary.chmod(0o777)
         self.before = self._canary_state()
 
@@ -142,13 +141,8 @@ class Surroundings:
 
     def fill(self, text: str) -> str:
         """Puts the surroundings' addresses into a program."""
-        for name, value in (
-            ("CANARY", self.canary),
-            ("SOCKET", self.socket_path),
-            ("PORT", self.port),
-            ("OWNER", os.getpid()),
-            ("SECRET", self.secret),
-        ):
+        places = {"CANARY": self.canary, "SOCKET": self.socket_path, "PORT": self.port}
+        for name, value in {**places, "OWNER": os.getpid(), "SECRET": self.secret}.items():
             text = text.replace(f"@{name}@", str(value))
         return text
 
@@ -166,15 +160,11 @@ class Surroundings:
         if self._canary_state() != self.before:
             found.append(f"the canary folder changed: {[item[0] for item in self._canary_state()]}")
         for name, listener in (("TCP", self.tcp), ("Unix", self.unix)):
-            try:
+            with suppress(BlockingIOError):
                 listener.accept()[0].close()
                 found.append(f"a {name} connection arrived")
-            except BlockingIOError:
-                continue
-        try:
+        with suppress(BlockingIOError):
             found.append(f"a UDP packet arrived: {self.udp.recv(100)!r}")
-        except BlockingIOError:
-            return found
         return found
 
 
@@ -214,12 +204,9 @@ def run(
         finished = _one_by_one(sandbox, jobs) if one_by_one else sandbox.run_many(jobs)
         for index, result in finished:
             entry = plan[index]
-            report.bad += [
-                f"{entry.name}: {complaint}" for complaint in case_failures(entry, result, around.secret)
-            ]
+            faults = case_failures(entry, result, around.secret) + (around.traces() if one_by_one else [])
+            report.bad += [f"{entry.name}: {fault}" for fault in faults]
             report.statuses[entry.category, result.status.value] += 1
-            if one_by_one:
-                report.bad += [f"{entry.name}: {trace}" for trace in around.traces()]
 
         report.bad += around.traces()
         report.bad += [f"a process is left: {process}" for process in below(sandbox) - own]

@@ -14,13 +14,8 @@ from azr.sandbox.values import ValueReadError, read
 from azr.sandbox.worker import ChildExit
 from azr.sandbox.zygote import CPU_LIMIT, FLOOD, WALL_LIMIT
 
-_STATUS = {
-    frames.OK: Status.OK,
-    frames.ERROR: Status.ERROR,
-    frames.BLOCKED: Status.BLOCKED,
-    frames.NONDETERMINISTIC: Status.NONDETERMINISTIC,
-    frames.REFUSED: Status.REFUSED,
-}
+_STATUS = (Status.OK, Status.ERROR, Status.BLOCKED, Status.NONDETERMINISTIC, Status.REFUSED)
+"""By the number of the outcome in ``frames``."""
 
 
 def call_results(report: ChildExit, program: Program) -> tuple[CallResult, ...]:
@@ -38,12 +33,8 @@ def call_results(report: ChildExit, program: Program) -> tuple[CallResult, ...]:
             seen.setdefault((frame.call, frame.repeat), frame)
     except FrameError as error:
         damage = f"its process sent a damaged result: {error}"
-    if buffer and not damage:
-        damage = (
-            "its process sent a damaged result: bytes left over"
-            if report.verdict == 0 and not report.signal
-            else ""
-        )
+    if buffer and not damage and report.verdict == 0 and not report.signal:
+        damage = "its process sent a damaged result: bytes left over"
 
     ending = CallResult(Status.KILLED, reason=damage) if damage else _ending(report, program)
     calls = len(program.inputs) if program.entry else 1
@@ -52,11 +43,8 @@ def call_results(report: ChildExit, program: Program) -> tuple[CallResult, ...]:
         result = None if damage else _one(seen, call, program)
         if result is None:
             found[call] = ending
-            ending = (
-                ending
-                if ending.reason.startswith("not run")
-                else replace(ending, reason=f"not run: {ending.reason}", cpu_s=0.0)
-            )
+            if not ending.reason.startswith("not run"):
+                ending = replace(ending, reason=f"not run: {ending.reason}", cpu_s=0.0)
         else:
             found[call] = replace(result, wall_s=report.wall_s / calls)
     return tuple(found[call] for call in range(calls))

@@ -77,14 +77,9 @@ class Worker:
         if config.bubblewrap:
             command = bubblewrap_command(config.bubblewrap, interpreter, package.parent) + command
 
-        environment = {
-            "PYTHONHASHSEED": str(seed),
-            "LC_ALL": "C.UTF-8",
-            "TZ": "UTC",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        environment = {"PYTHONHASHSEED": str(seed), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         # symbols resolved at the first call would be resolved, and their pages copied, in every forked child
-        environment["LD_BIND_NOW"] = "1"
+        environment |= {"LD_BIND_NOW": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         # bubblewrap's own user namespace knows one user only, so root is given up before it, not inside
         user = config.root_uid if config.bubblewrap and os.geteuid() == 0 else None
 
@@ -145,9 +140,8 @@ class Worker:
             refused.append("root")
         if refused:
             self.kill()
-            lacking = "; ".join(
-                f"{item.layer} needs {item.fix}" for item in missing_layers(self.hello["layers"])
-            )
+            missing = missing_layers(self.hello["layers"])
+            lacking = "; ".join(f"{item.layer} needs {item.fix}" for item in missing)
             raise SandboxError(
                 f"this kernel does not confine programs: {', '.join(refused)} not stopped (layers in force: "
                 f"{', '.join(self.hello['layers']) or 'none'}). {lacking or 'Run as a user other than root'}. Or accept weaker confinement "
@@ -238,13 +232,9 @@ def bubblewrap_command(binary: str, interpreter: str, package: Path) -> list[str
         )
     options = "--unshare-all --die-with-parent --new-session --proc /proc --dev /dev --tmpfs /tmp"
     command = [path, *options.split()]
-    python = (
-        {sys.prefix, sys.base_prefix}
-        if interpreter == sys.executable
-        else {str(Path(interpreter).resolve().parent.parent)}
-    )
-    roots = {"/usr", "/lib", "/lib64", "/bin", str(package), *python}
-    for root in sorted(roots):
+    own = interpreter == sys.executable
+    python = {sys.prefix, sys.base_prefix} if own else {str(Path(interpreter).resolve().parent.parent)}
+    for root in sorted({"/usr", "/lib", "/lib64", "/bin", str(package), *python}):
         if Path(root).exists():
             command += ["--ro-bind", root, root]
     return [*command, "--"]

@@ -138,12 +138,10 @@ class Zygote:
 
         if version := confine.landlock():
             layers.append(f"landlock{version}")
-        coarse = confine.load_zygote_filter()
-        self.filters = confine.program_filters()
-        if self.filters and coarse and coarse.install():
+        filters = confine.load_filters()
+        if filters and filters[0].install():
+            self.filters = filters[1]
             layers.append("seccomp")
-        else:
-            self.filters = None
         confine.die_with_parent()
         policy.refuse_later_imports()
         return layers
