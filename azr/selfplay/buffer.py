@@ -171,9 +171,8 @@ class TaskBuffer:
             self._mastered.pop(task_id, None)
         elif record.mastered_order is None:
             latest = next(reversed(self._mastered.values()), None)
-            record.mastered_order = (
-                0 if latest is None or latest.mastered_order is None else latest.mastered_order + 1
-            )
+            before = -1 if latest is None or latest.mastered_order is None else latest.mastered_order
+            record.mastered_order = before + 1
             self._mastered[task_id] = record
 
     # -- drawing ---------------------------------------------------------------------------------------------
@@ -193,10 +192,8 @@ class TaskBuffer:
         if self._weights is None:
             steps = np.array([record.step + 1.0 for record in self._records])
             self._weights = steps / steps.sum()
-        return [
-            self._records[place]
-            for place in rng.choice(len(self._records), wanted, replace=replace, p=self._weights)
-        ]
+        places = rng.choice(len(self._records), wanted, replace=replace, p=self._weights)
+        return [self._records[place] for place in places]
 
     def inserted_since(self, step: int) -> list[Record]:
         """Records inserted at ``step`` or later, oldest first."""
@@ -217,7 +214,6 @@ class TaskBuffer:
         self._clear()
         for record in loaded:
             self._insert(record)
-        mastered = [(record.mastered_order, record) for record in loaded if record.mastered_order is not None]
-        self._mastered = {
-            record.task.task_id: record for _, record in sorted(mastered, key=lambda pair: pair[0])
-        }
+        mastered = [record for record in loaded if record.mastered_order is not None]
+        mastered.sort(key=lambda record: record.mastered_order or 0)
+        self._mastered = {record.task.task_id: record for record in mastered}

@@ -56,25 +56,18 @@ def composite_fault(tree: ast.Module, count: int) -> str:
     """
     names = {f"g_{number}" for number in range(count)}
     for statement in ast.walk(tree):
-        if (
-            isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
-            and statement.name in names
-        ):
-            return f"{statement.name} is defined again"
-        if isinstance(statement, ast.Name) and isinstance(statement.ctx, ast.Store) and statement.id in names:
-            return f"{statement.id} is assigned"
+        match statement:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
+                if name in names:
+                    return f"{name} is defined again"
+            case ast.Name(id=name, ctx=ast.Store()) if name in names:
+                return f"{name} is assigned"
 
     entry = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "f"), None)
     if entry is None:
         return "no function f"
-    called = {
-        node.func.id
-        for node in ast.walk(entry)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in names
-        and _takes_variables(node)
-    }
+    calls = [node for node in ast.walk(entry) if isinstance(node, ast.Call) and _takes_variables(node)]
+    called = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
     if missing := sorted(names - called):
         return f"{missing[0]} is not called with variables"
 

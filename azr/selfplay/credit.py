@@ -130,11 +130,8 @@ def credit(
         control: ``train.control``.
     """
     real = [row for row, response in enumerate(responses) if response.n_tokens > 0]
-    outcomes = pay(
-        [outcome for row in real if (outcome := responses[row].outcome) is not None],
-        game,
-        max_response_tokens,
-    )
+    played = [outcome for row in real if (outcome := responses[row].outcome) is not None]
+    outcomes = pay(played, game, max_response_tokens)
     reward_of_row = {outcome.row_id: outcome.reward for outcome in outcomes}
 
     rewards_N = np.zeros(len(responses))

@@ -23,11 +23,8 @@ class InputCurriculum:
             return
         self._valid = [*self._valid, valid][-config.induction_inputs_window :]
         full = len(self._valid) == config.induction_inputs_window
-        if (
-            full
-            and self.needed < config.num_inputs
-            and sum(self._valid) / len(self._valid) >= config.induction_inputs_threshold
-        ):
+        reached = sum(self._valid) / len(self._valid) >= config.induction_inputs_threshold
+        if full and reached and self.needed < config.num_inputs:
             self.needed += 1
             self._valid = []
 
@@ -36,9 +33,6 @@ class InputCurriculum:
 
     def restore(self, record: dict[str, Any]) -> None:
         """Goes on from a saved state. A changed configuration's limits apply."""
-        if not self._config.induction_inputs_start:
-            return
-        self.needed = min(
-            max(int(record["needed"]), self._config.induction_inputs_start), self._config.num_inputs
-        )
-        self._valid = [float(value) for value in record["valid"]]
+        if least := self._config.induction_inputs_start:
+            self.needed = min(max(int(record["needed"]), least), self._config.num_inputs)
+            self._valid = [float(value) for value in record["valid"]]

@@ -32,17 +32,9 @@ TRANSCRIPT_CHARS = 6000
 """Longest response text that travels back to the trainer for people to read."""
 
 REFLECTION_WORDS = (
-    "wait",
-    "however",
-    "verify",
-    "check again",
-    "let me re",
-    "actually",
-    "hold on",
-    "on second thought",
-    "double-check",
-    "mistake",
-)
+    "wait", "however", "verify", "check again", "let me re", "actually", "hold on", "on second thought",
+    "double-check", "mistake",
+)  # fmt: skip
 """Their share of responses is the published reflection metric, with a shorter list."""
 
 
@@ -147,13 +139,9 @@ class ProposeOutcome(Outcome):
 
     def _travelling(self) -> ProposeOutcome:
         samples = [sample._travelling() for sample in self.samples]
-        return replace(
-            super()._travelling(),
-            samples=tuple(
-                replace(sample, completion=replace(sample.completion, text="")) for sample in samples
-            ),
-            solved=self.solved._travelling() if self.solved else None,
-        )
+        untold = [replace(each, completion=replace(each.completion, text="")) for each in samples]
+        solved = self.solved._travelling() if self.solved else None
+        return replace(super()._travelling(), samples=tuple(untold), solved=solved)
 
 
 def outcome_from_json(record: dict[str, Any]) -> ProposeOutcome | SolveOutcome:
@@ -208,18 +196,10 @@ async def play_solve(
     """
     if row.task is None:
         raise ValueError(f"row {row.row_id} of {row.stream.name} has no task to solve")
-    watch = Stopwatch()
+    watch, skip = Stopwatch(), config.format_reward
     [completion] = await watch.measure("generate", generate(row.prompt, 1))
-    outcome = await read_and_grade(
-        row.task,
-        row.prompt,
-        completion,
-        row.row_id,
-        sandbox,
-        config,
-        watch,
-        skip_bad_format=config.format_reward,
-    )
+    asked = (row.task, row.prompt, completion, row.row_id)
+    outcome = await read_and_grade(*asked, sandbox, config, watch, skip_bad_format=skip)
     return replace(outcome, seconds=watch.seconds)
 
 
@@ -253,7 +233,10 @@ async def play_propose(
     outcome = proposal_outcome(
         row, completion, response.format_ok, task, samples, config, is_too_long=too_long
     )
-    solved = await _same_step_solution(row, samples if outcome.task else (), generate, sandbox, config)
+    solved: SolveOutcome | None = None
+    if row.fallback is not None:
+        first = samples[0] if samples and outcome.task else None
+        solved = first or await play_solve(row.fallback, generate, sandbox, config)
     return replace(outcome, solved=solved, seconds=watch.seconds)
 
 
@@ -322,9 +305,8 @@ async def read_and_validate(
     )
     if isinstance(proposal, Rejection):
         return proposal
-    return await watch.measure(
-        "execute", validate(proposal, sandbox, config, row.composites, rules.num_inputs)
-    )
+    validation = validate(proposal, sandbox, config, row.composites, rules.num_inputs)
+    return await watch.measure("execute", validation)
 
 
 def _filtered(config: SelfPlayConfig, format_ok: bool, accuracy: float | None) -> bool:
@@ -398,31 +380,15 @@ async def read_and_grade(
         graded = await (watch.measure("execute", work) if watch else work)
 
     # A program without a code block is malformed too.
-    format_ok = response.format_ok and not (
-        isinstance(solution, Rejection) and task.task_type is TaskType.INDUCTION
-    )
+    malformed = isinstance(solution, Rejection) and task.task_type is TaskType.INDUCTION
     return SolveOutcome(
         stream=Stream(Role.SOLVE, task.task_type),
         row_id=row_id,
         prompt=prompt,
         completion=completion,
-        format_ok=format_ok,
+        format_ok=response.format_ok and not malformed,
         task_id=task.task_id,
         solution=text,
         score=graded.score,
         reason=graded.reason,
     )
-
-
-async def _same_step_solution(
-    row: PromptRow,
-    samples: tuple[SolveOutcome, ...],
-    generate: Generate,
-    sandbox: Runner,
-    config: SelfPlayConfig,
-) -> SolveOutcome | None:
-    if row.fallback is None:
-        return None
-    if samples:
-        return samples[0]
-    return await play_solve(row.fallback, generate, sandbox, config)

@@ -84,12 +84,9 @@ class SelfPlay:
 
         Returns '' when at least one buffer took it, else the reason.
         """
-        kinds = [task.task_type]
-        if task.lineage.source in SHARED_SOURCES and task.task_type in (
-            TaskType.ABDUCTION,
-            TaskType.DEDUCTION,
-        ):
-            kinds = [TaskType.ABDUCTION, TaskType.DEDUCTION]
+        shared = [TaskType.ABDUCTION, TaskType.DEDUCTION]
+        is_shared = task.lineage.source in SHARED_SOURCES and task.task_type in shared
+        kinds = shared if is_shared else [task.task_type]
         reasons = [
             self._add(replace(task, task_type=kind), step)
             for kind in kinds
@@ -148,31 +145,28 @@ class SelfPlay:
         stream = Stream(Role.PROPOSE, kind)
         rows = []
         for index in range(self.config.batch_size):
+            row = self.propose_row(kind, _row_id(step, stream, index), rng, fits)
             composites: tuple[str, ...] = ()
-            if kind is TaskType.INDUCTION:
-                references, prompt = self.induction_prompt(rng, fits)
-            else:
-                references, prompt = self.program_prompt(kind, rng, fits)
-                composites = choose_composites(references, self.config, step, rng)
-                if composites and fits(
-                    with_composites := propose_prompt(kind, references, self._options, composites)
-                ):
-                    prompt = with_composites
-                else:
-                    composites = ()
-
-            rows.append(
-                PromptRow(
-                    stream=stream,
-                    prompt=prompt,
-                    row_id=_row_id(step, stream, index),
-                    references=tuple(references),
-                    composites=composites,
-                    needed_inputs=self.curriculum.needed,
-                    fallback=fallbacks[index] if fallbacks else None,
-                )
-            )
+            if kind is not TaskType.INDUCTION:
+                composites = choose_composites(row.references, self.config, step, rng)
+            if composites and fits(prompt := propose_prompt(kind, row.references, self._options, composites)):
+                row = replace(row, prompt=prompt, composites=composites)
+            rows.append(replace(row, fallback=fallbacks[index]) if fallbacks else row)
         return rows
+
+    def propose_row(self, kind: TaskType, row_id: str, rng: np.random.Generator, fits: Fits) -> PromptRow:
+        """A request for a new task, with references drawn from the buffers."""
+        if kind is TaskType.INDUCTION:
+            references, prompt = self.induction_prompt(rng, fits)
+        else:
+            references, prompt = self.program_prompt(kind, rng, fits)
+        return PromptRow(
+            stream=Stream(Role.PROPOSE, kind),
+            prompt=prompt,
+            row_id=row_id,
+            references=tuple(references),
+            needed_inputs=self.curriculum.needed,
+        )
 
     def program_prompt(
         self, kind: TaskType, rng: np.random.Generator, fits: Fits
@@ -223,10 +217,8 @@ class SelfPlay:
         strategy = self.config.solve_selection
         if self.config.solves_same_step and strategy in ("max_new", "half_new"):
             strategy = "uniform_total"  # the new tasks are this step's own; these rows only fill up
-        share = self.config.seed_share
-        selection = choose_solve_tasks(
-            self.buffers[kind], self.config.batch_size, strategy, step, rng, task_fits, share
-        )
+        count, share = self.config.batch_size, self.config.seed_share
+        selection = choose_solve_tasks(self.buffers[kind], count, strategy, step, rng, task_fits, share)
         self._count_plan("plan/seed_solve_rows", selection.anchors)
         self._count_plan("plan/dropped_solve_prompts", selection.dropped)
         self._count_plan("plan/repeated_solve_rows", selection.repeated)
@@ -234,7 +226,7 @@ class SelfPlay:
         if not tasks:
             identity = identity_task(kind)
             prompts[identity.task_id] = solve_prompt(identity, self._options)
-            tasks = [identity] * self.config.batch_size
+            tasks = [identity] * count
         return [
             PromptRow(
                 stream=stream, prompt=prompts[task.task_id], row_id=_row_id(step, stream, index), task=task
@@ -285,12 +277,9 @@ class SelfPlay:
                 continue
 
             task = outcome.task.with_lineage(step=step, **(lineage or {}))
-            reason = (
-                "duplicate_puzzle"
-                if self.holds(task) and not self.buffers[task.task_type].holds(task)
-                else self._add(task, step)
-            )
-            if reason:
+            buffer = self.buffers[task.task_type]
+            is_puzzle = self.holds(task) and not buffer.holds(task)
+            if reason := "duplicate_puzzle" if is_puzzle else self._add(task, step):
                 refused[reason] += 1
                 self.totals[reason] += 1
                 continue
@@ -298,21 +287,16 @@ class SelfPlay:
             accepted.append(task)
             self.totals["accepted"] += 1
             if outcome.samples and outcome.accuracy is not None:
-                self.buffers[task.task_type].record_use(
-                    task.task_id, outcome.accuracy, len(outcome.samples), step
-                )
+                buffer.record_use(task.task_id, outcome.accuracy, len(outcome.samples), step)
 
         found[names.ACCEPTED] = float(len(accepted))
-        valid = found.get(names.VALID, 0.0)
-        if valid:
+        if valid := found.get(names.VALID, 0.0):
             found[names.NOVELTY] = len(accepted) / valid
         found["data/duplicates"] = float(sum(refused[reason] for reason in DUPLICATES))
         found |= {names.rejected(reason): float(count) for reason, count in refused.items()}
-        for kind in TaskType:
-            if kind in self.task_types:
-                found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(
-                    sum(task.task_type is kind for task in accepted)
-                )
+        for kind in self.task_types:
+            count = sum(task.task_type is kind for task in accepted)
+            found[f"{Stream(Role.PROPOSE, kind).name}/accepted"] = float(count)
 
         self._metrics = found
         if (share := found.get(names.valid(TaskType.INDUCTION))) is not None:

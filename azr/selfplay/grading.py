@@ -10,16 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from azr.config.selfplay import SelfPlayConfig
+from azr.sandbox import values
 from azr.sandbox.job import Job, Status
-from azr.sandbox.values import (
-    ValueReadError,
-    ValueWriteError,
-    canonical,
-    canonical_text,
-    parse_arguments,
-    read,
-    same,
-)
+from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments, same
 from azr.selfplay.rewards import induction_score
 from azr.selfplay.runner import Runner
 from azr.tasks import Task, TaskType
@@ -134,6 +127,6 @@ def _bools_as_ints(text: str) -> str:
         return value
 
     try:
-        return canonical(convert(read(text)))
-    except ValueWriteError as error:
+        return values.canonical(convert(values.read(text)))
+    except values.ValueWriteError as error:
         raise ValueReadError(str(error)) from error

@@ -6,13 +6,8 @@ from azr.tasks import Lineage, Task, TaskType
 
 IDENTITY_CODE = "def f(x):\n    return x"
 _IDENTITY_INPUTS = (
-    "'Hello world'",
-    "1",
-    "dict(a=1, b=2)",
-    "(1.1, 1.2, 1.3)",
-    "'[[1, 0, 0], [0, 0, 0]]'",
-    "1001101100010001",
-)
+    "'Hello world'", "1", "dict(a=1, b=2)", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0]]'", "1001101100010001",
+)  # fmt: skip
 _IDENTITY_OUTPUTS = (
     "'Hello world'", "1", "{'a': 1, 'b': 2}", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0]]'", "1001101100010001",
 )  # fmt: skip

@@ -20,15 +20,13 @@ def program_terms(task: Task, references: Sequence[Task], config: IntrinsicConfi
     code = task.original_code or task.code
     terms: dict[str, float] = {}
     if config.complexity:
-        terms["complexity"] = capped(
-            cognitive_complexity(code) / 15, config.complexity, config.complexity_max
-        )
+        complexity = cognitive_complexity(code) / 15
+        terms["complexity"] = capped(complexity, config.complexity, config.complexity_max)
     if config.halstead:
         terms["halstead"] = capped(halstead(code), config.halstead, config.halstead_max)
     if config.edit_distance:
-        distance = edit_distance(
-            code, [reference.original_code or reference.code for reference in references]
-        )
+        others = [reference.original_code or reference.code for reference in references]
+        distance = edit_distance(code, others)
         terms["edit_distance"] = capped(distance, config.edit_distance, config.edit_distance_max)
     return terms
 
@@ -78,12 +76,8 @@ def halstead(code: str) -> float:
         cyclomatic = max((block.complexity for block in cc_visit(code)), default=0)
     except (SyntaxError, ValueError, RecursionError, AttributeError, ZeroDivisionError, TypeError):
         return 0.0
-    return round(
-        0.5 * min(total.effort / 10_000, 1)
-        + 0.3 * min(cyclomatic / 10, 1)
-        + 0.2 * min(total.volume / 500, 1),
-        3,
-    )
+    effort, volume = min(total.effort / 10_000, 1), min(total.volume / 500, 1)
+    return round(0.5 * effort + 0.3 * min(cyclomatic / 10, 1) + 0.2 * volume, 3)
 
 
 def edit_distance(code: str, references: Sequence[str]) -> float:
@@ -123,9 +117,6 @@ def _tree_tokens(code: str) -> tuple[str, ...] | None:
             tokens.append(repr(node.value))
         elif isinstance(node, ast.Attribute):
             tokens.append(node.attr)
-        stack.extend(
-            reversed(
-                [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
-            )
-        )
+        children = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
+        stack += reversed(children)
     return tuple(tokens)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,13 +46,11 @@ class Seeding:
             f"{kind.value} {len(self._game.buffers[kind])}/{self.target}" for kind in self._game.task_types
         )
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.reasons.most_common(5))
-        end = (
-            "target reached"
-            if not self._wanted()
-            else f"stopped after its budget of {self._config.seed_rounds} rounds"
-        )
-        if self._wanted() and self.done:
-            end += "; the model is too weak to fill the buffers: start from shipped seeds, or raise selfplay.seed_rounds"
+        end = "target reached"
+        if self._wanted():
+            end = f"stopped after its budget of {self._config.seed_rounds} rounds"
+            if self.done:
+                end += "; the model is too weak to fill the buffers: start from shipped seeds, or raise selfplay.seed_rounds"
         return f"seeding: {sizes} from {self.tried} proposals in {self.round} rounds; {end}. Refused: {reasons or 'none'}"
 
     def _wanted(self) -> list[TaskType]:
@@ -69,24 +68,9 @@ class Seeding:
         rows: list[PromptRow] = []
         for kind in self._wanted():
             for index in range(self._config.batch_size):
-                rows.append(self._row(kind, index, rng, fits))
+                row_id = f"seed{self.round:05d}-{Stream(Role.PROPOSE, kind).name}-{index:05d}"
+                rows.append(replace(self._game.propose_row(kind, row_id, rng, fits), estimate=False))
         return rows
-
-    def _row(self, kind: TaskType, index: int, rng: np.random.Generator, fits: Fits) -> PromptRow:
-        stream = Stream(Role.PROPOSE, kind)
-        row_id = f"seed{self.round:05d}-{stream.name}-{index:05d}"
-        if kind is TaskType.INDUCTION:
-            references, prompt = self._game.induction_prompt(rng, fits)
-        else:
-            references, prompt = self._game.program_prompt(kind, rng, fits)
-        return PromptRow(
-            stream=stream,
-            prompt=prompt,
-            row_id=row_id,
-            references=tuple(references),
-            needed_inputs=self._game.curriculum.needed,
-            estimate=False,
-        )
 
     def accept_round(self, outcomes: Sequence[ProposeOutcome | SolveOutcome]) -> list[Task]:
         """Takes verified proposals into the buffers, up to the target; returns the new ones."""

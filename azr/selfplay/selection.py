@@ -3,7 +3,7 @@ all draws."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,9 +32,8 @@ class SolveTasks:
 
 def draw_references(buffer: TaskBuffer, count: int, weighting: str, rng: np.random.Generator) -> list[Task]:
     """Up to ``count`` tasks without replacement, uniformly or by recency (spec 2.2)."""
-    records = (
-        buffer.draw(count, rng) if weighting == "uniform" else buffer.draw_recent(count, rng, replace=False)
-    )
+    uniform = weighting == "uniform"
+    records = buffer.draw(count, rng) if uniform else buffer.draw_recent(count, rng, replace=False)
     return [record.task for record in records]
 
 
@@ -61,32 +60,25 @@ def choose_solve_tasks(
     if not len(buffer):
         return selection
 
-    anchors = round(count * seed_share)
-    if anchors:
-        outside = [record for record in buffer if record.task.lineage.source != SELF_PLAY]
-        for place in rng.permutation(len(outside)):
-            if len(selection.tasks) == anchors:
+    def fill(records: Iterable[Record], wanted: int) -> None:
+        for record in records:
+            if len(selection.tasks) == wanted:
                 break
-            if fits(outside[place].task):
-                selection.tasks.append(outside[place].task)
+            if fits(record.task):
+                selection.tasks.append(record.task)
             else:
                 selection.dropped += 1
-    selection.anchors = len(selection.tasks)
 
-    for record in _candidates(buffer, count, strategy, step, rng):
-        if len(selection.tasks) == count:
-            break
-        if fits(record.task):
-            selection.tasks.append(record.task)
-        else:
-            selection.dropped += 1
+    if anchors := round(count * seed_share):
+        outside = [record for record in buffer if record.task.lineage.source != SELF_PLAY]
+        fill((outside[place] for place in rng.permutation(len(outside))), anchors)
+    selection.anchors = len(selection.tasks)
+    fill(_candidates(buffer, count, strategy, step, rng), count)
 
     selection.repeated = count - len(selection.tasks) if selection.tasks else 0
     if selection.repeated:
-        selection.tasks += [
-            selection.tasks[int(place)]
-            for place in rng.integers(len(selection.tasks), size=selection.repeated)
-        ]
+        places = rng.integers(len(selection.tasks), size=selection.repeated)
+        selection.tasks += [selection.tasks[int(place)] for place in places]
     return selection
 
 

@@ -82,15 +82,11 @@ async def run_usable_inputs(
             found = check(refusing[0])
             return found if isinstance(found, Rejection) else Rejection("killed", result.reason)
 
-        checked = [check(call) for call in result.calls]
-        kept = [
-            (text, output) for text, output in zip(inputs, checked, strict=True) if isinstance(output, str)
-        ]
-        faults = [
-            f"{output.reason} {output.detail}".strip() for output in checked if isinstance(output, Rejection)
-        ]
-        fault = fault or (faults[0] if faults else "")
-        inputs, outputs = [text for text, _ in kept[:most]], [output for _, output in kept[:most]]
+        checked = [(text, check(call)) for text, call in zip(inputs, result.calls, strict=True)]
+        kept = [(text, output) for text, output in checked if isinstance(output, str)][:most]
+        faults = (f"{bad.reason} {bad.detail}".strip() for _, bad in checked if isinstance(bad, Rejection))
+        fault = fault or next(faults, "")
+        inputs, outputs = [text for text, _ in kept], [output for _, output in kept]
         if result.ok:
             break
 

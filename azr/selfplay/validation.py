@@ -127,12 +127,11 @@ async def _executed(
 
         most = needed_inputs + config.induction_spare_inputs
         return await run_usable_inputs(task, needed_inputs, most, sandbox, check, _MARKUP)
-    result = await sandbox.run(
-        Job(code=task.program, inputs=task.inputs, verify_errors=task.task_type is TaskType.ERROR)
-    )
+    of_errors = task.task_type is TaskType.ERROR
+    result = await sandbox.run(Job(code=task.program, inputs=task.inputs, verify_errors=of_errors))
     outputs: list[str] = []
     for call in result.calls:
-        output = _error_label(call) if task.task_type is TaskType.ERROR else _output(call)
+        output = _error_label(call) if of_errors else _output(call)
         if isinstance(output, Rejection):
             return output
         outputs.append(output)
@@ -161,11 +160,8 @@ def _source_fault(proposal: Proposal, tree: ast.Module, config: SelfPlayConfig) 
         except ValueReadError as error:
             return Rejection("input_not_literal", str(error)[:200])
 
-    if (
-        proposal.task_type is TaskType.INDUCTION
-        and config.reject_leaks
-        and _message_leaks(proposal.message, proposal.code)
-    ):
+    is_induction = proposal.task_type is TaskType.INDUCTION
+    if is_induction and config.reject_leaks and _message_leaks(proposal.message, proposal.code):
         return Rejection("leaked_program")
     return None
 
@@ -200,9 +196,8 @@ def _output(call: CallResult) -> str | Rejection:
         return call.value
     if call.status is Status.ERROR and call.exception in ("ModuleNotFoundError", "ImportError"):
         return Rejection("forbidden_import", call.reason[:200])
-    return Rejection(
-        _STATUS_REASONS.get(call.status, "killed"), f"{call.exception or ''} {call.reason}".strip()[:200]
-    )
+    detail = f"{call.exception or ''} {call.reason}".strip()[:200]
+    return Rejection(_STATUS_REASONS.get(call.status, "killed"), detail)
 
 
 def _error_label(call: CallResult) -> str | Rejection:
@@ -241,10 +236,7 @@ def _comment_leaks(code: str, tree: ast.Module, output: str) -> bool:
     wanted = "".join(output.split())
     texts = list(comments(code))
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Expr)
-            and isinstance(node.value, ast.Constant)
-            and isinstance(node.value.value, str)
-        ):
-            texts.append(node.value.value)
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                texts.append(text)
     return any(wanted in "".join(text.split()) for text in texts)
