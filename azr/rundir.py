@@ -7,85 +7,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+class _Below:
+    """A path below the run's folder, by its name there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: RunDir, owner: type[RunDir]) -> Path:
+        return run.root / self.name
+
+
 @dataclass(frozen=True)
 class RunDir:
     root: Path
 
-    @property
-    def config(self) -> Path:
-        return self.root / "config.yaml"
-
-    @property
-    def identity(self) -> Path:
-        return self.root / "identity.json"
-
-    @property
-    def state(self) -> Path:
-        return self.root / "state.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / "run.lock"
-
-    @property
-    def incidents(self) -> Path:
-        return self.root / "incidents.jsonl"
-
-    @property
-    def supervision(self) -> Path:
-        return self.root / "supervision.jsonl"
-
-    @property
-    def verdicts(self) -> Path:
-        return self.root / "verdicts.jsonl"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics.jsonl"
-
-    @property
-    def heartbeat(self) -> Path:
-        return self.root / "heartbeat.json"
-
-    @property
-    def control(self) -> Path:
-        return self.root / "control"
-
-    @property
-    def pool(self) -> Path:
-        return self.root / "pool"
-
-    @property
-    def pool_tasks(self) -> Path:
-        return self.pool / "tasks.jsonl"
-
-    @property
-    def pool_manifest(self) -> Path:
-        return self.pool / "manifest.json"
-
-    @property
-    def probes(self) -> Path:
-        return self.root / "probes"
-
-    @property
-    def first_probe_scores(self) -> Path:
-        return self.root / "first_probe_scores.json"
-
-    @property
-    def first_verdict_scores(self) -> Path:
-        return self.root / "first_verdict_scores.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.root / "checkpoints"
-
-    @property
-    def latest_checkpoint(self) -> Path:
-        return self.checkpoints / "latest.json"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
+    config = _Below("config.yaml")
+    identity = _Below("identity.json")
+    state = _Below("state.json")
+    lock = _Below("run.lock")
+    incidents = _Below("incidents.jsonl")
+    supervision = _Below("supervision.jsonl")
+    verdicts = _Below("verdicts.jsonl")
+    metrics = _Below("metrics.jsonl")
+    heartbeat = _Below("heartbeat.json")
+    control = _Below("control")
+    pool = _Below("pool")
+    pool_tasks = _Below("pool/tasks.jsonl")
+    pool_manifest = _Below("pool/manifest.json")
+    probes = _Below("probes")
+    first_probe_scores = _Below("first_probe_scores.json")
+    first_verdict_scores = _Below("first_verdict_scores.json")
+    checkpoints = _Below("checkpoints")
+    latest_checkpoint = _Below("checkpoints/latest.json")
+    report = _Below("report.html")
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}"

@@ -14,19 +14,8 @@ _WORDS = {
     "steps": "steps",
 }
 """Last word of a key -> the unit that its number is in."""
-_SECONDS = {
-    "s": 1,
-    "sec": 1,
-    "second": 1,
-    "m": 60,
-    "min": 60,
-    "minute": 60,
-    "h": 3600,
-    "hr": 3600,
-    "hour": 3600,
-    "d": 86400,
-    "day": 86400,
-}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_TIME = re.compile(r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?")
 _BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _NUMBER = re.compile(r"([+-]?\d[\d_]*(?:\.\d+)?(?:e-?\d+)?)\s*([a-z%]+)", re.IGNORECASE)
 _THOUSANDS = re.compile(r"\d{1,3}(?:[ ,']\d{3})+")
@@ -68,8 +57,8 @@ def _meant(text: str, unit: str, share: bool) -> float | None:
     if suffix.rstrip("s") == unit.rstrip("s"):  # 1000 tokens
         return number
     if unit in ("hours", "seconds"):
-        seconds = _SECONDS.get(suffix) or _SECONDS.get(suffix.rstrip("s"))
-        return None if seconds is None else number * seconds / (3600 if unit == "hours" else 1)
+        seconds = number * _SECONDS[suffix[0]] if _TIME.fullmatch(suffix) else None
+        return None if seconds is None else seconds / (3600 if unit == "hours" else 1)
     if unit in ("GiB", "MiB", "KiB") and re.fullmatch(r"[kmgt](i?b)?", suffix):
         return number * _BYTES[suffix[0]] / _BYTES[unit[0].lower()]
     return None
