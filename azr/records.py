@@ -165,11 +165,9 @@ class CampaignState:
     attempt_open: bool = False
     """An attempt was started and its end is not recorded yet."""
     cycle_end: str = ""
-    """Why TRAIN ended (``azr.campaign.driver.CycleEnd``); empty while it is running."""
+    """Why TRAIN ended (``azr.campaign.aftermath.CycleEnd``); empty while it is running."""
     ending: str = ""
-    """Not empty: the campaign ends after MERGE, for this reason."""
-    ending_failed: bool = False
-    """The campaign ends as FAILED, not DONE."""
+    """Not empty: the campaign fails after MERGE, for this reason."""
     failed_in: State | None = None
     """FAILED: the state to go back to when the command is started again."""
     paused: bool = False

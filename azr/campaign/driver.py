@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from azr.campaign.attempt import AttemptEnd, EndKind, StopReason
+from azr.campaign.aftermath import CycleEnd, Failed, Stopped, after_attempt, end_cycle
 from azr.campaign.between_cycles import dismiss
-from azr.campaign.changed_settings import changed_settings
+from azr.campaign.changed_settings import Changed, changed_settings
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
@@ -23,27 +22,21 @@ from azr.campaign.identity_check import settle_identity
 from azr.campaign.lost_checkpoints import settle_lost_checkpoints
 from azr.campaign.parts import CampaignParts
 from azr.campaign.recovery import close_campaign, open_campaign
-from azr.campaign.requests import request_for
-from azr.campaign.rollback import discard_after, roll_back
 from azr.campaign.room import make_room
 from azr.campaign.sentences import say_the_end
 from azr.campaign.signals import StopSignals
 from azr.campaign.start_check import require_free_card
-from azr.campaign.state import CampaignState, State, latest_attempt
+from azr.campaign.state import State, latest_attempt
 from azr.campaign.supervise import supervise
 from azr.campaign.trainer_process import end_leftovers
-from azr.checkpoints import (
-    explain_os_error,
-    latest_verified_checkpoint,
-    list_checkpoints,
-)
+from azr.checkpoints import explain_os_error, latest_verified_checkpoint, list_checkpoints
 from azr.commands import command
 from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError
 from azr.hand_over import HandOverPart, forget_hand_over, mark_hand_over
 from azr.processes import ProcessId
-from azr.protocol import read_metrics
+from azr.protocol import TrainRequest
 from azr.rundir import RunDir
 
 EXIT_DONE = 0
@@ -51,23 +44,6 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 """The second Ctrl+C."""
-
-
-class CycleEnd(str, Enum):
-    """Why TRAIN of a cycle ended."""
-
-    FINISHED = "finished"
-    STAGNATION = "stagnation"
-    BUDGET = "budget"
-    FAILED = "failed"
-
-
-class _Stopped(Exception):
-    """A clean end was requested; the state on disk says where to resume."""
-
-
-class _Failed(Exception):
-    """The campaign cannot continue; the message says why and what to do."""
 
 
 def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | None = None) -> int:
@@ -98,20 +74,9 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
             write_config(run.config, config)
             with parts.progress(run, config) as progress:
                 ctx = Context(run, config, parts, state, signals, progress)
-                for sentence in [*([note] if note else []), *told]:
+                for sentence in filter(None, [note, *told]):
                     ctx.say(sentence)
-                if changed.hours and state.hours is not None:
-                    ctx.save(hours=None)
-                    ctx.incident(
-                        "budget",
-                        f"campaign.hours={ctx.hours:g} replaces the time budget that `azr control` had set, {state.hours:g} h.",
-                    )
-                if changed.figures and state.step:
-                    ctx.incident(
-                        "settings",
-                        f"Changed since the latest start: {changed.figures}.",
-                        f"They hold from step {state.step + 1} on.",
-                    )
+                _tell_changes(ctx, changed)
                 status = _run(ctx)
             say_the_end(run, ctx.state)
             return EXIT_INTERRUPTED if signals.asked == "SIGINT" and status == EXIT_DONE else status
@@ -120,6 +85,17 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         except OSError as error:
             print(f"The campaign stopped: {explain_os_error(error, run.root)}.", file=sys.stderr)
             return EXIT_FAILED
+
+
+def _tell_changes(ctx: Context, changed: Changed) -> None:
+    given_h, step = ctx.state.hours, ctx.state.step
+    if changed.hours and given_h is not None:
+        ctx.save(hours=None)
+        replaced = f"replaces the time budget that `azr control` had set, {given_h:g} h."
+        ctx.incident("budget", f"campaign.hours={ctx.hours:g} {replaced}")
+    if changed.figures and step:
+        since = f"Changed since the latest start: {changed.figures}."
+        ctx.incident("settings", since, f"They hold from step {step + 1} on.")
 
 
 def _run(ctx: Context) -> int:
@@ -131,18 +107,16 @@ def _run(ctx: Context) -> int:
         if ctx.state.state in (State.CONSOLIDATE, State.TRAIN):
             require_free_card(ctx.config)
         _step_through(ctx)
-    except _Stopped as stop:
+    except Stopped as stop:
         (ctx.run.control / Control.STOP.value).unlink(missing_ok=True)
         ctx.incident("stop", str(stop), "Run the same command again to resume.")
-        _close(
-            ctx,
-            sentence=f"{stop} In {ctx.state.state.value} of cycle {ctx.state.cycle}, step {ctx.state.step} is saved.",
-        )
+        where = f"In {ctx.state.state.value} of cycle {ctx.state.cycle}, step {ctx.state.step} is saved."
+        _close(ctx, sentence=f"{stop} {where}")
         return EXIT_DONE
     except OSError:
         ctx.require_folder()
         raise
-    except (_Failed, AzrError) as error:
+    except (Failed, AzrError) as error:
         ctx.require_folder()  # nothing may be written where the run lay
         ctx.incident("failed", str(error), "The campaign stops. Run the same command again to try once more.")
         _close(ctx, state=State.FAILED, failed_in=ctx.state.state, ending="", sentence=str(error))
@@ -150,11 +124,8 @@ def _run(ctx: Context) -> int:
     except KeyboardInterrupt:
         # It may have struck while a trainer was being ended; nothing more can interrupt this.
         end_leftovers(ctx.run, ctx.state.run_id, grace_s=0.0)
-        ctx.incident(
-            "stop",
-            "Ctrl+C twice: ended immediately.",
-            f"Step {ctx.state.step} is saved; run the same command again to resume.",
-        )
+        action = f"Step {ctx.state.step} is saved; run the same command again to resume."
+        ctx.incident("stop", "Ctrl+C twice: ended immediately.", action)
         _close(
             ctx, report=False, sentence=f"Interrupted; step {ctx.state.step} is saved.", attempt_open=False
         )
@@ -167,12 +138,12 @@ def _step_through(ctx: Context) -> None:
     """Leaves no trainer behind, however it ends.
 
     Raises:
-        _Stopped, _Failed: as ``_run`` takes them.
+        Stopped, Failed: as ``_run`` takes them.
     """
     try:
         while ctx.state.state not in (State.DONE, State.FAILED):
             if ctx.stop_asked():
-                raise _Stopped(f"Stopped by {ctx.stop_asked()}.")
+                raise Stopped(f"Stopped by {ctx.stop_asked()}.")
             ctx.take_budget_request()
             _wait_while_paused(ctx)
             _STEPS[ctx.state.state](ctx)
@@ -206,29 +177,15 @@ def _leave_final_state(ctx: Context) -> None:
         if reason := reason_to_end(ctx):
             ctx.save(sentence=reason)  # by the limits of this start
             return
-        ctx.incident(
-            "extended",
-            "The campaign was done; the configuration now asks for more.",
-            f"Cycle {state.cycle + 1} begins.",
-        )
+        more = "The campaign was done; the configuration now asks for more."
+        ctx.incident("extended", more, f"Cycle {state.cycle + 1} begins.")
         _begin_cycle(ctx)
     elif state.state is State.FAILED:
         back = state.failed_in or State.TRAIN
-        ctx.incident(
-            "retry",
-            f"The campaign had failed: {state.sentence}",
-            f"Started again by the user, in {back.value}, with new budgets.",
-        )
-        ctx.save(
-            state=back,
-            failed_in=None,
-            ending="",
-            ending_failed=False,
-            restarts=0,
-            restarts_in_row=0,
-            rollbacks=0,
-            start_fault="",
-        )
+        action = f"Started again by the user, in {back.value}, with new budgets."
+        ctx.incident("retry", f"The campaign had failed: {state.sentence}", action)
+        budgets = {"restarts": 0, "restarts_in_row": 0, "rollbacks": 0, "start_fault": ""}
+        ctx.save(state=back, failed_in=None, ending="", **budgets)
         if back is State.MERGE and state.cycle_end == CycleEnd.FAILED.value:
             _begin_cycle(ctx)
 
@@ -252,15 +209,9 @@ def _consolidate(ctx: Context) -> None:
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.CONSOLIDATE)
     ctx.say(f"Cycle {ctx.state.cycle} starts from {report.sentence}.")
     first = ctx.state.step + 1
-    ctx.save(
-        state=State.TRAIN,
-        first_step=first,
-        last_step=first + ctx.campaign.steps_per_cycle - 1,
-        attempt=0,
-        attempt_open=False,
-        cycle_end="",
-        sentence=f"Cycle {ctx.state.cycle} trains steps {first} to {first + ctx.campaign.steps_per_cycle - 1}.",
-    )
+    last = first + ctx.campaign.steps_per_cycle - 1
+    sentence = f"Cycle {ctx.state.cycle} trains steps {first} to {last}."
+    ctx.save(state=State.TRAIN, first_step=first, last_step=last, sentence=sentence)
 
 
 def _train(ctx: Context) -> None:
@@ -273,10 +224,10 @@ def _train(ctx: Context) -> None:
         ctx.save(step=resume_step, trained_step=resume_step)
         ctx.incident("repair", lost)
     if resume_step >= ctx.state.last_step:
-        return _end_cycle(ctx, CycleEnd.FINISHED, f"Cycle {ctx.state.cycle} trained all its steps.")
+        return end_cycle(ctx, CycleEnd.FINISHED, f"Cycle {ctx.state.cycle} trained all its steps.")
     if ctx.budget_left_s() <= 0:
-        return _end_cycle(ctx, CycleEnd.BUDGET, ctx.budget_is_used_up)
-    make_room(ctx)
+        return end_cycle(ctx, CycleEnd.BUDGET, ctx.budget_is_used_up)
+    make_room(ctx, ctx.campaign.keep_last, expected_gib=ctx.campaign.expected_checkpoint_gib)
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.ROOM)
     ctx.save(
         attempt=max(ctx.state.attempt, latest_attempt(ctx.run, ctx.state.cycle)) + 1,
@@ -285,128 +236,38 @@ def _train(ctx: Context) -> None:
         trained_step=resume_step,
         sentence=f"Starting the trainer for cycle {ctx.state.cycle} from step {resume_step}.",
     )
-    end = supervise(ctx, request_for(ctx, resume_step))
+    end = supervise(ctx, _request(ctx, resume_step))
     saved = [checkpoint.step for checkpoint in list_checkpoints(ctx.run)]
-    ctx.save(
-        attempt_open=False, step=max([ctx.state.step, *saved])
-    )  # what is gone by then, the next look tells
-    _after_attempt(ctx, end, resume_step)
+    # what is gone by then, the next look tells
+    ctx.save(attempt_open=False, step=max([ctx.state.step, *saved]))
+    after_attempt(ctx, end, resume_step)
+
+
+def _request(ctx: Context, resume_step: int) -> TrainRequest:
+    """Of the state's current attempt."""
+    state = ctx.state
+    return TrainRequest(
+        cycle=state.cycle,
+        attempt=state.attempt,
+        first_step=state.first_step,
+        last_step=state.last_step,
+        resume_step=resume_step,
+        learning_rate_scale=state.learning_rate_scale,
+        seed_offset=state.seed_offset,
+        driver_pid=os.getpid(),
+        wait_s=ctx.campaign.trainer_wait_s if state.cycle < ctx.campaign.cycles else 0.0,
+    )
 
 
 def _follow_steps_per_cycle(ctx: Context) -> None:
     """A run that resumes in the middle of a cycle uses the cycle length that is configured now."""
-    last_step = ctx.state.first_step + ctx.campaign.steps_per_cycle - 1
-    if last_step != ctx.state.last_step:
-        sentence = f"Cycle {ctx.state.cycle} trains to step {last_step} now, not {ctx.state.last_step}: campaign.steps_per_cycle changed."
+    state = ctx.state
+    last_step = state.first_step + ctx.campaign.steps_per_cycle - 1
+    if last_step != state.last_step:
+        trains = f"Cycle {state.cycle} trains to step {last_step} now, not {state.last_step}"
+        sentence = f"{trains}: campaign.steps_per_cycle changed."
         ctx.say(sentence)
         ctx.save(last_step=last_step, sentence=sentence)
-
-
-def _after_attempt(ctx: Context, end: AttemptEnd, resume_step: int) -> None:
-    if ctx.state.step > resume_step and end.trusted:
-        ctx.note(restarts_in_row=0)
-    if end.fault is None:
-        ctx.note(start_fault="")
-    if end.kind is EndKind.HOPELESS:
-        raise _Failed(end.sentence)
-    if end.kind is EndKind.UNHEALTHY and end.judgement is not None:
-        if not roll_back(ctx, end.judgement):
-            _end_cycle(ctx, CycleEnd.FAILED, end.sentence)
-    elif end.kind is EndKind.FINISHED and end.judgement is not None:
-        # its last steps came before the request to stop
-        _end_cycle(ctx, CycleEnd.STAGNATION, end.judgement.sentence)
-    elif end.kind in (EndKind.CRASHED, EndKind.HUNG):
-        if not end.trusted:
-            discard_after(ctx, resume_step)
-        if asked := ctx.stop_asked():
-            raise _Stopped(f"Stopped by {asked}. {end.sentence}{_unsaved(ctx.state)}")
-        _give_up_if_final(ctx, end)
-        _restart_later(ctx, "hang" if end.kind is EndKind.HUNG else "crash", end.sentence)
-    elif end.kind is EndKind.STOPPED:
-        _after_stop(ctx, end)
-    # FINISHED otherwise: the next look at the checkpoints ends the cycle.
-
-
-def _unsaved(state: CampaignState) -> str:
-    """Where a stop ended the trainer as well (a service, a shutdown): what it had no time to save."""
-    first, last = state.step + 1, state.trained_step
-    if last < first:
-        return ""
-    return f" It had not saved {f'step {last}' if first == last else f'steps {first} to {last}'}, trained again at the next start."
-
-
-def _after_stop(ctx: Context, end: AttemptEnd) -> None:
-    if end.stop is StopReason.USER:
-        raise _Stopped(end.sentence)
-    if end.stop is StopReason.DISK:
-        raise _Failed(end.sentence)
-    if end.stop is StopReason.BUDGET:
-        _end_cycle(ctx, CycleEnd.BUDGET, end.sentence)
-    elif end.stop is StopReason.STAGNATION:
-        _end_cycle(ctx, CycleEnd.STAGNATION, end.sentence)
-    elif end.stop is StopReason.RECYCLE:
-        ctx.incident("recycle", end.sentence, f"The trainer restarts from step {ctx.state.step}.")
-
-
-def _give_up_if_final(ctx: Context, end: AttemptEnd) -> None:
-    """Raises:
-    _Failed: the trainer ended before it finished a step, by something that no restart can mend.
-    """
-    if end.fault is None:
-        return
-    has_trained = any(record.step > 0 for record in read_metrics(ctx.run))
-    if end.fault.final(ctx.state.start_fault, has_trained=has_trained):
-        log = ctx.run.trainer_log(ctx.state.cycle, ctx.state.attempt).relative_to(ctx.run.root)
-        raise _Failed(f"{end.fault.sentence(ctx.config.model.path)} The trainer's log: {log}.")
-    ctx.note(start_fault=end.fault.signature)
-
-
-def _restart_later(ctx: Context, kind: str, sentence: str) -> None:
-    """Counts an unplanned end; waits before the next start, or gives up."""
-    state, config = ctx.state, ctx.campaign
-    in_row, total = state.restarts_in_row + 1, state.restarts + 1
-    if in_row > config.max_restarts_without_progress or total > config.max_restarts:
-        which = (
-            f"{in_row} times in a row without a new checkpoint"
-            if in_row > config.max_restarts_without_progress
-            else f"{total} times"
-        )
-        ctx.save(restarts_in_row=in_row, restarts=total)
-        raise _Failed(f"The trainer ended unexpectedly {which}. The last time: {sentence}")
-
-    wait_s = min(config.backoff_max_s, config.backoff_s * 2 ** (in_row - 1))
-    ctx.incident(
-        kind,
-        sentence,
-        f"Starting again from step {state.step} in {wait_s:.0f} s (restart {total} of {config.max_restarts}).",
-    )
-    ctx.save(
-        restarts_in_row=in_row,
-        restarts=total,
-        sentence=f"Waiting {wait_s:.0f} s before the trainer starts again.",
-    )
-    ctx.wait(wait_s)
-
-
-def _end_cycle(ctx: Context, end: CycleEnd, sentence: str) -> None:
-    state = ctx.state
-    mark_hand_over(ctx.run, state.cycle, HandOverPart.CHECK)
-    flat = (
-        state.flat_cycles + 1
-        if end is CycleEnd.STAGNATION
-        else 0
-        if end is CycleEnd.FINISHED
-        else state.flat_cycles
-    )
-    ctx.save(
-        state=State.MERGE,
-        cycle_end=end.value,
-        flat_cycles=flat,
-        ending=sentence if end is CycleEnd.FAILED else "",
-        ending_failed=end is CycleEnd.FAILED,
-        restarts_in_row=0,
-        sentence=sentence,
-    )
 
 
 def _merge(ctx: Context) -> None:
@@ -415,7 +276,7 @@ def _merge(ctx: Context) -> None:
     mark_hand_over(ctx.run, ctx.state.cycle, HandOverPart.MERGE)
     ctx.say(f"{report.sentence}.")
     state = ctx.state
-    if state.ending_failed:
+    if state.ending:
         ctx.save(state=State.FAILED, failed_in=State.MERGE, sentence=state.ending)
         return
     reason = reason_to_end(ctx)
@@ -452,18 +313,13 @@ def _wait_while_paused(ctx: Context) -> None:
         return
     dismiss(ctx)
     _forget_hand_overs(ctx)
-    ctx.save(
-        paused=True,
-        sentence=f"Paused after step {ctx.state.step}; `{command('control')} {ctx.run.root} resume` continues.",
-    )
-    ctx.incident(
-        "pause",
-        f"Paused after step {ctx.state.step}: no trainer runs, the card is free.",
-        "Waiting for resume.",
-    )
+    how = f"`{command('control')} {ctx.run.root} resume` continues."
+    ctx.save(paused=True, sentence=f"Paused after step {ctx.state.step}; {how}")
+    paused = f"Paused after step {ctx.state.step}: no trainer runs, the card is free."
+    ctx.incident("pause", paused, "Waiting for resume.")
     while read_requests(ctx.run).pause:
         if ctx.wait(ctx.campaign.poll_s):
-            raise _Stopped(f"Stopped by {ctx.stop_asked()} while paused.")
+            raise Stopped(f"Stopped by {ctx.stop_asked()} while paused.")
         ctx.take_budget_request()
     ctx.tick()
     ctx.save(paused=False, sentence="Resumed.")

@@ -1,31 +1,36 @@
-"""Room on the disk for the next checkpoints."""
+"""Room on the disk: which checkpoints are kept, and which go where the next ones would not fit."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
 
 from azr.campaign.context import Context
 from azr.checkpoints import prune_checkpoints, require_disk_space
 from azr.errors import BudgetError
 
 
-def make_room(ctx: Context) -> None:
-    """Raises:
-    BudgetError: the next checkpoints do not fit, even when only one old one is kept.
+def prune(ctx: Context, keep_last: int, *, protected: Collection[int] = ()) -> None:
+    """Keeps the last ones, those of ``campaign.keep_every``, the best one, and the ``protected`` steps."""
+    kept = {*protected, ctx.state.best_step} - {None}
+    prune_checkpoints(ctx.run, keep_last=keep_last, keep_every=ctx.campaign.keep_every, protected=kept)
+
+
+def make_room(
+    ctx: Context, keep_last: int, *, expected_gib: float = 0.0, protected: Collection[int] = ()
+) -> None:
+    """Sees to it that the next checkpoints fit beside ``keep_last`` old ones, or beside one if need be.
+
+    Args:
+        expected_gib: size of a checkpoint before there is one.
+
+    Raises:
+        BudgetError: they do not fit, even when only one old checkpoint is kept.
     """
-    config = ctx.campaign
+    margin_gib = ctx.campaign.disk_margin_gib
+    require = partial(require_disk_space, ctx.run, margin_gib=margin_gib, expected_gib=expected_gib)
     try:
-        _require_space(ctx, config.keep_last)
+        require(keep_last=keep_last)
     except BudgetError:
-        prune_checkpoints(
-            ctx.run, keep_last=1, protected=[] if ctx.state.best_step is None else [ctx.state.best_step]
-        )
-        _require_space(ctx, 1)
-
-
-def _require_space(ctx: Context, keep_last: int) -> None:
-    config = ctx.campaign
-    require_disk_space(
-        ctx.run,
-        keep_last=keep_last,
-        margin_gib=config.disk_margin_gib,
-        expected_gib=config.expected_checkpoint_gib,
-    )
+        prune(ctx, 1, protected=protected)
+        require(keep_last=1)

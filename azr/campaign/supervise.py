@@ -19,10 +19,12 @@ from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
 from azr.campaign.faults import Fault, FaultKind, read_fault
 from azr.campaign.incidents import CAUSE_BYTES, explain_exit, where_it_hangs
+from azr.campaign.judging import ask_judges, log
 from azr.campaign.parts import Advice, Judgement
+from azr.campaign.room import make_room, prune
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.campaign.vram import used_vram_gib
-from azr.checkpoints import free_gib, list_checkpoints, prune_checkpoints, require_disk_space
+from azr.checkpoints import free_gib, list_checkpoints
 from azr.config.load import write_config
 from azr.errors import BudgetError
 from azr.files import append_jsonl, read_tail
@@ -44,7 +46,7 @@ from azr.protocol import (
     read_result,
     write_request,
 )
-from azr.records import JudgeVerdict, MachineSample
+from azr.records import MachineSample
 from azr.report.loggers import Logger
 from azr.report.versions import write_versions
 from azr.run_identity import copy_identity
@@ -152,7 +154,7 @@ class _AttemptWatch:
             now_s = MONOTONIC()
             self.ctx.require_folder()
             beat = read_heartbeat(self.ctx.run)
-            if beat is not None and (beat.cycle, beat.attempt) != (self.request.cycle, self.request.attempt):
+            if beat is not None and not self._is_of_this_attempt(beat):
                 beat = None
             if beat is not None:
                 self.loop_pid = beat.pid
@@ -176,6 +178,9 @@ class _AttemptWatch:
 
     # What the trainer reports
 
+    def _is_of_this_attempt(self, said: Heartbeat | MetricsRecord) -> bool:
+        return (said.cycle, said.attempt) == (self.request.cycle, self.request.attempt)
+
     def _waits(self, beat: Heartbeat | None) -> bool:
         request = self.request
         if not request.wait_s or beat is None or beat.phase is not Phase.IDLE:
@@ -190,11 +195,7 @@ class _AttemptWatch:
             self.deadlines.limits = learnt_limits(self.config, self.ctx.state.durations_s)
 
     def _take_records(self) -> None:
-        new = [
-            item
-            for item in self.tail.new_records()
-            if (item.cycle, item.attempt) == (self.request.cycle, self.request.attempt)
-        ]
+        new = [item for item in self.tail.new_records() if self._is_of_this_attempt(item)]
         for record in new:
             done = max(self.ctx.state.trained_step, self.request.resume_step)
             # Step 0 is what probes say before any training.
@@ -202,63 +203,25 @@ class _AttemptWatch:
                 self.wrong_start = f"The trainer reported step {record.step} where step {done + 1} was due."
             self.records = effective_metrics([*self.records, record])
             self.ctx.note(trained_step=record.step)
-            self._log(record)
-            self._judge()
+            log(self.ctx, self.loggers, record)
+            if judgement := ask_judges(self.ctx, self.records, self.samples):
+                self._follow(judgement)
         if new:
             if not self.has_trained:
-                self.sampled_s = float(
-                    "-inf"
-                )  # what trainer and engine take shows only now; a short run has no other sample
+                # what trainer and engine take shows only now; a short run has no other sample
+                self.sampled_s = float("-inf")
                 self.has_trained = True
-            self.ctx.save(
-                sentence=f"Training cycle {self.request.cycle}: step {new[-1].step} of {self.request.last_step}."
-            )
+            done, of = new[-1].step, self.request.last_step
+            self.ctx.save(sentence=f"Training cycle {self.request.cycle}: step {done} of {of}.")
 
-    def _log(self, record: MetricsRecord) -> None:
-        """A logger that fails is left out from then on: metrics.jsonl has everything."""
-        for logger in list(self.loggers):
-            try:
-                logger.log(record.step, record.values, record.unix_s)
-            except (OSError, RuntimeError, ValueError) as error:
-                self.loggers.remove(logger)
-                self.ctx.incident(
-                    "logger",
-                    f"{type(logger).__name__} failed: {error}.",
-                    "It is left out; metrics.jsonl has everything.",
-                )
-
-    def _judge(self) -> None:
-        for index, judge in enumerate(self.ctx.parts.judges):
-            judgement = judge(self.records, self.samples, self.ctx.config)
-            changed = judgement.verdict != self.ctx.verdicts.get(index)
-            self.ctx.verdicts[index] = judgement.verdict
-            if changed:
-                self._write_verdict(judgement)
-            if judgement.advice is Advice.CONTINUE:
-                continue
-            if changed:
-                self.ctx.incident(judgement.verdict, judgement.sentence, _ACTIONS[judgement.advice])
-            if judgement.advice is Advice.ROLLBACK:
-                self.judgement = judgement
-            elif judgement.advice is Advice.END_CYCLE:
-                self.judgement = self.judgement or judgement
-                self._stop(StopReason.STAGNATION, judgement.sentence)
-            else:
-                self._stop(StopReason.RECYCLE, judgement.sentence)
-            return
-
-    def _write_verdict(self, judgement: Judgement) -> None:
-        last = self.records[-1]
-        verdict = JudgeVerdict(
-            time.time(),
-            last.cycle,
-            last.attempt,
-            last.step,
-            judgement.verdict,
-            judgement.advice.value,
-            judgement.sentence,
-        )
-        append_jsonl(self.ctx.run.verdicts, [asdict(verdict)])
+    def _follow(self, judgement: Judgement) -> None:
+        if judgement.advice is Advice.RECYCLE:
+            self._stop(StopReason.RECYCLE, judgement.sentence)
+        elif judgement.advice is Advice.END_CYCLE:
+            self.judgement = self.judgement or judgement
+            self._stop(StopReason.STAGNATION, judgement.sentence)
+        else:
+            self.judgement = judgement
 
     def _take_checkpoints(self) -> None:
         """A checkpoint was published: note it, score it, delete what retention does not keep."""
@@ -273,25 +236,19 @@ class _AttemptWatch:
             (item.step for item in checkpoints), self.records, self.config.best_metric
         )
         self.ctx.save(step=checkpoints[-1].step, best_step=best_step, best_score=best_score)
-        self._prune(self.config.keep_last)
+        prune(self.ctx, self.config.keep_last, protected=self._restoring)
 
-    def _prune(self, keep_last: int) -> None:
-        protected = {self.request.resume_step} if self.loop_pid is None else set()  # not yet restored
-        if self.ctx.state.best_step is not None:
-            protected.add(self.ctx.state.best_step)
-        prune_checkpoints(
-            self.ctx.run, keep_last=keep_last, keep_every=self.config.keep_every, protected=protected
-        )
+    @property
+    def _restoring(self) -> set[int]:
+        """The checkpoint that the trainer has not restored yet."""
+        return {self.request.resume_step} if self.loop_pid is None else set()
 
     # What ends an attempt
 
     def _judged(self) -> AttemptEnd | None:
         if self.wrong_start:
-            return AttemptEnd(
-                EndKind.CRASHED,
-                f"{self.wrong_start} Resuming did not restore what the checkpoint holds.",
-                trusted=False,
-            )
+            sentence = f"{self.wrong_start} Resuming did not restore what the checkpoint holds."
+            return AttemptEnd(EndKind.CRASHED, sentence, trusted=False)
         if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
             return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
         return None
@@ -315,24 +272,17 @@ class _AttemptWatch:
         shown = f"are in {stacks.relative_to(self.ctx.run.root)}" if stacks else "could not be obtained"
         sentence = f"{sentence} Its stacks {shown}{': ' + '; '.join(where) if where else ''}."
         if self.stops:  # it was to end anyway; it did so without the last checkpoint
-            return AttemptEnd(
-                EndKind.STOPPED, f"{sentence} It was ended without a last checkpoint.", min(self.stops)
-            )
-        return AttemptEnd(
-            EndKind.HUNG,
-            sentence,
-            fault=Fault(FaultKind.SLOW, "no step was finished in time") if self._is_starting else None,
-        )
+            sentence += " It was ended without a last checkpoint."
+            return AttemptEnd(EndKind.STOPPED, sentence, min(self.stops))
+        fault = Fault(FaultKind.SLOW, "no step was finished in time") if self._is_starting else None
+        return AttemptEnd(EndKind.HUNG, sentence, fault=fault)
 
     def _exited(self, status: int) -> AttemptEnd:
         result = read_result(self.ctx.run, self.request.cycle, self.request.attempt)
         if result is None or (result.outcome is not Ending.FAILED and status != 0):
             return AttemptEnd(EndKind.CRASHED, self._why(status), fault=self._early_fault(status))
-        if self.judgement is not None and self.judgement.advice is Advice.ROLLBACK:
-            return AttemptEnd(EndKind.UNHEALTHY, self.judgement.sentence, judgement=self.judgement)
-        if self.wrong_start:
-            return AttemptEnd(EndKind.CRASHED, self.wrong_start, trusted=False)
-
+        if end := self._judged():
+            return end
         if result.outcome is Ending.FAILED:
             pointer = Raised("", result.reason).points_elsewhere  # its log knows more
             gave_up = f"The trainer gave up: {result.reason.rstrip('.')}. {self._where_its_log_is}"
@@ -344,11 +294,9 @@ class _AttemptWatch:
         saved = [item.step for item in list_checkpoints(self.ctx.run)][-1:]
         if result.outcome is Ending.FINISHED:
             if saved != [self.request.last_step]:
+                says = f"The trainer says it finished step {self.request.last_step}"
                 found = f"step {saved[0]}" if saved else "none"
-                return AttemptEnd(
-                    EndKind.CRASHED,
-                    f"The trainer says it finished step {self.request.last_step}, but the newest checkpoint is {found}.",
-                )
+                return AttemptEnd(EndKind.CRASHED, f"{says}, but the newest checkpoint is {found}.")
             return AttemptEnd(EndKind.FINISHED, result.reason, judgement=self.judgement)
 
         if not self.stops:
@@ -400,18 +348,14 @@ class _AttemptWatch:
         if requests.checkpoint:
             ask(ctx.run, self.request.cycle, self.request.attempt, CHECKPOINT_FILE, "requested by the user")
             withdraw_control(ctx.run, Control.CHECKPOINT)
-            ctx.incident(
-                "checkpoint", "A checkpoint was requested.", "It is saved at the next step boundary."
-            )
+            action = "It is saved at the next step boundary."
+            ctx.incident("checkpoint", "A checkpoint was requested.", action)
 
         if ctx.budget_left_s() <= 0:
             self._stop(StopReason.BUDGET, ctx.budget_is_used_up)
         done_here = ctx.state.trained_step - self.trainer.since_step
-        if (
-            self.config.recycle_every_steps
-            and done_here >= self.config.recycle_every_steps
-            and ctx.state.trained_step < self.request.last_step
-        ):
+        every = self.config.recycle_every_steps
+        if every and done_here >= every and ctx.state.trained_step < self.request.last_step:
             self._stop(StopReason.RECYCLE, f"Planned restart after {done_here} steps.")
 
     def _sample(self) -> None:
@@ -435,20 +379,9 @@ class _AttemptWatch:
         ctx.save()
 
         try:
-            require_disk_space(ctx.run, keep_last=1, margin_gib=self.config.disk_margin_gib)
-        except BudgetError:
-            self._prune(1)
-            try:
-                require_disk_space(ctx.run, keep_last=1, margin_gib=self.config.disk_margin_gib)
-            except BudgetError as error:
-                self._stop(StopReason.DISK, str(error))
-
-
-_ACTIONS = {
-    Advice.END_CYCLE: "The cycle ends at the next step boundary.",
-    Advice.ROLLBACK: "The trainer is ended without saving.",
-    Advice.RECYCLE: "The trainer is restarted at the next checkpoint.",
-}
+            make_room(ctx, keep_last=1, protected=self._restoring)
+        except BudgetError as error:
+            self._stop(StopReason.DISK, str(error))
 
 
 def _mtime_ns(ctx: Context) -> int:

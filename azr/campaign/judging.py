@@ -1,0 +1,55 @@
+"""What becomes of each new line of metrics: loggers show it, judges say what is to be done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from azr.campaign.context import Context
+from azr.campaign.parts import Advice, Judgement
+from azr.files import append_jsonl
+from azr.protocol import MetricsRecord
+from azr.records import JudgeVerdict, MachineSample
+from azr.report.loggers import Logger
+
+_ACTIONS = {
+    Advice.END_CYCLE: "The cycle ends at the next step boundary.",
+    Advice.ROLLBACK: "The trainer is ended without saving.",
+    Advice.RECYCLE: "The trainer is restarted at the next checkpoint.",
+}
+
+
+def log(ctx: Context, loggers: list[Logger], record: MetricsRecord) -> None:
+    """A logger that fails leaves the list: metrics.jsonl has everything."""
+    for logger in list(loggers):
+        try:
+            logger.log(record.step, record.values, record.unix_s)
+        except (OSError, RuntimeError, ValueError) as error:
+            loggers.remove(logger)
+            failed = f"{type(logger).__name__} failed: {error}."
+            ctx.incident("logger", failed, "It is left out; metrics.jsonl has everything.")
+
+
+def ask_judges(
+    ctx: Context, records: Sequence[MetricsRecord], samples: Sequence[MachineSample]
+) -> Judgement | None:
+    """What the first judge says that wants anything done; None where the run is to continue. A verdict that
+    changes is written down."""
+    for index, judge in enumerate(ctx.parts.judges):
+        judgement = judge(records, samples, ctx.config)
+        changed = judgement.verdict != ctx.verdicts.get(index)
+        ctx.verdicts[index] = judgement.verdict
+        if changed:
+            _write_verdict(ctx, records[-1], judgement)
+        if judgement.advice is not Advice.CONTINUE:
+            if changed:
+                ctx.incident(judgement.verdict, judgement.sentence, _ACTIONS[judgement.advice])
+            return judgement
+    return None
+
+
+def _write_verdict(ctx: Context, last: MetricsRecord, judgement: Judgement) -> None:
+    said = (judgement.verdict, judgement.advice.value, judgement.sentence)
+    verdict = JudgeVerdict(time.time(), last.cycle, last.attempt, last.step, *said)
+    append_jsonl(ctx.run.verdicts, [asdict(verdict)])
