@@ -6,16 +6,13 @@ A hand-over that was interrupted (a stop, a pause, a driver that died) is none; 
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
 from pathlib import Path
 
-from azr.files import append_jsonl
 from azr.records import read_log
 from azr.rundir import RunDir
-from azr.start_record import StartShare, TimeShares
+from azr.start_record import TimeMark, TimeShares, mark_time
 
 HAND_OVER_FILE = "handover.jsonl"
 
@@ -40,12 +37,6 @@ class HandOverPart(str, Enum):
 
 
 @dataclass(frozen=True)
-class HandOverMark:
-    part: HandOverPart
-    monotonic_s: float
-
-
-@dataclass(frozen=True)
 class HandOver(TimeShares):
     """From the end of a cycle's last step to the end of the next one's first."""
 
@@ -67,34 +58,25 @@ def mark_hand_over(run: RunDir, cycle: int, part: HandOverPart) -> None:
     """
     file = _file(run, cycle)
     if part is HandOverPart.BEGIN or file.exists():
-        append_jsonl(file, [asdict(HandOverMark(part, time.monotonic()))])
+        mark_time(file, part)
 
 
 def forget_hand_over(run: RunDir, cycle: int) -> None:
     """After an interruption, unless it was over by then."""
-    marks = _marks(run, cycle)
-    if marks and marks[-1].part is not HandOverPart.FIRST_STEP:
-        _file(run, cycle).unlink()
+    file = _file(run, cycle)
+    marks = list(read_log(TimeMark, file))
+    if marks and marks[-1].part != HandOverPart.FIRST_STEP:
+        file.unlink()
 
 
 def read_hand_over(run: RunDir) -> HandOver | None:
     """The latest that is over."""
-    for cycle in reversed(run.in_cycles(HAND_OVER_FILE)):
-        marks = _marks(run, cycle)
-        begins = [index for index, mark in enumerate(marks) if mark.part is HandOverPart.BEGIN]
-        if not begins or marks[-1].part is not HandOverPart.FIRST_STEP:
-            continue
-        shares = tuple(
-            StartShare(mark.part.value, mark.monotonic_s - before.monotonic_s, {})
-            for before, mark in pairwise(marks[begins[-1] :])
-        )
-        return HandOver(shares, cycle)
+    for cycle, file in reversed(run.in_cycles(HAND_OVER_FILE).items()):
+        marks = list(read_log(TimeMark, file))
+        begins = [index for index, mark in enumerate(marks) if mark.part == HandOverPart.BEGIN]
+        if begins and marks[-1].part == HandOverPart.FIRST_STEP:
+            return HandOver(TimeShares.between(marks[begins[-1] :]), cycle)
     return None
-
-
-def _marks(run: RunDir, cycle: int) -> list[HandOverMark]:
-    file = _file(run, cycle)
-    return list(read_log(HandOverMark, file)) if file.exists() else []
 
 
 def _file(run: RunDir, cycle: int) -> Path:

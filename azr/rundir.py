@@ -77,10 +77,19 @@ class RunDir:
             int(path.name) for path in (self.cycle(cycle) / "attempts").glob("*") if path.name.isdigit()
         )
 
+    def in_attempts(self, name: str) -> list[Path]:
+        """The file ``name`` of every attempt that has it, in order."""
+        files = (
+            self.attempt(cycle, one) / name
+            for cycle in self.in_cycles("attempts")
+            for one in self.attempts(cycle)
+        )
+        return [path for path in files if path.exists()]
+
     def records(self, name: str) -> list[Path]:
         """The run's file of this name, and the copies of it that attempts have, the newest first; where they exist."""
-        copies = sorted((self.root / "cycles").glob(f"*/attempts/*/{name}"), reverse=True)
-        return [path for path in (self.root / name, *copies) if path.exists()]
+        own = self.root / name
+        return [*([own] if own.exists() else []), *reversed(self.in_attempts(name))]
 
     def attempt(self, cycle: int, attempt: int) -> Path:
         return self.cycle(cycle) / "attempts" / f"{attempt:03d}"

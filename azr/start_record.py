@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
@@ -53,26 +53,30 @@ class StartPart(str, Enum):
 
 
 @dataclass(frozen=True)
-class StartMark:
-    part: StartPart
+class TimeMark:
+    """A line of ``start.jsonl`` or ``handover.jsonl``."""
+
+    part: str
     monotonic_s: float
     inside: dict[str, float] = field(default_factory=dict)
     """Seconds within the part, by name."""
 
 
-def mark_start(folder: Path, part: StartPart, inside: Mapping[str, float] | None = None) -> None:
+def mark_time(file: Path, part: Enum, inside: Mapping[str, float] | None = None) -> None:
     """
-    Args:
-        folder: the attempt's.
-
     Raises:
         OSError: the disk is full or read-only.
     """
-    append_jsonl(folder / START_FILE, [asdict(StartMark(part, time.monotonic(), dict(inside or {})))])
+    append_jsonl(file, [asdict(TimeMark(part.value, time.monotonic(), dict(inside or {})))])
+
+
+def mark_start(folder: Path, part: StartPart, inside: Mapping[str, float] | None = None) -> None:
+    """As ``mark_time``, in the ``folder`` of an attempt."""
+    mark_time(folder / START_FILE, part, inside)
 
 
 @dataclass(frozen=True)
-class StartShare:
+class TimeShare:
     name: str
     seconds: float
     inside: dict[str, float]
@@ -86,7 +90,14 @@ class StartShare:
 
 @dataclass(frozen=True)
 class TimeShares:
-    shares: tuple[StartShare, ...]
+    shares: tuple[TimeShare, ...]
+
+    @staticmethod
+    def between(marks: Sequence[TimeMark]) -> tuple[TimeShare, ...]:
+        return tuple(
+            TimeShare(mark.part, mark.monotonic_s - before.monotonic_s, mark.inside)
+            for before, mark in pairwise(marks)
+        )
 
     @property
     def total_s(self) -> float:
@@ -112,24 +123,20 @@ class TrainerStart(TimeShares):
 
 def latest_start(run: RunDir) -> Path | None:
     """Folder of the latest attempt that a process was started for."""
-    folders = (
-        run.attempt(cycle, attempt)
-        for cycle in reversed(run.in_cycles("attempts"))
-        for attempt in reversed(run.attempts(cycle))
-    )
-    return next((folder for folder in folders if (folder / START_FILE).exists()), None)
+    files = run.in_attempts(START_FILE)
+    return files[-1].parent if files else None
 
 
 def read_start(folder: Path) -> TrainerStart | None:
     """None before the first step is done, and where the marks are none of one start."""
-    marks = list(read_log(StartMark, folder / START_FILE)) if (folder / START_FILE).exists() else []
-    if not marks or marks[0].part is not StartPart.BEGIN or marks[-1].part is not StartPart.FIRST_STEP:
+    marks = list(read_log(TimeMark, folder / START_FILE))
+    if not marks or (marks[0].part, marks[-1].part) != (StartPart.BEGIN, StartPart.FIRST_STEP):
         return None
-    shares = []
-    for before, mark in pairwise(marks):
-        inside = mark.inside if mark.part is not StartPart.ENGINE else _engine_seconds(folder)
-        shares.append(StartShare(mark.part.value, mark.monotonic_s - before.monotonic_s, inside))
-    return TrainerStart(tuple(shares)) if all(share.seconds >= 0 for share in shares) else None
+    shares = tuple(
+        replace(share, inside=_engine_seconds(folder)) if share.name == StartPart.ENGINE else share
+        for share in TimeShares.between(marks)
+    )
+    return TrainerStart(shares) if all(share.seconds >= 0 for share in shares) else None
 
 
 _ENGINE_LINES = {

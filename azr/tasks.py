@@ -37,6 +37,7 @@ import ast
 import json
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 from azr.errors import DataError
@@ -145,13 +146,8 @@ class Task:
         return self.outputs[0]
 
     @property
-    def given_pairs(self) -> tuple[tuple[str, str], ...]:
-        """The first half of the pairs, which an induction solver sees (spec 2.4)."""
-        return tuple(zip(self.inputs, self.outputs, strict=True))[: len(self.inputs) // 2]
-
-    @property
     def hidden_pairs(self) -> tuple[tuple[str, str], ...]:
-        """The second half, on which an induction answer is judged."""
+        """The second half of the pairs, which an induction solver does not see, and is judged on (spec 2.4)."""
         return tuple(zip(self.inputs, self.outputs, strict=True))[len(self.inputs) // 2 :]
 
     @property
@@ -227,14 +223,8 @@ class Task:
             ) from error
         except (TypeError, ValueError) as error:
             raise DataError(f"task record is malformed: {error}") from error
-        texts = (
-            task.code,
-            *task.inputs,
-            *task.outputs,
-            *task.imports,
-            task.message,
-            *task.composite_functions,
-        )
+        lists = (task.inputs, task.outputs, task.imports, task.composite_functions)
+        texts = (task.code, task.message, *chain(*lists))
         if not all(isinstance(text, str) for text in texts):
             raise DataError(
                 "task record holds something that is not text where source, input, output, import or message is expected"

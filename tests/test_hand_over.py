@@ -13,7 +13,6 @@ from azr.config.report import ReportConfig
 from azr.files import append_jsonl
 from azr.hand_over import (
     HAND_OVER_FILE,
-    HandOverMark,
     HandOverPart,
     forget_hand_over,
     mark_hand_over,
@@ -22,6 +21,7 @@ from azr.hand_over import (
 from azr.protocol import TrainRequest
 from azr.report.live import LiveView
 from azr.rundir import RunDir
+from azr.start_record import TimeMark
 from azr.trainer_link import TrainerLink
 
 SECONDS = {
@@ -35,10 +35,10 @@ SECONDS = {
 
 
 def write(run: RunDir, cycle: int, parts: Sequence[HandOverPart] = tuple(SECONDS)) -> None:
-    time_s, marks = 5000.0, [HandOverMark(HandOverPart.BEGIN, 5000.0)]
+    time_s, marks = 5000.0, [TimeMark(HandOverPart.BEGIN, 5000.0)]
     for part in parts:
         time_s += SECONDS[part]
-        marks.append(HandOverMark(part, time_s))
+        marks.append(TimeMark(part, time_s))
     append_jsonl(run.cycle(cycle) / HAND_OVER_FILE, map(asdict, marks))
 
 

@@ -14,7 +14,7 @@ from azr.files import append_jsonl
 from azr.protocol import TrainRequest
 from azr.report.live import LiveView
 from azr.rundir import RunDir
-from azr.start_record import START_FILE, StartMark, StartPart, engine_seconds, latest_start, read_start
+from azr.start_record import START_FILE, StartPart, TimeMark, engine_seconds, latest_start, read_start
 from azr.trainer_link import TrainerLink
 
 # of vLLM 0.24 on a card
@@ -32,11 +32,11 @@ ENGINE_LOG = """\
 def _start(run: RunDir, attempt: int, seconds: dict[StartPart, float], log: str = "") -> Path:
     folder = run.attempt(1, attempt)
     time_s = 5000.0
-    marks = [StartMark(StartPart.BEGIN, time_s)]
+    marks = [TimeMark(StartPart.BEGIN, time_s)]
     for part, lasted_s in seconds.items():
         time_s += lasted_s
         inside = {"generate": 8.6, "sync": 0.1} if part is StartPart.FIRST_STEP else {}
-        marks.append(StartMark(part, time_s, inside))
+        marks.append(TimeMark(part, time_s, inside))
     append_jsonl(folder / START_FILE, map(asdict, marks))
     (folder / "trainer.log").write_text(log, encoding="utf-8")
     return folder

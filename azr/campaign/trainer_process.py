@@ -211,11 +211,11 @@ def end_leftovers(run: RunDir, run_id: str, *, grace_s: float, wait_s: float = 0
             not count.
         wait_s: first wait this long for it to end by itself (it saw that its driver is gone, and saves).
     """
-    latest = _latest_started(run)
+    latest = _latest_registry(run)
     if latest is None:
         return Leftovers("")
-    name, folder = latest
-    registry = Registry.load(folder / REGISTRY_FILE)
+    name = f"{int(latest.parents[2].name)}/{int(latest.parent.name)}"
+    registry = Registry.load(latest)
     if registry.marker and run_of_marker(registry.marker) != run_id:
         return Leftovers(name)
     registry.marker = f"{run_id}/"  # any attempt of this run: only one may live at a time
@@ -223,25 +223,19 @@ def end_leftovers(run: RunDir, run_id: str, *, grace_s: float, wait_s: float = 0
     deadline_s = time.monotonic() + wait_s
     while registry.living() and time.monotonic() < deadline_s:
         time.sleep(0.02)
-    left = _end_and_sweep(registry, SegmentList(folder / SEGMENTS_FILE), grace_s)
+    left = _end_and_sweep(registry, SegmentList(latest.with_name(SEGMENTS_FILE)), grace_s)
     return Leftovers(name, len(found), left)
 
 
 def recorded_run_id(run: RunDir) -> str:
     """The run's id as its latest trainer was started with it; empty where that is not to be had."""
-    latest = _latest_started(run)
-    return run_of_marker(Registry.load(latest[1] / REGISTRY_FILE).marker) if latest else ""
+    latest = _latest_registry(run)
+    return run_of_marker(Registry.load(latest).marker) if latest else ""
 
 
-def _latest_started(run: RunDir) -> tuple[str, Path] | None:
-    """``CYCLE/ATTEMPT`` and folder of the latest attempt that a process was started for."""
-    started = [
-        (f"{cycle}/{attempt}", folder)
-        for cycle in run.in_cycles("attempts")
-        for attempt in run.attempts(cycle)
-        if ((folder := run.attempt(cycle, attempt)) / REGISTRY_FILE).exists()
-    ]
-    return started[-1] if started else None
+def _latest_registry(run: RunDir) -> Path | None:
+    """Of the latest attempt that a process was started for."""
+    return next(reversed(run.in_attempts(REGISTRY_FILE)), None)
 
 
 def _end_and_sweep(registry: Registry, segments: SegmentList, grace_s: float) -> list[ProcessId]:

@@ -74,6 +74,13 @@ def test_cycle_1000_comes_after_999(run: RunDir) -> None:
         (cycle, run.shard(cycle)) for cycle in (1, 999, 1000)
     ]
     assert run.attempts(1000) == [999, 1000]
+    for place in ((999, 1000), (1000, 999), (1000, 1000)):
+        (run.attempt(*place) / "config.yaml").touch()
+    assert [path.parts[-4:-1:2] for path in run.records("config.yaml")] == [
+        ("1000", "1000"),
+        ("1000", "999"),
+        ("999", "1000"),
+    ]
 
 
 def test_added_fields_are_ignored_and_damage_is_named(run: RunDir) -> None:

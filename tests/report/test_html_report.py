@@ -27,7 +27,7 @@ from azr.report.transcripts import MAX_SHOWN, Transcript, cut, evenly_spaced, gi
 from azr.report.verdict import judge_run
 from azr.report.versions import write_versions
 from azr.rundir import RunDir, told_apart
-from azr.start_record import START_FILE, StartMark, StartPart
+from azr.start_record import START_FILE, StartPart, TimeMark
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -469,9 +469,9 @@ def test_where_a_start_went_is_in_the_report(tmp_path: Path) -> None:
     append_jsonl(
         run.attempt(1, 1) / START_FILE,
         [
-            asdict(StartMark(StartPart.BEGIN, 100.0)),
-            asdict(StartMark(StartPart.ENGINE, 161.0)),
-            asdict(StartMark(StartPart.FIRST_STEP, 181.0, {"generate": 12.0})),
+            asdict(TimeMark(StartPart.BEGIN, 100.0)),
+            asdict(TimeMark(StartPart.ENGINE, 161.0)),
+            asdict(TimeMark(StartPart.FIRST_STEP, 181.0, {"generate": 12.0})),
         ],
     )
     page = write_report(run.root).read_text()
