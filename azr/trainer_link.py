@@ -116,15 +116,9 @@ class TrainerLink:
         Raises:
             OSError: the disk is full or read-only; a trainer that cannot report should not continue.
         """
-        record = MetricsRecord(
-            step,
-            self.request.cycle,
-            self.request.attempt,
-            time.time(),
-            {name: float(value) for name, value in values.items()},
-            self.request.process,
-        )
-        append_metrics(self.run, record)
+        cycle, attempt, process = self.request.cycle, self.request.attempt, self.request.process
+        numbers = {name: float(value) for name, value in values.items()}
+        append_metrics(self.run, MetricsRecord(step, cycle, attempt, time.time(), numbers, process))
         self.step = step
         self._beat()
 
@@ -165,10 +159,8 @@ class TrainerLink:
 
     def finish(self, outcome: Ending, reason: str, *, retry: bool = True) -> None:
         """Leaves ``result.json``. Exit with status 0 after ``finished`` and ``stopped``."""
-        request = self.request
-        write_result(
-            self.run, TrainResult(outcome, self.saved_step, reason, request.cycle, request.attempt, retry)
-        )
+        cycle, attempt = self.request.cycle, self.request.attempt
+        write_result(self.run, TrainResult(outcome, self.saved_step, reason, cycle, attempt, retry))
 
     def next_request(self) -> TrainRequest | None:
         """After ``finished``: waits for the next cycle's request, as long as this one allows.
@@ -197,17 +189,9 @@ class TrainerLink:
     def _beat(self) -> None:
         with self._lock:
             self._sequence += 1
-            request = self.request
-            beat = Heartbeat(
-                time.time(),
-                os.getpid(),
-                request.cycle,
-                request.attempt,
-                self.step,
-                self._phase,
-                self._phase_since,
-                self._sequence,
-            )
+            place = (self.request.cycle, self.request.attempt, self.step)
+            phase = (self._phase, self._phase_since)
+            beat = Heartbeat(time.time(), os.getpid(), *place, *phase, self._sequence)
             # A full disk must not kill the thread: beats resume when there is room, and their absence is seen
             # by the driver.
             with contextlib.suppress(OSError):

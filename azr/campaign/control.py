@@ -62,16 +62,11 @@ def withdraw_control(run: RunDir, control: Control) -> bool:
 
 def read_requests(run: RunDir) -> Requests:
     hours = None
-    if (run.control / Control.BUDGET.value).exists():
-        with contextlib.suppress(DataError, KeyError, TypeError, ValueError, OSError):
-            value = float(read_json(run.control / Control.BUDGET.value)["hours"])
-            hours = value if math.isfinite(value) and value >= 0 else None
-    return Requests(
-        stop=(run.control / Control.STOP.value).exists(),
-        checkpoint=(run.control / Control.CHECKPOINT.value).exists(),
-        pause=(run.control / Control.PAUSE.value).exists(),
-        hours=hours,
-    )
+    with contextlib.suppress(DataError, KeyError, TypeError, ValueError, OSError):
+        value = float(read_json(run.control / Control.BUDGET.value)["hours"])
+        hours = value if math.isfinite(value) and value >= 0 else None
+    asked = (Control.STOP, Control.CHECKPOINT, Control.PAUSE)
+    return Requests(*((run.control / control.value).exists() for control in asked), hours=hours)
 
 
 def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> filelock.FileLock:
@@ -87,15 +82,17 @@ def lock_run(run: RunDir, say: Callable[[str], object] = lambda _: None) -> file
         run.root.mkdir(parents=True, exist_ok=True)
         # A driver that was killed may leave a child that holds the lock for the moment until it sees that it
         # is alone.
-        lock = take_lock(run.lock, LOCK_WAIT_S if _recorded_driver_is_dead(run) else 0, say)
+        driver = _recorded_driver(run)
+        is_dead = driver is not None and not driver.alive
+        return take_lock(run.lock, LOCK_WAIT_S if is_dead else 0, say)
     except filelock.Timeout as error:
-        raise RunError(
-            f"another driver is using {run.root}{_holder(run)}. "
-            + (suspended_driver(run) or f"Wait for it, or end it with `{command('control')} {run.root} stop`")
-        ) from error
+        driver = _recorded_driver(run)
+        holder = f" (process {driver.pid})" if driver is not None and driver.alive else ""
+        otherwise = f"Wait for it, or end it with `{command('control')} {run.root} stop`"
+        advice = suspended_driver(run) or otherwise
+        raise RunError(f"another driver is using {run.root}{holder}. {advice}") from error
     except OSError as error:
         raise RunError(f"cannot write to the run directory: {explain_os_error(error, run.root)}") from error
-    return lock
 
 
 def driver_is_running(run: RunDir) -> bool:
@@ -125,13 +122,3 @@ def _recorded_driver(run: RunDir) -> ProcessId | None:
         return read_state_file(run.state).driver
     except (RunError, FileNotFoundError):
         return None
-
-
-def _recorded_driver_is_dead(run: RunDir) -> bool:
-    driver = _recorded_driver(run)
-    return driver is not None and not driver.alive
-
-
-def _holder(run: RunDir) -> str:
-    driver = _recorded_driver(run)
-    return f" (process {driver.pid})" if driver is not None and driver.alive else ""

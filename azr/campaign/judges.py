@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -43,6 +44,8 @@ HEALTH_HALF_LIFE = 2.0
 EARLY_STEPS = 20
 """Steps at the start of a trainer whose speed later ones are compared with (after the first two, which warm up)."""
 
+_going_on = partial(Judgement, Advice.CONTINUE)
+
 
 def judge_health(
     records: Sequence[MetricsRecord], samples: Sequence[MachineSample], config: Config
@@ -50,12 +53,8 @@ def judge_health(
     """Process and optimiser, as of the last record."""
     rules = config.monitor
     if not rules.enabled or not records:
-        return Judgement(
-            Advice.CONTINUE, "healthy", "Health is not watched." if not rules.enabled else "No step yet."
-        )
-    well = Judgement(
-        Advice.CONTINUE, "healthy", "Updates are finite; entropy, format and memory are unchanged."
-    )
+        return _going_on("healthy", "No step yet." if rules.enabled else "Health is not watched.")
+    well = _going_on("healthy", "Updates are finite; entropy, format and memory are unchanged.")
     return next(filter(None, _illnesses(records, samples, rules)), well)
 
 
@@ -65,9 +64,7 @@ def judge_learning(
     """Probes and data, as of the last record."""
     rules = config.monitor
     if not rules.enabled or not records:
-        return Judgement(
-            Advice.CONTINUE, "undecided", "Learning is not watched." if not rules.enabled else "No step yet."
-        )
+        return _going_on("undecided", "No step yet." if rules.enabled else "Learning is not watched.")
     return _starved(records, rules) or _probes(records, rules)
 
 
@@ -120,7 +117,7 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
     steps = [float(record.step) for record in evaluated]
     values = [record.values[rules.probe_metric] for record in evaluated]
     if not evaluated or evaluated[-1] is not records[-1]:  # nothing new since the last time
-        return Judgement(Advice.CONTINUE, "undecided", "No probe evaluation at this step.")
+        return _going_on("undecided", "No probe evaluation at this step.")
 
     limit = _regression_limit(records[-1], rules)
     lost = fall(values, limit) if rules.regression_delta else None
@@ -132,11 +129,8 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
     found = plateau(steps, values, rules)
     if found is None:
         needed = rules.warmup_evaluations + rules.window_evaluations
-        return Judgement(
-            Advice.CONTINUE,
-            "undecided",
-            f"{len(values)} of the {needed} probe evaluations that a first verdict needs.",
-        )
+        missing = f"{len(values)} of the {needed} probe evaluations that a first verdict needs."
+        return _going_on("undecided", missing)
 
     numbers = f"{rules.probe_metric}: {found.window.sentence}, min_delta {rules.min_delta}"
     last = records[-1]
@@ -145,14 +139,10 @@ def _probes(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement
         sentence = f"No gain that matters: {numbers}, in {found.flat_windows} windows."
         return Judgement(Advice.END_CYCLE, "plateau", sentence)
     if found.stopped:
-        return Judgement(
-            Advice.CONTINUE,
-            "flat",
-            f"Flat, but {rested} of {rules.cooldown_evaluations} evaluations after a start: {numbers}.",
-        )
-    if found.window.state is Course.RISING:
-        return Judgement(Advice.CONTINUE, "learning", f"Rising: {numbers}.")
-    return Judgement(Advice.CONTINUE, "undecided", f"{found.window.state.value.capitalize()}: {numbers}.")
+        rests = f"{rested} of {rules.cooldown_evaluations} evaluations after a start"
+        return _going_on("flat", f"Flat, but {rests}: {numbers}.")
+    verdict = "learning" if found.window.state is Course.RISING else "undecided"
+    return _going_on(verdict, f"{found.window.state.value.capitalize()}: {numbers}.")
 
 
 def _regression_limit(record: MetricsRecord, rules: MonitorConfig) -> float:

@@ -86,31 +86,18 @@ def open_campaign(
     if state.best_step not in {checkpoint.step for checkpoint in checkpoints}:
         state = replace(state, best_step=None, best_score=None)
     copy_of = state.folder.path if copied and state.folder is not None else ""
-    state = replace(
-        state,
-        step=step,
-        driver=driver,
-        attempt_open=False,
-        rollback_to=None,
-        run_id=run_id,
-        folder=folder,
-    )
+    state = replace(state, step=step, attempt_open=False, rollback_to=None)
     # The incidents come after the state: killed in between, a sentence is lost; the other way round it would
     # be told twice.
-    state = save_state(run, state)
+    state = save_state(run, replace(state, driver=driver, run_id=run_id, folder=folder))
+    place = (state.cycle, state.attempt, state.trained_step)
     for sentence in repairs:
-        record_incident(run, Incident("repair", sentence, "", state.cycle, state.attempt, state.trained_step))
+        record_incident(run, Incident("repair", sentence, "", *place))
     if copied:
-        note = Incident(
-            "copy",
-            f"This folder is a copy of {copy_of or 'another one, which a driver is using'}.",
-            "It continues as a run of its own, and the other one is left alone.",
-            state.cycle,
-            state.attempt,
-            state.trained_step,
-        )
-        record_incident(run, note)
-        repairs.append(f"{note.cause} {note.action}")
+        cause = f"This folder is a copy of {copy_of or 'another one, which a driver is using'}."
+        action = "It continues as a run of its own, and the other one is left alone."
+        record_incident(run, Incident("copy", cause, action, *place))
+        repairs.append(f"{cause} {action}")
     return state, repairs
 
 

@@ -124,20 +124,11 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
 def _propose(machine: Machine, options: argparse.Namespace) -> int:
     proposals = propose(machine, _recipes(options.overrides, machine), free_gib(Path()))
     if options.json:
-        print(
-            json.dumps(
-                [
-                    {
-                        "recipe": item.recipe,
-                        "fits": item.fits,
-                        "card_in_use": item.in_use,
-                        **asdict(item.verdict),
-                    }
-                    for item in proposals
-                ],
-                indent=1,
-            )
-        )
+        answers = [
+            {"recipe": item.recipe, "fits": item.fits, "card_in_use": item.in_use, **asdict(item.verdict)}
+            for item in proposals
+        ]
+        print(json.dumps(answers, indent=1))
     else:
         print(f"machine: {machine.name}, {machine.ram_gib:.0f} GiB host memory\n")
         for item in proposals:
