@@ -220,10 +220,10 @@ def select_cards(
     setting = environment.get(VISIBLE)
     if setting is None:
         return [part for board in boards for part in board.parts], ""
-    entries, note = parse_visible_devices(setting), malformed(setting)
+    entries, notes = parse_visible_devices(setting), [malformed(setting)]
     if entries and isinstance(entries[0], int) and _order_matters(boards, environment):
         boards, doubt = _in_cuda_order(boards, ask_order)
-        note = "; ".join(filter(None, (note, doubt)))
+        notes.append(doubt)
     chosen: list[Gpu] = []
     for entry in entries:
         found = _named(boards, entry)
@@ -233,14 +233,10 @@ def select_cards(
             what = "names no card" if not found else f"names {len(found)} cards"
             parts = [f"{index}: {part}" for index, board in enumerate(boards) for part in board.parts]
             there = ", ".join(parts) or "none"
-            note = "; ".join(
-                filter(
-                    None, (note, f"{VISIBLE}={setting!r}: {entry} {what} of this machine (there is {there})")
-                )
-            )
+            notes.append(f"{VISIBLE}={setting!r}: {entry} {what} of this machine (there is {there})")
             break
         chosen.append(found[0])
-    return chosen, note
+    return chosen, "; ".join(filter(None, notes))
 
 
 def _named(boards: Sequence[Board], entry: int | str) -> list[Gpu]:
@@ -262,14 +258,15 @@ def _in_cuda_order(
     by_uuid = {board.uuid: board for board in boards}
     if order:
         return [by_uuid[uuid] for uuid in order if uuid in by_uuid], ""
-    fastest = sorted(
-        boards,
-        key=lambda board: max(((part.compute_capability or (0, 0)), part.total_gib) for part in board.parts),
-    )[::-1]
+
+    def merit(board: Board) -> tuple[tuple[int, int], float]:
+        return max(((part.compute_capability or (0, 0)), part.total_gib) for part in board.parts)
+
     note = (
         f"could not ask CUDA which card is number 0 ({why}); assuming the newest generation, then the largest"
     )
-    return fastest, f"{note}. Name the card by its UUID, or set {ORDER}=PCI_BUS_ID"
+    advice = f"Name the card by its UUID, or set {ORDER}=PCI_BUS_ID"
+    return sorted(boards, key=merit)[::-1], f"{note}. {advice}"
 
 
 @functools.lru_cache(maxsize=4)
@@ -399,9 +396,7 @@ def _or_none(nvml: Any, ask: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _boards_from_nvidia_smi() -> tuple[list[Board] | None, str]:
-    command = shutil.which("nvidia-smi") or next(
-        (path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None
-    )
+    command = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path="/usr/lib/wsl/lib")
     if command is None:
         return None, "no nvidia-smi"
     query = "--query-gpu=name,memory.total,memory.free,compute_cap,driver_version,uuid"

@@ -18,7 +18,7 @@ from annotated_types import Ge, Le, MinLen
 from azr.config.budget import BudgetConfig
 from azr.config.campaign import CampaignConfig
 from azr.config.data import DataConfig
-from azr.config.limits import Section, build
+from azr.config.limits import Section, at, build
 from azr.config.monitor import MonitorConfig
 from azr.config.report import ReportConfig
 from azr.config.sandbox import SandboxConfig
@@ -120,7 +120,12 @@ def default_container() -> dict[str, Any]:
 
 
 def to_container(config: Config) -> dict[str, Any]:
-    return _plain(asdict(config))
+    """All keys with their values, nested, as plain values."""
+
+    def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value.value if isinstance(value, Enum) else value for key, value in items}
+
+    return asdict(config, dict_factory=plain)
 
 
 def with_key(config: Config, key: str, value: Any) -> Config:
@@ -176,31 +181,28 @@ def refuse_unknown_keys(
     ConfigError: a key of ``values`` is not in ``known``; names the nearest one that is.
     """
     for key, value in values.items():
+        whole = f"{prefix}{key}"
         if key not in known:
-            where = f"{found}: " if (found := place(f"{prefix}{key}")) else ""
+            wrong = unknown_key_message(whole)
             if key in flat(known):
                 above, _, last = key.rpartition(".")
-                raise ConfigError(
-                    f"{where}{key}: keys with points are for the command line; in a file, put {last}: below {above}:"
-                )
-            raise ConfigError(f"{where}{unknown_key_message(f'{prefix}{key}')}")
+                below = f"in a file, put {last}: below {above}:"
+                wrong = f"{key}: keys with points are for the command line; {below}"
+            raise ConfigError(at(place, whole) + wrong)
         if isinstance(known[key], Mapping) and known[key]:
             if not isinstance(value, Mapping):
-                where = f"{found}: " if (found := place(f"{prefix}{key}")) else ""
-                raise ConfigError(f"{where}{_flat_section(f'{prefix}{key}', value)}")
-            refuse_unknown_keys(value, known[key], place, f"{prefix}{key}.")
+                raise ConfigError(at(place, whole) + _flat_section(whole, value))
+            refuse_unknown_keys(value, known[key], place, f"{whole}.")
 
 
 def _flat_section(key: str, value: Any) -> str:
     if value is None:
         return f"{key} is empty; put its keys below it, indented, or remove the line"
     shown = "a list" if isinstance(value, list) else str(value)
-    chooses = (
-        "; other rules are chosen by '- selfplay: NAME' in the list 'defaults:' of pipeline.yaml"
-        if key == "selfplay"
-        else ""
-    )
-    return f"{key} is {shown}, but it is a section: its keys go below it, indented, as KEY: VALUE{chooses}"
+    told = f"{key} is {shown}, but it is a section: its keys go below it, indented, as KEY: VALUE"
+    if key == "selfplay":
+        told += "; other rules are chosen by '- selfplay: NAME' in the list 'defaults:' of pipeline.yaml"
+    return told
 
 
 def unknown_key_message(key: str) -> str:
@@ -245,13 +247,3 @@ def _nearest_key(key: str, names: Sequence[str]) -> str | None:
         by_last = {name.rpartition(".")[2]: name for name in names}
         nearest = [by_last[match] for match in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
     return nearest[0] if nearest else None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

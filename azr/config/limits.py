@@ -86,16 +86,16 @@ def build(section: type, values: dict[str, Any], place: Callable[[str], str]) ->
     try:
         built = _adapter(section).validate_python(values)
     except ValidationError as error:
-        where = place(".".join(_key(error)))
-        raise ConfigError((f"{where}: " if where else "") + sentence(error, section, "")) from None
+        raise ConfigError(at(place, ".".join(_key(error))) + sentence(error, section, "")) from None
     for key, value in _truths_as_numbers(built, values):
-        where = place(key)
-        raise ConfigError(
-            f"{where}: {key} is {value}; it must be a number"
-            if where
-            else f"{key} is {value}; it must be a number"
-        )
+        raise ConfigError(f"{at(place, key)}{key} is {value}; it must be a number")
     return built
+
+
+def at(place: Callable[[str], str], key: str) -> str:
+    """``FILE, line N: ``, for the beginning of a message; empty where that is not known."""
+    found = place(key)
+    return f"{found}: " if found else ""
 
 
 def _truths_as_numbers(built: Any, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool]]:
@@ -130,24 +130,17 @@ def sentence(error: ValidationError, section: type, prefix: str) -> str:
         return f"{key} is {value!r}; it {number_told(key, str(value), whole=whole, share=_is_share(hint))}"
     if first["type"] in ("list_type", "tuple_type") and isinstance(value, str):
         return f"{key} is {value!r}; it must be a list: [{value}]"
-    quotes = (
-        f"; in a file, text that looks like {type(value).__name__} is quoted"
-        if first["type"] == "string_type"
-        else ""
-    )
-    return f"{key} is {value!r}: {first['msg'][0].lower()}{first['msg'][1:]}{quotes}"
+    quotes = f"; in a file, text that looks like {type(value).__name__} is quoted"
+    told = f"{key} is {value!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return told + quotes if first["type"] == "string_type" else told
 
 
-_NUMBERS = {
-    "greater_than",
-    "greater_than_equal",
-    "less_than",
-    "less_than_equal",
-    "multiple_of",
-    "finite_number",
-}
 _NO_NUMBER = {"float_parsing", "float_type", "int_parsing", "int_type", "int_from_float"}
-_OF_LIMITS = _NUMBERS | {"literal_error", "string_too_short"}
+_OF_LIMITS = {
+    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "finite_number",
+    "literal_error", "string_too_short",
+}  # fmt: skip
+"""Pydantic's names of what is wrong."""
 NOT_NEGATIVE = "0 or more"
 NOT_EMPTY = "not empty"
 _OBLIGATION = {NOT_NEGATIVE: "cannot be negative", NOT_EMPTY: "cannot be empty"}
@@ -187,12 +180,8 @@ def limit_text(hint: Any) -> str:
     if typing.get_origin(hint) is not Annotated:
         return ""
     limits = {type(item): astuple(item)[0] for item in hint.__metadata__}
-    share = (
-        "a share "
-        if hint.__origin__ is float
-        and (limits.get(Ge, limits.get(Gt)), limits.get(Le, limits.get(Lt))) == (0, 1)
-        else ""
-    )
+    ends = (limits.get(Ge, limits.get(Gt)), limits.get(Le, limits.get(Lt)))
+    share = "a share " if hint.__origin__ is float and ends == (0, 1) else ""
     if Ge in limits and Le in limits:
         text = f"{share}from {limits[Ge]} to {limits[Le]}"
     elif limits.get(Ge) == 0:

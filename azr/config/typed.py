@@ -30,9 +30,8 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
     values: dict[str, Any] = {}
     kinds = leaf_kinds()
     sections = {key.rpartition(".")[0] for key in kinds if "." in key}
-    for item in (
-        item.lstrip("+") for item in overrides
-    ):  # Hydra's signs for new keys; here all keys are known
+    for item in overrides:
+        item = item.lstrip("+")  # Hydra's signs for new keys; here all keys are known
         if item.startswith("~"):
             raise ConfigError(
                 f"{item}: a setting cannot be removed; without it on the command line it has its default"
@@ -55,10 +54,10 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
             values[key] = _text(key, value)
         elif kinds[key] == "optional text":
             values[key] = None if value in ("null", "") else _text(key, value)
+        elif kinds[key] == "optional texts" and value == "null":
+            values[key] = None
         elif kinds[key] in ("texts", "optional texts"):
-            values[key] = (
-                None if value == "null" and kinds[key].startswith("optional") else _texts(key, value)
-            )
+            values[key] = _texts(key, value)
         else:
             _refuse_commas(item, kinds[key], key, value)
             hydra.append(item)

@@ -34,12 +34,8 @@ class _StrictLoader(yaml.SafeLoader):
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             line = key_node.start_mark.line + 1
             if key is not None and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None,
-                    None,
-                    f"key {key} appears twice (first in line {seen[key]})",
-                    key_node.start_mark,
-                )
+                twice = f"key {key} appears twice (first in line {seen[key]})"
+                raise yaml.constructor.ConstructorError(None, None, twice, key_node.start_mark)
             seen[key] = line
         return super().construct_mapping(node, deep)
 
@@ -92,12 +88,7 @@ def _text(path: Path) -> str:
 
 def _what(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
     for number in (line, line - 1):  # the parser may stop a line later
-        blank = (
-            lines[number - 1][: len(lines[number - 1]) - len(lines[number - 1].lstrip())]
-            if 0 < number <= len(lines)
-            else ""
-        )
-        if "\t" in blank:
+        if 0 < number <= len(lines) and re.match(r"\s*\t", lines[number - 1]):
             return f"a tab (in line {number}); YAML needs spaces there"
     problem = error.problem or error.context or "not readable"
     shown = lines[line - 1].strip()[:60] if line <= len(lines) else "the end of the file"
