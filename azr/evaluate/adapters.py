@@ -84,8 +84,7 @@ def write_adapters(checkpoint: Checkpoint, folder: Path, base: str) -> None:
     settings.save_pretrained(str(folder))
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
     written = load_file(folder / WEIGHTS)
-    if written.keys() != tensors.keys() or not all(
-        tensor.equal(tensors[name]) for name, tensor in written.items()
-    ):
+    same = written.keys() == tensors.keys()
+    if not same or not all(tensor.equal(tensors[name]) for name, tensor in written.items()):
         raise ModelError("the adapters on the disk differ from the checkpoint's; nothing was exported")
     set_mode(folder / WEIGHTS)

@@ -37,9 +37,6 @@ class Answer:
     """The prompt did not fit, so the item was not asked; it counts as wrong, and ``n_tokens`` is the prompt's
     length."""
 
-    def to_json(self) -> dict[str, Any]:
-        return dict(vars(self))
-
 
 class AnswerStore:
     """``answers.jsonl`` of one folder."""
@@ -68,9 +65,8 @@ class AnswerStore:
             self.request_path.unlink(missing_ok=True)
         if self.path.exists() and self.request_path.exists():
             before = read_json(self.request_path)
-            different = sorted(key for key in {*before, *request} if before.get(key) != request.get(key))
-            if different:
-                key = different[0]
+            different = (key for key in sorted({*before, *request}) if before.get(key) != request.get(key))
+            if (key := next(different, None)) is not None:
                 raise RunError(
                     f"{self.folder} holds answers under other settings ({key} was {before.get(key)!r}, is {request.get(key)!r}); "
                     "give another --out, or --restart to discard them"
@@ -100,7 +96,7 @@ class AnswerWriter:
                 self._file.write(b"\n")
 
     def write(self, answers: Iterable[Answer]) -> None:
-        data = "".join(json_line(answer.to_json()) for answer in answers).encode("utf-8", "surrogatepass")
+        data = "".join(json_line(vars(answer)) for answer in answers).encode("utf-8", "surrogatepass")
         while data:
             data = data[self._file.write(data) :]
         if time.monotonic() - self._synced_s > FSYNC_EVERY_S:

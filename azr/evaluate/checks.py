@@ -5,7 +5,7 @@ program, except in test scripts (HumanEval, MBPP), which hold them as their auth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from azr.config.sandbox import Limits
@@ -60,15 +60,12 @@ async def first_wrong(
         the number of the wrong call and its reason; the number of calls and ``PASSED`` where all are right.
     """
     calls = await call_all(program, entry, inputs, sandbox, until_failure=True)
-    for number in range(len(inputs)):
-        if number >= len(calls):
-            return number, "failed"
-        call = calls[number]
+    for number, call in enumerate(calls):
         if not call.ok or call.value is None:
             return number, reason_of(call)
         if not right(number, call.value):
             return number, WRONG
-    return len(inputs), PASSED
+    return len(calls), PASSED if len(calls) >= len(inputs) else "failed"
 
 
 async def call_all(
@@ -76,18 +73,10 @@ async def call_all(
 ) -> list[CallResult]:
     """Calls with each argument list, in order. With ``until_failure`` a part that holds a failed call is the last."""
     results: list[CallResult] = []
+    job = Job(program, (), entry, Profile.EVALUATE, verify=False, limits=CALL_LIMITS)
     for start in range(0, len(inputs), CALLS_AT_ONCE):
         part = tuple(inputs[start : start + CALLS_AT_ONCE])
-        job = Job(
-            program,
-            part,
-            entry,
-            Profile.EVALUATE,
-            verify=False,
-            every_input=not until_failure,
-            limits=CALL_LIMITS,
-        )
-        result = await sandbox.run(job)
+        result = await sandbox.run(replace(job, inputs=part, every_input=not until_failure))
         results += result.calls
         if until_failure and not result.ok:
             break

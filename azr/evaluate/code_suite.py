@@ -93,12 +93,9 @@ async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbo
     response = split_response(text, item.prompt.response_prefix)
     codes = [block.text for block in fenced_blocks(response.answer) if block.is_code]
     strict = codes[-1] if codes else ""
-    found = [
-        program for part in (response.answer, text) if (program := program_in(part, problem.entry)).strip()
-    ]
-    anywhere = next(
-        (program for program in found if defines(program, problem.entry)), found[0] if found else ""
-    )
+    found = [program_in(part, problem.entry) for part in (response.answer, text)]
+    found = [program for program in found if program.strip()] or [""]
+    anywhere = next((program for program in found if defines(program, problem.entry)), found[0])
 
     async def run(program: str) -> tuple[float, str]:
         if program.strip():
@@ -109,17 +106,15 @@ async def _judge_framed(problem: Problem, item: Item, text: str, sandbox: Sandbo
     if not response.format_ok:
         return Rating(0.0, "bad_format", False, anywhere, lenient, lenient_reason)
     score, reason = await run(strict)
-    return Rating(
-        score, reason, True, strict or anywhere, max(score, lenient), PASSED if score else lenient_reason
-    )
+    lenient_reason = PASSED if score else lenient_reason
+    return Rating(score, reason, True, strict or anywhere, max(score, lenient), lenient_reason)
 
 
 def of_whole_programs(suite: CodeSuite) -> CodeSuite:
     """The same for answers that are programs of their own, which run as they are."""
-    problems = {
-        name: replace(problem, context="", plain_as_is=True) for name, problem in suite.problems.items()
-    }
-    return replace(suite, chat=False, problems=problems)
+    problems = suite.problems.items()
+    whole = {name: replace(problem, context="", plain_as_is=True) for name, problem in problems}
+    return replace(suite, chat=False, problems=whole)
 
 
 def code_suite(
@@ -142,15 +137,8 @@ def code_suite(
         why = f"two problems have the id {twice!r}; ids must be unique" if problems else "it has no problem"
         raise DataError(f"suite {name}: {why}" + (f" ({left_out[0]})" if left_out else ""))
     items = [_item(name, problem, config, style, speaker, habits) for problem in problems]
-    return CodeSuite(
-        name=name,
-        style=style,
-        chat=speaker.chat,
-        problems=by_id,
-        items=items,
-        left_out=left_out,
-        notes=notes,
-    )
+    told = {"left_out": left_out, "notes": notes}
+    return CodeSuite(name=name, style=style, chat=speaker.chat, problems=by_id, items=items, **told)
 
 
 def _item(

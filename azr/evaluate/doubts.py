@@ -18,17 +18,11 @@ def doubts_of_references(suite: Suite, items: Sequence[Item], sandbox: Sandbox) 
     """Items whose own solution fails their tests, where a user's file gives solutions."""
     if not isinstance(suite, CodeSuite):
         return []
-    solutions = [
-        Answer(item.item_id, 0, solution)
-        for item in items
-        if (solution := suite.problems[item.item_id].reference)
-    ]
+    references = ((item.item_id, suite.problems[item.item_id].reference) for item in items)
+    solutions = [Answer(item_id, 0, solution) for item_id, solution in references if solution]
     judging = replace(of_whole_programs(suite), style="native")
-    failed = [
-        each
-        for each in judge_all(judging, items, solutions, sandbox, progress=False)
-        if not each.verdict.score
-    ]
+    judged = judge_all(judging, items, solutions, sandbox, progress=False)
+    failed = [each for each in judged if not each.verdict.score]
     if not failed:
         return []
     first = failed[0]
@@ -42,11 +36,8 @@ def doubts_of_answers(suite: Suite, judged: Sequence[Judged]) -> list[str]:
     """Recorded answers, judged as they are, which are not Python."""
     if not isinstance(suite, CodeSuite):
         return []
-    broken = [
-        (each, problem)
-        for each in judged
-        if not each.verdict.score and (problem := _not_python(each.verdict.answer))
-    ]
+    wrong = (each for each in judged if not each.verdict.score)
+    broken = [(each, problem) for each in wrong if (problem := _not_python(each.verdict.answer))]
     if not broken:
         return []
     first, problem = broken[0]

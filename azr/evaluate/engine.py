@@ -291,13 +291,9 @@ class _EngineWatch:
         models = self._plan.models
         label = models[min(self._model, len(models) - 1)][0].label
         place = f" (model {self._model + 1} of {len(models)})" if len(models) > 1 else ""
-        if self._stage == "answer":
-            self._line.show(f"{label}{place}: {self._tally.words()}", last=last)
-        else:
-            self._line.show(
-                f"{label}{place}: {STAGES[self._stage]}, {duration(time.monotonic() - self._since_s)}",
-                last=last,
-            )
+        words = f"{STAGES[self._stage]}, {duration(time.monotonic() - self._since_s)}"
+        words = self._tally.words() if self._stage == "answer" else words
+        self._line.show(f"{label}{place}: {words}", last=last)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

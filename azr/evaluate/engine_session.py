@@ -197,13 +197,9 @@ class Session:
         self._tokens += len(best.token_ids)
 
     def _count(self, engine: Any) -> None:
-        states = engine.output_processor.request_states.values()
-        writing = sum(
-            state.detokenizer.num_output_tokens() for state in states if state.detokenizer is not None
-        )
-        self._report(
-            {"answers": self._answers, "finished_tokens": self._tokens, "tokens": self._tokens + writing}
-        )
+        texts = (state.detokenizer for state in engine.output_processor.request_states.values())
+        tokens = self._tokens + sum(text.num_output_tokens() for text in texts if text is not None)
+        self._report({"answers": self._answers, "finished_tokens": self._tokens, "tokens": tokens})
 
     def _forget_prompts(self) -> None:
         if not self._engine.reset_prefix_cache():
@@ -222,11 +218,8 @@ class Session:
             temperature=0.0, max_tokens=1, logprobs=5, prompt_logprobs=0, detokenize=False
         )
         [output] = self._engine.generate([prompt], params, use_tqdm=False, lora_request=self._adapters)
-        asked = [
-            each[token].logprob
-            for each, token in zip(output.prompt_logprobs or [], ids, strict=True)
-            if each is not None
-        ]
+        scored = zip(output.prompt_logprobs or [], ids, strict=True)
+        asked = [each[token].logprob for each, token in scored if each is not None]
         [first] = output.outputs[0].logprobs or [{}]
         return asked + [value for _, value in sorted((token, each.logprob) for token, each in first.items())]
 
@@ -274,7 +267,6 @@ class _StageHandler(logging.Handler):
         self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.startswith("vllm.compilation") or record.getMessage().startswith(
-            ("Warming up model", "Profiling CUDA graph")
-        ):
+        warms_up = record.getMessage().startswith(("Warming up model", "Profiling CUDA graph"))
+        if warms_up or record.name.startswith("vllm.compilation"):
             self._report({"stage": "compile"})

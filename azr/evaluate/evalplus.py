@@ -61,22 +61,19 @@ class PlusCheck:
 
     async def run(self, program: str, sandbox: Sandbox) -> tuple[float, str]:
         if not self.expected:
-            calls = await call_all(
-                *self._judged(self.solution, own=True), self.inputs, sandbox, until_failure=False
-            )
-            self.expected[:] = [
-                (index, call.value) for index, call in enumerate(calls) if call.ok and call.value is not None
-            ]
+            judged = self._judged(self.solution, own=True)
+            calls = await call_all(*judged, self.inputs, sandbox, until_failure=False)
+            known = ((index, call.value) for index, call in enumerate(calls) if call.ok)
+            self.expected[:] = [(index, value) for index, value in known if value is not None]
             if not self.expected:
                 return 0.0, "no_expected_value"
 
         inputs = [self.inputs[index] for index, _ in self.expected]
-        number, reason = await first_wrong(
-            *self._judged(program, own=False),
-            inputs,
-            lambda number, value: self._right(inputs[number], value, self.expected[number][1]),
-            sandbox,
-        )
+
+        def right(number: int, value: str) -> bool:
+            return self._right(inputs[number], value, self.expected[number][1])
+
+        number, reason = await first_wrong(*self._judged(program, own=False), inputs, right, sandbox)
         if reason == PASSED:
             return 1.0, PASSED
         return 0.0, reason if self.expected[number][0] < self.n_base else f"{reason}_plus"
@@ -185,12 +182,8 @@ def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[list[Problem
         too_large += len(base) + len(more) - len(inputs)
         total += len(base) + len(more)
         problems.append(_problem(name, record, inputs, n_base))
-    notes = []
-    if too_large:
-        notes.append(
-            f"{too_large} of {total} test inputs are too large for the sandbox's reader and were skipped"
-        )
-    return problems, notes
+    note = f"{too_large} of {total} test inputs are too large for the sandbox's reader and were skipped"
+    return problems, [note] if too_large else []
 
 
 def _problem(name: str, record: dict[str, Any], inputs: tuple[str, ...], n_base: int) -> Problem:

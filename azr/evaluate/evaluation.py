@@ -12,7 +12,7 @@ from typing import Any
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError
-from azr.evaluate import models
+from azr.evaluate import models, scoring
 from azr.evaluate.code_suite import CodeSuite, of_whole_programs
 from azr.evaluate.doubts import doubts_of_answers, doubts_of_references
 from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
@@ -22,17 +22,7 @@ from azr.evaluate.number_type import cpu_flags, number_type
 from azr.evaluate.questions import FORMAT, Decoding, SuiteRun, claimed, engine_model, shared_answers
 from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.results import publish
-from azr.evaluate.scoring import (
-    Judged,
-    Scores,
-    compare_scores,
-    judge_all,
-    legend,
-    notes,
-    score,
-    score_table,
-    verdict_lines,
-)
+from azr.evaluate.scoring import Judged, Scores, compare_scores, judge_all, score, verdict_lines
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
 from azr.files import json_line, json_text
@@ -96,11 +86,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     if options.partial and options.restart:
         raise ConfigError("--restart discards the answers that --partial is to judge; give one of the two")
     if options.answers is not None:
-        return _report(
-            [_judge_recorded(spec, options, say) for spec in options.suites],
-            options.out or Path("evaluations"),
-            say,
-        )
+        recorded = [_judge_recorded(spec, options, say) for spec in options.suites]
+        return _report(recorded, options.out or Path("evaluations"), say)
 
     sources = each_once([models.resolve(spec) for spec in specs], say)
     out = options.out or _default_out(sources)
@@ -117,16 +104,13 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             how, machinery = decoding(source, options), engine_options(source, options)
             fits = prompt_limit(model.folder, how.max_prompt_tokens, machinery.trust_remote_code)
             asked = []
-            for suite in itertools.chain.from_iterable(
-                _suites(source, spec, options, [], fits) for spec in options.suites
-            ):
+            for suite in [
+                each for spec in options.suites for each in _suites(source, spec, options, [], fits)
+            ]:
                 items = evenly(suite.items, options.limit)
                 _announce(source, suite, items, say)
-                asked.append(
-                    held.enter_context(
-                        claimed(source, suite, items, how, machinery, out, restart=options.restart)
-                    )
-                )
+                claim = claimed(source, suite, items, how, machinery, out, restart=options.restart)
+                asked.append(held.enter_context(claim))
             work.append((model, asked))
 
         if options.partial:
@@ -135,12 +119,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
             results = [_judged(asked, options, say) for asked in shared]
         else:
             results = _answered(work, options, say)
-    return _report(
-        [scores for source in sources for scores in results if scores.model == source.label],
-        out,
-        say,
-        unasked,
-    )
+    ordered = [scores for source in sources for scores in results if scores.model == source.label]
+    return _report(ordered, out, say, unasked)
 
 
 def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Callable[[str], None]) -> None:
@@ -154,20 +134,17 @@ def _suites(
 ) -> list[Suite]:
     """A suite in each style in which the model is asked; sentences on the others are appended to ``unasked``."""
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
-    speaker = speaker_of(
-        models.tokenizer_folder(source), options.native_form, trust_remote_code=source.trust_remote_code
-    )
+    folder, trusted = models.tokenizer_folder(source), source.trust_remote_code
     speaker = replace(
-        speaker,
+        speaker_of(folder, options.native_form, trust_remote_code=trusted),
         prompt_tokens=options.max_prompt_tokens or 0,
         response_tokens=options.max_response_tokens or 0,
     )
 
     suites = []
     # a model that no run has to do with is asked in a frame only if one is named
-    styles = options.styles or (
-        STYLES if source.framed or options.frame else [style for style in STYLES if style != "frame"]
-    )
+    framed = source.framed or options.frame
+    styles = options.styles or [style for style in STYLES if framed or style != "frame"]
     for style in wanted_styles(spec, styles):
         if why := not_asked(style, speaker):
             unasked.append(f"{spec.partition('=')[0]}, {source.label}, {style}: {why}")
@@ -175,10 +152,8 @@ def _suites(
             suites.append(build_suite(spec, config, style=style, speaker=speaker, run=source.run, fits=fits))
 
     if not suites:
-        remedy = (
-            "" if "frame" in styles else "; use a frame instead (--frame compact for the bundled tiny model)"
-        )
-        raise ModelError(f"{unasked[-1]}{remedy}")
+        remedy = "; use a frame instead (--frame compact for the bundled tiny model)"
+        raise ModelError(f"{unasked[-1]}{'' if 'frame' in styles else remedy}")
     return suites
 
 
@@ -217,28 +192,28 @@ def _judged(asked: SuiteRun, options: Options, say: Callable[[str], None]) -> Sc
     with Sandbox(sandbox_config(asked.source.sandbox)) as sandbox:
         judged = judge_all(asked.suite, asked.items, asked.answers(), sandbox, progress=options.progress)
         doubts = doubts_of_references(asked.suite, asked.items, sandbox)
-    scores = score(
-        asked.suite, asked.source.label, asked.items, judged, options.ks, asked.how.max_prompt_tokens
-    )
-    scores = replace(scores, notes=[*scores.notes, *doubts])
-    _write(asked.store.folder, asked.settings, scores, judged, say)
-    return scores
+    limit = asked.how.max_prompt_tokens
+    scores = score(asked.suite, asked.source.label, asked.items, judged, options.ks, limit)
+    return _written(asked.store.folder, asked.settings, scores, doubts, judged, say)
 
 
-def _write(
+def _written(
     folder: Path,
     settings: dict[str, Any],
     scores: Scores,
+    doubts: Sequence[str],
     judged: Sequence[Judged],
     say: Callable[[str], None],
-) -> None:
-    """Verdicts and scores of one model on one suite; see ``publish`` for those that are there already."""
+) -> Scores:
+    """Verdicts and scores of one model on one suite, with what makes them doubtful, on the disk (``publish``)."""
+    scores = replace(scores, notes=[*scores.notes, *doubts])
     files = {
         "verdicts.jsonl": "".join(json_line(each.to_json()) for each in judged),
-        "result.json": json_text({"settings": settings, **scores.to_json()}),
+        "result.json": json_text({"settings": settings, **asdict(scores)}),
     }
     if kept := publish(folder, files):
         say(kept)
+    return scores
 
 
 def decoding(source: ModelSource, options: Options) -> Decoding:
@@ -246,9 +221,8 @@ def decoding(source: ModelSource, options: Options) -> Decoding:
     Raises:
         ModelError: several greedy answers are requested, which would be equal.
     """
-    temperature = (
-        options.temperature if options.temperature is not None else (0.0 if options.samples == 1 else 1.0)
-    )
+    usual = 0.0 if options.samples == 1 else 1.0
+    temperature = usual if options.temperature is None else options.temperature
     if options.samples > 1 and not temperature:
         raise ModelError(
             f"--samples {options.samples} at temperature 0 would give {options.samples} equal answers; raise --temperature"
@@ -332,10 +306,8 @@ def _judge_recorded(spec: str, options: Options, say: Callable[[str], None]) -> 
     scores = score(suite, options.answers.stem, items, judged, options.ks)
     if style == "native" and options.native_form != "chat":
         doubts += doubts_of_answers(suite, judged)
-    scores = replace(scores, notes=[*scores.notes, *doubts])
     folder = (options.out or Path("evaluations")) / models.slug(options.answers.stem) / folder_name(suite)
-    _write(folder, {"recorded": str(options.answers)}, scores, judged, say)
-    return scores
+    return _written(folder, {"recorded": str(options.answers)}, scores, doubts, judged, say)
 
 
 def _require_samples(options: Options, answers: Iterable[tuple[str, int]]) -> None:
@@ -351,10 +323,10 @@ def _require_samples(options: Options, answers: Iterable[tuple[str, int]]) -> No
 def _report(
     results: Sequence[Scores], out: Path, say: Callable[[str], None], unasked: Sequence[str] = ()
 ) -> dict[str, Any]:
-    lines = [score_table(results), legend(results), *unasked, *notes(results)]
+    lines = [scoring.score_table(results), scoring.legend(results), *unasked, *scoring.notes(results)]
     record: dict[str, Any] = {
         "format": FORMAT,
-        "results": [scores.to_json() for scores in results],
+        "results": [asdict(scores) for scores in results],
         "comparisons": [],
     }
 

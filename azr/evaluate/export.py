@@ -103,9 +103,8 @@ def export_model(
     asking = _asking(unchecked, config, say)
     write_text_atomic(unchecked / "README.md", model_card(record, config, records, target.name, asking))
     if converter is not None and options.gguf:
-        file = convert_to_gguf(
-            converter, unchecked, unchecked / f"{target.name}-{options.gguf}.gguf", options.gguf
-        )
+        file = unchecked / f"{target.name}-{options.gguf}.gguf"
+        convert_to_gguf(converter, unchecked, file, options.gguf)
         say(f"wrote {file.name} ({file.stat().st_size / 2**20:.0f} MiB)")
         if asking is not None:
             write_text_atomic(unchecked / "Modelfile", modelfile(asking, file.name))
@@ -160,11 +159,8 @@ def check_probes(
         say("the run has no probe tasks, so no score could be measured again")
         return {}
     with scratch_folder("export") as scratch:
-        asked = Options(
-            suites=(),
-            gpu_memory_share=options.gpu_memory_share,
-            tensor_parallel=config.rollout.tensor_parallel,
-        )
+        share, cards = options.gpu_memory_share, config.rollout.tensor_parallel
+        asked = Options(suites=(), gpu_memory_share=share, tensor_parallel=cards)
         source = replace(of_folder(folder), label="exported model")
         scores = answer_items(source, suite, suite.items, scratch, asked, say)
     return compare_with_record(
@@ -189,11 +185,8 @@ def compare_with_record(
     measured = {"accuracy": now.value, "tasks": float(now.n)}
     before = recorded.get(names.PROBE_ALL)
     if before is None or recorded.get(names.PROBE_COUNT) != now.n:
-        why = (
-            "recorded none"
-            if before is None
-            else f"recorded one on {recorded.get('probe/tasks', 0):.0f} tasks"
-        )
+        asked = recorded.get(names.PROBE_COUNT, 0)
+        why = "recorded none" if before is None else f"recorded one on {asked:.0f} tasks"
         say(
             f"probe score {now.value:.1%} on {now.n} tasks; the trainer {why} at step {step}, so there is nothing to compare it with"
         )

@@ -8,6 +8,7 @@ that reads as what was asked for is taken.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -132,10 +133,9 @@ def needed_parts(source: str, entry: str) -> str:
             named.setdefault(node.name, node)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for name in (
-                each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)
-            ):
-                named.setdefault(name, node)
+            for each in itertools.chain.from_iterable(map(ast.walk, targets)):
+                if isinstance(each, ast.Name):
+                    named.setdefault(each.id, node)
 
     if entry not in named:
         return source
@@ -171,8 +171,8 @@ def literal_in(task_type: TaskType, text: str, answer: str = "") -> str:
     Args:
         answer: what the reply's answer tag holds, if anything; it is looked at first.
     """
-    candidates = list(_candidates(task_type, text[-MAX_CHARS:], answer[-MAX_CHARS:]))
-    return next((candidate for candidate in candidates if candidate and _reads(task_type, candidate)), "")
+    candidates = filter(None, _candidates(task_type, text[-MAX_CHARS:], answer[-MAX_CHARS:]))
+    return next((candidate for candidate in candidates if _reads(task_type, candidate)), "")
 
 
 def expression_in(task_type: TaskType, text: str) -> str:
@@ -218,13 +218,9 @@ def _candidates(task_type: TaskType, text: str, answer: str) -> Iterator[str]:
         solution = parse_solution(task_type, part)
         if isinstance(solution, str):
             yield from _variants(task_type, solution)
-        blocks = [
-            block
-            for block in fenced_blocks(part, open_end=True)
-            if block.label in ("", word, "text", "plaintext")
-        ]
-        for block in reversed(blocks):
-            yield from _variants(task_type, block.text)
+        for block in reversed(list(fenced_blocks(part, open_end=True))):
+            if block.label in ("", word, "text", "plaintext"):
+                yield from _variants(task_type, block.text)
         for line in reversed(part.splitlines()[-_MAX_LINES:]):
             yield from _variants(task_type, line)
             if found := re.search(rf"\b{word}\b[^:=]{{0,60}}(?::|=|\bis\b|\bbe\b)(.*)", line, re.IGNORECASE):
@@ -258,11 +254,11 @@ def _variants(task_type: TaskType, text: str) -> Iterator[str]:
 
 def _assertion_sides(text: str) -> tuple[str, str] | None:
     """``("f(x)", "y")`` of the last ``assert f(x) == y``, or ``f(x) == y``, in a text; None where there is none."""
-    starts = [
-        [match.start(1) for match in pattern.finditer(text)][-_MAX_ASSERTIONS:] for pattern in _ASSERTIONS
-    ]
+    starts: list[int] = []
+    for pattern in _ASSERTIONS:
+        starts += reversed([match.start(1) for match in pattern.finditer(text)][-_MAX_ASSERTIONS:])
     fallback = None
-    for start in [*reversed(starts[0]), *reversed(starts[1])]:
+    for start in starts:
         source = text[start:].split("\n\n")[0].strip().rstrip("`").rstrip()
         if "==" not in source:
             continue
@@ -272,10 +268,10 @@ def _assertion_sides(text: str) -> tuple[str, str] | None:
             left, _, right = source.split("\n")[0].partition("==")
             fallback = fallback or (left.strip(), right.strip())
             continue
-        if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq):
-            return ast.get_source_segment(source, node.left) or "", ast.get_source_segment(
-                source, node.comparators[0]
-            ) or ""
+        match node:
+            case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+                left, right = (ast.get_source_segment(source, side) or "" for side in (left, right))
+                return left, right
     return fallback
 
 
@@ -288,25 +284,20 @@ def _call_arguments(text: str) -> str | None:
 # ------------------------------------------------------------------------------------------------------- numbers
 
 _NUMBER = re.compile(r"-?\d[\d,]{0,40}(?:\.\d{1,40})?|-?\.\d{1,40}")
-_ANSWER_IS = re.compile(r"answer is:?", re.IGNORECASE)
+_MARKS = ((re.compile(r"\\boxed"), True), (re.compile("####"), False), (re.compile(r"(?i)answer is:?"), True))
+"""What stands before the number that counts, the surest first, and whether that is in the same line."""
 
 
 def number_in(text: str) -> Fraction | None:
     r"""The number that a solution ends with: inside the last ``\boxed{}``, after ``####`` or "the answer is",
     else the last one."""
     text = text[-MAX_CHARS:]
-    if "\\boxed" in text:
-        number = _first_number(text.rsplit("\\boxed", 1)[1].split("\n", 1)[0])
-        if number is not None:
-            return number
-    if "####" in text:
-        number = _first_number(text.rsplit("####", 1)[1])
-        if number is not None:
-            return number
-    if marks := list(_ANSWER_IS.finditer(text)):
-        number = _first_number(text[marks[-1].end() :].split("\n", 1)[0])
-        if number is not None:
-            return number
+    for mark, in_line in _MARKS:
+        if ends := [found.end() for found in mark.finditer(text)]:
+            after = text[ends[-1] :]
+            number = _first_number(after.split("\n", 1)[0] if in_line else after)
+            if number is not None:
+                return number
     found = _NUMBER.findall(text)
     return _value(found[-1]) if found else None
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config.selfplay import SelfPlayConfig
+from azr.data.rows import parsed_json
 from azr.errors import DataError
 from azr.evaluate.checks import CALL_LIMITS, PASSED, first_wrong
 from azr.evaluate.code_suite import CodeSuite, Problem, code_suite
@@ -35,12 +36,8 @@ from azr.sandbox.values import MAX_CHARS, ValueReadError, ValueWriteError, canon
 from azr.tasks import Prompt
 
 FIELDS = {
-    "question_id": str,
-    "question_content": str,
-    "starter_code": str,
-    "public_test_cases": str,
-    "private_test_cases": str,
-}
+    "question_id": str, "question_content": str, "starter_code": str, "public_test_cases": str, "private_test_cases": str,
+}  # fmt: skip
 HABITS = Habits(plain_stops=("###",), response_tokens=2000)
 MAX_UNPACKED = 1 << 28
 """Bytes of the private tests of one problem."""
@@ -155,12 +152,8 @@ def _read(path: Path, mtime_ns: int, size: int) -> tuple[list[Problem], list[str
             left_out.append(f"{record['question_id']}: none of its tests is small enough for the sandbox")
         else:
             problems.append(_problem(record, check))
-    notes = (
-        [f"{passed_over} of {total} tests are too large for the sandbox's reader and were skipped"]
-        if passed_over
-        else []
-    )
-    return problems, left_out, notes
+    note = f"{passed_over} of {total} tests are too large for the sandbox's reader and were skipped"
+    return problems, left_out, [note] if passed_over else []
 
 
 def _problem(record: dict[str, Any], check: OutputCheck) -> Problem:
@@ -269,11 +262,7 @@ def pickled_text(data: bytes, place: str = "") -> str:
 
 
 def _tests(place: str, name: str, text: str) -> list[dict[str, str]]:
-    try:
-        tests = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: field {name!r} holds no JSON list of tests") from error
-    needed = ("input", "output", "testtype")
+    tests, needed = parsed_json(text), ("input", "output", "testtype")
     if not isinstance(tests, list):
         raise DataError(f"{place}: field {name!r} holds no JSON list of tests")
     for test in tests:

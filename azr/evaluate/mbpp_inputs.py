@@ -21,12 +21,10 @@ def _deep(value: Any) -> Any:
 _PLAIN_TUPLES = (
     2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630, 726, 740, 744, 809,
 )  # fmt: skip
+_NESTED_TUPLES = (63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780)
 _RULES: tuple[tuple[tuple[int, ...], Callable[[Inputs], Any]], ...] = (
     (_PLAIN_TUPLES, _tuples),
-    (
-        (63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780),
-        lambda given: [_tuples(each) for each in given],
-    ),
+    (_NESTED_TUPLES, lambda given: [_tuples(each) for each in given]),
     ((75, 413, 444, 753), lambda given: [_tuples(given[0]), given[1]]),
     ((106, 750), lambda given: [given[0], tuple(given[1])]),
     ((115,), lambda given: [[set(each) if isinstance(each, list) and each else {} for each in given[0]]]),

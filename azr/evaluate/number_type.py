@@ -22,12 +22,8 @@ def number_type(wanted: str, machine: Machine, flags: frozenset[str]) -> str:
         return wanted
     if not machine.gpus:
         return "bfloat16" if wanted == "bfloat16" and flags & BF16_CPU_FLAGS else "float32"
-    old = [
-        gpu
-        for gpu in machine.gpus
-        if gpu.compute_capability is not None and gpu.compute_capability < BF16_CAPABILITY
-    ]
-    return "float16" if old else wanted
+    capabilities = [gpu.compute_capability for gpu in machine.gpus]
+    return "float16" if any(each and each < BF16_CAPABILITY for each in capabilities) else wanted
 
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azr.data.readers import read_rows
 from azr.errors import DataError
 from azr.evaluate.answers import Answer
 from azr.evaluate.items import Item
+from azr.evaluate.records import placed_records, shown_fields
 
 ID_FIELDS = ("id", "task_id", "item_id")
 """The last is what our own answers.jsonl says, so that its answers can be judged again without the model."""
@@ -42,12 +42,9 @@ def recorded_answers(
     counts: dict[str, int] = {}
     forms: dict[str, str] = {}
 
-    for row in read_rows(path):
-        place = f"{path}, {row.place}"
-        if row.record is None:
-            raise DataError(f"{place}: {row.problem}")
-        text = _answer_in(row.record, place, forms)
-        item_id = str(next((row.record[key] for key in ID_FIELDS if key in row.record), ""))
+    for place, record in placed_records(path):
+        text = _answer_in(record, place, forms)
+        item_id = str(next((record[key] for key in ID_FIELDS if key in record), ""))
         if item_id in left_out:
             continue
         if item_id not in known:
@@ -73,10 +70,9 @@ def _answer_in(record: dict[str, Any], place: str, forms: dict[str, str]) -> str
     """
     field = PROGRAM if "completion" not in record and PROGRAM in record else "completion"
     if not isinstance(record.get(field), str):
-        names = ", ".join(sorted(str(name)[:40] for name in record)[:12])
         raise DataError(
             f"{place}: field {field!r} is {'not text' if field in record else 'missing'}; an answer is in 'completion', or, if it is a "
-            f"whole program, in {PROGRAM!r}. This record has {names or 'no fields'}"
+            f"whole program, in {PROGRAM!r}. {shown_fields(record)}"
         )
     forms.setdefault(field, place)
     if len(forms) > 1:

@@ -28,26 +28,19 @@ def records(
         raise DataError(
             f"{path} does not exist; {suite} needs its authors' file, with the fields {', '.join(fields)} (docs/evaluate.md)"
         )
-    empty = True
-    for row in read_rows(path):
-        empty = False
-        place = f"{path}, {row.place}"
-        if row.record is None:
-            raise DataError(f"{place}: {row.problem}")
+    place = ""
+    for place, record in placed_records(path):
         for name, wanted in fields.items():
             kinds = wanted if isinstance(wanted, tuple) else (wanted,)
-            value = row.record.get(name)
+            value = record.get(name)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                what = (
-                    "is missing"
-                    if name not in row.record
-                    else f"is not {' or '.join(NAMES[kind] for kind in kinds)}"
-                )
+                wrong = f"is not {' or '.join(NAMES[kind] for kind in kinds)}"
                 raise DataError(
-                    f"{place}: field {name!r} {what}; {suite} needs {', '.join(fields)}. {_hint(row.record)}"
+                    f"{place}: field {name!r} {wrong if name in record else 'is missing'}; {suite} needs {', '.join(fields)}. "
+                    f"{shown_fields(record)}"
                 )
-        yield place, row.record
-    if empty:
+        yield place, record
+    if not place:
         raise DataError(f"{path} is empty; {suite} needs its authors' file (docs/evaluate.md)")
 
 
@@ -57,13 +50,24 @@ def tasks_in(path: Path) -> Iterator[Task]:
     Raises:
         DataError: a row is not a task; names it.
     """
-    for row in read_rows(path):
-        if row.record is None:
-            raise DataError(f"{path}, {row.place}: {row.problem}")
+    for place, record in placed_records(path):
         try:
-            yield Task.from_json(row.record)
+            yield Task.from_json(record)
         except DataError as error:
-            raise DataError(f"{path}, {row.place}: {error}") from error
+            raise DataError(f"{place}: {error}") from error
+
+
+def placed_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place and record of each row of a file.
+
+    Raises:
+        DataError: the file, or one of its rows, cannot be read.
+    """
+    for row in read_rows(path):
+        place = f"{path}, {row.place}"
+        if row.record is None:
+            raise DataError(f"{place}: {row.problem}")
+        yield place, row.record
 
 
 def stamp(path: Path) -> tuple[Path, int, int]:
@@ -82,7 +86,7 @@ def stamp(path: Path) -> tuple[Path, int, int]:
     return path.resolve(), status.st_mtime_ns, status.st_size
 
 
-def _hint(record: Mapping[str, Any]) -> str:
+def shown_fields(record: Mapping[str, Any]) -> str:
     """What the file seems to be, for who gave the wrong one."""
     names = ", ".join(sorted(str(name)[:40] for name in record)[:12])
-    return f"This record has {names}" if names else "This record has no fields"
+    return f"This record has {names or 'no fields'}"

@@ -67,9 +67,6 @@ class Scores:
     notes: Sequence[str] = ()
     """Sentences for people: how the items were made, and what was done about prompts that do not fit."""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def judge_all(
     suite: Suite, items: Sequence[Item], answers: Iterable[Answer], sandbox: Sandbox, *, progress: bool = True
@@ -211,12 +208,8 @@ def _length_notes(
 def compare_scores(first: Scores, second: Scores) -> Comparison | None:
     """Paired, in one style, on the items that both answered; None where they share none."""
     shared = [item_id for item_id in first.item_scores if item_id in second.item_scores]
-    if not shared:
-        return None
-    return compare(
-        [first.item_scores[item_id] for item_id in shared],
-        [second.item_scores[item_id] for item_id in shared],
-    )
+    before, after = ([scores.item_scores[item_id] for item_id in shared] for scores in (first, second))
+    return compare(before, after) if shared else None
 
 
 def standing(results: Sequence[Scores]) -> Standing:
@@ -225,11 +218,9 @@ def standing(results: Sequence[Scores]) -> Standing:
     framed = next((scores for scores in results if scores.lenient), None)
     if framed is None:
         return Standing(results[0].model, ways, {}, {}, {})
-    place = results.index(framed) + 1
-    ways.insert(place, Way("frame, lenient", framed.lenient_item_scores))
-    return Standing(
-        framed.model, ways, framed.item_scores, framed.lenient_item_scores, framed.format_item_shares
-    )
+    strict, lenient = framed.item_scores, framed.lenient_item_scores
+    ways.insert(results.index(framed) + 1, Way("frame, lenient", lenient))
+    return Standing(framed.model, ways, strict, lenient, framed.format_item_shares)
 
 
 def _way_name(scores: Scores) -> str:
@@ -262,13 +253,9 @@ def score_table(results: Sequence[Scores]) -> str:
             if "/" not in name:
                 rows.append([*start, "frame, lenient", name, *_cells(estimate), "", "", ""])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            f"{text:{side}{width}}" for text, side, width in zip(row, _SIDES, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    line = "  ".join(f"{{:{side}{width}}}" for side, width in zip(_SIDES, widths, strict=True))
+    head, *lines = (line.format(*row).rstrip() for row in rows)
+    return "\n".join([head, "-" * len(head), *lines])
 
 
 def _cells(estimate: ScoreEstimate) -> list[str]:
@@ -279,10 +266,8 @@ def legend(results: Sequence[Scores]) -> str:
     """A line on what the columns of ``score_table`` mean, for those who see them for the first time."""
     right = "valid proposals" if all(result.suite == "proposals" for result in results) else "right answers"
     several = "; pass@k: one of k answers is right" if any(result.samples > 1 for result in results) else ""
-    framed = any(result.lenient for result in results)
-    readings = (
-        "; strict: an answer counts in the frame's format only, lenient: wherever it is" if framed else ""
-    )
+    readings = "; strict: an answer counts in the frame's format only, lenient: wherever it is"
+    readings = readings if any(result.lenient for result in results) else ""
     return (
         f"pass@1: {right}{several}{readings}; n: items; format: has the think and answer tags; cut: ended by the length limit; "
         "too long: prompts over the limit"
@@ -291,11 +276,8 @@ def legend(results: Sequence[Scores]) -> str:
 
 def notes(results: Sequence[Scores]) -> list[str]:
     """What has to be known beside the figures, a line each."""
-    return list(
-        dict.fromkeys(
-            f"{result.suite}, {result.model}: {note}" for result in results for note in result.notes
-        )
-    )
+    told = (f"{result.suite}, {result.model}: {note}" for result in results for note in result.notes)
+    return list(dict.fromkeys(told))
 
 
 def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, Any]]]:

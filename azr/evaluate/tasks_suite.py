@@ -57,9 +57,8 @@ class TaskSuite(Suite):
             return replace(strict, lenient=strict.score, lenient_reason=strict.reason)
         response = split_response(text, item.prompt.response_prefix)
         score, reason, answer = await self._judge_anywhere(task, text, response.answer, sandbox)
-        return replace(
-            strict, lenient=max(score, strict.score), lenient_reason=reason, answer=strict.answer or answer
-        )
+        answer = strict.answer or answer
+        return replace(strict, lenient=max(score, strict.score), lenient_reason=reason, answer=answer)
 
     async def _judge_anywhere(
         self, task: Task, text: str, answer: str, sandbox: Sandbox
@@ -130,8 +129,6 @@ def probe_suite(path: Path, config: SelfPlayConfig) -> TaskSuite:
         raise DataError(
             f"{path}: no probe tasks there; give a JSONL file of tasks, or a folder that holds some"
         )
-    tasks = []
-    for file in files:
-        for task in tasks_in(file):
-            tasks.append((f"{file.stem}/{task.task_id}", task.task_type.value, task))
+    found = ((file, task) for file in files for task in tasks_in(file))
+    tasks = [(f"{file.stem}/{task.task_id}", task.task_type.value, task) for file, task in found]
     return task_suite("probes", tasks, config)

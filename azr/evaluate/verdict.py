@@ -158,12 +158,8 @@ def sentences(verdict: SuiteVerdict, start_format: float, trained_format: float)
     ]
     if verdict.form is not None:
         form = verdict.form
-        change = "gained" if form.format.difference > 0 else "lost"
-        said = (
-            f"clearly {change} (p = {form.format.p_value:.3g})"
-            if form.clear
-            else f"no clear change (p = {form.format.p_value:.3g})"
-        )
+        change = "clearly gained" if form.format.difference > 0 else "clearly lost"
+        said = f"{change if form.clear else 'no clear change'} (p = {form.format.p_value:.3g})"
         lines.append(
             f"{verdict.suite}, form: answers in the frame's format {start_format:.0%} -> {trained_format:.0%}, {said}; inside the frame "
             f"read strictly {form.strict.difference * 100:+.1f} points, of which {form.share * 100:+.1f} are form and "

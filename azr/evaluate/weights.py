@@ -75,9 +75,8 @@ def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_co
     source = checkpoint.path / "actor" / "huggingface"
     shutil.copytree(source, target)
     raw = read_json(target / "config.json")
-    write_json_atomic(
-        target / "config.json", {key: value for key, value in raw.items() if key not in _TRAINER_ONLY}
-    )
+    plain = {key: value for key, value in raw.items() if key not in _TRAINER_ONLY}
+    write_json_atomic(target / "config.json", plain)
     name_the_class(target, trust_remote_code=trust_remote_code)
 
 
@@ -202,9 +201,8 @@ def _several_ranks(actor: Path, ranks: int) -> dict[str, Any]:
 
     first = load(0)
     # the ranks of a row of the mesh hold a whole model together; further rows hold copies of it
-    row = next(
-        (value.device_mesh.mesh.shape[-1] for value in first.values() if isinstance(value, DTensor)), 1
-    )
+    meshes = (value.device_mesh.mesh for value in first.values() if isinstance(value, DTensor))
+    row = next((mesh.shape[-1] for mesh in meshes), 1)
     shards = [first, *(load(rank) for rank in range(1, row))]
     return {name: _joined(actor, name, [shard.pop(name) for shard in shards]) for name in list(first)}
 
@@ -363,12 +361,8 @@ def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code:
         folder, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, output_loading_info=True
     )
     model, report = answer
-    wrong = [
-        *report.get("missing_keys", ()),
-        *report.get("unexpected_keys", ()),
-        *report.get("mismatched_keys", ()),
-    ]
-    if wrong:
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    if wrong := [key for kind in kinds for key in report.get(kind, ())]:
         raise ModelError(
             f"the exported folder does not load completely: {wrong[0]} is missing, unexpected or of another shape"
         )

@@ -31,9 +31,7 @@ COMPACT = SelfPlayConfig(frame="compact")
 def test_answers_survive_a_torn_line_and_other_settings_are_refused(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path / "a")
     with store.opened({"model": "m1", "seed": 0}):
-        append_jsonl(
-            store.path, [Answer("x", 0, "one").to_json(), Answer("x", 1, "two", finished=False).to_json()]
-        )
+        append_jsonl(store.path, [vars(Answer("x", 0, "one")), vars(Answer("x", 1, "two", finished=False))])
         with store.path.open("ab") as file:
             file.write(b'{"item_id": "y", "samp')
     with store.opened({"model": "m1", "seed": 0}):

@@ -114,7 +114,7 @@ def test_sampled_answers_do_not_depend_on_where_an_evaluation_went_on(tmp_path: 
     whole, parts = AnswerStore(tmp_path / "whole"), AnswerStore(tmp_path / "parts")
     with whole.opened({}), parts.opened({}):
         _answer(Batch(asked, whole))
-        append_jsonl(parts.path, [answer.to_json() for key, answer in whole.read().items() if key[1] == 1])
+        append_jsonl(parts.path, [vars(answer) for key, answer in whole.read().items() if key[1] == 1])
         _answer(Batch(asked, parts))
     assert {key: answer.completion for key, answer in whole.read().items()} == {
         key: answer.completion for key, answer in parts.read().items()

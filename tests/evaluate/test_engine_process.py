@@ -187,7 +187,7 @@ answer_all([(EngineModel("m", TINY), OPTIONS, [Batch(_requests("x", samples=2), 
 
 def test_a_torn_line_is_ended_before_the_next_answer(tmp_path: Path) -> None:
     store = AnswerStore(tmp_path)
-    store.path.write_text(json.dumps(Answer("a", 0, "one").to_json()) + '\n{"item_id": "b", "sam')
+    store.path.write_text(json.dumps(vars(Answer("a", 0, "one"))) + '\n{"item_id": "b", "sam')
     writer = AnswerWriter(store.path)
     writer.write([Answer("c", 0, "näh \ud800")])
     writer.close()

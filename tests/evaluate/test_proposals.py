@@ -3,7 +3,7 @@ training."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -105,7 +105,7 @@ def test_requests_over_the_limit_are_drawn_again_and_said() -> None:
         f"{len(changed)} of 300 requests were longer than the model's limit of {LIMIT} tokens; they were drawn again"
         in scores.notes[1]
     )
-    assert scores.to_json()["notes"] == scores.notes
+    assert asdict(scores)["notes"] == scores.notes
     assert score_table([scores]).splitlines()[2].split()[-1] == str(len(changed))
 
 
