@@ -195,9 +195,8 @@ def line_chart(
     low_x, high_x = x_range or (float(steps.min()), float(steps.max()))
     if high_x <= low_x:
         low_x, high_x = low_x - 1, high_x + 1
-    arrays = [
-        part for line in lines for part in (line.curve.y, line.curve.low, line.curve.high) if part is not None
-    ]
+    parts = (part for line in lines for part in (line.curve.y, line.curve.low, line.curve.high))
+    arrays = [part for part in parts if part is not None]
     x = Scale(low_x, high_x, LEFT, WIDTH - RIGHT)
     low_y, high_y = _range(arrays, (y_low, y_high))
     if y_format is percent_tick:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 
@@ -26,25 +27,19 @@ MAX_RUNS = 8
 def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats]) -> str:
     """At most ``MAX_RUNS`` runs get a colour of their own; more repeat colours."""
     labels = told_apart([summary.root for summary in summaries])
-    tables = [
-        (label, summary.table, index % MAX_RUNS)
-        for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
-    ]
+    colours = itertools.cycle(range(MAX_RUNS))
+    named = list(zip(labels, summaries, colours, strict=False))
+    tables = [(label, summary.table, colour) for label, summary, colour in named]
     probes = [("all", names.PROBE_ALL), *((t.value, names.probe_metric(t)) for t in CORE_TASK_TYPES)]
     learning = [_panel(tables, f"Probe accuracy: {label}", name, probe=True) for label, name in probes]
     streams = [_panel(tables, f"{s.name}: right", names.accuracy(s.name), share=True) for s in STREAMS]
-    tasks = [
-        _panel(tables, f"{t.value}: valid proposals", names.valid(t), share=True) for t in CORE_TASK_TYPES
-    ]
-    tasks += [
-        _panel(tables, "Tasks accepted per step", names.ACCEPTED),
-        _panel(tables, "Novelty", names.NOVELTY, share=True),
-    ]
-    cost = [_panel(tables, "Seconds per step", names.STEP_SECONDS), _panel(tables, "Entropy", names.ENTROPY)]
-    cost += [
-        _panel(tables, "Gradient norm", names.GRADIENT_NORM),
-        _panel(tables, "Engine versus trainer", names.MISMATCH),
-    ]
+    valid = [(f"{t.value}: valid proposals", names.valid(t)) for t in CORE_TASK_TYPES]
+    tasks = [_panel(tables, label, name, share=True) for label, name in valid]
+    tasks.append(_panel(tables, "Tasks accepted per step", names.ACCEPTED))
+    tasks.append(_panel(tables, "Novelty", names.NOVELTY, share=True))
+    costs = {"Seconds per step": names.STEP_SECONDS, "Entropy": names.ENTROPY}
+    costs |= {"Gradient norm": names.GRADIENT_NORM, "Engine versus trainer": names.MISMATCH}
+    cost = [_panel(tables, label, name) for label, name in costs.items()]
     sections = [("Probes", learning), ("Streams", streams), ("Tasks", tasks), ("Cost and health", cost)]
     probes = [_probes_of(summary) for summary in summaries]
     page = {
@@ -52,15 +47,11 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
         "headline": _headline(labels, summaries),
         "warning": " ".join(filter(None, (_lengths(labels, summaries), _probes_differ(probes)))),
         "runs": [
-            {"name": label, "status": summary.status.value, "colour": index % MAX_RUNS}
-            for index, (label, summary) in enumerate(zip(labels, summaries, strict=True))
+            {"name": label, "status": summary.status.value, "colour": colour}
+            for label, summary, colour in named
         ],
         "rows": _rows(summaries, stats, probes),
-        "sections": [
-            (title, known)
-            for title, items in sections
-            if (known := [panel for panel in items if panel is not None])
-        ],
+        "sections": [(title, known) for title, items in sections if (known := list(filter(None, items)))],
         "differences": config_differences(summaries),
         "written": time.strftime("%Y-%m-%d %H:%M"),
     }
@@ -74,10 +65,8 @@ def _headline(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
         return (
             "Fewer than two of these runs measured their probes twice, so their learning cannot be compared."
         )
-    parts = ", ".join(
-        f"{label} {points(change.change)} (to {percent(change.last)})" for label, change in known
-    )
-    return f"Change on the frozen probes: {parts}."
+    parts = (f"{label} {points(change.change)} (to {percent(change.last)})" for label, change in known)
+    return f"Change on the frozen probes: {', '.join(parts)}."
 
 
 def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:

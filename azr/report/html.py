@@ -56,9 +56,8 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
     path = output or RunDir(root).report
     if path.is_dir():
         path /= f"{summary.name}.html"
-    page = (
-        PAGE_NAME if output is None else f"{path.stem}-{PAGE_NAME}"
-    )  # reports of several runs share a folder
+    # reports of several runs share a folder
+    page = PAGE_NAME if output is None else f"{path.stem}-{PAGE_NAME}"
     transcripts = read_sample(root)
     link = page if write_transcript_page(summary.name, transcripts, path.parent / page) else ""
     write_text_atomic(path, render_report(summary, stats, config, transcripts.items, link))
@@ -98,17 +97,14 @@ def render_report(
         ("configuration", "Configuration", summary.config_text or versions),
     ]
     total = sum(count for _, count in rejections) or 1
+    tail = "one step" if table.trained == 1 else f"all {table.trained} steps"
     page = {
         "subtitle": _subtitle(summary),
         "verdict": judge_run(summary, stats),
         "nav": [(anchor, label) for anchor, label, shown in anchors if shown],
         "facts": _facts(summary, stats, config),
         "streams": _stream_rows(summary) if len(table) else [],
-        "tail": f"the last {TAIL} steps"
-        if table.trained > TAIL
-        else f"all {table.trained} steps"
-        if table.trained != 1
-        else "one step",
+        "tail": f"the last {TAIL} steps" if table.trained > TAIL else tail,
         "rejections": [
             _bar(reason, index % 8, count / total, f"{count:,}")
             for index, (reason, count) in enumerate(rejections[:12])
@@ -154,9 +150,8 @@ def _bar(label: str, colour: int, share: float, value: str) -> dict[str, Any]:
 def _subtitle(summary: RunSummary) -> str:
     parts = []
     if summary.cycle:
-        parts.append(
-            f"cycle {summary.cycle}" + (f" of {summary.cycles_planned}" if summary.cycles_planned else "")
-        )
+        planned = f" of {summary.cycles_planned}" if summary.cycles_planned else ""
+        parts.append(f"cycle {summary.cycle}{planned}")
     if summary.step:
         parts.append(f"step {summary.step:,}")
     model = lookup(summary.config, "model.path")
@@ -176,25 +171,16 @@ def _facts(summary: RunSummary, stats: TaskStats, config: ReportConfig) -> list[
         _fact("Training steps", f"{summary.step:,}", f"{duration(summary.step_seconds)} per step lately"),
         _fact("Time", duration(summary.worked_s), f"{duration(summary.trained_s)} of it in steps{starting}"),
     ]
-    change = deciding_change(summary)
-    if change:
-        facts.append(
-            _fact(
-                "Probe accuracy",
-                percent(change.last),
-                f"{points(change.change)} since step {change.first_step}, on {change.probes}",
-            )
-        )
+    if change := deciding_change(summary):
+        since = f"{points(change.change)} since step {change.first_step}, on {change.probes}"
+        facts.append(_fact("Probe accuracy", percent(change.last), since))
     elif table.has(names.PROBE_ALL):
         facts.append(_fact("Probe accuracy", percent(table.last(names.PROBE_ALL)), "measured once"))
     facts.append(_tasks_fact(summary, stats))
     vram = summary.vram_gib()
     if vram is not None:
-        peaks = [
-            np.nanmax(table.column(name))
-            for name in table.with_prefix(names.MEMORY_PREFIX)
-            if name.endswith(names.VRAM_SUFFIX)
-        ]
+        logged = filter(lambda name: name.endswith(names.VRAM_SUFFIX), table.with_prefix(names.MEMORY_PREFIX))
+        peaks = [np.nanmax(table.column(name)) for name in logged]
         facts.append(_fact("GPU memory", f"{number(vram)} GiB", f"at most {number(float(max(peaks)))} GiB"))
     if config.machine_watts and summary.trained_s:
         kwh = config.machine_watts * summary.trained_s / 3.6e6

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -36,16 +35,10 @@ def _trainer_is_there(summary: RunSummary) -> bool:
 def plain_state(summary: RunSummary) -> str:
     """What the run is doing, in one line, for logs."""
     where = f", {summary.state_name} of cycle {summary.cycle}" if summary.state_name else ""
-    starts = (
-        summary.status is RunStatus.RUNNING
-        and not summary.paused
-        and summary.state_name == "TRAIN"
-        and not _trainer_is_there(summary)
-    )
-    wait = (
-        " (starting trainer and engine: half a minute on the CPU, a few minutes on a card)" if starts else ""
-    )
-    return f"{summary.name}: {'paused' if summary.paused else summary.status.value}{where}{wait}"
+    trains = summary.status is RunStatus.RUNNING and not summary.paused and summary.state_name == "TRAIN"
+    if trains and not _trainer_is_there(summary):
+        where += " (starting trainer and engine: half a minute on the CPU, a few minutes on a card)"
+    return f"{summary.name}: {'paused' if summary.paused else summary.status.value}{where}"
 
 
 def wants_plain_text(console: Console, config: ReportConfig) -> bool:
@@ -91,9 +84,7 @@ class LiveView:
         self.update(force=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self.update(force=True)
         if self._live is not None:

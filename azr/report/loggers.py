@@ -47,14 +47,9 @@ class TensorBoardLogger:
             self._write(restart)
 
     def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None:
-        scalars = [
-            self._summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in values.items()
-        ]
-        self._write(
-            self._event_pb2.Event(
-                step=step, wall_time=unix_s, summary=self._summary_pb2.Summary(value=scalars)
-            )
-        )
+        kind = self._summary_pb2.Summary
+        summary = kind(value=[kind.Value(tag=name, simple_value=value) for name, value in values.items()])
+        self._write(self._event_pb2.Event(step=step, wall_time=unix_s, summary=summary))
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be written was told when it was logged

@@ -20,16 +20,11 @@ def marks_of(summary: RunSummary) -> list[Mark]:
     """In the order of ``MARK_WORDS``; ``x`` is a training step."""
     table = summary.table
     starts = np.flatnonzero(np.diff(table.cycles)) + 1
-    marks = [
-        Mark(float(table.steps[index]), "cycle", f"cycle {table.cycles[index]} begins")
-        for index in starts.tolist()
-    ]
-    for asked, kind in ((False, "incident"), (True, "asked")):
-        marks += [
-            Mark(float(item.step), kind, f"{item.kind}: {item.cause}")
-            for item in summary.incidents
-            if item.asked is asked
-        ]
+    begun = zip(table.steps[starts].tolist(), table.cycles[starts].tolist(), strict=True)
+    marks = [Mark(float(step), "cycle", f"cycle {cycle} begins") for step, cycle in begun]
+    for kind, asked in (("incident", False), ("asked", True)):
+        items = (item for item in summary.incidents if item.asked is asked)
+        marks += [Mark(float(item.step), kind, f"{item.kind}: {item.cause}") for item in items]
     return marks
 
 

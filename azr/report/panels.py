@@ -12,15 +12,7 @@ from azr import metric_names as names
 from azr.records import MachineSample, read_log
 from azr.report.charts import Layer, Line, Mark, heat_map, line_chart
 from azr.report.metrics import FloatArray, MetricsTable
-from azr.report.panel import (
-    BUCKETS,
-    LegendItem,
-    Panel,
-    layers_chart,
-    lines_chart,
-    probe_curve,
-    smoothed,
-)
+from azr.report.panel import BUCKETS, LegendItem, Panel, layers_chart, lines_chart, probe_curve, smoothed
 from azr.report.series import Curve, bucket_means, envelope, finite
 from azr.report.summary import RunSummary
 from azr.report.tasks import BINS, TaskStats, difficulty_shares
@@ -31,15 +23,8 @@ from azr.tasks import CORE_TASK_TYPES, STREAMS, Role, Stream
 SHORT_S = 3 * 3600.0
 """A run up to this long has its time axis in minutes."""
 PHASE_COLOURS = {
-    "plan": 7,
-    "generate": 0,
-    "old_log_prob": 6,
-    "update": 2,
-    "sync": 3,
-    "other": 4,
-    "save": 5,
-    "validate": 7,
-}
+    "plan": 7, "generate": 0, "old_log_prob": 6, "update": 2, "sync": 3, "other": 4, "save": 5, "validate": 7,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,8 +104,8 @@ def _learning_panels(sheet: Sheet) -> list[Panel | None]:
             "Proposer: valid proposals",
             "Share of proposals that parse, run, give the same result again and pass every check.",
             [
-                (item.task_type.value, names.valid(item.task_type), index)
-                for index, item in enumerate(proposals)
+                (each.task_type.value, names.valid(each.task_type), index)
+                for index, each in enumerate(proposals)
             ],
             share=True,
         ),
@@ -194,9 +179,8 @@ def _probe_format_panel(sheet: Sheet) -> Panel | None:
     form, score = table.column(form_name), table.column(names.PROBE_ALL)
     given = np.where(form > 0, score / np.where(form > 0, form, 1.0), np.nan)
     parts = (("in the required format", form, 1), ("right, given the format", given, 2))
-    lines = [
-        Line(label, Curve(*finite(sheet.steps, values)), colour, dots=True) for label, values, colour in parts
-    ]
+    curves = [(label, Curve(*finite(sheet.steps, values)), colour) for label, values, colour in parts]
+    lines = [Line(*each, dots=True) for each in curves]
     why = (
         "The same probe answers in two parts: a model that only learns the format moves only the first line."
     )
@@ -255,9 +239,7 @@ def _rejection_panel(sheet: Sheet, summary: RunSummary) -> Panel | None:
         return None
     columns, shown = summary.rejection_columns(), reasons[:6]
     x, layers = bucket_means(sheet.steps, [columns[reason] for reason in reasons], BUCKETS // 2)
-    drawn = [
-        Layer(reason, layer, index) for index, (reason, layer) in enumerate(zip(shown, layers, strict=False))
-    ]
+    drawn = [Layer(*each) for each in zip(shown, layers, range(len(shown)), strict=False)]
     if len(reasons) > len(shown):
         drawn.append(Layer("other", np.sum(layers[len(shown) :], axis=0), 7))
     return layers_chart("Rejections per step", "Rejected proposals, by reason.", x, drawn, sheet.marks)
@@ -269,10 +251,10 @@ def _resource_panels(sheet: Sheet, summary: RunSummary) -> list[Panel | None]:
     if has_card:  # without one the allocator's figures are all 0
         everyone = "GiB in use on the card, by all processes."
         own = "GiB, the trainer's own peak, without the engine."
-        panels.append(_memory_panel(sheet, "GPU memory by phase", everyone, names.VRAM_SUFFIX))
-        panels.append(
-            _memory_panel(sheet, "GPU memory of the trainer by phase", own, names.TRAINER_PEAK_SUFFIX)
-        )
+        panels += [
+            _memory_panel(sheet, "GPU memory by phase", everyone, names.VRAM_SUFFIX),
+            _memory_panel(sheet, "GPU memory of the trainer by phase", own, names.TRAINER_PEAK_SUFFIX),
+        ]
     return panels + _machine_panels(summary, has_card)
 
 
@@ -299,10 +281,10 @@ def _machine_panels(summary: RunSummary, has_card: bool) -> list[Panel | None]:
     unit, time_axis = ("minutes", seconds / 60) if seconds[-1] < SHORT_S else ("hours", seconds / 3600)
 
     def over_time(title: str, why: str, *series: tuple[str, str, int]) -> Panel | None:
-        curves = [
-            Line(label, envelope(time_axis, column(name), BUCKETS), colour) for label, name, colour in series
-        ]
-        lines = [line for line in curves if len(line.curve.x)]
+        curves = (
+            (label, envelope(time_axis, column(name), BUCKETS), colour) for label, name, colour in series
+        )
+        lines = [Line(*each) for each in curves if len(each[1].x)]
         return lines_chart(title, why, lines, y_low=0.0, x_label=unit) if lines else None
 
     return [

@@ -23,31 +23,21 @@ def sample_cards(stats: TaskStats, transcripts: list[Transcript]) -> list[dict[s
 
 
 def _card(task: Task, answers: list[Transcript]) -> dict[str, Any]:
-    accuracy = (
-        "not measured"
-        if task.lineage.accuracy is None
-        else f"solved by {percent(task.lineage.accuracy, 0)} of the samples"
-    )
+    share = task.lineage.accuracy
+    accuracy = "not measured" if share is None else f"solved by {percent(share, 0)} of the samples"
     if task.task_type is TaskType.INDUCTION:
-        pairs = "\n".join(
-            f"f({left}) = {right}" for left, right in zip(task.inputs, task.outputs, strict=True)
-        )
-        parts = [
-            ("Message", cut(task.message, MAX_TEXT)),
-            ("Pairs (the first half is shown to the solver)", cut(pairs, MAX_TEXT)),
-        ]
+        pairs = zip(task.inputs, task.outputs, strict=True)
+        shown = "\n".join(f"f({left}) = {right}" for left, right in pairs)
+        texts = {"Message": task.message, "Pairs (the first half is shown to the solver)": shown}
+    elif task.task_type is TaskType.ABDUCTION:
+        texts = {"Input (to be found)": task.input, "Output": task.output}
     else:
-        hidden = {TaskType.ABDUCTION: "input", TaskType.DEDUCTION: "output"}.get(task.task_type, "output")
-        texts = {"input": task.input, "output": task.output}
-        parts = [
-            (f"{key.capitalize()}{' (to be found)' if key == hidden else ''}", cut(text, MAX_TEXT))
-            for key, text in texts.items()
-        ]
+        texts = {"Input": task.input, "Output (to be found)": task.output}
     return {
         "title": task.task_type.value.capitalize(),
         "note": f"step {task.lineage.step} · {accuracy} · {task.task_id}",
         "code": cut(task.program, 2 * MAX_TEXT),
-        "parts": parts,
+        "parts": [(label, cut(text, MAX_TEXT)) for label, text in texts.items()],
         "answers": _first_and_last(answers),
     }
 
@@ -56,12 +46,10 @@ def _first_and_last(answers: list[Transcript]) -> list[dict[str, str]]:
     if not answers:
         return []
     chosen = [answers[0]] if answers[0].step == answers[-1].step else [answers[0], answers[-1]]
+    labels = [f"Answer at step {item.step}: {item.verdict or item.reason}" for item in chosen]
     return [
-        {
-            "label": f"Answer at step {item.step}: {item.verdict or item.reason}",
-            "text": cut(item.response, MAX_TEXT),
-        }
-        for item in chosen
+        {"label": label, "text": cut(item.response, MAX_TEXT)}
+        for label, item in zip(labels, chosen, strict=True)
     ]
 
 

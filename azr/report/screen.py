@@ -25,15 +25,9 @@ TAIL = 10
 """Steps over which rewards and shares on the screen are averaged; a single step of a few tasks says little."""
 
 PHASE_STYLES = {
-    "plan": "magenta",
-    "generate": "blue",
-    "old_log_prob": "bright_green",
-    "update": "green",
-    "sync": "cyan",
-    "save": "yellow",
-    "validate": "bright_blue",
-    "other": "bright_black",
-}
+    "plan": "magenta", "generate": "blue", "old_log_prob": "bright_green", "update": "green", "sync": "cyan",
+    "save": "yellow", "validate": "bright_blue", "other": "bright_black",
+}  # fmt: skip
 STATUS_STYLES = {
     RunStatus.EMPTY: "bright_black",
     RunStatus.RUNNING: "green",
@@ -52,8 +46,6 @@ def render(summary: RunSummary, width: int = 80) -> RenderableType:
         Text(),
         _streams(summary, inner),
         Text(),
-    ]
-    parts += [
         _tasks(summary, inner),
         _probe(summary, inner),
         _line(_label("memory"), " · ".join(memory_words(summary)) or "–", width=inner),
@@ -166,12 +158,17 @@ def _streams(summary: RunSummary, width: int) -> RenderableType:
     table = Table(
         box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bright_black"
     )
-    table.add_column("stream", width=18, no_wrap=True)
-    table.add_column("reward", justify="right", width=6, no_wrap=True)
-    table.add_column("", width=spark_width, no_wrap=True)
-    table.add_column("right", justify="right", width=7, no_wrap=True)
-    table.add_column("", width=spark_width, no_wrap=True)
-    table.add_column("format", justify="right", width=6, no_wrap=True)
+    widths = (
+        ("stream", 18),
+        ("reward", 6),
+        ("", spark_width),
+        ("right", 7),
+        ("", spark_width),
+        ("format", 6),
+    )
+    for name, columns in widths:
+        side = "right" if name in ("reward", "right", "format") else "left"
+        table.add_column(name, justify=side, width=columns, no_wrap=True)
     for stream in STREAMS:
         style = "cyan" if stream.role.value == "propose" else "green"
         reward, accuracy = names.reward(stream.name), names.accuracy(stream.name)
@@ -221,9 +218,8 @@ def _probe(summary: RunSummary, width: int) -> RenderableType:
     if not len(values):
         return _line(_label("probe"), ("not measured yet", "bright_black"), width=width)
     change = f" ({points(values[-1] - values[0])}, measured {len(values)} times) " if len(values) > 1 else " "
-    judged = summary.learning_verdict
     word = ""
-    if judged is not None:
+    if (judged := summary.learning_verdict) is not None:
         word = f" {judged.verdict} (step {judged.step})"
     elif (measured := deciding_change(summary)) is not None:
         word = f" {measured.word}"

@@ -238,28 +238,22 @@ class RunSummary:
 
     def vram_gib(self) -> float | None:
         """Largest memory of the card in use in the latest step, over the phases; None without a GPU."""
-        values = [
-            self.table.last(name)
-            for name in self.table.with_prefix(names.MEMORY_PREFIX)
-            if name.endswith(names.VRAM_SUFFIX)
-        ]
-        return max((value for value in values if value is not None), default=None)
+        logged = (
+            name for name in self.table.with_prefix(names.MEMORY_PREFIX) if name.endswith(names.VRAM_SUFFIX)
+        )
+        return max((value for value in map(self.table.last, logged) if value is not None), default=None)
 
     def rejection_columns(self) -> dict[str, FloatArray]:
         """Rejected proposals per step by reason, all streams together."""
-        logged = self.table.with_prefix(names.REJECTED_PREFIX)
-        return {
-            name.removeprefix(names.REJECTED_PREFIX): np.nan_to_num(self.table.columns[name])
-            for name in logged
-        }
+        prefix = names.REJECTED_PREFIX
+        logged = ((name, self.table.columns[name]) for name in self.table.with_prefix(prefix))
+        return {name.removeprefix(prefix): np.nan_to_num(column) for name, column in logged}
 
     def rejections(self) -> list[tuple[str, int]]:
         """Rejected proposals by reason over the whole run, most frequent first."""
-        counts = [
-            (reason, round(float(np.nansum(values)))) for reason, values in self.rejection_columns().items()
-        ]
-        counts = [item for item in counts if item[1]]
-        return sorted(counts, key=lambda item: -item[1])
+        columns = self.rejection_columns().items()
+        counts = ((reason, round(float(np.nansum(values)))) for reason, values in columns)
+        return sorted((item for item in counts if item[1]), key=lambda item: -item[1])
 
 
 def lookup(config: dict[str, Any], key: str) -> Any:
@@ -318,10 +312,10 @@ class SummaryReader:
         config_text = _text(self.run.config)
         table = self._metrics.poll()
         if state is not None and state.state is State.DONE:
-            table = table.through(
-                state.step
-            )  # a crash undid the others, and there was no time left to train them again
+            # a crash undid the others, and there was no time left to train them again
+            table = table.through(state.step)
         problems += _missing_steps(self.run, table, state)
+        verdicts = read_log(JudgeVerdict, self.run.verdicts)
         return RunSummary(
             root=self.run.root,
             status=_status(self.run.root, state, heartbeat, table, now),
@@ -330,11 +324,7 @@ class SummaryReader:
             state=state,
             heartbeat=heartbeat,
             incidents=tuple(read_log(Incident, self.run.incidents)),
-            verdicts=tuple(
-                item
-                for item in read_log(JudgeVerdict, self.run.verdicts)
-                if item.verdict not in ("undecided", "healthy")
-            ),
+            verdicts=tuple(each for each in verdicts if each.verdict not in ("undecided", "healthy")),
             pool=_record(PoolCounts, self.run.pool_manifest, problems),
             config=_yaml(config_text, self.run.config, problems),
             config_text=config_text,
@@ -380,14 +370,13 @@ def _status(
     # elsewhere
     copied = state is not None and state.folder is not None and not state.folder.is_same(FolderId.of(root))
     driver = state.driver if state is not None else None
-    if not copied and (
-        (driver is not None and driver.alive)
-        or (
-            heartbeat is not None
-            and abs(now - heartbeat.unix_s) < FRESH_S  # one from the future is of a clock that was set
-            and ProcessId.of(heartbeat.pid) is not None
-        )
-    ):
+    # a heartbeat from the future is of a clock that was set
+    beats = (
+        heartbeat is not None
+        and abs(now - heartbeat.unix_s) < FRESH_S
+        and ProcessId.of(heartbeat.pid) is not None
+    )
+    if not copied and (beats or (driver is not None and driver.alive)):
         return RunStatus.RUNNING
     if not len(table) and state is None and heartbeat is None:
         return RunStatus.EMPTY

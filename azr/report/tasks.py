@@ -93,20 +93,17 @@ def read_task_stats(root: Path, samples: int, table: MetricsTable | None = None)
             by_type[task_type] += 1
             kept = middling if 0 < value < 1 else extreme
             kept.setdefault(task_type, deque(maxlen=max(samples, 1))).append(record)
-    chosen = {
-        name: [*reversed(middling.get(name, ())), *reversed(extreme.get(name, ()))][:samples]
-        for name in sorted(by_type)
-    }
+    chosen: dict[str, tuple[Task, ...]] = {}
+    for name in sorted(by_type):
+        latest = [*reversed(middling.get(name, ())), *reversed(extreme.get(name, ()))][:samples]
+        chosen[name] = tuple(task for record in latest if (task := _task(record)) is not None)
     return TaskStats(
         steps=np.array(steps, dtype=np.int64),
         accuracies=np.array(accuracies, dtype=np.float64),
         by_type=dict(by_type),
         by_cycle=dict(by_cycle),
         seeds=sum(1 for _ in read_jsonl(run.cycle_tasks(1))),
-        samples={
-            name: tuple(task for record in records if (task := _task(record)) is not None)
-            for name, records in chosen.items()
-        },
+        samples=chosen,
         undone=undone,
     )
 

@@ -107,14 +107,9 @@ def sparkline(values: FloatArray, width: int, low: float | None = None, high: fl
     low = float(finite.min()) if low is None else low
     high = float(finite.max()) if high is None else high
     span = high - low
-    text = ""
-    for mean in means:
-        if not math.isfinite(mean):
-            text += " "
-        else:
-            level = 0.5 if span <= 0 else (mean - low) / span
-            text += SPARKS[int(min(max(level, 0.0), 1.0) * (len(SPARKS) - 1) + 0.5)]
-    return text.ljust(width)
+    levels = np.clip((means - low) / span, 0.0, 1.0) if span > 0 else means * 0 + 0.5  # NaN stays NaN
+    heights = (level * (len(SPARKS) - 1) + 0.5 for level in levels.tolist())
+    return "".join(SPARKS[int(each)] if math.isfinite(each) else " " for each in heights).ljust(width)
 
 
 def shown_path(path: Path) -> str:

@@ -161,11 +161,7 @@ def gist(response: str, limit: int = 120) -> str:
     tag or fence."""
     program = re.search(r"^[ \t]*def .*?(?=^[ \t]*```|\Z)", response, flags=re.MULTILINE | re.DOTALL)
     lines = [line.strip() for line in response.splitlines()]
-    said = [
-        line
-        for line in lines
-        if line and not line.startswith("```") and not re.fullmatch(r"(</?\w+>\s*)+", line)
-    ]
+    said = [line for line in lines if line and not re.fullmatch(r"```.*|(</?\w+>\s*)+", line)]
     chosen = " ".join(program[0].split()) if program else said[-1] if said else ""
     return chosen if len(chosen) <= limit else f"{chosen[:limit]}…"
 
@@ -187,7 +183,6 @@ def render_transcripts(name: str, sample: TranscriptSample) -> str:
             "task_type": item.task_type,
             "prompt": cut(item.prompt),
             "response": cut(item.response),
-            "reason": item.reason,
             "reward_text": signed(item.reward),
             "gist": gist(item.response),
         }

