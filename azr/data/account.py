@@ -62,9 +62,8 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
         entries: of the new sources only.
         refused: rows of these sources.
     """
-    files = [
-        entry for entry in entries if len(entries) > 1 or entry.kind == Kind.USER.value or not entry.rows
-    ]
+    alone = len(entries) == 1
+    files = [entry for entry in entries if not alone or entry.kind == Kind.USER.value or not entry.rows]
     lines = [_file_line(entry) for entry in files[:SHOWN_FILES]]
     if len(files) > SHOWN_FILES:
         lines.append(

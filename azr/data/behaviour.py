@@ -20,7 +20,7 @@ from azr.data.phases import with_bar
 from azr.data.reasons import Reason
 from azr.data.store import Store
 from azr.hashes import text_hash
-from azr.sandbox import Job, JobResult, Sandbox, Status
+from azr.sandbox import CallResult, Job, JobResult, Sandbox, Status
 from azr.sandbox.values import canonical, parse_arguments
 from azr.tasks import Task, TaskType
 
@@ -39,19 +39,8 @@ SAME = "same"
 _ANY = "any"
 """Type of the elements of a mixed or empty container."""
 _WORDS = (
-    "",
-    "a",
-    "abc",
-    "hello world",
-    "Racecar",
-    "aabbb",
-    "x1y2",
-    "The quick brown fox",
-    "level",
-    "zZ-9",
-    "banana",
-    "12345",
-)
+    "", "a", "abc", "hello world", "Racecar", "aabbb", "x1y2", "The quick brown fox", "level", "zZ-9", "banana", "12345",
+)  # fmt: skip
 _INTEGERS = (0, 1, 2, 3, 4, 5, 7, 8, 10, 12, 15, 20, -1, -3, -8, 31)
 _FLOATS = (0.0, 0.5, 1.0, 2.5, -1.25, 3.0, 10.75, -4.0)
 
@@ -183,11 +172,7 @@ def drop_behavioural(
     """
     ordered = sorted(tasks, key=better_first)
     programs = _programs(ordered, prints)
-    moving = {
-        programs[task.task_id].signature
-        for task in ordered
-        if task.task_id in programs and task.task_id not in settled
-    }
+    moving = {program.signature for task_id, program in programs.items() if task_id not in settled}
     active = {program.canonical: program for program in programs.values() if program.signature in moving}
     behaviour = _bank_outputs(active, store, outputs)
     groups: dict[str, list[_Program]] = {}
@@ -225,16 +210,12 @@ def _programs(ordered: Sequence[Task], prints: dict[str, Fingerprint]) -> dict[s
         text, example = found
         key = (prints[task.program].canonical, text)
         if key not in first:
-            first[key] = _Program(
-                task.program, text_hash(repr((python_minor(), *key))), text, bank(text, example), ()
-            )
-            pairs[key] = {}
-        pairs[key].update(zip(task.inputs, task.outputs, strict=True))
+            content = text_hash(repr((python_minor(), *key)))
+            first[key] = _Program(task.program, content, text, bank(text, example), ())
+        pairs.setdefault(key, {}).update(zip(task.inputs, task.outputs, strict=True))
         where[task.task_id] = key
-    full = {
-        key: replace(program, pairs=tuple(sorted(pairs[key].items())[:OWN_PAIRS]))
-        for key, program in first.items()
-    }
+    own = {key: tuple(sorted(known.items())[:OWN_PAIRS]) for key, known in pairs.items()}
+    full = {key: replace(program, pairs=own[key]) for key, program in first.items()}
     return {task_id: full[key] for task_id, key in where.items()}
 
 
@@ -293,20 +274,18 @@ def _summary(inputs: Sequence[str], texts: Sequence[str]) -> str:
 
 def sandbox_outputs(config: SandboxConfig) -> Outputs:
     def run(pairs: Sequence[tuple[str, tuple[str, ...]]]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        jobs = (Job(code=code, inputs=inputs, verify=False) for code, inputs in pairs)
         with Sandbox(config) as sandbox:
-            for index, result in sandbox.run_many(
-                [Job(code=code, inputs=inputs, verify=False) for code, inputs in pairs]
-            ):
+            for index, result in sandbox.run_many(jobs):
                 yield index, _texts(result)
 
     return run
 
 
 def _texts(result: JobResult) -> tuple[str, ...]:
-    shown = []
-    for call in result.calls:
-        if call.status is Status.OK and call.value:
-            shown.append(call.value)
-        else:
-            shown.append(f"!{call.exception}" if call.status is Status.ERROR else "")
-    return tuple(shown)
+    def shown(call: CallResult) -> str:
+        if call.status is Status.OK:
+            return call.value or ""
+        return f"!{call.exception}" if call.status is Status.ERROR else ""
+
+    return tuple(map(shown, result.calls))

@@ -50,10 +50,6 @@ class PoolBuild:
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase -> seconds it took."""
 
-    @property
-    def dropped_counts(self) -> dict[str, int]:
-        return dict(sorted(Counter(item.reason.value for item in self.dropped).items()))
-
 
 def build_pool(
     sources: Sequence[TaskSource],
@@ -118,12 +114,9 @@ def _read(
         tasks, the source of each, rows without a task, one entry a source (what became of its tasks is not
         known yet), and the rerun keys that need no execution.
     """
-    tasks: list[Task] = []
+    tasks, refused, entries = list[Task](), list[RefusedRow](), list[SourceEntry]()
     origins: Origins = {}
-    refused: list[RefusedRow] = []
-    entries: list[SourceEntry] = []
-    trusted: set[str] = set()
-    seen: set[Task] = set()
+    trusted, seen = set[str](), set[Task]()
     for index, source in enumerate(sorted(sources, key=lambda source: not source.judged)):
         rows, found, reasons = 0, list[Task](), Counter[str]()
         for row in source.rows():
@@ -140,12 +133,8 @@ def _read(
         seen.update(new)
         tasks += new
         origins |= {id(task): index for task in new}
-        refused_rows = dict(sorted(reasons.items()))
-        known = len(found) - len(new)
-        entry = SourceEntry(
-            source.name, source.kind.value, source.hash(), rows, len(found), refused_rows, known
-        )
-        entries.append(entry)
+        counts = (rows, len(found), dict(sorted(reasons.items())), len(found) - len(new))
+        entries.append(SourceEntry(source.name, source.kind.value, source.hash(), *counts))
     return tasks, origins, refused, entries, frozenset(trusted)
 
 
@@ -166,15 +155,10 @@ def _settle(
 def row_tasks(row: Row, source: TaskSource, config: DataConfig) -> list[Task] | Refused:
     """The tasks that a row of ``source`` holds, by its form alone."""
     if row.record is None:
-        return Refused(
-            Reason.UNREADABLE, "a line torn by a crash" if source.kind in _OWN_LOGS else row.problem
-        )
-    return tasks_of(
-        row.record,
-        origin=source.origin,
-        max_code_chars=config.max_code_chars,
-        max_value_chars=config.max_value_chars,
-    )
+        torn = "a line torn by a crash" if source.kind in _OWN_LOGS else ""
+        return Refused(Reason.UNREADABLE, torn or row.problem)
+    limits = {"max_code_chars": config.max_code_chars, "max_value_chars": config.max_value_chars}
+    return tasks_of(row.record, origin=source.origin, **limits)
 
 
 def _drop_unfit(
@@ -217,24 +201,15 @@ def cap_pool(tasks: Sequence[Task], max_tasks: int) -> tuple[list[Task], list[Dr
     while waiting:
         task_type, left = waiting.pop(0), max_tasks - sum(quotas.values())
         quotas[task_type] = min(len(by_type[task_type]), left // (len(waiting) + 1))
-    kept = [task for task_type, quota in quotas.items() for task in by_type[task_type][:quota]]
-    dropped = [
-        Dropped(task, Reason.POOL_CAP)
-        for task_type, quota in quotas.items()
-        for task in by_type[task_type][quota:]
-    ]
-    return kept, dropped
+    kept = [task for kind, quota in quotas.items() for task in by_type[kind][:quota]]
+    dropped = [task for kind, quota in quotas.items() for task in by_type[kind][quota:]]
+    return kept, [Dropped(task, Reason.POOL_CAP) for task in dropped]
 
 
 def _useful_first(task: Task) -> tuple[object, ...]:
     lineage = task.lineage
-    return (
-        lineage.source not in ("seed", "user"),
-        -difficulty_band(lineage.accuracy),
-        -lineage.cycle,
-        -lineage.step,
-        task.task_id,
-    )
+    brought = lineage.source in ("seed", "user")
+    return (not brought, -difficulty_band(lineage.accuracy), -lineage.cycle, -lineage.step, task.task_id)
 
 
 def _pool_order(task: Task) -> tuple[object, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from azr.config.data import DataConfig
 from azr.config.paths import find
@@ -26,19 +25,11 @@ from azr.data.sources import (
 )
 from azr.errors import DataError
 from azr.rundir import RunDir
+from azr.wording import counted
 
-_IN_ANOTHER_FORM = {
-    reason.value
-    for reason in (
-        Reason.EXACT,
-        Reason.RENAMED,
-        Reason.NEAR,
-        Reason.BEHAVIOUR,
-        Reason.PROGRAM_CAP,
-        Reason.SHAPE_CAP,
-        Reason.POOL_CAP,
-    )
-}
+_COPIES = (Reason.EXACT, Reason.RENAMED, Reason.NEAR, Reason.BEHAVIOUR)
+_CAPS = (Reason.PROGRAM_CAP, Reason.SHAPE_CAP, Reason.POOL_CAP)
+_IN_ANOTHER_FORM = {reason.value for reason in (*_COPIES, *_CAPS)}
 """Left out since a better one of the kind is in the pool: the file was of use."""
 _SHOWN_FILES = 5
 
@@ -68,21 +59,14 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
     if not begun:
         for file in probes:
             read_probes(file)
-    nothing = [
-        f"data.evaluation_files: {file} holds no program that a task could resemble"
-        for file in evaluation
-        if not _programs(file)
-    ]
+    empty = [file for file in evaluation if not evaluation_items([file])]
+    nothing = [f"data.evaluation_files: {file} holds no program that a task could resemble" for file in empty]
     for named in dict.fromkeys(source.named for source in sources if source.named):
         nothing += _without_a_task(named, [source for source in sources if source.named == named], config)
     if nothing:
         raise DataError(
             "; ".join(nothing) + "; correct it (docs/howto/own_tasks.md), or remove it from the configuration"
         )
-
-
-def _programs(file: Path) -> int:
-    return len(evaluation_items([file]))
 
 
 def _without_a_task(named: str, sources: Sequence[TaskSource], config: DataConfig) -> list[str]:
@@ -99,12 +83,10 @@ def _without_a_task(named: str, sources: Sequence[TaskSource], config: DataConfi
                 holds = True
     if holds:
         return []
+    if not rows:
+        return [f"{named} is empty"]
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    return [
-        f"{named} yields no tasks from {rows} row{'s' if rows > 1 else ''} ({counts}); {first}"
-        if rows
-        else f"{named} is empty"
-    ]
+    return [f"{named} yields no tasks from {counted(rows, 'row')} ({counts}); {first}"]
 
 
 def useless_sources(sources: Iterable[TaskSource], entries: Sequence[SourceEntry]) -> list[str]:
@@ -130,12 +112,8 @@ def passed_over(names: Iterable[str]) -> list[str]:
     """A line for each configured folder that holds files which are not read."""
     lines = []
     for name in names:
-        files = unread_files(find(name))
-        if files:
-            shown = ", ".join(file.name for file in files[:_SHOWN_FILES]) + (
-                ", ..." if len(files) > _SHOWN_FILES else ""
-            )
-            lines.append(
-                f"{name}: {len(files)} other file{'s' if len(files) > 1 else ''} in it were not read ({shown})"
-            )
+        if files := [file.name for file in unread_files(find(name))]:
+            more = ["..."] if len(files) > _SHOWN_FILES else []
+            shown = ", ".join(files[:_SHOWN_FILES] + more)
+            lines.append(f"{name}: {counted(len(files), 'other file')} in it were not read ({shown})")
     return lines

@@ -73,14 +73,9 @@ class ConsolidationReport:
         types = ", ".join(f"{count} {name}" for name, count in self.by_type.items())
         account = self.new.sentence if self.new.read or not self.before else "nothing new read"
         others = self.tasks - self.before - self.new.taken
-        pool = (
-            f"; {_pool_sum(self.before, self.new.taken, max(-others, 0), max(others, 0))}"
-            if self.before
-            else ""
-        )
-        return _with_lines(
-            f"{self.tasks} tasks ({types}): {account}{pool}, in {self.seconds:.1f} s", self.lines
-        )
+        pool = _pool_sum(self.before, self.new.taken, max(-others, 0), max(others, 0))
+        account += f"; {pool}" if self.before else ""
+        return _with_lines(f"{self.tasks} tasks ({types}): {account}, in {self.seconds:.1f} s", self.lines)
 
 
 @dataclass(frozen=True)
@@ -112,16 +107,13 @@ class MergeReport:
 
     @property
     def sentence(self) -> str:
-        shards = (
-            f" (of {self.new.read + self.judged} in all shards, {self.judged} were known already)"
-            if self.judged
-            else ""
-        )
-        account = self.new.sentence.replace(" read", f" read{shards}", 1)
+        account = self.new.sentence
+        if self.judged:
+            shards = f"(of {self.new.read + self.judged} in all shards, {self.judged} were known already)"
+            account = account.replace(" read", f" read {shards}", 1)
         pool = f"{_pool_sum(self.before, self.new.taken, self.gone, self.back)} (x {self.growth:.2f})"
-        return _with_lines(
-            f"Cycle {self.cycle} merged: {account}; {pool}, in {self.seconds:.1f} s", self.lines
-        )
+        sentence = f"Cycle {self.cycle} merged: {account}; {pool}, in {self.seconds:.1f} s"
+        return _with_lines(sentence, self.lines)
 
 
 def consolidate(
@@ -157,6 +149,7 @@ def consolidate(
     write_bytes_atomic(run.cycle_tasks(cycle), run.pool_tasks.read_bytes())
     now = time.monotonic()
     new = _new_entries(sources, build)
+    phases = build.seconds | {"write": now - built}
     report = ConsolidationReport(
         cycle=cycle,
         before=int(_report(run, cycle - 1, MERGE_FILE).get("after", 0)),
@@ -168,9 +161,7 @@ def consolidate(
         tasks_hash=manifest.tasks_hash,
         verified=config.reexecute is not Reexecute.NEVER,
         seconds=now - started,
-        phases={
-            name: round(seconds, 3) for name, seconds in (build.seconds | {"write": now - built}).items()
-        },
+        phases={name: round(seconds, 3) for name, seconds in phases.items()},
         sources=build.entries,
         lines=changed + _lines(new, build) + (passed_over(config.extra_files) if cycle == 1 else []),
         missing=missing,
@@ -234,15 +225,13 @@ def _build(
 
 
 def _all_sources(run: RunDir, cycle: int, config: DataConfig) -> tuple[list[TaskSource], list[str]]:
-    sources = list(seed_sources(config))
     users, missing = user_sources(config.extra_files)
-    sources += users
     others, missing_runs = other_run_sources(config.other_runs, run.root)
-    sources += others
+    sources = [*seed_sources(config), *users, *others]
     missing += missing_runs
     if cycle == 1:
         refuse_missing(missing)
-    if cycle > 1:
+    else:
         judged = _judged(run, cycle - 1)
         sources = [replace(source, judged=(source.name, source.hash()) in judged) for source in sources]
         sources.append(replace(_cycle_source(run, cycle - 1), judged=True))
@@ -275,9 +264,8 @@ def _lines(new: Sequence[SourceEntry], build: PoolBuild) -> list[str]:
 def _cycle_source(run: RunDir, cycle: int) -> TaskSource:
     """Tasks verified when the file was written are not run again, as long as it is the same file."""
     file, written = run.cycle_tasks(cycle), _report(run, cycle, CONSOLIDATION_FILE)
-    trusted = (
-        bool(written.get("verified")) and file.is_file() and file_hash(file) == written.get("tasks_hash")
-    )
+    verified = bool(written.get("verified")) and file.is_file()
+    trusted = verified and file_hash(file) == written.get("tasks_hash")
     return TaskSource(Kind.CYCLE, f"cycles/{cycle:03d}/tasks.jsonl", file, trusted=trusted)
 
 

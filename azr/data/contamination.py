@@ -118,9 +118,8 @@ class LeakIndex:
             columns.append(at)
             ends.append(ends[-1] + len(at))
         flat = np.concatenate(columns) if columns else np.zeros(0, np.int64)
-        return sparse.csr_matrix(
-            (np.ones(len(flat), np.float32), flat, ends), shape=(len(grams), len(self._vocabulary))
-        )
+        cells, shape = (np.ones(len(flat), np.float32), flat, ends), (len(grams), len(self._vocabulary))
+        return sparse.csr_matrix(cells, shape=shape)
 
     def leaks(self, prints: Sequence[Fingerprint], grams: Sequence[Grams] | None = None) -> list[str]:
         """For each program the name of the item it resembles most, or an empty text.
@@ -131,9 +130,8 @@ class LeakIndex:
         grams = [gram_hashes(print_.tokens) for print_ in prints] if grams is None else grams
         result = [self._canonical.get(print_.canonical, "") for print_ in prints]
         for start in range(0, len(prints) if self._names else 0, _CHUNK):
-            for index, name in self._chunk_leaks(
-                prints[start : start + _CHUNK], grams[start : start + _CHUNK]
-            ):
+            here = slice(start, start + _CHUNK)
+            for index, name in self._chunk_leaks(prints[here], grams[here]):
                 result[start + index] = result[start + index] or name
         return result
 
@@ -146,11 +144,8 @@ class LeakIndex:
         leaked = (jaccard >= self._similarity) | contained
         for at in np.flatnonzero(leaked | (jaccard >= CANDIDATE_JACCARD)):
             row, column = int(rows[at]), int(columns[at])
-            tokens, item = chunk[row].tokens, self._tokens[column]
-            if (
-                leaked[at]
-                or Indel.normalized_similarity(tokens, item, score_cutoff=max(EDITED, self._similarity)) > 0
-            ):
+            tokens, item, least = chunk[row].tokens, self._tokens[column], max(EDITED, self._similarity)
+            if leaked[at] or Indel.normalized_similarity(tokens, item, score_cutoff=least) > 0:
                 yield row, self._names[column]
 
 

@@ -107,11 +107,8 @@ def _csv_records(path: Path, reader: Any, header: list[str], above: int) -> Iter
             yield Row(None, path, start, raw.decode("utf-8"), problem)
         else:
             named = zip(header, cells, strict=False)
-            yield Row(
-                {name: _cell(name, cell) for name, cell in named if cell or name.lower() in _KEPT_EMPTY},
-                path,
-                start,
-            )
+            filled = ((name, cell) for name, cell in named if cell or name.lower() in _KEPT_EMPTY)
+            yield Row({name: _cell(name, cell) for name, cell in filled}, path, start)
 
 
 def _wrong_byte(raw: bytes) -> str:

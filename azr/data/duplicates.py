@@ -126,8 +126,5 @@ class _Group:
         return self._near[print_.canonical]
 
     def _comparable(self, print_: Fingerprint) -> bool:
-        return (
-            self._config.near_duplicates
-            and print_.parsed
-            and len(print_.tokens) >= self._config.near_min_tokens
-        )
+        is_long = len(print_.tokens) >= self._config.near_min_tokens
+        return self._config.near_duplicates and print_.parsed and is_long

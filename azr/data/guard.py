@@ -64,13 +64,8 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
         write_bytes_atomic(copy, read_probes(file))
         set_mode(copy, 0o444)
         hashes[name] = file_hash(copy)
-    write_json_atomic(
-        _hashes_path(run),
-        {
-            "probes": hashes,
-            "evaluation": {str(file.absolute()): file_hash(file) for file in _evaluation_files(config)},
-        },
-    )
+    evaluation = {str(file.absolute()): file_hash(file) for file in _evaluation_files(config)}
+    write_json_atomic(_hashes_path(run), {"probes": hashes, "evaluation": evaluation})
     fsync_directory(run.probes)
     return probe_files(run)
 
@@ -150,12 +145,9 @@ def check_evaluation_files(run: RunDir, config: DataConfig) -> None:
         DataError: a file was changed or is gone; the message names it and says what to do.
     """
     recorded = _hashes(run.probes)
+    remedy = "copy the original back, or start a new run: figures before and after cannot be compared"
     for name, expected in recorded["probes"].items():
-        _check(
-            run.probes / name,
-            expected,
-            "copy the original back, or start a new run: figures before and after cannot be compared",
-        )
+        _check(run.probes / name, expected, remedy)
     known = {str(PROJECT / name): expected for name, expected in recorded["evaluation"].items()}
     added = {}
     for file in _evaluation_files(config):
@@ -200,8 +192,7 @@ def _hashes(folder: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {"probes": {}, "evaluation": {}}
     value: Any = read_json(path)
-    if not isinstance(value, dict) or not all(
-        isinstance(value.get(key), dict) for key in ("probes", "evaluation")
-    ):
+    parts = [value.get(key) for key in ("probes", "evaluation")] if isinstance(value, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
         raise DataError(f"{path} is damaged; delete it to record the probe files again")
     return value

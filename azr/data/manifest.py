@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from azr.config.data import DataConfig
 from azr.errors import DataError
-from azr.files import file_hash, json_line, read_json, read_jsonl, write_json_atomic
+from azr.files import file_hash, json_line, read_json, read_jsonl
 from azr.hashes import json_hash, text_hash
 from azr.records import from_json
 from azr.rundir import RunDir
@@ -23,14 +22,8 @@ from azr.tasks import Task
 
 MANIFEST_VERSION = 1
 _POLICY_LEFT_OUT = (
-    "extra_files",
-    "other_runs",
-    "probe_files",
-    "evaluation_files",
-    "seeds",
-    "workers",
-    "backups_kept",
-)
+    "extra_files", "other_runs", "probe_files", "evaluation_files", "seeds", "workers", "backups_kept",
+)  # fmt: skip
 """Configuration that says where to look or how fast, not what to keep."""
 
 
@@ -94,20 +87,8 @@ def python_minor() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def count_by_type(tasks: Iterable[Task]) -> dict[str, int]:
-    return dict(sorted(Counter(task.task_type.value for task in tasks).items()))
-
-
-def count_by_source(tasks: Iterable[Task]) -> dict[str, int]:
-    return dict(sorted(Counter(task.lineage.source for task in tasks).items()))
-
-
 def tasks_text(tasks: Iterable[Task]) -> str:
     return "".join(json_line(task.to_json()) for task in tasks)
-
-
-def write_manifest(run: RunDir, manifest: PoolManifest) -> None:
-    write_json_atomic(run.pool_manifest, asdict(manifest))
 
 
 def read_manifest(run: RunDir) -> PoolManifest:

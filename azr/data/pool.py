@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from azr.config.data import DataConfig
@@ -12,13 +15,10 @@ from azr.data.guard import protected_files
 from azr.data.manifest import (
     MANIFEST_VERSION,
     PoolManifest,
-    count_by_source,
-    count_by_type,
     policy_hash,
     python_minor,
     read_manifest,
     tasks_text,
-    write_manifest,
 )
 from azr.errors import DataError
 from azr.files import (
@@ -28,6 +28,7 @@ from azr.files import (
     remove_leftovers,
     whole_folder,
     write_bytes_atomic,
+    write_json_atomic,
     write_jsonl_atomic,
     write_text_atomic,
 )
@@ -85,15 +86,19 @@ def publish_pool(
         policy=policy_hash(config),
         sources=build.entries,
         tasks=len(build.kept),
-        by_type=count_by_type(build.kept),
-        by_source=count_by_source(build.kept),
-        dropped=build.dropped_counts,
+        by_type=_counts(task.task_type.value for task in build.kept),
+        by_source=_counts(task.lineage.source for task in build.kept),
+        dropped=_counts(item.reason.value for item in build.dropped),
         tasks_hash=file_hash(run.pool_tasks),
         rejected_hash=file_hash(rejected),
         evaluation={file.name: file_hash(file) for file in protected_files(run, config)},
     ).sealed()
-    write_manifest(run, manifest)
+    write_json_atomic(run.pool_manifest, asdict(manifest))
     return manifest
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
 
 
 def write_rejected(run: RunDir, build: PoolBuild) -> Path:
@@ -107,15 +112,9 @@ def write_rejected(run: RunDir, build: PoolBuild) -> Path:
         where = {"source": item.source, "line": item.row.line}
         records.append({"reason": item.reason.value, "detail": item.detail, **where, "record": content})
     for left, source in zip(build.dropped, build.dropped_from, strict=True):
-        records.append(
-            {
-                "reason": left.reason.value,
-                "detail": left.detail,
-                "source": source,
-                "copy_of": left.copy_of,
-                "record": left.task.to_json(),
-            }
-        )
+        where = {"source": source, "copy_of": left.copy_of}
+        content = left.task.to_json()
+        records.append({"reason": left.reason.value, "detail": left.detail, **where, "record": content})
     write_jsonl_atomic(path, records)
     return path
 

@@ -27,11 +27,8 @@ def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, san
     for file in configured_files(probe_names(config), "data.probe_files")[0]:
         if file.resolve().parent == SHIPPED_PROBES.parent:
             continue
-        tasks = [
-            Task.from_json(json.loads(line))
-            for line in read_probes(file).decode("utf-8", "surrogatepass").split("\n")
-            if line.strip()
-        ]
+        lines = read_probes(file).decode("utf-8", "surrogatepass").split("\n")
+        tasks = [Task.from_json(json.loads(line)) for line in lines if line.strip()]
         _, dropped = reexecute(tasks, config.reexecute, reruns, sandbox)
         if dropped:
             first = dropped[0]

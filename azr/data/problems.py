@@ -21,12 +21,8 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
         DataError: it is no such problem, or none of its assertions is of that form; the message says which.
     """
     if "test_list" in record:
-        code, tests, called, message = (
-            _text(record, "code"),
-            _joined(record["test_list"]),
-            "",
-            record.get("text") or record.get("prompt"),
-        )
+        code, tests, called = _text(record, "code"), _joined(record["test_list"]), ""
+        message = record.get("text") or record.get("prompt")
     elif "canonical_solution" in record:
         code = _text(record, "prompt") + _text(record, "canonical_solution")
         tests, called, message = _text(record, "test"), "candidate", ""
@@ -38,9 +34,8 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
     except SourceError as error:
         raise DataError(f"does not parse: {error}") from error
     functions = {function.name: function for function in top_level_functions(program)}
-    entry = str(record.get("entry_point") or "") or next(
-        (name for node in asserts if (name := _called(node)) in functions), ""
-    )
+    tested = (name for node in asserts if (name := _called(node)) in functions)
+    entry = str(record.get("entry_point") or "") or next(tested, "")
     if entry not in functions:
         raise DataError("its assertions call no function that it defines")
     pairs = [pair for node in asserts if (pair := _pair(node, called or entry)) is not None]
@@ -55,10 +50,8 @@ def tasks_of_problem(record: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     message = message if isinstance(message, str) and message else ast.get_docstring(functions[entry]) or ""
     if len(pairs) > 1 and message:
-        inputs, outputs = zip(*pairs, strict=True)
-        tasks.append(
-            {"snippet": snippet, "inputs": list(inputs), "outputs": list(outputs), "message": message}
-        )
+        inputs, outputs = map(list, zip(*pairs, strict=True))
+        tasks.append({"snippet": snippet, "inputs": inputs, "outputs": outputs, "message": message})
     return tasks
 
 
@@ -84,22 +77,18 @@ def _called(node: ast.Assert) -> str:
 
 def _pair(node: ast.Assert, entry: str) -> tuple[str, str] | None:
     """(input, output) of ``assert entry(literals) == literal``; None for anything else."""
-    test = node.test
-    if (
-        not isinstance(test, ast.Compare)
-        or len(test.ops) != 1
-        or not isinstance(test.ops[0], (ast.Eq, ast.Is))
-    ):
-        return None
-    if _called(node) != entry or not isinstance(test.left, ast.Call):
-        return None
-    arguments = [ast.unparse(argument) for argument in test.left.args]
-    arguments += [
-        f"{keyword.arg}={ast.unparse(keyword.value)}" for keyword in test.left.keywords if keyword.arg
-    ]
+    match node.test:
+        case ast.Compare(
+            left=ast.Call(func=ast.Name(id=name)) as call, ops=[ast.Eq() | ast.Is()], comparators=[wanted]
+        ):
+            if name != entry:
+                return None
+        case _:
+            return None
+    keywords = [f"{keyword.arg}={ast.unparse(keyword.value)}" for keyword in call.keywords if keyword.arg]
+    given = ", ".join([*map(ast.unparse, call.args), *keywords])
     try:
-        given = ", ".join(arguments)
         parse_arguments(given)
-        return given, canonical_text(ast.unparse(test.comparators[0]))
+        return given, canonical_text(ast.unparse(wanted))
     except ValueError:
         return None

@@ -190,11 +190,8 @@ def _records(value: Any) -> list[Any]:
         return columns
     if all(isinstance(item, dict) for item in value.values()):
         return list(value.values())
-    lists = {
-        name: item
-        for name, item in value.items()
-        if isinstance(item, list) and item and all(isinstance(row, dict) for row in item)
-    }
+    filled = {name: item for name, item in value.items() if isinstance(item, list) and item}
+    lists = {name: item for name, item in filled.items() if all(isinstance(row, dict) for row in item)}
     if len(lists) > 1:
         named = ", ".join(f"{name} ({len(item)})" for name, item in lists.items())
         raise DataError(
@@ -260,12 +257,8 @@ def _table_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
     for batch in batches:
         require_single_names(path, batch.schema.names)
         for record in batch.to_pylist():
-            yield Row(
-                {key: _plain(value) for key, value in record.items() if value is not None},
-                path,
-                next(numbers),
-                unit="row",
-            )
+            filled = {key: _plain(value) for key, value in record.items() if value is not None}
+            yield Row(filled, path, next(numbers), unit="row")
 
 
 def _plain(value: Any) -> Any:

@@ -43,16 +43,15 @@ _VALUE_LISTS = ("inputs", "outputs")
 _TEXT_LISTS = ("imports", "composite_functions")
 _NAMES = frozenset((*_ALIASES, *_VALUES, *_TEXTS, *_VALUE_LISTS, *_TEXT_LISTS, "lineage"))
 _SHOWN_FIELDS = 8
+_CONVERT = "scripts/convert_problems.py makes tasks of such a file"
+_A_TASK = "a task is a program with an input and its output"
 _OTHER_SHAPES = (
-    (
-        ("prompt", "canonical_solution"),
-        "a HumanEval-like row; scripts/convert_problems.py makes tasks of such a file",
-    ),
-    (("test_list",), "an MBPP-like row; scripts/convert_problems.py makes tasks of such a file"),
-    (("messages",), "a conversation; a task is a program with an input and its output"),
-    (("conversations",), "a conversation; a task is a program with an input and its output"),
-    (("instruction",), "an instruction with its answer; a task is a program with an input and its output"),
-    (("question", "answer"), "a question with its answer; a task is a program with an input and its output"),
+    (("prompt", "canonical_solution"), f"a HumanEval-like row; {_CONVERT}"),
+    (("test_list",), f"an MBPP-like row; {_CONVERT}"),
+    (("messages",), f"a conversation; {_A_TASK}"),
+    (("conversations",), f"a conversation; {_A_TASK}"),
+    (("instruction",), f"an instruction with its answer; {_A_TASK}"),
+    (("question", "answer"), f"a question with its answer; {_A_TASK}"),
 )
 """Fields of well-known data sets, and what to say of a row that has them."""
 
@@ -83,16 +82,14 @@ def tasks_of(
     except DataError as error:
         return Refused(Reason.SCHEMA, str(error))
     if len(task.code) > max_code_chars:
-        return Refused(
-            Reason.TOO_LARGE,
-            f"program of {len(task.code)} characters; data.max_code_chars is {max_code_chars}",
-        )
+        told = f"program of {len(task.code)} characters; data.max_code_chars is {max_code_chars}"
+        return Refused(Reason.TOO_LARGE, told)
     longest = max(len(text) for text in (*task.inputs, *task.outputs, task.message))
     if longest > max_value_chars:
-        return Refused(
-            Reason.TOO_LARGE,
-            f"an input, output or message of {longest} characters; data.max_value_chars is {max_value_chars}",
+        told = (
+            f"an input, output or message of {longest} characters; data.max_value_chars is {max_value_chars}"
         )
+        return Refused(Reason.TOO_LARGE, told)
     if task.task_type is not TaskType.ERROR:
         try:
             task = replace(task, outputs=tuple(canonical_text(output) for output in task.outputs))
@@ -235,12 +232,11 @@ def _value_text(key: str, value: Any) -> str:
             return repr(value)
         if math.isnan(value):
             raise DataError(f"field {key} is NaN, an empty cell of a table")
-        whole = (
-            f': this is what a table makes of a whole number; write it as text, "{value:.0f}" or "{value}"'
-            if math.isfinite(value)
-            else ""
+        if not math.isfinite(value):
+            raise DataError(f"field {key} is {value}; {how}")
+        raise DataError(
+            f'field {key} is {value}: this is what a table makes of a whole number; write it as text, "{value:.0f}" or "{value}"'
         )
-        raise DataError(f"field {key} is {value}{whole or '; ' + how}")
     raise DataError(f"field {key} is {kind_of(value)}; {how}")
 
 
@@ -281,12 +277,8 @@ def _clean_lineage(task: Task, origin: str) -> Task:
     accuracy = lineage.accuracy
     if accuracy is not None and not (type(accuracy) in (int, float) and 0 <= accuracy <= 1):
         raise DataError(f"lineage has accuracy {str(accuracy)[:40]}; it must be a share from 0 to 1")
+    if not origin:
+        return task
     # what a shared file says about its own cycles is not this run's history
-    return (
-        replace(
-            task,
-            lineage=Lineage(source=origin, parents=lineage.parents, model=lineage.model, accuracy=accuracy),
-        )
-        if origin
-        else task
-    )
+    kept = Lineage(source=origin, parents=lineage.parents, model=lineage.model, accuracy=accuracy)
+    return replace(task, lineage=kept)

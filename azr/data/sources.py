@@ -80,12 +80,11 @@ def unread_files(path: Path) -> list[Path]:
     (README, LICENSE, ``dataset_info.json`` ...)."""
     if not path.is_dir():
         return []
-    descriptions = (".md", *DATA_SUFFIXES)
-    return [
-        file
-        for file in _candidates(path)
-        if file.is_dir() or (_data_suffix(file) not in descriptions and file.stem != "LICENSE")
-    ]
+
+    def is_description(file: Path) -> bool:
+        return _data_suffix(file) in (".md", *DATA_SUFFIXES) or file.stem == "LICENSE"
+
+    return [file for file in _candidates(path) if file.is_dir() or not is_description(file)]
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -100,11 +99,8 @@ def _candidates(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         below = [Path(parent, name) for name in (*folders, *names)]
         found += [path for path in below if path.is_symlink() or not path.is_dir()]
-    return [
-        path
-        for path in sorted(found)
-        if path.name not in _NOT_DATA and not path.name.startswith((".", "cache-"))
-    ]
+    shown = (path for path in sorted(found) if not path.name.startswith((".", "cache-")))
+    return [path for path in shown if path.name not in _NOT_DATA]
 
 
 def _data_suffix(file: Path) -> str:
@@ -133,13 +129,10 @@ def configured_files(names: Iterable[str], key: str) -> tuple[list[Path], list[s
             missing.append(
                 f"{key}: {missing_disk(path) or f'{path} does not exist{where_looked(name)}{hint}'}"
             )
+        elif not found and path.is_dir():
+            missing.append(f"{key}: {path} holds no {', '.join(DATA_SUFFIXES)} file")
         elif not found:
-            what = (
-                f"holds no {', '.join(DATA_SUFFIXES)} file"
-                if path.is_dir()
-                else "is not a regular file (a pipe or a device)"
-            )
-            missing.append(f"{key}: {path} {what}")
+            missing.append(f"{key}: {path} is not a regular file (a pipe or a device)")
         files.extend(file for file in found if file not in files)
     return files, missing
 
@@ -151,13 +144,9 @@ def user_sources(names: Iterable[str]) -> tuple[list[TaskSource], list[str]]:
     for name in dict.fromkeys(names):
         files, lacking = configured_files([name], "data.extra_files")
         missing += lacking
-        known = {source.file for source in sources}
-        named = f"data.extra_files: {name}"
-        sources += [
-            TaskSource(Kind.USER, "/".join(file.parts[-2:]), file, "user", named=named)
-            for file in files
-            if file not in known
-        ]
+        known, named = {source.file for source in sources}, f"data.extra_files: {name}"
+        short = {file: "/".join(file.parts[-2:]) for file in files if file not in known}
+        sources += [TaskSource(Kind.USER, shown, file, "user", named=named) for file, shown in short.items()]
     return sources, missing
 
 

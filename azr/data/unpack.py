@@ -65,13 +65,9 @@ def open_data(path: Path) -> Opened:
     try:
         suffix = _suffix(path)
         head = _peek(file)
-        kind = (
-            "parquet"
-            if head.startswith(b"PAR1") or suffix == ".parquet"
-            else "arrow file"
-            if head.startswith(b"ARROW1")
-            else suffix
-        )
+        kind = "arrow file" if head.startswith(b"ARROW1") else suffix
+        if head.startswith(b"PAR1") or suffix == ".parquet":
+            kind = "parquet"
         if kind in ("parquet", "arrow file", ".arrow"):
             table = io.BytesIO(file.read()) if packed else file  # tables are read from their end
             return Opened("arrow stream" if kind == ".arrow" else kind, table, suffix)
@@ -116,11 +112,8 @@ def _refuse_others(path: Path, head: bytes) -> None:
     """
     what = next((words for magic, words in _OTHERS.items() if head.startswith(magic)), "")
     if head.startswith(b"PK\x03\x04"):
-        what = (
-            f"an Excel workbook; {_SAVE_AS}"
-            if path.suffix.lower() in (".xlsx", ".xlsm")
-            else "a zip archive; unpack it first"
-        )
+        is_workbook = path.suffix.lower() in (".xlsx", ".xlsm")
+        what = f"an Excel workbook; {_SAVE_AS}" if is_workbook else "a zip archive; unpack it first"
     elif head[257:262] == b"ustar":
         what = "a tar archive; unpack it first"
     elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
