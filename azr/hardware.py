@@ -46,12 +46,8 @@ class Machine:
     @property
     def why_no_card(self) -> str:
         """What is in the way of the cards that no run can use, each by its name."""
-        return (
-            "; ".join(
-                [*(f"{gpu}: {gpu.unfit}" for gpu in self.gpus if gpu.unfit), *filter(None, [self.gpu_note])]
-            )
-            or "none found"
-        )
+        unfit = [f"{gpu}: {gpu.unfit}" for gpu in self.gpus if gpu.unfit]
+        return "; ".join(filter(None, [*unfit, self.gpu_note])) or "none found"
 
     @property
     def name(self) -> str:

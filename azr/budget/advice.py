@@ -6,6 +6,7 @@ import json
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from azr.budget.card_in_use import card_in_use
 from azr.budget.estimate import ResourceEstimate, estimate
@@ -37,10 +38,9 @@ class Shortage:
     def __str__(self) -> str:
         if self.no_card:
             return f"an NVIDIA GPU: this configuration {self.no_card}; {command('doctor')} says more"
-        what = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}[
-            self.resource
-        ]
-        return f"{what}: needs {self.needed_gib:.1f} GiB, has {self.available_gib:.1f}, {self.missing_gib:.1f} too little"
+        names = {"gpu": f"GPU memory in phase {self.phase}", "ram": "host memory", "disk": "disk"}
+        needs = f"needs {self.needed_gib:.1f} GiB, has {self.available_gib:.1f}"
+        return f"{names[self.resource]}: {needs}, {self.missing_gib:.1f} too little"
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,8 @@ def judge_fit(
     shortages = tuple(_shortages(config, result, gpu, ram, free_disk_gib))
     advice = None
     if shortages and advise:
-        advice = _cheapest_change(
-            config, kept, lambda other: judge_fit(other, machine, shape, free_disk_gib, False)
-        )
+        judged = partial(judge_fit, machine=machine, shape=shape, free_disk_gib=free_disk_gib, advise=False)
+        advice = _cheapest_change(config, kept, judged)
     return Fit(result, gpu, ram, free_disk_gib, shortages, advice, kept)
 
 
@@ -112,16 +111,13 @@ def _too_few_cards(device: Device, machine: Machine) -> tuple[Shortage, Change]:
     if device.cards:
         there = len(device.cards)
         text = f"needs {device.count} (train.n_gpus_per_node), and {there} can be used: {device}"
-        advice = Change(
-            (f"train.n_gpus_per_node={there}",),
-            "fewer cards: more time per step, and each holds a larger part",
-        )
+        setting = f"train.n_gpus_per_node={there}"
+        cost = "fewer cards: more time per step, and each holds a larger part"
     else:
         text = f"needs one, and there is none ({machine.why_no_card})"
-        advice = Change(
-            ("recipe=cpu_tiny",), "the bundled tiny model on the CPU, which shows everything at work"
-        )
-    return Shortage("cards" if device.missing else "gpu", "start", 0.0, 0.0, no_card=text), advice
+        setting, cost = "recipe=cpu_tiny", "the bundled tiny model on the CPU, which shows everything at work"
+    shortage = Shortage("cards" if device.missing else "gpu", "start", 0.0, 0.0, no_card=text)
+    return shortage, Change((setting,), cost)
 
 
 def _shortages(
@@ -135,9 +131,8 @@ def _shortages(
         if result.kv_tokens < tokens:
             engine = next(part.gib for part in result.phase("rollout").parts if part.name == "engine awake")
             missing = (tokens - result.kv_tokens) * result.shape.kv_bytes_per_token() / 2**30
-            yield Shortage(
-                "gpu", f"rollout (KV cache of {KV_SEQUENCES} full-length sequences)", engine + missing, engine
-            )
+            phase = f"rollout (KV cache of {KV_SEQUENCES} full-length sequences)"
+            yield Shortage("gpu", phase, engine + missing, engine)
     if result.ram.gib > ram:
         yield Shortage("ram", result.ram.name, result.ram.gib, ram)
     if disk is not None and result.disk.gib > disk:
@@ -181,15 +176,15 @@ def _together(
         chosen |= dict(item.split("=", 1) for item in settings)
         costs.append(cost)
         if missing <= 0:
-            return Change(
-                tuple(f"{key}={value}" for key, value in chosen.items()), "; ".join(dict.fromkeys(costs))
-            )
+            together = tuple(f"{key}={value}" for key, value in chosen.items())
+            return Change(together, "; ".join(dict.fromkeys(costs)))
     return None
 
 
 def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
     """(rank, overrides, what they cost), from the cheapest to the dearest, as far as they would change anything."""
     train, rollout = config.train, config.rollout
+    small_states = ("train.master_dtype=bfloat16", "train.optimizer=adamw_8bit")
     longest = rollout.max_prompt_tokens + rollout.max_response_tokens
     if not train.chunked_logprobs:
         yield 0, ("train.chunked_logprobs=true",), "costs nothing"
@@ -208,11 +203,8 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
             yield 2, (f"rollout.gpu_memory_share={share}",), "a smaller KV cache: fewer sequences at once"
     for share in (0.4, 0.5, 0.6, 0.7):
         if share > rollout.gpu_memory_share:
-            yield (
-                2,
-                (f"rollout.gpu_memory_share={share}",),
-                "memory that the trainer leaves free while the engine generates",
-            )
+            cost = "memory that the trainer leaves free while the engine generates"
+            yield 2, (f"rollout.gpu_memory_share={share}",), cost
     if rollout.max_sequences > 64:
         yield 2, ("rollout.max_sequences=64", "rollout.cuda_graph_sizes=[1,4,16,64]"), "slower generation"
     if not rollout.sleep:
@@ -226,18 +218,9 @@ def _changes(config: Config) -> Iterator[tuple[int, tuple[str, ...], str]]:
     if rollout.agent_workers > 1:
         yield 3, ("rollout.agent_workers=1",), "slower execution of programs"
     if train.optimizer != "adamw_8bit" or train.master_dtype != "bfloat16":
-        yield (
-            4,
-            ("train.master_dtype=bfloat16", "train.optimizer=adamw_8bit"),
-            "stochastic rounding instead of exact float32 weights",
-        )
+        yield 4, small_states, "stochastic rounding instead of exact float32 weights"
     if not config.model.lora_rank:
-        settings = (
-            "model.lora_rank=32",
-            "train.master_dtype=bfloat16",
-            "train.optimizer=adamw_8bit",
-            "train.learning_rate=1e-5",
-        )
+        settings = ("model.lora_rank=32", *small_states, "train.learning_rate=1e-5")
         settings += ("train.compile_layers=false",) if train.compile_layers else ()
         yield 5, settings, "adapters instead of all weights"
 
@@ -279,12 +262,9 @@ def propose(
     """
     proposals = []
     for name, config in recipes.items():
-        shape = shape_for(config)
-        if (
-            shape is None
-            or config.train.n_gpus_per_node > max(1, len(machine.cards))
-            or (config.needs_gpu and not machine.cards)
-        ):
+        shape, cards = shape_for(config), len(machine.cards)
+        too_few = config.train.n_gpus_per_node > max(1, cards) or (config.needs_gpu and not cards)
+        if shape is None or too_few:
             continue
         verdict = judge_fit(config, machine, shape, free_disk_gib)
         proposals.append(RecipeFit(name, shape.parameters, verdict, card_in_use(config, machine, shape)))

@@ -168,9 +168,8 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     base_bytes = shape.base_bytes(weight_bytes)
     total_bytes = base_bytes + (weight_bytes * trained if rank else 0)
     optimizer_bytes = {"adamw": 8.0, "adamw_8bit": 2.04}[train.optimizer]
-    tokens = max(
-        train.micro_batch_tokens, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens
-    )
+    longest = config.rollout.max_prompt_tokens + config.rollout.max_response_tokens
+    tokens = max(train.micro_batch_tokens, longest)
     per_layer = LAYER_BYTES_PER_INTERMEDIATE * shape.intermediate + LAYER_BYTES_PER_HIDDEN * shape.hidden
     compute_bytes = 2 if train.compute_dtype == "bfloat16" else 4
     saved = tokens * shape.hidden * compute_bytes * (shape.layers + 2)
@@ -178,23 +177,19 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
     if not train.gradient_checkpointing:
         saved, layer = tokens * per_layer * shape.layers * compute_bytes / 2, 0.0
     if not train.packed_sequences:
-        layer += (
-            2.0
-            * tokens
-            * (config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
-            * shape.heads
-        )
+        layer += 2.0 * tokens * longest * shape.heads
     # float32 sum, its bf16 copy, and the flat one
     head_gradient = 0.0 if rank else 8.0 * shape.embedding_parameters
     if train.chunked_logprobs:
         head = train.logprob_chunk_tokens * shape.vocabulary * compute_bytes + head_gradient
     else:
         head = tokens * shape.vocabulary * 10.0 + head_gradient
-    copies = 0.0
+    copies, root_and_two_layers = 0.0, shape.embedding_parameters + 2 * shape.layer_parameters
     if train.master_dtype == "float32" and compute_bytes == 2:
-        copies = 2.0 * (shape.embedding_parameters + 2 * shape.layer_parameters)
-    if shards > 1:  # FULL_SHARD gathers the root unit and two layers
-        copies = max(copies, compute_bytes * (shape.embedding_parameters + 2 * shape.layer_parameters))
+        copies = 2.0 * root_and_two_layers
+    if shards > 1:  # FULL_SHARD gathers them
+        copies = max(copies, compute_bytes * root_and_two_layers)
+    adapters_alone = bool(rank) and shards == 1
     return _Trainer(
         weights=total_bytes / shards / GIB,
         gradients=weight_bytes * trained / shards / GIB,
@@ -203,11 +198,9 @@ def _trainer(config: Config, shape: ModelShape) -> _Trainer:
         layer=layer / GIB,
         head=head / GIB,
         low_precision_copies=copies / GIB,
-        adapters=weight_bytes * trained / GIB if rank and shards == 1 else 0.0,
+        adapters=weight_bytes * trained / GIB if adapters_alone else 0.0,
         clone=weight_bytes * trained / (1 if rank else shards) / GIB if shards > 1 else 0.0,
-        checkpoint=(
-            (weight_bytes * trained if rank and shards == 1 else total_bytes) + optimizer_bytes * trained
-        )
+        checkpoint=((weight_bytes * trained if adapters_alone else total_bytes) + optimizer_bytes * trained)
         / GIB,
         matrix=INT4_MATRIX_BYTES * shape.hidden * shape.intermediate / GIB if shape.int4_group else 0.0,
     )
@@ -218,11 +211,8 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
     spread = rollout.tensor_parallel
     weight_bytes = 2 if rollout.dtype == "bfloat16" else 4
     weights = shape.base_bytes(weight_bytes) / spread / GIB
-    graphs = (
-        0.0
-        if rollout.enforce_eager
-        else GRAPH_GIB_PER_SIZE * len(rollout.cuda_graph_sizes) * shape.layers / 24
-    )
+    sizes = 0 if rollout.enforce_eager else len(rollout.cuda_graph_sizes)
+    graphs = GRAPH_GIB_PER_SIZE * sizes * shape.layers / 24
     workspace = max(
         rollout.max_batched_tokens * shape.intermediate * ENGINE_WORKSPACE_BYTES_PER_TOKEN,
         rollout.max_sequences * shape.vocabulary * 10.0,  # logits of the sampled rows, twice in float32
@@ -269,12 +259,8 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Mom
         Part("engine weights", engine.weights),
         outside_share,
     )
-    sent = (
-        context,
-        *kept,
-        Part("engine weights and KV cache", engine.weights + engine.kv_cache),
-        outside_share,
-    )
+    awake = Part("engine weights and KV cache", engine.weights + engine.kv_cache)
+    sent = (context, *kept, awake, outside_share)
     sync = max((Moment("sync", parts) for parts in (sending, sent)), key=lambda phase: phase.gib)
     rollout = Moment("rollout", (context, *kept, Part("engine awake", engine.awake)))
     asleep = Moment(
@@ -285,9 +271,10 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Mom
 
 def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> Moment:
     shards = config.train.n_gpus_per_node
+    engines = max(1, shards // config.rollout.tensor_parallel)
     processes = [
         Part("trainer process", HOST_TRAINER_GIB * shards),
-        Part("engine processes", HOST_ENGINE_GIB * max(1, shards // config.rollout.tensor_parallel)),
+        Part("engine processes", HOST_ENGINE_GIB * engines),
         Part("agent workers and sandbox", HOST_AGENT_WORKER_GIB * config.rollout.agent_workers),
         Part("runner and queue", HOST_RUNNER_AND_QUEUE_GIB),
         Part("Ray", HOST_RAY_GIB),
@@ -296,24 +283,17 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> M
     if on_gpu:
         if config.train.param_offload:  # a frozen base is pinned as it is (``azr/train/verl/no_shard.py``)
             pinned_share = 1.0 if trainer.adapters else PINNED_SHARE
-            parts.append(
-                Part("offloaded weights", (trainer.weights - trainer.adapters) * shards * pinned_share)
-            )
+            base = trainer.weights - trainer.adapters
+            parts.append(Part("offloaded weights", base * shards * pinned_share))
         if config.train.optimizer_offload:
             parts.append(Part("offloaded optimizer states", trainer.optimizer * shards * PINNED_SHARE))
         if config.model.lora_rank and config.rollout.sleep and not trainer.adapters:
-            engines = max(1, shards // config.rollout.tensor_parallel)
             parts.append(Part("sleeping engine's weights (level 1)", PINNED_SHARE * engine.weights * engines))
         loading = LOADING_SHARE * trainer.weights
         parts.append(Part("loading weights, merging data (one at a time)", max(loading, HOST_DATA_STEPS_GIB)))
     else:
-        working = (
-            trainer.weights
-            + trainer.gradients
-            + trainer.optimizer
-            + trainer.saved_activations
-            + max(trainer.layer, trainer.head)
-        )
+        working = trainer.weights + trainer.gradients + trainer.optimizer + trainer.saved_activations
+        working += max(trainer.layer, trainer.head)
         parts += [
             Part("training, merging data (one at a time)", max(working, HOST_DATA_STEPS_GIB)),
             Part("engine weights and KV cache", engine.weights + config.rollout.cpu_kv_cache_gib),
@@ -327,15 +307,10 @@ def _disk(config: Config, trainer: _Trainer) -> Moment:
     steps = campaign.cycles * campaign.steps_per_cycle
     kept = campaign.keep_last + 1  # the one being written is published before the oldest goes
     permanent = steps // campaign.keep_every if campaign.keep_every else 0
-    saves = max(
-        1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps)
-    ) * campaign.cycles + len(config.train.early_saves)
+    a_cycle = max(1, math.ceil(campaign.steps_per_cycle / config.train.save_every_steps))
+    saves = a_cycle * campaign.cycles + len(config.train.early_saves)
     count = min(kept + 1 + permanent, saves + 1)  # + 1: the best one
+    checkpoints = Part(f"{count} checkpoints of {trainer.checkpoint:.1f} GiB", count * trainer.checkpoint)
     return Moment(
-        "disk",
-        (
-            Part(f"{count} checkpoints of {trainer.checkpoint:.1f} GiB", count * trainer.checkpoint),
-            Part("run files", DISK_RUN_GIB),
-            Part("margin", campaign.disk_margin_gib),
-        ),
+        "disk", (checkpoints, Part("run files", DISK_RUN_GIB), Part("margin", campaign.disk_margin_gib))
     )

@@ -125,20 +125,16 @@ class _Fitting:
             config = with_key(config, key, False)
         here = [Choice(key, False, "the card has room") for key in away]
         if sleep in self.automatic:
-            yield (
-                with_key(config, sleep, False),
-                [Choice(sleep, False, "engine and trainer fit side by side"), *here],
-            )
+            awake = Choice(sleep, False, "engine and trainer fit side by side")
+            yield with_key(config, sleep, False), [awake, *here]
             config = with_key(config, sleep, True)
             here.insert(0, Choice(sleep, True, "engine and trainer at their largest do not fit side by side"))
         yield config, here
         for count, key in enumerate(away, start=1):
             config = with_key(config, key, True)
             reason = f"else the engine feeds fewer than {FEW_SEQUENCES} sequences"
-            yield (
-                config,
-                [Choice(each.key, True, reason) if each.key in away[:count] else each for each in here],
-            )
+            moved = away[:count]
+            yield config, [Choice(each.key, True, reason) if each.key in moved else each for each in here]
 
     def merit(self, config: Config) -> int:
         """Sequences at once, of which more than ``FEW_SEQUENCES`` are no reason to move anything to host memory;
@@ -152,22 +148,14 @@ class _Fitting:
         """Batched tokens, then the most sequences that a KV cache of the largest share of the card feeds."""
         choices = []
         if (key := "rollout.max_batched_tokens") in self.automatic:
-            per_token_gib = 8 * self.shape.intermediate / 2**30
-            fitting = [
-                tokens for tokens in BATCHED if tokens * per_token_gib <= WORKSPACE_SHARE * self.usable_gib
-            ]
-            config = with_key(config, key, fitting[-1] if fitting else BATCHED[0])
-            choices.append(
-                Choice(
-                    key,
-                    config.rollout.max_batched_tokens,
-                    f"its workspace is at most {100 * WORKSPACE_SHARE:.1f} % of the card",
-                )
-            )
+            room = WORKSPACE_SHARE * self.usable_gib / (8 * self.shape.intermediate / 2**30)
+            tokens = max([BATCHED[0], *(tokens for tokens in BATCHED if tokens <= room)])
+            config = with_key(config, key, tokens)
+            reason = f"its workspace is at most {100 * WORKSPACE_SHARE:.1f} % of the card"
+            choices.append(Choice(key, tokens, reason))
         counts = SEQUENCES if "rollout.max_sequences" in self.automatic else (config.rollout.max_sequences,)
-        for (
-            count
-        ) in counts:  # more sequences need more workspace and graphs, which leaves less for their cache
+        # more sequences need more workspace and graphs, which leaves less for their cache
+        for count in counts:
             candidate = self._share(self._graphs(with_key(config, "rollout.max_sequences", count)))
             if count == counts[0] or self.feeds(candidate) >= count:
                 settled = candidate
@@ -175,10 +163,8 @@ class _Fitting:
         if (key := "rollout.gpu_memory_share") in self.automatic:
             choices.append(Choice(key, config.rollout.gpu_memory_share, self._share_reason(config)))
         if (key := "rollout.max_sequences") in self.automatic:
-            kv_tokens = self._estimate(config).kv_tokens
-            choices.append(
-                Choice(key, config.rollout.max_sequences, f"the KV cache has room for {kv_tokens:,} tokens")
-            )
+            reason = f"the KV cache has room for {self._estimate(config).kv_tokens:,} tokens"
+            choices.append(Choice(key, config.rollout.max_sequences, reason))
         if (key := "rollout.cuda_graph_sizes") in self.automatic:
             choices.append(Choice(key, config.rollout.cuda_graph_sizes, "up to rollout.max_sequences"))
         return config, choices

@@ -51,22 +51,26 @@ class ModelShape:
         return self.vocabulary * self.hidden
 
     @property
+    def _query(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def _kv(self) -> int:
+        return self.kv_heads * self.head_dim
+
+    @property
+    def _layer_matrices(self) -> int:
+        return self.hidden * (2 * (self._query + self._kv) + 3 * self.intermediate)
+
+    @property
     def layer_parameters(self) -> int:
-        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        bias = query + 2 * kv if self.attention_bias else 0
-        return (
-            2 * self.hidden * query
-            + 2 * self.hidden * kv
-            + bias
-            + 3 * self.hidden * self.intermediate
-            + 2 * self.hidden
-        )
+        bias = self._query + 2 * self._kv if self.attention_bias else 0
+        return self._layer_matrices + bias + 2 * self.hidden
 
     @property
     def linear_parameters(self) -> int:
         """Of all matrices in the layers; a frozen base may have them in int4."""
-        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return self.layers * (2 * self.hidden * (query + kv) + 3 * self.hidden * self.intermediate)
+        return self.layers * self._layer_matrices
 
     def base_bytes(self, bytes_per_value: int) -> float:
         """All weights, without adapters. Beside int4 layers everything else is bfloat16."""
@@ -77,20 +81,17 @@ class ModelShape:
 
     @property
     def parameters(self) -> int:
-        return (
-            self.layers * self.layer_parameters
-            + self.embedding_parameters * (1 if self.tied else 2)
-            + self.hidden
-        )
+        embeddings = self.embedding_parameters * (1 if self.tied else 2)
+        return self.layers * self.layer_parameters + embeddings + self.hidden
 
     def lora_parameters(self, rank: int) -> int:
         """Adapters of that rank on all seven linear layers."""
-        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        widths = 2 * (self.hidden + query) + 2 * (self.hidden + kv) + 3 * (self.hidden + self.intermediate)
+        attention = 2 * (self.hidden + self._query) + 2 * (self.hidden + self._kv)
+        widths = attention + 3 * (self.hidden + self.intermediate)
         return rank * widths * self.layers
 
     def kv_bytes_per_token(self, bytes_per_value: int = 2) -> int:
-        return 2 * self.layers * self.kv_heads * self.head_dim * bytes_per_value
+        return 2 * self.layers * self._kv * bytes_per_value
 
 
 def shape_from_config(config: dict[str, Any], where: str = "config.json") -> ModelShape:

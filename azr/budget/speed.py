@@ -92,11 +92,9 @@ def step_time(
     prefilled = (rows + (groups if config.rollout.prefix_caching else samples)) * a.prompt_tokens
     prefill_s = 2.0 * shape.parameters * prefilled / (card.bf16_tflops * 1e12 * a.matmul_share)
 
-    small, large = (
-        (a.compiled_small_model_mfu, a.compiled_large_model_mfu)
-        if config.train.compile_layers
-        else (a.small_model_mfu, a.large_model_mfu)
-    )
+    small, large = a.small_model_mfu, a.large_model_mfu
+    if config.train.compile_layers:
+        small, large = a.compiled_small_model_mfu, a.compiled_large_model_mfu
     passes, mfu = 6.0, small if shape.parameters < 1e9 else large
     if config.model.lora_rank:
         passes, mfu = 4.5, a.adapters_mfu if config.train.gpus == 1 else a.adapter_units_mfu

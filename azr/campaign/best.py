@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from azr.protocol import MetricsRecord
@@ -16,14 +17,11 @@ def best_checkpoint(
     before it.
     """
     best: tuple[int | None, float | None] = (None, None)
-    if not metric:
-        return best
     before = 0
     for step in sorted(steps):
-        scores = [
-            item.values[metric] for item in records if before < item.step <= step and metric in item.values
-        ]
+        own = [record.values for record in records if before < record.step <= step]
+        score = next((values[metric] for values in reversed(own) if metric in values), math.nan)
         before = step
-        if scores and scores[-1] == scores[-1] and (best[1] is None or scores[-1] >= best[1]):
-            best = (step, scores[-1])
+        if not math.isnan(score) and (best[1] is None or score >= best[1]):
+            best = (step, score)
     return best

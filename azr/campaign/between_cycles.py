@@ -79,13 +79,8 @@ def end_trainer(ctx: Context, trainer: TrainerProcess, *, grace_s: float) -> Non
     """Leaves nothing of it behind, and waits until the card's memory has fallen."""
     left = trainer.end(grace_s=grace_s)
     if left:
-        ctx.incident(
-            "leftover",
-            f"{len(left)} processes of the trainer could not be ended: {left}.",
-            "Continuing without them.",
-        )
-    problem = wait_for_vram(
-        trainer.vram_before_gib, margin_gib=ctx.campaign.vram_margin_gib, limit_s=ctx.campaign.vram_wait_s
-    )
-    if problem:
+        alive = f"{len(left)} processes of the trainer could not be ended: {left}."
+        ctx.incident("leftover", alive, "Continuing without them.")
+    margin_gib, limit_s = ctx.campaign.vram_margin_gib, ctx.campaign.vram_wait_s
+    if problem := wait_for_vram(trainer.vram_before_gib, margin_gib=margin_gib, limit_s=limit_s):
         ctx.incident("vram", problem, "The next start is tried anyway.")

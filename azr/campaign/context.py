@@ -104,9 +104,8 @@ class Context:
         return self.hours * 3600 - self.state.active_s if self.hours else float("inf")
 
     def incident(self, kind: str, cause: str, action: str = "", **details: Any) -> None:
-        state = self.state
-        incident = Incident(kind, cause, action, state.cycle, state.attempt, state.trained_step, details)
-        record_incident(self.run, incident)
+        place = (self.state.cycle, self.state.attempt, self.state.trained_step)
+        record_incident(self.run, Incident(kind, cause, action, *place, details))
         self.show()
 
     def say(self, text: str) -> None:

@@ -42,10 +42,7 @@ _LOADERS = {
 """Functions that read a model; what is raised below them is the model's fault, if it is not a fault of another kind."""
 
 _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
-    (
-        FaultKind.PASSING,
-        r"Error in memory profiling|RPC error: Deadline",
-    ),
+    (FaultKind.PASSING, r"Error in memory profiling|RPC error: Deadline"),
     (FaultKind.NO_RAY, r"timed out during startup|GCS has become overloaded"),
     # the driver's own look at the disk decides
     (FaultKind.PASSING, r"No space left on device|Disk quota exceeded"),
@@ -136,20 +133,18 @@ def read_fault(status: int, log: str, reason: str = "") -> Fault:
     if not reason and -status in FROM_OUTSIDE:
         return Fault(FaultKind.PASSING, f"killed by {signal_name(-status)}")
     raised = root_cause(log) if reason else dying_words(status, log)
-    if reason and (
-        raised is None or not (raised.message[:80] in reason or Raised("", reason).points_elsewhere)
-    ):
-        # the trainer's own words, which the end of the log does not explain better
-        raised = Raised("", reason)
+    if reason:
+        own = Raised("", reason)
+        explained = raised is not None and (raised.message[:80] in reason or own.points_elsewhere)
+        # the trainer's own words, where the end of the log does not explain better
+        raised = raised if explained else own
     if raised is None:
         how = f"it was killed by {signal_name(-status)}" if status < 0 else f"it ended with status {status}"
         return Fault(FaultKind.OTHER, f"{how} and left no message")
     misfit = _MISFIT.search(ANSI.sub("", log)) if "look at the above report" in raised.message else None
     if misfit:
-        return Fault(
-            FaultKind.MODEL,
-            f"weights and config.json do not fit together: {misfit['name']}, {misfit['shapes']}",
-        )
+        where = f"{misfit['name']}, {misfit['shapes']}"
+        return Fault(FaultKind.MODEL, f"weights and config.json do not fit together: {where}")
     return Fault(classify(raised), str(raised))
 
 

@@ -23,10 +23,9 @@ class Difference:
     key: str
     before: str
     now: str
-    setting: str = ""
-    """What continues the run, for its command line."""
-    put_back: str = ""
-    """The same where files have to be put back."""
+    remedy: str
+    """What continues the run: a setting for its command line, or files to put back."""
+    is_setting: bool = True
 
     def __str__(self) -> str:
         return f"{self.key}: {self.before} at its start, {self.now} now"
@@ -121,8 +120,8 @@ def identity_refusal(run: RunDir, differing: list[Difference]) -> str:
     ]
     lines += [f"  {item}" for item in differing]
     lines.append("To start another run: name=OTHER")
-    settings = " ".join(item.setting for item in differing if item.setting)
-    put_back = [item.put_back for item in differing if item.put_back]
+    settings = " ".join(item.remedy for item in differing if item.is_setting)
+    put_back = [item.remedy for item in differing if not item.is_setting]
     lines.append(f"To continue this one: {', and '.join(filter(None, [settings, *put_back]))}")
     if not list_checkpoints(run):
         lines.append(
@@ -136,7 +135,7 @@ def _as_configured(config: Config) -> RunIdentity:
 
 
 def _difference(key: str, before: str, now: str) -> Difference:
-    return Difference(key, before, now, setting=f"{key}={before}")
+    return Difference(key, before, now, f"{key}={before}")
 
 
 def _model_difference(recorded: RunIdentity, now: RunIdentity) -> Difference:
@@ -145,10 +144,8 @@ def _model_difference(recorded: RunIdentity, now: RunIdentity) -> Difference:
     if recorded.model_hash == now.model_hash:
         key, what = "tokenizer", "tokenizer's files (tokenizer*.json, vocabulary, chat template)"
         hashes = recorded.tokenizer_hash, now.tokenizer_hash
-    before, after = (
-        f"{identity.model} (content {content[:8]})"
-        for identity, content in zip((recorded, now), hashes, strict=True)
-    )
+    before = f"{recorded.model} (content {hashes[0][:8]})"
+    after = f"{now.model} (content {hashes[1][:8]})"
     if recorded.model != now.model:
-        return Difference(key, before, after, setting=f"model.path={recorded.model}")
-    return Difference(key, before, after, put_back=f"the {what} put back into {recorded.model}")
+        return Difference(key, before, after, f"model.path={recorded.model}")
+    return Difference(key, before, after, f"the {what} put back into {recorded.model}", is_setting=False)

@@ -49,12 +49,9 @@ def discard_after(ctx: Context, step: int) -> None:
     ctx.save(rollback_to=step)
     rejected = _take_out(ctx, step)
     if rejected:
-        shown = ", ".join(str(number) for number in sorted(rejected))
-        ctx.incident(
-            "discard",
-            f"The checkpoints of steps {shown} come from an attempt that cannot be trusted.",
-            "They are out of use.",
-        )
+        shown = ", ".join(map(str, sorted(rejected)))
+        why = f"The checkpoints of steps {shown} come from an attempt that cannot be trusted."
+        ctx.incident("discard", why, "They are out of use.")
 
 
 def _take_out(ctx: Context, step: int) -> list[int]:

@@ -73,13 +73,8 @@ class TrainerProcess:
         self.registry.save()
         self.segments = SegmentList(self.folder / SEGMENTS_FILE)
 
-        environment = {
-            **os.environ,
-            "PYTHONIOENCODING": "utf-8:backslashreplace",
-            **(env or {}),
-            MARKER_VARIABLE: self.registry.marker,
-        }
-
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace", **(env or {})}
+        environment[MARKER_VARIABLE] = self.registry.marker
         self.vram_before_gib = used_vram_gib()
         mark_start(self.folder, StartPart.BEGIN)
         with open(self.log, "ab") as log:
@@ -123,15 +118,17 @@ class TrainerProcess:
         if now_s - self._registered_s < REGISTRY_INTERVAL_S:
             return
         self._registered_s = now_s
-        own = ProcessId.of(self.pid)
-        processes = [*([own] if own else []), *descendants(self.pid)]
+        processes = self._processes()
         if self.registry.add(processes):
             self.registry.save()
         self.segments.remember(processes)
 
     def memory_gib(self) -> float:
+        return memory_gib(self._processes())
+
+    def _processes(self) -> list[ProcessId]:
         own = ProcessId.of(self.pid)
-        return memory_gib([*([own] if own else []), *descendants(self.pid)])
+        return [*([own] if own else []), *descendants(self.pid)]
 
     def dump_stacks(self, pid: int | None) -> Path | None:
         """Python stacks of the training loop (SIGUSR1 to ``pid``, from the heartbeat) and, where py-spy may
