@@ -140,19 +140,13 @@ def wsl_findings(machine: Machine, environment: Any, kernel: tuple[int, ...]) ->
             fix = "export VLLM_WSL2_ENABLE_PIN_MEMORY=1 (this kernel can pin memory)"
         else:
             fix = "wsl --update (the kernel is too old to pin memory), then export VLLM_WSL2_ENABLE_PIN_MEMORY=1"
-        yield warning(
-            "pinned memory",
-            "vLLM leaves it off under WSL: offload and level-1 sleep copy at a third of the speed",
-            fix,
-        )
+        seen = "vLLM leaves it off under WSL: offload and level-1 sleep copy at a third of the speed"
+        yield warning("pinned memory", seen, fix)
+    seen = "Windows moves GPU memory to host memory instead of failing: a step that is 10 times slower is a sign of it"
     fix = (
         "NVIDIA control panel, manage 3D settings, 'CUDA - Sysmem Fallback Policy': prefer no sysmem fallback"
     )
-    yield note(
-        "VRAM spill",
-        "Windows moves GPU memory to host memory instead of failing: a step that is 10 times slower is a sign of it",
-        fix,
-    )
+    yield note("VRAM spill", seen, fix)
 
 
 def environment_findings(environment: Any) -> Iterator[Finding]:
@@ -162,39 +156,29 @@ def environment_findings(environment: Any) -> Iterator[Finding]:
             fix = f"unset {name}; the trainer switches it on and off itself around the engine's pool"
             yield problem(name, f"{value}: clashes with the engine's sleep mode", fix)
     if environment.get("CUDA_LAUNCH_BLOCKING") == "1":
-        yield warning(
-            "CUDA_LAUNCH_BLOCKING", "1: every kernel waits for the previous one", "unset CUDA_LAUNCH_BLOCKING"
-        )
+        seen = "1: every kernel waits for the previous one"
+        yield warning("CUDA_LAUNCH_BLOCKING", seen, "unset CUDA_LAUNCH_BLOCKING")
     if environment.get("PYTHONDONTWRITEBYTECODE"):
         fix = "unset PYTHONDONTWRITEBYTECODE (container images often set it)"
-        yield warning(
-            "PYTHONDONTWRITEBYTECODE",
-            "set: every process compiles its modules again, so starts take minutes longer",
-            fix,
-        )
-    if environment.get("RAY_ADDRESS"):
+        seen = "set: every process compiles its modules again, so starts take minutes longer"
+        yield warning("PYTHONDONTWRITEBYTECODE", seen, fix)
+    if address := environment.get("RAY_ADDRESS"):
         fix = "unset RAY_ADDRESS, or name the cluster on purpose: train.ray_address"
-        yield note(
-            "RAY_ADDRESS", f"{environment['RAY_ADDRESS']} is set; a run starts its own Ray anyway", fix
-        )
+        yield note("RAY_ADDRESS", f"{address} is set; a run starts its own Ray anyway", fix)
 
 
 def place_findings(troubles: Iterable[Trouble]) -> Iterator[Finding]:
     """What a run would put right by itself, or refuse: where files go, and who it runs as."""
     for trouble in troubles:
-        yield Finding(
-            Level.NOTE if trouble.harmless else Level.WARNING, trouble.subject, trouble.seen, trouble.fix
-        )
+        level = Level.NOTE if trouble.harmless else Level.WARNING
+        yield Finding(level, trouble.subject, trouble.seen, trouble.fix)
 
 
 def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if soft_files is None else soft_files
     if files != resource.RLIM_INFINITY and files < MIN_OPEN_FILES:
-        yield warning(
-            "open files",
-            f"limit {files}",
-            f"ulimit -n 65536, or in /etc/security/limits.conf: * soft nofile {MIN_OPEN_FILES}",
-        )
+        fix = f"ulimit -n 65536, or in /etc/security/limits.conf: * soft nofile {MIN_OPEN_FILES}"
+        yield warning("open files", f"limit {files}", fix)
     else:
         yield ok("open files", f"limit {files}")
     if (limited := process_limit()) is not None and limited[0] < 2048:
@@ -204,13 +188,11 @@ def limit_findings(soft_files: int | None = None) -> Iterator[Finding]:
 
 def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Finding]:
     free = free_gib(runs_dir)
-    level = Level.OK if free > 5 else Level.PROBLEM
-    yield Finding(
-        level,
-        "disk",
-        f"{free:.0f} GiB free for {runs_dir}",
-        "" if free > 5 else "free some space, or set runs_dir to another disk",
-    )
+    seen = f"{free:.0f} GiB free for {runs_dir}"
+    if free > 5:
+        yield ok("disk", seen)
+    else:
+        yield problem("disk", seen, "free some space, or set runs_dir to another disk")
     there = next(folder for folder in (runs_dir, *runs_dir.parents) if folder.exists())
     if why := unwritable(there):
         fix = "give this user write access, or put runs elsewhere: runs_dir=FOLDER"
@@ -236,36 +218,26 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         yield problem("model", str(error), "set model.path to another model")
         return
     if shape is None:
-        yield note(
-            "model",
-            f"{config.model.path} is not here yet; its size is unknown",
-            f"hf download {config.model.path}",
-        )
+        seen = f"{config.model.path} is not here yet; its size is unknown"
+        yield note("model", seen, f"hf download {config.model.path}")
         return
     config = fit_card(config, machine, shape).config
     kept = kept_keys(RunDir(runs_dir / config.name))
     verdict = judge_fit(config, machine, shape, free_gib(runs_dir), kept=kept)
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""
-        yield ok(
-            "fit",
-            f"{config.recipe or 'this configuration'}: {peak}host memory {verdict.estimate.ram.gib:.0f} GiB",
-        )
+        needs = f"{peak}host memory {verdict.estimate.ram.gib:.0f} GiB"
+        yield ok("fit", f"{config.recipe or 'this configuration'}: {needs}")
     for shortage in verdict.shortages:
-        advice = (
-            f"{' '.join(verdict.advice.settings)}"
-            if verdict.advice
-            else "another name=, and a smaller recipe"
-            if kept
-            else "a smaller recipe"
-        )
+        advice = "another name=, and a smaller recipe" if kept else "a smaller recipe"
+        if verdict.advice:
+            advice = " ".join(verdict.advice.settings)
         yield problem("fit", str(shortage), f"{advice} ({command('preflight')})")
     if in_use := card_in_use(config, machine, shape):
         yield problem("GPU memory", in_use, CLOSE_THEM)
     if machine.ram_available_gib < verdict.estimate.ram.gib <= machine.ram_gib:
-        seen = (
-            f"{machine.ram_available_gib:.1f} GiB are free now, the run needs {verdict.estimate.ram.gib:.1f}"
-        )
+        needs = f"the run needs {verdict.estimate.ram.gib:.1f}"
+        seen = f"{machine.ram_available_gib:.1f} GiB are free now, {needs}"
         yield warning("host memory", seen, "close other programs before the run")
 
 
@@ -288,11 +260,8 @@ def sandbox_findings(config: Config) -> Iterator[Finding]:
     if report.confined:
         yield ok("sandbox", f"programs are confined: {layers}")
     else:
-        yield problem(
-            "sandbox",
-            f"programs cannot be confined: {report.problem}",
-            "see the layers below, or docs/sandbox.md",
-        )
+        seen = f"programs cannot be confined: {report.problem}"
+        yield problem("sandbox", seen, "see the layers below, or docs/sandbox.md")
     for item in missing_layers(report.layers):
         yield warning(f"sandbox layer {item.layer}", f"not in force: {item.without}", f"it needs {item.fix}")
 
@@ -345,18 +314,12 @@ def run_child(what: str, device: Device) -> dict[str, Any]:
         "ipc": ["-m", "azr.train.ipc_check"],
         "int4": ["-m", "azr.train.quantize.kernel_check"],
     }
-    command = [sys.executable, *arguments[what]]
     environment = {**os.environ, **device.environment(), "PYTHONPATH": python_path()}
     try:
         answer = subprocess.run(
-            command,
-            cwd=PROJECT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=CHILD_TIMEOUT_S,
-            check=False,
-        )
+            [sys.executable, *arguments[what]],
+            cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=CHILD_TIMEOUT_S, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {CHILD_TIMEOUT_S:g} s"}
     last = (answer.stdout.strip().splitlines() or [""])[-1]
@@ -365,6 +328,5 @@ def run_child(what: str, device: Device) -> dict[str, Any]:
     try:
         return json.loads(last)
     except json.JSONDecodeError:
-        return {
-            "error": (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1][:300]
-        }
+        lines = answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"]
+        return {"error": lines[-1][:300]}

@@ -69,9 +69,8 @@ def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Fin
             fix = f"{'change the mode' if gpu.compute_mode else needed}; else use recipe=cpu_tiny"
             yield warning("GPU", f"{gpu} is not used: {gpu.unfit}", fix)
             continue
-        what = (
-            f"{gpu}, {gpu.total_gib:.1f} GiB, {gpu.arch or 'capability unknown'}, driver {gpu.driver or '?'}"
-        )
+        driver = f"driver {gpu.driver or '?'}"
+        what = f"{gpu}, {gpu.total_gib:.1f} GiB, {gpu.arch or 'capability unknown'}, {driver}"
         if gpu not in device.cards:
             yield note("GPU", f"{what}: not used by this configuration")
             continue
@@ -82,15 +81,11 @@ def gpu_findings(machine: Machine, device: Device | None = None) -> Iterator[Fin
                 "close browsers and games, log out of the desktop, or drive the display from integrated graphics; "
                 f"or plan with it: budget.gpu_reserve_gib={taken:.1f}"
             )
-            yield warning(
-                "GPU memory", f"{taken:.1f} of {gpu.total_gib:.1f} GiB are in use before a run starts", fix
-            )
+            seen = f"{taken:.1f} of {gpu.total_gib:.1f} GiB are in use before a run starts"
+            yield warning("GPU memory", seen, fix)
     if device.missing:
-        yield problem(
-            "GPU",
-            f"{device.count} cards are requested, but {len(device.cards)} can be used",
-            "lower train.n_gpus_per_node",
-        )
+        seen = f"{device.count} cards are requested, but {len(device.cards)} can be used"
+        yield problem("GPU", seen, "lower train.n_gpus_per_node")
     if device.cards:
         yield from driver_findings(device.cards[0].driver, machine.is_wsl)
 
@@ -99,43 +94,34 @@ def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
     """torch 2.11.0 as it is installed is built for CUDA 13, which needs driver 580."""
     major = int(match.group(1)) if (match := re.match(r"(\d+)", driver)) else 0
     if not major:
-        yield warning(
-            "driver", "its version is unknown", f"check with nvidia-smi that it is at least {MIN_DRIVER}"
-        )
+        fix = f"check with nvidia-smi that it is at least {MIN_DRIVER}"
+        yield warning("driver", "its version is unknown", fix)
     elif major >= MIN_DRIVER:
         yield ok("driver", f"{driver} serves CUDA 13")
     else:
-        update = (
-            "the NVIDIA driver for Windows (WSL2 uses it; install none inside WSL)"
-            if is_wsl
-            else "the NVIDIA driver"
-        )
+        windows = " for Windows (WSL2 uses it; install none inside WSL)" if is_wsl else ""
         fix = (
-            f"update {update} to {MIN_DRIVER} or later: drivers are backward compatible, your CUDA 12.8 programs keep working. "
+            f"update the NVIDIA driver{windows} to {MIN_DRIVER} or later: drivers are backward compatible, "
+            "your CUDA 12.8 programs keep working. "
             "Where it cannot be updated, run in a container image with CUDA's forward-compatibility package (data-centre cards only)"
         )
-        yield problem(
-            "driver", f"{driver}: torch {PINNED['torch']} is built for CUDA 13, which needs {MIN_DRIVER}", fix
-        )
+        seen = f"{driver}: torch {PINNED['torch']} is built for CUDA 13, which needs {MIN_DRIVER}"
+        yield problem("driver", seen, fix)
 
 
 def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
     """What torch itself says, in a process of its own (``report`` is its JSON)."""
     if "error" in report:
-        yield problem(
-            "torch",
-            f"does not work: {report['error']}",
-            "run scripts/setup.sh again; the trainer's log has more",
-        )
+        fix = "run scripts/setup.sh again; the trainer's log has more"
+        yield problem("torch", f"does not work: {report['error']}", fix)
         return
     yield ok("torch", f"{report['torch']}, CUDA {report['cuda'] or 'none'}")
     if not device.cards:
         return
     if not report["available"]:
         fix = "update the driver (see above); if it is new enough, reboot, and on WSL2 run: wsl --shutdown"
-        yield problem(
-            "torch", f"sees no GPU although the driver lists one: {report.get('why', '')}".strip(), fix
-        )
+        seen = f"sees no GPU although the driver lists one: {report.get('why', '')}".strip()
+        yield problem("torch", seen, fix)
         return
     arches, card = report["arches"], report["arch"]
     major = card.removeprefix("sm_")[:-1]
@@ -147,20 +133,24 @@ def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
     else:
         fix = f"install the pinned torch {PINNED['torch']} (scripts/setup.sh); other builds lack {card}"
         yield problem("architectures", f"torch has no code for {card}: {', '.join(arches)}", fix)
-    for name, what in (
-        ("matmul", "bf16 product"),
-        ("varlen", "packed attention"),
-        ("triton", "Triton kernel"),
-    ):
+    for name, (what, fix) in _KERNELS.items():
         if report[name] == "ok":
             yield ok(what, "runs on the card")
         else:
-            fix = {
-                "matmul": "the driver or the card fails; look at dmesg for NVRM lines",
-                "varlen": "set train.packed_sequences=false train.compile_layers=false, which is slower and needs more memory",
-                "triton": "install a C compiler and Python's headers (sudo apt-get install gcc python3-dev); the chunked head needs Triton",
-            }[name]
             yield problem(what, f"fails: {report[name]}", fix)
+
+
+_KERNELS = {
+    "matmul": ("bf16 product", "the driver or the card fails; look at dmesg for NVRM lines"),
+    "varlen": (
+        "packed attention",
+        "set train.packed_sequences=false train.compile_layers=false, which is slower and needs more memory",
+    ),
+    "triton": (
+        "Triton kernel",
+        "install a C compiler and Python's headers (sudo apt-get install gcc python3-dev); the chunked head needs Triton",
+    ),
+}
 
 
 def int4_findings(report: dict[str, Any]) -> Iterator[Finding]:

@@ -106,43 +106,25 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
     """What ``prepare_places`` would have to put right; for the doctor."""
     for variable, folder in temporary_folders(environment):
         if problem := temporary_problem(folder):
-            yield Trouble(
-                "temporary folder",
-                f"{variable}{folder} {problem}",
-                f"export TMPDIR={SHARED}, or another short folder of yours",
-            )
+            fix = f"export TMPDIR={SHARED}, or another short folder of yours"
+            yield Trouble("temporary folder", f"{variable}{folder} {problem}", fix)
     if not _has_name(environment):
         fix = f"export USER=azr (in a container also: --user NAME, or mount /etc/passwd); a run uses {_made_up_name()}"
         yield Trouble("user", f"user id {os.getuid()} has no name", fix)
     if problem := _home_problem(environment):
-        yield Trouble(
-            "home",
-            problem,
-            "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder",
-        )
+        fix = "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder"
+        yield Trouble("home", problem, fix)
+    unset = "unset {}; a run starts its processes without it"
     for name in PYTHON_VARIABLES:
         if environment.get(name):
-            yield Trouble(
-                "Python",
-                f"{name}={environment[name]}",
-                f"unset {name}; a run starts its processes without it",
-                harmless=True,
-            )
+            yield Trouble("Python", f"{name}={environment[name]}", unset.format(name), harmless=True)
     for name, value, what in _of_another_machine(environment):
-        yield Trouble(
-            "network",
-            f"{name}={value} names no {what} of this machine",
-            f"unset {name}; a run starts its processes without it",
-            harmless=True,
-        )
+        seen = f"{name}={value} names no {what} of this machine"
+        yield Trouble("network", seen, unset.format(name), harmless=True)
     if not is_shell_safe(sys.executable):
+        seen = f"{sys.executable} has a space or another special character in its path"
         fix = "nothing to do: a run starts its workers through a link; to be safe, move the project to a path of letters, digits, - and _"
-        yield Trouble(
-            "environment",
-            f"{sys.executable} has a space or another special character in its path",
-            fix,
-            harmless=True,
-        )
+        yield Trouble("environment", seen, fix, harmless=True)
 
 
 def temporary_folders(environment: MutableMapping[str, str]) -> list[tuple[str, str]]:
@@ -158,10 +140,8 @@ def _of_another_machine(environment: MutableMapping[str, str]) -> list[tuple[str
     for name in INTERFACE_VARIABLES:
         value = environment.get(name, "")
         wanted = value.lstrip("=").split(",")
-        beginnings = name.startswith("NCCL") and not value.startswith("=")
-        is_there = any(
-            have.startswith(one) if beginnings else have == one for one in wanted for have in found
-        )
+        by_start = name.startswith("NCCL") and not value.startswith("=")
+        is_there = any(have.startswith(one) if by_start else have == one for one in wanted for have in found)
         if value and not value.startswith("^") and not is_there:
             missing.append((name, value, "interface"))
     for name in ADDRESS_VARIABLES:

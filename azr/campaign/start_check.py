@@ -74,9 +74,8 @@ def require_a_run_or_nothing(run: RunDir) -> None:
         RunError: the folder holds other things and no run.
     """
     try:
-        if any(mark.exists() for mark in (run.config, run.state, run.identity, run.lock)) or list_checkpoints(
-            run
-        ):
+        marks = (run.config, run.state, run.identity, run.lock)
+        if any(mark.exists() for mark in marks) or list_checkpoints(run):
             return
         found = sorted(run.root.iterdir()) if run.root.is_dir() else []
     except OSError as error:

@@ -28,8 +28,7 @@ def wait_for_vram(before_gib: float | None, *, margin_gib: float, limit_s: float
         if used is None or used <= before_gib + margin_gib:
             return ""
         if time.monotonic() >= deadline_s:
-            return (
-                f"{limit_s:.0f} s after the trainer ended {used:.1f} GiB of the card are still in use; {before_gib:.1f} GiB were before it "
-                f"started. Another program may have taken them; `nvidia-smi` shows which."
-            )
+            still = f"{limit_s:.0f} s after the trainer ended {used:.1f} GiB of the card are still in use"
+            before = f"{before_gib:.1f} GiB were before it started"
+            return f"{still}; {before}. Another program may have taken them; `nvidia-smi` shows which."
         time.sleep(0.5)
