@@ -146,8 +146,13 @@ class Task:
         return self.outputs[0]
 
     @property
+    def given_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The first half of the pairs, which an induction solver sees (spec 2.4); the prompts' templates show them."""
+        return tuple(zip(self.inputs, self.outputs, strict=True))[: len(self.inputs) // 2]
+
+    @property
     def hidden_pairs(self) -> tuple[tuple[str, str], ...]:
-        """The second half of the pairs, which an induction solver does not see, and is judged on (spec 2.4)."""
+        """The second half, on which an induction answer is judged."""
         return tuple(zip(self.inputs, self.outputs, strict=True))[len(self.inputs) // 2 :]
 
     @property
