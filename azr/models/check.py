@@ -168,13 +168,9 @@ def _require_served(folder: Path, values: dict[str, Any], model_type: str) -> No
             f"{where}: tie_word_embeddings is false, and the engine runs {model_type} models only with the embeddings as output head; "
             "use the original model, or one that was saved without a separate head"
         )
-    window, layers = values.get("sliding_window"), values.get("num_hidden_layers")
-    if (
-        model_type in WINDOWS_IN_ALL_LAYERS
-        and values.get("use_sliding_window")
-        and window
-        and values.get("max_window_layers") != layers
-    ):
+    window = values.get("sliding_window") if values.get("use_sliding_window") else None
+    in_all = values.get("max_window_layers") == values.get("num_hidden_layers")
+    if model_type in WINDOWS_IN_ALL_LAYERS and window and not in_all:
         raise ModelError(
             f"{where}: use_sliding_window is true for some layers and not for others, which the engine does not support for {model_type} "
             f"models; if prompt and response together have at most sliding_window ({window}) tokens, use_sliding_window=false "
@@ -196,12 +192,10 @@ def _quantisation(values: dict[str, Any]) -> str | None:
     for key in ("quantization_config", "compression_config", "quantization"):
         settings = values.get(key)
         if isinstance(settings, dict) and settings:
-            method = (
-                settings.get("quant_method") or settings.get("format") or settings.get("quant_algo") or "MLX"
-            )
-            bits = settings.get("bits") or (
-                4 if settings.get("load_in_4bit") else 8 if settings.get("load_in_8bit") else None
-            )
+            named = (settings.get(name) for name in ("quant_method", "format", "quant_algo"))
+            method = next(filter(None, named), "MLX")
+            loaded = 4 if settings.get("load_in_4bit") else 8 if settings.get("load_in_8bit") else None
+            bits = settings.get("bits") or loaded
             return f"{method}, {bits} bit" if isinstance(bits, int) else str(method)
     return None
 
@@ -209,22 +203,15 @@ def _quantisation(values: dict[str, Any]) -> str | None:
 def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trusted: bool) -> None:
     files = read_tokenizer_files(folder)
     own_code = files.settings.get("auto_map")
-    if (
-        isinstance(own_code, dict)
-        and "AutoTokenizer" in own_code
-        and not (folder / "tokenizer.json").is_file()
-        and not trusted
-    ):
+    has_own_code = isinstance(own_code, dict) and "AutoTokenizer" in own_code
+    if has_own_code and not (folder / "tokenizer.json").is_file() and not trusted:
         raise ModelError(
             f"the tokenizer of {folder} needs the Python code that it ships; if you have read that code and trust it: "
             "model.trust_remote_code=true"
         )
     tokenizer_class = files.settings.get("tokenizer_class") or values.get("tokenizer_class")
-    if (
-        values.get("model_type") == "mistral"
-        and tokenizer_class is None
-        and not _has_mistral_tokenizer(folder)
-    ):
+    is_mistral = values.get("model_type") == "mistral"
+    if is_mistral and tokenizer_class is None and not _has_mistral_tokenizer(folder):
         raise ModelError(
             f"{folder / 'tokenizer_config.json'} has no tokenizer_class; for mistral models transformers then needs tekken.json. "
             'Write "tokenizer_class": "PreTrainedTokenizerFast" into it, with which it reads tokenizer.json'
@@ -246,11 +233,8 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
         return
     needed = {**ends, **{what: number for what, number in named.items() if number is not None}}
     if not raw and template is not None:
-        needed |= {
-            f"{token} of the chat template": number
-            for token, number in files.added.items()
-            if token in template
-        }
+        used = {token: number for token, number in files.added.items() if token in template}
+        needed |= {f"{token} of the chat template": number for token, number in used.items()}
     _require_in_vocabulary(files, vocabulary, needed)
     eos = files.special_id("eos_token")
     if eos is not None and eos >= len(files.ids):
@@ -279,15 +263,11 @@ def _require_in_vocabulary(files: TokenizerFiles, vocabulary: int, needed: dict[
 def _require_matching_weights(folder: Path, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Weights that are not the architecture's would be left out, and the gaps filled with noise, with no more
     than a warning."""
-    packed = [
-        name
-        for name, tensor in tensors.items()
-        if PACKED_TENSOR.search(name) or tensor.dtype.startswith("F8")
-    ]
-    if packed:
-        raise ModelError(
-            f"{folder} is quantised ({packed[0]} is {tensors[packed[0]].dtype}), and quantised weights cannot be trained"
-        )
+    for name, tensor in tensors.items():
+        if PACKED_TENSOR.search(name) or tensor.dtype.startswith("F8"):
+            raise ModelError(
+                f"{folder} is quantised ({name} is {tensor.dtype}), and quantised weights cannot be trained"
+            )
     model_type = values["model_type"]
     if model_type not in CHECKED:
         return

@@ -44,11 +44,8 @@ def context_tokens(values: dict[str, Any]) -> tuple[int | None, str]:
         return limit, f"its context is {limit} tokens"
     for rope in _rotations(values):
         kind, factor = str(rope.get("rope_type") or rope.get("type") or "default"), rope.get("factor")
-        original = (
-            rope.get("original_max_position_embeddings")
-            or values.get("original_max_position_embeddings")
-            or limit
-        )
+        key = "original_max_position_embeddings"
+        original = rope.get(key) or values.get(key) or limit
         if kind in ("longrope", "su") and isinstance(original, int):
             return original, f"engine and trainer treat its {kind} positions alike up to {original} tokens"
         if kind == "dynamic":

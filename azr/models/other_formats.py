@@ -24,13 +24,8 @@ FORMATS = {
 }
 """Suffix -> what it is, and what to do."""
 _NO_MODELS = (
-    "training_args.bin",
-    "optimizer.bin",
-    "scheduler.bin",
-    "optimizer.pt",
-    "scheduler.pt",
-    "rng_state.pth",
-)
+    "training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth",
+)  # fmt: skip
 _ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 

@@ -21,7 +21,7 @@ GROUP = 64
 """Of what is quantised here: 4.25 bits a weight."""
 READ = (
     "Supported is symmetric int4 with groups of 32, 64 or 128: compressed-tensors pack-quantized, "
-    "or GPTQ with sym=true and desc_act=false"
+    "or GPTQ with sym=true and desc_act=false. Otherwise use the original model"
 )
 
 
@@ -55,15 +55,12 @@ def quantisation_in(values: dict[str, Any], where: str) -> Quantised | None:
     readers = {"compressed-tensors": _compressed_tensors, "gptq": _gptq}
     method = settings.get("quant_method")
     reader = readers.get(method) if isinstance(method, str) else None
+    told = f"{where} is quantised with {method or 'an unnamed method'}"
     if reader is None:
-        raise ModelError(
-            f"{where} is quantised with {method or 'an unnamed method'}. {READ}. Otherwise use the original model"
-        )
+        raise ModelError(f"{told}. {READ}")
     found, wrong = reader(settings)
     if wrong:
-        raise ModelError(
-            f"{where} is quantised with {method}, but {wrong}. {READ}. Otherwise use the original model"
-        )
+        raise ModelError(f"{told}, but {wrong}. {READ}")
     return found
 
 
@@ -83,21 +80,20 @@ def _gptq(settings: dict[str, Any]) -> tuple[Quantised, str]:
 
 def _compressed_tensors(settings: dict[str, Any]) -> tuple[Quantised, str]:
     groups = settings.get("config_groups")
+    none = Quantised("pack-quantized", 0)
     if not isinstance(groups, dict) or len(groups) != 1:
-        return Quantised(
-            "pack-quantized", 0
-        ), "it does not quantise all its linear layers alike (config_groups)"
+        return none, "it does not quantise all its linear layers alike (config_groups)"
     [scheme] = groups.values()
     weights = scheme.get("weights") if isinstance(scheme, dict) else None
     if not isinstance(weights, dict):
-        return Quantised("pack-quantized", 0), "config_groups says nothing of the weights"
+        return none, "config_groups says nothing of the weights"
     left_out = [name for name in settings.get("ignore") or () if name != "lm_head"]
     group = weights.get("group_size")
+    activations = scheme.get("input_activations") or scheme.get("output_activations")
     wrong = _first(
         _unlike(settings, "format", "pack-quantized"),
         _unlike(scheme, "targets", ["Linear"]),
-        "its activations are quantised too" if scheme.get("input_activations") else "",
-        "its activations are quantised too" if scheme.get("output_activations") else "",
+        "its activations are quantised too" if activations else "",
         f"{left_out[0]} is left out of it" if left_out else "",
         "its key-value cache is quantised too" if settings.get("kv_cache_scheme") else "",
         "its weights are transformed as well" if _says_something(settings.get("transform_config")) else "",

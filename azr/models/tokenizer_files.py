@@ -29,10 +29,8 @@ class TokenizerFiles:
             return file.read_text(encoding="utf-8", errors="replace")
         template = self.settings.get("chat_template")
         if isinstance(template, list):
-            named = {
-                str(entry.get("name")): entry.get("template") for entry in template if isinstance(entry, dict)
-            }
-            template = named.get("default")
+            named = [entry for entry in template if isinstance(entry, dict)]
+            template = next((each.get("template") for each in named if each.get("name") == "default"), None)
         return template if isinstance(template, str) and template.strip() else None
 
     def special(self, name: str) -> str | None:
@@ -56,14 +54,10 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         ModelError: there is no tokenizer, or one of its files is damaged.
     """
     names = {path.name for path in folder.iterdir()}
-    if not (
-        names & {"tokenizer.json", "tokenizer.model", "spiece.model"} or {"vocab.json", "merges.txt"} <= names
-    ):
-        other = (
-            " (tekken.json alone is Mistral's own format, which is not read here)"
-            if "tekken.json" in names
-            else ""
-        )
+    one_file = names & {"tokenizer.json", "tokenizer.model", "spiece.model"}
+    if not one_file and not {"vocab.json", "merges.txt"} <= names:
+        tekken = " (tekken.json alone is Mistral's own format, which is not read here)"
+        other = tekken if "tekken.json" in names else ""
         raise ModelError(
             f"{folder} has no tokenizer (tokenizer.json or tokenizer.model){other}; "
             "copy the tokenizer's files from the model that this one was made from"
@@ -71,9 +65,8 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     settings: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if name in names:
-            settings |= {
-                key: value for key, value in read_json_file(folder / name).items() if value is not None
-            }
+            said = read_json_file(folder / name)
+            settings |= {key: value for key, value in said.items() if value is not None}
     added: dict[str, int] = {}
     ids: dict[str, int] = {}
     if "tokenizer.json" in names:
@@ -87,11 +80,8 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         if isinstance(vocabulary, dict):
             ids = {token: number for token, number in vocabulary.items() if isinstance(number, int)}
         elif isinstance(vocabulary, list):  # Unigram: [[token, score], ...]
-            ids = {
-                entry[0]: number
-                for number, entry in enumerate(vocabulary)
-                if isinstance(entry, list) and entry
-            }
+            numbered = enumerate(vocabulary)
+            ids = {entry[0]: number for number, entry in numbered if isinstance(entry, list) and entry}
         entries = content.get("added_tokens") or []
         added = {
             str(entry.get("content")): number

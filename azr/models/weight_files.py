@@ -20,13 +20,8 @@ MAX_HEADER_BYTES = 100_000_000
 """What the safetensors library accepts."""
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "spiece.model",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
+    "tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "chat_template.jinja",
+)  # fmt: skip
 MARKS = {
     codecs.BOM_UTF8: "UTF-8 with a byte-order mark",
     codecs.BOM_UTF16_LE: "UTF-16",
@@ -109,9 +104,8 @@ def _sharded(folder: Path) -> dict[str, Tensor]:
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise ModelError(f"{folder / INDEX} has no weight_map; fetch that file again")
     shards = sorted(set(places.values()))
-    if (
-        WEIGHTS not in shards and (folder / WEIGHTS).exists()
-    ):  # transformers would load this, the engine the pieces
+    # transformers would load this, the engine the pieces
+    if WEIGHTS not in shards and (folder / WEIGHTS).exists():
         raise ModelError(
             f"{folder} holds weights twice: {WEIGHTS}, and the pieces that {INDEX} names, which need not be the same model. "
             f"Keep one: move away {WEIGHTS}, or {INDEX} with its pieces"

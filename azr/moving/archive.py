@@ -42,15 +42,8 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,-]*")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _BLOCK = 1 << 20
 UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-)
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError,
+)  # fmt: skip
 """What ``zipfile`` raises where an archive is damaged, of another kind, or made to be trouble."""
 
 
@@ -73,9 +66,7 @@ class ArchiveManifest:
         return sum(entry.size for entry in self.entries)
 
     def to_json(self) -> dict[str, Any]:
-        files = [
-            {"path": entry.path, "bytes": entry.size, "blake2b": entry.blake2b} for entry in self.entries
-        ]
+        files = [{"path": each.path, "bytes": each.size, "blake2b": each.blake2b} for each in self.entries]
         return {"kind": KIND, "format": FORMAT, "info": self.info, "files": files}
 
 
@@ -145,9 +136,8 @@ class ArchiveWriter(AbstractContextManager["ArchiveWriter"]):
     def finish(self, info: dict[str, Any]) -> ArchiveManifest:
         manifest = ArchiveManifest(info, tuple(self._entries))
         record = manifest.to_json()
-        self._archive.writestr(
-            _member(MANIFEST), json.dumps(record | {"checksum": json_hash(record)}, indent=1)
-        )
+        record |= {"checksum": json_hash(record)}
+        self._archive.writestr(_member(MANIFEST), json.dumps(record, indent=1))
         self._archive.close()
         return manifest
 
@@ -157,10 +147,8 @@ class ArchiveWriter(AbstractContextManager["ArchiveWriter"]):
 
 def deflated_bytes(source: FileToPack) -> int:
     """Size of a file in the archive."""
-    packer, size = zlib.compressobj(source.level), 300
-    for block in source.blocks():
-        size += len(packer.compress(block))
-    return size + len(packer.flush())
+    packer = zlib.compressobj(source.level)
+    return 300 + sum(len(packer.compress(block)) for block in source.blocks()) + len(packer.flush())
 
 
 def _member(name: str, level: int = TEXT_LEVEL) -> zipfile.ZipInfo:
@@ -199,7 +187,7 @@ class ArchiveReader:
                     more = member.read(1)
             except UNREADABLE as error:
                 raise DataError(
-                    f"{self._path}: {entry.path} is damaged ({_short(error)}); copy the archive again"
+                    f"{self._path}: {entry.path} is damaged ({first_line(error)}); copy the archive again"
                 ) from error
             file.flush()
             os.fsync(file.fileno())
@@ -222,7 +210,7 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
         archive = zipfile.ZipFile(path)
     except UNREADABLE as error:
         raise DataError(
-            f"{path} is not an archive of a run, or was cut short on its way ({_short(error)}); copy it again"
+            f"{path} is not an archive of a run, or was cut short on its way ({first_line(error)}); copy it again"
         ) from error
     with archive:
         manifest = _read_manifest(path, archive)
@@ -248,7 +236,7 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> ArchiveManifest:
             raise ValueError(f"it holds a {str(kind)[:40]!r}")
     except (*UNREADABLE, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{path}: its list of files is damaged ({_short(error)}); copy the archive again"
+            f"{path}: its list of files is damaged ({first_line(error)}); copy the archive again"
         ) from error
     if version != FORMAT:
         raise DataError(
@@ -265,7 +253,7 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> ArchiveManifest:
             raise ValueError("it says nothing about the run")
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(
-            f"{path}: its list of files is damaged ({_short(error)}); copy the archive again"
+            f"{path}: its list of files is damaged ({first_line(error)}); copy the archive again"
         ) from error
     return ArchiveManifest(record["info"], entries)
 
@@ -308,5 +296,6 @@ def _check_members(path: Path, archive: zipfile.ZipFile, manifest: ArchiveManife
         )
 
 
-def _short(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Of an error's words, for a sentence; its class where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from azr.moving.archive import UNREADABLE
+from azr.moving.archive import UNREADABLE, first_line
 
 _ALLOWED = re.compile(
     r"torch \w+Storage|torch (bfloat16|float16|float32|float64|u?int8|int16|int32|int64|bool|device|Size)|torch\._utils _rebuild_tensor_v2"
@@ -34,9 +34,7 @@ def tensor_file_problem(path: Path) -> str:
             if name == "GLOBAL" and not _ALLOWED.fullmatch(str(argument)):
                 return f"it would call or build {str(argument).replace(' ', '.')[:120]}"
     except _DAMAGED as error:
-        return (
-            f"it cannot be read as tensors ({(str(error).splitlines() or [type(error).__name__])[0][:120]})"
-        )
+        return f"it cannot be read as tensors ({first_line(error)[:120]})"
     return ""
 
 
@@ -53,15 +51,11 @@ def _operations(path: Path) -> Iterator[tuple[str, object]]:
         members = archive.infolist()
         names = [member.filename for member in members]
         pickles = [member for member in members if member.filename.endswith(".pkl")]
-        if (
-            len(set(names)) != len(names)
-            or len(pickles) != 1
-            or not re.fullmatch(r"[^/]+/data\.pkl", pickles[0].filename)
-        ):
+        is_one = len(pickles) == 1 and re.fullmatch(r"[^/]+/data\.pkl", pickles[0].filename)
+        if not is_one or len(set(names)) != len(names):
             raise ValueError("it holds other things than one data.pkl")
-        if min(member.header_offset for member in members) != 0 or any(
-            member.compress_type != zipfile.ZIP_STORED for member in members
-        ):
+        is_stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+        if not is_stored or min(member.header_offset for member in members) != 0:
             raise ValueError("it is not laid out as torch.save does")
         content = archive.read(pickles[0])
     for operation, argument, _ in pickletools.genops(content):

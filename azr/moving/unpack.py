@@ -19,7 +19,7 @@ from azr.errors import AzrError, DataError, ModelError, RunError
 from azr.files import fsync_directory, set_mode, whole_folder
 from azr.model_hash import hash_model
 from azr.moving.archive import ArchiveReader, open_archive
-from azr.moving.selection import belongs_to_a_run, is_tensor_file
+from azr.moving.selection import belongs_to_a_run, files_of, is_tensor_file
 from azr.moving.tensor_files import tensor_file_problem
 from azr.run_identity import RunIdentity, read_identity
 from azr.rundir import RunDir
@@ -74,10 +74,9 @@ def unpack_run(
             raise RunError(f"nothing was unpacked: {explain_os_error(error, root.parent)}") from error
     steps = [checkpoint.step for checkpoint in list_checkpoints(RunDir(root))]
     say(f"{root}: step {steps[-1]}, {len(reader.manifest.entries)} files, each with the right hash.")
-    for line in [
-        *(f"Not in the archive: {text}" for text in _texts(reader.manifest.info.get("left_out"))),
-        *notes,
-    ]:
+    for text in _texts(reader.manifest.info.get("left_out")):
+        say(f"Not in the archive: {text}")
+    for line in notes:
         say(line)
     say(f"Resume with: {resume_command(config, root)}")
     return RunDir(root)
@@ -91,12 +90,10 @@ def _require_run(archive: Path, reader: ArchiveReader) -> None:
             f"{archive} is not accepted: {foreign[0]!r} is not needed to resume a run; nothing was written"
         )
     missing = [name for name in REQUIRED if name not in paths]
-    if missing or not any(
-        path.startswith("checkpoints/step_") and path.endswith(f"/{MANIFEST}") for path in paths
-    ):
-        raise DataError(
-            f"{archive} holds no run that could be resumed: {missing[0] if missing else 'a checkpoint'} is not in it"
-        )
+    if not any(path.startswith("checkpoints/step_") and path.endswith(f"/{MANIFEST}") for path in paths):
+        missing.append("a checkpoint")
+    if missing:
+        raise DataError(f"{archive} holds no run that could be resumed: {missing[0]} is not in it")
 
 
 def _check_content(archive: Path, run: RunDir, trust: bool) -> None:
@@ -107,18 +104,13 @@ def _check_content(archive: Path, run: RunDir, trust: bool) -> None:
         problems = [problem for folder in folders for problem in checkpoint_problems(folder)]
         if problems or len(list_checkpoints(run)) != len(folders):
             raise DataError(problems[0] if problems else "a folder among the checkpoints is none")
-        listed = {
-            path.relative_to(run.root).as_posix()
-            for path in run.checkpoints.glob("step_*/**/*")
-            if path.is_file()
-        }
+        listed = [path for path in files_of(run.root) if is_tensor_file(path)]
     except AzrError as error:
         raise DataError(
             f"{archive} is not accepted: {str(error).replace(f'{run.root}{os.sep}', '')}; nothing was kept of it"
         ) from error
-    for path in sorted(listed):
-        problem = tensor_file_problem(run.root / path) if is_tensor_file(path) and not trust else ""
-        if problem:
+    for path in () if trust else sorted(listed):
+        if problem := tensor_file_problem(run.root / path):
             raise DataError(
                 f"{archive} is not accepted: {path} is to be loaded by the trainer, but {problem}. If you packed it yourself, of a run on "
                 "several GPUs, give --trust; if it is somebody else's, do not"
