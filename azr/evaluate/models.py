@@ -39,7 +39,7 @@ from azr.evaluate.weights import WEIGHT_FILES
 from azr.files import file_hash, read_json
 from azr.hashes import json_hash
 from azr.locks import to_stderr
-from azr.models import HubName, refuse_leftover_quantisation, require_whole_files
+from azr.models import HubName, refuse_leftover_quantisation, refuse_second_head, require_whole_files
 from azr.protocol import read_metrics
 from azr.rundir import RunDir
 from azr.train.base_model import trained_folder
@@ -205,7 +205,9 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
         for path in sorted(folder.iterdir())
         if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")
     ]
-    refuse_leftover_quantisation(folder, require_whole_files(folder))
+    tensors = require_whole_files(folder)
+    refuse_leftover_quantisation(folder, tensors)
+    refuse_second_head(folder, tensors)
     hashes = {path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD}
     identity = json_hash(hashes, 16)
     source = ModelSource(label or folder.name, identity, folder=folder)

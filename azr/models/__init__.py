@@ -4,7 +4,12 @@ weights read.
 ``azr.train.model_source`` finds the folder; ``check.require_trainable`` judges it before a run begins.
 """
 
-from azr.models.check import refuse_leftover_quantisation, require_config_trainable, require_trainable
+from azr.models.check import (
+    refuse_leftover_quantisation,
+    refuse_second_head,
+    require_config_trainable,
+    require_trainable,
+)
 from azr.models.hub import HubName, cached_folder
 from azr.models.other_formats import adapter_in, other_format
 from azr.models.weight_files import require_whole_files
@@ -15,6 +20,7 @@ __all__ = [
     "cached_folder",
     "other_format",
     "refuse_leftover_quantisation",
+    "refuse_second_head",
     "require_config_trainable",
     "require_trainable",
     "require_whole_files",

@@ -18,6 +18,7 @@ from azr.errors import ModelError
 from azr.models.context import require_context
 from azr.models.families import (
     CHECKED,
+    TIED_BY_DEFAULT,
     TIED_IN_THE_ENGINE,
     WINDOWS_IN_ALL_LAYERS,
     WITHOUT_ADAPTERS,
@@ -25,7 +26,7 @@ from azr.models.families import (
 )
 from azr.models.quantised import INT4_ARCHITECTURES, quantisation_in
 from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
-from azr.models.weight_files import Tensor, read_json_file, require_whole_files
+from azr.models.weight_files import Tensor, read_json_file, require_whole_files, same_content
 from azr.prompts import load_frame
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
@@ -48,6 +49,7 @@ def require_trainable(folder: Path, config: Config) -> None:
     values, tensors = read_json_file(folder / "config.json"), require_whole_files(folder)
     if config.model.base_format == "plain":
         refuse_leftover_quantisation(folder, tensors)
+    refuse_second_head(folder, tensors)
     require_config_trainable(folder, config)
     if config.model.base_format == "int4" and quantisation_in(values, str(folder)):
         return  # its tensors are compared one by one when they are read
@@ -68,6 +70,31 @@ def refuse_leftover_quantisation(folder: Path, tensors: Mapping[str, Tensor]) ->
             f"{folder / 'config.json'} says that the weights are quantised ({method}), and they are not: as a fine-tune over a quantised "
             "model leaves it when it is merged. Remove that entry (quantization_config), or what loads the model quantises it"
         )
+
+
+def refuse_second_head(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """
+    Args:
+        tensors: what the headers of the weights say, by name.
+
+    Raises:
+        ModelError: ``config.json`` says that the output head is the embedding matrix, and the weights hold another
+            one. transformers then uses that one, and the engine the embeddings.
+    """
+    values = read_json_file(folder / "config.json")
+    model_type = values.get("model_type")
+    tied = values.get("tie_word_embeddings", model_type in TIED_BY_DEFAULT)
+    if not tied or not {EMBEDDING, HEAD} <= tensors.keys() or same_content(folder, EMBEDDING, HEAD):
+        return
+    way_out = (
+        "use the original model"
+        if model_type in TIED_IN_THE_ENGINE
+        else 'write "tie_word_embeddings": false there'
+    )
+    raise ModelError(
+        f"{folder / 'config.json'} says that the output head is the embedding matrix, and the weights hold a head of its own ({HEAD}), "
+        f"as a fine-tune that trained both leaves it when it is merged: {way_out}"
+    )
 
 
 def require_config_trainable(folder: Path, config: Config) -> None:

@@ -18,6 +18,8 @@ from azr.models.other_formats import adapter_beside, adapter_in, other_format
 LFS_POINTER = b"version https://git-lfs"
 MAX_HEADER_BYTES = 100_000_000
 """What the safetensors library accepts."""
+COMPARED_BYTES = 1 << 24
+"""Read at once where two tensors are compared."""
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "chat_template.jinja",
@@ -125,6 +127,32 @@ def _sharded(folder: Path) -> dict[str, Tensor]:
             f"{folder}: {absent[0]} is not in the file that {INDEX} names for it; index and weights are of different models"
         )
     return tensors
+
+
+def same_content(folder: Path, one: str, other: str) -> bool:
+    """Are two tensors of a folder whose files are whole equal, byte for byte?"""
+    ends = [_place(folder, name) for name in (one, other)]
+    (path, start, length), (other_path, other_start, other_length) = ends
+    if length != other_length:
+        return False
+    with path.open("rb") as file, other_path.open("rb") as other_file:
+        file.seek(start)
+        other_file.seek(other_start)
+        for done in range(0, length, COMPARED_BYTES):
+            size = min(COMPARED_BYTES, length - done)
+            if file.read(size) != other_file.read(size):
+                return False
+    return True
+
+
+def _place(folder: Path, name: str) -> tuple[Path, int, int]:
+    """The file that holds a tensor, where in it the tensor begins, and its length in bytes."""
+    index = folder / INDEX
+    path = folder / (read_json_file(index)["weight_map"][name] if index.is_file() else WEIGHTS)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        start, end = json.loads(file.read(length))[name]["data_offsets"]
+    return path, 8 + length + start, end - start
 
 
 def _header(path: Path) -> dict[str, Tensor]:

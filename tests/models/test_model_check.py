@@ -357,6 +357,31 @@ def test_a_head_of_its_own_where_the_engine_has_the_embeddings(folder: Path) -> 
         )
 
 
+@pytest.mark.parametrize("pieces", [False, True])
+def test_a_head_of_its_own_where_the_configuration_says_that_there_is_none(
+    folder: Path, pieces: bool
+) -> None:
+    """transformers uses that head, the engine the embeddings: a run ended in its first step, and an evaluation
+    asked another model."""
+
+    def with_head(weights: dict[str, torch.Tensor], change: float) -> dict[str, torch.Tensor]:
+        return weights | {"lm_head.weight": weights["model.embed_tokens.weight"] + change}
+
+    rewrite(folder, lambda weights: with_head(weights, 0))
+    check(folder)
+    of_folder(folder)
+    rewrite(folder, lambda weights: with_head(weights, 0.5))
+    if pieces:
+        split(folder)
+    told = refused(folder)
+    assert "lm_head.weight" in told and '"tie_word_embeddings": false' in told
+    with pytest.raises(ModelError, match="head of its own"):
+        of_folder(folder)
+    change(folder, "config.json", tie_word_embeddings=False)
+    check(folder)
+    of_folder(folder)
+
+
 def test_windows_in_some_layers_where_the_engine_has_all_or_none(folder: Path) -> None:
     layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
     change(folder, "config.json", use_sliding_window=True, sliding_window=512, max_window_layers=1)
