@@ -176,7 +176,12 @@ def _find(path: str) -> Path:
 def _from_hub(name: HubName, patterns: list[str]) -> Path:
     import httpx
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(name.name, revision=name.revision, allow_patterns=patterns))
@@ -184,9 +189,14 @@ def _from_hub(name: HubName, patterns: list[str]) -> Path:
         raise ModelError(
             f"model.path={name}: {name.name} has no branch, tag or commit {name.revision!r}; check it on the hub"
         ) from error
+    except GatedRepoError as error:  # one of RepositoryNotFoundError
+        raise ModelError(
+            f"model.path={name} is gated: accept its terms at https://huggingface.co/{name.name}, then `hf auth login` on this machine "
+            "with the same account (or set HF_TOKEN), or choose another model"
+        ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"model.path={name}: there is no such model on the hub. Check the spelling, or log in if it is gated"
+            f"model.path={name}: there is no such model on the hub. Check the spelling; of a private one, `hf auth login` first"
         ) from error
     except HFValidationError as error:
         raise ModelError(

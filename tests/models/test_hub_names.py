@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from huggingface_hub.errors import GatedRepoError
 from hypothesis import given
 from hypothesis import strategies as st
 from model_folders import TINY
@@ -128,6 +129,19 @@ def test_a_hub_or_a_cache_that_fails(
     if isinstance(error, OSError):
         with pytest.raises(ModelError, match=told):
             local_model_folder("org/tiny")
+
+
+def test_a_gated_model_is_not_called_missing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is logged in, and has not accepted the terms, was told that there is no such model."""
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        request = httpx.Request("GET", "https://huggingface.co/org/gated")
+        raise GatedRepoError("Access is restricted.", response=httpx.Response(403, request=request))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    told = r"org/gated@main is gated: .*https://huggingface.co/org/gated,.*hf auth login"
+    with pytest.raises(ModelError, match=told):
+        local_model_folder("org/gated@main")
 
 
 @pytest.mark.parametrize(
