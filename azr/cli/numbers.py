@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable
 
 
-def _hint(text: str) -> str:
-    """What to do about a unit, a percent sign or a comma."""
+def _hint(text: str, wanted: str = "") -> str:
+    """What to do about a unit, a percent sign, a comma, or MiB in place of GiB."""
     if re.fullmatch(r"\d+,\d+", text):
         return "; write a point, not a comma"
+    if "GiB" in wanted and re.fullmatch(r"\d{4,}", text):  # as nvidia-smi and free -m show it
+        return f"; {text} MiB are {int(text) / 1024:.1f}"
     return "; write the number alone, without a unit" if re.match(r"[\d.]+\s*[a-zA-Z%]", text) else ""
 
 
@@ -23,14 +25,16 @@ def _number(wanted: str, usable: Callable[[float], bool]) -> Callable[[str], flo
         except ValueError:
             value = math.nan
         if not usable(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}{_hint(text)}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}{_hint(text, wanted)}")
         return value
 
     return read
 
 
 above_zero = _number("a number above 0", lambda value: 0 < value < math.inf)
+card_gib = _number("a card's memory, above 0 and at most 1024 GiB", lambda value: 0 < value <= 1024)
 zero_or_more = _number("0 or a number above it", lambda value: 0 <= value < math.inf)
+memory_gib = _number("a memory above 0 and at most 4096 GiB", lambda value: 0 < value <= 4096)
 share = _number("a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 

@@ -26,7 +26,7 @@ from azr.budget.shape import ModelShape
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.checkpoints import free_gib
 from azr.cli import command_parser
-from azr.cli.numbers import above_zero, count
+from azr.cli.numbers import above_zero, card_gib, count, memory_gib
 from azr.config import Config, from_container
 from azr.config.load import compose_container, load_config, recipe_names
 from azr.config.paths import runs_folder
@@ -42,9 +42,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ..."
     )
-    parser.add_argument("--gpu", type=above_zero, metavar="GIB", help="plan for a card of this memory")
+    parser.add_argument("--gpu", type=card_gib, metavar="GIB", help="plan for a card of this memory")
     parser.add_argument("--gpus", type=count, default=1, metavar="N", help="with --gpu: number of cards (1)")
-    parser.add_argument("--ram", type=above_zero, metavar="GIB", help="plan for this much host memory")
+    parser.add_argument("--ram", type=memory_gib, metavar="GIB", help="plan for this much host memory")
     parser.add_argument("--propose", action="store_true", help="judge every recipe, the largest model first")
     parser.add_argument("--speed", action="store_true", help="expected seconds per step on a card, by recipe")
     parser.add_argument(

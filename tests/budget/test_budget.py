@@ -384,6 +384,15 @@ def test_numbers_of_no_card_are_refused(words: str, capsys: pytest.CaptureFixtur
     assert ended.value.code == 2 and "above 0" in capsys.readouterr().err
 
 
+def test_memory_in_mib_is_not_taken_for_gib(capsys: pytest.CaptureFixture[str]) -> None:
+    """8188 MiB, as nvidia-smi has it, or the 4090 of a name "fits" everything, with a KV cache of millions of
+    tokens."""
+    for words, told in (("--gpu 8188", "8188 MiB are 8.0"), ("--gpu 4090", "GiB"), ("--ram 32000", "31.2")):
+        with pytest.raises(SystemExit) as ended:
+            preflight.main(words.split())
+        assert ended.value.code == 2 and told in capsys.readouterr().err
+
+
 def test_an_int4_base_takes_the_room_of_its_words_and_scales() -> None:
     """7B by hand: 6.525 billion weights of 4.25 bits, 1.09 billion in bfloat16, and as trainer's base, engine's
     weights and host copy the same."""
