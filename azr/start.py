@@ -45,6 +45,11 @@ def check_start(name: str) -> None:
             f"{name}: Python 3.10, 3.11 or 3.12 is needed, and {sys.executable} is {found}. {_environment()}"
         )
     refuse_strays(name)
+    if not os.path.isdir(os.path.join(PROJECT, "configs", "recipe")):  # noqa: PTH112
+        sys.exit(
+            f"{name}: azr was installed without the files of its project ({PROJECT} has no configs/recipe), as by `pip install .`. "
+            "Clone the project, and install it there with -e: `pip install -r requirements.txt -e .`, or `bash scripts/run.sh`"
+        )
     tell_other_project(name)
     if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"

@@ -91,6 +91,15 @@ def test_the_azr_of_another_project_says_whose_it_is(tmp_path: Path) -> None:
         assert f"bash {copy}/scripts/setup.sh" in done.stderr
 
 
+def test_an_azr_without_its_project_says_how_to_install_it(tmp_path: Path) -> None:
+    """``pip install .`` copies the modules alone; each command then told to restore one file of many."""
+    shutil.copytree(ROOT / "azr", tmp_path / "site" / "azr", ignore=shutil.ignore_patterns("__pycache__"))
+    for words in (["run", "name=x"], ["doctor"], ["sandbox-suite"]):
+        done = command("-m", "azr", *words, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+        assert done.returncode == 1 and "installed without the files of its project" in done.stderr
+        assert "-e" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("stdout", ["ascii", "utf-8"])
 def test_an_ascii_locale_reads_every_name(tmp_path: Path, stdout: str) -> None:
     place = tmp_path / "Läufe"
