@@ -14,6 +14,5 @@ def entropy_coefficient(config: TrainConfig, entropy: float | None) -> float:
     if not config.entropy_floor or entropy is None or not entropy < config.entropy_floor:
         return config.entropy_coefficient
     missing = 1.0 - max(0.0, entropy) / config.entropy_floor
-    return config.entropy_coefficient + missing * (
-        config.entropy_floor_coefficient - config.entropy_coefficient
-    )
+    least, most = config.entropy_coefficient, config.entropy_floor_coefficient
+    return least + missing * (most - least)

@@ -25,19 +25,9 @@ VERL_ENVIRONMENT = {
 test compares."""
 
 TRAVELLING = (
-    "VERL_",
-    "VLLM_",
-    "NCCL_",
-    "HF_",
-    "TRANSFORMERS_",
-    "TORCHDYNAMO_DISABLE",
-    "OMP_WAIT_POLICY",
-    "TOKENIZERS_PARALLELISM",
-    "HYDRA_FULL_ERROR",
-    "SPT_NOENV",
-    "PYTHONPATH",
-    MARKER_VARIABLE,
-)
+    "VERL_", "VLLM_", "NCCL_", "HF_", "TRANSFORMERS_", "TORCHDYNAMO_DISABLE", "OMP_WAIT_POLICY", "TOKENIZERS_PARALLELISM",
+    "HYDRA_FULL_ERROR", "SPT_NOENV", "PYTHONPATH", MARKER_VARIABLE,
+)  # fmt: skip
 """Beginnings of the names of variables that the processes of a Ray cluster are told which was there before the run."""
 
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}

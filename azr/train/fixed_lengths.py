@@ -53,11 +53,9 @@ async def play_fixed_lengths(
 
     async def respond(name: str, count: int) -> list[Completion]:
         prompt = drawn_prompt(name, length(rollout.fixed_prompt_tokens))
+        shared = {**sampling_params, "ignore_eos": True}
         lengths = [length(rollout.fixed_response_tokens) for _ in range(count)]
-        each = [
-            {**sampling_params, "ignore_eos": True, "min_tokens": tokens, "max_tokens": tokens}
-            for tokens in lengths
-        ]
+        each = [{**shared, "min_tokens": tokens, "max_tokens": tokens} for tokens in lengths]
         return list(await asyncio.gather(*(generate_one(prompt, params) for params in each)))
 
     def solution(completion: Completion, task_id: str, *, sample: bool = False) -> SolveOutcome:
@@ -76,10 +74,7 @@ async def play_fixed_lengths(
 
     if group:  # named after the row: two rows of one task are two groups
         *others, own = await respond(row.row_id, group)
-        return [
-            *(solution(each, row.row_id, sample=True) for each in others),
-            solution(own, row.row_id),
-        ]
+        return [*(solution(each, row.row_id, sample=True) for each in others), solution(own, row.row_id)]
     [completion] = await respond(row.row_id, 1)
     if row.stream.role is Role.SOLVE:
         return [solution(completion, row.task.task_id if row.task else "")]

@@ -28,14 +28,9 @@ def choose_weight_path(is_wsl: bool) -> None:
     """
     if not is_wsl or os.environ.get("VERL_PLATFORM"):
         return
+    command = [sys.executable, "-m", "azr.train.ipc_check"]
     try:
-        answer = subprocess.run(
-            [sys.executable, "-m", "azr.train.ipc_check"],
-            capture_output=True,
-            text=True,
-            timeout=CHECK_TIMEOUT_S,
-            check=False,
-        )
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)
         works, said = answer.returncode == 0, (answer.stdout + answer.stderr).strip()[-200:]
     except subprocess.TimeoutExpired:
         works, said = False, f"no answer within {CHECK_TIMEOUT_S:g} s"

@@ -93,12 +93,9 @@ class Attempt:
                 )
             self._entropy = state.get("entropy")
         # tasks that are already there are passed over
-        tasks = [Task.from_json(record) for record in read_jsonl(self.run.cycle_tasks(request.cycle))]
-        logger.info(
-            "%d new tasks from %s",
-            self.game.start(tasks, request.first_step),
-            self.run.cycle_tasks(request.cycle),
-        )
+        path = self.run.cycle_tasks(request.cycle)
+        tasks = [Task.from_json(record) for record in read_jsonl(path)]
+        logger.info("%d new tasks from %s", self.game.start(tasks, request.first_step), path)
 
     def train(self) -> bool:
         """Trains ``resume_step + 1 .. last_step`` and leaves a checkpoint and a result.
@@ -162,16 +159,8 @@ class Attempt:
     def _step(self, step: int, *, check_learning: bool) -> dict[str, float]:
         self.clock.restart()
         lineage = self._lineage() | {"model": f"{self.config.model.path}@{step - 1}"}
-        found = train_step(
-            step,
-            self.backend,
-            self.game,
-            self.config,
-            self.clock,
-            lineage,
-            entropy=self._entropy,
-            check_learning=check_learning,
-        )
+        parts = (self.backend, self.game, self.config, self.clock)
+        found = train_step(step, *parts, lineage, entropy=self._entropy, check_learning=check_learning)
         self._entropy = found.values.get(names.ENTROPY, self._entropy)
         cycle = self.link.request.cycle
         append_jsonl(self.run.shard(cycle), [task.to_json() for task in found.accepted])
@@ -180,11 +169,8 @@ class Attempt:
         return found.values | {names.OPTIMIZER_STEPS: float(self.backend.optimizer_steps())}
 
     def _lineage(self) -> dict[str, Any]:
-        return {
-            "run": self.run.root.name,
-            "cycle": self.link.request.cycle,
-            "attempt": self.link.request.attempt,
-        }
+        request = self.link.request
+        return {"run": self.run.root.name, "cycle": request.cycle, "attempt": request.attempt}
 
     # ---------------------------------------------------------------- before the first step
 
@@ -195,10 +181,8 @@ class Attempt:
         while not seeding.done:
             self.link.phase(Phase.GENERATE)
             accepted = seeding.accept_round(self.backend.play(seeding.plan_round(self.backend.fits)))
-            append_jsonl(
-                self.run.shard(self.link.request.cycle),
-                [task.with_lineage(**self._lineage()).to_json() for task in accepted],
-            )
+            records = [task.with_lineage(**self._lineage()).to_json() for task in accepted]
+            append_jsonl(self.run.shard(self.link.request.cycle), records)
             logger.info(seeding.report)
 
     def _evaluate_start(self) -> None:
@@ -211,24 +195,19 @@ class Attempt:
     # ---------------------------------------------------------------- evaluation
 
     def _solve(self, rows: Sequence[PromptRow], *, greedy: bool) -> list[SolveOutcome]:
-        return [
-            outcome for outcome in self.backend.play(rows, greedy=greedy) if isinstance(outcome, SolveOutcome)
-        ]
+        played = self.backend.play(rows, greedy=greedy)
+        return [outcome for outcome in played if isinstance(outcome, SolveOutcome)]
 
     def _evaluate_probes(self, step: int) -> dict[str, float]:
         """Greedy accuracy on the frozen probe tasks; the same tasks every time."""
-        rows = first_probe_rows(
-            self.run.probes,
-            self.run.first_probe_scores,
-            self.config.train.probe_tasks,
-            self.config.selfplay,
-            self.backend.fits,
-        )
+        config, kept = self.config, self.run.first_probe_scores
+        limit, fits = config.train.probe_tasks, self.backend.fits
+        rows = first_probe_rows(self.run.probes, kept, limit, config.selfplay, fits)
         if not rows:
             return {}
         solved = self._solve(rows, greedy=True)
         self._keep_probe_answers(step, solved, rows)
-        return probe_metrics(solved) | change_since_first(self.run.first_probe_scores, solved)
+        return probe_metrics(solved) | change_since_first(kept, solved)
 
     def _measure_for_verdict(self, *, before: bool) -> dict[str, float]:
         """Every frozen probe task, ``train.verdict_samples`` answers each at temperature 1: what the report's
@@ -251,11 +230,9 @@ class Attempt:
         """The answers to the same few probe tasks at every evaluation, so that before and after can be compared."""
         prompts = {row.row_id: row.prompt.text for row in rows}
         kept: list[dict[str, Any]] = []
+        ordered = sorted(outcomes, key=lambda outcome: outcome.row_id)
         for kind in sorted({outcome.stream.task_type for outcome in outcomes}):
-            own = sorted(
-                (outcome for outcome in outcomes if outcome.stream.task_type is kind),
-                key=lambda outcome: outcome.row_id,
-            )
+            own = [outcome for outcome in ordered if outcome.stream.task_type is kind]
             chosen = own[: self.config.selfplay.transcripts_per_stream]
             paid = [replace(outcome, reward=own_reward(outcome, self.config.selfplay)) for outcome in chosen]
             kept += [transcript(step, outcome, prompts[outcome.row_id]) for outcome in paid]

@@ -52,9 +52,8 @@ def what_is_missing(
     """Why a run over ``n_machines`` of ``cards_each`` does not fit these; empty where it does."""
     able = [machine for machine in machines if machine.cards >= cards_each]
     if len(able) < n_machines:
-        there = (
-            ", ".join(f"{machine.address} has {machine.cards:.0f}" for machine in machines) or "it has none"
-        )
+        there = ", ".join(f"{machine.address} has {machine.cards:.0f}" for machine in machines)
+        there = there or "it has none"
         return (
             f"train.n_nodes={n_machines} needs as many machines with {cards_each} cards each (train.n_gpus_per_node), and "
             f"{len(able)} can be used ({there}). On each one that is missing: ray start --address=HEAD:PORT"
@@ -66,10 +65,8 @@ def what_is_missing(
                 f"{machine.address} offers Ray {machine.cpus:.0f} CPUs, and {cards_each} workers with a card reserve {wanted}. "
                 f"Start Ray there with --num-cpus={cpus_needed(cards_each, agent_workers)}; the number need not be true"
             )
-    total, needed = (
-        sum(machine.cpus for machine in machines),
-        cpus_needed(n_machines * cards_each, agent_workers),
-    )
+    total = sum(machine.cpus for machine in machines)
+    needed = cpus_needed(n_machines * cards_each, agent_workers)
     if total < needed:
         return (
             f"the machines offer Ray {total:.0f} CPUs together, and the run's processes reserve {needed}. Start Ray with a "
@@ -84,20 +81,19 @@ def gone(before: Sequence[RayMachine], now: Sequence[RayMachine]) -> list[RayMac
 
 
 def on_this_one() -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return _on(ray.get_runtime_context().get_node_id())
+
+
+def _on(node_id: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
 def machines_now() -> list[RayMachine]:
-    return [
-        RayMachine(
-            node["NodeID"],
-            node["NodeManagerAddress"],
-            node["Resources"].get("CPU", 0.0),
-            node["Resources"].get("GPU", 0.0),
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
+    def machine(node: Any) -> RayMachine:
+        cpus, cards = (node["Resources"].get(kind, 0.0) for kind in ("CPU", "GPU"))
+        return RayMachine(node["NodeID"], node["NodeManagerAddress"], cpus, cards)
+
+    return [machine(node) for node in ray.nodes() if node["Alive"]]
 
 
 def wait_for_machines(
@@ -135,12 +131,8 @@ def require_one_folder(machines: Sequence[RayMachine], file: Path) -> None:
     """
     look = ray.remote(num_cpus=0, max_retries=0)(_content)
     expected = _content(str(file))
-    asked = [
-        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(machine.node_id, soft=False)).remote(
-            str(file)
-        )
-        for machine in machines
-    ]
+    places = [_on(machine.node_id) for machine in machines]
+    asked = [look.options(scheduling_strategy=place).remote(str(file)) for place in places]
     for machine, answer in zip(machines, asked, strict=True):
         try:
             found: Any = ray.get(answer, timeout=LOOK_LIMIT_S)

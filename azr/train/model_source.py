@@ -128,9 +128,8 @@ def _no_model(path: str, folder: Path) -> str:
             f"model.path={path}: the folder {folder} has weights, but no config.json; "
             "copy config.json and the tokenizer's files from the model that it was made from"
         )
-    inside = sorted(str(found.parent) for found in folder.glob("*/config.json")) or sorted(
-        str(found.parent) for found in folder.glob("snapshots/*/config.json")
-    )
+    below = (folder.glob(pattern) for pattern in ("*/config.json", "snapshots/*/config.json"))
+    inside = [str(found.parent) for level in below for found in sorted(level)]
     where = f"; did you mean {inside[0]}?" if inside else ""
     return f"model.path={path}: the folder {folder} has no config.json; it is not a Hugging Face model folder{where}"
 

@@ -46,15 +46,8 @@ def probe_rows(
                     continue
                 prompt = solve_prompt(task, prompt_options(config))
                 if fits(prompt):
-                    stream = Stream(Role.SOLVE, task.task_type)
-                    rows.append(
-                        PromptRow(
-                            stream=stream,
-                            prompt=prompt,
-                            task=task,
-                            row_id=f"{ROW_PREFIX}/{path.stem}/{number}",
-                        )
-                    )
+                    stream, row_id = Stream(Role.SOLVE, task.task_type), f"{ROW_PREFIX}/{path.stem}/{number}"
+                    rows.append(PromptRow(stream=stream, prompt=prompt, task=task, row_id=row_id))
             if rows:
                 strata.append(rows)
 
@@ -90,11 +83,8 @@ def first_scores(kept: Path) -> Mapping[str, float] | None:
         scores = read_json(kept)["scores"]
         return {str(row_id): float(score) for row_id, score in scores.items()}
     except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
-        logger.warning(
-            "%s cannot be read (%r); scores from here on are not compared task by task with the first",
-            kept,
-            error,
-        )
+        told = "%s cannot be read (%r); scores from here on are not compared task by task with the first"
+        logger.warning(told, kept, error)
         return None
 
 

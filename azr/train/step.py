@@ -193,11 +193,8 @@ def require_moved_weights(moved: dict[str, float], has_taught: bool) -> bool:
     Raises:
         TrainingError: it had something to teach, and no weight moved.
     """
-    logger.info(
-        "first update: %.2f %% of the sampled weights moved, at most by %.3g",
-        100 * moved["share"],
-        moved["largest"],
-    )
+    told = "first update: %.2f %% of the sampled weights moved, at most by %.3g"
+    logger.info(told, 100 * moved["share"], moved["largest"])
     if moved["share"] == 0 and has_taught:
         raise TrainingError(
             "the first update moved no weight: the learning rate vanishes in the weights' precision. Use "

@@ -51,11 +51,9 @@ def require_same_tokens(folder: Path, *, trust_remote_code: bool = False) -> Non
         return
     remedy = next((one for one in _REMEDIES if _mends(one, folder, trust_remote_code)), None)
     copy = "in a copy of the folder, " if "snapshots" in folder.parts else ""  # the hub's cache
-    todo = (
-        f"{copy}{_as_instruction(remedy)}"
-        if remedy
-        else "use the tokenizer's files from the model that this one was made from"
-    )
+    todo = "use the tokenizer's files from the model that this one was made from"
+    if remedy:
+        todo = f"{copy}{_as_instruction(remedy)}"
     raise ModelError(
         f"{folder}: transformers does not read tokenizer.json as it is written (for example {text!r}), so the model would be given "
         f"other tokens than those it was trained with; {todo}"
@@ -134,16 +132,13 @@ def _difference(folder: Path, trust_remote_code: bool) -> str | None:
             f"{folder}: its tokenizer cannot be read ({' '.join(str(error).split())}); "
             "use the tokenizer's files from the model that this one was made from"
         ) from error
-    if raw is None:
-        return None
-    if not type(loaded).__module__.startswith("transformers."):  # trusted code says itself how it reads
+    # trusted code says itself how it reads
+    if raw is None or not type(loaded).__module__.startswith("transformers."):
         return None
 
     def same(text: str) -> bool:
-        return (
-            list(loaded.encode(text, add_special_tokens=False))
-            == raw.encode(text, add_special_tokens=False).ids
-        )
+        ids = list(loaded.encode(text, add_special_tokens=False))
+        return ids == raw.encode(text, add_special_tokens=False).ids
 
     added = [token.content for token in raw.get_added_tokens_decoder().values()]
     return next((_shortest(text, same) for text in (*TEXTS, *added) if not same(text)), None)

@@ -22,19 +22,15 @@ from azr.train.verl.engine import SelfPlayEngine, fully_sharded
 class CpuSelfPlayEngine(SelfPlayEngine):
     def _wrap(self, module: torch.nn.Module) -> torch.nn.Module:
         self._autocast_dtype, self.scaler = torch.float32, None
-        precision = MixedPrecision(
-            param_dtype=torch.float32, reduce_dtype=torch.float32, buffer_dtype=torch.float32
-        )
+        precision = MixedPrecision(torch.float32, torch.float32, torch.float32)  # parameters, sums, buffers
         linear.install_cpu_linear(module)
         return fully_sharded(module, torch.device("cpu"), precision, self.device_mesh)
 
     def get_per_tensor_param(self, **options: Any) -> tuple[Any, Any]:
         if torch.distributed.get_world_size() == 1:
             return super().get_per_tensor_param(**options)
-        weights = self.module.state_dict()
-        return convert_weight_keys(
-            weights, getattr(self.module, "_fsdp_wrapped_module", self.module)
-        ).items(), None
+        model = getattr(self.module, "_fsdp_wrapped_module", self.module)
+        return convert_weight_keys(self.module.state_dict(), model).items(), None
 
     def to(self, device: str, model: bool = True, optimizer: bool = True, grad: bool = True) -> None: ...
 
@@ -47,19 +43,12 @@ class CpuSelfPlayEngine(SelfPlayEngine):
         **_: Any,
     ) -> None:
         with fsdp.state_dict_without_copies(self.module):
-            self.checkpoint_manager.save_checkpoint(
-                local_path=local_path,
-                hdfs_path=hdfs_path,
-                global_step=global_step,
-                max_ckpt_to_keep=max_ckpt_to_keep,
-            )
+            self.checkpoint_manager.save_checkpoint(local_path, hdfs_path, global_step, max_ckpt_to_keep)
 
     def load_checkpoint(
         self, local_path: str, hdfs_path: Any = None, del_local_after_load: Any = False, **_: Any
     ) -> None:
-        self.checkpoint_manager.load_checkpoint(
-            local_path=local_path, hdfs_path=hdfs_path, del_local_after_load=bool(del_local_after_load)
-        )
+        self.checkpoint_manager.load_checkpoint(local_path, hdfs_path, bool(del_local_after_load))
 
 
 EngineRegistry.register(model_type="language_model", backend="fsdp", device="cpu")(CpuSelfPlayEngine)

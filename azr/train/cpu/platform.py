@@ -27,19 +27,14 @@ def _nothing(*_: object, **__: object) -> None:
 def _device_module() -> types.ModuleType:
     """The functions of ``torch.cuda`` that verl calls, with their meaning on a CPU."""
     module = types.ModuleType("azr_cpu_device")
+    idle = ("empty_cache", "synchronize", "set_device", "ipc_collect", "reset_peak_memory_stats")
+    memory = ("memory_allocated", "memory_reserved", "max_memory_allocated", "max_memory_reserved")
     functions: dict[str, Any] = {
-        "empty_cache": _nothing,
-        "synchronize": _nothing,
-        "set_device": _nothing,
-        "ipc_collect": _nothing,
-        "reset_peak_memory_stats": _nothing,
+        **dict.fromkeys(idle, _nothing),
+        **dict.fromkeys(memory, _resident_bytes),
         "current_device": lambda: 0,
         "device_count": lambda: 1,
         "is_available": lambda: True,
-        "memory_allocated": _resident_bytes,
-        "memory_reserved": _resident_bytes,
-        "max_memory_allocated": _resident_bytes,
-        "max_memory_reserved": _resident_bytes,
         "mem_get_info": lambda *_: (psutil.virtual_memory().available, psutil.virtual_memory().total),
         "get_rng_state": lambda *_: torch.get_rng_state(),
         "set_rng_state": lambda state, *_: torch.set_rng_state(state),
@@ -48,8 +43,7 @@ def _device_module() -> types.ModuleType:
         "get_device_name": lambda *_: "cpu",
         "is_bf16_supported": lambda *_, **__: True,
     }
-    for name, function in functions.items():
-        setattr(module, name, function)
+    vars(module).update(functions)
     return module
 
 

@@ -35,19 +35,10 @@ import setproctitle
 
 CLIENT = Path(__file__).with_name("warm_python_client.py")
 MODULES = (
-    "torch._inductor.lowering",
-    "torch.distributed.fsdp",
-    "tensordict",
-    "transformers.modeling_utils",
-    "transformers.models.qwen2.modeling_qwen2",
-    "datasets",
-    "peft",
-    "fastapi",
-    "openai",
-    "xgrammar",
-    "compressed_tensors",
+    "torch._inductor.lowering", "torch.distributed.fsdp", "tensordict", "transformers.modeling_utils",
+    "transformers.models.qwen2.modeling_qwen2", "datasets", "peft", "fastapi", "openai", "xgrammar", "compressed_tensors",
     "scipy.optimize",
-)
+)  # fmt: skip
 """Imported at once. None of them may import Ray, whose library reads its environment when it is loaded and
 never again."""
 RAY_MODULES = (
@@ -89,14 +80,8 @@ class WarmPython:
     def start(self) -> None:
         """Starts the server, which begins to import: some ten seconds of a core."""
         listener = self._listener.fileno()
-        command = [
-            sys.executable,
-            "-m",
-            "azr.train.cpu.warm_python",
-            str(listener),
-            str(self.executable),
-            *self._modules,
-        ]
+        command = [sys.executable, "-m", "azr.train.cpu.warm_python", str(listener)]
+        command += [str(self.executable), *self._modules]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener])
         self._listener.close()
 
@@ -133,9 +118,8 @@ class Server:
     def serve(self) -> NoReturn:
         """Until standard input is closed, which its owner's death does too."""
         while True:
-            ready: list[int] = select.select([0, self.awake, self.listener.fileno(), *self.clients], [], [])[
-                0
-            ]
+            watched = [0, self.awake, self.listener.fileno(), *self.clients]
+            ready: list[int] = select.select(watched, [], [])[0]
             if 0 in ready and not os.read(0, 1):
                 for _, pid in self.clients.values():
                     with contextlib.suppress(ProcessLookupError):
@@ -177,13 +161,8 @@ class Server:
             return
 
         if self.ray_modules:
-            os.environ.update(
-                {
-                    name: value
-                    for name, value in request["environment"].items()
-                    if name.startswith(RAY_VARIABLES)
-                }
-            )
+            given = request["environment"].items()
+            os.environ.update({name: value for name, value in given if name.startswith(RAY_VARIABLES)})
             import_modules(self.ray_modules)
             self.ray_modules = []
 
@@ -309,9 +288,8 @@ def main(arguments: list[str]) -> NoReturn:
     import_modules(filter(None, modules.split(",")))
     if "ray" in sys.modules:
         raise AssertionError("one of the modules that are imported first has imported Ray")
-    Server(
-        socket.socket(fileno=int(listener)), executable, list(filter(None, ray_modules.split(",")))
-    ).serve()
+    later = list(filter(None, ray_modules.split(",")))
+    Server(socket.socket(fileno=int(listener)), executable, later).serve()
 
 
 if __name__ == "__main__":

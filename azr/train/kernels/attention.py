@@ -188,9 +188,8 @@ def _family(module: torch.nn.Module) -> str:
 
 
 def _has_flash(q: torch.Tensor) -> bool:
-    return (
-        q.is_cuda and q.dtype in FLASH_DTYPES and q.shape[-1] <= FLASH_MAX_HEAD_DIM and q.shape[-1] % 8 == 0
-    )
+    head_dim = q.shape[-1]
+    return q.is_cuda and q.dtype in FLASH_DTYPES and head_dim <= FLASH_MAX_HEAD_DIM and head_dim % 8 == 0
 
 
 def _flash(
@@ -226,11 +225,8 @@ def _by_segment(
     lengths = cu_seqlens.diff().tolist()
     for q_s, k_s, v_s in zip(*(tensor.split(lengths) for tensor in (q, k, v)), strict=True):
         # without a mask SDPA may take a kernel that never writes the scores down
-        mask = (
-            _visible(0, len(q_s), len(q_s), window, q.device)
-            if window is not None and window < len(q_s)
-            else None
-        )
+        cut_off = window is not None and window < len(q_s)
+        mask = _visible(0, len(q_s), len(q_s), window, q.device) if cut_off else None
         out = F.scaled_dot_product_attention(
             q_s.transpose(0, 1)[None],  # [1, H, n, D]
             k_s.transpose(0, 1)[None],

@@ -24,18 +24,9 @@ def _capped(x, cap):
 
 @triton.jit(do_not_specialize=["out_stride"])  # another in each micro-batch
 def _forward_kernel(
-    logits,
-    labels,
-    out,
-    row_stride,
-    out_stride,
-    vocabulary,
-    scale,
-    inverse_temperature,
-    cap,
-    CAPPED: tl.constexpr,
-    BLOCK_: tl.constexpr,
-):
+    logits, labels, out, row_stride, out_stride, vocabulary, scale, inverse_temperature, cap,
+    CAPPED: tl.constexpr, BLOCK_: tl.constexpr
+):  # fmt: skip
     """One row: running maximum m, sum of exp(x - m), and sum of (x - m) exp(x - m); entropy follows without
     cancellation."""
     row = tl.program_id(0).to(tl.int64)
@@ -110,20 +101,8 @@ def forward(logits: torch.Tensor, labels: torch.Tensor, bend: Bend, out: torch.T
     ``[3, C]``: log-sum-exp, log-prob, entropy."""
     assert logits.stride(1) == 1 and out.stride(1) == 1
     launch: Any = _forward_kernel[(len(logits),)]
-    launch(
-        logits,
-        labels.contiguous(),
-        out,
-        logits.stride(0),
-        out.stride(0),
-        logits.shape[1],
-        bend.scale,
-        1.0 / bend.temperature,
-        bend.cap or 1.0,
-        CAPPED=bend.cap is not None,
-        BLOCK_=BLOCK,
-        num_warps=NUM_WARPS,
-    )
+    strides = logits.stride(0), out.stride(0)
+    launch(logits, labels.contiguous(), out, *strides, logits.shape[1], *_numbers(bend), **_settings(bend))
 
 
 def backward(
@@ -146,16 +125,13 @@ def backward(
     assert logits.stride(1) == 1
     vectors = [vector.contiguous() for vector in (labels, logsumexp, entropy, grad_log_probs, grad_entropy)]
     launch: Any = _backward_kernel[(len(logits), triton.cdiv(logits.shape[1], BLOCK))]
-    launch(
-        logits,
-        *vectors,
-        logits.stride(0),
-        logits.shape[1],
-        bend.scale,
-        1.0 / bend.temperature,
-        bend.cap or 1.0,
-        CAPPED=bend.cap is not None,
-        BLOCK_=BLOCK,
-        num_warps=NUM_WARPS,
-    )
+    launch(logits, *vectors, logits.stride(0), logits.shape[1], *_numbers(bend), **_settings(bend))
     return logits
+
+
+def _numbers(bend: Bend) -> tuple[float, float, float]:
+    return bend.scale, 1.0 / bend.temperature, bend.cap or 1.0
+
+
+def _settings(bend: Bend) -> dict[str, Any]:
+    return {"CAPPED": bend.cap is not None, "BLOCK_": BLOCK, "num_warps": NUM_WARPS}

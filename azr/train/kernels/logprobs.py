@@ -117,11 +117,9 @@ class _TokenLogProbs(torch.autograd.Function):
             head = weight[: ctx.words].to(hidden.dtype)
             grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
             # float32: in bf16 a sum over many chunks would stop growing
-            grad_head = (
-                torch.zeros(weight.shape, dtype=torch.float32, device=head.device)
-                if ctx.needs_input_grad[1]
-                else None
-            )
+            grad_head: torch.Tensor | None = None
+            if ctx.needs_input_grad[1]:
+                grad_head = torch.zeros(weight.shape, dtype=torch.float32, device=head.device)
             # the logits are computed a second time, which costs less than keeping [T, V] of them
             for rows in _chunks(len(hidden), ctx.chunk):
                 logits = hidden[rows] @ head.T  # [C, V]
@@ -215,9 +213,8 @@ def install_chunked_logprobs(
         ModelError: the model bends its logits in a way this head does not know.
     """
     bend = _bend_of(model.config)
-    if getattr(model.get_output_embeddings(), "bias", None) is not None or not _is_the_models_own(
-        model, bend
-    ):
+    has_bias = getattr(model.get_output_embeddings(), "bias", None) is not None
+    if has_bias or not _is_the_models_own(model, bend):
         kind: Any = model.config
         raise ModelError(
             f"the output head of {kind.model_type} is more than a product with one matrix (a bias, or a scale that is not known here); "

@@ -143,14 +143,14 @@ def _constants(group: dict[str, Any], step: int) -> tuple[float, ...]:
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     # Exact Adam's ratio is largest where a gradient follows upon zeros: m = (1 - beta1) g, v = (1 - beta2) g^2.
     largest = (1 - beta1) / (1 - beta2) ** 0.5 / correction1 * correction2**0.5
+    corrections = (1 / correction1, 1 / correction2**0.5)
     return (
         float(group["lr"]),
         beta1,
         beta2,
         group["eps"],
         group["weight_decay"],
-        1 / correction1,
-        1 / correction2**0.5,
+        *corrections,
         max(1.0, largest),
     )
 
@@ -173,12 +173,8 @@ def _adamw_step(
         blocks = slice(start // BLOCK, -(-here.stop // BLOCK))
         g = gradient[here].float()
         m = _decode(first[here], first_scale[blocks], SIGNED_LEVELS).mul_(beta1).add_(g, alpha=1 - beta1)
-        v = (
-            _decode(second[here], second_scale[blocks], UNSIGNED_LEVELS)
-            .square_()
-            .mul_(beta2)
-            .addcmul_(g, g, value=1 - beta2)
-        )
+        root = _decode(second[here], second_scale[blocks], UNSIGNED_LEVELS)
+        v = root.square_().mul_(beta2).addcmul_(g, g, value=1 - beta2)
 
         # a moment that was rounded down must not turn into a step that exact Adam would never take
         ratio = (m * correct1) / (v.sqrt() * correct2 + eps)

@@ -41,11 +41,8 @@ class SafetensorsWriter:
         offset = 0
         for name in sorted(tensors, key=lambda name: (_ORDER.index(tensors[name].dtype), name)):
             end = offset + size_of(tensors[name])
-            entries[name] = {
-                "dtype": tensors[name].dtype,
-                "shape": list(tensors[name].shape),
-                "data_offsets": [offset, end],
-            }
+            about = {"dtype": tensors[name].dtype, "shape": list(tensors[name].shape)}
+            entries[name] = {**about, "data_offsets": [offset, end]}
             self._places[name], offset = offset, end
         header = json.dumps(entries).encode()
         header += b" " * (-len(header) % 8)

@@ -72,12 +72,8 @@ def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33, group: 
     values = torch.randint(-8, 8, (outputs, inputs), dtype=torch.int8, generator=generator)
     scales = torch.randn(outputs, inputs // group, generator=generator).mul_(0.2 / inputs**0.5).bfloat16()
     x, bias = (torch.randn(n, generator=generator) for n in ((rows, inputs), (outputs,)))
-    words, scales, x, bias = (
-        pack_int4(values).cuda(),
-        scales.cuda(),
-        x.bfloat16().cuda(),
-        bias.bfloat16().cuda(),
-    )
+    parts = (pack_int4(values), scales, x.bfloat16(), bias.bfloat16())
+    words, scales, x, bias = (part.cuda() for part in parts)
 
     multiply = _marlin(words, scales, bias, group)
     weight = dequantise(words, scales)
@@ -86,9 +82,8 @@ def check_kernel(outputs: int = 1152, inputs: int = 896, rows: int = 33, group: 
     error = float((multiply(x) - exact).abs().mean() / size)
     torch_error = float((torch.nn.functional.linear(x, weight, bias) - exact).abs().mean() / size)
     # a unit vector picks a weight, and nothing is added to it
-    read = _marlin(words, scales, torch.zeros_like(bias), group)(
-        torch.eye(inputs, dtype=x.dtype, device="cuda")
-    )
+    unit = torch.eye(inputs, dtype=x.dtype, device="cuda")
+    read = _marlin(words, scales, torch.zeros_like(bias), group)(unit)
     different = float((weight != read.T).double().mean())
     major, minor = torch.cuda.get_device_capability()
     result = KernelCheck(

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from azr.config.paths import PROJECT, python_path
 from azr.errors import AzrError, BudgetError, ModelError, TrainingError
@@ -42,14 +43,9 @@ def prepared_int4(folder: Path, device: str, say: Callable[[str], None] = print)
     if device == "cpu" and (ready := ready_int4_folder(folder)) is not None:
         return ready
     command = [sys.executable, "-m", "azr.train.quantize.prepare", str(folder), device]
+    where: dict[str, Any] = {"cwd": PROJECT, "env": {**os.environ, "PYTHONPATH": python_path()}}
     with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": python_path()},
-        start_new_session=True,
+        command, stdout=subprocess.PIPE, text=True, errors="replace", start_new_session=True, **where
     ) as child:
         limit = threading.Timer(LIMIT_S, child.kill)
         limit.daemon = True

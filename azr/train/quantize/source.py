@@ -20,7 +20,6 @@ from azr.train.quantize.int4 import GROUP, quantise
 
 ROWS_BYTES = 64 << 20
 """Of a tensor, in memory at once."""
-_GPTQ = ("qweight", "qzeros", "scales", "g_idx")
 _ZEROS = (0x77777777, -0x77777778)
 """Of eight symmetric zero points: as ``gptq`` stores them, one too low, and as ``gptq_v2`` does (0x88888888)."""
 
@@ -40,17 +39,11 @@ class SourceModel:
             ModelError: tensors are missing, of another shape than the architecture's, or not known to it.
         """
         tensors = require_whole_files(folder)
-        places = (
-            read_json_file(folder / INDEX)["weight_map"]
-            if (folder / INDEX).is_file()
-            else dict.fromkeys(tensors, WEIGHTS)
-        )
-        source = SourceModel(
-            folder,
-            {name: folder / place for name, place in places.items()},
-            found.group if found else GROUP,
-            found is not None,
-        )
+        places = dict.fromkeys(tensors, WEIGHTS)
+        if (folder / INDEX).is_file():
+            places = read_json_file(folder / INDEX)["weight_map"]
+        files = {name: folder / place for name, place in places.items()}
+        source = SourceModel(folder, files, found.group if found else GROUP, found is not None)
         wanted: dict[str, tuple[int, ...]] = dict(parts.others)
         for name, (outputs, inputs) in parts.linears.items():
             if not source.gptq:

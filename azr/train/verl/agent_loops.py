@@ -65,19 +65,15 @@ class SelfPlayLoop:
         tokens.learn(row.prompt, record["prompt_ids"])
         asked = itertools.count()
 
-        def seeds() -> dict[str, int]:
-            return (
-                {"seed": sampling_seed(self.config.seed, row.row_id, next(asked))}
-                if self.config.rollout.seeded_sampling
-                else {}
-            )
+        def params() -> dict[str, Any]:
+            if not self.config.rollout.seeded_sampling:
+                return sampling_params
+            return sampling_params | {"seed": sampling_seed(self.config.seed, row.row_id, next(asked))}
 
         async def generate(prompt: Prompt, n: int) -> list[Completion]:
             """n samples of one prompt; the engine shares the prompt's KV cache among them."""
-            each = [sampling_params | seeds() for _ in range(n)]
-            return list(
-                await asyncio.gather(*(self._generate_one(tokens.ids(prompt), params) for params in each))
-            )
+            ids = tokens.ids(prompt)
+            return list(await asyncio.gather(*[self._generate_one(ids, params()) for _ in range(n)]))
 
         if self.config.rollout.fixed_response_tokens:
             return await play_fixed_lengths(row, self.config, sampling_params, self._generate_one)

@@ -94,12 +94,8 @@ class SelfPlayAgentLoopWorker(_PlainWorker):
                     "max_global_steps": item.extra_fields["max_global_steps"],
                 }
             )
-        await tq.async_kv_batch_put(
-            keys=keys,
-            fields=list_of_dict_to_tensordict(rows),
-            tags=tags,
-            partition_id="val" if validate else "train",
-        )
+        fields, partition = list_of_dict_to_tensordict(rows), "val" if validate else "train"
+        await tq.async_kv_batch_put(keys=keys, fields=fields, tags=tags, partition_id=partition)
 
 
 class SelfPlayAgentLoopManager(AgentLoopManagerTQ):

@@ -62,9 +62,9 @@ class SelfPlayEngine(PackedEngine):
         if not self._is_lora or torch.distributed.get_world_size() > 1:
             return super()._build_fsdp_module(module)
         self._autocast_dtype, self.scaler = PrecisionType.to_dtype(self.engine_config.dtype), None
+        types = self.engine_config.mixed_precision
         param, reduce, buffer = (
-            PrecisionType.to_dtype(self.engine_config.mixed_precision[f"{of}_dtype"])
-            for of in ("param", "reduce", "buffer")
+            PrecisionType.to_dtype(types[f"{of}_dtype"]) for of in ("param", "reduce", "buffer")
         )
         device = torch.device(get_device_name(), get_device_id())
         return fully_sharded(module, device, MixedPrecision(param, reduce, buffer), self.device_mesh)
@@ -149,10 +149,8 @@ class SelfPlayEngine(PackedEngine):
         options = self.optimizer_config
         if options.lr_scheduler_type != "cosine":
             return super()._build_lr_scheduler(optimizer)
-        return LambdaLR(
-            optimizer,
-            partial(rate_factor, warmup=options.lr_warmup_steps, horizon=options.total_training_steps),
-        )
+        warmup, horizon = options.lr_warmup_steps, options.total_training_steps
+        return LambdaLR(optimizer, partial(rate_factor, warmup=warmup, horizon=horizon))
 
     @torch.no_grad()
     def sampled_weights(self) -> torch.Tensor:

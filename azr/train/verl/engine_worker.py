@@ -48,12 +48,10 @@ class EngineWorkerExtension(OwnSocketExtension):
         total_bytes = torch.cuda.get_device_properties(worker.device).total_memory
         settings = worker.vllm_config
         sizes = settings.compilation_config.cudagraph_capture_sizes or []
-        graphs_gib = (
-            GRAPH_GIB_PER_SIZE * len(sizes) * settings.model_config.hf_text_config.num_hidden_layers / 24
-        )
-        share = memory_limit_share(
-            settings.cache_config.gpu_memory_utilization, graphs_gib, total_bytes / 2**30
-        )
+        layers = settings.model_config.hf_text_config.num_hidden_layers
+        graphs_gib = GRAPH_GIB_PER_SIZE * len(sizes) * layers / 24
+        own_share = settings.cache_config.gpu_memory_utilization
+        share = memory_limit_share(own_share, graphs_gib, total_bytes / 2**30)
         torch.cuda.set_per_process_memory_fraction(share, worker.device)
 
 

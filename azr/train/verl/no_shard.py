@@ -81,23 +81,16 @@ def is_whole(module: FullyShardedDataParallel) -> bool:
 def _handles(module: FullyShardedDataParallel) -> list[tuple[str, Any]]:
     """FSDP's flat parameters, each with the place of its unit; there before the first forward pass, unlike
     FSDP's own list."""
-    units = [
-        (prefix, part)
-        for prefix, part in module.named_modules()
-        if isinstance(part, FullyShardedDataParallel)
-    ]
+    parts = module.named_modules()
+    units = [(prefix, part) for prefix, part in parts if isinstance(part, FullyShardedDataParallel)]
     return [(prefix, part._handle) for prefix, part in units if part._handle is not None]
 
 
 def trained_adapters(module: FullyShardedDataParallel) -> dict[str, torch.Tensor]:
     """The LoRA matrices (A ``[rank, in]``, B ``[out, rank]``), views where they are, under the names that they have in
     the whole state dict: ``load_state_dict(strict=False)`` finds their places again."""
-    adapters = (
-        (clean_tensor_name(name), weight)
-        for name, weight in module.named_parameters()
-        if weight.requires_grad
-    )
-    return {name: weight.detach() for name, weight in adapters if ".lora_" in name}
+    trained = ((name, weight) for name, weight in module.named_parameters() if weight.requires_grad)
+    return {clean_tensor_name(name): weight.detach() for name, weight in trained if ".lora_" in name}
 
 
 def point_to_flat_parameters(module: FullyShardedDataParallel) -> None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from verl.utils import tensordict_utils as tu
-from verl.utils.metric import AggregationType, Metric
+from verl.utils.metric import Metric
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from azr.train.kernels import attention, logprobs
 from azr.train.kernels.compile_layers import compile_layers
 from azr.train.verl.int4_base import build_int4_module, has_int4_base
-from azr.train.verl.update import packed_passes, policy_loss_config
+from azr.train.verl.update import AGGREGATIONS, packed_passes, policy_loss_config, response_places
 
 if TYPE_CHECKING:  # verl's engines carry no types
     Base: Any = object
@@ -104,25 +104,20 @@ def rollout_difference(log_probs: torch.Tensor, micro_batch: Any) -> dict[str, M
         engine = micro_batch[name].values().to(log_probs.device).float()
         trainer = log_probs.values()[rows.to(log_probs.device)].float()
         difference, nats = (trainer.exp() - engine.exp()).abs(), (trainer - engine).abs()
-        if (
-            "loss_mask" in keys
-            and micro_batch["loss_mask"].is_nested
-            and micro_batch["loss_mask"].values().numel() == difference.numel()
-        ):
-            mask = micro_batch["loss_mask"].values().to(difference.device)
-            difference, nats = difference * mask, nats * mask
+        mask = micro_batch["loss_mask"] if "loss_mask" in keys else None
+        if mask is not None and mask.is_nested and mask.values().numel() == difference.numel():
+            counts = mask.values().to(difference.device)
+            difference, nats = difference * counts, nats * counts
 
         # of this micro-batch in the mean over the whole batch
-        share = float(tu.get_non_tensor_data(micro_batch, "dp_size", 1)) / float(
-            tu.get_non_tensor_data(micro_batch, "batch_num_tokens", difference.numel())
-        )
-        return {
-            "rollout_probs_diff_mean": Metric(
-                aggregation=AggregationType.SUM, value=difference.sum() * share
-            ),
-            "rollout_log_probs_diff_mean": Metric(aggregation=AggregationType.SUM, value=nats.sum() * share),
-            "rollout_probs_diff_max": Metric(aggregation=AggregationType.MAX, value=difference.max()),
+        tokens = float(tu.get_non_tensor_data(micro_batch, "batch_num_tokens", difference.numel()))
+        share = float(tu.get_non_tensor_data(micro_batch, "dp_size", 1)) / tokens
+        figures = {
+            "rollout_probs_diff_mean": difference.sum() * share,
+            "rollout_log_probs_diff_mean": nats.sum() * share,
+            "rollout_probs_diff_max": difference.max(),
         }
+        return {name: Metric(aggregation=AGGREGATIONS[name], value=value) for name, value in figures.items()}
 
 
 def scored_rows(micro_batch: Any) -> torch.Tensor | None:
@@ -137,17 +132,11 @@ def scored_rows(micro_batch: Any) -> torch.Tensor | None:
     if not (prompts.is_nested and responses.is_nested):
         return None
 
-    lengths = responses.offsets().diff()  # [N] tokens of each response
-    ends = (prompts.offsets().diff() + lengths).cumsum(0)  # [N] where its sequence ends in the packed row
-    total = micro_batch["input_ids"].values().shape[0]
-    first = ends - lengths - 1  # [N] the place that predicts its first token
-    # [N] from a token's number among all response tokens to its place in the packed row
-    shift = first - (lengths.cumsum(0) - lengths)
-    # the output's size is given, or it would be read back from the card
-    rows = torch.arange(responses.values().shape[0], device=lengths.device) + torch.repeat_interleave(
-        shift, lengths, output_size=responses.values().shape[0]
+    asked, answered = (
+        each.offsets().diff().cpu().numpy() for each in (prompts, responses)
+    )  # [N] tokens of each
+    lengths, total = asked + answered, micro_batch["input_ids"].values().shape[0]
+    assert lengths.sum() == total, (
+        f"prompts and responses hold {lengths.sum()} tokens, the packed row {total}"
     )
-    assert int(ends[-1]) == total, (
-        f"prompts and responses hold {int(ends[-1])} tokens, the packed row {total}"
-    )
-    return rows.long()
+    return torch.from_numpy(response_places(lengths, answered)).to(responses.device)

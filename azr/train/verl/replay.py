@@ -44,12 +44,10 @@ class DeadlineReplayBuffer(ReplayBuffer):
         """
         self._started_s, self._asked = time.monotonic(), batch_size
         try:
-            batch = super().sample(
-                global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
-            )
+            batch = super().sample(global_steps, partition_id, batch_size)
+        except EngineError:
+            raise
         except RuntimeError as error:
-            if isinstance(error, EngineError):
-                raise
             raise EngineError(  # verl's own words advise a setting that is none of ours
                 f"no agent loop of step {global_steps} came back with a response; most likely the engine died, and the log says how"
             ) from error
@@ -67,10 +65,8 @@ class DeadlineReplayBuffer(ReplayBuffer):
         selected_prompt_uids: list[str],
         partition_snapshot: dict[str, dict[str, Any]],
     ) -> Any:
-        in_order = sorted(partition_snapshot, key=row_place)
-        return super()._materialize_batch(
-            partition_id, selected_prompt_uids, {key: partition_snapshot[key] for key in in_order}
-        )
+        in_order = {key: partition_snapshot[key] for key in sorted(partition_snapshot, key=row_place)}
+        return super()._materialize_batch(partition_id, selected_prompt_uids, in_order)
 
     def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
         done = len(self.finished_keys[partition_id]) + len(self.failure_keys[partition_id])

@@ -176,9 +176,8 @@ class SelfPlayTrainer(PPOTrainerSync):
         return [outcome_from_json(json.loads(outcome)) for outcome in played if outcome]
 
     def _row_texts(self, rows: Sequence[PromptRow]) -> list[str]:
-        texts = [
-            json.dumps(row.to_json() | {"prompt_ids": self._prompt_tokens.ids(row.prompt)}) for row in rows
-        ]
+        records = (row.to_json() | {"prompt_ids": self._prompt_tokens.ids(row.prompt)} for row in rows)
+        texts = list(map(json.dumps, records))
         self._prompt_tokens.forget()
         return texts
 
@@ -274,14 +273,8 @@ class SelfPlayTrainer(PPOTrainerSync):
     def engine_answers(self) -> list[float]:
         client = self.get_llm_client()
         prompt_ids = self.tokenizer.encode(ENGINE_CHECK_PROMPT, add_special_tokens=False)
-        params = {
-            "temperature": 0.0,
-            "top_p": 1.0,
-            "top_k": -1,
-            "logprobs": True,
-            "max_tokens": ENGINE_CHECK_TOKENS,
-            "ignore_eos": True,
-        }
+        params = {"temperature": 0.0, "top_p": 1.0, "top_k": -1}
+        params |= {"logprobs": True, "max_tokens": ENGINE_CHECK_TOKENS, "ignore_eos": True}
 
         async def ask() -> Any:
             request = client.generate(
@@ -290,9 +283,7 @@ class SelfPlayTrainer(PPOTrainerSync):
             return await asyncio.wait_for(request, timeout=self.azr.rollout.generation_timeout_s)
 
         answer = asyncio.run(ask())
-        return [float(token) for token in answer.token_ids] + [
-            float(value) for value in answer.log_probs or []
-        ]
+        return [float(each) for each in (*answer.token_ids, *(answer.log_probs or ()))]
 
     # ---------------------------------------------------------------- the worker, asked
 
@@ -351,8 +342,5 @@ _RENAMED = {
 
 def _flat(metrics: dict[str, Any]) -> dict[str, float]:
     """verl's metrics under the names of docs/metrics.md; what is not in the table is left out."""
-    values = {}
-    for theirs, ours in _RENAMED.items():
-        if theirs in metrics:
-            values[ours] = float(np.mean(metrics[theirs]))
-    return values
+    known = ((ours, metrics[theirs]) for theirs, ours in _RENAMED.items() if theirs in metrics)
+    return {name: float(np.mean(values)) for name, values in known}

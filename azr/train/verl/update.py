@@ -40,15 +40,8 @@ AGGREGATIONS = {
 }
 """How a figure of the micro-batches becomes one of the update."""
 COLUMNS = (
-    "input_ids",
-    "position_ids",
-    "prompts",
-    "responses",
-    "response_mask",
-    "loss_mask",
-    "old_log_probs",
-    "advantages",
-)
+    "input_ids", "position_ids", "prompts", "responses", "response_mask", "loss_mask", "old_log_probs", "advantages",
+)  # fmt: skip
 """What an update reads of a batch; ``rollout_log_probs`` too, where the old log-probs are not the engine's."""
 
 
@@ -176,10 +169,8 @@ def packed(columns: Any, cut: list[list[int]], engines: str) -> list[MicroBatch]
     tokens, scored_tokens = ([int(part.sum()) for part in parts] for parts in (lengths, responses))
     ids, positions = (columns[name].values().numpy()[in_sequences] for name in ("input_ids", "position_ids"))
     labels = np.roll(ids, -1)  # the last token of a sequence is followed by none that is scored
-    floats = [
-        columns[name].values().float().numpy()[in_responses]
-        for name in ("response_mask", "advantages", "old_log_probs", engines)
-    ]
+    names = ("response_mask", "advantages", "old_log_probs", engines)
+    floats = [columns[name].values().float().numpy()[in_responses] for name in names]
     places = [response_places(*pair) for pair in zip(lengths, responses, strict=True)]
     boundaries = [np.cumsum([0, *part], dtype=np.int32) for part in lengths]
     return [
@@ -229,10 +220,8 @@ def scored(module: Any, micro_batch: MicroBatch, temperature: float) -> tuple[to
             max_length_q=micro_batch.longest,
             use_cache=False,
         )
-    log_probs, entropy = (
-        values[0].index_select(0, micro_batch.rows) for values in (output.log_probs, output.entropy)
-    )
-    return log_probs, entropy
+    rows = micro_batch.rows
+    return output.log_probs[0].index_select(0, rows), output.entropy[0].index_select(0, rows)
 
 
 def policy_loss(
