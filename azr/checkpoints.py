@@ -104,9 +104,8 @@ def publish_checkpoint(
         fsync_directory(run.checkpoints)
         _write_latest(run, step)
     except OSError as error:
-        raise CheckpointError(
-            f"checkpoint of step {step} could not be written: {explain_os_error(error, run.root)}"
-        ) from error
+        why = explain_os_error(error, run.root)
+        raise CheckpointError(f"checkpoint of step {step} could not be written: {why}") from error
     return read_checkpoint(target)
 
 
@@ -189,9 +188,8 @@ def latest_verified_checkpoint(run: RunDir, *, at_most_step: int | None = None) 
         at_most_step: look only at checkpoints up to this step (rollback).
     """
     for checkpoint in reversed(list_checkpoints(run)):
-        if (at_most_step is None or checkpoint.step <= at_most_step) and not checkpoint_problems(
-            checkpoint.path
-        ):
+        is_looked_at = at_most_step is None or checkpoint.step <= at_most_step
+        if is_looked_at and not checkpoint_problems(checkpoint.path):
             return checkpoint
     return None
 
@@ -256,9 +254,8 @@ def repair_checkpoints(run: RunDir) -> list[str]:
             run.latest_checkpoint.unlink(missing_ok=True)
         else:
             _write_latest(run, newest)
-        sentences.append(
-            f"latest.json pointed to {_name_step(latest)}; it now points to {_name_step(newest)}."
-        )
+        before, now = _name_step(latest), _name_step(newest)
+        sentences.append(f"latest.json pointed to {before}; it now points to {now}.")
     return sentences
 
 
@@ -361,9 +358,8 @@ def explain_os_error(error: OSError, path: Path) -> str:
     if error.errno == errno.EFBIG:
         return f"a file under {path} grew over the file size limit of this process (ulimit -f). Raise it and start again"
     if error.errno == errno.EROFS:
-        return (
-            f"the file system of {path} is read-only. Remount it for writing and start the same command again"
-        )
+        read_only = f"the file system of {path} is read-only"
+        return f"{read_only}. Remount it for writing and start the same command again"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"no permission to write {error.filename or path}. Give this user write access and start the same command again; "

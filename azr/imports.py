@@ -168,9 +168,8 @@ def module_place(module: str) -> Path | None:
 
 def version_of_folder(place: Path) -> str:
     """The version that a package's own files name; read, never imported. Empty where none does."""
-    for metadata in sorted(place.parent.glob(f"{place.stem}-*.dist-info")) + sorted(
-        place.parent.glob(f"{place.stem}.egg-info")
-    ):
+    patterns = (f"{place.stem}-*.dist-info", f"{place.stem}.egg-info")
+    for metadata in (found for pattern in patterns for found in sorted(place.parent.glob(pattern))):
         for file in (metadata / "METADATA", metadata / "PKG-INFO"):
             if file.is_file() and (found := re.search(r"^Version: (\S+)", _read(file), re.MULTILINE)):
                 return found.group(1)

@@ -181,9 +181,8 @@ class Registry:
     def save(self) -> None:
         """Forgets the dead and writes the file."""
         leader = self._leader
-        self._known = {
-            key: process for key, process in self._known.items() if process.alive or process == leader
-        }
+        known = self._known.items()
+        self._known = {key: process for key, process in known if process.alive or process == leader}
         entries = [vars(process) for process in self._known.values()]
         write_json_atomic(self.path, {"session": self.session, "marker": self.marker, "processes": entries})
 
@@ -193,12 +192,8 @@ class Registry:
 
     def _session_is_ours(self) -> bool:
         """While its leader exists (as a zombie, too) a session id cannot belong to anybody else."""
-        leader = self._leader
-        return (
-            leader is not None
-            and leader.boot_id == boot_id()
-            and start_ticks(leader.pid) == leader.start_ticks
-        )
+        leader, now = self._leader, (boot_id(), start_ticks(self.session))
+        return leader is not None and (leader.boot_id, leader.start_ticks) == now
 
     def living(self) -> list[ProcessId]:
         """Everything of the attempt that lives now: remembered, its descendants, its session's, and by marker."""

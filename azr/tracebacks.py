@@ -30,14 +30,8 @@ _POINTERS = re.compile(
 _UNEXPECTED = re.compile(r"died unexpectedly|unexpectedly exits|process (has died|was terminated)|^$")
 """A process ended without an exception of its own."""
 _FATAL_KIND = "Fatal Python error"
-_ELSEWHERE = (
-    "EngineDeadError",
-    "ActorDiedError",
-    "RayActorError",
-    "WorkerCrashedError",
-    "SystemExit",
-    "BrokenProcessPool",
-)
+_DIED = ("ActorDiedError", "RayActorError", "WorkerCrashedError")
+_ELSEWHERE = (*_DIED, "EngineDeadError", "SystemExit", "BrokenProcessPool")
 
 
 @dataclass(frozen=True)
@@ -62,9 +56,7 @@ class Raised:
     def without_exception(self) -> bool:
         """It says that a process was ended from outside or by the kernel; whatever that one had logged before, it had
         survived."""
-        return self.kind in ("ActorDiedError", "RayActorError", "WorkerCrashedError") and bool(
-            _UNEXPECTED.search(self.message)
-        )
+        return self.kind in _DIED and bool(_UNEXPECTED.search(self.message))
 
     @property
     def is_import(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,23 +32,18 @@ def changed_settings(run: RunDir, config: Config) -> Changed:
     if earlier is None:
         return Changed("not known, because no earlier config.yaml can be read" if records else "")
     before, now = flat(to_container(earlier)), flat(to_container(config))
-    changed = [
-        key for key in now if key in before and before[key] != now[key] and not key.startswith(MEANINGLESS)
+    figures = [
+        *_differing(before, now, but=MEANINGLESS),
+        # an updated project, other packages, prompts that were edited
+        *_differing(read_versions(run.root), collect_versions(config.selfplay.frame), but=("system",)),
     ]
-    figures = ", ".join(
-        [*(f"{key} {before[key]} -> {now[key]}" for key in changed), *_changed_versions(run, config)]
-    )
-    return Changed(figures, earlier.campaign.hours != config.campaign.hours)
+    return Changed(", ".join(figures), earlier.campaign.hours != config.campaign.hours)
 
 
-def _changed_versions(run: RunDir, config: Config) -> list[str]:
-    """What the run is made with now and was not: an updated project, other packages, prompts that were edited."""
-    before, now = read_versions(run.root), collect_versions(config.selfplay.frame)
-    return [
-        f"{name} {before[name]} -> {now[name]}"
-        for name in now
-        if name != "system" and name in before and before[name] != now[name]
-    ]
+def _differing(before: Mapping[str, object], now: Mapping[str, object], but: tuple[str, ...]) -> list[str]:
+    """``KEY BEFORE -> NOW`` of what is in both, except of keys that begin with one of ``but``."""
+    both = [key for key in now if key in before and not key.startswith(but)]
+    return [f"{key} {before[key]} -> {now[key]}" for key in both if before[key] != now[key]]
 
 
 def _read(path: Path) -> Config | None:

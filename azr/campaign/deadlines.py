@@ -74,12 +74,11 @@ class Deadlines:
             self._shift(gap_s)
         self._checked_s = now_s
 
-        if beat is None or (
-            self._beat is not None and beat.sequence == self._beat.sequence and beat.pid == self._beat.pid
-        ):
+        before = self._beat
+        if beat is None or (before and (beat.sequence, beat.pid) == (before.sequence, before.pid)):
             return
 
-        before, self._beat, self._seen_s = self._beat, beat, now_s
+        self._beat, self._seen_s = beat, now_s
         if self._step_since_s is None:
             if beat.phase is Phase.START:
                 return

@@ -168,12 +168,11 @@ def _illnesses(
 
 def _diverged(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
     recent = records[-rules.nonfinite_window :]
-    watched = (names.GRADIENT_NORM, names.LOSS)
-    bad = [
-        record.step
-        for record in recent
-        if any(not math.isfinite(record.values.get(name, 0.0)) for name in watched)
-    ]
+
+    def is_finite(record: MetricsRecord) -> bool:
+        return all(math.isfinite(record.values.get(name, 0.0)) for name in (names.GRADIENT_NORM, names.LOSS))
+
+    bad = [record.step for record in recent if not is_finite(record)]
     if len(bad) < rules.nonfinite_limit:
         return None
     sentence = f"{len(bad)} of the last {len(recent)} updates were not finite (limit {rules.nonfinite_limit}), the first at step {bad[0]}."
@@ -235,11 +234,8 @@ def _log_entropy(record: MetricsRecord) -> float | None:
 
 def _collapse(records: Sequence[MetricsRecord], rules: MonitorConfig, series: _Series) -> Judgement | None:
     """A series that was bad for ``health_steps`` steps in a row, the last one included."""
-    known = [
-        (record.step, value)
-        for record in records
-        if (value := series.of(record)) is not None and math.isfinite(value)
-    ]
+    values = [(record.step, series.of(record)) for record in records]
+    known = [(step, value) for step, value in values if value is not None and math.isfinite(value)]
     if len(known) < rules.health_steps or known[-1][0] != records[-1].step:
         return None
     levels = robust_smooth([value for _, value in known], HEALTH_HALF_LIFE)
@@ -274,12 +270,9 @@ def _leaking(
         return None
 
     recent = own[-2 * LEAK_SAMPLES :]
-    growth = float(
-        np.median([item.trainer_gib for item in own[-5:]]) - np.median([item.trainer_gib for item in own[:5]])
-    )
-    trend = fit_trend(
-        [item.unix_s - recent[0].unix_s for item in recent], [item.trainer_gib for item in recent]
-    )
+    gib = [item.trainer_gib for item in own]
+    growth = float(np.median(gib[-5:]) - np.median(gib[:5]))
+    trend = fit_trend([item.unix_s - recent[0].unix_s for item in recent], gib[-2 * LEAK_SAMPLES :])
     left_gib = recent[-1].host_available_gib - trend.low * rules.leak_horizon_s
     if growth < rules.leak_min_growth_gib or trend.low <= 0 or left_gib >= rules.leak_margin_gib:
         return None

@@ -93,17 +93,14 @@ def fit_trend(x: ArrayLike, y: ArrayLike, confidence: float = 0.9) -> Trend:
     inflation = variance_inflation(n, phi)
     score = float(np.sign(rises[above]).sum())
     _, ties = np.unique(values, return_counts=True)
-    variance = (
-        (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18 * inflation
-    )
+    tied = float((ties * (ties - 1) * (2 * ties + 5)).sum())
+    variance = (n * (n - 1) * (2 * n + 5) - tied) / 18 * inflation
     z = (score - np.sign(score)) / np.sqrt(variance) if variance > 0 else 0.0
 
     # a wider interval of independent values is the corrected interval of correlated ones
     wider = _quantile((1 + confidence) / 2) * np.sqrt(inflation)
-    slope, _, low, high = np.array(
-        stats.theilslopes(values, positions, alpha=1 - _tails(wider)), dtype=np.float64
-    )
-    return Trend(n, float(slope), float(low), float(high), _tails(abs(z)), phi, inflation)
+    slope, _, low, high = map(float, stats.theilslopes(values, positions, alpha=1 - _tails(wider)))
+    return Trend(n, slope, low, high, _tails(abs(z)), phi, inflation)
 
 
 @functools.lru_cache(maxsize=64)
@@ -136,9 +133,8 @@ def residual_autocorrelation(residuals: FloatArray) -> float:
 
 def variance_inflation(n: int, phi: float) -> float:
     lag = np.arange(1, n - 2)
-    return float(
-        1 + 2 / (n * (n - 1) * (n - 2)) * ((n - lag) * (n - lag - 1) * (n - lag - 2) * phi**lag).sum()
-    )
+    weights = (n - lag) * (n - lag - 1) * (n - lag - 2)
+    return float(1 + 2 / (n * (n - 1) * (n - 2)) * (weights * phi**lag).sum())
 
 
 class Course(str, Enum):

@@ -107,9 +107,8 @@ def require_a_folder() -> None:
     try:
         os.getcwd()  # noqa: PTH109
     except FileNotFoundError as error:
-        raise ConfigError(
-            "the folder in which this was started does not exist any more; cd to another one"
-        ) from error
+        gone = "the folder in which this was started does not exist any more; cd to another one"
+        raise ConfigError(gone) from error
 
 
 def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -127,10 +126,7 @@ def _sentence(error: AzrError | OSError) -> str:
     # a file that was to be written appears under a temporary name first (azr/files.py)
     name = re.sub(r"(^|/)\.([^/]+)\.\w{8}\.tmp$", r"\1\2", os.fsdecode(error.filename or ""))
     where = f"{name}: " if name else ""
-    room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = (
-        "; nothing was finished: make room (df, df -i, quota, ulimit -f), or write to another disk"
-        if room
-        else ""
-    )
-    return f"{where}{os.strerror(error.errno)}{advice}"
+    told = f"{where}{os.strerror(error.errno)}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        told += "; nothing was finished: make room (df, df -i, quota, ulimit -f), or write to another disk"
+    return told

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -49,20 +50,15 @@ def main(words: Sequence[str]) -> int:
         print(
             f"{machine.name}; {machine.cpu_cores} cores, {machine.ram_gib:.0f} GiB host memory, {machine.os_name}{wsl}\n"
         )
-    findings = []
-    for finding in itertools.chain(
-        place_findings(found), examine(machine, config, runs_folder(config), quick=options.quick)
-    ):
-        findings.append(finding)
+    levels: Counter[Level] = Counter()
+    examined = examine(machine, config, runs_folder(config), quick=options.quick)
+    for finding in itertools.chain(place_findings(found), examined):
+        levels[finding.level] += 1
         print(json.dumps(asdict(finding)) if options.json else line(finding), flush=True)
-    problems = [finding for finding in findings if finding.level is Level.PROBLEM]
-    warnings = [finding for finding in findings if finding.level is Level.WARNING]
+    problems, warnings = levels[Level.PROBLEM], levels[Level.WARNING]
     if not options.json:
-        print(
-            f"\n{counted(len(problems), 'problem')}, {counted(len(warnings), 'warning')}"
-            if problems or warnings
-            else "\nthis machine is ready."
-        )
+        counts = f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}"
+        print(f"\n{counts}" if problems or warnings else "\nthis machine is ready.")
     return 1 if problems else 0
 
 

@@ -84,10 +84,9 @@ def load_config(overrides: Sequence[str]) -> Loaded:
         run = _run_of(overrides)
         began_with = _recipe_of(run)
         if began_with:
-            other = (
-                f"; this machine would take {name}, which needs another name=" if name != began_with else ""
-            )
-            name, why = began_with, f"{run.root.name} began with it{other}"
+            other = f"; this machine would take {name}, which needs another name="
+            why = f"{run.root.name} began with it{other if name != began_with else ''}"
+            name = began_with
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
     typed = {item.partition("=")[0] for item in items}
@@ -130,9 +129,8 @@ def _run_of(overrides: Sequence[str]) -> RunDir:
     """The run directory that these overrides mean."""
     values = compose_container(overrides)
     typed = {item.partition("=")[0] for item in overrides} & {"runs_dir"}
-    config = resolve_paths(
-        Config(name=str(values["name"]), runs_dir=str(values["runs_dir"])), typed, Path.cwd()
-    )
+    named = Config(name=str(values["name"]), runs_dir=str(values["runs_dir"]))
+    config = resolve_paths(named, typed, Path.cwd())
     return RunDir(runs_folder(config) / config.name)
 
 
@@ -250,12 +248,9 @@ def _yaml_files() -> list[Path]:
 def _place(key: str) -> str:
     """File and line of configs/ in which ``key`` is, as far as can be determined."""
     for path in _yaml_files():
-        whole = (
-            path.parent == CONFIG_DIR
-            or "@package _global_" in path.read_text(encoding="utf-8").partition("\n")[0]
-        )
-        place = line_finder(path, "" if whole else f"{path.parent.name}.")(key)
-        if place:
+        first_line = path.read_text(encoding="utf-8").partition("\n")[0]
+        whole = path.parent == CONFIG_DIR or "@package _global_" in first_line
+        if place := line_finder(path, "" if whole else f"{path.parent.name}.")(key):
             return place
     return ""
 
@@ -270,17 +265,14 @@ def _plain_message(text: str, overrides: Sequence[str]) -> str:
         try:
             parsed = parser.parse_override(item)
         except HydraException:
-            return (
-                f"{item}: the value cannot be read; it must be a number, true, false, or a list such as [1,2]"
-            )
+            wanted = "it must be a number, true, false, or a list such as [1,2]"
+            return f"{item}: the value cannot be read; {wanted}"
         if parsed.is_sweep_override():
             return f"{item} names several values; a run takes one"
-    key = re.search(r"full_key: (\S+)", text)
-    if key:  # in a file: what was typed was fine
-        return (
-            f"{_place(key.group(1)) or 'configs'}: {key.group(1)}: {' '.join(text.splitlines()[0].split())}"
-        )
-    return " ".join(text.split("\n")[0].split())
+    told = " ".join(text.split("\n")[0].split())
+    if found := re.search(r"full_key: (\S+)", text):  # in a file: what was typed was fine
+        return f"{_place(found[1]) or 'configs'}: {found[1]}: {told}"
+    return told
 
 
 def help_text() -> str:

@@ -16,21 +16,15 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from azr.config import Config, with_key
 from azr.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATH_KEYS = (
-    "model.path",
-    "selfplay.frame",
-    "data.seeds",
-    "data.extra_files",
-    "data.other_runs",
-    "data.probe_files",
-    "data.evaluation_files",
-)
+    "model.path", "selfplay.frame",
+    "data.seeds", "data.extra_files", "data.other_runs", "data.probe_files", "data.evaluation_files",
+)  # fmt: skip
 """Keys whose values may be paths."""
 WORDS = {
     "selfplay.frame": ("paper", "chat", "short", "compact"),
@@ -58,13 +52,8 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
     for key in PATH_KEYS:
         value = operator.attrgetter(key)(config)
         places = (started, PROJECT) if key in typed else (PROJECT, started)
-        found: Any = (
-            [_resolved(key, item, places) for item in value]
-            if isinstance(value, list)
-            else _resolved(key, value, places)
-        )
-        if found != value:
-            config = with_key(config, key, found)
+        found = [_resolved(key, item, places) for item in ([value] if isinstance(value, str) else value)]
+        config = with_key(config, key, found[0] if isinstance(value, str) else found)
     if "runs_dir" in typed:
         config = replace(config, runs_dir=_made_absolute(config.runs_dir, started))
     return config
