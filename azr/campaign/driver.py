@@ -316,7 +316,7 @@ def _wait_while_paused(ctx: Context) -> None:
     how = f"`{command('control')} {ctx.run.root} resume` continues."
     ctx.save(paused=True, sentence=f"Paused after step {ctx.state.step}; {how}")
     paused = f"Paused after step {ctx.state.step}: no trainer runs, the card is free."
-    ctx.incident("pause", paused, "Waiting for resume.")
+    ctx.incident("pause", paused, how)
     while read_requests(ctx.run).pause:
         if ctx.wait(ctx.campaign.poll_s):
             raise Stopped(f"Stopped by {ctx.stop_asked()} while paused.")

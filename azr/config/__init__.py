@@ -241,9 +241,13 @@ def _without(values: Mapping[str, Any], left_out: set[str], prefix: str = "") ->
 
 
 def _nearest_key(key: str, names: Sequence[str]) -> str | None:
-    nearest = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    last = key.rpartition(".")[2]
+    close = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
+    # a long section would make rollout.dtype the nearest key to rollout.temperature
+    nearest = [
+        name for name in close if difflib.get_close_matches(last, [name.rpartition(".")[2]], cutoff=0.5)
+    ]
     if not nearest:  # the right name in the wrong section
-        last = key.rpartition(".")[2]
         by_last = {name.rpartition(".")[2]: name for name in names}
         nearest = [by_last[match] for match in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
     return nearest[0] if nearest else None

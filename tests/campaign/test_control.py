@@ -212,6 +212,7 @@ def test_control_script(run: RunDir) -> None:
     assert driver.wait() == 0
     kinds = [item.kind for item in read_incidents(run)]
     assert kinds == ["checkpoint", "pause", "resume", "stop"]
+    assert f"{run.root} resume` continues" in list(read_incidents(run))[1].action
     late = control(run, "stop")
     assert late.returncode == 2 and "nothing to stop" in late.stderr
     assert not read_requests(run).stop

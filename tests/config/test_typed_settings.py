@@ -202,6 +202,10 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
             r"there is no configuration key train\.learning_rat; the nearest key is train\.learning_rate",
         ),
         ("learning_rate=1", r"the nearest key is train\.learning_rate"),
+        (
+            "rollout.temperature=0",
+            "no configuration key rollout.temperature; docs/configuration.md lists all keys$",
+        ),
         ("train=x", "train is a section; set its keys one by one"),
         ("selfplay=papr", "selfplay=papr is unknown; choose from code, instruct, instruct_small, paper"),
         ("seed=1,2", "seed=1,2 names several values; a run takes one"),
