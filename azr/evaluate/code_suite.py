@@ -137,8 +137,15 @@ def code_suite(
         why = f"two problems have the id {twice!r}; ids must be unique" if problems else "it has no problem"
         raise DataError(f"suite {name}: {why}" + (f" ({left_out[0]})" if left_out else ""))
     items = [_item(name, problem, config, style, speaker, habits) for problem in problems]
-    told = {"left_out": left_out, "notes": notes}
-    return CodeSuite(name=name, style=style, chat=speaker.chat, problems=by_id, items=items, **told)
+    return CodeSuite(
+        name=name,
+        style=style,
+        chat=speaker.chat,
+        problems=by_id,
+        items=items,
+        left_out=left_out,
+        notes=notes,
+    )
 
 
 def _item(
