@@ -291,8 +291,10 @@ class _EngineWatch:
         models = self._plan.models
         label = models[min(self._model, len(models) - 1)][0].label
         place = f" (model {self._model + 1} of {len(models)})" if len(models) > 1 else ""
-        words = f"{STAGES[self._stage]}, {duration(time.monotonic() - self._since_s)}"
-        words = self._tally.words() if self._stage == "answer" else words
+        if self._stage == "answer":
+            words = self._tally.words()
+        else:
+            words = f"{STAGES[self._stage]}, {duration(time.monotonic() - self._since_s)}"
         self._line.show(f"{label}{place}: {words}", last=last)
 
 

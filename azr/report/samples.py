@@ -46,10 +46,12 @@ def _first_and_last(answers: list[Transcript]) -> list[dict[str, str]]:
     if not answers:
         return []
     chosen = [answers[0]] if answers[0].step == answers[-1].step else [answers[0], answers[-1]]
-    labels = [f"Answer at step {item.step}: {item.verdict or item.reason}" for item in chosen]
     return [
-        {"label": label, "text": cut(item.response, MAX_TEXT)}
-        for label, item in zip(labels, chosen, strict=True)
+        {
+            "label": f"Answer at step {item.step}: {item.verdict or item.reason}",
+            "text": cut(item.response, MAX_TEXT),
+        }
+        for item in chosen
     ]
 
 

@@ -44,7 +44,9 @@ class DeadlineReplayBuffer(ReplayBuffer):
         """
         self._started_s, self._asked = time.monotonic(), batch_size
         try:
-            batch = super().sample(global_steps, partition_id, batch_size)
+            batch = super().sample(
+                global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
+            )
         except EngineError:
             raise
         except RuntimeError as error:
