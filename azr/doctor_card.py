@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from azr.hardware import Device, Machine, device_for
+from azr.imports import loader_advice
 
 MIN_DRIVER = 580
 PINNED = {
@@ -112,7 +113,7 @@ def driver_findings(driver: str, is_wsl: bool) -> Iterator[Finding]:
 def torch_findings(device: Device, report: dict[str, Any]) -> Iterator[Finding]:
     """What torch itself says, in a process of its own (``report`` is its JSON)."""
     if "error" in report:
-        fix = "run scripts/setup.sh again; the trainer's log has more"
+        fix = loader_advice(report["error"]) or "run scripts/setup.sh again; the trainer's log has more"
         yield problem("torch", f"does not work: {report['error']}", fix)
         return
     yield ok("torch", f"{report['torch']}, CUDA {report['cuda'] or 'none'}")

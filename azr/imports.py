@@ -26,6 +26,9 @@ IMPORTED = ("torch", "verl", "vllm", "transformers", "tensordict", "ray", "trans
 """Modules that a trainer imports and people have other versions of lying about, also where none of these
 files look: in a user's site folder, say."""
 DEVICE_NAMES = {"cpu": "the CPU", "cuda": "a card"}
+LOADER_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD")
+"""Where conda, MATLAB, ROS and other programs put their own libraries before everybody's."""
+_LOADER = re.compile(r"\.so\b|undefined symbol|version `.*' not found")
 _VERSION_FILES = ("version/version", "_version.py", "version.py", "__about__.py", "__init__.py")
 _VERSION = re.compile(
     r"""^(?:__version__|version|VERSION)\s*(?::[^=]*)?=\s*(?:version\s*=\s*)?["']([^"']+)["']""", re.MULTILINE
@@ -189,6 +192,26 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")[:100_000]
     except OSError:
         return ""
+
+
+def broken_library(error: BaseException | None) -> str:
+    """The shared library at which an import failed, and what to do; empty for any other error. numpy and others
+    wrap the loader's words into advice of their own, so the errors behind an error are looked at first."""
+    if error is None:
+        return ""
+    advice = loader_advice(str(error)) if isinstance(error, (ImportError, OSError)) else ""
+    return broken_library(error.__cause__ or error.__context__) or (advice and f"{error}; {advice}")
+
+
+def loader_advice(text: str) -> str:
+    """What to do where ``text`` is the loader's about a shared library; else empty."""
+    if not _LOADER.search(text):
+        return ""
+    told = [f"{name}={os.environ[name]}" for name in LOADER_VARIABLES if os.environ.get(name)]
+    if not told:
+        return "`bash scripts/setup.sh` installs what the environment lacks"
+    names = " ".join(name for name in LOADER_VARIABLES if os.environ.get(name))
+    return f"{' '.join(told)} may put another program's libraries before those of this environment: unset {names}, then try again"
 
 
 def engine_build(version_of: Callable[[str], str | None] = installed_version) -> str:

@@ -13,6 +13,7 @@ from enum import Enum
 
 from azr.campaign.incidents import FROM_OUTSIDE, SHOWN_CHARACTERS, dying_words, known_causes, signal_name
 from azr.commands import command
+from azr.imports import loader_advice
 from azr.tracebacks import ANSI, Raised, root_cause
 
 
@@ -60,7 +61,7 @@ _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
     ),
     (
         FaultKind.IMPORT,
-        r"^(ModuleNotFoundError|ImportError|PackageNotFoundError|VersionConflict)\b|undefined symbol|cannot open shared object file"
+        r"^(ModuleNotFoundError|ImportError|PackageNotFoundError|VersionConflict)\b|undefined symbol|cannot open shared object file|invalid ELF header"
         r"|Failed to import \S+ because|^AttributeError: (partially initialized )?module '.*' has no attribute",
     ),
     (
@@ -112,7 +113,9 @@ class Fault:
     def sentence(self, model: str) -> str:
         """Why the run ends, and what to do."""
         if self.kind in _REMEDIES:
-            return f"The trainer cannot start: {self.kind.value} ({shown(self.cause)}). {_REMEDIES[self.kind].format(model=model)}."
+            of_loader = loader_advice(self.cause) if self.kind is FaultKind.IMPORT else ""
+            remedy = of_loader or _REMEDIES[self.kind].format(model=model)
+            return f"The trainer cannot start: {self.kind.value} ({shown(self.cause)}). {remedy[0].upper()}{remedy[1:]}."
         if self.kind is FaultKind.NO_RAY:
             return (
                 f"The trainer cannot start: {self.kind.value}, three tries at each of two starts ({shown(self.cause)}). End other heavy "

@@ -20,7 +20,7 @@ from azr.cli.pasted import pasted_sentence
 from azr.config.paths import at_home, windows_sentence
 from azr.ending import EndedBySignalError, ended_by_signals
 from azr.errors import AzrError, ConfigError
-from azr.imports import all_shadows
+from azr.imports import all_shadows, broken_library
 from azr.mounts import missing_disk
 from azr.start import missing_module
 from azr.terminal import forget_empty_sizes, tolerate_any_encoding
@@ -94,6 +94,9 @@ def run_command(name: str, words: Sequence[str]) -> int:
         return INTERRUPTED
     except Exception as error:
         if not (hidden := all_shadows()):
+            if told := broken_library(error):
+                print(f"{name}: a shared library cannot be loaded: {told}", file=sys.stderr)
+                return 2
             if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("azr"):
                 print(missing_module(name, error), file=sys.stderr)
                 return 2
@@ -121,8 +124,10 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
 def _sentence(error: AzrError | OSError) -> str:
     """An error of the system in words, with its file as far as that is known, and with what to do where no
     room is left."""
-    if not isinstance(error, OSError) or error.errno is None:
+    if not isinstance(error, OSError):
         return str(error)
+    if error.errno is None:
+        return broken_library(error) or str(error)
     # a file that was to be written appears under a temporary name first (azr/files.py)
     name = re.sub(r"(^|/)\.([^/]+)\.\w{8}\.tmp$", r"\1\2", os.fsdecode(error.filename or ""))
     where = f"{name}: " if name else ""

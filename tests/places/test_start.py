@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from azr import start
+from azr.campaign.faults import Fault, FaultKind
 from azr.cli import run_command
+from azr.imports import loader_advice
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,6 +73,32 @@ def test_a_package_that_a_command_finds_missing_later(
     monkeypatch.setitem(sys.modules, "hydra", None)
     assert run_command("run", ["--cfg", "job", "recipe=cpu_tiny"]) == 2
     assert "the package hydra is not installed for" in capsys.readouterr().err
+
+
+def test_a_library_of_another_program_is_named_with_its_variable(tmp_path: Path) -> None:
+    """An old or broken one that conda, MATLAB or ROS put first: numpy's own advice speaks of its source folder."""
+    (tmp_path / "libstdc++.so.6").touch()
+    for words in (["report", "x"], ["run", "name=x", "recipe=cpu_tiny", f"runs_dir={tmp_path}"]):
+        done = command("-m", "azr", *words, cwd=tmp_path, LD_LIBRARY_PATH=str(tmp_path))
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        assert f"{tmp_path}/libstdc++.so.6: file too short" in done.stderr
+        assert "unset LD_LIBRARY_PATH" in done.stderr and "source directory" not in done.stderr
+
+
+def test_what_the_loader_says_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/matlab/bin")
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    for text in (
+        "ImportError: /usr/lib/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by torch)",
+        "libcudnn.so.9: cannot open shared object file: No such file or directory",
+        "_C.abi3.so: undefined symbol: cublasLtCreate",
+    ):
+        assert "LD_LIBRARY_PATH=/opt/matlab/bin" in loader_advice(text)
+    assert loader_advice("cannot import name 'x' from 'trl' (/site-packages/trl/__init__.py)") == ""
+    fault = Fault(FaultKind.IMPORT, "ImportError: libcudnn.so.9: cannot open shared object file")
+    assert "unset LD_LIBRARY_PATH" in fault.sentence("m") and "remove .venv" not in fault.sentence("m")
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert "scripts/setup.sh" in loader_advice("libcudnn.so.9: cannot open shared object file")
 
 
 def test_the_azr_of_another_project_says_whose_it_is(tmp_path: Path) -> None:
