@@ -61,8 +61,8 @@ _PATTERNS: tuple[tuple[FaultKind, str], ...] = (
     ),
     (
         FaultKind.IMPORT,
-        r"^(ModuleNotFoundError|ImportError|PackageNotFoundError|VersionConflict)\b|undefined symbol|cannot open shared object file|invalid ELF header"
-        r"|Failed to import \S+ because|^AttributeError: (partially initialized )?module '.*' has no attribute",
+        r"^(ModuleNotFoundError|ImportError|PackageNotFoundError|VersionConflict)\b|undefined symbol|cannot open shared object file"
+        r"|invalid ELF header|Failed to import \S+ because|^AttributeError: (partially initialized )?module '.*' has no attribute",
     ),
     (
         FaultKind.MODEL,
