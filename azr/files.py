@@ -54,6 +54,18 @@ def _refuse_device(path: Path) -> None:
         raise DataError(f"{path} is {what}, not a file; give the name of a file")
 
 
+def refuse_foreign(path: Path, beginning: bytes) -> None:
+    """For a place that the user named: only an earlier file of the same kind is replaced.
+
+    Raises:
+        DataError: the file there does not begin so.
+    """
+    if path.is_file() and path.stat().st_size:
+        with open(path, "rb") as file:
+            if file.read(len(beginning)) != beginning:
+                raise DataError(f"{path} exists and is something else; give another name, or remove it")
+
+
 def write_bytes_atomic(path: Path, data: bytes) -> None:
     """As ``whole_file``."""
     with whole_file(path) as file:

@@ -25,7 +25,7 @@ from azr.cli import command_parser
 from azr.cli.numbers import count
 from azr.config.paths import at_home, find
 from azr.errors import ConfigError, RunError
-from azr.files import write_bytes_atomic, write_text_atomic
+from azr.files import refuse_foreign, write_bytes_atomic, write_text_atomic
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics_table
 from azr.report.summary import require_run
 
@@ -107,6 +107,9 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError(
             f"--out {options.out}: the picture is a PNG file; name one that ends in .png (its CSV is written beside it)"
         )
+    csv_file = options.out.with_suffix(".csv")
+    refuse_foreign(options.out, b"\x89PNG")
+    refuse_foreign(csv_file, b"run,step,")
     runs = [options.run, *options.beside]
     if len({run.resolve() for run in runs}) < len(runs):
         raise RunError("a run is named twice; name each once")
@@ -117,6 +120,6 @@ def main(words: Sequence[str]) -> int:
     first = next(iter(tables.values()))
     drawn, also = logged(first, options.metrics), logged(first, options.also)
     write_bytes_atomic(options.out, picture(tables, drawn, options.window))
-    write_text_atomic(options.out.with_suffix(".csv"), as_csv(tables, list(dict.fromkeys([*drawn, *also]))))
-    print(f"wrote {options.out} and {options.out.with_suffix('.csv')}")
+    write_text_atomic(csv_file, as_csv(tables, list(dict.fromkeys([*drawn, *also]))))
+    print(f"wrote {options.out} and {csv_file}")
     return 0

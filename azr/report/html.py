@@ -14,7 +14,7 @@ from markupsafe import Markup
 from azr import metric_names as names
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError, DataError
-from azr.files import write_text_atomic
+from azr.files import refuse_foreign, write_text_atomic
 from azr.records import from_json
 from azr.report.charts import spark_svg
 from azr.report.comparison import render_comparison
@@ -37,6 +37,7 @@ TAIL = 20
 MAX_INCIDENTS = 200
 MAX_VERDICTS = 60
 COMPARISON_NAME = "comparison.html"
+_BEGINNING = b"<!doctype html>"
 
 
 def write_report(root: Path, config: ReportConfig | None = None, output: Path | None = None) -> Path:
@@ -47,7 +48,7 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
         output: a file, or a folder for a file named after the run; the transcripts are written beside it.
 
     Raises:
-        DataError: ``root`` is not a directory.
+        DataError: ``root`` is not a directory, or ``output`` is a file of another kind.
         OSError: the disk is full or read-only.
     """
     summary = read_summary(root)
@@ -56,6 +57,8 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
     path = output or RunDir(root).report
     if path.is_dir():
         path /= f"{summary.name}.html"
+    if output is not None:
+        refuse_foreign(path, _BEGINNING)
     # reports of several runs share a folder
     page = PAGE_NAME if output is None else f"{path.stem}-{PAGE_NAME}"
     transcripts = read_sample(root)
@@ -252,12 +255,13 @@ def write_comparison(roots: Sequence[Path], output: Path) -> Path:
     """One page over two or more runs.
 
     Raises:
-        DataError: a root is not a directory, or fewer than two were given.
+        DataError: a root is not a directory, fewer than two were given, or ``output`` is a file of another kind.
     """
     if len(roots) < 2:
         raise DataError("a comparison needs at least two run directories")
     if output.is_dir():
         output /= COMPARISON_NAME
+    refuse_foreign(output, _BEGINNING)
     summaries = [read_summary(root) for root in roots]
     stats = [read_task_stats(summary.root, 0, summary.table) for summary in summaries]
     write_text_atomic(output, render_comparison(summaries, stats))

@@ -145,6 +145,28 @@ def test_a_picture_that_cannot_be_drawn(
     assert not list(tmp_path.glob("a.*"))
 
 
+def test_a_file_of_the_users_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--out results.png`` took ``results.csv`` beside it, and ``--output`` any file at all."""
+    runs = [str(write_synthetic_run(tmp_path / name, steps=3).root) for name in ("one", "two")]
+    mine = tmp_path / "results.csv"
+    mine.write_text("model,score\na,1\n")
+    for words in (
+        ["plot-metrics", runs[0], "time_s/step", "--out", str(tmp_path / "results.png")],
+        ["report", runs[0], "--output", str(mine)],
+        ["report", *runs, "--output", str(mine)],
+    ):
+        assert run_command(words[0], words[1:]) == 2
+        assert f"{mine} exists and is something else" in capsys.readouterr().err
+        assert mine.read_text() == "model,score\na,1\n" and not (tmp_path / "results.png").exists()
+    mine.unlink()
+    for _ in range(2):  # one's own is replaced
+        assert (
+            run_command("plot-metrics", [*words[1:2], "time_s/step", "--out", str(tmp_path / "results.png")])
+            == 0
+        )
+        assert run_command("report", [*runs, "--output", str(tmp_path / "c.html")]) == 0
+
+
 def test_a_picture_is_drawn_inside_of_a_notebook(tmp_path: Path) -> None:
     """Whose kernel hands on a backend that exists only in it."""
     run = write_synthetic_run(tmp_path / "run", steps=3)
