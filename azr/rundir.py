@@ -116,3 +116,13 @@ def told_apart(folders: Sequence[Path]) -> list[str]:
         )
         for folder in whole
     ]
+
+
+def run_meant(path: Path) -> str:
+    """What to give in place of a ``path`` that is no run: a run's name without its folder, a file in it, ``RUN@best``."""
+    above = path.name.rpartition("@")[0]
+    named = path.with_name(above) if above else path
+    for place in (named, named.parent / "runs" / named.name, *named.parents):
+        if (place / "config.yaml").is_file() and (place / "state.json").is_file():
+            return f"give {place}"
+    return "give a run directory, such as runs/NAME"

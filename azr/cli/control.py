@@ -27,19 +27,25 @@ from azr.cli import command_parser
 from azr.cli.numbers import zero_or_more
 from azr.config.paths import find
 from azr.errors import RunError
-from azr.rundir import RunDir
+from azr.rundir import RunDir, run_meant
+
+COMMANDS = ("stop", "checkpoint", "pause", "resume", "budget", "status")
 
 
 def main(words: Sequence[str]) -> int:
     parser = command_parser("control", __doc__)
     parser.add_argument("run", type=find, help="run directory")
-    parser.add_argument("command", choices=["stop", "checkpoint", "pause", "resume", "budget", "status"])
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
         "hours",
         type=zero_or_more,
         nargs="?",
         help="with budget: hours, counted from the campaign's beginning",
     )
+    if len(words) > 1 and words[0] in COMMANDS and words[1] not in COMMANDS:
+        raise RunError(f"the run comes first: azr control {words[1]} {words[0]}")
+    if len(words) > 2 and words[2].startswith("+"):
+        raise RunError(f"{words[2]}: give the hours of the whole campaign, counted from its beginning")
     options = parser.parse_args(words)
     run = RunDir(options.run.absolute())
     print(obey(run, options.command, options.hours))
@@ -55,9 +61,7 @@ def obey(run: RunDir, command: str, hours: float | None) -> str:
         RunError: there is no such run, nothing to stop, or the hours are missing.
     """
     if not run.state.exists() and load_state(run)[0] is None:
-        raise RunError(
-            f"{run.root} holds no campaign (no state.json); give the run's directory, for example runs/default"
-        )
+        raise RunError(f"{run.root} holds no campaign (no state.json); {run_meant(run.root)}")
     running = driver_is_running(run)
     if command == "status":
         state, repairs = load_state(run)

@@ -23,7 +23,7 @@ from azr.evaluate.adapters import export_adapters
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model
 from azr.evaluate.task_export import export_tasks
 from azr.places import prepare_places
-from azr.rundir import RunDir
+from azr.rundir import RunDir, run_meant
 
 GGUF_TYPES = ("f32", "f16", "bf16", "q8_0", "auto")
 
@@ -85,7 +85,10 @@ def main(words: Sequence[str]) -> int:
     target = arguments.out.resolve()
     prepare_places()
     if not run.config.is_file():
-        raise RunError(f"{run.root} is not a run directory (it has no config.yaml)")
+        step = ", and the checkpoint as --step best, latest or a number" if "@" in run.root.name else ""
+        raise RunError(
+            f"{run.root} is not a run directory (it has no config.yaml); {run_meant(arguments.run)}{step}"
+        )
     if arguments.tasks:
         print(f"{export_tasks(run, target)}, written to {target}")
     elif arguments.adapters:

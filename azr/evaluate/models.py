@@ -41,7 +41,7 @@ from azr.hashes import json_hash
 from azr.locks import to_stderr
 from azr.models import HubName, refuse_leftover_quantisation, refuse_second_head, require_whole_files
 from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.rundir import RunDir, run_meant
 from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 
@@ -96,9 +96,8 @@ def resolve(spec: str) -> ModelSource:
     if which and not path.exists() and HubName.parse(spec):
         return of_folder(local_model_folder(spec), label=spec)
     if which and not find(spec).is_dir():
-        raise RunError(
-            f"{spec}: {path} is not a run directory, so @{which} has no meaning; give only the folder"
-        )
+        remedy = "give only the folder" if path.is_dir() else run_meant(path)
+        raise RunError(f"{spec}: {path} is not a run directory, so @{which} has no meaning; {remedy}")
     if which:  # a folder whose name has an @
         path, path_text = find(spec), spec
     if (path / MANIFEST).is_file() and (path / "actor").is_dir():

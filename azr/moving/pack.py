@@ -20,7 +20,7 @@ from azr.files import whole_file
 from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, FileToPack, deflated_bytes
 from azr.moving.selection import files_of, is_tensor_file, select_files
 from azr.run_identity import RunIdentity, read_identity
-from azr.rundir import RunDir
+from azr.rundir import RunDir, run_meant
 
 MIB = 1 << 20
 SMALLEST_TAIL_BYTES = 16 << 10
@@ -52,7 +52,7 @@ def pack_run(root: Path, out: Path, options: PackOptions, say: Callable[[str], N
     run = RunDir(root)
     if not run.config.is_file() or not run.state.is_file():
         raise RunError(
-            f"{root} is not a run that has begun (it has no config.yaml and state.json); give one, such as runs/NAME"
+            f"{root} is not a run that has begun (it has no config.yaml and state.json); {run_meant(root)}"
         )
     if out.resolve().is_relative_to(root.resolve()):
         raise RunError(

@@ -34,7 +34,7 @@ from azr.records import (
     read_log,
 )
 from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
-from azr.rundir import RunDir
+from azr.rundir import RunDir, run_meant
 from azr.start_record import TrainerStart, latest_start, read_start
 
 _Record = TypeVar("_Record")
@@ -275,7 +275,7 @@ def require_run(root: Path) -> None:
         DataError: ``root`` is not a directory, or holds other things than a run.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is not a directory; give a run directory, such as runs/NAME")
+        raise DataError(f"{root} is not a directory; {run_meant(root)}")
     if _looks_like_a_run(root) or all(path.name in EARLY_FILES for path in root.iterdir()):
         return
     runs = sorted(str(path) for path in root.iterdir() if path.is_dir() and _looks_like_a_run(path))

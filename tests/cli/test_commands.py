@@ -245,3 +245,28 @@ def test_a_run_that_may_not_be_written_gets_its_report_elsewhere(
     assert cli.run_command("report", [str(run)]) == 2
     assert "cannot be written by this user; name another place: --output FILE" in capsys.readouterr().err
     assert cli.run_command("report", [str(run), "--output", str(tmp_path / "out" / "r.html")]) == 0
+
+
+def test_what_is_nearly_a_run_is_told_which_run_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run's name without its folder, a file in it, ``RUN@best`` where only evaluate takes one, swapped words."""
+    run = tmp_path / "runs" / "mine"
+    (run / "checkpoints" / "step_00000002").mkdir(parents=True)
+    for name in ("config.yaml", "state.json", "report.html"):
+        (run / name).touch()
+    monkeypatch.chdir(tmp_path)
+    for words, told in (
+        (["watch", "mine", "--once"], "give runs/mine"),
+        (["report", "runs/mine/report.html"], "give runs/mine"),
+        (["control", "mine", "status"], f"give {run}"),
+        (["control", "status", "runs/mine"], "the run comes first: azr control runs/mine status"),
+        (["control", "runs/mine", "budget", "+2"], "the hours of the whole campaign"),
+        (["evaluate", "mine@best"], "give runs/mine"),
+        (["export", "runs/mine@best", "--out", "o"], "give runs/mine, and the checkpoint as --step best"),
+        (["export", "runs/mine/checkpoints/step_00000002", "--out", "o"], "give runs/mine"),
+        (["move-run", "pack", "mine", "o.zip"], f"give {run}"),
+        (["report", "other"], "give a run directory, such as runs/NAME"),
+    ):
+        assert cli.run_command(words[0], words[1:]) == 2
+        assert told in capsys.readouterr().err, words
