@@ -34,7 +34,7 @@ STOP_FILE = "stop"
 CHECKPOINT_FILE = "checkpoint"
 """In the attempt's folder: save a checkpoint at the next step boundary, remove this file, continue."""
 STACKS_FILE = "stacks.txt"
-"""In the attempt's folder: Python stacks of a trainer that hung (SIGUSR1)."""
+"""In the attempt's folder: Python stacks of a trainer that hung (``azr.stacks``)."""
 
 
 class Phase(str, Enum):

@@ -32,7 +32,7 @@ import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from azr.errors import DataError, RunMovedError
 from azr.hand_over import HandOverPart, mark_hand_over
@@ -56,6 +56,7 @@ from azr.protocol import (
     write_result,
 )
 from azr.rundir import RunDir
+from azr.stacks import answer_with_stacks
 from azr.start_record import StartPart, mark_start
 
 BEAT_INTERVAL_S = 5.0
@@ -83,13 +84,12 @@ class TrainerLink:
         self._closing = threading.Event()
         self._interval_s = beat_interval_s
         self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
-        self._stacks: IO[str] | None = None
+        self._stacks: int | None = None
 
     def __enter__(self) -> TrainerLink:
         folder = self.run.attempt(self.request.cycle, self.request.attempt)
         folder.mkdir(parents=True, exist_ok=True)
-        self._stacks = open(folder / STACKS_FILE, "a", encoding="utf-8")
-        faulthandler.register(signal.SIGUSR1, file=self._stacks, all_threads=True)
+        self._stacks = answer_with_stacks(folder / STACKS_FILE)
         self._beat()
         self._thread.start()
         return self
@@ -102,7 +102,7 @@ class TrainerLink:
             self._thread.join(timeout=2 * self._interval_s)
         faulthandler.unregister(signal.SIGUSR1)
         if self._stacks is not None:
-            self._stacks.close()
+            os.close(self._stacks)
 
     def phase(self, phase: Phase) -> None:
         """Says what begins now. The first phase after ``start`` ends the start-up deadline."""

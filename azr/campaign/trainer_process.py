@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -32,12 +31,12 @@ from azr.records import MachineSample
 from azr.rundir import RunDir
 from azr.scratch import remove_abandoned_scratch
 from azr.shared_memory import SegmentList
+from azr.stacks import collect_stacks
 from azr.start_record import StartPart, mark_start
 
 REGISTRY_FILE = "processes.json"
 SEGMENTS_FILE = "shared_memory.json"
 TRAINER_COMMAND = (sys.executable, "-m", "azr.train")
-STACK_WAIT_S = 2.0
 PY_SPY_TIMEOUT_S = 20.0
 REGISTRY_INTERVAL_S = 2.0
 
@@ -131,21 +130,18 @@ class TrainerProcess:
         return [*([own] if own else []), *descendants(self.pid)]
 
     def dump_stacks(self, pid: int | None) -> Path | None:
-        """Python stacks of the training loop (SIGUSR1 to ``pid``, from the heartbeat) and, where py-spy may
-        look, of all others.
+        """Python stacks of all processes that answer (``azr.stacks``), the training loop first, and where py-spy may
+        look, also of the others.
+
+        Args:
+            pid: of the training loop, from the heartbeat.
 
         Returns:
             the file that holds them, or None when none could be had.
         """
         living = self.registry.living()
         path = self.attempt_folder / STACKS_FILE
-        if pid is not None and any(process.pid == pid for process in living) and path.exists():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                size = path.stat().st_size
-                os.kill(pid, signal.SIGUSR1)
-                deadline_s = time.monotonic() + STACK_WAIT_S
-                while path.stat().st_size == size and time.monotonic() < deadline_s:
-                    time.sleep(0.05)
+        collect_stacks(sorted(living, key=lambda process: process.pid != pid), path)
 
         py_spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
         dumps = []

@@ -5,6 +5,7 @@ Exit status 0: finished or stopped as asked. 1: failed; ``result.json`` says why
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import traceback
@@ -18,9 +19,10 @@ from azr.config.load import read_config
 from azr.errors import AzrError, ClusterError, MachineLeftError
 from azr.hardware import detect, device_for
 from azr.places import prepare_places, restart_with_plain_path
-from azr.protocol import Ending, TrainRequest, TrainResult, current_request, write_result
+from azr.protocol import STACKS_FILE, Ending, TrainRequest, TrainResult, current_request, write_result
 from azr.rundir import RunDir
 from azr.scratch import scratch_folder
+from azr.stacks import STACKS_VARIABLE
 from azr.start_record import StartPart, mark_start
 from azr.tracebacks import root_cause
 from azr.train.cpu.warm_python import WarmPython
@@ -57,6 +59,7 @@ def main(arguments: list[str]) -> int:
 
     rollout = config.rollout
     set_environment(device, rollout.cpu_kv_cache_gib, compile_cache=rollout.compile_cache)
+    os.environ[STACKS_VARIABLE] = str(run.attempt(request.cycle, request.attempt) / STACKS_FILE)
     if device == "cuda":
         choose_weight_path(machine.is_wsl)
 

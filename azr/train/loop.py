@@ -158,6 +158,7 @@ class Attempt:
 
     def _step(self, step: int, *, check_learning: bool) -> dict[str, float]:
         self.clock.restart()
+        self.clock.is_first = check_learning
         lineage = self._lineage() | {"model": f"{self.config.model.path}@{step - 1}"}
         parts = (self.backend, self.game, self.config, self.clock)
         found = train_step(step, *parts, lineage, entropy=self._entropy, check_learning=check_learning)

@@ -88,6 +88,9 @@ class StepBackend(Protocol):
 class Clock:
     """Seconds of a step by phase; says which one begins."""
 
+    is_first = False
+    """In an attempt's first step the log has each part too: it is the one in which something hangs."""
+
     def __init__(self, begins: Callable[[Phase], None]) -> None:
         self._begins = begins
         self.seconds: dict[str, float] = defaultdict(float)
@@ -98,11 +101,17 @@ class Clock:
     @contextmanager
     def timed(self, name: str, phase: Phase) -> Iterator[None]:
         self._begins(phase)
+        self.tell(f"{name} begins")
         started_s = time.monotonic()
         try:
             yield
         finally:
             self.seconds[name] += time.monotonic() - started_s
+            self.tell(f"{name} took {self.seconds[name]:.1f} s")
+
+    def tell(self, what: str) -> None:
+        if self.is_first:
+            logger.info("first step: %s", what)
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,9 @@ def train_step(
     # Roll out: propose, verify, estimate and solve, side by side; then the engine makes room for the update.
     with clock.timed("generate", Phase.GENERATE):
         answers_before = backend.engine_answers() if check_learning else []
+        clock.tell(f"the engine answers; {len(rows)} rows are played")
         batch = backend.roll_out(rows)
+        clock.tell("all rows are played; the engine is put to sleep")
         memory = backend.memory("rollout")
         backend.sleep_engine()
     memory |= backend.memory("asleep")

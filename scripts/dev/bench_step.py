@@ -15,6 +15,10 @@ the same work: the same sequences and tokens; optimizer steps are printed. ``--l
 large card and scales the engine's share, so that the recipe sees a card of that size; ``--no-hold RECIPE``
 gives the whole card to one that does not fit. A table is printed; ``--json FILE`` keeps the figures.
 
+The logs of trainer, workers and engine are copied once a minute and at every ending (also by SIGTERM) to
+``RUN/logs``, with ``--json FILE`` to ``FILE-RUN-logs`` beside it. They hold the stacks of all processes from
+when a phase became late, and from when time was up.
+
 ``--baseline FILE`` compares with an earlier JSON of the same machine and fails when a ratio got worse by more
 than ``--tolerance``; ``--require-speedup 6`` fails when the last recipe's step is not that much faster than
 the first's.
@@ -51,14 +55,19 @@ from azr.files import read_jsonl, write_jsonl_atomic, write_text_atomic
 from azr.hardware import Machine, detect, device_for
 from azr.places import prepare_places
 from azr.processes import MARKER_VARIABLE, memory_gib, processes_with_marker
-from azr.protocol import TrainRequest, read_heartbeat, read_metrics, read_result, write_request
+from azr.protocol import STACKS_FILE, TrainRequest, read_heartbeat, read_metrics, read_result, write_request
 from azr.rundir import RunDir
+from azr.stacks import collect_stacks
 from azr.tasks import Task, TaskType
 from azr.terminal import outlive_the_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_S = 0.05
 KEPT_LOG_CHARACTERS = 1_000_000
+KEEP_EVERY_S = 60.0
+LATE_S = {"start": 300.0}
+"""A phase that has lasted so long is late: the stacks of all processes are kept, and again after as long."""
+LATE_OTHERWISE_S = 90.0
 PHASES = ("generate", "old_log_prob", "update", "sync")
 
 
@@ -139,11 +148,11 @@ def synthetic_tasks(count: int) -> list[Task]:
 
 
 class Watch(threading.Thread):
-    """Samples the card's used memory and the trainer's phase until it is stopped."""
+    """Samples the card's used memory and the trainer's phase until it is stopped, and keeps the logs."""
 
-    def __init__(self, run: RunDir, marker: str) -> None:
+    def __init__(self, run: RunDir, marker: str, logs: Logs) -> None:
         super().__init__(daemon=True)
-        self.run_dir, self.marker = run, marker
+        self.run_dir, self.marker, self.logs = run, marker, logs
         self.gpu_gib: dict[str, float] = defaultdict(float)
         """Highest used memory of the card by phase, beyond what was used before the start."""
         self.ram_gib: list[tuple[int, float]] = []
@@ -152,10 +161,19 @@ class Watch(threading.Thread):
         self._before = gpu_used_gib()
 
     def run(self) -> None:
-        looked = 0.0
+        looked, kept = 0.0, time.monotonic()
+        lasting = ("start", time.monotonic())
         while not self._done.wait(SAMPLE_S):
             beat = read_heartbeat(self.run_dir)
             phase = beat.phase.value if beat else "start"
+            lasting = lasting if lasting[0] == phase else (phase, time.monotonic())
+            if time.monotonic() - lasting[1] > LATE_S.get(phase, LATE_OTHERWISE_S):
+                lasting = (phase, time.monotonic())
+                self.logs.stacks(f"{phase} is late; {gpu_used_gib() - self._before:.1f} GiB of the card")
+                self.logs.keep()
+            if time.monotonic() - kept > KEEP_EVERY_S:
+                kept = time.monotonic()
+                self.logs.keep()
             self.gpu_gib[phase] = max(self.gpu_gib[phase], gpu_used_gib() - self._before)
             if time.monotonic() - looked > 2.0:
                 looked = time.monotonic()
@@ -166,6 +184,37 @@ class Watch(threading.Thread):
     def stop(self) -> None:
         self._done.set()
         self.join(timeout=10)
+
+
+class Logs:
+    """What tells why an attempt failed: copied while it runs, because whoever ends this process may not ask."""
+
+    def __init__(self, run: RunDir, request: TrainRequest, marker: str, folder: Path) -> None:
+        self._run, self._attempt, self._marker = run, run.attempt(request.cycle, request.attempt), marker
+        self._folder, self._since_s = folder / f"attempt_{request.attempt}", time.time()
+
+    def stacks(self, why: str) -> None:
+        """Of all processes of the attempt, into its folder."""
+        with contextlib.suppress(OSError), open(self._attempt / STACKS_FILE, "a", encoding="utf-8") as file:
+            file.write(f"\n##### {why}\n")
+        processes = processes_with_marker(self._marker)
+        asked = collect_stacks(processes, self._attempt / STACKS_FILE)
+        print(f"{why}; {asked} of {len(processes)} processes wrote their stacks", flush=True)
+
+    def keep(self) -> None:
+        """Copies the ends of all logs."""
+        ray = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+        files = [self._run.metrics, self._run.heartbeat, *self._attempt.parent.parent.glob("*.json")]
+        files += self._attempt.glob("*")
+        for kind in ("worker-*", "python-core-*", "raylet.*"):
+            files += ray.glob(f"session_2*/logs/{kind}")
+        for file in files:
+            with contextlib.suppress(OSError):
+                if file.is_file() and file.stat().st_mtime >= self._since_s and file.stat().st_size:
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    with open(file, "rb") as log:
+                        log.seek(max(0, file.stat().st_size - KEPT_LOG_CHARACTERS))
+                        (self._folder / file.name).write_bytes(log.read())
 
 
 def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folder: Path) -> dict[str, Any]:
@@ -238,13 +287,20 @@ def _attempt(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        watch = Watch(run, marker)
+        kept = options.json and options.json.with_name(f"{options.json.stem}-{run.root.name}-logs")
+        logs = Logs(run, request, marker, kept or run.root / "logs")
+        watch = Watch(run, marker, logs)
         watch.start()
         try:
             status: int | None = child.wait(timeout=options.timeout_s)
         except subprocess.TimeoutExpired:
             status = None
+            logs.stacks("time is up")
+        except BaseException:  # SIGTERM, Ctrl+C
+            logs.stacks("ended from outside")
+            raise
         finally:
+            logs.keep()
             watch.stop()
             end_all(child, marker)
     return status, watch, round(time.perf_counter() - started, 1)
@@ -605,4 +661,5 @@ def measure(options: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     outlive_the_terminal()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench_step: ended by SIGTERM"))  # finally is obeyed
     sys.exit(main())

@@ -25,8 +25,10 @@ collect() { # logs and figures of the runs so far, as one archive
   [ -d "$runs" ] && find "$runs" -name trainer.log -o -name metrics.jsonl | while read -r log; do
     name=${log#"$runs"/}; tail -c 400000 "$log" >"$out/${name//\//_}"
   done
-  tar czf "$final/measurements.tar.gz" -C "$final" logs
+  tar czf "$final/.$BASHPID" -C "$final" logs; mv "$final/.$BASHPID" "$final/measurements.tar.gz"
 }
+while sleep 60; do collect; done >/dev/null 2>&1 & collector=$!  # whoever ends this script may not ask
+trap 'kill "$collector" 2>/dev/null' EXIT
 model() { # model SIZE [--int4]
   local folder=$models/$1${2:-}
   [ -f "$folder/config.json" ] || "$python" scripts/dev/make_random_model.py "$1" "$folder" ${2:+"$2"} >>"$out/models.log" 2>&1; echo "$folder"
@@ -66,7 +68,7 @@ for section in "${sections[@]}"; do
     real)   # real weights under the hold: two commands, the second resumes the first, then before against after
       [ -d "${REAL_MODEL:-}" ] || { echo "section real needs REAL_MODEL=FOLDER" >&2; continue; }
       "$python" scripts/dev/hold_gpu_memory.py --leave "$leave" >"$out/hold.log" 2>&1 & holder=$!
-      trap 'kill -9 "$holder" 2>/dev/null' EXIT  # Ctrl+C too: nothing keeps the card
+      trap 'kill -9 "$holder" "$collector" 2>/dev/null' EXIT  # Ctrl+C too: nothing keeps the card
       for _ in $(seq 60); do grep -q holding "$out/hold.log" && break; sleep 1; done
       total=$("$python" -c "from azr.hardware import detect; print(detect().cards[0].total_gib)")
       settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=$REAL_MODEL" selfplay.frame="${FRAME:-short}" selfplay.batch_size=16

@@ -33,6 +33,8 @@ from typing import Any, NoReturn
 
 import setproctitle
 
+from azr.stacks import answer_as_the_attempt_asks
+
 CLIENT = Path(__file__).with_name("warm_python_client.py")
 MODULES = (
     "torch._inductor.lowering", "torch.distributed.fsdp", "tensordict", "transformers.modeling_utils",
@@ -190,6 +192,7 @@ class Server:
 
             multiprocessing.set_executable(self.executable)
             gc.enable()
+            answer_as_the_attempt_asks()  # the server's own file is not among those that were handed over
             run_as_interpreter(request["arguments"])
             code = 0
         except SystemExit as error:

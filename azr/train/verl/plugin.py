@@ -1,5 +1,5 @@
 """What verl imports in each of its processes (``VERL_USE_EXTERNAL_MODULES``): the platform that
-``VERL_PLATFORM`` asks for.
+``VERL_PLATFORM`` asks for, stacks on demand, and what ``azr`` logs.
 
 On a CPU verl imports this after vLLM in the engine's worker process, before it elsewhere; the patches apply
 in the former alone.
@@ -7,7 +7,19 @@ in the former alone.
 
 from __future__ import annotations
 
+import logging
 import os
+
+from azr.stacks import STACKS_VARIABLE, answer_as_the_attempt_asks
+
+if os.environ.get(STACKS_VARIABLE):
+    answer_as_the_attempt_asks()
+    _handler = logging.StreamHandler()
+    _handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    _logger = logging.getLogger("azr")
+    _logger.addHandler(_handler)
+    _logger.setLevel(logging.INFO)
+    _logger.propagate = False
 
 if os.environ.get("VERL_PLATFORM") == "cpu":
     from azr.train.cpu import platform  # noqa: F401  (importing it registers it)

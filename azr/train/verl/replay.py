@@ -7,6 +7,7 @@ same step ends in other weights.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from typing import Any
@@ -15,7 +16,10 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 from azr.errors import EngineError
 
+logger = logging.getLogger(__name__)
+
 POLL_INTERVAL_S = 0.1
+TELL_EVERY_S = 30.0
 
 
 class DeadlineReplayBuffer(ReplayBuffer):
@@ -29,7 +33,7 @@ class DeadlineReplayBuffer(ReplayBuffer):
         super().__init__(poll_interval=POLL_INTERVAL_S, **kwargs)
         self._deadline_s = deadline_s
         self._max_failed = max_failed
-        self._started_s = 0.0
+        self._started_s = self._told_s = 0.0
         self.failed_rows = 0
         """Rows of the latest batch whose agent loop raised."""
         self._asked = 0
@@ -42,7 +46,7 @@ class DeadlineReplayBuffer(ReplayBuffer):
                 cause is an engine that died under them, so a restart is worth its while; the restart budget
                 ends what fails again and again.
         """
-        self._started_s, self._asked = time.monotonic(), batch_size
+        self._started_s, self._told_s, self._asked = time.monotonic(), 0.0, batch_size
         try:
             batch = super().sample(
                 global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
@@ -73,6 +77,9 @@ class DeadlineReplayBuffer(ReplayBuffer):
     def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
         done = len(self.finished_keys[partition_id]) + len(self.failure_keys[partition_id])
         waited_s = time.monotonic() - self._started_s
+        if waited_s > self._told_s + TELL_EVERY_S:
+            self._told_s = waited_s
+            logger.info("%d of %d rows are played after %.0f s", done, self._asked, waited_s)
         if waited_s > self._deadline_s:
             raise too_late(f"{self._asked - done} of {self._asked}", waited_s)
         return super()._wait_for_next_poll(partition_id, last_debug_time)

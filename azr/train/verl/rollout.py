@@ -10,8 +10,11 @@ Registered with verl under the name that its workers look up; importing this mod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,6 +26,8 @@ from verl.workers.rollout.vllm_rollout.vllm_rollout import ServerAdapter
 from azr.errors import EngineError
 from azr.train.sockets import own_socket
 
+logger = logging.getLogger(__name__)
+
 LOOK_MS = 500
 """How often a sender that waits looks whether the engine has failed."""
 BUCKET_LIMIT_S = 300.0
@@ -33,6 +38,10 @@ class Rollout(ServerAdapter):
     def __init__(self, *options: Any, **named: Any) -> None:
         super().__init__(*options, **named)
         self.zmq_handle = own_socket(self.zmq_handle)
+
+    async def resume(self, tags: list[str]) -> None:
+        with told(f"engine wakes up: {', '.join(tags)}"):
+            await super().resume(tags)
 
     @torch.no_grad()
     async def update_weights(
@@ -49,20 +58,31 @@ class Rollout(ServerAdapter):
             EngineError: it stopped taking weights without saying why.
         """
         assert wire_format == "named_tensors", f"nothing here sends weights as {wire_format}"
-        taking = await self._execute_method(
-            "update_weights_from_ipc", non_block=True, kwargs={**options, "use_shm": self.use_shm}
-        )
-        bucket_mib = self.config.checkpoint_engine.update_weights_bucket_megabytes
-        answer = None if taking is None else taking.future()
-        sender = WeightSender(self.zmq_handle, bucket_mib, self.use_shm, answer)
-        await sender.async_send_weights(weights)
-        if taking is None:
-            return
+        what = "adapters" if options.get("peft_config") and options.get("base_sync_done") else "weights"
+        with told(f"{what} are sent to the engine"):
+            taking = await self._execute_method(
+                "update_weights_from_ipc", non_block=True, kwargs={**options, "use_shm": self.use_shm}
+            )
+            bucket_mib = self.config.checkpoint_engine.update_weights_bucket_megabytes
+            answer = None if taking is None else taking.future()
+            sender = WeightSender(self.zmq_handle, bucket_mib, self.use_shm, answer)
+            await sender.async_send_weights(weights)
+            if taking is None:
+                return
+            await taking
 
-        await taking
         await self.server_handle.clear_kv_cache.remote()
         if global_steps is not None:
             await self.server_handle.set_global_steps.remote(global_steps)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Logs that something begins, and how long it took."""
+    logger.info("%s", what)
+    started_s = time.monotonic()
+    yield
+    logger.info("%s: done in %.1f s", what, time.monotonic() - started_s)
 
 
 class WeightSender(BucketedWeightSender):

@@ -10,6 +10,8 @@ tokens, and the figures are read when all passes are launched. Loss, gradients a
 from __future__ import annotations
 
 import functools
+import logging
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +29,10 @@ from azr.train.kernels.attention import longest_rounded
 from azr.train.patches.masking import no_search_for_boundaries
 from azr.train.patches.rows import is_jagged, places_of_rows
 
+logger = logging.getLogger(__name__)
+
+SLOW_S = 5.0
+"""A micro-batch that took the host longer is in the log."""
 SUM, MEAN, MAX = AggregationType.SUM, AggregationType.MEAN, AggregationType.MAX
 AGGREGATIONS = {
     "actor/pg_loss": SUM,
@@ -106,16 +112,22 @@ def packed_passes(engine: Any, data: Any, config: Any) -> dict[str, Any]:
     share = replicas / counted.item()  # of a token in the loss
 
     micro_batches = packed_micro_batches(engine, data)
+    logger.info("update: %d micro-batches", len(micro_batches))
     dtype = getattr(engine, "_autocast_dtype", torch.bfloat16)
     figures = []
     for number, micro_batch in enumerate(micro_batches):
         last = number == len(micro_batches) - 1
+        started_s = time.monotonic()
         autocast = nullcontext() if dtype == torch.float32 else torch.autocast(get_device_name(), dtype=dtype)
         with engine._gradient_sync_context(is_last_micro_batch=last):
             with autocast:
                 log_probs, entropy = scored(engine.module, micro_batch, data["temperature"])
                 loss, told = policy_loss(log_probs, entropy, micro_batch, config, share)
             loss.backward()
+        seconds = time.monotonic() - started_s
+        if seconds > SLOW_S:
+            told_slow = "micro-batch %d of %d was launched in %.1f s; the first ones compile"
+            logger.info(told_slow, number + 1, len(micro_batches), seconds)
         figures.append(torch.stack([loss.detach(), *told.values()]))
         names = list(told)
 
