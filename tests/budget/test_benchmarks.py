@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import importlib.util
+import os
 import random
 import sys
 from dataclasses import replace
@@ -236,3 +237,25 @@ def test_bench_step_counts_what_is_generated_and_not_trained():
     assert discarded("selfplay.train_propose=false") == 0
     config = bench_step.configuration("0_5b_16gb", options(override=["selfplay=instruct"]), CARD_80)
     assert not config.train.drop_zero_advantages  # equal work, whatever rewards are drawn
+
+
+def test_logs_of_trainer_and_workers_are_kept_beside_the_figures(tmp_path, monkeypatch):
+    run = bench_step.RunDir(tmp_path / "run")
+    for name, text in (("trainer.log", "x" * 2_000_000 + "the end"), ("stacks.txt", "stacks")):
+        run.attempt(1, 1).mkdir(parents=True, exist_ok=True)
+        (run.attempt(1, 1) / name).write_text(text)
+    ray = tmp_path / "ray" / "session_2026-01-01" / "logs"
+    ray.mkdir(parents=True)
+    (ray / "worker-1.err").write_text("of the engine")
+    (ray / "worker-0.err").write_text("of an earlier run")
+    os.utime(ray / "worker-0.err", (0, 0))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    request = bench_step.TrainRequest(cycle=1, attempt=1, first_step=1, last_step=1)
+    logs = bench_step.Logs(run, request, "none/1/1", tmp_path / "kept")
+    logs._since_s -= 10
+    logs.stacks("time is up")
+    logs.keep()
+    kept = {path.name: path.read_text() for path in (tmp_path / "kept" / "attempt_1").iterdir()}
+    assert kept.keys() == {"trainer.log", "stacks.txt", "worker-1.err"}
+    assert kept["trainer.log"].endswith("the end") and len(kept["trainer.log"]) == 1_000_000
+    assert "time is up" in kept["stacks.txt"]

@@ -81,6 +81,21 @@ def test_the_failure_of_the_engine_ends_the_sending(tmp_path: Path, taken: int) 
     engine.join(20)
 
 
+def test_an_engine_that_goes_between_the_look_and_the_sending_is_not_waited_for() -> None:
+    class Left:
+        def poll(self, *_: int) -> bool:
+            return True
+
+        def send_pyobj(self, _: Any, flags: int = 0) -> None:
+            assert flags & zmq.NOBLOCK, "this would wait for ever"
+            raise zmq.Again
+
+    answer = Future[Any]()
+    threading.Timer(0.1, lambda: answer.set_exception(RuntimeError("CUDA out of memory"))).start()
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        rollout._Watched(Left(), answer).send_pyobj("a bucket")
+
+
 def test_an_engine_that_is_done_too_early_or_never_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -108,19 +108,19 @@ class _Watched:
         self._socket, self._answer = socket, answer
 
     def send_pyobj(self, content: Any) -> None:
-        self._wait(zmq.POLLOUT)  # there is nobody to send to before the engine has connected
-        self._socket.send_pyobj(content)
+        # there is nobody to send to before the engine has connected, nor after it has gone
+        self._when_ready(zmq.POLLOUT, lambda: self._socket.send_pyobj(content, zmq.NOBLOCK))
 
     def recv(self) -> bytes:
-        self._wait(zmq.POLLIN)
-        return self._socket.recv()
+        return self._when_ready(zmq.POLLIN, lambda: self._socket.recv(zmq.NOBLOCK))
 
-    def _wait(self, for_what: int) -> None:
-        answer = self._answer
-        for _ in range(round(BUCKET_LIMIT_S * 1000 / LOOK_MS)):
+    def _when_ready(self, for_what: int, act: Callable[[], Any]) -> Any:
+        answer, limit_s = self._answer, time.monotonic() + BUCKET_LIMIT_S
+        while time.monotonic() < limit_s:
             is_over = answer is not None and answer.done()  # before looking: its last word may be on its way
             if self._socket.poll(LOOK_MS, for_what):
-                return
+                with suppress(zmq.Again):  # it went between the look and this
+                    return act()
             if answer is not None and is_over:
                 answer.result()
                 raise EngineError("the engine says that it has all weights while some are still being sent")
