@@ -177,8 +177,13 @@ def shape(folder: Path, options: EngineOptions) -> str:
             folder, trust_remote_code=options.trust_remote_code, local_files_only=True
         ).to_dict()
         tokenizer = load_tokenizer(folder, options.trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} is not a model that can be evaluated: {error}") from error
+    except ImportError:
+        raise
+    except Exception as error:  # of a field with another kind of value, whatever reading it raises
+        what = f"{type(error).__name__}: {error}"
+        raise ModelError(
+            f"{folder} is not a model that can be evaluated ({what}); check its config.json"
+        ) from error
     described = {key: value for key, value in config.items() if key not in COSMETIC_KEYS}
     described["vocabulary"] = sorted(tokenizer.get_vocab().items())
     described["engine"] = asdict(options)

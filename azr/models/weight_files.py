@@ -21,9 +21,15 @@ MAX_HEADER_BYTES = 100_000_000
 COMPARED_BYTES = 1 << 24
 """Read at once where two tensors are compared."""
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "chat_template.jinja",
-)  # fmt: skip
+TEXT_FILES = ("tokenizer.model", "spiece.model", "merges.txt", "chat_template.jinja")
+JSON_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "vocab.json",
+)
+"""Each is a mapping, where it is there."""
 MARKS = {
     codecs.BOM_UTF8: "UTF-8 with a byte-order mark",
     codecs.BOM_UTF16_LE: "UTF-16",
@@ -53,7 +59,7 @@ def read_json_file(path: Path) -> dict[str, Any]:
         value = json.loads(content.decode("utf-8"))
     except ValueError as error:
         raise ModelError(
-            f"{path} is not valid JSON ({error}); the model folder is damaged, fetch that file again"
+            f"{path} is not valid JSON ({error}); correct that place if you edited it, else fetch the file again"
         ) from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} does not hold a mapping; it is not the file that its name says")
@@ -61,8 +67,8 @@ def read_json_file(path: Path) -> dict[str, Any]:
 
 
 def require_whole_files(folder: Path) -> dict[str, Tensor]:
-    """Every weight file is there, is what it seems, and is as long as its header says; the tokenizer's files
-    are not pointers.
+    """Every weight file is there, is what it seems, and is as long as its header says; the settings and the
+    tokenizer's files can be read.
 
     Returns:
         The tensors by name.
@@ -70,7 +76,10 @@ def require_whole_files(folder: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: weights are missing, incomplete or in a format that is not read here.
     """
-    for name in TOKENIZER_FILES:
+    for name in JSON_FILES:
+        if (folder / name).is_file():
+            read_json_file(folder / name)
+    for name in TEXT_FILES:
         if (folder / name).is_file():
             beginning = _beginning(folder / name, len(LFS_POINTER))
             _refuse_pointer(folder / name, beginning)

@@ -36,7 +36,14 @@ def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
     """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except (ImportError, OSError, ValueError):
+        raise
+    except Exception as error:  # of a file with other content, whatever looking into it raises
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def prompt_token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:

@@ -81,6 +81,21 @@ def test_texts_that_an_editor_of_windows_saved_again(folder: Path, file: str, en
             shape_of(str(folder))
 
 
+@pytest.mark.parametrize(
+    "content", ['{"tie_word_embeddings": False}', '{"eos_token_id": 1,}', "[]", "null", ""]
+)
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json", "tokenizer_config.json"])
+def test_a_slip_in_a_file_that_was_edited_as_a_message_said(folder: Path, file: str, content: str) -> None:
+    """An evaluation ended in a traceback, or after the engine's start; the advice was to fetch the file again."""
+    (folder / file).write_text(content)
+    text = refused(folder)
+    assert str(folder / file) in text
+    assert "not hold a mapping" in text or ("line 1 column" in text and "correct that place" in text)
+    with pytest.raises(ModelError) as error:
+        of_folder(folder)
+    assert str(error.value) == text
+
+
 @pytest.mark.parametrize("left", [0, 5, 8, 100, -1])
 def test_weights_that_break_off(folder: Path, left: int) -> None:
     path = folder / "model.safetensors"

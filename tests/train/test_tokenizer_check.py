@@ -17,8 +17,10 @@ from transformers import AutoTokenizer
 from azr.cli import run_command
 from azr.config.load import load_config
 from azr.errors import ModelError
+from azr.evaluate.engine import EngineOptions, shape
 from azr.evaluate.models import resolve
 from azr.evaluate.questions import engine_model
+from azr.evaluate.speaker import speaker_of
 from azr.models.families import CHECKED
 from azr.run_identity import write_identity
 from azr.rundir import RunDir
@@ -232,6 +234,20 @@ def test_a_child_that_cannot_tell_refuses_nothing(resaved: Path, monkeypatch: py
     require_same_tokens_early(resaved)
     monkeypatch.setattr(tokenizer_check.sys, "executable", "/nowhere/python")
     require_same_tokens_early(resaved)
+
+
+def test_a_tokenizer_of_other_content_does_not_end_an_evaluation_in_a_traceback(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(PROJECT / "data/models/azr-tiny", folder)
+    for content in ('{"model": {}}', '{"model": {}, "added_tokens": []}'):
+        (folder / "tokenizer.json").write_text(content)
+        with pytest.raises(ModelError, match="its tokenizer cannot be read"):
+            speaker_of(folder)
+    shutil.copy(PROJECT / "data/models/azr-tiny/tokenizer.json", folder)
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"dtype": "auto"}))
+    with pytest.raises(ModelError, match=r"module 'torch' has no attribute 'auto'\); check its config"):
+        shape(folder, EngineOptions())
 
 
 def test_a_tokenizer_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
