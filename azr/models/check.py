@@ -135,6 +135,7 @@ def _require_architecture(folder: Path, values: dict[str, Any], config: Config) 
             f"{folder / 'config.json'}: {told}, for example {[CHECKED.get(model_type, 'LlamaForCausalLM')]}"
         )
     [name] = names
+    _refuse_leftovers(folder / "config.json", values)
     if values.get("is_encoder_decoder"):
         raise ModelError(
             f"{folder}: {name} is an encoder with a decoder; only decoder-only language models can be trained"
@@ -154,6 +155,22 @@ def _require_architecture(folder: Path, values: dict[str, Any], config: Config) 
         )
     _require_known(folder, values, model_type, config)
     _require_served(folder, values, model_type)
+
+
+def _refuse_leftovers(where: Path, values: dict[str, Any]) -> None:
+    """What the script that saved a model leaves in its ``config.json``, and transformers takes at its word."""
+    attention = values.get("_attn_implementation")
+    if attention is not None:
+        raise ModelError(
+            f"{where} names the attention of the program that saved it (_attn_implementation is {attention!r}), which would be used in "
+            "place of the run's own; remove that entry"
+        )
+    for key in ("dtype", "torch_dtype"):
+        value = values.get(key)
+        if isinstance(value, str) and not re.fullmatch(r"bfloat16|float\d+\w*|half|double", value):
+            raise ModelError(
+                f'{where}: {key} is {value!r}, which names no type of numbers; write the one of the weights, mostly "bfloat16"'
+            )
 
 
 def _require_known(folder: Path, values: dict[str, Any], model_type: str, config: Config) -> None:

@@ -96,6 +96,21 @@ def test_a_slip_in_a_file_that_was_edited_as_a_message_said(folder: Path, file: 
     assert str(error.value) == text
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("_attn_implementation", "flash_attention_2", "remove that entry"),
+        ("_attn_implementation", "eager", "remove that entry"),
+        ("torch_dtype", "auto", 'mostly "bfloat16"'),
+        ("dtype", "torch.bfloat16", 'mostly "bfloat16"'),
+    ],
+)
+def test_what_a_script_left_in_the_settings(folder: Path, key: str, value: str, told: str) -> None:
+    """The run ended with the advice to install all packages again, or to change the tokenizer's files."""
+    change(folder, "config.json", **{key: value})
+    assert key in refused(folder) and told in refused(folder)
+
+
 @pytest.mark.parametrize("left", [0, 5, 8, 100, -1])
 def test_weights_that_break_off(folder: Path, left: int) -> None:
     path = folder / "model.safetensors"
