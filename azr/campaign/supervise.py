@@ -26,7 +26,7 @@ from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.campaign.vram import used_vram_gib
 from azr.checkpoints import free_gib, list_checkpoints
 from azr.config.load import write_config
-from azr.errors import BudgetError
+from azr.errors import BudgetError, ConfigError
 from azr.files import append_jsonl, read_tail
 from azr.host_memory import host_memory
 from azr.processes import GIB, ProcessId, memory_gib
@@ -72,13 +72,30 @@ def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
     write_config(folder / "config.yaml", ctx.config)
     write_versions(folder, ctx.config.selfplay.frame)
     copy_identity(ctx.run, folder)
-    loggers = ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
+    loggers = _begin_loggers(ctx, request)
     try:
         watch = _AttemptWatch(ctx, request, loggers)
         return _run_attempt(ctx, request, watch)
     finally:
         for logger in loggers:
             logger.close()
+
+
+def _begin_loggers(ctx: Context, request: TrainRequest) -> Sequence[Logger]:
+    """A network that is down for a while does not end a run that has trained.
+
+    Raises:
+        ConfigError: one does not start, and no step is saved yet.
+    """
+    try:
+        return ctx.parts.loggers(ctx.run, ctx.config, request.resume_step + 1)
+    except ConfigError as error:
+        if not request.resume_step:
+            raise
+        ctx.incident(
+            "logger", f"{error}.", "Until the next start there is no logger; metrics.jsonl has everything."
+        )
+        return ()
 
 
 def _run_attempt(ctx: Context, request: TrainRequest, watch: _AttemptWatch) -> AttemptEnd:

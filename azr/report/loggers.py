@@ -71,15 +71,21 @@ class WandbLogger:
                 "report.loggers contains wandb, but the package is not installed: pip install wandb"
             ) from error
         self._wandb = wandb
-        self._run = wandb.init(
-            project=config.wandb_project,
-            name=run_dir.name,
-            id=run_dir.name,
-            resume="allow",
-            dir=str(run_dir),
-            mode=config.wandb_mode,
-            config=dict(run_config),
-        )
+        try:
+            wandb.setup(wandb.Settings(silent=True))  # else it asks for a key on the live screen, and waits
+            self._run = wandb.init(
+                project=config.wandb_project,
+                name=run_dir.name,
+                id=run_dir.name,
+                resume="allow",
+                dir=str(run_dir),
+                mode=config.wandb_mode,
+                config=dict(run_config),
+            )
+        except Exception as error:  # no key, no network, a name that it does not allow: each its own class
+            remedy = "`wandb login`, or report.wandb_mode=offline and `wandb sync` later"
+            why = " ".join(str(error).split()).rstrip(".")
+            raise ConfigError(f"report.loggers: wandb does not start ({why}); {remedy}") from error
 
     def log(self, step: int, values: Mapping[str, float], unix_s: float) -> None:
         self._run.log({**values, "unix_s": unix_s}, step=step)
@@ -99,7 +105,7 @@ def make_loggers(
         run_config: the resolved configuration, shown by Weights & Biases.
 
     Raises:
-        ConfigError: the package of a logger is not installed.
+        ConfigError: a logger does not start, for want of its package, a key or the network.
     """
     loggers: list[Logger] = []
     for name in config.loggers:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_campaign import Driver, command_trainer, fast_config, hurry, wait_for
+from fake_campaign import Driver, command_trainer, fake_parts, fast_config, hurry, wait_for
 
 from azr.campaign import start_check
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, read_state_file
 from azr.checkpoints import list_checkpoints
+from azr.config import Config
+from azr.errors import ConfigError
 from azr.files import read_json
 from azr.hardware import Gpu, Machine
 from azr.processes import processes_with_marker
@@ -49,6 +51,24 @@ def incidents(run: RunDir, kind: str) -> list[Incident]:
 def assert_all_steps(run: RunDir, last: int = 8) -> None:
     assert [record.step for record in read_metrics(run)] == list(range(1, last + 1))
     assert list_checkpoints(run)[-1].step == last
+
+
+def test_a_logger_that_does_not_start_ends_no_run_that_has_trained(run: RunDir) -> None:
+    """Without a key it is told before anything is trained; a network that is down at a restart costs nothing."""
+
+    def loggers(run: RunDir, config: Config, first_step: int) -> tuple[()]:
+        if bool(first_step > 1) is down:
+            raise ConfigError("report.loggers: wandb does not start (pretended)")
+        return ()
+
+    command_trainer(run, faults=[{"kind": "crash", "cycle": 1, "attempt": 1, "step": 3}], step_s=0.01)
+    down = False
+    assert Driver(run, fast_config(), fake_parts(loggers=loggers)).wait() != 0
+    assert not read_metrics(run) and "wandb does not start" in (run.root / "driver.log").read_text()
+    down = True
+    assert Driver(run, fast_config(), fake_parts(loggers=loggers)).wait() == 0
+    assert_all_steps(run)
+    assert "wandb does not start (pretended)." in incidents(run, "logger")[0].cause
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +74,30 @@ def test_wandb_offline_writes_into_the_run_directory(tmp_path: Path) -> None:
     logger.log(1, {"x": 1.0}, 1000.0)
     logger.close()
     assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_wandb_without_a_key_asks_nobody_and_is_a_sentence(tmp_path: Path) -> None:
+    """It asked on the live screen and waited, or ended the run in a traceback."""
+    pytest.importorskip("wandb")
+    code = f"""
+from pathlib import Path
+from azr.config.report import ReportConfig
+from azr.report.loggers import make_loggers
+try:
+    make_loggers(ReportConfig(loggers=["wandb"], wandb_mode="online"), Path({str(tmp_path)!r}))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    shown, terminal = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    environment |= {"HOME": str(tmp_path), "TERM": "xterm"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=environment, timeout=60, check=True
+    )  # fmt: skip
+    assert done.returncode == 0
+    said = os.read(shown, 10_000).decode()
+    assert said.startswith("ConfigError report.loggers: wandb does not start (No API key configured")
+    assert "report.wandb_mode=offline" in said
 
 
 def test_unknown_logger_is_named() -> None:
