@@ -264,6 +264,11 @@ class SelfPlayConfig(Section, place="selfplay"):
             )
         if self.advantage_mode == "group" and not self.train_on_samples:
             yield "selfplay.advantage=group needs several responses per task; set selfplay.train_on_samples=true"
+        if self.batch_size == 1 and not self.train_on_samples:
+            yield (
+                "selfplay.batch_size=1 leaves each stream one response, which is compared with itself: nothing would be learnt; "
+                "to save memory lower train.micro_batch_tokens"
+            )
         if self.adaptive_samples and self.difficulty_samples < 2:
             yield "selfplay.adaptive_samples needs selfplay.difficulty_samples of at least 2"
 

@@ -746,3 +746,13 @@ def test_a_recipe_without_its_first_line_is_refused(configs: Path) -> None:
     (configs / "recipe/mine.yaml").write_text(tiny.replace("# @package _global_\n", ""))
     with pytest.raises(ConfigError, match=r"mine\.yaml: its first line has to be '# @package _global_'"):
         load_config(["recipe=mine"])
+
+
+def test_a_batch_of_which_nothing_can_be_learnt_is_refused() -> None:
+    """One response a stream, as to save memory: every advantage was 0, for hours."""
+    one = ["recipe=paper_multi_gpu", "selfplay.batch_size=1"]
+    with pytest.raises(
+        ConfigError, match=r"nothing would be learnt; to save memory lower train\.micro_batch_tokens"
+    ):
+        load_config(one)
+    load_config([*one, "selfplay.train_on_samples=true"])

@@ -28,7 +28,7 @@ def pattern(name: str) -> str:
 
 
 async def test_every_metric_is_documented(sandbox, script, anything_fits):
-    config = SelfPlayConfig(batch_size=1, difficulty_samples=2)
+    config = SelfPlayConfig(batch_size=1, difficulty_samples=2, train_on_samples=True)
     game = SelfPlay(config, 0)
     game.start([])
     rows = game.plan_step(1, anything_fits)

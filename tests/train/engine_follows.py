@@ -101,7 +101,7 @@ class EngineProbe:
 
 
 def main(run_root: Path, device: str, settings: list[str]) -> None:
-    config = load_config([*settings, "selfplay.batch_size=1"]).config
+    config = load_config([*settings, "selfplay.batch_size=2"]).config
     run = RunDir(run_root)
     run.root.mkdir(parents=True, exist_ok=True)
     write_config(run.config, config)
