@@ -123,7 +123,7 @@ def identity_refusal(run: RunDir, differing: list[Difference]) -> str:
     settings = " ".join(item.remedy for item in differing if item.is_setting)
     put_back = [item.remedy for item in differing if not item.is_setting]
     lines.append(f"To continue this one: {', and '.join(filter(None, [settings, *put_back]))}")
-    if not list_checkpoints(run):
+    if not any(run.checkpoints.glob("*")):  # one that this version cannot read is one as well
         lines.append(
             f"This one has no checkpoint yet; if you need nothing in it, remove {run.root} to use the name again."
         )

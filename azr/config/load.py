@@ -326,5 +326,5 @@ def _read_config(path: Path, inode: int, mtime_ns: int) -> Config:  # the number
         raise ConfigError(f"{path} is not a configuration")
     values, former = without_former_keys(values)
     if former:
-        print(f"{path}: without {', '.join(former)}, which this version has no more", file=sys.stderr)
+        print(f"{path}: without {', '.join(former)}, which this version does not have", file=sys.stderr)
     return from_container(values, line_finder(path))

@@ -131,6 +131,8 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
     """
     found = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(run)}
     if not found:
+        if unread := damaged_checkpoints(run, hashes=False):
+            raise CheckpointError(f"no checkpoint of {run.root} can be used: {unread[-1]}")
         raise RunError(
             f"{run.root} has no checkpoint yet; a run saves its first after train.save_every_steps steps"
         )

@@ -13,7 +13,7 @@ import pytest
 from fake_campaign import Driver, command_trainer, fast_config
 
 from azr import model_hash
-from azr.campaign.identity_check import require_same_run, settle_identity
+from azr.campaign.identity_check import Difference, identity_refusal, require_same_run, settle_identity
 from azr.campaign.start_check import require_startable
 from azr.checkpoints import publish_checkpoint, staging_dir
 from azr.cli import run_command
@@ -471,3 +471,11 @@ def test_a_run_of_a_card_waits_for_the_card(
     assert contents(run.root) == before and read_config(run.config).recipe == "0_5b_16gb"
     with pytest.raises(BudgetError, match="hides every card"):
         require_startable(read_config(run.config), NO_CARD, run)
+
+
+def test_a_run_with_checkpoints_that_cannot_be_read_is_not_called_free_to_remove(run: RunDir) -> None:
+    """They may be of a later version, or damaged; the advice was to remove the run's folder."""
+    changed = [Difference("seed", "1", "2", "seed=1")]
+    assert "remove" in identity_refusal(run, changed)
+    run.checkpoint(2).mkdir(parents=True)
+    assert "remove" not in identity_refusal(run, changed)

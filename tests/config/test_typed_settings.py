@@ -632,7 +632,7 @@ def test_a_run_that_an_earlier_version_began(tmp_path: Path, capsys: pytest.Capt
     assert read_config(path) == config
     assert (
         capsys.readouterr().err
-        == f"{path}: without sandbox.batch_programs, gone.twice, which this version has no more\n"
+        == f"{path}: without sandbox.batch_programs, gone.twice, which this version does not have\n"
     )
     path.write_text(good.replace("sandbox:\n", "sandboxes:\n"), encoding="utf-8")
     with pytest.raises(ConfigError, match="there is no configuration key sandboxes"):

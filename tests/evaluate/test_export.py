@@ -388,6 +388,14 @@ def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
         find_checkpoint(run, "latest")
     for step in (1, 2, 3):
         save_checkpoint(run, step, {"x": torch.zeros(1)}, model.config)
+    for step in (1, 2, 3):  # of a later version, say: it had "no checkpoint yet"
+        manifest = run.checkpoint(step) / "manifest.json"
+        manifest.rename(manifest.with_suffix(".away"))
+    for which in ("latest", "best", "2"):
+        with pytest.raises(CheckpointError, match=r"no checkpoint of .* can be used: step_00000003"):
+            find_checkpoint(run, which)
+    for step in (1, 2, 3):
+        (run.checkpoint(step) / "manifest.away").rename(run.checkpoint(step) / "manifest.json")
     assert find_checkpoint(run, "latest").step == 3
     assert find_checkpoint(run, "best").step == 1  # 0.4, 0.3, 0.2
     assert find_checkpoint(run, "2").step == 2
