@@ -14,8 +14,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ BF16_CAPABILITY = (8, 0)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
 KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
+PCI_DEVICES = Path("/sys/bus/pci/devices")
+_NVIDIA = "0x10de"
 _NO_MODULE = (
     "the running kernel has no NVIDIA driver, as after an update of the kernel: reboot; "
     "if that does not help, reinstall the driver"
@@ -123,16 +125,27 @@ def visible_cards(environment: Mapping[str, str] | None = None) -> Cards:
         boards, smi_note = _boards_from_nvidia_smi()
         note = "" if boards else f"{note}; {smi_note}"
     if not boards:
-        return Cards((), note + remedy(note, kernel_driver=KERNEL_DRIVER.exists()))
+        return Cards((), note + remedy(note, kernel_driver=KERNEL_DRIVER.exists(), vendors=display_vendors()))
     gpus, visible_note = select_cards(boards, environment, cuda_order)
     return Cards(tuple(gpus), "; ".join(filter(None, (note, visible_note))))
 
 
-def remedy(note: str, *, kernel_driver: bool) -> str:
+def display_vendors(devices: Path = PCI_DEVICES) -> frozenset[str]:
+    """The PCI vendors of this machine's graphics and compute cards, with a driver or without; none where it does not say."""
+    with suppress(OSError):
+        kinds = [
+            file for file in devices.glob("*/class") if file.read_text(encoding="ascii").startswith("0x03")
+        ]
+        return frozenset(file.with_name("vendor").read_text(encoding="ascii").strip() for file in kinds)
+    return frozenset()
+
+
+def remedy(note: str, *, kernel_driver: bool, vendors: Collection[str] = ()) -> str:
     """What to append to the reason for which the driver names no card; empty where that says it all.
 
     Args:
         kernel_driver: the kernel has loaded the driver.
+        vendors: PCI vendors of the machine's cards.
     """
     for words, told in _REMEDIES.items():
         if words in note.lower():
@@ -142,6 +155,10 @@ def remedy(note: str, *, kernel_driver: bool) -> str:
             ": the kernel has the driver, but its tools are not here; start a container with "
             "NVIDIA_DRIVER_CAPABILITIES=compute,utility (docker run --gpus all -e ...)"
         )
+    if not kernel_driver and _NVIDIA in vendors:
+        return ": there is an NVIDIA card, but not NVIDIA's driver (nouveau does not compute); install it, then reboot"
+    if vendors and _NVIDIA not in vendors:
+        return "; the graphics here are not NVIDIA's, and no others can train"
     return ""
 
 

@@ -370,3 +370,21 @@ def test_a_driver_that_does_not_answer_is_told_with_what_to_do(
     found = visible_cards()
     assert not found.gpus and found.note.startswith(f"NVML: {said}") and told in found.note
     assert kernel_driver or "NVIDIA_DRIVER_CAPABILITIES" not in found.note
+
+
+def test_a_card_without_nvidia_s_driver_is_told_from_one_of_another_maker(tmp_path: Path) -> None:
+    """An NVIDIA card on nouveau was "no NVIDIA GPU", as an AMD card was."""
+    for number, (kind, vendor) in enumerate(
+        [("0x060000", "0x8086"), ("0x030000", "0x10de"), ("0x030200", "0x1002")]
+    ):
+        device = tmp_path / str(number)
+        device.mkdir()
+        (device / "class").write_text(f"{kind}\n")
+        (device / "vendor").write_text(f"{vendor}\n")
+    (tmp_path / "gone").mkdir()
+    vendors = cards.display_vendors(tmp_path)
+    assert vendors == {"0x10de", "0x1002"}
+    note = "NVML: NVML Shared Library Not Found; no nvidia-smi"
+    assert "install it, then reboot" in cards.remedy(note, kernel_driver=False, vendors=vendors)
+    assert "not NVIDIA's" in cards.remedy(note, kernel_driver=False, vendors=vendors - {"0x10de"})
+    assert cards.remedy(note, kernel_driver=False) == ""
