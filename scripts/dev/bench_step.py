@@ -39,7 +39,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,37 @@ LATE_OTHERWISE_S = 90.0
 PHASES = ("generate", "old_log_prob", "update", "sync")
 
 
+@dataclass
+class Options:
+    """What is measured and how. A field a command line option, with its default; other benchmarks set what they need."""
+
+    recipes: list[str] = field(default_factory=list)
+    model: str | None = None
+    steps: int = 3
+    resume: int = 0
+    fraction: float = 1.0
+    prompt: int = 600
+    response: int = 300
+    real: bool = False
+    tasks: Path | None = None
+    leave_gib: float = 0.0
+    no_hold: list[str] = field(default_factory=list)
+    explain_update: bool = False
+    plant_sleep_ms: float = 0.0
+    peak_tflops: float = 0.0
+    timeout_s: float = 1800.0
+    override: list[str] = field(default_factory=list)
+    json: Path | None = None
+    baseline: Path | None = None
+    tolerance: float = 0.15
+    require_speedup: float = 0.0
+    keep: Path | None = None
+
+
 # ---------------------------------------------------------------- one recipe
 
 
-def configuration(recipe: str, options: argparse.Namespace, machine: Machine) -> Config:
+def configuration(recipe: str, options: Options, machine: Machine) -> Config:
     """The recipe with the model, the work and the card of this measurement put in."""
     # the published batch
     game = [] if any(item.startswith("selfplay=") for item in options.override) else ["selfplay=code"]
@@ -121,7 +148,7 @@ def recipe_words(recipe: str) -> list[str]:
     return [f"recipe={name}", *own]
 
 
-def _leave_gib(recipe: str, options: argparse.Namespace) -> float:
+def _leave_gib(recipe: str, options: Options) -> float:
     return 0.0 if recipe in options.no_hold else options.leave_gib
 
 
@@ -217,7 +244,7 @@ class Logs:
                         (self._folder / file.name).write_bytes(log.read())
 
 
-def run_recipe(recipe: str, options: argparse.Namespace, machine: Machine, folder: Path) -> dict[str, Any]:
+def run_recipe(recipe: str, options: Options, machine: Machine, folder: Path) -> dict[str, Any]:
     """Trains ``options.steps`` steps and returns the figures, or ``{"failed": reason}``."""
     config = configuration(recipe, options, machine)
     run = RunDir(folder / recipe)
@@ -262,9 +289,7 @@ def finished_steps(run: RunDir, attempt: int = 1) -> list[dict[str, float]]:
     return [record.values for record in read_metrics(run) if record.attempt == attempt and record.step > 0]
 
 
-def _attempt(
-    run: RunDir, request: TrainRequest, options: argparse.Namespace
-) -> tuple[int | None, Watch, float]:
+def _attempt(run: RunDir, request: TrainRequest, options: Options) -> tuple[int | None, Watch, float]:
     """One trainer process, watched: its exit status (None: it ran out of time), the readings, and the seconds
     it took."""
     write_request(run, request)
@@ -306,7 +331,7 @@ def _attempt(
     return status, watch, round(time.perf_counter() - started, 1)
 
 
-def _why(run: RunDir, request: TrainRequest, status: int | None, options: argparse.Namespace) -> str:
+def _why(run: RunDir, request: TrainRequest, status: int | None, options: Options) -> str:
     log = run.trainer_log(request.cycle, request.attempt)
     if options.json:  # the run's folder is removed
         kept = options.json.with_name(f"{options.json.stem}-{run.root.name}.log")
@@ -329,7 +354,7 @@ def _errors(log: Path) -> list[str]:
 
 
 def summarise(
-    config: Config, steps: list[dict[str, float]], watch: Watch, options: argparse.Namespace, machine: Machine
+    config: Config, steps: list[dict[str, float]], watch: Watch, options: Options, machine: Machine
 ) -> dict[str, Any]:
     """Medians over the steps after the first (which warms up), or the first where there is only one."""
     timed = steps[1:] or steps
@@ -536,31 +561,26 @@ def main() -> int:
         "recipes", nargs="+", help="one recipe (NAME or NAME+KEY=VALUE+...), or two to compare"
     )
     parser.add_argument("--model", help="folder of a model to use instead of the recipes' own")
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int)
     parser.add_argument(
         "--resume",
         type=int,
-        default=0,
         metavar="STEPS",
         help="then resume from the checkpoint for so many steps",
     )
     parser.add_argument(
         "--fraction",
         type=float,
-        default=1.0,
         help="of the recipes' batch: 0.25 is 96 sequences and 384 samples",
     )
-    parser.add_argument("--prompt", type=int, default=600, help="mean prompt tokens")
-    parser.add_argument("--response", type=int, default=300, help="mean response tokens")
+    parser.add_argument("--prompt", type=int, help="mean prompt tokens")
+    parser.add_argument("--response", type=int, help="mean response tokens")
     parser.add_argument("--real", action="store_true", help="real self-play instead of fixed lengths")
     parser.add_argument("--tasks", type=Path, help="JSONL of tasks to start from")
-    parser.add_argument(
-        "--leave-gib", type=float, default=0.0, help="hold the card's memory except this much"
-    )
+    parser.add_argument("--leave-gib", type=float, help="hold the card's memory except this much")
     parser.add_argument(
         "--no-hold",
         nargs="*",
-        default=[],
         metavar="RECIPE",
         help="recipes that get the whole card all the same",
     )
@@ -573,20 +593,19 @@ def main() -> int:
     parser.add_argument(
         "--plant-sleep-ms",
         type=float,
-        default=0.0,
         help="before each micro-batch; --explain-update must find it",
     )
-    parser.add_argument("--peak-tflops", type=float, default=0.0, help="0: measure it")
-    parser.add_argument("--timeout-s", type=float, default=1800.0, help="for each recipe")
-    parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="for all recipes")
+    parser.add_argument("--peak-tflops", type=float, help="0: measure it")
+    parser.add_argument("--timeout-s", type=float, help="for each recipe")
+    parser.add_argument("--override", nargs="*", metavar="KEY=VALUE", help="for all recipes")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--baseline", type=Path)
-    parser.add_argument("--tolerance", type=float, default=0.15)
-    parser.add_argument("--require-speedup", type=float, default=0.0)
+    parser.add_argument("--tolerance", type=float)
+    parser.add_argument("--require-speedup", type=float)
     parser.add_argument(
         "--keep", type=Path, help="folder for the run directories (default: a temporary one, removed)"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(namespace=Options())  # whose defaults hold
     if options.explain_update:
         options.steps = max(options.steps, update_figures.LEAST_STEPS)
     try:
@@ -596,7 +615,7 @@ def main() -> int:
         return 2
 
 
-def measure(options: argparse.Namespace) -> int:
+def measure(options: Options) -> int:
     from hold_gpu_memory import held
 
     prepare_places()

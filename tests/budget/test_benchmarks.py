@@ -1,6 +1,5 @@
 """The parts of the benchmarks that need no trainer: work, figures, comparison."""
 
-import argparse
 import asyncio
 import importlib.util
 import os
@@ -36,18 +35,7 @@ bench_step = script("bench_step")
 
 
 def options(**changes):
-    values = {
-        "override": [],
-        "model": None,
-        "real": False,
-        "prompt": 600,
-        "response": 300,
-        "fraction": 0.25,
-        "leave_gib": 16.0,
-        "no_hold": [],
-        "peak_tflops": 790.0,
-    }
-    return argparse.Namespace(**{**values, **changes})
+    return bench_step.Options(**{"fraction": 0.25, "leave_gib": 16.0, "peak_tflops": 790.0, **changes})
 
 
 CARD_80 = Machine((Gpu("H100", 80.0, 79.0, (9, 0)),), cpu_cores=16, ram_gib=128.0, ram_available_gib=120.0)
@@ -144,9 +132,7 @@ def test_a_trainer_without_a_finished_step_is_a_failure_with_its_last_phase(tmp_
         return None, NoWatch(), 600.0
 
     monkeypatch.setattr(bench_step, "_attempt", attempt)
-    found = bench_step.run_recipe(
-        "0_5b_16gb", options(tasks=None, steps=1, timeout_s=600.0, json=None), CARD_80, tmp_path
-    )
+    found = bench_step.run_recipe("0_5b_16gb", options(steps=1, timeout_s=600.0), CARD_80, tmp_path)
     assert found["failed"] == "no step within 600 s, the last phase was sync\nValueError: no room"
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bench_peers
 import bench_step
 from azr.budget import shape_of
 from azr.errors import ConfigError
+from azr.hardware import Machine
 from azr.selfplay.game import SelfPlay
 from azr.train.fixed_lengths import drawn_prompt
 from peers import attempt, common, figures, plan
@@ -143,6 +146,28 @@ def test_our_recipe_follows_the_model() -> None:
     assert rehearsed == "cpu_tiny+model.lora_rank=8+model.lora_alpha=16"
     with pytest.raises(ConfigError, match="--recipe"):
         plan.our_recipe(options(model="Qwen/Qwen2.5-Coder-7B"), WORK)
+
+
+def test_our_own_try_goes_through_the_benchmark_of_steps(tmp_path, monkeypatch, capsys) -> None:
+    """With options of another program it ended in an AttributeError, on a card that was rented for it."""
+    start = subprocess.Popen
+
+    def dying_trainer(command, **settings):
+        if "azr.train" in command:
+            command = [sys.executable, "-c", "raise SystemExit('ValueError: no room')"]
+        return start(command, **settings)
+
+    monkeypatch.setattr(subprocess, "Popen", dying_trainer)
+    monkeypatch.setattr(bench_peers, "prepare_places", lambda: None)
+    monkeypatch.setattr(bench_peers, "detect", lambda: Machine((), 2, 16.0, 12.0))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # chosen there, and as before after this test
+    model, found = bench_step.ROOT / "data" / "models" / "azr-tiny", tmp_path / "found.json"
+    words = f"--rehearse --peers ours --envs {tmp_path} --model {model} --json {found}"
+    monkeypatch.setattr(sys, "argv", ["bench_peers.py", *words.split()])
+    assert bench_peers.main() == 0
+    [ours] = json.loads(found.read_text())["results"]
+    assert "ValueError: no room" in ours["failed"]
+    assert "cpu_tiny" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- what a peer printed

@@ -37,18 +37,21 @@ def try_ours(
     folder: Path,
 ) -> dict[str, Any]:
     recipe = our_recipe(options, work) + tried.get("plus", "")
-    own = argparse.Namespace(
-        explain_update=False,
+    own = bench_step.Options(
         override=[
             f"rollout.fixed_group={work.group}",
             "selfplay.train_propose=false",
             f"selfplay.batch_size={work.groups // len(OUR_STREAMS)}",
             "train.mini_batch_sequences=0",
         ],
-        model=str(options.model), real=False, prompt=work.prompt_tokens, response=work.response_tokens, fraction=1.0,
-        leave_gib=leave_gib, no_hold=[], tasks=None, steps=work.steps, resume=0, timeout_s=options.timeout_s,
+        model=str(options.model),
+        prompt=work.prompt_tokens,
+        response=work.response_tokens,
+        leave_gib=leave_gib,
+        steps=work.steps,
+        timeout_s=options.timeout_s,
         peak_tflops=options.peak_tflops,
-    )  # fmt: skip
+    )
     found = bench_step.run_recipe(recipe, own, machine, folder)
     run = RunDir(folder / recipe)
     steps = [_our_step(record.step, record.values) for record in read_metrics(run) if record.step > 0]
