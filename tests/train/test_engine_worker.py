@@ -44,7 +44,9 @@ def test_the_limit_is_never_more_than_the_card():
     assert memory_limit_share(0.99, 0.1, 8.0) == 1.0
 
 
-@pytest.mark.parametrize("extension", [OwnSocketExtension, EngineWorkerExtension, ForgettingWorkerExtension])
+@pytest.mark.parametrize(
+    "extension", [OwnSocketExtension, EngineWorkerExtension, ForgettingWorkerExtension, Int4WorkerExtension]
+)
 def test_an_extension_brings_no_name_that_vllms_worker_has(extension):
     """vLLM refuses such an extension."""
     from vllm.v1.worker.gpu_worker import Worker
@@ -64,6 +66,7 @@ def test_an_int4_base_and_its_adapters_arrive_without_the_limit_and_generation_b
         torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=16 * 2**30)
     )
     monkeypatch.setattr(engine_worker, "receive_int4_base", lambda worker, use_shm: told.append("base"))
+    monkeypatch.setattr(engine_worker, "released_gib", lambda: 0.5)
     monkeypatch.setattr(
         vLLMColocateWorkerExtension,
         "update_weights_from_ipc",
@@ -82,9 +85,43 @@ def test_an_int4_base_and_its_adapters_arrive_without_the_limit_and_generation_b
     worker.update_weights_from_ipc(peft_config={}, base_sync_done=False)
     worker.update_weights_from_ipc(peft_config={}, base_sync_done=True)
 
-    limit = pytest.approx(memory_limit_share(0.5, 2 * GRAPH_GIB_PER_SIZE, 16.0))
+    limit = pytest.approx(memory_limit_share(0.5, 2 * GRAPH_GIB_PER_SIZE + 0.5, 16.0))
     assert told == [1.0, "base", limit, 1.0, "adapters", limit]
     assert adapters._last_mapping is None
+
+
+class Pool:
+    """vLLM's, after loading: three segments, of which it has unmapped the last."""
+
+    def snapshot(self):
+        return [
+            {"address": 100, "total_size": 4 * 2**30, "allocated_size": 4 * 2**30},
+            {"address": 200, "total_size": 2**30, "allocated_size": 2**20},
+            {"address": 300, "total_size": 2**29, "allocated_size": 0},
+        ]
+
+
+def test_what_vllm_has_given_back_is_neither_in_its_cache_nor_in_the_limit(monkeypatch):
+    """Seen at 7B: torch went on counting the words from before they were rearranged, the cache grew by them, and the
+    engine ran out of memory under its limit with 2.6 GiB of the card free."""
+    from vllm.device_allocator.cumem import CuMemAllocator
+    from vllm.v1.worker.gpu_worker import Worker
+
+    allocator = SimpleNamespace(
+        allocator_and_pools={"weights": (Pool(), None)}, pointer_to_data={100: "mapped", 200: "mapped"}
+    )
+    assert engine_worker.released_gib() == 0.0
+    monkeypatch.setattr(CuMemAllocator, "instance", allocator)
+    monkeypatch.setattr(vLLMColocateWorkerExtension, "__new__", lambda cls, **options: object.__new__(cls))
+    monkeypatch.setattr(Worker, "determine_available_memory", lambda worker: 2 * 2**30)
+    assert engine_worker.released_gib() == 0.5
+
+    class Extended(Worker, Int4WorkerExtension):
+        def __init__(self, **options):
+            pass
+
+    worker: Any = Extended(vllm_config=None)
+    assert worker.determine_available_memory() == 2**30 * 3 // 2
 
 
 def test_a_sleep_that_keeps_no_weights(monkeypatch):

@@ -109,6 +109,13 @@ PATCHES = (
         test="test_engine_worker.py::test_a_sleep_that_keeps_no_weights",
     ),
     Patch(
+        changed="determine_available_memory of vLLM's worker, with an int4 base",
+        version="vllm 0.24.0",
+        why="it takes for room what it has unmapped behind torch's back, and makes its cache larger by as much",
+        by="verl.engine_worker.Int4WorkerExtension",
+        test="test_engine_worker.py::test_what_vllm_has_given_back_is_neither_in_its_cache_nor_in_the_limit",
+    ),
+    Patch(
         changed="zmq_handle and update_weights of verl's rollout",
         version="verl 0.9.1",
         why="two runs of one machine would share a socket, and an engine could be sent the other run's weights; "
