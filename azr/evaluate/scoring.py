@@ -14,7 +14,15 @@ from tqdm.asyncio import tqdm
 from azr.evaluate.answers import Answer
 from azr.evaluate.items import Item, Rating, Suite
 from azr.evaluate.statistics import Comparison, ScoreEstimate, compare, pass_at_k, share_or_mean
-from azr.evaluate.verdict import EXPLANATION, Standing, Way, compare_models, sentences
+from azr.evaluate.verdict import (
+    EXPLANATION,
+    Standing,
+    Way,
+    compare_models,
+    compare_together,
+    sentence_together,
+    sentences,
+)
 from azr.sandbox import Sandbox
 
 TOO_LONG = Rating(0.0, "prompt_too_long", False, "")
@@ -280,10 +288,15 @@ def notes(results: Sequence[Scores]) -> list[str]:
     return list(dict.fromkeys(told))
 
 
+TOGETHER = ("cruxeval-i", "cruxeval-o")
+"""Suites that are also compared as one: the same programs, asked both ways."""
+
+
 def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, Any]]]:
     """Sentences and records: every other model against the first, suite by suite."""
     lines: list[str] = []
     records: list[dict[str, Any]] = []
+    together: dict[tuple[str, str], dict[str, tuple[Standing, Standing]]] = {}
     suites: dict[str, list[list[Scores]]] = {}
     for scores in results:
         models = suites.setdefault(scores.suite, [])
@@ -306,6 +319,16 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
                 continue
             lines += sentences(verdict, _format_of(first), _format_of(other))
             records.append(asdict(verdict))
+            if suite in TOGETHER:
+                together.setdefault((first[0].model, other[0].model), {})[suite] = (
+                    standing(first),
+                    standing(other),
+                )
+    for (start, trained), pairs in together.items():
+        if len(pairs) == len(TOGETHER):
+            lines.append(
+                sentence_together(list(pairs), start, trained, *compare_together(list(pairs.values())))
+            )
     return [*lines, *([EXPLANATION] if records else [])], records
 
 

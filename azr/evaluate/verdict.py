@@ -6,7 +6,10 @@ start that is asked in a style it does not know scores lower than it can. So wha
 
 Choosing the best of several ways flatters whoever has more of them that are nearly equal. Therefore no task
 takes part in the choice that it is scored by: the tasks are split into ``FOLDS`` parts, and those of a part
-are scored in the way that was best on the other parts, for both models alike.
+are scored in the way that was best on the other parts, for both models alike. That is fair on average, but
+it costs a model with two equally good ways some points when each happens to be better on other parts. So the
+models are also compared with both in the way that is best for the start alone, a choice that training has no
+part in.
 """
 
 from __future__ import annotations
@@ -80,12 +83,24 @@ class Form:
 
 
 @dataclass(frozen=True)
+class SameWay:
+    """Both models in the way that is best for the start."""
+
+    way: str
+    start: float
+    trained: float
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
 class SuiteVerdict:
     suite: str
     word: Word
     start: Best
     trained: Best
     comparison: Comparison
+    same_way: SameWay | None
+    """None where the trained model was not asked in that way."""
     form: Form | None
 
 
@@ -102,7 +117,22 @@ def compare_models(suite: str, start: Standing, trained: Standing) -> SuiteVerdi
         word: Word = BETTER if comparison.difference > 0 else WORSE
     else:
         word = FORM if form is not None and form.clear else SAME
-    return SuiteVerdict(suite, word, before, after, comparison, form)
+    return SuiteVerdict(suite, word, before, after, comparison, _same_way(start, trained, shared), form)
+
+
+def _same_way(start: Standing, trained: Standing, tasks: Sequence[str]) -> SameWay | None:
+    ways = _starts_way(start, trained, tasks)
+    if ways is None:
+        return None
+    before, after = ([each.scores[task] for task in tasks] for each in ways)
+    return SameWay(ways[0].name, sum(before) / len(tasks), sum(after) / len(tasks), compare(before, after))
+
+
+def _starts_way(start: Standing, trained: Standing, tasks: Sequence[str]) -> tuple[Way, Way] | None:
+    """The way that is best for the start, and the trained model's of that name."""
+    way = max(start.ways, key=lambda each: sum(each.scores[task] for task in tasks))
+    same = next((each for each in trained.ways if each.name == way.name), None)
+    return None if same is None else (way, same)
 
 
 def _tasks(standing: Standing) -> set[str]:
@@ -144,6 +174,28 @@ def _form(start: Standing, trained: Standing, tasks: Sequence[str]) -> Form | No
     )
 
 
+def compare_together(pairs: Sequence[tuple[Standing, Standing]]) -> tuple[Comparison, Comparison | None]:
+    """Start and trained model on the tasks of several suites as if they were one: each in its best way, and
+    both in the start's (None where one was not asked in it). Ways are chosen suite by suite.
+
+    Raises:
+        ValueError: no tasks are shared.
+    """
+    best: tuple[list[float], list[float]] = [], []
+    same: tuple[list[float], list[float]] | None = [], []
+    for start, trained in pairs:
+        tasks = sorted(_tasks(start) & _tasks(trained))
+        for scores, standing in zip(best, (start, trained), strict=True):
+            scores += in_best_way(standing, tasks)[1]
+        way = _starts_way(start, trained, tasks)
+        if way is None or same is None:
+            same = None
+            continue
+        for scores, each in zip(same, way, strict=True):
+            scores += [each.scores[task] for task in tasks]
+    return compare(*best), compare(*same) if same is not None else None
+
+
 def sentences(verdict: SuiteVerdict, start_format: float, trained_format: float) -> list[str]:
     """The verdict in words, and a line on form where there is a frame.
 
@@ -156,6 +208,12 @@ def sentences(verdict: SuiteVerdict, start_format: float, trained_format: float)
         f"{start.model} {start.score:.1%} ({_way(start)}); difference {_points(comparison)} on {comparison.n} tasks, "
         f"better on {comparison.only_second}, worse on {comparison.only_first}; {comparison.test} p = {comparison.p_value:.3g}"
     ]
+    same = verdict.same_way
+    if same is not None and {(start.way, *start.others), (trained.way, *trained.others)} != {(same.way,)}:
+        lines.append(
+            f"{verdict.suite}, both in {start.model}'s best style ({same.way}): {trained.model} {same.trained:.1%}, {start.model} "
+            f"{same.start:.1%}; difference {_points(same.comparison)}; {same.comparison.test} p = {same.comparison.p_value:.3g}"
+        )
     if verdict.form is not None:
         form = verdict.form
         change = "clearly gained" if form.format.difference > 0 else "clearly lost"
@@ -166,6 +224,16 @@ def sentences(verdict: SuiteVerdict, start_format: float, trained_format: float)
             f"{form.lenient.difference * 100:+.1f} remain when read leniently"
         )
     return lines
+
+
+def sentence_together(
+    suites: Sequence[str], start: str, trained: str, best: Comparison, same: Comparison | None
+) -> str:
+    """The comparison of several suites at once, in words."""
+    parts = [f"each in its best style {_points(best)}, {best.test} p = {best.p_value:.3g}"]
+    if same is not None:
+        parts.append(f"both in {start}'s best style {_points(same)}, p = {same.p_value:.3g}")
+    return f"{' and '.join(suites)} together, {trained} against {start}: {'; '.join(parts)}"
 
 
 _HEADLINES = {

@@ -14,6 +14,7 @@ from azr.evaluate.verdict import (
     WORSE,
     Standing,
     Way,
+    _dealt,
     compare_models,
     in_best_way,
     sentences,
@@ -120,3 +121,45 @@ def test_a_model_that_is_given_twice_is_compared_with_itself() -> None:
     lines, records = verdict_lines([scores, scores])
     assert len(records) == 1
     assert lines[0].startswith("probes: no difference")
+
+
+def test_two_equally_good_styles_do_not_hide_a_gain_in_the_starts_style() -> None:
+    """The trained model is right on half of the tasks in either style, and in each part of the tasks the style
+    that is better elsewhere is the worse one."""
+    tasks = [str(number) for number in range(100)]
+    parts = _dealt(tasks)
+    cot = {
+        task: float(part in (0, 1) or (part == 4 and int(task) % 2))
+        for task, part in zip(tasks, parts, strict=True)
+    }
+    frame = {task: 1 - score for task, score in cot.items()}
+    before = {task: float(part == 0) for task, part in zip(tasks, parts, strict=True)}
+    start = Standing(
+        "start", [Way("native-cot", before), Way("frame", dict.fromkeys(tasks, 0.0))], {}, {}, {}
+    )
+    trained = Standing("trained", [Way("native-cot", cot), Way("frame", frame)], {}, {}, {})
+
+    verdict = compare_models("suite", start, trained)
+
+    assert verdict is not None
+    assert verdict.same_way is not None
+    assert verdict.same_way.way == "native-cot"
+    assert verdict.same_way.comparison.difference == pytest.approx(np.mean(list(cot.values())) - 0.2)
+    assert verdict.comparison.difference < verdict.same_way.comparison.difference - 0.2
+    assert any("both in start's best style (native-cot)" in line for line in sentences(verdict, 0.0, 0.0))
+
+
+def test_both_cruxevals_are_also_compared_as_one() -> None:
+    def scores(suite: str, model: str, right: int) -> Scores:
+        return Scores(suite, model, 1, {}, {}, 1.0, 0.0, 1.0, {str(n): float(n < right) for n in range(100)})
+
+    suites = ("cruxeval-i", "cruxeval-o")
+    results = [scores(suite, *model) for suite in suites for model in (("start", 30), ("trained", 36))]
+
+    lines, _ = verdict_lines(results)
+    joint = [line for line in lines if " together, " in line]
+    assert joint == [
+        "cruxeval-i and cruxeval-o together, trained against start: each in its best style +6.0 points (95 % interval +3.0 to +9.5), "
+        "exact McNemar p = 0.000488; both in start's best style +6.0 points (95 % interval +3.0 to +9.5), p = 0.000488"
+    ]
+    assert not any(" together, " in line for line in verdict_lines(results[:2])[0])
