@@ -27,7 +27,7 @@ PATH_KEYS = (
 )  # fmt: skip
 """Keys whose values may be paths."""
 WORDS = {
-    "selfplay.frame": ("paper", "chat", "short", "compact"),
+    "selfplay.frame": ("paper", "chat", "cot", "short", "compact"),
     "data.seeds": ("shipped", "identity", "none"),
     "data.probe_files": ("shipped",),
 }

@@ -62,8 +62,9 @@ class SelfPlayConfig(Section, place="selfplay"):
     variant: Literal["code", "paper"] = "code"
     """``code`` or ``paper``: which published behaviour fills the keys that are null below."""
     frame: str = "paper"
-    """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``short`` (small instruct models),
-    ``compact`` (small contexts), or a folder of templates."""
+    """Prompt frame: ``paper`` (base models), ``chat`` (instruct models), ``cot`` (the same, with solvers shown worked
+    examples as CRUXEval's authors write them), ``short`` (small instruct models), ``compact`` (small contexts),
+    or a folder of templates."""
     task_types: list[TaskTypeName] = field(default_factory=lambda: ["abduction", "deduction", "induction"])
     """Task types that are trained, in the order of their streams; ``error`` (error prediction) may be
     added."""

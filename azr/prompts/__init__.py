@@ -16,8 +16,8 @@ A *frame* is a folder of jinja2 templates beside this file (or any folder given 
 
 The answers of all frames use the same tags and fences (``<think>..</think><answer>..</answer>``; blocks
 labelled ``python``, ``input``, ``output``, ``message``), so that ``azr.parsing`` reads them all. Shipped:
-``paper`` (the R1-style conversation), ``chat`` (instruct models), ``short`` (small instruct models),
-``compact`` (small contexts and vocabularies).
+``paper`` (the R1-style conversation), ``chat`` (instruct models), ``cot`` (instruct models, solvers see worked
+examples), ``short`` (small instruct models), ``compact`` (small contexts and vocabularies).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ BANNED_WORDS = (
 BANNED_ERROR_WORDS = ("assert", "raise", "try", "except")
 """Words an error task must not use: the error is to come from the data (spec 3.2)."""
 
-SHIPPED_FRAMES = ("paper", "chat", "short", "compact")
+SHIPPED_FRAMES = ("paper", "chat", "cot", "short", "compact")
 _FOLDER = Path(__file__).parent
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from azr import prompts
 from azr.errors import ConfigError
 from azr.parsing import ParseRules, fenced_blocks, parse_proposal, parse_solution, split_response
 from azr.prompts import BANNED_WORDS, SHIPPED_FRAMES, PromptOptions, load_frame, propose_prompt, solve_prompt
@@ -222,3 +226,21 @@ def test_a_numbered_induction_prompt_shows_how_the_program_is_called(frame):
     options = PromptOptions(frame=frame, numbered=True)
     prompt = propose_prompt(TaskType.INDUCTION, [PAIR], options)
     assert f"```input\n{PAIR.input}\n```" in prompt.text
+
+
+@pytest.mark.parametrize("task_type", ["deduction", "abduction"])
+def test_the_worked_examples_of_the_frame_cot_are_true(task_type: str) -> None:
+    template = (Path(prompts.__file__).parent / "cot" / f"solve_{task_type}.jinja").read_text(
+        encoding="utf-8"
+    )
+    examples = re.findall(
+        r"\[PYTHON\]\n(.*?)\nassert f\((.*?)\) == (.*?)\n\[/PYTHON\]\n<think>.*?```\w+\n(.*?)\n```",
+        template,
+        re.DOTALL,
+    )
+    assert len(examples) == 2
+    for program, arguments, output, answer in examples:
+        arguments, output = (text.replace("??", answer) for text in (arguments, output))
+        names: dict[str, object] = {}
+        exec(f"{program}\nresult = f({arguments})", names)  # the project's own text
+        assert names["result"] == ast.literal_eval(output)
