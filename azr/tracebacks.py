@@ -8,7 +8,7 @@ import with advice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -30,6 +30,9 @@ _POINTERS = re.compile(
 _UNEXPECTED = re.compile(r"died unexpectedly|unexpectedly exits|process (has died|was terminated)|^$")
 """A process ended without an exception of its own."""
 _FATAL_KIND = "Fatal Python error"
+_ENGINE = re.compile(r"\((?:vLLMHttpServer|EngineCore\w*|Worker(?:_\w+)?) pid=")
+FULL_CARD = "CUDA out of memory"
+_FULL_CARD = re.compile(FULL_CARD + r".*?(?= If reserved but unallocated|$)")
 _DIED = ("ActorDiedError", "RayActorError", "WorkerCrashedError")
 _ELSEWHERE = (*_DIED, "EngineDeadError", "SystemExit", "BrokenProcessPool")
 
@@ -79,6 +82,25 @@ def root_cause(text: str) -> Raised | None:
     if last.without_exception:
         explains = [raised for raised in explains if raised.kind == _FATAL_KIND]
     return next(iter(explains), last)
+
+
+def engine_error(lines: Iterable[str]) -> str:
+    """What the generation engine's processes said in a trainer's log before they ended: of a full card the sentence
+    with its figures (what follows may be an error of another kind), else their last exception. Empty: nothing.
+
+    torch's advice is left out: an engine with expandable segments cannot sleep.
+    """
+    full_card = last = ""
+    for line in lines:
+        if not _ENGINE.search(line):
+            continue
+        cleaned = _clean(line)
+        if full := _FULL_CARD.search(cleaned):
+            full_card = full[0]
+        elif (raised := _RAISED.match(cleaned)) and raised["kind"].endswith(("Error", "Exception")):
+            error = Raised(raised["kind"].rpartition(".")[2], (raised["message"] or "").strip())
+            last = last if error.points_elsewhere else str(error)
+    return full_card or last
 
 
 def _root(found: Sequence[Raised], index: int) -> Raised:

@@ -13,7 +13,13 @@ from azr.errors import ConfigError
 from azr.protocol import TrainRequest
 from azr.rundir import RunDir
 from azr.start_record import START_FILE
-from azr.train.verl.runner import FINAL_ERRORS, VERL_SAYS, marks_of_verl, require_room_for_prompts
+from azr.train.verl.runner import (
+    FINAL_ERRORS,
+    VERL_SAYS,
+    marks_of_verl,
+    require_room_for_prompts,
+    with_the_engines_words,
+)
 from azr.trainer_link import TrainerLink
 
 MODEL = Path("data/models/azr-tiny")
@@ -47,3 +53,53 @@ def test_what_verl_says_while_it_builds_marks_the_start(tmp_path):
     trainer_base.logger.info("create worker group of another trainer")
     lines = (run.attempt(1, 1) / START_FILE).read_text().splitlines()
     assert [json.loads(line)["part"] for line in lines] == ["workers' processes", "checkpoint"]
+
+
+SERVER, CORE = (
+    "\x1b[36m(vLLMHttpServer pid=31)\x1b[0m ",
+    "(EngineCore pid=37) ERROR 11-28 06:38:12 [core.py:1233] ",
+)
+FULL = (
+    "CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has a total capacity of 139.80 GiB of which 2.56 GiB is free. "
+    "12.44 GiB allowed; and 964.02 MiB is reserved by PyTorch but unallocated."
+)
+ADVICE = " If reserved but unallocated memory is large try setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+DEAD = "\x1b[36m(SelfPlayAgentLoopWorker pid=44)\x1b[0m vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue."
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [
+            f"{SERVER}{CORE}RuntimeError: Worker failed with error '{FULL}{ADVICE}', please check the stack trace above"
+        ],
+        # a compiled layer's: the exception hides it, and the engine goes on to another
+        [
+            f"{SERVER}[rank0]:[E1128] Exception in aoti_torch: {FULL}{ADVICE}",
+            f"{SERVER}{CORE}KeyError: 'c00de04b'",
+        ],
+    ],
+)
+def test_an_engine_that_ran_out_of_memory_is_the_reason_with_its_figures(tmp_path, lines):
+    """The run ended with "no agent loop of step 1 came back", hundreds of tracebacks after the error that counts."""
+    log = tmp_path / "trainer.log"
+    log.write_text("\n".join([*lines, *[DEAD] * 96]) + "\n", encoding="utf-8")
+    reason = with_the_engines_words("no agent loop of step 1 came back", log)
+    assert reason.startswith(
+        "the card ran out of memory in the generation engine; set rollout.max_sequences "
+    )
+    assert f"{FULL} (no agent loop of step 1 came back)" in reason and "expandable" not in reason
+
+
+def test_another_error_of_the_engine_is_told_and_one_of_others_is_not(tmp_path):
+    log = tmp_path / "trainer.log"
+    assert with_the_engines_words("no answer", log) == "no answer"
+    others = "\x1b[36m(WorkerDict pid=12)\x1b[0m ValueError: of the trainer"
+    log.write_text(f"{others}\n{DEAD}\n", encoding="utf-8")
+    assert with_the_engines_words("no answer", log) == "no answer"
+    dead = f"{SERVER}{CORE}vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace (above)"
+    log.write_text(f"{others}\n{SERVER}{CORE}KeyError: 'c00de'\n{dead}\n{DEAD}\n", encoding="utf-8")
+    assert (
+        with_the_engines_words("no answer", log)
+        == "the generation engine failed: KeyError: 'c00de' (no answer)"
+    )

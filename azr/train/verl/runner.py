@@ -7,6 +7,7 @@ verl's own task runner is a Ray actor class and cannot be subclassed, so this is
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,16 +19,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from azr.config import Config
 from azr.config.load import read_config
-from azr.errors import AzrError, ConfigError, ModelError, TrainingError
+from azr.errors import AzrError, ConfigError, EngineError, ModelError, TrainingError
 from azr.protocol import Ending, TrainRequest, current_request
 from azr.rundir import RunDir
 from azr.selfplay.prompt_room import require_room
 from azr.start_record import StartPart
+from azr.tracebacks import FULL_CARD, engine_error
 from azr.train.loop import Attempt
 from azr.trainer_link import TrainerLink
 
 FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
 """Trying again gives the same error."""
+LOG_DELAY_S = 2.0
+"""Until Ray has brought what a process said into the trainer's log."""
 
 
 @ray.remote
@@ -46,6 +50,7 @@ class SelfPlayRunner:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
         run = RunDir(Path(run_root))
         request: TrainRequest | None = current_request(run)
+        log = run.trainer_log(request.cycle, request.attempt) if request else None  # of all that follow, too
         with ExitStack() as stack:
             trainer = None
             while request is not None:
@@ -61,10 +66,29 @@ class SelfPlayRunner:
                         traceback.print_exc()
                         # from another process Ray brings it inside an error of its own
                         reason = str(getattr(error, "cause", error))
+                        if log is not None and isinstance(error, EngineError):
+                            time.sleep(LOG_DELAY_S)
+                            reason = with_the_engines_words(reason, log)
                         link.finish(Ending.FAILED, reason, retry=not isinstance(error, FINAL_ERRORS))
                         return False
                     request = link.next_request() if finished else None
         return True
+
+
+def with_the_engines_words(reason: str, log: Path) -> str:
+    """``reason`` after the error that the engine itself wrote into the trainer's log, if it did: those who wait for an
+    answer learn only that it is dead."""
+    if not log.is_file():
+        return reason
+    with open(log, encoding="utf-8", errors="replace") as lines:
+        words = engine_error(lines)
+    if words.startswith(FULL_CARD):
+        return (
+            "the card ran out of memory in the generation engine; set rollout.max_sequences or rollout.max_batched_tokens "
+            "lower, and rollout.gpu_memory_share where the card itself is full. "
+            f"{words} ({reason})"
+        )
+    return f"the generation engine failed: {words} ({reason})" if words else reason
 
 
 def _start(link: TrainerLink, device: str, stack: ExitStack) -> Any:
