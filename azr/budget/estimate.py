@@ -152,6 +152,7 @@ class _Trainer:
 @dataclass(frozen=True)
 class _Engine:
     weights: float
+    """With room for adapters that are not merged into them."""
     kv_cache: float
     graphs: float
     workspace: float
@@ -210,7 +211,10 @@ def _engine(config: Config, shape: ModelShape, gpu_total_gib: float) -> _Engine:
     rollout = config.rollout
     spread = rollout.tensor_parallel
     weight_bytes = 2 if rollout.dtype == "bfloat16" else 4
-    weights = shape.base_bytes(weight_bytes) / spread / GIB
+    rank = config.model.lora_rank
+    beside = rank and not (rollout.merge_adapters and config.train.gpus == 1)
+    adapters = weight_bytes * shape.lora_parameters(rank) if beside else 0
+    weights = (shape.base_bytes(weight_bytes) / spread + adapters) / GIB
     sizes = 0 if rollout.enforce_eager else len(rollout.cuda_graph_sizes)
     graphs = GRAPH_GIB_PER_SIZE * sizes * shape.layers / 24
     workspace = max(
