@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from azr.train.verl.engine_worker import Int4WorkerExtension, OwnSocketExtension
+from azr.train.verl.engine_worker import Int4WorkerExtension, OwnSocketExtension, released_gib
 from azr.train.verl.int4_engine import Int4Receiver, receive_int4_base
 
 
@@ -34,7 +34,8 @@ class _Probe:
 
         pool = get_mem_allocator_instance().get_current_usage() / 2**30
         return {
-            "engine_gib": round(torch_gib, 3), "sleepable_gib": round(pool, 3), "card_used_gib": round((total - free) / 2**30, 2),
+            "engine_gib": round(torch_gib, 3), "sleepable_gib": round(pool, 3), "released_gib": round(released_gib(), 3),
+            "card_used_gib": round((total - free) / 2**30, 2),
         }  # fmt: skip
 
 

@@ -19,6 +19,9 @@ from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
 from azr.train.sockets import own_socket
 from azr.train.verl.int4_engine import receive_int4_base
 
+logger = logging.getLogger("vllm.azr")
+"""Below vLLM's, whose handler writes."""
+
 if TYPE_CHECKING:  # verl's workers carry no types
     Base: Any = object
 else:
@@ -102,7 +105,11 @@ class Int4WorkerExtension(ForgettingWorkerExtension):
 
     def bytes_for_the_cache(self) -> int:
         worker: Any = self
-        return type(worker).determine_available_memory(worker) - int(released_gib() * 2**30)
+        gib = type(worker).determine_available_memory(worker) / 2**30
+        logger.info("key-value cache: %.2f GiB less the %.2f that vLLM has given back", gib, released_gib())
+        for name in ("peak_activation_memory", "non_torch_memory", "cudagraph_memory_estimate"):
+            logger.info("%s: %.2f GiB", name, getattr(worker, name, 0) / 2**30)
+        return int((gib - released_gib()) * 2**30)
 
     def update_weights_from_ipc(
         self, peft_config: Any = None, base_sync_done: bool = False, use_shm: bool = False
@@ -133,7 +140,7 @@ def released_gib() -> float:
     return sum(segment["total_size"] for segment in segments if segment["address"] not in there) / 2**30
 
 
-START_LOGGERS = ("vllm.compilation.monitor", "vllm.v1.worker.gpu_model_runner")
+START_LOGGERS = ("vllm.compilation.monitor", "vllm.v1.worker.gpu_model_runner", logger.name)
 
 
 def tell_the_start() -> None:
