@@ -35,6 +35,7 @@ from types import TracebackType
 from typing import Any
 
 from azr.errors import DataError, RunMovedError
+from azr.folder_id import FolderId
 from azr.hand_over import HandOverPart, mark_hand_over
 from azr.protocol import (
     CHECKPOINT_FILE,
@@ -200,7 +201,7 @@ class TrainerLink:
 
 class DriverWatch:
     """In the process that the driver started: asks for a stop when the driver is gone, and ends us if that is
-    not obeyed.
+    not obeyed, or if the run's folder is gone as well: another run may begin in its place.
 
     Args:
         request: the one that the process was started for; asked to stop is what it works on by then.
@@ -210,6 +211,7 @@ class DriverWatch:
         self, run: RunDir, request: TrainRequest, *, interval_s: float = 2.0, limit_s: float = 900.0
     ) -> None:
         self._run, self._request = run, request
+        self._folder = FolderId.of(run.root)
         self._interval_s, self._limit_s = interval_s, limit_s
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="driver-watch", daemon=True)
@@ -231,7 +233,11 @@ class DriverWatch:
         request = self._request
         with contextlib.suppress(DataError, OSError):
             request = current_request(self._run)
-        with contextlib.suppress(OSError):
-            ask(self._run, request.cycle, request.attempt, STOP_FILE, "the driver is gone")
-        if not self._closing.wait(self._limit_s):
-            os.killpg(os.getpgrp(), signal.SIGKILL)  # our own session: the driver started us as its leader
+        if self._folder.is_there:
+            with contextlib.suppress(OSError):
+                ask(self._run, request.cycle, request.attempt, STOP_FILE, "the driver is gone")
+        deadline_s = time.monotonic() + self._limit_s
+        while self._folder.is_there and time.monotonic() < deadline_s:
+            if self._closing.wait(min(self._interval_s, self._limit_s)):
+                return
+        os.killpg(os.getpgrp(), signal.SIGKILL)  # our own session: the driver started us as its leader

@@ -219,3 +219,21 @@ def test_nothing_is_saved_under_the_old_name_of_a_folder(tmp_path: Path) -> None
     run.root.rename(tmp_path / "renamed")
     with pytest.raises(RunMovedError, match="run was renamed or removed while the run was going on"):
         link.require_folder()
+
+
+def test_a_trainer_whose_driver_and_folder_are_gone_writes_nothing_into_the_next_run(tmp_path: Path) -> None:
+    """``kill -9``, ``rm -rf runs/x`` and the same command again: the old trainer made the folder anew."""
+    run = RunDir(tmp_path / "run")
+    write_request(run, TrainRequest(1, 1, 1, 4))
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        with DriverWatch(run, TrainRequest(1, 1, 1, 4, driver_pid=os.getppid()), interval_s=0.01) as watch:
+            watch._request = replace(watch._request, driver_pid=2**22 + 1)
+            signal.pause()
+    wait_for(lambda: (run.attempt(1, 1) / STOP_FILE).exists())
+    run.root.rename(tmp_path / "away")
+    ended: list[int] = []
+    wait_for(lambda: ended.append(os.waitpid(child, os.WNOHANG)[1]) or ended[-1] != 0)
+    assert os.waitstatus_to_exitcode(ended[-1]) == -signal.SIGKILL
+    assert not run.root.exists()
