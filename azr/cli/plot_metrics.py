@@ -29,6 +29,8 @@ from azr.files import refuse_foreign, write_bytes_atomic, write_text_atomic
 from azr.report.metrics import FloatArray, MetricsTable, read_metrics_table
 from azr.report.summary import require_run
 
+MAX_LINES = 20
+
 
 def moving_mean(values: FloatArray, window: int) -> FloatArray:
     """Mean of each value and the ``window - 1`` before it, as far as there are any; missing values are left out."""
@@ -119,6 +121,10 @@ def main(words: Sequence[str]) -> int:
     tables = {run.name if own_names else str(run): read_metrics_table(run / "metrics.jsonl") for run in runs}
     first = next(iter(tables.values()))
     drawn, also = logged(first, options.metrics), logged(first, options.also)
+    if (lines := len(drawn) * len(tables)) > MAX_LINES:
+        raise RunError(
+            f"{lines} lines in one picture cannot be told apart; name at most {MAX_LINES}, and the rest after --also"
+        )
     write_bytes_atomic(options.out, picture(tables, drawn, options.window))
     write_text_atomic(csv_file, as_csv(tables, list(dict.fromkeys([*drawn, *also]))))
     print(f"wrote {options.out} and {csv_file}")

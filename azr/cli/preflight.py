@@ -62,6 +62,8 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args(words)
+    if options.speed and options.json:
+        parser.error("--speed has no JSON; leave one of the two out")
     prepare_places()
     machine = _machine(options)
     if options.speed:

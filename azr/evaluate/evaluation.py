@@ -85,6 +85,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         )
     if options.partial and options.restart:
         raise ConfigError("--restart discards the answers that --partial is to judge; give one of the two")
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise ConfigError(f"--out {options.out} is a file; name a folder, in which several files are written")
     if options.answers is not None:
         recorded = [_judge_recorded(spec, options, say) for spec in options.suites]
         return _report(recorded, options.out or Path("evaluations"), say)

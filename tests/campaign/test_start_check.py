@@ -54,6 +54,19 @@ def test_a_folder_that_is_somebody_elses(run: RunDir, theirs: str) -> None:
     require_a_run_or_nothing(run)
 
 
+def test_a_run_does_not_begin_in_another_one(run: RunDir) -> None:
+    """``runs_dir=runs/mine``, meant to resume it, began runs/mine/default."""
+    run.root.mkdir(parents=True)
+    for mark in (run.config, run.state):
+        mark.write_text("")
+    inner = RunDir(run.root / "default")
+    with pytest.raises(RunError, match=f"is itself a run.*name={run.root.name} runs_dir={run.root.parent}"):
+        require_a_run_or_nothing(inner)
+    inner.root.mkdir()
+    inner.config.write_text("")  # one that began there before
+    require_a_run_or_nothing(inner)
+
+
 WITHOUT_RIGHTS = [
     "setpriv",
     "--bounding-set=-dac_override,-dac_read_search",

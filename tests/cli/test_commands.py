@@ -270,3 +270,14 @@ def test_what_is_nearly_a_run_is_told_which_run_is_meant(
     ):
         assert cli.run_command(words[0], words[1:]) == 2
         assert told in capsys.readouterr().err, words
+
+
+def test_outputs_that_cannot_be_written_so_are_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert cli.run_command("evaluate", [str(tmp_path), "--out", str(tmp_path / "file")]) == 2
+    assert "is a file; name a folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.run_command("preflight", ["--speed", "--json"])
+    assert "--speed has no JSON" in capsys.readouterr().err

@@ -213,3 +213,22 @@ def test_an_interpreter_with_a_blank_in_its_path(tmp_path: Path) -> None:
         ["bash", "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     assert answer.stdout.strip() == str(folder / "python")
+
+
+def test_a_pip_that_is_set_to_install_elsewhere_still_fills_the_environment(tmp_path: Path) -> None:
+    """``PIP_USER`` (or ``user = true`` in pip.conf) ended it; with ``PIP_TARGET`` it went on without what it installed."""
+    setup(tmp_path, None)
+    venv = tmp_path / "My Projects (x)" / "azr" / ".venv"
+    python = venv / "bin" / "python"
+    python.write_text(
+        FAKE_PYTHON.replace(
+            "\n", '\necho "${PIP_USER-} ${PIP_TARGET-} ${PIP_PREFIX-} $*" >>"$(dirname "$0")/pip"\n', 1
+        )
+    )
+    (venv / ".azr-requirements").unlink()
+    answer, _ = setup(tmp_path, None, PIP_USER="1", PIP_TARGET="/elsewhere", PIP_PREFIX="/usr")
+    assert answer.returncode == 0, answer.stderr
+    installs = [
+        line for line in (venv / "bin" / "pip").read_text().splitlines() if " -m pip install " in line
+    ]
+    assert len(installs) == 1 and installs[0].startswith("0   -m pip install")

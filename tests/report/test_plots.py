@@ -124,6 +124,7 @@ def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
         (["--out", "."], "the picture is a PNG file"),
         (["--out", "a.png", "--beside", "RUN"], "a run is named twice"),
         (["--out", "a.png", "--beside", "nowhere"], "nowhere is not a directory"),
+        (["*", "--out", "a.png"], "lines in one picture cannot be told apart; name at most 20"),
         (["--out", "a.png", "--window", "0"], "'0' is not a whole number above 0"),
     ],
 )
