@@ -79,11 +79,17 @@ def news(entries: Sequence[SourceEntry], refused: Sequence[RefusedRow]) -> list[
         )
     # a user wonders about files, not about every merge
     brought = [entry for entry in entries if entry.kind != Kind.SHARD.value]
-    leaked = Account.of(brought).left_out.get(Reason.LEAKED.value, 0)
+    left_out = Account.of(brought).left_out
+    leaked, alike = (left_out.get(reason.value, 0) for reason in (Reason.LEAKED, Reason.SHAPE_CAP))
     if leaked:
         lines.append(
             f"{Reason.LEAKED.value}: {leaked} too similar to a task in the probe or evaluation files; left out, so that scores on "
             "those mean something (expected where seeds and probes come from the same families, as with the bundled tiny model)"
+        )
+    if alike:
+        lines.append(
+            f"{Reason.SHAPE_CAP.value}: {alike} whose programs differ from others only in names and constants; data.max_per_shape "
+            "says how many of each are taken (0 = all)"
         )
     return lines
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from data_helpers import LONG, numbered, quiet, task, write_tasks
 
-from azr.data.account import Account
+from azr.data.account import Account, news
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.manifest import SourceEntry, read_manifest
 from azr.files import read_json, read_jsonl
@@ -173,3 +173,10 @@ def test_a_manifest_of_an_older_version_can_be_read(run: RunDir) -> None:
     record["hash"] = text_hash(json.dumps(record, sort_keys=True, ensure_ascii=False))
     run.pool_manifest.write_text(json.dumps(record))
     assert read_manifest(run).tasks == 3
+
+
+def test_why_most_of_a_file_of_one_template_is_left_out_is_explained() -> None:
+    """Of 6000 tasks of one template 155 were taken, and "shape_cap" said why."""
+    entry = SourceEntry("mine.jsonl", "user", "x", 100, 100, taken=64, dropped={"shape_cap": 36})
+    (line,) = [line for line in news([entry], []) if line.startswith("shape_cap: 36 ")]
+    assert "only in names and constants; data.max_per_shape" in line
