@@ -289,7 +289,7 @@ def notes(results: Sequence[Scores]) -> list[str]:
 
 
 TOGETHER = ("cruxeval-i", "cruxeval-o")
-"""Suites that are also compared as one: the same programs, asked both ways."""
+"""Suites that are also compared as one: the same programs under the same names, asked both ways."""
 
 
 def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -325,10 +325,9 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
                     standing(other),
                 )
     for (start, trained), pairs in together.items():
-        if len(pairs) == len(TOGETHER):
-            lines.append(
-                sentence_together(list(pairs), start, trained, *compare_together(list(pairs.values())))
-            )
+        joint = compare_together(list(pairs.values())) if len(pairs) == len(TOGETHER) else None
+        if joint is not None:
+            lines.append(sentence_together(list(pairs), start, trained, *joint))
     return [*lines, *([EXPLANATION] if records else [])], records
 
 

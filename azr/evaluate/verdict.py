@@ -174,26 +174,34 @@ def _form(start: Standing, trained: Standing, tasks: Sequence[str]) -> Form | No
     )
 
 
-def compare_together(pairs: Sequence[tuple[Standing, Standing]]) -> tuple[Comparison, Comparison | None]:
-    """Start and trained model on the tasks of several suites as if they were one: each in its best way, and
-    both in the start's (None where one was not asked in it). Ways are chosen suite by suite.
-
-    Raises:
-        ValueError: no tasks are shared.
+def compare_together(
+    pairs: Sequence[tuple[Standing, Standing]],
+) -> tuple[Comparison, Comparison | None] | None:
+    """Start and trained model on several suites that ask about the same tasks: each in its best way, and both in the
+    start's (None where one was not asked in it). Ways are chosen suite by suite. What is compared is each task's mean
+    over the suites, because a task's answers in two suites are no two independent tasks. None where the suites share
+    no task.
     """
-    best: tuple[list[float], list[float]] = [], []
-    same: tuple[list[float], list[float]] | None = [], []
+    best: list[list[Mapping[str, float]]] = []
+    same: list[list[Mapping[str, float]]] = []
     for start, trained in pairs:
         tasks = sorted(_tasks(start) & _tasks(trained))
-        for scores, standing in zip(best, (start, trained), strict=True):
-            scores += in_best_way(standing, tasks)[1]
-        way = _starts_way(start, trained, tasks)
-        if way is None or same is None:
-            same = None
-            continue
-        for scores, each in zip(same, way, strict=True):
-            scores += [each.scores[task] for task in tasks]
-    return compare(*best), compare(*same) if same is not None else None
+        chosen = (in_best_way(standing, tasks)[1] for standing in (start, trained))
+        best.append([dict(zip(tasks, scores, strict=True)) for scores in chosen])
+        if ways := _starts_way(start, trained, tasks):
+            same.append([{task: way.scores[task] for task in tasks} for way in ways])
+    shared = sorted(set.intersection(*(set(start) for start, _ in best)))
+    if not shared:
+        return None
+    return _compare_means(best, shared), _compare_means(same, shared) if len(same) == len(pairs) else None
+
+
+def _compare_means(suites: Sequence[Sequence[Mapping[str, float]]], tasks: Sequence[str]) -> Comparison:
+    """Of (start, trained) by suite."""
+    before, after = (
+        [sum(suite[side][task] for suite in suites) / len(suites) for task in tasks] for side in (0, 1)
+    )
+    return compare(before, after)
 
 
 def sentences(verdict: SuiteVerdict, start_format: float, trained_format: float) -> list[str]:
@@ -233,7 +241,8 @@ def sentence_together(
     parts = [f"each in its best style {_points(best)}, {best.test} p = {best.p_value:.3g}"]
     if same is not None:
         parts.append(f"both in {start}'s best style {_points(same)}, p = {same.p_value:.3g}")
-    return f"{' and '.join(suites)} together, {trained} against {start}: {'; '.join(parts)}"
+    where = f"{' and '.join(suites)} together ({best.n} tasks)"
+    return f"{where}, {trained} against {start}: {'; '.join(parts)}"
 
 
 _HEADLINES = {

@@ -73,7 +73,7 @@ PHASES = ("generate", "old_log_prob", "update", "sync")
 
 @dataclass
 class Options:
-    """What is measured and how. A field a command line option, with its default; other benchmarks set what they need."""
+    """What is measured and how: one field per command line option, with its default. Other benchmarks set what they need."""
 
     recipes: list[str] = field(default_factory=list)
     model: str | None = None
