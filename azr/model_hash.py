@@ -12,10 +12,12 @@ import hashlib
 import json
 import struct
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from azr.errors import ModelError
+from azr.models.saved_again import canonical
 
 WHOLE_BYTES = 64 << 20
 BLOCK_BYTES = 4096
@@ -26,11 +28,11 @@ _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-_WRITERS_OWN = ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only")
-"""Keys of config.json and tokenizer_config.json that say who wrote it, where, and whether the hub could be
-reached; a copy saved by another version of transformers, or offline, is the same model."""
-_WRITERS_OWN_ONCE = ("transformers_version", "_name_or_path")
-"""What earlier versions left out; runs that they began have hashes of this kind in ``identity.json``."""
+_LEFT_OUT_ONCE = (
+    ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only"),
+    ("transformers_version", "_name_or_path"),
+)
+"""Of JSON files, by earlier versions; runs that they began have hashes of these kinds in ``identity.json``."""
 
 
 @dataclass(frozen=True)
@@ -63,34 +65,88 @@ def hash_model(folder: Path, recorded: ModelHash | None = None) -> ModelHash:
             path for path in files if path.suffix == ".bin"
         ]
         code = [path for path in files if path.suffix == ".py"]
-        configuration = [path for path in files if path.name in _CONFIGURATION]
+        fixed = [(path.name, _digest(_pieces(path))) for path in weights + code]
+        configuration = [(path.name, path.read_bytes()) for path in files if path.name in _CONFIGURATION]
         tokenizer = [
-            path for path in files if path.name in _TOKENIZER or path.suffix in (".model", ".tiktoken")
+            (path.name, path.read_bytes())
+            for path in files
+            if path.name in _TOKENIZER or path.suffix in (".model", ".tiktoken")
         ]
-        found = ModelHash(_hash(weights + code + configuration), _hash(tokenizer))
-        if recorded not in (None, found) and recorded == replace(
-            found, tokenizer=_hash(tokenizer, _WRITERS_OWN_ONCE)
-        ):
-            return recorded
-        return found
     except OSError as error:
         raise ModelError(f"the model in {folder} cannot be read: {error.strerror or error}") from error
+    found = ModelHash(_hash(fixed, _canonical(configuration)), _hash([], _canonical(tokenizer)))
+    if recorded in (None, found):
+        return found
+    once = [(left_out, dtype) for left_out in _LEFT_OUT_ONCE for dtype in ("", "dtype", "torch_dtype")]
+    models = {_hash(fixed, _as_once(configuration, *how)) for how in once}
+    tokenizers = {_hash([], _as_once(tokenizer, left_out)) for left_out in _LEFT_OUT_ONCE}
+    return ModelHash(
+        recorded.model if recorded.model in models else found.model,
+        recorded.tokenizer if recorded.tokenizer in tokenizers else found.tokenizer,
+    )
 
 
-def _hash(files: Iterable[Path], left_out: Collection[str] = _WRITERS_OWN) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for path in files:
-        content = hashlib.blake2b(digest_size=16)
-        for piece in _pieces(path, left_out):
-            content.update(piece)
-        digest.update(f"{path.name}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+def _hash(digests: list[tuple[str, str]], contents: list[tuple[str, bytes]]) -> str:
+    whole = hashlib.blake2b(digest_size=16)
+    for name, digest in [*digests, *((name, _digest([content])) for name, content in contents)]:
+        whole.update(f"{name}\0{digest}\n".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()
 
 
-def _pieces(path: Path, left_out: Collection[str]) -> Iterator[bytes]:
+def _digest(pieces: Iterable[bytes]) -> str:
+    content = hashlib.blake2b(digest_size=16)
+    for piece in pieces:
+        content.update(piece)
+    return content.hexdigest()
+
+
+def _canonical(files: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The same for each version of transformers that may have saved them. A chat template counts as a file,
+    wherever it is."""
+    contents = dict(files)
+    for name, data in files:
+        if isinstance(values := _json_of(name, data), dict):
+            values = canonical(name, values, has_tokenizer_json="tokenizer.json" in contents)
+            if name == "tokenizer_config.json" and (template := values.pop("chat_template", None)):
+                text = template if isinstance(template, str) else json.dumps(template)
+                contents.setdefault("chat_template.jinja", text.encode("utf-8", "surrogatepass"))
+            contents[name] = _dumped(values)
+    return sorted(contents.items())
+
+
+def _as_once(
+    files: list[tuple[str, bytes]], left_out: Collection[str], dtype: str = ""
+) -> list[tuple[str, bytes]]:
+    """What earlier versions hashed, with the type of numbers under the key ``dtype`` where one is given."""
+    contents = []
+    for name, data in files:
+        values = _json_of(name, data)
+        if isinstance(values, dict):
+            spelt = {
+                dtype if dtype and key in ("dtype", "torch_dtype") else key: values[key] for key in values
+            }
+            values = {key: value for key, value in spelt.items() if key not in left_out}
+        contents.append((name, data if values is None else _dumped(values)))
+    return contents
+
+
+def _json_of(name: str, data: bytes) -> Any:
+    """None for what is no JSON."""
+    try:
+        return json.loads(data) if name.endswith(".json") else None
+    except ValueError:
+        return None
+
+
+def _dumped(values: Any) -> bytes:
+    """JSON by its values: spacing, line ends and the order of keys do not count."""
+    return json.dumps(values, sort_keys=True).encode()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
     size = path.stat().st_size
     if size <= WHOLE_BYTES:
-        yield _without(left_out, path.read_bytes()) if path.suffix == ".json" else path.read_bytes()
+        yield path.read_bytes()
         return
     yield struct.pack("<Q", size)
     with open(path, "rb") as file:
@@ -126,14 +182,3 @@ def _offsets(begin: int, end: int, blocks: int) -> list[int]:
     if end > begin:
         return sorted({begin + (last - begin) * index // (blocks - 1) for index in range(blocks)})
     return []
-
-
-def _without(left_out: Collection[str], data: bytes) -> bytes:
-    """JSON by its values (spacing and line ends do not count); what is not a JSON object stays as it is."""
-    try:
-        values = json.loads(data)
-    except ValueError:
-        return data
-    if isinstance(values, dict):
-        values = {key: value for key, value in values.items() if key not in left_out}
-    return json.dumps(values, sort_keys=True).encode()
