@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from azr.checkpoints import Checkpoint, checkpoint_problems
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
+from azr.evaluate.older_readers import write_for_older_readers
 from azr.files import read_json, set_mode, whole_folder, write_json_atomic
 from azr.models.quantised import quantisation_of
 from azr.rundir import RunDir
@@ -343,6 +344,7 @@ def _save(
             extra.name == "generation_config.json" or not (staging / extra.name).exists()
         ):
             shutil.copyfile(extra, staging / extra.name)
+    write_for_older_readers(staging)
     name_the_class(staging, trust_remote_code=trust_remote_code)
     for file in staging.iterdir():
         set_mode(file)  # safetensors writes files that nobody else may read
