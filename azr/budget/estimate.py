@@ -120,7 +120,7 @@ def estimate(
     phases = _gpu_phases(config, trainer, engine) if on_gpu else ()
     return ResourceEstimate(
         gpu=phases,
-        ram=_host(config, trainer, engine, on_gpu),
+        ram=_host(config, shape, trainer, engine, on_gpu),
         disk=_disk(config, trainer),
         shape=shape,
         kv_tokens=int(engine.kv_cache * GIB / shape.kv_bytes_per_token()) if on_gpu else 0,
@@ -273,7 +273,7 @@ def _gpu_phases(config: Config, trainer: _Trainer, engine: _Engine) -> tuple[Mom
     return (update, sync, rollout, asleep) if config.rollout.sleep else (update, rollout)
 
 
-def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> Moment:
+def _host(config: Config, shape: ModelShape, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> Moment:
     shards = config.train.n_gpus_per_node
     engines = max(1, shards // config.rollout.tensor_parallel)
     processes = [
@@ -302,7 +302,11 @@ def _host(config: Config, trainer: _Trainer, engine: _Engine, on_gpu: bool) -> M
             Part("training, merging data (one at a time)", max(working, HOST_DATA_STEPS_GIB)),
             Part("engine weights and KV cache", engine.weights + config.rollout.cpu_kv_cache_gib),
         ]
-    parts.append(Part("sync bucket in shared memory", config.rollout.sync_bucket_mib / 1024))
+    if on_gpu:  # larger tensors go by CUDA IPC
+        bucket_mib = config.rollout.sync_bucket_mib
+    else:
+        bucket_mib = shape.bucket_mib(config.rollout.sync_bucket_mib, 4)
+    parts.append(Part("sync bucket in shared memory", bucket_mib / 1024))
     return Moment("host memory", tuple(parts))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,12 @@ class ModelShape:
     def embedding_parameters(self) -> int:
         """One vocabulary matrix."""
         return self.vocabulary * self.hidden
+
+    def bucket_mib(self, set_mib: int, bytes_per_value: int) -> int:
+        """Buffer in shared memory through which weights travel: verl refuses one that does not hold the largest tensor,
+        which is a vocabulary matrix, or the pair of matrices that some families keep as one."""
+        largest = max(self.embedding_parameters, 2 * self.hidden * self.intermediate)
+        return max(set_mib, math.ceil(bytes_per_value * largest / 2**20))
 
     @property
     def _query(self) -> int:

@@ -68,8 +68,8 @@ class RolloutConfig(Section, place="rollout"):
     sleep: bool = True
     """The engine releases its memory while the trainer updates. Needs a GPU."""
     sync_bucket_mib: PositiveInt = 256
-    """Buffer through which weights travel to the engine; must hold the largest single tensor if CUDA IPC is
-    not available."""
+    """Buffer through which weights travel to the engine. Without CUDA IPC (no card, some WSL2 machines) it is made as
+    large as the largest tensor, if that is more."""
     tensor_parallel: PositiveInt = 1
     """GPUs that share one engine."""
     generation_timeout_s: PositiveFloat = 900.0

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 
 from azr.budget.estimate import ENGINE_CACHE_GIB, GRAPH_GIB_PER_SIZE
 from azr.config.load import load_config
+from azr.config.paths import PROJECT
 from azr.train.verl import engine_worker
 from azr.train.verl.configuration import build_verl_config
 from azr.train.verl.engine_worker import (
@@ -31,6 +33,8 @@ from azr.train.verl.engine_worker import (
     memory_limit_share,
     tell_the_start,
 )
+
+TINY = PROJECT / "data" / "models" / "azr-tiny"
 
 
 @pytest.mark.parametrize(("share", "total_gib"), [(0.38, 16.0), (0.0768, 79.2), (0.7, 79.2)])
@@ -200,7 +204,7 @@ TWO_CARDS = ("train.n_gpus_per_node=2", "train.compile_layers=false")
 )
 def test_where_the_engine_has_its_weights_from(settings, extension, weights, merged, tmp_path):
     config = load_config(settings).config
-    (tmp_path / "config.json").write_text("{}")
+    shutil.copy(TINY / "config.json", tmp_path)
     whole = build_verl_config(config, tmp_path, tmp_path, "cuda").actor_rollout_ref
     assert whole.model.lora.merge is merged and whole.model.lora.rank == 0  # the rank stands in lora_rank
     made = whole.rollout
@@ -225,7 +229,7 @@ def test_where_the_engine_has_its_weights_from(settings, extension, weights, mer
 def test_scheduler_and_model_in_one_process_without_a_card(settings, device, executor, tmp_path):
     from vllm.v1.executor.abstract import Executor
 
-    (tmp_path / "config.json").write_text("{}")
+    shutil.copy(TINY / "config.json", tmp_path)
     made = build_verl_config(
         load_config(settings).config, tmp_path, tmp_path, device
     ).actor_rollout_ref.rollout
@@ -234,6 +238,23 @@ def test_scheduler_and_model_in_one_process_without_a_card(settings, device, exe
         parallel_config=SimpleNamespace(distributed_executor_backend=chosen, nnodes=1)
     )
     assert Executor.get_class(asked).__name__ == executor
+
+
+@pytest.mark.parametrize(("device", "platform"), [("cpu", "cpu"), ("cuda", "nvidia_shm")])
+def test_weights_of_any_model_fit_the_buffer_in_shared_memory(device, platform, tmp_path, monkeypatch):
+    """A model of Qwen's vocabulary with the recipe of the tiny one: verl refused its embeddings at the first sending,
+    twice, and named a key of its own."""
+    monkeypatch.setenv("VERL_PLATFORM", platform)
+    tiny = json.loads((TINY / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**tiny, "vocab_size": 151936}))
+    config = load_config(["recipe=cpu_tiny"]).config
+    made = build_verl_config(config, tmp_path, tmp_path, device).actor_rollout_ref.rollout
+    value_bytes = 4 if device == "cpu" else 2
+    needed = 151936 * tiny["hidden_size"] * value_bytes / 2**20
+    assert needed <= made.checkpoint_engine.update_weights_bucket_megabytes < needed + 1
+    monkeypatch.delenv("VERL_PLATFORM")
+    made = build_verl_config(config, tmp_path, tmp_path, "cuda").actor_rollout_ref.rollout
+    assert made.checkpoint_engine.update_weights_bucket_megabytes == config.rollout.sync_bucket_mib
 
 
 @pytest.mark.parametrize(
@@ -246,9 +267,8 @@ def test_scheduler_and_model_in_one_process_without_a_card(settings, device, exe
     ],
 )
 def test_the_trainers_attention_and_no_dropout(settings, values, attention, tmp_path):
-    (tmp_path / "config.json").write_text(
-        json.dumps({"attention_dropout": 0.1, "resid_pdrop": 0.0, **values})
-    )
+    changed = {**json.loads((TINY / "config.json").read_text()), "attention_dropout": 0.1, "resid_pdrop": 0.0}
+    (tmp_path / "config.json").write_text(json.dumps({**changed, **values}))
     made = build_verl_config(
         load_config(["recipe=cpu_tiny", *settings]).config, tmp_path, tmp_path, "cpu"
     ).actor_rollout_ref.model

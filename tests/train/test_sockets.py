@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ pytest.importorskip("vllm")
 from verl.workers.rollout.vllm_rollout import utils, vllm_rollout
 
 from azr.config.load import load_config
+from azr.config.paths import PROJECT
 from azr.train.sockets import FOLDER_VARIABLE, SHARED, own_socket, sockets_folder
 from azr.train.verl.configuration import build_verl_config
 from azr.train.verl.engine_worker import OwnSocketExtension
@@ -61,7 +63,7 @@ def test_the_pinned_verl_names_them_on_both_sides_in_this_way() -> None:
 
 
 def test_an_engine_without_a_card_is_given_the_extension_too(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
+    shutil.copy(PROJECT / "data" / "models" / "azr-tiny" / "config.json", tmp_path)
     made = build_verl_config(
         load_config(["recipe=cpu_tiny"]).config, tmp_path, tmp_path, "cpu"
     ).actor_rollout_ref.rollout

@@ -6,6 +6,7 @@ default and unused.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from azr.budget.shape import shape_from_config
 from azr.config import Config, to_container
 from azr.models.families import DROPOUT_KEYS
 from azr.models.weight_files import read_json_file
+from azr.train.ipc_check import SHARED_MEMORY_PLATFORM
 from azr.train.kernels.attention import IMPLEMENTATION as PACKED_ATTENTION
 from azr.train.kernels.optimizers import verl_optimizer
 
@@ -93,9 +96,21 @@ def _derived(config: Config, model_folder: Path, run_dir: Path, device: str) -> 
         # vLLM's own choice on Hopper is another kernel, with another layout than a consumer card's
         "linear_backend": "marlin" if on_gpu and model.base_format == "int4" else "auto",
         "device": device,
+        "sync_bucket_mib": _bucket_mib(config, model_folder, on_gpu),
         "run_name": run_dir.name,
         "checkpoints": str(run_dir / "checkpoints"),
     }
+
+
+def _bucket_mib(config: Config, model_folder: Path, on_gpu: bool) -> int:
+    """Large enough for every tensor where nothing goes by CUDA IPC, whatever model the recipe was made for."""
+    if on_gpu and os.environ.get("VERL_PLATFORM") != SHARED_MEMORY_PLATFORM:
+        return config.rollout.sync_bucket_mib
+    file = model_folder / "config.json"
+    value_bytes = 2 if on_gpu and config.train.compute_dtype == "bfloat16" else 4
+    return shape_from_config(read_json_file(file), str(file)).bucket_mib(
+        config.rollout.sync_bucket_mib, value_bytes
+    )
 
 
 def _model_overrides(config: Config, model_folder: Path) -> dict[str, Any]:
