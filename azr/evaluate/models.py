@@ -39,7 +39,13 @@ from azr.evaluate.weights import WEIGHT_FILES
 from azr.files import file_hash, read_json
 from azr.hashes import json_hash
 from azr.locks import to_stderr
-from azr.models import HubName, refuse_leftover_quantisation, refuse_second_head, require_whole_files
+from azr.models import (
+    HubName,
+    refuse_foreign_tensors,
+    refuse_leftover_quantisation,
+    refuse_second_head,
+    require_whole_files,
+)
 from azr.protocol import read_metrics
 from azr.rundir import RunDir, run_meant
 from azr.train.base_model import trained_folder
@@ -209,6 +215,7 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
     tensors = require_whole_files(folder)
     refuse_leftover_quantisation(folder, tensors)
     refuse_second_head(folder, tensors)
+    refuse_foreign_tensors(folder, tensors)
     hashes = {path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD}
     identity = json_hash(hashes, 16)
     source = ModelSource(label or folder.name, identity, folder=folder)

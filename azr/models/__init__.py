@@ -5,6 +5,7 @@ weights read.
 """
 
 from azr.models.check import (
+    refuse_foreign_tensors,
     refuse_leftover_quantisation,
     refuse_second_head,
     require_config_trainable,
@@ -19,6 +20,7 @@ __all__ = [
     "adapter_in",
     "cached_folder",
     "other_format",
+    "refuse_foreign_tensors",
     "refuse_leftover_quantisation",
     "refuse_second_head",
     "require_config_trainable",

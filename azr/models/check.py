@@ -35,6 +35,7 @@ PACKED_TENSOR = re.compile(
 )
 PLAIN = {"BF16", "F16", "F32"}
 EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
+ADAPTER_TENSOR = re.compile(r"\.(lora_[A-Z]|lora_embedding|lora_magnitude|base_layer)")
 LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 SLOW_AND_SAFE = "train.packed_sequences=false train.compile_layers=false train.chunked_logprobs=false"
 OWN_DEFAULTS = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", None)
@@ -50,6 +51,7 @@ def require_trainable(folder: Path, config: Config) -> None:
     if config.model.base_format == "plain":
         refuse_leftover_quantisation(folder, tensors)
     refuse_second_head(folder, tensors)
+    refuse_foreign_tensors(folder, tensors)
     require_config_trainable(folder, config)
     if config.model.base_format == "int4" and quantisation_in(values, str(folder)):
         return  # its tensors are compared one by one when they are read
@@ -95,6 +97,33 @@ def refuse_second_head(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         f"{folder / 'config.json'} says that the output head is the embedding matrix, and the weights hold a head of its own ({HEAD}), "
         f"as a fine-tune that trained both leaves it when it is merged: {way_out}"
     )
+
+
+def refuse_foreign_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """
+    Args:
+        tensors: what the headers of the weights say, by name.
+
+    Raises:
+        ModelError: the weights hold what is no part of a language model: the value head of a trainer, an adapter that was
+            not merged. transformers passes over it, and the engine ends there, or passes over it as well.
+    """
+    model_type = read_json_file(folder / "config.json").get("model_type")
+    if model_type not in CHECKED or EMBEDDING not in tensors:
+        return
+    adapter = next((name for name in tensors if ADAPTER_TENSOR.search(name)), None)
+    if adapter:
+        raise ModelError(
+            f"{folder}: its weights hold an adapter that was not merged ({adapter}), which transformers and the engine would leave out; "
+            "merge it (docs/howto/other_models.md), or train from the base model"
+        )
+    foreign = [name for name in tensors if not name.startswith("model.") and name != HEAD]
+    if foreign:
+        raise ModelError(
+            f"{folder}: {foreign[0]} is no part of {CHECKED[model_type]}, as a trainer leaves its value or reward head; the engine does "
+            f'not load it. To save without: AutoModelForCausalLM.from_pretrained("{folder}", dtype="auto").save_pretrained("OTHER"), '
+            "and copy the tokenizer's files there"
+        )
 
 
 def require_config_trainable(folder: Path, config: Config) -> None:

@@ -412,6 +412,28 @@ def test_a_head_of_its_own_where_the_configuration_says_that_there_is_none(
     of_folder(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("v_head.summary.weight", "v_head.summary.weight is no part of Qwen2ForCausalLM"),
+        ("score.weight", "score.weight is no part of"),
+        ("model.layers.0.self_attn.q_proj.lora_A.default.weight", "an adapter that was not merged"),
+        ("model.layers.0.self_attn.rotary_emb.inv_freq", ""),  # older transformers saved it; the engine knows
+    ],
+)
+def test_what_a_trainer_leaves_in_the_weights(folder: Path, name: str, told: str) -> None:
+    """A value head of TRL's: "fits", and two minutes later the engine ended, with the advice to ask the doctor, for
+    whom the files were in order."""
+    rewrite(folder, lambda weights: weights | {name: torch.zeros(1, 256)})
+    if not told:
+        check(folder)
+        of_folder(folder)
+        return
+    assert told in refused(folder)
+    with pytest.raises(ModelError, match=told):
+        of_folder(folder)
+
+
 def test_windows_in_some_layers_where_the_engine_has_all_or_none(folder: Path) -> None:
     layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
     change(folder, "config.json", use_sliding_window=True, sliding_window=512, max_window_layers=1)
