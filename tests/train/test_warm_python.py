@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from azr.train.cpu.warm_python import MODULES, WarmPython
+from azr.train.cpu.warm_python import MODULES, RAY_MODULES, WarmPython
 
 LIMIT_S = 60
 
@@ -188,3 +188,21 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+DECLARES = "import ray\n\n\n@ray.remote\nclass Actor:\n    pass\n"
+DRAWS = "import ray._raylet as r; print(r.UniqueID.from_random().hex())"
+
+
+@pytest.mark.parametrize("patch", [[], [RAY_MODULES[0]]])
+def test_children_draw_different_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patch: list[str]
+) -> None:
+    """Without the patch they draw the same ones: when this half fails, the patch is no longer needed."""
+    (tmp_path / "declares.py").write_text(DECLARES)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    with WarmPython(tmp_path, [], [*patch, "declares"]) as warm:
+        warm.start()
+        drawn = [run(warm, "-c", DRAWS).stdout for _ in range(3)]
+    assert all(len(text) > 32 for text in drawn)
+    assert len(set(drawn)) == (3 if patch else 1)

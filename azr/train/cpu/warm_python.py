@@ -44,6 +44,7 @@ MODULES = (
 """Imported at once. None of them may import Ray, whose library reads its environment when it is loaded and
 never again."""
 RAY_MODULES = (
+    "azr.train.patches.ray_ids",  # before any class is declared for Ray
     "vllm.v1.engine.core",  # before verl, whose plugins patch what they find
     "vllm.v1.worker.cpu_worker",
     "verl.workers.rollout.vllm_rollout.vllm_async_server",

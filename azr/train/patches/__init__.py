@@ -138,4 +138,11 @@ PATCHES = (
         by="patches.masking.no_search_for_boundaries",
         test="test_update.py::test_no_value_is_read_between_the_first_forward_and_the_last_backward_pass",
     ),
+    Patch(
+        changed="ray.actor.ActorClassID",
+        version="ray 2.60.0",
+        why="declaring a class draws from Ray's generator, and processes forked afterwards draw the same ids",
+        by="patches.ray_ids.SystemDrawnClassID",
+        test="test_warm_python.py::test_children_draw_different_ids",
+    ),
 )
