@@ -19,6 +19,7 @@ _ENTRY = re.compile(r"^(?:async[ ]+)?def[ ]+f[ ]*\(", re.MULTILINE)
 _FENCED = re.compile(r"\s*(```|~~~)[ \t]*(?:python3?|py)?[ \t]*\r?\n(.*?)\s*\1\s*", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _ESCAPED = re.compile(r"[^\n]*\\n[^\n]*")
+_ERROR = re.compile(r"[A-Z]\w*(Error|Exception|Interrupt|Exit|Iteration)")
 _CALL = re.compile(r"\s*(?:assert\s+)?f\s*\(")
 _OTHER_PROGRAMS = (
     (_FENCE, "is in a Markdown fence, with other text around it; leave the program alone there"),
@@ -32,6 +33,14 @@ _OTHER_PROGRAMS = (
     (
         re.compile(r"^(?:async[ ]+)?def[ ]+(?P<name>\w+)", re.MULTILINE),
         "defines no function f but {name}; call it f",
+    ),
+    (
+        re.compile(r"^class[ ]+(?P<name>\w+)", re.MULTILINE),
+        "defines no function f but the class {name}; write its method as def f(...), without self",
+    ),
+    (
+        re.compile(r"\binput\(|\bsys\.stdin\b"),
+        "defines no function f but reads standard input; write it as def f(...), with its input as an argument",
     ),
 )
 """What a text that is not a task's program looks like, and what to say of it."""
@@ -50,6 +59,10 @@ _OTHER_SHAPES = (
     (("test_list",), f"an MBPP-like row; {_CONVERT}"),
     (("messages",), f"a conversation; {_A_TASK}"),
     (("conversations",), f"a conversation; {_A_TASK}"),
+    (("reward_model",), f"a row made for verl; {_A_TASK}"),
+    (("input_output",), f"a problem with texts for standard input; {_A_TASK}"),
+    (("public_test_cases",), f"a problem of LiveCodeBench; {_A_TASK}"),
+    (("chosen", "rejected"), f"a pair of answers; {_A_TASK}"),
     (("instruction",), f"an instruction with its answer; {_A_TASK}"),
     (("question", "answer"), f"a question with its answer; {_A_TASK}"),
 )
@@ -94,7 +107,9 @@ def tasks_of(
         try:
             task = replace(task, outputs=tuple(canonical_text(output) for output in task.outputs))
         except ValueError as error:
-            return Refused(Reason.SCHEMA, f"an output is not a value: {error}")
+            error_name = _ERROR.fullmatch(record.get("output", "").strip())
+            way = '; of a task about the error that f raises: "task_type": "error"' if error_name else ""
+            return Refused(Reason.SCHEMA, f"an output is not a value: {error}{way}")
     if problem := _no_program(task.code):
         return Refused(Reason.NOT_PYTHON, problem)
     if "inputs" not in record and "task_type" not in record:

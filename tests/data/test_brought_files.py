@@ -421,6 +421,11 @@ def test_values_in_doubt_are_refused_with_the_way_to_write_them(value: object, s
         ("    def f(x):\n        return x", "indented; it begins at the left edge"),
         ("f = lambda x: x", "has a lambda for f; write it as def"),
         ("def solve(x):\n    return x", "defines no function f but solve; call it f"),
+        (
+            "class Solution:\n    def two(self, x):\n        return x",
+            "but the class Solution; write its method",
+        ),
+        ("n = int(input())\nprint(n)", "but reads standard input; write it as def f"),
         ("x = 1", "defines no function f"),
     ],
 )
@@ -486,6 +491,12 @@ def test_empty_columns_of_a_mixed_table_are_absent() -> None:
         (
             {"messages": []},
             "no field snippet and no field input and no field output .*; the row has messages: a conversation",
+        ),
+        ({"prompt": [], "reward_model": {}}, "reward_model: a row made for verl"),
+        ({"question": "", "input_output": "{}"}, "a problem with texts for standard input"),
+        (
+            {"snippet": "def f(x):\n    return 1 / x", "input": "0", "output": "ZeroDivisionError"},
+            'not a literal; of a task about the error that f raises: "task_type": "error"$',
         ),
         ({"a": 1}, "the row has a$"),
         ({}, "the row has none"),
