@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a\uff02\uff07"
 _EQUALS = "\uff1d"
+_UNSEEN = "\u00a0\u00ad\u2007\u200b\u2060\u202f\ufeff"
+"""Blanks of web pages and chat windows, at which no shell splits, and what has no width."""
+_KEY_BEHIND = re.compile(f"[{_UNSEEN}]+[a-z_.]+=")
 
 
 def pasted_sentence(word: str) -> str:
@@ -16,12 +21,18 @@ def pasted_sentence(word: str) -> str:
             f"{word!r} begins a comment, which this shell hands on (zsh does, unless `setopt interactive_comments` is set); "
             "leave it out, with all that follows"
         )
+    key, _, value = word.partition("=")
+    inside = _KEY_BEHIND.search(value)
+    ends = (*key, *value[:1], *value[-1:], *(inside[0][:1] if inside else ""))
+    unseen = next((character for character in ends if character in _UNSEEN), "")
+    if unseen and not os.path.lexists(value or word):
+        name = f"U+{ord(unseen):04X}, {unicodedata.name(unseen, '').lower()}"
+        return f"{word!a} holds an invisible character ({name}), as web pages have it; delete it, and type a space between words"
     if word[:1] and word[0] in _DASHES:
         rest = word.lstrip(_DASHES + "-")
         return f"{word!r} begins with a typographic dash, as text processors write it; type {'-' if len(rest) == 1 else '--'}{rest}"
     if _EQUALS in word and "=" not in word:
         return f"{word!r} holds a full-width {_EQUALS}; type ="
-    value = word.partition("=")[2]
     if _in_marks(word, _QUOTES) or _in_marks(value, _QUOTES):
         return f"{word!r} has typographic quotation marks, which a shell does not take away; type ' or \", or none"
     if _in_marks(word, "'\"") and word[0] == word[-1] and not os.path.lexists(word):

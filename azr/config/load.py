@@ -230,6 +230,9 @@ def _unknown_name(group: str, name: str) -> str:
         return f"{group}={name}: the name goes without its extension; write {group}={stem}"
     if stem and (folder / f"{stem}.yml").is_file():
         return f"{folder / stem}.yml: the extension has to be .yaml; rename it to {stem}.yaml"
+    spellings = {re.sub(r"[^a-z0-9]+", "_", one.lower()): one for one in known}
+    if meant := spellings.get(re.sub(r"[^a-z0-9]+", "_", stem.strip().lower())):
+        return f"{group}={name}: write {group}={meant}"
     return f"{group}={name} is unknown; choose from {', '.join(known) or 'none'}"
 
 

@@ -145,6 +145,10 @@ def _text(key: str, value: str) -> str:
 def _texts(key: str, value: str) -> list[str]:
     """``[a,b]``; each part as typed. One name alone needs no brackets."""
     if not (value.startswith("[") and value.endswith("]")):
+        if value.startswith("["):
+            raise ConfigError(
+                f"{key}={value}: the list has no end, as a shell splits one at its blanks; quote it: '{key}=[a,b]'"
+            )
         if "," in value:
             raise ConfigError(
                 f"{key}={value}: write '{key}=[a,b]' for several, or '{key}=[\"{value}\"]' for one name with a comma in it"

@@ -101,6 +101,29 @@ def test_marks_inside_of_a_value_are_the_users(word: str) -> None:
     assert not pasted_sentence(word)
 
 
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("name=x\u00a0campaign.hours=2", "U+00A0, no-break space"),
+        ("campaign.hours=2\u00a0", "U+00A0"),
+        ("\u200bname=x", "U+200B, zero width space"),
+        ("runs/default\ufeff", "U+FEFF"),
+    ],
+)
+def test_characters_that_nobody_sees_are_named(word: str, told: str) -> None:
+    """The key nearest to one that begins with U+200B was the one that stood there."""
+    assert told in pasted_sentence(word) and ascii(word) in pasted_sentence(word)
+    assert not pasted_sentence("model.path=/a\u00a0b/c")  # between words of a name they are the user's
+
+
+def test_a_list_that_the_shell_has_split_and_names_in_another_spelling() -> None:
+    with pytest.raises(ConfigError, match=r"as a shell splits one at its blanks; quote it"):
+        loaded("data.extra_files=[a.jsonl,", "b.jsonl]")
+    for typed, meant in (("0.5b_8gb", "0_5b_8gb"), ("CPU-tiny", "cpu_tiny"), ("cpu_tiny ", "cpu_tiny")):
+        with pytest.raises(ConfigError, match=f"recipe={typed}: write recipe={meant}$"):
+            load_config([f"recipe={typed}"])
+
+
 def test_a_folder_that_is_called_like_a_path_of_windows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
