@@ -55,6 +55,7 @@ def set_environment(device: str, cpu_kv_cache_gib: int, *, compile_cache: bool =
         {
             "RAY_DISABLE_IMPORT_WARNING": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # below `uv run` Ray would copy the project and start workers by uv, elsewhere
             "RAY_worker_niceness": "0",  # Ray lowers its workers by 15, below the sandbox and everything else on a desktop
             "RAY_prestart_worker_first_driver": "0",  # else Ray starts an idle process for each logical CPU, before ours
             "RAY_gcs_server_port_wait_time_s": "180",  # a busy machine; Ray's default is 20

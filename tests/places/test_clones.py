@@ -232,3 +232,11 @@ def test_a_pip_that_is_set_to_install_elsewhere_still_fills_the_environment(tmp_
         line for line in (venv / "bin" / "pip").read_text().splitlines() if " -m pip install " in line
     ]
     assert len(installs) == 1 and installs[0].startswith("0   -m pip install")
+
+
+def test_uv_sync_leaves_the_environment_alone() -> None:
+    """It removed all packages: those of a run are not among the project's dependencies."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "uv", "sync", "--dry-run"], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+    assert answer.returncode != 0 and "marked as unmanaged" in answer.stderr

@@ -6,6 +6,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -127,6 +129,13 @@ def test_sync_trainer_has_the_methods_that_ours_replaces() -> None:
         assert callable(getattr(PPOTrainer, name)), name
     assert "self._load_checkpoint()" in inspect.getsource(PPOTrainer._setup)
     assert "self._get_required_batch_multiple(dp_size)" in inspect.getsource(PPOTrainer._balance_batch)
+
+
+def test_ray_starts_its_workers_as_ever_below_uv_run() -> None:
+    """It would copy the folder in which the command was started to each worker, and start it by uv."""
+    code = "from azr.train.environment import set_environment; set_environment('cpu', 1); from ray._private import ray_constants as ray; "
+    code += "raise SystemExit(ray.RAY_ENABLE_UV_RUN_RUNTIME_ENV)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=TRAIN.parents[1], check=False).returncode == 0
 
 
 def test_the_environment_is_the_one_of_verls_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
