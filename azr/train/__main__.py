@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     with DriverWatch(run, request):
         if config.train.ray_address:
             return on_joined_machines(run, request, config, device)
-        with sockets_folder(), warm_python(device) as warm:
+        with sockets_folder(), warm_python(device, config.train.one_interpreter) as warm:
             return on_this_machine(run, request, config, device, warm)
 
 
@@ -157,13 +157,19 @@ def _fail(run: RunDir, request: TrainRequest, reason: str, *, retry: bool = True
 
 
 @contextmanager
-def warm_python(device: str) -> Iterator[WarmPython | None]:
-    """The interpreter of the workers where none has a GPU; else None, which means the usual one."""
-    # a child of a process that has looked at CUDA cannot use it
-    if device != "cpu":
+def warm_python(device: str, on_a_card: bool = False) -> Iterator[WarmPython | None]:
+    """The interpreter of all workers, which imports once for them; None: each has its own.
+
+    Args:
+        on_a_card: also where they use one (``train.one_interpreter``).
+    """
+    if device != "cpu" and not on_a_card:
         yield None
         return
-    with scratch_folder("w") as folder, WarmPython(folder) as warm:
+    if device != "cpu":
+        # Ray gives up a process that has not come after a minute, and those wait for the imports
+        os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
+    with scratch_folder("w") as folder, WarmPython(folder, for_a_card=device != "cpu") as warm:
         yield warm
 
 

@@ -1,5 +1,5 @@
 """Training steps of the driver's own trainer under one or two recipes: seconds by phase, tokens/s, MFU,
-memory by phase.
+memory by phase, and where the seconds of the start went.
 
     python scripts/dev/bench_step.py 0_5b_16gb --model build/random-0.5b
     python scripts/dev/bench_step.py published_single_gpu 0_5b_16gb --model build/random-0.5b --fraction 0.25 --leave-gib 16
@@ -58,6 +58,7 @@ from azr.processes import MARKER_VARIABLE, memory_gib, processes_with_marker
 from azr.protocol import STACKS_FILE, TrainRequest, read_heartbeat, read_metrics, read_result, write_request
 from azr.rundir import RunDir
 from azr.stacks import collect_stacks
+from azr.start_record import StartPart, mark_start, read_start
 from azr.tasks import Task, TaskType
 from azr.terminal import outlive_the_terminal
 
@@ -263,6 +264,9 @@ def run_recipe(recipe: str, options: Options, machine: Machine, folder: Path) ->
     if not steps:
         return figures | {"failed": _why(run, request, status, options)}
     figures |= summarise(config, steps, watch, options, machine)
+    if start := read_start(run.attempt(1, 1)):
+        print(f"{recipe}: {start.sentence}", flush=True)
+        figures["start"] = {share.name: round(share.seconds, 1) for share in start.shares}
     if options.explain_update:
         figures["update"] = update_figures.figures(run.root)
     if options.resume:
@@ -298,6 +302,7 @@ def _attempt(run: RunDir, request: TrainRequest, options: Options) -> tuple[int 
     log.parent.mkdir(parents=True, exist_ok=True)
     marker = f"{run.root.name}/{request.cycle}/{request.attempt}"
     environment = {**os.environ, MARKER_VARIABLE: marker}
+    mark_start(log.parent, StartPart.BEGIN)
     command = [sys.executable, "-m", "azr.train", str(run.root)]
     if options.explain_update:
         command, extra = update_figures.command(run.root, options.steps, options.plant_sleep_ms / 1000)

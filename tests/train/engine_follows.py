@@ -112,7 +112,7 @@ def main(run_root: Path, device: str, settings: list[str]) -> None:
     from azr.train.__main__ import warm_python
     from azr.train.cluster import start_ray
 
-    with warm_python(device) as warm:
+    with warm_python(device, config.train.one_interpreter) as warm:
         start_ray(config, warm.executable if warm else None)
         if warm:
             warm.start()

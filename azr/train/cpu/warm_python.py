@@ -26,6 +26,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,6 +35,7 @@ from typing import Any, NoReturn
 import setproctitle
 
 from azr.stacks import answer_as_the_attempt_asks
+from azr.train import card_fork
 
 CLIENT = Path(__file__).with_name("warm_python_client.py")
 MODULES = (
@@ -55,6 +57,11 @@ RAY_MODULES = (
 )
 """Imported when the first client has brought the environment that Ray gives its workers; it is the same for
 all of a cluster."""
+CARD_RAY_MODULES = (
+    "vllm.v1.engine.core", "vllm.v1.worker.gpu_worker", *RAY_MODULES[2:], "azr.train.verl.engine",
+    "azr.train.verl.engine_worker", "azr.train.verl.rollout",
+)  # fmt: skip
+"""The same where the children use a card."""
 RAY_VARIABLES = "RAY_"
 PR_SET_PDEATHSIG = 1
 MAX_REQUEST_BYTES = 1 << 20
@@ -68,12 +75,25 @@ class WarmPython:
     """The server, seen from the process that starts it. Ends it, and with it every child, on exit."""
 
     def __init__(
-        self, folder: Path, modules: Iterable[str] = MODULES, ray_modules: Iterable[str] = RAY_MODULES
+        self,
+        folder: Path,
+        modules: Iterable[str] = MODULES,
+        ray_modules: Iterable[str] | None = None,
+        *,
+        for_a_card: bool = False,
     ) -> None:
+        """
+        Args:
+            for_a_card: children are to use one; where they could not, the server says so and ends, and each process
+                imports for itself.
+        """
         address = str(folder / "warm_python.sock")
         self.executable = folder / "python"
         """What to start in place of the interpreter; who starts it before ``start`` waits."""
+        if ray_modules is None:
+            ray_modules = CARD_RAY_MODULES if for_a_card else RAY_MODULES
         self._modules = [",".join(modules), ",".join(ray_modules)]
+        self._for_a_card = for_a_card
         self._process: subprocess.Popen[bytes] | None = None
         write_client(self.executable, address)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -84,8 +104,9 @@ class WarmPython:
         """Starts the server, which begins to import: some ten seconds of a core."""
         listener = self._listener.fileno()
         command = [sys.executable, "-m", "azr.train.cpu.warm_python", str(listener)]
-        command += [str(self.executable), *self._modules]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener])
+        command += [str(self.executable), *self._modules, *(["card"] if self._for_a_card else [])]
+        environment = card_fork.importing_environment() if self._for_a_card else None
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener], env=environment)
         self._listener.close()
 
     def __enter__(self) -> WarmPython:
@@ -106,9 +127,13 @@ def write_client(path: Path, address: str) -> None:
 
 
 class Server:
-    def __init__(self, listener: socket.socket, executable: str, ray_modules: list[str]) -> None:
+    def __init__(
+        self, listener: socket.socket, executable: str, ray_modules: list[str], for_a_card: bool = False
+    ) -> None:
         self.listener = listener
         self.ray_modules = ray_modules
+        self.for_a_card = for_a_card
+        self.set_by_imports: dict[str, str] = {}
         self.executable = executable
         self.clients: dict[int, tuple[socket.socket, int]] = {}
         """Descriptor of a client's connection -> (connection, process id of its child)."""
@@ -166,7 +191,10 @@ class Server:
         if self.ray_modules:
             given = request["environment"].items()
             os.environ.update({name: value for name, value in given if name.startswith(RAY_VARIABLES)})
-            import_modules(self.ray_modules)
+            if self.for_a_card:
+                self.import_beside_a_card()
+            else:
+                import_modules(self.ray_modules)
             self.ray_modules = []
 
         pid = os.fork()
@@ -177,6 +205,30 @@ class Server:
         self.clients[connection.fileno()] = (connection, pid)
         with contextlib.suppress(OSError):
             connection.sendall(b"%d\n" % pid)
+
+    def import_beside_a_card(self) -> None:
+        """Ends this process where its children could not use the card; clients then start cold interpreters."""
+        started_s = time.monotonic()
+        before = dict(os.environ)
+        with card_fork.not_there():
+            import_modules(self.ray_modules)
+        self.set_by_imports = card_fork.set_by_imports(before)
+        card_fork.release_nvml()
+        kept = ", ".join(card_fork.card_files())
+        trouble = card_fork.why_no_fork_sees_a_card()
+        if trouble:
+            print(
+                f"azr.train: {trouble}{f' (open: {kept})' if kept else ''}, so train.one_interpreter is of no use here and every "
+                "process imports for itself. This takes longer and changes nothing else.",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(0)
+        print(
+            f"azr.train: one interpreter has imported verl and vLLM in {time.monotonic() - started_s:.0f} s for all processes; "
+            "one made from it sees the card",
+            flush=True,
+        )
 
     def become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
         """In the child: the client's files, folder, environment and arguments, then its program. Never returns."""
@@ -193,6 +245,8 @@ class Server:
 
             multiprocessing.set_executable(self.executable)
             gc.enable()
+            if self.for_a_card:
+                card_fork.as_imported_anew(self.set_by_imports)
             answer_as_the_attempt_asks()  # the server's own file is not among those that were handed over
             run_as_interpreter(request["arguments"])
             code = 0
@@ -284,7 +338,7 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def main(arguments: list[str]) -> NoReturn:
-    listener, executable, modules, ray_modules = arguments
+    listener, executable, modules, ray_modules, *card = arguments
     # vLLM gives its processes names; the library that does it must see the interpreter's own argument area,
     # which no child can find again
     os.environ["SPT_NOENV"] = "1"  # as in azr/train/environment.py
@@ -293,7 +347,8 @@ def main(arguments: list[str]) -> NoReturn:
     if "ray" in sys.modules:
         raise AssertionError("one of the modules that are imported first has imported Ray")
     later = list(filter(None, ray_modules.split(",")))
-    Server(socket.socket(fileno=int(listener)), executable, later).serve()
+    server = Server(socket.socket(fileno=int(listener)), executable, later, for_a_card=bool(card))
+    server.serve()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""One interpreter for processes that use a card: what its children see, and that they have one another where they could
+not. Without a card: whether one is seen is pretended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from azr.train import card_fork
+from azr.train.__main__ import warm_python
+from azr.train.cpu.warm_python import MODULES, WarmPython
+
+LIMIT_S = 120
+PRETENDED = """
+import os, sys
+import azr.train.card_fork as card_fork
+card_fork._trouble_here = lambda: {trouble!r}
+os.environ["SET_BY_AN_IMPORT"] = "1"
+os.environ["SET_BY_BOTH"] = "1"
+try:
+    import asks_the_card
+except ImportError:
+    sys.was_hidden = True
+"""
+SEEN = (
+    "import os, sys, torch, torch._inductor.config as inductor; sys.path.insert(0, os.getcwd()); import asks_the_card; "
+    "names = ('CUDA_VISIBLE_DEVICES', 'SET_BY_AN_IMPORT', 'SET_BY_BOTH', 'PYTORCH_NVML_BASED_CUDA_CHECK', 'VLLM_LOGGING_LEVEL'); "
+    "print(getattr(sys, 'was_hidden', False), torch.get_num_threads(), inductor.compile_threads, *map(os.environ.get, names))"
+)
+
+
+def said_by_a_child(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    (folder / "pretended.py").write_text(PRETENDED.format(trouble=trouble))
+    (folder / "asks_the_card.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{folder}")
+    modules = ["torch", "torch._inductor.config"]
+    # the server is another process and has the real list
+    (folder / "hides.py").write_text(
+        "import azr.train.card_fork as card_fork, functools\n"
+        "card_fork.not_there = functools.partial(card_fork.not_there, ('asks_the_card',))\n"
+    )
+    with WarmPython(folder, [*modules, "hides"], ["pretended"], for_a_card=True) as warm:
+        warm.start()
+        return subprocess.run(
+            [str(warm.executable), "-c", SEEN],
+            env={**os.environ, **variables}, cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+
+
+def test_a_child_has_its_own_environment_and_what_imports_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-of-the-run")
+    monkeypatch.delenv("VLLM_LOGGING_LEVEL", raising=False)
+    own = {"CUDA_VISIBLE_DEVICES": "1", "SET_BY_BOTH": "mine"}
+    said = said_by_a_child(
+        tmp_path, monkeypatch, "", **own, OMP_NUM_THREADS="3", TORCHINDUCTOR_COMPILE_THREADS="5"
+    )
+    assert said.stdout == "True 3 5 1 1 mine 1 None\n", said.stderr
+    assert said.stderr == ""
+    assert "one interpreter has imported verl and vLLM" in capfd.readouterr().out
+
+
+def test_where_no_child_would_see_the_card_each_process_imports_and_the_log_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = said_by_a_child(tmp_path, monkeypatch, "a module has touched the card")
+    assert said.returncode == 0
+    assert said.stdout.startswith("False ")
+    assert "starting a cold one" in said.stderr
+    told = capfd.readouterr().err
+    assert "azr.train: a module has touched the card, so train.one_interpreter is of no use here" in told
+
+
+def test_cuda_that_a_module_initialises_is_noticed() -> None:
+    code = (
+        "import torch; from azr.train import card_fork; print(card_fork.why_no_fork_sees_a_card()); "
+        "torch._C._cuda_getDeviceCount(); print(card_fork.why_no_fork_sees_a_card())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    before, after = said.stdout.splitlines()
+    assert "has initialised CUDA" not in before
+    assert after == "one of the modules has initialised CUDA"
+
+
+def test_a_trial_that_dies_or_hangs_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_fork, "_trouble_here", lambda: os._exit(3))
+    assert "died" in card_fork.why_no_fork_sees_a_card()
+    monkeypatch.setattr(card_fork, "_trouble_here", lambda: time.sleep(LIMIT_S))
+    assert "within 1 s" in card_fork.why_no_fork_sees_a_card(1.0)
+    monkeypatch.setattr(card_fork, "_trouble_here", lambda: "")
+    assert card_fork.why_no_fork_sees_a_card() == ""
+
+
+def test_what_is_imported_first_asks_nvml_alone() -> None:
+    """Where NVML counts a card, none of the modules goes on to ask CUDA."""
+    code = (
+        "import importlib, sys, torch; asked = []; torch.cuda._device_count_nvml = lambda: 1; "
+        "torch._C._cuda_getDeviceCount = lambda: asked.append('count') or 0; torch.cuda._lazy_init = lambda: asked.append('init'); "
+        f"[importlib.import_module(name) for name in {MODULES!r}]; print(torch.cuda.is_available(), asked)"
+    )
+    environment = card_fork.importing_environment()
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert said.stdout.strip() == "True []", said.stderr
+
+
+def test_a_card_has_one_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    register = "RAY_worker_register_timeout_seconds"
+    monkeypatch.delenv(register, raising=False)
+    with warm_python("cuda") as warm:
+        assert warm is None
+        assert register not in os.environ
+    monkeypatch.setenv(register, "200")
+    with warm_python("cuda", on_a_card=True) as warm:
+        assert warm is not None
+    assert os.environ[register] == "200"
