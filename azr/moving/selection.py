@@ -18,6 +18,7 @@ NEEDED = (
     "metrics.jsonl",
     "incidents.jsonl",
     "verdicts.jsonl",
+    "wandb_id",
     "first_probe_scores.json",
     "first_verdict_scores.json",
     r"pool/(tasks\.jsonl|manifest\.json|verdicts\.jsonl|behaviour\.jsonl)",

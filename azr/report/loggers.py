@@ -8,8 +8,11 @@ user's screen when the disk is full.
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import os
+import re
+import secrets
 import socket
 import time
 from collections.abc import Mapping
@@ -18,6 +21,9 @@ from typing import Any, Protocol
 
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError
+from azr.files import write_text_atomic
+
+WANDB_ID = "wandb_id"
 
 
 class Logger(Protocol):
@@ -60,8 +66,25 @@ class TensorBoardLogger:
         self._records.flush()
 
 
+def wandb_id(run_dir: Path) -> str:
+    """What W&B knows the run by, made once and kept in the run's folder. Not its name alone: another machine has a
+    ``default`` too, one that is begun anew would go on in the old one's curves, and not every name is allowed.
+
+    A copy under another name has another id; runs that an earlier version logged keep theirs, the name.
+    """
+    allowed = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_dir.name)[:64]
+    file = run_dir / WANDB_ID
+    kept = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    if kept.rpartition("-")[0] == allowed:
+        return kept
+    if not kept and any((run_dir / "wandb").glob(f"*run-*-{glob.escape(run_dir.name)}")):
+        return run_dir.name
+    write_text_atomic(file, f"{allowed}-{secrets.token_hex(4)}")
+    return wandb_id(run_dir)
+
+
 class WandbLogger:
-    """One W&B run per run directory: the id is the directory's name, so a resumed run continues in the same place."""
+    """One W&B run for each run here: a resumed one continues in the same place."""
 
     def __init__(self, config: ReportConfig, run_dir: Path, run_config: Mapping[str, Any]) -> None:
         try:
@@ -76,7 +99,7 @@ class WandbLogger:
             self._run = wandb.init(
                 project=config.wandb_project,
                 name=run_dir.name,
-                id=run_dir.name,
+                id=wandb_id(run_dir),
                 resume="allow",
                 dir=str(run_dir),
                 mode=config.wandb_mode,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import pty
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError
-from azr.report.loggers import make_loggers
+from azr.report.loggers import make_loggers, wandb_id
 
 
 def _scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:
@@ -48,7 +50,7 @@ def test_a_file_that_cannot_grow_is_an_error_of_the_call_and_no_traceback_of_a_t
     code = """
 import pathlib, resource, sys, time
 from azr.config.report import ReportConfig
-from azr.report.loggers import make_loggers
+from azr.report.loggers import make_loggers, wandb_id
 (logger,) = make_loggers(ReportConfig(), pathlib.Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 for step in range(1, 40):
@@ -76,13 +78,28 @@ def test_wandb_offline_writes_into_the_run_directory(tmp_path: Path) -> None:
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
+def test_no_two_runs_are_one_for_wandb(tmp_path: Path) -> None:
+    """Its run was known by the folder's name: two machines wrote into one ``default``, a run that was begun anew into
+    the old one, and a name with a time in it was refused, with the advice to log in."""
+    ids = []
+    for name in ("a/10:30", "b/10:30", "a/10-30"):
+        (tmp_path / name).mkdir(parents=True)
+        ids.append(wandb_id(tmp_path / name))
+        assert wandb_id(tmp_path / name) == ids[-1] and re.fullmatch(r"10-30-[0-9a-f]{8}", ids[-1])
+    assert len(set(ids)) == 3
+    shutil.copytree(tmp_path / "a/10:30", tmp_path / "copy")
+    assert wandb_id(tmp_path / "copy").startswith("copy-")
+    (tmp_path / "old" / "wandb" / "offline-run-20260101_000000-old").mkdir(parents=True)
+    assert wandb_id(tmp_path / "old") == "old"
+
+
 def test_wandb_without_a_key_asks_nobody_and_is_a_sentence(tmp_path: Path) -> None:
     """It asked on the live screen and waited, or ended the run in a traceback."""
     pytest.importorskip("wandb")
     code = f"""
 from pathlib import Path
 from azr.config.report import ReportConfig
-from azr.report.loggers import make_loggers
+from azr.report.loggers import make_loggers, wandb_id
 try:
     make_loggers(ReportConfig(loggers=["wandb"], wandb_mode="online"), Path({str(tmp_path)!r}))
 except Exception as error:
