@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl+C does: what it has begun is cleaned up."""
+"""SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 end a command as Ctrl+C does: what it has begun is cleaned up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ended_by_signals() -> Iterator[None]:
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, end)
     try:

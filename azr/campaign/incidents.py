@@ -48,7 +48,9 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (r"EngineDeadError|EngineCore .*(failed|died)", "the generation engine died"),
     (r"^(ModuleNotFoundError|ImportError)\b", "a Python module cannot be imported"),
 )
-FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+FROM_OUTSIDE = frozenset(
+    {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+)
 """Signals that others send: the log of the process that got one says nothing about why."""
 _SIGNALS: dict[int, str] = {
     signal.SIGKILL: "somebody killed it, or the kernel did because host memory ran out",
