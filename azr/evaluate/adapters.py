@@ -10,6 +10,7 @@ from azr.checkpoints import Checkpoint, checkpoint_problems, reading
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
+from azr.evaluate.older_readers import keep_what_older_peft_reads
 from azr.evaluate.weights import lora_adapters, lora_alpha
 from azr.files import set_mode, whole_folder
 from azr.rundir import RunDir
@@ -82,6 +83,7 @@ def write_adapters(checkpoint: Checkpoint, folder: Path, base: str) -> None:
         for half, tensor in halves.items()
     }
     settings.save_pretrained(str(folder))
+    keep_what_older_peft_reads(folder / "adapter_config.json")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
     written = load_file(folder / WEIGHTS)
     same = written.keys() == tensors.keys()

@@ -15,6 +15,19 @@ from azr.files import read_json, write_json_atomic
 _LONGROPE = ("short_factor", "long_factor")
 """What transformers 4 takes beside the type, and nothing else."""
 
+_ADAPTER_KEYS = (
+    "auto_mapping", "base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
+    "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "peft_type", "r", "revision", "target_modules",
+    "task_type",
+)  # fmt: skip
+
+
+def keep_what_older_peft_reads(settings: Path) -> None:
+    """Takes the keys of later versions out of an ``adapter_config.json`` of ours, which has their defaults: before 0.15 peft
+    ends at one that it does not know."""
+    values = read_json(settings)
+    write_json_atomic(settings, {key: value for key, value in values.items() if key in _ADAPTER_KEYS})
+
 
 def write_for_older_readers(folder: Path) -> None:
     """Adds the older names to ``config.json``, beside the newer ones, and replaces those in ``tokenizer_config.json``.
