@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import select
 import signal
@@ -51,6 +52,14 @@ def not_there(modules: Iterable[str] = ASK_THE_CARD) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def hear_everybody() -> None:
+    """A library that vLLM's server imports sets the root logger to errors only; it would for all processes."""
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)  # as verl does
+    for handler in root.handlers:
+        handler.setLevel(logging.NOTSET)
 
 
 def release_nvml() -> None:

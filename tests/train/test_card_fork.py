@@ -15,24 +15,26 @@ pytest.importorskip("torch")
 
 from azr.train import card_fork
 from azr.train.__main__ import warm_python
-from azr.train.cpu.warm_python import MODULES, WarmPython
+from azr.train.cpu.warm_python import CARD_RAY_MODULES, MODULES, RAY_MODULES, WarmPython
 
 LIMIT_S = 120
 PRETENDED = """
-import os, sys
+import logging, os, sys
 import azr.train.card_fork as card_fork
 card_fork._trouble_here = lambda: {trouble!r}
 os.environ["SET_BY_AN_IMPORT"] = "1"
 os.environ["SET_BY_BOTH"] = "1"
+logging.getLogger().setLevel(logging.ERROR)
 try:
     import asks_the_card
 except ImportError:
     sys.was_hidden = True
 """
 SEEN = (
-    "import os, sys, torch, torch._inductor.config as inductor; sys.path.insert(0, os.getcwd()); import asks_the_card; "
+    "import logging, os, sys, torch, torch._inductor.config as inductor; sys.path.insert(0, os.getcwd()); import asks_the_card; "
     "names = ('CUDA_VISIBLE_DEVICES', 'SET_BY_AN_IMPORT', 'SET_BY_BOTH', 'PYTORCH_NVML_BASED_CUDA_CHECK', 'VLLM_LOGGING_LEVEL'); "
-    "print(getattr(sys, 'was_hidden', False), torch.get_num_threads(), inductor.compile_threads, *map(os.environ.get, names))"
+    "print(getattr(sys, 'was_hidden', False), logging.getLogger().level, torch.get_num_threads(), inductor.compile_threads, "
+    "*map(os.environ.get, names))"
 )
 
 
@@ -65,7 +67,7 @@ def test_a_child_has_its_own_environment_and_what_imports_set(
     said = said_by_a_child(
         tmp_path, monkeypatch, "", **own, OMP_NUM_THREADS="3", TORCHINDUCTOR_COMPILE_THREADS="5"
     )
-    assert said.stdout == "True 3 5 1 1 mine 1 None\n", said.stderr
+    assert said.stdout == "True 30 3 5 1 1 mine 1 None\n", said.stderr
     assert said.stderr == ""
     assert "one interpreter has imported verl and vLLM" in capfd.readouterr().out
 
@@ -120,6 +122,12 @@ def test_what_is_imported_first_asks_nvml_alone() -> None:
         check=False,
     )
     assert said.stdout.strip() == "True []", said.stderr
+
+
+def test_nothing_of_the_engine_without_a_card_is_imported_beside_one() -> None:
+    """It replaces torch.cuda's events and streams, in every process that is made afterwards."""
+    assert len(CARD_RAY_MODULES) >= len(RAY_MODULES)
+    assert not [name for name in CARD_RAY_MODULES if "cpu" in name]
 
 
 def test_a_card_has_one_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

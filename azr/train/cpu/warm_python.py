@@ -45,10 +45,12 @@ MODULES = (
 )  # fmt: skip
 """Imported at once. None of them may import Ray, whose library reads its environment when it is loaded and
 never again."""
+_ONLY_CPU = "vllm.v1.worker.cpu_worker"
+"""Gives torch.cuda events and streams that do nothing."""
 RAY_MODULES = (
     "azr.train.patches.ray_ids",  # before any class is declared for Ray
     "vllm.v1.engine.core",  # before verl, whose plugins patch what they find
-    "vllm.v1.worker.cpu_worker",
+    _ONLY_CPU,
     "verl.workers.rollout.vllm_rollout.vllm_async_server",
     "azr.train.verl.worker",
     "azr.train.verl.agent_worker",
@@ -58,9 +60,11 @@ RAY_MODULES = (
 """Imported when the first client has brought the environment that Ray gives its workers; it is the same for
 all of a cluster."""
 CARD_RAY_MODULES = (
-    "vllm.v1.engine.core", "vllm.v1.worker.gpu_worker", *RAY_MODULES[2:], "azr.train.verl.engine",
-    "azr.train.verl.engine_worker", "azr.train.verl.rollout",
-)  # fmt: skip
+    *("vllm.v1.worker.gpu_worker" if name == _ONLY_CPU else name for name in RAY_MODULES),
+    "azr.train.verl.engine",
+    "azr.train.verl.engine_worker",
+    "azr.train.verl.rollout",
+)
 """The same where the children use a card."""
 RAY_VARIABLES = "RAY_"
 PR_SET_PDEATHSIG = 1
@@ -213,6 +217,7 @@ class Server:
         with card_fork.not_there():
             import_modules(self.ray_modules)
         self.set_by_imports = card_fork.set_by_imports(before)
+        card_fork.hear_everybody()
         card_fork.release_nvml()
         kept = ", ".join(card_fork.card_files())
         trouble = card_fork.why_no_fork_sees_a_card()
