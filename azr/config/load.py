@@ -90,7 +90,7 @@ def load_config(overrides: Sequence[str]) -> Loaded:
         reason = f"recipe {name}: {why}"
         items.append(f"recipe={name}")
     typed = {item.partition("=")[0] for item in items}
-    config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key))
+    config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key, items))
     return Loaded(resolve_paths(config, typed, Path.cwd()), reason)
 
 
@@ -248,9 +248,14 @@ def _yaml_files() -> list[Path]:
     return [*sorted(CONFIG_DIR.glob("*.yaml")), *sorted(CONFIG_DIR.glob("*/*.yaml"))]
 
 
-def _place(key: str) -> str:
-    """File and line of configs/ in which ``key`` is, as far as can be determined."""
-    for path in _yaml_files():
+def _place(key: str, items: Sequence[str]) -> str:
+    """File and line of configs/ in which ``key`` is, as far as can be determined: of the files that ``items`` name before
+    any other that has it, too."""
+    named = [
+        CONFIG_DIR / group / f"{name}.yaml" for group, _, name in (item.partition("=") for item in items)
+    ]
+    files = _yaml_files()
+    for path in sorted(files, key=lambda path: (path.parent != CONFIG_DIR, path not in named)):
         first_line = path.read_text(encoding="utf-8").partition("\n")[0]
         whole = path.parent == CONFIG_DIR or "@package _global_" in first_line
         if place := line_finder(path, "" if whole else f"{path.parent.name}.")(key):
@@ -274,7 +279,7 @@ def _plain_message(text: str, overrides: Sequence[str]) -> str:
             return f"{item} names several values; a run takes one"
     told = " ".join(text.split("\n")[0].split())
     if found := re.search(r"full_key: (\S+)", text):  # in a file: what was typed was fine
-        return f"{_place(found[1]) or 'configs'}: {found[1]}: {told}"
+        return f"{_place(found[1], overrides) or 'configs'}: {found[1]}: {told}"
     return told
 
 

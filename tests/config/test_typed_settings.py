@@ -363,7 +363,7 @@ def test_recipes_of_your_own_may_have_any_name(
     [
         ("- optional recipe:", "- optional recipe: {}"),
         ("- selfplay: code", "- selfplay: {}"),
-        ("seed: 1", "recipe: {}"),
+        ("# seed: 1", "recipe: {}"),
     ],
 )
 def test_a_name_like_a_number_has_to_be_quoted_in_a_file(
@@ -394,73 +394,73 @@ def test_a_recipe_with_another_extension_is_named(configs: Path) -> None:
 
 
 DAMAGES: list[tuple[str, str, str | bytes, str]] = [
-    ("pipeline.yaml", "seed: 1", "seed: 1\n\tname: x", r"pipeline\.yaml, line \d+: a tab \(in line \d+\)"),
+    ("pipeline.yaml", "# seed: 1", "seed: 1\n\tname: x", r"pipeline\.yaml, line \d+: a tab \(in line \d+\)"),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "seed: 1\nseed: 2",
         r"pipeline\.yaml, line \d+: key seed appears twice \(first in line \d+\)",
     ),
-    ("pipeline.yaml", "seed: 1", "seed: [1", r"pipeline\.yaml, line \d+: "),
-    ("pipeline.yaml", "seed: 1", 'name: "x', r"pipeline\.yaml, line \d+: "),
+    ("pipeline.yaml", "# seed: 1", "seed: [1", r"pipeline\.yaml, line \d+: "),
+    ("pipeline.yaml", "# seed: 1", 'name: "x', r"pipeline\.yaml, line \d+: "),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "a: b: c",
         r"pipeline\.yaml, line \d+: mapping values are not allowed here \(at 'a: b: c'\)",
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "sed: 1",
         r"pipeline\.yaml, line \d+: there is no configuration key sed; the nearest key is seed",
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "seed: x",
         r"pipeline\.yaml, line \d+: seed is 'x'; it must be a whole number",
     ),
     (
         "pipeline.yaml",
-        "name: default ",
+        "# name: default ",
         "name: 123 ",
         r"pipeline\.yaml, line \d+: name is 123: .* looks like int is quoted",
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "campaign.hours: 12",
         r"pipeline\.yaml, line \d+: campaign\.hours: keys with points .* put hours: below campaign:$",
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "sandbox: {limits.cpu_s: 3}",
         r"pipeline\.yaml, line \d+: limits\.cpu_s: keys with points .* put cpu_s: below limits:$",
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "seed: ${x}",
         r"pipeline\.yaml, line \d+: seed: Interpolation key 'x' not found",
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "# Müller".encode("latin-1"),
         r"pipeline\.yaml, line \d+: byte 0xfc is not UTF-8; save the file as UTF-8",
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "campaign: {hours: 1:30}",
         r"pipeline\.yaml, line \d+: YAML reads 1:30 as 90; write it in quotes if it is a text, else as a decimal number$",
     ),
-    ("pipeline.yaml", "seed: 1", "seed: 010", r"pipeline\.yaml, line \d+: YAML reads 010 as 8; "),
+    ("pipeline.yaml", "# seed: 1", "seed: 010", r"pipeline\.yaml, line \d+: YAML reads 010 as 8; "),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "seed: yes",
         r"pipeline\.yaml, line \d+: seed is True; it must be a number$",
     ),
@@ -486,25 +486,35 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
     ("selfplay/code.yaml", "", "\t", r"selfplay/code\.yaml, line \d+: "),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "train: none",
         r"pipeline\.yaml, line \d+: train is none, but it is a section",
     ),
-    ("pipeline.yaml", "seed: 1", "campaign: [1]", r"pipeline\.yaml, line \d+: campaign is a list, but it"),
-    ("pipeline.yaml", "seed: 1", "campaign:\n  - hours: 4", r"pipeline\.yaml, line \d+: campaign is a list"),
+    ("pipeline.yaml", "# seed: 1", "campaign: [1]", r"pipeline\.yaml, line \d+: campaign is a list, but it"),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
+        "campaign:\n  - hours: 4",
+        r"pipeline\.yaml, line \d+: campaign is a list",
+    ),
+    (
+        "pipeline.yaml",
+        "# seed: 1",
         "campaign:",
         r"pipeline\.yaml, line \d+: campaign is empty; put its keys below it",
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "selfplay: 4060",
         r"line \d+: selfplay is 4060, but it is a section.*'- selfplay: NAME' in the list 'defaults:'",
     ),
-    ("pipeline.yaml", "seed: 1", "sandbox: {limits: 5}", r"line \d+: sandbox\.limits is 5, but it is a sect"),
+    (
+        "pipeline.yaml",
+        "# seed: 1",
+        "sandbox: {limits: 5}",
+        r"line \d+: sandbox\.limits is 5, but it is a sect",
+    ),
     ("selfplay/code.yaml", "", "\nintrinsic: 3\n", r"code\.yaml, line \d+: selfplay\.intrinsic is 3, but it"),
     (
         "recipe/cpu_tiny.yaml",
@@ -514,21 +524,21 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
     ),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "campaign: {hours: 48h}",
         r"line \d+: campaign\.hours is '48h'; it must be a number of hours, without a unit: 48$",
     ),
-    ("pipeline.yaml", "seed: 1", "model: {path: }", r"line \d+: model\.path is empty \(null\)"),
-    ("pipeline.yaml", "seed: 1", "campaign: {hours: }", r"line \d+: campaign\.hours is empty \(null\)"),
+    ("pipeline.yaml", "# seed: 1", "model: {path: }", r"line \d+: model\.path is empty \(null\)"),
+    ("pipeline.yaml", "# seed: 1", "campaign: {hours: }", r"line \d+: campaign\.hours is empty \(null\)"),
     (
         "pipeline.yaml",
-        "seed: 1",
+        "# seed: 1",
         "data: {extra_files: my.jsonl}",
         r"line \d+: data\.extra_files is 'my\.jsonl'; it must be a list: \[my\.jsonl\]",
     ),
     (
         "pipeline.yaml",
-        "name: default",
+        "# name: default",
         "<<<<<<< Updated upstream\nname: default\n=======\nname: friday\n>>>>>>> Stashed changes\n#",
         r"pipeline\.yaml, line 10: a mark of git",
     ),
@@ -769,6 +779,18 @@ def test_a_recipe_without_its_first_line_is_refused(configs: Path) -> None:
     (configs / "recipe/mine.yaml").write_text(tiny.replace("# @package _global_\n", ""))
     with pytest.raises(ConfigError, match=r"mine\.yaml: its first line has to be '# @package _global_'"):
         load_config(["recipe=mine"])
+
+
+def test_a_recipe_of_ones_own_is_named_and_its_seed_is_used(configs: Path) -> None:
+    """A wrong value in it was said to be in the first file with that key, another recipe; and ``pipeline.yaml`` set the
+    seed, whatever the recipe said."""
+    mine = configs / "recipe/mine.yaml"
+    for line in ("campaign:\n  hours: 48#weekend\n", "train:\n  learning_rate: 0,1\n"):
+        mine.write_text(f"# @package _global_\n{line}")
+        with pytest.raises(ConfigError, match=r"recipe/mine\.yaml, line 3: \w+\.\w+ is '"):
+            load_config(["recipe=mine"])
+    mine.write_text("# @package _global_\nseed: 4\n")
+    assert load_config(["recipe=mine"]).config.seed == 4
 
 
 def test_a_batch_of_which_nothing_can_be_learnt_is_refused() -> None:
