@@ -1,4 +1,5 @@
-"""SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 end a command as Ctrl+C does: what it has begun is cleaned up."""
+"""SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 end a command as Ctrl+C does: what it has begun is cleaned up. What it started
+does not heed the first two."""
 
 from __future__ import annotations
 
@@ -42,3 +43,15 @@ def ended_by_signals() -> Iterator[None]:
         for number, handler in before.items():
             if signal.getsignal(number) is end:  # else the end is on its way, and is not cut short
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def signals_for_the_owner_alone() -> Iterator[None]:
+    """What is started inside has SIGTERM and SIGHUP blocked, and so has all that it starts. Where they are sent to every
+    process of a run at once (``systemctl stop``, ``scancel``, a shutdown), the driver heeds them, and has the trainer
+    save; Ray, the engine or the sandbox would end at once. The owner ends what it started by SIGKILL."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

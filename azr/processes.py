@@ -209,31 +209,21 @@ class Registry:
         return sorted(found, key=lambda process: process.pid)
 
 
-def end_processes(registry: Registry, *, grace_s: float, limit_s: float = 30.0) -> list[ProcessId]:
-    """SIGTERM, ``grace_s`` seconds, then SIGKILL until nothing of the attempt is left.
+def end_processes(registry: Registry, *, limit_s: float = 30.0) -> list[ProcessId]:
+    """SIGKILL until nothing of the attempt is left: what can end by itself was asked before (``STOP_FILE``), and nothing
+    of it heeds SIGTERM (``signals_for_the_owner_alone``).
 
     Returns:
-        what still lives after ``limit_s`` more seconds (a process stuck in the kernel); normally empty.
+        what still lives after ``limit_s`` seconds (a process stuck in the kernel); normally empty.
     """
-    living = registry.living()
-    if grace_s > 0:
-        _signal_all(living, signal.SIGTERM)
-        deadline = time.monotonic() + grace_s
-        while living and time.monotonic() < deadline:
-            time.sleep(0.05)
-            living = [process for process in living if process.alive]
     deadline = time.monotonic() + limit_s
     while (living := registry.living()) and time.monotonic() < deadline:
-        _signal_all(living, signal.SIGKILL)
+        for process in living:
+            if process.alive:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process.pid, signal.SIGKILL)
         time.sleep(0.02)
     return living
-
-
-def _signal_all(processes: Iterable[ProcessId], number: int) -> None:
-    for process in processes:
-        if process.alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process.pid, number)
 
 
 def memory_gib(processes: Iterable[ProcessId]) -> float:

@@ -62,7 +62,6 @@ def dismiss(ctx: Context, *, at_once: bool = False) -> None:
     waiting, ctx.waiting = ctx.waiting, None
     if waiting is None:
         return
-    grace_s = 0.0
     try:
         if not at_once:
             with contextlib.suppress(OSError):  # the disk is full
@@ -70,14 +69,13 @@ def dismiss(ctx: Context, *, at_once: bool = False) -> None:
             deadline_s = time.monotonic() + DISMISS_S
             while waiting.process.poll() is None and time.monotonic() < deadline_s:
                 time.sleep(ctx.campaign.poll_s)
-            grace_s = ctx.campaign.term_grace_s
     finally:
-        end_trainer(ctx, waiting.process, grace_s=grace_s)
+        end_trainer(ctx, waiting.process)
 
 
-def end_trainer(ctx: Context, trainer: TrainerProcess, *, grace_s: float) -> None:
+def end_trainer(ctx: Context, trainer: TrainerProcess) -> None:
     """Leaves nothing of it behind, and waits until the card's memory has fallen."""
-    left = trainer.end(grace_s=grace_s)
+    left = trainer.end()
     if left:
         alive = f"{len(left)} processes of the trainer could not be ended: {left}."
         ctx.incident("leftover", alive, "Continuing without them.")

@@ -123,7 +123,7 @@ def _run(ctx: Context) -> int:
         return EXIT_FAILED
     except KeyboardInterrupt:
         # It may have struck while a trainer was being ended; nothing more can interrupt this.
-        end_leftovers(ctx.run, ctx.state.run_id, grace_s=0.0)
+        end_leftovers(ctx.run, ctx.state.run_id)
         action = f"Step {ctx.state.step} is saved; run the same command again to resume."
         ctx.incident("stop", "Ctrl+C twice: ended immediately.", action)
         _close(

@@ -146,7 +146,7 @@ def _unshare_logs(run: RunDir) -> None:
 
 
 def _end_old_trainer(run: RunDir, run_id: str, config: CampaignConfig) -> list[str]:
-    old = end_leftovers(run, run_id, grace_s=config.term_grace_s, wait_s=config.orphan_grace_s)
+    old = end_leftovers(run, run_id, wait_s=config.orphan_grace_s)
     if not old.found:
         return []
     cycle, attempt = old.attempt.split("/")

@@ -100,20 +100,18 @@ def _begin_loggers(ctx: Context, request: TrainRequest) -> Sequence[Logger]:
 
 def _run_attempt(ctx: Context, request: TrainRequest, watch: _AttemptWatch) -> AttemptEnd:
     trainer = _take_or_start(ctx, request)
-    grace_s = 0.0
     try:
         if request.process:
             trainer.go_on(request.cycle, request.attempt)
             write_request(ctx.run, request)
         end = watch.until_end(trainer)
-        grace_s = ctx.campaign.term_grace_s if end.kind is not EndKind.UNHEALTHY else 0.0
         if watch.trainer_waits and end.kind is EndKind.FINISHED:
             due = bool(watch.stops) or end.judgement is not None
             keep(ctx, WaitingTrainer(trainer, request, watch.samples), due=due)
         return end
     finally:
         if ctx.waiting is None:
-            end_trainer(ctx, trainer, grace_s=grace_s)
+            end_trainer(ctx, trainer)
 
 
 def _take_or_start(ctx: Context, request: TrainRequest) -> TrainerProcess:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from azr.campaign.vram import used_vram_gib
 from azr.config.paths import PROJECT
+from azr.ending import signals_for_the_owner_alone
 from azr.files import write_text_atomic
 from azr.processes import (
     MARKER_VARIABLE,
@@ -76,7 +77,7 @@ class TrainerProcess:
         environment[MARKER_VARIABLE] = self.registry.marker
         self.vram_before_gib = used_vram_gib()
         mark_start(self.folder, StartPart.BEGIN)
-        with open(self.log, "ab") as log:
+        with open(self.log, "ab") as log, signals_for_the_owner_alone():
             self.process = subprocess.Popen(
                 [*command, str(run.root)],
                 stdin=subprocess.DEVNULL,
@@ -92,7 +93,7 @@ class TrainerProcess:
         try:
             self.register_processes()
         except BaseException:  # the disk is full, or Ctrl+C: nobody else will own the process
-            self.end(grace_s=0.0)
+            self.end()
             raise
 
     def go_on(self, cycle: int, attempt: int) -> None:
@@ -163,9 +164,9 @@ class TrainerProcess:
             return path
         return self.attempt_folder / "stacks-all.txt" if dumps else None
 
-    def end(self, *, grace_s: float) -> list[ProcessId]:
+    def end(self) -> list[ProcessId]:
         """Ends the trainer and every descendant; returns what could not be ended (normally nothing)."""
-        left = _end_and_sweep(self.registry, self.segments, grace_s)
+        left = _end_and_sweep(self.registry, self.segments)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5)
         with contextlib.suppress(OSError):
@@ -196,7 +197,7 @@ class Leftovers:
     """What could not be ended."""
 
 
-def end_leftovers(run: RunDir, run_id: str, *, grace_s: float, wait_s: float = 0.0) -> Leftovers:
+def end_leftovers(run: RunDir, run_id: str, *, wait_s: float = 0.0) -> Leftovers:
     """After a driver died: ends what its trainer left running.
 
     Args:
@@ -216,7 +217,7 @@ def end_leftovers(run: RunDir, run_id: str, *, grace_s: float, wait_s: float = 0
     deadline_s = time.monotonic() + wait_s
     while registry.living() and time.monotonic() < deadline_s:
         time.sleep(0.02)
-    left = _end_and_sweep(registry, SegmentList(latest.with_name(SEGMENTS_FILE)), grace_s)
+    left = _end_and_sweep(registry, SegmentList(latest.with_name(SEGMENTS_FILE)))
     return Leftovers(name, len(found), left)
 
 
@@ -231,12 +232,12 @@ def _latest_registry(run: RunDir) -> Path | None:
     return next(reversed(run.in_attempts(REGISTRY_FILE)), None)
 
 
-def _end_and_sweep(registry: Registry, segments: SegmentList, grace_s: float) -> list[ProcessId]:
+def _end_and_sweep(registry: Registry, segments: SegmentList) -> list[ProcessId]:
     """Ends all of an attempt, and removes the shared memory and temporary folders that it leaves; returns what still
     lives."""
     with contextlib.suppress(OSError):  # the disk is full
         segments.remember(registry.living(), thorough=True)
-    left = end_processes(registry, grace_s=grace_s)
+    left = end_processes(registry)
     segments.sweep()
     remove_abandoned_scratch()
     return left

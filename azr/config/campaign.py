@@ -55,8 +55,6 @@ class CampaignConfig(Section, place="campaign"):
     slightly slow one would."""
     min_timeout_s: PositiveFloat = 900.0
     """No deadline derived from measurements is shorter than this."""
-    term_grace_s: NonNegativeFloat = 10.0
-    """Seconds between SIGTERM and SIGKILL when a trainer is ended."""
     orphan_grace_s: NonNegativeFloat = 20.0
     """Seconds that a trainer whose driver died has to save, once the next driver finds it."""
     vram_wait_s: NonNegativeFloat = 90.0

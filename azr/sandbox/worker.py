@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config.sandbox import SandboxConfig
+from azr.ending import signals_for_the_owner_alone
 from azr.errors import SandboxError
 from azr.sandbox import frames
 from azr.sandbox.missing import missing_layers
@@ -85,18 +86,19 @@ class Worker:
 
         pipe = subprocess.PIPE
         try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-                user=user,
-                group=user,
-                extra_groups=None if user is None else [],
-            )
+            with signals_for_the_owner_alone():
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=pipe,
+                    stdout=pipe,
+                    stderr=pipe,
+                    env=environment,
+                    cwd="/",
+                    start_new_session=True,
+                    user=user,
+                    group=user,
+                    extra_groups=None if user is None else [],
+                )
         except OSError as error:
             raise SandboxError(f"the sandbox cannot start {command[0]}: {error}") from error
 

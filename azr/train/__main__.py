@@ -78,6 +78,7 @@ def on_this_machine(
     from ray.exceptions import RayError
 
     from azr.train.cluster import session_folder, start_ray
+    from azr.train.patches.signals import end_ray_at_once
     from azr.train.verl.runner import SelfPlayRunner
 
     folder = run.attempt(request.cycle, request.attempt)
@@ -93,6 +94,7 @@ def on_this_machine(
         return _fail(run, request, _cause(error))
     finally:
         session = session_folder()
+        end_ray_at_once()
         ray.shutdown()
     if finished and session:
         shutil.rmtree(session, ignore_errors=True)  # after a failure its logs stay

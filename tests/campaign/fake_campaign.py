@@ -50,7 +50,6 @@ def fast_config(**changes) -> Config:
         start_timeout_s=30,
         first_step_timeout_s=30,
         min_timeout_s=20,
-        term_grace_s=0.3,
         orphan_grace_s=3,
         backoff_s=0,
         disk_margin_gib=0.01,

@@ -157,25 +157,43 @@ def test_sigterm_during_a_save_ends_cleanly(run: RunDir) -> None:
     assert not list(run.checkpoints.glob(".tmp-*"))
 
 
-def test_sigterm_to_the_trainer_during_a_save_costs_only_that_save(run: RunDir) -> None:
+def test_a_trainer_killed_during_a_save_costs_only_that_save(run: RunDir) -> None:
     command_trainer(run, step_s=0.01, save_every=2, save_s=0.3)
     driver = Driver(run, fast_config())
     wait_for(
         lambda: (beat := read_heartbeat(run)) is not None and beat.phase is Phase.SAVE and beat.step == 4
     )
-    import os
-
     beat = read_heartbeat(run)
     assert beat is not None
-    os.kill(beat.pid, signal.SIGTERM)
+    os.kill(beat.pid, signal.SIGKILL)
     assert driver.wait() == 0
     crash = [item for item in read_incidents(run) if item.kind == "crash"]
-    assert len(crash) == 1 and "SIGTERM" in crash[0].cause and "from step 2" in crash[0].action
+    assert len(crash) == 1 and "SIGKILL" in crash[0].cause and "from step 2" in crash[0].action
     assert [record.step for record in read_metrics(run)] == list(range(1, 9))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_at_once_ends_the_run_with_its_checkpoint(
+    run: RunDir, number: signal.Signals
+) -> None:
+    """As of ``systemctl stop`` without KillMode=mixed, ``scancel`` or a shutdown: the driver alone heeds it."""
+    command_trainer(run, step_s=0.3, save_every=100)
+    driver = start(run)
+    beat = read_heartbeat(run)
+    assert beat is not None
+    driver.signal(number)
+    os.kill(beat.pid, number)
+    assert driver.wait() == 0
+    state = read_state_file(run.state)
+    assert (state.state, state.restarts, state.sentence[:10]) == (State.TRAIN, 0, "Stopped by")
+    assert state.step == state.trained_step > 0 and [item.step for item in list_checkpoints(run)] == [
+        state.step
+    ]
+    assert_nothing_left(run)
+
+
 def test_a_signal_that_ends_the_trainer_as_well_is_a_stop_and_no_crash(run: RunDir) -> None:
-    """As of ``systemctl stop`` without KillMode=mixed, ``scancel`` or a shutdown."""
+    """As of a service manager that does not wait for long."""
     command_trainer(run, step_s=0.3, save_every=100)
     driver = start(run)
     beat = read_heartbeat(run)

@@ -77,8 +77,8 @@ def test_identity_is_number_and_start() -> None:
 
 def test_whole_tree_is_ended_though_it_ignores_sigterm(tree, tmp_path: Path) -> None:
     parent, child = tree
-    left = end_processes(registry_of(parent, tmp_path / "p.json"), grace_s=0.2)
-    assert left == [] and ProcessId.of(child) is None and parent.wait(5) == -signal.SIGTERM
+    left = end_processes(registry_of(parent, tmp_path / "p.json"))
+    assert left == [] and ProcessId.of(child) is None and parent.wait(5) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("how", ["registry", "marker"])
@@ -95,7 +95,7 @@ def test_orphans_of_a_dead_parent_are_found(tree, tmp_path: Path, how: str) -> N
         found.marker = f"test{os.getpid()}/"
         assert [process.pid for process in processes_with_marker(marker)] == [child]
     assert [process.pid for process in found.living()] == [child]
-    assert end_processes(found, grace_s=0.05) == [] and ProcessId.of(child) is None
+    assert end_processes(found) == [] and ProcessId.of(child) is None
 
 
 def test_a_recycled_session_number_is_not_ours(tree, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_recycled_session_number_is_not_ours(tree, tmp_path: Path) -> None:
     # the number was ours once; now a stranger has it
     registry.add([ProcessId(own.pid, own.start_ticks - 1, own.boot_id)])
     assert registry.living() == []
-    assert end_processes(registry, grace_s=0) == [] and own.alive
+    assert end_processes(registry) == [] and own.alive
 
 
 def test_damaged_registry_is_empty(tmp_path: Path) -> None:

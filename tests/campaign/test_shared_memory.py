@@ -60,7 +60,7 @@ def started(run: RunDir) -> tuple[TrainerProcess, Path]:
 def test_a_trainer_that_is_ended_leaves_no_segment(run: RunDir, foreign: Path) -> None:
     trainer, segment = started(run)
     assert segment.exists()
-    assert trainer.end(grace_s=0.0) == []
+    assert trainer.end() == []
     assert not segment.exists() and foreign.exists()
 
 
@@ -73,7 +73,7 @@ def test_the_next_start_sweeps_what_a_killed_driver_left(run: RunDir, foreign: P
     trainer.process.wait(timeout=30)
     wait_for(lambda: not trainer.registry.living())
     assert segment.exists(), "what is left today"
-    assert end_leftovers(run, "runid", grace_s=0.0) == Leftovers("1/1", 0, [])
+    assert end_leftovers(run, "runid") == Leftovers("1/1", 0, [])
     assert not segment.exists() and foreign.exists()
 
 

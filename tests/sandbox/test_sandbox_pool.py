@@ -181,6 +181,15 @@ def test_an_abandoned_wait_does_no_harm(sandbox):
     assert sandbox.stats().queued == 0
 
 
+def test_a_signal_to_all_processes_at_once_is_its_owners_alone(sandbox):
+    """As a shutdown sends it: the owner ends what it does, and the sandbox with it."""
+    before = sandbox.process_ids()
+    for pid in before:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGHUP)
+    assert run(sandbox, ADD, "1, 2").ok and sandbox.process_ids() == before
+
+
 def test_a_dead_zygote_is_replaced_and_no_job_is_lost():
     with Sandbox(SandboxConfig()) as sandbox:
         futures = [sandbox.submit(Job(ADD, (f"{i}, 1",))) for i in range(120)]

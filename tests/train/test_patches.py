@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from pathlib import Path
+from platform import python_version
 
 import pytest
 import torch
@@ -27,7 +29,8 @@ TRAIN = TESTS.parents[1] / "azr" / "train"
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.by)
 def test_the_table_is_true(patch: Patch) -> None:
     name, wanted = patch.version.split()
-    assert version(name).startswith(wanted), f"look at {patch.changed} again: is {patch.by} still needed?"
+    found = python_version() if name == "python" else version(name)
+    assert found.startswith(wanted), f"look at {patch.changed} again: is {patch.by} still needed?"
     module, function = patch.by.split(".")[:2], patch.by.split(".")[2]
     source = (TRAIN.joinpath(*module)).with_suffix(".py").read_text()
     assert re.search(rf"^(def|class) {function}\b", source, re.MULTILINE)
@@ -50,6 +53,37 @@ def test_no_other_file_assigns_to_a_module_of_a_library() -> None:
                 if isinstance(target, ast.Attribute) and isinstance(base, ast.Name) and base.id in modules:
                     found.append(path.parent.name)
     assert set(found) == {"patches"}
+
+
+TRACKER = """
+import signal
+from multiprocessing import resource_tracker
+from azr.train.patches.signals import keep_signals_blocked
+if {patched}:
+    keep_signals_blocked()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+resource_tracker.ensure_running()
+print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+"""
+
+
+def test_the_start_of_a_resource_tracker_unblocks_sigterm() -> None:
+    def stays_blocked(patched: bool) -> bool:
+        command = [sys.executable, "-c", TRACKER.format(patched=patched)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "True"
+
+    assert stays_blocked(True)
+    if sys.version_info < (3, 12):
+        assert not stays_blocked(False)
+    assert hasattr(resource_tracker, "_HAVE_SIGMASK")
+
+
+def test_ray_ends_its_processes_by_terminate_and_waits_a_second_for_each() -> None:
+    from ray._private.node import Node
+
+    source = inspect.getsource(Node._kill_process_impl)
+    assert "process.terminate()" in source and "wait_timeout_seconds = 1" in source
+    assert "process = process_info.process" in source
 
 
 def test_vllm_packs_linear_weights_on_a_cpu() -> None:

@@ -145,4 +145,18 @@ PATCHES = (
         by="patches.ray_ids.SystemDrawnClassID",
         test="test_warm_python.py::test_children_draw_different_ids",
     ),
+    Patch(
+        changed="multiprocessing.resource_tracker._HAVE_SIGMASK",
+        version="python 3.",
+        why="before 3.13 the start of the tracker unblocks SIGTERM, which only the driver is to heed",
+        by="patches.signals.keep_signals_blocked",
+        test="test_patches.py::test_the_start_of_a_resource_tracker_unblocks_sigterm",
+    ),
+    Patch(
+        changed="terminate of the Popen of each process of Ray's node, when Ray is shut down",
+        version="ray 2.60.0",
+        why="they have SIGTERM blocked, and Ray waits a second for each",
+        by="patches.signals.end_ray_at_once",
+        test="test_patches.py::test_ray_ends_its_processes_by_terminate_and_waits_a_second_for_each",
+    ),
 )

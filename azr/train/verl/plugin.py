@@ -1,5 +1,5 @@
 """What verl imports in each of its processes (``VERL_USE_EXTERNAL_MODULES``): the platform that
-``VERL_PLATFORM`` asks for, stacks on demand, and what ``azr`` logs.
+``VERL_PLATFORM`` asks for, stacks on demand, what ``azr`` logs, and signals that stay blocked.
 
 On a CPU verl imports this after vLLM in the engine's worker process, before it elsewhere; the patches apply
 in the former alone.
@@ -11,8 +11,10 @@ import logging
 import os
 
 from azr.stacks import STACKS_VARIABLE, answer_as_the_attempt_asks
+from azr.train.patches.signals import keep_signals_blocked
 
 if os.environ.get(STACKS_VARIABLE):
+    keep_signals_blocked()
     answer_as_the_attempt_asks()
     _handler = logging.StreamHandler()
     _handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
