@@ -13,6 +13,7 @@ from azr.config.paths import PROJECT, at_home
 from azr.errors import ModelError
 from azr.models import HubName, cached_folder
 from azr.models.families import TIED_BY_DEFAULT
+from azr.models.field_types import require_field_types
 from azr.models.quantised import GROUP, quantisation_in
 from azr.models.weight_files import read_json_file
 
@@ -105,10 +106,11 @@ def shape_from_config(config: dict[str, Any], where: str = "config.json") -> Mod
     """Reads the fields of a Hugging Face ``config.json`` (Llama, Qwen, Mistral and their like).
 
     Raises:
-        ModelError: a field is missing: another architecture, whose size this cannot determine; or the weights are
+        ModelError: a field is missing or of a wrong type: another architecture, whose size this cannot determine; or the weights are
             quantised in a way that is not supported.
     """
     values = {**config, **config.get("text_config", {})}
+    require_field_types(where, values)
     quantised = quantisation_in(values, where)
     try:
         heads, hidden = int(values["num_attention_heads"]), int(values["hidden_size"])

@@ -24,6 +24,7 @@ from azr.models.families import (
     WITHOUT_ADAPTERS,
     WITHOUT_NORM_WEIGHTS,
 )
+from azr.models.field_types import require_field_types
 from azr.models.quantised import INT4_ARCHITECTURES, quantisation_in
 from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
 from azr.models.weight_files import Tensor, read_json_file, require_whole_files, same_content
@@ -133,6 +134,7 @@ def require_config_trainable(folder: Path, config: Config) -> None:
         ModelError: the model cannot be trained as configured.
     """
     values = read_json_file(folder / "config.json")
+    require_field_types(folder / "config.json", values)
     _require_architecture(folder, values, config)
     require_context(folder, values, config)
     _require_tokenizer(

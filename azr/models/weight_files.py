@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
+from azr.models.field_types import require_field_types
 from azr.models.other_formats import adapter_beside, adapter_in, other_format
 
 LFS_POINTER = b"version https://git-lfs"
@@ -74,11 +75,14 @@ def require_whole_files(folder: Path) -> dict[str, Tensor]:
         The tensors by name.
 
     Raises:
-        ModelError: weights are missing, incomplete or in a format that is not read here.
+        ModelError: weights are missing, incomplete or in a format that is not read here, or a field of config.json has a
+            wrong type.
     """
     for name in JSON_FILES:
         if (folder / name).is_file():
-            read_json_file(folder / name)
+            values = read_json_file(folder / name)
+            if name == "config.json":
+                require_field_types(folder / name, values)
     for name in TEXT_FILES:
         if (folder / name).is_file():
             beginning = _beginning(folder / name, len(LFS_POINTER))

@@ -111,6 +111,45 @@ def test_what_a_script_left_in_the_settings(folder: Path, key: str, value: str, 
     assert key in refused(folder) and told in refused(folder)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("hidden_size", "256", 'hidden_size is "256", and it has to be a whole number above 0; write "hidden_size": 256'),
+        ("num_hidden_layers", False, "num_hidden_layers is false, and it has to be a whole number above 0; correct that entry"),
+        ("vocab_size", 4096.0, 'write "vocab_size": 4096'),
+        ("num_attention_heads", [4], 'write "num_attention_heads": 4'),
+        ("head_dim", 0, "head_dim is 0"),
+        ("rms_norm_eps", "1e-6", 'rms_norm_eps is "1e-6", and it has to be a number; write "rms_norm_eps": 1e-06'),
+        ("tie_word_embeddings", "True", 'write "tie_word_embeddings": true'),
+        ("use_sliding_window", 0, "it has to be true or false"),
+        ("architectures", "Qwen2ForCausalLM", 'write "architectures": ["Qwen2ForCausalLM"]'),
+        ("rope_parameters", "linear", "it has to be a mapping"),
+        ("eos_token_id", "1", 'write "eos_token_id": 1'),
+    ],
+)  # fmt: skip
+def test_a_field_of_a_wrong_type(folder: Path, key: str, value: Any, told: str) -> None:
+    """Such a model passed, and transformers or the engine failed at it minutes later."""
+    change(folder, "config.json", **{key: value})
+    text = refused(folder)
+    assert text.startswith(f"{folder / 'config.json'}: {key} is ") and told in text
+    with pytest.raises(ModelError) as error:
+        of_folder(folder)
+    assert str(error.value) == text
+    with pytest.raises(ModelError) as error:
+        shape_of(str(folder))
+    assert str(error.value) == text
+
+
+def test_null_where_a_number_belongs(folder: Path) -> None:
+    path = folder / "config.json"
+    values = json.loads(path.read_text())
+    for key in ("hidden_size", "num_hidden_layers", "vocab_size"):
+        path.write_text(json.dumps(values | {key: None}))
+        assert f"{key} is null" in refused(folder)
+    path.write_text(json.dumps(values | {"head_dim": None, "rope_scaling": None, "pad_token_id": None}))
+    require_whole_files(folder)
+
+
 @pytest.mark.parametrize("left", [0, 5, 8, 100, -1])
 def test_weights_that_break_off(folder: Path, left: int) -> None:
     path = folder / "model.safetensors"

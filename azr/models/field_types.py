@@ -1,0 +1,85 @@
+"""The types of the fields of a ``config.json`` that an edit by hand leaves wrong most often."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from azr.errors import ModelError
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_token(value: Any) -> bool:
+    ids = value if isinstance(value, list) else [value]
+    return all(type(each) is int and each >= 0 for each in ids)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+_KINDS: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
+    ("a whole number above 0", _is_count, (
+        "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
+        "max_position_embeddings", "original_max_position_embeddings")),
+    ("a number", _is_number, ("rms_norm_eps", "layer_norm_eps", "norm_eps", "rope_theta", "partial_rotary_factor")),
+    ("true or false", lambda value: isinstance(value, bool), (
+        "tie_word_embeddings", "use_sliding_window", "attention_bias", "mlp_bias", "is_encoder_decoder")),
+    ("a text", lambda value: isinstance(value, str), ("model_type", "hidden_act")),
+    ("a list of texts", _is_texts, ("architectures", "layer_types")),
+    ("a mapping", lambda value: isinstance(value, dict), ("rope_scaling", "rope_parameters")),
+    ("the id of a token, or a list of them", _is_token, ("bos_token_id", "eos_token_id", "pad_token_id")),
+)  # fmt: skip
+_NOT_NULL = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "vocab_size",
+    "rms_norm_eps",
+)
+"""Where null does not stand for the usual value."""
+
+
+def require_field_types(where: Path | str, values: Mapping[str, Any]) -> None:
+    """
+    Args:
+        where: the file, for the message.
+        values: what it says; fields that it lacks, and those that are not known here, are passed over.
+
+    Raises:
+        ModelError: a field has a type that transformers or the engine would fail at.
+    """
+    for kind, fits, keys in _KINDS:
+        for key in keys:
+            if key not in values or (values[key] is None and key not in _NOT_NULL) or fits(values[key]):
+                continue
+            found = json.dumps(values[key], ensure_ascii=False)
+            meant = _meant(values[key], fits)
+            advice = (
+                f"write {json.dumps(key)}: {json.dumps(meant)}" if meant is not None else "correct that entry"
+            )
+            raise ModelError(f"{where}: {key} is {found[:80]}, and it has to be {kind}; {advice}")
+
+
+def _meant(value: Any, fits: Callable[[Any], bool]) -> Any:
+    """The value that was meant; None where that is not clear."""
+    guesses: list[Any] = [[value]]
+    if isinstance(value, float) and value.is_integer():
+        guesses.append(int(value))
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            guesses.append(json.loads(value.lower()))
+    if isinstance(value, list) and len(value) == 1:
+        guesses.append(value[0])
+    return next((guess for guess in guesses if guess is not None and fits(guess)), None)
