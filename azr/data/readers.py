@@ -105,7 +105,10 @@ def _lines(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
 def _row(line: bytes, path: Path, number: int) -> Row:
     try:
         # as azr.files writes it
-        value = json.loads(line.decode("utf-8", "surrogatepass"), object_pairs_hook=_object)
+        text = line.decode("utf-8", "surrogatepass").removeprefix(
+            "\ufeff"
+        )  # of a file that was put behind another
+        value = json.loads(text, object_pairs_hook=_object)
         if isinstance(value, dict):
             return Row(value, path, number)
         problem = f"{kind_of(value)} where an object with fields is expected"
@@ -117,7 +120,7 @@ def _row(line: bytes, path: Path, number: int) -> Row:
         quotes = (
             "; JSON has double quotes: write it with json.dumps" if line.lstrip().startswith(b"{'") else ""
         )
-        problem = f"no JSON: {error.msg.removesuffix(' at')} (character {error.pos + 1}){quotes}"
+        problem = f"no JSON: {_told(error.doc, error)} (character {error.pos + 1}){quotes}"
     except ValueError:  # Python's own limit; inputs and outputs are texts, and shorter
         problem = "no JSON that is read here: a number has thousands of digits"
     except RecursionError:
@@ -172,6 +175,10 @@ def _told(text: str, error: json.JSONDecodeError) -> str:
         return "it has no comments; take them out"
     if before.endswith(",") and after[:1] in ("]", "}"):
         return f"a comma before {after[0]}; take it out"
+    if error.msg == "Extra data" and after.strip() == ",":
+        return "a comma behind the row; lines of JSON have nothing between them"
+    if error.msg == "Extra data" and after[:1] in ("{", "["):
+        return "a second one follows on it, as where files without a last line end are put together; write it on a line of its own"
     return error.msg.removesuffix(" at")
 
 

@@ -683,3 +683,28 @@ def test_a_pattern_is_told_from_a_missing_file(tmp_path: Path) -> None:
         assert f"patterns are not read; {tmp_path} takes all of its files" in told
     _, [told] = configured_files([str(tmp_path / "b.jsonl")], "data.extra_files")
     assert "patterns are not read" not in told
+
+
+def test_files_that_were_put_together(tmp_path: Path) -> None:
+    """Python's words for it are "Extra data" and "Unexpected UTF-8 BOM"; a second head was "not a literal"."""
+    row = '{"snippet": "def f(x):\\n    return x", "input": "1", "output": "1"}'
+    for text, told in (
+        (f"\ufeff{row}\n\ufeff{row}\n", ["", ""]),
+        (f"{row}\n{row}{row}\n", ["", "a second one follows on it"]),
+        (f"{row},\n{row}\n", ["a comma behind the row", ""]),
+    ):
+        (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
+        problems = [one.problem for one in read_rows(tmp_path / "a.jsonl")]
+        assert len(problems) == len(told) and all(
+            b in a and bool(a) == bool(b) for a, b in zip(problems, told, strict=True)
+        )
+    table = 'snippet,input,output\n"def f(x):\n    return x",1,1\n'
+    (tmp_path / "a.csv").write_text(f"{table}\ufeff{table}", encoding="utf-8")
+    assert [one.problem[:27] for one in read_rows(tmp_path / "a.csv")] == [
+        "",
+        "the columns' names again, a",
+        "",
+    ]
+    (tmp_path / "a.csv").write_text(f"{table}input,output,snippet\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 4: the columns' names again, in another order"):
+        list(read_rows(tmp_path / "a.csv"))
