@@ -36,6 +36,16 @@ TEMPORARY_VARIABLES = ("TMPDIR", "RAY_TMPDIR")
 PYTHON_VARIABLES = ("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT")
 """What changes how Python runs. With ``PYTHONOPTIMIZE=2`` Ray's processes end silently and its node is
 waited for in vain, and a warning that is an error ends any of the libraries."""
+SERVER_VARIABLES = (
+    "VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH", "VLLM_PLUGINS",
+    "VLLM_WORKER_MULTIPROC_METHOD", "VLLM_ENABLE_V1_MULTIPROCESSING",
+)  # fmt: skip
+"""What people set for a server of vLLM's: another hub, whose package is not there, more memory or cores than a run may
+take. The engine of a run goes by the run's configuration."""
+_UNWANTED = {
+    **dict.fromkeys(PYTHON_VARIABLES, "the libraries do not support it"),
+    **dict.fromkeys(SERVER_VARIABLES, "the engine goes by the run's configuration"),
+}
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 """Network interfaces through which processes are to find each other. On one machine none has to be named; one that
 does not exist ends torch's process group."""
@@ -115,9 +125,10 @@ def troubles(environment: MutableMapping[str, str]) -> Iterator[Trouble]:
         fix = "export HOME=/a/folder/that/you/can/write; a run keeps its caches under the temporary folder"
         yield Trouble("home", problem, fix)
     unset = "unset {}; a run starts its processes without it"
-    for name in PYTHON_VARIABLES:
+    for name in _UNWANTED:
         if environment.get(name):
-            yield Trouble("Python", f"{name}={environment[name]}", unset.format(name), harmless=True)
+            subject = "Python" if name in PYTHON_VARIABLES else "vLLM"
+            yield Trouble(subject, f"{name}={environment[name]}", unset.format(name), harmless=True)
     for name, value, what in _of_another_machine(environment):
         seen = f"{name}={value} names no {what} of this machine"
         yield Trouble("network", seen, unset.format(name), harmless=True)
@@ -216,11 +227,9 @@ def prepare_places(
         for name in ("USER", "LOGNAME"):
             environment[name] = _made_up_name()
         say(f"User id {os.getuid()} has no name here; the run calls it {_made_up_name()}.")
-    for name in PYTHON_VARIABLES:
+    for name, why in _UNWANTED.items():
         if value := environment.pop(name, ""):
-            say(
-                f"{name}={value} is set; the run's processes start without it, because the libraries do not support it."
-            )
+            say(f"{name}={value} is set; the run's processes start without it, because {why}.")
     for name, value, what in _of_another_machine(environment):
         del environment[name]
         say(f"{name}={value} names no {what} of this machine; the run's processes start without it.")

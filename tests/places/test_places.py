@@ -51,10 +51,18 @@ def test_an_ordinary_machine_is_left_alone(short: Path) -> None:
     assert not list(places.troubles(environment)) or sys.executable != places.plain_python()
 
 
-@pytest.mark.parametrize("name", ["PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT"])
-def test_what_changes_how_python_runs_is_not_handed_on(short: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONINSPECT"),
+        *("VLLM_USE_MODELSCOPE", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_LOGGING_CONFIG_PATH"),
+    ],
+)  # fmt: skip
+def test_what_changes_how_python_or_the_engine_runs_is_not_handed_on(short: Path, name: str) -> None:
+    """VLLM_USE_MODELSCOPE ended a run with the advice to install all packages again."""
     environment = environment_of(TMPDIR=str(short), HOME=str(short), **{name: "2"})
-    assert [trouble.seen for trouble in places.troubles(environment) if trouble.subject == "Python"] == [
+    subject = "Python" if name.startswith("PYTHON") else "vLLM"
+    assert [trouble.seen for trouble in places.troubles(environment) if trouble.subject == subject] == [
         f"{name}=2"
     ]
     [sentence] = prepared(environment)
