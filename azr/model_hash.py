@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
-from azr.models.saved_again import canonical
+from azr.models.saved_again import settings_that_count
 
 WHOLE_BYTES = 64 << 20
 BLOCK_BYTES = 4096
@@ -106,7 +106,7 @@ def _canonical(files: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     contents = dict(files)
     for name, data in files:
         if isinstance(values := _json_of(name, data), dict):
-            values = canonical(name, values, has_tokenizer_json="tokenizer.json" in contents)
+            values = settings_that_count(name, values, has_tokenizer_json="tokenizer.json" in contents)
             if name == "tokenizer_config.json" and (template := values.pop("chat_template", None)):
                 text = template if isinstance(template, str) else json.dumps(template)
                 contents.setdefault("chat_template.jinja", text.encode("utf-8", "surrogatepass"))

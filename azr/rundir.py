@@ -118,11 +118,14 @@ def told_apart(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def run_meant(path: Path) -> str:
-    """What to give in place of a ``path`` that is no run: a run's name without its folder, a file in it, ``RUN@best``."""
+def run_named(path: Path) -> Path | None:
+    """The run that is meant by a ``path`` that is none: a run's name without its folder, a file in it, ``RUN@best``."""
     above = path.name.rpartition("@")[0]
     named = path.with_name(above) if above else path
-    for place in (named, named.parent / "runs" / named.name, *named.parents):
-        if (place / "config.yaml").is_file() and (place / "state.json").is_file():
-            return f"give {place}"
-    return "give a run directory, such as runs/NAME"
+    places = (named, named.parent / "runs" / named.name, *named.parents)
+    return next((p for p in places if (p / "config.yaml").is_file() and (p / "state.json").is_file()), None)
+
+
+def run_meant(path: Path) -> str:
+    """What to give in place of a ``path`` that is no run."""
+    return f"give {run_named(path) or 'a run directory, such as runs/NAME'}"

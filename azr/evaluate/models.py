@@ -47,7 +47,7 @@ from azr.models import (
     require_whole_files,
 )
 from azr.protocol import read_metrics
-from azr.rundir import RunDir, run_meant
+from azr.rundir import RunDir, run_meant, run_named
 from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 
@@ -90,7 +90,7 @@ class ModelSource:
 def resolve(spec: str) -> ModelSource:
     """
     Raises:
-        RunError: the run has no such checkpoint.
+        RunError: the run has no such checkpoint, or its folder is not named in full.
         CheckpointError: the checkpoint is damaged.
         ModelError: neither run, checkpoint, folder nor hub name.
     """
@@ -106,6 +106,8 @@ def resolve(spec: str) -> ModelSource:
         raise RunError(f"{spec}: {path} is not a run directory, so @{which} has no meaning; {remedy}")
     if which:  # a folder whose name has an @
         path, path_text = find(spec), spec
+    if not path.is_dir() and HubName.parse(path_text) is None and (meant := run_named(path)):
+        raise RunError(f"{spec} is neither a run nor a model; give {meant}")
     if (path / MANIFEST).is_file() and (path / "actor").is_dir():
         path = path.resolve()
         run = RunDir(path.parent.parent) if path.parent.name == "checkpoints" else None

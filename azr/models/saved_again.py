@@ -21,7 +21,7 @@ _WITHOUT_EFFECT = ("use_cache", "initializer_range", "attention_dropout", "pretr
 _NONE_IS_ABSENT = ("bos_token_id", "eos_token_id", "pad_token_id", "rope_scaling")
 
 
-def canonical(name: str, values: Mapping[str, Any], *, has_tokenizer_json: bool) -> dict[str, Any]:
+def settings_that_count(name: str, values: Mapping[str, Any], *, has_tokenizer_json: bool) -> dict[str, Any]:
     """
     Args:
         name: of the file: each has its own keys.

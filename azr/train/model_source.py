@@ -99,6 +99,8 @@ def _of_a_run(path: str, candidate: Path) -> str:
         run, step = candidate.parent.parent, candidate.name.removeprefix("step_").lstrip("0")
     else:
         run, step = candidate.parent if candidate.name == "checkpoints" else candidate, "best"
+    if not run.exists():  # its name alone
+        run = run.with_name("runs") / run.name
     if not ((run / "config.yaml").is_file() and (run / "checkpoints").is_dir()):
         return ""
     return (

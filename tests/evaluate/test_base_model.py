@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from azr.campaign.identity_check import settle_identity
 from azr.checkpoints import read_checkpoint
 from azr.config.load import read_config, write_config
-from azr.errors import ModelError
+from azr.errors import ModelError, RunError
 from azr.evaluate.export import ExportOptions, export_model
 from azr.evaluate.models import resolve
 from azr.evaluate.weights import write_model_folder
@@ -109,3 +109,17 @@ def test_adapters_are_merged_into_the_model_of_the_start_alone(tmp_path: Path, b
     with pytest.raises(ModelError, match="now holds another model"):
         write_model_folder(checkpoint, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
+
+
+def test_a_run_by_its_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``evaluate`` said that there is no such model folder."""
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    for name in ("config.yaml", "state.json", "report.html"):
+        (run / name).write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for given in ("mine", "mine@best", "mine@0", "runs/mine/report.html"):
+        with pytest.raises(RunError, match=r"; give runs/mine$"):
+            resolve(given)
+    with pytest.raises(ModelError, match="no such folder"):
+        resolve("other")

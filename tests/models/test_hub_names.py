@@ -253,6 +253,8 @@ def test_a_run_in_the_place_of_a_model(tmp_path: Path, monkeypatch: pytest.Monke
                 ModelError, match=rf"is a run of this project.*azr export {run} --step {step} --out"
             ):
                 local_folder(f"{start}{path}")
+    with pytest.raises(ModelError, match=rf"azr export {run} --step 12 --out"):  # its name alone
+        local_folder(f"{tmp_path}/first@12")
     shutil.copytree(TINY, tmp_path / "m@1")
     assert local_folder(str(tmp_path / "m@1")) == tmp_path / "m@1"
 
