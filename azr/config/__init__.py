@@ -24,6 +24,7 @@ from azr.config.report import ReportConfig
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.config.train import ModelConfig, RolloutConfig, TrainConfig
+from azr.config.usual_names import usual_name
 from azr.errors import ConfigError
 
 MAX_NAME_BYTES = 200
@@ -206,7 +207,12 @@ def _flat_section(key: str, value: Any) -> str:
 
 
 def unknown_key_message(key: str) -> str:
-    nearest = _nearest_key(key, list(flat(default_container())))
+    names = list(flat(default_container()))
+    if (usual := usual_name(key)) and key.rpartition(".")[2] not in {
+        name.rpartition(".")[2] for name in names
+    }:
+        return f"there is no configuration key {key}; {usual}"
+    nearest = _nearest_key(key, names)
     hint = f"the nearest key is {nearest}" if nearest else "docs/configuration.md lists all keys"
     return f"there is no configuration key {key}; {hint}"
 

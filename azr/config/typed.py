@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config import Config, unknown_key_message
+from azr.config.usual_names import usual_name
 from azr.errors import ConfigError
 
 GROUPS = ("recipe", "selfplay")
@@ -47,7 +48,8 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
         if key in GROUPS:
             hydra.append(item)
         elif key in sections:
-            raise ConfigError(f"{key} is a section; set its keys one by one: {key}.KEY=VALUE")
+            meant = f" ({usual})" if (usual := usual_name(key)) else ""
+            raise ConfigError(f"{key} is a section; set its keys one by one: {key}.KEY=VALUE{meant}")
         elif key not in kinds:
             raise ConfigError(unknown_key_message(key))
         elif kinds[key] == "text":
