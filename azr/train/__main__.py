@@ -31,6 +31,9 @@ from azr.train.ipc_check import choose_weight_path
 from azr.train.sockets import sockets_folder
 from azr.trainer_link import DriverWatch
 
+CORES_FOR_BOTH = 4
+"""With fewer the workers' interpreter starts after Ray, which gives its own processes half a minute to start."""
+
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
@@ -67,6 +70,8 @@ def main(arguments: list[str]) -> int:
         if config.train.ray_address:
             return on_joined_machines(run, request, config, device)
         with sockets_folder(), warm_python(device, config.train.one_interpreter) as warm:
+            if warm and machine.cpu_cores >= CORES_FOR_BOTH:
+                warm.start()
             return on_this_machine(run, request, config, device, warm)
 
 
@@ -88,7 +93,7 @@ def on_this_machine(
         start_ray(config, warm.executable if warm else None)
         mark_start(folder, StartPart.RAY)
         if warm:
-            warm.start()  # not before: Ray gives its own processes half a minute to start, which is little on a busy machine
+            warm.start()
         finished = ray.get(SelfPlayRunner.remote().run.remote(str(run.root), device))
     except RayError as error:
         return _fail(run, request, _cause(error))

@@ -31,9 +31,9 @@ _HIGHEST_FILE = 4096
 
 
 def importing_environment() -> dict[str, str]:
-    """Variables for a process that imports for others: theirs, and that torch is to ask NVML whether there is a card
-    (else asking initialises CUDA; vLLM wants the same)."""
-    return {**os.environ, **worker_environment(), **NVML_CHECK}
+    """Variables for a process that imports for others: theirs, that torch is to ask NVML whether there is a card
+    (else asking initialises CUDA; vLLM wants the same), and whose card it is, for which verl would start nvidia-smi."""
+    return {"VERL_PLATFORM": "nvidia", **os.environ, **worker_environment(), **NVML_CHECK}
 
 
 def set_by_imports(before: Mapping[str, str]) -> dict[str, str]:
@@ -72,13 +72,16 @@ def release_nvml() -> None:
 
 
 def as_imported_anew(variables: Mapping[str, str]) -> None:
-    """In a fork that has its own environment: what torch reads from it only while it is imported, and then the
-    variables that imports set."""
+    """In a fork that has its own environment: what torch reads from it only while it is imported, random numbers of
+    its own, and the variables that imports set."""
+    torch: Any = sys.modules["torch"]
+    torch.default_generator.seed()
+    sys.modules["numpy"].random.seed()
     threads, compilers = (
         os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")
     )
     if threads.isdigit() and int(threads):
-        sys.modules["torch"].set_num_threads(int(threads))
+        torch.set_num_threads(int(threads))
     if compilers.isdigit() and int(compilers):
         config: Any = sys.modules["torch._inductor.config"]
         config.compile_threads = int(compilers)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ SEEN = (
 def said_by_a_child(
     folder: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
+    return said_by_children(folder, monkeypatch, trouble, [SEEN], **variables)[0]
+
+
+def said_by_children(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, codes: Sequence[str], **variables: str
+) -> list[subprocess.CompletedProcess[str]]:
     (folder / "pretended.py").write_text(PRETENDED.format(trouble=trouble))
     (folder / "asks_the_card.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{folder}")
@@ -52,10 +59,13 @@ def said_by_a_child(
     )
     with WarmPython(folder, [*modules, "hides"], ["pretended"], for_a_card=True) as warm:
         warm.start()
-        return subprocess.run(
-            [str(warm.executable), "-c", SEEN],
-            env={**os.environ, **variables}, cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False,
-        )  # fmt: skip
+        return [
+            subprocess.run(
+                [str(warm.executable), "-c", code],
+                env={**os.environ, **variables}, cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+            )
+            for code in codes
+        ]  # fmt: skip
 
 
 def test_a_child_has_its_own_environment_and_what_imports_set(
@@ -69,7 +79,14 @@ def test_a_child_has_its_own_environment_and_what_imports_set(
     )
     assert said.stdout == "True 30 3 5 1 1 mine 1 None\n", said.stderr
     assert said.stderr == ""
-    assert "one interpreter has imported verl and vLLM" in capfd.readouterr().out
+    assert "one interpreter has imported for all processes in" in capfd.readouterr().out
+
+
+def test_children_draw_different_random_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = "import numpy, torch; print(numpy.random.rand(), torch.rand(()).item())"
+    one, other = (said.stdout.split() for said in said_by_children(tmp_path, monkeypatch, "", [draw, draw]))
+    assert len(one) == len(other) == 2
+    assert not set(one) & set(other)
 
 
 def test_where_no_child_would_see_the_card_each_process_imports_and_the_log_says_why(

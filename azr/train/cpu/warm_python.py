@@ -41,7 +41,7 @@ CLIENT = Path(__file__).with_name("warm_python_client.py")
 MODULES = (
     "torch._inductor.lowering", "torch.distributed.fsdp", "tensordict", "transformers.modeling_utils",
     "transformers.models.qwen2.modeling_qwen2", "datasets", "peft", "fastapi", "openai", "xgrammar", "compressed_tensors",
-    "scipy.optimize",
+    "scipy.optimize", "pydantic.v1.fields",
 )  # fmt: skip
 """Imported at once. None of them may import Ray, whose library reads its environment when it is loaded and
 never again."""
@@ -55,6 +55,8 @@ RAY_MODULES = (
     "azr.train.verl.worker",
     "azr.train.verl.agent_worker",
     "azr.train.verl.trainer",
+    "azr.train.verl.runner",
+    "ray.dag.compiled_dag_node",
     "transfer_queue.storage.simple_storage",
 )
 """Imported when the first client has brought the environment that Ray gives its workers; it is the same for
@@ -64,6 +66,8 @@ CARD_RAY_MODULES = (
     "azr.train.verl.engine",
     "azr.train.verl.engine_worker",
     "azr.train.verl.rollout",
+    "vllm.compilation.backends",
+    "torch.distributed.checkpoint",
 )
 """The same where the children use a card."""
 RAY_VARIABLES = "RAY_"
@@ -105,7 +109,9 @@ class WarmPython:
         self._listener.listen(64)
 
     def start(self) -> None:
-        """Starts the server, which begins to import: some ten seconds of a core."""
+        """Starts the server, if it is not there yet, which begins to import: some ten seconds of a core."""
+        if self._process is not None:
+            return
         listener = self._listener.fileno()
         command = [sys.executable, "-m", "azr.train.cpu.warm_python", str(listener)]
         command += [str(self.executable), *self._modules, *(["card"] if self._for_a_card else [])]
@@ -132,8 +138,15 @@ def write_client(path: Path, address: str) -> None:
 
 class Server:
     def __init__(
-        self, listener: socket.socket, executable: str, ray_modules: list[str], for_a_card: bool = False
+        self,
+        listener: socket.socket,
+        executable: str,
+        ray_modules: list[str],
+        *,
+        started_s: float,
+        for_a_card: bool = False,
     ) -> None:
+        self.started_s = started_s
         self.listener = listener
         self.ray_modules = ray_modules
         self.for_a_card = for_a_card
@@ -212,13 +225,14 @@ class Server:
 
     def import_beside_a_card(self) -> None:
         """Ends this process where its children could not use the card; clients then start cold interpreters."""
-        started_s = time.monotonic()
+        waited_s = time.monotonic() - self.started_s
         before = dict(os.environ)
         with card_fork.not_there():
             import_modules(self.ray_modules)
         self.set_by_imports = card_fork.set_by_imports(before)
         card_fork.hear_everybody()
         card_fork.release_nvml()
+        imported_s = time.monotonic() - self.started_s
         kept = ", ".join(card_fork.card_files())
         trouble = card_fork.why_no_fork_sees_a_card()
         if trouble:
@@ -230,8 +244,8 @@ class Server:
             )
             os._exit(0)
         print(
-            f"azr.train: one interpreter has imported verl and vLLM in {time.monotonic() - started_s:.0f} s for all processes; "
-            "one made from it sees the card",
+            f"azr.train: one interpreter has imported for all processes in {imported_s:.1f} s, verl and vLLM since {waited_s:.1f} s; "
+            f"a process made from it sees the card ({time.monotonic() - self.started_s - imported_s:.1f} s)",
             flush=True,
         )
 
@@ -344,6 +358,7 @@ def import_modules(names: Iterable[str]) -> None:
 
 def main(arguments: list[str]) -> NoReturn:
     listener, executable, modules, ray_modules, *card = arguments
+    started_s = time.monotonic()
     # vLLM gives its processes names; the library that does it must see the interpreter's own argument area,
     # which no child can find again
     os.environ["SPT_NOENV"] = "1"  # as in azr/train/environment.py
@@ -352,7 +367,9 @@ def main(arguments: list[str]) -> NoReturn:
     if "ray" in sys.modules:
         raise AssertionError("one of the modules that are imported first has imported Ray")
     later = list(filter(None, ray_modules.split(",")))
-    server = Server(socket.socket(fileno=int(listener)), executable, later, for_a_card=bool(card))
+    server = Server(
+        socket.socket(fileno=int(listener)), executable, later, started_s=started_s, for_a_card=bool(card)
+    )
     server.serve()
 
 
