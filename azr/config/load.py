@@ -63,12 +63,14 @@ class Loaded:
 
 
 def load_config(overrides: Sequence[str]) -> Loaded:
-    """
+    """Says on stderr which value counts where a key is given several.
+
     Raises:
         ConfigError: an override or a YAML file is wrong; the message names the key and the nearest right one.
         RunError: the record of what the run began with is damaged.
     """
     overrides = [item.lstrip("+") for item in overrides]
+    _tell_repeated(overrides)
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
     reason = f"recipe {chosen[-1]}: requested" if chosen else ""
     items = list(overrides)
@@ -92,6 +94,19 @@ def load_config(overrides: Sequence[str]) -> Loaded:
     typed = {item.partition("=")[0] for item in items}
     config = from_container(compose_container(items), lambda key: "" if key in typed else _place(key, items))
     return Loaded(resolve_paths(config, typed, Path.cwd()), reason)
+
+
+def _tell_repeated(overrides: Sequence[str]) -> None:
+    given: dict[str, list[str]] = {}
+    for key, equals, value in (item.partition("=") for item in overrides):
+        if equals:
+            given.setdefault(key, []).append(value)
+    for key, values in given.items():
+        if len(set(values)) > 1:
+            print(
+                f"{key} is given several times ({', '.join(values)}); the last counts: {key}={values[-1]}",
+                file=sys.stderr,
+            )
 
 
 def _recipe_in_file() -> str:
@@ -278,6 +293,8 @@ def _plain_message(text: str, overrides: Sequence[str]) -> str:
         if parsed.is_sweep_override():
             return f"{item} names several values; a run takes one"
     told = " ".join(text.split("\n")[0].split())
+    if found := re.search(r"Interpolation key '(\w+)' not found", told):
+        told = f"${{{found[1]}}} refers to another key, and there is none; a variable of the environment is written ${found[1]}"
     if found := re.search(r"full_key: (\S+)", text):  # in a file: what was typed was fine
         return f"{_place(found[1], overrides) or 'configs'}: {found[1]}: {told}"
     return told

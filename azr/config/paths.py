@@ -26,6 +26,8 @@ PATH_KEYS = (
     "data.seeds", "data.extra_files", "data.other_runs", "data.probe_files", "data.evaluation_files",
 )  # fmt: skip
 """Keys whose values may be paths."""
+TOOL_KEYS = ("sandbox.python", "sandbox.bubblewrap")
+"""Programs, which may be called by their names."""
 WORDS = {
     "selfplay.frame": ("paper", "chat", "cot", "short", "compact"),
     "data.seeds": ("shipped", "identity", "none"),
@@ -54,6 +56,10 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
         places = (started, PROJECT) if key in typed else (PROJECT, started)
         found = [_resolved(key, item, places) for item in ([value] if isinstance(value, str) else value)]
         config = with_key(config, key, found[0] if isinstance(value, str) else found)
+    for key in TOOL_KEYS:
+        value = operator.attrgetter(key)(config)
+        config = with_key(config, key, value and _written_out(value))
+    config = replace(config, runs_dir=_written_out(config.runs_dir, (PROJECT, started)))
     if "runs_dir" in typed:
         config = replace(config, runs_dir=_made_absolute(config.runs_dir, started))
     return config
@@ -72,8 +78,18 @@ def runs_folder(config: Config) -> Path:
 
 
 def at_home(name: str) -> Path:
-    """``~`` written out, where there is such a home."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises for a home of nobody
+    """A path that a user wrote, as a shell would have read it."""
+    return Path(_written_out(name))
+
+
+def _written_out(name: str, places: Sequence[Path] = (Path(),)) -> str:
+    """``~`` written out, where there is such a home; ``$NAME`` as well, and without blanks at the ends, unless a file in
+    one of the ``places`` is called so."""
+    name = os.path.expanduser(name)  # noqa: PTH111 - pathlib's raises for a home of nobody
+    if any(os.path.lexists(place / name) for place in places):
+        return name
+    plain = os.path.expandvars(name.strip())
+    return os.path.expanduser(plain) if plain else name  # noqa: PTH111
 
 
 def find(name: str) -> Path:
@@ -120,8 +136,7 @@ def _refuse_windows(key: str, name: str) -> None:
 
 def _resolved(key: str, name: str, places: Sequence[Path]) -> str:
     _refuse_windows(key, name)
-    if name.startswith("~"):
-        return str(at_home(name))
+    name = _written_out(name, places)
     if not name or name in WORDS.get(key, ()) or Path(name).is_absolute():
         return name
     found = next((place / name for place in places if (place / name).exists()), None)

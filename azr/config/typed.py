@@ -3,6 +3,7 @@ never sees it."""
 
 from __future__ import annotations
 
+import os
 import re
 import types
 import typing
@@ -136,6 +137,11 @@ def _text(key: str, value: str) -> str:
     if len(value) >= 2 and value[0] in _QUOTES and value[-1] == value[0]:
         value = value[1:-1].replace(f"\\{value[0]}", value[0])
     if "${" in value:
+        variable = re.search(r"\$\{([A-Za-z_]\w*)\}", value)
+        if variable and variable[1] in os.environ:
+            raise ConfigError(
+                f"{key}: {variable[0]} is read as a reference to another key; a variable of the environment is written ${variable[1]}"
+            )
         raise ConfigError(
             f"{key} holds ${{, which the trainer's libraries read as a reference to another key; rename it, or make a link"
         )

@@ -407,6 +407,12 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "seed: 1\nseed: 2",
         r"pipeline\.yaml, line \d+: key seed appears twice \(first in line \d+\)",
     ),
+    (
+        "pipeline.yaml",
+        "# seed: 1",
+        "runs_dir: ${HOME}/runs",
+        r"pipeline\.yaml, line \d+: runs_dir: \$\{HOME\} refers to another key, .* is written \$HOME",
+    ),
     ("pipeline.yaml", "# seed: 1", "seed: [1", r"pipeline\.yaml, line \d+: "),
     ("pipeline.yaml", "# seed: 1", 'name: "x', r"pipeline\.yaml, line \d+: "),
     (
@@ -807,3 +813,21 @@ def test_a_batch_of_which_nothing_can_be_learnt_is_refused() -> None:
     ):
         load_config(one)
     load_config([*one, "selfplay.train_on_samples=true"])
+
+
+def test_which_of_several_values_counts_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    given = [
+        "recipe=cpu_tiny",
+        "campaign.hours=5",
+        "name=a",
+        "name=b",
+        "seed=3",
+        "campaign.hours=7",
+        "seed=3",
+    ]
+    config = loaded(*given[1:])
+    assert (config.campaign.hours, config.name, config.seed) == (7, "b", 3)
+    assert capsys.readouterr().err == (
+        "campaign.hours is given several times (5, 7); the last counts: campaign.hours=7\n"
+        "name is given several times (a, b); the last counts: name=b\n"
+    )

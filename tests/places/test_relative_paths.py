@@ -183,6 +183,43 @@ def test_a_home_is_written_out(elsewhere: Path, monkeypatch: pytest.MonkeyPatch)
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("$HOME/m", "{home}/m"),
+        ("$HOME/m ", "{home}/m"),
+        (" ~/m", "{home}/m"),
+        ("Qwen/Qwen2.5-Coder-0.5B ", "Qwen/Qwen2.5-Coder-0.5B"),
+        (f"{TINY} ", TINY),
+        ("$AZR_NOT_SET/m", "$AZR_NOT_SET/m"),
+        ("a$HOME ", "{home}/a$HOME "),  # there is such a file
+    ],
+)
+def test_a_path_is_read_as_a_shell_would_read_it(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, written: str, meant: str
+) -> None:
+    monkeypatch.setenv("HOME", str(elsewhere))
+    (elsewhere / "a$HOME ").touch()
+    meant = meant.replace("{home}", str(elsewhere))
+    config = load_config(
+        ["recipe=cpu_tiny", f"model.path={written}", f"runs_dir={written}", f"data.extra_files=['{written}']"]
+    ).config
+    assert config.model.path == meant and config.data.extra_files == [meant]
+    assert config.runs_dir == (
+        meant if Path(meant).is_absolute() or meant == TINY else f"{elsewhere}/{meant}"
+    )
+    assert (
+        load_config(["recipe=cpu_tiny", "sandbox.python=~/python"]).config.sandbox.python
+        == f"{elsewhere}/python"
+    )
+
+
+def test_a_variable_in_braces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELS", "/models")
+    with pytest.raises(ConfigError, match=r"model\.path: \$\{MODELS\} is read as .* is written \$MODELS$"):
+        load_config(["recipe=cpu_tiny", "model.path=${MODELS}/m"])
+
+
 def test_the_command_looks_beside_itself(elsewhere: Path) -> None:
     command = [
         sys.executable,
