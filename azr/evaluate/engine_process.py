@@ -29,6 +29,7 @@ from azr.evaluate.answers import Answer, AnswerWriter
 from azr.evaluate.engine_session import ModelText, Pending, Session
 from azr.evaluate.requests import EngineJob, Request
 from azr.files import read_json
+from azr.models import refuse_head_size
 from azr.processes import end_with_parent
 from azr.records import from_json
 from azr.train.environment import engine_environment, set_defaults
@@ -85,6 +86,9 @@ def _run(job: EngineJob, on_gpu: bool, events: Events) -> None:
     adapters = [model.adapters for model, _ in job.models if model.adapters]
     session: Session | None = None
     events.send({"stage": "start"})
+    if not on_gpu:
+        for model, _ in job.models:
+            refuse_head_size(model.folder)
     for number, (model, batches) in enumerate(job.models):
         events.send({"model": number})
         text = ModelText(model.folder, job.engine.trust_remote_code)

@@ -148,7 +148,7 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
         newest = latest_verified_checkpoint(run)
         if newest is None:
             raise CheckpointError(
-                f"no checkpoint of {run.root} matches its manifest; all {len(found)} are damaged"
+                f"no checkpoint of {run.root} matches its manifest: {damaged_checkpoints(run)[-1]}"
             )
         for sentence in damaged_checkpoints(run, after=newest.step):
             to_stderr(sentence)

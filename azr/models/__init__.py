@@ -6,6 +6,7 @@ weights read.
 
 from azr.models.check import (
     refuse_foreign_tensors,
+    refuse_head_size,
     refuse_leftover_quantisation,
     refuse_second_head,
     require_config_trainable,
@@ -21,6 +22,7 @@ __all__ = [
     "cached_folder",
     "other_format",
     "refuse_foreign_tensors",
+    "refuse_head_size",
     "refuse_leftover_quantisation",
     "refuse_second_head",
     "require_config_trainable",

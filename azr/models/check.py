@@ -38,6 +38,8 @@ PLAIN = {"BF16", "F16", "F32"}
 EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 ADAPTER_TENSOR = re.compile(r"\.(lora_[A-Z]|lora_embedding|lora_magnitude|base_layer)")
 LAYER = re.compile(r"^model\.layers\.(\d+)\.")
+CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Of vLLM 0.24 (``CPUAttentionBackend``)."""
 SLOW_AND_SAFE = "train.packed_sequences=false train.compile_layers=false train.chunked_logprobs=false"
 OWN_DEFAULTS = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer", None)
 """Tokenizer classes that have no end token unless one is set."""
@@ -127,6 +129,23 @@ def refuse_foreign_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         )
 
 
+def refuse_head_size(folder: Path) -> None:
+    """Where no card is used.
+
+    Raises:
+        ModelError: the engine's attention for CPUs has no such heads.
+    """
+    values = read_json_file(folder / "config.json")
+    width, heads, size = (values.get(key) for key in ("hidden_size", "num_attention_heads", "head_dim"))
+    if not size and isinstance(width, int) and isinstance(heads, int) and heads > 0:
+        size = width // heads
+    if isinstance(size, int) and size not in CPU_HEAD_SIZES:
+        raise ModelError(
+            f"{folder}: its attention heads have {size} numbers (head_dim, or hidden_size by num_attention_heads), as in models that are "
+            f"made for tests; without a card the engine supports {', '.join(map(str, CPU_HEAD_SIZES))}. Use another model"
+        )
+
+
 def require_config_trainable(folder: Path, config: Config) -> None:
     """The part that needs no weights: ``require_trainable`` of a hub model before gigabytes are fetched.
 
@@ -136,6 +155,8 @@ def require_config_trainable(folder: Path, config: Config) -> None:
     values = read_json_file(folder / "config.json")
     require_field_types(folder / "config.json", values)
     _require_architecture(folder, values, config)
+    if config.train.device == "cpu":
+        refuse_head_size(folder)
     require_context(folder, values, config)
     _require_tokenizer(
         folder, values, raw=load_frame(config.selfplay.frame).raw, trusted=config.model.trust_remote_code

@@ -103,9 +103,7 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
     if not options.every_checkpoint:
         newest = latest_verified_checkpoint(run)
         if newest is None:
-            raise RunError(
-                f"{run.root} has no sound checkpoint to resume from; let it train until its first one is saved"
-            )
+            raise _no_checkpoint(run)
         for sentence in damaged_checkpoints(run, after=newest.step):
             say(sentence)
         return [newest.step]
@@ -117,10 +115,14 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
         else:
             steps.append(checkpoint.step)
     if not steps:
-        raise RunError(
-            f"{run.root} has no sound checkpoint to resume from; let it train until its first one is saved"
-        )
+        raise _no_checkpoint(run)
     return steps
+
+
+def _no_checkpoint(run: RunDir) -> RunError:
+    if damaged := damaged_checkpoints(run):
+        return RunError(f"{run.root} has no sound checkpoint to resume from: {damaged[-1]}")
+    return RunError(f"{run.root} has no checkpoint to resume from; let it train until its first one is saved")
 
 
 def _add_what_people_read(

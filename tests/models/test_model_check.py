@@ -19,7 +19,8 @@ from azr.cli import run_command
 from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import of_folder
-from azr.models import require_trainable, require_whole_files
+from azr.models import refuse_head_size, require_trainable, require_whole_files
+from azr.models.check import CPU_HEAD_SIZES
 from azr.models.context import context_tokens
 from azr.models.weight_files import Tensor
 
@@ -471,6 +472,17 @@ def test_what_a_trainer_leaves_in_the_weights(folder: Path, name: str, told: str
     assert told in refused(folder)
     with pytest.raises(ModelError, match=told):
         of_folder(folder)
+
+
+def test_heads_that_the_engine_has_not_without_a_card(folder: Path) -> None:
+    """A tiny random model, as people try things with: two starts, then "Unsupported CPU attention configuration"."""
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    assert tuple(CPUAttentionBackend.get_supported_head_sizes()) == CPU_HEAD_SIZES
+    change(folder, "config.json", num_attention_heads=16)
+    assert "its attention heads have 16 numbers" in refused(folder)
+    change(folder, "config.json", num_attention_heads=4)
+    refuse_head_size(folder)
 
 
 def test_windows_in_some_layers_where_the_engine_has_all_or_none(folder: Path) -> None:
