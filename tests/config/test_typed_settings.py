@@ -455,7 +455,7 @@ DAMAGES: list[tuple[str, str, str | bytes, str]] = [
         "pipeline.yaml",
         "# seed: 1",
         "seed: ${x}",
-        r"pipeline\.yaml, line \d+: seed: Interpolation key 'x' not found",
+        r"pipeline\.yaml, line \d+: seed: \$\{x\} refers to another key, and there is none",
     ),
     (
         "pipeline.yaml",
