@@ -3,8 +3,10 @@ work."""
 
 from __future__ import annotations
 
+import difflib
 import socket
 import time
+from pathlib import Path
 
 from azr.budget import require_fit, shape_for
 from azr.budget.card_in_use import CLOSE_THEM, card_in_use
@@ -14,6 +16,8 @@ from azr.commands import command
 from azr.config import Config
 from azr.control_groups import process_limit
 from azr.data.check import require_readable
+from azr.data.guard import bare_name, probe_names
+from azr.data.sources import configured_files
 from azr.errors import BudgetError, ConfigError, RunError
 from azr.hardware import Machine, detect, device_for
 from azr.imports import require_engine
@@ -49,6 +53,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     require_same_run(run, config)
     require_card_of(run, config, machine)
     require_readable(config.data, run)
+    require_verdict_probes(config)
     is_here = local_folder(config.model.path) is not None
     if is_here:
         require_usable_model(config)  # before its size, which a model of another kind does not tell
@@ -64,6 +69,25 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         require_usable_model(config)
     if judged is None:  # its size is known only now
         require_fit(config, machine, run.root.parent, kept)
+
+
+def require_verdict_probes(config: Config) -> None:
+    """
+    Raises:
+        ConfigError: the probe file that is to decide the verdict is named with its ending or its path, or misspelt; all
+            files together would decide. A name like none of them is left over from the recipe.
+    """
+    named = config.train.verdict_probes
+    files, _ = configured_files(probe_names(config.data), "data.probe_files")
+    names = sorted({bare_name(file) for file in files})
+    if not named or named in names:
+        return
+    for word in (bare_name(Path(named)), named):
+        if close := difflib.get_close_matches(word, names, n=1, cutoff=0.75):
+            raise ConfigError(
+                f"train.verdict_probes={named} is none of the probe files ({', '.join(names)}), which are named without their ending; "
+                f"write train.verdict_probes={close[0]}"
+            )
 
 
 def require_a_run_or_nothing(run: RunDir) -> None:

@@ -52,7 +52,7 @@ def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:
         return probe_files(run)
     names = {}
     for file in _files(probe_names(config), "data.probe_files"):
-        name = f"{_bare_name(file)}.jsonl"
+        name = f"{bare_name(file)}.jsonl"
         if name in names:
             raise DataError(
                 f"data.probe_files holds two files called {name} ({names[name]} and {file}); rename one of them"
@@ -75,7 +75,7 @@ def probes_are_frozen(run: RunDir) -> bool:
     return _hashes_path(run).exists()
 
 
-def _bare_name(file: Path) -> str:
+def bare_name(file: Path) -> str:
     """Without the endings of a data file and its packing."""
     name = file.name
     while Path(name).suffix.lower() in (*DATA_SUFFIXES, *PACKED_SUFFIXES):

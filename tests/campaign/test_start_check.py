@@ -38,6 +38,18 @@ def check(run: RunDir, *settings: str, machine: Machine = NO_CARD) -> None:
 
 def test_a_run_that_can_start(run: RunDir) -> None:
     check(run)
+
+
+def test_the_file_that_decides_the_verdict_is_one_of_the_probe_files(run: RunDir, tmp_path: Path) -> None:
+    """With its ending, or a letter wrong, all files together decided, without a word."""
+    mine = tmp_path / "mine.jsonl"
+    shutil.copy(PROJECT / "data/probes/azr_tiny_heldout.jsonl", mine)
+    probes = f"data.probe_files=[shipped,{mine}]"
+    for named in ("mine.jsonl", str(mine), "mnie", "mine.json"):
+        with pytest.raises(ConfigError, match=r"\(general, mine\).*; write train\.verdict_probes=mine$"):
+            check(run, probes, f"train.verdict_probes={named}")
+    check(run, probes, "train.verdict_probes=mine")
+    check(run, probes)  # the recipe names a file of its own
     assert not run.root.parent.exists()
 
 
