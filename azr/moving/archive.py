@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from azr.errors import DataError
 from azr.hashes import json_hash
+from azr.moving.unpacked import UnpackedArchive
 
 FORMAT = 1
 KIND = "azr run"
@@ -164,7 +165,9 @@ def _member(name: str, level: int = TEXT_LEVEL) -> zipfile.ZipInfo:
 class ArchiveReader:
     """An opened archive whose list was checked. ``extract`` may still find a file damaged."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, manifest: ArchiveManifest) -> None:
+    def __init__(
+        self, path: Path, archive: zipfile.ZipFile | UnpackedArchive, manifest: ArchiveManifest
+    ) -> None:
         self._path, self._archive = path, archive
         self.manifest = manifest
 
@@ -199,15 +202,16 @@ class ArchiveReader:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[ArchiveReader]:
-    """Opens an archive and checks its list against itself; nothing is written.
+    """Opens an archive, or the folder into which one was unpacked as it is, and checks its list against itself; nothing
+    is written.
 
     Raises:
         DataError: it is not an archive of a run, damaged, cut short, or would write where it must not.
     """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist or is not a file; give what `scripts/move_run.py pack` wrote")
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give what `scripts/move_run.py pack` wrote")
     try:
-        archive = zipfile.ZipFile(path)
+        archive = UnpackedArchive(path, MANIFEST) if path.is_dir() else zipfile.ZipFile(path)
     except UNREADABLE as error:
         raise DataError(
             f"{path} is not an archive of a run, or was cut short on its way ({first_line(error)}); copy it again"
@@ -218,12 +222,12 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
         yield ArchiveReader(path, archive, manifest)
 
 
-def _read_manifest(path: Path, archive: zipfile.ZipFile) -> ArchiveManifest:
+def _read_manifest(path: Path, archive: zipfile.ZipFile | UnpackedArchive) -> ArchiveManifest:
     try:
         member = archive.getinfo(MANIFEST)
     except KeyError:
         raise DataError(
-            f"{path} is a ZIP file but holds no run; give what `scripts/move_run.py pack` wrote"
+            f"{path} is a {'folder' if path.is_dir() else 'ZIP file'} but holds no packed run; give what `scripts/move_run.py pack` wrote"
         ) from None
     try:
         if member.file_size > MAX_MANIFEST_BYTES:
@@ -258,7 +262,7 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile) -> ArchiveManifest:
     return ArchiveManifest(record["info"], entries)
 
 
-def _check_members(path: Path, archive: zipfile.ZipFile, manifest: ArchiveManifest) -> None:
+def _check_members(path: Path, archive: zipfile.ZipFile | UnpackedArchive, manifest: ArchiveManifest) -> None:
     def refuse(why: str) -> DataError:
         return DataError(
             f"{path} is not accepted: {why}. It was not made by `scripts/move_run.py pack`; nothing was written"
@@ -289,10 +293,11 @@ def _check_members(path: Path, archive: zipfile.ZipFile, manifest: ArchiveManife
         entry = listed.get(member.filename)
         if entry is not None and (entry.size != member.file_size or entry.size < 0):
             raise refuse(f"{entry.path} has another size than its list says")
-    limit = max(GROWTH_FLOOR_BYTES, MAX_GROWTH * path.stat().st_size)
+    packed_bytes = archive.size_bytes if isinstance(archive, UnpackedArchive) else path.stat().st_size
+    limit = max(GROWTH_FLOOR_BYTES, MAX_GROWTH * packed_bytes)
     if manifest.total_bytes > limit:
         raise refuse(
-            f"it would grow to {manifest.total_bytes / 2**30:.1f} GiB from {path.stat().st_size / 2**20:.1f} MiB"
+            f"it would grow to {manifest.total_bytes / 2**30:.1f} GiB from {packed_bytes / 2**20:.1f} MiB"
         )
 
 

@@ -50,13 +50,13 @@ class FileSelection:
 def select_files(paths: Iterable[str], steps: Iterable[int]) -> FileSelection:
     """Chooses from a run's files; of checkpoints those of ``steps``."""
     wanted = set(steps)
-    every = sorted(path for path in paths if not _is_debris(path))
+    every = sorted(path for path in paths if not is_debris(path))
     needed = [path for path in every if _matches(path, NEEDED) or _step_of(path) in wanted]
     read = [path for pattern in READ for path in reversed(every) if re.fullmatch(pattern, path)]
     return FileSelection(tuple(needed), tuple(read))
 
 
-def _is_debris(path: str) -> bool:
+def is_debris(path: str) -> bool:
     """What file managers leave in every folder that they show."""
     name = path.rpartition("/")[2]
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")

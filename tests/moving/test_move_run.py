@@ -300,9 +300,38 @@ def test_files_of_other_kinds(packed: Any, tmp_path: Path) -> None:
         out.writestr("photo.jpg", b"x")
     refused(tmp_path / "text.zip", tmp_path, "not an archive of a run")
     refused(tmp_path / "empty.zip", tmp_path, "not an archive of a run")
-    refused(tmp_path / "plain.zip", tmp_path, "holds no run")
+    refused(tmp_path / "plain.zip", tmp_path, "is a ZIP file but holds no packed run")
     refused(tmp_path / "absent.zip", tmp_path, "does not exist")
-    refused(tmp_path, tmp_path, "is not a file")
+    refused(tmp_path, tmp_path, "is a folder but holds no packed run")
+
+
+def test_an_archive_that_a_browser_has_unpacked(packed: Any, tmp_path: Path) -> None:
+    archive = packed[1]
+    folder = tmp_path / "Downloads" / "first.azr"
+    with zipfile.ZipFile(archive) as whole:
+        whole.extractall(folder)
+    (folder / ".DS_Store").write_bytes(b"x")
+    for number, place in enumerate((folder, folder.parent)):
+        there = unpack_run(place, tmp_path / f"second-{number}", say=lambda _: None)
+        assert contents(there.root) == contents(
+            unpack_run(archive, tmp_path / f"third-{number}", say=str).root
+        )
+
+    tasks = folder / "run" / "pool" / "tasks.jsonl"
+    kept = tasks.read_bytes()
+    tasks.write_bytes(kept[::-1])
+    refused(folder, tmp_path, "is not what the archive's own list says")
+    tasks.write_bytes(kept + b"x")
+    refused(folder, tmp_path, "has another size than its list says")
+    tasks.unlink()
+    refused(folder, tmp_path, "what it holds is not what its own list says")
+    (tmp_path / "elsewhere").write_bytes(kept)
+    tasks.symlink_to(tmp_path / "elsewhere")
+    refused(folder, tmp_path, "is a link or no plain file")
+    tasks.unlink()
+    tasks.write_bytes(kept)
+    (tasks.parent / "more.jsonl").write_text("")
+    refused(folder, tmp_path, "what it holds is not what its own list says")
 
 
 @pytest.mark.parametrize("share", [0.0001, 0.3, 0.9, 0.9999])
