@@ -25,10 +25,10 @@ from azr.scratch import scratch_folder
 from azr.stacks import STACKS_VARIABLE
 from azr.start_record import StartPart, mark_start
 from azr.tracebacks import root_cause
-from azr.train.cpu.warm_python import WarmPython
 from azr.train.environment import set_environment, use_ray_token
 from azr.train.ipc_check import choose_weight_path
 from azr.train.sockets import sockets_folder
+from azr.train.warm_python import WarmPython
 from azr.trainer_link import DriverWatch
 
 CORES_FOR_BOTH = 4

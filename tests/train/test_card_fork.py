@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 from azr.train import card_fork
 from azr.train.__main__ import warm_python
-from azr.train.cpu.warm_python import CARD_RAY_MODULES, MODULES, RAY_MODULES, WarmPython
+from azr.train.warm_python import CARD_RAY_MODULES, MODULES, RAY_MODULES, WarmPython
 
 LIMIT_S = 120
 PRETENDED = """

@@ -114,3 +114,13 @@ def test_on_a_card(
     apart = follow(tmp_path, "cuda", settings)
     assert max(apart["before"], apart["synced"]) < 0.05
     assert apart["not_synced"] > 10 * apart["synced"]
+
+
+@pytest.mark.gpu
+def test_on_a_card_from_one_interpreter(tmp_path: Path, random_model: Callable[[str], Path]) -> None:
+    """All processes are forks of one, which has not touched the card."""
+    settings = ["recipe=0_5b_16gb", f"model.path={random_model('0.5b')}", "train.one_interpreter=true"]
+    apart = follow(tmp_path, "cuda", settings)
+    assert max(apart["before"], apart["synced"]) < 0.05
+    assert apart["not_synced"] > 10 * apart["synced"]
+    assert "a process made from it sees the card" in (tmp_path / "log").read_text(errors="replace")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from azr.train.cpu.warm_python import MODULES, RAY_MODULES, WarmPython
+from azr.train.warm_python import MODULES, RAY_MODULES, WarmPython
 
 LIMIT_S = 60
 
@@ -142,7 +142,7 @@ def test_a_killed_program_ends_its_client(warm: WarmPython, tmp_path: Path) -> N
 
 def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from azr.train.cpu.warm_python import WarmPython; "
+        "import sys, time; from pathlib import Path; from azr.train.warm_python import WarmPython; "
         f"server = WarmPython(Path({str(tmp_path)!r}), [], []); server.start(); print(server._process.pid, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen(

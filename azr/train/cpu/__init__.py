@@ -1,2 +1,1 @@
-"""What verl needs to run on a machine without a GPU: a platform, an engine, and an interpreter that is
-imported once."""
+"""What verl needs to run on a machine without a GPU: a platform and an engine."""

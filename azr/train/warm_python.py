@@ -6,7 +6,8 @@ interpreter they start ``warm_python_client.py`` in its place; it hands argument
 to the server, which forks a child that continues as that interpreter would. The client waits: it passes signals
 on, ends as the child ends, and when it is killed the child is killed too.
 
-Only what is safe to share is imported before the fork: no threads, no CUDA, no connection to Ray.
+Only what is safe to share is imported before the fork: no threads, no connection to Ray, and no CUDA
+(``azr.train.card_fork``).
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class WarmPython:
         if self._process is not None:
             return
         listener = self._listener.fileno()
-        command = [sys.executable, "-m", "azr.train.cpu.warm_python", str(listener)]
+        command = [sys.executable, "-m", "azr.train.warm_python", str(listener)]
         command += [str(self.executable), *self._modules, *(["card"] if self._for_a_card else [])]
         environment = card_fork.importing_environment() if self._for_a_card else None
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener], env=environment)
