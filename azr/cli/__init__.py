@@ -45,6 +45,7 @@ KEPT = {
     "move-run": "nothing was written",
 }
 """What Ctrl+C leaves of a command's work."""
+VERSION_WORDS = ("--version", "-V")
 INTERRUPTED = 130
 """Exit status after Ctrl+C, as shells count it."""
 
@@ -55,9 +56,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         listed = "\n".join(f"    azr {command:18}{purpose}" for command, purpose in COMMANDS.items())
         print(
-            f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nRun azr COMMAND --help for more."
+            f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nRun azr COMMAND --help for more, azr --version for the versions."
         )
         return 0
+    if name in VERSION_WORDS:
+        name, rest = "run", [name]
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean azr {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
@@ -73,6 +76,11 @@ def run_command(name: str, words: Sequence[str]) -> int:
     kept = f"; {KEPT[name]}" if name in KEPT else ""
     try:
         require_a_folder()
+        if words and words[0] in VERSION_WORDS:
+            from azr.report.versions import version_text
+
+            print(version_text())
+            return 0
         if "-" in words:
             raise ConfigError(
                 "- is not a file, and nothing is read from or written to standard streams; give the name of a file"

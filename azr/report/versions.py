@@ -7,6 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+from azr import __version__
 from azr.config.paths import PROJECT
 from azr.errors import DataError
 from azr.files import read_json, write_json_atomic
@@ -28,6 +29,14 @@ def collect_versions(frame: str) -> dict[str, str]:
     if commit := _commit():
         versions["azr"] = commit
     return versions | {name: version for name in PACKAGES if (version := installed_version(name))}
+
+
+def version_text() -> str:
+    """What ``azr --version`` prints: the project with its commit, Python, and the packages that decide what a run does."""
+    commit = f", commit {found}" if (found := _commit()) else ""
+    packages = [f"{name} {version}" for name in PACKAGES if (version := installed_version(name))]
+    python = f"Python {platform.python_version()}"
+    return f"azr {__version__}{commit}, in {PROJECT}\n{', '.join([python, *packages])}"
 
 
 def _commit() -> str:

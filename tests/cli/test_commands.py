@@ -4,12 +4,14 @@ with a blank."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import site
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,15 @@ def test_the_bare_command_lists_what_there_is(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["azr"])
     assert cli.main() == 0 and "azr evaluate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-V"], ["watch", "--version"], ["run", "--version"]])
+def test_the_versions(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    [written] = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert cli.main(words) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"azr {written}") and first.endswith(f"in {ROOT}")
+    assert all(f", {name} {version(name)}" in second for name in ("torch", "verl", "transformers"))
 
 
 def test_slips_end_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
