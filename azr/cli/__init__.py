@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         listed = "\n".join(f"    azr {command:18}{purpose}" for command, purpose in COMMANDS.items())
         print(
-            f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nRun azr COMMAND --help for more, azr --version for the versions."
+            f"Self-play training of a reasoning model on one GPU.\n\n{listed}\n\nMore: azr COMMAND --help, azr --version"
         )
         return 0
     if name in VERSION_WORDS:
