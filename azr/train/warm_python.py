@@ -51,6 +51,7 @@ _ONLY_CPU = "vllm.v1.worker.cpu_worker"
 RAY_MODULES = (
     "azr.train.patches.ray_ids",  # before any class is declared for Ray
     "vllm.v1.engine.core",  # before verl, whose plugins patch what they find
+    "azr.train.patches.model_classes",
     _ONLY_CPU,
     "verl.workers.rollout.vllm_rollout.vllm_async_server",
     "azr.train.verl.worker",

@@ -182,3 +182,32 @@ def test_the_environment_is_the_one_of_verls_launcher(monkeypatch: pytest.Monkey
     theirs = get_ppo_ray_runtime_env()["env_vars"]
     theirs.pop("TOKENIZERS_PARALLELISM")  # ours is set for every process of the attempt
     assert worker_environment() == theirs | {"TRANSFER_QUEUE_ENABLE": "1"}
+
+
+def test_vllm_starts_a_process_to_look_at_a_models_class(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where its cache does not have the class yet; with the patch it does not."""
+    registry = pytest.importorskip("vllm.model_executor.models.registry")
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path))
+    started: list[object] = []
+
+    def start(*command: object, **_: object) -> None:
+        started.append(command)
+        raise OSError("none here")
+
+    monkeypatch.setattr(registry.subprocess, "run", start)
+    model = registry.ModelRegistry.models["Qwen2ForCausalLM"]
+    with pytest.raises(OSError, match="none here"):
+        model.inspect_model_cls()
+    assert len(started) == 1
+
+    theirs = registry._run_in_subprocess
+    try:
+        from azr.train.patches import model_classes
+
+        assert registry._run_in_subprocess is model_classes.look_here
+        assert model.inspect_model_cls().is_text_generation_model
+        assert len(started) == 1
+    finally:
+        registry._run_in_subprocess = theirs

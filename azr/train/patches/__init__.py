@@ -146,6 +146,13 @@ PATCHES = (
         test="test_warm_python.py::test_children_draw_different_ids",
     ),
     Patch(
+        changed="vllm.model_executor.models.registry._run_in_subprocess, in the warm interpreter",
+        version="vllm 0.24.0",
+        why="a model that vLLM's cache does not know yet is looked at in a process that imports torch and vLLM for it",
+        by="patches.model_classes.look_here",
+        test="test_patches.py::test_vllm_starts_a_process_to_look_at_a_models_class",
+    ),
+    Patch(
         changed="multiprocessing.resource_tracker._HAVE_SIGMASK",
         version="python 3.",
         why="before 3.13 the start of the tracker unblocks SIGTERM, which only the driver is to heed",
