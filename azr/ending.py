@@ -1,5 +1,5 @@
 """SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 end a command as Ctrl+C does: what it has begun is cleaned up. What it started
-does not heed the first two."""
+does not heed them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class EndedBySignalError(KeyboardInterrupt):
@@ -34,7 +36,7 @@ def ended_by_signals() -> Iterator[None]:
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, end)
     try:
@@ -47,10 +49,10 @@ def ended_by_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_for_the_owner_alone() -> Iterator[None]:
-    """What is started inside has SIGTERM and SIGHUP blocked, and so has all that it starts. Where they are sent to every
+    """What is started inside has these signals blocked, and so has all that it starts. Where they are sent to every
     process of a run at once (``systemctl stop``, ``scancel``, a shutdown), the driver heeds them, and has the trainer
     save; Ray, the engine or the sandbox would end at once. The owner ends what it started by SIGKILL."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -42,6 +42,7 @@ def main() -> None:
 
     for number in FORWARDED:
         signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # the child has a handler, and is asked itself
     for number in open_files:
         if number > 2:
             os.close(number)

@@ -31,6 +31,7 @@ from azr.campaign.sentences import say_the_end
 from azr.campaign.state import CampaignState, State, read_state_file, save_state, state_path_previous
 from azr.checkpoints import list_checkpoints
 from azr.cli.control import obey
+from azr.ending import SIGNALS
 from azr.errors import RunError
 from azr.folder_id import FolderId
 from azr.locks import locked
@@ -172,7 +173,7 @@ def test_a_trainer_killed_during_a_save_costs_only_that_save(run: RunDir) -> Non
     assert [record.step for record in read_metrics(run)] == list(range(1, 9))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_to_all_processes_at_once_ends_the_run_with_its_checkpoint(
     run: RunDir, number: signal.Signals
 ) -> None:

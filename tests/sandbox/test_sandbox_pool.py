@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from azr.config.sandbox import Limits, SandboxConfig
+from azr.ending import SIGNALS
 from azr.errors import ConfigError, SandboxError
 from azr.sandbox import Job, Profile, Sandbox, Status, probe_confinement
 from azr.sandbox.worker import Worker
@@ -185,8 +186,8 @@ def test_a_signal_to_all_processes_at_once_is_its_owners_alone(sandbox):
     """As a shutdown sends it: the owner ends what it does, and the sandbox with it."""
     before = sandbox.process_ids()
     for pid in before:
-        os.kill(pid, signal.SIGTERM)
-        os.kill(pid, signal.SIGHUP)
+        for number in SIGNALS:
+            os.kill(pid, number)
     assert run(sandbox, ADD, "1, 2").ok and sandbox.process_ids() == before
 
 
