@@ -81,7 +81,7 @@ def require_whole_files(folder: Path) -> dict[str, Tensor]:
     for name in JSON_FILES:
         if (folder / name).is_file():
             values = read_json_file(folder / name)
-            if name == "config.json":
+            if name in ("config.json", "generation_config.json"):
                 require_field_types(folder / name, values)
     for name in TEXT_FILES:
         if (folder / name).is_file():

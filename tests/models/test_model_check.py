@@ -141,6 +141,12 @@ def test_a_field_of_a_wrong_type(folder: Path, key: str, value: Any, told: str) 
     assert str(error.value) == text
 
 
+def test_an_end_token_of_a_wrong_type(folder: Path) -> None:
+    """It was passed over, and responses ended elsewhere."""
+    change(folder, "generation_config.json", eos_token_id="1")
+    assert 'generation_config.json: eos_token_id is "1"' in refused(folder)
+
+
 def test_null_where_a_number_belongs(folder: Path) -> None:
     path = folder / "config.json"
     values = json.loads(path.read_text())
