@@ -68,10 +68,10 @@ CARD_RAY_MODULES = (
     "azr.train.verl.engine",
     "azr.train.verl.engine_worker",
     "azr.train.verl.rollout",
-    "vllm.compilation.backends",
     "torch.distributed.checkpoint",
 )
-"""The same where the children use a card."""
+"""The same where the children use a card. Without flashinfer and what imports it (``vllm.compilation.backends``): it asks
+CUDA for the kind of card."""
 RAY_VARIABLES = "RAY_"
 PR_SET_PDEATHSIG = 1
 MAX_REQUEST_BYTES = 1 << 20

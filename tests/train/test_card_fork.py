@@ -147,6 +147,10 @@ def test_nothing_of_the_engine_without_a_card_is_imported_beside_one() -> None:
     assert not [name for name in CARD_RAY_MODULES if "cpu" in name]
 
 
+def test_nothing_that_is_known_to_ask_the_card_is_imported_beside_one() -> None:
+    assert not {"vllm.compilation.backends", "flashinfer"} & set(CARD_RAY_MODULES)
+
+
 def test_a_card_has_one_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     register = "RAY_worker_register_timeout_seconds"
     monkeypatch.delenv(register, raising=False)
