@@ -13,9 +13,11 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest import mock
 
 from azr.train.environment import worker_environment
 
@@ -52,6 +54,26 @@ def not_there(modules: Iterable[str] = ASK_THE_CARD) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextlib.contextmanager
+def noting_who_asks_cuda(asked: list[str]) -> Iterator[None]:
+    """Adds ``file:line`` of whoever has torch initialise CUDA meanwhile, the innermost outside torch."""
+    import torch
+
+    def noted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def note(*arguments: Any) -> Any:
+            places = [(frame.filename, frame.lineno) for frame in traceback.extract_stack()[:-1]]
+            foreign = [f"{file}:{line}" for file, line in places if "/torch/" not in file and file[0] != "<"]
+            asked.append(foreign[-1] if foreign else "torch")
+            return call(*arguments)
+
+        return note
+
+    with contextlib.ExitStack() as stack:
+        for name in ("_cuda_getDeviceCount", "_cuda_init"):
+            stack.enter_context(mock.patch.object(torch._C, name, noted(getattr(torch._C, name))))
+        yield
 
 
 def hear_everybody() -> None:

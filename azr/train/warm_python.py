@@ -153,6 +153,7 @@ class Server:
         self.ray_modules = ray_modules
         self.for_a_card = for_a_card
         self.set_by_imports: dict[str, str] = {}
+        self.asked_cuda: list[str] = []
         self.executable = executable
         self.clients: dict[int, tuple[socket.socket, int]] = {}
         """Descriptor of a client's connection -> (connection, process id of its child)."""
@@ -229,17 +230,17 @@ class Server:
         """Ends this process where its children could not use the card; clients then start cold interpreters."""
         waited_s = time.monotonic() - self.started_s
         before = dict(os.environ)
-        with card_fork.not_there():
+        with card_fork.not_there(), card_fork.noting_who_asks_cuda(self.asked_cuda):
             import_modules(self.ray_modules)
         self.set_by_imports = card_fork.set_by_imports(before)
         card_fork.hear_everybody()
         card_fork.release_nvml()
         imported_s = time.monotonic() - self.started_s
-        kept = ", ".join(card_fork.card_files())
+        seen = ", ".join([*dict.fromkeys(self.asked_cuda), *card_fork.card_files()])
         trouble = card_fork.why_no_fork_sees_a_card()
         if trouble:
             print(
-                f"azr.train: {trouble}{f' (open: {kept})' if kept else ''}, so train.one_interpreter is of no use here and every "
+                f"azr.train: {trouble}{f' (seen: {seen})' if seen else ''}, so train.one_interpreter is of no use here and every "
                 "process imports for itself. This takes longer and changes nothing else.",
                 file=sys.stderr,
                 flush=True,
@@ -365,13 +366,16 @@ def main(arguments: list[str]) -> NoReturn:
     # which no child can find again
     os.environ["SPT_NOENV"] = "1"  # as in azr/train/environment.py
     setproctitle.setproctitle("azr: warm python")
-    import_modules(filter(None, modules.split(",")))
+    asked_cuda: list[str] = []
+    with card_fork.noting_who_asks_cuda(asked_cuda) if card else contextlib.nullcontext():
+        import_modules(filter(None, modules.split(",")))
     if "ray" in sys.modules:
         raise AssertionError("one of the modules that are imported first has imported Ray")
     later = list(filter(None, ray_modules.split(",")))
     server = Server(
         socket.socket(fileno=int(listener)), executable, later, started_s=started_s, for_a_card=bool(card)
     )
+    server.asked_cuda = asked_cuda
     server.serve()
 
 

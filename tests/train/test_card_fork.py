@@ -24,6 +24,9 @@ import logging, os, sys
 import azr.train.card_fork as card_fork
 card_fork._trouble_here = lambda: {trouble!r}
 os.environ["SET_BY_AN_IMPORT"] = "1"
+if {trouble!r}:
+    import torch
+    torch._C._cuda_getDeviceCount()
 os.environ["SET_BY_BOTH"] = "1"
 logging.getLogger().setLevel(logging.ERROR)
 try:
@@ -97,7 +100,9 @@ def test_where_no_child_would_see_the_card_each_process_imports_and_the_log_says
     assert said.stdout.startswith("False ")
     assert "starting a cold one" in said.stderr
     told = capfd.readouterr().err
-    assert "azr.train: a module has touched the card, so train.one_interpreter is of no use here" in told
+    assert "azr.train: a module has touched the card (seen: " in told
+    assert f"{tmp_path}/pretended.py:" in told
+    assert "so train.one_interpreter is of no use here" in told
 
 
 def test_cuda_that_a_module_initialises_is_noticed() -> None:
