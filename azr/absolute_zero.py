@@ -24,7 +24,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
-from azr.files import read_jsonl
 from azr.parsing import Response, split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Sandbox
@@ -35,6 +34,7 @@ from azr.selfplay.episode import Completion, SolveOutcome, Stopwatch
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
+from azr.system.files import read_jsonl
 from azr.tasks import Prompt, Rejection, Role, Task
 from azr.train.tokens import end_token_ids, prompt_token_ids
 
@@ -238,15 +238,12 @@ def main() -> None:
             began_s = time.monotonic()
             seen = step(number, policy, game, sandbox, optimizer)
             proposals = len(game.task_types) * GAME.batch_size
-            solved = [
-                f"{seen[f'solve-{kind.value}/accuracy']:.0%} of {kind.value}" for kind in game.task_types
-            ]
+            solved = [f"{seen[f'solve-{kind.value}/accuracy']:.0%} {kind.value}" for kind in game.task_types]
             print(
                 f"step {number}: {seen['new_tasks']:.0f} new tasks from {proposals} proposals, solved: "
                 f"{', '.join(solved)} ({seen['responses']:.0f} responses, gradient {seen['grad_norm']:.2f}, "
-                f"{time.monotonic() - began_s:.0f} s)",
-                flush=True,
-            )
+                f"{time.monotonic() - began_s:.0f} s)", flush=True,
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

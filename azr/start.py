@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from azr.strays import PROJECT, refuse_strays
+from azr.system.strays import PROJECT, refuse_strays
 
 OLDEST, NEWEST = (3, 10), (3, 12)
 
@@ -25,7 +25,7 @@ def start(name: str) -> None:
     check_start(name or "azr")
     try:
         from azr import cli
-        from azr.terminal import outlive_the_terminal
+        from azr.system.terminal import outlive_the_terminal
     except ModuleNotFoundError as error:
         sys.exit(missing_module(name or "azr", error))
     outlive_the_terminal()

@@ -15,7 +15,7 @@ The words, one meaning each:
 * *suite*: a set of evaluation items; *source*: a model that is asked (``ModelSource``), or a file that tasks come from
   (``TaskSource``); *manifest*: the hashes of a pool, a checkpoint or an archive.
 * *backend*: policy and engine behind a training step (``azr.train.step.StepBackend``); *machine*: cards, cores and
-  memory (``azr.hardware``).
+  memory (``azr.system.hardware``).
 * *phase*: what the trainer does at a moment; *ending*: how an attempt ended; *incident*: what went wrong and
   what was done; *verdict*: whether the run as a whole learned, as the report says it.
 
@@ -41,7 +41,7 @@ from itertools import chain
 from typing import Any
 
 from azr.errors import DataError
-from azr.hashes import text_hash
+from azr.system.hashes import text_hash
 
 SCHEMA_VERSION = 1
 

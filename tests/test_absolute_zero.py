@@ -8,11 +8,11 @@ import torch
 
 from azr import absolute_zero
 from azr.config.sandbox import SandboxConfig
-from azr.files import read_jsonl
 from azr.sandbox import Sandbox
 from azr.selfplay.credit import pay
 from azr.selfplay.episode import play
 from azr.selfplay.game import SelfPlay
+from azr.system.files import read_jsonl
 from azr.tasks import Role, Task
 
 GAME = replace(absolute_zero.GAME, batch_size=2, difficulty_samples=2)

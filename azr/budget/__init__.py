@@ -14,11 +14,11 @@ from pathlib import Path
 from azr.budget.advice import Fit, RecipeFit, Shortage, judge_fit, propose
 from azr.budget.estimate import estimate
 from azr.budget.shape import ModelShape, shape_for, shape_from_config, shape_of
-from azr.checkpoints import free_gib
 from azr.commands import command
 from azr.config import Config
 from azr.errors import BudgetError
-from azr.hardware import Machine
+from azr.run.checkpoints import free_gib
+from azr.system.hardware import Machine
 
 __all__ = [
     "Fit", "ModelShape", "RecipeFit", "estimate", "fit_refusal", "judge_fit", "propose", "require_fit", "shape_for",

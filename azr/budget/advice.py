@@ -13,7 +13,7 @@ from azr.budget.estimate import ResourceEstimate, estimate
 from azr.budget.shape import ModelShape, shape_for
 from azr.commands import command
 from azr.config import Config, with_key
-from azr.hardware import Device, Machine, device_for
+from azr.system.hardware import Device, Machine, device_for
 
 KV_SEQUENCES = 8
 """An engine whose KV cache holds fewer full-length sequences than this is no use."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from azr.budget.estimate import estimate
 from azr.budget.shape import ModelShape
 from azr.config import Config
-from azr.hardware import Machine, device_for
+from azr.system.hardware import Machine, device_for
 
 MARGIN_GIB = 1.0
 """A shortage below this is left to the run: the prediction is a few per cent too high or too low, and NVIDIA's driver counts

@@ -15,7 +15,7 @@ from typing import Any
 from azr.budget.estimate import ResourceEstimate, estimate
 from azr.budget.shape import ModelShape
 from azr.config import Config, with_key
-from azr.hardware import Machine, device_for
+from azr.system.hardware import Machine, device_for
 
 PEAK_SHARE = 0.963
 """Of the memory that a run may take, at most this much is planned for a moment of generation: what the measured

@@ -8,8 +8,8 @@ from azr.campaign.attempt import AttemptEnd, EndKind, StopReason
 from azr.campaign.context import Context
 from azr.campaign.rollback import discard_after, roll_back
 from azr.campaign.state import CampaignState, State
-from azr.hand_over import HandOverPart, mark_hand_over
-from azr.protocol import read_metrics
+from azr.run.hand_over import HandOverPart, mark_hand_over
+from azr.run.protocol import read_metrics
 
 
 class CycleEnd(str, Enum):

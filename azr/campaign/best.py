@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from azr.protocol import MetricsRecord
+from azr.run.protocol import MetricsRecord
 
 
 def best_checkpoint(

@@ -14,9 +14,9 @@ from azr.budget.estimate import HOST_DATA_STEPS_GIB
 from azr.campaign.context import Context
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.campaign.vram import wait_for_vram
-from azr.host_memory import host_memory
-from azr.processes import GIB
-from azr.protocol import STOP_FILE, TrainRequest, ask
+from azr.run.protocol import STOP_FILE, TrainRequest, ask
+from azr.system.host_memory import host_memory
+from azr.system.processes import GIB
 
 DISMISS_S = 60.0
 """What a waiting trainer gets to close its engine, before it is ended."""

@@ -10,7 +10,7 @@ from azr.config import Config, flat, to_container
 from azr.config.load import read_config
 from azr.errors import AzrError
 from azr.report.versions import collect_versions, read_versions
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 
 MEANINGLESS = ("name", "runs_dir", "recipe", "campaign.", "monitor.", "budget.", "report.")
 """Beginnings of keys that say how long, where, and under whose eyes a run trains, not what it does; ``recipe`` never

@@ -16,8 +16,8 @@ from azr.campaign.trainer_process import WaitingTrainer
 from azr.config import Config
 from azr.config.campaign import CampaignConfig
 from azr.errors import RunMovedError
-from azr.folder_id import FolderId
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.folder_id import FolderId
 
 MONOTONIC: Callable[[], float] = time.monotonic
 

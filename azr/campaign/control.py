@@ -19,13 +19,13 @@ from typing import Any
 import filelock
 
 from azr.campaign.state import read_state_file
-from azr.checkpoints import explain_os_error
 from azr.commands import command
 from azr.errors import DataError, RunError
-from azr.files import read_json, write_json_atomic
-from azr.locks import take_lock
-from azr.processes import ProcessId
-from azr.rundir import RunDir
+from azr.run.checkpoints import explain_os_error
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, write_json_atomic
+from azr.system.locks import take_lock
+from azr.system.processes import ProcessId
 
 LOCK_WAIT_S = 5.0
 

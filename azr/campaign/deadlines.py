@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from azr.config.campaign import CampaignConfig
-from azr.protocol import Heartbeat, Phase
+from azr.run.protocol import Heartbeat, Phase
 
 LEARNT_FROM = 2
 """Measurements needed before a median replaces the first-time limit."""

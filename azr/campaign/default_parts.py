@@ -11,7 +11,7 @@ from azr.campaign.parts import CampaignParts
 from azr.config import Config, to_container
 from azr.config.paths import PROJECT
 from azr.report.loggers import Logger, make_loggers
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 
 REPORT_TIMEOUT_S = 300.0
 

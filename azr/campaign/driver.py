@@ -29,15 +29,15 @@ from azr.campaign.start_check import require_free_card
 from azr.campaign.state import State, latest_attempt
 from azr.campaign.supervise import supervise
 from azr.campaign.trainer_process import end_leftovers
-from azr.checkpoints import explain_os_error, latest_verified_checkpoint, list_checkpoints
 from azr.commands import command
 from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError
-from azr.hand_over import HandOverPart, forget_hand_over, mark_hand_over
-from azr.processes import ProcessId
-from azr.protocol import TrainRequest
-from azr.rundir import RunDir
+from azr.run.checkpoints import explain_os_error, latest_verified_checkpoint, list_checkpoints
+from azr.run.hand_over import HandOverPart, forget_hand_over, mark_hand_over
+from azr.run.protocol import TrainRequest
+from azr.run.rundir import RunDir
+from azr.system.processes import ProcessId
 
 EXIT_DONE = 0
 """Done, or stopped cleanly on request."""

@@ -13,8 +13,8 @@ from enum import Enum
 
 from azr.campaign.incidents import FROM_OUTSIDE, SHOWN_CHARACTERS, dying_words, known_causes, signal_name
 from azr.commands import command
-from azr.imports import loader_advice
-from azr.tracebacks import ANSI, Raised, root_cause
+from azr.system.imports import loader_advice
+from azr.system.tracebacks import ANSI, Raised, root_cause
 
 
 class FaultKind(str, Enum):

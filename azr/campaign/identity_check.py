@@ -6,14 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from azr.checkpoints import list_checkpoints
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import RunError
-from azr.model_hash import ModelHash, hash_model
 from azr.models import HubName, cached_folder
-from azr.run_identity import SETTINGS, RunIdentity, read_identity, write_identity
-from azr.rundir import RunDir
+from azr.models.model_hash import ModelHash, hash_model
+from azr.run.checkpoints import list_checkpoints
+from azr.run.identity import SETTINGS, RunIdentity, read_identity, write_identity
+from azr.run.rundir import RunDir
 from azr.train.base_model import folder_on_disk, identify
 from azr.train.model_source import local_folder
 

@@ -12,10 +12,10 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
-from azr.files import append_jsonl, read_tail
-from azr.records import Incident, read_log
-from azr.rundir import RunDir
-from azr.tracebacks import Raised, root_cause
+from azr.run.records import Incident, read_log
+from azr.run.rundir import RunDir
+from azr.system.files import append_jsonl, read_tail
+from azr.system.tracebacks import Raised, root_cause
 
 CAUSE_BYTES = 2_000_000
 """Where the cause of an end is looked for; a worker's last words may stand far above the trainer's."""

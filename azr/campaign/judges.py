@@ -28,13 +28,13 @@ from functools import partial
 
 import numpy as np
 
-from azr import metric_names as names
 from azr.campaign.parts import Advice, Judgement
 from azr.campaign.stagnation import Course, fall, fit_trend, plateau, robust_smooth
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
-from azr.protocol import MetricsRecord
-from azr.records import MachineSample
+from azr.run import metric_names as names
+from azr.run.protocol import MetricsRecord
+from azr.run.records import MachineSample
 from azr.tasks import STREAMS
 
 LEAK_SAMPLES = 20

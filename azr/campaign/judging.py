@@ -8,10 +8,10 @@ from dataclasses import asdict
 
 from azr.campaign.context import Context
 from azr.campaign.parts import Advice, Judgement
-from azr.files import append_jsonl
-from azr.protocol import MetricsRecord
-from azr.records import JudgeVerdict, MachineSample
 from azr.report.loggers import Logger
+from azr.run.protocol import MetricsRecord
+from azr.run.records import JudgeVerdict, MachineSample
+from azr.system.files import append_jsonl
 
 _ACTIONS = {
     Advice.END_CYCLE: "The cycle ends at the next step boundary.",

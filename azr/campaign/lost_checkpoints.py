@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from azr.errors import RunError
-from azr.records import CampaignState, State
-from azr.rundir import RunDir
+from azr.run.records import CampaignState, State
+from azr.run.rundir import RunDir
 
 
 def settle_lost_checkpoints(run: RunDir, state: CampaignState, found_step: int) -> str:

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from azr.campaign.trainer_process import TRAINER_COMMAND
 from azr.config import Config
-from azr.protocol import MetricsRecord
-from azr.records import MachineSample
 from azr.report.loggers import Logger
-from azr.rundir import RunDir
+from azr.run.protocol import MetricsRecord
+from azr.run.records import MachineSample
+from azr.run.rundir import RunDir
 
 
 class Advice(str, Enum):

@@ -16,14 +16,14 @@ from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.lost_checkpoints import settle_lost_checkpoints
 from azr.campaign.state import CampaignState, State, load_state, save_state
 from azr.campaign.trainer_process import end_leftovers, recorded_run_id
-from azr.checkpoints import list_checkpoints, reject_checkpoints_after, repair_checkpoints
 from azr.config.campaign import CampaignConfig
 from azr.errors import RunError
-from azr.files import write_bytes_atomic
-from azr.folder_id import FolderId
-from azr.processes import ProcessId, boot_id, driven_by_others
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import list_checkpoints, reject_checkpoints_after, repair_checkpoints
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import write_bytes_atomic
+from azr.system.folder_id import FolderId
+from azr.system.processes import ProcessId, boot_id, driven_by_others
 from azr.wording import counted
 
 
@@ -158,7 +158,7 @@ def _end_old_trainer(run: RunDir, run_id: str, config: CampaignConfig) -> list[s
 
 
 def _remove_temporaries(run: RunDir) -> list[str]:
-    """Files that an atomic write had not renamed yet. Only names that ``azr.files`` makes."""
+    """Files that an atomic write had not renamed yet. Only names that ``azr.system.files`` makes."""
     removed = 0
     for path in run.root.rglob(".*.tmp"):
         with contextlib.suppress(OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from azr.campaign.context import Context
 from azr.campaign.parts import Judgement
-from azr.checkpoints import latest_verified_checkpoint, reject_checkpoints_after
+from azr.run.checkpoints import latest_verified_checkpoint, reject_checkpoints_after
 from azr.wording import counted
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from functools import partial
 
 from azr.campaign.context import Context
-from azr.checkpoints import prune_checkpoints, require_disk_space
 from azr.errors import BudgetError
+from azr.run.checkpoints import prune_checkpoints, require_disk_space
 
 
 def prune(ctx: Context, keep_last: int, *, protected: Collection[int] = ()) -> None:

@@ -10,10 +10,10 @@ from contextlib import suppress
 from azr.campaign.state import CampaignState, State
 from azr.commands import command
 from azr.errors import AzrError
-from azr.folder_id import FolderId
 from azr.report.summary import read_summary
 from azr.report.verdict import headline
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.folder_id import FolderId
 from azr.wording import counted
 
 

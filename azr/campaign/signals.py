@@ -13,7 +13,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-from azr.ending import SIGNALS
+from azr.system.ending import SIGNALS
 
 ANSWER = "Stopping: the step that runs now is finished and saved first. Ctrl+C again ends immediately; what is saved stays."
 

@@ -11,19 +11,19 @@ from pathlib import Path
 from azr.budget import require_fit, shape_for
 from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.campaign.identity_check import require_same_run
-from azr.checkpoints import list_checkpoints
 from azr.commands import command
 from azr.config import Config
-from azr.control_groups import process_limit
 from azr.data.check import require_readable
 from azr.data.guard import bare_name, probe_names
 from azr.data.sources import configured_files
 from azr.errors import BudgetError, ConfigError, RunError
-from azr.hardware import Machine, detect, device_for
-from azr.imports import require_engine
-from azr.mounts import missing_disk
-from azr.run_identity import kept_keys
-from azr.rundir import RunDir
+from azr.run.checkpoints import list_checkpoints
+from azr.run.identity import kept_keys
+from azr.run.rundir import RunDir
+from azr.system.control_groups import process_limit
+from azr.system.hardware import Machine, detect, device_for
+from azr.system.imports import require_engine
+from azr.system.mounts import missing_disk
 from azr.train.model_source import local_folder, require_usable_model
 
 LOOPBACK, LOOPBACK_LIMIT_S = "127.0.0.1", 5.0

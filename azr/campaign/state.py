@@ -21,13 +21,13 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from azr.checkpoints import list_checkpoints
 from azr.errors import DataError, RunError
-from azr.files import read_json, write_json_atomic
-from azr.hashes import json_hash
-from azr.protocol import read_request
-from azr.records import CampaignState, State, from_json
-from azr.rundir import RunDir
+from azr.run.checkpoints import list_checkpoints
+from azr.run.protocol import read_request
+from azr.run.records import CampaignState, State, from_json
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, write_json_atomic
+from azr.system.hashes import json_hash
 
 FORMAT = 1
 

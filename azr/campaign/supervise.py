@@ -24,13 +24,13 @@ from azr.campaign.parts import Advice, Judgement
 from azr.campaign.room import make_room, prune
 from azr.campaign.trainer_process import TrainerProcess, WaitingTrainer
 from azr.campaign.vram import used_vram_gib
-from azr.checkpoints import free_gib, list_checkpoints
 from azr.config.load import write_config
 from azr.errors import BudgetError, ConfigError
-from azr.files import append_jsonl, read_tail
-from azr.host_memory import host_memory
-from azr.processes import GIB, ProcessId, memory_gib
-from azr.protocol import (
+from azr.report.loggers import Logger
+from azr.report.versions import write_versions
+from azr.run.checkpoints import free_gib, list_checkpoints
+from azr.run.identity import copy_identity
+from azr.run.protocol import (
     CHECKPOINT_FILE,
     STOP_FILE,
     Ending,
@@ -46,11 +46,11 @@ from azr.protocol import (
     read_result,
     write_request,
 )
-from azr.records import MachineSample
-from azr.report.loggers import Logger
-from azr.report.versions import write_versions
-from azr.run_identity import copy_identity
-from azr.tracebacks import Raised
+from azr.run.records import MachineSample
+from azr.system.files import append_jsonl, read_tail
+from azr.system.host_memory import host_memory
+from azr.system.processes import GIB, ProcessId, memory_gib
+from azr.system.tracebacks import Raised
 
 STEPS_AFTER_STOP = 3
 """A trainer that finishes this many steps after it was asked to stop does not listen."""

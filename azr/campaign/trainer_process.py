@@ -15,9 +15,13 @@ from pathlib import Path
 
 from azr.campaign.vram import used_vram_gib
 from azr.config.paths import PROJECT
-from azr.ending import signals_for_the_owner_alone
-from azr.files import write_text_atomic
-from azr.processes import (
+from azr.run.protocol import STACKS_FILE, TrainRequest
+from azr.run.records import MachineSample
+from azr.run.rundir import RunDir
+from azr.run.start_record import StartPart, mark_start
+from azr.system.ending import signals_for_the_owner_alone
+from azr.system.files import write_text_atomic
+from azr.system.processes import (
     MARKER_VARIABLE,
     ProcessId,
     Registry,
@@ -27,13 +31,9 @@ from azr.processes import (
     memory_gib,
     run_of_marker,
 )
-from azr.protocol import STACKS_FILE, TrainRequest
-from azr.records import MachineSample
-from azr.rundir import RunDir
-from azr.scratch import remove_abandoned_scratch
-from azr.shared_memory import SegmentList
-from azr.stacks import collect_stacks
-from azr.start_record import StartPart, mark_start
+from azr.system.scratch import remove_abandoned_scratch
+from azr.system.shared_memory import SegmentList
+from azr.system.stacks import collect_stacks
 
 REGISTRY_FILE = "processes.json"
 SEGMENTS_FILE = "shared_memory.json"
@@ -131,7 +131,7 @@ class TrainerProcess:
         return [*([own] if own else []), *descendants(self.pid)]
 
     def dump_stacks(self, pid: int | None) -> Path | None:
-        """Python stacks of all processes that answer (``azr.stacks``), the training loop first, and where py-spy may
+        """Python stacks of all processes that answer (``azr.system.stacks``), the training loop first, and where py-spy may
         look, also of the others.
 
         Args:

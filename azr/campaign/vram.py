@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from azr.cards import visible_cards
+from azr.system.cards import visible_cards
 
 
 def used_vram_gib() -> float | None:

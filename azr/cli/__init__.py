@@ -18,12 +18,12 @@ from difflib import get_close_matches
 
 from azr.cli.pasted import pasted_sentence
 from azr.config.paths import at_home, windows_sentence
-from azr.ending import EndedBySignalError, ended_by_signals
 from azr.errors import AzrError, ConfigError
-from azr.imports import all_shadows, broken_library
-from azr.mounts import missing_disk
 from azr.start import missing_module
-from azr.terminal import forget_empty_sizes, tolerate_any_encoding
+from azr.system.ending import EndedBySignalError, ended_by_signals
+from azr.system.imports import all_shadows, broken_library
+from azr.system.mounts import missing_disk
+from azr.system.terminal import forget_empty_sizes, tolerate_any_encoding
 
 COMMANDS = {
     "run": "start a run, or resume it",
@@ -136,7 +136,7 @@ def _sentence(error: AzrError | OSError) -> str:
         return str(error)
     if error.errno is None:
         return broken_library(error) or str(error)
-    # a file that was to be written appears under a temporary name first (azr/files.py)
+    # a file that was to be written appears under a temporary name first (azr/system/files.py)
     name = re.sub(r"(^|/)\.([^/]+)\.\w{8}\.tmp$", r"\1\2", os.fsdecode(error.filename or ""))
     where = f"{name}: " if name else ""
     told = f"{where}{os.strerror(error.errno)}"

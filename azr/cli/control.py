@@ -27,7 +27,7 @@ from azr.cli import command_parser
 from azr.cli.numbers import zero_or_more
 from azr.config.paths import find
 from azr.errors import RunError
-from azr.rundir import RunDir, run_meant
+from azr.run.rundir import RunDir, run_meant
 
 COMMANDS = ("stop", "checkpoint", "pause", "resume", "budget", "status")
 

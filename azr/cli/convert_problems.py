@@ -17,7 +17,7 @@ from azr.config.paths import at_home
 from azr.data.problems import tasks_of_problem
 from azr.data.readers import read_rows
 from azr.errors import DataError
-from azr.files import write_jsonl_atomic
+from azr.system.files import write_jsonl_atomic
 
 SHOWN = 10
 

@@ -18,9 +18,9 @@ from dataclasses import asdict
 from azr.cli import command_parser
 from azr.config.load import load_config
 from azr.config.paths import runs_folder
-from azr.doctor import Finding, Level, examine, place_findings
-from azr.hardware import detect
-from azr.places import prepare_places, troubles
+from azr.doctor.checks import Finding, Level, examine, place_findings
+from azr.system.hardware import detect
+from azr.system.places import prepare_places, troubles
 from azr.wording import counted
 
 MARKS = {Level.OK: "ok      ", Level.NOTE: "note    ", Level.WARNING: "WARNING ", Level.PROBLEM: "PROBLEM "}

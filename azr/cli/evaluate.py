@@ -37,8 +37,8 @@ from azr.config.paths import at_home
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
-from azr.imports import require_no_shadows
-from azr.places import prepare_places
+from azr.system.imports import require_no_shadows
+from azr.system.places import prepare_places
 
 
 def _ks(text: str) -> list[int]:

@@ -22,8 +22,8 @@ from azr.errors import ModelError, RunError
 from azr.evaluate.adapters import export_adapters
 from azr.evaluate.export import TOLERANCE, ExportOptions, export_model
 from azr.evaluate.task_export import export_tasks
-from azr.places import prepare_places
-from azr.rundir import RunDir, run_meant
+from azr.run.rundir import RunDir, run_meant
+from azr.system.places import prepare_places
 
 GGUF_TYPES = ("f32", "f16", "bf16", "q8_0", "auto")
 

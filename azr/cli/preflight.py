@@ -24,16 +24,16 @@ from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.budget.fitting import fit_card
 from azr.budget.shape import ModelShape
 from azr.budget.speed import RTX_5080, Card, step_time
-from azr.checkpoints import free_gib
 from azr.cli import command_parser
 from azr.cli.numbers import above_zero, card_gib, count, memory_gib
 from azr.config import Config, from_container
 from azr.config.load import compose_container, load_config, recipe_names
 from azr.config.paths import runs_folder
-from azr.hardware import Gpu, Machine, detect, device_for
-from azr.places import prepare_places
-from azr.run_identity import kept_keys
-from azr.rundir import RunDir
+from azr.run.checkpoints import free_gib
+from azr.run.identity import kept_keys
+from azr.run.rundir import RunDir
+from azr.system.hardware import Gpu, Machine, detect, device_for
+from azr.system.places import prepare_places
 from azr.train.model_source import local_folder, require_usable_model
 
 

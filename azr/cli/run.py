@@ -15,10 +15,10 @@ from azr.budget import shape_for
 from azr.budget.fitting import fit_card
 from azr.config.load import help_text, load_config, to_yaml
 from azr.config.paths import runs_folder
-from azr.hardware import detect, device_for
-from azr.imports import require_no_shadows
-from azr.places import prepare_places
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.hardware import detect, device_for
+from azr.system.imports import require_no_shadows
+from azr.system.places import prepare_places
 
 
 def main(words: Sequence[str]) -> int:

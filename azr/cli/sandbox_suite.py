@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from azr.config.paths import PROJECT, at_home
 from azr.config.sandbox import SandboxConfig
-from azr.places import prepare_places
 from azr.sandbox import suite
+from azr.system.places import prepare_places
 
 OWN_SUITE = PROJECT / "tests" / "sandbox" / "suite.yaml"
 

@@ -15,7 +15,7 @@ from azr.config.report import ReportConfig
 from azr.report.live import LiveView, plain_state, wants_plain_text
 from azr.report.screen import plain_line, render
 from azr.report.summary import RunStatus, read_summary
-from azr.terminal import output_is_lost
+from azr.system.terminal import output_is_lost
 
 
 def main(words: Sequence[str]) -> int:

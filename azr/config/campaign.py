@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 
 from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
-from azr.metric_names import PROBE_ALL
+from azr.run.metric_names import PROBE_ALL
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from azr.config.paths import get_back, resolve_paths, runs_folder
 from azr.config.typed import GROUPS, put, split_overrides
 from azr.config.yaml_files import line_finder, load_yaml, refuse_unquoted_names
 from azr.errors import ConfigError, DataError
-from azr.files import write_text_atomic
-from azr.run_identity import read_identity
-from azr.rundir import RunDir
+from azr.run.identity import read_identity
+from azr.run.rundir import RunDir
+from azr.system.files import write_text_atomic
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
@@ -80,7 +80,7 @@ def load_config(overrides: Sequence[str]) -> Loaded:
     if chosen and chosen[-1] not in recipe_names():
         raise ConfigError(_unknown_name("recipe", chosen[-1]))
     if not chosen:
-        from azr.hardware import choose_recipe, detect
+        from azr.system.hardware import choose_recipe, detect
 
         name, why = choose_recipe(detect())
         run = _run_of(overrides)

@@ -16,7 +16,7 @@ from azr.config.limits import (
     Section,
     Share,
 )
-from azr.metric_names import PROBE_ALL
+from azr.run.metric_names import PROBE_ALL
 
 
 @dataclass(frozen=True)

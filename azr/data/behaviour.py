@@ -19,9 +19,9 @@ from azr.data.manifest import python_minor
 from azr.data.phases import with_bar
 from azr.data.reasons import Reason
 from azr.data.store import Store
-from azr.hashes import text_hash
 from azr.sandbox import CallResult, Job, JobResult, Sandbox, Status
 from azr.sandbox.values import canonical, parse_arguments
+from azr.system.hashes import text_hash
 from azr.tasks import Task, TaskType
 
 BEHAVIOUR_FILE = "behaviour.jsonl"

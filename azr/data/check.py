@@ -24,7 +24,7 @@ from azr.data.sources import (
     user_sources,
 )
 from azr.errors import DataError
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 from azr.wording import counted
 
 _COPIES = (Reason.EXACT, Reason.RENAMED, Reason.NEAR, Reason.BEHAVIOUR)

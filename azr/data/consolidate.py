@@ -33,8 +33,8 @@ from azr.data.reexecute import RERUNS_FILE, RerunStore
 from azr.data.seeds import seed_sources
 from azr.data.sources import Kind, TaskSource, other_run_sources, refuse_missing, user_sources
 from azr.errors import DataError
-from azr.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import file_hash, read_json, read_jsonl, write_bytes_atomic, write_json_atomic
 
 CONSOLIDATION_FILE = "consolidation.json"
 """In the cycle's folder: the report of what TRAIN starts from."""

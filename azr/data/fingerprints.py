@@ -26,8 +26,8 @@ from datasketch import LeanMinHash, MinHash
 from numpy.typing import NDArray
 
 from azr.data.spread import spread
-from azr.hashes import text_hash
 from azr.programs import canonical_source
+from azr.system.hashes import text_hash
 
 GRAM_TOKENS = 5
 PERMUTATIONS = 128

@@ -16,7 +16,8 @@ from azr.data.schema import Refused, tasks_of
 from azr.data.sources import DATA_SUFFIXES, SHIPPED_PROBES, configured_files, refuse_missing
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
-from azr.files import (
+from azr.run.rundir import RunDir
+from azr.system.files import (
     file_hash,
     fsync_directory,
     json_line,
@@ -27,7 +28,6 @@ from azr.files import (
     write_bytes_atomic,
     write_json_atomic,
 )
-from azr.rundir import RunDir
 from azr.tasks import Task
 
 HASHES_FILE = "hashes.json"

@@ -14,10 +14,10 @@ from typing import Any
 
 from azr.config.data import DataConfig
 from azr.errors import DataError
-from azr.files import file_hash, json_line, read_json, read_jsonl
-from azr.hashes import json_hash, text_hash
-from azr.records import from_json
-from azr.rundir import RunDir
+from azr.run.records import from_json
+from azr.run.rundir import RunDir
+from azr.system.files import file_hash, json_line, read_json, read_jsonl
+from azr.system.hashes import json_hash, text_hash
 from azr.tasks import Task
 
 MANIFEST_VERSION = 1

@@ -21,7 +21,8 @@ from azr.data.manifest import (
     tasks_text,
 )
 from azr.errors import DataError
-from azr.files import (
+from azr.run.rundir import RunDir
+from azr.system.files import (
     file_hash,
     fsync_directory,
     read_jsonl,
@@ -32,7 +33,6 @@ from azr.files import (
     write_jsonl_atomic,
     write_text_atomic,
 )
-from azr.rundir import RunDir
 from azr.tasks import SCHEMA_VERSION
 
 BACKUPS = "backups"

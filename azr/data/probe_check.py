@@ -11,7 +11,7 @@ from azr.data.guard import probe_names, probes_are_frozen, read_probes
 from azr.data.reexecute import RerunStore, reexecute
 from azr.data.sources import SHIPPED_PROBES, configured_files
 from azr.errors import DataError
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 from azr.tasks import Task
 
 

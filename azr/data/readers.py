@@ -104,7 +104,7 @@ def _lines(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
 
 def _row(line: bytes, path: Path, number: int) -> Row:
     try:
-        # as azr.files writes it
+        # as azr.system.files writes it
         text = line.decode("utf-8", "surrogatepass").removeprefix(
             "\ufeff"
         )  # of a file that was put behind another

@@ -18,8 +18,8 @@ from azr.data.manifest import python_minor
 from azr.data.phases import with_bar
 from azr.data.reasons import Reason
 from azr.data.store import Store
-from azr.hashes import text_hash
 from azr.sandbox import Job, JobResult, Sandbox, Status
+from azr.system.hashes import text_hash
 from azr.tasks import Task, TaskType
 
 RERUNS_FILE = "verdicts.jsonl"

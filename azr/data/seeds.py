@@ -9,7 +9,7 @@ from azr.config.data import DataConfig
 from azr.config.paths import get_back
 from azr.data.sources import SHIPPED_SEEDS, Kind, TaskSource, configured_files
 from azr.errors import DataError
-from azr.files import file_hash, read_json
+from azr.system.files import file_hash, read_json
 
 IDENTITY_FILE = Path(__file__).with_name("identity.jsonl")
 """The identity function as an input/output record and as an induction record (spec 1.1, 1.2)."""

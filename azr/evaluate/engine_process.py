@@ -28,10 +28,10 @@ from azr.errors import AzrError
 from azr.evaluate.answers import Answer, AnswerWriter
 from azr.evaluate.engine_session import ModelText, Pending, Session
 from azr.evaluate.requests import EngineJob, Request
-from azr.files import read_json
 from azr.models import refuse_head_size
-from azr.processes import end_with_parent
-from azr.records import from_json
+from azr.run.records import from_json
+from azr.system.files import read_json
+from azr.system.processes import end_with_parent
 from azr.train.environment import engine_environment, set_defaults
 
 GAVE_UP = 3
@@ -45,8 +45,8 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    from azr.hardware import detect, device_for
-    from azr.places import prepare_places, restart_with_plain_path
+    from azr.system.hardware import detect, device_for
+    from azr.system.places import prepare_places, restart_with_plain_path
 
     prepare_places()
     restart_with_plain_path("azr.evaluate.engine_process", arguments)

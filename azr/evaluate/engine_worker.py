@@ -19,10 +19,10 @@ from vllm.config.load import LoadConfig
 from vllm.model_executor.model_loader import get_model_loader
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
-from azr.checkpoints import checkpoint_problems, read_checkpoint
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.weights import WEIGHT_FILES, as_numbers, merged_state_dict
-from azr.hashes import text_hash
+from azr.run.checkpoints import checkpoint_problems, read_checkpoint
+from azr.system.hashes import text_hash
 
 HASHED_AT_ONCE = 16
 """Tensors whose hash may be outstanding: they are kept in memory until then."""

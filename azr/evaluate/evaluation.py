@@ -25,12 +25,12 @@ from azr.evaluate.results import publish
 from azr.evaluate.scoring import Judged, Scores, compare_scores, judge_all, score, verdict_lines
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
-from azr.files import json_line, json_text
-from azr.hardware import detect, device_for
-from azr.imports import DEVICE_NAMES, engine_build
-from azr.rundir import told_apart
+from azr.run.rundir import told_apart
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits
+from azr.system.files import json_line, json_text
+from azr.system.hardware import detect, device_for
+from azr.system.imports import DEVICE_NAMES, engine_build
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from azr.evaluate.records import records
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.programs.rename import NameConflict, rename_function
 from azr.programs.source import SourceError
+from azr.programs.syntax_tree import parse_tree
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
-from azr.syntax_tree import parse_tree
 from azr.tasks import Task, TaskType
 
 NAME = "livecodebench-execution"

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from azr import metric_names as names
-from azr.checkpoints import Checkpoint, reading
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import ConfigError, DataError, ModelError
@@ -30,11 +28,13 @@ from azr.evaluate.models import EXPORT_RECORD, ask_record, find_checkpoint, of_f
 from azr.evaluate.scoring import Scores
 from azr.evaluate.tasks_suite import TaskSuite
 from azr.evaluate.weights import write_model_folder
-from azr.files import read_json, write_json_atomic, write_text_atomic
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
-from azr.scratch import scratch_folder
+from azr.run import metric_names as names
+from azr.run.checkpoints import Checkpoint, reading
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
 from azr.selfplay.rows import PromptRow
+from azr.system.files import read_json, write_json_atomic, write_text_atomic
+from azr.system.scratch import scratch_folder
 from azr.train.base_model import require_base_unchanged
 
 TOLERANCE = 0.03

@@ -15,8 +15,8 @@ from fractions import Fraction
 
 from azr.parsing import fenced_blocks, parse_solution
 from azr.programs.source import SourceError, parse_program
+from azr.programs.syntax_tree import parse_tree
 from azr.sandbox.values import ValueReadError, canonical_text, parse_arguments
-from azr.syntax_tree import parse_tree
 from azr.tasks import TaskType
 
 MAX_CHARS = 40_000

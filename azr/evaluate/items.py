@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from azr.hashes import json_hash
 from azr.sandbox import Sandbox
+from azr.system.hashes import json_hash
 from azr.tasks import Prompt
 
 NATIVE_PROMPT_TOKENS = 4096

@@ -17,10 +17,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from azr import metric_names as names
 from azr.campaign.best import best_checkpoint
 from azr.campaign.state import load_state
-from azr.checkpoints import (
+from azr.config import Config
+from azr.config.load import read_config
+from azr.config.paths import find
+from azr.config.sandbox import SandboxConfig
+from azr.config.selfplay import SelfPlayConfig
+from azr.errors import CheckpointError, DataError, RunError
+from azr.evaluate.weights import WEIGHT_FILES
+from azr.models import (
+    HubName,
+    refuse_foreign_tensors,
+    refuse_leftover_quantisation,
+    refuse_second_head,
+    require_whole_files,
+)
+from azr.run import metric_names as names
+from azr.run.checkpoints import (
     MANIFEST,
     Checkpoint,
     checkpoint_problems,
@@ -29,25 +43,11 @@ from azr.checkpoints import (
     list_checkpoints,
     read_checkpoint,
 )
-from azr.config import Config
-from azr.config.load import read_config
-from azr.config.paths import find
-from azr.config.sandbox import SandboxConfig
-from azr.config.selfplay import SelfPlayConfig
-from azr.errors import CheckpointError, DataError, RunError
-from azr.evaluate.weights import WEIGHT_FILES
-from azr.files import file_hash, read_json
-from azr.hashes import json_hash
-from azr.locks import to_stderr
-from azr.models import (
-    HubName,
-    refuse_foreign_tensors,
-    refuse_leftover_quantisation,
-    refuse_second_head,
-    require_whole_files,
-)
-from azr.protocol import read_metrics
-from azr.rundir import RunDir, run_meant, run_named
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir, run_meant, run_named
+from azr.system.files import file_hash, read_json
+from azr.system.hashes import json_hash
+from azr.system.locks import to_stderr
 from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 

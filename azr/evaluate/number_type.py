@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from azr.cards import BF16_CAPABILITY
-from azr.hardware import Machine
+from azr.system.cards import BF16_CAPABILITY
+from azr.system.hardware import Machine
 
 BF16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """As /proc/cpuinfo names them: x86 vectors, x86 tiles, Arm."""

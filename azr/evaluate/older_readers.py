@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from azr.files import read_json, write_json_atomic
+from azr.system.files import read_json, write_json_atomic
 
 _LONGROPE = ("short_factor", "long_factor")
 """What transformers 4 takes beside the type, and nothing else."""

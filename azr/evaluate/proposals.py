@@ -22,14 +22,14 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import DataError, ModelError
 from azr.evaluate.items import Item, Rating, Suite
 from azr.evaluate.records import tasks_in
-from azr.hashes import text_hash
 from azr.parsing.response import split_response
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Fits, Stopwatch, read_and_validate
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.prompt_room import last_resorts
 from azr.selfplay.rows import PromptRow
+from azr.system.hashes import text_hash
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 
 REQUESTS_PER_TYPE = 100

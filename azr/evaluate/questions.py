@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from azr.checkpoints import checkpoint_problems
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
@@ -16,8 +15,9 @@ from azr.evaluate.engine import Batch, EngineModel, EngineOptions
 from azr.evaluate.items import Item, Suite, folder_name, suite_fingerprint
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
-from azr.files import whole_folder
-from azr.scratch import scratch_folder
+from azr.run.checkpoints import checkpoint_problems
+from azr.system.files import whole_folder
+from azr.system.scratch import scratch_folder
 from azr.train.tokenizer_check import require_same_tokens
 
 FORMAT = 1

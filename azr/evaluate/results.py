@@ -9,8 +9,8 @@ from pathlib import Path
 from filelock import Timeout
 
 from azr.errors import RunError
-from azr.files import write_bytes_atomic
-from azr.locks import locked
+from azr.system.files import write_bytes_atomic
+from azr.system.locks import locked
 
 LOCK_WAIT_S = 60.0
 """Writing takes milliseconds; who holds the lock this long hangs."""

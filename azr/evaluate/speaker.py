@@ -10,8 +10,8 @@ import jinja2
 
 from azr.errors import ModelError
 from azr.evaluate.items import Speaker
-from azr.files import read_json
 from azr.models.tokenizer_files import named_end_tokens
+from azr.system.files import read_json
 from azr.train.tokens import load_tokenizer
 
 FORMS = ("auto", "chat", "plain")

@@ -33,7 +33,7 @@ from azr.evaluate.livecodebench import livecodebench_suite
 from azr.evaluate.mbpp import mbpp_suite
 from azr.evaluate.proposals import proposal_suite, run_proposals
 from azr.evaluate.tasks_suite import probe_suite
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 from azr.selfplay.episode import Fits
 
 DATA = Path(__file__).resolve().parents[2] / "data"

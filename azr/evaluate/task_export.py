@@ -18,8 +18,8 @@ from azr.data.manifest import load_pool, read_manifest
 from azr.data.reasons import Reason
 from azr.errors import DataError
 from azr.evaluate.card import COLUMNS, shown_model, task_card
-from azr.files import read_jsonl, whole_folder, write_text_atomic
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_jsonl, whole_folder, write_text_atomic
 from azr.tasks import Task
 from azr.train.base_model import require_base_unchanged
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from azr.evaluate.statistics import Comparison, compare
-from azr.hashes import text_hash
+from azr.system.hashes import text_hash
 
 FOLDS = 5
 CLEAR = 0.05

@@ -12,13 +12,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azr.checkpoints import Checkpoint, checkpoint_problems
 from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.older_readers import write_for_older_readers
-from azr.files import read_json, set_mode, whole_folder, write_json_atomic
 from azr.models.quantised import quantisation_of
-from azr.rundir import RunDir
+from azr.run.checkpoints import Checkpoint, checkpoint_problems
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, set_mode, whole_folder, write_json_atomic
 from azr.train.base_model import trained_folder
 from azr.train.model_source import local_model_folder
 from azr.train.tokenizer_check import name_the_class

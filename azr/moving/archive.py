@@ -26,8 +26,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from azr.errors import DataError
-from azr.hashes import json_hash
 from azr.moving.unpacked import UnpackedArchive
+from azr.system.hashes import json_hash
 
 FORMAT = 1
 KIND = "azr run"

@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.campaign.control import lock_run
-from azr.checkpoints import (
+from azr.config.paths import at_home
+from azr.errors import RunError
+from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, FileToPack, deflated_bytes
+from azr.moving.selection import files_of, is_tensor_file, select_files
+from azr.run.checkpoints import (
     checkpoint_problems,
     damaged_checkpoints,
     latest_verified_checkpoint,
     list_checkpoints,
 )
-from azr.config.paths import at_home
-from azr.errors import RunError
-from azr.files import whole_file
-from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, FileToPack, deflated_bytes
-from azr.moving.selection import files_of, is_tensor_file, select_files
-from azr.run_identity import RunIdentity, read_identity
-from azr.rundir import RunDir, run_meant
+from azr.run.identity import RunIdentity, read_identity
+from azr.run.rundir import RunDir, run_meant
+from azr.system.files import whole_file
 
 MIB = 1 << 20
 SMALLEST_TAIL_BYTES = 16 << 10

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from azr.campaign.state import read_state_file, write_state_file
-from azr.checkpoints import MANIFEST, checkpoint_problems, explain_os_error, free_gib, list_checkpoints
 from azr.config import Config, flat, to_container
 from azr.config.load import compose_container, read_config, recipe_names, write_config
 from azr.config.paths import PROJECT, resolve_paths, runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
-from azr.files import fsync_directory, set_mode, whole_folder
-from azr.model_hash import hash_model
+from azr.models.model_hash import hash_model
 from azr.moving.archive import ArchiveReader, open_archive
 from azr.moving.selection import belongs_to_a_run, files_of, is_tensor_file
 from azr.moving.tensor_files import tensor_file_problem
-from azr.run_identity import RunIdentity, read_identity
-from azr.rundir import RunDir
+from azr.run.checkpoints import MANIFEST, checkpoint_problems, explain_os_error, free_gib, list_checkpoints
+from azr.run.identity import RunIdentity, read_identity
+from azr.run.rundir import RunDir
+from azr.system.files import fsync_directory, set_mode, whole_folder
 from azr.train.model_source import local_folder
 
 SPARE_GIB = 0.5

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from azr.hashes import text_hash
 from azr.programs.scopes import Occurrence, Scope, Scopes
 from azr.programs.source import drop_docstrings, parse_nodes
+from azr.system.hashes import text_hash
 
 
 def canonical_source(source: str, *, blank_constants: bool = False) -> str:

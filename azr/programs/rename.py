@@ -8,7 +8,7 @@ import re
 from azr.errors import AzrError
 from azr.programs.scopes import Occurrence, Scopes
 from azr.programs.source import parse_program
-from azr.syntax_tree import parse_tree
+from azr.programs.syntax_tree import parse_tree
 
 
 class NameConflict(AzrError, ValueError):

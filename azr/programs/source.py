@@ -8,7 +8,7 @@ from typing import Any
 
 from azr.errors import AzrError
 from azr.programs.nodes import nodes_by_level
-from azr.syntax_tree import parse_tree
+from azr.programs.syntax_tree import parse_tree
 
 MAX_SOURCE_CHARS = 20_000
 """Longest program that is looked at; a response of 8,096 tokens holds about 30,000 characters, thoughts included."""

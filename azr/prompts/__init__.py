@@ -32,8 +32,8 @@ import jinja2
 
 from azr.config.paths import find, where_looked
 from azr.errors import ConfigError
-from azr.hashes import json_hash
 from azr.prompts.examples import WorkedExample
+from azr.system.hashes import json_hash
 from azr.tasks import Prompt, Role, Task, TaskType
 
 BANNED_WORDS = (

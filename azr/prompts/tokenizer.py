@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ModelError
-from azr.files import whole_folder
+from azr.system.files import whole_folder
 
 THINK_TAGS = ("<think>", "</think>")
 

@@ -6,9 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 
-from azr import metric_names as names
 from azr.config import flat
-from azr.files import file_hash
 from azr.report.charts import Line
 from azr.report.metrics import MetricsTable
 from azr.report.pages import render_page
@@ -18,7 +16,9 @@ from azr.report.summary import RunSummary
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, signed
 from azr.report.verdict import ProbeChange, deciding_change
-from azr.rundir import RunDir, told_apart
+from azr.run import metric_names as names
+from azr.run.rundir import RunDir, told_apart
+from azr.system.files import file_hash
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_RUNS = 8

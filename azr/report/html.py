@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from azr import metric_names as names
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError, DataError
-from azr.files import refuse_foreign, write_text_atomic
-from azr.records import from_json
 from azr.report.charts import spark_svg
 from azr.report.comparison import render_comparison
 from azr.report.marks import marks_of
@@ -28,8 +25,11 @@ from azr.report.text import duration, means_of_parts, number, percent, points, s
 from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_transcript_page
 from azr.report.verdict import deciding_change, judge_run
 from azr.report.versions import read_versions
-from azr.rundir import RunDir
-from azr.start_record import SHOWN_S, TimeShares
+from azr.run import metric_names as names
+from azr.run.records import from_json
+from azr.run.rundir import RunDir
+from azr.run.start_record import SHOWN_S, TimeShares
+from azr.system.files import refuse_foreign, write_text_atomic
 from azr.tasks import STREAMS
 from azr.wording import counted
 

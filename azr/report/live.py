@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.live import Live
 
 from azr.config.report import ReportConfig
-from azr.protocol import Phase
 from azr.report.screen import of_this_attempt, plain_incident, plain_line, render
 from azr.report.summary import RunStatus, RunSummary, SummaryReader
+from azr.run.protocol import Phase
 
 FRESH_S = 20.0
 """A heartbeat younger than this is of a trainer that lives."""

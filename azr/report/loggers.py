@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from azr.config.report import ReportConfig
 from azr.errors import ConfigError
-from azr.files import write_text_atomic
+from azr.system.files import write_text_atomic
 
 WANDB_ID = "wandb_id"
 

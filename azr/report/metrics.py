@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from azr import metric_names as names
-from azr.protocol import MetricsRecord, MetricsTail
+from azr.run import metric_names as names
+from azr.run.protocol import MetricsRecord, MetricsTail
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

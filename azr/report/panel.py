@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from azr import metric_names as names
 from azr.report.charts import Layer, Line, Mark, line_chart, percent_tick, plain_number, stacked_chart
 from azr.report.marks import mark_legend
 from azr.report.metrics import FloatArray, MetricsTable
 from azr.report.series import Curve, finite, smooth_curve, wilson_interval, window_for
 from azr.report.text import number, percent
+from azr.run import metric_names as names
 
 BUCKETS = 240
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from azr import metric_names as names
-from azr.records import MachineSample, read_log
 from azr.report.charts import Layer, Line, Mark, heat_map, line_chart
 from azr.report.metrics import FloatArray, MetricsTable
 from azr.report.panel import BUCKETS, LegendItem, Panel, layers_chart, lines_chart, probe_curve, smoothed
@@ -17,7 +15,9 @@ from azr.report.series import Curve, bucket_means, envelope, finite
 from azr.report.summary import RunSummary
 from azr.report.tasks import BINS, TaskStats, difficulty_shares
 from azr.report.text import number
-from azr.rundir import RunDir
+from azr.run import metric_names as names
+from azr.run.records import MachineSample, read_log
+from azr.run.rundir import RunDir
 from azr.tasks import CORE_TASK_TYPES, STREAMS, Role, Stream
 
 SHORT_S = 3 * 3600.0

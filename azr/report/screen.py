@@ -13,10 +13,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from azr import metric_names as names
 from azr.report.summary import PHASE_WORDS, RunStatus, RunSummary
 from azr.report.text import duration, number, one_line, percent, points, signed, sparkline, when
 from azr.report.verdict import deciding_change
+from azr.run import metric_names as names
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 MAX_WIDTH = 100

@@ -15,15 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
-from azr import metric_names as names
 from azr.config.monitor import MonitorConfig
 from azr.errors import DataError
-from azr.files import read_json
-from azr.folder_id import FolderId
-from azr.hand_over import HandOver, read_hand_over
-from azr.processes import ProcessId
-from azr.protocol import Heartbeat, Phase, TrainRequest, read_heartbeat
-from azr.records import (
+from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
+from azr.run import metric_names as names
+from azr.run.hand_over import HandOver, read_hand_over
+from azr.run.protocol import Heartbeat, Phase, TrainRequest, read_heartbeat
+from azr.run.records import (
     CampaignState,
     Incident,
     JudgeVerdict,
@@ -33,9 +31,11 @@ from azr.records import (
     last_sample,
     read_log,
 )
-from azr.report.metrics import FloatArray, MetricsReader, MetricsTable
-from azr.rundir import RunDir, run_meant
-from azr.start_record import TrainerStart, latest_start, read_start
+from azr.run.rundir import RunDir, run_meant
+from azr.run.start_record import TrainerStart, latest_start, read_start
+from azr.system.files import read_json
+from azr.system.folder_id import FolderId
+from azr.system.processes import ProcessId
 
 _Record = TypeVar("_Record")
 FRESH_S = 60.0

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from azr.errors import DataError
-from azr.files import read_jsonl
 from azr.report.metrics import FloatArray, IntArray, MetricsTable, read_metrics_table
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_jsonl
 from azr.tasks import Task
 
 MAX_HEAT_COLUMNS = 48

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from azr.files import write_text_atomic
 from azr.report.pages import render_page
 from azr.report.text import signed
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import write_text_atomic
 
 PAGE_NAME = "transcripts.html"
 MAX_SHOWN = 1200

@@ -16,12 +16,12 @@ from enum import Enum
 
 import numpy as np
 
-from azr import metric_names as names
 from azr.commands import command
 from azr.report.series import Z_99, difference_interval
 from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
+from azr.run import metric_names as names
 from azr.tasks import CORE_TASK_TYPES
 from azr.wording import counted
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from azr import __version__
 from azr.config.paths import PROJECT
 from azr.errors import DataError
-from azr.files import read_json, write_json_atomic
-from azr.imports import installed_version
 from azr.prompts import frame_hash
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, write_json_atomic
+from azr.system.imports import installed_version
 
 FILE_NAME = "versions.json"
 PACKAGES = (

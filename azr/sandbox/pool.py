@@ -16,11 +16,11 @@ from concurrent.futures import Future
 
 from azr.config.sandbox import SandboxConfig
 from azr.errors import SandboxError
-from azr.host_memory import host_memory
 from azr.sandbox.dispatch import Dispatcher, Ticket, fail
 from azr.sandbox.job import Job, JobResult
 from azr.sandbox.stats import Stats, StatsRecorder
 from azr.sandbox.worker import Worker
+from azr.system.host_memory import host_memory
 
 _log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from azr.config.sandbox import Limits, SandboxConfig
 from azr.errors import DataError
 from azr.sandbox.job import Job, JobResult, Status
 from azr.sandbox.pool import Sandbox
-from azr.scratch import scratch_folder
+from azr.system.scratch import scratch_folder
 
 SECRET_VARIABLE = "AZR_SUITE_SECRET"
 HONEST = "honest"

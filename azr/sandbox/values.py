@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from azr.syntax_tree import parse_tree
+from azr.programs.syntax_tree import parse_tree
 
 MAX_CHARS = 65536
 """Longest text that is written or read, unless the caller says otherwise."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from azr import copies
 from azr.programs import program_fingerprint
-from azr.records import from_json
+from azr.run.records import from_json
 from azr.tasks import Task, TaskType
 
 HISTORY = 8

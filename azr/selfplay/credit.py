@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from azr import metric_names as names
 from azr.config.selfplay import SelfPlayConfig
+from azr.run import metric_names as names
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.buffer import puzzle_key, task_key
 from azr.selfplay.controls import controlled_rewards

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing import Response, parse_proposal, parse_solution, split_response
 from azr.prompts import solve_prompt
-from azr.records import from_json
+from azr.run.records import from_json
 from azr.selfplay.grading import Grade, grade
 from azr.selfplay.intrinsic import program_terms
 from azr.selfplay.options import parse_rules, prompt_options

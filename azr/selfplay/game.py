@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from azr import metric_names as names
 from azr.config.sandbox import Limits
 from azr.config.selfplay import SelfPlayConfig
 from azr.prompts import propose_prompt, solve_prompt
+from azr.run import metric_names as names
 from azr.selfplay.buffer import TaskBuffer
 from azr.selfplay.composite import choose_composites
 from azr.selfplay.curriculum import InputCurriculum

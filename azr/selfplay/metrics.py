@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from azr import metric_names as names
+from azr.run import metric_names as names
 from azr.selfplay.episode import Outcome, ProposeOutcome, SolveOutcome
 from azr.tasks import Stream, TaskType
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from azr.records import from_json
+from azr.run.records import from_json
 from azr.tasks import Prompt, Stream, Task
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import CheckpointError, ConfigError, DataError
-from azr.files import json_line, read_json, read_jsonl, write_json_atomic, write_text_atomic
-from azr.hashes import json_hash, text_hash
 from azr.selfplay.buffer import TaskBuffer
+from azr.system.files import json_line, read_json, read_jsonl, write_json_atomic, write_text_atomic
+from azr.system.hashes import json_hash, text_hash
 from azr.tasks import TaskType
 
 STATE_FILE = "selfplay.json"

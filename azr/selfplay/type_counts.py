@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from azr.hashes import text_hash
 from azr.sandbox.values import ValueReadError, parse_literal
+from azr.system.hashes import text_hash
 
 MAX_VALUES = 20_000
 """Distinct values remembered per kind; beyond it the ones seen once go, oldest first."""

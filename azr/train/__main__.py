@@ -17,19 +17,19 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError, ClusterError, MachineLeftError
-from azr.hardware import detect, device_for
-from azr.places import prepare_places, restart_with_plain_path
-from azr.protocol import STACKS_FILE, Ending, TrainRequest, TrainResult, current_request, write_result
-from azr.rundir import RunDir
-from azr.scratch import scratch_folder
-from azr.stacks import STACKS_VARIABLE
-from azr.start_record import StartPart, mark_start
-from azr.tracebacks import root_cause
+from azr.run.protocol import STACKS_FILE, Ending, TrainRequest, TrainResult, current_request, write_result
+from azr.run.rundir import RunDir
+from azr.run.start_record import StartPart, mark_start
+from azr.run.trainer_link import DriverWatch
+from azr.system.hardware import detect, device_for
+from azr.system.places import prepare_places, restart_with_plain_path
+from azr.system.scratch import scratch_folder
+from azr.system.stacks import STACKS_VARIABLE
+from azr.system.tracebacks import root_cause
 from azr.train.environment import set_environment, use_ray_token
 from azr.train.ipc_check import choose_weight_path
 from azr.train.sockets import sockets_folder
 from azr.train.warm_python import WarmPython
-from azr.trainer_link import DriverWatch
 
 CORES_FOR_BOTH = 4
 """With fewer the workers' interpreter starts after Ray, which gives its own processes half a minute to start."""

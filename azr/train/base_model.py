@@ -10,10 +10,10 @@ from pathlib import Path
 
 from azr.config import Config
 from azr.errors import ModelError
-from azr.model_hash import hash_model
+from azr.models.model_hash import hash_model
 from azr.prompts import load_frame
-from azr.run_identity import RunIdentity, read_identity
-from azr.rundir import RunDir
+from azr.run.identity import RunIdentity, read_identity
+from azr.run.rundir import RunDir
 from azr.train.model_source import local_folder, local_model_folder
 
 

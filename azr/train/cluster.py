@@ -14,7 +14,7 @@ import ray._private.worker
 
 from azr.config import Config
 from azr.errors import ClusterError
-from azr.tracebacks import root_cause
+from azr.system.tracebacks import root_cause
 from azr.train.environment import worker_environment
 from azr.train.machines import cpus_needed
 

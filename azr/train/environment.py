@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from azr.config.paths import python_path
-from azr.processes import MARKER_VARIABLE
+from azr.system.processes import MARKER_VARIABLE
 
 VERL_ENVIRONMENT = {
     "NCCL_DEBUG": "WARN",

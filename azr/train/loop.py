@@ -8,20 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from azr import metric_names as names
-from azr.checkpoints import Checkpoint, publish_checkpoint, staging_dir
 from azr.config import Config
 from azr.errors import CheckpointError
-from azr.files import append_jsonl, read_json, read_jsonl, write_json_atomic
-from azr.hand_over import HandOverPart
-from azr.protocol import Ending, Phase
+from azr.run import metric_names as names
+from azr.run.checkpoints import Checkpoint, publish_checkpoint, staging_dir
+from azr.run.hand_over import HandOverPart
+from azr.run.protocol import Ending, Phase
+from azr.run.start_record import StartPart
+from azr.run.trainer_link import TrainerLink
 from azr.selfplay.credit import own_reward
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.seeding import Seeding
 from azr.selfplay.transcripts import transcript, transcripts
-from azr.start_record import StartPart
+from azr.system.files import append_jsonl, read_json, read_jsonl, write_json_atomic
 from azr.tasks import Task
 from azr.train.probes import (
     change_since_first,
@@ -33,7 +34,6 @@ from azr.train.probes import (
     verdict_scores,
 )
 from azr.train.step import Clock, StepBackend, train_step
-from azr.trainer_link import TrainerLink
 
 logger = logging.getLogger(__name__)
 

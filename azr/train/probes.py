@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from azr import metric_names as names
 from azr.config.selfplay import SelfPlayConfig
 from azr.data.guard import probe_files_in
 from azr.errors import DataError
-from azr.files import read_json, read_jsonl, write_json_atomic
 from azr.prompts import solve_prompt
+from azr.run import metric_names as names
 from azr.selfplay.episode import SolveOutcome
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
+from azr.system.files import read_json, read_jsonl, write_json_atomic
 from azr.tasks import Prompt, Role, Stream, Task
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-from azr.scratch import scratch_folder
+from azr.system.scratch import scratch_folder
 
 FOLDER_VARIABLE = "AZR_SOCKETS"
 SHARED = "ipc:///tmp/"

@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from azr import metric_names as names
 from azr.config import Config
 from azr.errors import EngineError, TrainingError
-from azr.protocol import Phase
+from azr.run import metric_names as names
+from azr.run.protocol import Phase
 from azr.selfplay.advantage import rows_to_learn_from
 from azr.selfplay.credit import PolicySample, credit
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome

@@ -17,9 +17,9 @@ from typing import Any
 
 from azr.config.paths import python_path
 from azr.errors import ModelError
-from azr.files import read_json, write_json_atomic
 from azr.models.weight_files import read_json_file
-from azr.scratch import scratch_folder
+from azr.system.files import read_json, write_json_atomic
+from azr.system.scratch import scratch_folder
 from azr.train.tokens import load_tokenizer
 
 SETTINGS, CONFIG, GENERIC = "tokenizer_config.json", "config.json", "PreTrainedTokenizerFast"

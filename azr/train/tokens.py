@@ -17,9 +17,9 @@ from typing import Any
 import jinja2
 
 from azr.errors import ModelError
-from azr.files import write_json_atomic
 from azr.models.tokenizer_files import named_end_tokens
 from azr.parsing.response import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
+from azr.system.files import write_json_atomic
 from azr.tasks import Prompt
 
 TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)

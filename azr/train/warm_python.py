@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 
 import setproctitle
 
-from azr.stacks import answer_as_the_attempt_asks
+from azr.system.stacks import answer_as_the_attempt_asks
 from azr.train import card_fork
 
 CLIENT = Path(__file__).with_name("warm_python_client.py")

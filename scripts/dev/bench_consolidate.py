@@ -31,10 +31,10 @@ from azr.data.behaviour import BehaviourStore, Outputs, drop_behavioural, sandbo
 from azr.data.consolidate import consolidate
 from azr.data.fingerprints import fingerprint_all
 from azr.data.manifest import load_pool
-from azr.files import read_jsonl, write_jsonl_atomic
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_jsonl, write_jsonl_atomic
+from azr.system.terminal import outlive_the_terminal
 from azr.tasks import Lineage, Task, TaskType
-from azr.terminal import outlive_the_terminal
 
 MAX_SECONDS = 60
 LEAST = {"exact": 0.99, "renamed": 0.99, "edited": 0.95}

@@ -23,8 +23,8 @@ from typing import Any
 
 from azr.config import Config
 from azr.config.load import load_config
-from azr.files import write_text_atomic
-from azr.terminal import outlive_the_terminal
+from azr.system.files import write_text_atomic
+from azr.system.terminal import outlive_the_terminal
 
 
 def waves(

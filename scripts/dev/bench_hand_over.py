@@ -3,7 +3,7 @@ has no model: it saves a checkpoint of so many GiB and waits for the next cycle.
 
     python scripts/dev/bench_hand_over.py [--gib 2.8] [--tasks 500] [--cycles 3] [--folder FOLDER] [--json FILE]
 
-Prints the parts of each hand-over (``azr/hand_over.py``). Saving is here only what ``publish_checkpoint`` does after the
+Prints the parts of each hand-over (``azr/run/hand_over.py``). Saving is here only what ``publish_checkpoint`` does after the
 files are written. The run lies in a new folder in ``--folder`` and is deleted afterwards.
 """
 
@@ -21,16 +21,16 @@ from typing import Any
 
 from azr.campaign.default_parts import default_parts
 from azr.campaign.driver import run_campaign
-from azr.checkpoints import GIB, publish_checkpoint, staging_dir
 from azr.config import Config
 from azr.config.load import load_config
-from azr.files import append_jsonl, write_text_atomic
-from azr.hand_over import HandOverPart, read_hand_over
-from azr.protocol import Ending, Phase, current_request
-from azr.rundir import RunDir
+from azr.run.checkpoints import GIB, publish_checkpoint, staging_dir
+from azr.run.hand_over import HandOverPart, read_hand_over
+from azr.run.protocol import Ending, Phase, current_request
+from azr.run.rundir import RunDir
+from azr.run.trainer_link import DriverWatch, TrainerLink
+from azr.system.files import append_jsonl, write_text_atomic
+from azr.system.terminal import outlive_the_terminal
 from azr.tasks import Lineage, Task, TaskType
-from azr.terminal import outlive_the_terminal
-from azr.trainer_link import DriverWatch, TrainerLink
 
 GIB_VARIABLE, TASKS_VARIABLE = "AZR_BENCH_GIB", "AZR_BENCH_TASKS"
 PARTS = {"model.pt": 0.34, "optim.pt": 0.66}

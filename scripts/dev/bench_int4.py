@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 
-from azr.files import write_json_atomic
 from azr.models.weight_files import WEIGHTS, Tensor
+from azr.system.files import write_json_atomic
 from azr.train.quantize.architecture import empty_model
 from azr.train.quantize.files import safetensors_file
 from azr.train.quantize.folder import int4_folder

@@ -33,10 +33,10 @@ from typing import Any
 import bench_step
 from azr.budget import shape_of
 from azr.errors import AzrError, ConfigError
-from azr.files import write_text_atomic
-from azr.hardware import Machine, detect, device_for
-from azr.places import prepare_places
-from azr.terminal import outlive_the_terminal
+from azr.system.files import write_text_atomic
+from azr.system.hardware import Machine, detect, device_for
+from azr.system.places import prepare_places
+from azr.system.terminal import outlive_the_terminal
 from peers import figures
 from peers.attempt import try_ours, try_peer
 from peers.common import Work

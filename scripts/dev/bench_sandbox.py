@@ -24,7 +24,7 @@ import psutil  # noqa: E402
 
 from azr.config.sandbox import Limits, SandboxConfig  # noqa: E402
 from azr.sandbox import Job, Sandbox  # noqa: E402
-from azr.terminal import outlive_the_terminal  # noqa: E402
+from azr.system.terminal import outlive_the_terminal  # noqa: E402
 
 PROGRAM = """\
 from collections import Counter

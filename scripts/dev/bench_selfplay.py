@@ -24,7 +24,6 @@ import psutil
 
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
-from azr.files import read_jsonl
 from azr.sandbox import Sandbox
 from azr.selfplay.advantage import task_relative_advantages
 from azr.selfplay.buffer import TaskBuffer
@@ -33,8 +32,9 @@ from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, outco
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.selection import choose_solve_tasks, draw_references
+from azr.system.files import read_jsonl
+from azr.system.terminal import outlive_the_terminal
 from azr.tasks import Prompt, Role, Task, TaskType
-from azr.terminal import outlive_the_terminal
 
 SEEDS = Path(__file__).resolve().parents[2] / "data" / "seeds"
 HANG = "def f(x, *rest):\n    while True:\n        pass"

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from azr.campaign.stagnation import FALL_WIDTH, Course, FloatArray, look, rolling_median
 from azr.config.monitor import MonitorConfig
-from azr.terminal import outlive_the_terminal
+from azr.system.terminal import outlive_the_terminal
 
 EVALUATIONS = 160
 STATED_WINDOWS = 2.5

@@ -44,23 +44,30 @@ from pathlib import Path
 from typing import Any
 
 import update_figures
-from azr import metric_names as names
 from azr.budget import judge_fit, shape_for
 from azr.budget.fitting import fit_card
-from azr.cards import visible_cards
 from azr.config import Config
 from azr.config.load import load_config, write_config
 from azr.errors import AzrError
-from azr.files import read_jsonl, write_jsonl_atomic, write_text_atomic
-from azr.hardware import Machine, detect, device_for
-from azr.places import prepare_places
-from azr.processes import MARKER_VARIABLE, memory_gib, processes_with_marker
-from azr.protocol import STACKS_FILE, TrainRequest, read_heartbeat, read_metrics, read_result, write_request
-from azr.rundir import RunDir
-from azr.stacks import collect_stacks
-from azr.start_record import StartPart, mark_start, read_start
+from azr.run import metric_names as names
+from azr.run.protocol import (
+    STACKS_FILE,
+    TrainRequest,
+    read_heartbeat,
+    read_metrics,
+    read_result,
+    write_request,
+)
+from azr.run.rundir import RunDir
+from azr.run.start_record import StartPart, mark_start, read_start
+from azr.system.cards import visible_cards
+from azr.system.files import read_jsonl, write_jsonl_atomic, write_text_atomic
+from azr.system.hardware import Machine, detect, device_for
+from azr.system.places import prepare_places
+from azr.system.processes import MARKER_VARIABLE, memory_gib, processes_with_marker
+from azr.system.stacks import collect_stacks
+from azr.system.terminal import outlive_the_terminal
 from azr.tasks import Task, TaskType
-from azr.terminal import outlive_the_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_S = 0.05

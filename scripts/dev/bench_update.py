@@ -30,8 +30,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision, ShardingStrategy
 
-from azr.files import write_text_atomic
-from azr.terminal import outlive_the_terminal
+from azr.system.files import write_text_atomic
+from azr.system.terminal import outlive_the_terminal
 from make_random_model import SIZES
 
 GIB = 2**30

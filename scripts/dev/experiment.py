@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-from azr.files import write_bytes_atomic  # noqa: E402
+from azr.system.files import write_bytes_atomic  # noqa: E402
 
 ARMS: dict[str, tuple[str, ...]] = {
     "full": (),

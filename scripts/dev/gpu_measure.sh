@@ -70,7 +70,7 @@ for section in "${sections[@]}"; do
       "$python" scripts/dev/hold_gpu_memory.py --leave "$leave" >"$out/hold.log" 2>&1 & holder=$!
       trap 'kill -9 "$holder" "$collector" 2>/dev/null' EXIT  # Ctrl+C too: nothing keeps the card
       for _ in $(seq 60); do grep -q holding "$out/hold.log" && break; sleep 1; done
-      total=$("$python" -c "from azr.hardware import detect; print(detect().cards[0].total_gib)")
+      total=$("$python" -c "from azr.system.hardware import detect; print(detect().cards[0].total_gib)")
       settings=(recipe=0_5b_16gb "name=real" "runs_dir=$runs" "model.path=$REAL_MODEL" selfplay.frame="${FRAME:-short}" selfplay.batch_size=16
         rollout.max_prompt_tokens=2048 rollout.max_response_tokens=512 budget.gpu_limit_gib="$leave"
         rollout.gpu_memory_share="$("$python" -c "from azr.config.load import load_config

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 
 from azr.errors import AzrError, ConfigError
-from azr.hardware import Device, detect
+from azr.system.hardware import Device, detect
 
 START_TIMEOUT_S = 60.0
 

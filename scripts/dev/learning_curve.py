@@ -34,11 +34,11 @@ import numpy as np  # noqa: E402
 from scipy import stats  # noqa: E402
 
 from azr.errors import AzrError, RunError  # noqa: E402
-from azr.files import read_json, read_jsonl, write_bytes_atomic, write_text_atomic  # noqa: E402
-from azr.metric_names import PROBE_ALL  # noqa: E402
 from azr.report.metrics import read_metrics_table  # noqa: E402
-from azr.rundir import RunDir  # noqa: E402
-from azr.terminal import outlive_the_terminal  # noqa: E402
+from azr.run.metric_names import PROBE_ALL  # noqa: E402
+from azr.run.rundir import RunDir  # noqa: E402
+from azr.system.files import read_json, read_jsonl, write_bytes_atomic, write_text_atomic  # noqa: E402
+from azr.system.terminal import outlive_the_terminal  # noqa: E402
 
 ARMS = {
     "full": (),

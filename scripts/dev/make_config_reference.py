@@ -19,8 +19,8 @@ from typing import Any
 
 from azr.config import Config
 from azr.config.limits import limit_text
-from azr.files import write_text_atomic
-from azr.terminal import outlive_the_terminal
+from azr.system.files import write_text_atomic
+from azr.system.terminal import outlive_the_terminal
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 HEAD = """# Configuration

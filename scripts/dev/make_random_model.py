@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from azr.terminal import outlive_the_terminal
+from azr.system.terminal import outlive_the_terminal
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {

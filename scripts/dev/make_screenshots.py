@@ -20,7 +20,7 @@ from azr.report.html import write_report
 from azr.report.screen import render
 from azr.report.summary import RunStatus, read_summary
 from azr.report.transcripts import PAGE_NAME
-from azr.terminal import outlive_the_terminal
+from azr.system.terminal import outlive_the_terminal
 from browser import Browser
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "pictures"

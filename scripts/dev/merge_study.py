@@ -27,7 +27,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.config.paths import PROJECT
-from azr.files import read_jsonl
+from azr.system.files import read_jsonl
 from azr.tasks import Task
 from azr.train.kernels.merging import merged, rounding_seed
 from azr.train.kernels.optimizers import AdamW8bit

@@ -30,7 +30,6 @@ import numpy as np
 from azr.config import Config
 from azr.config.load import load_config
 from azr.errors import AzrError, ConfigError
-from azr.files import append_jsonl, read_jsonl
 from azr.parsing import parse_solution, split_response
 from azr.prompts import solve_prompt
 from azr.sandbox import Sandbox
@@ -40,6 +39,7 @@ from azr.selfplay.grading import grade
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rewards import propose_reward
 from azr.selfplay.rows import PromptRow
+from azr.system.files import append_jsonl, read_jsonl
 from azr.tasks import Prompt, Rejection, Role, Stream, Task, TaskType
 from azr.train.tokens import prompt_token_ids
 

@@ -18,15 +18,15 @@ from typing import Any
 
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
-from azr.files import json_line, read_jsonl, write_text_atomic
 from azr.sandbox import Sandbox
 from azr.selfplay.credit import pay
 from azr.selfplay.episode import Completion, play
 from azr.selfplay.game import SelfPlay
 from azr.selfplay.rows import PromptRow
 from azr.selfplay.transcripts import summary
+from azr.system.files import json_line, read_jsonl, write_text_atomic
+from azr.system.terminal import outlive_the_terminal
 from azr.tasks import Prompt, Task
-from azr.terminal import outlive_the_terminal
 from azr.train.tokens import end_token_ids, prompt_token_ids, response_text
 from tiny.sampling import sample_ids
 

@@ -30,14 +30,14 @@ from pathlib import Path
 from azr.campaign.control import Control, request_control, withdraw_control
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, load_state
-from azr.checkpoints import checkpoint_problems, list_checkpoints
 from azr.config.load import load_config
 from azr.config.paths import runs_folder
-from azr.files import read_jsonl
-from azr.processes import ProcessId, processes_with_marker
-from azr.protocol import read_heartbeat, read_metrics
-from azr.rundir import RunDir
-from azr.terminal import outlive_the_terminal
+from azr.run.checkpoints import checkpoint_problems, list_checkpoints
+from azr.run.protocol import read_heartbeat, read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import read_jsonl
+from azr.system.processes import ProcessId, processes_with_marker
+from azr.system.terminal import outlive_the_terminal
 
 PIPELINE = Path(__file__).resolve().parents[2] / "azr_single_gpu_pipeline.py"
 SHORT_DEADLINES = (

@@ -19,7 +19,7 @@ import psutil
 from azr.config.sandbox import Limits, SandboxConfig
 from azr.sandbox import Job, Sandbox, Status
 from azr.sandbox.values import canonical
-from azr.terminal import outlive_the_terminal
+from azr.system.terminal import outlive_the_terminal
 
 # fmt: off
 HONEST: tuple[tuple[str, Callable[[int], object]], ...] = (

@@ -33,9 +33,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM  # noqa: E402
 
-from azr.files import write_jsonl_atomic  # noqa: E402
+from azr.system.files import write_jsonl_atomic  # noqa: E402
+from azr.system.terminal import outlive_the_terminal  # noqa: E402
 from azr.tasks import TaskType  # noqa: E402
-from azr.terminal import outlive_the_terminal  # noqa: E402
 from tiny.dialogues import CAREFUL, VARIED, Habits, draw_dialogue, draw_tasks  # noqa: E402
 from tiny.programs import FAMILIES, HELD_OUT_FAMILIES  # noqa: E402
 from tiny.tokenizer import train_tokenizer  # noqa: E402

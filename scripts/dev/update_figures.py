@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from azr.files import read_jsonl
+from azr.system.files import read_jsonl
 from update_probe import CALLS_FILE, PARTS, PARTS_FILE, REST, VARIABLE, Settings
 
 FOLDER = "update_parts"

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from azr.files import append_jsonl
+from azr.system.files import append_jsonl
 
 VARIABLE = "AZR_EXPLAIN_UPDATE"
 PARTS_FILE, CALLS_FILE = "parts.jsonl", "calls.jsonl"

@@ -25,10 +25,10 @@ from typing import Any
 import update_figures
 from azr.config.load import load_config
 from azr.errors import AzrError
-from azr.files import append_jsonl, write_text_atomic
-from azr.hardware import detect, device_for
-from azr.places import prepare_places
-from azr.terminal import outlive_the_terminal
+from azr.system.files import append_jsonl, write_text_atomic
+from azr.system.hardware import detect, device_for
+from azr.system.places import prepare_places
+from azr.system.terminal import outlive_the_terminal
 from azr.train.environment import set_environment
 from update_probe import CALLS_FILE, PARTS_FILE, Settings, WorkerProbe
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from azr.files import read_json
 from azr.report.series import Z_99
+from azr.system.files import read_json
 
 TRIALS = 20_000
 

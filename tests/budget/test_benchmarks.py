@@ -12,10 +12,10 @@ import pytest
 
 from azr.config import Config
 from azr.config.load import load_config
-from azr.hardware import Gpu, Machine
-from azr.protocol import Heartbeat, MetricsRecord, Phase, append_metrics, write_heartbeat
+from azr.run.protocol import Heartbeat, MetricsRecord, Phase, append_metrics, write_heartbeat
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome
 from azr.selfplay.rows import PromptRow
+from azr.system.hardware import Gpu, Machine
 from azr.tasks import Prompt, Role, Stream, TaskType
 from azr.train.fixed_lengths import length_around, play_fixed_lengths
 

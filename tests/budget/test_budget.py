@@ -15,8 +15,8 @@ from azr.config import Config, from_container
 from azr.config.load import compose_container, recipe_names
 from azr.config.train import RolloutConfig
 from azr.errors import BudgetError, ModelError
-from azr.hardware import Gpu, Machine
-from azr.run_identity import SETTINGS
+from azr.run.identity import SETTINGS
+from azr.system.hardware import Gpu, Machine
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD_16 = Machine((Gpu("card", 15.92, 15.4, (12, 0)),), cpu_cores=16, ram_gib=31.0, ram_available_gib=28.0)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from azr.budget import estimate, judge_fit, shape_for, shape_of
 from azr.budget.fitting import SEQUENCES, Fitted, fit_card
 from azr.budget.speed import Card, step_time
-from azr.cards import Gpu
 from azr.config import Config
 from azr.config.automatic import AUTOMATIC_KEYS
 from azr.config.load import load_config
-from azr.hardware import Machine
+from azr.system.cards import Gpu
+from azr.system.hardware import Machine
 
 RECIPES = {"0_5b_8gb": 8.0, "0_5b_16gb": 16.0, "1_5b_16gb": 16.0, "3b_lora_16gb": 16.0}
 

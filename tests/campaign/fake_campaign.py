@@ -21,8 +21,8 @@ from azr.campaign.vram import used_vram_gib
 from azr.config import Config
 from azr.config import load as config_load
 from azr.config.campaign import CampaignConfig
-from azr.files import append_jsonl, read_jsonl, write_json_atomic, write_jsonl_atomic
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import append_jsonl, read_jsonl, write_json_atomic, write_jsonl_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
 used_vram_gib(), config_load.to_yaml(Config())  # imported once here, not again in each forked driver

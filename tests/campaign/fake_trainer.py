@@ -18,12 +18,12 @@ import sys
 import time
 from pathlib import Path
 
-from azr.checkpoints import latest_verified_checkpoint, publish_checkpoint, staging_dir
-from azr.files import append_jsonl, read_jsonl, write_json_atomic
-from azr.hand_over import HandOverPart
-from azr.protocol import Ending, Phase, current_request
-from azr.rundir import RunDir
-from azr.trainer_link import DriverWatch, TrainerLink
+from azr.run.checkpoints import latest_verified_checkpoint, publish_checkpoint, staging_dir
+from azr.run.hand_over import HandOverPart
+from azr.run.protocol import Ending, Phase, current_request
+from azr.run.rundir import RunDir
+from azr.run.trainer_link import DriverWatch, TrainerLink
+from azr.system.files import append_jsonl, read_jsonl, write_json_atomic
 
 CHANGES = ("replace", "fsync", "link", "unlink", "mkdir", "rmdir")
 

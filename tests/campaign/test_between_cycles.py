@@ -19,14 +19,14 @@ from azr.campaign.incidents import read_incidents
 from azr.campaign.parts import CampaignParts
 from azr.campaign.state import CampaignState, State, read_state_file
 from azr.campaign.trainer_process import REGISTRY_FILE
-from azr.checkpoints import list_checkpoints
 from azr.config import Config
-from azr.files import read_jsonl
-from azr.hand_over import HAND_OVER_FILE, HandOverPart, read_hand_over
-from azr.host_memory import HostMemory
-from azr.processes import ProcessId, processes_with_marker
-from azr.protocol import Heartbeat, Phase, read_heartbeat, read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import list_checkpoints
+from azr.run.hand_over import HAND_OVER_FILE, HandOverPart, read_hand_over
+from azr.run.protocol import Heartbeat, Phase, read_heartbeat, read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import read_jsonl
+from azr.system.host_memory import HostMemory
+from azr.system.processes import ProcessId, processes_with_marker
 
 CONFIG = fast_config(cycles=3)
 

@@ -18,11 +18,11 @@ from fake_campaign import Driver, command_trainer, fast_config, wait_for
 
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
-from azr.checkpoints import explain_os_error, list_checkpoints
-from azr.files import read_json, write_json_atomic
-from azr.processes import processes_with_marker
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import explain_os_error, list_checkpoints
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, write_json_atomic
+from azr.system.processes import processes_with_marker
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_disk_that_runs_low_during_training_stops_with_a_checkpoint(
     command_trainer(run, step_s=0.05)
 
     def shrink() -> None:
-        import azr.checkpoints
+        import azr.run.checkpoints
 
         real = shutil.disk_usage
 
@@ -149,7 +149,7 @@ def test_disk_that_runs_low_during_training_stops_with_a_checkpoint(
             total, used, free = real(path)
             return type(real(path))(total, used, 1000 if read_metrics(run) else free)
 
-        azr.checkpoints.shutil.disk_usage = usage
+        azr.run.checkpoints.shutil.disk_usage = usage
 
     assert Driver(run, fast_config(steps_per_cycle=1000, sample_s=0.05), before=shrink).wait() == 1
     state = read_state_file(run.state)

@@ -12,7 +12,7 @@ from fake_campaign import ROOT, Driver, command_trainer, fast_config
 
 from azr.campaign.incidents import read_incidents
 from azr.report.html import write_report
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 
 
 @pytest.fixture

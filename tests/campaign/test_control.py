@@ -29,15 +29,15 @@ from azr.campaign.control import (
 from azr.campaign.incidents import read_incidents
 from azr.campaign.sentences import say_the_end
 from azr.campaign.state import CampaignState, State, read_state_file, save_state, state_path_previous
-from azr.checkpoints import list_checkpoints
 from azr.cli.control import obey
-from azr.ending import SIGNALS
 from azr.errors import RunError
-from azr.folder_id import FolderId
-from azr.locks import locked
-from azr.processes import ProcessId, processes_with_marker
-from azr.protocol import Phase, read_heartbeat, read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import list_checkpoints
+from azr.run.protocol import Phase, read_heartbeat, read_metrics
+from azr.run.rundir import RunDir
+from azr.system.ending import SIGNALS
+from azr.system.folder_id import FolderId
+from azr.system.locks import locked
+from azr.system.processes import ProcessId, processes_with_marker
 
 
 @pytest.fixture

@@ -14,18 +14,18 @@ from fake_campaign import Driver, command_trainer, fast_config, wait_for
 
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
-from azr.checkpoints import list_checkpoints
-from azr.folder_id import FolderId
-from azr.processes import (
+from azr.report.summary import RunStatus, read_summary
+from azr.run.checkpoints import list_checkpoints
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.folder_id import FolderId
+from azr.system.processes import (
     ProcessId,
     attempt_marker,
     driven_by_others,
     has_living_driver,
     processes_with_marker,
 )
-from azr.protocol import read_metrics
-from azr.report.summary import RunStatus, read_summary
-from azr.rundir import RunDir
 
 LONG = fast_config(cycles=1, steps_per_cycle=400, orphan_grace_s=0.2)
 

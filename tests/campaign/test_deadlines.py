@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from azr.campaign.deadlines import Deadlines, WaitLimits, learnt_limits
 from azr.config.campaign import CampaignConfig
-from azr.protocol import Heartbeat, Phase
+from azr.run.protocol import Heartbeat, Phase
 
 CONFIG = CampaignConfig(
     min_timeout_s=900,

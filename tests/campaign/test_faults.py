@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from azr.campaign.faults import Fault, FaultKind, read_fault
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, read_state_file
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
-from azr.tracebacks import Raised, root_cause
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.tracebacks import Raised, root_cause
 
 RAY_LOG = """\
 2026-11-27 01:47:26,263	INFO worker.py:2038 -- Started a local Ray instance.

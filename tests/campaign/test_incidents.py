@@ -8,8 +8,8 @@ import pytest
 from azr.campaign import incidents
 from azr.campaign.best import best_checkpoint
 from azr.campaign.incidents import Incident, explain_exit, read_incidents, record_incident, where_it_hangs
-from azr.protocol import MetricsRecord
-from azr.rundir import RunDir
+from azr.run.protocol import MetricsRecord
+from azr.run.rundir import RunDir
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from azr.campaign.parts import Advice
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
 from azr.errors import ConfigError
-from azr.protocol import MetricsRecord
-from azr.records import MachineSample
+from azr.run.protocol import MetricsRecord
+from azr.run.records import MachineSample
 from azr.tasks import STREAMS
 
 CONFIG = Config()

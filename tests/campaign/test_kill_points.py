@@ -22,12 +22,12 @@ from fake_trainer import shard_ids
 
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, load_state, read_state_file
-from azr.checkpoints import checkpoint_problems, list_checkpoints
 from azr.errors import RunError
-from azr.files import read_json, read_jsonl
-from azr.processes import processes_with_marker
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import checkpoint_problems, list_checkpoints
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, read_jsonl
+from azr.system.processes import processes_with_marker
 
 CYCLES, STEPS = 3, 4
 CONFIG = fast_config(

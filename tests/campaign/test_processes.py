@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_campaign import wait_for
 
-from azr.processes import (
+from azr.system.processes import (
     MARKER_VARIABLE,
     ProcessId,
     Registry,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from azr.campaign.state import rebuild_state
 from azr.errors import DataError, RunMovedError
-from azr.protocol import (
+from azr.run.protocol import (
     CHECKPOINT_FILE,
     MARKER_VARIABLE,
     STOP_FILE,
@@ -38,8 +38,8 @@ from azr.protocol import (
     write_request,
     write_result,
 )
-from azr.rundir import RunDir
-from azr.trainer_link import DriverWatch, TrainerLink
+from azr.run.rundir import RunDir
+from azr.run.trainer_link import DriverWatch, TrainerLink
 
 
 @pytest.fixture

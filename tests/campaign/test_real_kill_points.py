@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from azr.campaign.state import State
-from azr.protocol import Phase, read_heartbeat
-from azr.rundir import RunDir
+from azr.run.protocol import Phase, read_heartbeat
+from azr.run.rundir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
 CYCLES, STEPS = 2, 3

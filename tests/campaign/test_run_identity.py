@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from fake_campaign import Driver, command_trainer, fast_config
 
-from azr import model_hash
 from azr.campaign.identity_check import Difference, identity_refusal, require_same_run, settle_identity
 from azr.campaign.start_check import require_startable
-from azr.checkpoints import publish_checkpoint, staging_dir
 from azr.cli import run_command
 from azr.config import Config
 from azr.config.load import load_config, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
-from azr.hardware import Gpu, Machine
-from azr.model_hash import hash_model
-from azr.run_identity import copy_identity, read_identity
-from azr.rundir import RunDir
+from azr.models import model_hash
+from azr.models.model_hash import hash_model
+from azr.run.checkpoints import publish_checkpoint, staging_dir
+from azr.run.identity import copy_identity, read_identity
+from azr.run.rundir import RunDir
+from azr.system.hardware import Gpu, Machine
 from azr.train.base_model import base_folder, require_base_unchanged
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -13,10 +13,10 @@ import pytest
 from fake_campaign import wait_for
 
 from azr.campaign.trainer_process import SEGMENTS_FILE, Leftovers, TrainerProcess, end_leftovers
-from azr.files import read_json, write_json_atomic
-from azr.processes import ProcessId
-from azr.rundir import RunDir
-from azr.shared_memory import SHM, SegmentList
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, write_json_atomic
+from azr.system.processes import ProcessId
+from azr.system.shared_memory import SHM, SegmentList
 
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no /dev/shm here")
 # As an engine: the segment is held by a grandchild in a session of its own, and by nothing that cleans up

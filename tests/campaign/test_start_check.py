@@ -19,8 +19,8 @@ from azr.campaign.start_check import require_a_run_or_nothing, require_free_card
 from azr.cli import run_command
 from azr.config.load import load_config
 from azr.errors import BudgetError, ConfigError, DataError, ModelError, RunError
-from azr.hardware import Gpu, Machine
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.hardware import Gpu, Machine
 
 PROJECT = Path(__file__).resolve().parents[2]
 NO_CARD = Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="no nvidia-smi")

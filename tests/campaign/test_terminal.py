@@ -14,14 +14,14 @@ import pytest
 from fake_campaign import ROOT, command_trainer, wait_for
 
 from azr.campaign.state import State, read_state_file
-from azr.checkpoints import list_checkpoints
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import list_checkpoints
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
 
 DRIVER = """
 import sys
 from dataclasses import replace
-from azr.terminal import outlive_the_terminal
+from azr.system.terminal import outlive_the_terminal
 if __name__ == "__main__":
     outlive_the_terminal()
     import fake_campaign

@@ -15,15 +15,15 @@ from fake_campaign import Driver, command_trainer, fake_parts, fast_config, hurr
 from azr.campaign import start_check
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State, read_state_file
-from azr.checkpoints import list_checkpoints
 from azr.config import Config
 from azr.errors import ConfigError
-from azr.files import read_json
-from azr.hardware import Gpu, Machine
-from azr.processes import processes_with_marker
-from azr.protocol import read_heartbeat, read_metrics
-from azr.records import Incident
-from azr.rundir import RunDir
+from azr.run.checkpoints import list_checkpoints
+from azr.run.protocol import read_heartbeat, read_metrics
+from azr.run.records import Incident
+from azr.run.rundir import RunDir
+from azr.system.files import read_json
+from azr.system.hardware import Gpu, Machine
+from azr.system.processes import processes_with_marker
 
 
 @pytest.fixture
@@ -302,6 +302,6 @@ def test_processes_of_others_are_left_alone(run: RunDir) -> None:
 
 
 def _pool(run: RunDir) -> list[Incident]:
-    from azr.files import read_jsonl
+    from azr.system.files import read_jsonl
 
     return list(read_jsonl(run.pool_tasks))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.config.data import DataConfig, Reexecute
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 from azr.tasks import Lineage, Task, TaskType
 
 LONG = """def f(items, n):

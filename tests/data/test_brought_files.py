@@ -30,8 +30,8 @@ from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of
 from azr.data.sources import configured_files, data_files
 from azr.errors import DataError
-from azr.files import read_json, read_jsonl
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, read_jsonl
 
 RECORDS: list[dict[str, Any]] = [
     {

@@ -26,8 +26,8 @@ from azr.data.manifest import load_pool, read_manifest
 from azr.data.reexecute import RerunStore
 from azr.data.sources import Kind, TaskSource
 from azr.errors import DataError
-from azr.files import read_json, read_jsonl
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, read_jsonl
 from azr.tasks import TaskType
 
 
@@ -321,7 +321,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from data_helpers import quiet
 from azr.data.consolidate import consolidate, merge_shard
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 run, config = RunDir(Path({run!r})), quiet(extra_files=[{mine!r}])
 print("ready", flush=True)
 consolidate(run, 1, config)

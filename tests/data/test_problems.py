@@ -15,8 +15,8 @@ from azr.data.consolidate import consolidate
 from azr.data.manifest import load_pool
 from azr.data.problems import tasks_of_problem
 from azr.errors import DataError
-from azr.files import read_jsonl
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_jsonl
 
 PROJECT = Path(__file__).resolve().parents[2]
 MBPP = {

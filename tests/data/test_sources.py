@@ -18,8 +18,8 @@ from azr.data.readers import read_rows
 from azr.data.seeds import seed_sources
 from azr.data.sources import configured_files, data_files
 from azr.errors import ConfigError, DataError
-from azr.files import read_jsonl
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_jsonl
 
 RECORDS = [numbered(index).to_json() for index in range(3)]
 

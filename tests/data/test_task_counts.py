@@ -13,8 +13,8 @@ from data_helpers import LONG, numbered, quiet, task, write_tasks
 from azr.data.account import Account, news
 from azr.data.consolidate import consolidate, merge_shard
 from azr.data.manifest import SourceEntry, read_manifest
-from azr.files import read_json, read_jsonl
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, read_jsonl
 from azr.tasks import Task
 
 
@@ -162,7 +162,7 @@ def test_many_bad_rows_do_not_fill_the_screen(run: RunDir, tmp_path: Path) -> No
 
 def test_a_manifest_of_an_older_version_can_be_read(run: RunDir) -> None:
     """It has no counts by source; its hash is of the fields it has."""
-    from azr.hashes import text_hash
+    from azr.system.hashes import text_hash
 
     consolidate(run, 1, quiet())
     record = read_json(run.pool_manifest)

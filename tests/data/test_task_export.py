@@ -20,7 +20,7 @@ from azr.data.readers import read_rows
 from azr.data.schema import Refused, tasks_of
 from azr.errors import DataError
 from azr.evaluate.task_export import export_tasks, run_tasks
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 from azr.tasks import Lineage, Task, TaskType
 
 PROJECT = Path(__file__).resolve().parents[2]

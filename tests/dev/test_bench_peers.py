@@ -14,8 +14,8 @@ import bench_peers
 import bench_step
 from azr.budget import shape_of
 from azr.errors import ConfigError
-from azr.hardware import Machine
 from azr.selfplay.game import SelfPlay
+from azr.system.hardware import Machine
 from azr.train.fixed_lengths import drawn_prompt
 from peers import attempt, common, figures, plan
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from azr.files import read_json
+from azr.system.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = """

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
-from azr.checkpoints import publish_checkpoint, staging_dir
 from azr.config import Config, from_container
 from azr.config.load import write_config
-from azr.files import write_json_atomic
-from azr.protocol import MetricsRecord, append_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import publish_checkpoint, staging_dir
+from azr.run.protocol import MetricsRecord, append_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import write_json_atomic
 
 PROJECT = Path(__file__).resolve().parents[2]
 TINY = PROJECT / "data" / "models" / "azr-tiny"

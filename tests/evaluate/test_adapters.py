@@ -14,7 +14,7 @@ from run_fixture import make_run, random_model, save_checkpoint
 from azr.cli.export import main
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.adapters import export_adapters
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 
 IDS = torch.arange(5, 30)[None]
 

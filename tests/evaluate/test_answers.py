@@ -20,9 +20,9 @@ from azr.evaluate.models import ModelSource, resolve, slug
 from azr.evaluate.scoring import judge_all, score, score_table
 from azr.evaluate.suites import build_suite
 from azr.evaluate.tasks_suite import probe_suite
-from azr.files import append_jsonl
-from azr.hashes import sampling_seed
 from azr.sandbox import Sandbox
+from azr.system.files import append_jsonl
+from azr.system.hashes import sampling_seed
 from azr.tasks import Task, TaskType
 
 COMPACT = SelfPlayConfig(frame="compact")

@@ -14,14 +14,14 @@ from run_fixture import PROJECT, make_run, random_model, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azr.campaign.identity_check import settle_identity
-from azr.checkpoints import read_checkpoint
 from azr.config.load import read_config, write_config
 from azr.errors import ModelError, RunError
 from azr.evaluate.export import ExportOptions, export_model
 from azr.evaluate.models import resolve
 from azr.evaluate.weights import write_model_folder
-from azr.run_identity import read_identity
-from azr.rundir import RunDir
+from azr.run.checkpoints import read_checkpoint
+from azr.run.identity import read_identity
+from azr.run.rundir import RunDir
 
 UNCHECKED = ExportOptions(step="latest", check=False)
 

@@ -26,7 +26,7 @@ from azr.evaluate.models import resolve
 from azr.evaluate.questions import engine_model
 from azr.evaluate.requests import Request
 from azr.evaluate.tasks_suite import probe_suite
-from azr.files import append_jsonl, read_jsonl
+from azr.system.files import append_jsonl, read_jsonl
 from azr.tasks import Prompt
 
 pytestmark = pytest.mark.slow

@@ -24,8 +24,8 @@ from azr.evaluate.engine_session import check_loaded
 from azr.evaluate.number_type import cpu_flags, number_type
 from azr.evaluate.progress import ProgressLine, Tally
 from azr.evaluate.requests import Request
-from azr.files import read_json, write_json_atomic
-from azr.hardware import Machine
+from azr.system.files import read_json, write_json_atomic
+from azr.system.hardware import Machine
 from azr.tasks import Prompt
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -144,7 +144,7 @@ def test_an_engine_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
     """The engine's own watch, in a process group like the engine's, with its parent killed the hard way."""
     note = tmp_path / "pid"
     child = (
-        "import os, time; from azr.processes import end_with_parent; "
+        "import os, time; from azr.system.processes import end_with_parent; "
         "end_with_parent(); "
         f"open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     )

@@ -16,7 +16,6 @@ import torch
 from run_fixture import PROJECT, TINY, make_run, random_model, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from azr.checkpoints import read_checkpoint
 from azr.config import Config, load
 from azr.config.load import read_config, write_config
 from azr.config.yaml_files import load_yaml
@@ -36,7 +35,8 @@ from azr.evaluate.models import ask_record, find_checkpoint, resolve
 from azr.evaluate.scoring import Scores
 from azr.evaluate.statistics import wilson_estimate
 from azr.evaluate.weights import as_numbers, base_of, merged_state_dict, write_model_folder
-from azr.rundir import RunDir
+from azr.run.checkpoints import read_checkpoint
+from azr.run.rundir import RunDir
 
 UNCHECKED = ExportOptions(step="latest", check=False)
 

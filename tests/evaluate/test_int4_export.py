@@ -13,8 +13,8 @@ from peft import LoraConfig, get_peft_model
 from run_fixture import make_run, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from azr.checkpoints import read_checkpoint
 from azr.evaluate.weights import write_model_folder
+from azr.run.checkpoints import read_checkpoint
 from azr.train.quantize.folder import int4_folder
 from azr.train.quantize.linear import Int4Linear
 from azr.train.quantize.model import dequantised_state, int4_model

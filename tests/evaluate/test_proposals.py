@@ -21,9 +21,9 @@ from azr.evaluate.models import ask_record, of_folder
 from azr.evaluate.proposals import REQUESTS_PER_TYPE, proposal_suite
 from azr.evaluate.scoring import judge_all, legend, score, score_table
 from azr.evaluate.suites import build_suite
-from azr.files import read_jsonl, write_json_atomic, write_jsonl_atomic
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 from azr.sandbox import Sandbox
+from azr.system.files import read_jsonl, write_json_atomic, write_jsonl_atomic
 from azr.tasks import Task
 
 SEEDS = PROJECT / "data" / "seeds" / "azr_tiny.jsonl"

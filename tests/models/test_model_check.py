@@ -685,8 +685,8 @@ def test_the_commands_refuse_in_a_sentence(
 
 
 def test_the_doctor_tells_it_too(folder: Path, tmp_path: Path) -> None:
-    from azr.doctor import fit_findings
-    from azr.hardware import Machine
+    from azr.doctor.checks import fit_findings
+    from azr.system.hardware import Machine
 
     change(folder, "config.json", quantization_config={"quant_method": "gptq"})
     rewrite(folder, with_packed_layer)

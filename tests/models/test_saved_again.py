@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from azr.model_hash import ModelHash, hash_model
+from azr.models.model_hash import ModelHash, hash_model
 
 TINY = Path(__file__).resolve().parents[2] / "data" / "models" / "azr-tiny"
 TINY_ONCE = ModelHash("b131a6372455cf65ee9fe7c164dc8ada", "4c30e30722f3ade285b4ece53d9b6489")

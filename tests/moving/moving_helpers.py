@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 from azr.campaign.state import CampaignState, State, save_state
-from azr.checkpoints import publish_checkpoint, staging_dir
 from azr.config.load import load_config, write_config
-from azr.files import append_jsonl, write_json_atomic
-from azr.hashes import json_hash
-from azr.model_hash import hash_model
+from azr.models.model_hash import hash_model
 from azr.moving.archive import MANIFEST
-from azr.protocol import MetricsRecord, append_metrics
-from azr.run_identity import RunIdentity, write_identity
-from azr.rundir import RunDir
+from azr.run.checkpoints import publish_checkpoint, staging_dir
+from azr.run.identity import RunIdentity, write_identity
+from azr.run.protocol import MetricsRecord, append_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import append_jsonl, write_json_atomic
+from azr.system.hashes import json_hash
 
 
 def make_model(folder: Path, seed: int = 0) -> Path:

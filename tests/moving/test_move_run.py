@@ -22,15 +22,15 @@ from moving_helpers import make_model, make_run, rewrite, save_checkpoint
 
 from azr.campaign.control import lock_run
 from azr.campaign.state import read_state_file
-from azr.checkpoints import latest_verified_checkpoint, list_checkpoints
 from azr.config.load import load_config, read_config
 from azr.config.paths import runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
-from azr.files import file_hash, read_jsonl
 from azr.moving.archive import CONTENT, MANIFEST, path_problem
 from azr.moving.pack import PackOptions, archive_file, pack_run
 from azr.moving.unpack import resume_command, unpack_run
-from azr.rundir import RunDir
+from azr.run.checkpoints import latest_verified_checkpoint, list_checkpoints
+from azr.run.rundir import RunDir
+from azr.system.files import file_hash, read_jsonl
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from synthetic_run import synthetic_task, transcript, write_synthetic_run
 
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
 from azr.tasks import CORE_TASK_TYPES, STREAMS
 
 STEPS, STEPS_PER_CYCLE = 20_000, 1000

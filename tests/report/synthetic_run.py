@@ -14,9 +14,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from azr import metric_names as names
-from azr.files import write_json_atomic, write_jsonl_atomic, write_text_atomic
-from azr.rundir import RunDir
+from azr.run import metric_names as names
+from azr.run.rundir import RunDir
+from azr.system.files import write_json_atomic, write_jsonl_atomic, write_text_atomic
 from azr.tasks import CORE_TASK_TYPES, STREAMS, Lineage, Role, Task, TaskType
 
 START = 1_795_000_000.0

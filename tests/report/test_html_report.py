@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 from synthetic_run import HOSTILE, write_synthetic_run
 
-from azr import metric_names as names
 from azr.cli import run_command
 from azr.config.report import ReportConfig
-from azr.files import append_jsonl, write_json_atomic
 from azr.report.comparison import config_differences
 from azr.report.html import write_comparison, write_report
 from azr.report.summary import read_summary
@@ -26,8 +24,10 @@ from azr.report.text import number
 from azr.report.transcripts import MAX_SHOWN, Transcript, cut, evenly_spaced, gist, read_sample
 from azr.report.verdict import judge_run
 from azr.report.versions import write_versions
-from azr.rundir import RunDir, told_apart
-from azr.start_record import START_FILE, StartPart, TimeMark
+from azr.run import metric_names as names
+from azr.run.rundir import RunDir, told_apart
+from azr.run.start_record import START_FILE, StartPart, TimeMark
+from azr.system.files import append_jsonl, write_json_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,12 +15,12 @@ from synthetic_run import write_synthetic_run
 
 from azr.config.report import ReportConfig
 from azr.errors import DataError
-from azr.files import write_json_atomic
-from azr.processes import ProcessId
 from azr.report.live import LiveView
 from azr.report.screen import render
 from azr.report.summary import RunStatus, read_summary
-from azr.rundir import RunDir
+from azr.run.rundir import RunDir
+from azr.system.files import write_json_atomic
+from azr.system.processes import ProcessId
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.protocol import MetricsRecord, effective_metrics
 from azr.report.metrics import MetricsReader, read_metrics_table
+from azr.run.protocol import MetricsRecord, effective_metrics
 
 
 def _line(step: int, attempt: int = 1, **values: float) -> str:

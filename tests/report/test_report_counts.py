@@ -13,8 +13,6 @@ import pytest
 from rich.console import Console
 from synthetic_run import write_synthetic_run
 
-from azr import metric_names as names
-from azr.files import append_jsonl, write_json_atomic
 from azr.report.charts import Line, line_chart, percent_tick
 from azr.report.html import write_comparison, write_report
 from azr.report.marks import MARK_WORDS
@@ -24,7 +22,9 @@ from azr.report.series import smooth_curve
 from azr.report.summary import RunSummary, read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.verdict import deciding_change
-from azr.rundir import RunDir
+from azr.run import metric_names as names
+from azr.run.rundir import RunDir
+from azr.system.files import append_jsonl, write_json_atomic
 
 CHART = re.compile(r"<figure.*?</figure>", re.DOTALL)
 

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from synthetic_run import write_synthetic_run
 
-from azr import metric_names as names
-from azr.files import read_json, write_json_atomic
 from azr.report.charts import percent_tick, plain_number, tick_texts
 from azr.report.html import write_comparison, write_report
 from azr.report.pages import code_spans
@@ -21,7 +19,9 @@ from azr.report.summary import read_summary
 from azr.report.tasks import read_task_stats
 from azr.report.text import duration, points, shown_path, signed
 from azr.report.verdict import judge_run
-from azr.rundir import RunDir
+from azr.run import metric_names as names
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, write_json_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
 

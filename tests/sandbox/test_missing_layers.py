@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from azr import doctor
 from azr.config import Config
-from azr.doctor import Level
+from azr.doctor import checks as doctor
+from azr.doctor.checks import Level
 from azr.sandbox.missing import missing_layers
 from azr.sandbox.probe import ProbeReport
 

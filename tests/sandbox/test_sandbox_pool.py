@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from azr.config.sandbox import Limits, SandboxConfig
-from azr.ending import SIGNALS
 from azr.errors import ConfigError, SandboxError
 from azr.sandbox import Job, Profile, Sandbox, Status, probe_confinement
 from azr.sandbox.worker import Worker
+from azr.system.ending import SIGNALS
 
 ROOT = Path(__file__).resolve().parents[2]
 ADD = "def f(a, b):\n    return a + b"

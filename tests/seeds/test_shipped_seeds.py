@@ -21,9 +21,9 @@ from azr.data.fingerprints import fingerprint_all
 from azr.data.schema import tasks_of
 from azr.data.seeds import shipped_hashes
 from azr.errors import DataError
-from azr.files import file_hash, read_jsonl
 from azr.programs import program_fingerprint
 from azr.sandbox import values
+from azr.system.files import file_hash, read_jsonl
 from azr.tasks import Task, TaskType
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ from typing import Any
 import ray
 
 from azr.config.load import load_config, write_config
-from azr.protocol import TrainRequest, write_request
-from azr.rundir import RunDir
+from azr.run.protocol import TrainRequest, write_request
+from azr.run.rundir import RunDir
 from azr.train.environment import set_environment
 
 NUDGE, ADAPTER_NUDGE = 0.01, 0.05
@@ -35,10 +35,10 @@ class EngineProbe:
         from verl.single_controller.base.decorator import Dispatch, register
         from verl.trainer.ppo.utils import Role
 
+        from azr.run.trainer_link import TrainerLink
         from azr.train.verl import worker
         from azr.train.verl.runner import checked_verl_config
         from azr.train.verl.trainer import ENGINE_CHECK_PROMPT, ENGINE_CHECK_TOKENS, SelfPlayTrainer
-        from azr.trainer_link import TrainerLink
 
         class ProbeWorker(worker.PolicyWorker):
             @register(dispatch_mode=Dispatch.ONE_TO_ALL)

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from azr.budget import shape_of
 from azr.errors import BudgetError, ModelError
-from azr.files import remove_leftovers
+from azr.system.files import remove_leftovers
 from azr.train.quantize import folder as module
 from azr.train.quantize.files import Tensor, safetensors_file
 from azr.train.quantize.folder import int4_folder

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_int4 import write_tiny
 
-from azr.doctor_card import Level, int4_findings
+from azr.doctor.card import Level, int4_findings
 from azr.errors import ModelError, TrainingError
 from azr.train.quantize import prepare
 from azr.train.quantize.folder import ready_int4_folder

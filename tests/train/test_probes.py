@@ -11,8 +11,8 @@ import pytest
 
 from azr.config.load import load_config
 from azr.evaluate.tasks_suite import probe_suite
-from azr.files import write_json_atomic, write_jsonl_atomic
 from azr.selfplay.episode import Completion, SolveOutcome
+from azr.system.files import write_json_atomic, write_jsonl_atomic
 from azr.tasks import Task, TaskType
 from azr.train.probes import (
     change_since_first,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from test_real_run import PROJECT, pytestmark, run, temporary  # noqa: F401  (marks and fixture)
 
-from azr.checkpoints import latest_verified_checkpoint
-from azr.files import read_json, read_jsonl
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import latest_verified_checkpoint
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, read_jsonl
 
 SETTINGS = [
     "recipe=cpu_tiny", "name=int4", "model.base_format=int4", "model.lora_rank=8", "rollout.dtype=bfloat16",

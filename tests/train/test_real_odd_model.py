@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from azr.checkpoints import list_checkpoints
-from azr.files import read_jsonl
 from azr.models.families import CHECKED
 from azr.models.tokenizer_files import named_end_tokens
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import list_checkpoints
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import read_jsonl
 
 pytest.importorskip("vllm")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from azr.checkpoints import latest_verified_checkpoint
-from azr.files import read_json, read_jsonl
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import latest_verified_checkpoint
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, read_jsonl
 from azr.tasks import STREAMS, Role
 
 pytest.importorskip("vllm")

@@ -10,9 +10,10 @@ import pytest
 
 from azr.config.load import load_config
 from azr.errors import ConfigError
-from azr.protocol import TrainRequest
-from azr.rundir import RunDir
-from azr.start_record import START_FILE
+from azr.run.protocol import TrainRequest
+from azr.run.rundir import RunDir
+from azr.run.start_record import START_FILE
+from azr.run.trainer_link import TrainerLink
 from azr.train.verl.runner import (
     FINAL_ERRORS,
     VERL_SAYS,
@@ -20,7 +21,6 @@ from azr.train.verl.runner import (
     require_room_for_prompts,
     with_the_engines_words,
 )
-from azr.trainer_link import TrainerLink
 
 MODEL = Path("data/models/azr-tiny")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from azr import metric_names as names
 from azr.config import Config
 from azr.config.load import load_config
 from azr.errors import EngineError, TrainingError
+from azr.run import metric_names as names
 from azr.selfplay.credit import PolicySample
 from azr.selfplay.episode import Completion, SolveOutcome
 from azr.selfplay.game import SelfPlay

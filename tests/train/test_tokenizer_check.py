@@ -22,8 +22,8 @@ from azr.evaluate.models import resolve
 from azr.evaluate.questions import engine_model
 from azr.evaluate.speaker import speaker_of
 from azr.models.families import CHECKED
-from azr.run_identity import write_identity
-from azr.rundir import RunDir
+from azr.run.identity import write_identity
+from azr.run.rundir import RunDir
 from azr.train import tokenizer_check
 from azr.train.base_model import identify
 from azr.train.model_source import require_usable_model

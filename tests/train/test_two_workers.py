@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from azr.checkpoints import latest_verified_checkpoint
-from azr.files import read_json
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run.checkpoints import latest_verified_checkpoint
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.files import read_json
 
 PROJECT = Path(__file__).resolve().parents[2]
 LIMIT_S = 900

@@ -14,8 +14,8 @@ from typing import IO
 
 import torch
 
-from azr.files import whole_file
 from azr.models.weight_files import Tensor
+from azr.system.files import whole_file
 
 DTYPES = {
     "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "I32": torch.int32, "I64": torch.int64,

@@ -22,11 +22,11 @@ import filelock
 import torch
 
 from azr.errors import BudgetError, ModelError
-from azr.files import fsync_directory, remove_leftovers, write_json_atomic
-from azr.locks import take_lock
-from azr.model_hash import hash_model
+from azr.models.model_hash import hash_model
 from azr.models.quantised import quantisation_of
 from azr.models.weight_files import INDEX, Tensor, read_json_file, require_whole_files
+from azr.system.files import fsync_directory, remove_leftovers, write_json_atomic
+from azr.system.locks import take_lock
 from azr.train.model_source import cache_dir
 from azr.train.quantize.architecture import Parts, empty_model, parts_of
 from azr.train.quantize.files import safetensors_file, size_of

@@ -17,7 +17,7 @@ from typing import Any
 
 from azr.config.paths import PROJECT, python_path
 from azr.errors import AzrError, BudgetError, ModelError, TrainingError
-from azr.processes import end_with_parent
+from azr.system.processes import end_with_parent
 from azr.train.quantize.folder import int4_folder, ready_int4_folder
 from azr.train.quantize.kernel_check import check_kernel
 

@@ -18,10 +18,10 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopO
 from vllm.sampling_params import RequestOutputKind
 
 from azr.config import Config
-from azr.hashes import sampling_seed
 from azr.sandbox import Sandbox
 from azr.selfplay.episode import Completion, ProposeOutcome, SolveOutcome, play, trained_outcomes
 from azr.selfplay.rows import PromptRow
+from azr.system.hashes import sampling_seed
 from azr.tasks import Prompt
 from azr.train.fixed_lengths import play_fixed_lengths
 from azr.train.tokens import PromptTokens, end_token_ids, response_text

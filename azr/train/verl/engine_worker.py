@@ -145,7 +145,7 @@ START_LOGGERS = ("vllm.compilation.monitor", "vllm.v1.worker.gpu_model_runner", 
 
 def tell_the_start() -> None:
     """vLLM is to say warnings only (``VLLM_LOGGING_LEVEL``), and beside them how long it compiled, captured graphs and
-    loaded (read by ``azr.start_record``)."""
+    loaded (read by ``azr.run.start_record``)."""
     vllm = logging.getLogger("vllm")
     if vllm.level != logging.WARNING:  # the user wants less, or all
         return

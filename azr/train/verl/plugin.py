@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 
-from azr.stacks import STACKS_VARIABLE, answer_as_the_attempt_asks
+from azr.system.stacks import STACKS_VARIABLE, answer_as_the_attempt_asks
 from azr.train.patches.signals import keep_signals_blocked
 
 if os.environ.get(STACKS_VARIABLE):

@@ -20,13 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import AzrError, ConfigError, EngineError, ModelError, TrainingError
-from azr.protocol import Ending, TrainRequest, current_request
-from azr.rundir import RunDir
+from azr.run.protocol import Ending, TrainRequest, current_request
+from azr.run.rundir import RunDir
+from azr.run.start_record import StartPart
+from azr.run.trainer_link import TrainerLink
 from azr.selfplay.prompt_room import require_room
-from azr.start_record import StartPart
-from azr.tracebacks import FULL_CARD, engine_error
+from azr.system.tracebacks import FULL_CARD, engine_error
 from azr.train.loop import Attempt
-from azr.trainer_link import TrainerLink
 
 FINAL_ERRORS = (ConfigError, ModelError, TrainingError)
 """Trying again gives the same error."""

@@ -29,11 +29,11 @@ from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 from verl.workers.rollout.llm_server import LLMServerClient
 
-from azr import metric_names as names
-from azr.checkpoints import Checkpoint, latest_verified_checkpoint, read_checkpoint
 from azr.errors import CheckpointError
-from azr.protocol import TrainRequest
-from azr.rundir import RunDir
+from azr.run import metric_names as names
+from azr.run.checkpoints import Checkpoint, latest_verified_checkpoint, read_checkpoint
+from azr.run.protocol import TrainRequest
+from azr.run.rundir import RunDir
 from azr.selfplay.credit import PolicySample
 from azr.selfplay.episode import ProposeOutcome, SolveOutcome, outcome_from_json
 from azr.selfplay.rows import PromptRow

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import bench_step
-from azr import metric_names as names
 from azr.errors import AzrError
-from azr.hardware import Machine
-from azr.processes import MARKER_VARIABLE, memory_gib, processes_with_marker
-from azr.protocol import read_metrics
-from azr.rundir import RunDir
+from azr.run import metric_names as names
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+from azr.system.hardware import Machine
+from azr.system.processes import MARKER_VARIABLE, memory_gib, processes_with_marker
 from peers import figures
 from peers.common import VARIABLE, Order, Work
 from peers.plan import OUR_STREAMS, PEERS, our_recipe

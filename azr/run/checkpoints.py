@@ -1,0 +1,441 @@
+"""Checkpoints on disk: published whole or not at all, verified by hash, kept by policy.
+
+The trainer writes into ``staging_dir``; ``publish_checkpoint`` hashes and fsyncs every file, writes
+``manifest.json``, renames the folder to ``step_NNNNNNNN`` and points ``latest.json`` to it. A folder named
+``step_*`` with a manifest whose hashes match is a checkpoint; anything else is debris. ``latest.json`` is for
+people and other tools: the truth is the newest folder that verifies, so a crash between the two renames costs
+nothing.
+
+Deleting goes through a rename to ``.trash-*``, so a half-deleted checkpoint never looks like one.
+
+Reading gigabytes takes longer than anything else that is done with them, so files are read side by side, and a process
+reads none twice that the file system says is unchanged (``_hash_once``). A process that starts reads everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from azr.errors import AzrError, BudgetError, CheckpointError, DataError
+from azr.run.rundir import RunDir
+from azr.system.files import file_hash, fsync, fsync_directory, read_json, write_json_atomic
+from azr.system.hashes import json_hash
+from azr.system.mounts import missing_disk
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+GIB = 2**30
+THREADS = 8
+"""Files that are read at a time; reading and hashing release the interpreter's lock."""
+SETTLED_S = 3.0
+"""A file that was changed so shortly before it was read may have been changed again without a newer time stamp."""
+_STEP_NAME = re.compile(r"step_(\d{8,})")
+_DEBRIS_PREFIXES = (".tmp-step_", ".trash-", "damaged-step_", "rejected-step_")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One folder under ``checkpoints/`` that has a manifest."""
+
+    step: int
+    path: Path
+    total_bytes: int
+    unix_s: float
+    info: dict[str, Any]
+    """What the trainer noted: cycle, attempt, buffer hash ..."""
+
+
+def staging_dir(run: RunDir, step: int) -> Path:
+    """An empty folder to save the checkpoint of ``step`` into; leftovers of a crashed save are removed."""
+    path = run.checkpoints / f".tmp-step_{step:08d}"
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    return path
+
+
+def publish_checkpoint(
+    run: RunDir, step: int, staging: Path, info: dict[str, Any] | None = None
+) -> Checkpoint:
+    """Turns a filled staging folder into the checkpoint of ``step``; durable when it returns.
+
+    Args:
+        info: small JSON values to keep in the manifest (cycle, attempt, buffer hash).
+
+    Raises:
+        CheckpointError: the folder is empty, or the disk is full or read-only; earlier checkpoints are
+            untouched.
+    """
+    target = run.checkpoint(step)
+    if target.exists():
+        if not checkpoint_problems(target):  # this very attempt saved the step already
+            shutil.rmtree(staging)
+            _write_latest(run, step)
+            return read_checkpoint(target)
+        _discard(target)
+    try:
+        paths = _files_in(staging)
+        with ThreadPoolExecutor(THREADS) as writing, ThreadPoolExecutor(THREADS) as reading_back:
+            flushed = writing.map(fsync, paths)
+            hashes = reading_back.map(file_hash, paths)  # what is on its way to the disk is still in memory
+            files = {
+                path.relative_to(staging).as_posix(): {"bytes": path.stat().st_size, "blake2b": digest}
+                for path, digest, _ in zip(paths, hashes, flushed, strict=True)
+            }
+        files.pop(MANIFEST, None)
+        if not files:
+            raise CheckpointError(f"{staging} is empty: the trainer saved nothing for step {step}")
+        manifest = {"format": FORMAT, "step": step, "unix_s": time.time(), "info": info or {}, "files": files}
+        manifest["total_bytes"] = sum(entry["bytes"] for entry in files.values())
+        write_json_atomic(staging / MANIFEST, manifest | {"checksum": json_hash(manifest)})
+        for folder in sorted({path.parent for path in _files_in(staging)}):
+            fsync_directory(folder)
+        os.replace(staging, target)
+        fsync_directory(run.checkpoints)
+        _write_latest(run, step)
+    except OSError as error:
+        why = explain_os_error(error, run.root)
+        raise CheckpointError(f"checkpoint of step {step} could not be written: {why}") from error
+    return read_checkpoint(target)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Reads a manifest, checking the manifest alone.
+
+    Raises:
+        CheckpointError: there is no manifest, or it is damaged.
+    """
+    manifest = _read_manifest(path)
+    return Checkpoint(manifest["step"], path, manifest["total_bytes"], manifest["unix_s"], manifest["info"])
+
+
+def checkpoint_problems(path: Path, *, hashes: bool = True, only: str | tuple[str, ...] = "") -> list[str]:
+    """What is wrong with a checkpoint, a sentence each; empty when every file is as its manifest says.
+
+    Args:
+        hashes: read every byte (about 1 GB/s of a file) that this process has not read yet; without it only names and sizes
+            are compared.
+        only: beginnings of the names of the files to look at; the others may be damaged.
+    """
+    try:
+        manifest = _read_manifest(path)
+    except CheckpointError as error:
+        return [str(error)]
+    with ThreadPoolExecutor(THREADS) as reading_files:
+        found = reading_files.map(
+            lambda item: _file_problem(path / item[0], item[1], hashes=hashes),
+            [item for item in manifest["files"].items() if item[0].startswith(only)],
+        )
+        return [problem for problem in found if problem]
+
+
+def _file_problem(file: Path, entry: dict[str, Any], *, hashes: bool) -> str:
+    try:
+        size = file.stat().st_size
+        if size != entry["bytes"]:
+            return f"{file} has {size} bytes, its manifest says {entry['bytes']}"
+        if hashes and _hash_once(file) != entry["blake2b"]:
+            return f"{file} has its {size} bytes, but not the content that its manifest records"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    return ""
+
+
+_HASHES: dict[tuple[int, ...], str] = {}
+_HASHES_REMEMBERED = 10_000
+
+
+def _hash_once(file: Path) -> str:
+    """``file_hash``; of a file that this process has read before and that was not changed since, from memory."""
+    stat = file.stat()
+    seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if seen in _HASHES:
+        return _HASHES[seen]
+    began_s = time.time()
+    digest = file_hash(file)
+    if began_s - max(stat.st_mtime, stat.st_ctime) > SETTLED_S:
+        if len(_HASHES) >= _HASHES_REMEMBERED:
+            _HASHES.clear()
+        _HASHES[seen] = digest
+    return digest
+
+
+def list_checkpoints(run: RunDir) -> list[Checkpoint]:
+    """All folders with a sound manifest, oldest step first; contents are not verified."""
+    found = []
+    for path in _step_folders(run):
+        try:
+            found.append(read_checkpoint(path))
+        except CheckpointError:
+            continue
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def latest_verified_checkpoint(run: RunDir, *, at_most_step: int | None = None) -> Checkpoint | None:
+    """The newest checkpoint whose every byte matches its manifest; None when there is none.
+
+    Args:
+        at_most_step: look only at checkpoints up to this step (rollback).
+    """
+    for checkpoint in reversed(list_checkpoints(run)):
+        is_looked_at = at_most_step is None or checkpoint.step <= at_most_step
+        if is_looked_at and not checkpoint_problems(checkpoint.path):
+            return checkpoint
+    return None
+
+
+@contextlib.contextmanager
+def reading(checkpoint: Checkpoint) -> Iterator[None]:
+    """Around whatever reads a checkpoint of a run that may go on, whose driver removes old ones.
+
+    Raises:
+        CheckpointError: it was removed meanwhile.
+    """
+    try:
+        yield
+    except (AzrError, OSError) as error:
+        if (checkpoint.path / MANIFEST).exists():
+            raise
+        raise CheckpointError(
+            f"{checkpoint.path} was removed while it was read: the run goes on, and keeps only its last checkpoints "
+            "(campaign.keep_last). Run the command again, or name a step that it keeps"
+        ) from error
+
+
+def damaged_checkpoints(run: RunDir, *, after: int = -1, hashes: bool = True) -> list[str]:
+    """A sentence for each checkpoint of a step above ``after`` that is damaged, for whoever takes another one;
+    ``hashes`` as in ``checkpoint_problems``."""
+    sentences = []
+    for path in sorted(_step_folders(run)):
+        if int(path.name.removeprefix("step_")) <= after:
+            continue
+        if problems := checkpoint_problems(path, hashes=hashes):
+            sentences.append(f"{path.name} is damaged and was passed over: {problems[0]}.")
+    return sentences
+
+
+def repair_checkpoints(run: RunDir) -> list[str]:
+    """After an unclean end: removes debris, sets damaged checkpoints aside, points ``latest.json`` to the
+    newest sound one.
+
+    The newest sound checkpoint is found by reading it whole; older ones are checked by name and size.
+
+    Returns:
+        a sentence for each thing that was repaired.
+    """
+    sentences = []
+    for path in _debris(run):
+        _remove(path)
+        if path.name.startswith(".tmp-"):
+            sentences.append(f"Removed {path.name}, a checkpoint whose saving was interrupted.")
+    newest: int | None = None
+    for path in sorted(_step_folders(run), reverse=True):
+        problems = checkpoint_problems(path, hashes=newest is None)
+        if not problems and newest is None:
+            newest = int(_STEP_NAME.fullmatch(path.name)[1])  # type: ignore[index]
+        if problems:
+            aside = path.with_name(f"damaged-{path.name}")
+            _remove(aside)
+            os.replace(path, aside)
+            sentences.append(f"Set {path.name} aside as damaged: {problems[0]}.")
+    latest = _read_latest(run)
+    if latest != newest:
+        if newest is None:
+            run.latest_checkpoint.unlink(missing_ok=True)
+        else:
+            _write_latest(run, newest)
+        before, now = _name_step(latest), _name_step(newest)
+        sentences.append(f"latest.json pointed to {before}; it now points to {now}.")
+    return sentences
+
+
+def reject_checkpoints_after(run: RunDir, step: int) -> list[int]:
+    """Rollback: takes every checkpoint above ``step`` out of use, newest first. Safe to repeat.
+
+    Raises:
+        CheckpointError: ``step`` itself has no checkpoint; nothing is touched.
+    """
+    if step and not run.checkpoint(step).is_dir():
+        raise CheckpointError(f"cannot roll back to step {step}: {run.checkpoint(step)} does not exist")
+    rejected = []
+    for checkpoint in reversed(list_checkpoints(run)):
+        if checkpoint.step > step:
+            aside = checkpoint.path.with_name(f"rejected-{checkpoint.path.name}")
+            _remove(aside)
+            os.replace(checkpoint.path, aside)
+            rejected.append(checkpoint.step)
+    if step:
+        _write_latest(run, step)
+    else:
+        run.latest_checkpoint.unlink(missing_ok=True)
+    return rejected
+
+
+def steps_to_delete(
+    steps: Iterable[int], *, keep_last: int, keep_every: int = 0, protected: Iterable[int] = ()
+) -> list[int]:
+    """The retention policy, pure: all but the last ``keep_last``, every multiple of ``keep_every``, and the
+    protected.
+
+    Args:
+        keep_last: at least 1.
+        keep_every: 0 = none.
+        protected: the best one, the one that a trainer restores now.
+    """
+    ordered = sorted(steps)
+    kept = set(ordered[-max(1, keep_last) :]) | set(protected)
+    return [step for step in ordered if step not in kept and not (keep_every and step % keep_every == 0)]
+
+
+def prune_checkpoints(
+    run: RunDir, *, keep_last: int, keep_every: int = 0, protected: Iterable[int] = ()
+) -> list[int]:
+    """Deletes what the policy does not keep, after the newest has been read whole and found sound.
+
+    Returns:
+        the deleted steps; none while the newest checkpoint does not verify, so one sound checkpoint always
+        remains.
+    """
+    checkpoints = list_checkpoints(run)
+    doomed = steps_to_delete(
+        (item.step for item in checkpoints), keep_last=keep_last, keep_every=keep_every, protected=protected
+    )
+    if doomed and checkpoint_problems(checkpoints[-1].path):
+        return []
+    for step in doomed:
+        _discard(run.checkpoint(step))
+    for path in _debris(run):
+        if not path.name.startswith(".tmp-"):  # a save may be under way
+            _remove(path)
+    return doomed
+
+
+def free_gib(path: Path) -> float:
+    """Free space on the file system of ``path`` (or of its nearest existing parent), for this user."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free / GIB
+
+
+def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expected_gib: float = 0.0) -> float:
+    """Raises unless the next saves fit: the real size of the newest checkpoint, or ``expected_gib`` before
+    the first.
+
+    Room is needed for one checkpoint under way beyond those that retention keeps.
+
+    Returns:
+        the GiB that are needed.
+
+    Raises:
+        BudgetError: with what is free, what is needed and what to do.
+    """
+    checkpoints = list_checkpoints(run)
+    size_gib = checkpoints[-1].total_bytes / GIB if checkpoints else expected_gib
+    still_to_come = max(1, keep_last + 1 - len(checkpoints))
+    needed, free = size_gib * still_to_come + margin_gib, free_gib(run.root)
+    if free < needed:
+        raise BudgetError(
+            f"{run.root}: {free:.2f} GiB free, but {needed:.2f} GiB are needed ({still_to_come} more checkpoints of {size_gib:.2f} GiB "
+            f"and a margin of {margin_gib:.2f} GiB). Free some space, or lower campaign.keep_last."
+        )
+    return needed
+
+
+def explain_os_error(error: OSError, path: Path) -> str:
+    """A sentence for the errors of a disk, with what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {path} is full ({_what_is_free(path)}). Free some space and start the same command again"
+    if error.errno == errno.EFBIG:
+        return f"a file under {path} grew over the file size limit of this process (ulimit -f). Raise it and start again"
+    if error.errno == errno.EROFS:
+        read_only = f"the file system of {path} is read-only"
+        return f"{read_only}. Remount it for writing and start the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"no permission to write {error.filename or path}. Give this user write access and start the same command again; "
+            "a new run can lie elsewhere (runs_dir=FOLDER)"
+        )
+    return missing_disk(path) or f"{error.strerror or error} ({error.filename or path})"
+
+
+def _what_is_free(path: Path) -> str:
+    place = next(place for place in (path, *path.parents) if place.exists())
+    status = os.statvfs(place)
+    if status.f_files and not status.f_favail:
+        return "it has no inodes left, so no more files can be made, however many bytes are free; df -i"
+    return f"{free_gib(path):.2f} GiB free"
+
+
+def _step_folders(run: RunDir) -> list[Path]:
+    if not run.checkpoints.is_dir():
+        return []
+    return [path for path in run.checkpoints.iterdir() if _STEP_NAME.fullmatch(path.name) and path.is_dir()]
+
+
+def _debris(run: RunDir) -> list[Path]:
+    if not run.checkpoints.is_dir():
+        return []
+    return sorted(path for path in run.checkpoints.iterdir() if path.name.startswith(_DEBRIS_PREFIXES))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _discard(path: Path) -> None:
+    """Takes a checkpoint out of sight by one rename, then deletes it."""
+    trash = path.with_name(f".trash-{path.name}")
+    _remove(trash)
+    os.replace(path, trash)
+    _remove(trash)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = read_json(path / MANIFEST)
+        checksum = manifest.pop("checksum")
+        if checksum != json_hash(manifest):
+            raise CheckpointError(f"{path / MANIFEST} differs from its own checksum")
+        match = _STEP_NAME.fullmatch(path.name)
+        if match and int(match[1]) != manifest["step"]:
+            raise CheckpointError(f"{path} holds the checkpoint of step {manifest['step']}")
+        for name in manifest["files"]:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise CheckpointError(f"{path / MANIFEST} names a file outside its folder: {name}")
+    except (DataError, OSError) as error:
+        raise CheckpointError(str(error)) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path / MANIFEST} is not a manifest: {error!r}") from error
+    return manifest
+
+
+def _write_latest(run: RunDir, step: int) -> None:
+    write_json_atomic(run.latest_checkpoint, {"step": step, "path": run.checkpoint(step).name})
+
+
+def _read_latest(run: RunDir) -> int | None:
+    try:
+        return int(read_json(run.latest_checkpoint)["step"])
+    except (DataError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _name_step(step: int | None) -> str:
+    return "none" if step is None else f"step {step}"

@@ -1,0 +1,119 @@
+"""What identifies a run and never changes: model, tokenizer, adapters, recipe, prompt frame, and the layout
+of its checkpoints.
+
+``RUN/identity.json`` is written once, at the run's first start, and compared at every later one. Each attempt has a
+copy, for a disk whose oldest files are cleared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from azr.config import Config
+from azr.errors import DataError, RunError
+from azr.models.model_hash import ModelHash
+from azr.run.records import from_json
+from azr.run.rundir import RunDir
+from azr.system.files import read_json, write_json_atomic
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    model: str
+    """``model.path`` as it was given."""
+    folder: str
+    """Where the model was found; for a hub name the snapshot of its commit in the cache."""
+    model_hash: str
+    tokenizer_hash: str
+    recipe: str
+    frame: str
+    lora_rank: int
+    lora_alpha: int
+    """0 without adapters."""
+    master_dtype: str
+    optimizer: str
+    n_gpus_per_node: int
+    n_nodes: int
+    """Checkpoints are cut into as many shards as there are cards, and each machine keeps its own."""
+    base_format: str = "plain"
+    """Not recorded by versions that knew no other."""
+    seed: int | None = None
+    """The checkpoints' buffers continue its random streams. None where an earlier version did not record it."""
+
+    @classmethod
+    def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
+        return cls(
+            model=config.model.path,
+            folder=str(folder),
+            model_hash=content.model,
+            tokenizer_hash=content.tokenizer,
+            recipe=config.recipe,
+            frame=config.selfplay.frame,
+            base_format=config.model.base_format,
+            lora_rank=config.model.lora_rank,
+            lora_alpha=config.model.lora_alpha if config.model.lora_rank else 0,
+            master_dtype=config.train.master_dtype,
+            optimizer=config.train.optimizer,
+            n_gpus_per_node=config.train.n_gpus_per_node,
+            n_nodes=config.train.n_nodes,
+            seed=config.seed,
+        )
+
+    @property
+    def content(self) -> ModelHash:
+        return ModelHash(self.model_hash, self.tokenizer_hash)
+
+
+SETTINGS = {
+    "recipe": "recipe",
+    "frame": "selfplay.frame",
+    "base_format": "model.base_format",
+    "lora_rank": "model.lora_rank",
+    "lora_alpha": "model.lora_alpha",
+    "master_dtype": "train.master_dtype",
+    "optimizer": "train.optimizer",
+    "n_gpus_per_node": "train.n_gpus_per_node",
+    "n_nodes": "train.n_nodes",
+    "seed": "seed",
+}
+"""Field of the identity -> configuration key, of all that is not the model itself."""
+
+
+def read_identity(run: RunDir) -> RunIdentity | None:
+    """From the newest copy where the file itself is gone; None for a run that never started, or that an earlier
+    version started.
+
+    Raises:
+        RunError: the record is damaged.
+    """
+    path = next(iter(run.records(run.identity.name)), None)
+    if path is None:
+        return None
+    try:
+        return from_json(RunIdentity, read_json(path), path)
+    except DataError as error:
+        if isinstance(error.__cause__, OSError):  # no permission, say: the record may be as good as ever
+            raise RunError(str(error)) from error
+        raise RunError(
+            f"{path} is damaged ({error}); it says what the run was started with. Put a copy back, or, when you are sure that "
+            "config.yaml names the model that the run began with, remove the file: it is then written again"
+        ) from error
+
+
+def kept_keys(run: RunDir) -> tuple[str, ...]:
+    """Keys of the configuration that a run which has begun keeps; none for a new one."""
+    begun = run.records(run.identity.name) or run.records(run.config.name)
+    return ("model.path", *SETTINGS.values()) if begun else ()
+
+
+def write_identity(run: RunDir, identity: RunIdentity) -> None:
+    write_json_atomic(run.identity, {"format": FORMAT, **asdict(identity)})
+
+
+def copy_identity(run: RunDir, folder: Path) -> None:
+    """A copy in an attempt's ``folder``; nothing where nothing is recorded."""
+    if identity := read_identity(run):
+        write_json_atomic(folder / run.identity.name, {"format": FORMAT, **asdict(identity)})

@@ -1,0 +1,69 @@
+"""Host memory that this process may use: the machine's, and what every memory group (cgroup v1 and v2) around
+it allows.
+
+What a group holds of files that nobody has used lately counts as available: the kernel gives it up before it
+lets a program fail.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from azr.system.control_groups import group_value, groups_of
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """In bytes."""
+
+    total: int
+    available: int
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Files of one version of memory groups."""
+
+    limits: tuple[str, ...]
+    used: str
+    cache: str
+    """Field of ``memory.stat``."""
+
+
+_V2 = _Names(("memory.max", "memory.high"), "memory.current", "inactive_file")
+_V1 = _Names(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
+
+
+def host_memory(root: Path = Path("/")) -> HostMemory:
+    """The smallest of the machine's memory and of the limits of all groups from this process's own up.
+
+    Args:
+        root: where ``proc`` and ``sys`` lie.
+    """
+    values = _fields(root / "proc/meminfo")
+    if "MemTotal:" in values:
+        total = values["MemTotal:"] * 1024
+        available = values.get("MemAvailable:", values.get("MemFree:", 0)) * 1024
+    else:
+        total = available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for folder, version in groups_of("memory", root):
+        names = _V1 if version == 1 else _V2
+        limits = [limit for name in names.limits if (limit := group_value(folder / name)) is not None]
+        if limits and min(limits) < total:
+            total = min(limits)
+        if limits:
+            used = group_value(folder / names.used) or 0
+            cache = _fields(folder / "memory.stat").get(names.cache, 0)
+            available = min(available, max(0, min(limits) - max(0, used - cache)))
+    return HostMemory(total, min(total, available))
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """``name number ...`` lines; empty where there is no such file."""
+    try:
+        lines = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
+    except OSError:
+        return {}
+    return {parts[0]: int(parts[1]) for parts in lines if len(parts) > 1 and parts[1].isdigit()}

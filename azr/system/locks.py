@@ -1,0 +1,76 @@
+"""A lock on a file, also where the file's own system has none: shares without a lock service, as homes of a
+cluster may be."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import filelock
+
+from azr.errors import RunError
+from azr.system.places import private_folder
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""NFS without its lock service; SMB; FUSE and 9p, by how much of it they know."""
+
+
+def to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stderr) -> filelock.FileLock:
+    """The lock of ``path``, taken. The kernel lets go of it when its holder dies, so a stale file blocks nobody.
+
+    Where the file system has no locks, a file of this user's on this machine stands for it, which keeps out
+    everybody here and nobody on another machine.
+
+    Args:
+        limit_s: how long to wait for another holder.
+        say: called with a sentence when another file is used for it.
+
+    Raises:
+        filelock.Timeout: somebody else holds it.
+        RunError: nor does the temporary folder's file system have locks.
+        OSError: it cannot be made.
+    """
+    # filelock's own way out is a file beside the run that outlives its holder, and would take any older lock for a
+    # living one
+    lock = filelock.FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=limit_s)
+    except OSError as error:
+        if isinstance(error, filelock.Timeout) or error.errno not in NO_LOCKS:
+            raise
+        name = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
+        lock = filelock.FileLock(private_folder() / f"{name}.lock", fallback_to_soft=False)
+        try:
+            lock.acquire(timeout=limit_s)
+        except OSError as second:
+            if isinstance(second, filelock.Timeout) or second.errno not in NO_LOCKS:
+                raise
+            places = dict.fromkeys(map(str, (path.parent, Path(lock.lock_file).parent)))
+            raise RunError(
+                f"the file systems of {' and '.join(places)} have no locks ({second.strerror}), so nothing keeps two processes from "
+                "writing the same files; put the temporary folder on a disk of this machine (export TMPDIR=/dev/shm, or /var/tmp)"
+            ) from second
+        say(
+            f"The file system of {path.parent} has no locks ({error.strerror}), so {lock.lock_file} stands for one: "
+            "work on it from one machine only."
+        )
+    return lock
+
+
+@contextlib.contextmanager
+def locked(path: Path, limit_s: float) -> Iterator[None]:
+    """Holds the lock of ``path`` inside the ``with`` block; raises as ``take_lock``."""
+    lock = take_lock(path, limit_s)
+    try:
+        yield
+    finally:
+        lock.release()
