@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from azr.system.cards import BF16_CAPABILITY
+from azr.system.boards import BF16_CAPABILITY
 from azr.system.hardware import Machine
 
 BF16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})

@@ -1,7 +1,7 @@
 """What machine this is: cards, cores, memory; and which device a run computes on. Read without torch, in
 milliseconds.
 
-Cards come from NVML (the ``nvidia-ml-py`` package), else from ``nvidia-smi`` (``azr/system/cards.py``).
+Cards come from NVML (the ``nvidia-ml-py`` package), else from ``nvidia-smi`` (``azr/system/boards.py``).
 ``AZR_MACHINE`` may name a JSON file that describes another machine (see ``Machine.from_json``): to plan for a
 card one does not have, and for tests.
 
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from azr.errors import ConfigError
-from azr.system.cards import GIB, ORDER, VISIBLE, Gpu, visible_cards
+from azr.system.boards import GIB, Gpu
+from azr.system.cards import ORDER, VISIBLE, visible_cards
 from azr.system.host_memory import host_memory
 
 

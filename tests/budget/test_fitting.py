@@ -14,7 +14,7 @@ from azr.budget.speed import Card, step_time
 from azr.config import Config
 from azr.config.automatic import AUTOMATIC_KEYS
 from azr.config.load import load_config
-from azr.system.cards import Gpu
+from azr.system.boards import Gpu
 from azr.system.hardware import Machine
 
 RECIPES = {"0_5b_8gb": 8.0, "0_5b_16gb": 16.0, "1_5b_16gb": 16.0, "3b_lora_16gb": 16.0}

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from azr.campaign.vram import used_vram_gib
 from azr.doctor.card import gpu_findings
 from azr.system import cards
-from azr.system.cards import GIB, parse_nvidia_smi, parse_visible_devices, visible_cards
+from azr.system.boards import GIB, parse_nvidia_smi
+from azr.system.cards import parse_visible_devices, visible_cards
 from azr.system.hardware import Machine
 
 
