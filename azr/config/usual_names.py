@@ -17,7 +17,8 @@ _OURS = {
     "max_seq_length max_model_len context_length",
     "rollout.max_sequences": "max_num_seqs",
     "rollout.max_batched_tokens": "max_num_batched_tokens",
-    "rollout.gpu_memory_share": "gpu_memory_utilization vllm_gpu_memory_utilization gpu_memory vram",
+    "rollout.gpu_memory_share": "gpu_memory_utilization vllm_gpu_memory_utilization",
+    "budget.gpu_limit_gib": "gpu_memory vram",
     "rollout.tensor_parallel": "tp tensor_parallel_size tensor_model_parallel_size",
     "train.learning_rate": "lr actor_lr policy_lr max_lr",
     "train.warmup_steps": "warmup lr_warmup_steps num_warmup_steps warmup_ratio lr_warmup_steps_ratio",
@@ -27,7 +28,7 @@ _OURS = {
     "train.clip_high": "clip_ratio cliprange epsilon clip_eps",
     "train.entropy_coefficient": "entropy_coeff entropy_coef ent_coef",
     "train.optimizer": "optim",
-    "train.master_dtype": "bf16 fp16 precision mixed_precision torch_dtype dtype",
+    "train.compute_dtype": "bf16 fp16 precision mixed_precision torch_dtype dtype",
     "train.micro_batch_tokens": "micro_batch_size gradient_accumulation_steps grad_accum accumulation ppo_micro_batch_size "
     "ppo_micro_batch_size_per_gpu ppo_max_token_len_per_gpu",
     "train.mini_batch_sequences": "mini_batch_size ppo_mini_batch_size",
@@ -35,11 +36,10 @@ _OURS = {
     "train.probe_every_steps": "eval_steps test_freq eval_every eval_interval eval_freq val_freq",
     "train.n_gpus_per_node": "gpus gpu n_gpus num_gpus ngpus ngpu devices world_size nproc_per_node num_processes",
     "train.n_nodes": "nodes num_nodes nnodes num_machines",
-    "campaign.steps_per_cycle": "steps max_steps num_steps total_steps total_training_steps train_steps iterations max_iterations",
     "campaign.hours": "time time_limit max_hours max_time duration",
     "campaign.keep_last": "save_total_limit max_checkpoints max_actor_ckpt_to_keep",
     "data.extra_files": "data dataset datasets dataset_name data_path train_file train_files train_data",
-    "data.evaluation_files": "val_files eval_dataset test_file",
+    "data.probe_files": "val_files val_data eval_dataset eval_data test_file",
     "report.loggers": "report_to logger wandb tensorboard use_wandb",
     "report.wandb_project": "project project_name",
 }
@@ -51,6 +51,8 @@ _NONE_OF_OURS = {
     "campaign.cycles times campaign.steps_per_cycle is the number of steps",
     "kl beta kl_coef kl_coeff kl_loss_coef use_kl_loss init_kl_coef ref_model gamma lam critic critic_lr value_lr": "the published "
     "algorithm has no KL term, reference model or critic",
+    "steps max_steps num_steps total_steps total_training_steps train_steps iterations max_iterations": "campaign.cycles times "
+    "campaign.steps_per_cycle is the number of steps",
     "resume resume_from resume_from_checkpoint resume_mode checkpoint": "the same command resumes a run, by its name=",
 }  # fmt: skip
 

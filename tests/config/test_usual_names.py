@@ -24,3 +24,16 @@ def test_every_name_leads_to_a_key_that_there_is() -> None:
 )  # fmt: skip
 def test_what_people_type_first_is_known(key: str) -> None:
     assert usual_name(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [
+        ("vram", "budget.gpu_limit_gib"),  # a share was named, from 0.01 to 0.95
+        ("bf16", "train.compute_dtype"),  # not the trained weights, which would need stochastic rounding
+        ("val_files", "data.probe_files"),  # what is measured, not what tasks may not resemble
+        ("total_training_steps", "campaign.cycles times campaign.steps_per_cycle"),
+    ],
+)
+def test_a_name_leads_to_the_key_of_the_same_meaning(key: str, ours: str) -> None:
+    assert ours in usual_name(key)
