@@ -21,7 +21,7 @@ def _is_number(value: Any) -> bool:
 
 def _is_token(value: Any) -> bool:
     ids = value if isinstance(value, list) else [value]
-    return all(type(each) is int and each >= 0 for each in ids)
+    return all(type(each) is int for each in ids)  # -1: older models have it for none
 
 
 def _is_texts(value: Any) -> bool:

@@ -155,6 +155,9 @@ def test_null_where_a_number_belongs(folder: Path) -> None:
         assert f"{key} is null" in refused(folder)
     path.write_text(json.dumps(values | {"head_dim": None, "rope_scaling": None, "pad_token_id": None}))
     require_whole_files(folder)
+    # as the first Llama has it; transformers loads it
+    path.write_text(json.dumps(values | {"pad_token_id": -1}))
+    require_whole_files(folder)
 
 
 @pytest.mark.parametrize("left", [0, 5, 8, 100, -1])
