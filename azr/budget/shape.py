@@ -106,8 +106,8 @@ def shape_from_config(config: dict[str, Any], where: str = "config.json") -> Mod
     """Reads the fields of a Hugging Face ``config.json`` (Llama, Qwen, Mistral and their like).
 
     Raises:
-        ModelError: a field is missing or of a wrong type: another architecture, whose size this cannot determine; or the weights are
-            quantised in a way that is not supported.
+        ModelError: a field is missing (another architecture, whose size this cannot determine) or of a wrong type; or the
+            weights are quantised in a way that is not supported.
     """
     values = {**config, **config.get("text_config", {})}
     require_field_types(where, values)

@@ -104,10 +104,8 @@ def _lines(path: Path, lines: Iterable[bytes]) -> Iterator[Row]:
 
 def _row(line: bytes, path: Path, number: int) -> Row:
     try:
-        # as azr.system.files writes it
-        text = line.decode("utf-8", "surrogatepass").removeprefix(
-            "\ufeff"
-        )  # of a file that was put behind another
+        text = line.decode("utf-8", "surrogatepass")  # as azr/system/files.py writes it
+        text = text.removeprefix("\ufeff")  # of a file that was put behind another
         value = json.loads(text, object_pairs_hook=_object)
         if isinstance(value, dict):
             return Row(value, path, number)

@@ -31,9 +31,8 @@ def answer_with_stacks(path: Path) -> int:
     """
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, {signal.SIGUSR1}
-    )  # the driver blocked it (signals_for_the_owner_alone)
+    # the driver blocked it (signals_for_the_owner_alone)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     return file
 
 
