@@ -23,7 +23,9 @@ examples), ``short`` (small instruct models), ``compact`` (small contexts and vo
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -122,6 +124,12 @@ def load_frame(name: str) -> Frame:
             f"use one of {SHIPPED_FRAMES} or a folder that holds a frame"
         ) from error
     known = {"raw", "response_prefix", "system", "templates"}
+    if not isinstance(descriptor, dict) or not isinstance(descriptor.get("raw"), bool):
+        raise ConfigError(
+            f'{folder / "frame.json"} has to hold an object with "raw": true or false; copy {_FOLDER / "paper"}'
+        )
+    if wrong := [key for key in known - {"raw"} if not isinstance(descriptor.get(key, ""), str)]:
+        raise ConfigError(f"{folder / 'frame.json'}: {wrong[0]} has to be text in quotation marks")
     if unknown := set(descriptor) - known:
         raise ConfigError(
             f"{folder / 'frame.json'}: unknown keys {sorted(unknown)}; known are {sorted(known)}"
@@ -157,11 +165,80 @@ def load_frame(name: str) -> Frame:
         outer=outer,
         tasks=tasks,
     )
-    if frame.raw and not frame.wrap("x").text.endswith(frame.response_prefix):
+    with _told_by_file(folder):
+        _try_out(frame, folder)
+        raw_text = frame.wrap("x").text if frame.raw else ""
+    if frame.raw and not raw_text.endswith(frame.response_prefix):
         raise ConfigError(
             f"{folder / 'frame.jinja'} must end with the response_prefix {frame.response_prefix!r} that frame.json states"
         )
     return frame
+
+
+ASKED_ABOUT = {
+    TaskType.ABDUCTION: ("code", "outputs"),
+    TaskType.DEDUCTION: ("code", "inputs"),
+    TaskType.ERROR: ("code", "inputs"),
+    TaskType.INDUCTION: ("inputs", "outputs"),
+}
+"""What a task cannot be solved without."""
+
+
+def _try_out(frame: Frame, folder: Path) -> None:
+    """Renders every template of a frame: a slip in one would be met in mid-run, or never.
+
+    Raises:
+        ConfigError: a prompt is the same for different tasks.
+        Exception: what a template raises.
+    """
+    if frame.wrap("1") == frame.wrap("2"):
+        raise ConfigError(
+            f"{folder / 'frame.jinja'} does not show {{{{ task_text }}}}, so every prompt would be the same"
+        )
+    options = PromptOptions(frame=frame.name)
+    for kind in TaskType:
+        pairs = 2 if kind is TaskType.INDUCTION else 1
+        ones = ("1",) * pairs
+        task = Task(
+            task_type=kind, code="def f(x):\n    return x", inputs=ones, outputs=ones, message="as it is"
+        )
+        others = {"code": "def f(x):\n    return -x", "inputs": ("2",) * pairs, "outputs": ("3",) * pairs}
+        template = frame.tasks[Role.SOLVE, kind]
+        text = template.render(task=task, options=options)
+        for field in ASKED_ABOUT[kind]:
+            if text == template.render(task=replace(task, **{field: others[field]}), options=options):
+                raise ConfigError(
+                    f"{template.filename} does not show the task's {field}, so it cannot be solved"
+                )
+        template = frame.tasks[Role.PROPOSE, kind]
+        asked = {"task_type": kind.value, "references": [task], "composites": [], "options": options}
+        text = template.render(asked)
+        if kind is not TaskType.INDUCTION:
+            template.render(asked | {"composites": ["def g_0(x):\n    return x"]})
+            template.render(asked | {"references": []})
+        elif text == template.render(asked | {"references": [replace(task, code=others["code"])]}):
+            raise ConfigError(
+                f"{template.filename} does not show references[0].code, for which it wants inputs"
+            )
+
+
+@contextmanager
+def _told_by_file(folder: Path) -> Iterator[None]:
+    """Turns what a template raises, jinja's errors and any of Python's, into a ConfigError with file and line."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        places = [
+            f"{frame.filename}, line {frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename.endswith(".jinja")
+        ]
+        told = (
+            f"there is no template {error.name}" if isinstance(error, jinja2.TemplateNotFound) else str(error)
+        )
+        raise ConfigError(f"{places[-1] if places else folder}: {told}") from error
 
 
 def propose_prompt(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,32 @@ def test_own_frames_are_read_and_checked(tmp_path):
     (tmp_path / "frame.json").write_text(json.dumps({"raw": True, "prefix": "x"}))
     with pytest.raises(ConfigError, match="unknown keys"):
         load_frame(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "told"),
+    [
+        ("solve_abduction.jinja", "task.program", "task.progam", r"solve_abduction.jinja, line 3: .*no attribute 'progam'"),
+        ("propose_deduction.jinja", "task.input", "input", r"propose_deduction.jinja, line 7: 'input' is undefined"),
+        ("propose_abduction.jinja", "in references", "in references[0].x", r"propose_abduction.jinja, line 2"),
+        ("solve_error.jinja", "{{ task.program }}", "{% include 'rules.jinja' %}", "no template rules.jinja"),
+        ("frame.jinja", "task_text", "text", r"frame.jinja, line 1: 'text' is undefined"),
+        ("frame.jinja", "{{ task_text }}", "", "does not show {{ task_text }}"),
+        ("solve_abduction.jinja", "{{ task.program }}", "", "does not show the task's code"),
+        ("solve_deduction.jinja", "{{ task.input }}", "", "does not show the task's inputs"),
+        ("propose_induction.jinja", "{{ references[0].code }}", "", r"does not show references\[0\].code"),
+        ("frame.json", "true", '"yes"', 'object with "raw": true or false'),
+        ("frame.json", '"<think>"', "null", "response_prefix has to be text"),
+    ],
+)  # fmt: skip
+def test_a_slip_in_an_own_frame_is_told_with_its_file(tmp_path, file, before, after, told):
+    """It was a traceback once the first such prompt was made; a prompt without its task was asked all the same."""
+    shutil.copytree(Path(prompts.__file__).parent / "compact", tmp_path / "mine")
+    path = tmp_path / "mine" / file
+    assert before in path.read_text(encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        load_frame(str(tmp_path / "mine"))
 
 
 @pytest.mark.parametrize("frame", ["chat", "short"])
