@@ -29,6 +29,7 @@ from azr.models.quantised import INT4_ARCHITECTURES, quantisation_in
 from azr.models.tokenizer_files import TokenizerFiles, named_end_tokens, read_tokenizer_files
 from azr.models.weight_files import Tensor, read_json_file, require_whole_files, same_content
 from azr.prompts import load_frame
+from azr.system.hardware import detect, device_for
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 PACKED_TENSOR = re.compile(
@@ -155,7 +156,7 @@ def require_config_trainable(folder: Path, config: Config) -> None:
     values = read_json_file(folder / "config.json")
     require_field_types(folder / "config.json", values)
     _require_architecture(folder, values, config)
-    if config.train.device == "cpu":
+    if not config.needs_gpu and device_for(detect(), config.train.device).kind == "cpu":
         refuse_head_size(folder)
     require_context(folder, values, config)
     _require_tokenizer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from azr.models import refuse_head_size, require_trainable, require_whole_files
 from azr.models.check import CPU_HEAD_SIZES
 from azr.models.context import context_tokens
 from azr.models.weight_files import Tensor
+from azr.system.hardware import detect
 
 
 @pytest.fixture
@@ -483,13 +485,16 @@ def test_what_a_trainer_leaves_in_the_weights(folder: Path, name: str, told: str
         of_folder(folder)
 
 
-def test_heads_that_the_engine_has_not_without_a_card(folder: Path) -> None:
+def test_heads_that_the_engine_has_not_without_a_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny random model, as people try things with: two starts, then "Unsupported CPU attention configuration"."""
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
     assert tuple(CPUAttentionBackend.get_supported_head_sizes()) == CPU_HEAD_SIZES
     change(folder, "config.json", num_attention_heads=16)
     assert "its attention heads have 16 numbers" in refused(folder)
+    machine = detect()
+    monkeypatch.setattr("azr.models.check.detect", lambda: replace(machine, gpus=()))
+    assert "its attention heads have 16 numbers" in refused(folder, "train.device=auto")
     change(folder, "config.json", num_attention_heads=4)
     refuse_head_size(folder)
 
