@@ -10,8 +10,9 @@ last, two-sided, at 1 % (docs/report.md).
 from __future__ import annotations
 
 import math
+import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -32,6 +33,8 @@ HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
 FEW_STEPS = 100
+ASKED_OTHERWISE = re.compile(r"(?:rollout\.max_response_tokens|frame [^,]+?) \S+ -> \w+")
+"""Of the settings that a resumed run was told to have changed: the length of answers, an edited prompt frame."""
 
 
 class Tone(str, Enum):
@@ -57,6 +60,8 @@ class ProbeChange:
     """Two-sided, of the paired comparison."""
     probes: str = "the frozen probes"
     """What was asked, in words."""
+    otherwise: str = ""
+    """What was changed in between that changes the answers of the same weights: ``KEY BEFORE -> NOW``."""
 
     @property
     def change(self) -> float:
@@ -64,9 +69,10 @@ class ProbeChange:
 
     @property
     def word(self) -> str:
-        """``learning``, ``worse`` or ``no clear change``: where 0 lies to the interval; empty without an interval."""
-        if self.interval is None:
-            return ""
+        """``learning``, ``worse`` or ``no clear change``: where 0 lies to the interval; empty without an interval;
+        ``not comparable`` where the same weights would have answered otherwise."""
+        if self.interval is None or self.otherwise:
+            return "not comparable" if self.otherwise else ""
         return "learning" if self.interval[0] > 0 else "worse" if self.interval[1] < 0 else "no clear change"
 
 
@@ -82,7 +88,12 @@ class Verdict:
 def deciding_change(summary: RunSummary) -> ProbeChange | None:
     """The comparison that decides the verdict: of sampled answers before and after where the run took them,
     else of greedy ones."""
-    return verdict_change(summary, deciding_probes(summary)) or probe_change(summary)
+    change = verdict_change(summary, deciding_probes(summary)) or probe_change(summary)
+    if change is None:
+        return None
+    between = range(change.first_step, change.last_step)
+    told = [item.cause for item in summary.incidents if item.kind == "settings" and item.step in between]
+    return replace(change, otherwise=", ".join(ASKED_OTHERWISE.findall(" ".join(told))))
 
 
 def deciding_probes(summary: RunSummary) -> str:
@@ -164,9 +175,16 @@ def headline(summary: RunSummary) -> tuple[str, Tone]:
             Tone.NEUTRAL,
         )
     at = f" at step {change.last_step}" if change.last_step < summary.step else ""
-    numbers = f"from {percent(change.first)} to {percent(change.last)}{at} on {change.probes}"
+    since = f" at step {change.first_step}" if change.first_step else ""
+    numbers = f"from {percent(change.first)}{since} to {percent(change.last)}{at} on {change.probes}"
     if percent(change.first) == percent(change.last):
         numbers = f"{percent(change.last)} on {change.probes} at first and {at.strip() or 'now'}"
+    if change.otherwise:
+        told = f"{change.otherwise}, which changes the answers of the same weights too"
+        return (
+            f"Not comparable: {numbers}, but in between {told}; azr evaluate asks both alike.",
+            Tone.NEUTRAL,
+        )
     if change.interval is None:
         return f"Probe accuracy: {numbers}; without the number of items its error is not known.", Tone.NEUTRAL
     low, high = change.interval
