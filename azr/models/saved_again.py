@@ -67,9 +67,13 @@ def _config(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rotation(values: dict[str, Any]) -> dict[str, Any]:
-    """``rope_theta`` and ``rope_scaling`` (transformers 4) as ``rope_parameters`` (5), where there is one for all layers."""
-    rope = values.get("rope_parameters", values.get("rope_scaling", {}))
-    if not isinstance(rope, dict) or any(isinstance(value, dict) for value in rope.values()):
+    """``rope_theta`` and ``rope_scaling`` (transformers 4) as ``rope_parameters`` (5), where there is one for all layers.
+    Of both transformers takes ``rope_scaling``, which people add as a model's card says."""
+    parameters = values.get("rope_parameters") or {}
+    rope = values.get("rope_scaling") or parameters
+    if not (isinstance(rope, dict) and isinstance(parameters, dict)):
+        return values
+    if any(isinstance(value, dict) for value in [*rope.values(), *parameters.values()]):
         return values
     old = {"rope_theta": values["rope_theta"]} if "rope_theta" in values else {}
     rope = {**old, **rope}
@@ -77,7 +81,7 @@ def _rotation(values: dict[str, Any]) -> dict[str, Any]:
     rope.pop("type", None)
     share = rope.pop("partial_rotary_factor", None)
     if share is not None:
-        values = {"partial_rotary_factor": share, **values}
+        values = {**values, "partial_rotary_factor": share}
     gone = ("rope_theta", "rope_scaling", "rope_parameters")
     return {key: value for key, value in values.items() if key not in gone} | {"rope_parameters": rope}
 

@@ -52,6 +52,7 @@ def test_a_config_saved_by_another_version_is_the_same_model(tmp_path: Path) -> 
     [
         {"rope_parameters": {"rope_theta": 1e4, "rope_type": "default"}},
         {"rope_parameters": {**LLAMA_3, "rope_theta": 1e6}},
+        {"rope_scaling": LLAMA_3},  # beside rope_parameters, of which transformers then takes nothing
         {"rms_norm_eps": 1e-5},
         {"dtype": "float16"},
         {"use_sliding_window": True},
@@ -63,6 +64,20 @@ def test_a_config_saved_by_another_version_is_the_same_model(tmp_path: Path) -> 
 def test_what_changes_the_model_still_counts(tmp_path: Path, change: dict[str, Any]) -> None:
     before = hash_of(tmp_path / "model", "config.json", BY_5)
     assert hash_of(tmp_path / "model", "config.json", BY_5 | change).model != before.model
+
+
+def test_of_two_shares_of_a_rotation_the_one_that_transformers_takes_counts(tmp_path: Path) -> None:
+    """An export has both."""
+    rope = {"rope_theta": 1e6, "rope_type": "default"}
+    half, quarter = (
+        hash_of(
+            tmp_path / "model",
+            "config.json",
+            BY_5 | {"partial_rotary_factor": 0.5, "rope_parameters": rope | {"partial_rotary_factor": share}},
+        )
+        for share in (0.5, 0.25)
+    )
+    assert half.model != quarter.model
 
 
 def test_a_tokenizer_saved_by_another_version_is_the_same(tmp_path: Path) -> None:
