@@ -58,9 +58,9 @@ def context_tokens(values: dict[str, Any]) -> tuple[int | None, str]:
 
 
 def _rotations(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """``rope_parameters`` (transformers 5) or ``rope_scaling``; some models have one for each kind of layer,
-    all scaled alike."""
-    rope = values.get("rope_parameters") or values.get("rope_scaling")
+    """``rope_parameters`` (transformers 5), or ``rope_scaling``, which it takes where there are both; some models have
+    one for each kind of layer, all scaled alike."""
+    rope = values.get("rope_scaling") or values.get("rope_parameters")
     if not isinstance(rope, dict):
         return []
     nested = [value for value in rope.values() if isinstance(value, dict)]

@@ -571,6 +571,14 @@ def test_a_context_shorter_than_prompt_and_response(folder: Path) -> None:
         ({"max_position_embeddings": 4096, "rope_scaling": {"type": "dynamic", "factor": 4.0}}, 4096),
         (
             {
+                "max_position_embeddings": 4096,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+                "rope_scaling": {"type": "linear", "factor": 2.0},  # added as the model's card says
+            },
+            8192,
+        ),
+        (
+            {
                 "max_position_embeddings": 32768,
                 "model_type": "gemma3_text",
                 "rope_scaling": {"rope_type": "linear", "factor": 8.0},
