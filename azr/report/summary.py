@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -315,6 +316,7 @@ class SummaryReader:
             # a crash undid the others, and there was no time left to train them again
             table = table.through(state.step)
         problems += _missing_steps(self.run, table, state)
+        problems += _missing_shards(self.run, table)
         verdicts = read_log(JudgeVerdict, self.run.verdicts)
         return RunSummary(
             root=self.run.root,
@@ -358,6 +360,19 @@ def _missing_steps(run: RunDir, table: MetricsTable, state: CampaignState | None
         return []
     return [
         f"{run.metrics.name} lacks {missing} of the {trained} trained steps (damaged or removed), and all figures leave them out"
+    ]
+
+
+def _missing_shards(run: RunDir, table: MetricsTable) -> list[str]:
+    """A sentence for each cycle that accepted tasks and whose shard is gone: the figures of tasks leave them out."""
+    accepted: Counter[int] = Counter()
+    for cycle, count in zip(table.cycles.tolist(), table.column(names.ACCEPTED).tolist(), strict=True):
+        accepted[cycle] += int(count) if count > 0 else 0
+    return [
+        f"{run.shard(cycle).relative_to(run.root)} is gone: {count} tasks that cycle {cycle} accepted are in no figure "
+        "of proposed tasks; the pool keeps those that it had taken"
+        for cycle, count in sorted(accepted.items())
+        if count and not run.shard(cycle).exists()
     ]
 
 

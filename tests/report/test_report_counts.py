@@ -195,6 +195,16 @@ def test_a_hole_in_the_metrics_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_accepted_tasks_whose_shard_is_gone_are_named(tmp_path: Path) -> None:
+    """A cycle's folder that was deleted to make room must not pass for a run that found fewer tasks."""
+    run = write_synthetic_run(tmp_path / "run", steps=30)
+    accepted = read_task_stats(run.root, 1).count
+    run.shard(1).unlink()
+    [told] = read_summary(run.root).problems
+    assert re.match(r"cycles/001/shard.jsonl is gone: \d+ tasks that cycle 1 accepted", told)
+    assert read_task_stats(run.root, 1).count < accepted and told in write_report(run.root).read_text()
+
+
 def test_scores_of_other_probe_tasks_are_not_compared(tmp_path: Path) -> None:
     """A run whose probes were changed on the way: 3 of 4 right before, 30 of 100 after, is no decline."""
     run = RunDir(tmp_path / "run")
