@@ -95,7 +95,12 @@ def _tell_changes(ctx: Context, changed: Changed) -> None:
         ctx.incident("budget", f"campaign.hours={ctx.hours:g} {replaced}")
     if changed.figures and step:
         since = f"Changed since the latest start: {changed.figures}."
-        ctx.incident("settings", since, f"They hold from step {step + 1} on.")
+        hold = f"They hold from step {step + 1} on."
+        if any(f"data.{key} " in changed.figures for key in ("seeds", "extra_files", "other_runs")):
+            hold += " Files of tasks are read when a cycle begins."
+        if "data.probe_files " in changed.figures:
+            hold += " The probes stay those that the run began with."
+        ctx.incident("settings", since, hold)
 
 
 def _run(ctx: Context) -> int:

@@ -53,6 +53,24 @@ def test_what_changes_the_figures_is_an_entry_of_the_log(run: RunDir) -> None:
     assert len(told(run)) == 1, "told once"
 
 
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("extra_files", "Files of tasks are read when a cycle begins."),
+        ("probe_files", "The probes stay those"),
+    ],
+)
+def test_files_that_count_later_or_never_are_not_said_to_hold_from_the_next_step(
+    run, tmp_path, key, expected
+):
+    config = fast_config(cycles=1)
+    assert Driver(run, config).wait() == 0
+    other = replace(config, data=replace(config.data, **{key: [str(tmp_path / "other.jsonl")]}))
+    assert Driver(run, other).wait() == 0
+    [sentence] = told(run)
+    assert expected in sentence
+
+
 def test_a_damaged_configuration_is_no_obstacle_and_hides_no_change(run: RunDir) -> None:
     config = fast_config(cycles=1)
     assert Driver(run, config).wait() == 0
