@@ -39,6 +39,14 @@ COMMANDS = {
     "plot-metrics": "plot metrics of a run",
     "sandbox-suite": "run hostile programs against the sandbox",
 }
+MEANT = {
+    **dict.fromkeys(("train", "start", "resume"), "run"),
+    **{word: f"control RUN {word}" for word in ("stop", "pause", "checkpoint", "budget", "status")},
+    "logs": "watch RUN",
+    "compare": "report RUN RUN",
+    "help": "--help",
+}
+"""What other tools call it."""
 KEPT = {
     "evaluate": "the answers so far are kept; run the same command to continue",
     "export": "nothing was exported",
@@ -62,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if name in VERSION_WORDS:
         name, rest = "run", [name]
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
+        near = [MEANT[name]] if name in MEANT else get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean azr {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         print(f"azr: no command {name}; {hint}", file=sys.stderr)
         return 2

@@ -292,3 +292,11 @@ def test_outputs_that_cannot_be_written_so_are_told_at_once(
     with pytest.raises(SystemExit):
         cli.run_command("preflight", ["--speed", "--json"])
     assert "--speed has no JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("stop", "azr control RUN stop"), ("train", "azr run"), ("help", "azr --help")]
+)
+def test_a_command_as_other_tools_call_it_is_answered_with_the_one_that_is_meant(typed, meant, capsys):
+    assert cli.main([typed]) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
