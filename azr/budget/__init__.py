@@ -17,7 +17,7 @@ from azr.budget.shape import ModelShape, shape_for, shape_from_config, shape_of
 from azr.commands import command
 from azr.config import Config
 from azr.errors import BudgetError
-from azr.run.checkpoints import free_gib
+from azr.system.disks import free_gib
 from azr.system.hardware import Machine
 
 __all__ = [

@@ -21,8 +21,8 @@ import filelock
 from azr.campaign.state import read_state_file
 from azr.commands import command
 from azr.errors import DataError, RunError
-from azr.run.checkpoints import explain_os_error
 from azr.run.rundir import RunDir
+from azr.system.disks import explain_os_error
 from azr.system.files import read_json, write_json_atomic
 from azr.system.locks import take_lock
 from azr.system.processes import ProcessId

@@ -33,10 +33,11 @@ from azr.commands import command
 from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError
-from azr.run.checkpoints import explain_os_error, latest_verified_checkpoint, list_checkpoints
+from azr.run.checkpoints import latest_verified_checkpoint, list_checkpoints
 from azr.run.hand_over import HandOverPart, forget_hand_over, mark_hand_over
 from azr.run.protocol import TrainRequest
 from azr.run.rundir import RunDir
+from azr.system.disks import explain_os_error
 from azr.system.processes import ProcessId
 
 EXIT_DONE = 0

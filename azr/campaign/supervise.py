@@ -28,7 +28,7 @@ from azr.config.load import write_config
 from azr.errors import BudgetError, ConfigError
 from azr.report.loggers import Logger
 from azr.report.versions import write_versions
-from azr.run.checkpoints import free_gib, list_checkpoints
+from azr.run.checkpoints import list_checkpoints
 from azr.run.identity import copy_identity
 from azr.run.protocol import (
     CHECKPOINT_FILE,
@@ -47,6 +47,7 @@ from azr.run.protocol import (
     write_request,
 )
 from azr.run.records import MachineSample
+from azr.system.disks import free_gib
 from azr.system.files import append_jsonl, read_tail
 from azr.system.host_memory import host_memory
 from azr.system.processes import GIB, ProcessId, memory_gib

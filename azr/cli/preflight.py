@@ -29,9 +29,9 @@ from azr.cli.numbers import above_zero, card_gib, count, memory_gib
 from azr.config import Config, from_container
 from azr.config.load import compose_container, load_config, recipe_names
 from azr.config.paths import runs_folder
-from azr.run.checkpoints import free_gib
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
+from azr.system.disks import free_gib
 from azr.system.hardware import Gpu, Machine, detect, device_for
 from azr.system.places import prepare_places
 from azr.train.model_source import local_folder, require_usable_model

@@ -42,10 +42,10 @@ from azr.doctor.card import (
     warning,
 )
 from azr.errors import AzrError
-from azr.run.checkpoints import free_gib
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
 from azr.system.control_groups import process_limit
+from azr.system.disks import free_gib
 from azr.system.hardware import Device, Machine, device_for
 from azr.system.imports import all_shadows, installed_version
 from azr.system.places import Trouble, unwritable

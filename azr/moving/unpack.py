@@ -19,9 +19,10 @@ from azr.models.model_hash import hash_model
 from azr.moving.archive import ArchiveReader, open_archive
 from azr.moving.selection import belongs_to_a_run, files_of, is_tensor_file
 from azr.moving.tensor_files import tensor_file_problem
-from azr.run.checkpoints import MANIFEST, checkpoint_problems, explain_os_error, free_gib, list_checkpoints
+from azr.run.checkpoints import MANIFEST, checkpoint_problems, list_checkpoints
 from azr.run.identity import RunIdentity, read_identity
 from azr.run.rundir import RunDir
+from azr.system.disks import explain_os_error, free_gib
 from azr.system.files import fsync_directory, set_mode, whole_folder
 from azr.train.model_source import local_folder
 

@@ -15,7 +15,6 @@ reads none twice that the file system says is unchanged (``_hash_once``). A proc
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -28,13 +27,12 @@ from typing import Any
 
 from azr.errors import AzrError, BudgetError, CheckpointError, DataError
 from azr.run.rundir import RunDir
+from azr.system.disks import GIB, explain_os_error, free_gib
 from azr.system.files import file_hash, fsync, fsync_directory, read_json, write_json_atomic
 from azr.system.hashes import json_hash
-from azr.system.mounts import missing_disk
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-GIB = 2**30
 THREADS = 8
 """Files that are read at a time; reading and hashing release the interpreter's lock."""
 SETTLED_S = 3.0
@@ -320,13 +318,6 @@ def prune_checkpoints(
     return doomed
 
 
-def free_gib(path: Path) -> float:
-    """Free space on the file system of ``path`` (or of its nearest existing parent), for this user."""
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free / GIB
-
-
 def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expected_gib: float = 0.0) -> float:
     """Raises unless the next saves fit: the real size of the newest checkpoint, or ``expected_gib`` before
     the first.
@@ -349,31 +340,6 @@ def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expect
             f"and a margin of {margin_gib:.2f} GiB). Free some space, or lower campaign.keep_last."
         )
     return needed
-
-
-def explain_os_error(error: OSError, path: Path) -> str:
-    """A sentence for the errors of a disk, with what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {path} is full ({_what_is_free(path)}). Free some space and start the same command again"
-    if error.errno == errno.EFBIG:
-        return f"a file under {path} grew over the file size limit of this process (ulimit -f). Raise it and start again"
-    if error.errno == errno.EROFS:
-        read_only = f"the file system of {path} is read-only"
-        return f"{read_only}. Remount it for writing and start the same command again"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"no permission to write {error.filename or path}. Give this user write access and start the same command again; "
-            "a new run can lie elsewhere (runs_dir=FOLDER)"
-        )
-    return missing_disk(path) or f"{error.strerror or error} ({error.filename or path})"
-
-
-def _what_is_free(path: Path) -> str:
-    place = next(place for place in (path, *path.parents) if place.exists())
-    status = os.statvfs(place)
-    if status.f_files and not status.f_favail:
-        return "it has no inodes left, so no more files can be made, however many bytes are free; df -i"
-    return f"{free_gib(path):.2f} GiB free"
 
 
 def _step_folders(run: RunDir) -> list[Path]:

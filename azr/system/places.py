@@ -13,7 +13,6 @@ import hashlib
 import os
 import pwd
 import re
-import resource
 import socket
 import stat
 import sys
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azr.errors import ConfigError
+from azr.system.process_limits import raise_limits
 
 SOCKET_PATH_BYTES = 107
 """Longest path of a UNIX socket."""
@@ -51,15 +51,6 @@ INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IF
 does not exist ends torch's process group."""
 ADDRESS_VARIABLES = ("VLLM_HOST_IP",)
 """This machine's own address, for its processes; at another's they wait for each other in vain."""
-FILES_WANTED = 4096
-FILES_NEEDED = 1200
-"""Open files of one process: Ray, its workers and the warm interpreter's children, which put descriptors
-aside at 600 and above."""
-ADDRESSES_NEEDED = 16 << 30
-"""Bytes of address space: processes of the tiny model's run reach 14 GiB (VmPeak) on a CPU. With 6 GB Ray's
-do not come up, and are waited for in vain."""
-STACK_BYTES = 8 << 20
-"""Of a process, as systems allow it by default."""
 NAME_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 
@@ -218,10 +209,7 @@ def prepare_places(
         ConfigError: no folder serves as the temporary one; names each and what is wrong with it. Or too few
             files may be open.
     """
-    _allow_open_files()
-    _allow_addresses()
-    _allow_processor_time(say)
-    _allow_stack(say)
+    raise_limits(say)
     environment = os.environ if environment is None else environment
     if not _has_name(environment):
         for name in ("USER", "LOGNAME"):
@@ -236,68 +224,6 @@ def prepare_places(
     _choose_temporary_folder(environment, candidates, say)
     if problem := _home_problem(environment):
         _choose_home(environment, candidates, problem, say)
-
-
-def _allow_open_files() -> None:
-    """Raises the soft limit of this process and its children as far as the hard one allows.
-
-    Raises:
-        ConfigError: the hard limit is too low for a run.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    reachable = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
-    if reachable < FILES_NEEDED:
-        raise ConfigError(
-            f"a process may open {hard} files here, and a run needs {FILES_NEEDED}; raise the hard limit "
-            "(`ulimit -Hn` says it; /etc/security/limits.conf, LimitNOFILE= of a service, --ulimit nofile= of a container)"
-        )
-    if soft != resource.RLIM_INFINITY and soft < reachable:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
-
-
-def _allow_addresses() -> None:
-    """As ``_allow_open_files``, for the address space (``ulimit -v``), of which libraries reserve much more than
-    they use.
-
-    Raises:
-        ConfigError: the hard limit is too low for a run.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY and hard < ADDRESSES_NEEDED:
-        raise ConfigError(
-            f"a process may address {hard / 2**30:.1f} GiB here, and a run's processes reserve {ADDRESSES_NEEDED >> 30} GiB or more, "
-            "most of which they never use; lift the limit (`ulimit -v unlimited`; of a batch system, h_vmem or pvmem)"
-        )
-    if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-
-
-def _allow_processor_time(say: Callable[[str], None]) -> None:
-    """Raises the soft limit of ``ulimit -t``, which ends a process after so many seconds of computing, as far as the
-    hard one allows; says what is left."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
-    if hard != resource.RLIM_INFINITY:
-        say(
-            f"A process may compute for {hard / 60:.0f} min here (ulimit -t), after which the system ends it, the trainer too; the run "
-            "then goes on from its last checkpoint. Lift the limit for a longer run."
-        )
-
-
-def _allow_stack(say: Callable[[str], None]) -> None:
-    """Raises ``ulimit -s`` to what is usual, as far as this user may. The sandbox judges programs with it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    if hard != resource.RLIM_INFINITY and hard < STACK_BYTES:
-        try:
-            resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, STACK_BYTES))
-        except (ValueError, OSError):  # only root may
-            say(
-                f"A process has a stack of {hard >> 10} KiB here (ulimit -s), so programs that need a deeper one count as crashed; "
-                f"`ulimit -s {STACK_BYTES >> 10}` in a new shell, before the run"
-            )
-    elif soft != resource.RLIM_INFINITY and soft < STACK_BYTES:
-        resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, hard))
 
 
 def _choose_temporary_folder(

@@ -18,9 +18,10 @@ from fake_campaign import Driver, command_trainer, fast_config, wait_for
 
 from azr.campaign.incidents import read_incidents
 from azr.campaign.state import State, read_state_file
-from azr.run.checkpoints import explain_os_error, list_checkpoints
+from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir
+from azr.system.disks import explain_os_error
 from azr.system.files import read_json, write_json_atomic
 from azr.system.processes import processes_with_marker
 
@@ -141,7 +142,7 @@ def test_disk_that_runs_low_during_training_stops_with_a_checkpoint(
     command_trainer(run, step_s=0.05)
 
     def shrink() -> None:
-        import azr.run.checkpoints
+        import azr.system.disks
 
         real = shutil.disk_usage
 
@@ -149,7 +150,7 @@ def test_disk_that_runs_low_during_training_stops_with_a_checkpoint(
             total, used, free = real(path)
             return type(real(path))(total, used, 1000 if read_metrics(run) else free)
 
-        azr.run.checkpoints.shutil.disk_usage = usage
+        azr.system.disks.shutil.disk_usage = usage
 
     assert Driver(run, fast_config(steps_per_cycle=1000, sample_s=0.05), before=shrink).wait() == 1
     state = read_state_file(run.state)

@@ -18,7 +18,7 @@ import pytest
 
 from azr.doctor.checks import place_findings
 from azr.errors import ConfigError
-from azr.system import places
+from azr.system import places, process_limits
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOBODY = 12345
@@ -349,15 +349,17 @@ def test_a_low_limit_of_open_files_is_raised_or_told(hard: int, words: str) -> N
 def test_a_low_limit_of_address_space_is_raised_or_told(
     limits: tuple[int, int], words: str, monkeypatch: pytest.MonkeyPatch, short: Path
 ) -> None:
-    real = places.resource.getrlimit
+    real = process_limits.resource.getrlimit
     seen = []
     monkeypatch.setattr(
-        places.resource, "getrlimit", lambda what: limits if what == places.resource.RLIMIT_AS else real(what)
+        process_limits.resource,
+        "getrlimit",
+        lambda what: limits if what == process_limits.resource.RLIMIT_AS else real(what),
     )
     monkeypatch.setattr(
-        places.resource,
+        process_limits.resource,
         "setrlimit",
-        lambda what, new: seen.append(new) if what == places.resource.RLIMIT_AS else None,
+        lambda what, new: seen.append(new) if what == process_limits.resource.RLIMIT_AS else None,
     )
     if words:
         with pytest.raises(ConfigError, match=words):
@@ -387,7 +389,12 @@ def test_a_small_stack_is_raised_or_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A deep program crashed with ``ulimit -s 256`` and gave its value elsewhere."""
-    real, stack, made, heard = places.resource.getrlimit, places.resource.RLIMIT_STACK, [], list[str]()
+    real, stack, made, heard = (
+        process_limits.resource.getrlimit,
+        process_limits.resource.RLIMIT_STACK,
+        [],
+        list[str](),
+    )
 
     def put(what: int, new: tuple[int, int]) -> None:
         if what == stack and hard not in (-1, new[1]) and not may_raise:
@@ -395,9 +402,9 @@ def test_a_small_stack_is_raised_or_told(
         made.extend([new] if what == stack else [])
 
     monkeypatch.setattr(
-        places.resource, "getrlimit", lambda what: (soft, hard) if what == stack else real(what)
+        process_limits.resource, "getrlimit", lambda what: (soft, hard) if what == stack else real(what)
     )
-    monkeypatch.setattr(places.resource, "setrlimit", put)
+    monkeypatch.setattr(process_limits.resource, "setrlimit", put)
     places.prepare_places({"TMPDIR": str(short), "HOME": str(short), "USER": "x"}, say=heard.append)
     assert made == ([expected] if isinstance(expected, tuple) else [])
     assert bool(heard) == isinstance(expected, str) and (not heard or str(expected) in heard[0])
@@ -410,12 +417,12 @@ def test_a_limit_of_processor_time_is_raised_or_told(
     soft: int, hard: int, told: str, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which a shared server's shell may set, and which would end the trainer in the middle of the night."""
-    real, cpu, made = places.resource.getrlimit, places.resource.RLIMIT_CPU, []
+    real, cpu, made = process_limits.resource.getrlimit, process_limits.resource.RLIMIT_CPU, []
     monkeypatch.setattr(
-        places.resource, "getrlimit", lambda what: (soft, hard) if what == cpu else real(what)
+        process_limits.resource, "getrlimit", lambda what: (soft, hard) if what == cpu else real(what)
     )
     monkeypatch.setattr(
-        places.resource, "setrlimit", lambda what, new: made.append(new) if what == cpu else None
+        process_limits.resource, "setrlimit", lambda what, new: made.append(new) if what == cpu else None
     )
     said = prepared(environment_of(TMPDIR=str(short), HOME=str(short)))
     assert made == ([(hard, hard)] if soft != hard else [])
