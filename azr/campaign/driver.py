@@ -201,7 +201,8 @@ def reason_to_end(ctx: Context) -> str:
     state, config = ctx.state, ctx.campaign
     if ctx.budget_left_s() <= 0:
         return ctx.budget_is_used_up
-    if state.cycle >= config.cycles:
+    # the last cycle's missing steps are another cycle's, once a larger budget is given
+    if state.cycle >= config.cycles and state.cycle_end != CycleEnd.BUDGET.value:
         return f"Cycle {state.cycle}, the last, is done. To continue, raise campaign.cycles (now {config.cycles})."
     if config.max_flat_cycles and state.flat_cycles >= config.max_flat_cycles:
         flat = f"{state.flat_cycles} cycles in a row ended in stagnation: this model is no longer learning."

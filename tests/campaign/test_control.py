@@ -267,6 +267,18 @@ def test_time_budget_ends_the_campaign_and_more_time_continues_it(run: RunDir) -
     assert after.cycle == 2 and after.step == state.step + 3 and after.hours == 1
 
 
+def test_a_larger_budget_goes_on_where_the_budget_ended_the_last_cycle(run: RunDir) -> None:
+    """It said "Raise campaign.hours to continue", and then that the last cycle is done."""
+    assert Driver(run, fast_config(steps_per_cycle=3, cycles=1, hours=1e-7)).wait() == 0
+    told = read_state_file(run.state)
+    assert told.step == 0 and "Raise campaign.hours to continue" in told.sentence
+    assert Driver(run, fast_config(steps_per_cycle=3, cycles=1, hours=1)).wait() == 0
+    after = read_state_file(run.state)
+    assert after.step == 3 and "raise campaign.cycles" in after.sentence
+    assert Driver(run, fast_config(steps_per_cycle=3, cycles=1, hours=1)).wait() == 0
+    assert read_state_file(run.state).step == 3
+
+
 def test_a_budget_of_azr_control_gives_way_to_another_campaign_hours(run: RunDir) -> None:
     """It outlives the start that it was made for, so `raise campaign.hours` would change nothing."""
     driver = start(run, hours=5)
@@ -440,7 +452,7 @@ def test_status_of_a_damaged_state_says_what_it_goes_by(run: RunDir) -> None:
 
 
 def test_a_finished_run_names_the_limit_that_ends_it_now(run: RunDir) -> None:
-    """Its time had ended it, and more time was all that it asked for, also where the cycles were done by then."""
+    """Its time had ended it, and more time was all that it asked for; with that it trains, and then the cycles are done."""
     driver = start(run, hours=5)
     request_control(run, Control.BUDGET, hours=1e-6)
     assert driver.wait() == 0
