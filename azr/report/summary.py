@@ -37,6 +37,7 @@ from azr.run.start_record import TrainerStart, latest_start, read_start
 from azr.system.files import read_json
 from azr.system.folder_id import FolderId
 from azr.system.processes import ProcessId
+from azr.wording import counted
 
 _Record = TypeVar("_Record")
 FRESH_S = 60.0
@@ -317,6 +318,7 @@ class SummaryReader:
             table = table.through(state.step)
         problems += _missing_steps(self.run, table, state)
         problems += _missing_shards(self.run, table)
+        problems += _unasked_probes(table)
         verdicts = read_log(JudgeVerdict, self.run.verdicts)
         return RunSummary(
             root=self.run.root,
@@ -374,6 +376,12 @@ def _missing_shards(run: RunDir, table: MetricsTable) -> list[str]:
         for cycle, count in sorted(accepted.items())
         if count and not run.shard(cycle).exists()
     ]
+
+
+def _unasked_probes(table: MetricsTable) -> list[str]:
+    tasks = counted(int(table.last(names.PROBES_TOO_LONG) or 0), "frozen probe task")
+    told = f"{tasks} did not fit rollout.max_prompt_tokens when the run began, and no accuracy counts them"
+    return [told] if table.has(names.PROBES_TOO_LONG) else []
 
 
 def _status(

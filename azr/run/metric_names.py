@@ -101,6 +101,8 @@ PROBE_CHANGE_ERROR = "probe/all/change_error"
 """Standard error of the change since the first evaluation, paired by task."""
 PROBE_COUNT = "probe/tasks"
 """Frozen tasks answered at each evaluation, all types together."""
+PROBES_TOO_LONG = "probe/too_long"
+"""Frozen tasks that do not fit the prompt limit; with step 0, where there are any."""
 
 
 VERDICT_PREFIX = "verdict/"

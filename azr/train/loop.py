@@ -29,6 +29,7 @@ from azr.train.probes import (
     first_probe_rows,
     first_scores,
     probe_metrics,
+    probes_too_long,
     verdict_metrics,
     verdict_rows,
     verdict_scores,
@@ -191,7 +192,9 @@ class Attempt:
             return
         self.link.phase(Phase.VALIDATE)
         initial = self._evaluate_probes(0) if self.config.train.probe_every_steps else {}
-        self.link.step_done(0, initial | self._measure_for_verdict(before=True))
+        left_out = probes_too_long(self.run.probes, self.config.selfplay, self.backend.fits)
+        told = {names.PROBES_TOO_LONG: float(left_out)} if left_out else {}
+        self.link.step_done(0, initial | self._measure_for_verdict(before=True) | told)
 
     # ---------------------------------------------------------------- evaluation
 
@@ -216,10 +219,12 @@ class Attempt:
         rows = verdict_rows(
             self.run.probes, self.config.train.verdict_samples, self.config.selfplay, self.backend.fits
         )
-        if not rows:
-            return {}
         kept = self.run.first_verdict_scores
         first = None if before else first_scores(kept)
+        if first:  # a longer prompt limit lets in tasks that cannot be compared
+            rows = [row for row in rows if row.row_id.rsplit("/", 1)[0] in first]
+        if not rows:
+            return {}
         scores = verdict_scores(self._solve(rows, greedy=False))
         if before:
             write_json_atomic(kept, {"samples": self.config.train.verdict_samples, "scores": scores})

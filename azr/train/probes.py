@@ -7,7 +7,7 @@ import math
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from azr.selfplay.episode import SolveOutcome
 from azr.selfplay.options import prompt_options
 from azr.selfplay.rows import PromptRow
 from azr.system.files import read_json, read_jsonl, write_json_atomic
-from azr.tasks import Prompt, Role, Stream, Task
+from azr.tasks import Prompt, Role, Stream, Task, TaskType
 
 logger = logging.getLogger(__name__)
 ROW_PREFIX = "probe"
@@ -36,27 +36,36 @@ def probe_rows(
     The choice depends on the files alone, so that every evaluation of a run answers the same tasks. A row's
     id is ``probe/FILE/NUMBER``, with the file's name without its ending.
     """
-    strata: list[list[PromptRow]] = []
-    for path in probe_files_in(folder):
-        tasks = [Task.from_json(record) for record in read_jsonl(path)]
-        for kind in config.task_types:
-            rows = []
-            for number, task in enumerate(tasks):
-                if task.task_type.value != kind:
-                    continue
-                prompt = solve_prompt(task, prompt_options(config))
-                if fits(prompt):
-                    stream, row_id = Stream(Role.SOLVE, task.task_type), f"{ROW_PREFIX}/{path.stem}/{number}"
-                    rows.append(PromptRow(stream=stream, prompt=prompt, task=task, row_id=row_id))
-            if rows:
-                strata.append(rows)
+    strata: dict[tuple[str, TaskType], list[PromptRow]] = defaultdict(list)
+    for row in _all_rows(folder, config):
+        if fits(row.prompt):
+            strata[row.row_id.split("/")[1], row.stream.task_type].append(row)
 
     chosen: list[PromptRow] = []
     # what a small one cannot fill goes to the larger ones
-    for position, rows in enumerate(sorted(strata, key=len)):
+    for position, rows in enumerate(sorted(strata.values(), key=len)):
         share = min(len(rows), (limit - len(chosen)) // (len(strata) - position))
         chosen += [rows[index * len(rows) // share] for index in range(share)]
     return sorted(chosen, key=lambda row: (row.row_id.rsplit("/", 1)[0], int(row.row_id.rsplit("/", 1)[1])))
+
+
+def probes_too_long(folder: Path, config: SelfPlayConfig, fits: Callable[[Prompt], bool]) -> int:
+    """How many tasks ``probe_rows`` never chooses."""
+    return sum(not fits(row.prompt) for row in _all_rows(folder, config))
+
+
+def _all_rows(folder: Path, config: SelfPlayConfig) -> Iterator[PromptRow]:
+    for path in probe_files_in(folder):
+        tasks = [Task.from_json(record) for record in read_jsonl(path)]
+        for kind in config.task_types:
+            for number, task in enumerate(tasks):
+                if task.task_type.value == kind:
+                    yield PromptRow(
+                        stream=Stream(Role.SOLVE, task.task_type),
+                        prompt=solve_prompt(task, prompt_options(config)),
+                        task=task,
+                        row_id=f"{ROW_PREFIX}/{path.stem}/{number}",
+                    )
 
 
 def first_probe_rows(

@@ -205,6 +205,14 @@ def test_accepted_tasks_whose_shard_is_gone_are_named(tmp_path: Path) -> None:
     assert read_task_stats(run.root, 1).count < accepted and told in write_report(run.root).read_text()
 
 
+def test_probes_that_are_never_asked_are_told(tmp_path: Path) -> None:
+    """A probe file of which no task fits the prompt limit gave no accuracy, and nobody said why."""
+    run, values = RunDir(tmp_path / "run"), {names.PROBES_TOO_LONG: 7.0}
+    append_jsonl(run.metrics, [{"step": 0, "cycle": 1, "attempt": 1, "unix_s": 1.0, "values": values}])
+    [told] = read_summary(run.root).problems
+    assert told.startswith("7 frozen probe tasks did not fit rollout.max_prompt_tokens")
+
+
 def test_scores_of_other_probe_tasks_are_not_compared(tmp_path: Path) -> None:
     """A run whose probes were changed on the way: 3 of 4 right before, 30 of 100 after, is no decline."""
     run = RunDir(tmp_path / "run")

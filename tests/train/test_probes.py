@@ -20,6 +20,7 @@ from azr.train.probes import (
     first_scores,
     probe_metrics,
     probe_rows,
+    probes_too_long,
     verdict_metrics,
     verdict_rows,
     verdict_scores,
@@ -60,6 +61,10 @@ def test_small_strata_give_their_rest_to_the_others(tmp_path: Path) -> None:
     rows = probe_rows(tmp_path, 20, CONFIG, lambda _: True)
     assert strata(rows) == {("few", "abduction"): 3, ("few", "deduction"): 17}
     assert probe_rows(tmp_path, 20, CONFIG, lambda _: False) == []
+    assert probes_too_long(tmp_path, CONFIG, lambda _: True) == 0
+    fitting = {row.prompt.text for row in rows}
+    everything = probes_too_long(tmp_path, CONFIG, lambda _: False)
+    assert probes_too_long(tmp_path, CONFIG, lambda prompt: prompt.text in fitting) == everything - 20 > 0
 
 
 def test_metrics_by_type_and_by_file(tmp_path: Path) -> None:
