@@ -37,6 +37,7 @@ from azr.config.paths import at_home
 from azr.evaluate.evaluation import Options, evaluate
 from azr.evaluate.speaker import FORMS
 from azr.evaluate.suites import STYLES
+from azr.prompts import SHIPPED_FRAMES
 from azr.system.imports import require_no_shadows
 from azr.system.places import prepare_places
 
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--restart", action="store_true", help="discard answers given under other settings")
     asking = parser.add_argument_group("how models are prompted (default: as in their run)")
     asking.add_argument(
-        "--frame", help="prompt frame: paper, chat, compact, short, or a folder that holds one"
+        "--frame", help=f"prompt frame: {', '.join(SHIPPED_FRAMES)}, or a folder that holds one"
     )
     asking.add_argument(
         "--style",
