@@ -18,6 +18,7 @@ from difflib import get_close_matches
 
 from azr.cli.pasted import pasted_sentence
 from azr.config.paths import at_home, windows_sentence
+from azr.config.typed import split_overrides
 from azr.errors import AzrError, ConfigError
 from azr.start import missing_module
 from azr.system.ending import EndedBySignalError, ended_by_signals
@@ -135,6 +136,18 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
     return argparse.ArgumentParser(
         prog=f"azr {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def options_and_settings(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Parses the words of a command that takes settings beside its options.
+
+    Raises:
+        ConfigError: a setting was written as an option.
+    """
+    options, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:  # they begin with a dash
+        split_overrides(words[words.index(unknown[0]) :][:2])
+    return options
 
 
 def _sentence(error: AzrError | OSError) -> str:

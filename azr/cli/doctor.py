@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from azr.cli import command_parser
+from azr.cli import command_parser, options_and_settings
 from azr.config.load import load_config
 from azr.config.paths import runs_folder
 from azr.doctor.checks import Finding, Level, examine, place_findings
@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
         help="leave out torch, CUDA IPC and the sandbox (a second instead of half a minute)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one finding per line")
-    options = parser.parse_args(words)
+    options = options_and_settings(parser, words)
     # told as findings; the rest of the doctor looks at what a run would work with
     found = list(troubles(os.environ))
     prepare_places(say=lambda _: None)

@@ -24,7 +24,7 @@ from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.budget.fitting import fit_card
 from azr.budget.shape import ModelShape
 from azr.budget.speed import RTX_5080, Card, step_time
-from azr.cli import command_parser
+from azr.cli import command_parser, options_and_settings
 from azr.cli.numbers import above_zero, card_gib, count, memory_gib
 from azr.config import Config, from_container
 from azr.config.load import compose_container, load_config, recipe_names
@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> int:
         help="with --speed: dense bf16 of the card (112)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    options = parser.parse_args(words)
+    options = options_and_settings(parser, words)
     if options.speed and options.json:
         parser.error("--speed has no JSON; leave one of the two out")
     prepare_places()

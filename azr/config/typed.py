@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import types
 import typing
 from collections.abc import Sequence
 from dataclasses import is_dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +34,19 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]
     values: dict[str, Any] = {}
     kinds = leaf_kinds()
     sections = {key.rpartition(".")[0] for key in kinds if "." in key}
-    for item in overrides:
+    for item, following in zip_longest(overrides, overrides[1:], fillvalue=""):
         item = item.lstrip("+")  # Hydra's signs for new keys; here all keys are known
         if item.startswith("~"):
             raise ConfigError(
                 f"{item}: a setting cannot be removed; without it on the command line it has its default"
             )
         key, equals, value = item.partition("=")
-        if key.startswith("-") and equals and key.lstrip("-") in (*kinds, *GROUPS):
-            raise ConfigError(f"{item}: settings have no dashes; write {item.lstrip('-')}")
+        if key.startswith("-") and key.lstrip("-") in (*kinds, *GROUPS):
+            behind = (
+                following if following and not following.startswith("--") and "=" not in following else ""
+            )
+            meant = shlex.quote(f"{key.lstrip('-')}={value if equals else behind or 'VALUE'}")
+            raise ConfigError(f"{item}: settings have no dashes; write {meant}")
         if not equals:
             raise ConfigError(_no_setting(item))
         if key != key.strip() and key.strip() in kinds:
@@ -115,7 +121,8 @@ def _refuse_commas(item: str, kind: str, key: str, value: str) -> None:
 
 def _no_setting(item: str) -> str:
     if item.startswith("-"):
-        return f"there is no option {item}; settings are key=value, and --help says which are often set"
+        meant = usual_name(item) if item.startswith("--") else ""
+        return f"there is no option {item}; settings are key=value, and {meant or '--help says which are often set'}"
     run = Path(item).name if re.fullmatch(r"[\w./~-]*\w/?", item) and item not in leaf_kinds() else ""
     meant = f" (name={run} for the run {run})" if run else ""
     return (

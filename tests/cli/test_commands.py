@@ -294,6 +294,17 @@ def test_outputs_that_cannot_be_written_so_are_told_at_once(
     assert "--speed has no JSON" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["preflight", "doctor", "run"])
+def test_a_setting_among_the_options_is_taken_or_told_how_it_is_written(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The parser said only "unrecognized arguments"."""
+    assert cli.run_command(name, ["recipe=cpu_tiny", "--seed", "2"]) == 2
+    assert "settings have no dashes; write seed=2\n" in capsys.readouterr().err
+    if name == "preflight":
+        assert cli.run_command(name, ["recipe=cpu_tiny", "--json", "seed=2"]) == 0
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"), [("stop", "azr control RUN stop"), ("train", "azr run"), ("help", "azr --help")]
 )

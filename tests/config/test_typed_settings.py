@@ -219,7 +219,9 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("default", r"'default' is not a setting; write key=value \(name=default for the run default\), "),
         ("runs/default/", r"write key=value \(name=default for the run default\)"),
         ("model.path =x", r"no space before =; write model\.path=VALUE"),
-        ("--resume", "there is no option --resume"),
+        ("--resume", "there is no option --resume; .* the same command resumes a run, by its name=$"),
+        ("--lr", r"there is no option --lr; settings are key=value, and here it is train\.learning_rate$"),
+        ("--name", "settings have no dashes; write name=VALUE$"),
         (
             "train.learning_rat=1",
             r"there is no configuration key train\.learning_rat; the nearest key is train\.learning_rate",
@@ -831,3 +833,18 @@ def test_which_of_several_values_counts_is_told(capsys: pytest.CaptureFixture[st
         "campaign.hours is given several times (5, 7); the last counts: campaign.hours=7\n"
         "name is given several times (a, b); the last counts: name=b\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["--name", "x"], "name=x"),
+        (["seed=2", "--model.path", "/m/a b", "--name", "x"], "'model.path=/m/a b'"),
+        (["--seed", "-1"], "seed=-1"),
+        (["--name", "--seed", "3"], "name=VALUE"),
+        (["--name", "seed=3"], "name=VALUE"),
+    ],
+)
+def test_a_setting_typed_as_an_option_is_told_with_its_value(typed: list[str], meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"no dashes; write {re.escape(meant)}$"):
+        load_config(typed)
