@@ -158,8 +158,7 @@ def update(
     for start in range(0, len(batch), micro_batch):
         part = batch[start : start + micro_batch]
         width = max(len(each.prompt) + len(each.response) for each in part)
-        # padded on the right: causal attention needs no mask
-        ids_BT = torch.zeros(len(part), width, dtype=torch.long)
+        ids_BT = torch.zeros(len(part), width, dtype=torch.long)  # padding is on the right: no mask needed
         weight_BT = torch.zeros(len(part), width)  # the advantage at response tokens, 0 elsewhere
         for b, each in enumerate(part):
             end = len(each.prompt) + len(each.response)
@@ -193,8 +192,7 @@ class Policy:
 
     @torch.inference_mode()
     def sample(self, prompts: Sequence[Prompt]) -> list[Completion]:
-        """One response to each prompt at temperature 1; ``handle`` holds its token ids, the end token
-        included when it came."""
+        """One response to each prompt at temperature 1; ``handle``: token ids, the end token included."""
         if not prompts:
             return []
         pad = self.tokenizer.pad_token_id
@@ -229,6 +227,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if args.steps < 1:
+        parser.error("--steps starts at 1")
     torch.manual_seed(args.seed)
     policy, game = Policy(MODEL), SelfPlay(GAME, args.seed)
     game.start([Task.from_json(record) for record in read_jsonl(SEEDS)])

@@ -91,3 +91,12 @@ def test_the_same_responses_earn_the_same_in_the_trainers_episodes(one_step):
         )
         if each.stream.role is Role.PROPOSE:
             assert [s.score for s in mine.samples] == [s.score for s in each.samples]
+
+
+@pytest.mark.parametrize("steps", ["0", "-3"])
+def test_a_number_of_steps_without_a_step_is_refused(steps, monkeypatch, capsys):
+    """It ended without a word, and with success."""
+    monkeypatch.setattr("sys.argv", ["absolute_zero", "--steps", steps])
+    with pytest.raises(SystemExit, match="2"):
+        absolute_zero.main()
+    assert "--steps starts at 1" in capsys.readouterr().err
