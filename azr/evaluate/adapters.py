@@ -11,7 +11,7 @@ from azr.errors import CheckpointError, ModelError
 from azr.evaluate.models import find_checkpoint
 from azr.evaluate.older_readers import keep_what_older_peft_reads
 from azr.evaluate.weights import lora_adapters, lora_alpha
-from azr.run.checkpoints import Checkpoint, checkpoint_problems, reading
+from azr.run.checkpoints import Checkpoint, reading, require_sound
 from azr.run.rundir import RunDir
 from azr.system.files import set_mode, whole_folder
 from azr.train.base_model import require_base_unchanged
@@ -40,9 +40,7 @@ def export_adapters(run: RunDir, target: Path, step: str, say: Callable[[str], N
     checkpoint = find_checkpoint(run, step)
     base = identity.model if identity else config.model.path
     with reading(checkpoint), whole_folder(target) as staging:
-        problems = checkpoint_problems(checkpoint.path)
-        if problems:
-            raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; nothing of it was opened")
+        require_sound(checkpoint.path)
         write_adapters(checkpoint, staging, base)
     quantised = " in int4" if config.model.base_format == "int4" else ""
     say(

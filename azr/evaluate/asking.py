@@ -66,6 +66,7 @@ def asking_of(folder: Path, config: Config) -> Asking:
         .strip()
     )
     beginning = tokenizer.bos_token or ""
+    ends = dict.fromkeys([tokenizer.eos_token_id, *named_end_tokens(folder)])
     return Asking(
         before=before,
         after=after,
@@ -73,7 +74,7 @@ def asking_of(folder: Path, config: Config) -> Asking:
         kind=kind,
         system=frame.system if frame.system and before.count(frame.system) == 1 else "",
         beginning=beginning if beginning and before.startswith(beginning) else "",
-        stops=_stops(folder, tokenizer),
+        stops=tuple(tokenizer.convert_ids_to_tokens(number) for number in ends if number is not None),
         max_prompt_tokens=config.rollout.max_prompt_tokens,
         max_response_tokens=config.rollout.max_response_tokens,
     )
@@ -102,11 +103,6 @@ def _as_read(tokenizer: Any, prompt: Prompt) -> str:
     return prompt.text if prompt.raw and not exact else text
 
 
-def _stops(folder: Path, tokenizer: Any) -> tuple[str, ...]:
-    ids = dict.fromkeys([tokenizer.eos_token_id, *named_end_tokens(folder)])
-    return tuple(tokenizer.convert_ids_to_tokens(number) for number in ids if number is not None)
-
-
 def snippet(asking: Asking, name: str) -> str:
     """A Python program that asks the example question."""
     texts = {part: _literal(getattr(asking, part)) for part in ("before", "question", "after")}
@@ -115,14 +111,8 @@ def snippet(asking: Asking, name: str) -> str:
 
 def _literal(text: str) -> str:
     """A Python literal over several lines where that reads well."""
-    plain = (
-        "\n" in text
-        and "\\" not in text
-        and '"""' not in text
-        and not text.endswith('"')
-        and text.isascii()
-        and "\r" not in text
-    )
+    special = ("\\", '"""', "\r")
+    plain = "\n" in text and text.isascii() and not text.endswith('"') and not any(s in text for s in special)
     return f'"""{text}"""' if plain else repr(text)
 
 

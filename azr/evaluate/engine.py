@@ -96,10 +96,6 @@ class _Plan:
     def most_tokens(self) -> int:
         return sum(each.max_tokens * len(each.missing) for each in self.asked)
 
-    def still_missing(self) -> int:
-        batches = (batch for _, batches in self.models for batch, _ in batches)
-        return sum(len(each.missing) for batch in batches for each in batch.missing())
-
     def job(self) -> EngineJob:
         longest = max(each.max_prompt_tokens + each.max_tokens for each in self.asked)
         models = [
@@ -139,7 +135,8 @@ def answer_all(
             job = scratch / "job.json"
             write_json_atomic(job, to_json(plan.job()))
             status, reason = _run_child(job, plan, ProgressLine(enabled=progress))
-        missing = plan.still_missing()
+        batches = (batch for _, batches in plan.models for batch, _ in batches)
+        missing = sum(len(each.missing) for batch in batches for each in batch.missing())
         if reason:
             raise ModelError(reason)
         if status or missing:

@@ -19,9 +19,9 @@ from vllm.config.load import LoadConfig
 from vllm.model_executor.model_loader import get_model_loader
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
-from azr.errors import CheckpointError, ModelError
+from azr.errors import ModelError
 from azr.evaluate.weights import WEIGHT_FILES, as_numbers, merged_state_dict
-from azr.run.checkpoints import checkpoint_problems, read_checkpoint
+from azr.run.checkpoints import read_checkpoint, require_sound
 from azr.system.hashes import text_hash
 
 HASHED_AT_ONCE = 16
@@ -45,7 +45,10 @@ class LoadingWorkerExtension:
         runner = worker.model_runner
         model = runner.get_model()
         if checkpoint is not None:
-            weights = _checkpoint_weights(Path(checkpoint), runner.model_config.dtype, trust_remote_code)
+            path, dtype = Path(checkpoint), str(runner.model_config.dtype).removeprefix("torch.")
+            require_sound(path, only=WEIGHT_FILES)
+            state = merged_state_dict(read_checkpoint(path), dtype=dtype, trust_remote_code=trust_remote_code)
+            weights: Iterable[tuple[str, torch.Tensor]] = state.items()
         else:
             config = copy.copy(runner.model_config)
             config.model = folder
@@ -69,16 +72,6 @@ class LoadingWorkerExtension:
                 f"{checkpoint or folder} lacks {len(missing)} weights that the engine's model has, {missing[0]} for example"
             )
         return hashed.digest()
-
-
-def _checkpoint_weights(
-    path: Path, dtype: torch.dtype, trust_remote_code: bool
-) -> Iterable[tuple[str, torch.Tensor]]:
-    problems = checkpoint_problems(path, only=WEIGHT_FILES)
-    if problems:
-        raise CheckpointError(f"{path} is damaged: {problems[0]}; it was not opened")
-    name = str(dtype).removeprefix("torch.")
-    return merged_state_dict(read_checkpoint(path), dtype=name, trust_remote_code=trust_remote_code).items()
 
 
 class HashedWeights:

@@ -92,7 +92,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         return _report(recorded, options.out or Path("evaluations"), say)
 
     sources = each_once([models.resolve(spec) for spec in specs], say)
-    out = options.out or _default_out(sources)
+    run = sources[0].run
+    out = options.out or (run.root / "evaluations" if run else Path("evaluations"))
     unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):
         _suites(source, spec, options, unasked)  # slips show before the long work
@@ -374,8 +375,3 @@ def each_once(named: Sequence[ModelSource], say: Callable[[str], None]) -> list[
             label = source.label if slugs.count(slug) == 1 else f"{source.label} ({source.identity[:8]})"
         sources.append(replace(source, label=label))
     return sources
-
-
-def _default_out(sources: Sequence[ModelSource]) -> Path:
-    run = sources[0].run
-    return run.root / "evaluations" if run else Path("evaluations")

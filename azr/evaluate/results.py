@@ -38,7 +38,7 @@ def publish(folder: Path, files: Mapping[str, str]) -> str:
             if earlier == new:
                 return ""
             number = _next_number(folder, new)
-            kept = {name: _numbered(name, number) for name in earlier}
+            kept = {name: f"{Path(name).stem}-{number:03d}{Path(name).suffix}" for name in earlier}
             for name, copy in kept.items():
                 write_bytes_atomic(folder / copy, earlier[name])
             for name, data in new.items():
@@ -48,11 +48,6 @@ def publish(folder: Path, files: Mapping[str, str]) -> str:
             f"{folder}: another evaluation has been writing results there for {LOCK_WAIT_S:.0f} s; end it, or give --out"
         ) from error
     return f"{folder} held other results: kept as {', '.join(sorted(kept.values()))}" if kept else ""
-
-
-def _numbered(name: str, number: int) -> str:
-    path = Path(name)
-    return f"{path.stem}-{number:03d}{path.suffix}"
 
 
 def _next_number(folder: Path, names: Mapping[str, bytes]) -> int:

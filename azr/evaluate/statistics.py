@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+_TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 RESAMPLES = 10_000
 _CHUNK = 500
 """Resamples drawn at once: bounds the memory of a bootstrap at 500 x items indices."""
@@ -66,7 +67,7 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0) -> ScoreEstimate:
     """
     if not values:
         raise ValueError("a mean of no items is not defined")
-    low, high = np.quantile(_resampled_means(np.asarray(values, dtype=np.float64), seed), _tails())
+    low, high = np.quantile(_resampled_means(np.asarray(values, dtype=np.float64), seed), _TAILS)
     return ScoreEstimate(float(np.mean(values)), float(low), float(high), len(values), "bootstrap")
 
 
@@ -105,7 +106,7 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> C
             f"a paired comparison needs the same items twice, got {len(first)} and {len(second)}"
         )
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    low, high = np.quantile(_resampled_means(differences, seed), _tails())
+    low, high = np.quantile(_resampled_means(differences, seed), _TAILS)
     only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
     if all(value in (0, 1) for value in (*first, *second)):
         p_value, test = mcnemar_exact(only_first, only_second), "exact McNemar"
@@ -120,10 +121,6 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     """Two-sided p-value of the exact McNemar test: discordant items fall on either side like a fair coin."""
     discordant = only_first + only_second
     return float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
-
-
-def _tails() -> list[float]:
-    return [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
 
 
 def _resampled_means(values: np.ndarray, seed: int) -> np.ndarray:

@@ -23,9 +23,8 @@ from azr.config.paths import at_home
 from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError
-from azr.evaluate.cruxeval import cruxeval_suite
+from azr.evaluate.cruxeval import cruxeval_suite, execution_suite
 from azr.evaluate.evalplus import plus_suite
-from azr.evaluate.execution import execution_suite
 from azr.evaluate.gsm8k import gsm8k_suite
 from azr.evaluate.humaneval import humaneval_suite
 from azr.evaluate.items import CHAT, Speaker, Suite, everything_fits

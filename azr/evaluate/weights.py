@@ -16,7 +16,7 @@ from azr.config.load import read_config
 from azr.errors import CheckpointError, ModelError
 from azr.evaluate.older_readers import write_for_older_readers
 from azr.models.quantised import quantisation_of
-from azr.run.checkpoints import Checkpoint, checkpoint_problems
+from azr.run.checkpoints import Checkpoint, require_sound
 from azr.run.rundir import RunDir
 from azr.system.files import read_json, set_mode, whole_folder, write_json_atomic
 from azr.train.base_model import trained_folder
@@ -48,9 +48,7 @@ def write_model_folder(
     """
     if target.exists():
         raise ModelError(f"{target} exists; give another folder, or remove it")
-    problems = checkpoint_problems(checkpoint.path)
-    if problems:
-        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; it was not opened")
+    require_sound(checkpoint.path)
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the caller reports progress
@@ -70,9 +68,7 @@ def write_configuration(checkpoint: Checkpoint, target: Path, *, trust_remote_co
         CheckpointError: one of those files is damaged.
         ModelError: the tokenizer cannot be read as it was trained with.
     """
-    problems = checkpoint_problems(checkpoint.path, only="actor/huggingface/")
-    if problems:
-        raise CheckpointError(f"{checkpoint.path} is damaged: {problems[0]}; it was not opened")
+    require_sound(checkpoint.path, only="actor/huggingface/")
     source = checkpoint.path / "actor" / "huggingface"
     shutil.copytree(source, target)
     raw = read_json(target / "config.json")

@@ -137,6 +137,16 @@ def checkpoint_problems(path: Path, *, hashes: bool = True, only: str | tuple[st
         return [problem for problem in found if problem]
 
 
+def require_sound(path: Path, *, hashes: bool = True, only: str | tuple[str, ...] = "") -> None:
+    """Before a checkpoint is opened; ``hashes`` and ``only`` as in ``checkpoint_problems``.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    if problems := checkpoint_problems(path, hashes=hashes, only=only):
+        raise CheckpointError(f"{path} is damaged: {problems[0]}; it was not opened")
+
+
 def _file_problem(file: Path, entry: dict[str, Any], *, hashes: bool) -> str:
     try:
         size = file.stat().st_size

@@ -17,9 +17,9 @@ import pytest
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, DataError
 from azr.evaluate.answers import Answer
+from azr.evaluate.evalplus import as_python
 from azr.evaluate.items import Rating, Speaker, Suite
 from azr.evaluate.livecodebench import pickled_text, same_lines
-from azr.evaluate.mbpp_inputs import as_python
 from azr.evaluate.scoring import judge_all
 from azr.evaluate.suites import SUITE_STYLES, build_suite, not_asked, wanted_styles
 from azr.sandbox import Sandbox
