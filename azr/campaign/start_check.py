@@ -21,9 +21,9 @@ from azr.run.checkpoints import list_checkpoints
 from azr.run.identity import kept_keys
 from azr.run.rundir import RunDir
 from azr.system.control_groups import process_limit
+from azr.system.disks import missing_disk
 from azr.system.hardware import Machine, detect, device_for
 from azr.system.imports import require_engine
-from azr.system.mounts import missing_disk
 from azr.train.model_source import local_folder, require_usable_model
 
 LOOPBACK, LOOPBACK_LIMIT_S = "127.0.0.1", 5.0

@@ -21,9 +21,9 @@ from azr.config.paths import at_home, windows_sentence
 from azr.config.typed import split_overrides
 from azr.errors import AzrError, ConfigError
 from azr.start import missing_module
+from azr.system.disks import missing_disk
 from azr.system.ending import EndedBySignalError, ended_by_signals
 from azr.system.imports import all_shadows, broken_library
-from azr.system.mounts import missing_disk
 from azr.system.terminal import forget_empty_sizes, tolerate_any_encoding
 
 COMMANDS = {

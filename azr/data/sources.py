@@ -16,8 +16,8 @@ from azr.data.rows import Row
 from azr.data.unpack import PACKED_SUFFIXES
 from azr.errors import DataError
 from azr.run.rundir import RunDir
+from azr.system.disks import missing_disk
 from azr.system.files import file_hash
-from azr.system.mounts import missing_disk
 
 SHIPPED_SEEDS = PROJECT / "data" / "seeds"
 SHIPPED_PROBES = PROJECT / "data" / "probes" / "general.jsonl"

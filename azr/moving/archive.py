@@ -21,12 +21,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from azr.errors import DataError
 from azr.moving.unpacked import UnpackedArchive
+from azr.run.records import from_json
 from azr.system.hashes import json_hash
 
 FORMAT = 1
@@ -53,22 +54,22 @@ class ArchiveMember:
     """A file of the run, by its path inside the run directory."""
 
     path: str
-    size: int
+    bytes: int
     blake2b: str
 
 
 @dataclass(frozen=True)
 class ArchiveManifest:
+    """Content of ``azr-run.json``, beside its checksum."""
+
     info: dict[str, Any]
-    entries: tuple[ArchiveMember, ...]
+    files: tuple[ArchiveMember, ...]
+    kind: str = KIND
+    format: int = FORMAT
 
     @property
     def total_bytes(self) -> int:
-        return sum(entry.size for entry in self.entries)
-
-    def to_json(self) -> dict[str, Any]:
-        files = [{"path": each.path, "bytes": each.size, "blake2b": each.blake2b} for each in self.entries]
-        return {"kind": KIND, "format": FORMAT, "info": self.info, "files": files}
+        return sum(file.bytes for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,10 @@ class ArchiveWriter(AbstractContextManager["ArchiveWriter"]):
 
     def finish(self, info: dict[str, Any]) -> ArchiveManifest:
         manifest = ArchiveManifest(info, tuple(self._entries))
-        record = manifest.to_json()
-        record |= {"checksum": json_hash(record)}
-        self._archive.writestr(_member(MANIFEST), json.dumps(record, indent=1))
+        record = asdict(manifest)
+        self._archive.writestr(
+            _member(MANIFEST), json.dumps(record | {"checksum": json_hash(record)}, indent=1)
+        )
         self._archive.close()
         return manifest
 
@@ -179,7 +181,7 @@ class ArchiveReader:
             OSError: the disk is full.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
-        digest, left = hashlib.blake2b(digest_size=16), entry.size
+        digest, left = hashlib.blake2b(digest_size=16), entry.bytes
         with open(target, "xb") as file:
             try:
                 with self._archive.open(CONTENT + entry.path) as member:
@@ -238,28 +240,17 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile | UnpackedArchive) -> Ar
         kind, version = record["kind"], record["format"]
         if kind != KIND:
             raise ValueError(f"it holds a {str(kind)[:40]!r}")
+        if version == FORMAT:
+            if checksum != json_hash(record):
+                raise ValueError("it differs from its own checksum")
+            return from_json(ArchiveManifest, record, MANIFEST)
     except (*UNREADABLE, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: its list of files is damaged ({first_line(error)}); copy the archive again"
         ) from error
-    if version != FORMAT:
-        raise DataError(
-            f"{path} has format {str(version)[:20]}, this version reads {FORMAT}; unpack it with the version that packed it"
-        )
-    try:
-        if checksum != json_hash(record):
-            raise ValueError("it differs from its own checksum")
-        entries = tuple(
-            ArchiveMember(str(item["path"]), int(item["bytes"]), str(item["blake2b"]))
-            for item in record["files"]
-        )
-        if not isinstance(record["info"], dict):
-            raise ValueError("it says nothing about the run")
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataError(
-            f"{path}: its list of files is damaged ({first_line(error)}); copy the archive again"
-        ) from error
-    return ArchiveManifest(record["info"], entries)
+    raise DataError(
+        f"{path} has format {str(version)[:20]}, this version reads {FORMAT}; unpack it with the version that packed it"
+    )
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile | UnpackedArchive, manifest: ArchiveManifest) -> None:
@@ -271,14 +262,13 @@ def _check_members(path: Path, archive: zipfile.ZipFile | UnpackedArchive, manif
     members = archive.infolist()
     if len(members) > MAX_FILES:
         raise refuse(f"it holds {len(members):,} files")
-    listed = {CONTENT + entry.path: entry for entry in manifest.entries}
-    if len({name.casefold() for name in listed}) != len(manifest.entries):
+    listed = {CONTENT + entry.path: entry for entry in manifest.files}
+    if len({name.casefold() for name in listed}) != len(manifest.files):
         raise refuse("two of its files have one name")
     if sorted(member.filename for member in members) != sorted([MANIFEST, *listed]):
         raise refuse("what it holds is not what its own list says")
-    for entry in manifest.entries:
-        problem = path_problem(entry.path)
-        if problem:
+    for entry in manifest.files:
+        if problem := path_problem(entry.path):
             raise refuse(f"{entry.path[:120]!r} {problem}")
     files = set(listed)
     for name in listed:
@@ -291,7 +281,7 @@ def _check_members(path: Path, archive: zipfile.ZipFile | UnpackedArchive, manif
         if member.flag_bits & 0x1 or member.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
             raise refuse(f"{member.filename[:120]!r} is encrypted, or compressed in another way")
         entry = listed.get(member.filename)
-        if entry is not None and (entry.size != member.file_size or entry.size < 0):
+        if entry is not None and (entry.bytes != member.file_size or entry.bytes < 0):
             raise refuse(f"{entry.path} has another size than its list says")
     packed_bytes = archive.size_bytes if isinstance(archive, UnpackedArchive) else path.stat().st_size
     limit = max(GROWTH_FLOOR_BYTES, MAX_GROWTH * packed_bytes)

@@ -93,7 +93,7 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
     for line in left_out:
         say(f"Left out: {line}")
     say(
-        f"{out}: {size / MIB:.1f} MiB, {len(manifest.entries)} files, step {steps[-1]} of {run.root.name}. Nothing in the run was changed."
+        f"{out}: {size / MIB:.1f} MiB, {len(manifest.files)} files, step {steps[-1]} of {run.root.name}. Nothing in the run was changed."
     )
     return out
 

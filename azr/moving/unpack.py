@@ -61,7 +61,7 @@ def unpack_run(
         try:
             with whole_folder(root) as staging:
                 run = RunDir(staging)
-                for entry in reader.manifest.entries:
+                for entry in reader.manifest.files:
                     reader.extract(entry, staging / entry.path)
                 _check_content(archive, run, trust)
                 config, notes = _settle_model(archive, run, model)
@@ -74,7 +74,7 @@ def unpack_run(
         except OSError as error:
             raise RunError(f"nothing was unpacked: {explain_os_error(error, root.parent)}") from error
     steps = [checkpoint.step for checkpoint in list_checkpoints(RunDir(root))]
-    say(f"{root}: step {steps[-1]}, {len(reader.manifest.entries)} files, each with the right hash.")
+    say(f"{root}: step {steps[-1]}, {len(reader.manifest.files)} files, each with the right hash.")
     for text in _texts(reader.manifest.info.get("left_out")):
         say(f"Not in the archive: {text}")
     for line in notes:
@@ -84,7 +84,7 @@ def unpack_run(
 
 
 def _require_run(archive: Path, reader: ArchiveReader) -> None:
-    paths = [entry.path for entry in reader.manifest.entries]
+    paths = [entry.path for entry in reader.manifest.files]
     foreign = [path for path in paths if not belongs_to_a_run(path)]
     if foreign:
         raise DataError(

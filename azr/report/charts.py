@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line at a step: where a cycle began, or something happened (``azr.report.marks``)."""
+    """A vertical line at a step: where a cycle began, or something happened (``azr.report.panel``)."""
 
     x: float
     kind: str
@@ -114,11 +114,6 @@ def _between(kind: str, xs: FloatArray, high: FloatArray, low: FloatArray) -> st
     """The area between two lines."""
     points = _points(np.concatenate([xs, xs[::-1]]), np.concatenate([high, low[::-1]]))
     return f'<polygon class="{kind}" points="{points}"/>'
-
-
-def _dots(xs: FloatArray, ys: FloatArray, colour: int) -> str:
-    points = zip(xs.tolist(), ys.tolist(), strict=True)
-    return "".join(f'<circle class="dot c{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in points)
 
 
 def _tick(x: float, y: float, anchor: Literal["middle", "end"], text: str) -> str:
@@ -214,7 +209,10 @@ def line_chart(
             f'<polyline class="line c{line.colour}{" bold" if line.bold else ""}" points="{_points(xs, ys)}"/>'
         )
         if len(xs) == 1 or (line.dots and len(xs) <= MAX_DOTS):
-            body.append(_dots(xs, ys, line.colour))
+            body += [
+                f'<circle class="dot c{line.colour}" cx="{at_x:.1f}" cy="{at_y:.1f}" r="2.6"/>'
+                for at_x, at_y in zip(xs.tolist(), ys.tolist(), strict=True)
+            ]
     points = [(line.label, line.colour, line.curve.x, line.curve.y) for line in lines]
     return _wrap("".join(body), title, _hover(x, y_format, x_label, points) if lines else None)
 

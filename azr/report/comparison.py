@@ -41,11 +41,14 @@ def render_comparison(summaries: Sequence[RunSummary], stats: Sequence[TaskStats
     costs |= {"Gradient norm": names.GRADIENT_NORM, "Engine versus trainer": names.MISMATCH}
     cost = [_panel(tables, label, name) for label, name in costs.items()]
     sections = [("Probes", learning), ("Streams", streams), ("Tasks", tasks), ("Cost and health", cost)]
-    probes = [_probes_of(summary) for summary in summaries]
+    # hashes of each run's frozen tasks, whatever the names of their files
+    probes = [sorted(map(file_hash, RunDir(each.root).probes.glob("*.jsonl"))) for each in summaries]
+    others = "These runs have different probe tasks, so their scores do not compare with each other."
+    warnings = [_lengths(labels, summaries), "" if all(each == probes[0] for each in probes) else others]
     page = {
         "names": labels,
         "headline": _headline(labels, summaries),
-        "warning": " ".join(filter(None, (_lengths(labels, summaries), _probes_differ(probes)))),
+        "warning": " ".join(filter(None, warnings)),
         "runs": [
             {"name": label, "status": summary.status.value, "colour": colour}
             for label, summary, colour in named
@@ -75,18 +78,6 @@ def _lengths(labels: Sequence[str], summaries: Sequence[RunSummary]) -> str:
         return ""
     steps = ", ".join(f"{label} {summary.step:,}" for label, summary in zip(labels, summaries, strict=True))
     return f"These runs are of different lengths (steps: {steps}), so their latest values belong to different amounts of training."
-
-
-def _probes_differ(probes: Sequence[list[str]]) -> str:
-    """A warning where not all runs have the same frozen tasks; empty where they have."""
-    if all(files == probes[0] for files in probes):
-        return ""
-    return "These runs have different probe tasks, so their scores do not compare with each other."
-
-
-def _probes_of(summary: RunSummary) -> list[str]:
-    """Hashes of the run's frozen probe files, whatever their names."""
-    return sorted(file_hash(path) for path in RunDir(summary.root).probes.glob("*.jsonl"))
 
 
 def _against(first: ProbeChange | None, other: ProbeChange | None, *, same_probes: bool) -> str:

@@ -15,8 +15,8 @@ from azr.config.report import ReportConfig
 from azr.errors import ConfigError, DataError
 from azr.report.charts import spark_svg
 from azr.report.comparison import render_comparison
-from azr.report.marks import marks_of
 from azr.report.pages import render_page
+from azr.report.panel import marks_of
 from azr.report.panels import PHASE_COLOURS, panels_of
 from azr.report.samples import sample_cards
 from azr.report.summary import RunStatus, RunSummary, lookup, read_summary

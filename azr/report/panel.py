@@ -1,4 +1,5 @@
-"""One panel of the report: a chart with its words, and the curves that most of them draw."""
+"""One panel of the report: a chart with its words, the curves that most of them draw, and the vertical lines in all of
+them: where a cycle began, where something went wrong, and where the user stopped or paused."""
 
 from __future__ import annotations
 
@@ -10,13 +11,19 @@ import numpy as np
 from markupsafe import Markup
 
 from azr.report.charts import Layer, Line, Mark, line_chart, percent_tick, plain_number, stacked_chart
-from azr.report.marks import mark_legend
 from azr.report.metrics import FloatArray, MetricsTable
-from azr.report.series import Curve, finite, smooth_curve, wilson_interval, window_for
+from azr.report.series import Curve, finite, smooth_curve, wilson_interval
+from azr.report.summary import RunSummary
 from azr.report.text import number, percent
 from azr.run import metric_names as names
 
 BUCKETS = 240
+MARK_WORDS = {
+    "cycle": "a cycle begins",
+    "incident": "an incident: fault or restart",
+    "asked": "requested by you: stop, pause ...",
+}
+"""Kind of line (its CSS class) -> its words in the legend."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,22 @@ class Panel:
 
     @property
     def marks(self) -> tuple[tuple[str, str], ...]:
-        """Legend of the vertical lines: (CSS class, words)."""
-        return mark_legend(self.svg)
+        """Legend of the vertical lines that the chart really shows: (CSS class, words). Some lie outside its steps."""
+        return tuple(
+            (kind, words) for kind, words in MARK_WORDS.items() if f'class="mark {kind}"' in self.svg
+        )
+
+
+def marks_of(summary: RunSummary) -> list[Mark]:
+    """In the order of ``MARK_WORDS``; ``x`` is a training step."""
+    table = summary.table
+    starts = np.flatnonzero(np.diff(table.cycles)) + 1
+    begun = zip(table.steps[starts].tolist(), table.cycles[starts].tolist(), strict=True)
+    marks = [Mark(float(step), "cycle", f"cycle {cycle} begins") for step, cycle in begun]
+    for kind, asked in (("incident", False), ("asked", True)):
+        items = (item for item in summary.incidents if item.asked is asked)
+        marks += [Mark(float(item.step), kind, f"{item.kind}: {item.cause}") for item in items]
+    return marks
 
 
 def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
@@ -56,7 +77,8 @@ def probe_curve(table: MetricsTable, name: str, *, band: bool) -> Curve:
 
 
 def smoothed(table: MetricsTable, name: str) -> Curve:
-    window = window_for(len(table.known(name)))
+    # about 20 independent windows, between 5 and 101 steps
+    window = min(max(5, len(table.known(name)) // 20), 101)
     return smooth_curve(table.steps.astype(np.float64), table.column(name), window, BUCKETS)
 
 

@@ -75,11 +75,6 @@ def smooth_curve(x: FloatArray, y: FloatArray, window: int, buckets: int = 240) 
     return Curve(x[index], mean, mean - error, mean + error)
 
 
-def window_for(count: int) -> int:
-    """Rolling window that leaves about 20 independent windows, between 5 and 101 steps."""
-    return min(max(5, count // 20), 101)
-
-
 def wilson_interval(share: float, count: float, z: float = Z_95) -> tuple[float, float]:
     """Wilson interval (95 %) of a share measured on ``count`` items; (0, 1) where the count is unknown."""
     if not count or not math.isfinite(count) or count < 1:

@@ -1,15 +1,19 @@
-"""How much room a disk has, and what its errors mean."""
+"""Disks: those that are not there, how much room the others have, and what their errors mean."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
-from azr.system.mounts import missing_disk
-
 GIB = 2**30
+FSTAB = Path("/etc/fstab")
+MOUNTS = Path("/proc/self/mountinfo")
+KERNEL = Path("/proc/sys/kernel/osrelease")
+_DRIVE = re.compile(r"/mnt/[a-z]")
 
 
 def free_gib(path: Path) -> float:
@@ -42,3 +46,59 @@ def _what_is_free(path: Path) -> str:
     if status.f_files and not status.f_favail:
         return "it has no inodes left, so no more files can be made, however many bytes are free; df -i"
     return f"{free_gib(path):.2f} GiB free"
+
+
+def missing_disk(path: Path) -> str:
+    """A sentence where the path, or a folder that leads to it, is a link to nothing, or the empty place of a disk that
+    is not mounted; else empty."""
+    for place in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            if place.is_symlink() and not place.exists():
+                return f"{place} is a link to {place.readlink()}, which does not exist; is its disk mounted?"
+    try:
+        real = path.resolve()
+        awaited = _awaited()
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        mounted = {_plain(line.split()[4]) for line in lines}
+    except (OSError, RuntimeError):  # a link to itself
+        return ""
+    for place in (real, *real.parents):
+        if (why := awaited.get(str(place), "")) and str(place) not in mounted and _is_empty(place):
+            return (
+                f"{place} is empty, and nothing is mounted there, although {why}; mount it first. To use the folder itself, make "
+                f"one in it: mkdir {place}/runs"
+            )
+    return ""
+
+
+def _awaited() -> dict[str, str]:
+    """Folder -> why a disk belongs there."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for line in FSTAB.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            fields = line.split()
+            if len(fields) >= 2 and not line.lstrip().startswith("#") and fields[1].startswith("/"):
+                found[_plain(fields[1]).rstrip("/") or "/"] = f"{FSTAB} names it"
+    if "microsoft" in KERNEL.read_text(encoding="ascii", errors="replace").lower():
+        found |= {str(drive): "it is the place of a drive of Windows" for drive in _drives()}
+    return found
+
+
+def _drives() -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [path for path in Path("/mnt").iterdir() if _DRIVE.fullmatch(str(path))]
+    return []
+
+
+def _plain(text: str) -> str:
+    r"""Without the escapes of fstab and mountinfo (``\040`` for a space)."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False

@@ -22,18 +22,11 @@ class HostMemory:
     available: int
 
 
-@dataclass(frozen=True)
-class _Names:
-    """Files of one version of memory groups."""
-
-    limits: tuple[str, ...]
-    used: str
-    cache: str
-    """Field of ``memory.stat``."""
-
-
-_V2 = _Names(("memory.max", "memory.high"), "memory.current", "inactive_file")
-_V1 = _Names(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
+_FILES = {
+    1: (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
+    2: (("memory.max", "memory.high"), "memory.current", "inactive_file"),
+}
+"""Version of memory groups -> files of limits, file of what is used, and the field of ``memory.stat`` that is cache."""
 
 
 def host_memory(root: Path = Path("/")) -> HostMemory:
@@ -49,13 +42,13 @@ def host_memory(root: Path = Path("/")) -> HostMemory:
     else:
         total = available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for folder, version in groups_of("memory", root):
-        names = _V1 if version == 1 else _V2
-        limits = [limit for name in names.limits if (limit := group_value(folder / name)) is not None]
+        limit_files, used_file, cache_field = _FILES[version]
+        limits = [limit for name in limit_files if (limit := group_value(folder / name)) is not None]
         if limits and min(limits) < total:
             total = min(limits)
         if limits:
-            used = group_value(folder / names.used) or 0
-            cache = _fields(folder / "memory.stat").get(names.cache, 0)
+            used = group_value(folder / used_file) or 0
+            cache = _fields(folder / "memory.stat").get(cache_field, 0)
             available = min(available, max(0, min(limits) - max(0, used - cache)))
     return HostMemory(total, min(total, available))
 

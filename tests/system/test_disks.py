@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from azr import cli
-from azr.system import mounts
-from azr.system.mounts import missing_disk
+from azr.system import disks
+from azr.system.disks import missing_disk
 
 MOUNTED = "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
 
@@ -22,9 +22,9 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "fstab").write_text(f"# disks\nUUID=1 {escaped}/ ext4 nofail 0 2\nUUID=2 none swap sw 0 0\n")
     (tmp_path / "mounts").write_text(MOUNTED)
     (tmp_path / "kernel").write_text("6.1.0-generic\n")
-    monkeypatch.setattr(mounts, "FSTAB", tmp_path / "fstab")
-    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mounts")
-    monkeypatch.setattr(mounts, "KERNEL", tmp_path / "kernel")
+    monkeypatch.setattr(disks, "FSTAB", tmp_path / "fstab")
+    monkeypatch.setattr(disks, "MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(disks, "KERNEL", tmp_path / "kernel")
     return place
 
 
@@ -48,9 +48,9 @@ def test_a_disk_that_is_mounted_or_a_folder_in_use_is_fine(disk: Path) -> None:
     assert missing_disk(disk / "runs")
     assert not missing_disk(disk.parent / "other")
     escaped = str(disk).replace(" ", r"\040")
-    mounts.MOUNTS.write_text(f"{MOUNTED}31 27 8:1 / {escaped} rw - ext4 /dev/sdb1 rw\n")
+    disks.MOUNTS.write_text(f"{MOUNTED}31 27 8:1 / {escaped} rw - ext4 /dev/sdb1 rw\n")
     assert not missing_disk(disk / "runs")
-    mounts.MOUNTS.write_text(MOUNTED)
+    disks.MOUNTS.write_text(MOUNTED)
     (disk / "runs").mkdir()  # somebody uses the folder itself, as in a container with the host's fstab
     assert not missing_disk(disk / "runs")
     disk.joinpath("runs").rmdir()
@@ -64,14 +64,14 @@ def test_a_link_that_leads_to_such_a_place(disk: Path) -> None:
 
 
 def test_drives_of_windows_that_are_not_there(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "_drives", lambda: [disk.parent / "d"])
+    monkeypatch.setattr(disks, "_drives", lambda: [disk.parent / "d"])
     (disk.parent / "d").mkdir()
     assert not missing_disk(disk.parent / "d" / "runs")
-    mounts.KERNEL.write_text("5.15.153.1-microsoft-standard-WSL2\n")
+    disks.KERNEL.write_text("5.15.153.1-microsoft-standard-WSL2\n")
     assert "the place of a drive of Windows" in missing_disk(disk.parent / "d" / "runs")
 
 
 def test_without_these_files_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FSTAB", "MOUNTS", "KERNEL"):
-        monkeypatch.setattr(mounts, name, tmp_path / "none")
+        monkeypatch.setattr(disks, name, tmp_path / "none")
     assert missing_disk(tmp_path / "runs") == ""
