@@ -11,9 +11,9 @@ from typing import Any
 from azr.config import Config
 from azr.config.paths import PROJECT, at_home
 from azr.errors import ModelError
-from azr.models import HubName, cached_folder
 from azr.models.families import TIED_BY_DEFAULT
 from azr.models.field_types import require_field_types
+from azr.models.hub import HubName, cached_folder
 from azr.models.quantised import GROUP, quantisation_in
 from azr.models.weight_files import read_json_file
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.load import read_config
 from azr.errors import RunError
-from azr.models import HubName, cached_folder
+from azr.models.hub import HubName, cached_folder
 from azr.models.model_hash import ModelHash, hash_model
 from azr.run.checkpoints import list_checkpoints
 from azr.run.identity import SETTINGS, RunIdentity, read_identity, write_identity

@@ -118,12 +118,7 @@ def _recipe_in_file() -> str:
 
 
 def _defaults_in_file() -> dict[str, object]:
-    """The list of defaults of ``configs/pipeline.yaml``: group, or name of a file -> what is chosen of it.
-
-    Raises:
-        ConfigError: it lacks an entry without which Hydra finds none of the settings, or what it names is
-            read as a number.
-    """
+    """The list of defaults of ``configs/pipeline.yaml``: group, or name of a file -> what is chosen of it."""
     path = CONFIG_DIR / "pipeline.yaml"
     values = load_yaml(path) if path.is_file() else None
     listed = values.get("defaults") if isinstance(values, dict) else None
@@ -150,11 +145,7 @@ def _run_of(overrides: Sequence[str]) -> RunDir:
 
 
 def _recipe_of(run: RunDir) -> str:
-    """The recipe that the run began with; empty for a new run.
-
-    Raises:
-        ConfigError: there is no such recipe any more.
-    """
+    """The recipe that the run began with; empty for a new run."""
     identity = read_identity(run)
     configs = run.records(run.config.name)
     recipe = identity.recipe if identity else read_config(configs[0]).recipe if configs else ""
@@ -181,7 +172,9 @@ def compose_container(overrides: Sequence[str]) -> dict[str, object]:
 
     items, typed = split_overrides(overrides)
     _defaults_in_file()
-    _refuse_unknown_groups(items)
+    for group, _, name in (item.partition("=") for item in items):
+        if group in GROUPS and name not in _names(group):
+            raise ConfigError(_unknown_name(group, name))
     recipe = [item.partition("=")[2] for item in overrides if item.startswith("recipe=")]
     _refuse_slips_in_files(recipe[-1:])
     items = [_with_quoted_name(item) for item in items]
@@ -228,13 +221,6 @@ def _keys_in_file() -> set[str]:
     values = load_yaml(CONFIG_DIR / "pipeline.yaml")
     sections = values.items() if isinstance(values, dict) else ()
     return {f"{name}.{key}" for name, section in sections if isinstance(section, dict) for key in section}
-
-
-def _refuse_unknown_groups(items: Sequence[str]) -> None:
-    for item in items:
-        group, _, name = item.partition("=")
-        if group in GROUPS and name not in _names(group):
-            raise ConfigError(_unknown_name(group, name))
 
 
 def _unknown_name(group: str, name: str) -> str:

@@ -60,8 +60,8 @@ def resolve_paths(config: Config, typed: Collection[str], started: Path) -> Conf
         value = operator.attrgetter(key)(config)
         config = with_key(config, key, value and _written_out(value))
     config = replace(config, runs_dir=_written_out(config.runs_dir, (PROJECT, started)))
-    if "runs_dir" in typed:
-        config = replace(config, runs_dir=_made_absolute(config.runs_dir, started))
+    if "runs_dir" in typed and (path := started / at_home(config.runs_dir)) != PROJECT / config.runs_dir:
+        config = replace(config, runs_dir=str(path))
     return config
 
 
@@ -140,17 +140,8 @@ def _resolved(key: str, name: str, places: Sequence[Path]) -> str:
     if not name or name in WORDS.get(key, ()) or Path(name).is_absolute():
         return name
     found = next((place / name for place in places if (place / name).exists()), None)
-    if found is None or (found == PROJECT / name and not _hidden_by(places, name)):
-        return name
-    return str(found)
-
-
-def _hidden_by(places: Sequence[Path], name: str) -> bool:
-    """Whether the plain name would be taken for another file than the project's by who looks in the folder of
-    the command first."""
-    return any((place / name).exists() and not (place / name).samefile(PROJECT / name) for place in places)
-
-
-def _made_absolute(name: str, started: Path) -> str:
-    path = started / at_home(name)
-    return name if path == PROJECT / name else str(path)
+    if found is None or found != PROJECT / name:
+        return name if found is None else str(found)
+    # who looks in the folder of the command first would take the plain name for another file than the project's
+    others = ((place / name).exists() and not (place / name).samefile(found) for place in places)
+    return str(found) if any(others) else name

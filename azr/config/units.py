@@ -21,11 +21,6 @@ _NUMBER = re.compile(r"([+-]?\d[\d_]*(?:\.\d+)?(?:e-?\d+)?)\s*([a-z%]+)", re.IGN
 _THOUSANDS = re.compile(r"\d{1,3}(?:[ ,']\d{3})+")
 
 
-def unit_of(key: str) -> str:
-    """The unit that a key's number is in, as its name says; empty for none."""
-    return _WORDS.get(re.split(r"[._]", key)[-1], "")
-
-
 def number_told(key: str, text: str, *, whole: bool, share: bool) -> str:
     """What the number of a key has to be, and which is meant if that is clear: the end of "KEY is TEXT; it".
 
@@ -33,7 +28,7 @@ def number_told(key: str, text: str, *, whole: bool, share: bool) -> str:
         whole: the key takes a whole number.
         share: it takes a share from 0 to 1.
     """
-    unit = unit_of(key)
+    unit = _WORDS.get(re.split(r"[._]", key)[-1], "")
     number = f"a {'whole ' if whole else ''}number{f' of {unit}' if unit else ''}"
     kind = "a share from 0 to 1" if share else number
     meant = _meant(text.strip(), unit, share)

@@ -95,8 +95,7 @@ _BANKS_REMEMBERED = 4096
 
 def _draw_bank(text: str, example: Sequence[Any]) -> tuple[str, ...]:
     rng = Random(text)
-    lists = (", ".join(canonical(_draw(value, rng)) for value in example) for _ in range(BANK_SIZE))
-    return tuple(lists)
+    return tuple(", ".join(canonical(_draw(value, rng)) for value in example) for _ in range(BANK_SIZE))
 
 
 def _draw(like: Any, rng: Random) -> Any:
@@ -174,7 +173,9 @@ def drop_behavioural(
     programs = _programs(ordered, prints)
     moving = {program.signature for task_id, program in programs.items() if task_id not in settled}
     active = {program.canonical: program for program in programs.values() if program.signature in moving}
-    behaviour = _bank_outputs(active, store, outputs)
+    todo = {key: (program.code, program.bank) for key, program in active.items() if store.get(key) is None}
+    _fill(store, todo, lambda key, texts: _summary(active[key].bank, texts), outputs)
+    behaviour = {key: found.outputs if (found := store.get(key)) else "" for key in active}
     groups: dict[str, list[_Program]] = {}
     for canonical_, program in active.items():
         if behaviour[canonical_]:
@@ -217,12 +218,6 @@ def _programs(ordered: Sequence[Task], prints: dict[str, Fingerprint]) -> dict[s
     own = {key: tuple(sorted(known.items())[:OWN_PAIRS]) for key, known in pairs.items()}
     full = {key: replace(program, pairs=own[key]) for key, program in first.items()}
     return {task_id: full[key] for task_id, key in where.items()}
-
-
-def _bank_outputs(active: dict[str, _Program], store: BehaviourStore, outputs: Outputs) -> dict[str, str]:
-    todo = {key: (program.code, program.bank) for key, program in active.items() if store.get(key) is None}
-    _fill(store, todo, lambda key, texts: _summary(active[key].bank, texts), outputs)
-    return {key: found.outputs if (found := store.get(key)) else "" for key in active}
 
 
 def _confirmed(

@@ -91,7 +91,7 @@ def build_pool(
             raise AssertionError(
                 f"{everything} tasks came in, {len(tasks)} were kept and {len(dropped)} dropped"
             )
-        kept = sorted(tasks, key=_pool_order)
+        kept = sorted(tasks, key=lambda t: (t.lineage.cycle, t.lineage.step, t.task_type.value, t.task_id))
         dropped.sort(key=lambda item: better_first(item.task))
         entries = _settle(entries, origins, kept, dropped)
         dropped_from = [entries[origins[id(item.task)]].name for item in dropped]
@@ -210,7 +210,3 @@ def _useful_first(task: Task) -> tuple[object, ...]:
     lineage = task.lineage
     brought = lineage.source in ("seed", "user")
     return (not brought, -difficulty_band(lineage.accuracy), -lineage.cycle, -lineage.step, task.task_id)
-
-
-def _pool_order(task: Task) -> tuple[object, ...]:
-    return (task.lineage.cycle, task.lineage.step, task.task_type.value, task.task_id)

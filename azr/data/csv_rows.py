@@ -25,11 +25,6 @@ _TITLE_LINES = 20
 """Lines among which the header is looked for."""
 
 
-def begins_a_table(line: str) -> bool:
-    """Does a text that is not a CSV by its name begin with the header of one?"""
-    return is_header(line) or bool(separator(line))
-
-
 def is_header(line: str) -> bool:
     """Names of columns, and one of them a program's."""
     if line.lstrip()[:1] in ("{", "["):
@@ -50,7 +45,10 @@ def csv_rows(path: Path, file: BinaryIO) -> Iterator[Row]:
         try:
             reader = csv.reader(itertools.chain(first[above:], text), delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(reader)]
-            _require_names(path, above + 1, header)
+            if any("\n" in name or name.startswith(("def ", "import ")) for name in header):
+                raise DataError(
+                    f"{path}, line {above + 1} is a row where the columns' names belong; write snippet,input,output above it"
+                )
             require_single_names(path, header)
             yield from _csv_records(path, reader, header, above)
         except csv.Error as error:
@@ -82,14 +80,6 @@ def separator(line: str) -> str:
     """What Excel's line ``sep=;`` names; empty for any other line."""
     found = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n "), re.IGNORECASE)
     return found[1] if found else ""
-
-
-def _require_names(path: Path, line: int, header: Sequence[str]) -> None:
-    """Raises: DataError: the first line is a row already."""
-    if any("\n" in name or name.startswith(("def ", "import ")) for name in header):
-        raise DataError(
-            f"{path}, line {line} is a row where the columns' names belong; write snippet,input,output above it"
-        )
 
 
 def _csv_records(path: Path, reader: Any, header: list[str], above: int) -> Iterator[Row]:

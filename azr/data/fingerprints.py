@@ -59,11 +59,6 @@ class Fingerprint:
         return LeanMinHash(seed=1, hashvalues=self.signature, scheme=SCHEME)
 
 
-def source_hash(source: str) -> str:
-    lines = (line.rstrip() for line in source.splitlines())
-    return text_hash("\n".join(line for line in lines if line))
-
-
 def tokens_of(canonical: str) -> tuple[str, str]:
     """Token string and shape text of a canonical source.
 
@@ -113,9 +108,10 @@ def fingerprint_and_grams(source: str) -> tuple[Fingerprint, NDArray[np.uint64]]
     grams = gram_hashes(tokens)
     sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme=SCHEME, permutations=_permutations())
     sketch.update_batch(grams.tolist())
-    return Fingerprint(
-        source_hash(source), text_hash(canonical), text_hash(shape), tokens, sketch.digest(), parsed
-    ), grams
+    lines = (line.rstrip() for line in source.splitlines())
+    text = text_hash("\n".join(line for line in lines if line))
+    hashes = (text, text_hash(canonical), text_hash(shape))
+    return Fingerprint(*hashes, tokens, sketch.digest(), parsed), grams
 
 
 @functools.lru_cache(maxsize=1)

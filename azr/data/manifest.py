@@ -12,16 +12,15 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from azr.config.data import DataConfig
 from azr.errors import DataError
 from azr.run.records import from_json
 from azr.run.rundir import RunDir
 from azr.system.files import file_hash, json_line, read_json, read_jsonl
-from azr.system.hashes import json_hash, text_hash
+from azr.system.hashes import text_hash
 from azr.tasks import Task
 
 MANIFEST_VERSION = 1
-_POLICY_LEFT_OUT = (
+POLICY_LEFT_OUT = (
     "extra_files", "other_runs", "probe_files", "evaluation_files", "seeds", "workers", "backups_kept",
 )  # fmt: skip
 """Configuration that says where to look or how fast, not what to keep."""
@@ -77,10 +76,6 @@ class PoolManifest:
 def _body_hash(record: dict[str, Any]) -> str:
     body = {key: value for key, value in record.items() if key != "hash"}
     return text_hash(json.dumps(body, sort_keys=True, ensure_ascii=False))
-
-
-def policy_hash(config: DataConfig) -> str:
-    return json_hash({key: value for key, value in asdict(config).items() if key not in _POLICY_LEFT_OUT}, 16)
 
 
 def python_minor() -> str:

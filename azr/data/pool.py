@@ -14,8 +14,8 @@ from azr.data.build import PoolBuild
 from azr.data.guard import protected_files
 from azr.data.manifest import (
     MANIFEST_VERSION,
+    POLICY_LEFT_OUT,
     PoolManifest,
-    policy_hash,
     python_minor,
     read_manifest,
     tasks_text,
@@ -33,6 +33,7 @@ from azr.system.files import (
     write_jsonl_atomic,
     write_text_atomic,
 )
+from azr.system.hashes import json_hash
 from azr.tasks import SCHEMA_VERSION
 
 BACKUPS = "backups"
@@ -77,13 +78,14 @@ def publish_pool(
     back_up_pool(run, config.backups_kept, keep_current=text)
     write_text_atomic(run.pool_tasks, text)
     rejected = write_rejected(run, build)
+    policy = {key: value for key, value in asdict(config).items() if key not in POLICY_LEFT_OUT}
     manifest = PoolManifest(
         version=MANIFEST_VERSION,
         schema=SCHEMA_VERSION,
         cycle=cycle,
         through_shard=through_shard,
         python=python_minor(),
-        policy=policy_hash(config),
+        policy=json_hash(policy, 16),
         sources=build.entries,
         tasks=len(build.kept),
         by_type=_counts(task.task_type.value for task in build.kept),

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
-from azr.data.csv_rows import begins_a_table, csv_rows
+from azr.data.csv_rows import csv_rows, is_header, separator
 from azr.data.rows import PROGRAM_COLUMNS, Row, kind_of, parsed_json, require_single_names
 from azr.data.unpack import open_data
 from azr.errors import DataError
@@ -77,7 +77,8 @@ def _text_rows(path: Path, file: BinaryIO, suffix: str) -> Iterator[Row]:
     file.seek(start)
     if not first:
         return
-    if suffix in (".csv", ".tsv") or begins_a_table(first.decode("utf-8", "replace")):
+    head = first.decode("utf-8", "replace")
+    if suffix in (".csv", ".tsv") or is_header(head) or separator(head):
         yield from csv_rows(path, file)
     elif rest and isinstance(parsed_json(first), dict):
         yield from _lines(path, file)
@@ -139,12 +140,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json_rows(path: Path, data: bytes) -> Iterator[Row] | None:
-    """One JSON value, or objects one after the other over several lines; None where it is neither.
-
-    Raises:
-        DataError: an object has a field twice, or holds several lists of rows; or a list that is open in the first
-            line breaks off somewhere.
-    """
+    """One JSON value, or objects one after the other over several lines; None where it is neither."""
     try:
         text = data.decode("utf-8", "surrogatepass")
         records = _records(json.loads(text, object_pairs_hook=_object))
@@ -181,11 +177,7 @@ def _told(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _records(value: Any) -> list[Any]:
-    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself.
-
-    Raises:
-        DataError: it holds several lists of objects, and nobody can say which is meant.
-    """
+    """A list of objects, an object holding one, an object of objects (id -> record), columns, or a record by itself."""
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or not value:

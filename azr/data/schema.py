@@ -160,11 +160,7 @@ def _as_task_record(record: dict[str, Any]) -> dict[str, Any] | Refused:
 
 
 def _single_pair(record: dict[str, Any]) -> dict[str, Any]:
-    """A deduction or abduction task with lists of one input and one output, as an export of tasks has all kinds.
-
-    Raises:
-        DataError: the lists hold more or less than one; with several pairs it would be an induction task.
-    """
+    """A deduction or abduction task with lists of one input and one output, as an export of tasks has all kinds."""
     kind = record.get("task_type") or TaskType.INDUCTION.value
     if record.get("task_type") == kind == TaskType.INDUCTION.value and "inputs" not in record:
         raise DataError(
@@ -230,11 +226,7 @@ def _list(key: str, value: Any) -> list[Any]:
 
 
 def _value_text(key: str, value: Any) -> str:
-    """The text of a value: a number or true and false can mean one text only.
-
-    Raises:
-        DataError: it could mean several, or nothing.
-    """
+    """The text of a value: a number or true and false can mean one text only."""
     if isinstance(value, str):
         return _between_parentheses(key, value) if key.startswith("input") else value
     if isinstance(value, (bool, int)):
@@ -256,11 +248,7 @@ def _value_text(key: str, value: Any) -> str:
 
 
 def _between_parentheses(key: str, text: str) -> str:
-    """``f(3)``, which is not a value, means the input ``3``.
-
-    Raises:
-        DataError: it is more than a call.
-    """
+    """``f(3)``, which is not a value, means the input ``3``."""
     call = _CALL.match(text)
     if call is None:
         return text
@@ -277,11 +265,7 @@ def _between_parentheses(key: str, text: str) -> str:
 
 
 def _clean_lineage(task: Task, origin: str) -> Task:
-    """Lineage with every field of its type.
-
-    Raises:
-        DataError: a field has another type.
-    """
+    """Lineage with every field of its type."""
     lineage = task.lineage
     numbers = (lineage.cycle, lineage.attempt, lineage.step)
     texts = (lineage.source, lineage.run, lineage.model, *lineage.parents)

@@ -125,11 +125,7 @@ def _refuse_others(path: Path, head: bytes) -> None:
 
 
 def _as_utf8(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
-    """``file`` without a byte-order mark; UTF-16 and UTF-32, which say what they are, are converted.
-
-    Raises:
-        DataError: it is not text, or damaged UTF-16 or UTF-32.
-    """
+    """``file`` without a byte-order mark; UTF-16 and UTF-32, which say what they are, are converted."""
     encoding = json.detect_encoding(head)
     if encoding in ("utf-8", "utf-8-sig"):
         file.seek(3 if encoding == "utf-8-sig" else 0)

@@ -12,7 +12,7 @@ import yaml
 from azr.config import Config
 from azr.evaluate.asking import Asking, snippet
 from azr.evaluate.texts import filled
-from azr.models import HubName
+from azr.models.hub import HubName
 from azr.run import metric_names as names
 from azr.run.protocol import MetricsRecord
 from azr.system.imports import installed_version

@@ -28,7 +28,7 @@ from azr.errors import AzrError
 from azr.evaluate.answers import Answer, AnswerWriter
 from azr.evaluate.engine_session import ModelText, Pending, Session
 from azr.evaluate.requests import EngineJob, Request
-from azr.models import refuse_head_size
+from azr.models.check import refuse_head_size
 from azr.run.records import from_json
 from azr.system.files import read_json
 from azr.system.processes import end_with_parent

@@ -264,11 +264,7 @@ def engine_options(source: ModelSource, options: Options) -> EngineOptions:
 
 
 def _device(wanted: str) -> str:
-    """Where the engine runs: its build decides where nothing else does.
-
-    Raises:
-        ModelError: the installed engine cannot compute there.
-    """
+    """Where the engine runs: its build decides where nothing else does."""
     build = engine_build()
     if build and wanted not in ("auto", build):
         raise ModelError(

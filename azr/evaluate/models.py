@@ -26,13 +26,9 @@ from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
-from azr.models import (
-    HubName,
-    refuse_foreign_tensors,
-    refuse_leftover_quantisation,
-    refuse_second_head,
-    require_whole_files,
-)
+from azr.models.check import refuse_foreign_tensors, refuse_leftover_quantisation, refuse_second_head
+from azr.models.hub import HubName
+from azr.models.weight_files import require_whole_files
 from azr.run import metric_names as names
 from azr.run.checkpoints import (
     MANIFEST,

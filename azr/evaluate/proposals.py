@@ -120,11 +120,7 @@ def proposal_suite(
 
 
 def _request(game: SelfPlay, kind: TaskType, index: int, fits: Fits) -> tuple[list[Task], Prompt, str]:
-    """References, prompt, and what was done about its length (see ``Item.remedy``).
-
-    Raises:
-        ModelError: it does not fit, even without references.
-    """
+    """References, prompt, and what was done about its length (see ``Item.remedy``)."""
     needed = game.curriculum.needed
     resorts = [
         prompt for stream, prompt in last_resorts(game.config, needed) if stream == Stream(Role.PROPOSE, kind)

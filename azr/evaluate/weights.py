@@ -179,11 +179,7 @@ def _single_rank(actor: Path) -> dict[str, Any]:
 
 def _several_ranks(actor: Path, ranks: int) -> dict[str, Any]:
     """Joins the shards of several ranks, in the type in which they were trained: verl's own merger rounds them to
-    bfloat16, in which a small update is lost.
-
-    Raises:
-        CheckpointError: a rank's file is missing or cannot be read, or a tensor was split in an unknown way.
-    """
+    bfloat16, in which a small update is lost."""
     import pickle
 
     import torch
@@ -226,11 +222,7 @@ def _merge_lora(
 ) -> dict[str, Any]:
     """W + (alpha / r) B A for every adapted weight, one at a time: what peft's ``merge_and_unload`` computes,
     without a second copy of the model in memory, and in bfloat16 without losing small adapters to rounding.
-    A checkpoint always gives the same weights.
-
-    Raises:
-        CheckpointError: the adapters are of a kind, or have names, that cannot be merged.
-    """
+    A checkpoint always gives the same weights."""
     import torch
 
     from azr.train.kernels.merging import merged, rounding_seed
@@ -251,11 +243,7 @@ def _merge_lora(
 
 
 def _split(state: dict[str, Any], actor: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Plain weights under plain names, and the halves of each adapter.
-
-    Raises:
-        CheckpointError: an adapter is of another kind than plain LoRA, or lacks a half.
-    """
+    """Plain weights under plain names, and the halves of each adapter."""
     plain: dict[str, Any] = {}
     adapters: dict[str, dict[str, Any]] = {}
     for name, tensor in state.items():
@@ -347,11 +335,7 @@ def _save(
 
 
 def _compare(state: dict[str, Any], folder: Path, dtype: str, trust_remote_code: bool) -> None:
-    """Loads the folder as any user would, and compares every tensor.
-
-    Raises:
-        ModelError: it does not load completely, or a tensor differs.
-    """
+    """Loads the folder as any user would, and compares every tensor."""
     import torch
     from transformers import AutoModelForCausalLM
 

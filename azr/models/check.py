@@ -307,8 +307,8 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
             "model.trust_remote_code=true"
         )
     tokenizer_class = files.settings.get("tokenizer_class") or values.get("tokenizer_class")
-    is_mistral = values.get("model_type") == "mistral"
-    if is_mistral and tokenizer_class is None and not _has_mistral_tokenizer(folder):
+    mistrals_own = (folder / "tekken.json").is_file() or any(folder.glob("tokenizer.model.v*"))
+    if values.get("model_type") == "mistral" and tokenizer_class is None and not mistrals_own:
         raise ModelError(
             f"{folder / 'tokenizer_config.json'} has no tokenizer_class; for mistral models transformers then needs tekken.json. "
             'Write "tokenizer_class": "PreTrainedTokenizerFast" into it, with which it reads tokenizer.json'
@@ -339,10 +339,6 @@ def _require_tokenizer(folder: Path, values: dict[str, Any], *, raw: bool, trust
             f"{folder}: eos_token {files.special('eos_token')!r} would have id {eos}, and tokenizer.json has {len(files.ids)} tokens, "
             "beyond which the engine accepts none; name an end token that is in tokenizer.json, or use a tokenizer whose ids have no gaps"
         )
-
-
-def _has_mistral_tokenizer(folder: Path) -> bool:
-    return (folder / "tekken.json").is_file() or any(folder.glob("tokenizer.model.v*"))
 
 
 def _require_in_vocabulary(files: TokenizerFiles, vocabulary: int, needed: dict[str, int]) -> None:

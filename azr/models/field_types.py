@@ -11,32 +11,22 @@ from typing import Any
 from azr.errors import ModelError
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
 def _is_token(value: Any) -> bool:
     ids = value if isinstance(value, list) else [value]
     return all(type(each) is int for each in ids)  # -1: older models have it for none
 
 
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
 _KINDS: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
-    ("a whole number above 0", _is_count, (
+    ("a whole number above 0", lambda value: type(value) is int and value > 0, (
         "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
         "max_position_embeddings", "original_max_position_embeddings")),
-    ("a number", _is_number, ("rms_norm_eps", "layer_norm_eps", "norm_eps", "rope_theta", "partial_rotary_factor")),
+    ("a number", lambda value: type(value) in (int, float), (
+        "rms_norm_eps", "layer_norm_eps", "norm_eps", "rope_theta", "partial_rotary_factor")),
     ("true or false", lambda value: isinstance(value, bool), (
         "tie_word_embeddings", "use_sliding_window", "attention_bias", "mlp_bias", "is_encoder_decoder")),
     ("a text", lambda value: isinstance(value, str), ("model_type", "hidden_act")),
-    ("a list of texts", _is_texts, ("architectures", "layer_types")),
+    ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value), (
+        "architectures", "layer_types")),
     ("a mapping", lambda value: isinstance(value, dict), ("rope_scaling", "rope_parameters")),
     ("the id of a token, or a list of them", _is_token, ("bos_token_id", "eos_token_id", "pad_token_id")),
 )  # fmt: skip

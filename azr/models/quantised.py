@@ -90,14 +90,18 @@ def _compressed_tensors(settings: dict[str, Any]) -> tuple[Quantised, str]:
     left_out = [name for name in settings.get("ignore") or () if name != "lm_head"]
     group = weights.get("group_size")
     activations = scheme.get("input_activations") or scheme.get("output_activations")
+    transforms, sparsity = (
+        value if isinstance(value := settings.get(key), dict) else {}
+        for key in ("transform_config", "sparsity_config")
+    )
     wrong = _first(
         _unlike(settings, "format", "pack-quantized"),
         _unlike(scheme, "targets", ["Linear"]),
         "its activations are quantised too" if activations else "",
         f"{left_out[0]} is left out of it" if left_out else "",
         "its key-value cache is quantised too" if settings.get("kv_cache_scheme") else "",
-        "its weights are transformed as well" if _says_something(settings.get("transform_config")) else "",
-        "its weights are sparse as well" if _sparse(settings.get("sparsity_config")) else "",
+        "its weights are transformed as well" if any(transforms.values()) else "",
+        "its weights are sparse as well" if sparsity.get("format") not in (None, "dense") else "",
         _unlike(weights, "num_bits", 4),
         _unlike(weights, "type", "int"),
         _unlike(weights, "symmetric", True),
@@ -114,11 +118,3 @@ def _first(*wrong: str) -> str:
 
 def _unlike(settings: dict[str, Any], key: str, *wanted: Any) -> str:
     return "" if settings.get(key) in wanted else f"{key} is {settings.get(key)!r}"
-
-
-def _says_something(settings: Any) -> bool:
-    return isinstance(settings, dict) and any(settings.values())
-
-
-def _sparse(settings: Any) -> bool:
-    return isinstance(settings, dict) and settings.get("format") not in (None, "dense")

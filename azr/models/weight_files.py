@@ -207,7 +207,7 @@ def _beginning(path: Path, length: int) -> bytes:
 
 
 def _refuse_pointer(path: Path, beginning: bytes) -> None:
-    if beginning.startswith(LFS_POINTER[: len(beginning)]) and len(beginning) >= len(LFS_POINTER):
+    if beginning.startswith(LFS_POINTER):
         raise ModelError(
             f"{path} is a Git LFS pointer, not the file itself; install Git LFS and run `git lfs pull` in that folder, "
             "or fetch the model with `hf download`"

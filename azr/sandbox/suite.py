@@ -14,8 +14,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -168,15 +167,6 @@ class Surroundings:
         return found
 
 
-@contextmanager
-def _secret_in_environment(secret: str) -> Iterator[None]:
-    os.environ[SECRET_VARIABLE] = secret
-    try:
-        yield
-    finally:
-        del os.environ[SECRET_VARIABLE]
-
-
 def run(
     entries: list[SuiteCase], config: SandboxConfig | None = None, *, seed: int = 0, one_by_one: bool = False
 ) -> SuiteReport:
@@ -194,15 +184,16 @@ def run(
     start = time.monotonic()
     with ExitStack() as stack:
         around = Surroundings(stack)
-        stack.enter_context(_secret_in_environment(around.secret))
+        os.environ[SECRET_VARIABLE] = around.secret
+        stack.callback(os.environ.pop, SECRET_VARIABLE)
         before = set(psutil.Process().children(recursive=True))
         sandbox = stack.enter_context(Sandbox(config))
         report = SuiteReport(len(entries), len(plan), 0.0, sandbox.python, sandbox.layers)
         own = below(sandbox)
 
         jobs = [_job(entry, around) for entry in plan]
-        finished = _one_by_one(sandbox, jobs) if one_by_one else sandbox.run_many(jobs)
-        for index, result in finished:
+        alone = ((index, sandbox.submit(job).result()) for index, job in enumerate(jobs))
+        for index, result in alone if one_by_one else sandbox.run_many(jobs):
             entry = plan[index]
             faults = case_failures(entry, result, around.secret) + (around.traces() if one_by_one else [])
             report.bad += [f"{entry.name}: {fault}" for fault in faults]
@@ -223,11 +214,6 @@ def run(
 
     report.seconds = time.monotonic() - start
     return report
-
-
-def _one_by_one(sandbox: Sandbox, jobs: list[Job]) -> Iterator[tuple[int, JobResult]]:
-    for index, job in enumerate(jobs):
-        yield index, sandbox.submit(job).result()
 
 
 def _job(entry: SuiteCase, around: Surroundings) -> Job:

@@ -34,11 +34,7 @@ def raise_limits(say: Callable[[str], None]) -> None:
 
 
 def _allow_open_files() -> None:
-    """Raises the soft limit of this process and its children as far as the hard one allows.
-
-    Raises:
-        ConfigError: the hard limit is too low for a run.
-    """
+    """Raises the soft limit of this process and its children as far as the hard one allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     reachable = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
     if reachable < FILES_NEEDED:
@@ -52,11 +48,7 @@ def _allow_open_files() -> None:
 
 def _allow_addresses() -> None:
     """As ``_allow_open_files``, for the address space (``ulimit -v``), of which libraries reserve much more than
-    they use.
-
-    Raises:
-        ConfigError: the hard limit is too low for a run.
-    """
+    they use."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard != resource.RLIM_INFINITY and hard < ADDRESSES_NEEDED:
         raise ConfigError(

@@ -14,17 +14,10 @@ from pathlib import Path
 from azr.config import Config
 from azr.config.paths import PROJECT, at_home, where_looked
 from azr.errors import ModelError
-from azr.models import (
-    HubName,
-    adapter_in,
-    cached_folder,
-    other_format,
-    require_config_trainable,
-    require_trainable,
-    require_whole_files,
-)
-from azr.models.hub import hub_cache, name_in_url
-from azr.models.other_formats import of_another_tool
+from azr.models.check import require_config_trainable, require_trainable
+from azr.models.hub import HubName, cached_folder, hub_cache, name_in_url
+from azr.models.other_formats import adapter_in, of_another_tool, other_format
+from azr.models.weight_files import require_whole_files
 from azr.prompts.tokenizer import has_untrained_think_tokens, write_plain_think_tokens
 from azr.system.disks import missing_disk
 from azr.system.files import whole_folder, write_json_atomic

@@ -21,8 +21,7 @@ from azr.budget import shape_of
 from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import resolve
-from azr.models import HubName, cached_folder
-from azr.models.hub import name_in_url
+from azr.models.hub import HubName, cached_folder, name_in_url
 from azr.train.model_source import local_folder, local_model_folder, require_usable_model
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -20,10 +20,9 @@ from azr.cli import run_command
 from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import of_folder
-from azr.models import refuse_head_size, require_trainable, require_whole_files
-from azr.models.check import CPU_HEAD_SIZES
+from azr.models.check import CPU_HEAD_SIZES, refuse_head_size, require_trainable
 from azr.models.context import context_tokens
-from azr.models.weight_files import Tensor
+from azr.models.weight_files import Tensor, require_whole_files
 from azr.system.hardware import detect
 
 
