@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 
 from azr.campaign.parts import CampaignParts
 from azr.config import Config, to_container
 from azr.config.paths import PROJECT
-from azr.report.loggers import Logger, make_loggers
+from azr.report.loggers import make_loggers
 from azr.run.rundir import RunDir
 
 REPORT_TIMEOUT_S = 300.0
@@ -26,13 +25,11 @@ def default_parts() -> CampaignParts:
         merge=lambda run, cycle, config: merge_shard(run, cycle, config.data, config.sandbox),
         judges=(judge_health, judge_learning),
         progress=lambda run, config: LiveView(run.root, config.report, past=False),
-        loggers=_loggers,
+        loggers=lambda run, config, first_step: make_loggers(
+            config.report, run.root, first_step=first_step, run_config=to_container(config)
+        ),
         report=_report,
     )
-
-
-def _loggers(run: RunDir, config: Config, first_step: int) -> Sequence[Logger]:
-    return make_loggers(config.report, run.root, first_step=first_step, run_config=to_container(config))
 
 
 def _report(run: RunDir, config: Config) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from azr.campaign.default_parts import default_parts
 from azr.campaign.identity_check import settle_identity
 from azr.campaign.lost_checkpoints import settle_lost_checkpoints
 from azr.campaign.parts import CampaignParts
-from azr.campaign.recovery import close_campaign, open_campaign
+from azr.campaign.recovery import open_campaign
 from azr.campaign.room import make_room
 from azr.campaign.sentences import say_the_end
 from azr.campaign.signals import StopSignals
 from azr.campaign.start_check import require_free_card
-from azr.campaign.state import State, latest_attempt
+from azr.campaign.state import State, latest_attempt, save_state
 from azr.campaign.supervise import supervise
 from azr.campaign.trainer_process import end_leftovers
 from azr.commands import command
@@ -164,7 +165,7 @@ def _step_through(ctx: Context) -> None:
 def _close(ctx: Context, *, report: bool = True, **changes: Any) -> None:
     if changes:
         ctx.save(**changes)
-    ctx.state = close_campaign(ctx.run, ctx.state)
+    ctx.state = save_state(ctx.run, replace(ctx.state, driver=None))  # the next start has nothing to repair
     if report:
         _write_report(ctx)
     ctx.show()

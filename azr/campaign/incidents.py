@@ -82,18 +82,14 @@ def known_causes(text: str) -> list[str]:
     return [cause for pattern, cause in _CAUSES if re.search(pattern, text)]
 
 
-def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
-    """Why a trainer ended without a result, as far as its exit status and the end of its log tell.
+def explain_exit(status: int, log: Path) -> str:
+    """Why a trainer ended without a result, as far as its exit status and the end of its log tell, in a sentence.
 
     Args:
         status: as of ``subprocess.Popen.returncode`` (negative = signal).
-
-    Returns:
-        a sentence, and the last lines of the log.
     """
-    tail = read_tail(log)
     raised = dying_words(status, "\n".join(read_tail(log, CAUSE_BYTES)))
-    last_lines = [line.strip() for line in tail[-LAST_LINES:]]
+    last_lines = [line.strip() for line in read_tail(log)[-LAST_LINES:]]
     last = str(raised) if raised is not None else _last_error(last_lines) if status >= 0 else ""
     told = known_causes(last or "\n".join(["", *last_lines]))
 
@@ -109,7 +105,7 @@ def explain_exit(status: int, log: Path) -> tuple[str, list[str]]:
             causes = ["the disk is full, and its log breaks off"]
 
     why = f": {causes[0]}" if causes else ""
-    return f"{how}{why}{f' ({last[:SHOWN_CHARACTERS]})' if last else ''}.", tail[-20:]
+    return f"{how}{why}{f' ({last[:SHOWN_CHARACTERS]})' if last else ''}."
 
 
 def dying_words(status: int, log: str) -> Raised | None:

@@ -41,15 +41,11 @@ def ask_judges(
         changed = judgement.verdict != ctx.verdicts.get(index)
         ctx.verdicts[index] = judgement.verdict
         if changed:
-            _write_verdict(ctx, records[-1], judgement)
+            last, said = records[-1], (judgement.verdict, judgement.advice.value, judgement.sentence)
+            verdict = JudgeVerdict(time.time(), last.cycle, last.attempt, last.step, *said)
+            append_jsonl(ctx.run.verdicts, [asdict(verdict)])
         if judgement.advice is not Advice.CONTINUE:
             if changed:
                 ctx.incident(judgement.verdict, judgement.sentence, _ACTIONS[judgement.advice])
             return judgement
     return None
-
-
-def _write_verdict(ctx: Context, last: MetricsRecord, judgement: Judgement) -> None:
-    said = (judgement.verdict, judgement.advice.value, judgement.sentence)
-    verdict = JudgeVerdict(time.time(), last.cycle, last.attempt, last.step, *said)
-    append_jsonl(ctx.run.verdicts, [asdict(verdict)])

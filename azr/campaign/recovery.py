@@ -101,11 +101,6 @@ def open_campaign(
     return state, repairs
 
 
-def close_campaign(run: RunDir, state: CampaignState) -> CampaignState:
-    """The driver ends cleanly; the next start has nothing to repair."""
-    return save_state(run, replace(state, driver=None))
-
-
 def _explain_end_of(driver: ProcessId, updated_unix_s: float) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(updated_unix_s))
     if driver.boot_id and driver.boot_id != boot_id():

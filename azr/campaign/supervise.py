@@ -321,8 +321,7 @@ class _AttemptWatch:
         return AttemptEnd(EndKind.STOPPED, self.stops[stop], stop, self.judgement)
 
     def _why(self, status: int) -> str:
-        cause, _ = explain_exit(status, self.trainer.log)
-        return f"{cause} {self._where_its_log_is}"
+        return f"{explain_exit(status, self.trainer.log)} {self._where_its_log_is}"
 
     @property
     def _where_its_log_is(self) -> str:

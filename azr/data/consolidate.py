@@ -25,10 +25,9 @@ from azr.data.account import Account, news
 from azr.data.behaviour import BEHAVIOUR_FILE, BehaviourStore
 from azr.data.build import PoolBuild, build_pool
 from azr.data.check import passed_over, useless_sources
-from azr.data.guard import check_evaluation_files, prepare_probes, protected_files
+from azr.data.guard import check_evaluation_files, prepare_probes, protected_files, require_true_probes
 from azr.data.manifest import SourceEntry
 from azr.data.pool import REJECTED_FILE, publish_pool, set_changed_pool_aside, write_rejected
-from azr.data.probe_check import require_true_probes
 from azr.data.reexecute import RERUNS_FILE, RerunStore
 from azr.data.seeds import seed_sources
 from azr.data.sources import Kind, TaskSource, other_run_sources, refuse_missing, user_sources

@@ -1,17 +1,20 @@
-"""Keeps evaluation files unchanged: probes are copied read-only into the run, and every hash is checked
-around each cycle."""
+"""Keeps evaluation files right and unchanged: the user's probes are executed, probes are copied read-only into the run,
+and every hash is checked around each cycle."""
 
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from azr.config.data import DataConfig
 from azr.config.paths import PROJECT
+from azr.config.sandbox import SandboxConfig
 from azr.data.readers import read_rows
 from azr.data.reasons import Reason
+from azr.data.reexecute import RerunStore, reexecute
 from azr.data.schema import Refused, tasks_of
 from azr.data.sources import DATA_SUFFIXES, SHIPPED_PROBES, configured_files, refuse_missing
 from azr.data.unpack import PACKED_SUFFIXES
@@ -32,6 +35,31 @@ from azr.tasks import Task
 
 HASHES_FILE = "hashes.json"
 """In the run's probes folder: ``{"probes": {file name: hash}, "evaluation": {path: hash}}``."""
+
+
+def require_true_probes(run: RunDir, config: DataConfig, reruns: RerunStore, sandbox: SandboxConfig) -> None:
+    """Runs the configured probe tasks, unless the run has its copies already: a wrong one would count every
+    right answer as wrong. The shipped ones were run by their maker.
+
+    Raises:
+        DataError: one of them raises, differs between two runs, or gives another output than it says.
+        SandboxError: programs cannot be confined on this machine.
+    """
+    if probes_are_frozen(run):
+        return
+    for file in configured_files(probe_names(config), "data.probe_files")[0]:
+        if file.resolve().parent == SHIPPED_PROBES.parent:
+            continue
+        lines = read_probes(file).decode("utf-8", "surrogatepass").split("\n")
+        tasks = [Task.from_json(json.loads(line)) for line in lines if line.strip()]
+        _, dropped = reexecute(tasks, config.reexecute, reruns, sandbox)
+        if dropped:
+            first = dropped[0]
+            shown = f"input {first.task.inputs[0][:60]!r}, output {first.task.outputs[0][:60]!r}"
+            raise DataError(
+                f"data.probe_files: {len(dropped)} of {len(tasks)} tasks of {file} do not hold when they are run; the first ({shown}): "
+                f"{first.reason.value}, {first.detail}. A wrong probe counts every right answer as wrong, so correct or remove them"
+            )
 
 
 def prepare_probes(run: RunDir, config: DataConfig) -> list[Path]:

@@ -26,7 +26,7 @@ from azr.config.sandbox import SandboxConfig
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import CheckpointError, DataError, RunError
 from azr.evaluate.weights import WEIGHT_FILES
-from azr.models.check import refuse_foreign_tensors, refuse_leftover_quantisation, refuse_second_head
+from azr.models.check import refuse_unclean_merge
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
 from azr.run import metric_names as names
@@ -210,9 +210,7 @@ def of_folder(folder: Path, label: str = "") -> ModelSource:
         if path.suffix in (".safetensors", ".json", ".model", ".jinja", ".bin")
     ]
     tensors = require_whole_files(folder)
-    refuse_leftover_quantisation(folder, tensors)
-    refuse_second_head(folder, tensors)
-    refuse_foreign_tensors(folder, tensors)
+    refuse_unclean_merge(folder, tensors)
     hashes = {path.name: file_hash(path) for path in files if path.name != EXPORT_RECORD}
     identity = json_hash(hashes, 16)
     source = ModelSource(label or folder.name, identity, folder=folder)

@@ -105,29 +105,15 @@ def export_tasks(run: RunDir, target: Path) -> str:
 
 
 def _row(task: Task) -> dict[str, Any]:
-    lineage = task.lineage
-    values = {
-        "task_id": task.task_id,
-        "task_type": task.task_type.value,
-        "program": task.program,
-        "inputs": list(task.inputs),
-        "outputs": list(task.outputs),
-        "message": task.message,
-        "accuracy": lineage.accuracy,
-        "source": lineage.source,
-        "cycle": lineage.cycle,
-        "step": lineage.step,
-        "model": lineage.model,
-        "parents": list(lineage.parents),
-    }
-    return {name: _storable(value) for name, value in values.items()}
+    values = {**vars(task.lineage), **vars(task), "task_id": task.task_id, "program": task.program}
+    return {name: _storable(values[name]) for name in COLUMNS}
 
 
 def _storable(value: Any) -> Any:
     """parquet takes UTF-8 only: a lone surrogate that a program holds is written as its escape."""
-    if isinstance(value, str):
+    if isinstance(value, str):  # a task's type too
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    return [_storable(item) for item in value] if isinstance(value, list) else value
+    return [_storable(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _schema() -> Any:

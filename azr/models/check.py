@@ -52,42 +52,38 @@ def require_trainable(folder: Path, config: Config) -> None:
         ModelError: the model cannot be trained as configured.
     """
     values, tensors = read_json_file(folder / "config.json"), require_whole_files(folder)
-    if config.model.base_format == "plain":
-        refuse_leftover_quantisation(folder, tensors)
-    refuse_second_head(folder, tensors)
-    refuse_foreign_tensors(folder, tensors)
+    refuse_unclean_merge(folder, tensors, may_be_quantised=config.model.base_format != "plain")
     require_config_trainable(folder, config)
     if config.model.base_format == "int4" and quantisation_in(values, str(folder)):
         return  # its tensors are compared one by one when they are read
     _require_matching_weights(folder, values, tensors)
 
 
-def refuse_leftover_quantisation(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """
+def refuse_unclean_merge(
+    folder: Path, tensors: Mapping[str, Tensor], *, may_be_quantised: bool = False
+) -> None:
+    """What a fine-tune leaves behind when it is merged or saved.
+
     Args:
         tensors: what the headers of the weights say, by name.
 
     Raises:
-        ModelError: ``config.json`` says that the weights are quantised, and they are not.
+        ModelError: ``config.json`` says that the weights are quantised, and they are not; or that the output head is the
+            embedding matrix, and the weights hold another one; or they hold what is no part of a language model.
     """
-    method = _quantisation(read_json_file(folder / "config.json"))
+    values = read_json_file(folder / "config.json")
+    method = None if may_be_quantised else _quantisation(values)
     if method and {tensor.dtype for tensor in tensors.values()} <= PLAIN:
         raise ModelError(
             f"{folder / 'config.json'} says that the weights are quantised ({method}), and they are not: as a fine-tune over a quantised "
             "model leaves it when it is merged. Remove that entry (quantization_config), or what loads the model quantises it"
         )
+    _refuse_second_head(folder, values, tensors)
+    _refuse_foreign_tensors(folder, values.get("model_type"), tensors)
 
 
-def refuse_second_head(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """
-    Args:
-        tensors: what the headers of the weights say, by name.
-
-    Raises:
-        ModelError: ``config.json`` says that the output head is the embedding matrix, and the weights hold another
-            one. transformers then uses that one, and the engine the embeddings.
-    """
-    values = read_json_file(folder / "config.json")
+def _refuse_second_head(folder: Path, values: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """transformers uses the head that is in the weights, and the engine the embeddings."""
     model_type = values.get("model_type")
     tied = values.get("tie_word_embeddings", model_type in TIED_BY_DEFAULT)
     if not tied or not {EMBEDDING, HEAD} <= tensors.keys() or same_content(folder, EMBEDDING, HEAD):
@@ -103,16 +99,9 @@ def refuse_second_head(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     )
 
 
-def refuse_foreign_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """
-    Args:
-        tensors: what the headers of the weights say, by name.
-
-    Raises:
-        ModelError: the weights hold what is no part of a language model: the value head of a trainer, an adapter that was
-            not merged. transformers passes over it, and the engine ends there, or passes over it as well.
-    """
-    model_type = read_json_file(folder / "config.json").get("model_type")
+def _refuse_foreign_tensors(folder: Path, model_type: Any, tensors: Mapping[str, Tensor]) -> None:
+    """The value head of a trainer, an adapter that was not merged: transformers passes over it, and the engine ends there,
+    or passes over it as well."""
     if model_type not in CHECKED or EMBEDDING not in tensors:
         return
     adapter = next((name for name in tensors if ADAPTER_TENSOR.search(name)), None)

@@ -320,6 +320,7 @@ class SummaryReader:
         problems += _missing_shards(self.run, table)
         problems += _unasked_probes(table)
         verdicts = read_log(JudgeVerdict, self.run.verdicts)
+        requests = list(self.run.in_cycles("request.json").values())
         return RunSummary(
             root=self.run.root,
             status=_status(self.run.root, state, heartbeat, table, now),
@@ -332,7 +333,7 @@ class SummaryReader:
             pool=_record(PoolCounts, self.run.pool_manifest, problems),
             config=_yaml(config_text, self.run.config, problems),
             config_text=config_text,
-            request=_latest_request(self.run, problems),
+            request=_record(TrainRequest, requests[-1], problems) if requests else None,
             machine=last_sample(self.run.supervision),
             start=self._read_start(),
             hand_over=read_hand_over(self.run),
@@ -430,11 +431,6 @@ def _yaml(text: str, path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path} is not valid YAML: {error}")
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _latest_request(run: RunDir, problems: list[str]) -> TrainRequest | None:
-    requests = list(run.in_cycles("request.json").values())
-    return _record(TrainRequest, requests[-1], problems) if requests else None
 
 
 PHASE_WORDS = {

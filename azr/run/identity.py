@@ -7,6 +7,7 @@ copy, for a disk whose oldest files are cleared.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,22 +46,10 @@ class RunIdentity:
 
     @classmethod
     def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
-        return cls(
-            model=config.model.path,
-            folder=str(folder),
-            model_hash=content.model,
-            tokenizer_hash=content.tokenizer,
-            recipe=config.recipe,
-            frame=config.selfplay.frame,
-            base_format=config.model.base_format,
-            lora_rank=config.model.lora_rank,
-            lora_alpha=config.model.lora_alpha if config.model.lora_rank else 0,
-            master_dtype=config.train.master_dtype,
-            optimizer=config.train.optimizer,
-            n_gpus_per_node=config.train.n_gpus_per_node,
-            n_nodes=config.train.n_nodes,
-            seed=config.seed,
-        )
+        settings = {name: operator.attrgetter(key)(config) for name, key in SETTINGS.items()}
+        if not config.model.lora_rank:
+            settings["lora_alpha"] = 0
+        return cls(config.model.path, str(folder), content.model, content.tokenizer, **settings)
 
     @property
     def content(self) -> ModelHash:

@@ -58,7 +58,7 @@ from azr.run.rundir import RunDir
 )
 def test_an_exit_is_explained_by_status_and_log(tmp_path: Path, status: int, log: str, expected: str) -> None:
     (tmp_path / "trainer.log").write_text(log)
-    assert expected in explain_exit(status, tmp_path / "trainer.log")[0]
+    assert expected in explain_exit(status, tmp_path / "trainer.log")
 
 
 SURVIVED = """\
@@ -86,17 +86,17 @@ def test_what_was_survived_is_no_cause_of_a_kill(tmp_path: Path, error: str) -> 
     log = tmp_path / "trainer.log"
     log.write_text(SURVIVED.format(error=error))
     killed = "The trainer was killed by SIGKILL: somebody killed it, or the kernel did because host memory ran out."
-    assert explain_exit(-9, log)[0] == killed
-    assert explain_exit(-1, log)[0] == "The trainer was killed by SIGHUP."
+    assert explain_exit(-9, log) == killed
+    assert explain_exit(-1, log) == "The trainer was killed by SIGHUP."
 
 
 @pytest.mark.parametrize("status", [-11, -6, 0, 1])
 def test_only_an_import_that_ended_the_trainer_is_its_cause(tmp_path: Path, status: int) -> None:
     log = tmp_path / "trainer.log"
     log.write_text("".join(SURVIVED.splitlines(keepends=True)[:2]) + "step 2 done\n")
-    assert "imported" not in explain_exit(status, log)[0] and "Error" not in explain_exit(status, log)[0]
+    assert "imported" not in explain_exit(status, log) and "Error" not in explain_exit(status, log)
     log.write_text(SURVIVED.format(error="ImportError: cannot import name 'fast'"))
-    assert ("a Python module cannot be imported" in explain_exit(status, log)[0]) == (status >= 0)
+    assert ("a Python module cannot be imported" in explain_exit(status, log)) == (status >= 0)
 
 
 def test_numbers_and_names_that_only_look_like_an_error(tmp_path: Path) -> None:
@@ -104,19 +104,19 @@ def test_numbers_and_names_that_only_look_like_an_error(tmp_path: Path) -> None:
     log.write_text(
         'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\nValueError: TaXid, MyMemoryErrors\n'
     )
-    assert explain_exit(1, log)[0] == "The trainer crashed with status 1 (ValueError: TaXid, MyMemoryErrors)."
+    assert explain_exit(1, log) == "The trainer crashed with status 1 (ValueError: TaXid, MyMemoryErrors)."
 
 
 def test_a_log_that_breaks_off_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "trainer.log"
     log.write_text("ray.exceptions.RayTaskError(RuntimeError): ray::SelfPlayRunner.run() (p")
-    assert "disk" not in explain_exit(1, log)[0]
+    assert "disk" not in explain_exit(1, log)
     monkeypatch.setattr(incidents.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    assert "status 1: the disk is full, and its log breaks off" in explain_exit(1, log)[0]
+    assert "status 1: the disk is full, and its log breaks off" in explain_exit(1, log)
 
 
 def test_a_missing_log_is_no_obstacle(tmp_path: Path) -> None:
-    assert explain_exit(1, tmp_path / "none.log") == ("The trainer crashed with status 1.", [])
+    assert explain_exit(1, tmp_path / "none.log") == "The trainer crashed with status 1."
 
 
 def test_where_it_hangs_takes_the_training_thread() -> None:
