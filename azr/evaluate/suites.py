@@ -75,6 +75,11 @@ def styles_of(spec: str) -> tuple[str, ...]:
     """
     name = spec.partition("=")[0]
     if name not in SUITE_STYLES:
+        if at_home(spec).exists():
+            raise ConfigError(
+                f"--suite {spec} is a file or folder, not a suite's name; --suite probes={spec} asks the tasks that it holds, and an "
+                "authors' file stands behind its suite's name in the same way (docs/evaluate.md)"
+            )
         raise ConfigError(
             f"suite {name!r} is unknown; the suites are {', '.join(SUITE_STYLES)} (docs/evaluate.md)"
         )

@@ -21,7 +21,7 @@ from azr.evaluate.evalplus import as_python
 from azr.evaluate.items import Rating, Speaker, Suite
 from azr.evaluate.livecodebench import pickled_text, same_lines
 from azr.evaluate.scoring import judge_all
-from azr.evaluate.suites import SUITE_STYLES, build_suite, not_asked, wanted_styles
+from azr.evaluate.suites import SUITE_STYLES, build_suite, not_asked, styles_of, wanted_styles
 from azr.sandbox import Sandbox
 
 CONFIG = SelfPlayConfig(frame="chat")
@@ -436,3 +436,14 @@ def test_styles_and_who_is_not_asked(tmp_path: Path) -> None:
     assert not_asked("native", Speaker()) == ""
     with pytest.raises(ConfigError, match="'poem'"):
         build_suite("humaneval", CONFIG, style="poem")
+
+
+def test_a_file_in_place_of_a_suites_name_is_told_how_it_is_asked(tmp_path: Path, monkeypatch) -> None:
+    """It was an unknown suite."""
+    write(tmp_path / "mine=1.jsonl", [{}])
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine=1.jsonl", str(tmp_path / "mine=1.jsonl")):
+        with pytest.raises(ConfigError, match=f"--suite probes={name} asks the tasks that it holds"):
+            styles_of(name)
+    with pytest.raises(ConfigError, match="suite 'mine' is unknown; the suites are probes, "):
+        styles_of("mine")
