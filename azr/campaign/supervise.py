@@ -18,7 +18,7 @@ from azr.campaign.context import MONOTONIC, Context
 from azr.campaign.control import Control, read_requests, withdraw_control
 from azr.campaign.deadlines import Deadlines, learnt_limits
 from azr.campaign.faults import Fault, FaultKind, read_fault
-from azr.campaign.incidents import CAUSE_BYTES, explain_exit, where_it_hangs
+from azr.campaign.incidents import CAUSE_BYTES, explain_exit, read_incidents, where_it_hangs
 from azr.campaign.judging import ask_judges, log
 from azr.campaign.parts import Advice, Judgement
 from azr.campaign.room import make_room, prune
@@ -28,7 +28,8 @@ from azr.config.load import write_config
 from azr.errors import BudgetError, ConfigError
 from azr.report.loggers import Logger
 from azr.report.versions import write_versions
-from azr.run.checkpoints import list_checkpoints
+from azr.run.asked_otherwise import asked_alike, asked_otherwise
+from azr.run.checkpoints import Checkpoint, list_checkpoints
 from azr.run.identity import copy_identity
 from azr.run.protocol import (
     CHECKPOINT_FILE,
@@ -144,6 +145,7 @@ class _AttemptWatch:
             ctx.run.metrics, ctx.run.metrics.stat().st_size if ctx.run.metrics.exists() else 0
         )
         self.records: list[MetricsRecord] = read_metrics(ctx.run)
+        self.changes = asked_otherwise(read_incidents(ctx.run))
         self.samples: list[MachineSample] = list(ctx.waiting.samples) if ctx.waiting else []
         self.deadlines = Deadlines(
             learnt_limits(self.config, ctx.state.durations_s),
@@ -177,8 +179,12 @@ class _AttemptWatch:
             self.deadlines.observe(beat, now_s)
             self.trainer_waits = status is None and self._waits(beat)
             self._take_durations()
+            checkpoints = (
+                self._published()
+            )  # before the records, which are written first: each finds its score
             self._take_records()
-            self._take_checkpoints()
+            if checkpoints:
+                self._take_checkpoints(checkpoints)
             if status is not None or self.trainer_waits:
                 return self._exited(status or 0)
             end = self._judged() or self._stopped_at_the_start() or self._overdue(now_s)
@@ -220,7 +226,7 @@ class _AttemptWatch:
             self.records = effective_metrics([*self.records, record])
             self.ctx.note(trained_step=record.step)
             log(self.ctx, self.loggers, record)
-            if judgement := ask_judges(self.ctx, self.records, self.samples):
+            if judgement := ask_judges(self.ctx, asked_alike(self.records, self.changes), self.samples):
                 self._follow(judgement)
         if new:
             if not self.has_trained:
@@ -239,17 +245,18 @@ class _AttemptWatch:
         else:
             self.judgement = judgement
 
-    def _take_checkpoints(self) -> None:
-        """A checkpoint was published: note it, score it, delete what retention does not keep."""
+    def _published(self) -> list[Checkpoint]:
+        """All checkpoints, where one was published since the last look."""
         mtime_ns = _mtime_ns(self.ctx)
         if mtime_ns == self.checkpoint_mtime_ns:
-            return
+            return []
         self.checkpoint_mtime_ns = mtime_ns
-        checkpoints = list_checkpoints(self.ctx.run)
-        if not checkpoints:
-            return
+        return list_checkpoints(self.ctx.run)
+
+    def _take_checkpoints(self, checkpoints: list[Checkpoint]) -> None:
+        """Notes and scores them, and deletes what retention does not keep."""
         best_step, best_score = best_checkpoint(
-            (item.step for item in checkpoints), self.records, self.config.best_metric
+            (item.step for item in checkpoints), self.records, self.config.best_metric, self.changes
         )
         self.ctx.save(step=checkpoints[-1].step, best_step=best_step, best_score=best_score)
         prune(self.ctx, self.config.keep_last, protected=self._restoring)

@@ -30,6 +30,7 @@ from azr.models.check import refuse_unclean_merge
 from azr.models.hub import HubName
 from azr.models.weight_files import require_whole_files
 from azr.run import metric_names as names
+from azr.run.asked_otherwise import asked_otherwise
 from azr.run.checkpoints import (
     MANIFEST,
     Checkpoint,
@@ -41,6 +42,7 @@ from azr.run.checkpoints import (
     require_sound,
 )
 from azr.run.protocol import read_metrics
+from azr.run.records import Incident, read_log
 from azr.run.rundir import RunDir, run_meant, run_named
 from azr.system.files import file_hash, read_json
 from azr.system.hashes import json_hash
@@ -247,7 +249,8 @@ def slug(text: str) -> str:
 def _best_step(run: RunDir, found: dict[int, Checkpoint]) -> int:
     config = read_config(run.config) if run.config.is_file() else Config()
     metric = config.campaign.best_metric
-    step, _ = best_checkpoint(found, read_metrics(run), metric)
+    changes = asked_otherwise(read_log(Incident, run.incidents))
+    step, _ = best_checkpoint(found, read_metrics(run), metric, changes)
     if step is None:
         state, _ = load_state(run)  # the campaign's own choice, where the metrics are gone
         step = state.best_step if state else None

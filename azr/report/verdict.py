@@ -10,7 +10,6 @@ last, two-sided, at 1 % (docs/report.md).
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -23,6 +22,7 @@ from azr.report.summary import RunStatus, RunSummary, lookup
 from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
 from azr.run import metric_names as names
+from azr.run.asked_otherwise import Place, asked_otherwise
 from azr.tasks import CORE_TASK_TYPES
 from azr.wording import counted
 
@@ -33,8 +33,6 @@ HIGH_WAIT = 0.35
 """Share of the generation phase that a response waits for the sandbox."""
 TAIL = 20
 FEW_STEPS = 100
-ASKED_OTHERWISE = re.compile(r"(?:rollout\.max_response_tokens|frame [^,]+?) \S+ -> \w+")
-"""Of the settings that a resumed run was told to have changed: the length of answers, an edited prompt frame."""
 
 
 class Tone(str, Enum):
@@ -91,9 +89,15 @@ def deciding_change(summary: RunSummary) -> ProbeChange | None:
     change = verdict_change(summary, deciding_probes(summary)) or probe_change(summary)
     if change is None:
         return None
-    between = range(change.first_step, change.last_step)
-    told = [item.cause for item in summary.incidents if item.kind == "settings" and item.step in between]
-    return replace(change, otherwise=", ".join(ASKED_OTHERWISE.findall(" ".join(told))))
+    first, last = (_place(summary, step) for step in (change.first_step, change.last_step))
+    changes = asked_otherwise(summary.incidents).items()
+    return replace(change, otherwise=", ".join(told for place, told in changes if first <= place < last))
+
+
+def _place(summary: RunSummary, step: int) -> Place:
+    table = summary.table
+    found = np.flatnonzero(table.steps == step)
+    return (int(table.cycles[found[0]]), int(table.attempts[found[0]])) if len(found) else (0, 0)
 
 
 def deciding_probes(summary: RunSummary) -> str:

@@ -2,7 +2,7 @@
 
     python fake_trainer.py RUN_DIR
 
-``RUN_DIR/fake.json`` commands it: ``{"step_s", "save_every", "tasks", "faults": [{"kind", "cycle", "attempt",
+``RUN_DIR/fake.json`` commands it: ``{"step_s", "save_every", "tasks", "accuracy", "faults": [{"kind", "cycle", "attempt",
 "step"}]}``. A fault without cycle or attempt strikes in each. ``RUN_DIR/kill-trainer-at`` holds a number n:
 the process is killed by SIGKILL at its n-th change of the file system (the file is removed first).
 """
@@ -177,7 +177,7 @@ class FakeTrainer:
         self.buffer += tasks
         values = {
             "reward": 0.5,
-            "probe/all/accuracy": step / 100,
+            "probe/all/accuracy": self.commands.get("accuracy", step / 100),
             "rate": self.request.learning_rate_scale,
             "data/accepted": float(len(tasks)),
         }

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_campaign import ROOT, Driver, command_trainer, fast_config
+from fake_campaign import ROOT, Driver, command_trainer, fake_parts, fast_config
 
+from azr.campaign import supervise
+from azr.campaign.best import best_checkpoint
 from azr.campaign.incidents import read_incidents
+from azr.campaign.parts import Advice, Judgement
 from azr.report.html import write_report
+from azr.run.asked_otherwise import asked_otherwise
+from azr.run.protocol import read_metrics
+from azr.run.records import CampaignState, JudgeVerdict, from_json, read_log
 from azr.run.rundir import RunDir
+from azr.system.files import read_json
 
 
 @pytest.fixture
@@ -107,3 +115,46 @@ def test_prompts_that_were_edited_and_a_project_that_was_updated_are_told(
     newest.write_text(json.dumps(json.loads(newest.read_text()) | {"verl": "0.1", "system": "Linux 2.6"}))
     train(3)
     assert "verl 0.1 -> " in told(run)[1] and "system" not in told(run)[1]
+
+
+def test_scores_of_other_answers_are_not_compared(run: RunDir) -> None:
+    """A run that was resumed with shorter answers was rolled back as regressing, and its old best stayed the best."""
+
+    def judge(records, samples, config) -> Judgement:
+        return Judgement(Advice.CONTINUE, f"from step {records[0].step}", "")
+
+    def train(config) -> CampaignState:
+        assert Driver(run, config, fake_parts(judges=(judge,))).wait() == 0
+        return from_json(CampaignState, read_json(run.state), run.state)
+
+    config = fast_config(cycles=1)
+    assert train(config).best_step == 4
+    command_trainer(run, step_s=0.01, accuracy=0.001)
+    assert train(replace(config, campaign=fast_config(cycles=2).campaign)).best_step == 4
+    other = replace(fast_config(cycles=3), rollout=replace(config.rollout, max_response_tokens=4096))
+    assert train(other).best_step == 12, "the latest of equals"
+    assert [item.verdict for item in read_log(JudgeVerdict, run.verdicts)] == [
+        "from step 1",
+        "from step 1",
+        "from step 9",
+    ]
+    changes = asked_otherwise(read_incidents(run))
+    assert best_checkpoint([4, 8], read_metrics(run), "probe/all/accuracy", changes)[0] == 4, (
+        "none was scored since"
+    )
+
+
+def test_a_checkpoint_whose_score_comes_in_between_two_looks_is_scored(run: RunDir) -> None:
+    """It was passed over where its line had been read too early; the last one of a run for good."""
+
+    def stay() -> None:
+        look = supervise._AttemptWatch._take_records
+
+        def slowly(watch) -> None:
+            look(watch)
+            time.sleep(0.3)
+
+        supervise._AttemptWatch._take_records = slowly
+
+    assert Driver(run, fast_config(cycles=1), before=stay).wait() == 0
+    assert from_json(CampaignState, read_json(run.state), run.state).best_step == 4

@@ -179,24 +179,25 @@ def test_a_comparison_says_how_sure_the_difference_is(tmp_path: Path) -> None:
         ("train.learning_rate 1e-05 -> 2e-05, azr 1234 -> 5678", "It learned: from 20.0"),
     ],
 )
-@pytest.mark.parametrize("after_step", [3, 9])
-def test_longer_answers_are_not_called_learning(tmp_path, changed, expected, after_step) -> None:
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_longer_answers_are_not_called_learning(tmp_path, changed, expected, attempt) -> None:
     """Answers that were cut off in the first evaluation and not in the last look like learning."""
     run = RunDir(tmp_path)
     lines = []
-    for step, score in ((2, 0.2), (9, 0.4)):
+    for step, score, by in ((2, 0.2, 1), (9, 0.4, attempt)):
         values = {names.STEP_SECONDS: 1.0, names.PROBE_ALL: score, names.PROBE_COUNT: 400}
         lines.append(
-            json.dumps({"step": step, "cycle": 1, "attempt": 1, "unix_s": 1.0 * step, "values": values})
+            json.dumps({"step": step, "cycle": 1, "attempt": by, "unix_s": 1.0 * step, "values": values})
         )
     run.metrics.write_text("\n".join(lines) + "\n")
     incident = {
         "kind": "settings",
         "cause": f"Changed since the latest start: {changed}.",
-        "step": after_step,
+        "cycle": 1,
+        "attempt": 1,
     }
     run.incidents.write_text(json.dumps(incident) + "\n")
     verdict = judge_run(read_summary(tmp_path), read_task_stats(tmp_path, 1))
-    expected = expected if after_step == 3 else "It learned: from 20.0"  # nothing was measured after that
+    expected = expected if attempt == 2 else "It learned: from 20.0"  # nothing was measured after that
     assert verdict.headline.startswith(expected) and " at step 2 to 40.0" in verdict.headline
     assert (changed.split(",")[0] in verdict.headline) is expected.startswith("Not")
