@@ -14,6 +14,7 @@ from dataclasses import replace
 from azr.campaign.control import Control, withdraw_control
 from azr.campaign.incidents import Incident, record_incident
 from azr.campaign.lost_checkpoints import settle_lost_checkpoints
+from azr.campaign.lost_cycle import settle_lost_cycle
 from azr.campaign.state import CampaignState, State, load_state, save_state
 from azr.campaign.trainer_process import end_leftovers, recorded_run_id
 from azr.config.campaign import CampaignConfig
@@ -41,7 +42,7 @@ def open_campaign(
 
     Raises:
         RunError: the folder is a copy, and what lies behind a link in it belongs to the other run as well; or
-            steps were saved and no checkpoint is left.
+            steps were saved and no checkpoint is left; or what the latest cycle started from is lost.
         OSError: the disk is full or read-only.
     """
     state, repairs = load_state(run)
@@ -69,6 +70,7 @@ def open_campaign(
     if not list_checkpoints(run):
         settle_lost_checkpoints(run, state, 0)  # before what is left of them is tidied up
     repairs += repair_checkpoints(run)
+    repairs += settle_lost_cycle(run, state)
 
     checkpoints = list_checkpoints(run)
     step = checkpoints[-1].step if checkpoints else 0

@@ -45,7 +45,7 @@ def require_readable(config: DataConfig, run: RunDir) -> None:
             one task (or, of evaluation files, not one program). All missing paths are named at once, and so
             are all that give nothing.
     """
-    begun = run.cycle_tasks(1).is_file()
+    begun = run.pool_manifest.is_file() or run.cycle_tasks(1).is_file()  # either may have been removed
     evaluation, missing = configured_files(config.evaluation_files, "data.evaluation_files")
     sources, lacking = user_sources(config.extra_files)
     if not begun:

@@ -8,6 +8,7 @@ import gzip
 import json
 import lzma
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -580,6 +581,15 @@ def test_all_that_gives_nothing_is_named_at_once(run: RunDir, tmp_path: Path) ->
         "wrong.jsonl holds no program",
     ):
         assert words in str(error.value)
+
+
+def test_a_run_whose_first_cycle_was_removed_has_begun_all_the_same(run: RunDir, tmp_path: Path) -> None:
+    """It could not be resumed without the files that are in its pool."""
+    config = quiet(extra_files=[str(write_tasks(tmp_path / "one.jsonl", [numbered(1)]))])
+    consolidate(run, 1, config)
+    shutil.rmtree(run.cycle(1))
+    (tmp_path / "one.jsonl").unlink()
+    require_readable(config, run)
 
 
 def test_a_named_file_of_which_no_task_holds_stops_the_run(run: RunDir, tmp_path: Path) -> None:

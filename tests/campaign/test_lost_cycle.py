@@ -1,0 +1,88 @@
+"""The folder of the latest cycle, deleted by hand: a run goes on from its pool, and says so."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_campaign import Driver, command_trainer, fake_parts, fast_config, wait_for
+
+from azr.campaign.default_parts import default_parts
+from azr.campaign.incidents import read_incidents
+from azr.config.data import DataConfig, Reexecute
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
+
+SEEDS = Path(__file__).resolve().parents[2] / "data" / "seeds" / "azr_tiny.jsonl"
+DATA = DataConfig(
+    seeds=str(SEEDS), reexecute=Reexecute.NEVER, behavioural_duplicates=False, near_duplicates=False
+)
+
+
+def start(run: RunDir, cycles: int) -> Driver:
+    """With the real data steps."""
+    real = default_parts()
+    parts = fake_parts(consolidate=real.consolidate, merge=real.merge)
+    return Driver(run, replace(fast_config(cycles=cycles, heartbeat_timeout_s=1e6), data=DATA), parts)
+
+
+def train(run: RunDir, cycles: int) -> int:
+    return start(run, cycles).wait()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    command_trainer(run)
+    return run
+
+
+def repairs(run: RunDir) -> str:
+    return " ".join(item.cause for item in read_incidents(run) if item.kind == "repair")
+
+
+def test_a_further_cycle_begins_from_the_pool(run: RunDir) -> None:
+    assert train(run, 2) == 0
+    shutil.rmtree(run.cycle(2))
+    before = run.pool_tasks.read_bytes()
+    assert train(run, 3) == 0
+    assert f"{run.cycle_tasks(2)}, which cycle 2 started from, was gone, and is the pool's tasks" in repairs(
+        run
+    )
+    assert "lost" not in repairs(run), "all of it had been merged"
+    assert [record.step for record in read_metrics(run)] == list(range(1, 13))
+    assert run.pool_tasks.read_bytes() == before
+
+
+@pytest.mark.parametrize("step", [0, 7])
+def test_a_cycle_goes_on_where_it_was(run: RunDir, step: int) -> None:
+    """Its merge said that tasks.jsonl does not exist, at every further start."""
+    command_trainer(run, faults=[{"kind": "hang", "cycle": 2, "step": step}])
+    driver = start(run, 2)
+    wait_for(lambda: (run.root / "hangs").exists())
+    driver.kill()
+    shutil.rmtree(run.cycle(2))
+    command_trainer(run)
+    assert train(run, 2) == 0
+    assert "lost to the pool" in repairs(run)
+    assert [record.step for record in read_metrics(run)] == list(range(1, 9))
+    assert (run.cycle(2) / "merge.json").is_file()
+
+
+@pytest.mark.parametrize("what", ["gone", "changed"])
+def test_without_the_pool_too_the_ways_out_are_named(run: RunDir, what: str) -> None:
+    assert train(run, 1) == 0
+    aside = run.cycle(1).rename(run.root / "aside")
+    before = run.state.read_bytes()
+    if what == "gone":
+        shutil.rmtree(run.pool)
+    else:
+        run.pool_tasks.write_bytes(run.pool_tasks.read_bytes()[:1000])
+    assert train(run, 2) == 71  # RunError, which the command prints
+    log = (run.root / "driver.log").read_text()
+    assert f"Put one of the two back (from a backup: {run.cycle(1)}, or {run.pool}" in log
+    assert f"data.other_runs=[{run.root}]" in log and run.state.read_bytes() == before
+    aside.rename(run.cycle(1))
+    assert train(run, 2) == 0
