@@ -17,12 +17,13 @@ from azr.budget.shape import ModelShape, shape_for, shape_from_config, shape_of
 from azr.commands import command
 from azr.config import Config
 from azr.errors import BudgetError
+from azr.run.rundir import RunDir
 from azr.system.disks import free_gib
 from azr.system.hardware import Machine
 
 __all__ = [
-    "Fit", "ModelShape", "RecipeFit", "estimate", "fit_refusal", "judge_fit", "propose", "require_fit", "shape_for",
-    "shape_from_config", "shape_of",
+    "Fit", "ModelShape", "RecipeFit", "estimate", "fit_refusal", "judge_fit", "propose", "require_fit", "room_for",
+    "shape_for", "shape_from_config", "shape_of",
 ]  # fmt: skip
 
 
@@ -43,11 +44,16 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path, kept: tuple[st
     shape = shape_for(config)
     if shape is None:
         return None
-    verdict = judge_fit(config, machine, shape, free_gib(runs_dir), kept=kept)
+    verdict = judge_fit(config, machine, shape, room_for(config, runs_dir), kept=kept)
     blocking = [shortage for shortage in verdict.shortages if shortage.resource not in config.budget.override]
     if blocking:
         raise BudgetError(fit_refusal(verdict, blocking, runs_dir))
     return verdict
+
+
+def room_for(config: Config, runs_dir: Path) -> float:
+    """GiB that are free where the run's checkpoints go; people move that folder to a larger disk and leave a link."""
+    return free_gib(RunDir(runs_dir / config.name).checkpoints)
 
 
 def fit_refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:

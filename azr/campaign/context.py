@@ -54,11 +54,11 @@ class Context:
             return
         now = folder.find_in(root.parent)
         raise RunMovedError(
-            f"{root} was renamed, moved or removed while the run went on, so its trainer was ended. "
+            f"{root} was renamed, moved or removed while the run went on, or its disk went away, so its trainer was ended. "
             + (
                 f"It is {now} now: name={now.name} resumes"
                 if now
-                else "Start again with the name= of the folder it is in now"
+                else "Once its disk is back, the same command resumes (in another folder, the name= that it has now)"
             )
             + " from the last checkpoint"
         )

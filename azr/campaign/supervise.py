@@ -391,7 +391,7 @@ class _AttemptWatch:
             trainer_gib=round(self.trainer.memory_gib(), 3),
             driver_gib=round(memory_gib([own] if own else []), 3),
             host_available_gib=round(host_memory().available / GIB, 3),
-            disk_free_gib=round(free_gib(ctx.run.root), 3),
+            disk_free_gib=round(free_gib(ctx.run.checkpoints), 3),
             vram_gib=used_vram_gib(),
             processes=len(self.trainer.registry.living()),
         )

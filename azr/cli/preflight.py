@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from azr.budget import Fit, RecipeFit, fit_refusal, judge_fit, propose, shape_for
+from azr.budget import Fit, RecipeFit, fit_refusal, judge_fit, propose, room_for, shape_for
 from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.budget.fitting import fit_card
 from azr.budget.shape import ModelShape
@@ -95,7 +95,9 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
     fitted = fit_card(config, machine, shape)
     config = fitted.config
     runs = runs_folder(config)
-    verdict = judge_fit(config, machine, shape, free_gib(runs), kept=kept_keys(RunDir(runs / config.name)))
+    verdict = judge_fit(
+        config, machine, shape, room_for(config, runs), kept=kept_keys(RunDir(runs / config.name))
+    )
     in_use = card_in_use(config, machine, shape)
     fits = verdict.fits and not in_use
     if options.json:

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from azr.budget import judge_fit, shape_for
+from azr.budget import judge_fit, room_for, shape_for
 from azr.budget.card_in_use import CLOSE_THEM, card_in_use
 from azr.budget.fitting import fit_card
 from azr.commands import command
@@ -220,7 +220,7 @@ def fit_findings(machine: Machine, config: Config, runs_dir: Path) -> Iterator[F
         return
     config = fit_card(config, machine, shape).config
     kept = kept_keys(RunDir(runs_dir / config.name))
-    verdict = judge_fit(config, machine, shape, free_gib(runs_dir), kept=kept)
+    verdict = judge_fit(config, machine, shape, room_for(config, runs_dir), kept=kept)
     if verdict.fits:
         peak = f"GPU peak {verdict.estimate.gpu_peak.gib:.1f} GiB, " if verdict.estimate.gpu else ""
         needs = f"{peak}host memory {verdict.estimate.ram.gib:.0f} GiB"

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from azr.errors import RunError
+from azr.errors import DataError, RunError
 from azr.system.files import json_line, read_json, read_jsonl, write_json_atomic
 from azr.system.locks import locked
 
@@ -63,8 +63,8 @@ class AnswerStore:
         if restart:
             self.path.unlink(missing_ok=True)
             self.request_path.unlink(missing_ok=True)
-        if self.path.exists() and self.request_path.exists():
-            before = read_json(self.request_path)
+        if self.path.exists():
+            before = self._settings_of_answers()
             different = (key for key in sorted({*before, *request}) if before.get(key) != request.get(key))
             if (key := next(different, None)) is not None:
                 raise RunError(
@@ -72,6 +72,16 @@ class AnswerStore:
                     "give another --out, or --restart to discard them"
                 )
         write_json_atomic(self.request_path, request)
+
+    def _settings_of_answers(self) -> dict[str, Any]:
+        with contextlib.suppress(DataError):
+            before = read_json(self.request_path)
+            if isinstance(before, dict):
+                return before
+        raise RunError(
+            f"{self.request_path}, which says under which settings the answers beside it were given, is missing or damaged; "
+            "give another --out, or --restart to discard them"
+        )
 
     def read(self) -> dict[tuple[str, int], Answer]:
         """All answers so far; a torn last line is dropped."""

@@ -142,10 +142,16 @@ def answer_all(
         if status or missing:
             said = "\n".join([line for line in read_tail(plan.log) if line.strip()][-15:])
             raise ModelError(
-                f"the engine ended with status {status} and {missing} answers missing. The answers so far are kept; run the same command "
+                f"the engine ended with {_status(status)} and {missing} answers missing. The answers so far are kept; run the same command "
                 "to continue. If it says out of memory: lower --gpu-memory-share or --max-sequences. The end of what the engine said "
                 f"({plan.log}):\n{said}"
             )
+
+
+def _status(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "signal 9 (something killed it: the kernel, mostly, when main memory is full; close programs, free -h)"
+    return f"status {status}"
 
 
 def _plans(work: Sequence[tuple[EngineModel, EngineOptions, Sequence[Batch]]]) -> list[_Plan]:

@@ -6,6 +6,7 @@ The same lists say what an archive may hold: nothing else of a run directory can
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,12 +72,16 @@ def is_tensor_file(path: str) -> bool:
 
 
 def files_of(root: Path) -> list[str]:
-    """Paths of the plain files below ``root``; what lies behind links is not followed."""
-    return [
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.is_file() and not path.is_symlink()
-    ]
+    """Paths of the files below ``root``, also of those behind links: people move ``checkpoints`` to a larger disk."""
+    found, entered = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        place = Path(folder)
+        if (real := place.resolve()) in entered:  # a link to a folder above it
+            folders.clear()
+            continue
+        entered.add(real)
+        found += [path.relative_to(root).as_posix() for name in names if (path := place / name).is_file()]
+    return found
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:

@@ -102,7 +102,7 @@ def publish_checkpoint(
         fsync_directory(run.checkpoints)
         _write_latest(run, step)
     except OSError as error:
-        why = explain_os_error(error, run.root)
+        why = explain_os_error(error, run.checkpoints)
         raise CheckpointError(f"checkpoint of step {step} could not be written: {why}") from error
     return read_checkpoint(target)
 
@@ -343,11 +343,11 @@ def require_disk_space(run: RunDir, *, keep_last: int, margin_gib: float, expect
     checkpoints = list_checkpoints(run)
     size_gib = checkpoints[-1].total_bytes / GIB if checkpoints else expected_gib
     still_to_come = max(1, keep_last + 1 - len(checkpoints))
-    needed, free = size_gib * still_to_come + margin_gib, free_gib(run.root)
+    needed, free = size_gib * still_to_come + margin_gib, free_gib(run.checkpoints)
     if free < needed:
         raise BudgetError(
-            f"{run.root}: {free:.2f} GiB free, but {needed:.2f} GiB are needed ({still_to_come} more checkpoints of {size_gib:.2f} GiB "
-            f"and a margin of {margin_gib:.2f} GiB). Free some space, or lower campaign.keep_last."
+            f"{run.checkpoints}: {free:.2f} GiB free, but {needed:.2f} GiB are needed ({still_to_come} more checkpoints of "
+            f"{size_gib:.2f} GiB and a margin of {margin_gib:.2f} GiB). Free some space, or lower campaign.keep_last."
         )
     return needed
 

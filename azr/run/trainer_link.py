@@ -142,7 +142,8 @@ class TrainerLink:
         return asked(self.run, self.request.cycle, self.request.attempt)
 
     def require_folder(self) -> None:
-        """Before a save, which would make the folder anew under its old name.
+        """Before anything is written, which would make the folder anew under its old name, or in the empty place of a
+        disk that went away.
 
         Raises:
             RunMovedError: the run's folder was renamed or removed.
@@ -196,7 +197,10 @@ class TrainerLink:
             # A full disk must not kill the thread: beats resume when there is room, and their absence is seen
             # by the driver.
             with contextlib.suppress(OSError):
-                write_heartbeat(self.run, beat)
+                if self.run.attempt(
+                    *place[:2]
+                ).is_dir():  # else the run's folder has gone, and this would make it anew
+                    write_heartbeat(self.run, beat)
 
 
 class DriverWatch:

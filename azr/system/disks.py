@@ -14,6 +14,8 @@ FSTAB = Path("/etc/fstab")
 MOUNTS = Path("/proc/self/mountinfo")
 KERNEL = Path("/proc/sys/kernel/osrelease")
 _DRIVE = re.compile(r"/mnt/[a-z]")
+_GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT)
+"""What a drive that was unplugged, or a share whose server is gone, answers."""
 
 
 def free_gib(path: Path) -> float:
@@ -36,6 +38,11 @@ def explain_os_error(error: OSError, path: Path) -> str:
         return (
             f"no permission to write {error.filename or path}. Give this user write access and start the same command again; "
             "a new run can lie elsewhere (runs_dir=FOLDER)"
+        )
+    if error.errno in _GONE:
+        return (
+            f"{error.strerror} ({error.filename or path}): the disk fails, or was unplugged or lost. Once it can be read, "
+            "the same command goes on"
         )
     return missing_disk(path) or f"{error.strerror or error} ({error.filename or path})"
 

@@ -179,12 +179,16 @@ class Registry:
         return len(self._known) > before
 
     def save(self) -> None:
-        """Forgets the dead and writes the file."""
+        """Forgets the dead and writes the file, but not where its folder has gone: a new one would lie in a disk's
+        empty place, which then no longer looks empty (``missing_disk``)."""
         leader = self._leader
         known = self._known.items()
         self._known = {key: process for key, process in known if process.alive or process == leader}
         entries = [vars(process) for process in self._known.values()]
-        write_json_atomic(self.path, {"session": self.session, "marker": self.marker, "processes": entries})
+        if self.path.parent.is_dir():
+            write_json_atomic(
+                self.path, {"session": self.session, "marker": self.marker, "processes": entries}
+            )
 
     @property
     def _leader(self) -> ProcessId | None:

@@ -165,6 +165,7 @@ class Attempt:
         found = train_step(step, *parts, lineage, entropy=self._entropy, check_learning=check_learning)
         self._entropy = found.values.get(names.ENTROPY, self._entropy)
         cycle = self.link.request.cycle
+        self.link.require_folder()
         append_jsonl(self.run.shard(cycle), [task.to_json() for task in found.accepted])
         kept = transcripts(step, found.rows, found.outcomes, self.config.selfplay, self.config.seed)
         append_jsonl(self.run.transcripts(cycle), kept)

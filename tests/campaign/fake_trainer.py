@@ -171,6 +171,7 @@ class FakeTrainer:
             f"s{step}.a{self.request.attempt}"
         ]
         lineage = {"cycle": self.request.cycle, "attempt": self.request.attempt, "step": step}
+        link.require_folder()
         append_jsonl(
             self.run.shard(self.request.cycle), [{"task_id": task, "lineage": lineage} for task in tasks]
         )

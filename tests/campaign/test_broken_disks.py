@@ -50,6 +50,15 @@ def test_a_disk_without_inodes_is_called_so(tmp_path: Path, monkeypatch: pytest.
     assert "no inodes left" not in explain_os_error(full, tmp_path / "run")
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
+def test_a_disk_that_was_unplugged_is_called_so(tmp_path: Path, number: int) -> None:
+    """It was "Input/output error" alone."""
+    gone = OSError(number, os.strerror(number), str(tmp_path / "metrics.jsonl"))
+    assert "unplugged or lost. Once it can be read, the same command goes on" in explain_os_error(
+        gone, tmp_path
+    )
+
+
 @pytest.fixture(scope="module")
 def killed_run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """A campaign whose driver was killed after some steps, with two checkpoints on disk; copied by the tests,

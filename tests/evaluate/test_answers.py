@@ -47,6 +47,24 @@ def test_answers_survive_a_torn_line_and_other_settings_are_refused(tmp_path: Pa
         assert store.read() == {}
 
 
+@pytest.mark.parametrize("content", [None, "", "[]"])
+def test_answers_whose_settings_are_lost_are_not_taken_for_these(tmp_path: Path, content: str | None) -> None:
+    """Without request.json they counted under whatever settings came next; an empty one had no way out."""
+    store = AnswerStore(tmp_path / "a")
+    with store.opened({"seed": 0}):
+        append_jsonl(store.path, [vars(Answer("x", 0, "one"))])
+    store.request_path.unlink()
+    if content is not None:
+        store.request_path.write_text(content)
+    with (
+        pytest.raises(RunError, match="is missing or damaged; give another --out, or --restart"),
+        store.opened({"seed": 1}),
+    ):
+        pass
+    with store.opened({"seed": 1}, restart=True):
+        assert store.read() == {}
+
+
 def test_a_suite_s_fingerprint_follows_its_prompts() -> None:
     assert suite_fingerprint(probe_suite(PROBE_FILE, COMPACT)) == suite_fingerprint(
         probe_suite(PROBE_FILE, COMPACT)

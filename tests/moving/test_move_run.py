@@ -89,6 +89,20 @@ def test_what_file_managers_leave_everywhere_does_not_travel(packed: Any, tmp_pa
     )
 
 
+def test_folders_that_were_moved_to_a_larger_disk_and_linked_travel(packed: Any, tmp_path: Path) -> None:
+    """Checkpoints, shards and tasks of the cycles were left out without a word; the run had nothing to go on from."""
+    run = RunDir(tmp_path / "run")
+    shutil.copytree(packed[0].root, run.root)
+    for name in ("checkpoints", "cycles"):
+        (run.root / name).rename(tmp_path / name)
+        (run.root / name).symlink_to(tmp_path / name)
+    (run.cycle(1) / "up").symlink_to(run.root)  # no way out of a circle
+    pack_run(run.root, tmp_path / "a.zip", PackOptions())
+    assert contents(unpack_run(tmp_path / "a.zip", tmp_path / "there").root) == contents(
+        unpack_run(packed[1], tmp_path / "plain").root
+    )
+
+
 def test_every_checkpoint_travels_where_that_is_asked(packed: Any, tmp_path: Path) -> None:
     run, _, _ = packed
     pack_run(run.root, tmp_path / "all.zip", PackOptions(every_checkpoint=True))

@@ -3,12 +3,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azr.budget import room_for
+from azr.config import Config
 from azr.errors import BudgetError, CheckpointError
 from azr.run import checkpoints
 from azr.run.checkpoints import (
@@ -26,6 +30,7 @@ from azr.run.checkpoints import (
     steps_to_delete,
 )
 from azr.run.rundir import RunDir
+from azr.system.disks import free_gib
 from azr.system.files import read_json
 
 
@@ -195,6 +200,23 @@ def test_disk_preflight_uses_the_real_size(run: RunDir) -> None:
         require_disk_space(run, keep_last=2, margin_gib=1e6)
     with pytest.raises(BudgetError, match=r"lower campaign\.keep_last"):
         require_disk_space(RunDir(run.root / "new"), keep_last=2, margin_gib=1, expected_gib=1e6)
+
+
+def test_room_is_counted_on_the_disk_that_checkpoints_was_moved_to(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run whose checkpoints had been moved to a larger disk, with a link in their place, was refused for want of room
+    on the disk that they had left."""
+    publish(run, 1)
+    run.checkpoints.rename(tmp_path / "large")
+    run.checkpoints.symlink_to(tmp_path / "large")
+    free = {False: 0, True: 2**40}
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda place: SimpleNamespace(free=free["large" in str(place.resolve())])
+    )
+    require_disk_space(run, keep_last=2, margin_gib=1.0)
+    assert room_for(Config(name=run.root.name), run.root.parent) == 1024
+    assert free_gib(run.root) == 0
 
 
 def test_read_checkpoint_without_manifest(run: RunDir) -> None:
