@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from azr.errors import DataError
 from azr.evaluate.answers import Answer
 from azr.evaluate.code_suite import CodeSuite, of_whole_programs
 from azr.evaluate.items import Item, Suite
 from azr.evaluate.scoring import Judged, judge_all
+from azr.evaluate.tasks_suite import TaskSuite
+from azr.programs import program_fingerprint
 from azr.programs.source import SourceError, parse_program
+from azr.run.rundir import RunDir
 from azr.sandbox import Sandbox
+from azr.system.files import read_jsonl
+from azr.tasks import Task
 
 
 def doubts_of_references(suite: Suite, items: Sequence[Item], sandbox: Sandbox) -> list[str]:
@@ -30,6 +37,24 @@ def doubts_of_references(suite: Suite, items: Sequence[Item], sandbox: Sandbox) 
         f"of {len(failed)} of {len(solutions)} items the file's own canonical_solution fails their tests, the first is "
         f"{first.answer.item_id!r} ({first.verdict.reason}); their part of the score says nothing about the answers"
     ]
+
+
+def trained_programs(runs: Iterable[RunDir]) -> frozenset[str]:
+    """Fingerprints of the programs of all tasks that the runs train on: what they began with, what they accepted, and
+    what is in their pools."""
+    programs: set[str] = set()
+    for run in runs:
+        for path in (run.cycle_tasks(1), *run.in_cycles("shard.jsonl").values(), run.pool_tasks):
+            for record in read_jsonl(path):
+                with contextlib.suppress(DataError):
+                    programs.add(Task.from_json(record).program)
+    return frozenset(map(program_fingerprint, programs))
+
+
+def trained_items(suite: Suite, trained: Collection[str]) -> set[str]:
+    """The items of a suite of tasks whose program has one of the fingerprints ``trained``."""
+    tasks = suite.tasks.items() if trained and isinstance(suite, TaskSuite) else ()
+    return {item_id for item_id, task in tasks if program_fingerprint(task.program) in trained}
 
 
 def doubts_of_answers(suite: Suite, judged: Sequence[Judged]) -> list[str]:

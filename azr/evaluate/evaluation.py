@@ -14,7 +14,7 @@ from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError
 from azr.evaluate import models, scoring
 from azr.evaluate.code_suite import CodeSuite, of_whole_programs
-from azr.evaluate.doubts import doubts_of_answers, doubts_of_references
+from azr.evaluate.doubts import doubts_of_answers, doubts_of_references, trained_items, trained_programs
 from azr.evaluate.engine import EngineModel, EngineOptions, answer_all, prompt_limit
 from azr.evaluate.items import Item, Speaker, Suite, evenly, everything_fits, folder_name
 from azr.evaluate.models import ModelSource
@@ -22,7 +22,15 @@ from azr.evaluate.number_type import cpu_flags, number_type
 from azr.evaluate.questions import FORMAT, Decoding, SuiteRun, claimed, engine_model, shared_answers
 from azr.evaluate.recorded import recorded_answers
 from azr.evaluate.results import publish
-from azr.evaluate.scoring import Judged, Scores, compare_scores, judge_all, score, verdict_lines
+from azr.evaluate.scoring import (
+    Judged,
+    Scores,
+    compare_scores,
+    judge_all,
+    score,
+    verdict_lines,
+    without_trained,
+)
 from azr.evaluate.speaker import speaker_of
 from azr.evaluate.suites import STYLES, build_suite, not_asked, sandbox_config, styles_of, wanted_styles
 from azr.run.rundir import told_apart
@@ -97,6 +105,9 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     unasked: list[str] = []
     for source, spec in itertools.product(sources, options.suites):
         _suites(source, spec, options, unasked)  # slips show before the long work
+    # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
+    brought = any("=" in spec for spec in options.suites)
+    trained = trained_programs({source.run for source in sources if source.run and brought})
 
     work: list[tuple[EngineModel, list[SuiteRun]]] = []
     with contextlib.ExitStack() as held:
@@ -113,7 +124,8 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
                 items = evenly(suite.items, options.limit)
                 _announce(source, suite, items, say)
                 claim = claimed(source, suite, items, how, machinery, out, restart=options.restart)
-                asked.append(held.enter_context(claim))
+                known = trained_items(suite, trained)
+                asked.append(replace(held.enter_context(claim), trained_on=known))
             work.append((model, asked))
 
         if options.partial:
@@ -197,6 +209,7 @@ def _judged(asked: SuiteRun, options: Options, say: Callable[[str], None]) -> Sc
         doubts = doubts_of_references(asked.suite, asked.items, sandbox)
     limit = asked.how.max_prompt_tokens
     scores = score(asked.suite, asked.source.label, asked.items, judged, options.ks, limit)
+    scores = without_trained(scores, asked.trained_on)
     return _written(asked.store.folder, asked.settings, scores, doubts, judged, say)
 
 

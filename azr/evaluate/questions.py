@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class SuiteRun:
     how: Decoding
     engine: EngineOptions
     store: AnswerStore
+    trained_on: Collection[str] = ()
+    """Items whose program a compared run trains on."""
 
     @property
     def batch(self) -> Batch:

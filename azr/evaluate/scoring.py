@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tqdm.asyncio import tqdm
@@ -74,6 +74,10 @@ class Scores:
     """Share of each item's answers that have the format."""
     notes: Sequence[str] = ()
     """Sentences for people: how the items were made, and what was done about prompts that do not fit."""
+    trained_on: Sequence[str] = ()
+    """Items whose program a compared run trains on."""
+    untouched: ScoreEstimate | None = None
+    """pass@1 of the other items, where there are both."""
 
 
 def judge_all(
@@ -191,6 +195,22 @@ def _estimates(
             for kind, ids in sorted(kinds.items()):
                 estimates[f"pass@{k}/{kind}"] = share_or_mean([per_item[item_id] for item_id in ids])
     return estimates
+
+
+def without_trained(scores: Scores, trained_on: Collection[str]) -> Scores:
+    """The scores with what is left of them without these items, and a note on it."""
+    known = [item_id for item_id in scores.item_scores if item_id in trained_on]
+    others = [value for item_id, value in scores.item_scores.items() if item_id not in trained_on]
+    if not known:
+        return scores
+    untouched = share_or_mean(others) if others else None
+    told = f"{len(known)} of {len(known) + len(others)} tasks have the program of a task that the run trains on, but for names and layout"
+    told += (
+        f"; pass@1 of the other {len(others)}, {_way_name(scores)}: {' ('.join(_cells(untouched)[:2])})"
+        if untouched
+        else ""
+    )
+    return replace(scores, notes=[*scores.notes, told], trained_on=known, untouched=untouched)
 
 
 def _length_notes(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from run_fixture import PROBE_FILE, TINY
+from run_fixture import PROBE_FILE, TINY, make_run
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.errors import ConfigError, ModelError, RunError
@@ -20,8 +20,9 @@ from azr.evaluate.models import ModelSource, resolve, slug
 from azr.evaluate.scoring import judge_all, score, score_table
 from azr.evaluate.suites import build_suite
 from azr.evaluate.tasks_suite import probe_suite
+from azr.programs.rename import rename_function
 from azr.sandbox import Sandbox
-from azr.system.files import append_jsonl
+from azr.system.files import append_jsonl, write_jsonl_atomic
 from azr.system.hashes import sampling_seed
 from azr.tasks import Task, TaskType
 
@@ -198,3 +199,42 @@ def test_an_interrupted_evaluation_is_judged_on_what_all_models_have_answered(tm
     assert first["estimates"]["pass@1"]["value"] == 1.0 and second["estimates"]["pass@1"]["value"] == 0.0
     assert found["comparisons"][0]["n"] == 3
     assert "probes: 3 of 6 tasks, those answered by all so far" in "\n".join(said)
+
+
+@pytest.mark.parametrize("taken", [[], [0, 2], [0, 1, 2, 3, 4, 5]])
+def test_tasks_that_the_run_trains_on_are_counted_and_left_out_beside_the_score(tmp_path, taken) -> None:
+    """A score on tasks of data.extra_files looked like one on new tasks."""
+    run = make_run(tmp_path)
+    suite = probe_suite(PROBE_FILE, COMPACT)
+    items = evenly(suite.items, 6)
+    write_jsonl_atomic(tmp_path / "mine.jsonl", [suite.tasks[item.item_id].to_json() for item in items])
+    known = [suite.tasks[items[number].item_id] for number in taken]
+    renamed = [replace(task, code=f"{rename_function(task.code, 'f', 'g')}\n# a copy") for task in known]
+    write_jsonl_atomic(run.cycle_tasks(1), [task.to_json() for task in renamed[:1]])
+    write_jsonl_atomic(run.shard(1), [{"torn": 1}, *(task.to_json() for task in renamed[1:])])
+
+    options = Options(suites=[f"probes={tmp_path / 'mine.jsonl'}"], out=tmp_path / "out", progress=False)
+    unanswered = replace(options, partial=True)
+    with pytest.raises(ModelError, match="no task of these suites has been answered"):
+        evaluate([f"{run.root}@0"], unanswered, say=lambda _: None)
+    [request] = (tmp_path / "out").glob("*/probes/request.json")
+    writer = AnswerWriter(request.with_name("answers.jsonl"))
+    own = [f"mine/{suite.tasks[item.item_id].task_id}" for item in items]
+    for number, (item, item_id) in enumerate(zip(items, own, strict=True)):
+        gold = gold_answer(suite.tasks[item.item_id]) if number in (0, 1, 2) else "no"
+        writer.write([Answer(item_id, 0, f"hm</think><answer>{gold}</answer>", n_tokens=9)])
+    writer.close()
+
+    said: list[str] = []
+    [found] = evaluate([f"{run.root}@0"], unanswered, say=said.append)["results"]
+    told = "\n".join(said)
+    assert found["estimates"]["pass@1"]["value"] == 0.5
+    assert sorted(found["trained_on"]) == sorted(own[number] for number in taken)
+    assert (f"{len(taken)} of 6 tasks have the program of a task that the run trains on" in told) is bool(
+        taken
+    )
+    if len(taken) == 2:
+        assert "pass@1 of the other 4, frame, strict: 25.0% (" in told
+        assert found["untouched"]["value"] == 0.25 and found["untouched"]["n"] == 4
+    else:
+        assert found["untouched"] is None
