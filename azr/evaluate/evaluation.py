@@ -99,7 +99,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
         recorded = [_judge_recorded(spec, options, say) for spec in options.suites]
         return _report(recorded, options.out or Path("evaluations"), say)
 
-    sources = each_once([models.resolve(spec) for spec in specs], say)
+    sources = asked_beside_runs(each_once([models.resolve(spec) for spec in specs], say))
     run = sources[0].run
     out = options.out or (run.root / "evaluations" if run else Path("evaluations"))
     unasked: list[str] = []
@@ -147,7 +147,10 @@ def _announce(source: ModelSource, suite: Suite, items: Sequence[Item], say: Cal
 def _suites(
     source: ModelSource, spec: str, options: Options, unasked: list[str], fits: Fits = everything_fits
 ) -> list[Suite]:
-    """A suite in each style in which the model is asked; sentences on the others are appended to ``unasked``."""
+    """A suite in each style in which the model is asked; sentences on the others, and on a frame that is a guess, are
+    appended to ``unasked``."""
+    if spec == "probes" and source.probes:
+        spec = f"probes={source.probes}"
     config = replace(source.selfplay, frame=options.frame) if options.frame else source.selfplay
     folder, trusted = models.tokenizer_folder(source), source.trust_remote_code
     speaker = replace(
@@ -165,6 +168,11 @@ def _suites(
             unasked.append(f"{spec.partition('=')[0]}, {source.label}, {style}: {why}")
         else:
             suites.append(build_suite(spec, config, style=style, speaker=speaker, run=source.run, fits=fits))
+            if style == "frame" and not framed:
+                unasked.append(
+                    f"{suites[-1].name}, {source.label}: asked in the frame {config.frame!r}, since nothing says in which it was trained "
+                    f"(an exported model's {models.EXPORT_RECORD} does); --frame names another"
+                )
 
     if not suites:
         remedy = "; use a frame instead (--frame compact for the bundled tiny model)"
@@ -360,6 +368,13 @@ def _report(
         say(kept)
     say(f"wrote {out / 'result.json'} and summary.txt; answers and verdicts of each item are beside them")
     return record
+
+
+def asked_beside_runs(sources: Sequence[ModelSource]) -> list[ModelSource]:
+    """A model that belongs to no run is asked the frozen probes of the first run that it is named beside: scores of other
+    tasks would look like a difference."""
+    probes = next((each.run.probes for each in sources if each.run and each.run.probes.is_dir()), None)
+    return [source if source.run else replace(source, probes=probes) for source in sources]
 
 
 def each_once(named: Sequence[ModelSource], say: Callable[[str], None]) -> list[ModelSource]:

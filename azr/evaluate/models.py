@@ -82,6 +82,8 @@ class ModelSource:
     trust_remote_code: bool = False
     note: str = ""
     """What a reader of its figures has to know."""
+    probes: Path | None = None
+    """The probe tasks that it is asked, where they are not those of its run or the shipped ones."""
     framed: bool = False
     """The frame is one that the model was trained with, or that its run will train with."""
 

@@ -338,6 +338,12 @@ def verdict_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, 
                 )
                 continue
             lines += sentences(verdict, _format_of(first), _format_of(other))
+            asked = [set(scores.item_scores) for scores in (first[0], other[0])]
+            if asked[0] != asked[1]:
+                lines.append(
+                    f"{suite}: the scores of {first[0].model} and {other[0].model} in the table are of different items, of which "
+                    f"they share {len(asked[0] & asked[1])}; --suite {suite}=FILE gives both the same"
+                )
             records.append(asdict(verdict))
             if suite in TOGETHER:
                 together.setdefault((first[0].model, other[0].model), {})[suite] = (
