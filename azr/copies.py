@@ -25,6 +25,6 @@ def renamed_key(fingerprint: str, inputs: Iterable[str]) -> str:
     or the message.
 
     Args:
-        fingerprint: of the program's canonical form (``azr.programs.fingerprint``).
+        fingerprint: of the program's canonical form (``azr.programs.canonical``).
     """
     return f"{fingerprint}:{'|'.join(sorted(map(input_key, inputs)))}"

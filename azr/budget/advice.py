@@ -1,4 +1,11 @@
-"""Does it fit, what is the cheapest change that makes it fit, and which recipe is the largest that fits a machine."""
+"""Does it fit, and is enough of the card free now; what is the cheapest change that makes it fit, and which recipe is the
+largest that fits a machine.
+
+    verdict = judge_fit(config, detect(), shape_for(config))
+    require_fit(config, detect(), runs_dir)        # what the driver calls: raises BudgetError with the cheapest way out
+
+``scripts/preflight.py`` prints the tables.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +14,23 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from azr.budget.card_in_use import card_in_use
 from azr.budget.estimate import ResourceEstimate, estimate
 from azr.budget.shape import ModelShape, shape_for
 from azr.commands import command
 from azr.config import Config, with_key
+from azr.errors import BudgetError
+from azr.run.rundir import RunDir
+from azr.system.disks import free_gib
 from azr.system.hardware import Device, Machine, device_for
 
 KV_SEQUENCES = 8
 """An engine whose KV cache holds fewer full-length sequences than this is no use."""
+MARGIN_GIB = 1.0
+"""A shortage below this is left to the run: the prediction is a few per cent too high or too low, and NVIDIA's driver counts
+what it keeps for itself as used."""
+CLOSE_THEM = "close them (`nvidia-smi` names them) or wait until they end"
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ def judge_fit(
     Args:
         free_disk_gib: free space where the run lies; None leaves the disk out.
         advise: look for the cheapest change when it does not fit.
-        kept: keys of a run that has begun, which it keeps (``run_identity.kept_keys``).
+        kept: keys of a run that has begun, which it keeps (``azr.run.identity.kept_keys``).
     """
     device = device_for(machine, config.train.device, config.train.n_gpus_per_node)
     on_gpu = device.kind == "cuda"
@@ -137,6 +151,83 @@ def _shortages(
         yield Shortage("ram", result.ram.name, result.ram.gib, ram)
     if disk is not None and result.disk.gib > disk:
         yield Shortage("disk", result.disk.name, result.disk.gib, disk)
+
+
+def require_fit(config: Config, machine: Machine, runs_dir: Path, kept: tuple[str, ...] = ()) -> Fit | None:
+    """Refuses a run that cannot fit, unless ``budget.override`` names what is short.
+
+    Args:
+        kept: keys that no advice may touch (``judge_fit``).
+
+    Returns:
+        The verdict; None when the model's size is not known yet (a hub model that was never downloaded).
+
+    Raises:
+        BudgetError: it does not fit; the message names the phase, by how much, and the cheapest change that
+            fits.
+        ModelError: the model's config.json cannot be read.
+    """
+    shape = shape_for(config)
+    if shape is None:
+        return None
+    verdict = judge_fit(config, machine, shape, room_for(config, runs_dir), kept=kept)
+    blocking = [shortage for shortage in verdict.shortages if shortage.resource not in config.budget.override]
+    if blocking:
+        raise BudgetError(fit_refusal(verdict, blocking, runs_dir))
+    return verdict
+
+
+def room_for(config: Config, runs_dir: Path) -> float:
+    """GiB that are free where the run's checkpoints go; people move that folder to a larger disk and leave a link."""
+    return free_gib(RunDir(runs_dir / config.name).checkpoints)
+
+
+def fit_refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
+    """The sentences that a user reads when a run is refused."""
+    lines = ["this run does not fit this machine."]
+    lines += [f"  {shortage}" for shortage in shortages]
+    names = sorted({shortage.resource for shortage in shortages})
+    if "disk" in names:
+        lines.append(
+            f"  this is the disk of {runs_dir.resolve()}: free some space, or put runs elsewhere with runs_dir=FOLDER"
+        )
+    if verdict.advice is not None:
+        lines.append(
+            f"  the cheapest change that fits: {' '.join(verdict.advice.settings)}   ({verdict.advice.cost})"
+        )
+    elif names != ["disk"] and verdict.kept:
+        lines.append(
+            "  a run keeps its model, recipe, optimizer, precision and number of cards, and nothing else makes it fit. It continues on a "
+            "machine like that of its start. Its model can begin another run here: `azr export`, then name=OTHER "
+            "model.path=EXPORTED_FOLDER"
+        )
+    elif names != ["disk"]:
+        lines.append(
+            f"  no single setting makes it fit; to see which recipes fit: {command('preflight')} --propose"
+        )
+    if "cards" not in names:
+        lines.append(f"  to start anyway: budget.override=[{','.join(names)}]")
+    return "\n".join(lines)
+
+
+def card_in_use(config: Config, machine: Machine, shape: ModelShape | None) -> str:
+    """What others hold of a card that the run takes; empty where enough is free. ``judge_fit`` compares a run with the
+    whole card.
+
+    Args:
+        shape: of the model; None while it is not known.
+    """
+    cards = device_for(machine, config.train.device, config.train.n_gpus_per_node).cards
+    if not cards or shape is None:
+        return ""
+    peak = estimate(config, shape, min(gpu.total_gib for gpu in cards)).gpu_peak
+    fullest = min(cards, key=lambda gpu: gpu.free_gib)
+    if fullest.free_gib + MARGIN_GIB >= min(peak.gib, fullest.total_gib):
+        return ""
+    return (
+        f"other programs hold {fullest.used_gib:.1f} of the {fullest.total_gib:.1f} GiB of {fullest}: this run needs "
+        f"{peak.gib:.1f} GiB (phase {peak.name}), and {fullest.free_gib:.1f} are free"
+    )
 
 
 # ---------------------------------------------------------------- the cheapest change

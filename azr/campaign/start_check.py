@@ -8,8 +8,8 @@ import socket
 import time
 from pathlib import Path
 
-from azr.budget import require_fit, shape_for
-from azr.budget.card_in_use import CLOSE_THEM, card_in_use
+from azr.budget.advice import CLOSE_THEM, card_in_use, require_fit
+from azr.budget.shape import shape_for
 from azr.campaign.identity_check import require_same_run
 from azr.commands import command
 from azr.config import Config

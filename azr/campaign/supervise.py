@@ -56,7 +56,7 @@ from azr.system.tracebacks import Raised
 
 STEPS_AFTER_STOP = 3
 """A trainer that finishes this many steps after it was asked to stop does not listen."""
-KEPT_SAMPLES = 2000
+KEPT_SAMPLES, KEPT_DURATIONS = 2000, 50
 
 
 def supervise(ctx: Context, request: TrainRequest) -> AttemptEnd:
@@ -213,7 +213,9 @@ class _AttemptWatch:
         for kind, seconds in self.deadlines.take_measured():
             if kind == "start" and self.request.process:
                 continue  # nothing was started; a limit learnt from this would end every real start
-            self.ctx.note(durations_s=self.ctx.state.with_duration(kind, seconds).durations_s)
+            known = self.ctx.state.durations_s
+            latest = [*known.get(kind, []), round(seconds, 3)][-KEPT_DURATIONS:]
+            self.ctx.note(durations_s={**known, kind: latest})
             self.deadlines.limits = learnt_limits(self.config, self.ctx.state.durations_s)
 
     def _take_records(self) -> None:

@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from azr.budget import Fit, RecipeFit, fit_refusal, judge_fit, propose, room_for, shape_for
-from azr.budget.card_in_use import CLOSE_THEM, card_in_use
+from azr.budget.advice import CLOSE_THEM, Fit, RecipeFit, card_in_use, fit_refusal, judge_fit, propose, room_for
 from azr.budget.fitting import fit_card
-from azr.budget.shape import ModelShape
+from azr.budget.shape import ModelShape, shape_for
 from azr.budget.speed import RTX_5080, Card, step_time
 from azr.cli import command_parser, options_and_settings
 from azr.cli.numbers import above_zero, card_gib, count, memory_gib

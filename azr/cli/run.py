@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from azr.budget import shape_for
 from azr.budget.fitting import fit_card
+from azr.budget.shape import shape_for
 from azr.config.load import help_text, load_config, to_yaml
 from azr.config.paths import runs_folder
 from azr.run.rundir import RunDir

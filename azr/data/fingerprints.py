@@ -26,7 +26,7 @@ from datasketch import LeanMinHash, MinHash
 from numpy.typing import NDArray
 
 from azr.data.spread import spread
-from azr.programs import canonical_source
+from azr.programs.canonical import canonical_source
 from azr.system.hashes import text_hash
 
 GRAM_TOKENS = 5

@@ -80,11 +80,10 @@ def unread_files(path: Path) -> list[Path]:
     (README, LICENSE, ``dataset_info.json`` ...)."""
     if not path.is_dir():
         return []
-
-    def is_description(file: Path) -> bool:
-        return _data_suffix(file) in (".md", *DATA_SUFFIXES) or file.stem == "LICENSE"
-
-    return [file for file in _candidates(path) if file.is_dir() or not is_description(file)]
+    known = (".md", *DATA_SUFFIXES)
+    return [
+        f for f in _candidates(path) if f.is_dir() or (_data_suffix(f) not in known and f.stem != "LICENSE")
+    ]
 
 
 def _candidates(folder: Path) -> list[Path]:

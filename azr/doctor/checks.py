@@ -22,9 +22,9 @@ from typing import Any
 
 import psutil
 
-from azr.budget import judge_fit, room_for, shape_for
-from azr.budget.card_in_use import CLOSE_THEM, card_in_use
+from azr.budget.advice import CLOSE_THEM, card_in_use, judge_fit, room_for
 from azr.budget.fitting import fit_card
+from azr.budget.shape import shape_for
 from azr.commands import command
 from azr.config import Config
 from azr.config.paths import PROJECT, python_path

@@ -13,7 +13,7 @@ from azr.evaluate.code_suite import CodeSuite, of_whole_programs
 from azr.evaluate.items import Item, Suite
 from azr.evaluate.scoring import Judged, judge_all
 from azr.evaluate.tasks_suite import TaskSuite
-from azr.programs import program_fingerprint
+from azr.programs.canonical import program_fingerprint
 from azr.programs.source import SourceError, parse_program
 from azr.run.rundir import RunDir
 from azr.sandbox import Sandbox

@@ -104,15 +104,10 @@ def evalplus_equal(out: Any, expected: Any, atol: float) -> bool:
     """EvalPlus's rule for values that ``read`` gave: plain data, so ``==`` calls nothing of the program's."""
     if out == expected:
         return True
-    if atol == 0 and _is_floats(expected):
+    values = expected if isinstance(expected, (list, tuple)) and expected else [expected]
+    if atol == 0 and all(isinstance(value, float) for value in values):
         atol = 1e-6
     return atol != 0 and type(out) is type(expected) and _close(out, expected, atol)
-
-
-def _is_floats(value: Any) -> bool:
-    if isinstance(value, (list, tuple)) and value:
-        return all(isinstance(each, float) for each in value)
-    return isinstance(value, float)
 
 
 def _close(out: Any, expected: Any, atol: float) -> bool:

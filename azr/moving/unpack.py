@@ -20,7 +20,7 @@ from azr.moving.archive import ArchiveReader, open_archive
 from azr.moving.selection import belongs_to_a_run, files_of, is_tensor_file
 from azr.moving.tensor_files import tensor_file_problem
 from azr.run.checkpoints import MANIFEST, checkpoint_problems, list_checkpoints
-from azr.run.identity import RunIdentity, read_identity
+from azr.run.identity import read_identity
 from azr.run.rundir import RunDir
 from azr.system.disks import explain_os_error, free_gib
 from azr.system.files import fsync_directory, set_mode, whole_folder
@@ -65,7 +65,9 @@ def unpack_run(
                     reader.extract(entry, staging / entry.path)
                 _check_content(archive, run, trust)
                 config, notes = _settle_model(archive, run, model)
-                _begin_as_own_run(run)
+                # the run that was packed may continue where it is: nothing here may point to its folder or processes
+                state = read_state_file(run.state)
+                write_state_file(run.state, replace(state, run_id="", folder=None, driver=None))
                 for path in run.probes.glob("*.jsonl"):
                     set_mode(path, 0o444)
                 for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
@@ -138,7 +140,8 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
         if model:
             raise ModelError(f"--model {model}: no such model folder; give the folder of {identity.model}")
         return config, [
-            f"The model {identity.model} (content {identity.model_hash[:8]}) is not here. {_bring(identity)}"
+            f"The model {identity.model} (content {identity.model_hash[:8]}) is not here. Copy it here, and give its folder with "
+            f"model.path=FOLDER; it is checked at the start. Base weights never travel ({identity.model_hash})."
         ]
     found = hash_model(folder, identity.content)
     if found != identity.content:
@@ -147,18 +150,6 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
             "nothing was unpacked. Give the right folder: --model FOLDER"
         )
     return config, [f"The model in {folder} is the one that the run began with."]
-
-
-def _begin_as_own_run(run: RunDir) -> None:
-    """The run that was packed may continue where it is: nothing here may point to its folder or its processes."""
-    write_state_file(run.state, replace(read_state_file(run.state), run_id="", folder=None, driver=None))
-
-
-def _bring(identity: RunIdentity) -> str:
-    return (
-        "Copy it here, and give its folder with model.path=FOLDER; it is checked at the start. "
-        f"Base weights never travel ({identity.model_hash})."
-    )
 
 
 def resume_command(config: Config, root: Path) -> str:

@@ -10,17 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from azr.parsing.response import Block, fenced_blocks
-from azr.programs import (
-    NameConflict,
+from azr.programs.rename import NameConflict, rename_function
+from azr.programs.source import (
     SourceError,
     collect_imports,
     drop_globals,
     drop_prints,
     parse_program,
-    rename_function,
     strip_comments,
+    top_level_functions,
 )
-from azr.programs.source import top_level_functions
 from azr.tasks import Proposal, Rejection, Task, TaskType
 
 ENTRY = "f"
@@ -62,9 +61,10 @@ def parse_proposal(
         if program is None:
             raise ValueError("an induction proposal belongs to the program it was asked about")
         return _induction(answer, blocks, rules, thought, program)
-    code = _code_block(blocks, rules)
-    if code is None:
+    codes = [block.text for block in blocks if block.is_code]
+    if not codes:
         return Rejection("no_code_block")
+    code = codes[0 if rules.code_location == "first" else -1].strip()
     input_text = next((block.text for block in blocks if block.label == "input"), None)
     if input_text is None:
         heading = _INPUT_HEADING.search(answer)
@@ -80,13 +80,6 @@ def parse_proposal(
     except NameConflict as error:
         return Rejection("name_conflict", str(error))
     return Proposal(task_type, code, tree, (input_text.strip(),), imports, thought=thought)
-
-
-def _code_block(blocks: list[Block], rules: ParseRules) -> str | None:
-    codes = [block.text for block in blocks if block.is_code]
-    if not codes:
-        return None
-    return codes[0 if rules.code_location == "first" else -1].strip()
 
 
 def _induction(

@@ -19,7 +19,7 @@ def canonical_source(source: str, *, blank_constants: bool = False) -> str:
     by one constant of its type.
 
     Raises:
-        SourceError: ``source`` is not a program (see ``azr.programs.parse``).
+        SourceError: ``source`` is not a program (see ``azr.programs.source.parse_program``).
     """
     tree, nodes = parse_nodes(source)
     # tens of thousands of programs pass here in a consolidation: one walk says which of the others are needed

@@ -19,7 +19,7 @@ def rename_function(source: str, old: str, new: str) -> str:
     """``source`` with the module-level name ``old`` called ``new``, everything else as it was written.
 
     Raises:
-        SourceError: ``source`` is not a program (see ``azr.programs.parse``).
+        SourceError: ``source`` is not a program (see ``azr.programs.source.parse_program``).
         NameConflict: ``new`` is bound or used where it would change its meaning.
     """
     if old == new:

@@ -22,7 +22,7 @@ from azr.report.samples import sample_cards
 from azr.report.summary import RunStatus, RunSummary, lookup, read_summary
 from azr.report.tasks import TaskStats, read_task_stats
 from azr.report.text import duration, means_of_parts, number, percent, points, signed, when
-from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, write_transcript_page
+from azr.report.transcripts import PAGE_NAME, Transcript, read_sample, render_transcripts
 from azr.report.verdict import deciding_change, judge_run
 from azr.report.versions import read_versions
 from azr.run import metric_names as names
@@ -62,7 +62,9 @@ def write_report(root: Path, config: ReportConfig | None = None, output: Path | 
     # reports of several runs share a folder
     page = PAGE_NAME if output is None else f"{path.stem}-{PAGE_NAME}"
     transcripts = read_sample(root)
-    link = page if write_transcript_page(summary.name, transcripts, path.parent / page) else ""
+    link = page if transcripts.items else ""
+    if link:
+        write_text_atomic(path.parent / page, render_transcripts(summary.name, transcripts))
     write_text_atomic(path, render_report(summary, stats, config, transcripts.items, link))
     return path
 
@@ -205,7 +207,7 @@ def _tasks_fact(summary: RunSummary, stats: TaskStats) -> dict[str, str]:
     if summary.pool_tasks is None:
         return _fact("Tasks", f"+{gained:,}", rate)
     begun = f"{stats.seeds:,} → " if stats.seeds and summary.merged_cycles else ""
-    waiting = stats.accepted_after(summary.merged_cycles)
+    waiting = sum(count for cycle, count in stats.by_cycle.items() if cycle > summary.merged_cycles)
     note = f"{gained:,} accepted in self-play, {rate}" + (f"; {waiting:,} not merged yet" if waiting else "")
     return _fact("Tasks in the pool", f"{begun}{summary.pool_tasks:,}", note)
 

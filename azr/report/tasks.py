@@ -51,10 +51,6 @@ class TaskStats:
         """Tasks accepted in self-play, before merges leave copies and leaks out of the pool."""
         return len(self.steps)
 
-    def accepted_after(self, cycle: int) -> int:
-        """Tasks accepted in later cycles than ``cycle``."""
-        return sum(count for number, count in self.by_cycle.items() if number > cycle)
-
 
 def read_task_stats(root: Path, samples: int, table: MetricsTable | None = None) -> TaskStats:
     """Reads all shards once. Damaged records are left out.

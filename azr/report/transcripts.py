@@ -15,7 +15,6 @@ from typing import Any
 from azr.report.pages import render_page
 from azr.report.text import signed
 from azr.run.rundir import RunDir
-from azr.system.files import write_text_atomic
 
 PAGE_NAME = "transcripts.html"
 MAX_SHOWN = 1200
@@ -202,11 +201,3 @@ def render_transcripts(name: str, sample: TranscriptSample) -> str:
         "total": f"{'' if sample.exact else 'about '}{sample.total:,}",
     }
     return render_page("transcripts.html.j2", f"{name} · transcripts", "transcripts.js", page=page)
-
-
-def write_transcript_page(name: str, sample: TranscriptSample, path: Path) -> bool:
-    """Writes the page; False where the run kept no transcripts."""
-    if not sample.items:
-        return False
-    write_text_atomic(path, render_transcripts(name, sample))
-    return True

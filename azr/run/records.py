@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,6 @@ from azr.system.files import read_jsonl, read_tail
 from azr.system.folder_id import FolderId
 from azr.system.processes import ProcessId
 
-KEPT_DURATIONS = 50
 SAMPLE_TAIL_BYTES = 8192
 
 _Record = TypeVar("_Record")
@@ -201,7 +200,3 @@ class CampaignState:
     """Where the run was when this was written; a copy of the folder finds the other one here."""
     started_unix_s: float = 0.0
     updated_unix_s: float = 0.0
-
-    def with_duration(self, kind: str, seconds: float) -> CampaignState:
-        kept = [*self.durations_s.get(kind, []), round(seconds, 3)][-KEPT_DURATIONS:]
-        return replace(self, durations_s={**self.durations_s, kind: kept})

@@ -163,7 +163,8 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
                 if first is None:
                     first = (outcome, value, exception, reason)
                 elif (outcome, value, exception) != first[:3]:
-                    reason = repeat_difference(first, (outcome, value, exception, reason))
+                    gave, then = (first[1] or first[2])[:100], (value or exception)[:100]
+                    reason = f"two calls with the same input gave {gave} and {then}"
                     outcome = frames.NONDETERMINISTIC
                 else:
                     outcome = frames.OK
@@ -176,11 +177,6 @@ def execute(program: Program, send: Callable[[bytes], object]) -> None:
     finally:
         sys.setrecursionlimit(recursion_limit)
         sys.modules.pop(PROGRAM_NAME, None)
-
-
-def repeat_difference(first: tuple[int, str, str, str], second: tuple[int, str, str, str]) -> str:
-    """A sentence naming what two calls with the same input gave."""
-    return f"two calls with the same input gave {(first[1] or first[2])[:100]} and {(second[1] or second[2])[:100]}"
 
 
 def call_once(entry: Any, arguments: str, value_chars: int) -> tuple[str, int, str, str]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from azr import copies
-from azr.programs import program_fingerprint
+from azr.programs.canonical import program_fingerprint
 from azr.run.records import from_json
 from azr.tasks import Task, TaskType
 

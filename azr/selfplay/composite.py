@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.programs import NameConflict, SourceError, rename_function
+from azr.programs.rename import NameConflict, rename_function
+from azr.programs.source import SourceError
 from azr.tasks import Task
 
 

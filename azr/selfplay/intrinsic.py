@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from azr.config.selfplay import IntrinsicConfig
-from azr.programs import SourceError, parse_program
+from azr.programs.source import SourceError, parse_program
 from azr.selfplay.type_counts import TypeCounts
 from azr.tasks import Task, TaskType
 

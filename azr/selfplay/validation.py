@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from azr.config.selfplay import SelfPlayConfig
 from azr.parsing.proposal import comments
-from azr.programs import SourceError, parse_program
+from azr.programs.source import SourceError, parse_program
 from azr.prompts import BANNED_ERROR_WORDS
 from azr.sandbox.job import CallResult, Job, Status
 from azr.sandbox.values import ValueReadError, parse_arguments

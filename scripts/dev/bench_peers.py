@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_step
-from azr.budget import shape_of
+from azr.budget.shape import shape_of
 from azr.errors import AzrError, ConfigError
 from azr.system.files import write_text_atomic
 from azr.system.hardware import Machine, detect, device_for

@@ -44,8 +44,9 @@ from pathlib import Path
 from typing import Any
 
 import update_figures
-from azr.budget import judge_fit, shape_for
+from azr.budget.advice import judge_fit
 from azr.budget.fitting import fit_card
+from azr.budget.shape import shape_for
 from azr.config import Config
 from azr.config.load import load_config, write_config
 from azr.errors import AzrError

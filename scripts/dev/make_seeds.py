@@ -29,7 +29,8 @@ from azr.data.contamination import EvaluationItem, LeakIndex  # noqa: E402
 from azr.data.duplicates import drop_duplicates  # noqa: E402
 from azr.data.fingerprints import fingerprint_all  # noqa: E402
 from azr.errors import AzrError, DataError  # noqa: E402
-from azr.programs import collect_imports, parse_program, program_fingerprint, top_level_functions  # noqa: E402
+from azr.programs.canonical import program_fingerprint  # noqa: E402
+from azr.programs.source import collect_imports, parse_program, top_level_functions  # noqa: E402
 from azr.sandbox import Job, Sandbox, SandboxConfig  # noqa: E402
 from azr.system.files import file_hash, json_line, write_bytes_atomic, write_json_atomic  # noqa: E402
 from azr.system.terminal import outlive_the_terminal  # noqa: E402

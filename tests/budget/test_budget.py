@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from azr.budget import judge_fit, propose, require_fit, shape_from_config, shape_of
+from azr.budget.advice import judge_fit, propose, require_fit
 from azr.budget.estimate import GIB, ResourceEstimate, estimate
+from azr.budget.shape import shape_from_config, shape_of
 from azr.cli import preflight
 from azr.cli.preflight import _answer
 from azr.config import Config, from_container

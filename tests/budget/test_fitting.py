@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.budget import estimate, judge_fit, shape_for, shape_of
+from azr.budget.advice import judge_fit
+from azr.budget.estimate import estimate
 from azr.budget.fitting import SEQUENCES, Fitted, fit_card
+from azr.budget.shape import shape_for, shape_of
 from azr.budget.speed import Card, step_time
 from azr.config import Config
 from azr.config.automatic import AUTOMATIC_KEYS

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from azr.budget import propose
+from azr.budget.advice import propose
 from azr.campaign import start_check
 from azr.campaign.start_check import require_a_run_or_nothing, require_free_card, require_startable
 from azr.cli import run_command
@@ -248,7 +248,7 @@ def test_proposals_without_a_card_need_none() -> None:
 
 
 def test_a_full_disk_names_the_folder(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("azr.budget.free_gib", lambda _: 0.1)
+    monkeypatch.setattr("azr.budget.advice.free_gib", lambda _: 0.1)
     with pytest.raises(BudgetError) as error:
         check(run, "campaign.keep_last=1")
     assert str(run.root.parent) in str(error.value) and "runs_dir=FOLDER" in str(error.value)

@@ -12,7 +12,7 @@ import pytest
 
 import bench_peers
 import bench_step
-from azr.budget import shape_of
+from azr.budget.shape import shape_of
 from azr.errors import ConfigError
 from azr.selfplay.game import SelfPlay
 from azr.system.hardware import Machine

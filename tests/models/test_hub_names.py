@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_folders import TINY
 
-from azr.budget import shape_of
+from azr.budget.shape import shape_of
 from azr.config.load import load_config
 from azr.errors import ModelError
 from azr.evaluate.models import resolve

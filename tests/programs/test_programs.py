@@ -5,16 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.programs import (
-    NameConflict,
+from azr.programs.canonical import canonical_source, program_fingerprint
+from azr.programs.rename import NameConflict, rename_function
+from azr.programs.source import (
     SourceError,
-    canonical_source,
     collect_imports,
     drop_globals,
     drop_prints,
     parse_program,
-    program_fingerprint,
-    rename_function,
     strip_comments,
 )
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.budget import room_for
+from azr.budget.advice import room_for
 from azr.config import Config
 from azr.errors import BudgetError, CheckpointError
 from azr.run import checkpoints

@@ -21,7 +21,7 @@ from azr.data.fingerprints import fingerprint_all
 from azr.data.schema import tasks_of
 from azr.data.seeds import shipped_hashes
 from azr.errors import DataError
-from azr.programs import program_fingerprint
+from azr.programs.canonical import program_fingerprint
 from azr.sandbox import values
 from azr.system.files import file_hash, read_jsonl
 from azr.tasks import Task, TaskType

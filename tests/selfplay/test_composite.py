@@ -5,7 +5,7 @@ import pytest
 from selfplay_helpers import task
 
 from azr.config.selfplay import SelfPlayConfig
-from azr.programs import parse_program
+from azr.programs.source import parse_program
 from azr.selfplay.composite import choose_composites, composite_fault, composite_rates
 
 ON = SelfPlayConfig(composite_start_step=1, composite_chance=1.0, composite_min=1, composite_max=2)

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from azr.budget import judge_fit, require_fit, shape_of
+from azr.budget.advice import judge_fit, require_fit
+from azr.budget.shape import shape_of
 from azr.config.load import load_config
 from azr.errors import BudgetError, ConfigError
 from azr.system.hardware import Gpu, Machine, choose_recipe, detect, device_for

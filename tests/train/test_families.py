@@ -16,7 +16,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from azr.budget import shape_from_config
+from azr.budget.shape import shape_from_config
 from azr.errors import TrainingError
 from azr.models.check import absent_tensor
 from azr.models.families import CHECKED, DROPOUT_KEYS, WITHOUT_ADAPTERS

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_int4 import KINDS, write_tiny
 from transformers import AutoModelForCausalLM
 
-from azr.budget import shape_of
+from azr.budget.shape import shape_of
 from azr.errors import BudgetError, ModelError
 from azr.system.files import remove_leftovers
 from azr.train.quantize import folder as module

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from azr.budget import ModelShape
+from azr.budget.shape import ModelShape
 from peers.common import PHASES, SETTINGS, STEP, Work
 
 RAN = "ran"

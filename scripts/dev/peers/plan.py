@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from azr.budget import shape_of
+from azr.budget.shape import shape_of
 from azr.errors import ConfigError
 from azr.tasks import Role, Stream, TaskType
 from azr.train.fixed_lengths import drawn_prompt
