@@ -8,7 +8,7 @@ no longer happened, even steps that the new attempt has not reached yet. Damaged
 from __future__ import annotations
 
 import math
-from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from azr.run import metric_names as names
-from azr.run.protocol import MetricsRecord, MetricsTail
+from azr.run.protocol import MetricsRecord, MetricsTail, effective_metrics
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -49,9 +49,10 @@ class MetricsTable:
 
     def through(self, step: int) -> MetricsTable:
         """Without what came after ``step``."""
-        count = int(np.searchsorted(self.steps, step, side="right"))
-        if count == len(self):
-            return self
+        return self._cut(int(np.searchsorted(self.steps, step, side="right")))
+
+    def _cut(self, count: int) -> MetricsTable:
+        """Its first ``count`` records."""
         return MetricsTable(
             self.steps[:count],
             self.cycles[:count],
@@ -59,6 +60,24 @@ class MetricsTable:
             self.unix_s[:count],
             {name: column[:count] for name, column in self.columns.items()},
             self.undone,
+        )
+
+    def continued(self, records: Sequence[MetricsRecord]) -> MetricsTable:
+        """With at least one record more; one that goes back to an earlier step undoes what there is from there on."""
+        new = effective_metrics(records)
+        kept = self._cut(int(np.searchsorted(self.steps, new[0].step)))
+        logged = dict.fromkeys(name for record in new for name in record.values)
+        columns = {
+            name: np.append(kept.column(name), [record.values.get(name, math.nan) for record in new])
+            for name in kept.columns | logged
+        }
+        return MetricsTable(
+            np.append(kept.steps, [record.step for record in new]),
+            np.append(kept.cycles, [record.cycle for record in new]),
+            np.append(kept.attempts, [record.attempt for record in new]),
+            np.append(kept.unix_s, [record.unix_s for record in new]),
+            {name: column for name, column in columns.items() if not np.isnan(column).all()},
+            self.undone + len(self) - len(kept) + len(records) - len(new),
         )
 
     def column(self, name: str) -> FloatArray:
@@ -101,74 +120,27 @@ class MetricsTable:
         return sorted(name for name in self.columns if name.startswith(prefix))
 
 
-class MetricsReader:
-    """Follows a growing ``metrics.jsonl``: each ``poll`` reads only what was added since the last one.
+_NO_STEPS = np.array([], dtype=np.int64)
+_EMPTY = MetricsTable(_NO_STEPS, _NO_STEPS, _NO_STEPS, np.array([], dtype=np.float64), {})
 
-    Rows are kept as columns that grow, so that a step more of a run of 20,000 costs a copy of the columns and
-    no second reading.
-    """
+
+class MetricsReader:
+    """Follows a growing ``metrics.jsonl``: each ``poll`` reads only what was added since the last one, so that a step more
+    of a run of 20,000 costs a copy of the columns and no second reading."""
 
     def __init__(self, path: Path) -> None:
         self._tail = MetricsTail(path)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._undone = 0
-        self._table: MetricsTable | None = None
-        self._steps: list[int] = []
-        self._cycles: list[int] = []
-        self._attempts: list[int] = []
-        self._unix_s: array[float] = array("d")
-        self._columns: dict[str, array[float]] = {}
-        """Shorter than the others where a name was not logged lately; what is missing in between is NaN."""
+        self._table = _EMPTY
 
     def poll(self) -> MetricsTable:
         """The table as of now. A torn last line is left for the next poll; a file that shrank is read again."""
         before = self._tail.offset
         records = list(self._tail.new_records())
         if self._tail.offset < before:
-            self._forget()
-        for record in records:
-            self._add(record)
-        if records or self._table is None:
-            self._table = self._build()
+            self._table = _EMPTY
+        if records:
+            self._table = self._table.continued(records)
         return self._table
-
-    def _add(self, record: MetricsRecord) -> None:
-        kept = len(self._steps)
-        while kept and self._steps[kept - 1] >= record.step:
-            kept -= 1
-        if kept < len(self._steps):
-            self._undone += len(self._steps) - kept
-            for column in (self._steps, self._cycles, self._attempts, self._unix_s, *self._columns.values()):
-                del column[kept:]
-        self._steps.append(record.step)
-        self._cycles.append(record.cycle)
-        self._attempts.append(record.attempt)
-        self._unix_s.append(record.unix_s)
-        for name, value in record.values.items():
-            column = self._columns.get(name)
-            if column is None:
-                column = self._columns[name] = array("d")
-            if len(column) < kept:
-                column.extend([math.nan] * (kept - len(column)))
-            column.append(value)
-
-    def _build(self) -> MetricsTable:
-        count = len(self._steps)
-        columns: dict[str, FloatArray] = {}
-        for name, known in self._columns.items():
-            if known:
-                column = columns[name] = np.full(count, np.nan)
-                column[: len(known)] = known
-        return MetricsTable(
-            steps=np.array(self._steps, dtype=np.int64),
-            cycles=np.array(self._cycles, dtype=np.int64),
-            attempts=np.array(self._attempts, dtype=np.int64),
-            unix_s=np.array(self._unix_s, dtype=np.float64),
-            columns=columns,
-            undone=self._undone,
-        )
 
 
 def read_metrics_table(path: Path) -> MetricsTable:
