@@ -3,6 +3,7 @@ is imported."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 from pathlib import Path
@@ -61,13 +62,8 @@ def write_versions(attempt: Path, frame: str) -> None:
 
 def read_versions(root: Path) -> dict[str, str]:
     """Of the latest attempt that recorded them; empty for none. ``root`` is a run directory."""
-    run = RunDir(root)
-    for cycle in reversed(run.in_cycles("attempts")):
-        for attempt in reversed(run.attempts(cycle)):
-            try:
-                value = read_json(run.attempt(cycle, attempt) / FILE_NAME)
-            except (DataError, OSError):
-                continue
-            if isinstance(value, dict):
+    for path in reversed(RunDir(root).in_attempts(FILE_NAME)):
+        with contextlib.suppress(DataError, OSError):
+            if isinstance(value := read_json(path), dict):
                 return {str(name): str(version) for name, version in value.items()}
     return {}

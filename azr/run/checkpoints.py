@@ -252,17 +252,12 @@ def repair_checkpoints(run: RunDir) -> list[str]:
         if not problems and newest is None:
             newest = int(_STEP_NAME.fullmatch(path.name)[1])  # type: ignore[index]
         if problems:
-            aside = path.with_name(f"damaged-{path.name}")
-            _remove(aside)
-            os.replace(path, aside)
+            _put_aside(path, "damaged-")
             sentences.append(f"Set {path.name} aside as damaged: {problems[0]}.")
     latest = _read_latest(run)
     if latest != newest:
-        if newest is None:
-            run.latest_checkpoint.unlink(missing_ok=True)
-        else:
-            _write_latest(run, newest)
-        before, now = _name_step(latest), _name_step(newest)
+        _write_latest(run, newest)
+        before, now = ("none" if step is None else f"step {step}" for step in (latest, newest))
         sentences.append(f"latest.json pointed to {before}; it now points to {now}.")
     return sentences
 
@@ -278,14 +273,9 @@ def reject_checkpoints_after(run: RunDir, step: int) -> list[int]:
     rejected = []
     for checkpoint in reversed(list_checkpoints(run)):
         if checkpoint.step > step:
-            aside = checkpoint.path.with_name(f"rejected-{checkpoint.path.name}")
-            _remove(aside)
-            os.replace(checkpoint.path, aside)
+            _put_aside(checkpoint.path, "rejected-")
             rejected.append(checkpoint.step)
-    if step:
-        _write_latest(run, step)
-    else:
-        run.latest_checkpoint.unlink(missing_ok=True)
+    _write_latest(run, step or None)
     return rejected
 
 
@@ -370,10 +360,15 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _discard(path: Path) -> None:
     """Takes a checkpoint out of sight by one rename, then deletes it."""
-    trash = path.with_name(f".trash-{path.name}")
-    _remove(trash)
-    os.replace(path, trash)
-    _remove(trash)
+    _remove(_put_aside(path, ".trash-"))
+
+
+def _put_aside(path: Path, prefix: str) -> Path:
+    """Renames a checkpoint, in place of what was put aside under that name before."""
+    aside = path.with_name(f"{prefix}{path.name}")
+    _remove(aside)
+    os.replace(path, aside)
+    return aside
 
 
 def _remove(path: Path) -> None:
@@ -402,8 +397,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _write_latest(run: RunDir, step: int) -> None:
-    write_json_atomic(run.latest_checkpoint, {"step": step, "path": run.checkpoint(step).name})
+def _write_latest(run: RunDir, step: int | None) -> None:
+    if step is None:
+        run.latest_checkpoint.unlink(missing_ok=True)
+    else:
+        write_json_atomic(run.latest_checkpoint, {"step": step, "path": run.checkpoint(step).name})
 
 
 def _read_latest(run: RunDir) -> int | None:
@@ -411,7 +409,3 @@ def _read_latest(run: RunDir) -> int | None:
         return int(read_json(run.latest_checkpoint)["step"])
     except (DataError, KeyError, TypeError, ValueError):
         return None
-
-
-def _name_step(step: int | None) -> str:
-    return "none" if step is None else f"step {step}"
