@@ -10,13 +10,12 @@ from azr.programs.source import drop_docstrings, parse_nodes
 from azr.system.hashes import text_hash
 
 
-def canonical_source(source: str, *, blank_constants: bool = False) -> str:
+def canonical_source(source: str) -> str:
     """The program with bound names replaced by v0, v1 ... in order of appearance, without comments,
     docstrings or annotations.
 
     Builtins, imported module names (not their aliases) and attributes keep their names, but attributes that
-    the program's own classes define are renamed too. ``blank_constants`` also replaces every number and text
-    by one constant of its type.
+    the program's own classes define are renamed too.
 
     Raises:
         SourceError: ``source`` is not a program (see ``azr.programs.source.parse_program``).
@@ -33,14 +32,10 @@ def canonical_source(source: str, *, blank_constants: bool = False) -> str:
     _rename_variables(tree, keywords=ast.keyword in kinds)
     if ast.ClassDef in kinds:
         _rename_attributes(tree)
-    if blank_constants:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and node.value is not None and not isinstance(node.value, bool):
-                node.value = type(node.value)() if node.value is not ... else ...
     return ast.unparse(tree)
 
 
-def program_fingerprint(source: str, *, blank_constants: bool = False) -> str:
+def program_fingerprint(source: str) -> str:
     """16 hex digits of the canonical form; text that does not parse is hashed as it stands, without blanks at
     line ends.
 
@@ -48,7 +43,7 @@ def program_fingerprint(source: str, *, blank_constants: bool = False) -> str:
     prints ``a, b = c``.
     """
     try:
-        text = canonical_source(source, blank_constants=blank_constants)
+        text = canonical_source(source)
     except (ValueError, RecursionError):  # SourceError is a ValueError
         text = "\n".join(line.rstrip() for line in source.strip().splitlines())
     return text_hash(text)

@@ -29,7 +29,6 @@ from azr.data.contamination import EvaluationItem, LeakIndex  # noqa: E402
 from azr.data.duplicates import drop_duplicates  # noqa: E402
 from azr.data.fingerprints import fingerprint_all  # noqa: E402
 from azr.errors import AzrError, DataError  # noqa: E402
-from azr.programs.canonical import program_fingerprint  # noqa: E402
 from azr.programs.source import collect_imports, parse_program, top_level_functions  # noqa: E402
 from azr.sandbox import Job, Sandbox, SandboxConfig  # noqa: E402
 from azr.system.files import file_hash, json_line, write_bytes_atomic, write_json_atomic  # noqa: E402
@@ -231,12 +230,12 @@ def check_distinct(seeds: Sequence[Verified], probes: Sequence[Verified]) -> Non
     """
     faults = []
     shapes: dict[str, Verified] = {}
-    for item in (*seeds, *probes):
-        other = shapes.setdefault(program_fingerprint(item.program.code, blank_constants=True), item)
-        if other is not item:
-            faults.append(f"{_name(item)} is {_name(other)} but for names and constants")
     names = {item.program.code: _name(item) for item in (*seeds, *probes)}
     prints = fingerprint_all(names, workers=1)
+    for item in (*seeds, *probes):
+        other = shapes.setdefault(prints[item.program.code].shape, item)
+        if other is not item:
+            faults.append(f"{_name(item)} is {_name(other)} but for names and constants")
     everything = [
         Task(task_type=TaskType.INDUCTION, code=code, inputs=("0",), outputs=("0",)) for code in names
     ]

@@ -17,11 +17,10 @@ import pytest
 from azr.config.data import DataConfig
 from azr.data.contamination import LeakIndex, evaluation_items
 from azr.data.duplicates import drop_duplicates
-from azr.data.fingerprints import fingerprint_all
+from azr.data.fingerprints import fingerprint_all, make_fingerprint
 from azr.data.schema import tasks_of
 from azr.data.seeds import shipped_hashes
 from azr.errors import DataError
-from azr.programs.canonical import program_fingerprint
 from azr.sandbox import values
 from azr.system.files import file_hash, read_jsonl
 from azr.tasks import Task, TaskType
@@ -97,7 +96,7 @@ def test_the_first_record_is_the_identity() -> None:
 
 def test_programs_differ_in_more_than_names_and_constants() -> None:
     for path in (SEED_IO, SEED_INDUCTION):
-        shapes = {program_fingerprint(record["snippet"], blank_constants=True) for record in records(path)}
+        shapes = {make_fingerprint(record["snippet"]).shape for record in records(path)}
         assert len(shapes) == 256
 
 
