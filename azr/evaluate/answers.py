@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
-
 from azr.errors import DataError, RunError
 from azr.system.files import json_line, read_json, read_jsonl, write_json_atomic
 from azr.system.locks import locked
@@ -50,14 +48,10 @@ class AnswerStore:
     def opened(self, request: dict[str, Any], *, restart: bool = False) -> Iterator[None]:
         """Claims the folder for answers to ``request`` (plain JSON values)."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with locked(self.folder / ".lock", 0):
-                self._claim(request, restart)
-                yield
-        except Timeout as error:
-            raise RunError(
-                f"{self.folder}: another evaluation writes there; wait for it, or give another --out"
-            ) from error
+        refusal = f"{self.folder}: another evaluation writes there; wait for it, or give another --out"
+        with locked(self.folder / ".lock", 0, refusal):
+            self._claim(request, restart)
+            yield
 
     def _claim(self, request: dict[str, Any], restart: bool) -> None:
         if restart:

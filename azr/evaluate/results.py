@@ -6,9 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import Timeout
-
-from azr.errors import RunError
 from azr.system.files import write_bytes_atomic
 from azr.system.locks import locked
 
@@ -32,21 +29,17 @@ def publish(folder: Path, files: Mapping[str, str]) -> str:
     """
     new = {name: text.encode("utf-8", "surrogatepass") for name, text in files.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with locked(folder / ".results.lock", LOCK_WAIT_S):
-            earlier = {name: (folder / name).read_bytes() for name in new if (folder / name).is_file()}
-            if earlier == new:
-                return ""
-            number = _next_number(folder, new)
-            kept = {name: f"{Path(name).stem}-{number:03d}{Path(name).suffix}" for name in earlier}
-            for name, copy in kept.items():
-                write_bytes_atomic(folder / copy, earlier[name])
-            for name, data in new.items():
-                write_bytes_atomic(folder / name, data)
-    except Timeout as error:
-        raise RunError(
-            f"{folder}: another evaluation has been writing results there for {LOCK_WAIT_S:.0f} s; end it, or give --out"
-        ) from error
+    refusal = f"{folder}: another evaluation has been writing results there for {LOCK_WAIT_S:.0f} s; end it, or give --out"
+    with locked(folder / ".results.lock", LOCK_WAIT_S, refusal):
+        earlier = {name: (folder / name).read_bytes() for name in new if (folder / name).is_file()}
+        if earlier == new:
+            return ""
+        number = _next_number(folder, new)
+        kept = {name: f"{Path(name).stem}-{number:03d}{Path(name).suffix}" for name in earlier}
+        for name, copy in kept.items():
+            write_bytes_atomic(folder / copy, earlier[name])
+        for name, data in new.items():
+            write_bytes_atomic(folder / name, data)
     return f"{folder} held other results: kept as {', '.join(sorted(kept.values()))}" if kept else ""
 
 

@@ -39,6 +39,26 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
         RunError: nor does the temporary folder's file system have locks.
         OSError: it cannot be made.
     """
+    lock, why = _taken(path, limit_s)
+    if not why:
+        return lock
+    name = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
+    lock, nor_here = _taken(private_folder() / f"{name}.lock", limit_s)
+    if nor_here:
+        places = dict.fromkeys(map(str, (path.parent, Path(lock.lock_file).parent)))
+        raise RunError(
+            f"the file systems of {' and '.join(places)} have no locks ({nor_here}), so nothing keeps two processes from "
+            "writing the same files; put the temporary folder on a disk of this machine (export TMPDIR=/dev/shm, or /var/tmp)"
+        )
+    say(
+        f"The file system of {path.parent} has no locks ({why}), so {lock.lock_file} stands for one: "
+        "work on it from one machine only."
+    )
+    return lock
+
+
+def _taken(path: Path, limit_s: float) -> tuple[filelock.FileLock, str]:
+    """The lock, taken; or one that is not, and why its file system has none."""
     # filelock's own way out is a file beside the run that outlives its holder, and would take any older lock for a
     # living one
     lock = filelock.FileLock(path, fallback_to_soft=False)
@@ -47,29 +67,21 @@ def take_lock(path: Path, limit_s: float, say: Callable[[str], object] = to_stde
     except OSError as error:
         if isinstance(error, filelock.Timeout) or error.errno not in NO_LOCKS:
             raise
-        name = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
-        lock = filelock.FileLock(private_folder() / f"{name}.lock", fallback_to_soft=False)
-        try:
-            lock.acquire(timeout=limit_s)
-        except OSError as second:
-            if isinstance(second, filelock.Timeout) or second.errno not in NO_LOCKS:
-                raise
-            places = dict.fromkeys(map(str, (path.parent, Path(lock.lock_file).parent)))
-            raise RunError(
-                f"the file systems of {' and '.join(places)} have no locks ({second.strerror}), so nothing keeps two processes from "
-                "writing the same files; put the temporary folder on a disk of this machine (export TMPDIR=/dev/shm, or /var/tmp)"
-            ) from second
-        say(
-            f"The file system of {path.parent} has no locks ({error.strerror}), so {lock.lock_file} stands for one: "
-            "work on it from one machine only."
-        )
-    return lock
+        return lock, error.strerror or str(error)
+    return lock, ""
 
 
 @contextlib.contextmanager
-def locked(path: Path, limit_s: float) -> Iterator[None]:
-    """Holds the lock of ``path`` inside the ``with`` block; raises as ``take_lock``."""
-    lock = take_lock(path, limit_s)
+def locked(path: Path, limit_s: float, refusal: str) -> Iterator[None]:
+    """Holds the lock of ``path`` inside the ``with`` block.
+
+    Raises:
+        RunError: somebody else holds it, which ``refusal`` says; else as ``take_lock``.
+    """
+    try:
+        lock = take_lock(path, limit_s)
+    except filelock.Timeout as error:
+        raise RunError(refusal) from error
     try:
         yield
     finally:

@@ -395,7 +395,7 @@ def test_no_locks_in_the_temporary_folder_either(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with (
         pytest.raises(RunError, match=rf"{tmp_path} and .*azr-\d+ have no locks.*TMPDIR=/dev/shm"),
-        locked(tmp_path / "lock", 0),
+        locked(tmp_path / "lock", 0, "somebody holds it"),
     ):
         pass
 
