@@ -19,7 +19,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from azr.budget.advice import CLOSE_THEM, Fit, RecipeFit, card_in_use, fit_refusal, judge_fit, propose, room_for
+from azr.budget.advice import (
+    CLOSE_THEM,
+    Fit,
+    RecipeFit,
+    card_in_use,
+    fit_refusal,
+    judge_fit,
+    propose,
+    room_for,
+)
 from azr.budget.fitting import fit_card
 from azr.budget.shape import ModelShape, shape_for
 from azr.budget.speed import RTX_5080, Card, step_time
