@@ -12,9 +12,9 @@ from azr.errors import AzrError
 from azr.report.versions import collect_versions, read_versions
 from azr.run.rundir import RunDir
 
-MEANINGLESS = ("name", "runs_dir", "recipe", "campaign.", "monitor.", "budget.", "report.")
+MEANINGLESS = ("name", "runs_dir", "recipe", "campaign.", "monitor.", "budget.", "report.", "selfplay.frame")
 """Beginnings of keys that say how long, where, and under whose eyes a run trains, not what it does; ``recipe`` never
-changes."""
+changes, and of the frame only the folder that its files are in."""
 
 
 @dataclass(frozen=True)

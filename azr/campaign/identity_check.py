@@ -3,7 +3,7 @@ run is changed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.config import Config
@@ -11,6 +11,8 @@ from azr.config.load import read_config
 from azr.errors import RunError
 from azr.models.hub import HubName, cached_folder
 from azr.models.model_hash import ModelHash, hash_model
+from azr.prompts import SHIPPED_FRAMES, frame_hash
+from azr.report.versions import read_versions
 from azr.run.checkpoints import list_checkpoints
 from azr.run.identity import SETTINGS, RunIdentity, read_identity, write_identity
 from azr.run.rundir import RunDir
@@ -56,6 +58,12 @@ def settle_identity(run: RunDir, config: Config) -> str:
         return ""
     if recorded.content != now.content:  # a hub model that had to be fetched first
         raise RunError(identity_refusal(run, [_model_difference(recorded, now)]))
+    if recorded.frame != now.frame:
+        recorded = replace(recorded, frame=now.frame)
+        write_identity(run, recorded)
+        return (
+            f"{now.frame} holds the prompt frame that {run.root.name} began with; the run continues with it."
+        )
     if not run.identity.exists():
         write_identity(run, recorded)
         return f"{run.identity} was gone; it is restored from the latest attempt's copy."
@@ -99,10 +107,16 @@ def require_same_run(run: RunDir, config: Config) -> None:
 
     for name, key in SETTINGS.items():
         before, after = getattr(recorded, name), getattr(now, name)
-        if before not in (after, None):
+        if before not in (after, None) and not (name == "frame" and _is_moved_frame(run, after)):
             differing.append(_difference(key, str(before), str(after)))
     if differing:
         raise RunError(identity_refusal(run, differing))
+
+
+def _is_moved_frame(run: RunDir, now: str) -> bool:
+    """The prompt frame lies in another folder than at the start, with the files that the latest attempt used."""
+    recorded = (version for name, version in read_versions(run.root).items() if name.startswith("frame "))
+    return now not in SHIPPED_FRAMES and frame_hash(now) in recorded
 
 
 def _is_cached(path: str, content: ModelHash) -> bool:

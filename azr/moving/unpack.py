@@ -13,12 +13,13 @@ from typing import Any
 from azr.campaign.state import read_state_file, write_state_file
 from azr.config import Config, flat, to_container
 from azr.config.load import compose_container, read_config, recipe_names, write_config
-from azr.config.paths import PROJECT, resolve_paths, runs_folder
+from azr.config.paths import PROJECT, find, resolve_paths, runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
 from azr.models.model_hash import hash_model
 from azr.moving.archive import ArchiveReader, open_archive
 from azr.moving.selection import belongs_to_a_run, files_of, is_tensor_file
 from azr.moving.tensor_files import tensor_file_problem
+from azr.prompts import SHIPPED_FRAMES
 from azr.run.checkpoints import MANIFEST, checkpoint_problems, list_checkpoints
 from azr.run.identity import read_identity
 from azr.run.rundir import RunDir
@@ -65,6 +66,7 @@ def unpack_run(
                     reader.extract(entry, staging / entry.path)
                 _check_content(archive, run, trust)
                 config, notes = _settle_model(archive, run, model)
+                notes += _to_bring(config)
                 # the run that was packed may continue where it is: nothing here may point to its folder or processes
                 state = read_state_file(run.state)
                 write_state_file(run.state, replace(state, run_id="", folder=None, driver=None))
@@ -150,6 +152,22 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
             "nothing was unpacked. Give the right folder: --model FOLDER"
         )
     return config, [f"The model in {folder} is the one that the run began with."]
+
+
+def _to_bring(config: Config) -> list[str]:
+    """What the run's owner made that does not travel, and without which the command that resumes it is refused."""
+    lines = []
+    if config.recipe and config.recipe not in recipe_names():
+        file = f"configs/recipe/{config.recipe}.yaml"
+        lines.append(
+            f"Its recipe {config.recipe} is not here; copy {file} from the other machine to {PROJECT / file}."
+        )
+    frame = config.selfplay.frame
+    if frame not in SHIPPED_FRAMES and not find(frame).is_dir():
+        lines.append(
+            f"Its prompt frame {frame} is not here; copy that folder, and give its place with selfplay.frame=FOLDER."
+        )
+    return lines
 
 
 def resume_command(config: Config, root: Path) -> str:

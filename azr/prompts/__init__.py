@@ -121,7 +121,7 @@ def load_frame(name: str) -> Frame:
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"selfplay.frame={name!r}: {folder / 'frame.json'} cannot be read ({error}){where_looked(name)}; "
-            f"use one of {SHIPPED_FRAMES} or a folder that holds a frame"
+            f"give the folder that the frame is in now, or one of {SHIPPED_FRAMES}"
         ) from error
     known = {"raw", "response_prefix", "system", "templates"}
     if not isinstance(descriptor, dict) or not isinstance(descriptor.get("raw"), bool):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fake_campaign import Driver, command_trainer, fast_config
 
+from azr.campaign.changed_settings import changed_settings
 from azr.campaign.identity_check import Difference, identity_refusal, require_same_run, settle_identity
 from azr.campaign.start_check import require_startable
 from azr.cli import run_command
@@ -20,6 +21,7 @@ from azr.config.load import load_config, read_config, write_config
 from azr.errors import BudgetError, ConfigError, ModelError, RunError
 from azr.models import model_hash
 from azr.models.model_hash import hash_model
+from azr.report.versions import write_versions
 from azr.run.checkpoints import publish_checkpoint, staging_dir
 from azr.run.identity import copy_identity, read_identity
 from azr.run.rundir import RunDir
@@ -265,6 +267,25 @@ def test_a_model_that_was_moved_is_the_same(run: RunDir, tmp_path: Path) -> None
     assert base_folder(run, again) == moved
     recorded = read_identity(run)
     assert recorded is not None and recorded.model == str(model), "the record stays"
+
+
+def test_a_prompt_frame_that_was_moved_is_the_same(run: RunDir, tmp_path: Path) -> None:
+    """A run with a frame of its own could not go on once that folder was renamed, or lay elsewhere on another machine."""
+    frame, moved = tmp_path / "frame", tmp_path / "moved"
+    shutil.copytree(PROJECT / "azr" / "prompts" / "compact", frame)
+    begin(run, f"selfplay.frame={frame}")
+    write_versions(run.attempt(1, 1), str(frame))
+    frame.rename(moved)
+    settings = [f"runs_dir={run.root.parent}", f"name={run.root.name}", f"selfplay.frame={moved}"]
+    again = load_config(settings).config
+    require_startable(again, CARD, run)
+    assert f"{moved} holds the prompt frame that mine began with" in settle_identity(run, again)
+    assert "selfplay.frame" not in changed_settings(run, again).figures
+    assert not settle_identity(run, again), "said once"
+    (moved / "solve_deduction.jinja").write_text("{{ task.program }} {{ task.input }} otherwise")
+    moved.rename(frame)
+    with pytest.raises(RunError, match=r"selfplay\.frame: .*moved at its start, .*frame now"):
+        settle_identity(run, load_config([*settings[:2], f"selfplay.frame={frame}"]).config)
 
 
 def test_the_driver_refuses_too_before_it_changes_anything(run: RunDir, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from moving_helpers import make_model, make_run, rewrite, save_checkpoint
 
 from azr.campaign.control import lock_run
 from azr.campaign.state import read_state_file
-from azr.config.load import load_config, read_config
+from azr.config.load import load_config, read_config, write_config
 from azr.config.paths import runs_folder
 from azr.errors import AzrError, DataError, ModelError, RunError
 from azr.moving.archive import CONTENT, MANIFEST, path_problem
@@ -101,6 +101,22 @@ def test_folders_that_were_moved_to_a_larger_disk_and_linked_travel(packed: Any,
     assert contents(unpack_run(tmp_path / "a.zip", tmp_path / "there").root) == contents(
         unpack_run(packed[1], tmp_path / "plain").root
     )
+
+
+def test_what_the_owner_made_and_does_not_travel_is_named(packed: Any, tmp_path: Path) -> None:
+    """The command that unpack printed was refused, for a recipe and a frame of which it had not said a word."""
+    run = RunDir(tmp_path / "run")
+    shutil.copytree(packed[0].root, run.root)
+    config = read_config(run.config)
+    frame = tmp_path / "frame"
+    write_config(
+        run.config, replace(config, recipe="mine", selfplay=replace(config.selfplay, frame=str(frame)))
+    )
+    pack_run(run.root, tmp_path / "a.zip", PackOptions())
+    said: list[str] = []
+    unpack_run(tmp_path / "a.zip", tmp_path / "there", say=said.append)
+    assert any("Its recipe mine is not here; copy configs/recipe/mine.yaml" in line for line in said)
+    assert any(f"Its prompt frame {frame} is not here; copy that folder" in line for line in said)
 
 
 def test_every_checkpoint_travels_where_that_is_asked(packed: Any, tmp_path: Path) -> None:
