@@ -15,9 +15,8 @@ from rapidfuzz.distance import Indel
 from azr.config.sandbox import SandboxConfig
 from azr.data.behaviour import BehaviourStore, bank, drop_behavioural, sandbox_outputs, signature, type_text
 from azr.data.contamination import EvaluationItem, LeakIndex, evaluation_items, fingerprint_sources
-from azr.data.duplicates import drop_duplicates
+from azr.data.duplicates import LSH_BANDS_ROWS, NearIndex, drop_duplicates
 from azr.data.fingerprints import PERMUTATIONS, fingerprint_all, gram_hashes, make_fingerprint, tokens_of
-from azr.data.near import LSH_BANDS_ROWS, NearIndex
 from azr.data.spread import PARALLEL_FROM
 from azr.sandbox.values import parse_arguments
 from azr.tasks import Task, TaskType
