@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from azr.campaign.state import load_state
 from azr.errors import RunError
 from azr.run.records import CampaignState, State
 from azr.run.rundir import RunDir
+
+
+def no_checkpoint(run: RunDir) -> str:
+    """Why a run has none: it is young, or its folder was copied without them."""
+    state, _ = load_state(run)
+    if state is not None and state.step:
+        gone = "they were deleted, or left out when the run was copied"
+        return f"{run.root} holds no checkpoint, although it has saved step {state.step}: {gone}"
+    return f"{run.root} has no checkpoint yet; a run saves its first after train.save_every_steps steps"
 
 
 def settle_lost_checkpoints(run: RunDir, state: CampaignState, found_step: int) -> str:

@@ -16,6 +16,7 @@ import csv
 import fnmatch
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -48,7 +49,14 @@ def logged(table: MetricsTable, patterns: list[str]) -> list[str]:
     for pattern in patterns:
         matching = fnmatch.filter(known, pattern)
         if not matching:
-            raise RunError(f"the run logged no {pattern}; it logged: {', '.join(known) or 'nothing'}")
+            words = [word for word in re.split(r"\W+", pattern) if len(word) > 2]
+            near = sorted(known, key=lambda name: -sum(word in name for word in words))
+            near = near[:8] if near and any(word in near[0] for word in words) else []
+            raise RunError(
+                f"the run logged no {pattern}; "
+                + (f"nearest: {', '.join(near)}; " if near else "")
+                + f"it logged {len(known)} metrics, which docs/metrics.md explains"
+            )
         found |= dict.fromkeys(matching)
     return list(found)
 

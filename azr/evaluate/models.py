@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from azr.campaign.best import best_checkpoint
+from azr.campaign.lost_checkpoints import no_checkpoint
 from azr.campaign.state import load_state
 from azr.config import Config
 from azr.config.load import read_config
@@ -142,9 +143,7 @@ def find_checkpoint(run: RunDir, which: str) -> Checkpoint:
     if not found:
         if unread := damaged_checkpoints(run, hashes=False):
             raise CheckpointError(f"no checkpoint of {run.root} can be used: {unread[-1]}")
-        raise RunError(
-            f"{run.root} has no checkpoint yet; a run saves its first after train.save_every_steps steps"
-        )
+        raise RunError(no_checkpoint(run))
     if which == "latest":
         newest = latest_verified_checkpoint(run)
         if newest is None:

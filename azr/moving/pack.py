@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azr.campaign.control import lock_run
+from azr.campaign.lost_checkpoints import no_checkpoint
 from azr.config.paths import at_home
 from azr.errors import RunError
 from azr.moving.archive import TENSOR_LEVEL, TEXT_LEVEL, ArchiveWriter, FileToPack, deflated_bytes
@@ -122,7 +123,7 @@ def _steps(run: RunDir, options: PackOptions, say: Callable[[str], None]) -> lis
 def _no_checkpoint(run: RunDir) -> RunError:
     if damaged := damaged_checkpoints(run):
         return RunError(f"{run.root} has no sound checkpoint to resume from: {damaged[-1]}")
-    return RunError(f"{run.root} has no checkpoint to resume from; let it train until its first one is saved")
+    return RunError(f"nothing to resume from: {no_checkpoint(run)}")
 
 
 def _add_what_people_read(

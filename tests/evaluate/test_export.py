@@ -16,6 +16,7 @@ import torch
 from run_fixture import PROJECT, TINY, make_run, random_model, save_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from azr.campaign.state import CampaignState, write_state_file
 from azr.config import Config, load
 from azr.config.load import read_config, write_config
 from azr.config.yaml_files import load_yaml
@@ -385,6 +386,10 @@ def test_an_at_sign_in_the_run_s_name_or_above_it(tmp_path: Path, name: str) -> 
 def test_checkpoints_are_found_by_step_latest_and_best(run: RunDir) -> None:
     model = random_model()
     with pytest.raises(RunError, match="no checkpoint yet"):
+        find_checkpoint(run, "latest")
+    # copied without them, to look at on a laptop: it had "no checkpoint yet"
+    write_state_file(run.state, CampaignState(run_id="x", step=3))
+    with pytest.raises(RunError, match="has saved step 3: they were deleted, or left out"):
         find_checkpoint(run, "latest")
     for step in (1, 2, 3):
         save_checkpoint(run, step, {"x": torch.zeros(1)}, model.config)

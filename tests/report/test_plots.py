@@ -111,7 +111,7 @@ def test_a_picture_and_its_numbers(tmp_path: Path) -> None:
     )
     assert (
         missing.returncode == 2
-        and "logged no no/such" in missing.stderr
+        and "logged no no/such; it logged" in missing.stderr
         and "Traceback" not in missing.stderr
     )
 
