@@ -24,6 +24,7 @@ from azr.system.control_groups import process_limit
 from azr.system.disks import missing_disk
 from azr.system.hardware import Machine, detect, device_for
 from azr.system.imports import require_engine
+from azr.system.shared_memory import no_shared_memory
 from azr.train.model_source import local_folder, require_usable_model
 
 LOOPBACK, LOOPBACK_LIMIT_S = "127.0.0.1", 5.0
@@ -44,7 +45,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         DataError: a configured data file is missing or damaged.
         BudgetError: the run does not fit the machine, needs a card and there is none, or others hold too much of the card.
         ConfigError: the installed engine does not compute where the run does, or the machine does not reach itself,
-            or allows too few processes.
+            has no shared memory, or allows too few processes.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
     if told := missing_disk(run.root):
@@ -63,6 +64,8 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
         require_free_card(config)
     if not config.train.ray_address:  # else other machines compute
         require_loopback()
+        if told := no_shared_memory():
+            raise ConfigError(told)
         require_processes(process_limit())
         require_engine(device_for(machine, config.train.device, config.train.n_gpus_per_node).kind)
     if not is_here:

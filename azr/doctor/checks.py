@@ -49,6 +49,7 @@ from azr.system.disks import free_gib
 from azr.system.hardware import Device, Machine, device_for
 from azr.system.imports import all_shadows, installed_version
 from azr.system.places import Trouble, unwritable
+from azr.system.shared_memory import no_shared_memory
 from azr.train.model_source import local_folder, require_usable_model
 
 CHILD_TIMEOUT_S = 180.0
@@ -198,7 +199,10 @@ def disk_findings(runs_dir: Path, shm: Path = Path("/dev/shm")) -> Iterator[Find
     if free_gib(temporary) < 3:
         fix = "free some space there; Ray keeps sockets, logs and spilled objects in it"
         yield warning("temporary folder", f"{temporary} has {free_gib(temporary):.1f} GiB", fix)
-    if shm.is_dir():
+    if told := no_shared_memory(shm):
+        seen, _, fix = told.partition(": ")
+        yield problem("shared memory", seen, fix)
+    else:
         size = shutil.disk_usage(shm).total / 2**30
         if size < MIN_SHM_GIB:
             fix = "in a container: --shm-size=8g; elsewhere: sudo mount -o remount,size=8G /dev/shm"

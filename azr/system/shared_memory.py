@@ -22,6 +22,17 @@ SHM = Path("/dev/shm")
 _GONE = " (deleted)"
 
 
+def no_shared_memory(folder: Path = SHM) -> str:
+    """A sentence where Ray would not start for want of it; a full one is another matter, which is tidied up."""
+    why = "cannot be written" if folder.is_dir() else "is not there"
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return ""
+    return (
+        f"{folder} {why}, and a run's processes share their memory in it: mount -t tmpfs -o size=8G tmpfs {folder}, "
+        f"or for a container --shm-size=8g (a read-only one: --tmpfs {folder}:size=8g)"
+    )
+
+
 @dataclass(frozen=True)
 class Segment:
     """A file of /dev/shm, unmistakably: a name may be used again, a name with its inode of the same boot is not."""

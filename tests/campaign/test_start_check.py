@@ -18,9 +18,12 @@ from azr.campaign import start_check
 from azr.campaign.start_check import require_a_run_or_nothing, require_free_card, require_startable
 from azr.cli import run_command
 from azr.config.load import load_config
+from azr.doctor.card import Level
+from azr.doctor.checks import disk_findings
 from azr.errors import BudgetError, ConfigError, DataError, ModelError, RunError
 from azr.run.rundir import RunDir
 from azr.system.hardware import Gpu, Machine
+from azr.system.shared_memory import no_shared_memory
 
 PROJECT = Path(__file__).resolve().parents[2]
 NO_CARD = Machine((), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="no nvidia-smi")
@@ -269,3 +272,26 @@ def test_the_command_names_a_folder_that_it_cannot_write(
     (tmp_path / "file").write_text(json.dumps("no folder"))
     assert run_command("run", ["recipe=cpu_tiny", f"runs_dir={tmp_path}/file"]) == 2
     assert f"{tmp_path}/file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_container_without_shared_memory(
+    run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Two starts, and ``No such file or directory: '/dev/shm'``; a read-only one was taken for a busy machine."""
+    folder = tmp_path / "shm"
+    if there:
+        folder.mkdir()
+        monkeypatch.setattr(
+            os, "access", lambda path, mode: Path(path) != folder
+        )  # root may write everywhere
+    why = "cannot be written" if there else "is not there"
+    told = no_shared_memory(folder)
+    assert told.startswith(f"{folder} {why}, ") and f"--tmpfs {folder}:size=8g" in told
+    assert not no_shared_memory(tmp_path)
+    monkeypatch.setattr(start_check, "no_shared_memory", lambda: told)
+    with pytest.raises(ConfigError, match="share their memory in it"):
+        check(run)
+    assert not run.root.exists()
+    [finding] = [each for each in disk_findings(tmp_path, folder) if each.seen.startswith(str(folder))]
+    assert finding.level is Level.PROBLEM and "--shm-size=8g" in finding.fix
