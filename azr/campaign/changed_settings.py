@@ -34,10 +34,14 @@ def changed_settings(run: RunDir, config: Config) -> Changed:
     before, now = flat(to_container(earlier)), flat(to_container(config))
     figures = [
         *_differing(before, now, but=MEANINGLESS),
-        # an updated project, other packages, prompts that were edited
-        *_differing(read_versions(run.root), collect_versions(config.selfplay.frame), but=("system",)),
+        changed_versions(read_versions(run.root), collect_versions(config.selfplay.frame)),
     ]
-    return Changed(", ".join(figures), earlier.campaign.hours != config.campaign.hours)
+    return Changed(", ".join(filter(None, figures)), earlier.campaign.hours != config.campaign.hours)
+
+
+def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """``NAME BEFORE -> NOW`` of an updated project, other packages, prompts that were edited; empty for none."""
+    return ", ".join(_differing(before, now, but=("system",)))
 
 
 def _differing(before: Mapping[str, object], now: Mapping[str, object], but: tuple[str, ...]) -> list[str]:

@@ -16,6 +16,7 @@ from azr.campaign.trainer_process import WaitingTrainer
 from azr.config import Config
 from azr.config.campaign import CampaignConfig
 from azr.errors import RunMovedError
+from azr.report.versions import collect_versions
 from azr.run.rundir import RunDir
 from azr.system.folder_id import FolderId
 
@@ -39,6 +40,8 @@ class Context:
         self.signals = signals
         self.verdicts: dict[int, str] = {}
         """Latest verdict of each judge; a verdict is written down when it changes."""
+        self.versions = collect_versions(config.selfplay.frame)
+        """What the latest trainer was started with."""
         self.waiting: WaitingTrainer | None = None
         """Between two cycles: the trainer of the last one (``azr.campaign.between_cycles``)."""
         self._progress: Progress | None = progress

@@ -15,7 +15,7 @@ from typing import Any
 
 from azr.campaign.aftermath import CycleEnd, Failed, Stopped, after_attempt, end_cycle
 from azr.campaign.between_cycles import dismiss
-from azr.campaign.changed_settings import Changed, changed_settings
+from azr.campaign.changed_settings import Changed, changed_settings, changed_versions
 from azr.campaign.context import Context
 from azr.campaign.control import Control, lock_run, read_requests
 from azr.campaign.default_parts import default_parts
@@ -34,6 +34,7 @@ from azr.commands import command
 from azr.config import Config
 from azr.config.load import write_config
 from azr.errors import AzrError
+from azr.report.versions import collect_versions
 from azr.run.checkpoints import latest_verified_checkpoint, list_checkpoints
 from azr.run.hand_over import HandOverPart, forget_hand_over, mark_hand_over
 from azr.run.protocol import TrainRequest
@@ -103,6 +104,16 @@ def _tell_changes(ctx: Context, changed: Changed) -> None:
         if "data.probe_files " in changed.figures:
             hold += " The probes stay those that the run began with."
         ctx.incident("settings", since, hold)
+
+
+def _tell_update(ctx: Context) -> None:
+    """``git pull`` while the run goes on: this driver stays as it began, and the next trainer does not."""
+    if ctx.waiting is not None:
+        return
+    before, ctx.versions = ctx.versions, collect_versions(ctx.config.selfplay.frame)
+    if ctx.state.step and (changed := changed_versions(before, ctx.versions)):
+        hold = f"The trainer that starts now uses them, from step {ctx.state.step + 1} on."
+        ctx.incident("settings", f"Changed while the run went on: {changed}.", hold)
 
 
 def _run(ctx: Context) -> int:
@@ -235,6 +246,7 @@ def _train(ctx: Context) -> None:
         return end_cycle(ctx, CycleEnd.FINISHED, f"Cycle {ctx.state.cycle} trained all its steps.")
     if ctx.budget_left_s() <= 0:
         return end_cycle(ctx, CycleEnd.BUDGET, ctx.budget_is_used_up)
+    _tell_update(ctx)
     make_room(ctx, ctx.campaign.keep_last, expected_gib=ctx.campaign.expected_checkpoint_gib)
     mark_hand_over(ctx.run, ctx.state.cycle - 1, HandOverPart.ROOM)
     ctx.save(

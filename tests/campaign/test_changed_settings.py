@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_campaign import ROOT, Driver, command_trainer, fake_parts, fast_config
+from fake_campaign import ROOT, Driver, command_trainer, fake_parts, fast_config, wait_for
 
 from azr.campaign import supervise
 from azr.campaign.best import best_checkpoint
@@ -115,6 +117,24 @@ def test_prompts_that_were_edited_and_a_project_that_was_updated_are_told(
     newest.write_text(json.dumps(json.loads(newest.read_text()) | {"verl": "0.1", "system": "Linux 2.6"}))
     train(3)
     assert "verl 0.1 -> " in told(run)[1] and "system" not in told(run)[1]
+
+
+def test_prompts_that_are_edited_while_the_run_goes_on_count_from_the_next_trainer(
+    run: RunDir, tmp_path: Path
+) -> None:
+    """``git pull``, or an edited frame, and a trainer that is started again: figures of two rules, and not a word."""
+    frame = shutil.copytree(ROOT / "azr" / "prompts" / "compact", tmp_path / "my_frame")
+    command_trainer(run, step_s=0.05, faults=[{"attempt": 1, "step": 3, "kind": "hang"}])
+    config = fast_config(cycles=1)
+    driver = Driver(run, replace(config, selfplay=replace(config.selfplay, frame=str(frame))))
+    wait_for((run.root / "hangs").exists)
+    with open(frame / "solve_deduction.jinja", "a") as file:
+        file.write("Think twice.")
+    os.kill(int((run.root / "hangs").read_text()), signal.SIGKILL)
+    assert driver.wait() == 0
+    [sentence] = told(run)
+    assert f"Changed while the run went on: frame {frame} " in sentence and "from step 3 on" in sentence
+    assert (1, 1) in asked_otherwise(read_incidents(run)), "scores before and after are not compared"
 
 
 def test_scores_of_other_answers_are_not_compared(run: RunDir) -> None:
