@@ -367,7 +367,10 @@ def main(arguments: list[str]) -> NoReturn:
     os.environ["SPT_NOENV"] = "1"  # as in azr/train/environment.py
     setproctitle.setproctitle("azr: warm python")
     asked_cuda: list[str] = []
-    with card_fork.noting_who_asks_cuda(asked_cuda) if card else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if card:
+            stack.enter_context(card_fork.not_there())
+            stack.enter_context(card_fork.noting_who_asks_cuda(asked_cuda))
         import_modules(filter(None, modules.split(",")))
     if "ray" in sys.modules:
         raise AssertionError("one of the modules that are imported first has imported Ray")

@@ -127,14 +127,22 @@ def test_a_trial_that_dies_or_hangs_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert card_fork.why_no_fork_sees_a_card() == ""
 
 
-def test_what_is_imported_first_asks_nvml_alone() -> None:
-    """Where NVML counts a card, none of the modules goes on to ask CUDA."""
+def test_what_is_imported_first_asks_nvml_alone(tmp_path: Path) -> None:
+    """Where NVML counts a card, none of the modules goes on to ask CUDA; nor does torchao, which asks when transformers
+    finds it (seen on an H200)."""
+    (tmp_path / "torchao").mkdir()
+    (tmp_path / "torchao" / "__init__.py").write_text(
+        "import torch\n__version__ = '0.18.0'\ntorch._C._cuda_getDeviceCount()\n"
+    )
     code = (
         "import importlib, sys, torch; asked = []; torch.cuda._device_count_nvml = lambda: 1; "
-        "torch._C._cuda_getDeviceCount = lambda: asked.append('count') or 0; torch.cuda._lazy_init = lambda: asked.append('init'); "
-        f"[importlib.import_module(name) for name in {MODULES!r}]; print(torch.cuda.is_available(), asked)"
+        "torch._C._cuda_getDeviceCount = lambda: asked.append('count') or 0; torch.cuda._lazy_init = lambda: asked.append('init')\n"
+        "from azr.train import card_fork\n"
+        f"with card_fork.not_there(): [importlib.import_module(name) for name in {MODULES!r}]\n"
+        "print(torch.cuda.is_available(), asked)"
     )
     environment = card_fork.importing_environment()
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), str(tmp_path)])
     said = subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
