@@ -1,0 +1,55 @@
+"""scripts/dev/pool_seeds.py: a planted gain, a planted nothing, and seeds that do not belong together."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "dev" / "pool_seeds.py"
+spec = importlib.util.spec_from_file_location("pool_seeds", SCRIPT)
+assert spec and spec.loader
+pool_seeds = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(pool_seeds)
+
+
+def evaluation(folder: Path, model: str, right: float, seed: int, n: int = 400) -> None:
+    draw = random.Random(f"{model}{seed}")
+    for suite in ("o", "i"):
+        path = folder / model / suite / "verdicts.jsonl"
+        path.parent.mkdir(parents=True)
+        rows = [{"id": f"item{i}", "sample": 0, "score": float(draw.random() < right)} for i in range(n)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    assert pool_seeds.main([*words, "--suite", "o", "--suite", "i"]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_two_seeds_show_a_gain_that_each_has_and_none_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (1, 2):
+        for model, right in (("start", 0.4), ("better", 0.5), ("same", 0.4)):
+            evaluation(tmp_path / str(seed), model, right, seed)
+    gain = run(capsys, *(f"{tmp_path}/{seed}:start:better" for seed in (1, 2)))
+    assert len(gain) == 3
+    assert "p 0.0001" in gain[-1]
+    assert "400 items" in gain[-1]
+    nothing = run(capsys, *(f"{tmp_path}/{seed}:start:same" for seed in (1, 2)))[-1]
+    assert float(nothing.split(", p ")[1].split()[0]) > 0.05
+
+
+def test_seeds_with_other_items_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluation(tmp_path / "1", "start", 0.4, 1)
+    evaluation(tmp_path / "1", "end", 0.4, 1, n=399)
+    assert pool_seeds.main([f"{tmp_path}/1:start:end", "--suite", "o"]) == 2
+    assert "same items" in capsys.readouterr().err
+    assert pool_seeds.main([f"{tmp_path}/1:start:gone", "--suite", "o"]) == 2
+    assert "gone" in capsys.readouterr().err
+    assert pool_seeds.main(["start:end", "--suite", "o"]) == 2
+    assert "FOLDER:BEFORE:AFTER" in capsys.readouterr().err
