@@ -41,6 +41,8 @@ def main(words: Sequence[str]) -> int:
 
     from azr.campaign.driver import run_campaign
     from azr.campaign.start_check import require_startable
+    from azr.doctor.card import Level
+    from azr.doctor.checks import package_findings
 
     run = RunDir(runs_folder(config) / config.name)
     require_startable(config, machine, run)
@@ -52,6 +54,9 @@ def main(words: Sequence[str]) -> int:
         print(f"Running on {device}.")
         if device.cards and machine.gpu_note:
             print(f"  {machine.gpu_note}")
+        for finding in package_findings(device):
+            if finding.level is Level.PROBLEM:  # `git pull` brought other pins
+                print(f"The packages are not those of this version: {finding.seen}. {finding.fix}")
     for choice in fitted.choices:
         print(f"  {choice}")
     return run_campaign(config, run.root)

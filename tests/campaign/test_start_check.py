@@ -18,7 +18,7 @@ from azr.campaign import start_check
 from azr.campaign.start_check import require_a_run_or_nothing, require_free_card, require_startable
 from azr.cli import run_command
 from azr.config.load import load_config
-from azr.doctor.card import Level
+from azr.doctor.card import PINNED, Level
 from azr.doctor.checks import disk_findings
 from azr.errors import BudgetError, ConfigError, DataError, ModelError, RunError
 from azr.run.rundir import RunDir
@@ -295,3 +295,17 @@ def test_a_container_without_shared_memory(
     assert not run.root.exists()
     [finding] = [each for each in disk_findings(tmp_path, folder) if each.seen.startswith(str(folder))]
     assert finding.level is Level.PROBLEM and "--shm-size=8g" in finding.fix
+
+
+def test_packages_of_an_earlier_version_are_named_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After ``git pull`` without setup.sh a run began with the old packages, without a word."""
+    monkeypatch.setattr("azr.campaign.driver.run_campaign", lambda config, root: 0)
+    command = [f"runs_dir={tmp_path}", "name=a", "recipe=cpu_tiny"]
+    monkeypatch.setitem(PINNED, "verl", "99.1")
+    assert run_command("run", command) == 0
+    assert "not those of this version: verl" in (told := capsys.readouterr().out) and "(pinned: 99.1)" in told
+    monkeypatch.undo()
+    monkeypatch.setattr("azr.campaign.driver.run_campaign", lambda config, root: 0)
+    assert run_command("run", command) == 0 and "pinned" not in capsys.readouterr().out
