@@ -7,6 +7,7 @@ sources and rows does not matter.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -180,7 +181,8 @@ def _why_it_does_not_parse(program: str) -> str:
     try:
         parse_program(program)
     except SourceError as error:
-        return f"does not parse: {error.detail.replace('<unknown>, ', '')}"
+        version = ".".join(map(str, sys.version_info[:2]))
+        return f"does not parse: {error.detail.replace('<unknown>, ', '')}, for Python {version}"
     return "does not parse"
 
 

@@ -20,6 +20,8 @@ _FENCED = re.compile(r"\s*(```|~~~)[ \t]*(?:python3?|py)?[ \t]*\r?\n(.*?)\s*\1\s
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _ESCAPED = re.compile(r"[^\n]*\\n[^\n]*")
 _ERROR = re.compile(r"[A-Z]\w*(Error|Exception|Interrupt|Exit|Iteration)")
+_OBJECT = re.compile(r"\s*(<|[A-Za-z_][\w.]*\()")
+"""Begins the repr of an object that has no literal: ``Counter({...})``, ``datetime.date(...)``, ``<generator ...>``."""
 _CALL = re.compile(r"\s*(?:assert\s+)?f\s*\(")
 _OTHER_PROGRAMS = (
     (_FENCE, "is in a Markdown fence, with other text around it; leave the program alone there"),
@@ -109,6 +111,8 @@ def tasks_of(
         except ValueError as error:
             error_name = _ERROR.fullmatch(record.get("output", "").strip())
             way = '; of a task about the error that f raises: "task_type": "error"' if error_name else ""
+            if not way and any(_OBJECT.match(output) for output in task.outputs):
+                way = "; have f return what can be typed in: dict(...), list(...) or str(...) of this object"
             return Refused(Reason.SCHEMA, f"an output is not a value: {error}{way}")
     if problem := _no_program(task.code):
         return Refused(Reason.NOT_PYTHON, problem)

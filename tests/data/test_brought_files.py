@@ -499,6 +499,14 @@ def test_empty_columns_of_a_mixed_table_are_absent() -> None:
             {"snippet": "def f(x):\n    return 1 / x", "input": "0", "output": "ZeroDivisionError"},
             'not a literal; of a task about the error that f raises: "task_type": "error"$',
         ),
+        (
+            {
+                "snippet": "from collections import Counter\nf = Counter",
+                "input": "'a'",
+                "output": "Counter({'a': 1})",
+            },
+            r"not a literal; have f return what can be typed in: dict\(\.\.\.\)",
+        ),
         ({"a": 1}, "the row has a$"),
         ({}, "the row has none"),
     ],
