@@ -197,6 +197,10 @@ class SelfPlayConfig(Section, place="selfplay"):
     """Share of the rows of each solve stream taken from tasks that no model of this game proposed (seeds,
     your own files): an anchor against drifting towards the proposer's preferences. 0: whatever
     ``solve_selection`` draws, as published."""
+    solve_group_size: PositiveInt = 1
+    """Answers to each task of a solve stream, whose ``batch_size`` rows then have that many fewer tasks. With
+    ``advantage=group`` the answers to one task are compared with each other; a single answer is compared with those to
+    other tasks, where long answers look bad because they belong to hard tasks."""
     solve_timing: Literal["next_step", "same_step"] | None = None
     """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows
     ``variant``."""
@@ -265,6 +269,10 @@ class SelfPlayConfig(Section, place="selfplay"):
             )
         if self.advantage_mode == "group" and not self.train_on_samples:
             yield "selfplay.advantage=group needs several responses per task; set selfplay.train_on_samples=true"
+        if self.batch_size % self.solve_group_size:
+            yield f"selfplay.solve_group_size={self.solve_group_size} must divide selfplay.batch_size={self.batch_size}"
+        if self.solve_group_size > 1 and self.solves_same_step:
+            yield "selfplay.solve_group_size needs tasks from the buffer; with same-step solving each proposal is solved once, so it is 1"
         if self.batch_size == 1 and not self.train_on_samples:
             yield (
                 "selfplay.batch_size=1 leaves each stream one response, which is compared with itself: nothing would be learnt; "

@@ -107,7 +107,8 @@ class SelfPlay:
     # -- a step's rows ---------------------------------------------------------------------------------------
 
     def plan_step(self, step: int, fits: Fits) -> list[PromptRow]:
-        """The rows of a step: batch_size for each stream, each task type proposing, then solving (spec 6.1).
+        """The rows of a step: batch_size for each stream, each task type proposing, then solving (spec 6.1);
+        ``solve_group_size`` solve rows in a row have the same task.
 
         With same-step solving, solve rows come inside the propose rows (``fallback``): a row whose proposal is accepted
         solves that, and otherwise the fallback, so each solve stream still gets batch_size responses.
@@ -217,7 +218,8 @@ class SelfPlay:
         strategy = self.config.solve_selection
         if self.config.solves_same_step and strategy in ("max_new", "half_new"):
             strategy = "uniform_total"  # the new tasks are this step's own; these rows only fill up
-        count, share = self.config.batch_size, self.config.seed_share
+        answers, share = self.config.solve_group_size, self.config.seed_share
+        count = self.config.batch_size // answers
         selection = choose_solve_tasks(self.buffers[kind], count, strategy, step, rng, task_fits, share)
         self._count_plan("plan/seed_solve_rows", selection.anchors)
         self._count_plan("plan/dropped_solve_prompts", selection.dropped)
@@ -231,7 +233,7 @@ class SelfPlay:
             PromptRow(
                 stream=stream, prompt=prompts[task.task_id], row_id=_row_id(step, stream, index), task=task
             )
-            for index, task in enumerate(tasks)
+            for index, task in enumerate(task for task in tasks for _ in range(answers))
         ]
 
     def _count_plan(self, name: str, count: int = 1) -> None:

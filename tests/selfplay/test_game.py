@@ -112,6 +112,23 @@ async def run_steps(game: SelfPlay, steps: range, sandbox, model: Model) -> list
     return found
 
 
+def test_a_solve_group_has_one_task() -> None:
+    rows = new_game(replace(SMALL, solve_group_size=2)).plan_step(1, fits)
+    assert [row.stream for row in rows] == [stream for stream in STREAMS for _ in range(4)]
+    assert len({row.row_id for row in rows}) == 24
+    for kind in TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION:
+        solved = [row.task.task_id for row in rows if row.task and row.stream.task_type is kind]
+        assert solved[::2] == solved[1::2]
+        assert len(set(solved)) == 2
+
+
+async def test_answers_of_a_solve_group_are_counted_as_one_use_of_its_task(sandbox) -> None:
+    game = new_game(replace(SMALL, solve_group_size=4, train_on_samples=True, advantage="group"))
+    await play_step(game, 1, Model(), sandbox)
+    assert game.metrics()["solve-deduction/count"] == 4
+    assert game.metrics()["solve-deduction/distinct_tasks"] == 1
+
+
 def test_a_step_has_all_six_streams_in_order():
     rows = new_game().plan_step(1, fits)
     assert [row.stream for row in rows] == [stream for stream in STREAMS for _ in range(4)]

@@ -67,6 +67,8 @@ def test_variant_switches_everything_and_keys_override():
         {"batch_size": 0},
         {"num_inputs": 1},
         {"advantage": "group"},
+        {"solve_group_size": 3},
+        {"solve_group_size": 2, "variant": "paper"},
         {"composite_start_step": 1, "references": 2},
         {"buffer_capacity": 3},
         {"intrinsic": IntrinsicConfig(combine="average")},
