@@ -170,8 +170,8 @@ def _suites(
             suites.append(build_suite(spec, config, style=style, speaker=speaker, run=source.run, fits=fits))
             if style == "frame" and not framed:
                 unasked.append(
-                    f"{suites[-1].name}, {source.label}: asked in the frame {config.frame!r}, since nothing says in which it was trained "
-                    f"(an exported model's {models.EXPORT_RECORD} does); --frame names another"
+                    f"{suites[-1].name}, {source.label}: asked in the frame {config.frame!r}{', as the run' if source.probes else ''}, "
+                    f"since nothing says in which it was trained (an exported model's {models.EXPORT_RECORD} does); --frame names another"
                 )
 
     if not suites:
@@ -371,10 +371,13 @@ def _report(
 
 
 def asked_beside_runs(sources: Sequence[ModelSource]) -> list[ModelSource]:
-    """A model that belongs to no run is asked the frozen probes of the first run that it is named beside: scores of other
-    tasks would look like a difference."""
-    probes = next((each.run.probes for each in sources if each.run and each.run.probes.is_dir()), None)
-    return [source if source.run else replace(source, probes=probes) for source in sources]
+    """A model that belongs to no run is asked the frozen probes of the first run that it is named beside, and in its
+    frame where it has none: scores of other tasks, or of a frame that it does not know, would look like a difference."""
+    beside = next((each for each in sources if each.run and each.run.probes.is_dir()), None)
+    if beside is None or beside.run is None:
+        return list(sources)
+    lent = [each if each.run else replace(each, probes=beside.run.probes) for each in sources]
+    return [each if each.framed else replace(each, selfplay=beside.selfplay) for each in lent]
 
 
 def each_once(named: Sequence[ModelSource], say: Callable[[str], None]) -> list[ModelSource]:

@@ -258,7 +258,7 @@ def test_a_model_beside_a_run_is_asked_the_run_s_probes_and_a_guessed_frame_is_n
     found = evaluate([str(alone), f"{run.root}@0"], options, say=said.append)
     assert [len(scores["item_scores"]) for scores in found["results"]] == [4, 4]
     told = "\n".join(said)
-    assert "asked in the frame 'paper', since nothing says in which it was trained" in told
+    assert "asked in the frame 'compact', as the run, since nothing says in which it was trained" in told
     assert told.count("asked in the frame") == 1, "the run says how it is asked"
 
 
