@@ -91,3 +91,14 @@ def test_what_travels_holds_no_weights(experiment, tmp_path):
     experiment.collect(tmp_path)
     with tarfile.open(tmp_path / "results.tar.xz") as archive:
         assert sorted(archive.getnames()) == ["logs/a.log", "runs/a/metrics.jsonl"]
+
+
+def test_an_arm_on_two_cards_has_a_plain_temporary_folder(experiment, tmp_path):
+    """Ray and libraries that are given lists of paths do not take a comma in one."""
+    log = tmp_path / "log"
+    arm = experiment.Arm("full", 1, "0,1", ())
+    program = "import os; print(os.environ['TMPDIR'], os.environ['CUDA_VISIBLE_DEVICES'], sep='\\n')"
+    assert experiment.call([sys.executable, "-c", program], arm, log, 30.0) == 0
+    folder, cards = log.read_text().splitlines()[-2:]
+    assert cards == "0,1"
+    assert "," not in folder

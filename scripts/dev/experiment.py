@@ -111,7 +111,7 @@ def call(command: Sequence[str], arm: Arm, log: Path, limit_s: float) -> int | N
     """Runs one command on the arm's card with a temporary directory of its own; asks it to stop when the
     limit is over, and ends it when it does not. Returns its exit status; None where even SIGKILL left it
     waiting for the system."""
-    with tempfile.TemporaryDirectory(prefix=f"azr-{arm.card}-") as scratch, open(log, "ab") as out:
+    with tempfile.TemporaryDirectory(prefix="azr-") as scratch, open(log, "ab") as out:
         out.write(f"+ CUDA_VISIBLE_DEVICES={arm.card} {shlex.join(command)}\n".encode())
         out.flush()
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": arm.card, "TMPDIR": scratch}
@@ -202,7 +202,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="'NAME: KEY=VALUE ...'",
         help="an arm of your own",
     )
-    parser.add_argument("--cards", nargs="+", default=["0"], help="one card an arm")
+    parser.add_argument("--cards", nargs="+", default=["0"], help="one card an arm, or several: 0,1")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=600.0, help="time for training, the start included")
     parser.add_argument("--evaluate-minutes", type=float, default=60.0)
