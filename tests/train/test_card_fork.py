@@ -42,12 +42,6 @@ SEEN = (
 )
 
 
-def said_by_a_child(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return said_by_children(folder, monkeypatch, trouble, [SEEN], **variables)[0]
-
-
 def said_by_children(
     folder: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, codes: Sequence[str], **variables: str
 ) -> list[subprocess.CompletedProcess[str]]:
@@ -71,31 +65,34 @@ def said_by_children(
         ]  # fmt: skip
 
 
-def test_a_child_has_its_own_environment_and_what_imports_set(
+def test_a_child_has_its_own_environment_what_imports_set_and_random_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-of-the-run")
     monkeypatch.delenv("VLLM_LOGGING_LEVEL", raising=False)
     own = {"CUDA_VISIBLE_DEVICES": "1", "SET_BY_BOTH": "mine"}
-    said = said_by_a_child(
-        tmp_path, monkeypatch, "", **own, OMP_NUM_THREADS="3", TORCHINDUCTOR_COMPILE_THREADS="5"
+    draw = "import numpy, torch; print(numpy.random.rand(), torch.rand(()).item())"
+    said, *drawn = said_by_children(
+        tmp_path,
+        monkeypatch,
+        "",
+        [SEEN, draw, draw],
+        **own,
+        OMP_NUM_THREADS="3",
+        TORCHINDUCTOR_COMPILE_THREADS="5",
     )
     assert said.stdout == "True 30 3 5 1 1 mine 1 None\n", said.stderr
     assert said.stderr == ""
-    assert "one interpreter has imported for all processes in" in capfd.readouterr().out
-
-
-def test_children_draw_different_random_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = "import numpy, torch; print(numpy.random.rand(), torch.rand(()).item())"
-    one, other = (said.stdout.split() for said in said_by_children(tmp_path, monkeypatch, "", [draw, draw]))
+    one, other = (child.stdout.split() for child in drawn)
     assert len(one) == len(other) == 2
     assert not set(one) & set(other)
+    assert "one interpreter has imported for all processes in" in capfd.readouterr().out
 
 
 def test_where_no_child_would_see_the_card_each_process_imports_and_the_log_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    said = said_by_a_child(tmp_path, monkeypatch, "a module has touched the card")
+    [said] = said_by_children(tmp_path, monkeypatch, "a module has touched the card", [SEEN])
     assert said.returncode == 0
     assert said.stdout.startswith("False ")
     assert "starting a cold one" in said.stderr
@@ -127,7 +124,7 @@ def test_a_trial_that_dies_or_hangs_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert card_fork.why_no_fork_sees_a_card() == ""
 
 
-def test_what_is_imported_first_asks_nvml_alone(tmp_path: Path) -> None:
+def test_what_is_imported_first_asks_nvml_alone_and_does_not_load_ray(tmp_path: Path) -> None:
     """Where NVML counts a card, none of the modules goes on to ask CUDA; nor does torchao, which asks when transformers
     finds it (seen on an H200)."""
     (tmp_path / "torchao").mkdir()
@@ -139,7 +136,7 @@ def test_what_is_imported_first_asks_nvml_alone(tmp_path: Path) -> None:
         "torch._C._cuda_getDeviceCount = lambda: asked.append('count') or 0; torch.cuda._lazy_init = lambda: asked.append('init')\n"
         "from azr.train import card_fork\n"
         f"with card_fork.not_there(): [importlib.import_module(name) for name in {MODULES!r}]\n"
-        "print(torch.cuda.is_available(), asked)"
+        "print(torch.cuda.is_available(), asked, 'ray' in sys.modules)"
     )
     environment = card_fork.importing_environment()
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), str(tmp_path)])
@@ -151,7 +148,7 @@ def test_what_is_imported_first_asks_nvml_alone(tmp_path: Path) -> None:
         timeout=300,
         check=False,
     )
-    assert said.stdout.strip() == "True []", said.stderr
+    assert said.stdout.strip() == "True [] False", said.stderr
 
 
 def test_nothing_of_the_engine_without_a_card_is_imported_beside_one() -> None:
