@@ -33,8 +33,7 @@ CYCLES, STEPS = 3, 4
 CONFIG = fast_config(
     cycles=CYCLES, steps_per_cycle=STEPS, max_restarts=1000, max_restarts_without_progress=100, sample_s=0.5
 )
-KILL_POINTS = 160
-RUNS = 6
+KILLS_IN_A_RUN = 20
 SHORT = fast_config(cycles=2, steps_per_cycle=1, sample_s=100)
 
 
@@ -121,17 +120,18 @@ def check_everything(run: RunDir, cycles: int = CYCLES, steps: int = STEPS) -> N
     assert not debris, debris
 
 
-def test_kill_minus_nine_at_random_points(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kill_points", [40, pytest.param(160, marks=pytest.mark.slow)])
+def test_kill_minus_nine_at_random_points(kill_points: int, tmp_path: Path) -> None:
     struck: Counter[str] = Counter()
     finished = 0
     number = 0
-    while sum(struck.values()) < KILL_POINTS:
+    while sum(struck.values()) < kill_points:
         number += 1
         run = RunDir(tmp_path / f"run{number}")
         command_trainer(run, step_s=0.002)
         dice = random.Random(1000 + number)
         kills = 0
-        while kills < KILL_POINTS // RUNS:
+        while kills < KILLS_IN_A_RUN:
             state = one_kill(run, dice)
             if state is None:
                 break
@@ -142,8 +142,9 @@ def test_kill_minus_nine_at_random_points(tmp_path: Path) -> None:
         repairs = [incident for incident in read_incidents(run) if incident.kind == "repair"]
         assert repairs or not kills
         finished += 1
-    # how often each is struck is chance: MERGE is short, and the next test strikes at each of its renames
-    assert min(struck[name] for name in ("START", "CONSOLIDATE", "TRAIN", "MERGE")) >= 1, struck
+    # how often each is struck is chance: most are short, and the next test strikes at each of their renames
+    expected = ("TRAIN",) if kill_points < 160 else ("START", "CONSOLIDATE", "TRAIN", "MERGE")
+    assert min(struck[name] for name in expected) >= 1, struck
     print(f"{sum(struck.values())} kills in {finished} runs: {dict(struck)}")
 
 
