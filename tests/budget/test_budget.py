@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ CARD_8 = replace(CARD_16, gpus=(Gpu("card", 8.0, 7.6, (8, 9)),))
 TWO_80 = replace(CARD_16, gpus=(Gpu("card", 79.6, 79.0, (9, 0)),) * 2, ram_gib=128.0)
 
 
+@cache
 def recipe(name, *overrides):
     return from_container(compose_container([f"recipe={name}", *overrides]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -26,8 +27,13 @@ def machine(gib: float, ram_gib: float = 64.0) -> Machine:
     return Machine((Gpu("a card", gib, gib),), 16, ram_gib, ram_gib)
 
 
+@cache
+def configured(recipe: str, *overrides: str) -> Config:
+    return load_config([f"recipe={recipe}", *overrides]).config
+
+
 def fitted(recipe: str, gib: float, *overrides: str) -> Fitted:
-    config = load_config([f"recipe={recipe}", *overrides]).config
+    config = configured(recipe, *overrides)
     return fit_card(config, machine(gib), shape_of(config.model.path))
 
 
@@ -40,7 +46,7 @@ def generation_s(config: Config, gib: float) -> float:
 @pytest.mark.parametrize("gib", [15.92, 16.0])
 @pytest.mark.parametrize("recipe", [name for name, size in RECIPES.items() if size == 16])
 def test_sixteen_gib_get_no_less_than_was_measured(recipe: str, gib: float) -> None:
-    measured, chosen = load_config([f"recipe={recipe}"]).config, fitted(recipe, gib).config
+    measured, chosen = configured(recipe), fitted(recipe, gib).config
     assert chosen.rollout.max_sequences >= measured.rollout.max_sequences
     assert chosen.train.micro_batch_tokens >= measured.train.micro_batch_tokens
     assert chosen.rollout.max_batched_tokens >= measured.rollout.max_batched_tokens
@@ -60,7 +66,7 @@ INT4 = {"7b_int4_16gb": (16.0, 15.0), "7b_int4_12gb": (12.0, 12.0), "3b_int4_8gb
 def test_int4_recipes_fit_their_cards(recipe: str, automatic: bool) -> None:
     """By calculation; a card says a little less than its name does."""
     gib, limit = INT4[recipe]
-    config = load_config([f"recipe={recipe}", *([] if automatic else ["budget.automatic=[]"])]).config
+    config = configured(recipe, *([] if automatic else ["budget.automatic=[]"]))
     shape = shape_for(config)
     assert shape is not None and shape.int4_group == 64
     config = fit_card(config, machine(gib - 0.08), shape).config
@@ -92,7 +98,7 @@ def test_a_larger_card_is_used(recipe: str) -> None:
 def test_what_is_chosen_fits_whenever_the_recipe_does(
     recipe: str, gib: float, keys: set[str], response: int
 ) -> None:
-    config = load_config([f"recipe={recipe}", f"rollout.max_response_tokens={response}"]).config
+    config = configured(recipe, f"rollout.max_response_tokens={response}")
     config = replace(config, budget=replace(config.budget, automatic=sorted(keys)))
     shape = shape_of(config.model.path)
     assert shape is not None
@@ -129,7 +135,7 @@ def test_engine_and_trainer_stay_awake_only_where_it_costs_no_sequences() -> Non
 
 
 def test_nothing_is_chosen_without_a_card_or_a_size() -> None:
-    config = load_config(["recipe=1_5b_16gb"]).config
+    config = configured("1_5b_16gb")
     assert fit_card(config, Machine((), 16, 64.0, 64.0), shape_of(config.model.path)) == Fitted(config)
     assert fit_card(config, machine(80.0), None) == Fitted(config)
     assert fitted("1_5b_16gb", 12.0) == Fitted(config), "too small: judge refuses the recipe's own numbers"
