@@ -68,7 +68,7 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 @pytest.mark.skipif(GPU, reason="the CPU path; a GPU machine takes the GPU path")
 @pytest.mark.parametrize("model", [pytest.param("bundled", marks=pytest.mark.slow), "random"])
 def test_on_a_cpu(model: str, tmp_path: Path, random_model: Callable[[str], Path]) -> None:
-    """The bundled model is also trained and asked, with adapters below and whole in test_real_run.py."""
+    """Of the bundled model test_real_run.py compares the trainer with the engine, too, after each update."""
     settings = ["recipe=cpu_tiny", *([f"model.path={random_model('tiny')}"] if model == "random" else [])]
     apart = follow(tmp_path, "cpu", settings)
     assert max(apart["before"], apart["synced"]) < 1e-4 < 0.01 < apart["not_synced"]
