@@ -115,7 +115,7 @@ def first_plateau(series: FloatArray, rules: MonitorConfig) -> int | None:
 def first_fall(series: FloatArray, drop: float) -> int | None:
     """Number of evaluations after which ``fall`` first sees one; levels do not depend on what comes later, so
     once is enough."""
-    levels = rolling_median(series, FALL_WIDTH)
+    levels = rolling_median(series, FALL_WIDTH).copy()  # pandas gives it read-only
     levels[: FALL_WIDTH - 1] = -np.inf
     fell = np.flatnonzero(levels < np.maximum.accumulate(levels) - drop)
     fell = fell[fell >= 2 * FALL_WIDTH - 1]
