@@ -12,6 +12,7 @@ diverged                non-finite updates                                      
 collapsing              entropy below its floor, or cut or malformed responses rising  roll back
 mismatch                engine and trainer do not run the same model                   roll back
 regressing              probes far below their best level                              roll back
+shrinking               answers of a solve stream suddenly have half their length      note
 leaking, slowing        host memory or time per token grows                            recycle
 starved                 hardly any new tasks, or none that could be learnt from        end the cycle
 plateau                 probes flat, by the test of ``azr.campaign.stagnation``        end the cycle
@@ -29,13 +30,13 @@ from functools import partial
 import numpy as np
 
 from azr.campaign.parts import Advice, Judgement
-from azr.campaign.stagnation import Course, fall, fit_trend, plateau, robust_smooth
+from azr.campaign.stagnation import Course, fall, fit_trend, plateau, robust_smooth, shrinkage
 from azr.config import Config
 from azr.config.monitor import MonitorConfig
 from azr.run import metric_names as names
 from azr.run.protocol import MetricsRecord
-from azr.run.records import MachineSample
-from azr.tasks import STREAMS
+from azr.run.records import SHRINKING, MachineSample
+from azr.tasks import STREAMS, Role
 
 LEAK_SAMPLES = 20
 """Memory samples that a leak is judged on."""
@@ -162,6 +163,7 @@ def _illnesses(
     yield _diverged(records, rules)
     for series in _series(rules):
         yield _collapse(records, rules, series)
+    yield _shrinking(records, rules)
     yield _leaking(records, samples, rules)
     yield _slowing(records, rules)
 
@@ -254,6 +256,27 @@ def _collapse(records: Sequence[MetricsRecord], rules: MonitorConfig, series: _S
 def _stream_mean(record: MetricsRecord, what: str) -> float | None:
     values = [record.values[name] for stream in STREAMS if (name := f"{stream.name}/{what}") in record.values]
     return float(np.mean(values)) if values else None
+
+
+def _shrinking(records: Sequence[MetricsRecord], rules: MonitorConfig) -> Judgement | None:
+    """Said once, at the step at which it shows: not again while it is in the window."""
+    told: list[str] = []
+    onsets: list[int] = []
+    for stream in (stream.name for stream in STREAMS if stream.role is Role.SOLVE):
+        both = (f"{stream}/response_tokens_mean", names.accuracy(stream))
+        known = [
+            item for item in records if all(math.isfinite(item.values.get(name, math.nan)) for name in both)
+        ]
+        lengths, right = ([item.values[name] for item in known] for name in both)
+        found = shrinkage(lengths, right, rules) if known and known[-1] is records[-1] else None
+        earlier = range(1, min(rules.thoughts_window_steps, len(known)))
+        if found is None or any(shrinkage(lengths[:-back], right[:-back], rules) for back in earlier):
+            continue
+        onsets.append(known[found.onset].step)
+        told.append(
+            f"Answers of {stream} shrank from {found.before:.0f} to {found.now:.0f} tokens, from step {onsets[-1]} on."
+        )
+    return Judgement(Advice.NOTE, SHRINKING, " ".join(told), min(onsets)) if told else None
 
 
 def _of_this_process(records: Sequence[MetricsRecord]) -> list[MetricsRecord]:

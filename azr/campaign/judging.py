@@ -8,7 +8,10 @@ from dataclasses import asdict
 
 from azr.campaign.context import Context
 from azr.campaign.parts import Advice, Judgement
+from azr.commands import command
 from azr.report.loggers import Logger
+from azr.report.text import shown_path
+from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import MetricsRecord
 from azr.run.records import JudgeVerdict, MachineSample
 from azr.system.files import append_jsonl
@@ -18,6 +21,7 @@ _ACTIONS = {
     Advice.ROLLBACK: "The trainer is ended without saving.",
     Advice.RECYCLE: "The trainer is restarted at the next checkpoint.",
 }
+_NEXT_TIME = "`selfplay.solve_group_size=4`, `selfplay.seed_share` above 0 or another `selfplay.frame` may prevent it (none measured)."
 
 
 def log(ctx: Context, loggers: list[Logger], record: MetricsRecord) -> None:
@@ -44,8 +48,28 @@ def ask_judges(
             last, said = records[-1], (judgement.verdict, judgement.advice.value, judgement.sentence)
             verdict = JudgeVerdict(time.time(), last.cycle, last.attempt, last.step, *said)
             append_jsonl(ctx.run.verdicts, [asdict(verdict)])
-        if judgement.advice is not Advice.CONTINUE:
+        if judgement.advice is Advice.NOTE:
+            action, kept = _way_back(ctx, judgement.onset_step or 0)
+            ctx.incident(judgement.verdict, judgement.sentence, action, kept_step=kept)
+        elif judgement.advice is not Advice.CONTINUE:
             if changed:
                 ctx.incident(judgement.verdict, judgement.sentence, _ACTIONS[judgement.advice])
             return judgement
     return None
+
+
+def _way_back(ctx: Context, onset_step: int) -> tuple[str, int | None]:
+    """What a user can do about collapsed thoughts, and the checkpoint that it needs (kept by ``azr.campaign.room``)."""
+    earlier = [checkpoint.step for checkpoint in list_checkpoints(ctx.run) if checkpoint.step < onset_step]
+    if not earlier:
+        return (
+            f"The run goes on; accuracy may fall later. No checkpoint from before it is left. {_NEXT_TIME}",
+            None,
+        )
+    run, step = shown_path(ctx.run.root), max(earlier)
+    export = f"{command('export')} {run} --step {step} --out DIR"
+    action = (
+        f"The run goes on; accuracy may fall later. Step {step} is from before it and is kept: `{export}`; "
+        f"`name=NEW model.path=DIR data.other_runs=[{run}]` goes on from there. {_NEXT_TIME}"
+    )
+    return action, step

@@ -20,6 +20,8 @@ class Advice(str, Enum):
     """What a judge wants done."""
 
     CONTINUE = "continue"
+    NOTE = "note"
+    """Tell the user, and continue."""
     END_CYCLE = "end_cycle"
     """Stagnation: stop with a checkpoint, merge, continue with the next cycle."""
     ROLLBACK = "rollback"
@@ -38,7 +40,7 @@ class Judgement:
     sentence: str
     """With the numbers, so that a person on Monday can disagree."""
     onset_step: int | None = None
-    """ROLLBACK: first step that is suspect; the checkpoint must be from before it."""
+    """ROLLBACK, NOTE: first step that is suspect; the checkpoint to go back to must be from before it."""
 
 
 class Progress(Protocol):
@@ -67,7 +69,7 @@ class CampaignParts:
     consolidate: DataStep
     merge: DataStep
     judges: tuple[Judge, ...]
-    """Asked after each step; the first whose advice is not CONTINUE is followed."""
+    """Asked after each step; the first whose advice is neither CONTINUE nor NOTE is followed."""
     progress: Callable[[RunDir, Config], AbstractContextManager[Progress]]
     loggers: Callable[[RunDir, Config, int], Sequence[Logger]]
     """(run, config, first step of the attempt); asked for at the start of each attempt."""

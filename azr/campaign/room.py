@@ -6,13 +6,17 @@ from collections.abc import Collection
 from functools import partial
 
 from azr.campaign.context import Context
+from azr.campaign.incidents import read_incidents
 from azr.errors import BudgetError
 from azr.run.checkpoints import prune_checkpoints, require_disk_space
+from azr.run.records import SHRINKING
 
 
-def prune(ctx: Context, keep_last: int, *, protected: Collection[int] = ()) -> None:
-    """Keeps the last ones, those of ``campaign.keep_every``, the best one, and the ``protected`` steps."""
-    kept = {*protected, ctx.state.best_step} - {None}
+def prune(ctx: Context, keep_last: int, *, protected: Collection[int] = (), is_short: bool = False) -> None:
+    """Keeps the last ones, those of ``campaign.keep_every``, the best one, the ``protected`` steps, and, unless
+    space is short, those from before a collapse of thoughts."""
+    told = [] if is_short else [item for item in read_incidents(ctx.run) if item.kind == SHRINKING]
+    kept = {*protected, ctx.state.best_step, *(item.details.get("kept_step") for item in told)} - {None}
     prune_checkpoints(ctx.run, keep_last=keep_last, keep_every=ctx.campaign.keep_every, protected=kept)
 
 
@@ -32,5 +36,5 @@ def make_room(
     try:
         require(keep_last=keep_last)
     except BudgetError:
-        prune(ctx, 1, protected=protected)
+        prune(ctx, 1, protected=protected, is_short=True)
         require(keep_last=1)

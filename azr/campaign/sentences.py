@@ -7,11 +7,13 @@ import shlex
 import time
 from contextlib import suppress
 
+from azr.campaign.incidents import read_incidents
 from azr.campaign.state import CampaignState, State
 from azr.commands import command
 from azr.errors import AzrError
 from azr.report.summary import read_summary
 from azr.report.verdict import headline
+from azr.run.records import SHRINKING
 from azr.run.rundir import RunDir
 from azr.system.folder_id import FolderId
 from azr.wording import counted
@@ -25,6 +27,7 @@ def say_the_end(run: RunDir, state: CampaignState) -> None:
     if state.state is State.DONE and state.step:
         with suppress(OSError, AzrError):  # the report says it too
             lines.append(headline(read_summary(run.root))[0].replace("\N{NO-BREAK SPACE}", " "))
+    lines += [f"{item.cause} {item.action}" for item in read_incidents(run) if item.kind == SHRINKING]
     if run.report.is_file():
         lines.append(f"The report: {folder}/report.html")
     if state.step:

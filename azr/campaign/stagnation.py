@@ -28,6 +28,8 @@ FloatArray = NDArray[np.float64]
 MAX_AUTOCORRELATION = 0.95
 FALL_WIDTH = 3
 """Evaluations whose median is a level."""
+SHRINK_WIDTH = 5
+"""Steps whose median is the length of the answers; that of a single step is noisy."""
 
 
 def _series(values: ArrayLike) -> pd.Series:
@@ -246,3 +248,40 @@ def fall(y: Sequence[float], drop: float, width: int = FALL_WIDTH) -> Fall | Non
     while onset and y[onset - 1] < best - drop / 2:
         onset -= 1
     return Fall(best, now, min(onset, len(y) - 1))
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """Answers that suddenly became short."""
+
+    before: float
+    now: float
+    """Tokens of an answer."""
+    onset: int
+    """Index of the first step with short ones."""
+
+
+def shrinkage(tokens: Sequence[float], accuracy: Sequence[float], rules: MonitorConfig) -> Shrinkage | None:
+    """Whether the answers of a solve stream collapsed as of its last step; None if not.
+
+    Long answers that were right less than half as often are no loss: a model that learns the required form writes
+    less and is right more often.
+
+    Args:
+        tokens, accuracy: means of each step, [n] each.
+    """
+    window, width = rules.thoughts_window_steps, SHRINK_WIDTH
+    if len(tokens) < rules.thoughts_warmup_steps + window + width:
+        return None
+    then, lately = slice(-window - width, -width), slice(-width, None)
+    before, now = float(np.median(tokens[then])), float(np.median(tokens[lately]))
+    if now >= rules.thoughts_share * before:
+        return None
+    between = (before + now) / 2
+    of_long = [right for length, right in zip(tokens[then], accuracy[then], strict=True) if length >= between]
+    if 2 * np.mean(of_long) < np.mean(accuracy[lately]):
+        return None
+    onset = len(tokens) - width // 2 - 1  # most of the last ones are short
+    while onset and tokens[onset - 1] < between:
+        onset -= 1
+    return Shrinkage(before, now, onset)

@@ -23,6 +23,7 @@ from azr.report.tasks import TaskStats
 from azr.report.text import duration, interval_points, number, percent, points, shown_path
 from azr.run import metric_names as names
 from azr.run.asked_otherwise import Place, asked_otherwise
+from azr.run.records import SHRINKING
 from azr.tasks import CORE_TASK_TYPES
 from azr.wording import counted
 
@@ -281,6 +282,7 @@ def _advice(summary: RunSummary, stats: TaskStats) -> list[str]:
         lines.append(
             "Read the last incident and the end of its trainer.log, then run the same command again; it resumes where it failed."
         )
+    lines += [f"{item.cause} {item.action}" for item in summary.faults if item.kind == SHRINKING]
     change = deciding_change(summary)
     if 0 < table.trained < FEW_STEPS and change is not None and change.word == "no clear change":
         lines.append(

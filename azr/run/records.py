@@ -69,6 +69,10 @@ ASKED = frozenset(
 again, a copied folder): no faults."""
 
 
+SHRINKING = "shrinking"
+"""Kind of incident: the thoughts of a solve stream collapsed. ``details["kept_step"]`` is a checkpoint from before it."""
+
+
 @dataclass(frozen=True)
 class Incident:
     """One line of ``incidents.jsonl``: what went wrong or was asked for, why, and what was done about it."""

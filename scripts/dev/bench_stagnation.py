@@ -2,25 +2,33 @@
 """How often the stagnation rule errs, on synthetic probe series: prints the table of docs/stagnation.md.
 
     python scripts/dev/bench_stagnation.py [--series 200] [--noise 0.02] [--autocorrelation 0.5] [--seed 1]
+    python scripts/dev/bench_stagnation.py --recorded docs/real_weights_cot.csv runs/default/metrics.jsonl
 
-Every series is a curve plus AR(1) noise and is judged evaluation by evaluation, as in a run. Exit status 1 if
-a required rate is missed. Needs about a minute on a quiet core.
+Every series is a curve plus AR(1) noise and is judged evaluation by evaluation, as in a run. The lengths of answers
+are judged step by step, with noise as large as in recorded runs. Exit status 1 if a required rate is missed. Needs
+about a minute on a quiet core. ``--recorded`` says instead what is noted of the answers of recorded runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from azr.campaign.stagnation import FALL_WIDTH, Course, FloatArray, look, rolling_median
+from azr.campaign.stagnation import FALL_WIDTH, Course, FloatArray, look, rolling_median, shrinkage
 from azr.config.monitor import MonitorConfig
+from azr.run.protocol import read_metrics
+from azr.run.rundir import RunDir
 from azr.system.terminal import outlive_the_terminal
+from azr.tasks import STREAMS, Role
 
 EVALUATIONS = 160
 STATED_WINDOWS = 2.5
@@ -29,6 +37,13 @@ MAX_FALSE = 0.01
 MIN_FOUND = 0.95
 MAX_FALL_DELAY = 5
 """Evaluations within which a collapse must be seen."""
+
+ANSWER_NOISE, ANSWER_AUTOCORRELATION = 0.15, 0.3
+"""Of the logarithm of a step's mean length; somewhat more noise than in the recorded runs."""
+ANSWERS = 16
+"""Of a stream and step: the noise of their accuracy."""
+MAX_SHRINK_DELAY = 10
+"""Steps within which collapsed thoughts must be seen."""
 
 Curve = Callable[[np.random.Generator], tuple[FloatArray, int]]
 """Draws a noiseless series, [EVALUATIONS], and the index from which on it is over (flat, or collapsed)."""
@@ -152,6 +167,96 @@ def measure(kind: Kind, rules: MonitorConfig, drop: float, args: argparse.Namesp
     return Rates(found / args.series, false / args.series, delays)
 
 
+Answers = Callable[[np.random.Generator], tuple[FloatArray, FloatArray, int | None]]
+"""Draws noiseless lengths and accuracies, [EVALUATIONS] each, and the index from which on the thoughts are gone."""
+
+
+def answer_kinds() -> dict[str, Answers]:
+    t = np.arange(EVALUATIONS, dtype=np.float64)
+
+    def falling(start: float, length: float, share: float) -> FloatArray:
+        """From 200 tokens to ``share`` of them, by the same factor in each step."""
+        return 200 * share ** np.clip((t - start) / length, 0, 1)
+
+    def collapse(rng: np.random.Generator) -> tuple[FloatArray, FloatArray, int]:
+        start, length = int(rng.integers(40, 140)), int(rng.integers(1, 8))
+        return falling(start, length, rng.uniform(0.2, 0.4)), np.full_like(t, 0.4), start + length
+
+    def form(first: int, last: int) -> Answers:
+        """Accuracy comes with the form, as answers become shorter."""
+
+        def draw(rng: np.random.Generator) -> tuple[FloatArray, FloatArray, None]:
+            start, length = int(rng.integers(first, last, endpoint=True)), int(rng.integers(5, 20))
+            return falling(start, length, 0.4), 0.4 * np.clip((t - start) / length, 0, 1), None
+
+        return draw
+
+    return {
+        "answers: level": lambda rng: (np.full_like(t, 200.0), np.full_like(t, 0.4), None),
+        "answers: form learned at the start": form(0, 5),
+        "answers: form learned late": form(20, 100),
+        "answers: slow decline, half in 60 steps": lambda rng: (
+            200 * 0.5 ** (t / 60),
+            np.full_like(t, 0.4),
+            None,
+        ),
+        "answers: thoughts collapse": collapse,
+    }
+
+
+def measure_answers(name: str, draw: Answers, rules: MonitorConfig, args: argparse.Namespace) -> Rates:
+    rng = np.random.default_rng([args.seed, *name.encode()])
+    found = false = 0
+    delays: list[int] = []
+    for _ in range(args.series):
+        tokens, accuracy, end = draw(rng)
+        tokens = tokens * np.exp(ar1(rng, ANSWER_AUTOCORRELATION, ANSWER_NOISE))
+        right = rng.binomial(ANSWERS, accuracy) / ANSWERS
+        seen = (
+            n for n in range(1, EVALUATIONS + 1) if shrinkage(tokens[:n].tolist(), right[:n].tolist(), rules)
+        )
+        first = next(seen, None)
+        if end is None or first is None:
+            false += first is not None
+            continue
+        delays.append(first - end)
+        found += -MAX_SHRINK_DELAY <= first - end <= MAX_SHRINK_DELAY
+        false += first - end < -MAX_SHRINK_DELAY
+    return Rates(found / args.series, false / args.series, delays)
+
+
+def judge_recorded(files: Sequence[Path], rules: MonitorConfig) -> None:
+    """Prints where collapsed thoughts are seen, and how low the answers were against the window before them."""
+    for file in files:
+        if file.suffix == ".csv":
+            table = pd.read_csv(file)
+        else:
+            table = pd.DataFrame(
+                [record.values | {"step": record.step} for record in read_metrics(RunDir(file.parent))]
+            )
+        for run, rows in table.groupby("run") if "run" in table else [(file.parent.name, table)]:
+            for stream in (stream.name for stream in STREAMS if stream.role is Role.SOLVE):
+                names = [f"{stream}/response_tokens_mean", f"{stream}/accuracy"]
+                if not {*names} <= {*rows}:
+                    continue
+                known = rows.dropna(subset=names)
+                tokens, right = (known[name].tolist() for name in names)
+                found = {
+                    int(known["step"].iloc[n - 1]): one
+                    for n in range(1, len(known) + 1)
+                    if (one := shrinkage(tokens[:n], right[:n], replace(rules, thoughts_share=1.0)))
+                }
+                shares = {step: one.now / one.before for step, one in found.items()}
+                lowest = min(shares, key=shares.__getitem__, default=0)
+                seen = next((step for step, share in shares.items() if share < rules.thoughts_share), None)
+                words = "not noted"
+                if seen is not None:
+                    one, onset = found[seen], int(known["step"].iloc[found[seen].onset])
+                    words = f"noted at step {seen}, from step {onset} on ({one.before:.0f} to {one.now:.0f} tokens)"
+                low = f"lowest {shares[lowest]:.2f} (step {lowest})" if shares else "never shorter"
+                print(f"{run}, {len(known)} steps, {stream}: {words}, {low}")
+
+
 def main() -> int:
     rules = MonitorConfig()
     parser = argparse.ArgumentParser(
@@ -163,19 +268,35 @@ def main() -> int:
         "--autocorrelation", type=float, default=0.5, help="of the noise, from one evaluation to the next"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--recorded", nargs="+", type=Path, metavar="FILE", help="CSV or metrics.jsonl")
     args = parser.parse_args()
+    if args.recorded:
+        judge_recorded(args.recorded, rules)
+        return 0
 
     print(f"rules: {rules}")
     print(
         f"noise: AR(1), standard deviation {args.noise}, autocorrelation {args.autocorrelation}; {args.series} series of each kind"
     )
     stated = f"{STATED_WINDOWS} windows = {STATED_WINDOWS * rules.window_evaluations:.0f} evaluations"
-    print(f"a plateau counts as found within {stated}, a fall within {MAX_FALL_DELAY}\n")
+    print(f"a plateau counts as found within {stated}, a fall within {MAX_FALL_DELAY}")
+    print(
+        f"answers: noise of {ANSWER_NOISE:.0%} of their length; a collapse counts as found within {MAX_SHRINK_DELAY} steps\n"
+    )
     print(f"{'series':<46}{'found in time':>14}{'false':>8}{'delay: median':>15}{'95 %':>6}   required")
     missed = False
-    for kind in tqdm(kinds(rules), leave=False, disable=None, file=sys.stderr):
-        rates = measure(kind, rules, rules.regression_delta, args)
-        rising = kind.expect == "rising"
+    series: list[tuple[str, bool, Callable[[], Rates]]] = [
+        *(
+            (kind.name, kind.expect == "rising", partial(measure, kind, rules, rules.regression_delta, args))
+            for kind in kinds(rules)
+        ),
+        *(
+            (name, "collapse" not in name, partial(measure_answers, name, draw, rules, args))
+            for name, draw in answer_kinds().items()
+        ),
+    ]
+    for name, rising, measured in tqdm(series, leave=False, disable=None, file=sys.stderr):
+        rates = measured()
         ok = rates.false <= MAX_FALSE and (rising or rates.found >= MIN_FOUND)
         missed |= not ok
         found = "" if rising else f"{rates.found:.1%}"
@@ -183,7 +304,7 @@ def main() -> int:
         late = "" if rising or not rates.delays else f"{np.quantile(rates.delays, 0.95):.0f}"
         wanted = f"false <= {MAX_FALSE:.0%}" + ("" if rising else f", found >= {MIN_FOUND:.0%}")
         print(
-            f"{kind.name:<46}{found:>14}{rates.false:>8.1%}{middle:>15}{late:>6}   {wanted}: {'ok' if ok else 'MISSED'}",
+            f"{name:<46}{found:>14}{rates.false:>8.1%}{middle:>15}{late:>6}   {wanted}: {'ok' if ok else 'MISSED'}",
             flush=True,
         )
     return int(missed)
