@@ -6,6 +6,7 @@ Every part keeps its height, so that the screen stands still while numbers chang
 
 from __future__ import annotations
 
+import textwrap
 import time
 
 from rich.console import Group, RenderableType
@@ -244,15 +245,24 @@ def memory_words(summary: RunSummary) -> list[str]:
 
 
 def _incidents(summary: RunSummary, width: int) -> list[RenderableType]:
-    latest = summary.incidents[-INCIDENT_LINES:]
     damaged = summary.problems[:INCIDENT_LINES]
+    room = INCIDENT_LINES - len(damaged)
+    latest = summary.incidents[-room:] if room else ()
     lines: list[RenderableType] = [
         _line(_label("damaged"), (problem, "red"), width=width) for problem in damaged
     ]
-    for incident in latest[len(damaged) :]:
+    for incident in latest:
         at = time.strftime("%a %H:%M", time.localtime(incident.unix_s))
         words = " → ".join(part for part in (incident.cause, incident.action) if part)
-        lines.append(_line((f"{at} ", "bright_black"), (f"{incident.kind} ", "yellow"), words, width=width))
+        head, indent = (
+            [(f"{at} ", "bright_black"), (f"{incident.kind} ", "yellow")],
+            len(at) + len(incident.kind) + 2,
+        )
+        parts = textwrap.wrap(words, max(width - indent, 20), break_on_hyphens=False)
+        spare = room - len(latest) if incident is summary.incidents[-1] else 0
+        parts[spare:] = [" ".join(parts[spare:])]  # the latest gets the lines that are free
+        lines.append(_line(*head, parts[0], width=width))
+        lines += [_line(" " * indent, part, width=width) for part in parts[1:]]
     if not lines:
         lines.append(_line(_label("incidents"), ("none", "bright_black"), width=width))
     lines += [Text()] * (INCIDENT_LINES - len(lines))

@@ -6,11 +6,13 @@ import csv
 import re
 import shlex
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from fake_campaign import Driver, command_trainer, fake_parts, fast_config
+from rich.console import Console
 
 from azr.campaign.incidents import read_incidents
 from azr.campaign.judges import judge_health
@@ -24,6 +26,8 @@ from azr.config.campaign import CampaignConfig
 from azr.config.monitor import MonitorConfig
 from azr.report.html import write_report
 from azr.report.live import LiveView
+from azr.report.screen import render
+from azr.report.summary import read_summary
 from azr.run.checkpoints import list_checkpoints
 from azr.run.protocol import MetricsRecord
 from azr.run.records import SHRINKING, CampaignState, State
@@ -115,6 +119,12 @@ def test_the_run_goes_on_and_keeps_the_checkpoint_from_before(
     assert f"{incident.cause} {incident.action}" in capsys.readouterr().out
     page = write_report(run.root).read_text()
     assert page.count("Answers of solve-deduction shrank.") > 1, "what to do next, and the log"
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(render(read_summary(run.root), 100))
+    assert (
+        "Answers of solve-deduction shrank." in (screen := console.export_text())
+        and "Step 2 is from" in screen
+    )
     with LiveView(run.root, Config().report):
         pass
     assert "shrinking" in (shown := capsys.readouterr().out) and "--step 2" in shown
