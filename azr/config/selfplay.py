@@ -198,7 +198,7 @@ class SelfPlayConfig(Section, place="selfplay"):
     your own files): an anchor against drifting towards the proposer's preferences. 0: whatever
     ``solve_selection`` draws, as published."""
     solve_group_size: PositiveInt = 1
-    """Answers to each task of a solve stream, whose ``batch_size`` rows then have that many fewer tasks. With
+    """Answers to each task of a solve stream, whose ``batch_size`` rows then have that many times fewer tasks. With
     ``advantage=group`` the answers to one task are compared with each other; a single answer is compared with those to
     other tasks, where long answers look bad because they belong to hard tasks."""
     solve_timing: Literal["next_step", "same_step"] | None = None

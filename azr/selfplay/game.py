@@ -221,9 +221,9 @@ class SelfPlay:
         answers, share = self.config.solve_group_size, self.config.seed_share
         count = self.config.batch_size // answers
         selection = choose_solve_tasks(self.buffers[kind], count, strategy, step, rng, task_fits, share)
-        self._count_plan("plan/seed_solve_rows", selection.anchors)
+        self._count_plan("plan/seed_solve_rows", selection.anchors * answers)
         self._count_plan("plan/dropped_solve_prompts", selection.dropped)
-        self._count_plan("plan/repeated_solve_rows", selection.repeated)
+        self._count_plan("plan/repeated_solve_rows", selection.repeated * answers)
         tasks = selection.tasks
         if not tasks:
             identity = identity_task(kind)

@@ -113,7 +113,9 @@ async def run_steps(game: SelfPlay, steps: range, sandbox, model: Model) -> list
 
 
 def test_a_solve_group_has_one_task() -> None:
-    rows = new_game(replace(SMALL, solve_group_size=2)).plan_step(1, fits)
+    game = new_game(replace(SMALL, solve_group_size=2, seed_share=0.5))
+    rows = game.plan_step(1, fits)
+    assert game.metrics()["plan/seed_solve_rows"] == 6, "rows, as metrics.md has it, not tasks"
     assert [row.stream for row in rows] == [stream for stream in STREAMS for _ in range(4)]
     assert len({row.row_id for row in rows}) == 24
     for kind in TaskType.ABDUCTION, TaskType.DEDUCTION, TaskType.INDUCTION:
