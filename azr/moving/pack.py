@@ -91,6 +91,10 @@ def _pack(run: RunDir, out: Path, options: PackOptions, say: Callable[[str], Non
         left_out = _add_what_people_read(run, writer, chosen.read, limit)
         manifest = writer.finish(_info(run, identity, steps, left_out))
         size = file.tell()
+    packed = [run.root / file.path for file in manifest.files]
+    places = {place for path in packed for place in (path, *path.parents) if run.root in place.parents}
+    for link in sorted(filter(Path.is_symlink, places)):
+        say(f"{link} is a link: packed from {link.resolve()}")
     for line in left_out:
         say(f"Left out: {line}")
     say(

@@ -73,13 +73,13 @@ def is_tensor_file(path: str) -> bool:
 
 def files_of(root: Path) -> list[str]:
     """Paths of the files below ``root``, also of those behind links: people move ``checkpoints`` to a larger disk."""
-    found, entered = [], set()
+    found = []
     for folder, folders, names in os.walk(root, followlinks=True):
         place = Path(folder)
-        if (real := place.resolve()) in entered:  # a link to a folder above it
+        above = place.parents[: len(place.relative_to(root).parts)]
+        if place.resolve() in [each.resolve() for each in above]:  # a link to a folder above it
             folders.clear()
             continue
-        entered.add(real)
         found += [path.relative_to(root).as_posix() for name in names if (path := place / name).is_file()]
     return found
 

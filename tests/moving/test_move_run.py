@@ -97,7 +97,12 @@ def test_folders_that_were_moved_to_a_larger_disk_and_linked_travel(packed: Any,
         (run.root / name).rename(tmp_path / name)
         (run.root / name).symlink_to(tmp_path / name)
     (run.cycle(1) / "up").symlink_to(run.root)  # no way out of a circle
-    pack_run(run.root, tmp_path / "a.zip", PackOptions())
+    (tmp_path / "checkpoints").rename(run.root / "ckpt")  # the real folder in the run too, under another name
+    (run.root / "checkpoints").unlink()
+    (run.root / "checkpoints").symlink_to("ckpt")
+    said: list[str] = []
+    pack_run(run.root, tmp_path / "a.zip", PackOptions(), say=said.append)
+    assert f"{run.root / 'cycles'} is a link: packed from {tmp_path / 'cycles'}" in said
     assert contents(unpack_run(tmp_path / "a.zip", tmp_path / "there").root) == contents(
         unpack_run(packed[1], tmp_path / "plain").root
     )
