@@ -173,7 +173,7 @@ def require_fit(config: Config, machine: Machine, runs_dir: Path, kept: tuple[st
     verdict = judge_fit(config, machine, shape, room_for(config, runs_dir), kept=kept)
     blocking = [shortage for shortage in verdict.shortages if shortage.resource not in config.budget.override]
     if blocking:
-        raise BudgetError(fit_refusal(verdict, blocking, runs_dir))
+        raise BudgetError(fit_refusal(verdict, blocking, RunDir(runs_dir / config.name)))
     return verdict
 
 
@@ -182,14 +182,14 @@ def room_for(config: Config, runs_dir: Path) -> float:
     return free_gib(RunDir(runs_dir / config.name).checkpoints)
 
 
-def fit_refusal(verdict: Fit, shortages: list[Shortage], runs_dir: Path) -> str:
+def fit_refusal(verdict: Fit, shortages: list[Shortage], run: RunDir) -> str:
     """The sentences that a user reads when a run is refused."""
     lines = ["this run does not fit this machine."]
     lines += [f"  {shortage}" for shortage in shortages]
     names = sorted({shortage.resource for shortage in shortages})
     if "disk" in names:
         lines.append(
-            f"  this is the disk of {runs_dir.resolve()}: free some space, or put runs elsewhere with runs_dir=FOLDER"
+            f"  this is the disk of {run.checkpoints.resolve()}: free some space, or put runs elsewhere with runs_dir=FOLDER"
         )
     if verdict.advice is not None:
         lines.append(

@@ -48,7 +48,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
             has no shared memory, or allows too few processes.
         ModelError: no such model, it cannot be fetched, or it cannot be trained as configured.
     """
-    if told := missing_disk(run.root):
+    if told := missing_disk(run.checkpoints):  # they may be on another disk than the run
         raise RunError(told)
     require_a_run_or_nothing(run)
     require_same_run(run, config)

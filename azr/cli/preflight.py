@@ -127,7 +127,7 @@ def _preflight(machine: Machine, options: argparse.Namespace) -> int:
         print("\nfits.")
         return 0
     if not verdict.fits:
-        print("\n" + fit_refusal(verdict, list(verdict.shortages), runs_folder(config)))
+        print("\n" + fit_refusal(verdict, list(verdict.shortages), RunDir(runs / config.name)))
     else:
         print(f"\nfits this card, but not now: {in_use}; {CLOSE_THEM}.")
     return 1

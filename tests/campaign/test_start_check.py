@@ -309,3 +309,11 @@ def test_packages_of_an_earlier_version_are_named_at_the_start(
     monkeypatch.undo()
     monkeypatch.setattr("azr.campaign.driver.run_campaign", lambda config, root: 0)
     assert run_command("run", command) == 0 and "pinned" not in capsys.readouterr().out
+
+
+def test_checkpoints_on_a_disk_that_is_not_mounted(run: RunDir, tmp_path: Path) -> None:
+    """The model was loaded and trained until the first save."""
+    run.root.mkdir(parents=True)
+    run.checkpoints.symlink_to(tmp_path / "large disk")
+    with pytest.raises(RunError, match=f"{run.checkpoints} is a link to .*large disk.*is its disk mounted"):
+        check(run)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr.budget.advice import room_for
+from azr.budget.advice import Shortage, fit_refusal, room_for
 from azr.config import Config
 from azr.errors import BudgetError, CheckpointError
 from azr.run import checkpoints
@@ -216,6 +216,9 @@ def test_room_is_counted_on_the_disk_that_checkpoints_was_moved_to(
     )
     require_disk_space(run, keep_last=2, margin_gib=1.0)
     assert room_for(Config(name=run.root.name), run.root.parent) == 1024
+    shortage = Shortage("disk", "checkpoints", 2000, 1024)
+    judged = SimpleNamespace(advice=None, kept=())
+    assert f"the disk of {tmp_path / 'large'}:" in fit_refusal(judged, [shortage], run)  # type: ignore[arg-type]
     assert free_gib(run.root) == 0
 
 
