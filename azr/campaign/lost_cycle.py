@@ -37,9 +37,6 @@ def settle_lost_cycle(run: RunDir, state: CampaignState) -> list[str]:
         )
     write_bytes_atomic(tasks, run.pool_tasks.read_bytes())
     told = f"{tasks}, which cycle {cycle} started from, was gone, and is the pool's tasks now."
-    if manifest.through_shard >= cycle:
+    if manifest.through_shard >= cycle or run.shard(cycle).is_file():
         return [told]
-    lost = (
-        "Tasks that the cycle had accepted were not merged yet, and are lost to the pool if they were there."
-    )
-    return [f"{told} {lost}"]
+    return [f"{told} Tasks that the cycle may have accepted were not merged yet, and are lost to the pool."]

@@ -179,9 +179,8 @@ class _AttemptWatch:
             self.deadlines.observe(beat, now_s)
             self.trainer_waits = status is None and self._waits(beat)
             self._take_durations()
-            checkpoints = (
-                self._published()
-            )  # before the records, which are written first: each finds its score
+            # looked for before the records, which are written first: each finds its score
+            checkpoints = self._published()
             self._take_records()
             if checkpoints:
                 self._take_checkpoints(checkpoints)

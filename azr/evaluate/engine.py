@@ -150,7 +150,7 @@ def answer_all(
 
 def _status(status: int) -> str:
     if status == -signal.SIGKILL:
-        return "signal 9 (something killed it: the kernel, mostly, when main memory is full; close programs, free -h)"
+        return "signal 9 (killed, mostly by the kernel when main memory is full: close other programs; free -h shows it)"
     return f"status {status}"
 
 

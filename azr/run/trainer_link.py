@@ -197,9 +197,8 @@ class TrainerLink:
             # A full disk must not kill the thread: beats resume when there is room, and their absence is seen
             # by the driver.
             with contextlib.suppress(OSError):
-                if self.run.attempt(
-                    *place[:2]
-                ).is_dir():  # else the run's folder has gone, and this would make it anew
+                # else the run's folder has gone, and this would make it anew
+                if self.run.attempt(*place[:2]).is_dir():
                     write_heartbeat(self.run, beat)
 
 
