@@ -106,7 +106,7 @@ def evaluate(specs: Sequence[str], options: Options, say: Callable[[str], None] 
     for source, spec in itertools.product(sources, options.suites):
         _suites(source, spec, options, unasked)  # slips show before the long work
     # a run keeps its own probes out of what it trains on, but knows nothing of a file that is given here
-    brought = any("=" in spec for spec in options.suites)
+    brought = any(spec.startswith("probes=") for spec in options.suites)
     trained = trained_programs({source.run for source in sources if source.run and brought})
 
     work: list[tuple[EngineModel, list[SuiteRun]]] = []
