@@ -210,7 +210,7 @@ def measure_answers(name: str, draw: Answers, rules: MonitorConfig, args: argpar
     delays: list[int] = []
     for _ in range(args.series):
         tokens, accuracy, end = draw(rng)
-        tokens = tokens * np.exp(ar1(rng, ANSWER_AUTOCORRELATION, ANSWER_NOISE))
+        tokens = tokens * np.exp(ar1(rng, ANSWER_AUTOCORRELATION, args.answer_noise))
         right = rng.binomial(ANSWERS, accuracy) / ANSWERS
         seen = (
             n for n in range(1, EVALUATIONS + 1) if shrinkage(tokens[:n].tolist(), right[:n].tolist(), rules)
@@ -267,6 +267,7 @@ def main() -> int:
     parser.add_argument(
         "--autocorrelation", type=float, default=0.5, help="of the noise, from one evaluation to the next"
     )
+    parser.add_argument("--answer-noise", type=float, default=ANSWER_NOISE, help="of the log of their length")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recorded", nargs="+", type=Path, metavar="FILE", help="CSV or metrics.jsonl")
     args = parser.parse_args()
@@ -281,7 +282,7 @@ def main() -> int:
     stated = f"{STATED_WINDOWS} windows = {STATED_WINDOWS * rules.window_evaluations:.0f} evaluations"
     print(f"a plateau counts as found within {stated}, a fall within {MAX_FALL_DELAY}")
     print(
-        f"answers: noise of {ANSWER_NOISE:.0%} of their length; a collapse counts as found within {MAX_SHRINK_DELAY} steps\n"
+        f"answers: noise of {args.answer_noise:.0%} of their length; a collapse counts as found within {MAX_SHRINK_DELAY} steps\n"
     )
     print(f"{'series':<46}{'found in time':>14}{'false':>8}{'delay: median':>15}{'95 %':>6}   required")
     missed = False
