@@ -200,7 +200,7 @@ class SelfPlayConfig(Section, place="selfplay"):
     solve_group_size: PositiveInt = 1
     """Answers to each task of a solve stream, whose ``batch_size`` rows then have that many times fewer tasks. With
     ``advantage=group`` the answers to one task are compared with each other; a single answer is compared with those to
-    other tasks, where long answers look bad because they belong to hard tasks."""
+    other tasks, where long answers may look bad only because they belong to hard tasks."""
     solve_timing: Literal["next_step", "same_step"] | None = None
     """When accepted tasks are first solved: ``next_step`` (code) or ``same_step`` (paper); null follows
     ``variant``."""

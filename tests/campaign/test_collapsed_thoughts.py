@@ -36,9 +36,14 @@ from azr.run.rundir import RunDir
 
 def recorded(name: str) -> list[MetricsRecord]:
     """Lengths and accuracies of a run of docs/results.md (1.5B, ``selfplay.frame=cot``)."""
-    with open(Path(__file__).with_name(f"answers_{name}.csv")) as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    return [MetricsRecord(int(row.pop("step")), 1, 1, 0.0, row) for row in rows]
+    with open(Path(__file__).parents[2] / "docs" / "real_weights_cot.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row.pop("run") == name]
+    return [
+        MetricsRecord(
+            int(row.pop("step")), 1, 1, 0.0, {key: float(value) for key, value in row.items() if value}
+        )
+        for row in rows
+    ]
 
 
 def notes(records: list[MetricsRecord], config: Config) -> list[tuple[int, Judgement]]:
