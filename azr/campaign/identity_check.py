@@ -107,7 +107,7 @@ def require_same_run(run: RunDir, config: Config) -> None:
 
     for name, key in SETTINGS.items():
         before, after = getattr(recorded, name), getattr(now, name)
-        if before not in (after, None) and not (name == "frame" and _is_moved_frame(run, after)):
+        if before != after and not (name == "frame" and _is_moved_frame(run, after)):
             differing.append(_difference(key, str(before), str(after)))
     if differing:
         raise RunError(identity_refusal(run, differing))
@@ -124,7 +124,7 @@ def _is_cached(path: str, content: ModelHash) -> bool:
     was a folder before?"""
     name = HubName.parse(path)
     folder = cached_folder(name) if name is not None else None
-    return folder is not None and hash_model(folder, content) == content
+    return folder is not None and hash_model(folder) == content
 
 
 def identity_refusal(run: RunDir, differing: list[Difference]) -> str:

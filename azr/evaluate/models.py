@@ -272,7 +272,7 @@ def _base_of(run: RunDir) -> ModelSource:
     note = (
         ""
         if run.identity.exists()
-        else f"{run.root.name}@0: no record of what the run began with (an earlier version started it); using {folder}"
+        else f"{run.root.name}@0: no record of what the run began with (identity.json is gone); using {folder}"
     )
     return _configured(replace(of_folder(folder, label=f"{run.root.name}@0"), run=run, note=note), config)
 

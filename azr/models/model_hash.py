@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,6 @@ _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-_LEFT_OUT_ONCE = (
-    ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only"),
-    ("transformers_version", "_name_or_path"),
-)
-"""Of JSON files, by earlier versions; runs that they began have hashes of these kinds in ``identity.json``."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,8 @@ class ModelHash:
         return f"holds the same weights with another tokenizer (content {found.tokenizer[:8]}, not {self.tokenizer[:8]})"
 
 
-def hash_model(folder: Path, recorded: ModelHash | None = None) -> ModelHash:
+def hash_model(folder: Path) -> ModelHash:
     """
-    Args:
-        recorded: of the model that is looked for; it is returned where an earlier version would have counted
-            this folder so.
-
     Raises:
         ModelError: the folder or a file in it cannot be read.
     """
@@ -74,16 +65,7 @@ def hash_model(folder: Path, recorded: ModelHash | None = None) -> ModelHash:
         ]
     except OSError as error:
         raise ModelError(f"the model in {folder} cannot be read: {error.strerror or error}") from error
-    found = ModelHash(_hash(fixed, _canonical(configuration)), _hash([], _canonical(tokenizer)))
-    if recorded in (None, found):
-        return found
-    once = [(left_out, dtype) for left_out in _LEFT_OUT_ONCE for dtype in ("", "dtype", "torch_dtype")]
-    models = {_hash(fixed, _as_once(configuration, *how)) for how in once}
-    tokenizers = {_hash([], _as_once(tokenizer, left_out)) for left_out in _LEFT_OUT_ONCE}
-    return ModelHash(
-        recorded.model if recorded.model in models else found.model,
-        recorded.tokenizer if recorded.tokenizer in tokenizers else found.tokenizer,
-    )
+    return ModelHash(_hash(fixed, _canonical(configuration)), _hash([], _canonical(tokenizer)))
 
 
 def _hash(digests: list[tuple[str, str]], contents: list[tuple[str, bytes]]) -> str:
@@ -112,22 +94,6 @@ def _canonical(files: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
                 contents.setdefault("chat_template.jinja", text.encode("utf-8", "surrogatepass"))
             contents[name] = _dumped(values)
     return sorted(contents.items())
-
-
-def _as_once(
-    files: list[tuple[str, bytes]], left_out: Collection[str], dtype: str = ""
-) -> list[tuple[str, bytes]]:
-    """What earlier versions hashed, with the type of numbers under the key ``dtype`` where one is given."""
-    contents = []
-    for name, data in files:
-        values = _json_of(name, data)
-        if isinstance(values, dict):
-            spelt = {
-                dtype if dtype and key in ("dtype", "torch_dtype") else key: values[key] for key in values
-            }
-            values = {key: value for key, value in spelt.items() if key not in left_out}
-        contents.append((name, data if values is None else _dumped(values)))
-    return contents
 
 
 def _json_of(name: str, data: bytes) -> Any:

@@ -145,7 +145,7 @@ def _settle_model(archive: Path, run: RunDir, model: str) -> tuple[Config, list[
             f"The model {identity.model} (content {identity.model_hash[:8]}) is not here. Copy it here, and give its folder with "
             f"model.path=FOLDER; it is checked at the start. Base weights never travel ({identity.model_hash})."
         ]
-    found = hash_model(folder, identity.content)
+    found = hash_model(folder)
     if found != identity.content:
         raise ModelError(
             f"the run began with {identity.model}, and {folder} {identity.content.changed_to(found)}; "

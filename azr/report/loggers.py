@@ -8,7 +8,6 @@ user's screen when the disk is full.
 from __future__ import annotations
 
 import contextlib
-import glob
 import importlib
 import os
 import re
@@ -70,15 +69,13 @@ def wandb_id(run_dir: Path) -> str:
     """What W&B knows the run by, made once and kept in the run's folder. Not its name alone: another machine has a
     ``default`` too, one that is begun anew would go on in the old one's curves, and not every name is allowed.
 
-    A copy under another name has another id; runs that an earlier version logged keep theirs, the name.
+    A copy under another name has another id.
     """
     allowed = re.sub(r"[^A-Za-z0-9_.-]+", "-", run_dir.name)[:64]
     file = run_dir / WANDB_ID
     kept = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
     if kept.rpartition("-")[0] == allowed:
         return kept
-    if not kept and any((run_dir / "wandb").glob(f"*run-*-{glob.escape(run_dir.name)}")):
-        return run_dir.name
     write_text_atomic(file, f"{allowed}-{secrets.token_hex(4)}")
     return wandb_id(run_dir)
 

@@ -39,10 +39,9 @@ class RunIdentity:
     n_gpus_per_node: int
     n_nodes: int
     """Checkpoints are cut into as many shards as there are cards, and each machine keeps its own."""
-    base_format: str = "plain"
-    """Not recorded by versions that knew no other."""
-    seed: int | None = None
-    """The checkpoints' buffers continue its random streams. None where an earlier version did not record it."""
+    base_format: str
+    seed: int
+    """The checkpoints' buffers continue its random streams."""
 
     @classmethod
     def of(cls, config: Config, folder: Path, content: ModelHash) -> RunIdentity:
@@ -72,8 +71,7 @@ SETTINGS = {
 
 
 def read_identity(run: RunDir) -> RunIdentity | None:
-    """From the newest copy where the file itself is gone; None for a run that never started, or that an earlier
-    version started.
+    """From the newest copy where the file itself is gone; None for a run that never started, or has no copy.
 
     Raises:
         RunError: the record is damaged.

@@ -118,7 +118,7 @@ def has_living_driver(marker: str) -> bool:
     """The driver that the marker names lives, and is another process than the calling one."""
     pid, _, ticks = marker.rpartition("/")[2].partition(".")
     if not (pid.isdigit() and ticks.isdigit()) or int(pid) == os.getpid():
-        return False  # an earlier version's marker names none
+        return False
     return ProcessId(int(pid), int(ticks), boot_id()).alive
 
 

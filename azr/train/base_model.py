@@ -33,17 +33,17 @@ def identify(config: Config, recorded: RunIdentity | None = None) -> RunIdentity
         and local_folder(config.model.path) is None
     ):
         folder = folder_on_disk(recorded.folder)
-        if folder is not None and hash_model(folder, recorded.content) == recorded.content:
+        if folder is not None and hash_model(folder) == recorded.content:
             return RunIdentity.of(config, folder, recorded.content)
     folder = local_model_folder(config.model.path)
-    return RunIdentity.of(config, folder, hash_model(folder, recorded.content if recorded else None))
+    return RunIdentity.of(config, folder, hash_model(folder))
 
 
 def base_folder(run: RunDir, config: Config) -> Path:
     """The folder of the model that ``run`` began with.
 
     Args:
-        config: the run's own. It names the model where an earlier version started the run and recorded nothing.
+        config: the run's own. It names the model where the record of it is gone.
 
     Raises:
         ModelError: no folder holds that model any more.
@@ -55,7 +55,7 @@ def base_folder(run: RunDir, config: Config) -> Path:
     for path in (identity.folder, config.model.path, identity.model):
         try:
             folder = local_model_folder(path)
-            found = hash_model(folder, identity.content)
+            found = hash_model(folder)
         except ModelError as error:
             looked[path] = str(error)
             continue
@@ -99,7 +99,7 @@ def require_base_unchanged(run: RunDir) -> RunIdentity | None:
     if identity is None:
         return None
     folder = folder_on_disk(identity.model)
-    found = hash_model(folder, identity.content) if folder is not None else None
+    found = hash_model(folder) if folder is not None else None
     if found is not None and found != identity.content:
         raise ModelError(
             f"{run.root} began with model.path={identity.model}, but {folder} now {identity.content.changed_to(found)}, "

@@ -30,8 +30,6 @@ from azr.train.base_model import base_folder, require_base_unchanged
 
 PROJECT = Path(__file__).resolve().parents[2]
 TINY = PROJECT / "data" / "models" / "azr-tiny"
-TINY_TOKENIZER_ONCE = "ca1a51c17fa798757e26aa8f393eeb9f"
-"""The hash of its tokenizer as earlier versions counted it."""
 NO_CARD = Machine(
     (), cpu_cores=8, ram_gib=64.0, ram_available_gib=60.0, gpu_note="CUDA_VISIBLE_DEVICES='' hides every card"
 )
@@ -168,14 +166,6 @@ def test_a_start_that_differs_is_refused_with_both_values_and_changes_nothing(
     assert contents(run.root) == before
 
 
-def test_a_run_whose_seed_an_earlier_version_did_not_record(run: RunDir) -> None:
-    config = begin(run)
-    record = json.loads(run.identity.read_text())
-    assert record.pop("seed") == 1
-    run.identity.write_text(json.dumps(record))
-    require_same_run(run, replace(config, seed=7))
-
-
 def test_noise_of_the_same_shape_is_another_model(
     run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,24 +222,6 @@ def test_another_tokenizer_is_named_as_the_tokenizer(run: RunDir, tmp_path: Path
     assert f"To continue this one: model.path={model} model.lora_rank=0" in str(told.value)
 
 
-def test_a_record_that_counts_the_tokenizer_as_earlier_versions_did_is_recognised(
-    run: RunDir, tmp_path: Path
-) -> None:
-    """They took ``is_local`` of tokenizer_config.json, which says where it was saved from, for a part of it."""
-    model = copy_of_tiny(tmp_path / "model")
-    config = begin(run, f"model.path={model}")
-    record = json.loads(run.identity.read_text())
-    record["tokenizer_hash"] = TINY_TOKENIZER_ONCE
-    run.identity.write_text(json.dumps(record))
-
-    require_same_run(run, config)
-    assert settle_identity(run, config) == "" and base_folder(run, config) == model
-    assert require_base_unchanged(run) is not None
-    (model / "chat_template.jinja").write_text("{{ messages[0].content }}")
-    with pytest.raises(RunError, match="tokenizer: "):
-        require_same_run(run, config)
-
-
 def test_a_model_that_was_moved_is_the_same(run: RunDir, tmp_path: Path) -> None:
     model, moved = copy_of_tiny(tmp_path / "model"), tmp_path / "moved"
     config = begin(run, f"model.path={model}")
@@ -294,7 +266,6 @@ def test_the_driver_refuses_too_before_it_changes_anything(run: RunDir, tmp_path
     assert Driver(run, config).wait() == 0
     before = contents(run.root)
     noise = copy_of_tiny(tmp_path / "noise", noise=True)
-    from dataclasses import replace
 
     assert Driver(run, replace(config, model=replace(config.model, path=str(noise)))).wait() == 71
     after = contents(run.root)
@@ -370,7 +341,7 @@ def test_a_folder_that_is_the_hub_s_model_goes_on_under_its_name(
     assert "holds the model that mine began with" in settle_identity(run, config)
 
 
-# Runs of earlier versions, damaged records
+# Damaged records, and records that are gone
 
 
 def test_a_run_without_a_record_is_compared_with_its_configuration_and_recorded(
@@ -460,7 +431,7 @@ def test_a_run_keeps_its_recipe_when_none_is_named(
         in loaded.recipe_reason
     )
     assert load_config([place[0], "name=other"]).config.recipe == "0_5b_16gb"
-    run.identity.unlink()  # as of an earlier version
+    run.identity.unlink()
     assert load_config(place).config.recipe == "cpu_tiny"
 
 

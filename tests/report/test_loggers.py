@@ -89,8 +89,6 @@ def test_no_two_runs_are_one_for_wandb(tmp_path: Path) -> None:
     assert len(set(ids)) == 3
     shutil.copytree(tmp_path / "a/10:30", tmp_path / "copy")
     assert wandb_id(tmp_path / "copy").startswith("copy-")
-    (tmp_path / "old" / "wandb" / "offline-run-20260101_000000-old").mkdir(parents=True)
-    assert wandb_id(tmp_path / "old") == "old"
 
 
 def test_wandb_without_a_key_asks_nobody_and_is_a_sentence(tmp_path: Path) -> None:
