@@ -41,6 +41,7 @@ from azr.run.protocol import TrainRequest
 from azr.run.rundir import RunDir
 from azr.system.disks import explain_os_error
 from azr.system.processes import ProcessId
+from azr.system.terminal import never_wait_for_readers
 
 EXIT_DONE = 0
 """Done, or stopped cleanly on request."""
@@ -66,6 +67,7 @@ def run_campaign(config: Config, run_dir: Path | str, parts: CampaignParts | Non
         ModelError: the model cannot be found.
     """
     parts = parts or default_parts()
+    never_wait_for_readers()
     run = RunDir(Path(run_dir).absolute())
     with ExitStack() as stack:
         stack.callback(lock_run(run, print).release)

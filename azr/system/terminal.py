@@ -2,7 +2,8 @@
 gone away.
 
 A character becomes the nearest ASCII. When nobody reads any more (a closed terminal, ``| head``, a ``tee``
-that Ctrl+C ended), a program continues and its output is lost; its exit status stays its own.
+that Ctrl+C ended), a program continues and its output is lost; its exit status stays its own. A run does not wait, either, for
+a reader that has stopped reading.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
@@ -20,6 +23,8 @@ _NEAREST = str.maketrans(
     "█▇▆▅▄▃▂▁░━─│╭╮╰╯┌┐└┘┏┓┗┛┃┡┩├┤┼╇·–—−→←…×±“”‘’\u00a0\u202f€",
     "#*+=-,._.=-|++++++++++++|++++++----><.x+\"\"''  E",
 )
+PATIENCE_S = 10.0
+"""A run waits so long for whoever reads its output (Ctrl+S, a connection that hangs, a pipe that nobody reads)."""
 _GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.ENODEV, errno.ECONNRESET)
 """A pipe without a reader; a terminal that was closed (its window, or the connection)."""
 
@@ -53,11 +58,42 @@ class SteadyStream:
         self._stream = stream
         self.lost = False
         """Nobody reads it any more."""
+        self._descriptor: int | None = None
+        """The same terminal or pipe, opened so that writing never waits."""
+        self._unread = False
 
     def write(self, text: str) -> int:
         with self._guarded():
-            self._stream.write(text)
+            if self._descriptor is None:
+                self._stream.write(text)
+            else:
+                self._offer(
+                    self._descriptor, text.encode(self._stream.encoding, self._stream.errors or "strict")
+                )
         return len(text)
+
+    def drop_unread(self) -> None:
+        """From now on, output to a terminal or pipe is dropped while it has not been read for ``PATIENCE_S``."""
+        with suppress(OSError, ValueError):  # not one of this user's, say: then it is waited for
+            number = self._stream.fileno()
+            if os.isatty(number) or stat.S_ISFIFO(os.fstat(number).st_mode):
+                self._stream.flush()
+                flags = (
+                    os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
+                )  # set on the old one, the shell would have it as well
+                self._descriptor = os.open(f"/proc/self/fd/{number}", flags)
+
+    def _offer(self, descriptor: int, data: bytes) -> None:
+        deadline_s = time.monotonic() + (0 if self._unread else PATIENCE_S)
+        while data:
+            try:
+                data = data[os.write(descriptor, data) :]
+            except BlockingIOError:
+                if time.monotonic() >= deadline_s:
+                    self._unread = True
+                    return
+                time.sleep(0.02)
+        self._unread = False
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -79,7 +115,8 @@ class SteadyStream:
                 self.lost = True
                 with suppress(OSError, ValueError):  # from here on to nowhere, what is still buffered too
                     nowhere = os.open(os.devnull, os.O_WRONLY)
-                    os.dup2(nowhere, self._stream.fileno())
+                    for descriptor in filter(None, (self._stream.fileno(), self._descriptor)):
+                        os.dup2(nowhere, descriptor)
                     os.close(nowhere)
 
 
@@ -90,6 +127,13 @@ def outlive_the_terminal() -> None:
         if stream is None:
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the program
         setattr(sys, name, SteadyStream(stream))
+
+
+def never_wait_for_readers() -> None:
+    """Called by what has to go on without anybody who looks; of no effect before ``outlive_the_terminal``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, SteadyStream):
+            stream.drop_unread()
 
 
 def forget_empty_sizes() -> None:

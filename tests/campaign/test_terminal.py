@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
@@ -21,7 +22,9 @@ from azr.run.rundir import RunDir
 DRIVER = """
 import sys
 from dataclasses import replace
+from azr.system import terminal
 from azr.system.terminal import outlive_the_terminal
+terminal.PATIENCE_S = 0.2
 if __name__ == "__main__":
     outlive_the_terminal()
     import fake_campaign
@@ -104,6 +107,31 @@ def test_a_terminal_that_is_closed_ends_the_run_as_ctrl_c_does(run: RunDir, view
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     state = read_state_file(run.state)
     assert state.state is State.TRAIN and state.step == state.trained_step >= 2 and state.driver is None
+
+
+@pytest.mark.parametrize("stopped", ["Ctrl+S", "hung connection", "unread pipe"])
+def test_a_run_goes_on_while_nobody_reads_what_it_writes(run: RunDir, stopped: str) -> None:
+    if stopped == "unread pipe":
+        unread, terminal = os.pipe()
+        fcntl.fcntl(unread, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(terminal, b"x" * 4000)
+    else:
+        unread, terminal = pty.openpty()
+        os.set_blocking(terminal, False)
+        if stopped == "Ctrl+S":
+            os.write(unread, b"\x13")
+        else:
+            with pytest.raises(BlockingIOError):
+                while os.write(terminal, b"x" * 1000):
+                    pass
+        os.set_blocking(terminal, True)
+    process = shell(f"exec {driver(run, 8, 'live' if stopped == 'Ctrl+S' else 'plain')}", stdout=terminal)
+    try:
+        assert process.wait(60) == 0 and read_state_file(run.state).state is State.DONE
+    finally:
+        process.kill()
+        os.close(unread)
+        os.close(terminal)
 
 
 def test_under_nohup_a_hangup_is_nothing(run: RunDir) -> None:
