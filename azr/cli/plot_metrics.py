@@ -70,8 +70,9 @@ def as_csv(tables: Mapping[str, MetricsTable], names: list[str]) -> str:
         columns = [table.column(name) if table.has(name) else None for name in names]
         for row, step in enumerate(table.steps):
             values = [np.nan if column is None else column[row] for column in columns]
+            # digits that count: a learning rate or a mismatch of 5e-07 is not 0
             writer.writerow(
-                [run, int(step), *("" if np.isnan(value) else f"{value:.4f}" for value in values)]
+                [run, int(step), *("" if np.isnan(value) else f"{value:.6g}" for value in values)]
             )
     return text.getvalue()
 
@@ -133,6 +134,9 @@ def main(words: Sequence[str]) -> int:
         raise RunError(
             f"{lines} lines in one picture cannot be told apart; name at most {MAX_LINES}, and the rest after --also"
         )
+    for run, table in tables.items():
+        if lacking := [name for name in drawn if not table.has(name)]:
+            print(f"{run} logged no {', '.join(lacking)}: not in the picture")
     write_bytes_atomic(options.out, picture(tables, drawn, options.window))
     write_text_atomic(csv_file, as_csv(tables, list(dict.fromkeys([*drawn, *also]))))
     print(f"wrote {options.out} and {csv_file}")

@@ -53,3 +53,35 @@ def test_seeds_with_other_items_are_refused(tmp_path: Path, capsys: pytest.Captu
     assert "gone" in capsys.readouterr().err
     assert pool_seeds.main(["start:end", "--suite", "o"]) == 2
     assert "FOLDER:BEFORE:AFTER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        # 400 items of one suite and 400 others of another were called 800 items that both have
+        (["1:start:end", "--suite", "o", "--suite", "other"], "same items"),
+        (["1:start:end", "--suite", "o", "--suite", "o"], "named twice"),
+        (["1:start:end", "./1:start:end", "--suite", "o"], "named twice"),
+        (["1:start:short", "--suite", "o"], "not asked o alike: max_response_tokens 512, 64"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model, tokens in (("start", 512), ("end", 512), ("short", 64)):
+        evaluation(tmp_path / "1", model, 0.5, 1)
+        other = tmp_path / "1" / model / "other" / "verdicts.jsonl"
+        other.parent.mkdir()
+        other.write_text(
+            (tmp_path / "1" / model / "o" / "verdicts.jsonl").read_text().replace("item", "task")
+        )
+        (tmp_path / "1" / model / "o" / "request.json").write_text(
+            json.dumps({"max_response_tokens": tokens})
+        )
+    assert pool_seeds.main(words) == 2
+    assert told in capsys.readouterr().err

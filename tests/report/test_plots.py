@@ -204,3 +204,24 @@ def test_a_home_behind_an_equals_sign_is_spelt_out(tmp_path: Path, monkeypatch: 
     )
     assert run_command("plot-metrics", [str(runs[0]), "time_s/step", "--out=~/a.png"]) == 0
     assert (home / "a.png").is_file() and not list(here.iterdir())
+
+
+def test_small_values_keep_their_digits_and_a_run_without_the_metric_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mismatch of 5e-07 was 0.0000 in the CSV, and a run without the metric missing from the picture without a word."""
+    for name, value in (("a", {"mismatch": 5.05e-07}), ("b", {"other": 1.0})):
+        record = {"step": 1, "cycle": 1, "attempt": 1, "unix_s": 1.0, "values": value}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    words = [
+        str(tmp_path / "a"),
+        "mismatch",
+        "--beside",
+        str(tmp_path / "b"),
+        "--out",
+        str(tmp_path / "out.png"),
+    ]
+    assert run_command("plot-metrics", words) == 0
+    assert "b logged no mismatch: not in the picture" in capsys.readouterr().out
+    assert (tmp_path / "out.csv").read_text().splitlines()[1:] == ["a,1,5.05e-07", "b,1,"]
