@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
         "overrides", nargs="*", help="as for azr_single_gpu_pipeline.py: recipe=NAME key=value ..."
     )
     parser.add_argument("--gpu", type=card_gib, metavar="GIB", help="plan for a card of this memory")
-    parser.add_argument("--gpus", type=count, default=1, metavar="N", help="with --gpu: number of cards (1)")
+    parser.add_argument("--gpus", type=count, metavar="N", help="with --gpu: number of cards (1)")
     parser.add_argument("--ram", type=memory_gib, metavar="GIB", help="plan for this much host memory")
     parser.add_argument("--propose", action="store_true", help="judge every recipe, the largest model first")
     parser.add_argument("--speed", action="store_true", help="expected seconds per step on a card, by recipe")
@@ -72,6 +72,10 @@ def main(words: Sequence[str]) -> int:
     options = options_and_settings(parser, words)
     if options.speed and options.json:
         parser.error("--speed has no JSON; leave one of the two out")
+    if options.gpus is not None and (options.gpu is None or options.speed):
+        parser.error(
+            "--gpus goes with --gpu, the memory of each card, and not with --speed, which knows one card only"
+        )
     prepare_places()
     machine = _machine(options)
     if options.speed:
@@ -84,14 +88,16 @@ def main(words: Sequence[str]) -> int:
 def _machine(options: argparse.Namespace) -> Machine:
     machine = detect()
     if options.gpu is not None:
-        machine = replace(machine, gpus=(Gpu("an assumed card", options.gpu, options.gpu),) * options.gpus)
+        machine = replace(
+            machine, gpus=(Gpu("an assumed card", options.gpu, options.gpu),) * (options.gpus or 1)
+        )
     if options.ram is not None:
         machine = replace(machine, ram_gib=options.ram, ram_available_gib=options.ram)
     return machine
 
 
 def _preflight(machine: Machine, options: argparse.Namespace) -> int:
-    loaded = load_config(options.overrides)
+    loaded = load_config(options.overrides, machine)
     config = loaded.config
     if local_folder(config.model.path) is not None:
         require_usable_model(config)

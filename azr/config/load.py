@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from azr.config import (
     Config,
@@ -30,6 +31,9 @@ from azr.errors import ConfigError, DataError
 from azr.run.identity import read_identity
 from azr.run.rundir import RunDir
 from azr.system.files import write_text_atomic
+
+if TYPE_CHECKING:
+    from azr.system.hardware import Machine
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
@@ -62,8 +66,11 @@ class Loaded:
     """Why this recipe: a sentence for the user."""
 
 
-def load_config(overrides: Sequence[str]) -> Loaded:
+def load_config(overrides: Sequence[str], machine: Machine | None = None) -> Loaded:
     """Says on stderr which value counts where a key is given several.
+
+    Args:
+        machine: what a recipe is chosen for where none is named; None: this one.
 
     Raises:
         ConfigError: an override or a YAML file is wrong; the message names the key and the nearest right one.
@@ -82,7 +89,7 @@ def load_config(overrides: Sequence[str]) -> Loaded:
     if not chosen:
         from azr.system.hardware import choose_recipe, detect
 
-        name, why = choose_recipe(detect())
+        name, why = choose_recipe(machine or detect())
         run = _run_of(overrides)
         began_with = _recipe_of(run)
         if began_with:

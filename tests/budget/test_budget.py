@@ -443,3 +443,19 @@ def test_what_no_card_has_run_is_said_where_it_is_proposed() -> None:
     assert _answer(["1_5b_16gb", "7b_int4_16gb"]) == "the largest that fits: recipe=1_5b_16gb"
     answer = _answer(["7b_int4_16gb", "3b_int4_8gb", "3b_lora_16gb"])
     assert "recipe=7b_int4_16gb" in answer and answer.endswith("recipe=3b_lora_16gb")
+
+
+def test_a_planned_card_decides_the_recipe_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """``azr preflight --gpu 8`` judged the recipe of the machine that it ran on: the tiny model "fits" any card."""
+    for size, recipe in (("8", "0_5b_8gb"), ("24", "0_5b_16gb"), ("5", "cpu_tiny")):
+        preflight.main(["--gpu", size, "name=no_such_run"])
+        assert capsys.readouterr().out.startswith(f"recipe {recipe}: an assumed card, {size}.0 GiB")
+
+
+@pytest.mark.parametrize("words", ["--gpus 2", "--gpu 24 --gpus 2 --speed"])
+def test_a_number_of_cards_that_would_be_ignored_is_refused(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        preflight.main(words.split())
+    assert "--gpus goes with --gpu" in capsys.readouterr().err
