@@ -19,6 +19,7 @@ from azr.data.sources import configured_files
 from azr.errors import BudgetError, ConfigError, RunError
 from azr.run.checkpoints import list_checkpoints
 from azr.run.identity import kept_keys
+from azr.run.metric_names import probe_metric, verdict
 from azr.run.rundir import RunDir
 from azr.system.control_groups import process_limit
 from azr.system.disks import missing_disk
@@ -55,6 +56,7 @@ def require_startable(config: Config, machine: Machine, run: RunDir) -> None:
     require_card_of(run, config, machine)
     require_readable(config.data, run)
     require_verdict_probes(config)
+    require_scores(config, run)
     is_here = local_folder(config.model.path) is not None
     if is_here:
         require_usable_model(config)  # before its size, which a model of another kind does not tell
@@ -90,6 +92,27 @@ def require_verdict_probes(config: Config) -> None:
             raise ConfigError(
                 f"train.verdict_probes={named} is none of the probe files ({', '.join(names)}), which are named without their ending; "
                 f"write train.verdict_probes={close[0]}"
+            )
+
+
+def require_scores(config: Config, run: RunDir) -> None:
+    """
+    Raises:
+        ConfigError: what the best checkpoint or the judges go by is no score of the probes: none would be best, and nothing
+            judged.
+    """
+    files = [*configured_files(probe_names(config.data), "data.probe_files")[0], *run.probes.glob("*.jsonl")]
+    probes = ["all", *sorted({bare_name(file) for file in files})]
+    known = [probe_metric(what) for what in (*probes, *config.selfplay.task_types)]
+    known += [verdict(what, "accuracy") for what in probes]
+    named = {"monitor.probe_metric": config.monitor.probe_metric}
+    if config.campaign.best_metric:
+        named["campaign.best_metric"] = config.campaign.best_metric
+    for key, name in named.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0) or known
+            raise ConfigError(
+                f"{key}={name} is no score of the probes, so nothing would go by it; the nearest is {key}={close[0]}"
             )
 
 

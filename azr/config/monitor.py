@@ -57,7 +57,7 @@ class MonitorConfig(Section, place="monitor"):
     nonfinite_limit: PositiveInt = 3
     """Updates with a non-finite gradient or loss, within ``nonfinite_window`` steps, that count as
     divergence."""
-    nonfinite_window: int = 10
+    nonfinite_window: PositiveInt = 10
     """Steps in which ``nonfinite_limit`` is counted."""
     entropy_floor: NonNegativeFloat = 0.005
     """Token entropy (nats) below which sampling has collapsed: all samples of a task become the same; 0 = not
@@ -71,7 +71,7 @@ class MonitorConfig(Section, place="monitor"):
     collapse_rise: Share = 0.3
     """Rise above the run's best level that makes a bad share a collapse: a small model may be bad from the
     start."""
-    max_logprob_mismatch: float = 0.01
+    max_logprob_mismatch: PositiveFloat = 0.01
     """Mean difference of token probabilities between engine and trainer from which, over ``health_steps``,
     the two do not run the same model: the run rolls back. The report's red line. (A single step above
     ``train.max_logprob_mismatch`` ends the attempt immediately.)"""
@@ -90,7 +90,7 @@ class MonitorConfig(Section, place="monitor"):
     after this time."""
     leak_margin_gib: NonNegativeFloat = 2.0
     """Host memory that must remain for everything else."""
-    leak_min_growth_gib: float = 0.5
+    leak_min_growth_gib: NonNegativeFloat = 0.5
     """Growth since the attempt's first samples below which nothing is called a leak."""
     slow_factor: NonNegativeFloat = 1.6
     """Recycle the trainer when a step takes this many times as long, and as long per token, as early in the

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MinLen
 
-from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from azr.config.limits import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section, Share
 
 Dtype = Literal["float32", "bfloat16"]
 Control = Literal["none", "proposer_frozen", "shuffled_rewards", "format_only"]
@@ -34,6 +34,10 @@ class ModelConfig(Section, place="model"):
     """LoRA scale; read only when ``lora_rank`` is above 0."""
     trust_remote_code: bool = False
     """Run model code that a hub repository ships. Leave it off unless you have read that code."""
+
+    def contradictions(self) -> Iterator[str]:
+        if self.lora_rank and self.lora_alpha <= 0:
+            yield f"model.lora_alpha is {self.lora_alpha}; with 0 the adapters change nothing; set it to {2 * self.lora_rank}, say"
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,9 @@ class TrainConfig(Section, place="train"):
     """AdamW weight decay."""
     grad_clip: PositiveFloat = 1.0
     """Largest gradient norm."""
-    clip_low: float = 0.2
+    clip_low: NonNegativeFloat = 0.2
     """Lower PPO clip; has no effect while every batch is used once."""
-    clip_high: float = 0.2
+    clip_high: NonNegativeFloat = 0.2
     """Upper PPO clip; has no effect while every batch is used once."""
     entropy_coefficient: NonNegativeFloat = 0.001
     """Weight of the entropy bonus (token mean); the ``paper`` branch uses 0.001, the later branch 0."""
@@ -188,9 +192,9 @@ class TrainConfig(Section, place="train"):
     verdict_probes: str = ""
     """Probe file (name without its ending) whose tasks decide the verdict; the others are reported beside it.
     If empty, or if ``data.probe_files`` has no such file, all files together decide."""
-    max_failed_rollouts: float = 0.01
+    max_failed_rollouts: Share = 0.01
     """Share of a step's agent loops that may fail; above it the trainer is restarted."""
-    max_logprob_mismatch: float = 0.05
+    max_logprob_mismatch: PositiveFloat = 0.05
     """Mean difference between the engine's and the trainer's token probabilities above which a single step
     ends the attempt. (``monitor.max_logprob_mismatch`` is the finer limit, over several steps.)"""
     control: Control = "none"

@@ -56,6 +56,17 @@ def test_the_file_that_decides_the_verdict_is_one_of_the_probe_files(run: RunDir
     assert not run.root.parent.exists()
 
 
+@pytest.mark.parametrize("key", ["campaign.best_metric", "monitor.probe_metric"])
+def test_what_judges_and_best_checkpoint_go_by_is_a_score_of_the_probes(run: RunDir, key: str) -> None:
+    """With a letter wrong no checkpoint was best, and nothing was judged, without a word."""
+    for named in ("probe/accuracy", "probe/all/acuracy", "probe/all"):
+        with pytest.raises(ConfigError, match=rf"^{key}={named} is no score .*{key}=probe/all/accuracy$"):
+            check(run, f"{key}={named}")
+    for known in ("probe/azr_tiny_heldout/accuracy", "probe/deduction/accuracy", "verdict/all/accuracy"):
+        check(run, f"{key}={known}")
+    check(run, "campaign.best_metric=")
+
+
 @pytest.mark.parametrize("theirs", ["checkpoints/step_7/weights.bin", ".cache.tmp", "notes/today.txt"])
 def test_a_folder_that_is_somebody_elses(run: RunDir, theirs: str) -> None:
     """``name=`` may name any folder under ``runs_dir``: a run removed hidden files that end in .tmp there."""

@@ -276,6 +276,11 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
         ("sandbox.workers=3", "^sandbox.workers is 3; it must be from 2 to 256, a multiple of 2$"),
         ("sandbox.limits.cpu_s=0", r"^sandbox\.limits\.cpu_s is 0; it must be from 0\.05 to 3600$"),
         ("data.backups_kept=-1", "^data.backups_kept is -1; it cannot be negative$"),
+        (
+            "train.max_failed_rollouts=5",
+            "^train.max_failed_rollouts is 5; it must be a share from 0 to 1; 5 % is 0.05$",
+        ),
+        ("monitor.max_logprob_mismatch=0", "^monitor.max_logprob_mismatch is 0; it must be above 0$"),
         ("train.early_saves=[0]", "^train.early_saves: an entry is 0; it must be at least 1$"),
         ("data.reexecute=often", "^data.reexecute is 'often': input should be 'never', 'once' or 'always'$"),
         ("campaign.hours=nan", "^campaign.hours is nan; it must be a finite number$"),
@@ -286,6 +291,14 @@ def test_lists_of_texts(typed: str, value: list[str]) -> None:
 def test_slips_are_sentences(item: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         load_config(["recipe=cpu_tiny", item] if not item.startswith("recipe") else [item])
+
+
+def test_adapters_that_could_learn_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^model.lora_alpha is 0; .* set it to 16, say$"):
+        load_config(["recipe=cpu_tiny", "model.lora_rank=8", "model.lora_alpha=0"])
+    load_config(
+        ["recipe=cpu_tiny", "model.lora_alpha=0"]
+    )  # as an earlier refusal told a run without adapters
 
 
 def test_the_command_says_it_without_a_traceback() -> None:
